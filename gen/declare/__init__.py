@@ -1,0 +1,1 @@
+"""Stage 1: TOML files become checked, frozen dataclasses."""

@@ -1,0 +1,99 @@
+"""Where declarations are found: the catalogue that ships, and files anywhere.
+
+In: a name (``rgd``, ``splitting/leapfrog``) or a path.  Out: the declaration, read and checked.
+A bare name means the optimizer first, then the other kinds in the order of :data:`FOLDERS`.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from hamilforge.gen.declare import kinds, reader, toml_source
+from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+
+FOLDERS = {
+    "optimizer": "optimizers",
+    "hamiltonian": "hamiltonians",
+    "splitting": "splitting",
+    "update": "updates",
+}
+MAX_REFERENCES = 10
+
+
+def root() -> Path:
+    """The folder of the catalogue."""
+    return Path(str(files("hamilforge.tableaux")))
+
+
+def paths(kind: str | None = None) -> tuple[Path, ...]:
+    """The files of the catalogue, of one kind or of all, sorted."""
+    folders = [FOLDERS[kind]] if kind else list(FOLDERS.values())
+    return tuple(path for folder in folders for path in sorted((root() / folder).glob("*.toml")))
+
+
+def names(kind: str | None = None) -> tuple[str, ...]:
+    """The names in the catalogue; a file is named after its declaration."""
+    return tuple(path.stem for path in paths(kind))
+
+
+def load(name_or_path: str | Path, wanted: tuple[str, ...] = ()) -> kinds.Declaration:
+    """Find and read a declaration.
+
+    Args:
+        name_or_path: a name of the catalogue, ``kind/name``, or a path to a TOML file.
+        wanted: the kinds that will do; all if empty.
+
+    Raises:
+        DeclarationError: it is not found, is of another kind, or has problems.
+    """
+    return _load(locate(str(name_or_path), wanted, None), wanted, 0)
+
+
+def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
+    """The file a reference means; relative paths are relative to ``beside``."""
+    if name.endswith(".toml"):
+        path = Path(name) if beside is None else beside / name
+        if not path.is_file():
+            raise DeclarationError.single("", f"no file '{path}'")
+        return path
+    kind, _, bare = name.rpartition("/")
+    candidates = wanted or tuple(FOLDERS)
+    if kind:
+        if kind not in FOLDERS:
+            raise DeclarationError.single(
+                "", f"unknown kind '{kind}'" + did_you_mean(kind, FOLDERS)
+            )
+        candidates = (kind,)
+    for candidate in candidates:
+        for path in paths(candidate):
+            if path.stem == bare:
+                return path
+    known = [stem for candidate in candidates for stem in names(candidate)]
+    raise DeclarationError.single(
+        "",
+        f"no {' or '.join(candidates)} is named '{name}'; a path to a declaration ends in .toml"
+        + did_you_mean(bare, known),
+    )
+
+
+def _read(path: Path, data: bytes, depth: int) -> kinds.Declaration:
+    def find(name: str, wanted: tuple[str, ...]) -> kinds.Declaration:
+        return _load(locate(name, wanted, path.parent), wanted, depth + 1)
+
+    return reader.read(toml_source.from_bytes(str(path), data), find)
+
+
+def _load(path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
+    if depth > MAX_REFERENCES:
+        raise DeclarationError.single(
+            str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
+        )
+    source = toml_source.read(path)
+    declaration = _read(path, source.data, depth)
+    kind = kinds.kind_of(declaration)
+    if wanted and kind not in wanted:
+        raise DeclarationError.single(
+            str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"
+        )
+    return declaration

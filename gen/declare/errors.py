@@ -1,0 +1,75 @@
+"""What is wrong with a declaration, in the user's terms.
+
+In: the findings of the parser and the reader.  Out: one :class:`DeclarationError` that carries all
+the problems of a file, each with its line, its key, what was expected and, where an expression is
+at fault, the expression with a caret.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong at one place of a declaration."""
+
+    where: str
+    line: int | None
+    key: str
+    message: str
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}:{self.line}" if self.line else self.where
+        parts = [part + ":" for part in (place, self.key) if part]
+        text = " ".join([*parts, self.message])
+        return text + (f"\n{self.excerpt}" if self.excerpt else "")
+
+
+class DeclarationError(ValueError):
+    """A declaration, or a call that names one, cannot be understood.
+
+    Attributes:
+        problems: every problem found, in the order of the file.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def single(cls, where: str, message: str, key: str = "") -> DeclarationError:
+        """An error with one problem that belongs to no line."""
+        return cls((Problem(where, None, key, message),))
+
+    def __reduce__(self) -> tuple[type[DeclarationError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ClaimError(DeclarationError):
+    """A declaration claims something that is not so; nothing is generated from it."""
+
+
+class ExpressionError(ValueError):
+    """An expression cannot be read; ``start`` and ``stop`` say where in its text."""
+
+    def __init__(self, message: str, start: int, stop: int) -> None:
+        super().__init__(message)
+        self.message, self.start, self.stop = message, start, stop
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def caret(text: str, start: int, stop: int, width: int = 72) -> str:
+    """The part of ``text`` around ``start`` with carets under ``start..stop``."""
+    left = max(0, start - width // 2)
+    piece = text[left : left + width].replace("\n", " ").replace("\t", " ")
+    marks = max(1, min(stop, left + width) - start)
+    return f"    {piece}\n    {' ' * (start - left)}{'^' * marks}"

@@ -1,0 +1,374 @@
+"""The expression language of declarations: text in, a small typed tree out.
+
+A Pratt parser over exact numbers.  It knows numbers, names, ``+ - * / ** @``, parentheses and calls
+of a fixed list of functions, and nothing else: no attribute, index, string or keyword can be
+written, so there is nothing to execute.  (Python's ``ast`` is not used: it turns ``0.1`` into a
+binary float before anyone can ask for the text, and its nested tree of a flat sum of a few thousand
+terms exceeds the recursion limit.)
+
+Sums and products are n-ary, so their length does not cost depth.  Depth, digits and powers of
+numbers are bounded before any arithmetic is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+
+ELEMENTWISE = (
+    "abs atan cos cosh exp log log1p expm1 logistic relu sign sin sinh softplus sqrt tan tanh"
+).split()
+REDUCTIONS = ("dot", "norm", "sum")
+ORACLES = ("J", "decay", "grad", "velocity")
+FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, "transpose")
+
+MAX_TEXT = 200_000
+MAX_DEPTH = 50
+MAX_DIGITS = 60
+MAX_EXPONENT = 64
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[-+*/@(),]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact rational number."""
+
+    value: Fraction
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A declared name."""
+
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``+`` and ``*`` (n-ary), ``-`` (negation), ``/``, ``**``, ``@`` or a function of ``args``."""
+
+    op: str
+    args: tuple[Node, ...]
+    start: int
+    stop: int
+
+
+Node = Number | Name | Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression as it was written, with its tree."""
+
+    text: str
+    tree: Node
+
+    def names(self) -> frozenset[str]:
+        """The names that occur in it, functions not included."""
+        return frozenset(node.name for node in walk(self.tree) if isinstance(node, Name))
+
+    def functions(self) -> frozenset[str]:
+        """The functions that are called in it."""
+        return frozenset(
+            node.op
+            for node in walk(self.tree)
+            if isinstance(node, Operation) and node.op in FUNCTIONS
+        )
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it, without recursion."""
+    todo = [node]
+    while todo:
+        here = todo.pop()
+        yield here
+        if isinstance(here, Operation):
+            todo.extend(reversed(here.args))
+
+
+def parse(text: str) -> Expression:
+    """Read an expression.
+
+    Raises:
+        ExpressionError: where the text is no expression, or too large to be one in earnest.
+    """
+    if len(text) > MAX_TEXT:
+        raise ExpressionError(f"{len(text)} characters; at most {MAX_TEXT} are read", 0, 1)
+    parser = _Parser(text)
+    tree = parser.sum(0)
+    if parser.token.kind != "end":
+        token = parser.token
+        raise ExpressionError(
+            f"'{token.text}' is not expected here; an operator or the end was",
+            token.start,
+            token.stop,
+        )
+    for node in walk(tree):
+        if isinstance(node, Operation) and node.op == "**":
+            _bounded_power(node)
+    return Expression(text, tree)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+    stop: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = _TOKEN.match(text, at)
+        if match is None:
+            start = at + len(text[at:]) - len(text[at:].lstrip())
+            raise ExpressionError(
+                f"{text[start]!r} does not belong to the expression language "
+                "(numbers, names, + - * / ** @, parentheses and functions)",
+                start,
+                start + 1,
+            )
+        kind = match.lastgroup or ""
+        yield _Token(kind, match[kind], match.start(kind), match.end(kind))
+        at = match.end()
+    yield _Token("end", "the end", end, end + 1)
+
+
+class _Parser:
+    """Recursive descent by precedence; every nesting is counted."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = _tokens(text)
+        self.token = next(self._tokens)
+
+    def _advance(self) -> _Token:
+        taken = self.token
+        if taken.kind != "end":
+            self.token = next(self._tokens)
+        return taken
+
+    def _expect(self, text: str) -> _Token:
+        if self.token.text != text or self.token.kind == "end":
+            token = self.token
+            raise ExpressionError(
+                f"'{text}' was expected, not '{token.text}'", token.start, token.stop
+            )
+        return self._advance()
+
+    def sum(self, depth: int) -> Node:
+        terms = [self._product(depth)]
+        while self.token.text in ("+", "-") and self.token.kind == "operator":
+            sign = self._advance()
+            term = self._product(depth)
+            if sign.text == "-":
+                term = Operation("-", (term,), sign.start, term.stop)
+            terms.append(term)
+        if len(terms) == 1:
+            return terms[0]
+        return Operation("+", tuple(terms), terms[0].start, terms[-1].stop)
+
+    def _product(self, depth: int) -> Node:
+        left = self._unary(depth)
+        factors = [left]
+        while self.token.kind == "operator" and self.token.text in ("*", "/", "@"):
+            operator = self._advance().text
+            right = self._unary(depth)
+            if operator == "*":
+                factors.append(right)
+                continue
+            left = self._joined(factors)
+            factors = [Operation(operator, (left, right), left.start, right.stop)]
+        return self._joined(factors)
+
+    @staticmethod
+    def _joined(factors: list[Node]) -> Node:
+        if len(factors) == 1:
+            return factors[0]
+        return Operation("*", tuple(factors), factors[0].start, factors[-1].stop)
+
+    def _unary(self, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            token = self.token
+            raise ExpressionError(
+                f"nested more than {MAX_DEPTH} deep", token.start, token.stop
+            )
+        if self.token.kind == "operator" and self.token.text in ("-", "+"):
+            sign = self._advance()
+            operand = self._unary(depth + 1)
+            if sign.text == "+":
+                return operand
+            return Operation("-", (operand,), sign.start, operand.stop)
+        return self._power(depth)
+
+    def _power(self, depth: int) -> Node:
+        base = self._atom(depth)
+        if self.token.text != "**":
+            return base
+        self._advance()
+        exponent = self._unary(depth + 1)
+        return Operation("**", (base, exponent), base.start, exponent.stop)
+
+    def _atom(self, depth: int) -> Node:
+        token = self._advance()
+        if token.kind == "number":
+            return Number(_exact(token), token.start, token.stop)
+        if token.kind == "name":
+            if self.token.text == "(":
+                return self._call(token, depth)
+            return Name(token.text, token.start, token.stop)
+        if token.text == "(":
+            inner = self.sum(depth + 1)
+            self._expect(")")
+            return inner
+        raise ExpressionError(
+            f"'{token.text}' is not expected here; a number, a name or '(' was",
+            token.start,
+            token.stop,
+        )
+
+    def _call(self, name: _Token, depth: int) -> Node:
+        if name.text not in FUNCTIONS:
+            raise ExpressionError(
+                f"'{name.text}' is not a function of the expression language"
+                + did_you_mean(name.text, FUNCTIONS),
+                name.start,
+                name.stop,
+            )
+        self._expect("(")
+        args = [self.sum(depth + 1)]
+        while self.token.text == ",":
+            self._advance()
+            args.append(self.sum(depth + 1))
+        stop = self._expect(")").stop
+        wanted = 2 if name.text == "dot" else 1
+        if len(args) != wanted:
+            raise ExpressionError(
+                f"{name.text} takes {wanted} argument{'s' * (wanted > 1)}, not {len(args)}",
+                name.start,
+                stop,
+            )
+        return Operation(name.text, tuple(args), name.start, stop)
+
+
+def _exact(token: _Token) -> Fraction:
+    mantissa, _, exponent = token.text.lower().partition("e")
+    if len(mantissa) > MAX_DIGITS or len(exponent) > 4 or abs(int(exponent or 0)) > 300:
+        raise ExpressionError(
+            f"a number with more than {MAX_DIGITS} digits or an exponent beyond 300",
+            token.start,
+            token.stop,
+        )
+    return Fraction(token.text)
+
+
+def constant(node: Node) -> Fraction | None:
+    """The value of an expression of numbers alone, or None; powers must be bounded already."""
+    if isinstance(node, Number):
+        return node.value
+    if isinstance(node, Name) or node.op not in ("+", "*", "-", "/", "**"):
+        return None
+    values = [constant(arg) for arg in node.args]
+    if any(value is None for value in values):
+        return None
+    numbers = [value for value in values if value is not None]
+    if node.op == "+":
+        return sum(numbers, Fraction(0))
+    if node.op == "-":
+        return -numbers[0]
+    if node.op == "*":
+        product = Fraction(1)
+        for number in numbers:
+            product *= number
+        return product
+    left, right = numbers
+    if node.op == "/":
+        return left / right if right else None
+    return left**right.numerator if right.denominator == 1 and (left or right > 0) else None
+
+
+def _bounded_power(node: Operation) -> None:
+    base, exponent = node.args
+    if not any(isinstance(part, Operation) and part.op == "**" for part in walk(exponent)):
+        value = constant(exponent)
+        if value is None or (abs(value) <= MAX_EXPONENT and value.denominator <= MAX_EXPONENT):
+            nested = any(
+                isinstance(part, Operation) and part.op == "**" for part in walk(base)
+            )
+            if not (nested and constant_shape(base)):
+                return
+    raise ExpressionError(
+        f"a power of numbers beyond the exponent {MAX_EXPONENT}, or a tower of powers",
+        node.start,
+        node.stop,
+    )
+
+
+def constant_shape(node: Node) -> bool:
+    """Whether an expression is made of numbers alone."""
+    return not any(isinstance(part, Name) for part in walk(node))
+
+
+Types = Mapping[str, str]
+
+
+def infer(expression: Expression, types: Types, functions: tuple[str, ...]) -> str:
+    """The type of an expression, ``"scalar"`` or ``"vector"`` (one entry per coordinate).
+
+    Args:
+        expression: what to type.
+        types: the type of each name that may occur.
+        functions: the functions that mean something here.
+
+    Raises:
+        ExpressionError: an unknown name, or an operation that its operands do not fit.
+    """
+
+    def fail(message: str, node: Node) -> ExpressionError:
+        return ExpressionError(message, node.start, node.stop)
+
+    def visit(node: Node) -> str:
+        if isinstance(node, Number):
+            return "scalar"
+        if isinstance(node, Name):
+            if node.name not in types:
+                known = ", ".join(sorted(types)) or "none"
+                raise fail(
+                    f"unknown name '{node.name}'; known here: {known}"
+                    + did_you_mean(node.name, types),
+                    node,
+                )
+            return types[node.name]
+        kinds = [visit(arg) for arg in node.args]
+        if node.op in FUNCTIONS:
+            return call(node, kinds)
+        if node.op == "@":
+            raise fail("'@' needs matrices, and here are only scalars and vectors", node)
+        return "vector" if "vector" in kinds else "scalar"
+
+    def call(node: Operation, kinds: list[str]) -> str:
+        if node.op not in functions:
+            raise fail(
+                f"{node.op}(...) has no meaning here; allowed: {', '.join(functions)}", node
+            )
+        if node.op in (*REDUCTIONS, "J", "grad", "velocity") and "scalar" in kinds:
+            raise fail(f"{node.op}(...) takes vectors (one entry per coordinate)", node)
+        if node.op == "decay" and kinds[0] != "scalar":
+            raise fail("decay(s) takes a time span, a scalar", node)
+        if node.op in (*REDUCTIONS, "J"):
+            return "scalar"
+        return kinds[0]
+
+    return visit(expression.tree)

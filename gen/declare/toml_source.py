@@ -1,0 +1,181 @@
+"""TOML text with the line of every key.
+
+In: the bytes of a declaration.  Out: its tables as :mod:`tomllib` reads them (floats as text, so
+that numbers stay exact), and the line on which each key stands, which tomllib does not tell.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hamilforge.gen.declare.errors import DeclarationError, Problem
+
+MAX_BYTES = 1_000_000
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A declaration as text and tables.
+
+    Attributes:
+        where: the file, as the user named it.
+        data: its bytes.
+        tables: what tomllib reads.
+        lines: the line of each key path; an array's entries share their key's line.
+    """
+
+    where: str
+    data: bytes
+    tables: dict[str, Any]
+    lines: dict[KeyPath, int]
+
+    def line(self, *path: str) -> int | None:
+        """The line of a key, or of the nearest table around it that has one."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.lines:
+                return self.lines[path[:end]]
+        return None
+
+
+def read(path: Path) -> Source:
+    """Read a declaration file.
+
+    Raises:
+        DeclarationError: the file cannot be read, is too large, or is not TOML.
+    """
+    where = str(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DeclarationError.single(
+                where, f"{size} bytes; a declaration has at most {MAX_BYTES}"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise DeclarationError.single(where, f"cannot be read: {error.strerror}") from error
+    return from_bytes(where, data)
+
+
+def from_bytes(where: str, data: bytes) -> Source:
+    """Read a declaration from its bytes; ``where`` is the name used in errors."""
+    try:
+        text = data.decode("utf-8")
+        tables = tomllib.loads(text, parse_float=str)
+    except UnicodeDecodeError as error:
+        raise DeclarationError.single(where, f"not UTF-8 text: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+)", str(error))
+        line = int(found[1]) if found else None
+        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}"),)) from error
+    except (RecursionError, ValueError) as error:
+        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DeclarationError.single(where, f"not TOML: {message}") from error
+    return Source(where, data, tables, _Scanner(text).lines())
+
+
+class _Scanner:
+    """Finds where keys stand in text that tomllib has accepted."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text.replace("\r\n", "\n")
+        self._at = 0
+        self._found: dict[KeyPath, int] = {}
+
+    def lines(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
+        while True:
+            self._skip("\n\t ")
+            if self._at >= len(self._text):
+                return self._found
+            if self._text.startswith("[", self._at):
+                self._at += 2 if self._text.startswith("[[", self._at) else 1
+                table = self._key()
+                self._record(table)
+                self._at = self._end_of_line()
+            else:
+                self._pair(table)
+
+    def _pair(self, table: KeyPath) -> None:
+        path = table + self._key()
+        self._record(path)
+        self._at = self._text.index("=", self._at) + 1
+        self._skip(" \t")
+        self._value(path)
+
+    def _record(self, path: KeyPath) -> None:
+        line = self._text.count("\n", 0, self._at) + 1
+        for end in range(1, len(path) + 1):
+            self._found.setdefault(path[:end], line)
+
+    def _key(self) -> KeyPath:
+        parts = []
+        while True:
+            self._skip(" \t")
+            if self._text[self._at] in "\"'":
+                start = self._at
+                self._string()
+                parts.append(tomllib.loads("k = " + self._text[start : self._at])["k"])
+            else:
+                match = _BARE.match(self._text, self._at)
+                if match is None:
+                    raise NotImplementedError(f"no key at {self._text[self._at :][:20]!r}")
+                parts.append(match[0])
+                self._at = match.end()
+            self._skip(" \t")
+            if not self._text.startswith(".", self._at):
+                return tuple(parts)
+            self._at += 1
+
+    def _value(self, path: KeyPath) -> None:
+        character = self._text[self._at]
+        if character in "\"'":
+            self._string()
+        elif character == "[":
+            self._at += 1
+            while not self._closed("]"):
+                self._value(path)
+        elif character == "{":
+            self._at += 1
+            while not self._closed("}"):
+                self._pair(path)
+        else:
+            match = re.compile(r"[^,\]}\n#]*").match(self._text, self._at)
+            self._at = match.end() if match else len(self._text)
+
+    def _closed(self, bracket: str) -> bool:
+        self._skip("\n\t ,")
+        if self._text.startswith(bracket, self._at):
+            self._at += 1
+            return True
+        return False
+
+    def _string(self) -> None:
+        quote = self._text[self._at]
+        triple = self._text.startswith(quote * 3, self._at)
+        close = quote * 3 if triple else quote
+        self._at += len(close)
+        while not self._text.startswith(close, self._at):
+            self._at += 2 if quote == '"' and self._text[self._at] == "\\" else 1
+        self._at += len(close)
+        while triple and self._text.startswith(quote, self._at):
+            self._at += 1
+
+    def _skip(self, blanks: str) -> None:
+        while self._at < len(self._text):
+            if self._text[self._at] in blanks:
+                self._at += 1
+            elif self._text[self._at] == "#":
+                self._at = self._end_of_line()
+            else:
+                return
+
+    def _end_of_line(self) -> int:
+        end = self._text.find("\n", self._at)
+        return len(self._text) if end < 0 else end

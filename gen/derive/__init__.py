@@ -1,0 +1,1 @@
+"""Stage 2: declarations become SymPy: kinetic energies, flows, update schemes, their rotation."""

@@ -1,0 +1,159 @@
+"""Methods as assignments: splittings and updates in one form.
+
+In: a :class:`Splitting` or an :class:`Update`.  Out: a :class:`Scheme`, assignments to q, p and
+locals in order, written with the functions ``Grad``, ``Velocity``, ``Decay`` and ``Impulse``, for
+any system.  A splitting becomes one by writing down the exact flow of each letter; the clock moves
+with the letter D (or BD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from hamilforge.gen.declare.kinds import Composition, Method, Splitting, Update
+from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy, to_sympy
+from hamilforge.gen.derive.system import (
+    Decay,
+    Grad,
+    Impulse,
+    Velocity,
+    h,
+    n,
+    p,
+    parameter_symbol,
+    q,
+    t,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedFlow:
+    """The exact flow of a letter over ``weight * h``."""
+
+    letter: str
+    weight: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One assignment of a scheme, with the flow it is, if it is one."""
+
+    target: Coordinate | sp.Symbol
+    value: Expr
+    flow: WeightedFlow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A method for any separable system.
+
+    Attributes:
+        lines: the assignments of a step that starts at time ``t`` with number ``n``.
+        constants: named numbers, each with its exact value.
+        symbols: the method's own parameters.
+        exact: whether the constants are exact, or published digits.
+    """
+
+    method: Method
+    lines: tuple[Line, ...]
+    constants: Mapping[sp.Symbol, Expr]
+    symbols: Mapping[str, sp.Symbol]
+    exact: bool
+
+    @property
+    def flows(self) -> tuple[WeightedFlow, ...]:
+        """The flows of a splitting, neighbours of one letter merged; empty for an update."""
+        return tuple(line.flow for line in self.lines if line.flow is not None)
+
+
+def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Scheme:
+    """Write a method as assignments.
+
+    Args:
+        method: the declaration.
+        system_symbols: the parameters of the system that an update may name.
+    """
+    if isinstance(method, Update):
+        return _from_update(method, system_symbols)
+    flows, constants, exact = flatten(method)
+    lines = []
+    clock: Expr = sp.Integer(0)
+    for flow in flows:
+        start, stop = t + clock * h, t + tidy(clock + flow.weight) * h
+        if flow.letter == "A":
+            line = Line(q, q + flow.weight * h * Velocity(p), flow)
+        elif flow.letter == "B":
+            line = Line(p, p - flow.weight * h * Grad(q), flow)
+        elif flow.letter == "D":
+            line = Line(p, Decay(start, stop) * p, flow)
+        else:
+            line = Line(p, Decay(start, stop) * p - Impulse(start, stop) * Grad(q), flow)
+        if "D" in flow.letter:
+            clock = tidy(clock + flow.weight)
+        lines.append(line)
+    return Scheme(method, tuple(lines), constants, {}, exact)
+
+
+def flatten(
+    splitting: Splitting, depth: int = 0
+) -> tuple[tuple[WeightedFlow, ...], dict[sp.Symbol, Expr], bool]:
+    """A splitting as one list of flows: blocks written out, neighbours of one letter merged."""
+    suffix = f"_block{depth}" if depth else ""
+    names = {
+        name: sp.Symbol(name + suffix, real=True) for name, _ in splitting.constants
+    }
+    values: dict[sp.Symbol, Expr] = {}
+    for name, expression in splitting.constants:
+        values[names[name]] = to_sympy(expression, names)
+    exact = splitting.exact
+    if isinstance(splitting.steps, Composition):
+        inner, block_values, block_exact = flatten(splitting.steps.block, depth + 1)
+        values = {**block_values, **values}
+        exact = exact and block_exact
+        raw = [
+            WeightedFlow(flow.letter, to_sympy(weight, names) * flow.weight)
+            for weight in splitting.steps.weights
+            for flow in inner
+        ]
+    else:
+        raw = [
+            WeightedFlow(flow.letter, to_sympy(flow.weight, names)) for flow in splitting.steps
+        ]
+    merged: list[WeightedFlow] = []
+    for flow in raw:
+        if merged and merged[-1].letter == flow.letter:
+            flow = WeightedFlow(flow.letter, merged.pop().weight + flow.weight)
+        if flow.weight != 0:
+            merged.append(flow)
+    return tuple(merged), values, exact
+
+
+def constant_values(constants: Mapping[sp.Symbol, Expr]) -> dict[sp.Symbol, Expr]:
+    """The constants with their references to each other resolved."""
+    values: dict[sp.Symbol, Expr] = {}
+    for symbol, expr in constants.items():
+        values[symbol] = expr.xreplace(values)
+    return values
+
+
+def _from_update(update: Update, system_symbols: Mapping[str, sp.Symbol]) -> Scheme:
+    own = {
+        parameter.name: parameter_symbol(parameter) for parameter in update.parameters
+    }
+    names: dict[str, Expr] = {**system_symbols, **own, "q": q, "p": p, "t": t, "h": h, "n": n}
+    for assignment in update.assignments:
+        for name in sorted(assignment.value.names()):
+            names.setdefault(name, sp.Symbol(name, positive=True))
+    oracles = {"grad": Grad, "velocity": Velocity, "decay": lambda span: Decay(t, t + span)}
+    lines = []
+    for assignment in update.assignments:
+        value = to_sympy(assignment.value, names, oracles)
+        target = {"q": q, "p": p}.get(assignment.target)
+        if target is None:
+            target = Coordinate(assignment.target)
+            names[assignment.target] = target
+        lines.append(Line(target, value))
+    return Scheme(update, tuple(lines), {}, own, True)

@@ -1,0 +1,144 @@
+"""A declared Hamiltonian as SymPy: velocity, friction factor, and the impulse of a kick.
+
+In: a :class:`Hamiltonian` declaration, H = K(p) + J(q) with p' = -grad J(q) - gamma(t) p.
+Out: the exact flows in closed form,
+
+    A  q <- q + s grad K(p)
+    B  p <- p - s grad J(q)
+    D  p <- decay(t, t+s) p,                     decay(a, b) = exp(-int_a^b gamma)
+    BD p <- decay(t, t+s) p - impulse(t, t+s) grad J(q),  impulse(a, b) = int_a^b decay(u, b) du
+
+McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Hamiltonian, Parameter
+from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, tidy, to_sympy
+
+q, p = Coordinate("q"), Coordinate("p")
+h, t, n = (sp.Symbol(name, positive=True) for name in "htn")
+
+
+class Velocity(sp.Function):
+    """grad K at a momentum, before the kinetic energy is known."""
+
+    nargs = 1
+
+
+class Grad(sp.Function):
+    """grad J at a point: the oracle."""
+
+    nargs = 1
+
+
+class Decay(sp.Function):
+    """The exact friction factor between two times."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, start: Expr, stop: Expr) -> Expr | None:
+        """No time, no friction."""
+        return sp.Integer(1) if start == stop else None
+
+
+class Impulse(sp.Function):
+    """The integral of the friction factor to the end of a time span."""
+
+    nargs = 2
+
+
+def parameter_symbol(parameter: Parameter) -> sp.Symbol:
+    """A parameter as a symbol; limits at the ends of its domain are taken of finished scalars."""
+    if parameter.domain == "real":
+        return sp.Symbol(parameter.name, real=True)
+    return sp.Symbol(parameter.name, positive=True)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The derived parts of H = K(p) + J(q) with friction.
+
+    Attributes:
+        kinetic: K in the generic coordinate ``p``.
+        gradient: grad K in the generic coordinate.
+        gamma: the friction as a function of ``t``.
+        symbols: the parameters by name.
+    """
+
+    declaration: Hamiltonian
+    kinetic: Expr
+    gradient: Expr
+    gamma: Expr
+    symbols: Mapping[str, sp.Symbol]
+
+    def velocity(self, momentum: Expr) -> Expr:
+        """Grad K at a momentum."""
+        return self.gradient.xreplace({p: momentum})
+
+    def decay(self, start: Expr, stop: Expr) -> Expr:
+        """exp(-int gamma) over a time span.
+
+        Raises:
+            DeclarationError: the friction has no elementary integral.
+        """
+        u = sp.Symbol("u", positive=True)
+        primitive = sp.integrate(self.gamma.xreplace({t: u}), u)
+        if primitive.has(sp.Integral):
+            raise self._refuse(f"the friction {self.gamma} has no elementary integral")
+        exponent = sp.expand(primitive.xreplace({u: start}) - primitive.xreplace({u: stop}))
+        return sp.powsimp(sp.expand_power_exp(sp.exp(sp.expand_log(exponent))))
+
+    def impulse(self, start: Expr, stop: Expr) -> Expr:
+        """int decay(u, stop) du over a time span: what a kick with friction adds up to.
+
+        Raises:
+            DeclarationError: the integral is not elementary.
+        """
+        u, end = (sp.Symbol(name, positive=True) for name in ("u", "v"))
+        integral = sp.integrate(self.decay(u, end), u)
+        if integral.has(sp.Integral):
+            raise self._refuse(
+                f"a kick with friction {self.gamma} (letters BD) has no elementary integral; "
+                "use the letters B and D"
+            )
+        whole = integral.xreplace({u: stop, end: stop}) - integral.xreplace({u: start, end: stop})
+        return tidy(whole)
+
+    def _refuse(self, message: str) -> DeclarationError:
+        head = self.declaration.head
+        return DeclarationError.single(head.source.where, message, "friction")
+
+    def energy_rate(self) -> Expr:
+        """DH/dt = -gamma p . grad K(p), as a sum over coordinates."""
+        from hamilforge.gen.derive.calculus import Total, tidy_scalars
+
+        return tidy_scalars(-self.gamma * Total(p * self.gradient))
+
+
+def derive_system(declaration: Hamiltonian) -> System:
+    """Differentiate a declared kinetic energy.
+
+    Raises:
+        DeclarationError: the velocity at rest is not zero, so stationary points of J would move.
+    """
+    symbols = {
+        parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters
+    }
+    kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
+    gamma = to_sympy(declaration.friction, {**symbols, "t": t})
+    gradient = kinetic.diff(p)
+    if not coordinates(gradient) and gradient != 0:
+        raise DeclarationError.single(
+            declaration.head.source.where,
+            "the velocity grad K does not vanish at p = 0",
+            "kinetic",
+        )
+    return System(declaration, kinetic, gradient, gamma, symbols)

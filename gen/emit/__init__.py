@@ -1,0 +1,1 @@
+"""Stage 5: programs and reports become source files; one folder per backend."""

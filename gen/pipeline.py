@@ -1,0 +1,80 @@
+"""The stages joined: from a name or a path to a report, or to generated files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
+from hamilforge.gen.emit import files
+from hamilforge.gen.emit.product import declaration_digest
+from hamilforge.gen.program.build import Derivation, derive
+from hamilforge.gen.prove.report import Report
+
+
+def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
+    """Find and read the declaration of an optimizer.
+
+    Raises:
+        DeclarationError: it is not found, is no optimizer, or has problems.
+    """
+    declaration = catalogue.load(name_or_path, ("optimizer",))
+    if not isinstance(declaration, kinds.Optimizer):
+        raise DeclarationError.single(str(name_or_path), "an optimizer was expected")
+    return declaration
+
+
+def key(declaration: kinds.Optimizer) -> str:
+    """A digest of all that a product's files depend on."""
+    both = declaration_digest(declaration) + files.emitter_digest()
+    return hashlib.sha256(both.encode()).hexdigest()[:20]
+
+
+def prove(derivation: Derivation) -> Report:
+    """Everything that can be proved about an optimizer, compared with its claims."""
+    from hamilforge.gen.prove import optimizer
+
+    return optimizer.prove(derivation)
+
+
+def refuse_false_claims(report: Report, head: kinds.Head) -> None:
+    """Raise a :class:`ClaimError` that names each false claim and what is true."""
+    problems = [
+        Problem(
+            head.source.where,
+            head.source.line("claims", claim.name),
+            f"[claims].{claim.name}",
+            f"{claim.declared!r} is claimed, but {claim.found!r} is true",
+        )
+        for claim in report.claims
+        if not claim.holds
+    ]
+    if problems:
+        raise ClaimError(problems)
+
+
+def generate(declaration: kinds.Optimizer) -> dict[str, str]:
+    """The generated files of an optimizer, formatted.
+
+    Raises:
+        ClaimError: the declaration claims what is not so.
+    """
+    return files.formatted(rendered(declaration))
+
+
+def rendered(declaration: kinds.Optimizer) -> dict[str, str]:
+    """The generated files of an optimizer, not yet formatted."""
+    derivation = derive(declaration)
+    report = prove(derivation)
+    refuse_false_claims(report, declaration.head)
+    return files.render(derivation, report)
+
+
+def generate_catalogue() -> dict[str, str]:
+    """The generated files of every optimizer in the catalogue, and their index."""
+    texts: dict[str, str] = {}
+    for path in catalogue.paths("optimizer"):
+        texts |= rendered(load_optimizer(path))
+    texts = files.formatted(texts)
+    return {**texts, files.INDEX: files.index(texts)}

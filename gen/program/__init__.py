@@ -1,0 +1,1 @@
+"""Stage 3: SymPy becomes programs: straight-line functions over scalars and arrays, in drivers."""

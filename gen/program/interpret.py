@@ -1,0 +1,252 @@
+"""The meaning of a program: its evaluation over any algebra, line by line.
+
+In: a program, values of its inputs, and an :class:`Algebra` that says what numbers are.  Out: what
+the program computes.  With NumPy's floating-point numbers this is the reference to which every
+backend is held; with exact series or jets it is what the proofs are about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen.program.ir import (
+    Apply,
+    Assign,
+    Const,
+    Expr,
+    Function,
+    Program,
+    Reduce,
+    Ref,
+    Select,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Algebra:
+    """What numbers are and what functions do with them.
+
+    Attributes:
+        constant: an exact number as a number of the algebra.
+        functions: the operations of one argument, and ``pow``; + - * / are the operators'.
+        total: the sum of the entries of an array.
+        select: ``select(subject, value, then, otherwise)``, entry by entry.
+    """
+
+    constant: Callable[[Fraction], Any]
+    functions: Mapping[str, Callable[..., Any]]
+    total: Callable[[Any], Any]
+    select: Callable[[Any, Fraction, Any, Any], Any]
+
+
+def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
+    """The value of an expression."""
+
+    def visit(part: Expr) -> Any:
+        match part:
+            case Const(value=value):
+                return algebra.constant(value)
+            case Ref(name=name):
+                return values[name]
+            case Reduce(arg=arg):
+                return algebra.total(visit(arg))
+            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
+                return algebra.select(visit(subject), value, visit(then), visit(otherwise))
+            case Apply(op="add", args=args):
+                result = visit(args[0])
+                for term in args[1:]:
+                    if isinstance(term, Apply) and term.op == "neg":
+                        result = result - visit(term.args[0])
+                    else:
+                        result = result + visit(term)
+                return result
+            case Apply(op="mul", args=args):
+                result = visit(args[0])
+                for factor in args[1:]:
+                    result = result * visit(factor)
+                return result
+            case Apply(op="neg", args=(arg,)):
+                return -visit(arg)
+            case Apply(op="div", args=(over, under)):
+                return visit(over) / visit(under)
+            case Apply(op="pow", args=(base, exponent)):
+                return algebra.functions["pow"](visit(base), visit(exponent))
+            case Apply(op=op, args=(arg,)):
+                return algebra.functions[op](visit(arg))
+        raise NotImplementedError(f"interpret: {part}")
+
+    return visit(expr)
+
+
+def _select(subject: Any, value: Fraction, then: Any, otherwise: Any) -> Any:
+    return np.where(np.equal(subject, float(value)), then, otherwise)[()]
+
+
+def _softplus(z: Any) -> Any:
+    return np.logaddexp(z, 0)
+
+
+def _logistic(z: Any) -> Any:
+    return 1 / (1 + np.exp(-z))
+
+
+def _log_cosh(z: Any) -> Any:
+    return abs(z) + np.log1p(np.exp(-2 * abs(z))) - math.log(2)
+
+
+NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    **{
+        name: getattr(np, name)
+        for name in "abs cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
+    },
+    "atan": np.arctan,
+    "log_cosh": _log_cosh,
+    "logistic": _logistic,
+    "pow": np.power,
+    "relu": lambda z: np.maximum(z, 0),
+    "softplus": _softplus,
+    "step": lambda z: np.heaviside(z, 0.5),
+}
+
+#: Python's floating-point numbers and NumPy's arrays of them.
+FLOAT64 = Algebra(
+    float, NUMPY_FUNCTIONS, lambda array: np.sum(array, dtype=np.float64), _select
+)
+
+
+def host_values(
+    program: Program,
+    inputs: Mapping[str, Any],
+    memory: Mapping[str, Any],
+    algebra: Algebra = FLOAT64,
+) -> dict[str, Any]:
+    """All host lines of a step.
+
+    Args:
+        program: the program.
+        inputs: the hyper-parameters, ``t`` and ``n``.
+        memory: what the last step left; zeros before the first.
+        algebra: what numbers are.
+    """
+    values = {**inputs, **memory}
+    for line in (*program.host.constants, *program.host.body):
+        values[line.target] = evaluate(line.value, values, algebra)
+    return values
+
+
+def run_function(
+    function: Function,
+    arrays: Mapping[str, Sequence[Any]],
+    scalars: Mapping[str, Any],
+    algebra: Algebra,
+    per_tensor: bool = False,
+) -> dict[str, list[Any]]:
+    """Run a function on several tensors; sums run over all of them, or over each.
+
+    Returns:
+        The new value of each array that the function changes.
+    """
+    count = len(next(iter(arrays.values())))
+    values: list[dict[str, Any]] = [
+        {**scalars, **{name: tensors[k] for name, tensors in arrays.items()}}
+        for k in range(count)
+    ]
+    for line in function.body:
+        found = [_line(line, one, algebra) for one in values]
+        if isinstance(line.value, Reduce) and not per_tensor:
+            found = [sum(found[1:], found[0])] * count
+        for one, value in zip(values, found, strict=True):
+            one[line.target] = value
+    return {
+        array: [one[local] for one in values] for array, local in function.results
+    }
+
+
+def _line(line: Assign, values: Mapping[str, Any], algebra: Algebra) -> Any:
+    return evaluate(line.value, values, algebra)
+
+
+@dataclass(slots=True)
+class Interpreter:
+    """A program run by the book, on NumPy arrays: the reference of every cross-check.
+
+    Attributes:
+        hyper: the hyper-parameters in force; read at a step's first stage.
+        x: the point, a list of arrays.
+        buffer: the state buffer, alike.
+    """
+
+    program: Program
+    hyper: dict[str, float]
+    x: list[Any]
+    buffer: list[Any] = field(default_factory=list)
+    t: float = 0.0
+    n: int = 1
+    stage: int = 0
+    memory: dict[str, float] = field(default_factory=dict)
+    _host: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.buffer = [np.zeros_like(tensor) for tensor in self.x]
+        self.t = float(self.program.start_time)
+        self.memory = {name: 0.0 for name, _ in self.program.host.memory}
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """One stage, with the gradients at the point."""
+        program = self.program
+        if self.stage == 0:
+            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
+            self._host = host_values(program, inputs, self.memory)
+        function = program.functions[program.stages[self.stage]]
+        row = program.host.rows[self.stage]
+        scalars = {
+            name: self._host[line] for name, line in zip(function.scalars, row, strict=True)
+        }
+        arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
+        found = self._run(function, arrays, scalars)
+        self.x, self.buffer = found["x"], found[program.buffer]
+        self.stage += 1
+        if self.stage == len(program.stages):
+            self._end_of_step()
+
+    def solution(self) -> list[Any]:
+        """The solution at the end of a step."""
+        function = self.program.solution
+        scalars = {
+            name: self.memory[line]
+            for name, line in zip(function.scalars, self.program.host.solution, strict=True)
+        }
+        arrays = {"x": self.x, self.program.buffer: self.buffer}
+        return self._run(function, arrays, scalars)["x"]
+
+    def _end_of_step(self) -> None:
+        self.memory = {name: self._host[line] for name, line in self.program.host.memory}
+        if self.program.host.step:
+            self.t += float(self._host[self.program.host.step])
+        self.n += 1
+        self.stage = 0
+
+    def _run(
+        self, function: Function, arrays: Mapping[str, Sequence[Any]], scalars: Mapping[str, float]
+    ) -> dict[str, list[Any]]:
+        dtype = self.x[0].dtype
+        cast = {name: dtype.type(value) for name, value in scalars.items()}
+        reduced = any(isinstance(line.value, Reduce) for line in function.body)
+        found = run_function(
+            function,
+            arrays,
+            dict(scalars) if reduced else cast,
+            FLOAT64,
+            per_tensor=self.program.scope == "tensor",
+        )
+        return {
+            name: [np.asarray(value, dtype=dtype) for value in values]
+            for name, values in found.items()
+        }
+

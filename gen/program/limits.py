@@ -1,0 +1,74 @@
+"""Finished scalars: finite on the closed domain of the hyper-parameters.
+
+A scalar such as ``(1 - exp(-gamma*h))/gamma`` has a limit where its formula has none.  In: a host
+scalar and the symbols whose domain includes zero.  Out: the same with a choice for each such zero,
+its value the limit that SymPy takes.  Limits are taken of the finished scalar only, never of the
+step or the friction by itself: those may be infinite where the program is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sympy as sp
+
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.calculus import Expr, tidy
+
+_INFINITE = (sp.nan, sp.zoo, sp.oo, -sp.oo)
+
+
+def finish(
+    expr: Expr, zeros: Sequence[sp.Symbol], numbers: Mapping[sp.Symbol, Expr], where: str
+) -> Expr:
+    """Add the choices that make ``expr`` finite where symbols of ``zeros`` vanish.
+
+    Args:
+        expr: a host scalar.
+        zeros: the symbols whose domain includes zero.
+        numbers: rational values of the named constants, for the signs of exponents.
+        where: the declaration, for errors.
+
+    Raises:
+        DeclarationError: the scalar is infinite there.
+    """
+    for symbol in zeros:
+        if symbol not in expr.free_symbols or regular(expr.xreplace(numbers), symbol):
+            continue
+        limit = sp.limit(expr.xreplace(numbers), symbol, 0, "+")
+        if limit.has(*_INFINITE) or isinstance(limit, sp.Limit):
+            raise DeclarationError.single(
+                where,
+                f"the scalar {expr} is infinite at {symbol} = 0, which the domain of {symbol} "
+                "includes; choose a domain without 0",
+            )
+        if limit.has(sp.Float) or set(numbers) & expr.free_symbols and not limit.is_Integer:
+            limit = sp.limit(expr, symbol, 0, "+")
+        rest = [other for other in zeros if other != symbol]
+        return sp.Piecewise(
+            (finish(tidy(limit), rest, numbers, where), sp.Eq(symbol, 0)),
+            (finish(expr, rest, numbers, where), True),
+        )
+    return expr
+
+
+def regular(expr: Expr, symbol: sp.Symbol) -> bool:
+    """Whether a formula can be evaluated where ``symbol`` is zero."""
+    return _at_zero(expr, symbol) is not None
+
+
+def _at_zero(expr: Expr, symbol: sp.Symbol) -> Expr | None:
+    """The value at zero, each subexpression evaluated as floating-point numbers would be."""
+    if expr == symbol:
+        return sp.Integer(0)
+    if not expr.args or symbol not in expr.free_symbols:
+        return expr
+    args = [_at_zero(arg, symbol) for arg in expr.args]
+    if any(arg is None for arg in args):
+        return None
+    if isinstance(expr, sp.Pow) and args[0] == 0 and not args[1].is_nonnegative:
+        return None
+    if isinstance(expr, sp.log) and args[0] == 0:
+        return None
+    value = expr.func(*args)
+    return None if value.has(*_INFINITE) else value

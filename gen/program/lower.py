@@ -1,0 +1,137 @@
+"""SymPy expressions become IR expressions.
+
+In: an expression and the name of each symbol.  Out: the same in the IR, in a fixed order of terms,
+with quotients and roots written as such and ``exp(x) - 1``, ``log(1 + x)`` as ``expm1``, ``log1p``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
+from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
+
+from hamilforge.gen.derive.calculus import Total, log_cosh, logistic, softplus
+from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
+
+_FUNCTIONS: Mapping[type, str] = {
+    sp.exp: "exp",
+    sp.log: "log",
+    expm1: "expm1",
+    log1p: "log1p",
+    sp.sin: "sin",
+    sp.cos: "cos",
+    sp.tan: "tan",
+    sp.atan: "atan",
+    sp.sinh: "sinh",
+    sp.cosh: "cosh",
+    sp.tanh: "tanh",
+    sp.Abs: "abs",
+    sp.sign: "sign",
+    logistic: "logistic",
+    softplus: "softplus",
+    log_cosh: "log_cosh",
+}
+ONE = Const(Fraction(1))
+
+
+def constant(value: int | Fraction) -> Const:
+    """An exact number in the IR."""
+    return Const(Fraction(value))
+
+
+def add(*terms: Expr) -> Expr:
+    """A sum."""
+    return terms[0] if len(terms) == 1 else Apply("add", terms)
+
+
+def mul(*factors: Expr) -> Expr:
+    """A product; factors of one are dropped."""
+    kept = tuple(factor for factor in factors if factor != ONE)
+    return kept[0] if len(kept) == 1 else Apply("mul", kept) if kept else ONE
+
+
+def negative(expr: Expr) -> Expr:
+    """The negative of an expression."""
+    if isinstance(expr, Const):
+        return Const(-expr.value)
+    return expr.args[0] if isinstance(expr, Apply) and expr.op == "neg" else Apply("neg", (expr,))
+
+
+def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
+    """An expression in the IR; a symbol keeps its name unless ``rename`` has another."""
+    return _lower(optimize(expr, [expm1_opt, log1p_opt]), rename or {})
+
+
+def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
+    def visit(part: sp.Expr) -> Expr:
+        return _lower(part, rename)
+
+    if isinstance(expr, sp.Rational):
+        return Const(Fraction(int(expr.p), int(expr.q)))
+    if isinstance(expr, sp.Symbol):
+        return Ref(rename.get(expr, expr.name))
+    if isinstance(expr, Total):
+        return Reduce(visit(expr.args[0]))
+    if isinstance(expr, sp.Add):
+        terms = [visit(term) for term in expr.as_ordered_terms()]
+        positive = [term for term in terms if not _is_negative(term)]
+        return add(*positive, *(term for term in terms if _is_negative(term)))
+    if isinstance(expr, sp.Mul):
+        return _product(expr, rename)
+    if isinstance(expr, sp.Pow):
+        return _power(expr, rename)
+    if isinstance(expr, sp.Piecewise):
+        (then, condition), (otherwise, _) = expr.args
+        if not isinstance(condition, sp.Equality):
+            raise NotImplementedError(f"lower: a choice by {condition}")
+        subject, value = condition.args
+        if isinstance(subject, sp.Rational):
+            subject, value = value, subject
+        return Select(visit(subject), Fraction(int(value.p), int(value.q)), visit(then), visit(otherwise))
+    if isinstance(expr, sp.Max) and len(expr.args) == 2 and 0 in expr.args:
+        return Apply("relu", (visit(next(arg for arg in expr.args if arg != 0)),))
+    if isinstance(expr, sp.Heaviside):
+        return Apply("step", (visit(expr.args[0]),))
+    for kind, op in _FUNCTIONS.items():
+        if isinstance(expr, kind):
+            return Apply(op, (visit(expr.args[0]),))
+    raise NotImplementedError(f"lower: no operation for {type(expr).__name__} in {expr}")
+
+
+def _is_negative(expr: Expr) -> bool:
+    return (isinstance(expr, Apply) and expr.op == "neg") or (
+        isinstance(expr, Const) and expr.value < 0
+    )
+
+
+def _product(expr: sp.Mul, rename: Mapping[sp.Symbol, str]) -> Expr:
+    coefficient, rest = expr.as_coeff_Mul(rational=True)
+    over: list[Expr] = []
+    under: list[Expr] = []
+    for factor in sp.Mul.make_args(rest):
+        base, exponent = factor.as_base_exp()
+        if exponent.is_Rational and exponent < 0 and not isinstance(factor, sp.exp):
+            under.append(_lower(base ** (-exponent), rename))
+        else:
+            over.append(_lower(factor, rename))
+    sign = coefficient < 0
+    numerator, denominator = abs(int(coefficient.p)), int(coefficient.q)
+    if numerator != 1:
+        over.insert(0, constant(numerator))
+    if denominator != 1:
+        under.insert(0, constant(denominator))
+    top = mul(*over)
+    result = top if not under else Apply("div", (top, mul(*under)))
+    return negative(result) if sign else result
+
+
+def _power(expr: sp.Pow, rename: Mapping[sp.Symbol, str]) -> Expr:
+    base, exponent = expr.base, expr.exp
+    if exponent.is_Rational and exponent < 0:
+        return Apply("div", (ONE, _lower(base**-exponent, rename)))
+    if exponent == sp.Rational(1, 2):
+        return Apply("sqrt", (_lower(base, rename),))
+    return Apply("pow", (_lower(base, rename), _lower(exponent, rename)))

@@ -1,0 +1,1 @@
+"""Stage 4: what can be proved about a program, with its evidence and its reach."""

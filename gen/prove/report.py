@@ -1,0 +1,153 @@
+"""The report: properties, how each was proved, and what became of the author's claims.
+
+A property that does not exist is None, with its reason under ``<name>_why``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+
+Value = int | float | str | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One property.
+
+    Attributes:
+        evidence: what was computed.
+        reach: for which systems, dimensions and points it holds.
+    """
+
+    name: str
+    value: Value
+    evidence: str
+    reach: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim of the author beside what was found."""
+
+    name: str
+    declared: object
+    found: Value
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of one declaration."""
+
+    name: str
+    kind: str
+    title: str
+    findings: tuple[Finding, ...]
+    claims: tuple[Claim, ...]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a property."""
+        return self.finding(name).value
+
+    def finding(self, name: str) -> Finding:
+        """A property with its evidence.
+
+        Raises:
+            KeyError: there is no such property.
+        """
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(name)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every claim is true."""
+        return all(claim.holds for claim in self.claims)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, as ``check --json`` prints it."""
+        properties: dict[str, Any] = {}
+        for finding in self.findings:
+            properties[finding.name] = finding.value
+            if finding.value is None:
+                properties[f"{finding.name}_why"] = finding.why
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "properties": properties,
+            "claims": {
+                claim.name: {
+                    "declared": claim.declared,
+                    "found": claim.found,
+                    "holds": claim.holds,
+                }
+                for claim in self.claims
+            },
+            "evidence": {
+                finding.name: {"by": finding.evidence, "reach": finding.reach}
+                for finding in self.findings
+            },
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        """A card to read."""
+        lines = [f"{self.kind} {self.name}: {self.title}", ""]
+        width = max((len(finding.name) for finding in self.findings), default=0)
+        for finding in self.findings:
+            value = finding.value if finding.value is not None else f"none ({finding.why})"
+            lines.append(f"  {finding.name:<{width}}  {value}")
+            lines.append(f"  {'':<{width}}    by {finding.evidence}")
+            lines.append(f"  {'':<{width}}    for {finding.reach}")
+        for note in self.notes:
+            lines += ["", f"  {note}"]
+        if self.claims:
+            lines.append("")
+        for claim in self.claims:
+            verdict = "holds" if claim.holds else f"is FALSE: found {claim.found!r}"
+            lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}")
+        return "\n".join(lines)
+
+    def sentence(self) -> str:
+        """What was proved, in a line or two, for docstrings."""
+        parts = []
+        known = {finding.name: finding for finding in self.findings}
+        if "order" in known:
+            parts.append(f"Order {known['order'].value}.")
+        form = known.get("symplectic_form")
+        if form is not None and form.value == "conformal":
+            parts.append(
+                f"Conformal symplectic, factor {known['conformal_factor'].value} per step."
+            )
+        elif form is not None and "defect" in known:
+            parts.append(f"Not conformal symplectic: {known['defect'].value}.")
+        if "stability_limit" in known and known["stability_limit"].value:
+            parts.append(f"Stable on lambda q^2/2 for {known['stability_limit'].value}.")
+        return " ".join(parts)
+
+
+def compare_claims(
+    claims: Mapping[str, object], findings: tuple[Finding, ...], head: kinds.Head
+) -> tuple[Claim, ...]:
+    """Compare claims with findings; a claim about an unknown property does not hold."""
+    found = {finding.name: finding.value for finding in findings}
+    del head
+    return tuple(
+        Claim(name, declared, found.get(name), name in found and _same(declared, found[name]))
+        for name, declared in claims.items()
+    )
+
+
+def _same(declared: object, found: Value) -> bool:
+    if isinstance(declared, str) and isinstance(found, str):
+        return "".join(declared.split()) == "".join(found.split())
+    if isinstance(declared, str) and isinstance(found, int | float):
+        return declared == str(found)
+    return type(declared) is type(found) and declared == found

@@ -1,0 +1,1 @@
+"""Loads what was generated, runs it, and checks one backend against another."""

@@ -1,0 +1,99 @@
+"""The host side of a step: hyper-parameters in, a row of scalars out.
+
+A :class:`Clock` is where one parameter group stands: its time, the number of its step, the stage
+within the step, the rows latched at the step's first stage, and what the last step left behind.  It
+is immutable, so that a copy of it is a checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where a group stands.
+
+    Attributes:
+        t: time at the start of the step, the sum of the steps so far in float64.
+        n: number of the step, from 1.
+        stage: number of the stage within the step, from 0.
+        memory: what the last finished step left, in the order of the product's MEMORY.
+        rows: the scalars of each stage, latched at the first.
+        pending: time and memory that take effect when the step is finished.
+    """
+
+    t: float
+    n: int
+    stage: int
+    memory: Row
+    rows: tuple[Row, ...] = ()
+    pending: tuple[float, Row] = (0.0, ())
+
+
+def start(product: ModuleType) -> Clock:
+    """The clock before the first step."""
+    return Clock(product.START_TIME, 1, 0, (0.0,) * len(product.MEMORY))
+
+
+def latch(product: ModuleType, clock: Clock, hyper: Mapping[str, Any], **namespace: Any) -> Clock:
+    """Compute the rows of a step at its first stage; in the middle of a step, do nothing.
+
+    Raises:
+        ValueError: a scalar is not finite, or the step leaves the friction's domain.
+    """
+    if clock.stage:
+        return clock
+    values = [hyper[name] for name in product.HYPERPARAMETERS]
+    try:
+        rows, memory, step = product.coefficients(
+            *values, clock.t, float(clock.n), *clock.memory, **namespace
+        )
+    except (ZeroDivisionError, OverflowError) as error:
+        raise ValueError(_not_finite(hyper)) from error
+    if not namespace and not all(math.isfinite(scalar) for row in rows for scalar in row):
+        raise ValueError(_not_finite(hyper))
+    return Clock(clock.t, clock.n, 0, clock.memory, rows, (clock.t + float(step), memory))
+
+
+def tick(clock: Clock) -> Clock:
+    """The clock after a stage."""
+    if clock.stage + 1 < len(clock.rows):
+        return Clock(clock.t, clock.n, clock.stage + 1, clock.memory, clock.rows, clock.pending)
+    t, memory = clock.pending
+    return Clock(t, clock.n + 1, 0, memory)
+
+
+def _not_finite(hyper: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in hyper.items())
+    return f"the scalars of the step are not finite at {values}; nothing was changed"
+
+
+def check_domain(name: str, value: float, domain: str) -> None:
+    """Refuse a hyper-parameter outside its domain.
+
+    Raises:
+        ValueError: NaN, infinite, or out of the domain.
+    """
+    inside = {
+        "positive": value > 0,
+        "nonnegative": value >= 0,
+        "unit-interval": 0 <= value < 1,
+        "open-unit-interval": 0 < value < 1,
+        "real": True,
+    }[domain]
+    if not (math.isfinite(value) and inside):
+        limits = {
+            "positive": "(0, inf)",
+            "nonnegative": "[0, inf)",
+            "unit-interval": "[0, 1)",
+            "open-unit-interval": "(0, 1)",
+            "real": "(-inf, inf)",
+        }[domain]
+        raise ValueError(f"{name} = {value} is outside {limits}")

@@ -1,0 +1,79 @@
+"""Calls of generated kernels: all tensors in one dispatch.
+
+In: a product's numba module, tensors as addresses with lengths, and a row of scalars per group.
+Out: the arrays changed in place.  The work is cut into chunks that fit a core's cache; sums are
+taken per chunk and added in the order of the chunks, so a result does not depend on the threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 16384
+_LIKE = {"float32": np.zeros(1, np.float32), "float64": np.zeros(1, np.float64)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How tensors are cut into chunks; depends on their lengths, groups and the scope only.
+
+    Attributes:
+        chunks: rows (tensor, offset, length, group, domain of sums).
+        domains: the number of domains of sums.
+    """
+
+    chunks: NDArray[np.int64]
+    domains: int
+    tensors: int
+
+
+def plan(lengths: Sequence[int], groups: Sequence[int], scope: str) -> Plan:
+    """Cut tensors into chunks.
+
+    Args:
+        lengths: number of entries of each tensor.
+        groups: number of each tensor's group.
+        scope: over what sums run: ``all``, ``group``, ``tensor`` or ``coordinate``.
+    """
+    rows = []
+    for tensor, (length, group) in enumerate(zip(lengths, groups, strict=True)):
+        domain = {"group": group, "tensor": tensor}.get(scope, 0)
+        for offset in range(0, length, CHUNK):
+            rows.append((tensor, offset, min(CHUNK, length - offset), group, domain))
+    domains = {"group": max(groups, default=0) + 1, "tensor": len(lengths)}.get(scope, 1)
+    return Plan(np.array(rows, np.int64).reshape(-1, 5), domains, len(lengths))
+
+
+def run(
+    kernel: Any,
+    how: Plan,
+    rows: NDArray[np.float64],
+    addresses: NDArray[np.uintp],
+    dtype: str,
+) -> None:
+    """Run a kernel on all tensors.
+
+    Args:
+        kernel: a driver of a generated module.
+        how: the chunks.
+        rows: `(groups, 3 + k)`: the gradient's sign, L2 and shrink factors, the stage's scalars.
+        addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
+        dtype: ``float32`` or ``float64``.
+    """
+    sums = np.empty((len(how.chunks), MAX_SUMS))
+    totals = np.zeros((how.domains, MAX_SUMS))
+    kernel(how.chunks, rows, addresses, sums, totals, _LIKE[dtype])
+
+
+MAX_SUMS = 4
+
+
+def kernel_of(product: ModuleType, stage: int) -> Any:
+    """The kernel of a stage."""
+    return product.STAGES[stage]

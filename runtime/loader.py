@@ -1,0 +1,58 @@
+"""The loader: a name or a path becomes modules.
+
+What ships is imported from ``hamilforge.generated``; anything else is generated into the user's
+cache on first use.  This is the one place of the runtime that calls the generator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A product that can be imported: ``<package>.<name>_<backend>``."""
+
+    package: str
+    name: str
+
+    def module(self, backend: str) -> ModuleType:
+        """The module of a backend, imported on first use."""
+        return importlib.import_module(f"{self.package}.{self.name}_{backend}")
+
+    def optimizer(self) -> Any:
+        """The optimizer's class."""
+        words = self.name.split("_")
+        return getattr(self.module("torch"), "".join(word.capitalize() for word in words))
+
+
+def load(name_or_path: str | Path) -> Loaded:
+    """Find a product, or generate it.
+
+    Raises:
+        DeclarationError: there is no such declaration, or it has problems.
+        ClaimError: it claims what is not so.
+    """
+    text = str(name_or_path)
+    if not text.endswith(".toml"):
+        name = text.removeprefix("optimizer/")
+        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
+            return Loaded("hamilforge.generated", name)
+    return _generated(text)
+
+
+def _generated(name_or_path: str) -> Loaded:
+    from hamilforge.gen import pipeline
+    from hamilforge.runtime import cache
+
+    declaration = pipeline.load_optimizer(name_or_path)
+    key = f"p_{pipeline.key(declaration)}"
+    name = declaration.head.name
+    if not (cache.cache_root() / key).is_dir():
+        cache.store(key, pipeline.generate(declaration))
+    return Loaded(f"hamilforge.runtime.products.{key}", name)

@@ -1,0 +1,1 @@
+"""Every declaration that ships, as data; see the folders beside this file."""
