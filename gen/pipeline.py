@@ -9,7 +9,8 @@ from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.product import declaration_digest
-from hamilforge.gen.program.build import Derivation, derive
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.prove import optimizer, parts
 from hamilforge.gen.prove.report import Report
 
 
@@ -31,11 +32,17 @@ def key(declaration: kinds.Optimizer) -> str:
     return hashlib.sha256(both.encode()).hexdigest()[:20]
 
 
-def prove(derivation: Derivation) -> Report:
-    """Everything that can be proved about an optimizer, compared with its claims."""
-    from hamilforge.gen.prove import optimizer
-
-    return optimizer.prove(derivation)
+def check(declaration: kinds.Declaration) -> Report:
+    """Everything that can be proved about a declaration, compared with its claims."""
+    match declaration:
+        case kinds.Optimizer():
+            return optimizer.prove(derive(declaration))
+        case kinds.Hamiltonian():
+            return parts.prove_hamiltonian(declaration)
+        case kinds.Splitting():
+            return parts.prove_splitting(declaration)
+        case kinds.Update():
+            return parts.prove_update(declaration)
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:
@@ -66,7 +73,7 @@ def generate(declaration: kinds.Optimizer) -> dict[str, str]:
 def rendered(declaration: kinds.Optimizer) -> dict[str, str]:
     """The generated files of an optimizer, not yet formatted."""
     derivation = derive(declaration)
-    report = prove(derivation)
+    report = optimizer.prove(derivation)
     refuse_false_claims(report, declaration.head)
     return files.render(derivation, report)
 

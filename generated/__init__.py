@@ -1,1 +1,1 @@
-"""..."""
+"""What was generated from the catalogue; regenerate with ``hamilforge generate``."""

@@ -3,6 +3,8 @@
     p_new = decay * p - kick * g
     x_new = x + drift * p_new
 
+Order 2. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+4.
 
 Reference: B. Leimkuhler and C. Matthews, Rational construction of stochastic numerical methods
 for molecular sampling, Appl. Math. Res. Express 2013 (2013) 34-56, doi:10.1093/amrx/abs010

@@ -3,6 +3,8 @@
     p_new = decay * p - kick * g
     x_new = x + drift * p_new
 
+Order 2. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+4.
 
 Reference: A. Bhatt, D. Floyd and B. E. Moore, Second order conformal symplectic schemes for
 damped Hamiltonian systems, J. Sci. Comput. 66 (2016) 1234-1259, doi:10.1007/s10915-015-0062-z

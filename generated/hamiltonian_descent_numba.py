@@ -2,9 +2,11 @@
 
     p_new = decay * p - kick * g
     norm_squared = sum(p_new * p_new)
-    drift = (0 if norm_squared == 0 else lr * norm_squared**(drift_scale - 1) * (norm_squared**drift_scale + 1)**(drift_scale_2 - 1))
+    drift = (0 if norm_squared == 0 else lr * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1)**drift_scale_3)
     x_new = x + drift * p_new
 
+Order 1. Conformal symplectic, factor 1/(1 + gamma*lr) per step. Stable on lambda q^2/2 for
+lambda < (4 + 2*gamma*lr)/lr**2.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042
@@ -37,9 +39,10 @@ def coefficients(lr, a, A, gamma, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 / (gamma * lr + 1)
     kick = lr / (gamma * lr + 1)
-    drift_scale = a / 2
-    drift_scale_2 = A / a
-    return ((decay, kick, drift_scale, drift_scale_2, lr),), (), 0.0
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
+    return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
 @njit(error_model="numpy", cache=True)
@@ -94,14 +97,15 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         shrink = rows[group, 2]
         drift_scale = rows[group, 5]
         drift_scale_2 = rows[group, 6]
-        lr = rows[group, 7]
+        drift_scale_3 = rows[group, 7]
+        lr = rows[group, 8]
         norm_squared = totals[domain, 0]
         drift = (
             0.0
             if norm_squared == 0.0
             else lr
-            * norm_squared ** (drift_scale - 1.0)
-            * (norm_squared**drift_scale + 1.0) ** (drift_scale_2 - 1.0)
+            * norm_squared**drift_scale
+            * (norm_squared**drift_scale_2 + 1.0) ** drift_scale_3
         )
         _kick_drift_2(x, p, real(shrink), real(drift))
 

@@ -3,13 +3,15 @@
     kick_drift:
     p_new = decay * p - kick * g
     norm_squared = sum(p_new * p_new)
-    drift = (0 if norm_squared == 0 else kick * norm_squared**(drift_scale - 1) * (norm_squared**drift_scale + 1)**(drift_scale_2 - 1))
+    drift = (0 if norm_squared == 0 else kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1)**drift_scale_3)
     x_new = x + drift * p_new
     solution:
     old_norm_squared = sum(p * p)
-    shift = (0 if old_norm_squared == 0 else shift_scale_3 * old_norm_squared**(shift_scale - 1) * (old_norm_squared**shift_scale + 1)**(shift_scale_2 - 1))
+    shift = (0 if old_norm_squared == 0 else shift_scale_4 * old_norm_squared**shift_scale * (old_norm_squared**shift_scale_2 + 1)**shift_scale_3)
     x_new = x - shift * p
 
+Order 1. Conformal symplectic, factor 1 - gamma*lr per step. Stable on lambda q^2/2 for lambda <
+4/lr**2 - 2*gamma/lr.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042
@@ -35,20 +37,36 @@ HYPERPARAMETERS = {
     "gamma": (1.0, "nonnegative"),
 }
 SHIFTED = True
-MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3")
+MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 
 
-def coefficients(lr, a, A, gamma, t, n, last_shift_scale, last_shift_scale_2, last_shift_scale_3):
+def coefficients(
+    lr,
+    a,
+    A,
+    gamma,
+    t,
+    n,
+    last_shift_scale,
+    last_shift_scale_2,
+    last_shift_scale_3,
+    last_shift_scale_4,
+):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a / 2
-    drift_scale_2 = A / a
-    return ((decay, lr, drift_scale, drift_scale_2),), (drift_scale, drift_scale_2, lr), 0.0
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
+    return (
+        ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
+        (drift_scale, drift_scale_2, drift_scale_3, lr),
+        0.0,
+    )
 
 
-def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3):
+def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4):
     """Scalars of the map from the point to the solution."""
-    return (last_shift_scale, last_shift_scale_2, last_shift_scale_3)
+    return (last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4)
 
 
 @njit(error_model="numpy", cache=True)
@@ -104,13 +122,14 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         kick = rows[group, 4]
         drift_scale = rows[group, 5]
         drift_scale_2 = rows[group, 6]
+        drift_scale_3 = rows[group, 7]
         norm_squared = totals[domain, 0]
         drift = (
             0.0
             if norm_squared == 0.0
             else kick
-            * norm_squared ** (drift_scale - 1.0)
-            * (norm_squared**drift_scale + 1.0) ** (drift_scale_2 - 1.0)
+            * norm_squared**drift_scale
+            * (norm_squared**drift_scale_2 + 1.0) ** drift_scale_3
         )
         _kick_drift_2(x, p, real(shrink), real(drift))
 
@@ -149,13 +168,14 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale = rows[group, 3]
         shift_scale_2 = rows[group, 4]
         shift_scale_3 = rows[group, 5]
+        shift_scale_4 = rows[group, 6]
         old_norm_squared = totals[domain, 0]
         shift = (
             0.0
             if old_norm_squared == 0.0
-            else shift_scale_3
-            * old_norm_squared ** (shift_scale - 1.0)
-            * (old_norm_squared**shift_scale + 1.0) ** (shift_scale_2 - 1.0)
+            else shift_scale_4
+            * old_norm_squared**shift_scale
+            * (old_norm_squared**shift_scale_2 + 1.0) ** shift_scale_3
         )
         _solution_2(x, p, real(shift))
 

@@ -3,13 +3,15 @@
     kick_drift:
     p_new = decay * p - kick * g
     norm_squared = sum(p_new * p_new)
-    drift = (0 if norm_squared == 0 else kick * norm_squared**(drift_scale - 1) * (norm_squared**drift_scale + 1)**(drift_scale_2 - 1))
+    drift = (0 if norm_squared == 0 else kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1)**drift_scale_3)
     x_new = x + drift * p_new
     solution:
     old_norm_squared = sum(p * p)
-    shift = (0 if old_norm_squared == 0 else shift_scale_3 * old_norm_squared**(shift_scale - 1) * (old_norm_squared**shift_scale + 1)**(shift_scale_2 - 1))
+    shift = (0 if old_norm_squared == 0 else shift_scale_4 * old_norm_squared**shift_scale * (old_norm_squared**shift_scale_2 + 1)**shift_scale_3)
     x_new = x - shift * p
 
+Order 1. Conformal symplectic, factor 1 - gamma*lr per step. Stable on lambda q^2/2 for lambda <
+4/lr**2 - 2*gamma/lr.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042
@@ -34,44 +36,58 @@ HYPERPARAMETERS = {
     "gamma": (1.0, "nonnegative"),
 }
 SHIFTED = True
-MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3")
+MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 
 
-def coefficients(lr, a, A, gamma, t, n, last_shift_scale, last_shift_scale_2, last_shift_scale_3):
+def coefficients(
+    lr,
+    a,
+    A,
+    gamma,
+    t,
+    n,
+    last_shift_scale,
+    last_shift_scale_2,
+    last_shift_scale_3,
+    last_shift_scale_4,
+):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a / 2
-    drift_scale_2 = A / a
-    return ((decay, lr, drift_scale, drift_scale_2),), (drift_scale, drift_scale_2, lr), 0.0
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
+    return (
+        ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
+        (drift_scale, drift_scale_2, drift_scale_3, lr),
+        0.0,
+    )
 
 
-def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3):
+def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4):
     """Scalars of the map from the point to the solution."""
-    return (last_shift_scale, last_shift_scale_2, last_shift_scale_3)
+    return (last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4)
 
 
-def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2):
+def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
     norm_squared = total(p_new.double() * p_new.double() for p_new in new_ps)
     drift = torch.where(
         norm_squared == 0,
         0,
-        kick
-        * norm_squared ** (drift_scale - 1)
-        * (norm_squared**drift_scale + 1) ** (drift_scale_2 - 1),
+        kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
     )
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps
 
 
-def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3):
+def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3, shift_scale_4):
     old_norm_squared = total(p.double() * p.double() for p in ps)
     shift = torch.where(
         old_norm_squared == 0,
         0,
-        shift_scale_3
-        * old_norm_squared ** (shift_scale - 1)
-        * (old_norm_squared**shift_scale + 1) ** (shift_scale_2 - 1),
+        shift_scale_4
+        * old_norm_squared**shift_scale
+        * (old_norm_squared**shift_scale_2 + 1) ** shift_scale_3,
     )
     new_xs = [x - shift * p for x, p in zip(xs, ps)]
     return new_xs

@@ -6,6 +6,8 @@
     solution:
     x_new = x - shift * v
 
+Order 1. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2/momentum + 2.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

@@ -3,6 +3,8 @@
     v_new = decay * v - kick * g
     x_new = x + v_new
 
+Order 1. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2 + 2*momentum.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042

@@ -3,6 +3,8 @@
     v_new = decay * v - kick * g
     x_new = x + v_new
 
+Order 1. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2 + 2*momentum.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

@@ -6,6 +6,8 @@
     solution:
     x_new = x - shift * tanh(shift_scale * p)
 
+Order 2. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr**2*lambda
+< 4.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042

@@ -6,6 +6,8 @@
     solution:
     x_new = x - shift * v
 
+Order 1. Not conformal symplectic: M' Omega M = [[0, (-1 + n)/(2 + n)*(I - lr*S)], [-transpose,
+...]] with S = Hess J at y.
 
 Reference: W. Su, S. Boyd and E. J. Candes, A differential equation for modeling Nesterov's
 accelerated gradient method, arXiv:1503.01243

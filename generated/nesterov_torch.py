@@ -6,6 +6,8 @@
     solution:
     x_new = x - shift * v
 
+Order 1. Not conformal symplectic: M' Omega M = [[0, momentum*(I - lr*S)], [-transpose, ...]]
+with S = Hess J at y. Stable on lambda q^2/2 for lr*lambda < (2 + 2*momentum)/(1 + 2*momentum).
 
 Reference: Y. Nesterov, A method of solving a convex programming problem with convergence rate
 O(1/k^2), Soviet Math. Dokl. 27 (1983) 372-376

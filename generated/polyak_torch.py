@@ -3,6 +3,8 @@
     buffer_new = decay * buffer + g
     x_new = x - drift * buffer_new
 
+Order 1. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2 + 2*momentum.
 
 Reference: B. T. Polyak, Some methods of speeding up the convergence of iteration methods, USSR
 Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5

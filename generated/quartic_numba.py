@@ -10,6 +10,7 @@
     shift = old_norm_squared * shift_scale
     x_new = x - shift * p
 
+Order 2. Conformal symplectic, factor momentum per step.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042

@@ -6,6 +6,8 @@
     solution:
     x_new = x - shift * (v / sqrt(shift_scale * (v * v) + 1))
 
+Order 2. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

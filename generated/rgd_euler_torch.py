@@ -5,6 +5,8 @@
     drift = 1 / sqrt(delta * norm_squared + 1)
     x_new = x + drift * v_new
 
+Order 1. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2 + 2*momentum.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

@@ -10,6 +10,8 @@
     shift = shift_scale_2 / sqrt(old_norm_squared * shift_scale + 1)
     x_new = x - shift * v
 
+Order 2. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
+2.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

@@ -1,1 +1,48 @@
-"""..."""
+"""hamilforge: declare a Hamiltonian or a method; get it derived, proved, and compiled.
+
+    import hamilforge as hf
+
+    print(hf.check("rgd"))                    # what can be proved about it
+    Rgd = hf.optimizer("rgd")                 # a torch.optim.Optimizer
+    hf.minimize(fun, x0, jac=grad, method="rgd")
+
+Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hamilforge.facade import check, generate, minimize, optimizer, verify
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+
+__version__ = "0.1.0"
+__all__ = [
+    "ClaimError",
+    "DeclarationError",
+    "check",
+    "generate",
+    "minimize",
+    "optimizer",
+    "verify",
+]
+
+_ERRORS = ("ClaimError", "DeclarationError")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a function of the façade on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'hamilforge' has no attribute '{name}'")
+    if name in _ERRORS:
+        from hamilforge.gen.declare import errors
+
+        return getattr(errors, name)
+    from hamilforge import facade
+
+    return getattr(facade, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

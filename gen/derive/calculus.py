@@ -39,7 +39,7 @@ class Total(sp.Function):
     @classmethod
     def eval(cls, arg: Expr) -> Expr | None:
         """Linearity: sums are split, scalar factors are taken out."""
-        arg = sp.expand_mul(sp.expand_power_base(arg))
+        arg = sp.expand_mul(sp.expand_power_base(arg), deep=False)
         if isinstance(arg, sp.Add):
             return sp.Add(*(cls(term) for term in arg.args))
         outside, inside = split_product(arg)
@@ -185,3 +185,8 @@ def tidy_scalars(expr: Expr) -> Expr:
         others = [tidy_scalars(arg) for arg in expr.args if not is_host(arg)]
         return expr.func(tidy(expr.func(*scalars)), *others)
     return expr.func(*(tidy_scalars(arg) for arg in expr.args))
+
+
+def written(expr: Expr) -> str:
+    """A scalar as people write it: ``1 - gamma*h``, sums over coordinates as ``sum``."""
+    return str(sp.sstr(expr, order="rev-lex")).replace("Total(", "sum(")

@@ -139,6 +139,15 @@ def constant_values(constants: Mapping[sp.Symbol, Expr]) -> dict[sp.Symbol, Expr
     return values
 
 
+def free_constants(constants: Mapping[sp.Symbol, Expr], expr: Expr) -> Expr:
+    """An expression in those constants that are not given by others (``w0 = 1 - 2*w1``)."""
+    dependent: dict[sp.Symbol, Expr] = {}
+    for symbol, value in constants.items():
+        if value.free_symbols:
+            dependent[symbol] = value.xreplace(dependent)
+    return expr.xreplace(dependent)
+
+
 def _from_update(update: Update, system_symbols: Mapping[str, sp.Symbol]) -> Scheme:
     own = {
         parameter.name: parameter_symbol(parameter) for parameter in update.parameters

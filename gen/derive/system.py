@@ -20,7 +20,15 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Hamiltonian, Parameter
-from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, tidy, to_sympy
+from hamilforge.gen.derive.calculus import (
+    Coordinate,
+    Expr,
+    Total,
+    coordinates,
+    tidy,
+    tidy_scalars,
+    to_sympy,
+)
 
 q, p = Coordinate("q"), Coordinate("p")
 h, t, n = (sp.Symbol(name, positive=True) for name in "htn")
@@ -118,8 +126,6 @@ class System:
 
     def energy_rate(self) -> Expr:
         """DH/dt = -gamma p . grad K(p), as a sum over coordinates."""
-        from hamilforge.gen.derive.calculus import Total, tidy_scalars
-
         return tidy_scalars(-self.gamma * Total(p * self.gradient))
 
 
@@ -134,7 +140,7 @@ def derive_system(declaration: Hamiltonian) -> System:
     }
     kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
     gamma = to_sympy(declaration.friction, {**symbols, "t": t})
-    gradient = kinetic.diff(p)
+    gradient = sp.powsimp(kinetic.diff(p), combine="exp")
     if not coordinates(gradient) and gradient != 0:
         raise DeclarationError.single(
             declaration.head.source.where,

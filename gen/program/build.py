@@ -65,6 +65,7 @@ class Derivation:
 
     Attributes:
         values: h and the parameters in the hyper-parameters, as ``[set]`` says.
+        equations: the same, each in the hyper-parameters and the left sides before it.
         unit: what the buffer holds, as a multiple of p.
     """
 
@@ -73,12 +74,17 @@ class Derivation:
     scheme: Scheme
     rotated: Rotated
     values: Mapping[sp.Symbol, Expr]
+    equations: Mapping[sp.Symbol, Expr]
     unit: Expr
     program: Program
 
+    def specialised(self, expr: Expr) -> Expr:
+        """An expression with the system's closed forms for Velocity, Decay and Impulse."""
+        return _specialise(expr, self.system)
+
     def in_hyperparameters(self, expr: Expr) -> Expr:
         """A scalar of system and method as the user would write it."""
-        return tidy(_specialise(expr, self.system).xreplace(self.values))
+        return tidy(self.specialised(expr).xreplace(self.values))
 
 
 def derive(optimizer: Optimizer) -> Derivation:
@@ -90,9 +96,15 @@ def derive(optimizer: Optimizer) -> Derivation:
     system = derive_system(optimizer.system)
     scheme = derive_scheme(optimizer.method, system.symbols)
     rotated = rotate(scheme)
-    values, unit = _settings(optimizer, system, scheme)
-    builder = _Builder(optimizer, system, scheme, rotated, values, unit)
-    return Derivation(optimizer, system, scheme, rotated, values, unit, builder.program())
+    equations, unit = _settings(optimizer, system, scheme)
+    values: dict[sp.Symbol, Expr] = {}
+    for symbol, expr in equations.items():
+        values[symbol] = expr.xreplace(values)
+    unit = tidy(unit.xreplace(values))
+    program = _Builder(optimizer, system, scheme, rotated, values, unit).program()
+    return Derivation(
+        optimizer, system, scheme, rotated, values, equations, unit, program
+    )
 
 
 def _settings(
@@ -101,12 +113,9 @@ def _settings(
     hyper = {entry.name: parameter_symbol(entry) for entry in optimizer.hyperparameters}
     inner = {**scheme.symbols, **system.symbols, "h": h}
     known: dict[str, Expr] = {**inner, **hyper}
-    values: dict[sp.Symbol, Expr] = {}
-    for name, expression in optimizer.settings:
-        value = to_sympy(expression, known)
-        values[inner[name]] = value
-        if name not in hyper:
-            known[name] = value
+    values = {
+        inner[name]: to_sympy(expression, known) for name, expression in optimizer.settings
+    }
     unit: Expr = sp.Integer(1)
     if optimizer.buffer_value is not None:
         whole = to_sympy(optimizer.buffer_value, {**known, "p": p})
@@ -498,12 +507,8 @@ class _Builder:
         pull = momentum.coeff(g)
         names = {**self._names, p: "p", q: "q"}
         point = sp.expand(q + x - position)
-        return Boundary(
-            lower(position, names),
-            lower(momentum, names),
-            lower((p - pull * g) / scale, names),
-            lower(point, names),
-        )
+        ends = (position, momentum, (p - pull * g) / scale, point)
+        return Boundary(*(lower(_joined_roots(end), names) for end in ends))
 
 
 def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:
@@ -545,6 +550,11 @@ def _fresh_name(base: str, body: list[Assign]) -> str:
     while name in taken:
         name, number = f"{base}_{number}", number + 1
     return name
+
+
+def _joined_roots(expr: Expr) -> Expr:
+    """Products of roots as roots of products, which are rational more often."""
+    return sp.powsimp(expr, combine="base", force=True)
 
 
 def _is_last(symbol: sp.Symbol) -> bool:

@@ -34,7 +34,8 @@ class Algebra:
 
     Attributes:
         constant: an exact number as a number of the algebra.
-        functions: the operations of one argument, and ``pow``; + - * / are the operators'.
+        functions: the operations of one argument, and ``pow``, whose exponent is an exact number
+            where the program has one; + - * / are the operators'.
         total: the sum of the entries of an array.
         select: ``select(subject, value, then, otherwise)``, entry by entry.
     """
@@ -75,6 +76,8 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
                 return -visit(arg)
             case Apply(op="div", args=(over, under)):
                 return visit(over) / visit(under)
+            case Apply(op="pow", args=(base, Const(value=value))):
+                return algebra.functions["pow"](visit(base), value)
             case Apply(op="pow", args=(base, exponent)):
                 return algebra.functions["pow"](visit(base), visit(exponent))
             case Apply(op=op, args=(arg,)):
@@ -86,6 +89,10 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
 
 def _select(subject: Any, value: Fraction, then: Any, otherwise: Any) -> Any:
     return np.where(np.equal(subject, float(value)), then, otherwise)[()]
+
+
+def _real(value: Any) -> Any:
+    return float(value) if isinstance(value, Fraction) else value
 
 
 def _softplus(z: Any) -> Any:
@@ -108,7 +115,7 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "atan": np.arctan,
     "log_cosh": _log_cosh,
     "logistic": _logistic,
-    "pow": np.power,
+    "pow": lambda base, exponent: np.power(base, _real(exponent)),
     "relu": lambda z: np.maximum(z, 0),
     "softplus": _softplus,
     "step": lambda z: np.heaviside(z, 0.5),
@@ -172,6 +179,10 @@ def _line(line: Assign, values: Mapping[str, Any], algebra: Algebra) -> Any:
     return evaluate(line.value, values, algebra)
 
 
+def _is_sum(expr: Expr) -> bool:
+    return isinstance(expr, Apply) and expr.op == "add"
+
+
 @dataclass(slots=True)
 class Interpreter:
     """A program run by the book, on NumPy arrays: the reference of every cross-check.
@@ -200,20 +211,36 @@ class Interpreter:
     def step(self, gradients: Sequence[Any]) -> None:
         """One stage, with the gradients at the point."""
         program = self.program
-        if self.stage == 0:
-            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
-            self._host = host_values(program, inputs, self.memory)
         function = program.functions[program.stages[self.stage]]
-        row = program.host.rows[self.stage]
-        scalars = {
-            name: self._host[line] for name, line in zip(function.scalars, row, strict=True)
-        }
+        scalars = self._scalars()
         arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
         found = self._run(function, arrays, scalars)
         self.x, self.buffer = found["x"], found[program.buffer]
         self.stage += 1
         if self.stage == len(program.stages):
             self._end_of_step()
+
+    def operands(self, gradients: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """For each entry of x and buffer, the largest operand of the last sum of the next stage."""
+        program = self.program
+        function = program.functions[program.stages[self.stage]]
+        scalars = self._scalars()
+        arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
+        found: dict[str, list[Any]] = {}
+        for array, local in function.results:
+            line = next(line for line in function.body if line.target == local)
+            terms = line.value.args if _is_sum(line.value) else (line.value,)
+            sizes = []
+            for term in terms:
+                probe = Assign("operand", term, "array")
+                body = (*function.body, probe)
+                whole = Function("probe", function.arrays, function.scalars, body, ((array, "operand"),))
+                values = run_function(
+                    whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
+                )[array]
+                sizes.append([abs(np.asarray(value, np.float64)) for value in values])
+            found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
+        return found["x"], found[program.buffer]
 
     def solution(self) -> list[Any]:
         """The solution at the end of a step."""
@@ -224,6 +251,16 @@ class Interpreter:
         }
         arrays = {"x": self.x, self.program.buffer: self.buffer}
         return self._run(function, arrays, scalars)["x"]
+
+    def _scalars(self) -> dict[str, float]:
+        """The scalars of the next stage; the host lines are computed at a step's first."""
+        program = self.program
+        if self.stage == 0:
+            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
+            self._host = host_values(program, inputs, self.memory)
+        names = program.functions[program.stages[self.stage]].scalars
+        row = program.host.rows[self.stage]
+        return {name: self._host[line] for name, line in zip(names, row, strict=True)}
 
     def _end_of_step(self) -> None:
         self.memory = {name: self._host[line] for name, line in self.program.host.memory}

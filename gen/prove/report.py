@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hamilforge.gen.declare import kinds
+import sympy as sp
+
+from hamilforge.gen.declare.errors import ExpressionError
+from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.derive.calculus import to_sympy
 
 Value = int | float | str | bool | None
 
@@ -134,11 +138,10 @@ class Report:
 
 
 def compare_claims(
-    claims: Mapping[str, object], findings: tuple[Finding, ...], head: kinds.Head
+    claims: Mapping[str, object], findings: tuple[Finding, ...]
 ) -> tuple[Claim, ...]:
     """Compare claims with findings; a claim about an unknown property does not hold."""
     found = {finding.name: finding.value for finding in findings}
-    del head
     return tuple(
         Claim(name, declared, found.get(name), name in found and _same(declared, found[name]))
         for name, declared in claims.items()
@@ -147,7 +150,19 @@ def compare_claims(
 
 def _same(declared: object, found: Value) -> bool:
     if isinstance(declared, str) and isinstance(found, str):
-        return "".join(declared.split()) == "".join(found.split())
+        return "".join(declared.split()) == "".join(found.split()) or _same_formula(declared, found)
     if isinstance(declared, str) and isinstance(found, int | float):
         return declared == str(found)
     return type(declared) is type(found) and declared == found
+
+
+def _same_formula(declared: str, found: str) -> bool:
+    """Whether two texts are expressions of one scalar."""
+    try:
+        left, right = parse(declared), parse(found)
+    except ExpressionError:
+        return False
+    if (left.functions() | right.functions()) - set(ELEMENTWISE):
+        return False
+    symbols = {name: sp.Symbol(name, positive=True) for name in left.names() | right.names()}
+    return bool(sp.simplify(to_sympy(left, symbols) - to_sympy(right, symbols)) == 0)

@@ -1,0 +1,116 @@
+"""The face of hamilforge: five functions that take a name or a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+    from hamilforge.gen.prove.report import Report
+    from hamilforge.runtime.verify import Verification
+
+Name = str | Path
+
+
+def check(name: Name) -> Report:
+    """Prove what can be proved about a declaration, and compare its claims.
+
+    Args:
+        name: a name in the catalogue, ``kind/name``, or a path to a TOML file.
+
+    Returns:
+        The report: ``str()`` to read, ``.to_dict()`` to use, ``.holds`` for all claims.
+
+    Raises:
+        DeclarationError: the declaration is not found or has problems; all of them are listed.
+    """
+    from hamilforge.gen import pipeline
+    from hamilforge.gen.declare import catalogue
+
+    return pipeline.check(catalogue.load(name))
+
+
+def generate(name: Name, out: Name | None = None) -> list[Path]:
+    """Generate the files of an optimizer.
+
+    Args:
+        name: a name in the catalogue, or a path.
+        out: a folder; the user's cache if None.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        DeclarationError: the declaration has problems.
+        ClaimError: it claims what is not so; nothing is written.
+    """
+    from hamilforge.gen import pipeline
+    from hamilforge.gen.emit import files
+    from hamilforge.runtime import cache
+
+    declaration = pipeline.load_optimizer(name)
+    texts = pipeline.generate(declaration)
+    if out is None:
+        folder = cache.store(f"p_{pipeline.key(declaration)}", texts)
+    else:
+        folder = Path(out)
+        for file, text in texts.items():
+            files.write(folder / file, text)
+    return [folder / file for file in sorted(texts)]
+
+
+def optimizer(name: Name) -> Any:
+    """A ``torch.optim.Optimizer`` subclass, generated on first use.
+
+    Args:
+        name: a name in the catalogue, or a path.
+
+    Raises:
+        DeclarationError: the declaration is not found or has problems.
+        ClaimError: it claims what is not so.
+        ImportError: PyTorch is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "hf.optimizer makes a torch optimizer and needs PyTorch (pip install torch); "
+            "hf.minimize works without"
+        ) from error
+    from hamilforge.runtime import loader
+
+    return loader.load(name).optimizer()
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: tuple[Any, ...] = (),
+    method: Name = "rgd",
+    jac: Any = None,
+    **options: Any,
+) -> OptimizeResult:
+    """Minimise a function with a declared optimizer; see :func:`hamilforge.runtime.minimize`."""
+    from hamilforge.runtime import minimize as module
+
+    return module.minimize(fun, x0, args, method=method, jac=jac, **options)
+
+
+def verify(name: Name) -> Verification:
+    """Compare every backend with the others and with the NumPy interpretation.
+
+    Args:
+        name: a name in the catalogue, or a path.
+
+    Returns:
+        The comparison: ``str()`` to read, ``.holds`` for the verdict.
+
+    Raises:
+        DeclarationError: the declaration is not found or has problems.
+    """
+    from hamilforge import verification
+
+    return verification.verify(name)

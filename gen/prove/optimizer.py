@@ -1,0 +1,233 @@
+"""The report of an optimizer: every property with its evidence and its reach.
+
+In: a derivation.  Out: a :class:`Report`, with the author's claims compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import sympy as sp
+
+from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
+from hamilforge.gen.derive.system import System, p
+from hamilforge.gen.program.build import Derivation
+from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
+from hamilforge.gen.program.passes import bytes_per_parameter, schedule
+from hamilforge.gen.prove.conformal import (
+    Form,
+    block_text,
+    form_of,
+    program_factor,
+    telescoped,
+)
+from hamilforge.gen.prove.order import program_order
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.stability import stability_limit
+from hamilforge.gen.prove.words import word_order
+
+ANY = "any K, J, friction and dimension"
+
+
+def prove(derivation: Derivation) -> Report:
+    """Everything that can be proved about an optimizer."""
+    head = derivation.optimizer.head
+    findings = (
+        *_order(derivation),
+        *_form(derivation),
+        _fixed_points(derivation),
+        _energy_rate(derivation),
+        _stability(derivation),
+        *_cost(derivation),
+    )
+    return Report(
+        head.name,
+        "optimizer",
+        head.title,
+        findings,
+        compare_claims(head.claims, findings),
+        _notes(derivation),
+    )
+
+
+def order_evidence(derivation: Derivation) -> tuple[int, str]:
+    """The order on paper and how it was found; 1 and nothing for an update."""
+    if not derivation.scheme.flows:
+        return 1, ""
+    words = word_order(derivation.scheme)
+    return words.order, (
+        f"the coefficients of all {words.words} words over {', '.join(words.letters)} up to length "
+        f"{words.order + 1} in {words.field}: largest residual "
+        f"{max(words.residuals[:-1]):.0e} to length {words.order}, {words.residuals[-1]:.0e} at "
+        f"{words.order + 1} (any K, J, friction, dimension); and "
+    )
+
+
+def _order(derivation: Derivation) -> tuple[Finding, ...]:
+    on_paper, evidence = order_evidence(derivation)
+    found = program_order(derivation, on_paper)
+    if derivation.scheme.flows and found.order < on_paper:
+        raise NotImplementedError(
+            f"{derivation.program.name}: the program has order {found.order}, its composition "
+            f"{on_paper}"
+        )
+    evidence += (
+        f"one step of the emitted program in series in h, {found.field}, against the flow: zero "
+        f"to h^{found.order}, not at h^{found.order + 1}"
+    )
+    reach = (
+        f"constant step and fixed system parameters; the series at {found.points} points with "
+        "quartic J in 2 dimensions"
+    )
+    return (Finding("order", found.order, evidence, reach),)
+
+
+def _form(derivation: Derivation) -> tuple[Finding, ...]:
+    form = form_of(derivation.scheme, linear_velocity(derivation.system))
+    running = program_factor(derivation.program)
+    if running != (form.factor is not None):
+        raise NotImplementedError(
+            f"{derivation.program.name}: scheme and program disagree on conformal symplecticity"
+        )
+    exact = "an exact Jacobian of the emitted program at 2 random points in 2 dimensions"
+    if form.factor is not None:
+        factor = tidy(
+            telescoped(derivation.scheme, form.factor, derivation.system.decay).xreplace(
+                derivation.values
+            )
+        )
+        how = (
+            "each flow is a shear with a symmetric Hessian or scales p"
+            if form.lines
+            else "the chain rule with symmetric Hessians at each point"
+        )
+        evidence = f"{how}; and {exact}"
+        return (
+            Finding("symplectic_form", "conformal", evidence, ANY),
+            Finding("conformal_factor", written(factor), "the product of the factors of p", ANY),
+            Finding("defect", None, evidence, ANY, "the form is only scaled"),
+        )
+    evidence = f"the chain rule with symmetric Hessians at each point; and {exact}"
+    text = defect_text(form, derivation.in_hyperparameters)
+    return (
+        Finding("symplectic_form", "none", evidence, ANY),
+        Finding("conformal_factor", None, evidence, ANY, "the form is not only scaled"),
+        Finding("defect", text, evidence, ANY),
+    )
+
+
+def linear_velocity(system: System) -> Callable[[Expr], Expr] | None:
+    """Grad K as a function of the momentum, where it is a multiple of it."""
+    slope = tidy(system.gradient / p)
+    if slope.has(p) or slope.has(Total):
+        return None
+    return lambda momentum: slope * momentum
+
+
+def defect_text(form: Form, write: Callable[[Expr], Expr]) -> str:
+    """M' Omega M as text, with what its letters mean."""
+    assert form.blocks is not None
+    diagonal, corner = (block_text(block, write) for block in form.blocks)
+    letters = "; ".join(f"{letter} = {what}" for letter, what in form.letters.items())
+    return f"M' Omega M = [[{diagonal}, {corner}], [-transpose, ...]] with {letters}"
+
+
+def _fixed_points(derivation: Derivation) -> Finding:
+    still = _stays_at_rest(derivation)
+    if not still:
+        raise NotImplementedError(f"{derivation.program.name}: a point at rest moves")
+    only = _velocity_vanishes_only_at_rest(derivation.system)
+    text = "grad J(q) = 0, p = 0" if only else "grad J(q) = 0 and grad K(p) = 0"
+    evidence = "the emitted program leaves every x in place where the buffer and g are 0; " + (
+        "p . grad K(p) > 0 for p > 0, so a moving point is not fixed"
+        if only
+        else "p . grad K(p) was not shown to be positive away from 0"
+    )
+    return Finding("fixed_points", text, evidence, "steps h > 0; radial or separable K")
+
+
+def _stays_at_rest(derivation: Derivation) -> bool:
+    """The program in floating point at rest: exact, since only zeros are added."""
+    program = derivation.program
+    inputs = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    inputs |= {"t": float(program.start_time) + 1.0, "n": 2.0}
+    memory = {name: 0.0 for name, _ in program.host.memory}
+    host = host_values(program, inputs, memory)
+    point, rest = np.array([1.0, -2.0]), np.zeros(2)
+    values = {"x": [point], program.buffer: [rest], "g": [rest]}
+    for index, row in zip(program.stages, program.host.rows, strict=True):
+        function = program.functions[index]
+        scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
+        values |= run_function(function, values, scalars, FLOAT64)
+    return bool((values["x"][0] == point).all() and (values[program.buffer][0] == 0).all())
+
+
+def _velocity_vanishes_only_at_rest(system: System) -> bool:
+    entry = sp.Symbol("entry", positive=True)
+    radial = system.gradient.replace(Total, lambda arg: arg).xreplace({p: entry})
+    return bool(tidy(radial).is_positive)
+
+
+def _energy_rate(derivation: Derivation) -> Finding:
+    rate = written(derivation.system.energy_rate())
+    return Finding(
+        "energy_rate",
+        f"dH/dt = {rate}",
+        "dH/dt = -gamma p . grad K(p), differentiated by SymPy",
+        "the differential equation, any J and dimension",
+    )
+
+
+def _stability(derivation: Derivation) -> Finding:
+    limit = stability_limit(derivation)
+    evidence = (
+        "the Schur-Cohn conditions on the 2 x 2 matrix of a step"
+        if limit.symbolic or limit.text is None
+        else "the roots of the Schur-Cohn conditions at the default hyper-parameters"
+    )
+    reach = "J = lambda q^2/2, K replaced by its quadratic part at rest"
+    return Finding("stability_limit", limit.text, evidence, reach, limit.why)
+
+
+def _cost(derivation: Derivation) -> tuple[Finding, ...]:
+    program = derivation.program
+    passes = [schedule(program.functions[index]) for index in program.stages]
+    by, reach = "the emitted program", "every stage"
+    return (
+        Finding("points", "shifted" if program.shifted else "solution", by, reach),
+        Finding("gradients_per_step", len(program.stages), by, "a whole step"),
+        Finding("state_buffers", 1, by, reach),
+        Finding("passes", max(len(one) for one in passes), by, reach),
+        Finding(
+            "bytes_per_parameter",
+            max(bytes_per_parameter(one) for one in passes),
+            "the loads and stores of the passes of the emitted program",
+            "float32, each stage",
+        ),
+    )
+
+
+def _notes(derivation: Derivation) -> tuple[str, ...]:
+    has_step = bool(derivation.unit.free_symbols)
+    several = len(derivation.program.stages)
+    notes = [
+        "Weight decay: L2 adds weight_decay*|x|^2/2 to J, at the point of the gradient, and leaves "
+        "the factor as it is; decoupled decay multiplies x by 1 - lr*weight_decay in each stage, "
+        + (
+            f"and so the factor by its power {several}."
+            if several > 1
+            else "and the factor with it."
+        )
+    ]
+    if has_step:
+        notes.append(
+            "Changing steps: the buffer contains h and is kept when h changes, which adds the "
+            "friction h'/h; no order then."
+        )
+    elif not derivation.program.shifted:
+        notes.append(
+            "Changing steps: the buffer is p and the last step's share of a joined kick is "
+            "remembered; the steps h_n are those in force at each call."
+        )
+    return tuple(notes)

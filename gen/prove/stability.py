@@ -1,0 +1,181 @@
+"""Linear stability: the largest curvature a step survives.
+
+In: a derivation.  Out: for which lambda the emitted step, with g = lambda x and K replaced by its
+quadratic part at rest, is a contraction of the plane: both eigenvalues of its matrix M in the unit
+disk, by the Schur-Cohn conditions |det M| <= 1 and |tr M| <= 1 + det M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+
+from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, tidy, written
+from hamilforge.gen.derive.rotation import b, g, last_b, new_b, x
+from hamilforge.gen.derive.scheme import constant_values
+from hamilforge.gen.derive.system import Velocity, n, p, parameter_symbol, t
+from hamilforge.gen.program.build import Derivation
+
+curvature = sp.Symbol("lambda", positive=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A stability limit, or why there is none."""
+
+    text: str | None
+    why: str = ""
+    symbolic: bool = False
+
+
+def stability_limit(derivation: Derivation) -> Limit:
+    """The limit on ``lambda q^2/2``, in the hyper-parameters where it is a formula."""
+    stiffness = quadratic_part(derivation)
+    if stiffness is None:
+        return Limit(None, "K is not quadratic at rest: its Hessian there is zero or infinite")
+    several = len(derivation.program.stages) > 1
+    numbers = _defaults(derivation) if several else {}
+    matrix = _step_matrix(derivation, stiffness, numbers)
+    if matrix.has(t, n) or derivation.system.gamma.has(t):
+        return Limit(None, "the scalars of a step change with time")
+    settle = sp.expand if several else tidy
+    determinant = settle(matrix.det())
+    trace = settle(matrix.trace())
+    edges = [1 + determinant + trace, 1 + determinant - trace, 1 - determinant]
+    linear = not several and all(sp.degree(sp.expand(edge), curvature) <= 1 for edge in edges)
+    return _formula(derivation, edges) if linear else _number(derivation, edges, matrix)
+
+
+def quadratic_part(derivation: Derivation) -> Expr | None:
+    """The factor k of grad K = k p + ... at rest; None where there is none."""
+    gradient = derivation.system.gradient.replace(Total, lambda arg: arg)
+    momentum = sp.Symbol("p_entry", positive=True)
+    entry = gradient.xreplace({p: momentum})
+    defaults = {
+        symbol: sp.Rational(parameter.default.numerator, parameter.default.denominator)
+        for parameter, symbol in (
+            (one, parameter_symbol(one)) for one in derivation.optimizer.system.parameters
+        )
+        if any(symbol in power.exp.free_symbols for power in entry.atoms(sp.Pow))
+    }
+    slope = sp.limit(tidy(entry.xreplace(defaults) / momentum), momentum, 0, "+")
+    if slope == 0 or not slope.is_finite:
+        return None
+    return slope
+
+
+def _step_matrix(
+    derivation: Derivation, stiffness: Expr, numbers: Mapping[sp.Symbol, Expr]
+) -> sp.Matrix:
+    """The matrix of a step on (x, buffer), both in their stored units."""
+    start = sp.symbols("x_entry b_entry", real=True)
+    point, buffer = start
+    present = _unmark
+    unit = derivation.unit.xreplace(numbers)
+    stiffness = stiffness.xreplace(derivation.values).xreplace(numbers)
+    for stage in derivation.rotated.stages:
+        kicked = _linear(derivation, present(stage.buffer), stiffness).xreplace(numbers)
+        force = curvature * point
+        momentum = {b: buffer / unit, x: point, g: force}
+        fresh = tidy_linear(kicked.xreplace(momentum) * unit, start)
+        moved = _linear(derivation, present(stage.point), stiffness).xreplace(numbers)
+        values = {**momentum, last_b: buffer / unit, new_b: fresh / unit}
+        point, buffer = tidy_linear(moved.xreplace(values), start), fresh
+    rows = [[sp.expand(end).coeff(one) for one in start] for end in (point, buffer)]
+    return sp.Matrix(rows)
+
+
+def tidy_linear(expr: Expr, variables: tuple[sp.Symbol, ...]) -> Expr:
+    """A linear form with tidy coefficients, polynomials in the curvature where all is numbers."""
+    whole = sp.expand(expr)
+    parts = [whole.coeff(one) for one in variables]
+    symbols = whole.free_symbols - {*variables, curvature}
+    tidied = [tidy(part) if symbols else sp.expand(part.evalf(30)) for part in parts]
+    return sp.Add(*(part * one for part, one in zip(tidied, variables, strict=True)))
+
+
+def _linear(derivation: Derivation, expr: Expr, stiffness: Expr) -> Expr:
+    """An expression of a stage with K replaced by its quadratic part, in the hyper-parameters."""
+    linear = expr.replace(Velocity, lambda momentum: stiffness * momentum)
+    names = {one: one for one in linear.atoms(Coordinate)}
+    return derivation.specialised(linear.xreplace(names)).xreplace(derivation.values)
+
+
+def _unmark(expr: Expr) -> Expr:
+    """At constant step the last values are the present ones."""
+    names = {
+        symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
+        for symbol in expr.free_symbols
+        if symbol.name.startswith("last_") and not isinstance(symbol, Coordinate)
+    }
+    return expr.xreplace(names)
+
+
+def _defaults(derivation: Derivation) -> dict[sp.Symbol, Expr]:
+    values: dict[sp.Symbol, Expr] = {}
+    for entry in derivation.program.hyperparameters:
+        exact = sp.Rational(entry.default.numerator, entry.default.denominator)
+        values[parameter_symbol(entry)] = exact
+    for symbol, value in constant_values(derivation.scheme.constants).items():
+        values[symbol] = sp.N(value, 30)
+    return values
+
+
+def _formula(derivation: Derivation, edges: list[Expr]) -> Limit:
+    defaults = _defaults(derivation)
+    roots = []
+    for edge in edges:
+        whole = sp.expand(edge)
+        slope, rest = whole.coeff(curvature, 1), whole.coeff(curvature, 0)
+        if slope == 0:
+            continue
+        root = _positive_denominator(tidy(-rest / slope))
+        size = float(root.xreplace(defaults))
+        if size > 0:
+            roots.append((size, root))
+    if not roots:
+        return Limit("every lambda", symbolic=True)
+    _, root = min(roots, key=lambda pair: pair[0])
+    rate = next((s for s in defaults if s.name == "lr"), None)
+    if rate is not None:
+        for power in (1, 2):
+            scaled = tidy(root * rate**power)
+            if not scaled.has(rate):
+                left = "lr*lambda" if power == 1 else "lr**2*lambda"
+                return Limit(f"{left} < {written(scaled)}", symbolic=True)
+    return Limit(f"lambda < {written(root)}", symbolic=True)
+
+
+def _positive_denominator(expr: Expr) -> Expr:
+    over, under = sp.fraction(expr)
+    return tidy(-over) / tidy(-under) if under.could_extract_minus_sign() else expr
+
+
+def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Limit:
+    """The first curvature beyond which the numeric step matrix has an eigenvalue outside."""
+    defaults = _defaults(derivation)
+    rate = next((float(v) for s, v in defaults.items() if s.name == "lr"), 1.0)
+    scaled = [sp.Poly(sp.expand(edge.xreplace({curvature: curvature / rate})), curvature) for edge in edges]
+    radius = sp.lambdify(curvature, matrix.xreplace({curvature: curvature / rate}), "numpy")
+
+    def unstable(size: float) -> bool:
+        return bool(max(abs(np.linalg.eigvals(np.array(radius(size), float)))) > 1 + 1e-9)
+
+    sizes = sorted(root for polynomial in scaled for root in _positive_roots(polynomial))
+    first = next((size for size in sizes if unstable(size * (1 + 1e-6))), None)
+    shown = [s for s in defaults if s.name != "lr" and s not in derivation.scheme.constants]
+    at = ", ".join(f"{symbol.name} = {float(defaults[symbol]):g}" for symbol in shown)
+    if first is None:
+        return Limit(f"every lambda at {at}")
+    return Limit(f"{'lr*' if rate != 1.0 else ''}lambda < {first:.6g} at {at}")
+
+
+def _positive_roots(polynomial: sp.Poly) -> list[float]:
+    """Real positive roots; coefficients that are rounding noise are zero."""
+    coefficients = np.array([float(c) for c in polynomial.all_coeffs()])
+    coefficients[abs(coefficients) < 1e-18 * max(1.0, abs(coefficients).max())] = 0
+    roots = np.roots(coefficients)
+    return [float(root.real) for root in roots if abs(root.imag) < 1e-7 * abs(root) and root.real > 0]

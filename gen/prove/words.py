@@ -1,0 +1,175 @@
+"""Order of a composition: words in the free associative algebra over the letters.
+
+The composition of exact flows ``exp(s_1 h X_1) exp(s_2 h X_2) ...`` has order p if and only if the
+coefficient of every word of length n <= p is that of ``exp(h (A + B + D))``, which is ``1/n!``.  This
+holds for any K, J, friction and dimension; a friction that depends on time is a flow of the clock.
+
+Treves, Un algorithme pour les conditions d'ordre; Munthe-Kaas and Owren, Phil. Trans. R. Soc. A 357
+(1999) 957-981, doi:10.1098/rsta.1999.0361.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import factorial
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.scheme import Scheme, constant_values
+from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, number_field
+
+Word = tuple[str, ...]
+MAX_ORDER = 10
+#: A residual of decimal coefficients below this is rounding of published digits.
+DECIMAL = mpmath.mpf(10) ** -11
+
+
+@dataclass(frozen=True, slots=True)
+class WordOrder:
+    """The order of a composition.
+
+    Attributes:
+        order: the order.
+        letters: the letters of the words.
+        field: where the coefficients live.
+        residuals: the largest residual among words of length 1, 2, ..., order + 1.
+        words: the number of words examined.
+    """
+
+    order: int
+    letters: tuple[str, ...]
+    field: str
+    residuals: tuple[float, ...]
+    words: int
+
+
+def field_of(constants: Mapping[sp.Symbol, Expr], exact: bool) -> Field:
+    """The smallest of the fields that holds the constants."""
+    if not exact:
+        return FLOATS
+    radicals = sorted(
+        {
+            atom
+            for value in constant_values(constants).values()
+            for atom in value.atoms(sp.Pow)
+            if atom.exp.is_Rational and not atom.exp.is_Integer
+        },
+        key=sp.default_sort_key,
+    )
+    return number_field(radicals) if radicals else RATIONALS
+
+
+def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
+    """An expression in constants as a number of the field."""
+    if expr.is_Rational:
+        return field.convert(Fraction(int(expr.p), int(expr.q)))
+    if expr.is_Symbol:
+        return values[expr]
+    if expr.is_Add:
+        parts = [in_field(arg, values, field) for arg in expr.args]
+        return sum(parts[1:], parts[0])
+    if expr.is_Mul:
+        result = field.convert(Fraction(1))
+        for arg in expr.args:
+            result = result * in_field(arg, values, field)
+        return result
+    if expr.is_Pow and expr.exp.is_Integer:
+        base = in_field(expr.base, values, field)
+        result = field.convert(Fraction(1))
+        for _ in range(abs(int(expr.exp))):
+            result = result * base
+        return result if expr.exp > 0 else field.convert(Fraction(1)) / result
+    return field.embed(expr)
+
+
+def field_values(
+    constants: Mapping[sp.Symbol, Expr], field: Field
+) -> dict[sp.Symbol, Any]:
+    """The constants as numbers of a field."""
+    values: dict[sp.Symbol, Any] = {}
+    for symbol, expr in constants.items():
+        values[symbol] = in_field(expr, values, field)
+    return values
+
+
+def word_order(scheme: Scheme) -> WordOrder:
+    """The order of a splitting.
+
+    Raises:
+        ValueError: the scheme is not a composition of flows.
+    """
+    if not scheme.flows:
+        raise ValueError("not a composition of exact flows")
+    field = field_of(scheme.constants, scheme.exact)
+    values = field_values(scheme.constants, field)
+    flows = [(flow.letter, in_field(flow.weight, values, field)) for flow in scheme.flows]
+    present = {letter for letter, _ in flows}
+    joint = present <= {"A", "BD"}
+    letters = ("A", "BD") if joint else ("A", "B", "D")
+    expanded = [(_expand(letter, joint), weight) for letter, weight in flows]
+    residuals: list[float] = []
+    count = 0
+    for order in range(1, MAX_ORDER + 1):
+        coefficients = word_coefficients(expanded, order, field)
+        worst = _residual(coefficients, letters, order, field)
+        count += len(letters) ** order
+        residuals.append(worst)
+        limit = float(DECIMAL) if field is FLOATS else 0.0
+        if worst > limit:
+            return WordOrder(order - 1, letters, field.name, tuple(residuals), count)
+    raise NotImplementedError(f"an order above {MAX_ORDER}")
+
+
+def _expand(letter: str, joint: bool) -> tuple[str, ...]:
+    return (letter,) if joint or letter != "BD" else ("B", "D")
+
+
+def word_coefficients(
+    flows: Sequence[tuple[tuple[str, ...], Any]], length: int, field: Field
+) -> dict[Word, Any]:
+    """The coefficients of all words up to a length in a product of exponentials.
+
+    Args:
+        flows: for each factor the letters in its sum, and its weight.
+        length: the greatest length.
+        field: where the weights live.
+    """
+    series: dict[Word, Any] = {(): field.convert(Fraction(1))}
+    for letters, weight in flows:
+        grown: dict[Word, Any] = {}
+        powers = [field.convert(Fraction(1))]
+        for k in range(1, length + 1):
+            powers.append(powers[-1] * weight * field.convert(Fraction(1, k)))
+        tails: list[list[Word]] = [[()]]
+        for _ in range(length):
+            tails.append([(*tail, letter) for tail in tails[-1] for letter in letters])
+        for word, coefficient in series.items():
+            for k in range(length - len(word) + 1):
+                scaled = coefficient * powers[k]
+                for tail in tails[k]:
+                    key = word + tail
+                    grown[key] = grown[key] + scaled if key in grown else scaled
+        series = grown
+    return series
+
+
+def _residual(
+    coefficients: Mapping[Word, Any], letters: tuple[str, ...], length: int, field: Field
+) -> float:
+    """The largest deviation from 1/n! among words of one length."""
+    wanted = field.convert(Fraction(1, factorial(length)))
+    zero = field.convert(Fraction(0))
+    worst = 0.0
+    words: list[Word] = [()]
+    for _ in range(length):
+        words = [(*word, letter) for word in words for letter in letters]
+    for word in words:
+        difference = coefficients.get(word, zero) - wanted
+        if not field.is_zero(difference):
+            worst = max(worst, field.magnitude(difference))
+    return worst

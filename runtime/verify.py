@@ -1,0 +1,159 @@
+"""Comparison of backends: the generated kernels beside what they should compute.
+
+In: a loaded product and a trajectory of reference states, computed elsewhere by the interpretation of
+the program.  Out: the largest deviation of each backend, in units in the last place of the largest
+operand of the last sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime.clock import latch, start, tick
+from hamilforge.runtime.kernels import plan, run
+from hamilforge.runtime.loader import Loaded
+
+Arrays = list[NDArray[Any]]
+#: Units in the last place that equal reductions leave room for, per step compared.
+ULPS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A trajectory of one backend's states to be compared.
+
+    Attributes:
+        hyper: the hyper-parameters.
+        points: x at the start of each stage.
+        buffers: the buffer at the start of each stage.
+        gradients: g of each stage.
+        after: x and buffer after each stage, as the reference computes them.
+        scales: the largest operand of the last sum, for each entry of x and buffer.
+    """
+
+    name: str
+    dtype: str
+    hyper: dict[str, float]
+    points: list[Arrays]
+    buffers: list[Arrays]
+    gradients: list[Arrays]
+    after: list[tuple[Arrays, Arrays]]
+    scales: list[tuple[Arrays, Arrays]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far one backend is from the reference."""
+
+    backend: str
+    case: str
+    dtype: str
+    ulps: float
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All deviations of a product."""
+
+    name: str
+    deviations: tuple[Deviation, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every backend agrees."""
+        return all(one.holds for one in self.deviations)
+
+    def __str__(self) -> str:
+        lines = [f"verify {self.name}: {'agree' if self.holds else 'DISAGREE'}"]
+        for one in self.deviations:
+            verdict = "" if one.holds else "  TOO FAR"
+            lines.append(
+                f"  {one.backend:<18} {one.dtype:<8} {one.case:<22} {one.ulps:6.2f} ulp{verdict}"
+            )
+        return "\n".join(lines)
+
+
+class Backend(Protocol):
+    """One stage of a product: from x, buffer and g to the new x and buffer."""
+
+    def __call__(
+        self, stage: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
+    ) -> tuple[Arrays, Arrays]: ...
+
+
+def numba_backend(product: ModuleType) -> Backend:
+    """The compiled kernels."""
+
+    def stage(
+        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        x, buffer = [one.copy() for one in x], [one.copy() for one in buffer]
+        how = plan([one.size for one in x], [0] * len(x), product.SCOPE)
+        addresses = np.array([[a.ctypes.data for a in arrays] for arrays in (x, buffer, g)], np.uintp)
+        rows = np.array([(1.0, 0.0, 1.0, *row)])
+        run(product.STAGES[number], how, rows, addresses, x[0].dtype.name)
+        return x, buffer
+
+    return stage
+
+
+def torch_backend(product: ModuleType) -> Backend:
+    """The functional form."""
+    import torch
+
+    classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
+    stages = next(value.STAGES for value in classes if value.__module__ == product.__name__)
+
+    def stage(
+        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        lists = [[torch.from_numpy(one.copy()) for one in arrays] for arrays in (x, buffer, g)]
+        groups = [[k] for k in range(len(x))] if product.SCOPE == "tensor" else [range(len(x))]
+        new_x, new_buffer = list(lists[0]), list(lists[1])
+        for members in groups:
+            found = stages[number](*([arrays[k] for k in members] for arrays in lists), *row)
+            for k, point, kept in zip(members, *found, strict=True):
+                new_x[k], new_buffer[k] = point, kept
+        return [one.numpy() for one in new_x], [one.numpy() for one in new_buffer]
+
+    return stage
+
+
+def compare(loaded: Loaded, cases: Sequence[Case], backends: Sequence[str]) -> Verification:
+    """Run every backend through every case, stage by stage from the reference's states."""
+    makers = {"numba": numba_backend, "torch": torch_backend}
+    deviations = []
+    for name in backends:
+        product = loaded.module(name)
+        backend = makers[name](product)
+        for case in cases:
+            worst = _deviation(product, backend, case)
+            deviations.append(Deviation(name, case.name, case.dtype, worst, worst <= ULPS))
+    return Verification(loaded.name, tuple(deviations))
+
+
+def _deviation(product: ModuleType, backend: Backend, case: Case) -> float:
+    clock = start(product)
+    worst = 0.0
+    for number, (wanted_x, wanted_buffer) in enumerate(case.after):
+        clock = latch(product, clock, case.hyper)
+        x, buffer, g = case.points[number], case.buffers[number], case.gradients[number]
+        found_x, found_buffer = backend(clock.stage, clock.rows[clock.stage], x, buffer, g)
+        clock = tick(clock)
+        found = (*found_x, *found_buffer)
+        wanted = (*wanted_x, *wanted_buffer)
+        sizes = (*case.scales[number][0], *case.scales[number][1])
+        for one, other, size in zip(found, wanted, sizes, strict=True):
+            if not np.isfinite(one).all():
+                return float("inf")
+            ulp = np.spacing(np.maximum(size, np.finfo(other.dtype).tiny).astype(other.dtype))
+            difference = abs(one.astype(np.float64) - other.astype(np.float64))
+            worst = max(worst, float((difference / ulp).max(initial=0.0)))
+    return worst
