@@ -35,7 +35,7 @@ def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
     kick = (last_kick * math.sqrt(momentum) + math.sqrt(lr)) / 2
     drift = math.sqrt(lr)
     decay_2 = math.sqrt(momentum)
-    kick_2 = math.sqrt(lr) * math.sqrt(momentum)
+    kick_2 = math.sqrt(lr * momentum)
     return ((decay, kick, drift),), (decay_2, kick_2), 0.0
 
 

@@ -66,7 +66,10 @@ class Printer:
                 text = f"{self._within(over, _PRODUCT)} / {self._within(under, _NEGATION)}"
                 return text, _PRODUCT
             case Apply(op="neg", args=(arg,)):
-                return f"-{self._within(arg, _NEGATION)}", _NEGATION
+                text, binding = self._print(arg)
+                if binding < _PRODUCT:
+                    return f"-({text})", _NEGATION
+                return f"-{text}", _SUM if binding == _PRODUCT else _NEGATION
             case Apply(op="pow", args=(base, exponent)):
                 return self.power(base, exponent)
             case Apply(op=op, args=args):

@@ -508,7 +508,7 @@ class _Builder:
         names = {**self._names, p: "p", q: "q"}
         point = sp.expand(q + x - position)
         ends = (position, momentum, (p - pull * g) / scale, point)
-        return Boundary(*(lower(_joined_roots(end), names) for end in ends))
+        return Boundary(*(lower(end, names) for end in ends))
 
 
 def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:
@@ -550,11 +550,6 @@ def _fresh_name(base: str, body: list[Assign]) -> str:
     while name in taken:
         name, number = f"{base}_{number}", number + 1
     return name
-
-
-def _joined_roots(expr: Expr) -> Expr:
-    """Products of roots as roots of products, which are rational more often."""
-    return sp.powsimp(expr, combine="base", force=True)
 
 
 def _is_last(symbol: sp.Symbol) -> bool:

@@ -108,24 +108,38 @@ def _is_negative(expr: Expr) -> bool:
 
 
 def _product(expr: sp.Mul, rename: Mapping[sp.Symbol, str]) -> Expr:
+    """A product as one quotient, its square roots as one root."""
     coefficient, rest = expr.as_coeff_Mul(rational=True)
     over: list[Expr] = []
     under: list[Expr] = []
+    root_over: list[Expr] = []
+    root_under: list[Expr] = []
     for factor in sp.Mul.make_args(rest):
         base, exponent = factor.as_base_exp()
-        if exponent.is_Rational and exponent < 0 and not isinstance(factor, sp.exp):
+        if isinstance(factor, sp.exp) or not exponent.is_Rational:
+            over.append(_lower(factor, rename))
+        elif abs(exponent) == sp.Rational(1, 2):
+            (root_over if exponent > 0 else root_under).append(_lower(base, rename))
+        elif exponent < 0:
             under.append(_lower(base ** (-exponent), rename))
         else:
             over.append(_lower(factor, rename))
+    if root_over:
+        over.append(Apply("sqrt", (_quotient(root_over, root_under),)))
+    elif root_under:
+        under.append(Apply("sqrt", (mul(*root_under),)))
     sign = coefficient < 0
     numerator, denominator = abs(int(coefficient.p)), int(coefficient.q)
     if numerator != 1:
         over.insert(0, constant(numerator))
     if denominator != 1:
         under.insert(0, constant(denominator))
-    top = mul(*over)
-    result = top if not under else Apply("div", (top, mul(*under)))
+    result = _quotient(over, under)
     return negative(result) if sign else result
+
+
+def _quotient(over: list[Expr], under: list[Expr]) -> Expr:
+    return mul(*over) if not under else Apply("div", (mul(*over), mul(*under)))
 
 
 def _power(expr: sp.Pow, rename: Mapping[sp.Symbol, str]) -> Expr:

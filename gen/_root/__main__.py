@@ -1,0 +1,5 @@
+"""``python -m hamilforge``."""
+
+from hamilforge.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,173 @@
+"""The command line: one function per command, everything heavy imported when it is needed.
+
+Exit status: 0 fine, 1 a claim or a check failed, 2 a bad declaration or call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+FORMATS = ("text", "latex", "markdown")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if not hasattr(given, "run"):
+        parser.print_help()
+        return 2
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+
+    try:
+        status: int = given.run(given)
+        return status
+    except ClaimError as error:
+        return _complain(error, 1)
+    except (DeclarationError, ImportError) as error:
+        return _complain(error, 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"hamilforge: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    from hamilforge import __version__
+
+    parser = argparse.ArgumentParser(
+        "hamilforge",
+        description="Declare a Hamiltonian or a method; get it derived, proved, and compiled.",
+    )
+    parser.add_argument("--version", action="version", version=f"hamilforge {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    new = command("new", _new, "Write a commented declaration to start from.")
+    new.add_argument("kind")
+    new.add_argument("name")
+
+    listing = command("list", _list, "List the catalogue.")
+    listing.add_argument("--kind")
+    listing.add_argument(
+        "--where", help="a condition on proved properties, such as 'order >= 2 and passes == 1'"
+    )
+
+    checking = command("check", _check, "Prove what can be proved, and compare the claims.")
+    checking.add_argument("names", nargs="+", metavar="NAME|PATH")
+    checking.add_argument("--json", action="store_true")
+
+    show = command("show", _show, "Show the derivation, from the Hamiltonian to the update.")
+    show.add_argument("name", metavar="NAME|PATH")
+    show.add_argument("--format", choices=FORMATS, default="text")
+
+    generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
+    generating.add_argument("names", nargs="*", metavar="NAME|PATH")
+    generating.add_argument("--out", type=Path, help="a folder")
+    generating.add_argument(
+        "--check", action="store_true", help="compare with the folder instead of writing"
+    )
+
+    verifying = command("verify", _verify, "Compare every backend with the interpretation.")
+    verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
+
+    plotting = command("plot", _plot, "Draw a phase portrait and the energy against time.")
+    plotting.add_argument("name", metavar="NAME|PATH")
+    plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
+
+    bench = command("bench", _bench, "Measure speed beside peers, in one process.")
+    bench.add_argument("what", choices=("optimizers",))
+    bench.add_argument("--json", action="store_true")
+    bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
+
+    demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
+    demo.add_argument("--out", type=Path, help="the folder for the picture")
+    return parser
+
+
+def _new(given: argparse.Namespace) -> int:
+    from hamilforge import templates
+
+    path = templates.write(given.kind, given.name)
+    print(f"{path}\nnext: hamilforge check {path}")
+    return 0
+
+
+def _list(given: argparse.Namespace) -> int:
+    from hamilforge import listing
+
+    print(listing.table(given.kind, given.where))
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from hamilforge.facade import check
+
+    reports = [check(name) for name in given.names]
+    if given.json:
+        print(json.dumps([report.to_dict() for report in reports], indent=2))
+    else:
+        print("\n\n".join(map(str, reports)))
+    return 0 if all(report.holds for report in reports) else 1
+
+
+def _show(given: argparse.Namespace) -> int:
+    from hamilforge import document
+
+    sys.stdout.write(document.show(given.name, given.format))
+    return 0
+
+
+def _generate(given: argparse.Namespace) -> int:
+    from hamilforge import generation
+
+    if given.names:
+        if given.check:
+            return generation.check_named(given.names, given.out)
+        return generation.write_named(given.names, given.out)
+    folder = given.out or generation.catalogue_folder()
+    if given.check:
+        return generation.check_catalogue(folder)
+    return generation.write_catalogue(folder)
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from hamilforge.facade import verify
+
+    found = [verify(name) for name in given.names]
+    print("\n\n".join(map(str, found)))
+    return 0 if all(one.holds for one in found) else 1
+
+
+def _plot(given: argparse.Namespace) -> int:
+    from hamilforge import plot_command
+
+    return plot_command.run(given.name, given.out)
+
+
+def _bench(given: argparse.Namespace) -> int:
+    from hamilforge import bench_command
+
+    return bench_command.run(given.json, given.rounds)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from hamilforge import demo_command
+
+    return demo_command.run(given.out)

@@ -1,0 +1,172 @@
+"""The command ``list``: the catalogue, filtered by what was proved.
+
+The filter is a small language of its own: names of properties, numbers, words, comparisons, ``and``,
+``or``, ``not`` and parentheses.  It is parsed here and never executed.
+"""
+
+from __future__ import annotations
+
+import io
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+
+_TOKEN = re.compile(r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|'([^']*)'|\"([^\"]*)\")")
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_COLUMNS = ("order", "symplectic_form", "points", "gradients_per_step", "bytes_per_parameter")
+
+Test = Callable[[Mapping[str, Any]], bool]
+
+
+def table(kind: str | None, where: str | None) -> str:
+    """The catalogue as a table.
+
+    Raises:
+        DeclarationError: an unknown kind, or a filter that cannot be read.
+    """
+    if kind is not None and kind not in catalogue.FOLDERS:
+        raise DeclarationError.single(
+            "", f"unknown kind '{kind}'" + did_you_mean(kind, catalogue.FOLDERS)
+        )
+    test = parse_filter(where) if where else None
+    found = Table(box=None, pad_edge=False)
+    columns = _COLUMNS if test is not None else ()
+    for column in ("kind", "name", *columns, "title"):
+        found.add_column(column.replace("_", " "), overflow="fold")
+    for chosen in [kind] if kind else list(catalogue.FOLDERS):
+        for path in catalogue.paths(chosen):
+            declaration = catalogue.load(path)
+            values: dict[str, Any] = {}
+            if test is not None:
+                values = pipeline.check(declaration).to_dict()["properties"]
+                if not test(values):
+                    continue
+            cells = [_cell(values.get(column)) for column in columns]
+            found.add_row(chosen, declaration.head.name, *cells, declaration.head.title)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(found)
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue().rstrip()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def parse_filter(text: str) -> Test:
+    """A filter as a function of properties.
+
+    Raises:
+        DeclarationError: it cannot be read.
+    """
+    return _Filter(text).whole()
+
+
+class _Filter:
+    def __init__(self, text: str) -> None:
+        self._tokens: list[tuple[str, Any]] = []
+        at = 0
+        while text[at:].strip():
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise self._refuse(f"{text[at:].strip()[:10]!r} cannot be read")
+            sign, name, number, *quoted = match.groups()
+            if sign:
+                self._tokens.append(("sign", sign))
+            elif name:
+                self._tokens.append(("name", name))
+            elif number:
+                self._tokens.append(("value", float(number)))
+            else:
+                self._tokens.append(("value", next(q for q in quoted if q is not None)))
+            at = match.end()
+        self._at = 0
+
+    @staticmethod
+    def _refuse(message: str) -> DeclarationError:
+        return DeclarationError.single(
+            "", f"--where: {message}; expected a condition such as 'order >= 2 and passes == 1'"
+        )
+
+    def _peek(self) -> tuple[str, Any]:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ("end", "the end")
+
+    def _take(self) -> tuple[str, Any]:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def whole(self) -> Test:
+        """All of the filter."""
+        test = self._either(0)
+        if self._peek()[0] != "end":
+            raise self._refuse(f"{self._peek()[1]!r} is not expected here")
+        return test
+
+    def _either(self, depth: int) -> Test:
+        tests = [self._both(depth)]
+        while self._peek() == ("name", "or"):
+            self._take()
+            tests.append(self._both(depth))
+        return lambda values: any(test(values) for test in tests)
+
+    def _both(self, depth: int) -> Test:
+        tests = [self._one(depth)]
+        while self._peek() == ("name", "and"):
+            self._take()
+            tests.append(self._one(depth))
+        return lambda values: all(test(values) for test in tests)
+
+    def _one(self, depth: int) -> Test:
+        if depth > 50:
+            raise self._refuse("nested too deeply")
+        token = self._take()
+        if token == ("name", "not"):
+            inner = self._one(depth + 1)
+            return lambda values: not inner(values)
+        if token == ("sign", "("):
+            inner = self._either(depth + 1)
+            if self._take() != ("sign", ")"):
+                raise self._refuse("a parenthesis is not closed")
+            return inner
+        if token[0] != "name":
+            raise self._refuse(f"{token[1]!r} is not the name of a property")
+        return self._comparison(token[1])
+
+    def _comparison(self, name: str) -> Test:
+        kind, sign = self._peek()
+        if kind != "sign" or sign not in _COMPARE:
+            return lambda values: bool(values.get(name))
+        self._take()
+        kind, wanted = self._take()
+        if kind == "name" and wanted in ("true", "false"):
+            wanted = wanted == "true"
+        elif kind == "end" or kind == "sign":
+            raise self._refuse(f"a value is missing behind '{name} {sign}'")
+
+        def test(values: Mapping[str, Any]) -> bool:
+            value = values.get(name)
+            if value is None:
+                return False
+            try:
+                return bool(_COMPARE[sign](value, wanted))
+            except TypeError:
+                raise self._refuse(f"{name} = {value!r} cannot be compared with {wanted!r}") from None
+
+        return test

@@ -1,0 +1,106 @@
+"""The command ``new``: commented declarations to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+from hamilforge.gen.declare.reader import NAME
+
+_HAMILTONIAN = '''kind = "hamiltonian"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+kinetic = "dot(p, p)/(2*m)"    # K(p); functions: sqrt exp log tanh cosh abs ..., dot norm sum
+potential = "J(q)"             # the loss
+friction = "gamma"             # a constant, or a function of t such as "3/t" with [start] t = 1.0
+
+[parameters]
+m = {{ default = 1, domain = "positive", doc = "mass" }}
+gamma = {{ default = 1, domain = "nonnegative", doc = "friction, per unit of time" }}
+'''
+
+_SPLITTING = '''kind = "splitting"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+# Exact flows in the order they are applied: A drift, B kick, D friction, BD kick with friction.
+steps = [["D", "1/2"], ["A", "1/2"], ["B", 1], ["A", "1/2"], ["D", "1/2"]]
+# or: compose = {{ block = "conformal_leapfrog", weights = ["w1", "w0", "w1"] }} and [constants]
+
+[claims]                       # checked, never trusted
+order = 2
+symplectic_form = "conformal"
+'''
+
+_UPDATE = '''kind = "update"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+# In order; names other than q and p are local. decay(s) is the exact friction factor over s;
+# h is the step, t the time, n the number of the step.
+assign = [
+    "y = q + h*velocity(decay(h)*p)",
+    "p = decay(h)*p - h*grad(y)",
+    "q = q + h*velocity(p)",
+]
+
+[claims]
+order = 1
+'''
+
+_OPTIMIZER = '''kind = "optimizer"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+system = "classical"           # a hamiltonian, by name or by a path relative to this file
+method = "conformal_leapfrog"  # a splitting or an update
+
+[hyperparameters]              # what the user sets
+lr = {{ default = 1e-3, domain = "nonnegative", doc = "learning rate" }}
+momentum = {{ default = 0.9, domain = "unit-interval", doc = "what is left of p after a step" }}
+
+[set]                          # what that means for the step h and the parameters of the system
+h = "sqrt(2*m*lr)"
+gamma = "-log(momentum)/h"
+
+[state]                        # what the buffer holds, a multiple of p
+v = "h*p/(2*m)"
+
+[claims]                       # checked, never trusted
+order = 2
+conformal_factor = "momentum"
+'''
+
+TEMPLATES: Mapping[str, str] = {
+    "hamiltonian": _HAMILTONIAN,
+    "splitting": _SPLITTING,
+    "update": _UPDATE,
+    "optimizer": _OPTIMIZER,
+}
+
+
+def write(kind: str, name: str) -> Path:
+    """Write ``<name>.toml`` into the current folder.
+
+    Raises:
+        DeclarationError: an unknown kind, a bad name, or the file exists.
+    """
+    if kind not in TEMPLATES:
+        raise DeclarationError.single(
+            "",
+            f"unknown kind '{kind}'; expected one of {', '.join(TEMPLATES)}"
+            + did_you_mean(kind, TEMPLATES),
+        )
+    if not NAME.fullmatch(name):
+        raise DeclarationError.single(
+            "", f"'{name}' is no name: lower-case letters, digits and single underscores"
+        )
+    path = Path(f"{name}.toml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATES[kind].format(name=name))
+    except FileExistsError:
+        raise DeclarationError.single("", f"'{path}' exists and is left as it is") from None
+    return path

@@ -1,0 +1,279 @@
+"""The story of a declaration: from the Hamiltonian to the lines that run.
+
+In: a declaration.  Out: a document; everything in it is taken from the derivation and the report.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy_scalars, written
+from hamilforge.gen.derive.rotation import Rotated, b, last_b, new_b, rotate
+from hamilforge.gen.derive.scheme import Scheme, constant_values, derive_scheme
+from hamilforge.gen.derive.system import (
+    Decay,
+    Grad,
+    Impulse,
+    System,
+    Velocity,
+    derive_system,
+)
+from hamilforge.gen.document.blocks import (
+    Block,
+    Document,
+    Facts,
+    Formula,
+    Formulas,
+    Heading,
+    Paragraph,
+)
+from hamilforge.gen.program.build import Derivation, derive
+from hamilforge.gen.program.ir import Apply, Function, Program, Ref
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.prove.report import Report
+
+_FLOW_NAMES = {
+    "A": "drift: the exact flow of K",
+    "B": "kick: the exact flow of J",
+    "D": "friction: the exact flow of p' = -gamma p",
+    "BD": "kick and friction together, q fixed",
+}
+
+
+def tell(declaration: kinds.Declaration, report: Report) -> Document:
+    """The document of a declaration."""
+    match declaration:
+        case kinds.Optimizer():
+            return _optimizer(derive(declaration), report)
+        case kinds.Hamiltonian():
+            system = derive_system(declaration)
+            return (*_head(declaration.head), *_system(system), *_proved(report))
+        case kinds.Splitting() | kinds.Update():
+            scheme = derive_scheme(declaration, {})
+            return (
+                *_head(declaration.head),
+                *_method(scheme, None),
+                *_rotation(rotate(scheme), None),
+                *_proved(report),
+            )
+
+
+def _head(head: kinds.Head) -> tuple[Block, ...]:
+    return (Heading(head.title or head.name, 1), Paragraph(f"Reference: {head.reference}"))
+
+
+def _optimizer(derivation: Derivation, report: Report) -> Document:
+    optimizer = derivation.optimizer
+    return (
+        *_head(optimizer.head),
+        Heading("The system"),
+        Paragraph(f"{optimizer.system.head.title} ({optimizer.system.head.name})."),
+        *_system(derivation.system),
+        Heading("The method"),
+        Paragraph(f"{optimizer.method.head.title} ({optimizer.method.head.name})."),
+        *_method(derivation.scheme, derivation.system),
+        *_rotation(derivation.rotated, derivation.system),
+        *_settings(derivation),
+        *_program(derivation.program),
+        *_proved(report),
+    )
+
+
+def _system(system: System) -> tuple[Block, ...]:
+    gamma = lower(system.gamma)
+    equations = Formulas(
+        (
+            Formula("K", lower(system.kinetic), remark="H = K(p) + J(q)"),
+            Formula("q.", lower(tidy_scalars(system.gradient))),
+            Formula("p.", _minus(Apply("grad_J", (Ref("q"),)), Apply("mul", (gamma, Ref("p"))))),
+            Formula("dH/dt", lower(system.energy_rate())),
+        )
+    )
+    return (
+        Paragraph(
+            "Vectors are written as their generic entry; sum(...) runs over all coordinates in scope."
+        ),
+        equations,
+    )
+
+
+def _minus(left: IrExpr, right: IrExpr) -> IrExpr:
+    return Apply("add", (Apply("neg", (left,)), Apply("neg", (right,))))
+
+
+def _method(scheme: Scheme, system: System | None) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    if scheme.flows:
+        letters = list(dict.fromkeys(flow.letter for flow in scheme.flows))
+        blocks.append(Paragraph("A composition of exact flows, in the order they are applied:"))
+        blocks.append(Facts(tuple((letter, _FLOW_NAMES[letter]) for letter in letters)))
+        order = " ".join(f"{flow.letter}({written(flow.weight)} h)" for flow in scheme.flows)
+        blocks.append(Paragraph(order))
+        if scheme.constants:
+            numbers = constant_values(scheme.constants)
+            blocks.append(
+                Facts(
+                    tuple(
+                        (symbol.name, f"{written(expr)} = {sp.N(numbers[symbol], 16)}")
+                        for symbol, expr in scheme.constants.items()
+                    )
+                )
+            )
+    lines = tuple(
+        Formula(line.target.name, _formula(line.value, system), "<-", _letter(line.flow))
+        for line in scheme.lines
+    )
+    blocks.append(Paragraph("One step from time t, line by line:"))
+    blocks.append(Formulas(lines))
+    return tuple(blocks)
+
+
+def _letter(flow: object) -> str:
+    return getattr(flow, "letter", "")
+
+
+def _formula(expr: Expr, system: System | None) -> IrExpr:
+    """A line of a scheme in the IR; oracles and what is not known yet as named functions."""
+    named: dict[Expr, IrExpr] = {}
+    replaced: dict[Expr, Expr] = {}
+    known = _closed(expr, system)
+    calls = sorted(known.atoms(Grad, Velocity, Decay, Impulse), key=sp.default_sort_key)
+    for number, call in enumerate(reversed(calls)):
+        symbol = Coordinate(f"call_{number}")
+        replaced[call] = symbol
+    for call, symbol in replaced.items():
+        op = {Grad: "grad_J", Velocity: "velocity", Decay: "decay", Impulse: "impulse"}[type(call)]
+        args = tuple(_formula(arg, system) for arg in call.args)
+        named[symbol] = Apply(op, args)
+    lowered = lower(tidy_scalars(known.xreplace(replaced)))
+    return _substituted(lowered, {symbol.name: value for symbol, value in named.items()})
+
+
+def _closed(expr: Expr, system: System | None) -> Expr:
+    if system is None:
+        return expr
+
+    def closed(part: Expr) -> Expr:
+        if not part.args:
+            return part
+        args = [closed(arg) for arg in part.args]
+        if isinstance(part, Velocity):
+            return system.velocity(args[0])
+        if isinstance(part, Decay):
+            return system.decay(*args)
+        if isinstance(part, Impulse):
+            return system.impulse(*args)
+        return part.func(*args)
+
+    return closed(expr)
+
+
+def _substituted(expr: IrExpr, values: dict[str, IrExpr]) -> IrExpr:
+    match expr:
+        case Ref(name=name):
+            return values.get(name, expr)
+        case Apply(op=op, args=args):
+            return Apply(op, tuple(_substituted(arg, values) for arg in args))
+    return expr
+
+
+def _rotation(rotated: Rotated, system: System | None) -> tuple[Block, ...]:
+    """The stages that begin with a gradient, before the hyper-parameters are put in."""
+    names = {b: "p", last_b: "p", new_b: "p_new"}
+    blocks: list[Block] = [
+        Heading("A step that begins with its gradient"),
+        Paragraph(
+            "The parameters x hold the point at which the gradient g is asked for"
+            + (
+                ", which is not the solution; what was before the first gradient of a step is done at "
+                "the end of the step before. Names with last_ are values of the last step."
+                if rotated.shifted
+                else ", which is the solution."
+            )
+        ),
+    ]
+    for number, stage in enumerate(rotated.stages, start=1):
+        if len(rotated.stages) > 1:
+            blocks.append(Paragraph(f"Stage {number}:"))
+        lines = [("p_new", stage.buffer), ("x_new", stage.point)]
+        blocks.append(
+            Formulas(
+                tuple(
+                    Formula(left, _formula(_named(right, names), system)) for left, right in lines
+                )
+            )
+        )
+    if rotated.shifted:
+        position = _formula(_named(rotated.position, names), system)
+        blocks += [Paragraph("The solution:"), Formulas((Formula("q", position),))]
+    return tuple(blocks)
+
+
+def _named(expr: Expr, names: dict[Coordinate, str]) -> Expr:
+    return expr.xreplace({symbol: Coordinate(name) for symbol, name in names.items()})
+
+
+def _settings(derivation: Derivation) -> tuple[Block, ...]:
+    optimizer = derivation.optimizer
+    lines = [
+        Formula(symbol.name, lower(expr)) for symbol, expr in derivation.equations.items()
+    ]
+    if optimizer.buffer_value is not None:
+        unit = lower(derivation.unit)
+        lines.append(Formula(optimizer.buffer, Apply("mul", (unit, Ref("p"))), remark="the buffer"))
+    parameters = Facts(
+        tuple(
+            (
+                entry.name,
+                f"default {float(entry.default):g}, in {kinds.DOMAINS[entry.domain]}"
+                + (f"; {entry.doc}" if entry.doc else ""),
+            )
+            for entry in derivation.program.hyperparameters
+        )
+    )
+    return (
+        Heading("The hyper-parameters"),
+        parameters,
+        Paragraph("What they mean for the system and the method:"),
+        Formulas(tuple(lines)),
+    )
+
+
+def _program(program: Program) -> tuple[Block, ...]:
+    blocks: list[Block] = [Heading("The program")]
+    if program.host.body:
+        blocks.append(Paragraph("Scalars, computed once per step on the host:"))
+        blocks.append(
+            Formulas(tuple(Formula(line.target, line.value) for line in program.host.body))
+        )
+    if program.host.memory:
+        memory = ", ".join(f"{name} = {line}" for name, line in program.host.memory)
+        blocks.append(Paragraph(f"Remembered for the next step (zero before the first): {memory}."))
+    for number, (index, row) in enumerate(zip(program.stages, program.host.rows, strict=True), 1):
+        function = program.functions[index]
+        pairs = zip(function.scalars, row, strict=True)
+        values = ", ".join(f"{name} = {line}" for name, line in pairs)
+        title = f"Stage {number}" if len(program.stages) > 1 else "Arrays, in place"
+        blocks.append(Paragraph(f"{title}, with {values}:" if values else f"{title}:"))
+        blocks.append(_function(function))
+    if program.shifted:
+        pairs = zip(program.solution.scalars, program.host.solution, strict=True)
+        values = ", ".join(f"{name} = {line}" for name, line in pairs)
+        blocks.append(Paragraph(f"The solution, with {values}:"))
+        blocks.append(_function(program.solution))
+    return tuple(blocks)
+
+
+def _function(function: Function) -> Formulas:
+    return Formulas(tuple(Formula(line.target, line.value) for line in function.body))
+
+
+def _proved(report: Report) -> tuple[Block, ...]:
+    items = []
+    for finding in report.findings:
+        value = "none: " + finding.why if finding.value is None else str(finding.value)
+        items.append((finding.name.replace("_", " "), f"{value} (by {finding.evidence})"))
+    notes = tuple(Paragraph(note) for note in report.notes)
+    return (Heading("What is proved"), Facts(tuple(items)), *notes)

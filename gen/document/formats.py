@@ -1,0 +1,209 @@
+"""Documents as plain text, Markdown and LaTeX.
+
+In: a document.  Out: a string.  User text is escaped for each format; formulas are printed from
+the IR, by a printer of their own for LaTeX.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from hamilforge.gen.document.blocks import Document, Facts, Formula, Formulas, Heading, Paragraph
+from hamilforge.gen.emit.printer import FormulaPrinter
+from hamilforge.gen.program.ir import Apply, Expr, Reduce, Select
+
+WIDTH = 88
+_GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi "
+    "omega".split()
+)
+
+
+class TextPrinter(FormulaPrinter):
+    """Formulas in plain text; a sum over coordinates is ``sum(...)``."""
+
+    def _print(self, expr: Expr) -> tuple[str, int]:
+        if isinstance(expr, Reduce):
+            return f"sum({self(expr.arg)})", 5
+        return super()._print(expr)
+
+
+class LatexPrinter(FormulaPrinter):
+    """Formulas in LaTeX."""
+
+    def number(self, value: Fraction) -> str:
+        """A number; fractions as such."""
+        if value.denominator == 1:
+            return str(value.numerator)
+        sign = "-" if value < 0 else ""
+        return f"{sign}\\tfrac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+    def call(self, op: str, args: list[str]) -> str:
+        """Functions by their usual names."""
+        (arg,) = args
+        if op == "sqrt":
+            return f"\\sqrt{{{arg}}}"
+        if op == "abs":
+            return f"\\left|{arg}\\right|"
+        known = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh")
+        name = f"\\{op}" if op in known else f"\\operatorname{{{latex_text(op)}}}"
+        return f"{name}\\left({arg}\\right)"
+
+    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice by cases."""
+        cases = f"{then} & {subject} = {value} \\\\ {otherwise} & \\text{{otherwise}}"
+        return f"\\begin{{cases}} {cases} \\end{{cases}}", 5
+
+    def _print(self, expr: Expr) -> tuple[str, int]:
+        match expr:
+            case Reduce(arg=arg):
+                return f"\\textstyle\\sum_i {self._within(arg, 2)}", 2
+            case Apply(op="mul", args=args):
+                return " \\, ".join(self._within(arg, 2) for arg in args), 2
+            case Apply(op="div", args=(over, under)):
+                return f"\\frac{{{self(over)}}}{{{self(under)}}}", 5
+            case Apply(op="pow", args=(base, exponent)):
+                return f"{self._within(base, 5)}^{{{self(exponent)}}}", 4
+            case Select():
+                return super()._print(expr)
+        text, binding = super()._print(expr)
+        return (latex_name(text), binding) if binding == 5 and text.isidentifier() else (text, binding)
+
+    def _within(self, expr: Expr, least: int) -> str:
+        text, binding = self._print(expr)
+        return text if binding >= least else f"\\left({text}\\right)"
+
+
+def latex_name(name: str) -> str:
+    """A name in LaTeX: Greek letters, words upright, the rest as subscripts."""
+    head, *rest = name.split("_")
+    if head in _GREEK:
+        head = f"\\{head}"
+    elif len(head) > 1:
+        letters = head.rstrip("0123456789")
+        digits = head[len(letters) :]
+        if len(letters) == 1:
+            return f"{letters}_{{{digits}}}"
+        head = f"\\mathrm{{{head}}}"
+    subscript = ",".join(f"\\mathrm{{{part}}}" for part in rest)
+    return f"{head}_{{{subscript}}}" if rest else head
+
+
+def latex_text(text: str) -> str:
+    """User text in LaTeX."""
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+    }
+    return "".join(special.get(c, c) for c in text if c.isprintable())
+
+
+def markdown_text(text: str) -> str:
+    """User text in Markdown."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|$" else c for c in text if c.isprintable())
+
+
+def plain_text(text: str) -> str:
+    """User text on a terminal: control characters do not reach it."""
+    return "".join(c for c in text if c.isprintable())
+
+
+def text(document: Document) -> str:
+    """Plain text."""
+    parts = []
+    printer = TextPrinter()
+    for block in document:
+        match block:
+            case Heading(text=words, level=level):
+                parts.append(f"{plain_text(words)}\n{'=-'[level - 1] * len(words)}")
+            case Paragraph(text=words):
+                parts.append(textwrap.fill(plain_text(words), WIDTH))
+            case Formulas(lines=lines):
+                parts.append(_aligned(lines, printer))
+            case Facts(items=items):
+                parts.append("\n".join(_fact(name, value) for name, value in items))
+    return "\n\n".join(parts) + "\n"
+
+
+def _aligned(lines: tuple[Formula, ...], printer: Callable[[Expr], str]) -> str:
+    width = max(len(line.left) for line in lines)
+    rows = []
+    for line in lines:
+        row = f"    {line.left.replace('.', chr(39)):<{width}} {line.relation} {printer(line.right)}"
+        rows.append(row + (f"    ({line.remark})" if line.remark else ""))
+    return "\n".join(rows)
+
+
+def _fact(name: str, value: str) -> str:
+    head = f"  {name}: "
+    return textwrap.fill(head + plain_text(value), WIDTH, subsequent_indent="      ")
+
+
+def markdown(document: Document) -> str:
+    """Markdown with formulas in LaTeX."""
+    parts = []
+    for block in document:
+        match block:
+            case Heading(text=words, level=level):
+                parts.append(f"{'#' * level} {markdown_text(words)}")
+            case Paragraph(text=words):
+                parts.append(markdown_text(words))
+            case Formulas(lines=lines):
+                parts.append("$$\n" + _align(lines, "aligned") + "\n$$")
+            case Facts(items=items):
+                rows = [f"- **{markdown_text(name)}**: {markdown_text(value)}" for name, value in items]
+                parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(document: Document) -> str:
+    """A LaTeX document."""
+    parts = [
+        "\\documentclass{article}",
+        "\\usepackage[utf8]{inputenc}",
+        "\\usepackage{amsmath}",
+        "\\begin{document}",
+    ]
+    for block in document:
+        match block:
+            case Heading(text=words, level=level):
+                parts.append(f"\\{'sub' * (level - 1)}section*{{{latex_text(words)}}}")
+            case Paragraph(text=words):
+                parts.append(latex_text(words))
+            case Formulas(lines=lines):
+                parts.append(_align(lines, "align*"))
+            case Facts(items=items):
+                rows = [
+                    f"\\item[{latex_text(name)}] {latex_text(value)}" for name, value in items
+                ]
+                parts.append("\n".join(["\\begin{description}", *rows, "\\end{description}"]))
+    return "\n\n".join([*parts, "\\end{document}"]) + "\n"
+
+
+def _align(lines: tuple[Formula, ...], environment: str) -> str:
+    printer = LatexPrinter()
+    rows = []
+    for line in lines:
+        name = line.left
+        left = f"\\dot{{{latex_name(name[:-1])}}}" if name.endswith(".") else _latex_left(name)
+        relation = "\\leftarrow" if line.relation == "<-" else "="
+        remark = f" && \\text{{({latex_text(line.remark)})}}" if line.remark else ""
+        rows.append(f"{left} &{relation} {printer(line.right)}{remark}")
+    return f"\\begin{{{environment}}}\n" + " \\\\\n".join(rows) + f"\n\\end{{{environment}}}"
+
+
+def _latex_left(name: str) -> str:
+    if name.isidentifier():
+        return latex_name(name)
+    return name.replace("grad K(p)", "\\nabla K(p)").replace("dH/dt", "\\frac{dH}{dt}")
+
+
+FORMATS: Mapping[str, Callable[[Document], str]] = {
+    "text": text,
+    "markdown": markdown,
+    "latex": latex,
+}
