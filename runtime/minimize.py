@@ -46,8 +46,8 @@ def minimize(
         method: an optimizer by name or path.
         jac: ``jac(x, *args) -> (n,)``, True, or None for finite differences.
         tol: the same as the option ``gtol``.
-        callback: called with an ``OptimizeResult`` of ``x`` and ``fun`` at the gradient's point after
-            each gradient; ``StopIteration`` ends the run.
+        callback: called after each gradient with an ``OptimizeResult`` of ``x`` and ``fun`` at the
+            gradient's point; ``StopIteration`` ends the run.
         options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), and the
             optimizer's hyper-parameters.
         bounds: refused.
@@ -60,14 +60,17 @@ def minimize(
         (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback), ``message``.
 
     Raises:
-        ValueError: bounds or constraints, an unknown option, or a hyper-parameter out of its domain.
+        ValueError: bounds or constraints, an unknown option, or a hyper-parameter outside its
+            domain.
     """
     del hess, hessp
     if bounds is not None:
         raise ValueError("bounds are not supported: the flow of a Hamiltonian does not know them")
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
-    return _Run(load(method).module("numba"), fun, args, jac, options or {}, tol, callback).from_(x0)
+    return _Run(load(method).module("numba"), fun, args, jac, options or {}, tol, callback).from_(
+        x0
+    )
 
 
 def method(name: str | Path) -> Callable[..., OptimizeResult]:
@@ -198,7 +201,9 @@ class _Evaluator:
             if callable(self._jac):
                 gradient = self._jac(point, *self._args)
             else:
-                gradient = approx_fprime(point, self._fun, np.sqrt(np.finfo(float).eps), *self._args)
+                gradient = approx_fprime(
+                    point, self._fun, np.sqrt(np.finfo(float).eps), *self._args
+                )
                 self.values += x.size
         vector = np.array(gradient, dtype=np.float64).ravel()
         if vector.shape != x.shape:

@@ -28,4 +28,4 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
 def array_at(address: Any, offset: Any, length: Any, like: Any) -> Any:
     """The ``length`` entries from number ``offset`` of the array at ``address``."""
     start = types.uintp(address) + types.uintp(offset * like.itemsize)
-    return carray(_pointer(start, like), (length,))
+    return carray(_pointer(start, like), (length,))  # type: ignore[call-arg]

@@ -178,7 +178,7 @@ class GeneratedOptimizer(Optimizer):
         if any(clock.rows != clocks[0].rows or clock.stage != clocks[0].stage for clock in clocks):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; "
-                "declare [reduce] scope = \"group\" for groups of their own"
+                'declare [reduce] scope = "group" for groups of their own'
             )
 
     def _preparation(self, group: dict[str, Any]) -> tuple[float, float, float]:
@@ -213,9 +213,7 @@ class GeneratedOptimizer(Optimizer):
             buffers.append(state[name])
         return buffers
 
-    def _run_fused(
-        self, plan: _Plan, params: Tensors, grads: Tensors, clocks: list[Clock]
-    ) -> None:
+    def _run_fused(self, plan: _Plan, params: Tensors, grads: Tensors, clocks: list[Clock]) -> None:
         stage = clocks[0].stage
         rows = np.array(
             [

@@ -54,7 +54,9 @@ def check_named(names: Sequence[str], out: Path | None) -> int:
         print(f"{len(texts)} files in {folder} are as generated")
         return 0
     print(found.diff)
-    print(f"missing: {', '.join(found.missing) or 'none'}; run: hamilforge generate", file=sys.stderr)
+    print(
+        f"missing: {', '.join(found.missing) or 'none'}; run: hamilforge generate", file=sys.stderr
+    )
     return 1
 
 
@@ -74,14 +76,20 @@ def _verdict(folder: Path, texts: dict[str, str], command: str) -> int:
 
         wrong = [
             name
-            for name in sorted({file.rsplit("_", 1)[0] for file in found.changed if file != files.INDEX})
+            for name in sorted(
+                {file.rsplit("_", 1)[0] for file in found.changed if file != files.INDEX}
+            )
             if not verify(name).holds
         ]
         if not wrong and not found.missing and not found.stale:
             print("all programs agree numerically")
             return 0
         print(f"programs that disagree: {', '.join(wrong)}", file=sys.stderr)
-    for title, names in (("missing", found.missing), ("stale", found.stale), ("changed", found.changed)):
+    for title, names in (
+        ("missing", found.missing),
+        ("stale", found.stale),
+        ("changed", found.changed),
+    ):
         for name in names:
             print(f"{title}: {name}")
     print(found.diff)
@@ -96,4 +104,3 @@ def _recorded_versions(folder: Path) -> dict[str, str]:
     except (OSError, tomllib.TOMLDecodeError):
         return {}
     return {str(name): str(version) for name, version in versions.items()}
-

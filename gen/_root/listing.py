@@ -1,7 +1,7 @@
 """The command ``list``: the catalogue, filtered by what was proved.
 
-The filter is a small language of its own: names of properties, numbers, words, comparisons, ``and``,
-``or``, ``not`` and parentheses.  It is parsed here and never executed.
+The filter is a small language of its own: names of properties, numbers, words, comparisons,
+``and``, ``or``, ``not`` and parentheses. It is parsed here and never executed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
-_TOKEN = re.compile(r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|'([^']*)'|\"([^\"]*)\")")
+_TOKEN = re.compile(
+    r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|'([^']*)'|\"([^\"]*)\")"
+)
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -167,6 +169,8 @@ class _Filter:
             try:
                 return bool(_COMPARE[sign](value, wanted))
             except TypeError:
-                raise self._refuse(f"{name} = {value!r} cannot be compared with {wanted!r}") from None
+                raise self._refuse(
+                    f"{name} = {value!r} cannot be compared with {wanted!r}"
+                ) from None
 
         return test

@@ -8,7 +8,7 @@ from pathlib import Path
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 from hamilforge.gen.declare.reader import NAME
 
-_HAMILTONIAN = '''kind = "hamiltonian"
+_HAMILTONIAN = """kind = "hamiltonian"
 name = "{name}"
 title = "What it is"
 reference = "Where it comes from"
@@ -19,9 +19,9 @@ friction = "gamma"             # a constant, or a function of t such as "3/t" wi
 [parameters]
 m = {{ default = 1, domain = "positive", doc = "mass" }}
 gamma = {{ default = 1, domain = "nonnegative", doc = "friction, per unit of time" }}
-'''
+"""
 
-_SPLITTING = '''kind = "splitting"
+_SPLITTING = """kind = "splitting"
 name = "{name}"
 title = "What it is"
 reference = "Where it comes from"
@@ -32,9 +32,9 @@ steps = [["D", "1/2"], ["A", "1/2"], ["B", 1], ["A", "1/2"], ["D", "1/2"]]
 [claims]                       # checked, never trusted
 order = 2
 symplectic_form = "conformal"
-'''
+"""
 
-_UPDATE = '''kind = "update"
+_UPDATE = """kind = "update"
 name = "{name}"
 title = "What it is"
 reference = "Where it comes from"
@@ -48,9 +48,9 @@ assign = [
 
 [claims]
 order = 1
-'''
+"""
 
-_OPTIMIZER = '''kind = "optimizer"
+_OPTIMIZER = """kind = "optimizer"
 name = "{name}"
 title = "What it is"
 reference = "Where it comes from"
@@ -71,7 +71,7 @@ v = "h*p/(2*m)"
 [claims]                       # checked, never trusted
 order = 2
 conformal_factor = "momentum"
-'''
+"""
 
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,

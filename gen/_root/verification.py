@@ -55,12 +55,13 @@ def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> 
         return [generator.standard_normal(shape).astype(dtype) for shape in SHAPES]
 
     machine = Interpreter(program, dict(hyper), draw())
-    case = Case(label, dtype, hyper, [], [], [], [], [])
+    case = Case(label, dtype, hyper, len(program.stages), [], [], [], [], [], [])
     for _ in range(STEPS * len(program.stages)):
         gradients = draw()
         case.points.append(machine.x)
         case.buffers.append(machine.buffer)
         case.gradients.append(gradients)
+        case.rows.append(machine.row())
         case.scales.append(machine.operands(gradients))
         machine.step(gradients)
         case.after.append((machine.x, machine.buffer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from hamilforge.gen.declare import kinds, reader, toml_source
+from hamilforge.gen.declare import kinds, read_kinds, toml_source
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
 FOLDERS = {
@@ -81,7 +81,7 @@ def _read(path: Path, data: bytes, depth: int) -> kinds.Declaration:
     def find(name: str, wanted: tuple[str, ...]) -> kinds.Declaration:
         return _load(locate(name, wanted, path.parent), wanted, depth + 1)
 
-    return reader.read(toml_source.from_bytes(str(path), data), find)
+    return read_kinds.read(toml_source.from_bytes(str(path), data), find)
 
 
 def _load(path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:

@@ -202,9 +202,7 @@ class _Parser:
     def _unary(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
             token = self.token
-            raise ExpressionError(
-                f"nested more than {MAX_DEPTH} deep", token.start, token.stop
-            )
+            raise ExpressionError(f"nested more than {MAX_DEPTH} deep", token.start, token.stop)
         if self.token.kind == "operator" and self.token.text in ("-", "+"):
             sign = self._advance()
             operand = self._unary(depth + 1)
@@ -304,9 +302,7 @@ def _bounded_power(node: Operation) -> None:
     if not any(isinstance(part, Operation) and part.op == "**" for part in walk(exponent)):
         value = constant(exponent)
         if value is None or (abs(value) <= MAX_EXPONENT and value.denominator <= MAX_EXPONENT):
-            nested = any(
-                isinstance(part, Operation) and part.op == "**" for part in walk(base)
-            )
+            nested = any(isinstance(part, Operation) and part.op == "**" for part in walk(base))
             if not (nested and constant_shape(base)):
                 return
     raise ExpressionError(
@@ -360,9 +356,7 @@ def infer(expression: Expression, types: Types, functions: tuple[str, ...]) -> s
 
     def call(node: Operation, kinds: list[str]) -> str:
         if node.op not in functions:
-            raise fail(
-                f"{node.op}(...) has no meaning here; allowed: {', '.join(functions)}", node
-            )
+            raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(functions)}", node)
         if node.op in (*REDUCTIONS, "J", "grad", "velocity") and "scalar" in kinds:
             raise fail(f"{node.op}(...) takes vectors (one entry per coordinate)", node)
         if node.op == "decay" and kinds[0] != "scalar":

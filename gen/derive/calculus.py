@@ -11,13 +11,14 @@ function is SymPy's, and the one rule added is that of the sum,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy as sp
 
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number
 
-Expr = sp.Expr
+#: A SymPy expression; SymPy carries no types.
+Expr: TypeAlias = Any
 
 
 class Coordinate(sp.Symbol):
@@ -62,7 +63,7 @@ class Total(sp.Function):
         return derivative
 
 
-def _function(name: str, slope: Any) -> type[sp.Function]:
+def _function(name: str, slope: Any) -> Any:
     """A smooth scalar function with a given derivative, left as it is by SymPy."""
 
     def fdiff(self: sp.Function, argindex: int = 1) -> Expr:
@@ -74,7 +75,7 @@ def _function(name: str, slope: Any) -> type[sp.Function]:
     return type(name, (sp.Function,), {"nargs": 1, "fdiff": fdiff, "_eval_is_real": real})
 
 
-logistic = _function("logistic", lambda x: logistic(x) * logistic(-x))
+logistic: Any = _function("logistic", lambda x: logistic(x) * logistic(-x))
 softplus = _function("softplus", lambda x: logistic(x))
 log_cosh = _function("log_cosh", lambda x: sp.tanh(x))
 
@@ -151,7 +152,8 @@ def outer_totals(expr: Expr) -> tuple[Total, ...]:
 
 def split_product(expr: Expr) -> tuple[Expr, Expr]:
     """The factors of a product without and with dependence on the coordinate."""
-    outside, inside = [], []
+    outside: list[Expr] = []
+    inside: list[Expr] = []
     for factor in sp.Mul.make_args(expr):
         (inside if coordinates(factor) else outside).append(factor)
     return sp.Mul(*outside), sp.Mul(*inside)

@@ -4,11 +4,12 @@ In: a :class:`Scheme`.  Out: its stages, one per gradient.  A stage starts with 
 ``x`` holding the point at which the gradient ``g`` was asked for, and a buffer ``b`` from which the
 momentum follows; it ends with the next point in ``x``.
 
-With the gradients of a step at the points Y_1 ... Y_m, the lines between Y_i and Y_{i+1} are stage
-i.  The lines before Y_1 are done at the end of the step before, with the step size then in force;
-so ``x`` holds Y_1, not the solution, and the way back uses what was in force at that time: symbols
-marked ``last``.  Where the last gradient of a step and the first of the next are at one point (kick,
-drift, kick) they are one, and the lines after Y_m are done in the next step with *its* last values.
+With the gradients of a step at the points Y_1 ... Y_m, the lines between Y_i and Y_{i+1} are
+stage i. The lines before Y_1 are done at the end of the step before, with the step size then in
+force; so ``x`` holds Y_1, not the solution, and the way back uses what was in force at that time:
+symbols marked ``last``. Where the last gradient of a step and the first of the next are at one
+point (kick, drift, kick) they are one, and the lines after Y_m are done in the next step with
+*its* last values.
 
 The buffer holds p as it was after the last kick: a friction factor behind it is applied by the next
 kick, which saves a pass.
@@ -16,7 +17,6 @@ kick, which saves a pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -24,7 +24,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates
 from hamilforge.gen.derive.scheme import Line, Scheme
-from hamilforge.gen.derive.system import Grad, Velocity, h, n, p, q, t
+from hamilforge.gen.derive.system import Grad, h, n, p, q, t
 
 x, b, g, new_b = (Coordinate(name) for name in ("x", "b", "g", "b_new"))
 #: The buffer where it is read to undo what the last step did, with the units it had then.

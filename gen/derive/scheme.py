@@ -102,9 +102,7 @@ def flatten(
 ) -> tuple[tuple[WeightedFlow, ...], dict[sp.Symbol, Expr], bool]:
     """A splitting as one list of flows: blocks written out, neighbours of one letter merged."""
     suffix = f"_block{depth}" if depth else ""
-    names = {
-        name: sp.Symbol(name + suffix, real=True) for name, _ in splitting.constants
-    }
+    names = {name: sp.Symbol(name + suffix, real=True) for name, _ in splitting.constants}
     values: dict[sp.Symbol, Expr] = {}
     for name, expression in splitting.constants:
         values[names[name]] = to_sympy(expression, names)
@@ -119,9 +117,7 @@ def flatten(
             for flow in inner
         ]
     else:
-        raw = [
-            WeightedFlow(flow.letter, to_sympy(flow.weight, names)) for flow in splitting.steps
-        ]
+        raw = [WeightedFlow(flow.letter, to_sympy(flow.weight, names)) for flow in splitting.steps]
     merged: list[WeightedFlow] = []
     for flow in raw:
         if merged and merged[-1].letter == flow.letter:
@@ -149,9 +145,7 @@ def free_constants(constants: Mapping[sp.Symbol, Expr], expr: Expr) -> Expr:
 
 
 def _from_update(update: Update, system_symbols: Mapping[str, sp.Symbol]) -> Scheme:
-    own = {
-        parameter.name: parameter_symbol(parameter) for parameter in update.parameters
-    }
+    own = {parameter.name: parameter_symbol(parameter) for parameter in update.parameters}
     names: dict[str, Expr] = {**system_symbols, **own, "q": q, "p": p, "t": t, "h": h, "n": n}
     for assignment in update.assignments:
         for name in sorted(assignment.value.names()):

@@ -105,7 +105,7 @@ class System:
         return sp.powsimp(sp.expand_power_exp(sp.exp(sp.expand_log(exponent))))
 
     def impulse(self, start: Expr, stop: Expr) -> Expr:
-        """int decay(u, stop) du over a time span: what a kick with friction adds up to.
+        """Int decay(u, stop) du over a time span: what a kick with friction adds up to.
 
         Raises:
             DeclarationError: the integral is not elementary.
@@ -135,9 +135,7 @@ def derive_system(declaration: Hamiltonian) -> System:
     Raises:
         DeclarationError: the velocity at rest is not zero, so stationary points of J would move.
     """
-    symbols = {
-        parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters
-    }
+    symbols = {parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters}
     kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
     gamma = to_sympy(declaration.friction, {**symbols, "t": t})
     gradient = sp.powsimp(kinetic.diff(p), combine="exp")

@@ -1,7 +1,7 @@
 """What a document is made of: headings, paragraphs, formulas, and a list of facts.
 
-User text appears only in :class:`Heading`, :class:`Paragraph` and :class:`Facts`, as text; each format
-escapes it.  Formulas are IR expressions, so that every format prints them in its own way.
+User text appears only in :class:`Heading`, :class:`Paragraph` and :class:`Facts`, as text; each
+format escapes it. Formulas are IR expressions, so that every format prints them in its own way.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ def _system(system: System) -> tuple[Block, ...]:
     )
     return (
         Paragraph(
-            "Vectors are written as their generic entry; sum(...) runs over all coordinates in scope."
+            "Vectors are written as their generic entry; sum(...) runs over all coordinates in "
+            "scope."
         ),
         equations,
     )
@@ -187,8 +188,8 @@ def _rotation(rotated: Rotated, system: System | None) -> tuple[Block, ...]:
         Paragraph(
             "The parameters x hold the point at which the gradient g is asked for"
             + (
-                ", which is not the solution; what was before the first gradient of a step is done at "
-                "the end of the step before. Names with last_ are values of the last step."
+                ", which is not the solution; what was before the first gradient of a step is "
+                "done at the end of the step before. Names with last_ are values of the last step."
                 if rotated.shifted
                 else ", which is the solution."
             )
@@ -217,9 +218,7 @@ def _named(expr: Expr, names: dict[Coordinate, str]) -> Expr:
 
 def _settings(derivation: Derivation) -> tuple[Block, ...]:
     optimizer = derivation.optimizer
-    lines = [
-        Formula(symbol.name, lower(expr)) for symbol, expr in derivation.equations.items()
-    ]
+    lines = [Formula(symbol.name, lower(expr)) for symbol, expr in derivation.equations.items()]
     if optimizer.buffer_value is not None:
         unit = lower(derivation.unit)
         lines.append(Formula(optimizer.buffer, Apply("mul", (unit, Ref("p"))), remark="the buffer"))

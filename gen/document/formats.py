@@ -69,7 +69,9 @@ class LatexPrinter(FormulaPrinter):
             case Select():
                 return super()._print(expr)
         text, binding = super()._print(expr)
-        return (latex_name(text), binding) if binding == 5 and text.isidentifier() else (text, binding)
+        return (
+            (latex_name(text), binding) if binding == 5 and text.isidentifier() else (text, binding)
+        )
 
     def _within(self, expr: Expr, least: int) -> str:
         text, binding = self._print(expr)
@@ -133,7 +135,9 @@ def _aligned(lines: tuple[Formula, ...], printer: Callable[[Expr], str]) -> str:
     width = max(len(line.left) for line in lines)
     rows = []
     for line in lines:
-        row = f"    {line.left.replace('.', chr(39)):<{width}} {line.relation} {printer(line.right)}"
+        row = (
+            f"    {line.left.replace('.', chr(39)):<{width}} {line.relation} {printer(line.right)}"
+        )
         rows.append(row + (f"    ({line.remark})" if line.remark else ""))
     return "\n".join(rows)
 
@@ -155,7 +159,9 @@ def markdown(document: Document) -> str:
             case Formulas(lines=lines):
                 parts.append("$$\n" + _align(lines, "aligned") + "\n$$")
             case Facts(items=items):
-                rows = [f"- **{markdown_text(name)}**: {markdown_text(value)}" for name, value in items]
+                rows = [
+                    f"- **{markdown_text(name)}**: {markdown_text(value)}" for name, value in items
+                ]
                 parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
 
@@ -177,9 +183,7 @@ def latex(document: Document) -> str:
             case Formulas(lines=lines):
                 parts.append(_align(lines, "align*"))
             case Facts(items=items):
-                rows = [
-                    f"\\item[{latex_text(name)}] {latex_text(value)}" for name, value in items
-                ]
+                rows = [f"\\item[{latex_text(name)}] {latex_text(value)}" for name, value in items]
                 parts.append("\n".join(["\\begin{description}", *rows, "\\end{description}"]))
     return "\n\n".join([*parts, "\\end{document}"]) + "\n"
 

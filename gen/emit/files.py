@@ -117,7 +117,8 @@ def compare(folder: Path, files: Mapping[str, str]) -> Difference:
     """The set of paths first, then the differences, as a unified diff."""
     there = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
     there |= {path.name for path in folder.glob(INDEX)}
-    changed, lines = [], []
+    changed: list[str] = []
+    lines: list[str] = []
     for name in sorted(there & set(files)):
         old = (folder / name).read_text(encoding="utf-8")
         if old != files[name]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import ClassVar
 
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
 
@@ -22,7 +23,7 @@ class Printer:
         rename: what a name is printed as, where it is not itself.
     """
 
-    functions: Mapping[str, str] = {}
+    functions: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, rename: Mapping[str, str] | None = None) -> None:
         self.rename = dict(rename or {})
@@ -75,9 +76,7 @@ class Printer:
             case Apply(op=op, args=args):
                 return self.call(op, [self(arg) for arg in args]), _ATOM
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return self.select(
-                    self(subject), self.number(value), self(then), self(otherwise)
-                )
+                return self.select(self(subject), self.number(value), self(then), self(otherwise))
             case Reduce():
                 raise NotImplementedError(f"{type(self).__name__}: a sum inside an expression")
         raise NotImplementedError(f"{type(self).__name__}: {type(expr).__name__}")
@@ -119,8 +118,7 @@ class HostPrinter(Printer):
     """Host scalars in Python floats; ``functions`` come from a namespace such as ``math``."""
 
     functions = {
-        name: name
-        for name in "exp expm1 log log1p sin cos tan atan sinh cosh tanh sqrt".split()
+        name: name for name in "exp expm1 log log1p sin cos tan atan sinh cosh tanh sqrt".split()
     } | {"abs": "abs", "pow": "pow"}
 
     def __init__(self, namespace: str) -> None:

@@ -116,8 +116,8 @@ class Product:
         for name, bound in host.guards:
             body += [
                 f"if not {name} > {number(bound)}:",
-                f'    message = f"the step asks for the friction at t = {{{name}}}, before its start; "',
-                '    raise ValueError(message + "take a smaller step or start the clock later")',
+                f'    reach = f"the friction is asked for at t = {{{name}}}, before its start"',
+                '    raise ValueError(reach + "; take a smaller step or start the clock later")',
             ]
         namespace = ("*", "math=math") if any("math." in line for line in body) else ()
         hyper = tuple(entry.name for entry in program.hyperparameters)
@@ -176,4 +176,3 @@ def _tuple(names: tuple[str, ...]) -> str:
 def number(value: Fraction) -> str:
     """An exact number as a Python float."""
     return repr(float(value))
-

@@ -122,9 +122,7 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 
 #: Python's floating-point numbers and NumPy's arrays of them.
-FLOAT64 = Algebra(
-    float, NUMPY_FUNCTIONS, lambda array: np.sum(array, dtype=np.float64), _select
-)
+FLOAT64 = Algebra(float, NUMPY_FUNCTIONS, lambda array: np.sum(array, dtype=np.float64), _select)
 
 
 def host_values(
@@ -161,8 +159,7 @@ def run_function(
     """
     count = len(next(iter(arrays.values())))
     values: list[dict[str, Any]] = [
-        {**scalars, **{name: tensors[k] for name, tensors in arrays.items()}}
-        for k in range(count)
+        {**scalars, **{name: tensors[k] for name, tensors in arrays.items()}} for k in range(count)
     ]
     for line in function.body:
         found = [_line(line, one, algebra) for one in values]
@@ -170,17 +167,15 @@ def run_function(
             found = [sum(found[1:], found[0])] * count
         for one, value in zip(values, found, strict=True):
             one[line.target] = value
-    return {
-        array: [one[local] for one in values] for array, local in function.results
-    }
+    return {array: [one[local] for one in values] for array, local in function.results}
 
 
 def _line(line: Assign, values: Mapping[str, Any], algebra: Algebra) -> Any:
     return evaluate(line.value, values, algebra)
 
 
-def _is_sum(expr: Expr) -> bool:
-    return isinstance(expr, Apply) and expr.op == "add"
+def _terms(expr: Expr) -> tuple[Expr, ...]:
+    return expr.args if isinstance(expr, Apply) and expr.op == "add" else (expr,)
 
 
 @dataclass(slots=True)
@@ -221,7 +216,7 @@ class Interpreter:
             self._end_of_step()
 
     def operands(self, gradients: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """For each entry of x and buffer, the largest operand of the last sum of the next stage."""
+        """For each entry of x and buffer, the largest operand of the next stage's last sum."""
         program = self.program
         function = program.functions[program.stages[self.stage]]
         scalars = self._scalars()
@@ -229,12 +224,14 @@ class Interpreter:
         found: dict[str, list[Any]] = {}
         for array, local in function.results:
             line = next(line for line in function.body if line.target == local)
-            terms = line.value.args if _is_sum(line.value) else (line.value,)
+            terms = _terms(line.value)
             sizes = []
-            for term in terms:
+            for term in (*terms, line.value):
                 probe = Assign("operand", term, "array")
                 body = (*function.body, probe)
-                whole = Function("probe", function.arrays, function.scalars, body, ((array, "operand"),))
+                whole = Function(
+                    "probe", function.arrays, function.scalars, body, ((array, "operand"),)
+                )
                 values = run_function(
                     whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
                 )[array]
@@ -251,6 +248,10 @@ class Interpreter:
         }
         arrays = {"x": self.x, self.program.buffer: self.buffer}
         return self._run(function, arrays, scalars)["x"]
+
+    def row(self) -> tuple[float, ...]:
+        """The host scalars of the next stage, in the order of its function."""
+        return tuple(self._scalars().values())
 
     def _scalars(self) -> dict[str, float]:
         """The scalars of the next stage; the host lines are computed at a step's first."""
@@ -286,4 +287,3 @@ class Interpreter:
             name: [np.asarray(value, dtype=dtype) for value in values]
             for name, values in found.items()
         }
-

@@ -95,7 +95,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The scalars of a step, from the hyper-parameters, the time ``t``, the number ``n`` and memory.
+    """The scalars of a step: from hyper-parameters, time ``t``, number ``n`` and memory.
 
     Attributes:
         inputs: hyper-parameters, then ``t`` and ``n`` where they occur.

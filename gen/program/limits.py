@@ -42,7 +42,7 @@ def finish(
                 f"the scalar {expr} is infinite at {symbol} = 0, which the domain of {symbol} "
                 "includes; choose a domain without 0",
             )
-        if limit.has(sp.Float) or set(numbers) & expr.free_symbols and not limit.is_Integer:
+        if limit.has(sp.Float) or (set(numbers) & expr.free_symbols and not limit.is_Integer):
             limit = sp.limit(expr, symbol, 0, "+")
         rest = [other for other in zeros if other != symbol]
         return sp.Piecewise(
@@ -57,13 +57,13 @@ def regular(expr: Expr, symbol: sp.Symbol) -> bool:
     return _at_zero(expr, symbol) is not None
 
 
-def _at_zero(expr: Expr, symbol: sp.Symbol) -> Expr | None:
+def _at_zero(expr: Expr, symbol: sp.Symbol) -> Expr:
     """The value at zero, each subexpression evaluated as floating-point numbers would be."""
     if expr == symbol:
         return sp.Integer(0)
     if not expr.args or symbol not in expr.free_symbols:
         return expr
-    args = [_at_zero(arg, symbol) for arg in expr.args]
+    args: list[Expr] = [_at_zero(arg, symbol) for arg in expr.args]
     if any(arg is None for arg in args):
         return None
     if isinstance(expr, sp.Pow) and args[0] == 0 and not args[1].is_nonnegative:

@@ -90,7 +90,9 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
         subject, value = condition.args
         if isinstance(subject, sp.Rational):
             subject, value = value, subject
-        return Select(visit(subject), Fraction(int(value.p), int(value.q)), visit(then), visit(otherwise))
+        return Select(
+            visit(subject), Fraction(int(value.p), int(value.q)), visit(then), visit(otherwise)
+        )
     if isinstance(expr, sp.Max) and len(expr.args) == 2 and 0 in expr.args:
         return Apply("relu", (visit(next(arg for arg in expr.args if arg != 0)),))
     if isinstance(expr, sp.Heaviside):

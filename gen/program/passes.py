@@ -46,11 +46,10 @@ def schedule(function: Function) -> tuple[Pass, ...]:
     count = 1 + max(level.values())
     stored = {local: array for array, local in function.results}
     stored_in = {
-        local: _store_level(function, lines, level, array, local) for array, local in function.results
+        local: _store_level(function, lines, level, array, local)
+        for array, local in function.results
     }
-    return tuple(
-        _pass(function, lines, level, stored, stored_in, index) for index in range(count)
-    )
+    return tuple(_pass(function, lines, level, stored, stored_in, index) for index in range(count))
 
 
 def _store_level(

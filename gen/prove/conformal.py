@@ -1,40 +1,32 @@
 """Conformal symplecticity: M' Omega M = c Omega for the Jacobian M of a step.
 
-Two proofs.  Of the method, for any dimension: the chain rule over the lines of the scheme, with a
-letter for each Hessian at each point; letters are symmetric matrices that need not commute, so blocks
-of the Jacobian are polynomials in words, and transposition reverses the words.  A line that is a
-shear with a symmetric Hessian, or a scaling of p, is conformal by itself, and factors multiply.
-
-Of the emitted program: its exact Jacobian at random rational points, every function that is not
-polynomial replaced by a random rational jet (value and slope; equal arguments, equal jets), with
-random symmetric Hessians of J, in two dimensions; it must hold with the same factor at two points.
+Proved of the method, for any dimension, by the chain rule over the lines of the scheme, with a
+letter for each Hessian at each point. Letters are symmetric matrices that need not commute, so
+the blocks of the Jacobian are polynomials in words, and transposition reverses the words. A line
+that is a shear with a symmetric Hessian, or a scaling of p, is conformal by itself, and factors
+multiply. :mod:`jets` proves the same of the program that is emitted.
 
 McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300, doi:10.1016/S0393-0440(01)00020-1.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, is_host, tidy, written
 from hamilforge.gen.derive.scheme import Line, Scheme, free_constants
 from hamilforge.gen.derive.system import Decay, Grad, Velocity, p, q
-from hamilforge.gen.program.interpret import Algebra, host_values, run_function
-from hamilforge.gen.program.ir import Program
 
 Word = tuple[str, ...]
 Polynomial = dict[Word, Expr]
 IDENTITY: Polynomial = {(): sp.Integer(1)}
 
 
-def _plus(left: Polynomial, right: Polynomial, factor: Expr = sp.Integer(1)) -> Polynomial:
+def _plus(left: Polynomial, right: Polynomial, factor: Expr = 1) -> Polynomial:
     result = dict(left)
     for word, coefficient in right.items():
         total = sp.expand(result.get(word, sp.Integer(0)) + factor * coefficient)
@@ -100,7 +92,9 @@ def _part(lines: tuple[Line, ...], velocity: Callable[[Expr], Expr] | None) -> F
     # M' Omega M with Omega = [[0, I], [-I, 0]] has the blocks Qa' Pb - Pa' Qb.
     blocks = [
         _plus(
-            _times(_transposed(top[a]), bottom[b]), _times(_transposed(bottom[a]), top[b]), -sp.Integer(1)
+            _times(_transposed(top[a]), bottom[b]),
+            _times(_transposed(bottom[a]), top[b]),
+            -sp.Integer(1),
         )
         for a, b in ((0, 0), (0, 1), (1, 1))
     ]
@@ -146,7 +140,9 @@ class _Chain:
         if isinstance(expr, Velocity) and self._velocity is not None:
             return self._row(self._velocity(expr.args[0]))
         if isinstance(expr, Velocity | Grad) or len(coordinates(expr)) == 1:
-            argument = expr.args[0] if isinstance(expr, Velocity | Grad) else next(iter(coordinates(expr)))
+            argument = (
+                expr.args[0] if isinstance(expr, Velocity | Grad) else next(iter(coordinates(expr)))
+            )
             letter = self._letter(expr, argument)
             inner = self._row(argument)
             word: Polynomial = {(letter,): sp.Integer(1)}
@@ -154,14 +150,22 @@ class _Chain:
         raise NotImplementedError(f"conformal: {expr} depends on several vectors at once")
 
     def _letter(self, expr: Expr, argument: Expr) -> str:
-        state = tuple((str(s), self._versions.get(s, 0)) for s in sorted(argument.atoms(Coordinate), key=str))
+        state = tuple(
+            (str(s), self._versions.get(s, 0)) for s in sorted(argument.atoms(Coordinate), key=str)
+        )
         key = (type(expr), str(argument) if isinstance(expr, Velocity | Grad) else str(expr), state)
         if key not in self._known:
             kind = "S" if isinstance(expr, Grad) else "T"
             number = 1 + sum(letter.startswith(kind) for letter in self.letters)
             letter = f"{kind}{number}" if number > 1 else kind
             self._known[key] = letter
-            what = "Hess J" if kind == "S" else "Hess K" if isinstance(expr, Velocity) else "the slope of " + str(expr)
+            what = (
+                "Hess J"
+                if kind == "S"
+                else "Hess K"
+                if isinstance(expr, Velocity)
+                else "the slope of " + str(expr)
+            )
             self.letters[letter] = f"{what} at {argument}"
         return self._known[key]
 
@@ -188,197 +192,6 @@ def block_text(block: Polynomial, write: Callable[[Expr], Expr]) -> str:
 
 def _grouped(expr: Expr) -> str:
     return f"({written(expr)})" if expr.is_Add else written(expr)
-
-
-# --- the emitted program -------------------------------------------------------------------------
-
-
-class Jet:
-    """A rational value with a rational tangent vector."""
-
-    __slots__ = ("tangent", "value")
-
-    def __init__(self, value: Fraction, tangent: tuple[Fraction, ...]) -> None:
-        self.value, self.tangent = value, tangent
-
-    def _lift(self, other: Any) -> Jet:
-        return other if isinstance(other, Jet) else Jet(Fraction(other), (Fraction(0),) * len(self.tangent))
-
-    def __add__(self, other: Any) -> Any:
-        if isinstance(other, np.ndarray):
-            return NotImplemented
-        other = self._lift(other)
-        return Jet(self.value + other.value, tuple(a + b for a, b in zip(self.tangent, other.tangent, strict=True)))
-
-    __radd__ = __add__
-
-    def __neg__(self) -> Jet:
-        return Jet(-self.value, tuple(-a for a in self.tangent))
-
-    def __sub__(self, other: Any) -> Any:
-        if isinstance(other, np.ndarray):
-            return NotImplemented
-        return self + (-self._lift(other))
-
-    def __rsub__(self, other: Any) -> Any:
-        return -self + other
-
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, np.ndarray):
-            return NotImplemented
-        other = self._lift(other)
-        pairs = zip(self.tangent, other.tangent, strict=True)
-        return Jet(self.value * other.value, tuple(a * other.value + b * self.value for a, b in pairs))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Any:
-        if isinstance(other, np.ndarray):
-            return NotImplemented
-        other = self._lift(other)
-        return self * other.chained(1 / other.value, -1 / other.value**2)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self._lift(other) / self
-
-    def chained(self, value: Fraction, slope: Fraction) -> Jet:
-        """A function of this jet, from its value and slope."""
-        return Jet(value, tuple(slope * a for a in self.tangent))
-
-
-class _Jets:
-    """Random rational jets of functions; equal arguments have equal jets."""
-
-    def __init__(self, generator: random.Random, size: int) -> None:
-        self._generator, self._size = generator, size
-        self._known: dict[tuple[Any, ...], tuple[Fraction, Fraction]] = {}
-
-    def number(self) -> Fraction:
-        """A random rational number that is not zero."""
-        return Fraction(self._generator.randint(1, 40), self._generator.randint(7, 23))
-
-    def constant(self, value: Fraction) -> Jet:
-        """A number without tangent."""
-        return Jet(value, (Fraction(0),) * self._size)
-
-    def function(self, *key: Any) -> Callable[[Any], Any]:
-        """A function of one argument, entry by entry."""
-
-        def apply(entry: Jet) -> Jet:
-            full = (*key, entry.value)
-            if full not in self._known:
-                self._known[full] = (self.number(), self.number())
-            return entry.chained(*self._known[full])
-
-        return lambda argument: (
-            np.array([apply(entry) for entry in argument], dtype=object)
-            if isinstance(argument, np.ndarray)
-            else apply(argument)
-        )
-
-    def power(self, base: Any, exponent: Any) -> Any:
-        """A power: exact where the exponent is a small integer, a jet otherwise."""
-        if isinstance(exponent, Fraction) and exponent.denominator == 1 and 0 <= exponent <= 8:
-            result: Any = self.constant(Fraction(1))
-            for _ in range(int(exponent)):
-                result = base * result
-            return result
-        name = exponent.value if isinstance(exponent, Jet) else exponent
-        return self.function("pow", name)(base)
-
-    def algebra(self) -> Algebra:
-        """Jets as an algebra for programs."""
-        names = (
-            "abs atan cos cosh exp expm1 log log1p log_cosh logistic relu sign sin sinh softplus "
-            "sqrt step tan tanh"
-        ).split()
-        functions = {name: self.function(name) for name in names} | {"pow": self.power}
-        return Algebra(
-            self.constant,
-            functions,
-            lambda array: sum(array[1:], array[0]),
-            lambda subject, value, then, otherwise: otherwise,
-        )
-
-
-def program_factor(program: Program, dimension: int = 2, seeds: tuple[int, ...] = (1, 2)) -> bool:
-    """Whether the emitted program is conformal symplectic at random points, with one factor.
-
-    Args:
-        program: the program.
-        dimension: of q; at 1 every map of the plane would pass.
-        seeds: one random point each; hyper-parameters and functions' jets are shared.
-    """
-    factors = [_factor_at(program, dimension, seed) for seed in seeds]
-    return None not in factors and len(set(factors)) == 1
-
-
-def _factor_at(program: Program, dimension: int, seed: int) -> Fraction | None:
-    size = 2 * dimension
-    shared = _Jets(random.Random(0), size)
-    jets = _Jets(random.Random(seed), size)
-    inputs = {name: shared.constant(shared.number()) for name in program.host.inputs}
-    zeros = {name: shared.constant(shared.number()) for name, _ in program.host.memory}
-    first = host_values(program, inputs, zeros, shared.algebra())
-    memory = {name: first[line] for name, line in program.host.memory}
-    host = host_values(program, inputs, memory, shared.algebra())
-
-    def variable(index: int) -> Jet:
-        unit = tuple(Fraction(int(k == index)) for k in range(size))
-        return Jet(jets.number(), unit)
-
-    point = np.array([variable(k) for k in range(dimension)], dtype=object)
-    buffer = np.array([variable(dimension + k) for k in range(dimension)], dtype=object)
-    algebra = jets.algebra()
-    for index, row in zip(program.stages, program.host.rows, strict=True):
-        function = program.functions[index]
-        scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
-        gradient = _random_gradient(point, jets)
-        arrays = {"x": [point], program.buffer: [buffer], "g": [gradient]}
-        new = run_function(function, arrays, scalars, algebra)
-        point, buffer = new["x"][0], new[program.buffer][0]
-    matrix = [entry.tangent for entry in (*point, *buffer)]
-    return _conformal_factor(matrix, dimension)
-
-
-def _random_gradient(point: Any, jets: _Jets) -> Any:
-    """A gradient with a random value and a random symmetric Hessian at a point."""
-    dimension = len(point)
-    hessian = [[Fraction(0)] * dimension for _ in range(dimension)]
-    for i in range(dimension):
-        for j in range(i + 1):
-            hessian[i][j] = hessian[j][i] = jets.number()
-    entries = []
-    for i in range(dimension):
-        slope = [
-            sum((hessian[i][j] * point[j].tangent[k] for j in range(dimension)), Fraction(0))
-            for k in range(2 * dimension)
-        ]
-        entries.append(Jet(jets.number(), tuple(slope)))
-    return np.array(entries, dtype=object)
-
-
-def _conformal_factor(matrix: list[tuple[Fraction, ...]], dimension: int) -> Fraction | None:
-    """C with M' Omega M = c Omega, or None."""
-    size = 2 * dimension
-
-    def omega(left: int, right: int) -> Fraction:
-        return sum(
-            (
-                matrix[k][left] * matrix[dimension + k][right]
-                - matrix[dimension + k][left] * matrix[k][right]
-                for k in range(dimension)
-            ),
-            Fraction(0),
-        )
-
-    factor = omega(0, dimension)
-    for i in range(size):
-        for j in range(size):
-            wanted = factor if j == i + dimension else -factor if i == j + dimension else 0
-            if omega(i, j) != wanted:
-                return None
-    return factor
 
 
 def telescoped(scheme: Scheme, factor: Expr, decay: Callable[[Expr, Expr], Expr]) -> Expr:

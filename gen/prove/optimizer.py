@@ -15,13 +15,8 @@ from hamilforge.gen.derive.system import System, p
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
-from hamilforge.gen.prove.conformal import (
-    Form,
-    block_text,
-    form_of,
-    program_factor,
-    telescoped,
-)
+from hamilforge.gen.prove.conformal import Form, block_text, form_of, telescoped
+from hamilforge.gen.prove.jets import is_conformal
 from hamilforge.gen.prove.order import program_order
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 from hamilforge.gen.prove.stability import stability_limit
@@ -85,7 +80,7 @@ def _order(derivation: Derivation) -> tuple[Finding, ...]:
 
 def _form(derivation: Derivation) -> tuple[Finding, ...]:
     form = form_of(derivation.scheme, linear_velocity(derivation.system))
-    running = program_factor(derivation.program)
+    running = is_conformal(derivation.program)
     if running != (form.factor is not None):
         raise NotImplementedError(
             f"{derivation.program.name}: scheme and program disagree on conformal symplecticity"

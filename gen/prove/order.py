@@ -2,11 +2,11 @@
 
 In: a derivation.  Out: the order, with the coefficients that vanish and the one that does not.
 
-``[set]`` is inverted, so that the hyper-parameters become series in h at fixed system parameters; the
-potential is a polynomial with random rational coefficients in two coordinates; one step of the
-emitted stages is compared with the solution of the differential equations, which Picard's iteration
-gives to any order.  What vanishes does so at the points tried; what does not vanish is a proof that
-the order is not higher.
+``[set]`` is inverted, so that the hyper-parameters become series in h at fixed system parameters;
+the potential is a polynomial with random rational coefficients in two coordinates; one step of
+the emitted stages is compared with the solution of the differential equations, which Picard's
+iteration gives to any order. What vanishes does so at the points tried; what does not vanish is
+a proof that the order is not higher.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
     found: dict[sp.Symbol, sp.Expr] = {}
     waiting = [(left, right) for left, right in derivation.equations.items()]
     while waiting:
-        for index, (left, right) in enumerate(waiting):
+        for index, (_, right) in enumerate(waiting):
             unknown = [s for s in declared if s in right.free_symbols and s not in found]
             if len(unknown) <= 1 or index == len(waiting) - 1:
                 break
@@ -120,14 +120,20 @@ def _experiments(
     done = 0
     for seed, (value, point) in enumerate(_POINTS):
         try:
-            yield _Experiment(derivation, inverse, field, precision, seed, value, point).run(), field.name
+            yield (
+                _Experiment(derivation, inverse, field, precision, seed, value, point).run(),
+                field.name,
+            )
         except Irrational:
             continue
         done += 1
         if done == 2:
             return
     for seed, (value, point) in enumerate(_POINTS[:2]):
-        yield _Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(), FLOATS.name
+        yield (
+            _Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(),
+            FLOATS.name,
+        )
 
 
 class _Experiment:
@@ -219,7 +225,11 @@ class _Experiment:
         for index, row in zip(program.stages, program.host.rows, strict=True):
             function = program.functions[index]
             scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
-            arrays = {"x": [point], program.buffer: [buffer], "g": [self._potential.gradient(point)]}
+            arrays = {
+                "x": [point],
+                program.buffer: [buffer],
+                "g": [self._potential.gradient(point)],
+            }
             new = run_function(function, arrays, scalars, algebra)
             point, buffer = new["x"][0], new[program.buffer][0]
         end = {**parameters, **_marked({**parameters, **now}), "x": point, program.buffer: buffer}
@@ -254,9 +264,10 @@ class _Experiment:
         for _ in range(self._precision + 1):
             values = {**self._parameters, "p": momentum, "t": clock}
             speed = evaluate(velocity, values, self._algebra)
-            force = -self._potential.gradient(position) - evaluate(
-                friction, values, self._algebra
-            ) * momentum
+            force = (
+                -self._potential.gradient(position)
+                - evaluate(friction, values, self._algebra) * momentum
+            )
             position = self._q + self._integral(speed)
             momentum = self._p + self._integral(force)
         return position, momentum
@@ -277,9 +288,7 @@ def _valuation(series: Series, precision: int, tolerance: float) -> int:
     return precision
 
 
-def field_values_by_name(
-    derivation: Derivation, field: Field, algebra: Algebra
-) -> dict[str, Any]:
+def field_values_by_name(derivation: Derivation, field: Field, algebra: Algebra) -> dict[str, Any]:
     """The constants of a scheme as constant series."""
     one = algebra.constant(Fraction(1))
     return {
@@ -321,4 +330,3 @@ class _Potential:
 
     def _one(self, like: Series) -> Series:
         return Series(self._field, 0, [self._field.convert(Fraction(1))], max(like.precision, 1))
-

@@ -102,5 +102,3 @@ def _report(
     )
     head = declaration.head
     return Report(head.name, kind, head.title, findings, compare_claims(head.claims, findings))
-
-

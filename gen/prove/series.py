@@ -1,9 +1,9 @@
 """Truncated Laurent series in the step h, over any field: a program run to all orders at once.
 
-A number is ``sum_k c_k h^k`` with the coefficients below ``h^precision`` known.  The field is that of
-exact rationals, a number field, or high-precision floating point; a root or a transcendental function
-that leaves it raises :class:`Irrational`.  Functions follow from the differential equations they
-satisfy (Knuth, The Art of Computer Programming 2, 4.7).
+A number is ``sum_k c_k h^k`` with the coefficients below ``h^precision`` known. The field is
+that of exact rationals, a number field, or high-precision floating point; a root or a
+transcendental function that leaves it raises :class:`Irrational`. Functions follow from the
+differential equations they satisfy (Knuth, The Art of Computer Programming 2, 4.7).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Field:
 
 
 def _rational_function(name: str, value: Fraction) -> Fraction:
-    trivial = {("exp", 0): 1, ("log", 1): 0, ("sqrt", 0): 0, ("sqrt", 1): 1, ("tanh", 0): 0}
+    trivial: dict[tuple[str, Any], int] = {("exp", 0): 1, ("log", 1): 0, ("sqrt", 0): 0, ("sqrt", 1): 1, ("tanh", 0): 0}
     if (name, value) in trivial:
         return Fraction(trivial[name, value])
     if name == "sqrt" and value > 0:
@@ -212,16 +212,14 @@ class Series:
 
     def integral(self) -> Series:
         """The integral from 0, of a power series."""
-        values = [
-            self[k] * self.field.convert(Fraction(1, k + 1)) for k in range(self.precision)
-        ]
+        values = [self[k] * self.field.convert(Fraction(1, k + 1)) for k in range(self.precision)]
         return Series(self.field, 1, values, self.precision + 1)
 
     def truncated(self, precision: int) -> Series:
         """The same, known to fewer orders."""
         return Series(self.field, self.low, self.coefficients, min(precision, self.precision))
 
-    def _derivative(self) -> Series:
+    def derivative(self) -> Series:
         """The derivative, of a power series."""
         values = [self[k] * self.field.convert(Fraction(k)) for k in range(1, self.precision)]
         return Series(self.field, 0, values, self.precision - 1)
@@ -229,7 +227,7 @@ class Series:
     def _solve(self, value: Any, slope: Callable[[Series], Series]) -> Series:
         """f(self), from f at the constant term and f' as a function of f(self)."""
         result = Series(self.field, 0, [value], 1)
-        inner = self._derivative()
+        inner = self.derivative()
         for precision in range(2, self.precision + 1):
             partial = Series(self.field, 0, result.coefficients, precision - 1)
             if result.low > 0:
@@ -238,13 +236,13 @@ class Series:
         return result
 
     def exp(self) -> Series:
-        """e to this power."""
+        """E to this power."""
         return self._solve(self.field.function("exp", self._constant()), lambda y: y)
 
     def log(self) -> Series:
         """The natural logarithm."""
         value = self.field.function("log", self._constant())
-        return (self._derivative() / self).truncated(self.precision - 1).integral() + value
+        return (self.derivative() / self).truncated(self.precision - 1).integral() + value
 
     def tanh(self) -> Series:
         """The hyperbolic tangent."""
@@ -264,7 +262,14 @@ class Series:
         rational = exponent if isinstance(exponent, Fraction) else None
         if rational is not None and rational.denominator == 1:
             base = self if rational >= 0 else self.inverse()
-            result = Series(self.field, 0, [one], max(base.precision - base.low, 1) + max(base.low, 0) + abs(int(rational)) * abs(base.low))
+            result = Series(
+                self.field,
+                0,
+                [one],
+                max(base.precision - base.low, 1)
+                + max(base.low, 0)
+                + abs(int(rational)) * abs(base.low),
+            )
             for _ in range(abs(int(rational))):
                 result = result * base
             return result
@@ -281,15 +286,19 @@ class Series:
         elif lead == one and self.low == 0:
             value, shift = one, Fraction(0)
         else:
-            value = self.field.function("exp", self._scaled(exponent, self.field.function("log", lead)))
+            value = self.field.function(
+                "exp", self._scaled(exponent, self.field.function("log", lead))
+            )
             shift = self.low * rational if rational is not None else Fraction(0)
             if shift.denominator != 1:
                 raise Irrational("a root of a power of h")
         factor = self.field.convert(exponent) if isinstance(exponent, Fraction) else exponent
         unit = Series(self.field, 0, self.coefficients, self.precision - self.low) / lead
-        ratio = unit._derivative() / unit
+        ratio = unit.derivative() / unit
         grown = (ratio * factor).truncated(unit.precision - 1).integral().exp() * value
-        return Series(self.field, grown.low + int(shift), grown.coefficients, grown.precision + int(shift))
+        return Series(
+            self.field, grown.low + int(shift), grown.coefficients, grown.precision + int(shift)
+        )
 
     def _scaled(self, exponent: Any, value: Any) -> Any:
         factor = self.field.convert(exponent) if isinstance(exponent, Fraction) else exponent

@@ -158,7 +158,10 @@ def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Lim
     """The first curvature beyond which the numeric step matrix has an eigenvalue outside."""
     defaults = _defaults(derivation)
     rate = next((float(v) for s, v in defaults.items() if s.name == "lr"), 1.0)
-    scaled = [sp.Poly(sp.expand(edge.xreplace({curvature: curvature / rate})), curvature) for edge in edges]
+    scaled = [
+        sp.Poly(sp.expand(edge.xreplace({curvature: curvature / rate})), curvature)
+        for edge in edges
+    ]
     radius = sp.lambdify(curvature, matrix.xreplace({curvature: curvature / rate}), "numpy")
 
     def unstable(size: float) -> bool:
@@ -178,4 +181,6 @@ def _positive_roots(polynomial: sp.Poly) -> list[float]:
     coefficients = np.array([float(c) for c in polynomial.all_coeffs()])
     coefficients[abs(coefficients) < 1e-18 * max(1.0, abs(coefficients).max())] = 0
     roots = np.roots(coefficients)
-    return [float(root.real) for root in roots if abs(root.imag) < 1e-7 * abs(root) and root.real > 0]
+    return [
+        float(root.real) for root in roots if abs(root.imag) < 1e-7 * abs(root) and root.real > 0
+    ]

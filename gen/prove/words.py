@@ -1,8 +1,9 @@
 """Order of a composition: words in the free associative algebra over the letters.
 
-The composition of exact flows ``exp(s_1 h X_1) exp(s_2 h X_2) ...`` has order p if and only if the
-coefficient of every word of length n <= p is that of ``exp(h (A + B + D))``, which is ``1/n!``.  This
-holds for any K, J, friction and dimension; a friction that depends on time is a flow of the clock.
+The composition of exact flows ``exp(s_1 h X_1) exp(s_2 h X_2) ...`` has order p if and only if
+the coefficient of every word of length n <= p is that of ``exp(h (A + B + D))``, which is
+``1/n!``. This holds for any K, J, friction and dimension; a friction that depends on time is a
+flow of the clock.
 
 Treves, Un algorithme pour les conditions d'ordre; Munthe-Kaas and Owren, Phil. Trans. R. Soc. A 357
 (1999) 957-981, doi:10.1098/rsta.1999.0361.
@@ -87,9 +88,7 @@ def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
     return field.embed(expr)
 
 
-def field_values(
-    constants: Mapping[sp.Symbol, Expr], field: Field
-) -> dict[sp.Symbol, Any]:
+def field_values(constants: Mapping[sp.Symbol, Expr], field: Field) -> dict[sp.Symbol, Any]:
     """The constants as numbers of a field."""
     values: dict[sp.Symbol, Any] = {}
     for symbol, expr in constants.items():

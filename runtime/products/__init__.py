@@ -1,7 +1,7 @@
 """Products generated on first use: this package's modules live in the user's cache.
 
-Each product is a subpackage named after the digest of all that made it, so that a class in it can be
-unpickled in another process by its ordinary module name.
+Each product is a subpackage named after the digest of all that made it, so that a class in it can
+be unpickled in another process by its ordinary module name.
 """
 
 from hamilforge.runtime.cache import cache_root

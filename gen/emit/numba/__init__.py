@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from hamilforge.gen.emit.printer import FormulaPrinter, Printer
 from hamilforge.gen.emit.product import Product
@@ -27,7 +28,7 @@ _MATH = {
 class _Float64Printer(Printer):
     """Scalars after sums: Python floats are float64."""
 
-    functions = {**_MATH, "abs": "abs"}
+    functions: ClassVar[Mapping[str, str]] = {**_MATH, "abs": "abs"}
 
     def number(self, value: Fraction) -> str:
         return f"{float(value)!r}" if value.denominator == 1 else super().number(value)
@@ -36,7 +37,7 @@ class _Float64Printer(Printer):
 class _ArrayPrinter(_Float64Printer):
     """Entries of arrays in the arrays' own precision."""
 
-    functions = {
+    functions: ClassVar[Mapping[str, str]] = {
         **_Float64Printer.functions,
         "sign": "np.sign",
         "log_cosh": "_log_cosh",

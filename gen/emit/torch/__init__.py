@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hamilforge.gen.emit.printer import Printer
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
@@ -20,7 +21,7 @@ SUFFIX = "torch"
 class _TensorPrinter(Printer):
     """Entries of tensors; scalars are Python's."""
 
-    functions = {
+    functions: ClassVar[Mapping[str, str]] = {
         **{
             name: f"torch.{name}"
             for name in (

@@ -1,0 +1,173 @@
+"""``hamilforge plot``: the phase portrait and the energy of an optimizer.
+
+In: a declaration.  Out: a picture, drawn by :mod:`hamilforge.runtime.plots` from the compiled
+kernels; this module hands it the derived mechanics as plain functions.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hamilforge.gen.program.build import Derivation
+    from hamilforge.runtime.plots import Mechanics
+
+#: The step of the picture, a twentieth of the period of J = q^2/2 for m = 1: large enough for
+#: single steps to be seen.  The first hyper-parameter that scales h (a learning rate) is chosen for
+#: it; all others keep their defaults.
+STEP = 0.3
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def run(name: str, out: Path | None = None) -> int:
+    """Draw the phase portrait and the energy of an optimizer.
+
+    Args:
+        name: a name in the catalogue, or a path to a declaration.
+        out: the file to write; ``<name>.png`` here if None.
+
+    Returns:
+        The exit status: 0 fine, 2 the picture cannot be drawn.
+
+    Raises:
+        DeclarationError: there is no such optimizer, or its declaration has problems.
+        ClaimError: it claims what is not so.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return _refuse('a plot needs matplotlib; pip install "hamilforge[demo]" brings it')
+    if out is not None and out.suffix not in SUFFIXES:
+        return _refuse(f"a picture's name ends in {', '.join(SUFFIXES)}, unlike {out.name}")
+    if out is not None and not out.absolute().parent.is_dir():
+        return _refuse(f"there is no folder {out.absolute().parent} for the picture")
+
+    from hamilforge.gen import pipeline
+    from hamilforge.gen.program.build import derive
+    from hamilforge.runtime import loader, plots
+
+    declaration = pipeline.load_optimizer(name)
+    picture = out or Path(f"{declaration.head.name}.png")
+    product = loader.load(name).module("numba")
+    plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture)
+    print(picture)
+    return 0
+
+
+def mechanics(derivation: Derivation) -> Mechanics:
+    """The derived system in one dimension, at the picture's hyper-parameters."""
+    from hamilforge.gen.derive.rotation import g, last_b
+    from hamilforge.gen.derive.system import p, t
+    from hamilforge.runtime.plots import Mechanics
+
+    hyper = _visible(derivation)
+    known = _numbers(derivation, hyper)
+    program = derivation.program
+    kinetic = _one_dimensional(derivation.system.kinetic, known)
+    velocity = _function((p,), kinetic.diff(p))
+    unit = _value(derivation.unit, known)
+    ending = _value(derivation.specialised(derivation.rotated.momentum), known)
+    return Mechanics(
+        title=derivation.optimizer.head.title,
+        hyper={name: float(value) for name, value in hyper.items()},
+        h=float(known["h"]),
+        start_time=float(known["h"] if "n" in program.host.inputs else program.start_time),
+        kinetic=_function((p,), kinetic),
+        velocity=lambda momentum: velocity(momentum) if momentum else 0.0,
+        friction=_function((t,), _value(derivation.system.gamma, known)),
+        momentum=_function((last_b, g, t), ending.xreplace({last_b: last_b / unit})),
+    )
+
+
+def _visible(derivation: Derivation) -> dict[str, Any]:
+    """The hyper-parameters: exact defaults, but for the one that makes the step visible."""
+    from hamilforge.gen.derive.system import h, parameter_symbol
+
+    program = derivation.program
+    hyper = {entry.name: _exact(entry.default) for entry in program.hyperparameters}
+    scales = derivation.values.get(h, h).free_symbols
+    for entry in program.hyperparameters:
+        if entry.domain in ("positive", "nonnegative") and parameter_symbol(entry) in scales:
+            return {**hyper, entry.name: _for_step(derivation, hyper, entry.name)}
+    return hyper
+
+
+def _for_step(derivation: Derivation, hyper: Mapping[str, Any], name: str) -> Any:
+    """The value of a hyper-parameter at which h is :data:`STEP`; its default if there is none."""
+    import sympy as sp
+    from scipy.optimize import brentq
+
+    def excess(value: float) -> float:
+        return float(_numbers(derivation, {**hyper, name: sp.Float(value)})["h"]) - STEP
+
+    low, high = 1e-8, 1e4
+    if excess(low) * excess(high) > 0:
+        return hyper[name]
+    return sp.Float(brentq(excess, low, high, xtol=1e-13))
+
+
+def _numbers(derivation: Derivation, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Every named scalar as a number: hyper-parameters, defaults of what cancels, ``[set]``."""
+    optimizer = derivation.optimizer
+    own = getattr(optimizer.method, "parameters", ())
+    defaults = {entry.name: _exact(entry.default) for entry in (*own, *optimizer.system.parameters)}
+    known = {**defaults, **hyper}
+    found = {symbol.name: _value(expr, known) for symbol, expr in derivation.values.items()}
+    constants: dict[str, Any] = {}
+    for symbol, expr in derivation.scheme.constants.items():
+        constants[symbol.name] = _value(expr, constants)
+    return {**known, **found, **constants}
+
+
+def _exact(value: Fraction) -> Any:
+    import sympy as sp
+
+    return sp.Rational(value.numerator, value.denominator)
+
+
+def _value(expr: Any, known: Mapping[str, Any]) -> Any:
+    """An expression with numbers for names; what was in force in the last step is so still."""
+    import sympy as sp
+
+    from hamilforge.gen.derive.calculus import Coordinate
+    from hamilforge.gen.derive.system import t
+
+    numbers = {}
+    for symbol in expr.free_symbols:
+        name = symbol.name.removeprefix("last_")
+        if name in known and not isinstance(symbol, Coordinate):
+            numbers[symbol] = known[name]
+        elif name == t.name:
+            numbers[symbol] = t
+    return sp.sympify(expr).xreplace(numbers)
+
+
+def _one_dimensional(expr: Any, known: Mapping[str, Any]) -> Any:
+    """A scalar in one dimension, where a sum over coordinates is its one term."""
+    import sympy as sp
+
+    from hamilforge.gen.derive.calculus import Total
+
+    expr = expr.replace(Total, lambda term: term)
+    for symbol in sorted(expr.free_symbols, key=str):
+        if known.get(symbol.name) == 0:
+            expr = sp.limit(expr, symbol, 0, "+")
+    return _value(expr, known)
+
+
+def _function(arguments: tuple[Any, ...], expr: Any) -> Callable[..., Any]:
+    import sympy as sp
+
+    from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS
+
+    own = {name: NUMPY_FUNCTIONS[name] for name in ("log_cosh", "logistic", "softplus")}
+    compiled: Callable[..., Any] = sp.lambdify(arguments, expr, [own, "numpy"])
+    return compiled
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2

@@ -1,0 +1,389 @@
+"""One reader for each kind of declaration.
+
+In: a :class:`Source` and a way to find other declarations.  Out: a frozen declaration, or one
+:class:`DeclarationError` that lists everything wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, caret, did_you_mean
+from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
+    REDUCTIONS,
+    Expression,
+    Name,
+    Operation,
+    infer,
+    parse,
+    walk,
+)
+from hamilforge.gen.declare.reader import NAME, Reader, inside
+from hamilforge.gen.declare.toml_source import Source
+
+Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
+
+
+def read(source: Source, find: Find) -> kinds.Declaration:
+    """Turn a source into a declaration.
+
+    Args:
+        source: the text and its tables.
+        find: ``find(name_or_path, kinds)`` gives another declaration.
+
+    Raises:
+        DeclarationError: with every problem of the file.
+    """
+    reader = Reader(source)
+    kind = reader.text("kind")
+    if kind and kind not in _READERS:
+        reader.problem(
+            f"unknown kind '{kind}'; expected one of {', '.join(_READERS)}"
+            + did_you_mean(kind, _READERS),
+            "kind",
+        )
+    head = _head(reader)
+    if kind not in _READERS:
+        reader.finish()
+    declaration = _READERS[kind](reader, head, find)
+    reader.finish()
+    return declaration
+
+
+def _head(reader: Reader) -> kinds.Head:
+    name = reader.text("name")
+    if name and not NAME.fullmatch(name):
+        reader.problem(
+            f"'{name}' is no name: lower-case letters, digits and single underscores, "
+            "a letter first",
+            "name",
+        )
+    claims = reader.table("claims")
+    for key, value in claims.items():
+        if not isinstance(value, str | int | bool):
+            reader.problem("a claim is a number, a text or true/false", "claims", key)
+    return kinds.Head(
+        name, reader.text("title"), reader.text("reference"), dict(claims), reader.source
+    )
+
+
+def _parameters(reader: Reader, table: str) -> tuple[kinds.Parameter, ...]:
+    found = []
+    for name, entry in reader.table(table).items():
+        reader.symbol(name, table, name)
+        if not isinstance(entry, dict):
+            entry = {"default": entry}
+        for key in entry:
+            if key not in ("default", "domain", "doc"):
+                reader.problem("unknown key; expected default, domain or doc", table, name, key)
+        domain = entry.get("domain", "real")
+        if domain not in kinds.DOMAINS:
+            reader.problem(
+                f"unknown domain {domain!r}; expected one of {', '.join(kinds.DOMAINS)}"
+                + did_you_mean(str(domain), kinds.DOMAINS),
+                table,
+                name,
+                "domain",
+            )
+            domain = "real"
+        if "default" not in entry:
+            reader.problem("a parameter needs a default", table, name)
+        default = reader.number(entry.get("default", 1), table, name, "default")
+        if not inside(default, domain):
+            reader.problem(
+                f"the default {default} is outside the domain {kinds.DOMAINS[domain]}",
+                table,
+                name,
+                "default",
+            )
+        doc = entry.get("doc", "")
+        if not isinstance(doc, str):
+            reader.problem("a text was expected", table, name, "doc")
+            doc = ""
+        found.append(kinds.Parameter(name, default, domain, doc))
+    return tuple(found)
+
+
+def _start_time(reader: Reader, default: Fraction) -> Fraction:
+    start = reader.table("start")
+    for key in start:
+        if key != "t":
+            reader.problem("unknown key; only t can start", "start", key)
+    return reader.number(start["t"], "start", "t") if "t" in start else default
+
+
+def _hamiltonian(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
+    parameters = _parameters(reader, "parameters")
+    scalars = {parameter.name: "scalar" for parameter in parameters}
+    functions = (*ELEMENTWISE, *REDUCTIONS)
+    if "energy" in reader.source.tables:
+        kinetic = _separated(reader, scalars)
+    else:
+        kinetic = reader.expression(reader.text("kinetic"), "kinetic")
+        if kinetic and "q" in kinetic.names() and "q" not in scalars:
+            _refuse_coupling(reader, kinetic, "kinetic")
+        else:
+            reader.typed(kinetic, "scalar", scalars | {"p": "vector"}, functions, "kinetic")
+        if "".join(reader.text("potential", default="J(q)").split()) != "J(q)":
+            reader.problem(
+                "an optimizer's potential is the loss itself; expected 'J(q)'", "potential"
+            )
+    friction = reader.expression(reader.text("friction", default="0"), "friction")
+    reader.typed(friction, "scalar", scalars | {"t": "scalar"}, ELEMENTWISE, "friction")
+    start_time = _start_time(reader, Fraction(0))
+    reader.finish()
+    assert kinetic is not None
+    assert friction is not None
+    return kinds.Hamiltonian(head, kinetic, friction, parameters, start_time)
+
+
+def _refuse_coupling(reader: Reader, term: Expression, key: str) -> None:
+    node = next(n for n in walk(term.tree) if isinstance(n, Name) and n.name == "q")
+    reader.problem(
+        "this term couples q and p, so H is not separable: drift and kick are then no exact "
+        "flows, and an explicit splitting or update does not exist; expected H = K(p) + J(q)",
+        key,
+        excerpt=caret(term.text, node.start, node.stop),
+    )
+
+
+def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
+    """The kinetic energy of an ``energy`` that must be K(p) + J(q)."""
+    energy = reader.expression(reader.text("energy"), "energy")
+    if energy is None:
+        return None
+    types = {**scalars, "p": "vector", "q": "vector"}
+    reader.typed(energy, "scalar", types, (*ELEMENTWISE, *REDUCTIONS, "J"), "energy")
+    tree = energy.tree
+    terms = tree.args if isinstance(tree, Operation) and tree.op == "+" else (tree,)
+    kinetic = []
+    potentials = 0
+    for term in terms:
+        part = Expression(energy.text, term)
+        if isinstance(term, Operation) and term.op == "J":
+            potentials += 1
+        elif "q" in part.names():
+            if "p" in part.names():
+                _refuse_coupling(reader, part, "energy")
+            else:
+                reader.problem("the potential is the loss itself; expected 'J(q)'", "energy")
+        else:
+            kinetic.append(energy.text[term.start : term.stop])
+    if potentials != 1:
+        reader.problem("exactly one term J(q) was expected", "energy")
+    if reader.problems:
+        return None
+    return parse(" + ".join(f"({text})" for text in kinetic) or "0")
+
+
+def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    reader.keys(("steps", "compose", "constants", "coefficients"))
+    constants: list[tuple[str, Expression]] = []
+    known: dict[str, str] = {}
+    for name, text in reader.table("constants").items():
+        reader.symbol(name, "constants", name)
+        value = reader.expression(text, "constants", name)
+        reader.typed(value, "scalar", known, ("sqrt", "cos", "sin"), "constants", name)
+        known[name] = "scalar"
+        if value:
+            constants.append((name, value))
+    coefficients = reader.text("coefficients", default="exact")
+    if coefficients not in ("exact", "decimal"):
+        reader.problem("expected 'exact' or 'decimal'", "coefficients")
+
+    def weight(text: Any, *path: str) -> Expression:
+        value = reader.expression(text, *path)
+        reader.typed(value, "scalar", known, ("sqrt", "cos", "sin"), *path)
+        return value or parse("1")
+
+    tables = reader.source.tables
+    steps: tuple[kinds.Flow, ...] | kinds.Composition
+    if ("steps" in tables) == ("compose" in tables):
+        reader.problem("expected either steps or compose", "steps")
+        reader.finish()
+    if "steps" in tables:
+        steps = _flows(reader, tables["steps"], weight)
+    else:
+        compose = reader.table("compose")
+        block = _reference(reader, ("splitting",), find, "compose", "block")
+        weights = compose.get("weights")
+        if not isinstance(weights, list) or not weights:
+            reader.problem("a list of weights was expected", "compose", "weights")
+            weights = []
+        values = tuple(weight(text, "compose", "weights") for text in weights)
+        reader.finish()
+        assert isinstance(block, kinds.Splitting)
+        steps = kinds.Composition(block, values)
+    return kinds.Splitting(head, steps, tuple(constants), coefficients == "exact")
+
+
+def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tuple[kinds.Flow, ...]:
+    if not isinstance(steps, list) or not steps:
+        reader.problem("a list of [letter, weight] was expected", "steps")
+        return ()
+    if len(steps) > 500:
+        reader.problem(f"{len(steps)} flows; at most 500 are read", "steps")
+        return ()
+    flows = []
+    for entry in steps:
+        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
+            reader.problem(f"{entry!r} is not a pair [letter, weight]", "steps")
+            continue
+        if entry[0] not in kinds.LETTERS:
+            reader.problem(
+                f"unknown letter '{entry[0]}'; expected A (drift), B (kick), D (friction) or "
+                "BD (kick with friction)",
+                "steps",
+            )
+        flows.append(kinds.Flow(entry[0], weight(entry[1], "steps")))
+    return tuple(flows)
+
+
+def _update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    reader.keys(("assign", "parameters"))
+    parameters = _parameters(reader, "parameters")
+    lines = reader.source.tables.get("assign")
+    if not isinstance(lines, list) or not lines:
+        reader.problem("a list of 'name = expression' was expected", "assign")
+        lines = []
+    assignments = []
+    for line in lines:
+        target, equals, text = (line if isinstance(line, str) else "").partition("=")
+        if not equals:
+            reader.problem(f"{line!r} is not of the form 'name = expression'", "assign")
+            continue
+        target = target.strip()
+        if target not in ("q", "p"):
+            reader.symbol(target, "assign")
+        value = reader.expression(text.strip(), "assign")
+        if value:
+            assignments.append(kinds.Assignment(target, value))
+    for needed in ("q", "p"):
+        if lines and needed not in {assignment.target for assignment in assignments}:
+            reader.problem(f"an update assigns q and p; {needed} is missing", "assign")
+    if lines and not any("grad" in line.value.functions() for line in assignments):
+        reader.problem("an update needs at least one grad(...)", "assign")
+    return kinds.Update(head, tuple(assignments), parameters)
+
+
+def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonian) -> None:
+    """Types of an update's assignments, once it is known what system it meets."""
+    own = Reader(update.head.source)
+    types = {name.name: "scalar" for name in (*system.parameters, *update.parameters)}
+    types |= {"q": "vector", "p": "vector", "t": "scalar", "h": "scalar", "n": "scalar"}
+    functions = (*ELEMENTWISE, *REDUCTIONS, "decay", "grad", "velocity")
+    for assignment in update.assignments:
+        try:
+            found = infer(assignment.value, types, functions)
+            if assignment.target in ("q", "p") and found != "vector":
+                end = len(assignment.value.text)
+                raise ExpressionError("a scalar; a vector was expected", 0, end)
+            types[assignment.target] = found
+        except ExpressionError as error:
+            text = assignment.value.text
+            own.problem(error.message, "assign", excerpt=caret(text, error.start, error.stop))
+    reader.problems.extend(own.problems)
+
+
+def _reference(
+    reader: Reader, wanted: tuple[str, ...], find: Find, *path: str
+) -> kinds.Declaration | None:
+    name = reader.text(*path)
+    if not name:
+        return None
+    try:
+        return find(name, wanted)
+    except DeclarationError as error:
+        for problem in error.problems:
+            if problem.where == "":
+                reader.problem(problem.message, *path)
+            else:
+                reader.problems.append(problem)
+        return None
+
+
+def _optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
+    hyperparameters = _parameters(reader, "hyperparameters")
+    if not hyperparameters:
+        reader.table("hyperparameters", required=True)
+    system = _reference(reader, ("hamiltonian",), find, "system")
+    method = _reference(reader, ("splitting", "update"), find, "method")
+    table = reader.table("set", required=True)
+    reader.finish()
+    assert isinstance(system, kinds.Hamiltonian)
+    assert isinstance(method, kinds.Splitting | kinds.Update)
+
+    own = method.parameters if isinstance(method, kinds.Update) else ()
+    inner = {parameter.name for parameter in (*system.parameters, *own)} | {"h"}
+    types = {name: "scalar" for name in inner - {"h"}}
+    types |= {parameter.name: "scalar" for parameter in hyperparameters}
+    settings = []
+    for name, text in table.items():
+        if name not in inner:
+            reader.problem(
+                f"'{name}' is no parameter of the system or the method; expected one of "
+                f"{', '.join(sorted(inner))}" + did_you_mean(name, inner),
+                "set",
+                name,
+            )
+        value = reader.expression(text, "set", name)
+        reader.typed(value, "scalar", types, ELEMENTWISE, "set", name)
+        types[name] = "scalar"
+        if value:
+            settings.append((name, value))
+    if "h" not in table:
+        reader.problem("the step h must be set", "set")
+    buffer, buffer_value = _state(reader, types)
+    scope = reader.text("reduce", "scope", default="all")
+    if scope not in kinds.SCOPES:
+        reader.problem(
+            f"unknown scope '{scope}'; expected one of {', '.join(kinds.SCOPES)}"
+            + did_you_mean(scope, kinds.SCOPES),
+            "reduce",
+            "scope",
+        )
+    if isinstance(method, kinds.Update):
+        _check_update(reader, method, system)
+    start_time = _start_time(reader, system.start_time)
+    reader.finish()
+    return kinds.Optimizer(
+        head,
+        system,
+        method,
+        hyperparameters,
+        tuple(settings),
+        buffer,
+        buffer_value,
+        scope,
+        start_time,
+    )
+
+
+def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | None]:
+    table = reader.table("state")
+    if not table:
+        return "p", None
+    if len(table) > 1:
+        reader.problem("one buffer is stored; more than one was named", "state")
+    name, text = next(iter(table.items()))
+    if name != "p":
+        reader.symbol(name, "state", name)
+    value = reader.expression(text, "state", name)
+    reader.typed(value, "vector", {**types, "p": "vector"}, ELEMENTWISE, "state", name)
+    if value and "p" not in value.names():
+        reader.problem("the buffer must be linear in p; p does not occur", "state", name)
+    return name, value
+
+
+_READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] = {
+    "hamiltonian": _hamiltonian,
+    "splitting": _splitting,
+    "update": _update,
+    "optimizer": _optimizer,
+}

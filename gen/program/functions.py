@@ -1,0 +1,247 @@
+"""Stages as functions over arrays: linear where the mathematics is, every scalar named.
+
+In: the new buffer and the new point of a stage, as SymPy expressions in the stored arrays. Out:
+a :class:`Function`, and what each of its host scalars is worth. Sums over coordinates become
+scalars of their own, and so does what follows from them.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from hamilforge.gen.derive.calculus import (
+    Coordinate,
+    Expr,
+    Total,
+    coordinates,
+    is_host,
+    outer_totals,
+    split_product,
+    tidy,
+    tidy_scalars,
+)
+from hamilforge.gen.derive.rotation import b, g, last_b, new_b, x
+from hamilforge.gen.program.ir import Assign, Function, Ref, Select
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.limits import regular
+from hamilforge.gen.program.lower import add, constant, lower, mul, negative
+
+Written = tuple[Function, dict[str, Expr]]
+
+
+class _Hoist:
+    """Host scalars by name; equal expressions share a name."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, Expr] = {}
+
+    def __call__(self, expr: Expr, role: str, direct: bool = False) -> IrExpr:
+        """A reference to a host scalar; rational numbers stay as they are.
+
+        The factor of an array is named after its role, whatever it is worth, so that the stages of
+        a composition share a function; other scalars are named after what they are worth.
+        """
+        if expr.is_Rational:
+            return lower(expr)
+        for name, value in self.named.items():
+            if value == expr and not direct:
+                return Ref(name)
+        name = base = role if direct else _monomial(expr) or role
+        number = 2
+        while name in self.named:
+            name, number = f"{base}_{number}", number + 1
+        self.named[name] = expr
+        return Ref(name)
+
+
+def _monomial(expr: Expr) -> str | None:
+    """A name for a product of powers of hyper-parameters that says what it is."""
+    parts = []
+    for factor in sp.Mul.make_args(expr):
+        base, exponent = factor.as_base_exp()
+        if not base.is_Symbol or base.name.startswith("last_"):
+            return None
+        if exponent == sp.Rational(1, 2):
+            parts.append(f"sqrt_{base.name}")
+        elif exponent == 1:
+            parts.append(base.name)
+        elif exponent.is_Integer and exponent > 1:
+            parts.append(f"{base.name}_{exponent}")
+        else:
+            return None
+    return "_".join(sorted(parts))
+
+
+class FunctionWriter:
+    """Writes the functions of an optimizer.
+
+    Args:
+        buffer: the name of the state buffer.
+        unit_is_positive: whether the buffer is a positive multiple of p, which decides the signs in
+            front of the scalars.
+    """
+
+    def __init__(self, buffer: str, unit_is_positive: bool) -> None:
+        self._buffer = buffer
+        self._unit_is_positive = unit_is_positive
+        self.names: dict[Coordinate, str] = {
+            x: "x",
+            b: buffer,
+            last_b: buffer,
+            new_b: f"{buffer}_new",
+        }
+
+    def stage(self, buffer: Expr, point: Expr) -> Written:
+        """The function of a stage, and what its scalars are."""
+        hoist = _Hoist()
+        body: list[Assign] = []
+        fresh = f"{self._buffer}_new"
+        grouped = _grouped(buffer)
+        terms = [
+            self._term(hoist, body, coefficient, part, {b: "decay", g: "kick"}.get(part, "pull"))
+            for part, coefficient in grouped
+        ]
+        body.append(Assign(fresh, add(*terms), "array", "kick"))
+        terms = []
+        for part, coefficient in _grouped(point):
+            role = "undo" if part.has(last_b, b) else "drift"
+            terms.append(self._term(hoist, body, coefficient, part, role))
+        body.append(Assign("x_new", add(*terms), "array", "drift"))
+        function = Function(
+            "kick_drift",
+            ("x", self._buffer, "g"),
+            tuple(hoist.named),
+            tuple(body),
+            ((self._buffer, fresh), ("x", "x_new")),
+        )
+        return function, hoist.named
+
+    def solution(self, position: Expr) -> Written:
+        """The map from the point to the solution, and what its scalars are."""
+        hoist = _Hoist()
+        body: list[Assign] = []
+        terms = [
+            self._term(hoist, body, coefficient, part, "shift")
+            for part, coefficient in _grouped(position)
+        ]
+        body.append(Assign("x_new", add(*terms), "array", "solution"))
+        function = Function(
+            "solution", ("x", self._buffer), tuple(hoist.named), tuple(body), (("x", "x_new"),)
+        )
+        return function, hoist.named
+
+    def _term(
+        self, hoist: _Hoist, body: list[Assign], coefficient: Expr, part: Expr, role: str
+    ) -> IrExpr:
+        """``coefficient * part`` in the IR, with sums and scalars named on the way."""
+        coefficient = tidy_scalars(coefficient)
+        minus = part != x and role in (
+            ("kick", "undo", "shift") if self._unit_is_positive else ("drift",)
+        )
+        if minus:
+            coefficient = tidy_scalars(-coefficient)
+        if is_host(coefficient):
+            scalar = hoist(coefficient, role, direct=True)
+        else:
+            scalar = self._reduced(hoist, body, coefficient, role)
+        array = self._array(hoist, tidy_scalars(part), role)
+        term = mul(scalar, array)
+        return negative(term) if minus else term
+
+    def _reduced(self, hoist: _Hoist, body: list[Assign], coefficient: Expr, role: str) -> IrExpr:
+        """A scalar that needs sums, as lines after them."""
+        sums: dict[sp.Symbol, str] = {}
+        plain: dict[Expr, Expr] = {}
+        for total in outer_totals(coefficient):
+            value = lower(total, {**self.names})
+            name = next((line.target for line in body if line.value == value), None) or _fresh_name(
+                _sum_name(total), body
+            )
+            if all(line.target != name for line in body):
+                body.append(Assign(name, value, "reduced", "sum over all coordinates in scope"))
+            plain[total] = sp.Symbol(name, positive=True)
+            sums[plain[total]] = name
+        terms = _collected(coefficient.xreplace(plain), set(sums))
+        value = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
+        for symbol, name in sums.items():
+            if any(not regular(term, symbol) for term in terms):
+                value = Select(Ref(name), constant(0).value, constant(0), value)
+        name = _fresh_name(role, body)
+        body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
+        return Ref(name)
+
+    def _scalar(self, hoist: _Hoist, expr: Expr, role: str, sums: set[sp.Symbol]) -> IrExpr:
+        return self._hoisted(
+            hoist, expr, f"{role}_scale", lambda part: not part.free_symbols & sums
+        )
+
+    def _array(self, hoist: _Hoist, part: Expr, role: str) -> IrExpr:
+        lowered = self._hoisted(hoist, part, f"{role}_scale", is_host)
+        for symbol in sorted(coordinates(part), key=str):
+            if not regular(part, symbol):
+                return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
+        return lowered
+
+    def _hoisted(self, hoist: _Hoist, expr: Expr, role: str, on_host: object) -> IrExpr:
+        """Lower an expression, its largest host parts replaced by named scalars."""
+        assert callable(on_host)
+        rename: dict[sp.Symbol, str] = dict(self.names)
+
+        def visit(part: Expr) -> Expr:
+            if on_host(part):
+                if part.is_Rational:
+                    return part
+                reference = hoist(part, role)
+                assert isinstance(reference, Ref)
+                symbol = sp.Symbol(reference.name, positive=part.is_positive, real=True)
+                rename[symbol] = reference.name
+                return symbol
+            if isinstance(part, sp.Add | sp.Mul):
+                scalars = [arg for arg in part.args if on_host(arg)]
+                others = [visit(arg) for arg in part.args if not on_host(arg)]
+                whole = part.func(*scalars)
+                return part.func(visit(whole) if scalars else whole, *others)
+            return part.func(*(visit(arg) for arg in part.args)) if part.args else part
+
+        return lower(visit(expr), rename)
+
+
+def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:
+    """The terms of a scalar after sums; those alike in the sums are added up."""
+    groups: dict[Expr, Expr] = {}
+    for term in sp.Add.make_args(sp.expand_mul(expr)):
+        factors = sp.Mul.make_args(sp.powsimp(term))
+        inside = sp.Mul(*(factor for factor in factors if factor.free_symbols & sums))
+        outside = sp.Mul(*(factor for factor in factors if not factor.free_symbols & sums))
+        groups[inside] = groups.get(inside, sp.Integer(0)) + outside
+    return [tidy(outside) * inside for inside, outside in groups.items()]
+
+
+def _grouped(expr: Expr) -> list[tuple[Expr, Expr]]:
+    """Terms by their dependence on the coordinate: x first, then buffers, then the gradient."""
+    groups: dict[Expr, Expr] = {}
+    for term in sp.Add.make_args(sp.expand_mul(expr)):
+        coefficient, part = split_product(tidy_scalars(term))
+        groups[part] = groups.get(part, sp.Integer(0)) + coefficient
+    order = {x: 0, last_b: 1, b: 2, new_b: 3, g: 4}
+    kept = [(part, tidy_scalars(total)) for part, total in groups.items()]
+    return sorted(
+        ((part, total) for part, total in kept if total != 0),
+        key=lambda item: (min(order[one] for one in coordinates(item[0])), str(item[0])),
+    )
+
+
+def _sum_name(total: Total) -> str:
+    arg = total.args[0]
+    for symbol, name in ((new_b, "norm_squared"), (b, "old_norm_squared")):
+        if arg == symbol**2:
+            return name
+    return "old_norm_squared" if arg == last_b**2 else "total"
+
+
+def _fresh_name(base: str, body: list[Assign]) -> str:
+    taken = {line.target for line in body}
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name

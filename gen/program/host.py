@@ -1,0 +1,189 @@
+"""Host scalars: what is computed once per step, before any array is read.
+
+In: for each stage, what the scalars of its function are worth, as SymPy expressions in the present
+hyper-parameters and in those of the last step.  Out: a :class:`Host`: lines in the present
+hyper-parameters and in memory, finite on the closed domain, and what the next step must remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import sympy as sp
+
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Optimizer, Parameter
+from hamilforge.gen.derive import rotation
+from hamilforge.gen.derive.calculus import Expr, tidy
+from hamilforge.gen.derive.rotation import Rotated, last
+from hamilforge.gen.derive.scheme import Scheme, constant_values
+from hamilforge.gen.derive.system import Decay, Impulse, System, h, parameter_symbol, t
+from hamilforge.gen.program.ir import Assign, Function, Host
+from hamilforge.gen.program.limits import finish
+from hamilforge.gen.program.lower import lower
+
+ZERO_IN_DOMAIN = ("nonnegative", "unit-interval")
+LAST_TIMES = tuple(last(symbol) for symbol in (h, rotation.t))
+
+
+class HostWriter:
+    """Writes the host lines of an optimizer.
+
+    Args:
+        optimizer: the declaration.
+        system: its derived system.
+        scheme: its method.
+        rotated: the rotated scheme.
+        step: h in the hyper-parameters.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, system: System, scheme: Scheme, rotated: Rotated, step: Expr
+    ) -> None:
+        self._optimizer, self._system, self._scheme = optimizer, system, scheme
+        self._rotated, self._step = rotated, step
+        self._numbers = {
+            symbol: sp.Rational(str(sp.N(value, 20)))
+            for symbol, value in constant_values(scheme.constants).items()
+        }
+
+    def write(
+        self,
+        stages: list[dict[str, Expr]],
+        solution: dict[str, Expr],
+        functions: list[Function],
+        order: list[int],
+    ) -> tuple[tuple[Parameter, ...], Host]:
+        """Host lines in the present hyper-parameters and memory."""
+        memory: dict[str, Expr] = {}
+        lines: dict[str, Expr] = {}
+        several = len(stages) > 1
+
+        def remember(expr: Expr, role: str) -> sp.Symbol:
+            name = next((name for name, value in memory.items() if value == expr), None)
+            if name is None:
+                name, number = f"last_{role}", 2
+                while name in memory:
+                    name, number = f"last_{role}_{number}", number + 1
+                memory[name] = expr
+            return sp.Symbol(name, real=True)
+
+        def line(expr: Expr, name: str) -> str:
+            expr = _remembered(expr, name, remember, frozenset(self._scheme.constants))
+            if expr.is_Symbol:
+                return expr.name
+            known = next((key for key, value in lines.items() if value == expr), None)
+            if known is not None:
+                return known
+            base, number = name, 2
+            while name in lines:
+                name, number = f"{base}_{number}", number + 1
+            lines[name] = expr
+            return name
+
+        rows = []
+        for index, named in enumerate(stages):
+            scalars = functions[order[index]].scalars
+            suffix = f"_{index + 1}" if several else ""
+            rows.append(tuple(line(named[name], name + suffix) for name in scalars))
+        shift = tuple(f"{remember(expr, name)}" for name, expr in solution.items())
+        kept = tuple(
+            (name, line(_present(expr), name.removeprefix("last_") + ("_end" if several else "")))
+            for name, expr in memory.items()
+        )
+        guards = self._guards(line)
+        timed = any(expr.has(t) for expr in lines.values())
+        step = line(tidy(self._step), "step_size") if timed else ""
+        hyper = self._hyperparameters([*lines.values()])
+        zeros = [parameter_symbol(entry) for entry in hyper if entry.domain in ZERO_IN_DOMAIN]
+        where = self._optimizer.head.source.where
+        body = tuple(
+            Assign(name, lower(finish(expr, zeros, self._numbers, where)), "host")
+            for name, expr in lines.items()
+        )
+        used = {symbol.name for expr in lines.values() for symbol in expr.free_symbols}
+        clock = tuple(name for name in ("t", "n") if name in used)
+        constants = tuple(
+            Assign(symbol.name, lower(value), "host")
+            for symbol, value in self._scheme.constants.items()
+            if symbol.name in used or self._scheme.constants
+        )
+        inputs = (*(entry.name for entry in hyper), *clock)
+        return hyper, Host(inputs, constants, body, tuple(rows), kept, shift, guards, step)
+
+    def _guards(self, line: Callable[[Expr, str], str]) -> tuple[tuple[str, Fraction], ...]:
+        """The earliest time of a step must come after the last pole of the friction before t."""
+        gamma = self._system.gamma
+        poles = sorted(sp.singularities(gamma, t, sp.S.Reals)) if gamma.has(t) else []
+        if not poles:
+            return ()
+        start, pole = self._optimizer.start_time, poles[-1]
+        if start <= pole:
+            raise DeclarationError.single(
+                self._optimizer.head.source.where,
+                f"the clock starts at t = {start}, where the friction {gamma} is not defined; "
+                f"a start after {pole} was expected",
+                "[start].t",
+            )
+        times = {
+            argument
+            for stage in self._rotated.stages
+            for part in (stage.buffer, stage.point)
+            for call in part.atoms(Decay, Impulse)
+            for argument in call.args
+            if not argument.free_symbols & set(LAST_TIMES)
+        }
+        offsets = {((time - t) / h).expand() for time in times} | {sp.Integer(0)}
+        first = min(offsets, key=lambda offset: float(offset.xreplace(self._numbers)))
+        if not float(first.xreplace(self._numbers)) < 0:
+            return ()
+        earliest = line(tidy((t + first * h).xreplace({h: self._step})), "earliest_time")
+        return ((earliest, Fraction(int(pole.p), int(pole.q))),)
+
+    def _hyperparameters(self, scalars: list[Expr]) -> tuple[Parameter, ...]:
+        """The declared hyper-parameters, then parameters that neither were set nor cancel."""
+        declared = self._optimizer.hyperparameters
+        names = {entry.name for entry in declared}
+        used = {symbol.name for expr in scalars for symbol in expr.free_symbols}
+        method = self._optimizer.method
+        own = getattr(method, "parameters", ())
+        more = [
+            entry
+            for entry in (*self._optimizer.system.parameters, *own)
+            if entry.name in used and entry.name not in names
+        ]
+        return (*declared, *more)
+
+
+def _is_last(symbol: sp.Symbol) -> bool:
+    return symbol.name.startswith("last_")
+
+
+def _present(expr: Expr) -> Expr:
+    """A scalar of the last step, as it is computed when that step is the present one."""
+    return expr.xreplace(
+        {
+            symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
+            for symbol in expr.free_symbols
+        }
+    )
+
+
+def _remembered(expr: Expr, role: str, remember: object, constants: frozenset[sp.Symbol]) -> Expr:
+    """Replace the largest parts that only the last step knows by memory."""
+    assert callable(remember)
+    marked = {symbol for symbol in expr.free_symbols if _is_last(symbol)}
+    if not marked:
+        return expr
+    if all(_is_last(symbol) or symbol in constants for symbol in expr.free_symbols):
+        return remember(expr, role)
+    if isinstance(expr, sp.Add | sp.Mul):
+        old = [
+            arg
+            for arg in expr.args
+            if marked & arg.free_symbols and not arg.free_symbols - marked - constants
+        ]
+        rest = [_remembered(arg, role, remember, constants) for arg in expr.args if arg not in old]
+        return expr.func(remember(expr.func(*old), role), *rest) if old else expr.func(*rest)
+    return expr.func(*(_remembered(arg, role, remember, constants) for arg in expr.args))

@@ -1,0 +1,84 @@
+"""The result of a benchmark: rows in, a dictionary for JSON or a table for a terminal out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+_PACKAGES = ("numba", "numpy", "torch", "sympy")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide about speed, where installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate beside one peer, in one case.
+
+    Attributes:
+        bench: the benchmark.
+        case: the work.
+        candidate: what is measured.
+        peer: what it is compared with; empty where there is no peer.
+        median_s: the candidate's median, in seconds; None where nothing was timed.
+        p10_s: its 10th percentile.
+        p90_s: its 90th percentile.
+        ratio: the candidate's median over the peer's, within one run.
+        threads: threads of both sides.
+        count: the result where it is a number of events, not a time.
+        note: why there is no number, or how to read it.
+        versions: versions of the packages.
+    """
+
+    bench: str
+    case: str
+    candidate: str
+    peer: str
+    median_s: float | None
+    p10_s: float | None
+    p90_s: float | None
+    ratio: float | None
+    threads: int
+    count: int | None = None
+    note: str = ""
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as numbers, strings and None."""
+        return asdict(self)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table for a terminal."""
+    out = Table("case", "candidate", "peer", box=None, header_style="bold")
+    for title in ("median", "p10", "p90", "ratio"):
+        out.add_column(title, justify="right")
+    out.add_column("note")
+    for row in rows:
+        median = _seconds(row.median_s) if row.count is None else str(row.count)
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        spread = (_seconds(row.p10_s), _seconds(row.p90_s))
+        out.add_row(row.case, row.candidate, row.peer, median, *spread, ratio, row.note)
+    return out
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-6:.3g} µs"
