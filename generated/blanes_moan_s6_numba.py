@@ -24,7 +24,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content ada5353b2c27e200
+from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
 
 BUFFER = "v"
 SCOPE = "coordinate"
@@ -44,11 +44,11 @@ b3 = 0.434336666566456  # 1/2-b1-b2
 def coefficients(lr, momentum, t, n, last_shift, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay_1 = momentum**b1
-    kick_1 = lr * (momentum**b1 - 1) / math.log(momentum)
+    kick_1 = lr * math.expm1(b1 * math.log(momentum)) / math.log(momentum)
     decay_2 = momentum**b2
-    kick_2 = lr * (momentum**b2 - 1) / math.log(momentum)
+    kick_2 = lr * math.expm1(b2 * math.log(momentum)) / math.log(momentum)
     decay_3 = momentum**b3
-    kick_3 = lr * (momentum**b3 - 1) / math.log(momentum)
+    kick_3 = lr * math.expm1(b3 * math.log(momentum)) / math.log(momentum)
     drift_6 = 2 * a1
     return (
         (

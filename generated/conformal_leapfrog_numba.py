@@ -21,7 +21,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content ada5353b2c27e200
+from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
 
 BUFFER = "v"
 SCOPE = "coordinate"

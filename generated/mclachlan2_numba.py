@@ -23,7 +23,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content ada5353b2c27e200
+from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
 
 BUFFER = "v"
 SCOPE = "coordinate"
@@ -37,7 +37,7 @@ a = 0.1931833275037836  # 482958318759459/2500000000000000
 def coefficients(lr, momentum, t, n, last_shift, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay_1 = math.sqrt(momentum)
-    kick_1 = lr * (math.sqrt(momentum) - 1) / math.log(momentum)
+    kick_1 = 0 if momentum == 0 else lr * math.expm1(math.log(momentum) / 2) / math.log(momentum)
     drift_1 = 1 - 2 * a
     drift_2 = 2 * a
     return (

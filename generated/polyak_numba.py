@@ -18,7 +18,7 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content ada5353b2c27e200
+from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
 
 BUFFER = "buffer"
 SCOPE = "coordinate"

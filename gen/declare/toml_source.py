@@ -72,8 +72,9 @@ def from_bytes(where: str, data: bytes) -> Source:
         raise DeclarationError.single(where, f"not UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
-        line = int(found[1]) if found else None
-        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}"),)) from error
+        line = int(found[1]) if found else text.count("\n") + 1
+        twice = " (a key is given twice)" if "overwrite" in str(error) else ""
+        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}{twice}"),)) from error
     except (RecursionError, ValueError) as error:
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DeclarationError.single(where, f"not TOML: {message}") from error

@@ -170,9 +170,8 @@ def tidy(expr: Expr) -> Expr:
         return expr
     flat = sp.powsimp(sp.powdenest(sp.expand_power_base(expr, force=True), force=True), force=True)
     forms = [flat, sp.powsimp(sp.expand(expr), force=True)]
-    if not expr.has(sp.Piecewise):
-        together = sp.together(flat)
-        forms += [sp.cancel(together), sp.factor(together), sp.factor_terms(flat)]
+    together = sp.together(flat)
+    forms += [sp.cancel(together), sp.factor(together), sp.factor_terms(flat)]
     return min(forms, key=lambda form: (sp.count_ops(form), len(str(form)), str(form)))
 
 

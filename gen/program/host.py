@@ -99,7 +99,7 @@ class HostWriter:
         zeros = [parameter_symbol(entry) for entry in hyper if entry.domain in ZERO_IN_DOMAIN]
         where = self._optimizer.head.source.where
         body = tuple(
-            Assign(name, lower(finish(expr, zeros, self._numbers, where)), "host")
+            Assign(name, finish(expr, zeros, self._numbers, where), "host")
             for name, expr in lines.items()
         )
         used = {symbol.name for expr in lines.values() for symbol in expr.free_symbols}

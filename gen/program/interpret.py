@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,14 @@ class Algebra:
         functions: the operations of one argument, and ``pow``, whose exponent is an exact number
             where the program has one; + - * / are the operators'.
         total: the sum of the entries of an array.
-        select: ``select(subject, value, then, otherwise)``, entry by entry.
+        select: ``select(subject, value, then, otherwise)``, entry by entry; the two values are
+            functions, so that a scalar choice evaluates one of them.
     """
 
     constant: Callable[[Fraction], Any]
     functions: Mapping[str, Callable[..., Any]]
     total: Callable[[Any], Any]
-    select: Callable[[Any, Fraction, Any, Any], Any]
+    select: Callable[[Any, Fraction, Callable[[], Any], Callable[[], Any]], Any]
 
 
 def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
@@ -58,7 +60,9 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
             case Reduce(arg=arg):
                 return algebra.total(visit(arg))
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return algebra.select(visit(subject), value, visit(then), visit(otherwise))
+                return algebra.select(
+                    visit(subject), value, partial(visit, then), partial(visit, otherwise)
+                )
             case Apply(op="add", args=args):
                 result = visit(args[0])
                 for term in args[1:]:
@@ -87,8 +91,12 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
     return visit(expr)
 
 
-def _select(subject: Any, value: Fraction, then: Any, otherwise: Any) -> Any:
-    return np.where(np.equal(subject, float(value)), then, otherwise)[()]
+def _select(
+    subject: Any, value: Fraction, then: Callable[[], Any], otherwise: Callable[[], Any]
+) -> Any:
+    if np.ndim(subject) == 0:
+        return then() if subject == float(value) else otherwise()
+    return np.where(np.equal(subject, float(value)), then(), otherwise())
 
 
 def _real(value: Any) -> Any:

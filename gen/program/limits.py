@@ -9,19 +9,23 @@ step or the friction by itself: those may be infinite where the program is not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr, tidy
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.ir import Ref, Select
+from hamilforge.gen.program.lower import lower
 
 _INFINITE = (sp.nan, sp.zoo, sp.oo, -sp.oo)
 
 
 def finish(
     expr: Expr, zeros: Sequence[sp.Symbol], numbers: Mapping[sp.Symbol, Expr], where: str
-) -> Expr:
-    """Add the choices that make ``expr`` finite where symbols of ``zeros`` vanish.
+) -> IrExpr:
+    """The scalar in the IR, with a choice for each symbol of ``zeros`` at which it has a limit only.
 
     Args:
         expr: a host scalar.
@@ -45,11 +49,13 @@ def finish(
         if limit.has(sp.Float) or (set(numbers) & expr.free_symbols and not limit.is_Integer):
             limit = sp.limit(expr, symbol, 0, "+")
         rest = [other for other in zeros if other != symbol]
-        return sp.Piecewise(
-            (finish(tidy(limit), rest, numbers, where), sp.Eq(symbol, 0)),
-            (finish(expr, rest, numbers, where), True),
+        return Select(
+            Ref(symbol.name),
+            Fraction(0),
+            finish(tidy(limit), rest, numbers, where),
+            finish(expr, rest, numbers, where),
         )
-    return expr
+    return lower(expr)
 
 
 def regular(expr: Expr, symbol: sp.Symbol) -> bool:

@@ -14,9 +14,17 @@ from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from hamilforge.gen.derive.calculus import Total, log_cosh, logistic, softplus
-from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
+from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref
+
+
+class _Expm1(sp.Function):
+    """exp(x) - 1 that SymPy leaves as it is."""
+
+    nargs = 1
+
 
 _FUNCTIONS: Mapping[type, str] = {
+    _Expm1: "expm1",
     sp.exp: "exp",
     sp.log: "log",
     expm1: "expm1",
@@ -62,7 +70,30 @@ def negative(expr: Expr) -> Expr:
 
 def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
     """An expression in the IR; a symbol keeps its name unless ``rename`` has another."""
-    return _lower(optimize(expr, [expm1_opt, log1p_opt]), rename or {})
+    return _lower(optimize(_keep_digits(expr), [expm1_opt, log1p_opt]), rename or {})
+
+
+def _keep_digits(expr: sp.Expr) -> sp.Expr:
+    """``x**a - 1`` as ``expm1(a*log(x))`` beside ``log(x)``, where both vanish together."""
+    bases = {call.args[0] for call in expr.atoms(sp.log)}
+
+    def matches(part: sp.Expr) -> bool:
+        if not (part.is_Add and len(part.args) == 2 and part.args[0] ** 2 == 1):
+            return False
+        return part.args[0] * _power_of(part.args[1], bases)[0] == -1
+
+    def rewritten(part: sp.Expr) -> sp.Expr:
+        sign, exponent, base = _power_of(part.args[1], bases)
+        return sign * _Expm1(exponent * sp.log(base))
+
+    return expr.replace(matches, rewritten) if bases else expr
+
+
+def _power_of(expr: sp.Expr, bases: set[sp.Expr]) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
+    """Sign, exponent and base of a term ``+-base**exponent``; sign 0 if it is none."""
+    sign, power = expr.as_coeff_Mul()
+    base, exponent = power.as_base_exp()
+    return (sign, exponent, base) if base in bases else (sp.Integer(0), exponent, base)
 
 
 def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
@@ -83,16 +114,6 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
         return _product(expr, rename)
     if isinstance(expr, sp.Pow):
         return _power(expr, rename)
-    if isinstance(expr, sp.Piecewise):
-        (then, condition), (otherwise, _) = expr.args
-        if not isinstance(condition, sp.Equality):
-            raise NotImplementedError(f"lower: a choice by {condition}")
-        subject, value = condition.args
-        if isinstance(subject, sp.Rational):
-            subject, value = value, subject
-        return Select(
-            visit(subject), Fraction(int(value.p), int(value.q)), visit(then), visit(otherwise)
-        )
     if isinstance(expr, sp.Max) and len(expr.args) == 2 and 0 in expr.args:
         return Apply("relu", (visit(next(arg for arg in expr.args if arg != 0)),))
     if isinstance(expr, sp.Heaviside):

@@ -132,7 +132,7 @@ class _Jets:
             self.constant,
             functions,
             lambda array: sum(array[1:], array[0]),
-            lambda subject, value, then, otherwise: otherwise,
+            lambda subject, value, then, otherwise: otherwise(),
         )
 
 

@@ -47,7 +47,13 @@ class Field:
 
 
 def _rational_function(name: str, value: Fraction) -> Fraction:
-    trivial: dict[tuple[str, Any], int] = {("exp", 0): 1, ("log", 1): 0, ("sqrt", 0): 0, ("sqrt", 1): 1, ("tanh", 0): 0}
+    trivial: dict[tuple[str, Any], int] = {
+        ("exp", 0): 1,
+        ("log", 1): 0,
+        ("sqrt", 0): 0,
+        ("sqrt", 1): 1,
+        ("tanh", 0): 0,
+    }
     if (name, value) in trivial:
         return Fraction(trivial[name, value])
     if name == "sqrt" and value > 0:
@@ -362,11 +368,13 @@ def series_algebra(field: Field, precision: int) -> Algebra:
     def total(array: Any) -> Any:
         return sum(array[1:], array[0])
 
-    def select(subject: Any, value: Fraction, then: Any, otherwise: Any) -> Any:
+    def select(
+        subject: Any, value: Fraction, then: Callable[[], Any], otherwise: Callable[[], Any]
+    ) -> Any:
         del then, value
         entries = np.asarray(subject, dtype=object).ravel()
         if any(not entry.coefficients for entry in entries):
             raise Irrational("a choice at its boundary")
-        return otherwise
+        return otherwise()
 
     return Algebra(constant, functions, total, select)

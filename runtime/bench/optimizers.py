@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from numba import njit, prange
 
-from hamilforge.runtime.bench.rows import Row
+from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.loader import load
+
+__all__ = ["line_up", "run", "table"]
 
 BENCH = "optimizers"
 FLAT_CHUNK = 16384
@@ -65,7 +67,7 @@ def run(
     if not chosen:
         known = ", ".join(dict.fromkeys(text for text, _ in tasks))
         raise ValueError(f"no case contains '{case}'; there are: {known}")
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
     rows: list[Row] = []
     for text, task in chosen:
         progress(text)
@@ -152,7 +154,8 @@ def _authors(name: str, entry: Entry, params: Tensors) -> Step:
 
     def step() -> None:
         with torch.no_grad():
-            rule(params, velocities, [param.grad for param in params], **entry["options"])
+            gradients = [param.grad for param in params if param.grad is not None]
+            rule(params, velocities, gradients, **entry["options"])
 
     return step
 

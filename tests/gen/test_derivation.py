@@ -1,0 +1,178 @@
+"""Derivation: velocities, exact flows, rotation, and the scalars' limits."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
+from hamilforge.gen.derive.system import derive_system, h, p, t
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.interpret import FLOAT64, evaluate, host_values
+from hamilforge.gen.program.lower import lower
+
+HAMILTONIANS = catalogue.names("hamiltonian")
+OPTIMIZERS = catalogue.names("optimizer")
+
+
+def numbers(system):
+    return {parameter.name: float(parameter.default) for parameter in system.declaration.parameters}
+
+
+@pytest.mark.parametrize("name", HAMILTONIANS)
+def test_the_velocity_is_the_gradient_of_the_kinetic_energy(name):
+    system = derive_system(catalogue.load(name, ("hamiltonian",)))
+    momentum = np.array([0.3, -0.7, 1.1])
+    values = numbers(system)
+    kinetic, velocity = lower(system.kinetic), lower(system.gradient)
+    found = evaluate(velocity, {**values, "p": momentum}, FLOAT64)
+    step = 1e-6
+    for k in range(3):
+        moved = [momentum.copy(), momentum.copy()]
+        moved[0][k] += step
+        moved[1][k] -= step
+        up, down = (evaluate(kinetic, {**values, "p": one}, FLOAT64) for one in moved)
+        assert found[k] == pytest.approx((up - down) / (2 * step), rel=1e-7)
+
+
+@pytest.mark.parametrize("name", HAMILTONIANS)
+def test_friction_and_impulse_solve_their_differential_equations(name):
+    system = derive_system(catalogue.load(name, ("hamiltonian",)))
+    start = sp.Symbol("start", positive=True)
+    decay = system.decay(start, t)
+    impulse = system.impulse(start, t)
+    assert tidy(decay.subs(t, start)) == 1
+    assert sp.simplify(decay.diff(t) + system.gamma * decay) == 0
+    assert sp.simplify(impulse.subs(t, start)) == 0
+    assert sp.simplify(impulse.diff(t) - 1 + system.gamma * impulse) == 0
+
+
+def test_a_friction_without_elementary_integral_is_refused(tmp_path):
+    path = tmp_path / "odd.toml"
+    path.write_text(
+        'kind = "hamiltonian"\nname = "odd"\ntitle = "t"\nreference = "r"\n'
+        'kinetic = "dot(p, p)/2"\nfriction = "exp(sin(t**2))"\n'
+    )
+    system = derive_system(catalogue.load(path))
+    with pytest.raises(DeclarationError, match="no elementary integral"):
+        system.decay(t, t + h)
+
+
+def test_sums_are_differentiated_through_everything():
+    m = sp.Symbol("m", positive=True)
+    energy = sp.sqrt(Total(p**2)) * Total(p**4 * Total(p**2)) / m
+    momentum = np.array([0.4, 1.3])
+    gradient = evaluate(lower(energy.diff(p)), {"p": momentum, "m": 2.0}, FLOAT64)
+    step = 1e-6
+    for k in range(2):
+        ends = []
+        for sign in (1, -1):
+            moved = momentum.copy()
+            moved[k] += sign * step
+            ends.append(evaluate(lower(energy), {"p": moved, "m": 2.0}, FLOAT64))
+        assert gradient[k] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
+
+
+def test_a_sum_takes_scalar_factors_out():
+    scale = sp.Symbol("scale", positive=True)
+    v = Coordinate("v")
+    assert Total((scale * v) ** 2) == scale**2 * Total(v**2)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_host_scalars_are_finite_on_the_closed_domain_of_the_hyper_parameters(name):
+    program = derive(catalogue.load(name, ("optimizer",))).program
+    defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    clock = {"t": float(program.start_time), "n": 1.0}
+    memory = {name: 0.0 for name, _ in program.host.memory}
+    closed = [
+        entry.name
+        for entry in program.hyperparameters
+        if entry.domain in ("nonnegative", "unit-interval")
+    ]
+    for zeros in ([], *([one] for one in closed), closed):
+        inputs = {**defaults, **clock, **dict.fromkeys(zeros, 0.0)}
+        with np.errstate(all="raise"):
+            values = host_values(program, inputs, memory)
+        assert all(math.isfinite(value) for value in values.values()), zeros
+        later = {line: values[line] for line in (line for _, line in program.host.memory)}
+        kept = {name: later[line] for name, line in program.host.memory}
+        again = host_values(program, {**inputs, "n": 2.0}, kept)
+        assert all(math.isfinite(value) for value in again.values()), zeros
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_host_scalars_keep_their_digits_near_the_ends_of_the_domain(name):
+    program = derive(catalogue.load(name, ("optimizer",))).program
+    inputs = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    inputs |= {"t": float(program.start_time), "n": 1.0}
+    memory = {name: 0.25 for name, _ in program.host.memory}
+    for small in ({"lr": 1e-12}, {"momentum": 1 - 1e-12}, {"gamma": 1e-12}):
+        if not set(small) <= set(inputs):
+            continue
+        near = inputs | small
+        found = host_values(program, near, memory)
+        with mpmath.workdps(50):
+            exact = _in_fifty_digits(program, {**near, **memory})
+        for line in program.host.body:
+            assert found[line.target] == pytest.approx(float(exact[line.target]), rel=4e-15)
+
+
+def _in_fifty_digits(program, values):
+    symbols = {name: sp.Float(value, 50) for name, value in values.items()}
+    for line in (*program.host.constants, *program.host.body):
+        symbols[line.target] = _value(line.value, symbols)
+    return symbols
+
+
+def _value(expr, symbols):
+    from hamilforge.gen.program.interpret import Algebra
+
+    functions = {
+        "exp": sp.exp,
+        "log": sp.log,
+        "sqrt": sp.sqrt,
+        "expm1": lambda z: sp.exp(z) - 1,
+        "log1p": lambda z: sp.log(1 + z),
+        "pow": lambda base, exponent: (
+            base
+            ** (
+                sp.Rational(exponent.numerator, exponent.denominator)
+                if hasattr(exponent, "numerator") and not isinstance(exponent, sp.Basic)
+                else exponent
+            )
+        ),
+    }
+    algebra = Algebra(
+        lambda value: sp.Rational(value.numerator, value.denominator),
+        functions,
+        lambda array: array,
+        lambda subject, value, then, otherwise: then() if float(subject) == value else otherwise(),
+    )
+    return sp.N(evaluate(expr, symbols, algebra), 50)
+
+
+def test_a_scalar_that_is_infinite_in_the_domain_is_refused(tmp_path):
+    text = (catalogue.root() / "optimizers" / "yoshida4.toml").read_text()
+    path = tmp_path / "yoshida4.toml"
+    path.write_text(text.replace("open-unit-interval", "unit-interval"))
+    with pytest.raises(DeclarationError, match="infinite at momentum = 0.*domain without 0"):
+        derive(catalogue.load(path))
+
+
+def test_a_setting_that_cannot_be_solved_for_the_hyper_parameters_is_refused(tmp_path):
+    from hamilforge.gen import pipeline
+
+    text = (catalogue.root() / "optimizers" / "heavy_ball.toml").read_text()
+    path = tmp_path / "heavy_ball.toml"
+    path.write_text(
+        text.replace('gamma = "-log(momentum)/h"', 'gamma = "momentum + exp(momentum)"')
+    )
+    with pytest.raises((DeclarationError, NotImplementedError)):
+        pipeline.check(catalogue.load(path))

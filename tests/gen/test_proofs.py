@@ -1,0 +1,170 @@
+"""Proofs: they find what is known, fail at the next order, and no planted fault passes."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import sympy as sp
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.derive.scheme import WeightedFlow, derive_scheme
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.ir import Apply, Const, Ref
+from hamilforge.gen.prove.conformal import form_of
+from hamilforge.gen.prove.jets import is_conformal
+from hamilforge.gen.prove.order import program_order
+from hamilforge.gen.prove.series import FLOATS, RATIONALS, Series
+from hamilforge.gen.prove.words import word_order
+
+EXPECTED = tomllib.loads((Path(__file__).parents[1] / "expected" / "proofs.toml").read_text())
+OPTIMIZERS = catalogue.names("optimizer")
+SPLITTINGS = catalogue.names("splitting")
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return {name: pipeline.check(catalogue.load(name, ("optimizer",))) for name in OPTIMIZERS}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_claim_of_an_optimizer_is_proved(reports, name):
+    assert reports[name].holds, str(reports[name])
+
+
+@pytest.mark.parametrize("name", EXPECTED["optimizer"])
+def test_the_properties_of_an_optimizer_are_the_known_ones(reports, name):
+    for key, value in EXPECTED["optimizer"][name].items():
+        assert reports[name][key] == value
+
+
+@pytest.mark.parametrize("kind", ["splitting", "update"])
+def test_the_order_of_a_method_is_the_known_one(kind):
+    for name, order in EXPECTED[kind].items():
+        report = pipeline.check(catalogue.load(name, (kind,)))
+        assert (name, report["order"]) == (name, order)
+        assert report.holds
+    assert set(EXPECTED[kind]) == set(catalogue.names(kind))
+
+
+@pytest.mark.parametrize("name", SPLITTINGS)
+def test_every_weight_of_a_splitting_counts(name):
+    """One weight times 1 + 1e-6, for every flow: the order falls."""
+    scheme = derive_scheme(catalogue.load(name, ("splitting",)), {})
+    order = word_order(scheme).order
+    nudge = sp.Rational(10**6 + 1, 10**6)
+    free = _free_weights(scheme)
+    for index, flow in enumerate(scheme.flows):
+        lines = list(scheme.lines)
+        lines[index] = replace(lines[index], flow=WeightedFlow(flow.letter, flow.weight * nudge))
+        changed = word_order(replace(scheme, lines=tuple(lines)))
+        assert changed.order < order, (index, flow, free)
+
+
+def _free_weights(scheme):
+    return sorted(map(str, scheme.constants))
+
+
+def test_a_wrong_claim_is_reported_with_what_is_true(tmp_path):
+    text = (catalogue.root() / "optimizers" / "rgd.toml").read_text()
+    path = tmp_path / "rgd.toml"
+    path.write_text(
+        text.replace("order = 2", "order = 3").replace('"momentum"\n', '"momentum/2"\n')
+    )
+    report = pipeline.check(catalogue.load(path))
+    assert not report.holds
+    assert {claim.name: claim.found for claim in report.claims if not claim.holds} == {
+        "order": 2,
+        "conformal_factor": "momentum",
+    }
+
+
+def test_an_unknown_claim_does_not_hold(tmp_path):
+    text = (catalogue.root() / "optimizers" / "heavy_ball.toml").read_text()
+    path = tmp_path / "heavy_ball.toml"
+    path.write_text(text + "speed = 9\n")
+    assert not pipeline.check(catalogue.load(path)).holds
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_emitted_program_is_conformal_exactly_where_the_method_is(reports, name):
+    program = derive(catalogue.load(name, ("optimizer",))).program
+    claimed = reports[name]["symplectic_form"] == "conformal"
+    assert is_conformal(program, dimension=2) == claimed
+    assert is_conformal(program, dimension=3, seeds=(5, 6)) == claimed
+
+
+def test_in_one_dimension_every_map_of_the_plane_would_pass():
+    nesterov = derive(catalogue.load("nesterov", ("optimizer",))).program
+    one_point = is_conformal(nesterov, dimension=1, seeds=(1,))
+    assert one_point
+    assert not is_conformal(nesterov, dimension=2, seeds=(1,))
+
+
+def test_a_method_with_a_kick_that_is_no_gradient_is_not_conformal():
+    scheme = derive_scheme(catalogue.load("nesterov", ("update",)), {})
+    form = form_of(scheme)
+    assert form.factor is None
+    assert form.blocks is not None
+
+
+def _mutations(expr):
+    """Every expression that differs in one sign or one constant."""
+    if isinstance(expr, Const):
+        yield Const(expr.value + Fraction(1, 3))
+    if isinstance(expr, Ref):
+        yield Apply("mul", (Const(Fraction(1000001, 1000000)), expr))
+    if isinstance(expr, Apply):
+        if expr.op == "neg":
+            yield expr.args[0]
+        for index, arg in enumerate(expr.args):
+            for changed in _mutations(arg):
+                yield Apply(expr.op, (*expr.args[:index], changed, *expr.args[index + 1 :]))
+        if expr.op == "add":
+            for index, arg in enumerate(expr.args):
+                flipped = (
+                    arg.args[0]
+                    if isinstance(arg, Apply) and arg.op == "neg"
+                    else Apply("neg", (arg,))
+                )
+                yield Apply("add", (*expr.args[:index], flipped, *expr.args[index + 1 :]))
+
+
+@pytest.mark.parametrize("name", ["heavy_ball", "conformal_leapfrog"])
+def test_every_sign_and_coefficient_of_a_program_decides_its_order(name):
+    derivation = derive(catalogue.load(name, ("optimizer",)))
+    program = derivation.program
+    (function,) = program.functions
+    order = program_order(derivation).order
+    tried = 0
+    for index, line in enumerate(function.body):
+        for value in _mutations(line.value):
+            body = list(function.body)
+            body[index] = replace(line, value=value)
+            faulty = replace(program, functions=(replace(function, body=tuple(body)),))
+            found = program_order(replace(derivation, program=faulty)).order
+            assert found < order, (line.target, value)
+            tried += 1
+    assert tried >= 6
+
+
+def test_series_are_an_algebra():
+    one = RATIONALS.convert(Fraction(1))
+    h = Series(RATIONALS, 1, [one], 8)
+    assert (h.exp().log() - h).low >= 8
+    assert ((1 + h).sqrt() * (1 + h).sqrt() - 1 - h).low >= 8
+    assert ((1 / (1 - h)) * (1 - h) - 1).low >= 8
+    tangent = h.tanh()
+    rebuilt = (h.exp() - (-h).exp()) / (h.exp() + (-h).exp())
+    assert (tangent - rebuilt).low >= 8
+    assert [h.exp()[k] for k in range(4)] == [1, 1, Fraction(1, 2), Fraction(1, 6)]
+    assert (h * h / (2 * h))[1] == Fraction(1, 2)
+
+
+def test_sixty_digits_are_not_mistaken_for_zero():
+    assert FLOATS.is_zero(FLOATS.convert(Fraction(1, 10**40)))
+    assert not FLOATS.is_zero(FLOATS.convert(Fraction(1, 10**20)))
