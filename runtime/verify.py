@@ -38,6 +38,7 @@ class Case:
         buffers: the buffer at the start of each stage.
         gradients: g of each stage.
         after: x and buffer after each stage, as the reference computes them.
+        ends: memory and solution after each whole step.
         scales: the largest operand of the last sum or its result, for each entry.
     """
 
@@ -51,6 +52,7 @@ class Case:
     gradients: list[Arrays]
     after: list[tuple[Arrays, Arrays]]
     scales: list[tuple[Arrays, Arrays]]
+    ends: list[tuple[tuple[float, ...], Arrays]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,8 @@ def compare(loaded: Loaded, cases: Sequence[Case], backends: Sequence[str]) -> V
         for case in cases:
             scalars = _host_deviation(product, case)
             label = f"{name} scalars"
-            deviations.append(
-                Deviation(label, case.name, "float64", scalars, scalars <= HOST_ULPS)
-            )
-            worst = _deviation(backend, case)
+            deviations.append(Deviation(label, case.name, "float64", scalars, scalars <= HOST_ULPS))
+            worst = max(_deviation(backend, case), _solution_deviation(product, name, case))
             deviations.append(Deviation(name, case.name, case.dtype, worst, worst <= ULPS))
     return Verification(loaded.name, tuple(deviations))
 
@@ -162,9 +162,53 @@ def _host_deviation(product: ModuleType, case: Case) -> float:
         clock = latch(product, clock, case.hyper)
         found = clock.rows[clock.stage]
         clock = tick(clock)
-        for one, other in zip(found, wanted, strict=True):
+        pairs = [*zip(found, wanted, strict=True)]
+        if clock.stage == 0:
+            memory, _ = case.ends[clock.n - 2]
+            pairs += zip(clock.memory, memory, strict=True)
+        for one, other in pairs:
             worst = max(worst, abs(one - other) / float(np.spacing(max(abs(other), 1e-300))))
     return worst
+
+
+def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
+    """The largest deviation of the map from the point to the solution, given the memory."""
+    if not product.SHIFTED:
+        return 0.0
+    worst = 0.0
+    for number, (memory, wanted) in enumerate(case.ends):
+        x, buffer = case.after[(number + 1) * case.stages - 1]
+        row = product.solution_row(*memory)
+        found = _SOLUTIONS[backend](product, row, x, buffer)
+        for one, other, start_x in zip(found, wanted, x, strict=True):
+            size = np.maximum(np.maximum(abs(other), abs(start_x)), abs(other - start_x))
+            ulp = np.spacing(np.maximum(size, np.finfo(other.dtype).tiny))
+            worst = max(worst, float((abs(one - other) / ulp).max(initial=0.0)))
+    return worst
+
+
+def _numba_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+    x = [one.copy() for one in x]
+    how = plan([one.size for one in x], [0] * len(x), product.SCOPE)
+    addresses = np.array([[a.ctypes.data for a in one] for one in (x, buffer, buffer)], np.uintp)
+    rows = np.array([(1.0, 0.0, 1.0, *row)])
+    run(product.solution, how, rows, addresses, x[0].dtype.name)
+    return x
+
+
+def _torch_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+    import torch
+
+    groups = [[k] for k in range(len(x))] if product.SCOPE == "tensor" else [range(len(x))]
+    found = list(x)
+    for members in groups:
+        lists = [[torch.from_numpy(arrays[k]) for k in members] for arrays in (x, buffer)]
+        for k, value in zip(members, product.solution(*lists, *row), strict=True):
+            found[k] = value.numpy()
+    return found
+
+
+_SOLUTIONS = {"numba": _numba_solution, "torch": _torch_solution}
 
 
 def _deviation(backend: Backend, case: Case) -> float:

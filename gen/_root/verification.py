@@ -55,7 +55,7 @@ def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> 
         return [generator.standard_normal(shape).astype(dtype) for shape in SHAPES]
 
     machine = Interpreter(program, dict(hyper), draw())
-    case = Case(label, dtype, hyper, len(program.stages), [], [], [], [], [], [])
+    case = Case(label, dtype, hyper, len(program.stages), [], [], [], [], [], [], [])
     for _ in range(STEPS * len(program.stages)):
         gradients = draw()
         case.points.append(machine.x)
@@ -65,4 +65,6 @@ def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> 
         case.scales.append(machine.operands(gradients))
         machine.step(gradients)
         case.after.append((machine.x, machine.buffer))
+        if machine.stage == 0:
+            case.ends.append((tuple(machine.memory.values()), machine.solution()))
     return case

@@ -42,11 +42,13 @@ class LatexPrinter(FormulaPrinter):
 
     def call(self, op: str, args: list[str]) -> str:
         """Functions by their usual names."""
-        (arg,) = args
+        arg = ", ".join(args)
         if op == "sqrt":
             return f"\\sqrt{{{arg}}}"
         if op == "abs":
             return f"\\left|{arg}\\right|"
+        if op.startswith("grad_"):
+            return f"\\nabla {op.removeprefix('grad_')}\\left({arg}\\right)"
         known = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh")
         name = f"\\{op}" if op in known else f"\\operatorname{{{latex_text(op)}}}"
         return f"{name}\\left({arg}\\right)"

@@ -25,7 +25,7 @@ _INFINITE = (sp.nan, sp.zoo, sp.oo, -sp.oo)
 def finish(
     expr: Expr, zeros: Sequence[sp.Symbol], numbers: Mapping[sp.Symbol, Expr], where: str
 ) -> IrExpr:
-    """The scalar in the IR, with a choice for each symbol of ``zeros`` at which it has a limit only.
+    """The scalar in the IR, with a choice for each symbol of ``zeros`` that needs a limit.
 
     Args:
         expr: a host scalar.

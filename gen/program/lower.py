@@ -118,9 +118,9 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
         return Apply("relu", (visit(next(arg for arg in expr.args if arg != 0)),))
     if isinstance(expr, sp.Heaviside):
         return Apply("step", (visit(expr.args[0]),))
-    for kind, op in _FUNCTIONS.items():
-        if isinstance(expr, kind):
-            return Apply(op, (visit(expr.args[0]),))
+    op = _FUNCTIONS.get(type(expr))
+    if op is not None:
+        return Apply(op, (visit(expr.args[0]),))
     raise NotImplementedError(f"lower: no operation for {type(expr).__name__} in {expr}")
 
 

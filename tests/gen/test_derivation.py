@@ -162,7 +162,7 @@ def test_a_scalar_that_is_infinite_in_the_domain_is_refused(tmp_path):
     text = (catalogue.root() / "optimizers" / "yoshida4.toml").read_text()
     path = tmp_path / "yoshida4.toml"
     path.write_text(text.replace("open-unit-interval", "unit-interval"))
-    with pytest.raises(DeclarationError, match="infinite at momentum = 0.*domain without 0"):
+    with pytest.raises(DeclarationError, match=r"infinite at momentum = 0.*domain without 0"):
         derive(catalogue.load(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 
 import pytest
@@ -78,10 +79,8 @@ def test_what_is_no_expression_is_refused_with_its_place(text, message):
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text):
-    try:
-        parse(text)
-    except ExpressionError as error:
-        assert error.message
+    with contextlib.suppress(ExpressionError):
+        assert parse(text).text == text
 
 
 def test_types_are_checked():
@@ -90,13 +89,13 @@ def test_types_are_checked():
     assert infer(parse("p*m + 1"), types, ()) == "vector"
     with pytest.raises(ExpressionError, match="takes vectors"):
         infer(parse("norm(m)"), types, ("norm",))
-    with pytest.raises(ExpressionError, match="unknown name 'mm'.*did you mean 'm'"):
+    with pytest.raises(ExpressionError, match=r"unknown name 'mm'.*did you mean 'm'"):
         infer(parse("mm*p"), types, ())
     with pytest.raises(ExpressionError, match="no meaning here"):
         infer(parse("grad(p)"), types, ("dot",))
 
 
-def test_beta_gamma_S_N_E_I_are_ordinary_names():  # noqa: N802
+def test_beta_gamma_S_N_E_I_are_ordinary_names():
     for name in ("beta", "gamma", "S", "N", "E", "I"):
         assert parse(name).names() == {name}
     assert isinstance(parse("1").tree, Number)

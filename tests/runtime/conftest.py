@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import numba
 import pytest
+import torch
+
 from hamilforge.gen.declare import catalogue
 
 from .training import optimizer_class, representatives
@@ -20,3 +24,14 @@ def method(request: pytest.FixtureRequest) -> Any:
 def any_method(request: pytest.FixtureRequest) -> str:
     """The name of an optimizer, each of the catalogue."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors of ten entries need no second thread, and two pools would wait for each other."""
+    before = numba.get_num_threads(), torch.get_num_threads()
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+    yield
+    numba.set_num_threads(before[0])
+    torch.set_num_threads(before[1])

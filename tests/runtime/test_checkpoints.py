@@ -131,7 +131,10 @@ def test_a_state_of_a_transposed_parameter_fits_a_contiguous_one() -> None:
 def test_the_solution_is_no_checkpoint() -> None:
     method = optimizer_class(first(shifted=True, scope="coordinate", staged=False, timed=False))
     optimizer, _ = trained(method, 3)
-    with optimizer.solution(), pytest.raises(RuntimeError, match=r"call train\(\) before state_dict"):
+    with (
+        optimizer.solution(),
+        pytest.raises(RuntimeError, match=r"call train\(\) before state_dict"),
+    ):
         optimizer.state_dict()
 
 

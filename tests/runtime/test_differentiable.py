@@ -21,7 +21,8 @@ def trained(method: Any, x: torch.Tensor, **hyper: Any) -> torch.Tensor:
     param = x.clone()
     optimizer = method([param], differentiable=True, **hyper)
     for _ in range(COUNT * len(method.STAGES)):
-        param.grad = MATRIX @ param + param**3
+        here = param.clone()
+        param.grad = MATRIX @ here + here**3
         optimizer.step()
     return param
 
@@ -48,9 +49,7 @@ def test_the_derivative_by_each_hyper_parameter_is_that_of_the_path(method: Any)
         with contextlib.nullcontext(name):
             others = {} if name == "lr" else {"lr": LR}
             assert torch.autograd.gradcheck(
-                lambda h, name=name, others=others: trained(
-                    method, START, **others, **{name: h}
-                ),
+                lambda h, name=name, others=others: trained(method, START, **others, **{name: h}),
                 tensor,
             ), name
 
@@ -82,7 +81,7 @@ def test_a_group_made_differentiable_between_steps_is_heard() -> None:
     param.retain_grad()
     optimizer = method([param], lr=LR, differentiable=False)
     with torch.no_grad():
-        param.grad = MATRIX @ param
+        param.grad = MATRIX @ param.clone()
     optimizer.step()
     optimizer.param_groups[0]["differentiable"] = True
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.optimize
+
 from hamilforge.runtime.minimize import method, minimize
 
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start

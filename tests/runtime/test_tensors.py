@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from .problems import quadratic_gradient, rosenbrock_gradient, start
-from .training import feed, first, flat, optimizer_class, parameters, solutions, stages, steps
+from .training import feed, first, flat, load, optimizer_class, parameters, solutions, stages, steps
 
 LR = 1e-2
 PLAIN = {"shifted": False, "scope": "coordinate", "staged": False, "timed": False}
@@ -46,7 +46,7 @@ def test_each_dtype_follows_the_path_to_its_precision(method: Any, dtype: torch.
     wanted = exact(method, 10)
     assert all(p.dtype == dtype for p in params)
     assert abs(found - wanted).max() <= 10 * EPSILON[dtype] * abs(wanted).max()
-    assert abs(found[-1] - start()).max() > 10 * EPSILON[dtype]
+    assert (found[-1] != start()).any()
 
 
 @pytest.mark.parametrize("properties", [PLAIN, SUMS], ids=["no sums", "sums"])
@@ -234,10 +234,9 @@ def test_autograd_sees_that_the_solution_took_the_place_of_the_point() -> None:
 
 
 @pytest.mark.parametrize("properties", [PLAIN, SUMS], ids=["no sums", "sums"])
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-def test_the_number_of_threads_changes_no_bit(fused: bool, properties: Any) -> None:
+def test_the_number_of_threads_changes_no_bit_of_a_fused_step(properties: Any) -> None:
     method = optimizer_class(first(**properties))
-    before, most = torch.get_num_threads(), numba.get_num_threads()
+    before, most = torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     found = []
     try:
         for threads in (1, 2):
@@ -248,7 +247,7 @@ def test_the_number_of_threads_changes_no_bit(fused: bool, properties: Any) -> N
                 torch.nn.Parameter(torch.randn(size, generator=generator, dtype=torch.float64))
                 for size in (3, 70001, 16384, 16385)
             ]
-            optimizer = method(params, lr=LR, fused=fused)
+            optimizer = method(params, lr=LR, fused=True)
             for _ in range(5):
                 for param in params:
                     param.grad = param.detach().sin()
@@ -256,7 +255,7 @@ def test_the_number_of_threads_changes_no_bit(fused: bool, properties: Any) -> N
             found.append(flat(params))
     finally:
         torch.set_num_threads(before)
-        numba.set_num_threads(most)
+        numba.set_num_threads(1)
     assert (found[0] == found[1]).all()
 
 
@@ -287,7 +286,7 @@ def test_a_gradient_of_nan_spoils_its_entry_and_raises_nothing(method: Any, fuse
     params = parameters(start())
     optimizer = method(params, lr=LR, fused=fused)
     for _ in range(3):
-        feed(params, quadratic_gradient)
+        feed(params, np.sin)
         params[0].grad[0, 0] = float("nan")
         optimizer.step()
     assert np.isnan(flat(params)[0])
@@ -296,23 +295,21 @@ def test_a_gradient_of_nan_spoils_its_entry_and_raises_nothing(method: Any, fuse
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-def test_without_momentum_a_step_remembers_nothing(method: Any, fused: bool) -> None:
-    product_hyper = method([torch.nn.Parameter(torch.ones(1))]).product.HYPERPARAMETERS
-    if product_hyper.get("momentum", ("", ""))[1] != "unit-interval":
-        assert "momentum" not in method.__init__.__code__.co_varnames or len(method.STAGES) > 1
+def test_without_momentum_a_solution_rests_where_the_gradient_vanishes(
+    method: Any, fused: bool
+) -> None:
+    table = load(method.__module__.rpartition(".")[2].removesuffix("_torch"))
+    if table.module("torch").HYPERPARAMETERS.get("momentum", (0, ""))[1] != "unit-interval":
+        with pytest.raises((ValueError, TypeError), match="momentum"):
+            method(parameters(start()), momentum=0.0)
         return
     params = parameters(start())
     optimizer = method(params, lr=LR, momentum=0.0, fused=fused)
-    steps(optimizer, params, quadratic_gradient, 3)
-    with optimizer.solution():
-        here = flat(params)
-    steps(optimizer, params, np.zeros_like, 2)
-    with optimizer.solution():
-        there = flat(params)
-    steps(optimizer, params, np.zeros_like, 2)
-    assert np.isfinite(here).all()
-    with optimizer.solution():
-        assert (flat(params) == there).all()
+    moving = solutions(optimizer, params, quadratic_gradient, 3)
+    resting = solutions(optimizer, params, np.zeros_like, 4)
+    assert np.isfinite(moving).all()
+    assert abs(np.diff(moving, axis=0)).max() > 1e-3
+    assert (resting[1:] == resting[1]).all()
 
 
 def test_a_parameter_of_a_class_of_its_own_is_stepped() -> None:

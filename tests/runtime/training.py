@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.loader import load
 

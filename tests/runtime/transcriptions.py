@@ -53,8 +53,13 @@ def power(a: float, big_a: float) -> Velocity:
 
 
 def compose(
-    letters: Letters, velocity: Velocity, gamma: float, h: float, gradient: Gradient, q: Vector,
-    n: int
+    letters: Letters,
+    velocity: Velocity,
+    gamma: float,
+    h: float,
+    gradient: Gradient,
+    q: Vector,
+    n: int,
 ) -> Vector:
     """Exact flows one after the other: A drifts, B kicks, D is friction, BD kicks under friction."""
     q, p = q.copy(), np.zeros_like(q)

@@ -1,0 +1,133 @@
+"""The house: data walks one way, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GEN = [path for path in sorted((ROOT / "gen").rglob("*.py")) if "_root" not in path.parts]
+RUNTIME = sorted((ROOT / "runtime").rglob("*.py"))
+DOOR = ROOT / "runtime" / "loader.py"
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name, packages):
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("path", GEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_generator_never_imports_numba_torch_or_the_runtime(path):
+    banned = ("numba", "torch", "hamilforge.runtime")
+    assert not [name for name in imported(path) if within(name, banned)]
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_runtime_imports_the_generator_only_through_the_loader(path):
+    banned = ("sympy", "jinja2") if path == DOOR else ("sympy", "jinja2", "hamilforge.gen")
+    assert not [name for name in imported(path) if within(name, banned)]
+
+
+STAGES = ["declare", "derive", "program", "prove", "emit", "document"]
+
+
+@pytest.mark.parametrize("path", GEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_stage_imports_only_the_stages_before_it(path):
+    parts = path.relative_to(ROOT / "gen").parts
+    if len(parts) == 1:
+        return
+    later = STAGES[STAGES.index(parts[0]) + 1 :]
+    banned = [f"hamilforge.gen.{stage}" for stage in later]
+    assert not [name for name in imported(path) if within(name, banned)]
+
+
+def test_every_package_is_in_the_wheels_list():
+    import tomllib
+
+    listed = set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    )
+    found = {"hamilforge", "hamilforge.tableaux", "hamilforge.generated"}
+    for folder in ("gen", "runtime"):
+        for init in (ROOT / folder).rglob("__init__.py"):
+            if "_root" not in init.parts:
+                found.add(".".join(("hamilforge", *init.parent.relative_to(ROOT).parts)))
+    assert found == listed
+
+
+def test_the_top_level_holds_what_the_layout_says():
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\n")
+    top = {name.split("/")[0] for name in names if name and not name.startswith(".")}
+    if top:
+        assert top <= {
+            "LICENSE", "README.md", "gen", "generated", "pyproject.toml", "runtime", "tableaux", "tests",
+        }  # fmt: skip
+
+
+def test_no_code_lists_method_names():
+    names = {path.stem for path in (ROOT / "tableaux").glob("*/*.toml")} - {"polyak", "power"}
+    for path in [*GEN, *(ROOT / "gen" / "_root").glob("*.py"), *RUNTIME]:
+        if path.name in ("templates.py",):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.List | ast.Tuple | ast.Set | ast.Dict):
+                parts = node.keys if isinstance(node, ast.Dict) else node.elts
+                words = {part.value for part in parts if isinstance(part, ast.Constant)}
+                assert len(words & names) < 2, (path, words & names)
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_hamilforge_imports_nothing_heavy():
+    heavy = run("import hamilforge, sys; print(sorted(sys.modules))")
+    for name in ("sympy", "numpy", "torch", "numba", "jinja2", "scipy", "rich"):
+        assert f"'{name}'" not in heavy
+
+
+def test_everything_that_needs_no_torch_works_without_it():
+    code = """
+import sys
+sys.modules["torch"] = None
+import hamilforge as hf
+from hamilforge import cli
+assert hf.check("heavy_ball").holds
+assert hf.minimize(lambda x: float(x @ x), [1.0, 2.0], jac=lambda x: 2 * x, method="heavy_ball",
+                   options={"lr": 0.1, "momentum": 0.5}).success
+assert cli.main(["show", "heavy_ball"]) == 0
+try:
+    hf.optimizer("heavy_ball")
+except ImportError as error:
+    assert "pip install torch" in str(error)
+else:
+    raise SystemExit("no error")
+"""
+    run(code)
+
+
+def test_running_a_shipped_product_does_not_import_the_generator():
+    code = """
+import hamilforge.runtime.minimize as m, sys
+m.minimize(lambda x: float(x @ x), [1.0], jac=lambda x: 2 * x, method="heavy_ball")
+assert "sympy" not in sys.modules and "jinja2" not in sys.modules
+assert not [name for name in sys.modules if name.startswith("hamilforge.gen.")]
+"""
+    run(code)

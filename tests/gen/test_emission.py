@@ -1,0 +1,180 @@
+"""Generated code: committed, deterministic, readable, self-contained, and closed to injection."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hamilforge import generation
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import ClaimError
+from hamilforge.gen.emit import files
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.passes import bytes_per_parameter, schedule
+
+OPTIMIZERS = catalogue.names("optimizer")
+FOLDER = generation.catalogue_folder()
+GENERATED = sorted({*FOLDER.glob("*_numba.py"), *FOLDER.glob("*_torch.py")})
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return pipeline.generate_catalogue()
+
+
+def test_what_is_committed_is_what_is_generated(texts):
+    found = files.compare(FOLDER, texts)
+    assert not found, f"{found}; run: hamilforge generate"
+
+
+def test_an_edited_line_a_missing_and_a_stale_file_are_caught(texts, tmp_path, capsys):
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    assert not files.compare(tmp_path, texts)
+    kernel = tmp_path / "rgd_numba.py"
+    lines = kernel.read_text().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        kernel.write_text(
+            "".join([*lines[:number], line.rstrip("\n") + " \n", *lines[number + 1 :]])
+        )
+        assert files.compare(tmp_path, texts).changed == ("rgd_numba.py",)
+    kernel.unlink()
+    (tmp_path / "old_numba.py").write_text("")
+    found = files.compare(tmp_path, texts)
+    assert (found.missing, found.stale) == (("rgd_numba.py",), ("old_numba.py",))
+
+
+def test_two_processes_with_different_hash_seeds_give_the_same_bytes():
+    code = (
+        "from hamilforge.gen import pipeline; import hashlib;"
+        "names = ['rgd', 'yoshida4', 'nesterov_vanishing'];"
+        "texts = [pipeline.generate(pipeline.load_optimizer(n)) for n in names];"
+        "print(hashlib.sha256(repr(texts).encode()).hexdigest())"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
+def test_an_unchanged_file_is_not_written_again(tmp_path):
+    path = tmp_path / "a.py"
+    assert files.write(path, "x = 1\n")
+    before = path.stat().st_mtime_ns
+    assert not files.write(path, "x = 1\n")
+    assert path.stat().st_mtime_ns == before
+    assert [one.name for one in tmp_path.iterdir()] == ["a.py"]
+
+
+def test_heavy_ball_fits_in_eighty_lines():
+    for backend in ("numba", "torch"):
+        assert len((FOLDER / f"heavy_ball_{backend}.py").read_text().splitlines()) <= 80
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_a_generated_file_says_where_it_comes_from_and_has_telling_names(path):
+    text = path.read_text()
+    header = [line for line in text.splitlines() if line.startswith("# ")][:5]
+    assert [line.split(":")[0] for line in header[1:]] == [
+        "# Source", "# Template", "# Digest of the declarations", "# Command",
+    ]  # fmt: skip
+    assert str(Path.home()) not in text
+    tree = ast.parse(text)
+    assert "Reference: " in ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            assert not re.fullmatch(r"_?(x|t|c|tmp)\d+|_?tmp\w*", node.id), node.id
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*_numba.py")), ids=lambda path: path.name)
+def test_a_kernel_file_is_self_contained(path):
+    """What is jitted is printed in it, or lives in a file whose digest stands in it."""
+    text = path.read_text()
+    pointers = Path(generation.__file__).parents[1]
+    source = next(
+        one
+        for one in (
+            pointers / "runtime" / "pointers.py",
+            pointers.parent / "runtime" / "pointers.py",
+        )
+        if one.is_file()
+    )
+    assert hashlib.sha256(source.read_bytes()).hexdigest()[:16] in text
+    modules = {
+        node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)
+    }
+    assert modules == {"numba", "hamilforge.runtime.pointers"}
+
+
+EVIL = (
+    '"""\\nimport os; os.system("touch hacked")\\n"""',
+    "\\u0022\\u0022\\u0022; import os #",
+    "{{ 7*7 }} {% raw %} \\\\",
+    "\\u2028 x = 1 \\u0000".replace("\\u0000", ""),
+)
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_text_of_a_declaration_cannot_become_code(tmp_path, evil):
+    source = (catalogue.root() / "optimizers" / "heavy_ball.toml").read_text().splitlines()
+    quoted = evil.replace('"', '\\"') if not evil.startswith("\\u") else evil
+    changed = [
+        f'{line.split(" = ")[0]} = "{quoted}"' if line.startswith(("title", "reference")) else line
+        for line in source
+    ]
+    changed = [line.replace('doc = "learning rate"', f'doc = "{quoted}"') for line in changed]
+    path = tmp_path / "evil.toml"
+    path.write_text("\n".join(changed).replace('name = "heavy_ball"', 'name = "evil"'))
+    plain = pipeline.generate(pipeline.load_optimizer("heavy_ball"))
+    made = pipeline.generate(pipeline.load_optimizer(path))
+    for backend in ("numba", "torch"):
+        good, bad = (
+            ast.parse(one[f"{name}_{backend}.py"])
+            for one, name in ((plain, "heavy_ball"), (made, "evil"))
+        )
+        shapes = [[type(node).__name__ for node in ast.walk(tree)] for tree in (good, bad)]
+        assert shapes[0] == shapes[1]
+        assert not any(isinstance(node, ast.Name) and node.id == "os" for node in ast.walk(bad))
+
+
+def test_a_false_claim_is_refused_and_nothing_is_written(tmp_path):
+    import hamilforge as hf
+
+    text = (catalogue.root() / "optimizers" / "heavy_ball.toml").read_text()
+    path = tmp_path / "liar.toml"
+    path.write_text(text.replace("order = 1", "order = 2"))
+    out = tmp_path / "out"
+    with pytest.raises(
+        ClaimError, match=r"liar.toml:\d+: \[claims\].order: 2 is claimed, but 1 is true"
+    ):
+        hf.generate(path, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_passes_follow_from_the_reductions_alone(name):
+    program = derive(catalogue.load(name, ("optimizer",))).program
+    for function in program.functions:
+        passes = schedule(function)
+        sums = [line for line in function.body if line.level == "reduced"]
+        assert len(passes) == (2 if sums else 1)
+        stored = [array for one in passes for array, _ in one.stores]
+        assert sorted(stored) == sorted(array for array, _ in function.results)
+        assert bytes_per_parameter(passes) in (20, 24, 28)

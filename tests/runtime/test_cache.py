@@ -1,0 +1,240 @@
+"""A declaration of one's own: generated on first use, found again, never seen half done."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hamilforge.gen.declare import catalogue
+from hamilforge.runtime import cache, loader
+
+from .training import first
+
+SUMS = {"shifted": True, "scope": "all", "staged": False, "timed": False}
+PLAIN = {"shifted": False, "scope": "coordinate", "staged": False, "timed": False}
+
+
+def declared(folder: Path, original: str, name: str, *changes: tuple[str, str]) -> Path:
+    """A copy of a declaration of the catalogue, under another name and with changes."""
+    text = (catalogue.root() / "optimizers" / f"{original}.toml").read_text(encoding="utf-8")
+    for old, new in ((f'name = "{original}"', f'name = "{name}"'), *changes):
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(code: str, root: Path, *arguments: Any) -> subprocess.Popen[bytes]:
+    """Python code in a process of its own, with a cache of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "HAMILFORGE_CACHE": str(root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def output(process: subprocess.Popen[bytes]) -> bytes:
+    """What the process printed, if it ended well."""
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error.decode()
+    return out
+
+
+TRAIN = """
+import pickle, sys, torch
+from hamilforge.runtime.loader import load
+Method = load(sys.argv[1]).optimizer()
+param = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+optimizer = Method([param], lr=0.1, fused=False)
+for _ in range(3):
+    param.grad = param.detach().clone()
+    optimizer.step()
+sys.stdout.buffer.write(pickle.dumps(optimizer))
+"""
+
+GO_ON = """
+import pickle, sys
+with open(sys.argv[1], "rb") as file:
+    optimizer = pickle.load(file)
+(param,) = optimizer.param_groups[0]["params"]
+param.grad = param.detach().clone()
+optimizer.step()
+print(type(optimizer).__name__, optimizer.param_groups[0]["clock"].n, (param < 1).all().item())
+"""
+
+
+def test_a_declaration_of_ones_own_is_trained_with_and_pickled_to_another_process(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "cache"
+    path = declared(tmp_path, first(**PLAIN), "my_own_method")
+    pickled = tmp_path / "optimizer.pickle"
+    pickled.write_bytes(output(run(TRAIN, root, path)))
+    assert output(run(GO_ON, root, pickled)).decode().split() == ["MyOwnMethod", "5", "True"]
+
+
+def test_two_processes_that_generate_the_same_product_both_succeed(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    path = declared(tmp_path, first(**PLAIN), "wanted_twice")
+    both = [run(TRAIN, root, path) for _ in range(2)]
+    outputs = [output(process) for process in both]
+    assert outputs[0] == outputs[1]
+    (folder,) = root.iterdir()
+    assert {file.name for file in folder.glob("*.py")} == {
+        "__init__.py",
+        "wanted_twice_numba.py",
+        "wanted_twice_torch.py",
+    }
+
+
+MINIMIZE = """
+import sys
+from hamilforge.runtime.minimize import minimize
+found = minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], method=sys.argv[1], jac=True,
+                 options={"lr": 0.1, "maxiter": 500})
+print(found.success, "torch" in sys.modules)
+"""
+
+
+def test_minimize_takes_a_path_and_no_torch(tmp_path: Path) -> None:
+    path = declared(tmp_path, first(**PLAIN), "by_path")
+    assert output(run(MINIMIZE, tmp_path / "cache", path)).decode().split() == ["True", "False"]
+
+
+SCOPES = """
+import sys, torch
+from hamilforge.runtime.loader import load
+Method = load(sys.argv[1]).optimizer()
+def trained(sizes, apart):
+    params = [torch.nn.Parameter(torch.linspace(1, 2, n, dtype=torch.float64)) for n in sizes]
+    groups = [{"params": [p], "lr": 0.1 * (k + 1)} for k, p in enumerate(params)]
+    optimizers = [Method([g], fused=None) for g in groups] if apart else [Method(groups, fused=None)]
+    for _ in range(5):
+        for p in params:
+            p.grad = p.detach().clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    return torch.cat([p.detach() for p in params])
+print((trained([3, 4], True) - trained([3, 4], False)).abs().max().item() <= 1e-15)
+"""
+
+
+@pytest.mark.parametrize("scope", ["group", "tensor"])
+def test_sums_over_groups_of_their_own_are_those_of_separate_optimizers(
+    tmp_path: Path, scope: str
+) -> None:
+    change = ('scope = "all"', f'scope = "{scope}"')
+    path = declared(tmp_path, first(**SUMS), "apart", change)
+    assert output(run(SCOPES, tmp_path / "cache", path)).decode().split() == ["True"]
+
+
+def test_a_changed_declaration_is_another_product(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+    path = declared(tmp_path, first(**PLAIN), "changing")
+    before = loader.load(path)
+    assert loader.load(path) == before
+    assert loader.load(str(path)) == before
+    path.write_text(path.read_text().replace("default = 1e-3", "default = 2e-3"))
+    after = loader.load(path)
+    assert after.name == before.name
+    assert after.package != before.package
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_product_found_in_the_cache_is_not_generated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamilforge.gen import pipeline
+
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+    path = declared(tmp_path, first(**PLAIN), "kept")
+    before = loader.load(path)
+    monkeypatch.setattr(pipeline, "generate", lambda _: pytest.fail("generated again"))
+    assert loader.load(path) == before
+
+
+def test_the_folder_of_the_cache_may_change_between_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / f"cache{number}"))
+        path = declared(tmp_path, first(**PLAIN), f"moved{number}")
+        assert loader.load(path).module("torch").BUFFER
+
+
+def test_what_ships_is_not_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+    name = first(**PLAIN)
+    assert loader.load(name) == loader.load(f"optimizer/{name}")
+    assert loader.load(name).package == "hamilforge.generated"
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_an_interrupted_store_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    root = tmp_path / "cache"
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(root))
+    write, written = Path.write_text, []
+
+    def failing(self: Path, *given: Any, **options: Any) -> int:
+        if written:
+            raise error
+        written.append(self)
+        return write(self, *given, **options)
+
+    files = {"one.py": "one = 1\n", "two.py": "two = 2\n"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", failing)
+        with pytest.raises(type(error)):
+            cache.store("p_key", files)
+    assert written
+    assert list(root.iterdir()) == []
+    folder = cache.store("p_key", files)
+    assert (folder / "two.py").read_text() == "two = 2\n"
+
+
+def test_a_folder_that_appears_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path))
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        target.mkdir()
+        (target / "one.py").write_text("one = 'first'\n")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    folder = cache.store("p_key", {"one.py": "one = 'second'\n"})
+    assert (folder / "one.py").read_text() == "one = 'first'\n"
+    assert [found.name for found in tmp_path.iterdir()] == ["p_key"]
+
+
+def test_a_false_claim_leaves_nothing_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamilforge import ClaimError
+
+    root = tmp_path / "cache"
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(root))
+    path = declared(tmp_path, first(**PLAIN), "boasting", ("order = ", "order = 9"))
+    with pytest.raises(ClaimError, match="is claimed, but"):
+        loader.load(path)
+    assert not root.exists() or not list(root.iterdir())
+
+
+def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
+    made = loader.load(first(**PLAIN)).optimizer()
+    assert pickle.loads(pickle.dumps(made)) is made
