@@ -14,7 +14,7 @@
 
 Order 0. Not conformal symplectic: M' Omega M = [[0, momentum*(I + lr*m*(-1 + alpha)*S T)],
 [-transpose, ...]] with T = Hess K at p*Decay(t, h/2 + t); S = Hess J at y; T2 = Hess K at p.
-Stable on lambda q^2/2 for lr*lambda < (-2 - 2*momentum)/(-1 - 2*momentum + alpha*momentum).
+Stable on lambda q^2/2 for lr*lambda < (2 + 2*momentum)/(1 + 2*momentum - alpha*momentum).
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100

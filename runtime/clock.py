@@ -8,7 +8,7 @@ is immutable, so that a copy of it is a checkpoint.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -75,25 +75,21 @@ def _not_finite(hyper: Mapping[str, Any]) -> str:
     return f"the scalars of the step are not finite at {values}; nothing was changed"
 
 
+_DOMAINS: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "positive": (lambda value: 0 < value < math.inf, "(0, inf)"),
+    "nonnegative": (lambda value: 0 <= value < math.inf, "[0, inf)"),
+    "unit-interval": (lambda value: 0 <= value < 1, "[0, 1)"),
+    "open-unit-interval": (lambda value: 0 < value < 1, "(0, 1)"),
+    "real": (math.isfinite, "(-inf, inf)"),
+}
+
+
 def check_domain(name: str, value: float, domain: str) -> None:
     """Refuse a hyper-parameter outside its domain.
 
     Raises:
         ValueError: NaN, infinite, or out of the domain.
     """
-    inside = {
-        "positive": value > 0,
-        "nonnegative": value >= 0,
-        "unit-interval": 0 <= value < 1,
-        "open-unit-interval": 0 < value < 1,
-        "real": True,
-    }[domain]
-    if not (math.isfinite(value) and inside):
-        limits = {
-            "positive": "(0, inf)",
-            "nonnegative": "[0, inf)",
-            "unit-interval": "[0, 1)",
-            "open-unit-interval": "(0, 1)",
-            "real": "(-inf, inf)",
-        }[domain]
+    inside, limits = _DOMAINS[domain]
+    if not inside(value):
         raise ValueError(f"{name} = {value} is outside {limits}")

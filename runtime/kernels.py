@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 CHUNK = 16384
+#: Up to this many entries one thread is faster than waking another.
+SERIAL = 262_144
+#: The most sums that a function takes.
+MAX_SUMS = 4
 _LIKE = {"float32": np.zeros(1, np.float32), "float64": np.zeros(1, np.float64)}
 
 
@@ -25,12 +29,15 @@ class Plan:
 
     Attributes:
         chunks: rows (tensor, offset, length, group, domain of sums).
-        domains: the number of domains of sums.
+        sums: room for the sums of each chunk.
+        totals: room for the sums of each domain.
+        entries: the number of entries of all tensors.
     """
 
     chunks: NDArray[np.int64]
-    domains: int
-    tensors: int
+    sums: NDArray[np.float64]
+    totals: NDArray[np.float64]
+    entries: int
 
 
 def plan(lengths: Sequence[int], groups: Sequence[int], scope: str) -> Plan:
@@ -47,7 +54,12 @@ def plan(lengths: Sequence[int], groups: Sequence[int], scope: str) -> Plan:
         for offset in range(0, length, CHUNK):
             rows.append((tensor, offset, min(CHUNK, length - offset), group, domain))
     domains = {"group": max(groups, default=0) + 1, "tensor": len(lengths)}.get(scope, 1)
-    return Plan(np.array(rows, np.int64).reshape(-1, 5), domains, len(lengths))
+    return Plan(
+        np.array(rows, np.int64).reshape(-1, 5),
+        np.zeros((len(rows), MAX_SUMS)),
+        np.zeros((domains, MAX_SUMS)),
+        sum(lengths),
+    )
 
 
 def run(
@@ -66,14 +78,12 @@ def run(
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
     """
-    sums = np.empty((len(how.chunks), MAX_SUMS))
-    totals = np.zeros((how.domains, MAX_SUMS))
-    kernel(how.chunks, rows, addresses, sums, totals, _LIKE[dtype])
-
-
-MAX_SUMS = 4
-
-
-def kernel_of(product: ModuleType, stage: int) -> Any:
-    """The kernel of a stage."""
-    return product.STAGES[stage]
+    if how.entries > SERIAL:
+        kernel(how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+        return
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        kernel(how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+    finally:
+        numba.set_num_threads(threads)

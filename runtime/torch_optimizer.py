@@ -141,26 +141,66 @@ class GeneratedOptimizer(Optimizer):
 
     def _stage(self) -> None:
         groups = self.param_groups
-        params: Tensors = []
-        grads: Tensors = []
-        owners: list[int] = []
-        for number, group in enumerate(groups):
-            for param in group["params"]:
-                grad = param.grad
-                if grad is not None:
-                    params.append(param)
-                    grads.append(grad)
-                    owners.append(number)
-        clocks = [self._latched(group) for group in groups]
-        self._check_scope(clocks)
-        if params:
-            plan = self._planned(params, grads, owners)
-            if plan.fused:
-                self._run_fused(plan, params, grads, clocks)
-            else:
-                self._run_functional(params, grads, owners, clocks)
+        plan = self._plan
+        if plan is not None and (grads := plan.gradients(groups, self.state)) is not None:
+            clocks = [self._latched(group) for group in groups]
+            self._check_scope(clocks)
+            self._run_fused(plan, grads, clocks)
+        else:
+            self._plan = None
+            clocks = self._stage_from_scratch()
         for group, clock in zip(groups, clocks, strict=True):
             group["clock"] = tick(clock)
+
+    def _stage_from_scratch(self) -> list[Clock]:
+        """A stage with every tensor looked at one by one, and a plan for the next if it was fused."""
+        groups = self.param_groups
+        chosen = [
+            (param, param.grad, number)
+            for number, group in enumerate(groups)
+            for param in group["params"]
+            if param.grad is not None
+        ]
+        params, grads, owners = (
+            (list(column) for column in zip(*chosen, strict=True)) if chosen else ([], [], [])
+        )
+        for grad in grads:
+            if grad.layout != torch.strided:
+                raise RuntimeError("sparse gradients are not supported; use dense ones")
+            if grad.is_complex():
+                raise RuntimeError(
+                    "complex parameters are not supported; optimize their real and imaginary parts"
+                )
+        obstacle = self._obstacle(params, grads)
+        wanted = [group["fused"] for group in groups]
+        if any(wanted) and obstacle:
+            raise RuntimeError(f"fused=True, but {obstacle}")
+        clocks = [self._latched(group) for group in groups]
+        self._check_scope(clocks)
+        if not params:
+            return clocks
+        buffers = self._buffers(params)
+        if obstacle or False in wanted:
+            self._run_functional(params, grads, owners, clocks)
+        else:
+            self._plan = _Plan(self, params, buffers, grads, owners)
+            self._run_fused(self._plan, grads, clocks)
+        return clocks
+
+    def _obstacle(self, params: Tensors, grads: Tensors) -> str:
+        """Why the kernel cannot take these tensors; empty if it can."""
+        if any(group["differentiable"] for group in self.param_groups):
+            return "a differentiable step keeps the graph"
+        for tensor in (*params, *grads):
+            if tensor.device.type != "cpu":
+                return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
+            if tensor.dtype not in _KERNEL_DTYPES or tensor.dtype != params[0].dtype:
+                return "the kernel takes float32 or float64, the same for all tensors"
+            if not tensor.is_contiguous():
+                return "a tensor is not contiguous"
+            if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+                return f"a tensor is of the class {type(tensor).__name__}"
+        return ""
 
     def _latched(self, group: dict[str, Any]) -> Clock:
         clock: Clock = group["clock"]
@@ -189,20 +229,6 @@ class GeneratedOptimizer(Optimizer):
             return sign, 0.0, 1.0 - float(group["lr"] if "lr" in group else 1.0) * decay
         return sign, decay, 1.0
 
-    def _planned(self, params: Tensors, grads: Tensors, owners: list[int]) -> _Plan:
-        old = self._plan
-        if old is not None and old.covers(params, grads):
-            return old
-        for grad in grads:
-            if grad.is_sparse or grad.layout != torch.strided:
-                raise RuntimeError("sparse gradients are not supported; use dense ones")
-            if grad.is_complex():
-                raise RuntimeError(
-                    "complex parameters are not supported; optimize their real and imaginary parts"
-                )
-        self._plan = _Plan(self, params, grads, owners)
-        return self._plan
-
     def _buffers(self, params: Tensors) -> Tensors:
         name = self.product.BUFFER
         buffers = []
@@ -213,15 +239,14 @@ class GeneratedOptimizer(Optimizer):
             buffers.append(state[name])
         return buffers
 
-    def _run_fused(self, plan: _Plan, params: Tensors, grads: Tensors, clocks: list[Clock]) -> None:
-        stage = clocks[0].stage
+    def _run_fused(self, plan: _Plan, grads: Tensors, clocks: list[Clock]) -> None:
         rows = np.array(
             [
                 (*self._preparation(group), *clock.rows[clock.stage])
                 for group, clock in zip(self.param_groups, clocks, strict=True)
             ]
         )
-        plan.run(self.kernels.STAGES[stage], rows, params, self._buffers(params), grads)
+        plan.run(self.kernels.STAGES[clocks[0].stage], rows, grads)
 
     def _run_functional(
         self, params: Tensors, grads: Tensors, owners: list[int], clocks: list[Clock]
@@ -351,60 +376,86 @@ class _TensorMath:
 
 
 class _Plan:
-    """What of a fused step stays the same while the tensors do."""
+    """What of a fused step stays the same while the tensors do.
+
+    The next step with the same parameters, state and kinds of gradients takes it again.  That they
+    are the same is looked at anew each step: the identity of every parameter and every buffer, and
+    class, device, dtype, shape and strides of all tensors, in one call of torch's own guard.
+    """
 
     def __init__(
-        self, optimizer: GeneratedOptimizer, params: Tensors, grads: Tensors, owners: list[int]
+        self,
+        optimizer: GeneratedOptimizer,
+        params: Tensors,
+        buffers: Tensors,
+        grads: Tensors,
+        owners: list[int],
     ) -> None:
-        self.params = params
-        self._lengths = [param.numel() for param in params]
-        self._dtype = params[0].dtype
-        wanted = [group["fused"] for group in optimizer.param_groups]
-        reason = self._obstacle(optimizer, grads)
-        if any(wanted) and reason:
-            raise RuntimeError(f"fused=True, but {reason}")
-        self.fused = not reason and False not in wanted
-        if self.fused:
-            self._how = kernels.plan(self._lengths, owners, optimizer.product.SCOPE)
-            self._addresses = np.empty((3, len(params)), np.uintp)
+        lengths = [param.numel() for param in params]
+        self._groups = [list(group["params"]) for group in optimizer.param_groups]
+        self._buffer_name = optimizer.product.BUFFER
+        self._states = list(optimizer.state.values())
+        self._state_buffers = [state.get(self._buffer_name) for state in self._states]
+        self._params, self._buffers = params, buffers
+        self._dtype = _KERNEL_DTYPES[params[0].dtype]
+        self._how = kernels.plan(lengths, owners, optimizer.product.SCOPE)
+        self._fixed = [*params, *buffers]
+        self._complete = len(params) == sum(map(len, self._groups))
+        self._guard = _guard(self._fixed, grads)
 
-    def _obstacle(self, optimizer: GeneratedOptimizer, grads: Tensors) -> str:
-        """Why the kernel cannot take these tensors; empty if it can."""
-        if any(group["differentiable"] for group in optimizer.param_groups):
-            return "a differentiable step keeps the graph"
-        for tensor in (*self.params, *grads):
-            if tensor.device.type != "cpu":
-                return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
-            if tensor.dtype not in _KERNEL_DTYPES or tensor.dtype != self._dtype:
-                return "the kernel takes float32 or float64, the same for all tensors"
-            if not tensor.is_contiguous():
-                return "a tensor is not contiguous"
-            if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-                return f"a tensor is of the class {type(tensor).__name__}"
-        return ""
+    def gradients(
+        self, groups: list[dict[str, Any]], state: dict[torch.Tensor, dict[str, Any]]
+    ) -> Tensors | None:
+        """The gradients, if the plan still fits; None if anything has changed."""
+        same = operator.is_
+        if not self._complete or len(groups) != len(self._groups):
+            return None
+        grads: Tensors = []
+        for group, params in zip(groups, self._groups, strict=True):
+            present = group["params"]
+            if len(present) != len(params) or not all(map(same, present, params)):
+                return None
+            grads += map(_GRADIENT, present)
+        states = self._states
+        if len(state) != len(states) or not all(map(same, state.values(), states)):
+            return None
+        buffers = map(operator.methodcaller("get", self._buffer_name), states)
+        if not all(map(same, buffers, self._state_buffers)):
+            return None
+        return grads if self._guard(self._fixed, grads) else None
 
-    def covers(self, params: Tensors, grads: Tensors) -> bool:
-        """Whether the plan still fits: same parameters, and nothing about them has changed."""
-        if not self.fused or len(params) != len(self.params):
-            return False
-        return (
-            all(map(operator.is_, params, self.params))
-            and all(map(torch.Tensor.is_contiguous, params))
-            and all(map(torch.Tensor.is_contiguous, grads))
-            and list(map(torch.Tensor.numel, params)) == self._lengths
-            and {grad.dtype for grad in grads} == {self._dtype}
-            and {grad.layout for grad in grads} == {torch.strided}
-            and {param.dtype for param in params} == {self._dtype}
-            and {grad.is_cpu for grad in grads} == {True}
-        )
-
-    def run(
-        self, kernel: Any, rows: Any, params: Tensors, buffers: Tensors, grads: Tensors
-    ) -> None:
+    def run(self, kernel: Any, rows: Any, grads: Tensors) -> None:
         """Gather the addresses and run the kernel."""
-        count = len(params)
-        addresses = self._addresses
-        for number, tensors in enumerate((params, buffers, grads)):
-            addresses[number] = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, count)
-        kernels.run(kernel, self._how, rows, addresses, _KERNEL_DTYPES[self._dtype])
-        torch.autograd.graph.increment_version(params)
+        tensors = [*self._fixed, *grads]
+        pointers = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, len(tensors))
+        kernels.run(kernel, self._how, rows, pointers.reshape(3, -1), self._dtype)
+        torch.autograd.graph.increment_version(self._params)
+
+
+_GRADIENT = operator.attrgetter("grad")
+
+
+def _guard(fixed: Tensors, grads: Tensors) -> Callable[[Tensors, Tensors], bool]:
+    """A check that class, device, dtype, shape and strides of tensors are as they are now."""
+    try:
+        from torch._C._dynamo.guards import TensorGuards
+    except ImportError:
+        return _slow_guard(fixed, grads)
+    check = TensorGuards(*fixed, *grads, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+
+    def unchanged(fixed: Tensors, grads: Tensors) -> bool:
+        return all(map(torch.is_tensor, grads)) and check(*fixed, *grads)
+
+    return unchanged
+
+
+def _slow_guard(fixed: Tensors, grads: Tensors) -> Callable[[Tensors, Tensors], bool]:
+    """The same check in Python, for versions of torch without that guard."""
+
+    def signature(tensor: torch.Tensor | None) -> Any:
+        if tensor is None:
+            return None
+        return type(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+    wanted = [signature(tensor) for tensor in (*fixed, *grads)]
+    return lambda fixed, grads: [signature(tensor) for tensor in (*fixed, *grads)] == wanted

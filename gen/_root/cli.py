@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         "--where", help="a condition on proved properties, such as 'order >= 2 and passes == 1'"
     )
 
+    listing.add_argument(
+        "--markdown", action="store_true", help="the proved properties, as a table"
+    )
+
     checking = command("check", _check, "Prove what can be proved, and compare the claims.")
     checking.add_argument("names", nargs="+", metavar="NAME|PATH")
     checking.add_argument("--json", action="store_true")
@@ -112,6 +116,9 @@ def _new(given: argparse.Namespace) -> int:
 def _list(given: argparse.Namespace) -> int:
     from hamilforge import listing
 
+    if given.markdown:
+        print(listing.markdown(given.kind or "optimizer"))
+        return 0
     print(listing.table(given.kind, given.where))
     return 0
 

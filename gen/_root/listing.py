@@ -67,6 +67,27 @@ def table(kind: str | None, where: str | None) -> str:
     return stream.getvalue().rstrip()
 
 
+MARKDOWN = (
+    "order",
+    "conformal_factor",
+    "stability_limit",
+    "points",
+    "gradients_per_step",
+    "passes",
+)
+
+
+def markdown(kind: str) -> str:
+    """The catalogue's proved properties as a Markdown table, for one kind."""
+    lines = ["| name | " + " | ".join(name.replace("_", " ") for name in MARKDOWN) + " |"]
+    lines.append("|---" * (len(MARKDOWN) + 1) + "|")
+    for path in catalogue.paths(kind):
+        values = pipeline.check(catalogue.load(path)).to_dict()["properties"]
+        cells = [_cell(values.get(name)) or "none" for name in MARKDOWN]
+        lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 

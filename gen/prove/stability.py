@@ -132,7 +132,7 @@ def _formula(derivation: Derivation, edges: list[Expr]) -> Limit:
         slope, rest = whole.coeff(curvature, 1), whole.coeff(curvature, 0)
         if slope == 0:
             continue
-        root = _positive_denominator(tidy(-rest / slope))
+        root = tidy(-rest / slope)
         size = float(root.xreplace(defaults))
         if size > 0:
             roots.append((size, root))
@@ -145,13 +145,16 @@ def _formula(derivation: Derivation, edges: list[Expr]) -> Limit:
             scaled = tidy(root * rate**power)
             if not scaled.has(rate):
                 left = "lr*lambda" if power == 1 else "lr**2*lambda"
-                return Limit(f"{left} < {written(scaled)}", symbolic=True)
-    return Limit(f"lambda < {written(root)}", symbolic=True)
+                return Limit(
+                    f"{left} < {written(_positive_denominator(scaled, defaults))}", symbolic=True
+                )
+    return Limit(f"lambda < {written(_positive_denominator(root, defaults))}", symbolic=True)
 
 
-def _positive_denominator(expr: Expr) -> Expr:
+def _positive_denominator(expr: Expr, values: Mapping[sp.Symbol, Expr]) -> Expr:
+    """The same quotient with a denominator that is positive at the default hyper-parameters."""
     over, under = sp.fraction(expr)
-    return tidy(-over) / tidy(-under) if under.could_extract_minus_sign() else expr
+    return sp.expand(-over) / sp.expand(-under) if under.xreplace(values) < 0 else expr
 
 
 def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Limit:

@@ -57,7 +57,9 @@ optimizer = Method([param], lr=0.1, fused=False)
 for _ in range(3):
     param.grad = param.detach().clone()
     optimizer.step()
-sys.stdout.buffer.write(pickle.dumps(optimizer))
+with open(sys.argv[2], "wb") as file:
+    pickle.dump(optimizer, file)
+print(param.tolist())
 """
 
 GO_ON = """
@@ -77,14 +79,14 @@ def test_a_declaration_of_ones_own_is_trained_with_and_pickled_to_another_proces
     root = tmp_path / "cache"
     path = declared(tmp_path, first(**PLAIN), "my_own_method")
     pickled = tmp_path / "optimizer.pickle"
-    pickled.write_bytes(output(run(TRAIN, root, path)))
+    output(run(TRAIN, root, path, pickled))
     assert output(run(GO_ON, root, pickled)).decode().split() == ["MyOwnMethod", "5", "True"]
 
 
 def test_two_processes_that_generate_the_same_product_both_succeed(tmp_path: Path) -> None:
     root = tmp_path / "cache"
     path = declared(tmp_path, first(**PLAIN), "wanted_twice")
-    both = [run(TRAIN, root, path) for _ in range(2)]
+    both = [run(TRAIN, root, path, tmp_path / f"{n}.pickle") for n in range(2)]
     outputs = [output(process) for process in both]
     assert outputs[0] == outputs[1]
     (folder,) = root.iterdir()
@@ -116,7 +118,7 @@ Method = load(sys.argv[1]).optimizer()
 def trained(sizes, apart):
     params = [torch.nn.Parameter(torch.linspace(1, 2, n, dtype=torch.float64)) for n in sizes]
     groups = [{"params": [p], "lr": 0.1 * (k + 1)} for k, p in enumerate(params)]
-    optimizers = [Method([g], fused=None) for g in groups] if apart else [Method(groups, fused=None)]
+    optimizers = [Method([g]) for g in groups] if apart else [Method(groups)]
     for _ in range(5):
         for p in params:
             p.grad = p.detach().clone()

@@ -134,8 +134,8 @@ def test_every_evaluation_is_counted(jac: Any) -> None:
 def test_a_callback_sees_the_points_and_may_end_the_run() -> None:
     seen: list[tuple[Vector, float]] = []
 
-    def callback(result: Any) -> None:
-        seen.append((result.x, result.fun))
+    def callback(intermediate_result: Any) -> None:
+        seen.append((intermediate_result.x, intermediate_result.fun))
         if len(seen) == 3:
             raise StopIteration
 
@@ -170,8 +170,8 @@ def test_a_callback_may_take_the_result_by_the_name_that_scipy_gives_it() -> Non
 
 
 def test_value_and_point_of_the_callback_belong_together() -> None:
-    def callback(result: Any) -> None:
-        assert result.fun == quadratic(result.x)
+    def callback(intermediate_result: Any) -> None:
+        assert intermediate_result.fun == quadratic(intermediate_result.x)
 
     minimize(
         quadratic,

@@ -19,7 +19,7 @@ SUMS = {"shifted": True, "scope": "all", "staged": False, "timed": False}
 def test_an_unknown_option_is_named_with_the_nearest_known(method: Any) -> None:
     with pytest.raises(TypeError, match=r"has no option 'maximise'; did you mean 'maximize'\?"):
         method(parameters(start()), maximise=True)
-    with pytest.raises(TypeError, match="has no option 'xyzzy'$"):
+    with pytest.raises(TypeError, match=r"has no option 'xyzzy'$"):
         method(parameters(start()), xyzzy=1)
 
 
@@ -188,7 +188,7 @@ def test_a_group_is_added_between_steps_only() -> None:
 def test_a_bad_group_is_not_added() -> None:
     params = parameters(start())
     optimizer = optimizer_class(first(**PLAIN))(params[:2], lr=LR)
-    with pytest.raises(ValueError, match="lr = -1.0 is outside"):
+    with pytest.raises(ValueError, match=r"lr = -1\.0 is outside"):
         optimizer.add_param_group({"params": params[2:], "lr": -1.0})
     assert len(optimizer.param_groups) == 1
 

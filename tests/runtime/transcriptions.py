@@ -61,7 +61,7 @@ def compose(
     q: Vector,
     n: int,
 ) -> Vector:
-    """Exact flows one after the other: A drifts, B kicks, D is friction, BD kicks under friction."""
+    """Exact flows in turn: A drifts, B kicks, D is friction, BD kicks under friction."""
     q, p = q.copy(), np.zeros_like(q)
     found = []
     for _ in range(n):
