@@ -7,6 +7,7 @@ is immutable, so that a copy of it is a checkpoint.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Clock:
         memory: what the last finished step left, in the order of the product's MEMORY.
         rows: the scalars of each stage, latched at the first.
         pending: time and memory that take effect when the step is finished.
+        preparation: the gradient's sign, the L2 factor and the factor of decoupled weight decay,
+            latched with the rows; the last acts in the first stage.
     """
 
     t: float
@@ -35,6 +38,20 @@ class Clock:
     memory: Row
     rows: tuple[Row, ...] = ()
     pending: tuple[float, Row] = (0.0, ())
+    preparation: Row = (1.0, 0.0, 1.0)
+
+    def prepared(self) -> Row:
+        """The preparation of this stage: parameters shrink in the first stage only."""
+        return (*self.preparation[:2], 1.0) if self.stage else self.preparation
+
+    def plain(self) -> tuple[Any, ...]:
+        """The clock as a tuple of numbers and tuples, for checkpoints."""
+        return dataclasses.astuple(self)
+
+    @classmethod
+    def from_plain(cls, values: Any) -> Clock:
+        """The clock of a checkpoint."""
+        return values if isinstance(values, Clock) else cls(*_tuples(values))
 
 
 def start(product: ModuleType) -> Clock:
@@ -42,8 +59,23 @@ def start(product: ModuleType) -> Clock:
     return Clock(product.START_TIME, 1, 0, (0.0,) * len(product.MEMORY))
 
 
-def latch(product: ModuleType, clock: Clock, hyper: Mapping[str, Any], **namespace: Any) -> Clock:
+def latch(
+    product: ModuleType,
+    clock: Clock,
+    hyper: Mapping[str, Any],
+    preparation: Row = (1.0, 0.0, 1.0),
+    numeric: bool = True,
+    **namespace: Any,
+) -> Clock:
     """Compute the rows of a step at its first stage; in the middle of a step, do nothing.
+
+    Args:
+        product: a generated module.
+        clock: where the group stands.
+        hyper: its hyper-parameters.
+        preparation: sign, L2 factor and decoupled factor.
+        numeric: whether the scalars are numbers, to be checked, or tensors that keep their graph.
+        namespace: where the host scalars find their functions, if not in :mod:`math`.
 
     Raises:
         ValueError: a scalar is not finite, or the step leaves the friction's domain.
@@ -57,17 +89,23 @@ def latch(product: ModuleType, clock: Clock, hyper: Mapping[str, Any], **namespa
         )
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(_not_finite(hyper)) from error
-    if not namespace and not all(math.isfinite(scalar) for row in rows for scalar in row):
+    if numeric and not all(math.isfinite(scalar) for row in rows for scalar in row):
         raise ValueError(_not_finite(hyper))
-    return Clock(clock.t, clock.n, 0, clock.memory, rows, (clock.t + float(step), memory))
+    pending = (clock.t + step, memory)
+    return Clock(clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
 
 
 def tick(clock: Clock) -> Clock:
     """The clock after a stage."""
     if clock.stage + 1 < len(clock.rows):
-        return Clock(clock.t, clock.n, clock.stage + 1, clock.memory, clock.rows, clock.pending)
+        return dataclasses.replace(clock, stage=clock.stage + 1)
     t, memory = clock.pending
     return Clock(t, clock.n + 1, 0, memory)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, all the way down: some formats of checkpoints know lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _not_finite(hyper: Mapping[str, Any]) -> str:

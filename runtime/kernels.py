@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 CHUNK = 16384
 #: Up to this many entries one thread is faster than waking another.
-SERIAL = 262_144
+SERIAL = 65_536
 #: The most sums that a function takes.
 MAX_SUMS = 4
 _LIKE = {"float32": np.zeros(1, np.float32), "float64": np.zeros(1, np.float64)}

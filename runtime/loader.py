@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hamilforge.runtime.cache import cache_root
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -23,12 +25,26 @@ class Loaded:
 
     def module(self, backend: str) -> ModuleType:
         """The module of a backend, imported on first use."""
+        if self.package.startswith(_PRODUCTS):
+            _see_the_cache()
         return importlib.import_module(f"{self.package}.{self.name}_{backend}")
 
     def optimizer(self) -> Any:
         """The optimizer's class."""
         words = self.name.split("_")
         return getattr(self.module("torch"), "".join(word.capitalize() for word in words))
+
+
+_PRODUCTS = "hamilforge.runtime.products"
+
+
+def _see_the_cache() -> None:
+    """Let modules be found in the cache as it is named now, and as it was filled just now."""
+    products = importlib.import_module(_PRODUCTS)
+    root = str(cache_root())
+    if root not in products.__path__:
+        products.__path__.append(root)
+    importlib.invalidate_caches()
 
 
 def load(name_or_path: str | Path) -> Loaded:
@@ -55,4 +71,4 @@ def _generated(name_or_path: str) -> Loaded:
     name = declaration.head.name
     if not (cache.cache_root() / key).is_dir():
         cache.store(key, pipeline.generate(declaration))
-    return Loaded(f"hamilforge.runtime.products.{key}", name)
+    return Loaded(f"{_PRODUCTS}.{key}", name)

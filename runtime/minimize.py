@@ -6,6 +6,7 @@ callable for its ``method`` argument.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from hamilforge.runtime.kernels import plan, run
 from hamilforge.runtime.loader import load
 
 Vector = NDArray[np.float64]
+Callback = Callable[..., Any]
 
 
 def minimize(
@@ -30,7 +32,7 @@ def minimize(
     method: str | Path = "rgd",
     jac: Any = None,
     tol: float | None = None,
-    callback: Callable[[OptimizeResult], Any] | None = None,
+    callback: Callback | None = None,
     options: dict[str, Any] | None = None,
     bounds: Any = None,
     constraints: Any = (),
@@ -46,8 +48,9 @@ def minimize(
         method: an optimizer by name or path.
         jac: ``jac(x, *args) -> (n,)``, True, or None for finite differences.
         tol: the same as the option ``gtol``.
-        callback: called after each gradient with an ``OptimizeResult`` of ``x`` and ``fun`` at the
-            gradient's point; ``StopIteration`` ends the run.
+        callback: called for each gradient, with its point: as in SciPy, with an
+            ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
+            ``intermediate_result``, else with a copy of ``x``; ``StopIteration`` ends the run.
         options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), and the
             optimizer's hyper-parameters.
         bounds: refused.
@@ -68,9 +71,9 @@ def minimize(
         raise ValueError("bounds are not supported: the flow of a Hamiltonian does not know them")
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
-    return _Run(load(method).module("numba"), fun, args, jac, options or {}, tol, callback).from_(
-        x0
-    )
+    product = load(method).module("numba")
+    evaluate = _Evaluator(fun, jac, args)
+    return _Run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
 
 
 def method(name: str | Path) -> Callable[..., OptimizeResult]:
@@ -90,23 +93,50 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
     return solve
 
 
+class _Evaluator:
+    """Value and gradient at a point, counted."""
+
+    def __init__(self, fun: Callable[..., Any], jac: Any, args: tuple[Any, ...]) -> None:
+        self._fun, self._jac, self._args = fun, jac, args
+        self.values = self.gradients = 0
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        point = x.copy()
+        self.gradients += 1
+        if self._jac is True:
+            self.values += 1
+            value, gradient = self._fun(point, *self._args)
+        else:
+            value = self._value(point)
+            gradient = (
+                self._jac(point, *self._args)
+                if callable(self._jac)
+                else approx_fprime(point, self._value, np.sqrt(np.finfo(float).eps))
+            )
+        vector = np.array(gradient, dtype=np.float64).ravel()
+        if vector.shape != x.shape:
+            raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
+        return float(np.asarray(value).item()), vector
+
+    def _value(self, point: Vector) -> Any:
+        self.values += 1
+        return self._fun(point, *self._args)
+
+
 class _Run:
-    """One minimisation."""
+    """One minimisation: the state of the optimizer, and where it may stop."""
 
     def __init__(
         self,
         product: ModuleType,
-        fun: Callable[..., Any],
-        args: tuple[Any, ...],
-        jac: Any,
-        options: dict[str, Any],
+        evaluate: _Evaluator,
+        given: dict[str, Any],
         tol: float | None,
-        callback: Callable[[OptimizeResult], Any] | None,
+        callback: Callback | None,
     ) -> None:
-        self._product, self._callback = product, callback
-        self._evaluate = _Evaluator(fun, jac, args)
-        given = dict(options)
-        self._limit = int(given.pop("maxiter", None) or 1000)
+        self._product, self._evaluate, self._callback = product, evaluate, callback
+        limit = given.pop("maxiter", None)
+        self._limit = 1000 if limit is None else int(limit)
         chosen = given.pop("gtol", None)
         self._tolerance = float(tol if tol is not None else 1e-6 if chosen is None else chosen)
         given.pop("disp", None)
@@ -123,45 +153,21 @@ class _Run:
             self._hyper[name] = value
 
     def from_(self, x0: Any) -> OptimizeResult:
-        start_point = np.atleast_1d(np.asarray(x0))
-        if np.iscomplexobj(start_point):
+        """Run from a start."""
+        first = np.atleast_1d(np.asarray(x0))
+        if np.iscomplexobj(first):
             raise ValueError("x0 is complex; real variables were expected")
-        x: Vector = np.array(start_point, dtype=np.float64).ravel()
-        if not x.size or not np.isfinite(x).all():
+        self._x: Vector = np.array(first, dtype=np.float64).ravel()
+        if not self._x.size or not np.isfinite(self._x).all():
             raise ValueError("x0 is empty or not finite")
-        product = self._product
-        buffer = np.zeros_like(x)
-        how = plan([x.size], [0], product.SCOPE)
-        clock = start(product)
-        status, message = 1, "the number of iterations is used up"
-        done = 0
-        for _ in range(self._limit):
-            value, gradient = self._evaluate(x)
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                status, message = 2, "the function or its gradient is not finite"
-                break
-            if clock.stage == 0 and abs(gradient).max() <= self._tolerance:
-                status, message = 0, "the largest entry of the gradient is below gtol"
-                break
-            clock = latch(product, clock, self._hyper)
-            rows = np.array([(1.0, 0.0, 1.0, *clock.rows[clock.stage])])
-            addresses = np.array([[a.ctypes.data] for a in (x, buffer, gradient)], np.uintp)
-            run(product.STAGES[clock.stage], how, rows, addresses, "float64")
-            clock = tick(clock)
-            done += 1
-            if self._callback is not None:
-                try:
-                    self._callback(OptimizeResult(x=x.copy(), fun=value))
-                except StopIteration:
-                    status, message = 99, "stopped by the callback"
-                    break
-        if status != 2 and clock.stage == 0:
-            x = self._solution(x, buffer, clock.memory)
-        value, gradient = self._evaluate(x)
-        if status == 0 and abs(gradient).max() > 10 * self._tolerance:
-            status, message = 1, "the gradient is small at the point, but not at the solution"
+        self._buffer = np.zeros_like(self._x)
+        self._how = plan([self._x.size], [0], self._product.SCOPE)
+        self._clock = start(self._product)
+        self._solved = self._x.copy()
+        done, status, message = self._iterate()
+        value, gradient = self._evaluate(self._solved)
         return OptimizeResult(
-            x=x.reshape(start_point.shape),
+            x=self._solved.reshape(first.shape),
             fun=value,
             jac=gradient,
             nit=done,
@@ -172,40 +178,57 @@ class _Run:
             message=message,
         )
 
-    def _solution(self, x: Vector, buffer: Vector, memory: tuple[float, ...]) -> Vector:
-        product = self._product
-        if not product.SHIFTED:
-            return x
-        solved = x.copy()
-        rows = np.array([(1.0, 0.0, 1.0, *product.solution_row(*memory))])
-        addresses = np.array([[a.ctypes.data] for a in (solved, buffer, buffer)], np.uintp)
-        run(product.solution, plan([x.size], [0], product.SCOPE), rows, addresses, "float64")
-        return solved
+    def _iterate(self) -> tuple[int, int, str]:
+        """Step until it is enough; the last whole step's solution stays in ``_solved``."""
+        for done in range(self._limit):
+            value, gradient = self._evaluate(self._x)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                return done, 2, "the function or its gradient is not finite"
+            if self._clock.stage == 0 and self._is_small(gradient) and self._is_solved():
+                return done, 0, "the largest entry of the gradient is below gtol"
+            if self._stopped(value):
+                return done, 99, "stopped by the callback"
+            self._step(gradient)
+        if self._clock.stage == 0 and self._limit:
+            _, gradient = self._evaluate(self._solved)
+            if self._is_small(gradient):
+                return self._limit, 0, "the largest entry of the gradient is below gtol"
+        return self._limit, 1, "the number of iterations is used up"
 
+    def _is_small(self, gradient: Vector) -> bool:
+        return bool(abs(gradient).max() <= self._tolerance)
 
-class _Evaluator:
-    """Value and gradient at a point, counted."""
+    def _is_solved(self) -> bool:
+        """A small gradient at the point is not enough where the point is not the solution."""
+        if not self._product.SHIFTED:
+            return True
+        _, gradient = self._evaluate(self._solved)
+        return self._is_small(gradient)
 
-    def __init__(self, fun: Callable[..., Any], jac: Any, args: tuple[Any, ...]) -> None:
-        self._fun, self._jac, self._args = fun, jac, args
-        self.values = self.gradients = 0
-
-    def __call__(self, x: Vector) -> tuple[float, Vector]:
-        point = x.copy()
-        self.values += 1
-        self.gradients += 1
-        if self._jac is True:
-            value, gradient = self._fun(point, *self._args)
-        else:
-            value = self._fun(point, *self._args)
-            if callable(self._jac):
-                gradient = self._jac(point, *self._args)
+    def _stopped(self, value: float) -> bool:
+        if self._callback is None:
+            return False
+        parameters = list(inspect.signature(self._callback).parameters)
+        try:
+            if parameters == ["intermediate_result"]:
+                self._callback(intermediate_result=OptimizeResult(x=self._x.copy(), fun=value))
             else:
-                gradient = approx_fprime(
-                    point, self._fun, np.sqrt(np.finfo(float).eps), *self._args
-                )
-                self.values += x.size
-        vector = np.array(gradient, dtype=np.float64).ravel()
-        if vector.shape != x.shape:
-            raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
-        return float(np.asarray(value).item()), vector
+                self._callback(self._x.copy())
+        except StopIteration:
+            return True
+        return False
+
+    def _step(self, gradient: Vector) -> None:
+        clock = latch(self._product, self._clock, self._hyper)
+        arrays = (self._x, self._buffer, gradient)
+        self._run(self._product.STAGES[clock.stage], clock.rows[clock.stage], arrays)
+        self._clock = tick(clock)
+        if self._clock.stage == 0:
+            self._solved = self._x.copy()
+            if self._product.SHIFTED:
+                row = self._product.solution_row(*self._clock.memory)
+                self._run(self._product.solution, row, (self._solved, self._buffer, self._buffer))
+
+    def _run(self, kernel: Any, row: tuple[float, ...], arrays: tuple[Vector, ...]) -> None:
+        addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
+        run(kernel, self._how, np.array([(1.0, 0.0, 1.0, *row)]), addresses, "float64")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
-import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -22,6 +21,7 @@ from torch.optim import Optimizer
 
 from hamilforge.runtime import kernels
 from hamilforge.runtime.clock import Clock, check_domain, latch, start, tick
+from hamilforge.runtime.fused_plan import Plan, obstacle
 
 Tensors = list[torch.Tensor]
 
@@ -33,7 +33,6 @@ OPTIONS: dict[str, Any] = {
     "differentiable": False,
     "fused": None,
 }
-_KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
 def total(values: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -65,14 +64,14 @@ class GeneratedOptimizer(Optimizer):
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         for name in options:
             if name not in OPTIONS:
-                near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1)
+                near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1, cutoff=0.7)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
                 raise TypeError(f"{type(self).__name__} has no option '{name}'{hint}")
         self._reset()
         super().__init__(params, {**hyper, **OPTIONS, **options, "clock": None})
 
     def _reset(self) -> None:
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
         self._points: Tensors | None = None
 
     @property
@@ -86,6 +85,15 @@ class GeneratedOptimizer(Optimizer):
         name = type(self).__module__.removesuffix("_torch") + "_numba"
         return importlib.import_module(name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        self._refuse_at_solution("copying the optimizer")
+        state: dict[str, Any] = super().__getstate__()
+        return state
+
+    def _refuse_at_solution(self, what: str) -> None:
+        if self._points is not None:
+            raise RuntimeError(f"the parameters hold the solution; call train() before {what}")
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._reset()
@@ -98,6 +106,13 @@ class GeneratedOptimizer(Optimizer):
         """
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
+        known = (*self.product.HYPERPARAMETERS, *OPTIONS)
+        for name in param_group:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            if near and name not in known:
+                raise TypeError(
+                    f"{type(self).__name__} has no option '{name}'; did you mean '{near[0]}'?"
+                )
         values = {**self.defaults, **param_group}
         self._check(values)
         if values["foreach"]:
@@ -128,8 +143,7 @@ class GeneratedOptimizer(Optimizer):
             ValueError: scalars that are not finite, or unequal where the scope is ``all``.  Nothing
                 is changed by a step that raises.
         """
-        if self._points is not None:
-            raise RuntimeError("the parameters hold the solution; call train() before step()")
+        self._refuse_at_solution("step()")
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -143,8 +157,7 @@ class GeneratedOptimizer(Optimizer):
         groups = self.param_groups
         plan = self._plan
         if plan is not None and (grads := plan.gradients(groups, self.state)) is not None:
-            clocks = [self._latched(group) for group in groups]
-            self._check_scope(clocks)
+            clocks = self._all_latched()
             self._run_fused(plan, grads, clocks)
         else:
             self._plan = None
@@ -153,81 +166,83 @@ class GeneratedOptimizer(Optimizer):
             group["clock"] = tick(clock)
 
     def _stage_from_scratch(self) -> list[Clock]:
-        """A stage with every tensor looked at one by one, and a plan for the next if it was fused."""
+        """A stage with every tensor looked at one by one, and a plan for the next if fused."""
         groups = self.param_groups
-        chosen = [
-            (param, param.grad, number)
-            for number, group in enumerate(groups)
-            for param in group["params"]
-            if param.grad is not None
-        ]
-        params, grads, owners = (
-            (list(column) for column in zip(*chosen, strict=True)) if chosen else ([], [], [])
-        )
-        for grad in grads:
+        params: Tensors = []
+        grads: Tensors = []
+        owners: list[int] = []
+        for number, group in enumerate(groups):
+            for param in group["params"]:
+                if param.grad is not None:
+                    params.append(param)
+                    grads.append(param.grad)
+                    owners.append(number)
+        self._refuse(params, grads)
+        if not params:
+            return self._all_latched()
+        kept = [self.state[param] for param in params if param in self.state]
+        name = self.product.BUFFER
+        reason = obstacle([*params, *(state[name] for state in kept if name in state), *grads])
+        if any(group["differentiable"] for group in groups):
+            reason = "a differentiable step keeps the graph"
+        wanted = [group["fused"] for group in groups]
+        if any(wanted) and reason:
+            raise RuntimeError(f"fused=True, but {reason}")
+        clocks = self._all_latched()
+        buffers = self._buffers(params)
+        if reason or False in wanted:
+            self._run_functional(params, buffers, grads, owners, clocks)
+        else:
+            lengths = [param.numel() for param in params]
+            how = kernels.plan(lengths, owners, self.product.SCOPE)
+            plan = Plan(groups, self.state, params, buffers, grads, how, self.product.BUFFER)
+            self._plan = plan
+            self._run_fused(plan, grads, clocks)
+        return clocks
+
+    def _refuse(self, params: Tensors, grads: Tensors) -> None:
+        """Refuse gradients that no form of the step takes, before anything is changed."""
+        for param, grad in zip(params, grads, strict=True):
             if grad.layout != torch.strided:
                 raise RuntimeError("sparse gradients are not supported; use dense ones")
             if grad.is_complex():
                 raise RuntimeError(
                     "complex parameters are not supported; optimize their real and imaginary parts"
                 )
-        obstacle = self._obstacle(params, grads)
-        wanted = [group["fused"] for group in groups]
-        if any(wanted) and obstacle:
-            raise RuntimeError(f"fused=True, but {obstacle}")
-        clocks = [self._latched(group) for group in groups]
-        self._check_scope(clocks)
-        if not params:
-            return clocks
-        buffers = self._buffers(params)
-        if obstacle or False in wanted:
-            self._run_functional(params, grads, owners, clocks)
-        else:
-            self._plan = _Plan(self, params, buffers, grads, owners)
-            self._run_fused(self._plan, grads, clocks)
-        return clocks
+            buffer = (
+                self.state[param].get(self.product.BUFFER, param) if param in self.state else param
+            )
+            if not param.shape == grad.shape == buffer.shape:
+                raise RuntimeError(
+                    f"a parameter has the shape {tuple(param.shape)}, its gradient "
+                    f"{tuple(grad.shape)} and its buffer {tuple(buffer.shape)}; equal shapes are needed"
+                )
 
-    def _obstacle(self, params: Tensors, grads: Tensors) -> str:
-        """Why the kernel cannot take these tensors; empty if it can."""
-        if any(group["differentiable"] for group in self.param_groups):
-            return "a differentiable step keeps the graph"
-        for tensor in (*params, *grads):
-            if tensor.device.type != "cpu":
-                return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
-            if tensor.dtype not in _KERNEL_DTYPES or tensor.dtype != params[0].dtype:
-                return "the kernel takes float32 or float64, the same for all tensors"
-            if not tensor.is_contiguous():
-                return "a tensor is not contiguous"
-            if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-                return f"a tensor is of the class {type(tensor).__name__}"
-        return ""
+    def _all_latched(self) -> list[Clock]:
+        """The clocks of all groups with the scalars of this step."""
+        clocks = [self._latched(group) for group in self.param_groups]
+        if self.product.SCOPE == "all" and any(
+            clock.rows != clocks[0].rows or clock.stage != clocks[0].stage for clock in clocks
+        ):
+            raise ValueError(
+                "sums run over all groups, so all groups need equal hyper-parameters; "
+                'declare [reduce] scope = "group" for groups of their own'
+            )
+        return clocks
 
     def _latched(self, group: dict[str, Any]) -> Clock:
         clock: Clock = group["clock"]
         if clock.stage:
             return clock
-        if group["differentiable"]:
-            return latch(self.product, clock, group, **_tensor_namespace(self.product, group))
         self._check(group)
-        hyper = {name: float(group[name]) for name in self.product.HYPERPARAMETERS}
-        return latch(self.product, clock, hyper)
-
-    def _check_scope(self, clocks: list[Clock]) -> None:
-        if self.product.SCOPE != "all" or len(clocks) == 1:
-            return
-        if any(clock.rows != clocks[0].rows or clock.stage != clocks[0].stage for clock in clocks):
-            raise ValueError(
-                "sums run over all groups, so all groups need equal hyper-parameters; "
-                'declare [reduce] scope = "group" for groups of their own'
-            )
-
-    def _preparation(self, group: dict[str, Any]) -> tuple[float, float, float]:
-        """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
-        sign = -1.0 if group["maximize"] else 1.0
-        decay = float(group["weight_decay"])
-        if group["decoupled_weight_decay"]:
-            return sign, 0.0, 1.0 - float(group["lr"] if "lr" in group else 1.0) * decay
-        return sign, decay, 1.0
+        names = self.product.HYPERPARAMETERS
+        if group["differentiable"]:
+            hyper = {name: group[name] for name in names}
+            takes_math = "math" in (self.product.coefficients.__kwdefaults__ or {})
+            namespace = {"math": _TensorMath()} if takes_math else {}
+            return latch(self.product, clock, hyper, _preparation(group), False, **namespace)
+        hyper = {name: float(group[name]) for name in names}
+        return latch(self.product, clock, hyper, tuple(map(float, _preparation(group))))
 
     def _buffers(self, params: Tensors) -> Tensors:
         name = self.product.BUFFER
@@ -239,36 +254,36 @@ class GeneratedOptimizer(Optimizer):
             buffers.append(state[name])
         return buffers
 
-    def _run_fused(self, plan: _Plan, grads: Tensors, clocks: list[Clock]) -> None:
-        rows = np.array(
-            [
-                (*self._preparation(group), *clock.rows[clock.stage])
-                for group, clock in zip(self.param_groups, clocks, strict=True)
-            ]
-        )
+    def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
+        rows = np.array([(*clock.prepared(), *clock.rows[clock.stage]) for clock in clocks])
         plan.run(self.kernels.STAGES[clocks[0].stage], rows, grads)
 
     def _run_functional(
-        self, params: Tensors, grads: Tensors, owners: list[int], clocks: list[Clock]
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        grads: Tensors,
+        owners: list[int],
+        clocks: list[Clock],
     ) -> None:
-        buffers = self._buffers(params)
         domains: dict[int, list[int]] = {}
         for index, owner in enumerate(owners):
             key = {"all": 0, "tensor": index}.get(self.product.SCOPE, owner)
             domains.setdefault(key, []).append(index)
         for members in domains.values():
-            group, clock = self.param_groups[owners[members[0]]], clocks[owners[members[0]]]
+            clock = clocks[owners[members[0]]]
             points, gradients = [], []
             for index in members:
-                sign, l2, shrink = self._preparation(self.param_groups[owners[index]])
-                gradient = grads[index] if sign == 1.0 else -grads[index]
-                gradients.append(gradient + l2 * params[index] if l2 else gradient)
-                points.append(params[index] * shrink if shrink != 1.0 else params[index])
+                sign, l2, shrink = clocks[owners[index]].prepared()
+                gradient = grads[index] if sign == 1 else -grads[index]
+                gradients.append(gradient + l2 * params[index] if l2 != 0 else gradient)
+                whole = not isinstance(shrink, torch.Tensor) and shrink == 1
+                points.append(params[index] if whole else params[index].clone() * shrink)
             old = [buffers[index] for index in members]
             stage = self.STAGES[clock.stage]
             new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
             for index, point, buffer in zip(members, new_points, new_buffers, strict=True):
-                if group["differentiable"]:
+                if self.param_groups[owners[index]]["differentiable"]:
                     self.state[params[index]][self.product.BUFFER] = buffer
                 else:
                     buffers[index].copy_(buffer)
@@ -341,14 +356,30 @@ class GeneratedOptimizer(Optimizer):
         Raises:
             RuntimeError: in evaluation mode, where the parameters are not the points.
         """
-        if self._points is not None:
-            raise RuntimeError("the parameters hold the solution; call train() before state_dict()")
-        return super().state_dict()
+        self._refuse_at_solution("state_dict()")
+        packed: dict[str, Any] = super().state_dict()
+        for group in packed["param_groups"]:
+            group["clock"] = group["clock"].plain()
+        return packed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; the parameters must be those saved with it."""
+        """Load a state; the parameters must be those saved with it.
+
+        Raises:
+            ValueError: the state is not one of this optimizer.
+        """
+        groups = [dict(group) for group in state_dict["param_groups"]]
+        for group in groups:
+            if "clock" not in group:
+                raise ValueError(f"the state is not one of {type(self).__name__}: no clock in it")
+            group["clock"] = Clock.from_plain(group["clock"])
         self._reset()
-        super().load_state_dict(state_dict)
+        super().load_state_dict({**state_dict, "param_groups": groups})
+        for param, state in self.state.items():
+            # A buffer of its own, laid out as the parameter is.
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == param.shape:
+                    state[name] = torch.empty_like(param, requires_grad=False).copy_(value)
 
 
 def _number(name: str, value: Any) -> float:
@@ -360,11 +391,13 @@ def _number(name: str, value: Any) -> float:
         raise ValueError(f"{name} = {value!r} is not a number") from None
 
 
-def _tensor_namespace(product: ModuleType, group: dict[str, Any]) -> dict[str, Any]:
-    """For a differentiable step: the host scalars' functions on tensors."""
-    del group
-    takes_math = "math" in (product.coefficients.__kwdefaults__ or {})
-    return {"math": _TensorMath} if takes_math else {}
+def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
+    sign = -1.0 if group["maximize"] else 1.0
+    decay = group["weight_decay"]
+    if group["decoupled_weight_decay"]:
+        return sign, 0.0, 1.0 - group.get("lr", 1.0) * decay
+    return sign, decay, 1.0
 
 
 class _TensorMath:
@@ -373,89 +406,3 @@ class _TensorMath:
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         function = getattr(torch, name)
         return lambda value: function(torch.as_tensor(value, dtype=torch.float64))
-
-
-class _Plan:
-    """What of a fused step stays the same while the tensors do.
-
-    The next step with the same parameters, state and kinds of gradients takes it again.  That they
-    are the same is looked at anew each step: the identity of every parameter and every buffer, and
-    class, device, dtype, shape and strides of all tensors, in one call of torch's own guard.
-    """
-
-    def __init__(
-        self,
-        optimizer: GeneratedOptimizer,
-        params: Tensors,
-        buffers: Tensors,
-        grads: Tensors,
-        owners: list[int],
-    ) -> None:
-        lengths = [param.numel() for param in params]
-        self._groups = [list(group["params"]) for group in optimizer.param_groups]
-        self._buffer_name = optimizer.product.BUFFER
-        self._states = list(optimizer.state.values())
-        self._state_buffers = [state.get(self._buffer_name) for state in self._states]
-        self._params, self._buffers = params, buffers
-        self._dtype = _KERNEL_DTYPES[params[0].dtype]
-        self._how = kernels.plan(lengths, owners, optimizer.product.SCOPE)
-        self._fixed = [*params, *buffers]
-        self._complete = len(params) == sum(map(len, self._groups))
-        self._guard = _guard(self._fixed, grads)
-
-    def gradients(
-        self, groups: list[dict[str, Any]], state: dict[torch.Tensor, dict[str, Any]]
-    ) -> Tensors | None:
-        """The gradients, if the plan still fits; None if anything has changed."""
-        same = operator.is_
-        if not self._complete or len(groups) != len(self._groups):
-            return None
-        grads: Tensors = []
-        for group, params in zip(groups, self._groups, strict=True):
-            present = group["params"]
-            if len(present) != len(params) or not all(map(same, present, params)):
-                return None
-            grads += map(_GRADIENT, present)
-        states = self._states
-        if len(state) != len(states) or not all(map(same, state.values(), states)):
-            return None
-        buffers = map(operator.methodcaller("get", self._buffer_name), states)
-        if not all(map(same, buffers, self._state_buffers)):
-            return None
-        return grads if self._guard(self._fixed, grads) else None
-
-    def run(self, kernel: Any, rows: Any, grads: Tensors) -> None:
-        """Gather the addresses and run the kernel."""
-        tensors = [*self._fixed, *grads]
-        pointers = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, len(tensors))
-        kernels.run(kernel, self._how, rows, pointers.reshape(3, -1), self._dtype)
-        torch.autograd.graph.increment_version(self._params)
-
-
-_GRADIENT = operator.attrgetter("grad")
-
-
-def _guard(fixed: Tensors, grads: Tensors) -> Callable[[Tensors, Tensors], bool]:
-    """A check that class, device, dtype, shape and strides of tensors are as they are now."""
-    try:
-        from torch._C._dynamo.guards import TensorGuards
-    except ImportError:
-        return _slow_guard(fixed, grads)
-    check = TensorGuards(*fixed, *grads, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
-
-    def unchanged(fixed: Tensors, grads: Tensors) -> bool:
-        return all(map(torch.is_tensor, grads)) and check(*fixed, *grads)
-
-    return unchanged
-
-
-def _slow_guard(fixed: Tensors, grads: Tensors) -> Callable[[Tensors, Tensors], bool]:
-    """The same check in Python, for versions of torch without that guard."""
-
-    def signature(tensor: torch.Tensor | None) -> Any:
-        if tensor is None:
-            return None
-        return type(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
-
-    wanted = [signature(tensor) for tensor in (*fixed, *grads)]
-    return lambda fixed, grads: [signature(tensor) for tensor in (*fixed, *grads)] == wanted

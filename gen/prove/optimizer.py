@@ -205,15 +205,10 @@ def _cost(derivation: Derivation) -> tuple[Finding, ...]:
 
 def _notes(derivation: Derivation) -> tuple[str, ...]:
     has_step = bool(derivation.unit.free_symbols)
-    several = len(derivation.program.stages)
     notes = [
         "Weight decay: L2 adds weight_decay*|x|^2/2 to J, at the point of the gradient, and leaves "
-        "the factor as it is; decoupled decay multiplies x by 1 - lr*weight_decay in each stage, "
-        + (
-            f"and so the factor by its power {several}."
-            if several > 1
-            else "and the factor with it."
-        )
+        "the factor as it is; decoupled decay multiplies x by 1 - lr*weight_decay once in a step, "
+        "and the factor with it."
     ]
     if has_step:
         notes.append(

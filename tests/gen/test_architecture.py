@@ -57,9 +57,8 @@ def test_each_stage_imports_only_the_stages_before_it(path):
 def test_every_package_is_in_the_wheels_list():
     import tomllib
 
-    listed = set(
-        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    )
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(tables["tool"]["setuptools"]["packages"])
     found = {"hamilforge", "hamilforge.tableaux", "hamilforge.generated"}
     for folder in ("gen", "runtime"):
         for init in (ROOT / folder).rglob("__init__.py"):
@@ -75,8 +74,8 @@ def test_the_top_level_holds_what_the_layout_says():
     top = {name.split("/")[0] for name in names if name and not name.startswith(".")}
     if top:
         assert top <= {
-            "LICENSE", "README.md", "gen", "generated", "pyproject.toml", "runtime", "tableaux", "tests",
-        }  # fmt: skip
+            *"LICENSE README.md gen generated pyproject.toml runtime tableaux tests".split()
+        }
 
 
 def test_no_code_lists_method_names():

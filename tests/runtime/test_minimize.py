@@ -147,7 +147,7 @@ def test_a_callback_sees_the_points_and_may_end_the_run() -> None:
         callback=callback,
         options={"lr": 0.01},
     )
-    assert (found.status, found.nit, found.success) == (99, 3, False)
+    assert (found.status, found.nit, found.success) == (99, 2, False)
     assert found.message == "stopped by the callback"
     assert len({x.tobytes() for x, _ in seen}) == 3
 

@@ -1,0 +1,127 @@
+"""The fused step's plan: what stays the same from one step to the next while the tensors do.
+
+In: the tensors of a step. Out: their table of chunks, kept, and their addresses, gathered anew
+at each step. Whether the plan still fits is looked at anew each step too.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamilforge.runtime import kernels
+
+Tensors = list[torch.Tensor]
+Groups = list[dict[str, Any]]
+
+KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+_SWITCHES = operator.itemgetter("fused", "differentiable")
+_GRADIENT = operator.attrgetter("grad")
+
+
+def obstacle(tensors: Tensors) -> str:
+    """Why the kernel cannot take these tensors; empty if it can."""
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
+        if tensor.dtype not in KERNEL_DTYPES or tensor.dtype != tensors[0].dtype:
+            return "the kernel takes float32 or float64, the same for all tensors"
+        if not tensor.is_contiguous():
+            return "a tensor is not contiguous"
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            return f"a tensor is of the class {type(tensor).__name__}"
+    return ""
+
+
+class Plan:
+    """What of a fused step stays the same while the tensors do.
+
+    The next step with the same parameters, state and kinds of gradients takes it again.  That they
+    are the same is looked at anew each step: the identity of every parameter and every buffer, and
+    class, device, dtype, shape and strides of all tensors, in one call of torch's own guard.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        state: dict[torch.Tensor, dict[str, Any]],
+        params: Tensors,
+        buffers: Tensors,
+        grads: Tensors,
+        how: kernels.Plan,
+        buffer: str,
+    ) -> None:
+        self._groups = [list(group["params"]) for group in groups]
+        self._switches = list(map(_SWITCHES, groups))
+        self._states = list(state.values())
+        self._buffer_of = operator.itemgetter(buffer)
+        self._usable = all(buffer in one for one in self._states)
+        self._usable &= len(params) == sum(map(len, self._groups)) == len(self._states)
+        self._state_buffers = list(map(self._buffer_of, self._states)) if self._usable else []
+        self._params = params
+        self._dtype = KERNEL_DTYPES[params[0].dtype]
+        self._how = how
+        self._fixed = [*params, *buffers]
+        self._guard = _guard(self._fixed, grads)
+
+    def gradients(
+        self, groups: Groups, state: dict[torch.Tensor, dict[str, Any]]
+    ) -> Tensors | None:
+        """The gradients, if the plan still fits; None if anything has changed."""
+        same, states = operator.is_, self._states
+        if not (
+            self._usable
+            and len(groups) == len(self._groups)
+            and len(state) == len(states)
+            and self._switches == list(map(_SWITCHES, groups))
+            and all(map(same, state.values(), states))
+        ):
+            return None
+        grads: Tensors = []
+        for group, params in zip(groups, self._groups, strict=True):
+            present = group["params"]
+            if len(present) != len(params) or not all(map(same, present, params)):
+                return None
+            grads += map(_GRADIENT, present)
+        try:
+            buffers = map(self._buffer_of, states)
+            fits = all(map(same, buffers, self._state_buffers)) and self._guard(
+                *self._fixed, *grads
+            )
+        except (KeyError, TypeError):  # a buffer or a gradient is missing
+            return None
+        return grads if fits else None
+
+    def run(self, kernel: Any, rows: Any, grads: Tensors) -> None:
+        """Gather the addresses and run the kernel."""
+        tensors = [*self._fixed, *grads]
+        pointers = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, len(tensors))
+        kernels.run(kernel, self._how, rows, pointers.reshape(3, -1), self._dtype)
+        torch.autograd.graph.increment_version(self._params)
+
+
+def _guard(fixed: Tensors, grads: Tensors) -> Callable[..., bool]:
+    """A check that class, device, dtype, shape and strides of tensors are as they are now."""
+    try:
+        from torch._C._dynamo.guards import TensorGuards
+    except ImportError:
+        return _slow_guard([*fixed, *grads])
+    guards = TensorGuards(*fixed, *grads, dynamic_dims_sizes=None, dynamic_dims_strides=None)
+    check: Callable[..., bool] = guards.check
+    return check
+
+
+def _slow_guard(tensors: Tensors) -> Callable[..., bool]:
+    """The same check in Python, for versions of torch without that guard."""
+
+    def signature(tensor: torch.Tensor) -> Any:
+        if tensor is None:
+            raise TypeError("no gradient")
+        return type(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+
+    wanted = list(map(signature, tensors))
+    return lambda *present: list(map(signature, present)) == wanted
