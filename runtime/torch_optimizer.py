@@ -209,13 +209,11 @@ class GeneratedOptimizer(Optimizer):
                 raise RuntimeError(
                     "complex parameters are not supported; optimize their real and imaginary parts"
                 )
-            buffer = (
-                self.state[param].get(self.product.BUFFER, param) if param in self.state else param
-            )
-            if not param.shape == grad.shape == buffer.shape:
+            kept = self.state[param] if param in self.state else {}
+            shapes = [tuple(t.shape) for t in (param, grad, kept.get(self.product.BUFFER, param))]
+            if len(set(shapes)) > 1:
                 raise RuntimeError(
-                    f"a parameter has the shape {tuple(param.shape)}, its gradient "
-                    f"{tuple(grad.shape)} and its buffer {tuple(buffer.shape)}; equal shapes are needed"
+                    f"the shapes of a parameter, its gradient and its buffer differ: {shapes}"
                 )
 
     def _all_latched(self) -> list[Clock]:

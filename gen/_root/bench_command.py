@@ -11,7 +11,7 @@ def run(as_json: bool, rounds: int | None) -> int:
 
     from hamilforge.runtime.bench import optimizers
 
-    rows = optimizers.run(**({"rounds": rounds} if rounds else {}))
+    rows = optimizers.run(rounds=rounds)
     if as_json:
         print(json.dumps([row.to_dict() for row in rows], indent=2))
     else:

@@ -237,7 +237,7 @@ def _differentiate(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> 
     import torch
 
     model.zero_grad()
-    torch.nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    torch.nn.functional.cross_entropy(model(x), y).backward()
 
 
 def _evaluate(model: torch.nn.Module, optimizer: Any, digits: Digits) -> tuple[float, float]:
