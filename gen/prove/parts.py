@@ -14,6 +14,7 @@ from hamilforge.gen.derive.rotation import rotate
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.system import derive_system
 from hamilforge.gen.prove.conformal import form_of, telescoped
+from hamilforge.gen.prove.krawczyk import true_solution
 from hamilforge.gen.prove.optimizer import ANY, defect_text
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 from hamilforge.gen.prove.update_order import update_order
@@ -51,6 +52,14 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
         f"{words.field}: largest residual {max(words.residuals[:-1], default=0):.0e} to length "
         f"{words.order}, {words.residuals[-1]:.0e} at {words.order + 1}"
     )
+    if not scheme.exact:
+        near = true_solution(scheme, words.order)
+        evidence += (
+            "; the digits satisfy no condition that determines them"
+            if near is None
+            else f"; a true solution of {near.conditions} independent conditions lies within "
+            f"{near.radius:.0e} of the digits (Krawczyk's test)"
+        )
     order = Finding("order", words.order, evidence, f"{ANY}; constant step")
     return _report(declaration, "splitting", scheme, order)
 

@@ -17,6 +17,7 @@ from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.ir import Apply, Const, Ref
 from hamilforge.gen.prove.conformal import form_of
 from hamilforge.gen.prove.jets import is_conformal
+from hamilforge.gen.prove.krawczyk import true_solution
 from hamilforge.gen.prove.order import program_order
 from hamilforge.gen.prove.series import FLOATS, RATIONALS, Series
 from hamilforge.gen.prove.words import word_order
@@ -168,3 +169,25 @@ def test_series_are_an_algebra():
 def test_sixty_digits_are_not_mistaken_for_zero():
     assert FLOATS.is_zero(FLOATS.convert(Fraction(1, 10**40)))
     assert not FLOATS.is_zero(FLOATS.convert(Fraction(1, 10**20)))
+
+
+DECIMAL = [
+    name for name in SPLITTINGS if not derive_scheme(catalogue.load(name, ("splitting",)), {}).exact
+]
+
+
+@pytest.mark.parametrize("name", DECIMAL)
+def test_near_published_digits_there_is_a_true_solution_and_near_wrong_ones_there_is_none(name):
+    scheme = derive_scheme(catalogue.load(name, ("splitting",)), {})
+    order = word_order(scheme).order
+    near = true_solution(scheme, order)
+    if order == 2:  # every value of the free parameter has this order: nothing is determined
+        assert near is None
+        return
+    assert near.radius <= 1e-13
+    assert near.conditions >= 2
+    wrong = {
+        symbol: value if value.free_symbols else value * sp.Rational(10**6 + 1, 10**6)
+        for symbol, value in scheme.constants.items()
+    }
+    assert true_solution(replace(scheme, constants=wrong), order) is None
