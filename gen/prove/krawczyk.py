@@ -68,7 +68,7 @@ class Existence:
 
 
 def true_solution(scheme: Scheme, order: int) -> Existence | None:
-    """A solution of as many order conditions as the constants can meet; None where none is found."""
+    """A solution of as many order conditions as the constants can meet; None if none is found."""
     free = [symbol for symbol, value in scheme.constants.items() if not value.free_symbols]
     letters = sorted({flow.letter for flow in scheme.flows} - {"D"})
     words = [
