@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from hamilforge.gen.declare import catalogue, kinds
@@ -33,16 +35,36 @@ def key(declaration: kinds.Optimizer) -> str:
 
 
 def check(declaration: kinds.Declaration) -> Report:
-    """Everything that can be proved about a declaration, compared with its claims."""
-    match declaration:
-        case kinds.Optimizer():
-            return optimizer.prove(derive(declaration))
-        case kinds.Hamiltonian():
-            return parts.prove_hamiltonian(declaration)
-        case kinds.Splitting():
-            return parts.prove_splitting(declaration)
-        case kinds.Update():
-            return parts.prove_update(declaration)
+    """Everything that can be proved about a declaration, compared with its claims.
+
+    Raises:
+        DeclarationError: it cannot be derived or proved.
+    """
+    with understood(declaration):
+        match declaration:
+            case kinds.Optimizer():
+                return optimizer.prove(derive(declaration))
+            case kinds.Hamiltonian():
+                return parts.prove_hamiltonian(declaration)
+            case kinds.Splitting():
+                return parts.prove_splitting(declaration)
+            case kinds.Update():
+                return parts.prove_update(declaration)
+
+
+@contextlib.contextmanager
+def understood(declaration: kinds.Declaration) -> Iterator[None]:
+    """What lies beyond the derivations and proofs is an error of the declaration, said as such."""
+    try:
+        yield
+    except DeclarationError:
+        raise
+    except (ArithmeticError, NotImplementedError, RecursionError, TypeError, ValueError) as error:
+        head = declaration.head
+        reason = f"{type(error).__name__}: {error}"
+        raise DeclarationError.single(
+            head.source.where, f"'{head.name}' cannot be derived and proved ({reason})"
+        ) from error
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:
@@ -72,8 +94,11 @@ def generate(declaration: kinds.Optimizer) -> dict[str, str]:
 
 def rendered(declaration: kinds.Optimizer) -> dict[str, str]:
     """The generated files of an optimizer, not yet formatted."""
-    derivation = derive(declaration)
-    report = optimizer.prove(derivation)
+    for part in (declaration.system, declaration.method):
+        refuse_false_claims(check(part), part.head)
+    with understood(declaration):
+        derivation = derive(declaration)
+        report = optimizer.prove(derivation)
     refuse_false_claims(report, declaration.head)
     return files.render(derivation, report)
 

@@ -72,3 +72,4 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 
 
 STAGES = (kick_drift,)
+SUMS = 0

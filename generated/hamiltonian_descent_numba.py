@@ -111,3 +111,4 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 
 
 STAGES = (kick_drift,)
+SUMS = 1

@@ -10,8 +10,8 @@
     shift = (0 if old_norm_squared == 0 else shift_scale_4 * old_norm_squared**shift_scale * (old_norm_squared**shift_scale_2 + 1)**shift_scale_3)
     x_new = x - shift * p
 
-Order 1. Conformal symplectic, factor 1 - gamma*lr per step. Stable on lambda q^2/2 for lambda <
-4/lr**2 - 2*gamma/lr.
+Order 1. Conformal symplectic, factor 1 - gamma*lr per step. Stable on lambda q^2/2 for
+lr*lambda < 38 at lr = 0.1, a = 2, A = 1, gamma = 1.
 
 Reference: C. J. Maddison, D. Paulin, Y. W. Teh, B. O'Donoghue and A. Doucet, Hamiltonian
 descent methods, arXiv:1809.05042
@@ -181,3 +181,4 @@ def solution(chunks, rows, addresses, sums, totals, like):
 
 
 STAGES = (kick_drift,)
+SUMS = 1

@@ -19,7 +19,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, total
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -46,7 +46,7 @@ def coefficients(lr, a, A, gamma, t, n):
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
-    norm_squared = total(p_new.double() * p_new.double() for p_new in new_ps)
+    norm_squared = sum_over(p_new.double() * p_new.double() for p_new in new_ps)
     drift = torch.where(
         norm_squared == 0,
         0,

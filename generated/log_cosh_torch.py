@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, total
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
 
 BUFFER = "p"
 SCOPE = "coordinate"

@@ -107,3 +107,4 @@ def solution(chunks, rows, addresses, sums, totals, like):
 
 
 STAGES = (kick_drift,)
+SUMS = 0

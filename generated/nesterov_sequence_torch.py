@@ -20,7 +20,7 @@ accelerated gradient method, arXiv:1503.01243
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, total
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
 
 BUFFER = "v"
 SCOPE = "coordinate"

@@ -22,7 +22,7 @@ import math
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, total
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
 
 BUFFER = "v"
 SCOPE = "coordinate"

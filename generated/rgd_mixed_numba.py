@@ -14,7 +14,8 @@
 
 Order 0. Not conformal symplectic: M' Omega M = [[0, momentum*(I + lr*m*(-1 + alpha)*S T)],
 [-transpose, ...]] with T = Hess K at p*Decay(t, h/2 + t); S = Hess J at y; T2 = Hess K at p.
-Stable on lambda q^2/2 for lr*lambda < (2 + 2*momentum)/(1 + 2*momentum - alpha*momentum).
+Stable on lambda q^2/2 for lr*lambda < 1.61702 at lr = 0.001, momentum = 0.9, delta = 0.1, alpha
+= 0.5.
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100
@@ -195,3 +196,4 @@ def solution(chunks, rows, addresses, sums, totals, like):
 
 
 STAGES = (kick_drift,)
+SUMS = 2

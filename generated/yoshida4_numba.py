@@ -7,7 +7,7 @@
     x_new = x - shift * v
 
 Order 4. Conformal symplectic, factor momentum per step. Stable on lambda q^2/2 for lr*lambda <
-2.47159 at momentum = 0.9.
+2.47159 at lr = 0.001, momentum = 0.9.
 
 Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys. Lett. A 150
 (1990) 262-268, doi:10.1016/0375-9601(90)90092-3
@@ -116,3 +116,4 @@ STAGES = (
     kick_drift,
     kick_drift,
 )
+SUMS = 0

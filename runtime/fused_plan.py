@@ -30,8 +30,8 @@ def obstacle(tensors: Tensors) -> str:
             return f"a tensor is on {tensor.device}; the kernel runs on the CPU"
         if tensor.dtype not in KERNEL_DTYPES or tensor.dtype != tensors[0].dtype:
             return "the kernel takes float32 or float64, the same for all tensors"
-        if not tensor.is_contiguous():
-            return "a tensor is not contiguous"
+        if not tensor.is_contiguous() or tensor.is_neg():
+            return "a tensor is not contiguous, or a negated view"
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             return f"a tensor is of the class {type(tensor).__name__}"
     return ""
@@ -121,7 +121,8 @@ def _slow_guard(tensors: Tensors) -> Callable[..., bool]:
     def signature(tensor: torch.Tensor) -> Any:
         if tensor is None:
             raise TypeError("no gradient")
-        return type(tensor), tensor.device, tensor.dtype, tensor.shape, tensor.stride()
+        kind = (type(tensor), tensor.device, tensor.dtype, tensor.is_neg())
+        return *kind, tensor.shape, tensor.stride()
 
     wanted = list(map(signature, tensors))
     return lambda *present: list(map(signature, present)) == wanted

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 CHUNK = 16384
 #: Up to this many entries one thread is faster than waking another.
 SERIAL = 65_536
-#: The most sums that a function takes.
-MAX_SUMS = 4
 _LIKE = {"float32": np.zeros(1, np.float32), "float64": np.zeros(1, np.float64)}
 
 
@@ -40,13 +38,14 @@ class Plan:
     entries: int
 
 
-def plan(lengths: Sequence[int], groups: Sequence[int], scope: str) -> Plan:
+def plan(lengths: Sequence[int], groups: Sequence[int], scope: str, columns: int) -> Plan:
     """Cut tensors into chunks.
 
     Args:
         lengths: number of entries of each tensor.
         groups: number of each tensor's group.
         scope: over what sums run: ``all``, ``group``, ``tensor`` or ``coordinate``.
+        columns: how many sums the product takes.
     """
     rows = []
     for tensor, (length, group) in enumerate(zip(lengths, groups, strict=True)):
@@ -56,8 +55,8 @@ def plan(lengths: Sequence[int], groups: Sequence[int], scope: str) -> Plan:
     domains = {"group": max(groups, default=0) + 1, "tensor": len(lengths)}.get(scope, 1)
     return Plan(
         np.array(rows, np.int64).reshape(-1, 5),
-        np.zeros((len(rows), MAX_SUMS)),
-        np.zeros((domains, MAX_SUMS)),
+        np.zeros((len(rows), columns)),
+        np.zeros((domains, columns)),
         sum(lengths),
     )
 

@@ -161,7 +161,7 @@ class _Run:
         if not self._x.size or not np.isfinite(self._x).all():
             raise ValueError("x0 is empty or not finite")
         self._buffer = np.zeros_like(self._x)
-        self._how = plan([self._x.size], [0], self._product.SCOPE)
+        self._how = plan([self._x.size], [0], self._product.SCOPE, self._product.SUMS)
         self._clock = start(self._product)
         self._solved = self._x.copy()
         done, status, message = self._iterate()

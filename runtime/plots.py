@@ -100,7 +100,7 @@ class Orbit:
 def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: float) -> Orbit:
     """Run the compiled kernels from rest at ``q``; keep the solution at the end of each step."""
     x, buffer = np.array([q]), np.zeros(1)
-    how, clock = plan([1], [0], product.SCOPE), start(product)
+    how, clock = plan([1], [0], product.SCOPE, product.SUMS), start(product)
     kept = [(0.0, q, 0.0)]
 
     def call(kernel: Any, row: Sequence[float], point: Vector, gradient: Vector) -> None:

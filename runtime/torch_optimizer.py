@@ -35,7 +35,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def total(values: Iterable[torch.Tensor]) -> torch.Tensor:
+def sum_over(values: Iterable[torch.Tensor]) -> torch.Tensor:
     """The sum of all entries of all tensors, in float64."""
     sums = [value.sum(dtype=torch.float64) for value in values]
     return torch.stack([one.to(sums[0].device) for one in sums]).sum() if sums else torch.zeros(())
@@ -115,6 +115,11 @@ class GeneratedOptimizer(Optimizer):
                 )
         values = {**self.defaults, **param_group}
         self._check(values)
+        if values["decoupled_weight_decay"] and "lr" not in self.product.HYPERPARAMETERS:
+            raise ValueError(
+                "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
+                "hyper-parameter lr; use weight_decay alone"
+            )
         if values["foreach"]:
             raise ValueError(
                 "foreach=True has no meaning here: the fused kernel takes all tensors in one call, "
@@ -123,7 +128,9 @@ class GeneratedOptimizer(Optimizer):
         if values["fused"] and values["differentiable"]:
             raise ValueError("a fused step is not differentiable; choose one")
         super().add_param_group(param_group)
-        self.param_groups[-1]["clock"] = start(self.product)
+        joins = self.product.SCOPE == "all" and len(self.param_groups) > 1
+        clock = self.param_groups[0]["clock"] if joins else start(self.product)
+        self.param_groups[-1]["clock"] = clock
         self._reset()
 
     def _check(self, values: dict[str, Any]) -> None:
@@ -194,7 +201,7 @@ class GeneratedOptimizer(Optimizer):
             self._run_functional(params, buffers, grads, owners, clocks)
         else:
             lengths = [param.numel() for param in params]
-            how = kernels.plan(lengths, owners, self.product.SCOPE)
+            how = kernels.plan(lengths, owners, self.product.SCOPE, self.kernels.SUMS)
             plan = Plan(groups, self.state, params, buffers, grads, how, self.product.BUFFER)
             self._plan = plan
             self._run_fused(plan, grads, clocks)
@@ -218,15 +225,16 @@ class GeneratedOptimizer(Optimizer):
 
     def _all_latched(self) -> list[Clock]:
         """The clocks of all groups with the scalars of this step."""
-        clocks = [self._latched(group) for group in self.param_groups]
-        if self.product.SCOPE == "all" and any(
-            clock.rows != clocks[0].rows or clock.stage != clocks[0].stage for clock in clocks
-        ):
+        names = self.product.HYPERPARAMETERS
+        chosen = [tuple(group[name] for name in names) for group in self.param_groups]
+        latching = not self.param_groups[0]["clock"].stage
+        unequal = self.product.SCOPE == "all" and any(one != chosen[0] for one in chosen)
+        if unequal and latching:
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; "
                 'declare [reduce] scope = "group" for groups of their own'
             )
-        return clocks
+        return [self._latched(group) for group in self.param_groups]
 
     def _latched(self, group: dict[str, Any]) -> Clock:
         clock: Clock = group["clock"]
@@ -291,14 +299,19 @@ class GeneratedOptimizer(Optimizer):
     def solution(self) -> Iterator[None]:
         """Within this context the parameters hold the solution, not the gradient's point.
 
+        The way back is that of the group's last step, also for a parameter that had no gradient in
+        it.
+
         Raises:
             RuntimeError: between the stages of a step, where there is no solution.
         """
+        outer = self._points is not None
         self.eval()
         try:
             yield
         finally:
-            self.train()
+            if not outer:
+                self.train()
 
     def eval(self) -> None:
         """Let the parameters hold the solution, until :meth:`train`.
@@ -381,6 +394,8 @@ class GeneratedOptimizer(Optimizer):
 
 
 def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool | str):
+        raise ValueError(f"{name} = {value!r} is not a number")
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
     try:
@@ -394,7 +409,7 @@ def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
     sign = -1.0 if group["maximize"] else 1.0
     decay = group["weight_decay"]
     if group["decoupled_weight_decay"]:
-        return sign, 0.0, 1.0 - group.get("lr", 1.0) * decay
+        return sign, 0.0, 1.0 - group["lr"] * decay
     return sign, decay, 1.0
 
 

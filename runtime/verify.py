@@ -105,7 +105,7 @@ def numba_backend(product: ModuleType) -> Backend:
         number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
     ) -> tuple[Arrays, Arrays]:
         x, buffer = [one.copy() for one in x], [one.copy() for one in buffer]
-        how = plan([one.size for one in x], [0] * len(x), product.SCOPE)
+        how = plan([one.size for one in x], [0] * len(x), product.SCOPE, product.SUMS)
         addresses = np.array(
             [[a.ctypes.data for a in arrays] for arrays in (x, buffer, g)], np.uintp
         )
@@ -189,7 +189,7 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
 
 def _numba_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
     x = [one.copy() for one in x]
-    how = plan([one.size for one in x], [0] * len(x), product.SCOPE)
+    how = plan([one.size for one in x], [0] * len(x), product.SCOPE, product.SUMS)
     addresses = np.array([[a.ctypes.data for a in one] for one in (x, buffer, buffer)], np.uintp)
     rows = np.array([(1.0, 0.0, 1.0, *row)])
     run(product.solution, how, rows, addresses, x[0].dtype.name)

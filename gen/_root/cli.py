@@ -30,11 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 1)
     except (DeclarationError, ImportError) as error:
         return _complain(error, 2)
-    except KeyboardInterrupt:
-        return _complain("interrupted", 2)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        return _complain(f"{error.filename or ''}: {error.strerror}", 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 2)
 
 
 def _complain(error: object, status: int) -> int:

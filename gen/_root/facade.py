@@ -93,10 +93,17 @@ def minimize(
     jac: Any = None,
     **options: Any,
 ) -> OptimizeResult:
-    """Minimise a function with a declared optimizer; see :func:`hamilforge.runtime.minimize`."""
+    """Minimise a function with a declared optimizer; see :mod:`hamilforge.runtime.minimize`.
+
+    Further keywords are hyper-parameters, so that this function is also a callable for the
+    ``method`` of ``scipy.optimize.minimize``, which passes its options as keywords.
+    """
     from hamilforge.runtime import minimize as module
 
-    return module.minimize(fun, x0, args, method=method, jac=jac, **options)
+    known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
+    given = {name: options.pop(name) for name in known if name in options}
+    chosen = {**(given.pop("options", None) or {}), **options}
+    return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **given)
 
 
 def verify(name: Name) -> Verification:

@@ -32,6 +32,12 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _COLUMNS = ("order", "symplectic_form", "points", "gradients_per_step", "bytes_per_parameter")
 
+#: The names of properties, of any kind.
+_KNOWN = frozenset(
+    "order symplectic_form conformal_factor defect fixed_points energy_rate stability_limit points "
+    "gradients_per_step state_buffers passes bytes_per_parameter velocity".split()
+)
+
 Test = Callable[[Mapping[str, Any]], bool]
 
 
@@ -184,6 +190,8 @@ class _Filter:
             raise self._refuse(f"a value is missing behind '{name} {sign}'")
 
         def test(values: Mapping[str, Any]) -> bool:
+            if name not in values and name not in _KNOWN:
+                raise self._refuse(f"no property is named '{name}'" + did_you_mean(name, _KNOWN))
             value = values.get(name)
             if value is None:
                 return False

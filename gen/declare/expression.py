@@ -298,18 +298,38 @@ def constant(node: Node) -> Fraction | None:
 
 
 def _bounded_power(node: Operation) -> None:
+    """Refuse powers that would be large when written out, before anything is computed."""
     base, exponent = node.args
-    if not any(isinstance(part, Operation) and part.op == "**" for part in walk(exponent)):
-        value = constant(exponent)
-        if value is None or (abs(value) <= MAX_EXPONENT and value.denominator <= MAX_EXPONENT):
-            nested = any(isinstance(part, Operation) and part.op == "**" for part in walk(base))
-            if not (nested and constant_shape(base)):
-                return
-    raise ExpressionError(
-        f"a power of numbers beyond the exponent {MAX_EXPONENT}, or a tower of powers",
-        node.start,
-        node.stop,
-    )
+    value = constant(exponent) if _has_no_power(exponent) else None
+    if value is None and constant_shape(exponent):
+        raise ExpressionError("a tower of powers", node.start, node.stop)
+    if value is None:
+        return
+    size = abs(value) * _nested_exponent(base)
+    terms = len(base.args) if isinstance(base, Operation) and base.op == "+" else 1
+    too_many = terms > 1 and value.denominator == 1 and terms ** min(abs(value), 64) > 10**6
+    if size > MAX_EXPONENT or value.denominator > MAX_EXPONENT or too_many:
+        raise ExpressionError(
+            f"a power or a tower of powers beyond the exponent {MAX_EXPONENT}, or with too many "
+            "terms when it is multiplied out",
+            node.start,
+            node.stop,
+        )
+
+
+def _has_no_power(node: Node) -> bool:
+    return not any(isinstance(part, Operation) and part.op == "**" for part in walk(node))
+
+
+def _nested_exponent(node: Node) -> Fraction:
+    """The largest product of nested exponents in an expression."""
+    if not isinstance(node, Operation):
+        return Fraction(1)
+    inner = max((_nested_exponent(arg) for arg in node.args), default=Fraction(1))
+    if node.op != "**":
+        return inner
+    exponent = constant(node.args[1]) if _has_no_power(node.args[1]) else None
+    return max(Fraction(1), abs(exponent or 1)) * inner
 
 
 def constant_shape(node: Node) -> bool:

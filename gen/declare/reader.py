@@ -32,7 +32,15 @@ HEAD = ("kind", "name", "title", "reference", "claims", "generate")
 RESERVED = frozenset(
     "False None True and as assert async await break class continue def del elif else except "
     "finally for from global if import in is lambda nonlocal not or pass raise return try while "
-    "with yield q p t h n J x".split()
+    # what expressions mean
+    "with yield q p t h n J x "
+    # what generated code uses
+    "i k g v_new math np torch numba njit prange real sign l2 shrink total totals sums sum_over "
+    "chunks rows row addresses like tensor offset length group domain gradient array_at self "
+    "params options clock coefficients solution solution_row kick_drift earliest_time step_size "
+    "decay kick drift undo pull shift norm_squared old_norm_squared zip float pow abs max range "
+    # what every optimizer offers
+    "weight_decay decoupled_weight_decay maximize foreach differentiable fused".split()
 )
 
 
@@ -136,10 +144,15 @@ class Reader:
 
     def symbol(self, name: str, *path: str) -> None:
         """Check that a name can be a name in every generated language."""
-        if not SYMBOL.fullmatch(name) or name in RESERVED:
+        taken = name in RESERVED or name.startswith("last_") or name.endswith("_new")
+        if not SYMBOL.fullmatch(name) or taken:
             self.problem(
-                f"'{name}' cannot be a name here (letters, digits and single underscores; "
-                "q, p, t, h, n, J, x and Python's keywords are taken)",
+                f"'{name}' cannot be a name here: "
+                + (
+                    "it is taken by the language or by generated code"
+                    if taken
+                    else "letters, digits and single underscores, a letter first"
+                ),
                 *path,
             )
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Composition, Method, Splitting, Update
-from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy, to_sympy
+from hamilforge.gen.derive.calculus import Coordinate, Expr, is_host, tidy, to_sympy
 from hamilforge.gen.derive.system import (
     Decay,
     Grad,
@@ -27,6 +28,9 @@ from hamilforge.gen.derive.system import (
     q,
     t,
 )
+
+#: The most flows of a splitting with its blocks written out.
+MAX_FLOWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,13 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
     """
     if isinstance(method, Update):
         return _from_update(method, system_symbols)
-    flows, constants, exact = flatten(method)
+    if flow_count(method) > MAX_FLOWS:
+        raise DeclarationError.single(
+            method.head.source.where,
+            f"{flow_count(method)} flows with all blocks written out; at most {MAX_FLOWS}",
+            "compose",
+        )
+    flows, constants, exact = flatten(method, taken=frozenset(system_symbols))
     lines = []
     clock: Expr = sp.Integer(0)
     for flow in flows:
@@ -98,17 +108,20 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
 
 
 def flatten(
-    splitting: Splitting, depth: int = 0
+    splitting: Splitting, depth: int = 0, taken: frozenset[str] = frozenset()
 ) -> tuple[tuple[WeightedFlow, ...], dict[sp.Symbol, Expr], bool]:
     """A splitting as one list of flows: blocks written out, neighbours of one letter merged."""
     suffix = f"_block{depth}" if depth else ""
-    names = {name: sp.Symbol(name + suffix, real=True) for name, _ in splitting.constants}
+    names = {
+        name: sp.Symbol(name + suffix + "_weight" * (name + suffix in taken), real=True)
+        for name, _ in splitting.constants
+    }
     values: dict[sp.Symbol, Expr] = {}
     for name, expression in splitting.constants:
         values[names[name]] = to_sympy(expression, names)
     exact = splitting.exact
     if isinstance(splitting.steps, Composition):
-        inner, block_values, block_exact = flatten(splitting.steps.block, depth + 1)
+        inner, block_values, block_exact = flatten(splitting.steps.block, depth + 1, taken)
         values = {**block_values, **values}
         exact = exact and block_exact
         raw = [
@@ -118,6 +131,10 @@ def flatten(
         ]
     else:
         raw = [WeightedFlow(flow.letter, to_sympy(flow.weight, names)) for flow in splitting.steps]
+    if any(number.has(sp.zoo, sp.nan, sp.oo) for number in (*values.values(), *_weights(raw))):
+        raise DeclarationError.single(
+            splitting.head.source.where, "a weight or a constant divides by zero", "steps"
+        )
     merged: list[WeightedFlow] = []
     for flow in raw:
         if merged and merged[-1].letter == flow.letter:
@@ -125,6 +142,17 @@ def flatten(
         if flow.weight != 0:
             merged.append(flow)
     return tuple(merged), values, exact
+
+
+def _weights(flows: list[WeightedFlow]) -> list[Expr]:
+    return [flow.weight for flow in flows]
+
+
+def flow_count(splitting: Splitting) -> int:
+    """The number of flows of a splitting with its blocks written out."""
+    if isinstance(splitting.steps, Composition):
+        return len(splitting.steps.weights) * flow_count(splitting.steps.block)
+    return len(splitting.steps)
 
 
 def constant_values(constants: Mapping[sp.Symbol, Expr]) -> dict[sp.Symbol, Expr]:
@@ -154,6 +182,9 @@ def _from_update(update: Update, system_symbols: Mapping[str, sp.Symbol]) -> Sch
     lines = []
     for assignment in update.assignments:
         value = to_sympy(assignment.value, names, oracles)
+        if assignment.target not in ("q", "p") and is_host(value) and not value.has(Grad, Velocity):
+            names[assignment.target] = value
+            continue
         target = {"q": q, "p": p}.get(assignment.target)
         if target is None:
             target = Coordinate(assignment.target)

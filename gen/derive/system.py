@@ -14,7 +14,7 @@ McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -129,6 +129,15 @@ class System:
         return tidy_scalars(-self.gamma * Total(p * self.gradient))
 
 
+def per_coordinate(system: System) -> System:
+    """The system whose kinetic energy is that of each coordinate by itself, summed."""
+
+    def alone(expr: Expr) -> Expr:
+        return expr.replace(Total, lambda arg: arg)
+
+    return replace(system, kinetic=Total(alone(system.kinetic)), gradient=alone(system.gradient))
+
+
 def derive_system(declaration: Hamiltonian) -> System:
     """Differentiate a declared kinetic energy.
 
@@ -139,6 +148,10 @@ def derive_system(declaration: Hamiltonian) -> System:
     kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
     gamma = to_sympy(declaration.friction, {**symbols, "t": t})
     gradient = sp.powsimp(kinetic.diff(p), combine="exp")
+    if any(expr.has(sp.nan, sp.zoo, sp.oo) for expr in (kinetic, gradient, gamma)):
+        raise DeclarationError.single(
+            declaration.head.source.where, "divides by zero", "kinetic or friction"
+        )
     if not coordinates(gradient) and gradient != 0:
         raise DeclarationError.single(
             declaration.head.source.where,

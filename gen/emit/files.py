@@ -134,6 +134,7 @@ def emitter_digest() -> str:
     """A digest of everything that turns declarations into text: this package and its versions."""
     digest = hashlib.sha256(repr(sorted(versions().items())).encode())
     package = Path(__file__).parents[1]
+    digest.update((package.parent / "runtime" / "pointers.py").read_bytes())
     for path in _sources(package):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())

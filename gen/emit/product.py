@@ -26,7 +26,7 @@ WIDTH = 96
 def escaped(text: str) -> str:
     """User text for a docstring or a comment: one line, nothing that could end it."""
     visible = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(visible.replace("\\", "\\\\").replace('"', "'").split())
+    return " ".join(visible.replace("\\", "/").replace('"', "'").split())
 
 
 def wrapped(text: str) -> list[str]:

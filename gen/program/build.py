@@ -14,7 +14,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
-from hamilforge.gen.derive.calculus import Expr, Total, coordinates, tidy, to_sympy
+from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import Rotated, b, g, last, last_b, new_b, rotate, x
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.system import (
@@ -26,6 +26,7 @@ from hamilforge.gen.derive.system import (
     h,
     p,
     parameter_symbol,
+    per_coordinate,
     q,
 )
 from hamilforge.gen.program.functions import FunctionWriter
@@ -69,7 +70,10 @@ def derive(optimizer: Optimizer) -> Derivation:
         DeclarationError: the method does not fit the system, or a scalar is infinite.
     """
     system = derive_system(optimizer.system)
-    scheme = derive_scheme(optimizer.method, system.symbols)
+    if optimizer.scope == "coordinate":
+        system = per_coordinate(system)
+    names = {entry.name: parameter_symbol(entry) for entry in optimizer.hyperparameters}
+    scheme = derive_scheme(optimizer.method, {**names, **system.symbols})
     rotated = rotate(scheme)
     equations, unit = _settings(optimizer, system, scheme)
     values: dict[sp.Symbol, Expr] = {}
@@ -148,8 +152,6 @@ class _Builder:
         unit, last_unit = self._unit, last(self._unit).xreplace(self._lasting)
         stored = {b: b / unit, new_b: new_b / unit, last_b: last_b / last_unit}
         special = _specialise(expr, self._system).xreplace(self._lasting).xreplace(self._values)
-        if self._optimizer.scope == "coordinate":
-            special = special.replace(Total, lambda arg: arg)
         return special.xreplace(stored)
 
     def program(self) -> Program:

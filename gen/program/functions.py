@@ -34,6 +34,7 @@ class _Hoist:
 
     def __init__(self) -> None:
         self.named: dict[str, Expr] = {}
+        self.taken: set[str] = set()
 
     def __call__(self, expr: Expr, role: str, direct: bool = False) -> IrExpr:
         """A reference to a host scalar; rational numbers stay as they are.
@@ -48,7 +49,7 @@ class _Hoist:
                 return Ref(name)
         name = base = role if direct else _monomial(expr) or role
         number = 2
-        while name in self.named:
+        while name in self.named or name in self.taken:
             name, number = f"{base}_{number}", number + 1
         self.named[name] = expr
         return Ref(name)
@@ -155,7 +156,7 @@ class FunctionWriter:
         for total in outer_totals(coefficient):
             value = lower(total, {**self.names})
             name = next((line.target for line in body if line.value == value), None) or _fresh_name(
-                _sum_name(total), body
+                _sum_name(total), body, hoist
             )
             if all(line.target != name for line in body):
                 body.append(Assign(name, value, "reduced", "sum over all coordinates in scope"))
@@ -166,7 +167,7 @@ class FunctionWriter:
         for symbol, name in sums.items():
             if any(not regular(term, symbol) for term in terms):
                 value = Select(Ref(name), constant(0).value, constant(0), value)
-        name = _fresh_name(role, body)
+        name = _fresh_name(role, body, hoist)
         body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
         return Ref(name)
 
@@ -239,9 +240,11 @@ def _sum_name(total: Total) -> str:
     return "old_norm_squared" if arg == last_b**2 else "total"
 
 
-def _fresh_name(base: str, body: list[Assign]) -> str:
-    taken = {line.target for line in body}
+def _fresh_name(base: str, body: list[Assign], hoist: _Hoist) -> str:
+    """A name that neither a line nor a host scalar of the function has."""
+    taken = {*(line.target for line in body), *hoist.named}
     name, number = base, 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1
+    hoist.taken.add(name)
     return name

@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy as sp
 
-from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, is_host, tidy, written
+from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, is_host, tidy, written
 from hamilforge.gen.derive.scheme import Line, Scheme, free_constants
 from hamilforge.gen.derive.system import Decay, Grad, Velocity, p, q
 
@@ -46,7 +46,17 @@ def _times(left: Polynomial, right: Polynomial) -> Polynomial:
 
 
 def _transposed(block: Polynomial) -> Polynomial:
-    return {word[::-1]: coefficient for word, coefficient in block.items()}
+    return {
+        tuple(_letter_transposed(letter) for letter in word[::-1]): coefficient
+        for word, coefficient in block.items()
+    }
+
+
+def _letter_transposed(letter: str) -> str:
+    """Letters of Hessians and diagonal matrices are symmetric; an N is any matrix."""
+    if not letter.startswith("N"):
+        return letter
+    return letter[:-1] if letter.endswith("'") else letter + "'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,34 +149,36 @@ class _Chain:
             return self.rows[expr]
         if isinstance(expr, Velocity) and self._velocity is not None:
             return self._row(self._velocity(expr.args[0]))
-        if isinstance(expr, Velocity | Grad) or len(coordinates(expr)) == 1:
-            argument = (
-                expr.args[0] if isinstance(expr, Velocity | Grad) else next(iter(coordinates(expr)))
-            )
-            letter = self._letter(expr, argument)
-            inner = self._row(argument)
-            word: Polynomial = {(letter,): sp.Integer(1)}
-            return _times(word, inner[0]), _times(word, inner[1])
-        raise NotImplementedError(f"conformal: {expr} depends on several vectors at once")
-
-    def _letter(self, expr: Expr, argument: Expr) -> str:
-        state = tuple(
-            (str(s), self._versions.get(s, 0)) for s in sorted(argument.atoms(Coordinate), key=str)
-        )
-        key = (type(expr), str(argument) if isinstance(expr, Velocity | Grad) else str(expr), state)
-        if key not in self._known:
+        if isinstance(expr, Velocity | Grad):
             kind = "S" if isinstance(expr, Grad) else "T"
+            return self._times_letter(self._letter(kind, expr, expr.args[0]), expr.args[0])
+        parts = sorted(expr.atoms(Coordinate), key=str)
+        elementwise = len(parts) == 1 and not expr.has(Total, Grad, Velocity)
+        row: tuple[Polynomial, Polynomial] = ({}, {})
+        for part in parts:
+            letter = self._letter("T" if elementwise else "N", expr, part)
+            inner = self._times_letter(letter, part)
+            row = (_plus(row[0], inner[0]), _plus(row[1], inner[1]))
+        return row
+
+    def _times_letter(self, letter: str, argument: Expr) -> tuple[Polynomial, Polynomial]:
+        inner = self._row(argument)
+        word: Polynomial = {(letter,): sp.Integer(1)}
+        return _times(word, inner[0]), _times(word, inner[1])
+
+    def _letter(self, kind: str, expr: Expr, argument: Expr) -> str:
+        state = tuple(
+            (str(s), self._versions.get(s, 0)) for s in sorted(expr.atoms(Coordinate), key=str)
+        )
+        key = (kind, str(expr), str(argument), state)
+        if key not in self._known:
             number = 1 + sum(letter.startswith(kind) for letter in self.letters)
             letter = f"{kind}{number}" if number > 1 else kind
             self._known[key] = letter
-            what = (
-                "Hess J"
-                if kind == "S"
-                else "Hess K"
-                if isinstance(expr, Velocity)
-                else "the slope of " + str(expr)
+            what = {Grad: "Hess J", Velocity: "Hess K"}.get(type(expr))
+            self.letters[letter] = (
+                f"{what} at {argument}" if what else f"d({written(expr)})/d{argument}"
             )
-            self.letters[letter] = f"{what} at {argument}"
         return self._known[key]
 
 

@@ -11,15 +11,15 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
-from hamilforge.gen.derive.system import System, p
+from hamilforge.gen.derive.system import System, n, p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.prove.conformal import Form, block_text, form_of, telescoped
-from hamilforge.gen.prove.jets import is_conformal
+from hamilforge.gen.prove.jets import default_factor, is_conformal
 from hamilforge.gen.prove.order import program_order
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
-from hamilforge.gen.prove.stability import stability_limit
+from hamilforge.gen.prove.stability import rest_is_isolated, stability_limit
 from hamilforge.gen.prove.words import word_order
 
 ANY = "any K, J, friction and dimension"
@@ -54,7 +54,8 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
     return words.order, (
         f"the coefficients of all {words.words} words over {', '.join(words.letters)} up to length "
         f"{words.order + 1} in {words.field}: largest residual "
-        f"{max(words.residuals[:-1]):.0e} to length {words.order}, {words.residuals[-1]:.0e} at "
+        f"{max(words.residuals[:-1], default=0):.0e} to length {words.order}, "
+        f"{words.residuals[-1]:.0e} at "
         f"{words.order + 1} (any K, J, friction, dimension); and "
     )
 
@@ -73,7 +74,7 @@ def _order(derivation: Derivation) -> tuple[Finding, ...]:
     )
     reach = (
         f"constant step and fixed system parameters; the series at {found.points} points with "
-        "quartic J in 2 dimensions"
+        "a polynomial J in 2 dimensions"
     )
     return (Finding("order", found.order, evidence, reach),)
 
@@ -97,10 +98,17 @@ def _form(derivation: Derivation) -> tuple[Finding, ...]:
             if form.lines
             else "the chain rule with symmetric Hessians at each point"
         )
+        _compare_factor(derivation, factor)
         evidence = f"{how}; and {exact}"
         return (
             Finding("symplectic_form", "conformal", evidence, ANY),
-            Finding("conformal_factor", written(factor), "the product of the factors of p", ANY),
+            Finding(
+                "conformal_factor",
+                written(factor),
+                "the product of the factors of p; equal to that of the emitted program at the "
+                "defaults",
+                ANY,
+            ),
             Finding("defect", None, evidence, ANY, "the form is only scaled"),
         )
     evidence = f"the chain rule with symmetric Hessians at each point; and {exact}"
@@ -110,6 +118,20 @@ def _form(derivation: Derivation) -> tuple[Finding, ...]:
         Finding("conformal_factor", None, evidence, ANY, "the form is not only scaled"),
         Finding("defect", text, evidence, ANY),
     )
+
+
+def _compare_factor(derivation: Derivation, factor: Expr) -> None:
+    """Compare the factor on paper with that of the emitted program at the default scalars."""
+    program = derivation.program
+    numbers = {parameter_symbol(e): float(e.default) or 0.5 for e in program.hyperparameters}
+    values = {symbol.name: value for symbol, value in numbers.items()}
+    values |= {"t": float(program.start_time) + 1.0, "n": 3.0}
+    wanted = float(factor.subs({**numbers, t: values["t"], n: values["n"]}))
+    found = default_factor(program, values)
+    if found is None or abs(found - wanted) > 1e-9 * abs(wanted):
+        raise NotImplementedError(
+            f"{program.name}: the factor on paper is {wanted}, that of the program {found}"
+        )
 
 
 def linear_velocity(system: System) -> Callable[[Expr], Expr] | None:
@@ -129,17 +151,23 @@ def defect_text(form: Form, write: Callable[[Expr], Expr]) -> str:
 
 
 def _fixed_points(derivation: Derivation) -> Finding:
-    still = _stays_at_rest(derivation)
-    if not still:
-        raise NotImplementedError(f"{derivation.program.name}: a point at rest moves")
-    only = _velocity_vanishes_only_at_rest(derivation.system)
-    text = "grad J(q) = 0, p = 0" if only else "grad J(q) = 0 and grad K(p) = 0"
-    evidence = "the emitted program leaves every x in place where the buffer and g are 0; " + (
-        "p . grad K(p) > 0 for p > 0, so a moving point is not fixed"
-        if only
-        else "p . grad K(p) was not shown to be positive away from 0"
-    )
-    return Finding("fixed_points", text, evidence, "steps h > 0; radial or separable K")
+    if not _stays_at_rest(derivation):
+        return Finding("fixed_points", None, "the program at rest", "", "a point at rest moves")
+    evidence = "the emitted program leaves every x in place where the buffer and g are 0"
+    isolated = rest_is_isolated(derivation)
+    positive = _velocity_vanishes_only_at_rest(derivation.system)
+    if isolated is False:
+        why = "on J = q^2/2 a step leaves other points than rest in place"
+        return Finding("fixed_points", None, evidence, "the defaults", why)
+    if not positive:
+        text = "grad J(q) = -gamma p and grad K(p) = 0"
+        evidence += "; p . grad K(p) is not positive for all p > 0"
+    else:
+        text = "grad J(q) = 0, p = 0"
+        evidence += "; p . grad K(p) > 0 for p > 0"
+    if isolated:
+        evidence += "; on J = q^2/2 the matrix of a step has no eigenvalue 1 at the defaults"
+    return Finding("fixed_points", text, evidence, "one dimension, steps h > 0")
 
 
 def _stays_at_rest(derivation: Derivation) -> bool:
@@ -207,8 +235,13 @@ def _notes(derivation: Derivation) -> tuple[str, ...]:
     has_step = bool(derivation.unit.free_symbols)
     notes = [
         "Weight decay: L2 adds weight_decay*|x|^2/2 to J, at the point of the gradient, and leaves "
-        "the factor as it is; decoupled decay multiplies x by 1 - lr*weight_decay once in a step, "
-        "and the factor with it."
+        "the factor as it is"
+        + (
+            "; decoupled decay multiplies x by 1 - lr*weight_decay once in a step, and the factor "
+            "with it."
+            if any(entry.name == "lr" for entry in derivation.program.hyperparameters)
+            else "; decoupled decay is refused, since no hyper-parameter is named lr."
+        )
     ]
     if has_step:
         notes.append(

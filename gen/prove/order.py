@@ -21,7 +21,6 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.calculus import Total
 from hamilforge.gen.derive.system import p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import Algebra, evaluate, run_function
@@ -116,7 +115,7 @@ def _experiments(
     derivation: Derivation, inverse: Mapping[sp.Symbol, sp.Expr], precision: int
 ) -> Iterator[tuple[int, str]]:
     """The first power of h that differs, at two points; exactly where the roots allow it."""
-    field = field_of(derivation.scheme.constants, derivation.scheme.exact)
+    field = field_of(derivation.scheme)
     done = 0
     for seed, (value, point) in enumerate(_POINTS):
         try:
@@ -127,9 +126,9 @@ def _experiments(
         except Irrational:
             continue
         done += 1
-        if done == 2:
-            return
-    for seed, (value, point) in enumerate(_POINTS[:2]):
+        break
+    # At a second point every parameter has a value of its own, so that none stands for another.
+    for seed, (value, point) in enumerate(_POINTS[done:2], start=100):
         yield (
             _Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(),
             FLOATS.name,
@@ -154,7 +153,7 @@ class _Experiment:
         # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
         self._working = precision + 4
         self._algebra = series_algebra(field, self._working)
-        self._potential = _Potential(seed, field)
+        self._potential = _Potential(seed, field, max(4, precision))
         self._step = Series(field, 1, [field.convert(Fraction(1))], self._working)
         self._parameters = self._values(value)
         self._inputs = self._hyper(inverse)
@@ -182,6 +181,17 @@ class _Experiment:
             else value
             for entry in parameters
         }
+        if self._field is FLOATS:
+            shifts = {name: Fraction(k + 7, 7) for k, name in enumerate(sorted(chosen))}
+            kept = {
+                entry.name
+                for entry in parameters
+                if parameter_symbol(entry) in exponents or entry.domain.endswith("interval")
+            }
+            chosen = {
+                name: entry if name in kept else entry * shifts[name]
+                for name, entry in chosen.items()
+            }
         return {name: self._algebra.constant(entry) for name, entry in chosen.items()}
 
     def _hyper(self, inverse: Mapping[sp.Symbol, sp.Expr]) -> dict[str, Any]:
@@ -255,10 +265,7 @@ class _Experiment:
     def _flow(self) -> tuple[Any, Any]:
         """The solution at time h by Picard's iteration."""
         system = self._derivation.system
-        gradient = system.gradient
-        if self._derivation.optimizer.scope == "coordinate":
-            gradient = gradient.replace(Total, lambda arg: arg)
-        velocity, friction = lower(gradient, {p: "p"}), lower(system.gamma, {t: "t"})
+        velocity, friction = lower(system.gradient, {p: "p"}), lower(system.gamma, {t: "t"})
         clock = self._time + self._step
         position, momentum = self._q, self._p
         for _ in range(self._precision + 1):
@@ -302,14 +309,14 @@ def _marked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Potential:
-    """A quartic polynomial in two coordinates with random rational coefficients."""
+    """A polynomial in two coordinates with random rational coefficients."""
 
-    def __init__(self, seed: int, field: Field) -> None:
+    def __init__(self, seed: int, field: Field, degree: int) -> None:
         generator = random.Random(100 + seed)
-        self._field = field
+        self._field, self._degree = field, degree
         self._terms = [
             (Fraction(generator.randint(1, 9), generator.randint(1, 5)), i, degree - i)
-            for degree in (2, 3, 4)
+            for degree in range(2, self._degree + 1)
             for i in range(degree + 1)
         ]
 
@@ -317,7 +324,7 @@ class _Potential:
         """Its gradient at a vector of two entries."""
         powers = [[self._one(x[k])] for k in range(2)]
         for k in range(2):
-            for _ in range(4):
+            for _ in range(self._degree):
                 powers[k].append(powers[k][-1] * x[k])
         result = np.empty(2, dtype=object)
         result[0] = result[1] = self._one(x[0]) * 0

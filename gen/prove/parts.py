@@ -9,7 +9,7 @@ from __future__ import annotations
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.calculus import tidy, written
+from hamilforge.gen.derive.calculus import tidy, tidy_scalars, written
 from hamilforge.gen.derive.rotation import rotate
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.system import derive_system
@@ -27,7 +27,7 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
     findings = (
         Finding(
             "velocity",
-            written(tidy(system.gradient)),
+            written(tidy_scalars(system.gradient)),
             "differentiation by SymPy",
             "any dimension, for the generic coordinate",
         ),

@@ -254,6 +254,26 @@ class Series:
         """The hyperbolic tangent."""
         return self._solve(self.field.function("tanh", self._constant()), lambda y: 1 - y * y)
 
+    def sin_cos(self) -> tuple[Series, Series]:
+        """Sine and cosine, together."""
+        value = self._constant()
+        start = [self.field.function(name, value) for name in ("sin", "cos")]
+        one, other = (Series(self.field, 0, [entry], 1) for entry in start)
+        inner = self.derivative()
+        for precision in range(2, self.precision + 1):
+            slopes = (other * inner, -one * inner)
+            one, other = (
+                slope.truncated(precision - 1).integral() + entry
+                for slope, entry in zip(slopes, start, strict=True)
+            )
+        return one, other
+
+    def integrated(self, name: str, slope: Series) -> Series:
+        """A function by name, from its slope at this series."""
+        value = self.field.function(name, self._constant())
+        product = slope * self.derivative()
+        return product.truncated(self.precision - 1).integral() + value
+
     def sqrt(self) -> Series:
         """The square root, of a series with an even lowest power."""
         return self.power(Fraction(1, 2))
@@ -328,6 +348,13 @@ def _entrywise(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
+def _positive(series: Series) -> bool:
+    """The sign of a series for small h > 0."""
+    if not series.coefficients:
+        raise Irrational("the sign of zero")
+    return bool(series.coefficients[0] > 0)
+
+
 def _pow(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, Series):
         if exponent.coefficients and (exponent.low, len(exponent.coefficients)) != (0, 1):
@@ -342,12 +369,6 @@ def series_algebra(field: Field, precision: int) -> Algebra:
     def constant(value: Fraction) -> Series:
         return Series(field, 0, [field.convert(value)], precision)
 
-    def unknown(name: str) -> Callable[[Any], Any]:
-        def refuse(_: Any) -> Any:
-            raise Irrational(name)
-
-        return refuse
-
     one = constant(Fraction(1))
     functions: Mapping[str, Callable[..., Any]] = {
         "sqrt": _entrywise(lambda z: z.sqrt()),
@@ -359,10 +380,17 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "cosh": _entrywise(lambda z: (z.exp() + (-z).exp()) / 2),
         "sinh": _entrywise(lambda z: (z.exp() - (-z).exp()) / 2),
         "logistic": _entrywise(lambda z: one / ((-z).exp() + one)),
-        "abs": _entrywise(lambda z: z if not z.coefficients or z.coefficients[0] > 0 else -z),
-        "sign": _entrywise(lambda z: one if z.coefficients[0] > 0 else -one),
+        "abs": _entrywise(lambda z: z if _positive(z) else -z),
+        "sign": _entrywise(lambda z: one if _positive(z) else -one),
         "pow": _pow,
-        **{name: unknown(name) for name in "sin cos tan atan softplus relu step log_cosh".split()},
+        "sin": _entrywise(lambda z: z.sin_cos()[0]),
+        "cos": _entrywise(lambda z: z.sin_cos()[1]),
+        "tan": _entrywise(lambda z: z.sin_cos()[0] / z.sin_cos()[1]),
+        "atan": _entrywise(lambda z: z.integrated("atan", one / (one + z * z))),
+        "softplus": _entrywise(lambda z: (one + z.exp()).log()),
+        "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
+        "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
+        "step": _entrywise(lambda z: one if _positive(z) else one * 0),
     }
 
     def total(array: Any) -> Any:

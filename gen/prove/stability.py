@@ -7,6 +7,7 @@ disk, by the Schur-Cohn conditions |det M| <= 1 and |tr M| <= 1 + det M.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,6 +32,17 @@ class Limit:
     symbolic: bool = False
 
 
+def rest_is_isolated(derivation: Derivation) -> bool | None:
+    """Whether a step at lambda = 1 leaves only rest in place; None if K is not quadratic."""
+    stiffness = quadratic_part(derivation)
+    if stiffness is None:
+        return None
+    numbers = {**_defaults(derivation), t: sp.Integer(3), n: sp.Integer(5)}
+    matrix = _step_matrix(derivation, stiffness, numbers).xreplace({curvature: sp.Integer(1)})
+    moved = np.array(matrix.xreplace(numbers).evalf(), float) - np.eye(2)
+    return bool(abs(np.linalg.det(moved)) > 1e-12)
+
+
 def stability_limit(derivation: Derivation) -> Limit:
     """The limit on ``lambda q^2/2``, in the hyper-parameters where it is a formula."""
     stiffness = quadratic_part(derivation)
@@ -38,6 +50,10 @@ def stability_limit(derivation: Derivation) -> Limit:
         return Limit(None, "K is not quadratic at rest: its Hessian there is zero or infinite")
     several = len(derivation.program.stages) > 1
     numbers = _defaults(derivation) if several else {}
+    defaults = _defaults(derivation)
+    rest = stiffness.xreplace(derivation.values).xreplace(defaults)
+    if rest.is_number and not rest > 0:
+        return Limit(None, "K is not convex at rest, so q and p have a saddle there")
     matrix = _step_matrix(derivation, stiffness, numbers)
     if matrix.has(t, n) or derivation.system.gamma.has(t):
         return Limit(None, "the scalars of a step change with time")
@@ -46,7 +62,10 @@ def stability_limit(derivation: Derivation) -> Limit:
     trace = settle(matrix.trace())
     edges = [1 + determinant + trace, 1 + determinant - trace, 1 - determinant]
     linear = not several and all(sp.degree(sp.expand(edge), curvature) <= 1 for edge in edges)
-    return _formula(derivation, edges) if linear else _number(derivation, edges, matrix)
+    formula = _formula(derivation, edges) if linear else None
+    if formula is not None and _binds(derivation, formula, matrix):
+        return Limit(_written_limit(derivation, formula), symbolic=True)
+    return _number(derivation, edges, matrix)
 
 
 def quadratic_part(derivation: Derivation) -> Expr | None:
@@ -124,7 +143,8 @@ def _defaults(derivation: Derivation) -> dict[sp.Symbol, Expr]:
     return values
 
 
-def _formula(derivation: Derivation, edges: list[Expr]) -> Limit:
+def _formula(derivation: Derivation, edges: list[Expr]) -> Expr | None:
+    """The smallest positive root of the edges at the defaults, as a formula; None without one."""
     defaults = _defaults(derivation)
     roots = []
     for edge in edges:
@@ -136,19 +156,42 @@ def _formula(derivation: Derivation, edges: list[Expr]) -> Limit:
         size = float(root.xreplace(defaults))
         if size > 0:
             roots.append((size, root))
-    if not roots:
-        return Limit("every lambda", symbolic=True)
-    _, root = min(roots, key=lambda pair: pair[0])
+    return min(roots, key=lambda pair: pair[0])[1] if roots else None
+
+
+def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
+    """Whether a formula is the limit at hyper-parameters drawn from their whole domain."""
+    generator = random.Random(1)
+    symbols = sorted(_defaults(derivation), key=str)
+    domains = {entry.name: entry.domain for entry in derivation.program.hyperparameters}
+    radius = sp.lambdify([curvature, *symbols], matrix, "numpy")
+    limit = sp.lambdify(symbols, root, "numpy")
+    for _ in range(40):
+        point = [
+            generator.uniform(0.05, 0.95)
+            if domains.get(symbol.name, "").endswith("interval")
+            else generator.uniform(0.05, 4.0)
+            for symbol in symbols
+        ]
+        size = float(limit(*point))
+        if not size > 0:
+            return False
+        for share, stable in ((1e-6, True), (0.5, True), (0.999, True), (1.001, False)):
+            found = np.linalg.eigvals(np.array(radius(share * size, *point), float))
+            if (max(abs(found)) <= 1 + 1e-9) != stable:
+                return False
+    return True
+
+
+def _written_limit(derivation: Derivation, root: Expr) -> str:
+    defaults = _defaults(derivation)
     rate = next((s for s in defaults if s.name == "lr"), None)
-    if rate is not None:
-        for power in (1, 2):
-            scaled = tidy(root * rate**power)
-            if not scaled.has(rate):
-                left = "lr*lambda" if power == 1 else "lr**2*lambda"
-                return Limit(
-                    f"{left} < {written(_positive_denominator(scaled, defaults))}", symbolic=True
-                )
-    return Limit(f"lambda < {written(_positive_denominator(root, defaults))}", symbolic=True)
+    for power in (1, 2) if rate is not None else ():
+        scaled = tidy(root * rate**power)
+        if not scaled.has(rate):
+            left = "lr*lambda" if power == 1 else "lr**2*lambda"
+            return f"{left} < {written(_positive_denominator(scaled, defaults))}"
+    return f"lambda < {written(_positive_denominator(root, defaults))}"
 
 
 def _positive_denominator(expr: Expr, values: Mapping[sp.Symbol, Expr]) -> Expr:
@@ -162,17 +205,22 @@ def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Lim
     defaults = _defaults(derivation)
     rate = next((float(v) for s, v in defaults.items() if s.name == "lr"), 1.0)
     scaled = [
-        sp.Poly(sp.expand(edge.xreplace({curvature: curvature / rate})), curvature)
+        sp.Poly(
+            sp.expand(edge.xreplace(defaults).xreplace({curvature: curvature / rate})), curvature
+        )
         for edge in edges
     ]
-    radius = sp.lambdify(curvature, matrix.xreplace({curvature: curvature / rate}), "numpy")
+    numeric = matrix.xreplace(defaults).xreplace({curvature: curvature / rate})
+    radius = sp.lambdify(curvature, numeric, "numpy")
 
     def unstable(size: float) -> bool:
         return bool(max(abs(np.linalg.eigvals(np.array(radius(size), float)))) > 1 + 1e-9)
 
+    if unstable(1e-9):
+        return Limit(None, "the step is unstable however small the curvature, at the defaults")
     sizes = sorted(root for polynomial in scaled for root in _positive_roots(polynomial))
     first = next((size for size in sizes if unstable(size * (1 + 1e-6))), None)
-    shown = [s for s in defaults if s.name != "lr" and s not in derivation.scheme.constants]
+    shown = [s for s in defaults if s not in derivation.scheme.constants]
     at = ", ".join(f"{symbol.name} = {float(defaults[symbol]):g}" for symbol in shown)
     if first is None:
         return Limit(f"every lambda at {at}")

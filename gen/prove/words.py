@@ -49,14 +49,15 @@ class WordOrder:
     words: int
 
 
-def field_of(constants: Mapping[sp.Symbol, Expr], exact: bool) -> Field:
+def field_of(scheme: Scheme) -> Field:
     """The smallest of the fields that holds the constants."""
-    if not exact:
+    if not scheme.exact:
         return FLOATS
+    weights = [flow.weight for flow in scheme.flows]
     radicals = sorted(
         {
             atom
-            for value in constant_values(constants).values()
+            for value in (*constant_values(scheme.constants).values(), *weights)
             for atom in value.atoms(sp.Pow)
             if atom.exp.is_Rational and not atom.exp.is_Integer
         },
@@ -104,7 +105,7 @@ def word_order(scheme: Scheme) -> WordOrder:
     """
     if not scheme.flows:
         raise ValueError("not a composition of exact flows")
-    field = field_of(scheme.constants, scheme.exact)
+    field = field_of(scheme)
     values = field_values(scheme.constants, field)
     flows = [(flow.letter, in_field(flow.weight, values, field)) for flow in scheme.flows]
     present = {letter for letter, _ in flows}

@@ -144,7 +144,7 @@ def test_an_energy_that_separates_is_the_same_as_its_kinetic_energy(tmp_path):
     path = tmp_path / "split.toml"
     path.write_text(
         'kind = "hamiltonian"\nname = "split"\ntitle = "t"\nreference = "r"\n'
-        'energy = "dot(p, p)/2 + J(q)"\nfriction = "g"\n[parameters]\ng = { default = 1 }\n'
+        'energy = "dot(p, p)/2 + J(q)"\nfriction = "gamma"\n[parameters]\ngamma = { default = 1 }\n'
     )
     assert catalogue.load(path).kinetic.names() == {"p"}
 

@@ -123,6 +123,7 @@ class View:
     product: Product
     functions: tuple[FunctionView, ...]
     stages: str
+    sums: int
     helpers: tuple[str, ...]
     uses_math: bool
 
@@ -139,7 +140,8 @@ def view(product: Product) -> View:
     text = repr(views) + product.interface
     helpers = tuple(name for name in ("log_cosh", "logistic", "softplus") if f"_{name}(" in text)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
-    return View(product, views, stages, helpers, "math." in text or bool(helpers))
+    sums = max((one.sum_count for one in views), default=0)
+    return View(product, views, stages, sums, helpers, "math." in text or bool(helpers))
 
 
 def _function(function: Function) -> FunctionView:

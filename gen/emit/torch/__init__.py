@@ -114,7 +114,7 @@ def _function(function: Function) -> FunctionView:
             used = _tensors(line.value.arg, plural)
             wide = {name: f"{name}.double()" for name in used}
             text = _TensorPrinter(wide)(line.value.arg)
-            lines.append(LineView(line.target, f"total({_over(text, used, plural)})"))
+            lines.append(LineView(line.target, f"sum_over({_over(text, used, plural)})"))
         elif line.level == "reduced":
             lines.append(LineView(line.target, _TensorPrinter()(line.value)))
         else:
