@@ -228,7 +228,10 @@ def _grouped(expr: Expr) -> list[tuple[Expr, Expr]]:
     kept = [(part, tidy_scalars(total)) for part, total in groups.items()]
     return sorted(
         ((part, total) for part, total in kept if total != 0),
-        key=lambda item: (min(order[one] for one in coordinates(item[0])), str(item[0])),
+        key=lambda item: (
+            min((order[one] for one in coordinates(item[0])), default=len(order)),
+            str(item[0]),
+        ),
     )
 
 

@@ -9,7 +9,7 @@ matrices, so that what holds does so whatever the functions are.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -148,26 +148,6 @@ def is_conformal(program: Program, dimension: int = 2, seeds: tuple[int, ...] = 
     return None not in factors and len(set(factors)) == 1
 
 
-def default_factor(program: Program, inputs: Mapping[str, float]) -> float | None:
-    """The factor of the emitted program with the host scalars of given inputs.
-
-    The step before had the same inputs, but for the clock; scalars are floating-point numbers taken
-    as they are, so that the factor is exact for them.
-    """
-    before = {**inputs, "n": inputs["n"] - 1}
-    zeros = {name: 0.0 for name, _ in program.host.memory}
-    first = host_values(program, before, zeros)
-    if program.host.step:
-        before["t"] = inputs["t"] - float(first[program.host.step])
-        first = host_values(program, before, zeros)
-    memory = {name: first[line] for name, line in program.host.memory}
-    host = host_values(program, inputs, memory)
-    jets = _Jets(random.Random(3), 4)
-    scalars = {name: jets.constant(Fraction(float(value))) for name, value in host.items()}
-    factor = _factor_of(program, scalars, jets, 2, tolerance=1e-12)
-    return None if factor is None else float(factor)
-
-
 def _factor_at(program: Program, dimension: int, seed: int) -> Fraction | None:
     size = 2 * dimension
     shared = _Jets(random.Random(0), size)
@@ -176,14 +156,7 @@ def _factor_at(program: Program, dimension: int, seed: int) -> Fraction | None:
     first = host_values(program, inputs, zeros, shared.algebra())
     memory = {name: first[line] for name, line in program.host.memory}
     host = host_values(program, inputs, memory, shared.algebra())
-    return _factor_of(program, host, _Jets(random.Random(seed), size), dimension)
-
-
-def _factor_of(
-    program: Program, host: Mapping[str, Any], jets: _Jets, dimension: int, tolerance: float = 0.0
-) -> Fraction | None:
-    """The factor of a step at a random point, with given host scalars."""
-    size = 2 * dimension
+    jets = _Jets(random.Random(seed), size)
 
     def variable(index: int) -> Jet:
         unit = tuple(Fraction(int(k == index)) for k in range(size))
@@ -200,7 +173,7 @@ def _factor_of(
         new = run_function(function, arrays, scalars, algebra)
         point, buffer = new["x"][0], new[program.buffer][0]
     matrix = [entry.tangent for entry in (*point, *buffer)]
-    return _conformal_factor(matrix, dimension, tolerance)
+    return _conformal_factor(matrix, dimension)
 
 
 def _random_gradient(point: Any, jets: _Jets) -> Any:
@@ -220,9 +193,7 @@ def _random_gradient(point: Any, jets: _Jets) -> Any:
     return np.array(entries, dtype=object)
 
 
-def _conformal_factor(
-    matrix: list[tuple[Fraction, ...]], dimension: int, tolerance: float = 0.0
-) -> Fraction | None:
+def _conformal_factor(matrix: list[tuple[Fraction, ...]], dimension: int) -> Fraction | None:
     """C with M' Omega M = c Omega, or None."""
     size = 2 * dimension
 
@@ -240,6 +211,6 @@ def _conformal_factor(
     for i in range(size):
         for j in range(size):
             wanted = factor if j == i + dimension else -factor if i == j + dimension else 0
-            if abs(omega(i, j) - wanted) > tolerance:
+            if omega(i, j) != wanted:
                 return None
     return factor

@@ -111,6 +111,9 @@ def tidy_linear(expr: Expr, variables: tuple[sp.Symbol, ...]) -> Expr:
     """A linear form with tidy coefficients, polynomials in the curvature where all is numbers."""
     whole = sp.expand(expr)
     parts = [whole.coeff(one) for one in variables]
+    rest = sp.expand(whole - sp.Add(*(a * b for a, b in zip(parts, variables, strict=True))))
+    if rest != 0 or any(part.has(*variables) for part in parts):
+        raise NotImplementedError("the step is not linear on a quadratic J")
     symbols = whole.free_symbols - {*variables, curvature}
     tidied = [tidy(part) if symbols else sp.expand(part.evalf(30)) for part in parts]
     return sp.Add(*(part * one for part, one in zip(tidied, variables, strict=True)))
