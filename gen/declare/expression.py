@@ -30,6 +30,7 @@ MAX_TEXT = 200_000
 MAX_DEPTH = 50
 MAX_DIGITS = 60
 MAX_EXPONENT = 64
+ONE = Fraction(1)
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -307,7 +308,9 @@ def _bounded_power(node: Operation) -> None:
         return
     size = abs(value) * _nested_exponent(base)
     terms = len(base.args) if isinstance(base, Operation) and base.op == "+" else 1
-    too_many = terms > 1 and value.denominator == 1 and terms ** min(abs(value), 64) > 10**6
+    too_many = (
+        terms > 1 and value.denominator == 1 and terms ** min(int(abs(value)), MAX_EXPONENT) > 10**6
+    )
     if size > MAX_EXPONENT or value.denominator > MAX_EXPONENT or too_many:
         raise ExpressionError(
             f"a power or a tower of powers beyond the exponent {MAX_EXPONENT}, or with too many "
@@ -324,12 +327,13 @@ def _has_no_power(node: Node) -> bool:
 def _nested_exponent(node: Node) -> Fraction:
     """The largest product of nested exponents in an expression."""
     if not isinstance(node, Operation):
-        return Fraction(1)
-    inner = max((_nested_exponent(arg) for arg in node.args), default=Fraction(1))
+        return ONE
+    inner = max((_nested_exponent(arg) for arg in node.args), default=ONE)
     if node.op != "**":
         return inner
     exponent = constant(node.args[1]) if _has_no_power(node.args[1]) else None
-    return max(Fraction(1), abs(exponent or 1)) * inner
+    size = ONE if exponent is None else Fraction(abs(exponent))
+    return inner * (size if size > ONE else ONE)
 
 
 def constant_shape(node: Node) -> bool:

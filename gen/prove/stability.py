@@ -189,7 +189,9 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
 def _written_limit(derivation: Derivation, root: Expr) -> str:
     defaults = _defaults(derivation)
     rate = next((s for s in defaults if s.name == "lr"), None)
-    for power in (1, 2) if rate is not None else ():
+    for power in (1, 2):
+        if rate is None:
+            break
         scaled = tidy(root * rate**power)
         if not scaled.has(rate):
             left = "lr*lambda" if power == 1 else "lr**2*lambda"
