@@ -14,9 +14,9 @@ import numpy as np
 from hamilforge.gen import pipeline
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import Interpreter
-from hamilforge.gen.program.ir import Program
+from hamilforge.gen.program.ir import Apply, Program, walk
 from hamilforge.runtime import loader
-from hamilforge.runtime.verify import Case, Verification, compare
+from hamilforge.runtime.verify import FUNCTION_ULPS, ULPS, Case, Verification, compare
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -48,6 +48,14 @@ def reference_cases(program: Program) -> list[Case]:
     return cases
 
 
+def _tolerance(program: Program) -> float:
+    """More room where entries of arrays pass through functions beyond arithmetic and roots."""
+    plain = {"add", "mul", "neg", "div", "pow", "sqrt", "abs"}
+    lines = [line.value for function in program.functions for line in function.body]
+    operations = {part.op for value in lines for part in walk(value) if isinstance(part, Apply)}
+    return ULPS if operations <= plain else FUNCTION_ULPS
+
+
 def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> Case:
     generator = np.random.default_rng(3)
 
@@ -55,7 +63,9 @@ def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> 
         return [generator.standard_normal(shape).astype(dtype) for shape in SHAPES]
 
     machine = Interpreter(program, dict(hyper), draw())
-    case = Case(label, dtype, hyper, len(program.stages), [], [], [], [], [], [], [])
+    case = Case(
+        label, dtype, hyper, len(program.stages), _tolerance(program), [], [], [], [], [], [], []
+    )
     for _ in range(STEPS * len(program.stages)):
         gradients = draw()
         case.points.append(machine.x)

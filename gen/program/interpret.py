@@ -179,7 +179,16 @@ def run_function(
 
 
 def _line(line: Assign, values: Mapping[str, Any], algebra: Algebra) -> Any:
+    if isinstance(line.value, Reduce):
+        values = {name: _wide(value) for name, value in values.items()}
     return evaluate(line.value, values, algebra)
+
+
+def _wide(value: Any) -> Any:
+    """Sums are taken of float64 numbers, whatever the arrays hold."""
+    if isinstance(value, np.ndarray) and value.dtype == np.float32:
+        return value.astype(np.float64)
+    return value
 
 
 def _terms(expr: Expr) -> tuple[Expr, ...]:

@@ -1,0 +1,141 @@
+"""Declarations that look right and are not: no report says more of them than is true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.program.build import derive
+from hamilforge.runtime.loader import load
+from hamilforge.verification import reference_cases, verify
+
+
+def system(kinetic, friction="gamma"):
+    return (
+        'kind = "hamiltonian"\nname = "system"\ntitle = "t"\nreference = "r"\n'
+        f'kinetic = "{kinetic}"\nfriction = "{friction}"\n'
+        '[parameters]\nm = { default = 1, domain = "positive" }\n'
+        'gamma = { default = 1, domain = "nonnegative" }\n'
+    )
+
+
+def update(*lines):
+    text = ", ".join(f'"{line}"' for line in lines)
+    return f'kind = "update"\nname = "update"\ntitle = "t"\nreference = "r"\nassign = [{text}]\n'
+
+
+@pytest.fixture
+def optimizer(tmp_path, monkeypatch):
+    """A function that writes an optimizer with a system and a method of its own."""
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+
+    def write(kinetic="dot(p, p)/(2*m)", method="symplectic_euler", friction="gamma", scope="all"):
+        (tmp_path / "system.toml").write_text(system(kinetic, friction))
+        if method.startswith("kind"):
+            (tmp_path / "method.toml").write_text(method)
+            method = "method.toml"
+        path = tmp_path / "mine.toml"
+        path.write_text(
+            'kind = "optimizer"\nname = "mine"\ntitle = "t"\nreference = "r"\n'
+            f'system = "system.toml"\nmethod = "{method}"\n'
+            '[hyperparameters]\nlr = { default = 0.05, domain = "nonnegative" }\n'
+            f'[set]\nh = "lr"\n[reduce]\nscope = "{scope}"\n'
+        )
+        return path
+
+    return write
+
+
+def test_a_kick_by_a_function_of_the_gradient_is_no_shear(tmp_path):
+    path = tmp_path / "update.toml"
+    path.write_text(update("p = decay(h)*p - h*tanh(grad(q))", "q = q + h*velocity(p)"))
+    assert pipeline.check(catalogue.load(path))["symplectic_form"] == "none"
+
+
+def test_a_drift_with_a_sum_in_it_is_a_shear_only_if_its_jacobian_is_symmetric(tmp_path):
+    path = tmp_path / "update.toml"
+    drift = "q = q + h*velocity(p) + h**2*dot(p, p)*p**3"
+    path.write_text(update("p = decay(h)*p - h*grad(q)", drift))
+    assert pipeline.check(catalogue.load(path))["symplectic_form"] == "none"
+
+
+def test_a_mass_is_not_taken_for_a_friction(optimizer):
+    method = update("p = (1 - h*m)*p - h*grad(q)", "q = q + h*velocity(p)")
+    assert pipeline.check(catalogue.load(optimizer(method=method)))["order"] == 0
+
+
+def test_a_step_that_is_never_stable_has_no_stability_limit(optimizer):
+    for given in ({"friction": "-gamma"}, {"kinetic": "-dot(p, p)/(2*m)"}):
+        report = pipeline.check(catalogue.load(optimizer(**given)))
+        assert report["stability_limit"] is None
+
+
+def test_a_step_that_leaves_every_position_in_place_has_no_isolated_rest(optimizer):
+    method = update("v = velocity(p)", "p = decay(h)*p - h*grad(q)", "q = q + h*velocity(p) - h*v")
+    assert pipeline.check(catalogue.load(optimizer(method=method)))["fixed_points"] is None
+
+
+def test_a_scope_of_single_coordinates_has_the_energy_of_single_coordinates(optimizer):
+    kinetic = "sqrt(1 + dot(p, p)) - 1"
+    report = pipeline.check(catalogue.load(optimizer(kinetic, scope="coordinate")))
+    assert report["energy_rate"] == "dH/dt = -gamma*sum(p**2/sqrt(1 + p**2))"
+
+
+MANY_SUMS = "dot(p, p)/2 + sum(p**4)*sum(p**6)*sum(p**8)*sum(cosh(p))*sum(p**2)/1000"
+
+
+def test_any_number_of_sums_is_taken(optimizer):
+    path = optimizer(MANY_SUMS)
+    double = [one for one in verify(path).deviations if one.dtype == "float64"]
+    assert double
+    assert all(one.holds for one in double)
+    assert load(path).module("numba").SUMS >= 5
+
+
+@pytest.mark.parametrize("scope", ["all", "group", "tensor", "coordinate"])
+def test_every_scope_is_verified(optimizer, scope):
+    assert verify(optimizer("sqrt(1 + dot(p, p)) + sum(cosh(p))", scope=scope)).holds
+
+
+@pytest.mark.parametrize(
+    "kinetic",
+    [
+        "sum(p*atan(p) - log(1 + p**2)/2)",
+        "sum(1 - cos(p))",
+        "sum(softplus(p) + softplus(-p))",
+        "dot(p, p)/2 + norm(p)*sum(p**4)",
+    ],
+)
+def test_kinetic_energies_beyond_the_catalogue_are_proved(optimizer, kinetic):
+    report = pipeline.check(catalogue.load(optimizer(kinetic, "conformal_leapfrog")))
+    assert (report["order"], report["symplectic_form"]) == (2, "conformal")
+
+
+def test_a_false_claim_of_a_part_is_refused(optimizer, tmp_path):
+    method = update("p = (1 - h*gamma)*p - h*grad(q)", "q = q + h*velocity(p)")
+    path = optimizer(method=method + "[claims]\norder = 2\n")
+    with pytest.raises(DeclarationError, match="2 is claimed, but 1 is true"):
+        pipeline.generate(pipeline.load_optimizer(path))
+
+
+def test_scalar_locals_are_numbers(optimizer):
+    method = update("s = 1/(1 + gamma*h)", "p = s*(p - h*grad(q))", "q = q + h*velocity(p)")
+    report = pipeline.check(catalogue.load(optimizer(method=method)))
+    assert (report["order"], report["conformal_factor"]) == (1, "1/(1 + gamma*lr)")
+
+
+@pytest.mark.parametrize(
+    "power", ["((((2*gamma)**64)**64)**64)**64", "(m + gamma + m**2 + m**3 + m**4 + 1)**64"]
+)
+def test_powers_that_would_explode_are_refused_at_once(optimizer, power):
+    with pytest.raises(DeclarationError, match="power"):
+        catalogue.load(optimizer(f"dot(p, p)/2*{power}"))
+
+
+def test_the_reference_trajectories_move():
+    program = derive(catalogue.load("rgd", ("optimizer",))).program
+    for case in reference_cases(program):
+        assert all(np.any(x[0] != y[0]) for x, (y, _) in zip(case.points, case.after, strict=True))
