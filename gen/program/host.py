@@ -107,7 +107,6 @@ class HostWriter:
         constants = tuple(
             Assign(symbol.name, lower(value), "host")
             for symbol, value in self._scheme.constants.items()
-            if symbol.name in used or self._scheme.constants
         )
         inputs = (*(entry.name for entry in hyper), *clock)
         return hyper, Host(inputs, constants, body, tuple(rows), kept, shift, guards, step)

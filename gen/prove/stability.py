@@ -122,8 +122,7 @@ def tidy_linear(expr: Expr, variables: tuple[sp.Symbol, ...]) -> Expr:
 def _linear(derivation: Derivation, expr: Expr, stiffness: Expr) -> Expr:
     """An expression of a stage with K replaced by its quadratic part, in the hyper-parameters."""
     linear = expr.replace(Velocity, lambda momentum: stiffness * momentum)
-    names = {one: one for one in linear.atoms(Coordinate)}
-    return derivation.specialised(linear.xreplace(names)).xreplace(derivation.values)
+    return derivation.specialised(linear).xreplace(derivation.values)
 
 
 def _unmark(expr: Expr) -> Expr:

@@ -58,16 +58,11 @@ def test_every_weight_of_a_splitting_counts(name):
     scheme = derive_scheme(catalogue.load(name, ("splitting",)), {})
     order = word_order(scheme).order
     nudge = sp.Rational(10**6 + 1, 10**6)
-    free = _free_weights(scheme)
     for index, flow in enumerate(scheme.flows):
         lines = list(scheme.lines)
         lines[index] = replace(lines[index], flow=WeightedFlow(flow.letter, flow.weight * nudge))
         changed = word_order(replace(scheme, lines=tuple(lines)))
-        assert changed.order < order, (index, flow, free)
-
-
-def _free_weights(scheme):
-    return sorted(map(str, scheme.constants))
+        assert changed.order < order, (index, flow)
 
 
 def test_a_wrong_claim_is_reported_with_what_is_true(tmp_path):
@@ -135,7 +130,7 @@ def _mutations(expr):
                 yield Apply("add", (*expr.args[:index], flipped, *expr.args[index + 1 :]))
 
 
-@pytest.mark.parametrize("name", ["heavy_ball", "conformal_leapfrog"])
+@pytest.mark.parametrize("name", EXPECTED["mutation"]["order"])
 def test_every_sign_and_coefficient_of_a_program_decides_its_order(name):
     derivation = derive(catalogue.load(name, ("optimizer",)))
     program = derivation.program
