@@ -108,13 +108,7 @@ def numba_backend(product: ModuleType) -> Backend:
     def stage(
         number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
     ) -> tuple[Arrays, Arrays]:
-        x, buffer = [one.copy() for one in x], [one.copy() for one in buffer]
-        how = plan([one.size for one in x], [0] * len(x), product.SCOPE, product.SUMS)
-        addresses = np.array(
-            [[a.ctypes.data for a in arrays] for arrays in (x, buffer, g)], np.uintp
-        )
-        rows = np.array([(1.0, 0.0, 1.0, *row)])
-        run(product.STAGES[number], how, rows, addresses, x[0].dtype.name)
+        x, buffer, _ = _on_copies(product, product.STAGES[number], row, (x, buffer, g))
         return x, buffer
 
     return stage
@@ -192,12 +186,19 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
 
 
 def _numba_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
-    x = [one.copy() for one in x]
-    how = plan([one.size for one in x], [0] * len(x), product.SCOPE, product.SUMS)
-    addresses = np.array([[a.ctypes.data for a in one] for one in (x, buffer, buffer)], np.uintp)
-    rows = np.array([(1.0, 0.0, 1.0, *row)])
-    run(product.solution, how, rows, addresses, x[0].dtype.name)
-    return x
+    return _on_copies(product, product.solution, row, (x, buffer, buffer))[0]
+
+
+def _on_copies(
+    product: ModuleType, kernel: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+) -> list[Arrays]:
+    """Run a kernel on copies of point, buffer and gradient; return them."""
+    copies = [[one.copy() for one in tensors] for tensors in arrays]
+    first = copies[0]
+    how = plan([one.size for one in first], [0] * len(first), product.SCOPE, product.SUMS)
+    addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
+    run(kernel, how, np.array([(1.0, 0.0, 1.0, *row)]), addresses, first[0].dtype.name)
+    return copies
 
 
 def _torch_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:

@@ -77,20 +77,16 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
     )
 
 
-def _read(path: Path, data: bytes, depth: int) -> kinds.Declaration:
-    def find(name: str, wanted: tuple[str, ...]) -> kinds.Declaration:
-        return _load(locate(name, wanted, path.parent), wanted, depth + 1)
-
-    return read_kinds.read(toml_source.from_bytes(str(path), data), find)
-
-
 def _load(path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
     if depth > MAX_REFERENCES:
         raise DeclarationError.single(
             str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
         )
-    source = toml_source.read(path)
-    declaration = _read(path, source.data, depth)
+
+    def find(name: str, kinds_wanted: tuple[str, ...]) -> kinds.Declaration:
+        return _load(locate(name, kinds_wanted, path.parent), kinds_wanted, depth + 1)
+
+    declaration = read_kinds.read(toml_source.read(path), find)
     kind = kinds.kind_of(declaration)
     if wanted and kind not in wanted:
         raise DeclarationError.single(
