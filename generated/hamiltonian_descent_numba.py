@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
+from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
 SCOPE = "all"
@@ -77,7 +77,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
     """2 passes over all chunks (tensor, offset, length, group, domain of sums)."""
     real = like.dtype.type
     for k in prange(chunks.shape[0]):
-        tensor, offset, length, group, domain = chunks[k]
+        tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
+        group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         p = array_at(addresses[1, tensor], offset, length, like)
         g = array_at(addresses[2, tensor], offset, length, like)
@@ -87,11 +88,14 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         kick = rows[group, 4]
         _kick_drift_1(x, p, g, real(sign), real(l2), real(decay), real(kick))
         sums[k, 0] = _kick_drift_1_norm_squared(p)
-    totals[:, 0:1] = 0
+    for row in range(totals.shape[0]):
+        totals[row, 0] = 0.0
     for k in range(chunks.shape[0]):
         totals[chunks[k, 4], 0] += sums[k, 0]
     for k in prange(chunks.shape[0]):
-        tensor, offset, length, group, domain = chunks[k]
+        tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
+        group = chunks[k, 3]
+        domain = chunks[k, 4]
         x = array_at(addresses[0, tensor], offset, length, like)
         p = array_at(addresses[1, tensor], offset, length, like)
         shrink = rows[group, 2]

@@ -23,7 +23,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content 480334ebe5e096fa
+from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
 SCOPE = "coordinate"
@@ -71,7 +71,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
     """1 pass over all chunks (tensor, offset, length, group, domain of sums)."""
     real = like.dtype.type
     for k in prange(chunks.shape[0]):
-        tensor, offset, length, group, domain = chunks[k]
+        tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
+        group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
         g = array_at(addresses[2, tensor], offset, length, like)
@@ -111,7 +112,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
     """1 pass over all chunks (tensor, offset, length, group, domain of sums)."""
     real = like.dtype.type
     for k in prange(chunks.shape[0]):
-        tensor, offset, length, group, domain = chunks[k]
+        tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
+        group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
         shift = rows[group, 3]

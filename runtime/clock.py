@@ -7,18 +7,16 @@ is immutable, so that a copy of it is a checkpoint.
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """Where a group stands.
 
     Attributes:
@@ -40,13 +38,18 @@ class Clock:
     pending: tuple[float, Row] = (0.0, ())
     preparation: Row = (1.0, 0.0, 1.0)
 
-    def prepared(self) -> Row:
-        """The preparation of this stage: parameters shrink in the first stage only."""
-        return (*self.preparation[:2], 1.0) if self.stage else self.preparation
+    def __repr__(self) -> str:
+        stage = f", stage {self.stage + 1}" if self.stage else ""
+        return f"at step {self.n}{stage}, t = {self.t:g}"
+
+    def row(self) -> Row:
+        """The scalars of this stage after its preparation: parameters shrink in the first only."""
+        sign, l2, shrink = self.preparation
+        return (sign, l2, 1.0 if self.stage else shrink, *self.rows[self.stage])
 
     def plain(self) -> tuple[Any, ...]:
         """The clock as a tuple of numbers and tuples, for checkpoints."""
-        return dataclasses.astuple(self)
+        return tuple(self)
 
     @classmethod
     def from_plain(cls, values: Any) -> Clock:
@@ -64,8 +67,7 @@ def latch(
     clock: Clock,
     hyper: Mapping[str, Any],
     preparation: Row = (1.0, 0.0, 1.0),
-    numeric: bool = True,
-    **namespace: Any,
+    tensor_math: Any = None,
 ) -> Clock:
     """Compute the rows of a step at its first stage; in the middle of a step, do nothing.
 
@@ -74,14 +76,16 @@ def latch(
         clock: where the group stands.
         hyper: its hyper-parameters.
         preparation: sign, L2 factor and decoupled factor.
-        numeric: whether the scalars are numbers, to be checked, or tensors that keep their graph.
-        namespace: where the host scalars find their functions, if not in :mod:`math`.
+        tensor_math: where the host scalars find their functions if they are tensors, which keep
+            their graph and are not checked; :mod:`math` if None.
 
     Raises:
         ValueError: a scalar is not finite, or the step leaves the friction's domain.
     """
     if clock.stage:
         return clock
+    takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
+    namespace = {"math": tensor_math} if takes_math else {}
     values = [hyper[name] for name in product.HYPERPARAMETERS]
     try:
         rows, memory, step = product.coefficients(
@@ -89,7 +93,7 @@ def latch(
         )
     except (ZeroDivisionError, OverflowError) as error:
         raise ValueError(_not_finite(hyper)) from error
-    if numeric and not all(math.isfinite(scalar) for row in rows for scalar in row):
+    if not tensor_math and not all(map(math.isfinite, itertools.chain.from_iterable(rows))):
         raise ValueError(_not_finite(hyper))
     pending = (clock.t + step, memory)
     return Clock(clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
@@ -98,7 +102,7 @@ def latch(
 def tick(clock: Clock) -> Clock:
     """The clock after a stage."""
     if clock.stage + 1 < len(clock.rows):
-        return dataclasses.replace(clock, stage=clock.stage + 1)
+        return clock._replace(stage=clock.stage + 1)
     t, memory = clock.pending
     return Clock(t, clock.n + 1, 0, memory)
 

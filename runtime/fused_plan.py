@@ -10,10 +10,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from hamilforge.runtime import kernels
+from hamilforge.runtime.addresses import addresses
 
 Tensors = list[torch.Tensor]
 Groups = list[dict[str, Any]]
@@ -52,9 +52,10 @@ class Plan:
         params: Tensors,
         buffers: Tensors,
         grads: Tensors,
-        how: kernels.Plan,
-        buffer: str,
+        owners: list[int],
+        module: Any,
     ) -> None:
+        buffer = module.BUFFER
         self._groups = [list(group["params"]) for group in groups]
         self._switches = list(map(_SWITCHES, groups))
         self._states = list(state.values())
@@ -64,7 +65,9 @@ class Plan:
         self._state_buffers = list(map(self._buffer_of, self._states)) if self._usable else []
         self._params = params
         self._dtype = KERNEL_DTYPES[params[0].dtype]
-        self._how = how
+        lengths = [param.numel() for param in params]
+        self._how = kernels.plan(lengths, owners, module.SCOPE, module.SUMS)
+        self._stages = module.STAGES
         self._fixed = [*params, *buffers]
         self._guard = _guard(self._fixed, grads)
 
@@ -96,11 +99,10 @@ class Plan:
             return None
         return grads if fits else None
 
-    def run(self, kernel: Any, rows: Any, grads: Tensors) -> None:
-        """Gather the addresses and run the kernel."""
-        tensors = [*self._fixed, *grads]
-        pointers = np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, len(tensors))
-        kernels.run(kernel, self._how, rows, pointers.reshape(3, -1), self._dtype)
+    def run(self, stage: int, rows: Any, grads: Tensors) -> None:
+        """Gather the addresses and run the kernel of a stage."""
+        table = addresses([*self._fixed, *grads]).reshape(3, -1)
+        kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self._params)
 
 

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import carray, njit, types
+from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
 
 @intrinsic
-def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
-    """An address as a pointer to entries of the type of ``like``."""
-    signature = types.CPointer(like.dtype)(types.uintp, like)
+def array_at(typing_context: Any, address: Any, offset: Any, length: Any, like: Any) -> Any:
+    """The ``length`` entries from number ``offset`` of the array at ``address``.
+
+    Made of instructions, not of Python source: it stands in every loop of every kernel, and this
+    halves what it costs to compile.
+    """
+    vector = types.Array(like.dtype, 1, "C")
+    signature = vector(types.uintp, types.intp, types.intp, like)
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+        first, start, size, _ = args
+        entry = context.get_data_type(like.dtype)
+        width = context.get_constant(types.intp, context.get_abi_sizeof(entry))
+        data = builder.gep(builder.inttoptr(first, entry.as_pointer()), [start])
+        array = make_array(vector)(context, builder)
+        parts = {"shape": [size], "strides": [width], "itemsize": width, "meminfo": None}
+        populate_array(array, data=data, **parts)
+        return array._getvalue()  # noqa: SLF001  (the way numba itself ends such code)
 
     return signature, code
-
-
-@njit(inline="always")
-def array_at(address: Any, offset: Any, length: Any, like: Any) -> Any:
-    """The ``length`` entries from number ``offset`` of the array at ``address``."""
-    start = types.uintp(address) + types.uintp(offset * like.itemsize)
-    return carray(_pointer(start, like), (length,))  # type: ignore[call-arg]

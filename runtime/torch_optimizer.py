@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -19,7 +20,6 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from hamilforge.runtime import kernels
 from hamilforge.runtime.clock import Clock, check_domain, latch, start, tick
 from hamilforge.runtime.fused_plan import Plan, obstacle
 
@@ -33,6 +33,10 @@ OPTIONS: dict[str, Any] = {
     "differentiable": False,
     "fused": None,
 }
+
+
+#: Values that stay what they are; a tensor may change in place.
+_FIXED = (bool, int, float, type(None))
 
 
 def sum_over(values: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -73,6 +77,8 @@ class GeneratedOptimizer(Optimizer):
     def _reset(self) -> None:
         self._plan: Plan | None = None
         self._points: Tensors | None = None
+        self._choices: list[tuple[Any, ...]] | None = None
+        self._settled: list[tuple[Any, ...]] = []
 
     @property
     def product(self) -> ModuleType:
@@ -200,9 +206,7 @@ class GeneratedOptimizer(Optimizer):
         if reason or False in wanted:
             self._run_functional(params, buffers, grads, owners, clocks)
         else:
-            lengths = [param.numel() for param in params]
-            how = kernels.plan(lengths, owners, self.product.SCOPE, self.kernels.SUMS)
-            plan = Plan(groups, self.state, params, buffers, grads, how, self.product.BUFFER)
+            plan = Plan(groups, self.state, params, buffers, grads, owners, self.kernels)
             self._plan = plan
             self._run_fused(plan, grads, clocks)
         return clocks
@@ -225,30 +229,35 @@ class GeneratedOptimizer(Optimizer):
 
     def _all_latched(self) -> list[Clock]:
         """The clocks of all groups with the scalars of this step."""
+        groups, product = self.param_groups, self.product
+        if groups[0]["clock"].stage:
+            return [group["clock"] for group in groups]
+        choices = list(map(operator.itemgetter(*product.HYPERPARAMETERS, *OPTIONS), groups))
+        if self._choices is None or not _equal(choices, self._choices):
+            self._settled = self._settle()
+            numbers = all(isinstance(value, _FIXED) for one in choices for value in one)
+            self._choices = choices if numbers else None
+        pairs = zip(groups, self._settled, strict=True)
+        return [latch(product, group["clock"], *settled) for group, settled in pairs]
+
+    def _settle(self) -> list[tuple[Any, ...]]:
+        """What :func:`latch` takes beside the clock, for each group, after a check."""
         names = self.product.HYPERPARAMETERS
-        chosen = [tuple(group[name] for name in names) for group in self.param_groups]
-        latching = not self.param_groups[0]["clock"].stage
-        unequal = self.product.SCOPE == "all" and any(one != chosen[0] for one in chosen)
-        if unequal and latching:
+        settled: list[tuple[Any, ...]] = []
+        for group in self.param_groups:
+            self._check(group)
+            number = (lambda value: value) if group["differentiable"] else float
+            hyper = {name: number(group[name]) for name in names}
+            settled.append((hyper, tuple(map(number, _preparation(group)))))
+            if group["differentiable"]:
+                settled[-1] += (_TensorMath(),)
+        chosen = [[group[name] for name in names] for group in self.param_groups]
+        if self.product.SCOPE == "all" and any(one != chosen[0] for one in chosen):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; "
                 'declare [reduce] scope = "group" for groups of their own'
             )
-        return [self._latched(group) for group in self.param_groups]
-
-    def _latched(self, group: dict[str, Any]) -> Clock:
-        clock: Clock = group["clock"]
-        if clock.stage:
-            return clock
-        self._check(group)
-        names = self.product.HYPERPARAMETERS
-        if group["differentiable"]:
-            hyper = {name: group[name] for name in names}
-            takes_math = "math" in (self.product.coefficients.__kwdefaults__ or {})
-            namespace = {"math": _TensorMath()} if takes_math else {}
-            return latch(self.product, clock, hyper, _preparation(group), False, **namespace)
-        hyper = {name: float(group[name]) for name in names}
-        return latch(self.product, clock, hyper, tuple(map(float, _preparation(group))))
+        return settled
 
     def _buffers(self, params: Tensors) -> Tensors:
         name = self.product.BUFFER
@@ -261,8 +270,8 @@ class GeneratedOptimizer(Optimizer):
         return buffers
 
     def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
-        rows = np.array([(*clock.prepared(), *clock.rows[clock.stage]) for clock in clocks])
-        plan.run(self.kernels.STAGES[clocks[0].stage], rows, grads)
+        rows = np.array([clock.row() for clock in clocks])
+        plan.run(clocks[0].stage, rows, grads)
 
     def _run_functional(
         self,
@@ -280,7 +289,7 @@ class GeneratedOptimizer(Optimizer):
             clock = clocks[owners[members[0]]]
             points, gradients = [], []
             for index in members:
-                sign, l2, shrink = clocks[owners[index]].prepared()
+                sign, l2, shrink, *_ = clocks[owners[index]].row()
                 gradient = grads[index] if sign == 1 else -grads[index]
                 gradients.append(gradient + l2 * params[index] if l2 != 0 else gradient)
                 whole = not isinstance(shrink, torch.Tensor) and shrink == 1
@@ -411,6 +420,13 @@ def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
     if group["decoupled_weight_decay"]:
         return sign, 0.0, 1.0 - group["lr"] * decay
     return sign, decay, 1.0
+
+
+def _equal(choices: list[tuple[Any, ...]], known: list[tuple[Any, ...]]) -> bool:
+    try:
+        return choices == known
+    except (RuntimeError, ValueError):  # a tensor or an array of several entries
+        return False
 
 
 class _TensorMath:

@@ -106,6 +106,11 @@ class PassView:
     store: LoopView | None
     sums: tuple[tuple[int, LoopView], ...]
 
+    @property
+    def totals(self) -> bool:
+        """Whether totals of earlier passes are read."""
+        return any("totals[" in line for line in self.prelude)
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionView:

@@ -1,0 +1,62 @@
+"""Where the entries of tensors begin, for many tensors at once.
+
+torch keeps a C function for the code that its own compiler generates: from a tensor's object to
+the address of its entries.  Called from a compiled loop it takes a tenth of the time of
+``data_ptr`` called from Python; in a version of torch without it, ``data_ptr`` is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+#: For fewer tensors the loop in Python is as quick, and needs no compilation.
+FEW = 64
+
+try:
+    from torch._C._dynamo.guards import _torchinductor_pyobject_tensor_data_ptr as _ENTRIES_OF
+except ImportError:
+    _ENTRIES_OF = 0
+_ITEM_OF = ctypes.cast(ctypes.pythonapi.PyList_GetItem, ctypes.c_void_p).value
+
+
+def addresses(tensors: list[torch.Tensor]) -> NDArray[np.uintp]:
+    """The addresses of the first entries.
+
+    Args:
+        tensors: strided tensors of the classes Tensor and Parameter, as the caller has made sure.
+    """
+    if len(tensors) < FEW or not _ENTRIES_OF:
+        return np.fromiter(map(torch.Tensor.data_ptr, tensors), np.uintp, len(tensors))
+    found = np.empty(len(tensors), np.uintp)
+    _gather(id(tensors), _ITEM_OF, _ENTRIES_OF, found)
+    return found
+
+
+@intrinsic
+def _call(typing_context: Any, function: Any, arguments: Any) -> Any:
+    """Call the C function at an address, which takes addresses or integers and returns an address.
+
+    Without errors to look at, and with Python's lock held, as it is in a compiled function.
+    """
+    signature = types.uintp(types.uintp, arguments)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = [builder.extract_value(args[1], k) for k in range(len(arguments))]
+        kind = ir.FunctionType(ir.IntType(types.uintp.bitwidth), [one.type for one in values])
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+
+    return signature, code
+
+
+@njit(cache=True)
+def _gather(items: Any, item_of: Any, entries_of: Any, found: Any) -> None:
+    for k in range(found.size):
+        found[k] = _call(entries_of, (_call(item_of, (items, k)),))
