@@ -32,9 +32,9 @@ MEMORY = ("last_decay", "last_kick")
 
 def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    kick = (last_kick + math.sqrt(lr)) / 2
+    kick = last_kick + math.sqrt(lr) / 2
     drift = (momentum + 1) * math.sqrt(lr) / 2
-    kick_2 = math.sqrt(lr)
+    kick_2 = math.sqrt(lr) / 2
     return ((last_decay, kick, drift),), (momentum, kick_2), 0.0
 
 

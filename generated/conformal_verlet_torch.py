@@ -32,10 +32,10 @@ MEMORY = ("last_decay", "last_kick")
 def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = last_decay * math.sqrt(momentum)
-    kick = (last_kick * math.sqrt(momentum) + math.sqrt(lr)) / 2
+    kick = last_kick * math.sqrt(momentum) + math.sqrt(lr) / 2
     drift = math.sqrt(lr)
     decay_2 = math.sqrt(momentum)
-    kick_2 = math.sqrt(lr * momentum)
+    kick_2 = math.sqrt(lr * momentum) / 2
     return ((decay, kick, drift),), (decay_2, kick_2), 0.0
 
 

@@ -7,7 +7,7 @@ hyper-parameters and in memory, finite on the closed domain, and what the next s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from fractions import Fraction
 
 import sympy as sp
@@ -177,6 +177,14 @@ def _remembered(expr: Expr, role: str, remember: object, constants: frozenset[sp
         return expr
     if all(_is_last(symbol) or symbol in constants for symbol in expr.free_symbols):
         return remember(expr, role)
+    mixed = any(marked & arg.free_symbols and arg.free_symbols - marked for arg in expr.args)
+    if mixed and (products := _products(expr, marked | constants)) is not None:
+        return sp.Add(
+            *(
+                tidy(present) * _remembered(tidy(past), role, remember, constants)
+                for present, past in products
+            )
+        )
     if isinstance(expr, sp.Add | sp.Mul):
         old = [
             arg
@@ -186,3 +194,28 @@ def _remembered(expr: Expr, role: str, remember: object, constants: frozenset[sp
         rest = [_remembered(arg, role, remember, constants) for arg in expr.args if arg not in old]
         return expr.func(remember(expr.func(*old), role), *rest) if old else expr.func(*rest)
     return expr.func(*(_remembered(arg, role, remember, constants) for arg in expr.args))
+
+
+def _products(expr: Expr, past: Set[sp.Symbol]) -> list[tuple[Expr, Expr]] | None:
+    """A sum as products of a present and a past factor, if it is one.
+
+    Terms with the same past are taken together, and terms with the same present, because a factor
+    such as ``(1 - exp(-gamma*h))/gamma`` has a limit where its terms have none.
+    """
+    by_past: dict[Expr, Expr] = {}
+    for term in sp.Add.make_args(sp.expand(expr)):
+        old, new = sp.Integer(1), sp.Integer(1)
+        for factor in sp.Mul.make_args(term):
+            if not any(map(_is_last, factor.free_symbols)):
+                new *= factor
+            elif factor.free_symbols <= past:
+                old *= factor
+            else:
+                return None
+        by_past[old] = by_past.get(old, sp.Integer(0)) + new
+    by_present: dict[Expr, Expr] = {}
+    for old, new in by_past.items():
+        sign = -1 if new.could_extract_minus_sign() else 1
+        content, present = (sign * new).as_content_primitive()
+        by_present[present] = by_present.get(present, sp.Integer(0)) + sign * content * old
+    return list(by_present.items())

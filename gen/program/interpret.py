@@ -40,12 +40,14 @@ class Algebra:
         total: the sum of the entries of an array.
         select: ``select(subject, value, then, otherwise)``, entry by entry; the two values are
             functions, so that a scalar choice evaluates one of them.
+        scalar: a scalar as it is kept between lines.
     """
 
     constant: Callable[[Fraction], Any]
     functions: Mapping[str, Callable[..., Any]]
     total: Callable[[Any], Any]
     select: Callable[[Any, Fraction, Callable[[], Any], Callable[[], Any]], Any]
+    scalar: Callable[[Any], Any] = lambda value: value
 
 
 def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
@@ -129,8 +131,20 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "step": lambda z: np.heaviside(z, 0.5),
 }
 
+
+def _python_float(value: Any) -> Any:
+    """A scalar that leaves the precision of arrays as it is, which NumPy's own float64 does not."""
+    return float(value) if np.ndim(value) == 0 else value
+
+
 #: Python's floating-point numbers and NumPy's arrays of them.
-FLOAT64 = Algebra(float, NUMPY_FUNCTIONS, lambda array: np.sum(array, dtype=np.float64), _select)
+FLOAT64 = Algebra(
+    float,
+    NUMPY_FUNCTIONS,
+    lambda array: np.sum(array, dtype=np.float64),
+    _select,
+    _python_float,
+)
 
 
 def host_values(
@@ -149,7 +163,7 @@ def host_values(
     """
     values = {**inputs, **memory}
     for line in (*program.host.constants, *program.host.body):
-        values[line.target] = evaluate(line.value, values, algebra)
+        values[line.target] = algebra.scalar(evaluate(line.value, values, algebra))
     return values
 
 
@@ -173,6 +187,8 @@ def run_function(
         found = [_line(line, one, algebra) for one in values]
         if isinstance(line.value, Reduce) and not per_tensor:
             found = [sum(found[1:], found[0])] * count
+        if line.level != "array":
+            found = list(map(algebra.scalar, found))
         for one, value in zip(values, found, strict=True):
             one[line.target] = value
     return {array: [one[local] for one in values] for array, local in function.results}

@@ -42,7 +42,7 @@ def prove(derivation: Derivation) -> Report:
         "optimizer",
         head.title,
         findings,
-        compare_claims(head.claims, findings),
+        compare_claims(head, findings),
         _notes(derivation),
     )
 

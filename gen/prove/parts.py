@@ -39,7 +39,7 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
         ),
     )
     head = declaration.head
-    claims = compare_claims(head.claims, findings)
+    claims = compare_claims(head, findings)
     return Report(head.name, "hamiltonian", head.title, findings, claims)
 
 
@@ -110,4 +110,4 @@ def _report(
         ),
     )
     head = declaration.head
-    return Report(head.name, kind, head.title, findings, compare_claims(head.claims, findings))
+    return Report(head.name, kind, head.title, findings, compare_claims(head, findings))

@@ -5,14 +5,19 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import ExpressionError
+from hamilforge.gen.declare.errors import (
+    DeclarationError,
+    ExpressionError,
+    Problem,
+    did_you_mean,
+)
 from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.declare.kinds import Head
 from hamilforge.gen.derive.calculus import to_sympy
 
 Value = int | float | str | bool | None
@@ -137,14 +142,29 @@ class Report:
         return " ".join(parts)
 
 
-def compare_claims(
-    claims: Mapping[str, object], findings: tuple[Finding, ...]
-) -> tuple[Claim, ...]:
-    """Compare claims with findings; a claim about an unknown property does not hold."""
+def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ...]:
+    """Compare the author's claims with findings.
+
+    Raises:
+        DeclarationError: a claim about a property that no finding is about.
+    """
     found = {finding.name: finding.value for finding in findings}
+    unknown = [
+        Problem(
+            head.source.where,
+            head.source.line("claims", name),
+            f"[claims].{name}",
+            f"no such property{did_you_mean(name, found)}"
+            f"; those of this declaration are {', '.join(found)}",
+        )
+        for name in head.claims
+        if name not in found
+    ]
+    if unknown:
+        raise DeclarationError(unknown)
     return tuple(
-        Claim(name, declared, found.get(name), name in found and _same(declared, found[name]))
-        for name, declared in claims.items()
+        Claim(name, declared, found[name], _same(declared, found[name]))
+        for name, declared in head.claims.items()
     )
 
 

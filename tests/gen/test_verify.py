@@ -13,15 +13,25 @@ import pytest
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build import derive
 from hamilforge.generation import catalogue_folder
-from hamilforge.runtime.verify import ULPS, _deviation, _host_deviation, torch_backend
+from hamilforge.runtime.verify import (
+    ULPS,
+    _deviation,
+    _host_deviation,
+    _solution_deviation,
+    numba_backend,
+    torch_backend,
+)
 from hamilforge.verification import reference_cases
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "proofs.toml"
 NAMES = tomllib.loads(EXPECTED.read_text())["mutation"]["verify"]
 
 
+BACKENDS = {"torch": torch_backend, "numba": numba_backend}
+
+
 class Fault(ast.NodeTransformer):
-    """One arithmetic operation of the emitted flow changed."""
+    """One arithmetic operation of the emitted code changed."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted, self.seen = wanted, 0
@@ -35,38 +45,60 @@ class Fault(ast.NodeTransformer):
         swap = {ast.Add: ast.Sub, ast.Sub: ast.Add}
         if type(node.op) in swap and self._hit():
             return ast.BinOp(node.left, swap[type(node.op)](), node.right)
-        if isinstance(node.op, ast.Mult) and self._hit():
-            factor = ast.Constant(1 + 1e-6)
-            return ast.BinOp(ast.BinOp(node.left, ast.Mult(), factor), ast.Mult(), node.right)
+        if isinstance(node.op, ast.Mult | ast.Div | ast.Pow) and self._hit():
+            return ast.BinOp(node, ast.Mult(), ast.Constant(1 + 1e-6))
+        return node
+
+    def visit_UnaryOp(self, node):
+        self.generic_visit(node)
+        return node.operand if isinstance(node.op, ast.USub) and self._hit() else node
+
+    def visit_If(self, node):
+        """Weight decay: verification runs without it, the tests of training run with it."""
         return node
 
 
-def faulty(name, wanted, tmp_path):
-    """The torch file with one fault in a stage or a host scalar; None when there are no more."""
-    tree = ast.parse((catalogue_folder() / f"{name}_torch.py").read_text())
+def faulty(name, backend, wanted, tmp_path):
+    """An emitted file with one fault; None when there are no more."""
+    text = (catalogue_folder() / f"{name}_{backend}.py").read_text()
+    tree = ast.parse(text.replace("parallel=True, ", "").replace(", cache=True", ""))
     fault = Fault(wanted)
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("solution"):
+        if isinstance(node, ast.FunctionDef):
             fault.visit(node)
     if fault.seen <= wanted:
         return None
-    path = tmp_path / f"fault_{wanted}_torch.py"
+    path = tmp_path / f"fault_{wanted}_{backend}.py"
     path.write_text(ast.unparse(ast.fix_missing_locations(tree)))
-    spec = importlib.util.spec_from_file_location(f"fault_{name}_{wanted}", path)
+    spec = importlib.util.spec_from_file_location(f"fault_{name}_{wanted}_{backend}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_operation_of_the_emitted_flow_is_checked(name, tmp_path):
+def worst_deviation(module, backend, cases):
+    """How far a backend is from the reference: scalars, stages and the map to the solution."""
+    run = BACKENDS[backend](module)
+    return max(
+        found
+        for case in cases
+        for found in (
+            _host_deviation(module, case),
+            _deviation(run, case),
+            _solution_deviation(module, backend, case),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"), [*((name, "torch") for name in NAMES), ("rgd", "numba")]
+)
+def test_every_operation_of_the_emitted_code_is_checked(name, backend, tmp_path):
     program = derive(catalogue.load(name, ("optimizer",))).program
     cases = [case for case in reference_cases(program) if case.dtype == "float64"]
     wanted = 0
-    while (module := faulty(name, wanted, tmp_path)) is not None:
-        backend = torch_backend(module)
-        worst = max(max(_host_deviation(module, case), _deviation(backend, case)) for case in cases)
-        assert worst > 100 * ULPS, (name, wanted)
+    while (module := faulty(name, backend, wanted, tmp_path)) is not None:
+        assert worst_deviation(module, backend, cases) > 100 * ULPS, (name, wanted)
         wanted += 1
     assert wanted >= 4

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from hamilforge.runtime.addresses import FEW, addresses
+
 from .problems import quadratic_gradient, rosenbrock_gradient, start
 from .training import feed, first, flat, load, optimizer_class, parameters, solutions, stages, steps
 
@@ -171,6 +173,29 @@ def test_data_replaced_between_steps_is_what_is_stepped(method: Any, fused: bool
     with optimizer.solution():
         assert abs(flat(params) - exact(method, 4)[-1]).max() <= 1e-13
     assert (flat(old) == frozen).all()
+
+
+def test_addresses_of_many_tensors_are_those_torch_gives() -> None:
+    base = torch.arange(1000.0)
+    tensors: list[torch.Tensor] = [base[k : k + 3] for k in range(2 * FEW)]
+    tensors += [torch.nn.Parameter(torch.ones(k)) for k in range(FEW)]
+    assert addresses(tensors).tolist() == [tensor.data_ptr() for tensor in tensors]
+
+
+def test_contents_exchanged_between_many_tensors_are_what_is_stepped(method: Any) -> None:
+    found = []
+    for fused in (None, False):
+        params = [torch.nn.Parameter(torch.full((3,), float(k)).double()) for k in range(FEW)]
+        optimizer = method(params, lr=LR, fused=fused)
+        for number in range(4):
+            for param in params:
+                param.grad = param.detach().sin()
+            optimizer.step()
+            if number == 1:
+                params[0].grad = params[1].grad = None
+                torch.utils.swap_tensors(params[0], params[1])
+        found.append(flat(params))
+    assert abs(found[0] - found[1]).max() <= 1e-13 * abs(found[1]).max()
 
 
 def test_a_model_made_float_after_steps_is_not_stepped_with_misread_buffers() -> None:
