@@ -116,22 +116,14 @@ def numba_backend(product: ModuleType) -> Backend:
 
 def torch_backend(product: ModuleType) -> Backend:
     """The functional form."""
-    import torch
-
     classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
     stages = next(value.STAGES for value in classes if value.__module__ == product.__name__)
 
     def stage(
         number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
     ) -> tuple[Arrays, Arrays]:
-        lists = [[torch.from_numpy(one.copy()) for one in arrays] for arrays in (x, buffer, g)]
-        groups = [[k] for k in range(len(x))] if product.SCOPE == "tensor" else [range(len(x))]
-        new_x, new_buffer = list(lists[0]), list(lists[1])
-        for members in groups:
-            found = stages[number](*([arrays[k] for k in members] for arrays in lists), *row)
-            for k, point, kept in zip(members, *found, strict=True):
-                new_x[k], new_buffer[k] = point, kept
-        return [one.numpy() for one in new_x], [one.numpy() for one in new_buffer]
+        found = _over_domains(product, stages[number], row, (x, buffer, g))
+        return [point for point, _ in found], [kept for _, kept in found]
 
     return stage
 
@@ -202,14 +194,25 @@ def _on_copies(
 
 
 def _torch_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+    def solved(*arguments: Any) -> tuple[Any]:
+        return (product.solution(*arguments),)
+
+    return [value for (value,) in _over_domains(product, solved, row, (x, buffer))]
+
+
+def _over_domains(
+    product: ModuleType, function: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+) -> list[tuple[NDArray[Any], ...]]:
+    """Call a function of lists of tensors on each domain of sums; its results by tensor."""
     import torch
 
-    groups = [[k] for k in range(len(x))] if product.SCOPE == "tensor" else [range(len(x))]
-    found = list(x)
-    for members in groups:
-        lists = [[torch.from_numpy(arrays[k]) for k in members] for arrays in (x, buffer)]
-        for k, value in zip(members, product.solution(*lists, *row), strict=True):
-            found[k] = value.numpy()
+    count = len(arrays[0])
+    domains = [[k] for k in range(count)] if product.SCOPE == "tensor" else [range(count)]
+    found = []
+    for members in domains:
+        lists = [[torch.from_numpy(tensors[k].copy()) for k in members] for tensors in arrays]
+        results = zip(*function(*lists, *row), strict=True)
+        found += [tuple(one.numpy() for one in result) for result in results]
     return found
 
 

@@ -133,16 +133,13 @@ def _value(expr: Any, known: Mapping[str, Any]) -> Any:
     import sympy as sp
 
     from hamilforge.gen.derive.calculus import Coordinate
+    from hamilforge.gen.derive.rotation import present
     from hamilforge.gen.derive.system import t
 
-    numbers = {}
-    for symbol in expr.free_symbols:
-        name = symbol.name.removeprefix("last_")
-        if name in known and not isinstance(symbol, Coordinate):
-            numbers[symbol] = known[name]
-        elif name == t.name:
-            numbers[symbol] = t
-    return sp.sympify(expr).xreplace(numbers)
+    expr = present(sp.sympify(expr))
+    scalars = {symbol for symbol in expr.free_symbols if not isinstance(symbol, Coordinate)}
+    numbers = {symbol: known[symbol.name] for symbol in scalars if symbol.name in known}
+    return expr.xreplace({symbol: t for symbol in scalars if symbol.name == t.name} | numbers)
 
 
 def _one_dimensional(expr: Any, known: Mapping[str, Any]) -> Any:

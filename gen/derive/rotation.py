@@ -42,6 +42,22 @@ def last(expr: Expr) -> Expr:
     )
 
 
+def is_last(symbol: sp.Symbol) -> bool:
+    """Whether a scalar is one that was in force in the last step."""
+    return symbol.name.startswith("last_") and not isinstance(symbol, Coordinate)
+
+
+def present(expr: Expr) -> Expr:
+    """The inverse of :func:`last`: what is in force in the last step when it is the present one."""
+    return expr.xreplace(
+        {
+            symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
+            for symbol in expr.free_symbols
+            if is_last(symbol)
+        }
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What happens between one gradient and the next.

@@ -13,7 +13,7 @@ McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import sympy as sp
@@ -119,6 +119,27 @@ class System:
             )
         whole = integral.xreplace({u: stop, end: stop}) - integral.xreplace({u: start, end: stop})
         return tidy(whole)
+
+    def closed(
+        self, expr: Expr, in_force: Callable[[Expr, sp.Tuple], Expr] = lambda value, _: value
+    ) -> Expr:
+        """An expression with closed forms in the place of Velocity, Decay and Impulse.
+
+        Args:
+            expr: the expression.
+            in_force: called with each closed form and its arguments; returns what stands for it.
+        """
+        forms = {Velocity: self.velocity, Decay: self.decay, Impulse: self.impulse}
+
+        def visit(part: Expr) -> Expr:
+            if not part.args:
+                return part
+            args = [visit(arg) for arg in part.args]
+            if type(part) in forms:
+                return in_force(forms[type(part)](*args), sp.Tuple(*args))
+            return part.func(*args)
+
+        return visit(expr)
 
     def _refuse(self, message: str) -> DeclarationError:
         head = self.declaration.head

@@ -139,7 +139,7 @@ def _formula(expr: Expr, system: System | None) -> IrExpr:
     """A line of a scheme in the IR; oracles and what is not known yet as named functions."""
     named: dict[Expr, IrExpr] = {}
     replaced: dict[Expr, Expr] = {}
-    known = _closed(expr, system)
+    known = system.closed(expr) if system else expr
     calls = sorted(known.atoms(Grad, Velocity, Decay, Impulse), key=sp.default_sort_key)
     for number, call in enumerate(reversed(calls)):
         symbol = Coordinate(f"call_{number}")
@@ -150,25 +150,6 @@ def _formula(expr: Expr, system: System | None) -> IrExpr:
         named[symbol] = Apply(op, args)
     lowered = lower(tidy_scalars(known.xreplace(replaced)))
     return _substituted(lowered, {symbol.name: value for symbol, value in named.items()})
-
-
-def _closed(expr: Expr, system: System | None) -> Expr:
-    if system is None:
-        return expr
-
-    def closed(part: Expr) -> Expr:
-        if not part.args:
-            return part
-        args = [closed(arg) for arg in part.args]
-        if isinstance(part, Velocity):
-            return system.velocity(args[0])
-        if isinstance(part, Decay):
-            return system.decay(*args)
-        if isinstance(part, Impulse):
-            return system.impulse(*args)
-        return part.func(*args)
-
-    return closed(expr)
 
 
 def _substituted(expr: IrExpr, values: dict[str, IrExpr]) -> IrExpr:

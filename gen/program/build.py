@@ -15,13 +15,10 @@ import sympy as sp
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
-from hamilforge.gen.derive.rotation import Rotated, b, g, last, last_b, new_b, rotate, x
+from hamilforge.gen.derive.rotation import Rotated, b, g, is_last, last, last_b, new_b, rotate, x
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.system import (
-    Decay,
-    Impulse,
     System,
-    Velocity,
     derive_system,
     h,
     p,
@@ -104,25 +101,13 @@ def _settings(
 
 def _specialise(expr: Expr, system: System) -> Expr:
     """Put the system's closed forms in the place of Velocity, Decay and Impulse."""
+    names = {symbol: last(symbol) for symbol in system.symbols.values()}
 
-    def in_force(value: Expr, by: Expr) -> Expr:
-        marked = any(symbol.name.startswith("last_") for symbol in by.free_symbols)
-        names = {symbol: last(symbol) for symbol in system.symbols.values()}
-        return value.xreplace(names) if marked and by.has(last_b, *LAST_TIMES) else value
+    def in_force(value: Expr, args: sp.Tuple) -> Expr:
+        of_last = args.has(last_b, *LAST_TIMES) and any(map(is_last, args.free_symbols))
+        return value.xreplace(names) if of_last else value
 
-    def visit(part: Expr) -> Expr:
-        if not part.args:
-            return part
-        args = [visit(arg) for arg in part.args]
-        if isinstance(part, Velocity):
-            return in_force(system.velocity(args[0]), args[0])
-        if isinstance(part, Decay):
-            return in_force(system.decay(*args), sp.Tuple(*args))
-        if isinstance(part, Impulse):
-            return in_force(system.impulse(*args), sp.Tuple(*args))
-        return part.func(*args)
-
-    return visit(expr)
+    return system.closed(expr, in_force)
 
 
 def _lasting(values: Mapping[sp.Symbol, Expr], constants: Iterable[sp.Symbol]) -> dict[Expr, Expr]:

@@ -20,7 +20,7 @@ from hamilforge.gen.derive.calculus import (
     tidy,
     tidy_scalars,
 )
-from hamilforge.gen.derive.rotation import b, g, last_b, new_b, x
+from hamilforge.gen.derive.rotation import b, g, is_last, last_b, new_b, x
 from hamilforge.gen.program.ir import Assign, Function, Ref, Select
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.limits import regular
@@ -60,7 +60,7 @@ def _monomial(expr: Expr) -> str | None:
     parts = []
     for factor in sp.Mul.make_args(expr):
         base, exponent = factor.as_base_exp()
-        if not base.is_Symbol or base.name.startswith("last_"):
+        if not base.is_Symbol or is_last(base):
             return None
         if exponent == sp.Rational(1, 2):
             parts.append(f"sqrt_{base.name}")

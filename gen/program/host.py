@@ -16,7 +16,7 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer, Parameter
 from hamilforge.gen.derive import rotation
 from hamilforge.gen.derive.calculus import Expr, tidy
-from hamilforge.gen.derive.rotation import Rotated, last
+from hamilforge.gen.derive.rotation import Rotated, is_last, last, present
 from hamilforge.gen.derive.scheme import Scheme, constant_values
 from hamilforge.gen.derive.system import Decay, Impulse, System, h, parameter_symbol, t
 from hamilforge.gen.program.ir import Assign, Function, Host
@@ -89,7 +89,7 @@ class HostWriter:
             rows.append(tuple(line(named[name], name + suffix) for name in scalars))
         shift = tuple(f"{remember(expr, name)}" for name, expr in solution.items())
         kept = tuple(
-            (name, line(_present(expr), name.removeprefix("last_") + ("_end" if several else "")))
+            (name, line(present(expr), name.removeprefix("last_") + ("_end" if several else "")))
             for name, expr in memory.items()
         )
         guards = self._guards(line)
@@ -155,27 +155,13 @@ class HostWriter:
         return (*declared, *more)
 
 
-def _is_last(symbol: sp.Symbol) -> bool:
-    return symbol.name.startswith("last_")
-
-
-def _present(expr: Expr) -> Expr:
-    """A scalar of the last step, as it is computed when that step is the present one."""
-    return expr.xreplace(
-        {
-            symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
-            for symbol in expr.free_symbols
-        }
-    )
-
-
 def _remembered(expr: Expr, role: str, remember: object, constants: frozenset[sp.Symbol]) -> Expr:
     """Replace the largest parts that only the last step knows by memory."""
     assert callable(remember)
-    marked = {symbol for symbol in expr.free_symbols if _is_last(symbol)}
+    marked = {symbol for symbol in expr.free_symbols if is_last(symbol)}
     if not marked:
         return expr
-    if all(_is_last(symbol) or symbol in constants for symbol in expr.free_symbols):
+    if all(is_last(symbol) or symbol in constants for symbol in expr.free_symbols):
         return remember(expr, role)
     mixed = any(marked & arg.free_symbols and arg.free_symbols - marked for arg in expr.args)
     if mixed and (products := _products(expr, marked | constants)) is not None:
@@ -206,7 +192,7 @@ def _products(expr: Expr, past: Set[sp.Symbol]) -> list[tuple[Expr, Expr]] | Non
     for term in sp.Add.make_args(sp.expand(expr)):
         old, new = sp.Integer(1), sp.Integer(1)
         for factor in sp.Mul.make_args(term):
-            if not any(map(_is_last, factor.free_symbols)):
+            if not any(map(is_last, factor.free_symbols)):
                 new *= factor
             elif factor.free_symbols <= past:
                 old *= factor

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, tidy, written
-from hamilforge.gen.derive.rotation import b, g, last_b, new_b, x
+from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
+from hamilforge.gen.derive.rotation import b, g, last_b, new_b, present, x
 from hamilforge.gen.derive.scheme import constant_values
 from hamilforge.gen.derive.system import Velocity, n, p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
@@ -92,7 +92,6 @@ def _step_matrix(
     """The matrix of a step on (x, buffer), both in their stored units."""
     start = sp.symbols("x_entry b_entry", real=True)
     point, buffer = start
-    present = _unmark
     unit = derivation.unit.xreplace(numbers)
     stiffness = stiffness.xreplace(derivation.values).xreplace(numbers)
     for stage in derivation.rotated.stages:
@@ -123,16 +122,6 @@ def _linear(derivation: Derivation, expr: Expr, stiffness: Expr) -> Expr:
     """An expression of a stage with K replaced by its quadratic part, in the hyper-parameters."""
     linear = expr.replace(Velocity, lambda momentum: stiffness * momentum)
     return derivation.specialised(linear).xreplace(derivation.values)
-
-
-def _unmark(expr: Expr) -> Expr:
-    """At constant step the last values are the present ones."""
-    names = {
-        symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
-        for symbol in expr.free_symbols
-        if symbol.name.startswith("last_") and not isinstance(symbol, Coordinate)
-    }
-    return expr.xreplace(names)
 
 
 def _defaults(derivation: Derivation) -> dict[sp.Symbol, Expr]:
