@@ -12,7 +12,7 @@ from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.product import declaration_digest
 from hamilforge.gen.program.build import derive
-from hamilforge.gen.prove import optimizer, parts
+from hamilforge.gen.prove import optimizer, parts, tableau
 from hamilforge.gen.prove.report import Report
 
 
@@ -50,6 +50,10 @@ def check(declaration: kinds.Declaration) -> Report:
                 return parts.prove_splitting(declaration)
             case kinds.Update():
                 return parts.prove_update(declaration)
+            case kinds.RungeKutta():
+                return tableau.prove_runge_kutta(declaration)
+            case kinds.Partitioned():
+                return tableau.prove_partitioned(declaration)
 
 
 @contextlib.contextmanager
@@ -74,7 +78,7 @@ def refuse_false_claims(report: Report, head: kinds.Head) -> None:
             head.source.where,
             head.source.line("claims", claim.name),
             f"[claims].{claim.name}",
-            f"{claim.declared!r} is claimed, but {claim.found!r} is true",
+            f"{claim.declared!r} is claimed, but {claim.found!r} is true by {claim.because}",
         )
         for claim in report.claims
         if not claim.holds

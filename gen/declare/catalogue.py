@@ -17,6 +17,8 @@ FOLDERS = {
     "hamiltonian": "hamiltonians",
     "splitting": "splitting",
     "update": "updates",
+    "runge-kutta": "runge_kutta",
+    "partitioned": "partitioned",
 }
 MAX_REFERENCES = 10
 

@@ -24,7 +24,8 @@ ELEMENTWISE = (
 ).split()
 REDUCTIONS = ("dot", "norm", "sum")
 ORACLES = ("J", "decay", "grad", "velocity")
-FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, "transpose")
+POLYNOMIALS = ("legendre",)
+FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, *POLYNOMIALS, "transpose")
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 50

@@ -136,12 +136,99 @@ class Optimizer:
     start_time: Fraction
 
 
-Declaration = Hamiltonian | Splitting | Update | Optimizer
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The real root of a polynomial in x nearest to a number."""
+
+    polynomial: Expression
+    near: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Coefficients one by one; rows may leave out trailing zeros.
+
+    Attributes:
+        a, b: the table.
+        b_hat: embedded weights.
+        c: nodes; the row sums if None.
+        row_sums: whether the nodes must be the row sums.
+    """
+
+    a: tuple[tuple[Expression, ...], ...]
+    b: tuple[Expression, ...]
+    b_hat: tuple[Expression, ...] | None
+    c: tuple[Expression, ...] | None
+    row_sums: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """An explicit method by formulas: ``a`` in i > j, ``b`` in j, both from 1; and the stages."""
+
+    stages: Expression
+    a: Expression
+    b: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Collocation:
+    """A method on the roots of a polynomial.
+
+    Attributes:
+        nodes: a polynomial in x, where ``legendre(n)`` is the n-th shifted Legendre polynomial.
+        conditions: what determines A: ``C`` for C(s), ``D`` for D(s).
+        column: with C: (``first`` or ``last``, ``b`` or ``0``): that column of A is b_j or 0, and
+            C(s - 1) determines the rest.
+    """
+
+    nodes: Expression
+    conditions: str
+    column: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The arithmetic mean of tableaux with the same nodes."""
+
+    of: tuple[RungeKutta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RungeKutta:
+    """A Runge–Kutta method.
+
+    Attributes:
+        table: how its coefficients are given.
+        constants: named numbers, each an expression in those before it or a root.
+        parameters: free symbols of a family, with defaults.
+        exact: whether the coefficients are exact (else published digits).
+    """
+
+    head: Head
+    table: Rows | Formula | Collocation | Mean
+    constants: tuple[tuple[str, Expression | Root], ...]
+    parameters: tuple[Parameter, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Partitioned:
+    """A pair of methods: one for q, one for p; None for p means Hager's adjoint of q."""
+
+    head: Head
+    q: RungeKutta
+    p: RungeKutta | None
+
+
+Declaration = Hamiltonian | Splitting | Update | Optimizer | RungeKutta | Partitioned
 KINDS: Mapping[str, type[Declaration]] = {
     "hamiltonian": Hamiltonian,
     "splitting": Splitting,
     "update": Update,
     "optimizer": Optimizer,
+    "runge-kutta": RungeKutta,
+    "partitioned": Partitioned,
 }
 
 
@@ -159,3 +246,10 @@ def sources(declaration: Declaration) -> Iterator[Source]:
             yield from sources(method)
         case Splitting(steps=Composition(block=block)):
             yield from sources(block)
+        case RungeKutta(table=Mean(of=parts)):
+            for part in parts:
+                yield from sources(part)
+        case Partitioned(q=q, p=p):
+            for part in (q, p):
+                if part is not None and part.head.source is not declaration.head.source:
+                    yield from sources(part)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, caret, did_you_mean
+from hamilforge.gen.declare import kinds, read_tableaux
+from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
     REDUCTIONS,
@@ -22,10 +22,15 @@ from hamilforge.gen.declare.expression import (
     parse,
     walk,
 )
-from hamilforge.gen.declare.reader import NAME, Reader, inside
+from hamilforge.gen.declare.read_parts import (
+    Find,
+    are_exact,
+    named_numbers,
+    parameters,
+    reference,
+)
+from hamilforge.gen.declare.reader import NAME, Reader
 from hamilforge.gen.declare.toml_source import Source
-
-Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
 
 
 def read(source: Source, find: Find) -> kinds.Declaration:
@@ -71,43 +76,6 @@ def _head(reader: Reader) -> kinds.Head:
     )
 
 
-def _parameters(reader: Reader, table: str) -> tuple[kinds.Parameter, ...]:
-    found = []
-    for name, entry in reader.table(table).items():
-        reader.symbol(name, table, name)
-        if not isinstance(entry, dict):
-            entry = {"default": entry}
-        for key in entry:
-            if key not in ("default", "domain", "doc"):
-                reader.problem("unknown key; expected default, domain or doc", table, name, key)
-        domain = entry.get("domain", "real")
-        if domain not in kinds.DOMAINS:
-            reader.problem(
-                f"unknown domain {domain!r}; expected one of {', '.join(kinds.DOMAINS)}"
-                + did_you_mean(str(domain), kinds.DOMAINS),
-                table,
-                name,
-                "domain",
-            )
-            domain = "real"
-        if "default" not in entry:
-            reader.problem("a parameter needs a default", table, name)
-        default = reader.number(entry.get("default", 1), table, name, "default")
-        if not inside(default, domain):
-            reader.problem(
-                f"the default {default} is outside the domain {kinds.DOMAINS[domain]}",
-                table,
-                name,
-                "default",
-            )
-        doc = entry.get("doc", "")
-        if not isinstance(doc, str):
-            reader.problem("a text was expected", table, name, "doc")
-            doc = ""
-        found.append(kinds.Parameter(name, default, domain, doc))
-    return tuple(found)
-
-
 def _start_time(reader: Reader, default: Fraction) -> Fraction:
     start = reader.table("start")
     for key in start:
@@ -118,8 +86,8 @@ def _start_time(reader: Reader, default: Fraction) -> Fraction:
 
 def _hamiltonian(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
-    parameters = _parameters(reader, "parameters")
-    scalars = {parameter.name: "scalar" for parameter in parameters}
+    own = parameters(reader, "parameters")
+    scalars = {parameter.name: "scalar" for parameter in own}
     functions = (*ELEMENTWISE, *REDUCTIONS)
     if "energy" in reader.source.tables:
         kinetic = _separated(reader, scalars)
@@ -139,7 +107,7 @@ def _hamiltonian(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration
     reader.finish()
     assert kinetic is not None
     assert friction is not None
-    return kinds.Hamiltonian(head, kinetic, friction, parameters, start_time)
+    return kinds.Hamiltonian(head, kinetic, friction, own, start_time)
 
 
 def _refuse_coupling(reader: Reader, term: Expression, key: str) -> None:
@@ -183,18 +151,8 @@ def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
 
 def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
     reader.keys(("steps", "compose", "constants", "coefficients"))
-    constants: list[tuple[str, Expression]] = []
-    known: dict[str, str] = {}
-    for name, text in reader.table("constants").items():
-        reader.symbol(name, "constants", name)
-        value = reader.expression(text, "constants", name)
-        reader.typed(value, "scalar", known, ("sqrt", "cos", "sin"), "constants", name)
-        known[name] = "scalar"
-        if value:
-            constants.append((name, value))
-    coefficients = reader.text("coefficients", default="exact")
-    if coefficients not in ("exact", "decimal"):
-        reader.problem("expected 'exact' or 'decimal'", "coefficients")
+    constants, known = named_numbers(reader, ("sqrt", "cos", "sin"))
+    exact = are_exact(reader)
 
     def weight(text: Any, *path: str) -> Expression:
         value = reader.expression(text, *path)
@@ -210,7 +168,7 @@ def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaratio
         steps = _flows(reader, tables["steps"], weight)
     else:
         compose = reader.table("compose")
-        block = _reference(reader, ("splitting",), find, "compose", "block")
+        block = reference(reader, ("splitting",), find, "compose", "block")
         weights = compose.get("weights")
         if not isinstance(weights, list) or not weights:
             reader.problem("a list of weights was expected", "compose", "weights")
@@ -219,7 +177,7 @@ def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaratio
         reader.finish()
         assert isinstance(block, kinds.Splitting)
         steps = kinds.Composition(block, values)
-    return kinds.Splitting(head, steps, tuple(constants), coefficients == "exact")
+    return kinds.Splitting(head, steps, constants, exact)
 
 
 def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tuple[kinds.Flow, ...]:
@@ -246,7 +204,7 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
 
 def _update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     reader.keys(("assign", "parameters"))
-    parameters = _parameters(reader, "parameters")
+    own = parameters(reader, "parameters")
     lines = reader.source.tables.get("assign")
     if not isinstance(lines, list) or not lines:
         reader.problem("a list of 'name = expression' was expected", "assign")
@@ -268,7 +226,7 @@ def _update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
             reader.problem(f"an update assigns q and p; {needed} is missing", "assign")
     if lines and not any("grad" in line.value.functions() for line in assignments):
         reader.problem("an update needs at least one grad(...)", "assign")
-    return kinds.Update(head, tuple(assignments), parameters)
+    return kinds.Update(head, tuple(assignments), own)
 
 
 def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonian) -> None:
@@ -290,30 +248,13 @@ def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonia
     reader.problems.extend(own.problems)
 
 
-def _reference(
-    reader: Reader, wanted: tuple[str, ...], find: Find, *path: str
-) -> kinds.Declaration | None:
-    name = reader.text(*path)
-    if not name:
-        return None
-    try:
-        return find(name, wanted)
-    except DeclarationError as error:
-        for problem in error.problems:
-            if problem.where == "":
-                reader.problem(problem.message, *path)
-            else:
-                reader.problems.append(problem)
-        return None
-
-
 def _optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
-    hyperparameters = _parameters(reader, "hyperparameters")
+    hyperparameters = parameters(reader, "hyperparameters")
     if not hyperparameters:
         reader.table("hyperparameters", required=True)
-    system = _reference(reader, ("hamiltonian",), find, "system")
-    method = _reference(reader, ("splitting", "update"), find, "method")
+    system = reference(reader, ("hamiltonian",), find, "system")
+    method = reference(reader, ("splitting", "update"), find, "method")
     table = reader.table("set", required=True)
     reader.finish()
     assert isinstance(system, kinds.Hamiltonian)
@@ -386,4 +327,6 @@ _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] 
     "splitting": _splitting,
     "update": _update,
     "optimizer": _optimizer,
+    "runge-kutta": read_tableaux.runge_kutta,
+    "partitioned": read_tableaux.partitioned,
 }

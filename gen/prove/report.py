@@ -6,6 +6,7 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import sympy as sp
@@ -20,7 +21,7 @@ from hamilforge.gen.declare.expression import ELEMENTWISE, parse
 from hamilforge.gen.declare.kinds import Head
 from hamilforge.gen.derive.calculus import to_sympy
 
-Value = int | float | str | bool | None
+Value = int | float | str | bool | dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Finding:
     Attributes:
         evidence: what was computed.
         reach: for which systems, dimensions and points it holds.
+        why: why there is no value, if there is none.
+        exact: the value as an exact text, if it is known in one.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Finding:
     evidence: str
     reach: str
     why: str = ""
+    exact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Claim:
     declared: object
     found: Value
     holds: bool
+    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Report:
             properties[finding.name] = finding.value
             if finding.value is None:
                 properties[f"{finding.name}_why"] = finding.why
+            if finding.exact:
+                properties[f"{finding.name}_exact"] = finding.exact
         return {
             "name": self.name,
             "kind": self.kind,
@@ -111,7 +118,7 @@ class Report:
         lines = [f"{self.kind} {self.name}: {self.title}", ""]
         width = max((len(finding.name) for finding in self.findings), default=0)
         for finding in self.findings:
-            value = finding.value if finding.value is not None else f"none ({finding.why})"
+            value = shown(finding)
             lines.append(f"  {finding.name:<{width}}  {value}")
             lines.append(f"  {'':<{width}}    by {finding.evidence}")
             lines.append(f"  {'':<{width}}    for {finding.reach}")
@@ -121,7 +128,8 @@ class Report:
             lines.append("")
         for claim in self.claims:
             verdict = "holds" if claim.holds else f"is FALSE: found {claim.found!r}"
-            lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}")
+            because = "" if claim.holds else f" by {claim.because}"
+            lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}{because}")
         return "\n".join(lines)
 
     def sentence(self) -> str:
@@ -148,7 +156,7 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
     Raises:
         DeclarationError: a claim about a property that no finding is about.
     """
-    found = {finding.name: finding.value for finding in findings}
+    found = {finding.name: finding for finding in findings}
     unknown = [
         Problem(
             head.source.where,
@@ -163,17 +171,46 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
     if unknown:
         raise DeclarationError(unknown)
     return tuple(
-        Claim(name, declared, found[name], _same(declared, found[name]))
+        Claim(
+            name,
+            declared,
+            found[name].value,
+            _same(declared, found[name].value)
+            or (isinstance(declared, str) and _same(declared, found[name].exact)),
+            found[name].evidence,
+        )
         for name, declared in head.claims.items()
     )
+
+
+def shown(finding: Finding) -> str:
+    """The value of a finding as text."""
+    if finding.value is None:
+        return f"none ({finding.why})"
+    if isinstance(finding.value, dict):
+        return ", ".join(f"{name} {value}" for name, value in finding.value.items())
+    text = f"{finding.value:.10g}" if isinstance(finding.value, float) else str(finding.value)
+    return f"{text} = {finding.exact}" if finding.exact and finding.exact != text else text
 
 
 def _same(declared: object, found: Value) -> bool:
     if isinstance(declared, str) and isinstance(found, str):
         return "".join(declared.split()) == "".join(found.split()) or _same_formula(declared, found)
     if isinstance(declared, str) and isinstance(found, int | float):
-        return declared == str(found)
-    return type(declared) is type(found) and declared == found
+        return declared == str(found) or _same_digits(declared, found)
+    if isinstance(declared, bool) or isinstance(found, bool):
+        return declared is found
+    return declared == found
+
+
+def _same_digits(declared: str, found: float) -> bool:
+    """Whether a decimal number is the one found, rounded or cut to the digits it has."""
+    try:
+        value = Fraction(declared)
+    except ValueError:
+        return False
+    places = len(declared.partition(".")[2])
+    return abs(value - Fraction(found)) < Fraction(1, 10**places)
 
 
 def _same_formula(declared: str, found: str) -> bool:

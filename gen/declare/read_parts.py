@@ -1,0 +1,92 @@
+"""What declarations of several kinds have in common: parameters, named numbers, references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.reader import Reader, inside
+
+Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
+
+
+def parameters(reader: Reader, table: str) -> tuple[kinds.Parameter, ...]:
+    """A table of numbers that the user may choose."""
+    found = []
+    for name, entry in reader.table(table).items():
+        reader.symbol(name, table, name)
+        if not isinstance(entry, dict):
+            entry = {"default": entry}
+        for key in entry:
+            if key not in ("default", "domain", "doc"):
+                reader.problem("unknown key; expected default, domain or doc", table, name, key)
+        domain = entry.get("domain", "real")
+        if domain not in kinds.DOMAINS:
+            reader.problem(
+                f"unknown domain {domain!r}; expected one of {', '.join(kinds.DOMAINS)}"
+                + did_you_mean(str(domain), kinds.DOMAINS),
+                table,
+                name,
+                "domain",
+            )
+            domain = "real"
+        if "default" not in entry:
+            reader.problem("a parameter needs a default", table, name)
+        default = reader.number(entry.get("default", 1), table, name, "default")
+        if not inside(default, domain):
+            reader.problem(
+                f"the default {default} is outside the domain {kinds.DOMAINS[domain]}",
+                table,
+                name,
+                "default",
+            )
+        doc = entry.get("doc", "")
+        if not isinstance(doc, str):
+            reader.problem("a text was expected", table, name, "doc")
+            doc = ""
+        found.append(kinds.Parameter(name, default, domain, doc))
+    return tuple(found)
+
+
+def named_numbers(
+    reader: Reader, functions: tuple[str, ...]
+) -> tuple[tuple[tuple[str, Expression], ...], dict[str, str]]:
+    """``[constants]``: named numbers, each an expression in those before it; and their types."""
+    constants: list[tuple[str, Expression]] = []
+    known: dict[str, str] = {}
+    for name, text in reader.table("constants").items():
+        reader.symbol(name, "constants", name)
+        value = reader.expression(text, "constants", name)
+        reader.typed(value, "scalar", known, functions, "constants", name)
+        known[name] = "scalar"
+        if value:
+            constants.append((name, value))
+    return tuple(constants), known
+
+
+def are_exact(reader: Reader) -> bool:
+    """Whether ``coefficients`` are exact, as they are unless it says decimal."""
+    coefficients = reader.text("coefficients", default="exact")
+    if coefficients not in ("exact", "decimal"):
+        reader.problem("expected 'exact' or 'decimal'", "coefficients")
+    return coefficients == "exact"
+
+
+def reference(
+    reader: Reader, wanted: tuple[str, ...], find: Find, *path: str
+) -> kinds.Declaration | None:
+    """Another declaration, by the name or path at a key."""
+    name = reader.text(*path)
+    if not name:
+        return None
+    try:
+        return find(name, wanted)
+    except DeclarationError as error:
+        for problem in error.problems:
+            if problem.where == "":
+                reader.problem(problem.message, *path)
+            else:
+                reader.problems.append(problem)
+        return None

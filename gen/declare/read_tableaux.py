@@ -1,0 +1,219 @@
+"""Readers of the kinds ``runge-kutta`` and ``partitioned``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.expression import Expression, parse
+from hamilforge.gen.declare.read_parts import Find, are_exact, parameters, reference
+from hamilforge.gen.declare.reader import Reader
+
+MAX_STAGES = 100
+KEYS = "A b b_hat c row_sums stages collocation mean constants parameters coefficients".split()
+ROOT_KEYS = ("root", "near")
+Types = dict[str, str]
+
+
+def runge_kutta(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A Runge–Kutta method."""
+    reader.keys(KEYS)
+    return _tableau(reader, head, find, ())
+
+
+def partitioned(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A pair of methods, by name or inline."""
+    reader.keys(("q", "p"))
+    q = _half(reader, head, find, "q")
+    p = None
+    if reader.source.tables.get("p") != "adjoint":
+        p = _half(reader, head, find, "p")
+    reader.finish()
+    assert q is not None
+    return kinds.Partitioned(head, q, p)
+
+
+def _half(reader: Reader, head: kinds.Head, find: Find, key: str) -> kinds.RungeKutta | None:
+    given = reader.source.tables.get(key)
+    if isinstance(given, dict):
+        for inner in given:
+            if inner not in KEYS:
+                reader.problem(f"unknown key; expected one of {', '.join(KEYS)}", key, inner)
+        return _tableau(reader, head, find, (key,))
+    if given is None:
+        reader.problem("a method was expected: a name, or a table with A and b", key)
+        return None
+    found = reference(reader, ("runge-kutta",), find, key)
+    return found if isinstance(found, kinds.RungeKutta) else None
+
+
+def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) -> kinds.RungeKutta:
+    tables: dict[str, Any] = reader.source.tables
+    for key in at:
+        tables = tables[key]
+    own = parameters(reader, "parameters") if not at else ()
+    types: Types = {entry.name: "scalar" for entry in own}
+    constants = _constants(reader, tables, types, at)
+    exact = are_exact(reader) if not at else tables.get("coefficients", "exact") == "exact"
+    forms = [key for key in ("A", "collocation", "mean") if key in tables]
+    if len(forms) != 1:
+        reader.problem(
+            "expected one of A (with b), [collocation] and mean" + _given(forms), *at, "A"
+        )
+        reader.finish()
+    table: Any
+    if forms == ["collocation"]:
+        table = _collocation(reader, at)
+    elif forms == ["mean"]:
+        table = _mean(reader, tables["mean"], find, at)
+    elif isinstance(tables["A"], str):
+        table = _formula(reader, tables, types, at)
+    else:
+        table = _rows(reader, tables, types, at)
+    reader.finish()
+    return kinds.RungeKutta(head, table, constants, own, exact)
+
+
+def _given(forms: list[str]) -> str:
+    return f"; given: {', '.join(forms)}" if forms else ""
+
+
+def _constants(
+    reader: Reader, tables: dict[str, Any], types: Types, at: tuple[str, ...]
+) -> tuple[tuple[str, Expression | kinds.Root], ...]:
+    given = tables.get("constants", {})
+    if not isinstance(given, dict):
+        reader.problem("a table was expected", *at, "constants")
+        return ()
+    found: list[tuple[str, Expression | kinds.Root]] = []
+    for name, value in given.items():
+        path = (*at, "constants", name)
+        reader.symbol(name, *path)
+        if isinstance(value, dict):
+            for key in value:
+                if key not in ROOT_KEYS:
+                    reader.problem("unknown key; expected root and near", *path, key)
+            polynomial = reader.expression(value.get("root"), *path, "root")
+            reader.typed(polynomial, "scalar", {"x": "scalar"}, (), *path, "root")
+            near = reader.number(value.get("near"), *path, "near")
+            if polynomial:
+                found.append((name, kinds.Root(polynomial, near)))
+        else:
+            expression = reader.expression(value, *path)
+            reader.typed(expression, "scalar", types, ("sqrt",), *path)
+            if expression:
+                found.append((name, expression))
+        types[name] = "scalar"
+    return tuple(found)
+
+
+def _rows(
+    reader: Reader, tables: dict[str, Any], types: Types, at: tuple[str, ...]
+) -> kinds.Rows | None:
+    given = tables["A"]
+    if not isinstance(given, list) or not given:
+        reader.problem("a list of rows was expected", *at, "A")
+        return None
+    size = len(given)
+    if size > MAX_STAGES:
+        reader.problem(f"{size} stages; at most {MAX_STAGES} are read", *at, "A")
+        return None
+
+    def entries(value: Any, place: str, length: int, key: str) -> tuple[Expression, ...]:
+        if not isinstance(value, list):
+            reader.problem(f"{place}: a list was expected", *at, key)
+            return ()
+        if len(value) > length:
+            reader.problem(
+                f"{place} has {len(value)} entries, but there are {size} stages", *at, key
+            )
+            return ()
+        found = []
+        for entry in value:
+            expression = reader.expression(entry, *at, key)
+            reader.typed(expression, "scalar", types, ("sqrt",), *at, key)
+            found.append(expression or parse("0"))
+        return tuple(found)
+
+    def full(key: str) -> tuple[Expression, ...] | None:
+        if key not in tables:
+            return None
+        value = tables[key]
+        found = entries(value, key, size, key)
+        if isinstance(value, list) and len(value) < size:
+            reader.problem(f"{key} has {len(value)} entries, but there are {size} stages", *at, key)
+        return found
+
+    a = tuple(entries(row, f"row {k}", size, "A") for k, row in enumerate(given, start=1))
+    if "b" not in tables:
+        reader.problem("the weights b are missing", *at, "b")
+    row_sums = tables.get("row_sums", True)
+    if not isinstance(row_sums, bool):
+        reader.problem("true or false was expected", *at, "row_sums")
+    if row_sums is False and "c" not in tables:
+        reader.problem("nodes that are not the row sums must be given", *at, "c")
+    return kinds.Rows(a, full("b") or (), full("b_hat"), full("c"), row_sums is not False)
+
+
+def _formula(
+    reader: Reader, tables: dict[str, Any], types: Types, at: tuple[str, ...]
+) -> kinds.Formula | None:
+    parts = []
+    for key, more in (("stages", ()), ("A", ("i", "j")), ("b", ("j",))):
+        if key not in tables:
+            reader.problem("missing; A by a formula needs stages and b by formulas too", *at, key)
+        expression = reader.expression(tables.get(key, "1"), *at, key)
+        known = types | dict.fromkeys(more, "scalar")
+        reader.typed(expression, "scalar", known, ("sqrt", "sign"), *at, key)
+        parts.append(expression or parse("1"))
+    return kinds.Formula(*parts)
+
+
+def _collocation(reader: Reader, at: tuple[str, ...]) -> kinds.Collocation | None:
+    path = (*at, "collocation")
+    table = reader.source.tables
+    for key in path:
+        table = table[key]
+    if not isinstance(table, dict):
+        reader.problem("a table was expected", *path)
+        return None
+    for key in table:
+        if key not in ("nodes", "conditions", "first_column", "last_column"):
+            reader.problem(
+                "unknown key; expected nodes, conditions, first_column or last_column", *path, key
+            )
+    nodes = reader.expression(table.get("nodes"), *path, "nodes")
+    reader.typed(nodes, "scalar", {"x": "scalar"}, ("legendre",), *path, "nodes")
+    conditions = table.get("conditions")
+    if conditions not in ("C", "D"):
+        reader.problem("expected 'C' or 'D'", *path, "conditions")
+    column = None
+    for which in ("first", "last"):
+        key = f"{which}_column"
+        if key in table:
+            value = str(table[key])
+            if value not in ("b", "0") or column or conditions != "C":
+                reader.problem("one column, 'b' or 0, with conditions = 'C'", *path, key)
+            column = (which, value)
+    return kinds.Collocation(nodes, conditions, column) if nodes and conditions else None
+
+
+def _mean(reader: Reader, given: Any, find: Find, at: tuple[str, ...]) -> kinds.Mean | None:
+    if not isinstance(given, list) or len(given) < 2:
+        reader.problem("a list of at least two methods was expected", *at, "mean")
+        return None
+    parts = []
+    for name in given:
+        if not isinstance(name, str):
+            reader.problem(f"{name!r} is not a name", *at, "mean")
+            continue
+        try:
+            found = find(name, ("runge-kutta",))
+        except DeclarationError as error:
+            for problem in error.problems:
+                reader.problem(problem.message, *at, "mean")
+            continue
+        assert isinstance(found, kinds.RungeKutta)
+        parts.append(found)
+    return kinds.Mean(tuple(parts))

@@ -1,0 +1,1 @@
+"""Exact arithmetic: real algebraic numbers, polynomials and matrices over them."""

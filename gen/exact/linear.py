@@ -1,0 +1,140 @@
+"""Small matrices over exact numbers, as tuples of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
+
+Vector = tuple[Number, ...]
+Matrix = tuple[Vector, ...]
+
+
+class Singular(ArithmeticError):
+    """A matrix has no inverse."""
+
+
+def dot(left: Sequence[Number], right: Sequence[Number]) -> Number:
+    """The sum of the products of entries; zeros cost nothing."""
+    total: Number = ZERO
+    for a, b in zip(left, right, strict=True):
+        if a and b:
+            total = total + a * b
+    return total
+
+
+def apply(matrix: Matrix, vector: Sequence[Number]) -> Vector:
+    """Matrix times vector."""
+    return tuple(dot(row, vector) for row in matrix)
+
+
+def transpose(matrix: Matrix) -> Matrix:
+    """Rows as columns."""
+    return tuple(zip(*matrix, strict=True))
+
+
+def multiply(left: Matrix, right: Matrix) -> Matrix:
+    """Matrix times matrix."""
+    columns = transpose(right)
+    return tuple(tuple(dot(row, column) for column in columns) for row in left)
+
+
+def plus(left: Matrix, right: Matrix, factor: Number = 1) -> Matrix:
+    """``left + factor*right``."""
+    return tuple(
+        tuple(a + factor * b for a, b in zip(one, other, strict=True))
+        for one, other in zip(left, right, strict=True)
+    )
+
+
+def outer(left: Sequence[Number], right: Sequence[Number]) -> Matrix:
+    """The matrix of products of entries."""
+    return tuple(tuple(a * b for b in right) for a in left)
+
+
+def identity(size: int) -> Matrix:
+    """The identity."""
+    return diagonal([ONE] * size)
+
+
+def diagonal(entries: Sequence[Number]) -> Matrix:
+    """A diagonal matrix."""
+    size = len(entries)
+    return tuple(tuple(entries[i] if i == j else ZERO for j in range(size)) for i in range(size))
+
+
+def solve(matrix: Matrix, right: Matrix) -> Matrix:
+    """The matrix X with ``matrix X = right``, by elimination.
+
+    Raises:
+        Singular: there is none, or more than one.
+    """
+    size = len(matrix)
+    table = [[*row, *other] for row, other in zip(matrix, right, strict=True)]
+    for column in range(size):
+        pivot = next((k for k in range(column, size) if table[k][column]), None)
+        if pivot is None:
+            raise Singular("the matrix is singular")
+        table[column], table[pivot] = table[pivot], table[column]
+        scale = ONE / table[column][column]
+        table[column] = [entry * scale if entry else entry for entry in table[column]]
+        for k in range(size):
+            if k != column and (factor := table[k][column]):
+                table[k] = [
+                    a - factor * b if b else a for a, b in zip(table[k], table[column], strict=True)
+                ]
+    return tuple(tuple(row[size:]) for row in table)
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """The inverse.
+
+    Raises:
+        Singular: there is none.
+    """
+    return solve(matrix, identity(len(matrix)))
+
+
+def reversed_characteristic(matrix: Matrix) -> tuple[Number, ...]:
+    """``det(I - z matrix)``, rising powers of z, by Faddeev and LeVerrier's recursion."""
+    size = len(matrix)
+    coefficients: list[Number] = [ONE]
+    power: Matrix = identity(size)
+    for k in range(1, size + 1):
+        product = multiply(matrix, power)
+        trace = sum((product[i][i] for i in range(size)), ZERO)
+        coefficients.append(-trace / k)
+        power = plus(product, identity(size), coefficients[-1])
+    return tuple(coefficients)
+
+
+def inertia(matrix: Matrix) -> tuple[int, int]:
+    """How many eigenvalues of a symmetric matrix are negative, and how many are positive.
+
+    By symmetric elimination (Sylvester's law); a zero diagonal with a nonzero entry beside it is
+    turned into a pivot by adding rows.
+    """
+    table = [list(row) for row in matrix]
+    negative = positive = 0
+    while table:
+        size = len(table)
+        pivot = next((k for k in range(size) if table[k][k]), None)
+        if pivot is None:
+            pair = next(((i, j) for i in range(size) for j in range(i) if table[i][j]), None)
+            if pair is None:
+                break
+            i, j = pair
+            table[i] = [a + b for a, b in zip(table[i], table[j], strict=True)]
+            for row in table:
+                row[i] = row[i] + row[j]
+            pivot = i
+        if sign(table[pivot][pivot]) < 0:
+            negative += 1
+        else:
+            positive += 1
+        line = table[pivot]
+        rest = [k for k in range(size) if k != pivot]
+        table = [
+            [table[i][j] - table[i][pivot] * line[j] / line[pivot] for j in rest] for i in rest
+        ]
+    return negative, positive

@@ -1,0 +1,297 @@
+"""Exact real numbers: rationals, and numbers of a field Q(theta).
+
+A number is a :class:`fractions.Fraction` or an :class:`Algebraic`; both know + - * / and mix.  The
+sign of an algebraic number is decided by refining an interval around theta, after an exact test
+for zero, so a sign is never a rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+
+Rational = Fraction | int
+Number = Any  # Fraction | Algebraic; a union here would only slow every signature down
+ZERO, ONE = Fraction(0), Fraction(1)
+DIGITS = 50
+
+
+@dataclass(eq=False, slots=True)
+class NumberField:
+    """Q(theta) for a real root theta of an irreducible polynomial.
+
+    Attributes:
+        modulus: the monic minimal polynomial of theta, rising powers.
+        lower: theta lies between this
+        upper: and this; the interval shrinks as signs are asked for.
+        name: how theta is written.
+    """
+
+    modulus: tuple[Fraction, ...]
+    lower: Fraction
+    upper: Fraction
+    name: str
+    _powers: list[tuple[Fraction, ...]] = field(default_factory=list)
+
+    @property
+    def degree(self) -> int:
+        """The degree over the rationals."""
+        return len(self.modulus) - 1
+
+    def element(self, parts: Iterable[Rational]) -> Algebraic:
+        """A polynomial in theta, rising powers, as a number."""
+        return Algebraic(self, self.reduced(list(map(Fraction, parts))))
+
+    def reduced(self, parts: Sequence[Fraction]) -> tuple[Fraction, ...]:
+        """The remainder of a polynomial modulo the minimal one."""
+        degree = self.degree
+        result = [*parts[:degree], *([ZERO] * (degree - len(parts)))]
+        for excess, coefficient in enumerate(parts[degree:]):
+            if coefficient:
+                for k, power in enumerate(self._power(excess)):
+                    result[k] += coefficient * power
+        return tuple(result)
+
+    def _power(self, excess: int) -> tuple[Fraction, ...]:
+        """``theta**(degree + excess)`` in the lower powers."""
+        while len(self._powers) <= excess:
+            if not self._powers:
+                self._powers.append(tuple(-part for part in self.modulus[:-1]))
+                continue
+            *shifted, top = (ZERO, *self._powers[-1])
+            first = self._powers[0]
+            self._powers.append(tuple(a + top * b for a, b in zip(shifted, first, strict=True)))
+        return self._powers[excess]
+
+    def refine(self) -> None:
+        """Halve the interval around theta."""
+        middle = (self.lower + self.upper) / 2
+        at_lower, at_middle = (_value(self.modulus, point) for point in (self.lower, middle))
+        if at_middle == 0:
+            self.lower = self.upper = middle
+        elif (at_lower < 0) == (at_middle < 0):
+            self.lower = middle
+        else:
+            self.upper = middle
+
+    def root(self, digits: int = DIGITS) -> Any:
+        """Theta as a floating-point number of that many digits."""
+        while self.upper - self.lower > abs(self.upper) * Fraction(1, 10 ** (digits + 5)):
+            self.refine()
+        return (self.lower + self.upper) / 2
+
+
+class Algebraic:
+    """A number of a :class:`NumberField`."""
+
+    __slots__ = ("field", "parts")
+
+    def __init__(self, of: NumberField, parts: tuple[Fraction, ...]) -> None:
+        self.field, self.parts = of, parts
+
+    def _other(self, other: Any) -> Algebraic | None:
+        if isinstance(other, Algebraic):
+            if other.field is not self.field:
+                raise ValueError("numbers of two fields were mixed")
+            return other
+        if isinstance(other, Fraction | int):
+            return self.field.element([other])
+        return None
+
+    def __add__(self, other: Any) -> Any:
+        if (right := self._other(other)) is None:
+            return NotImplemented
+        parts = tuple(a + b for a, b in zip(self.parts, right.parts, strict=True))
+        return Algebraic(self.field, parts)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Algebraic:
+        return Algebraic(self.field, tuple(-part for part in self.parts))
+
+    def __sub__(self, other: Any) -> Any:
+        return self + (-other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, Fraction | int):
+            return Algebraic(self.field, tuple(part * other for part in self.parts))
+        if (right := self._other(other)) is None:
+            return NotImplemented
+        product = [ZERO] * (2 * self.field.degree - 1)
+        for i, a in enumerate(self.parts):
+            if a:
+                for j, b in enumerate(right.parts):
+                    product[i + j] += a * b
+        return Algebraic(self.field, self.field.reduced(product))
+
+    __rmul__ = __mul__
+
+    def inverse(self) -> Algebraic:
+        """One divided by the number.
+
+        Raises:
+            ZeroDivisionError: it is zero.
+        """
+        if not self:
+            raise ZeroDivisionError("division by zero")
+        degree = self.field.degree
+        basis = [self.field.element([0] * k + [1]) * self for k in range(degree)]
+        rows = [[one.parts[k] for one in basis] for k in range(degree)]
+        parts = _solve(rows, [ONE, *([ZERO] * (degree - 1))])
+        return Algebraic(self.field, tuple(parts))
+
+    def __truediv__(self, other: Any) -> Any:
+        if isinstance(other, Algebraic):
+            return self * other.inverse()
+        return self * (ONE / other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.inverse() * other
+
+    def __pow__(self, exponent: int) -> Any:
+        result: Any = ONE
+        base = self if exponent >= 0 else self.inverse()
+        for _ in range(abs(exponent)):
+            result = base * result
+        return result
+
+    def __bool__(self) -> bool:
+        return any(self.parts)
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return not (self - other)
+        except (TypeError, ValueError):
+            return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.parts[0] if not any(self.parts[1:]) else self.parts)
+
+    def sign(self) -> int:
+        """-1, 0 or 1."""
+        if not self:
+            return 0
+        while True:
+            low, high = _enclosure(self.parts, self.field.lower, self.field.upper)
+            if low > 0:
+                return 1
+            if high < 0:
+                return -1
+            self.field.refine()
+
+    def approximately(self, digits: int = DIGITS) -> Fraction:
+        """A rational number within a relative error of about ``10**-digits``."""
+        while True:
+            low, high = _enclosure(self.parts, self.field.lower, self.field.upper)
+            if high - low <= abs(high + low) * Fraction(1, 10**digits) or low == high:
+                return (low + high) / 2
+            if not self:
+                return ZERO
+            self.field.refine()
+
+    def __float__(self) -> float:
+        return float(self.approximately(20))
+
+    def __lt__(self, other: Any) -> bool:
+        return sign(self - other) < 0
+
+    def __gt__(self, other: Any) -> bool:
+        return sign(self - other) > 0
+
+    def __repr__(self) -> str:
+        return written(self)
+
+
+def sign(number: Number) -> int:
+    """-1, 0 or 1, exactly."""
+    if isinstance(number, Algebraic):
+        return number.sign()
+    return (number > 0) - (number < 0)
+
+
+def as_rational(number: Number) -> Fraction | None:
+    """The number if it is rational."""
+    if isinstance(number, Algebraic):
+        return None if any(number.parts[1:]) else number.parts[0]
+    return Fraction(number)
+
+
+def approximately(number: Number, digits: int = DIGITS) -> Fraction:
+    """A rational number nearby."""
+    return number.approximately(digits) if isinstance(number, Algebraic) else Fraction(number)
+
+
+def high_precision(number: Number, digits: int = DIGITS) -> Any:
+    """The number as mpmath's, at its working precision."""
+    near = approximately(number, digits + 5)
+    return mpmath.mpf(near.numerator) / near.denominator
+
+
+def written(number: Number) -> str:
+    """The number as a person would write it."""
+    if not isinstance(number, Algebraic):
+        return str(number)
+    terms = []
+    for power, part in enumerate(number.parts):
+        if not part:
+            continue
+        theta = number.field.name if power == 1 else f"{_grouped(number.field.name)}**{power}"
+        if power == 0:
+            text = str(abs(part))
+        elif abs(part) == 1:
+            text = theta
+        elif abs(part.numerator) == 1:
+            text = f"{theta}/{part.denominator}"
+        else:
+            over = f"{abs(part.numerator)}*{theta}"
+            text = over if part.denominator == 1 else f"{over}/{part.denominator}"
+        terms.append(("-" if part < 0 else "+", text))
+    if not terms:
+        return "0"
+    first, *rest = terms
+    head = ("-" if first[0] == "-" else "") + first[1]
+    return head + "".join(f" {mark} {text}" for mark, text in rest)
+
+
+def _grouped(name: str) -> str:
+    return name if name.isidentifier() or name.endswith(")") else f"({name})"
+
+
+def _value(polynomial: Sequence[Fraction], point: Fraction) -> Fraction:
+    result = ZERO
+    for coefficient in reversed(polynomial):
+        result = result * point + coefficient
+    return result
+
+
+def _enclosure(
+    polynomial: Sequence[Fraction], lower: Fraction, upper: Fraction
+) -> tuple[Fraction, Fraction]:
+    """An interval that holds the values of a polynomial on an interval, by Horner's rule."""
+    low = high = ZERO
+    for coefficient in reversed(polynomial):
+        products = (low * lower, low * upper, high * lower, high * upper)
+        low, high = min(products) + coefficient, max(products) + coefficient
+    return low, high
+
+
+def _solve(rows: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
+    """A small regular rational system, by elimination."""
+    size = len(rows)
+    table = [[*row, value] for row, value in zip(rows, right, strict=True)]
+    for column in range(size):
+        pivot = next(k for k in range(column, size) if table[k][column])
+        table[column], table[pivot] = table[pivot], table[column]
+        scale = table[column][column]
+        table[column] = [entry / scale for entry in table[column]]
+        for k in range(size):
+            if k != column and (factor := table[k][column]):
+                table[k] = [a - factor * b for a, b in zip(table[k], table[column], strict=True)]
+    return [row[-1] for row in table]

@@ -1,0 +1,428 @@
+"""Everything known of a Runge–Kutta method or a partitioned pair, as a report.
+
+In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.exact import linear
+from hamilforge.gen.exact.numbers import Algebraic, Number, as_rational, written
+from hamilforge.gen.exact.polynomials import Root
+from hamilforge.gen.prove.report import Finding, Report, Value, compare_claims
+from hamilforge.gen.tableau import contractivity, order, stability, structure
+from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.family import Family, family
+from hamilforge.gen.tableau.order import Order
+from hamilforge.gen.tableau.tableau import Tableau
+
+ANY = "any smooth right-hand side and dimension"
+LINEAR = "y' = lambda y"
+SIGNS = "signs of polynomials decided by Sturm's theorem"
+
+
+def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
+    """All properties of a tableau; those of a family at its defaults."""
+    head = declaration.head
+    findings = tuple(_Proof(build(declaration)).findings())
+    found = family(declaration)
+    notes = ()
+    if declaration.parameters:
+        chosen = ", ".join(f"{entry.name} = {entry.default}" for entry in declaration.parameters)
+        notes = (f"The properties are those at {chosen}.", *(_family_notes(found) if found else ()))
+    claims = compare_claims(head, findings)
+    return Report(head.name, "runge-kutta", head.title, findings, claims, notes)
+
+
+def _family_notes(found: tuple[Family, Family | None]) -> tuple[str, ...]:
+    classical, control = found
+    notes = [_family_note("Order", classical)]
+    if control is not None:
+        notes.append(_family_note("Control order", control))
+    return tuple(notes)
+
+
+def _family_note(name: str, found: Family) -> str:
+    text = f"{name} {found.order} for all values of the parameters"
+    if not found.equations:
+        return text + "."
+    needs = "; ".join(f"{equation} = 0" for equation in found.equations)
+    text += f"; {found.order + 1} if {needs}"
+    if found.solutions is None:
+        return text + "."
+    if not found.solutions:
+        return text + ", which has no solution."
+    values = " or ".join(
+        ", ".join(f"{symbol} = {value}" for symbol, value in solution.items())
+        for solution in found.solutions
+    )
+    return f"{text}, solved by {values}."
+
+
+def order_evidence(found: Order, tableau: Tableau, what: str, arithmetic: str) -> str:
+    """What was computed to find an order."""
+    text = f"all {found.conditions} {what} to order {found.order} in {arithmetic}"
+    if tableau.tolerance:
+        gap = "none" if not found.within else f"{float(found.within):.0e}"
+        text += f" (largest residual {gap}, one order later {float(found.beyond):.0e})"
+    if found.failure is None:
+        return text + f"; no higher order than {order.MAX_ORDER} is looked at"
+    failure = found.failure
+    residual = failure.residual
+    size = (
+        f"{float(residual):.3g}"
+        if tableau.tolerance or len(written(residual)) > 40
+        else written(residual)
+    )
+    return text + f"; the tree {failure.tree} of order {failure.order} leaves {size}"
+
+
+def arithmetic_of(tableau: Tableau) -> str:
+    """The numbers the proofs compute with."""
+    if tableau.tolerance:
+        return f"the published digits, zero within {float(tableau.tolerance):.0e}"
+    if tableau.stages.modulus is not None:
+        return "exact rationals modulo the polynomial of the nodes"
+    for entry in (*(e for row in tableau.a for e in row), *tableau.b):
+        if isinstance(entry, Algebraic):
+            return f"exact arithmetic in Q({entry.field.name})"
+    return "exact rationals"
+
+
+def _exact(number: Number) -> str:
+    text = written(number)
+    return text if len(text) <= 120 else ""
+
+
+def _known(number: Number, tableau: Tableau) -> tuple[float, str]:
+    """A number as a float and, if it is exact, as a text."""
+    rational = as_rational(number)
+    value = float(rational) if rational is not None else float(number)
+    return value, "" if tableau.tolerance else _exact(number)
+
+
+def root_text(root: Root, square: bool = False) -> str:
+    """A root in radicals if its degree is at most 2, else the polynomial it is a root of.
+
+    Args:
+        root: where it is.
+        square: whether the square root of it is meant.
+    """
+    if root.lower == root.upper:
+        value = sp.Rational(root.lower.numerator, root.lower.denominator)
+        return str(sp.sqrt(value) if square else value)
+    rationals = [as_rational(coefficient) for coefficient in reversed(root.polynomial)]
+    falling = [sp.Rational(v.numerator, v.denominator) for v in rationals if v is not None]
+    if len(falling) < len(rationals) or not falling:
+        return ""
+    near = float(root.middle)
+    for factor, _ in sp.factor_list(sp.Poly(falling, sp.Symbol("x")))[1]:
+        for exact in sp.real_roots(factor):
+            if abs(float(sp.N(exact, 30)) - near) > 1e-12 * abs(near):
+                continue
+            if factor.degree() <= 2:
+                return str(sp.sqrtdenest(sp.sqrt(exact)) if square else sp.radsimp(exact))
+            text = f"root of {factor.as_expr()}"
+            return (f"square root of a {text}" if square else text) if len(text) < 80 else ""
+    return ""
+
+
+class _Proof:
+    def __init__(self, tableau: Tableau) -> None:
+        self._tableau = tableau
+        self._arithmetic = arithmetic_of(tableau)
+
+    def findings(self) -> list[Finding]:
+        """All properties, in the order of the report."""
+        tableau = self._tableau
+        classical = self._classical(tableau)
+        self._order = classical.order
+        found = [
+            Finding("stages", tableau.size, "the table", ANY),
+            Finding("explicit", tableau.is_explicit, "A is strictly lower triangular or not", ANY),
+            Finding(
+                "order",
+                classical.order,
+                order_evidence(classical, tableau, "order conditions", self._arithmetic),
+                ANY,
+            ),
+            self._embedded(),
+            self._control(),
+            *self._simplifying(),
+            *self._structure(),
+            *self._stability(),
+            *self._contractivity(),
+            *self._errors(),
+        ]
+        return found
+
+    def _classical(self, tableau: Tableau) -> Order:
+        found = order.classical_order(tableau)
+        if tableau.row_sums:
+            return found
+        return order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
+
+    def _embedded(self) -> Finding:
+        if self._tableau.b_hat is None:
+            return Finding("embedded_order", None, "the table", ANY, "there is no b_hat")
+        found = order.classical_order(self._tableau, embedded=True)
+        evidence = order_evidence(found, self._tableau, "order conditions", self._arithmetic)
+        return Finding("embedded_order", found.order, evidence, ANY)
+
+    def _control(self) -> Finding:
+        tableau, name = self._tableau, "control_order"
+        reach = "optimal control with the controls eliminated by H_U = 0 at the stages"
+        if structure.symplectic_defect(tableau) == 0:
+            evidence = "M = 0: the method is its own adjoint, so this is its order"
+            return Finding(name, self._order, evidence, reach)
+        if tableau.transposed is None:
+            return Finding(
+                name,
+                None,
+                "a weight vanishes",
+                reach,
+                "a weight b_i vanishes, so the adjoint a^_ij = b_j - b_j a_ji/b_i does not exist",
+            )
+        found = order.control_order(tableau, tableau.transposed, self._order)
+        evidence = (
+            f"all {found.conditions} conditions of oriented free trees to order {found.order}"
+            f" in {self._arithmetic}"
+        )
+        if found.failure:
+            size = float(found.failure.residual)
+            evidence += (
+                f"; the tree {found.failure.tree} of order {found.failure.order} leaves {size:.3g}"
+            )
+        return Finding(name, found.order, evidence, reach)
+
+    def _simplifying(self) -> list[Finding]:
+        found = structure.simplifying(self._tableau)
+        values: dict[str, Value] = {
+            name: "inf" if math.isinf(value) else int(value)
+            for name, value in zip("BCD", (found.b, found.c, found.d), strict=True)
+        }
+        by = f"sums over the stages in {self._arithmetic}"
+        return [
+            Finding("simplifying", values, by, ANY),
+            Finding("stage_order", int(min(found.b, found.c, self._order)), by, ANY),
+        ]
+
+    def _structure(self) -> list[Finding]:
+        tableau = self._tableau
+        defect = structure.symplectic_defect(tableau)
+        by = f"B A + A'B - b b' {'= 0' if defect == 0 else 'is not zero'} in {self._arithmetic}"
+        permutation = "a search over the permutations of the stages"
+        found = [
+            Finding("symplectic", defect == 0, by, "any H and dimension"),
+            Finding("symmetric", structure.is_symmetric(tableau), permutation, ANY),
+        ]
+        tests = {
+            "stiffly_accurate": (structure.is_stiffly_accurate, "the last row of A beside b"),
+            "first_same_as_last": (
+                structure.is_first_same_as_last,
+                "the last row of A beside b, and the first",
+            ),
+            "confluent": (structure.is_confluent, "the differences of the nodes"),
+            "dj_reducible": (structure.is_dj_reducible, "stages that reach the result"),
+            "hs_reducible": (structure.is_hs_reducible, "a partition of the stages refined"),
+        }
+        found += [Finding(name, test(tableau), by, ANY) for name, (test, by) in tests.items()]
+        adjoint = tableau.adjoint()
+        if adjoint is None:
+            why = "a weight vanishes"
+            return [*found, Finding("adjoint_order", None, "the table", ANY, why)]
+        classical = order.classical_order(adjoint, highest=self._order)
+        by = f"order conditions of a^_ij = b_j - b_j a_ji/b_i in {self._arithmetic}"
+        return [*found, Finding("adjoint_order", classical.order, by, ANY)]
+
+    def _stability(self) -> list[Finding]:
+        tableau = self._tableau
+        found = stability.stability(tableau, self._order)
+        self._function = function = found.function
+        polynomials = {
+            "numerator": [written(c) for c in function.numerator],
+            "denominator": [written(c) for c in function.denominator],
+        }
+        count = self._order + 2 * tableau.size + 4
+        phase = stability.dispersion(function, count)
+        amplitude = stability.dissipation(function, count)
+        never = "none was found: the error is zero to all orders looked at"
+        return [
+            Finding("stability_function", polynomials, "det(I - zA + z e b')/det(I - zA)", LINEAR),
+            Finding(
+                "a_stable",
+                found.a_stable,
+                "|Q|^2 >= |P|^2 on the imaginary axis by Sturm's theorem, poles by Routh's array",
+                LINEAR,
+            ),
+            Finding("l_stable", found.l_stable, "A-stability and R(infinity)", LINEAR),
+            self._root("real_stability", found.real, SIGNS, LINEAR),
+            self._root("imaginary_stability", found.imaginary, SIGNS, LINEAR, square=True),
+            Finding("dispersion_order", phase.order, "log R(iy)", LINEAR, never),
+            Finding("dissipation_order", amplitude.order, "log R(iy)", LINEAR, never),
+        ]
+
+    def _root(
+        self, name: str, root: Root | None, by: str, reach: str, square: bool = False
+    ) -> Finding:
+        """A radius or an interval; infinite if there is no root."""
+        if root is None:
+            return Finding(name, "inf", by, reach)
+        value = math.sqrt(root.middle) if square else float(root.middle)
+        exact = "" if self._tableau.tolerance else root_text(root, square)
+        return Finding(name, value, by, reach, exact=exact)
+
+    def _contractivity(self) -> list[Finding]:
+        tableau = self._tableau
+        semidefinite = "b >= 0 and the inertia of M by symmetric elimination"
+        circle = contractivity.circle_radius(tableau)
+        return [
+            Finding(
+                "algebraically_stable",
+                contractivity.is_algebraically_stable(tableau),
+                semidefinite,
+                "<f(y) - f(z), y - z> <= 0",
+            ),
+            self._root(
+                "circle_radius",
+                circle,
+                "the first root of det(diag(b) + r M)",
+                "<f(y) - f(z), y - z> <= -nu |f(y) - f(z)|^2 in inner products",
+            ),
+            self._root(
+                "ssp_radius",
+                contractivity.ssp_radius(tableau),
+                "bisection of absolute monotonicity with exact signs",
+                "convex functionals that a forward Euler step does not increase",
+            ),
+        ]
+
+    def _errors(self) -> list[Finding]:
+        tableau, p = self._tableau, self._order
+        taylor = self._function.taylor(p + 2)[p + 1]
+        value, exact = _known(Fraction(1, math.factorial(p + 1)) - taylor, tableau)
+        norm: Value = None
+        if p < order.MAX_ORDER:
+            norm = order.principal_error(tableau, p)
+        return [
+            Finding(
+                "error_constant",
+                value,
+                f"the coefficient of z^{p + 1} in exp(z) - R(z)",
+                LINEAR,
+                exact=exact,
+            ),
+            Finding(
+                "principal_error_norm",
+                norm,
+                f"(Phi - 1/gamma)/sigma over the trees of order {p + 1}",
+                ANY,
+                "the order is the highest that is looked at",
+            ),
+        ]
+
+
+def prove_partitioned(declaration: kinds.Partitioned) -> Report:
+    """Order and structure of a pair."""
+    head = declaration.head
+    q = build(declaration.q)
+    p = q.adjoint() if declaration.p is None else build(declaration.p)
+    if p is None:
+        raise DeclarationError.single(
+            head.source.where, "a weight of q vanishes, so it has no adjoint", "p"
+        )
+    if q.stages != p.stages:
+        raise DeclarationError.single(
+            head.source.where,
+            f"q has {q.size} stages and p has {p.size}, or their nodes differ",
+            "p",
+        )
+    arithmetic = arithmetic_of(q)
+    coupled = order.pair_order(q, p, order.COUPLED, order.MAX_PAIR_ORDER)
+    alternating = order.pair_order(q, p, order.SEPARABLE, order.MAX_ORDER)
+    nystrom = order.pair_order(q, p, order.NYSTROM, order.MAX_ORDER)
+    symplectic = is_symplectic_pair(q, p)
+    findings = [
+        Finding("stages", q.size, "the tables", ANY),
+        Finding(
+            "explicit",
+            is_explicit_pair(q, p),
+            "the orders in which stages can be computed",
+            "q' = f(p), p' = g(q)",
+        ),
+        Finding(
+            "order",
+            coupled.order,
+            order_evidence(coupled, q, "conditions of trees in two colours", arithmetic),
+            "q' = f(q, p), p' = g(q, p)",
+        ),
+        Finding(
+            "separable_order",
+            alternating.order,
+            order_evidence(alternating, q, "conditions of alternating trees", arithmetic),
+            "q' = f(p), p' = g(q)",
+        ),
+        Finding(
+            "nystrom_order",
+            nystrom.order,
+            order_evidence(nystrom, q, "conditions of alternating trees", arithmetic),
+            "q' = p, p' = g(q)",
+        ),
+        Finding(
+            "symplectic",
+            symplectic,
+            f"b = b^ and b_i a^_ij + b^_j a_ji = b_i b^_j in {arithmetic}",
+            "any H and dimension",
+        ),
+        Finding(
+            "symplectic_separable",
+            symplectic or is_symplectic_pair(q, p, separable=True),
+            f"b_i a^_ij + b^_j a_ji = b_i b^_j in {arithmetic}",
+            "H = T(p) + V(q)",
+        ),
+    ]
+    if symplectic and q.transposed is not None:
+        found = order.control_order(q, q.transposed, coupled.order)
+        findings.append(
+            Finding(
+                "free_tree_conditions",
+                found.conditions,
+                f"the conditions of oriented free trees to order {found.order}, one for each, "
+                "which suffice for a symplectic pair",
+                "any H and dimension",
+            )
+        )
+    claims = compare_claims(head, tuple(findings))
+    return Report(head.name, "partitioned", head.title, tuple(findings), claims)
+
+
+def is_symplectic_pair(q: Tableau, p: Tableau, separable: bool = False) -> bool:
+    """Whether ``b_i a^_ij + b^_j a_ji = b_i b^_j``, and ``b = b^`` unless H is separable."""
+    same = q.vanishes(tuple(x - y for x, y in zip(q.b, p.b, strict=True)))
+    stages = q.stages
+    left = linear.multiply(linear.multiply(stages.gram, stages.multiplication(q.b)), p.a)
+    right = linear.multiply(linear.multiply(stages.gram, stages.multiplication(p.b)), q.a)
+    both = linear.plus(left, linear.transpose(right))
+    wanted = linear.outer(q.weights, p.weights)
+    return (same or separable) and q.vanishes(linear.plus(both, wanted, -1))
+
+
+def is_explicit_pair(q: Tableau, p: Tableau) -> bool:
+    """Whether the stages of a separable system can be computed one after the other."""
+    if q.stages.modulus is not None:
+        return False
+    size = q.size
+    needs = {("q", i): {("p", j) for j in range(size) if q.a[i][j]} for i in range(size)}
+    needs |= {("p", i): {("q", j) for j in range(size) if p.a[i][j]} for i in range(size)}
+    done: set[tuple[str, int]] = set()
+    while ready := {
+        stage for stage, wanted in needs.items() if stage not in done and wanted <= done
+    }:
+        done |= ready
+    return len(done) == 2 * size

@@ -1,0 +1,1 @@
+"""Runge–Kutta tableaux as exact objects, and what follows from them."""

@@ -1,0 +1,138 @@
+"""Nonlinear stability: algebraic stability, circle contractivity, strong stability preservation.
+
+Sources: K. Burrage and J. C. Butcher, SIAM J. Numer. Anal. 16 (1979) 46-57; G. Dahlquist and
+R. Jeltsch, Generalized disks of contractivity for explicit and implicit Runge-Kutta methods,
+TRITA-NA-7906 (1979); J. F. B. M. Kraaijevanger, Contractivity of Runge-Kutta methods, BIT 31 (1991)
+482-528.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.exact import linear, polynomials
+from hamilforge.gen.exact.linear import Matrix
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
+from hamilforge.gen.exact.polynomials import Polynomial, Root
+from hamilforge.gen.tableau.tableau import Tableau
+
+DIGITS = 25
+
+
+def weights_are_nonnegative(tableau: Tableau) -> bool:
+    """Whether all ``b_i >= 0``: the quadratic form diag(b) has no negative eigenvalue."""
+    if tableau.stages.modulus is None:
+        return all(tableau.sign(weight) >= 0 for weight in tableau.b)
+    return linear.inertia(tableau.weight_form)[0] == 0
+
+
+def is_algebraically_stable(tableau: Tableau) -> bool:
+    """Whether all ``b_i >= 0`` and M is positive semidefinite."""
+    if not weights_are_nonnegative(tableau):
+        return False
+    return linear.inertia(_cleaned(tableau))[0] == 0
+
+
+def _cleaned(tableau: Tableau) -> Matrix:
+    """M with what counts as zero made zero."""
+    return tuple(
+        tuple(ZERO if tableau.is_zero(entry) else entry for entry in row)
+        for row in tableau.symplectic_form
+    )
+
+
+NONE = Root(ZERO, ZERO)
+
+
+def circle_radius(tableau: Tableau) -> Root | None:
+    """The largest r for which ``M + diag(b)/r`` is positive semidefinite, with ``b >= 0``.
+
+    None if there is no largest.
+
+    The method is then contractive in the disk ``|z + r| <= r``: r = -1/lambda for the smallest
+    generalized eigenvalue lambda of M against diag(b), infinite if it is not negative, and 0 if a
+    weight is negative or a vanishing weight has a row of M that does not vanish.
+    """
+    if not weights_are_nonnegative(tableau):
+        return NONE
+    form, weights = _cleaned(tableau), tableau.weight_form
+    if tableau.stages.modulus is None:
+        empty = [i for i in range(tableau.size) if tableau.is_zero(tableau.b[i])]
+        if any(not tableau.vanishes(form[i]) for i in empty):
+            return NONE
+        kept = [i for i in range(tableau.size) if i not in empty]
+        form, weights = (tuple(tuple(m[i][j] for j in kept) for i in kept) for m in (form, weights))
+    elif tableau.inverse_weights is None:
+        raise NotImplementedError("computed nodes with a vanishing weight")
+    # det(weights + r form) = det(weights) det(I + r weights^-1 form)
+    ratio = linear.solve(weights, form)
+    signed = tuple(tuple(-entry for entry in row) for row in ratio)
+    polynomial = polynomials.trim(linear.reversed_characteristic(signed))
+    return _first_root(polynomial)
+
+
+def _first_root(polynomial: Polynomial) -> Root | None:
+    factors = [factor for factor, _ in polynomials.squarefree(polynomial)]
+    found = [polynomials.smallest_root(factor, ZERO, DIGITS) for factor in factors]
+    return min((root for root in found if root), key=lambda root: root.upper, default=None)
+
+
+def ssp_radius(tableau: Tableau) -> Root | None:
+    """The radius of absolute monotonicity; None if it is infinite.
+
+    With ``K = [[A, 0], [b', 0]]``: the largest r with ``I + rK`` invertible,
+    ``rK (I + rK)^-1 >= 0`` and ``(I + rK)^-1 e >= 0``; absolute monotonicity
+    holds on an interval, so it is bisected.
+    """
+    rows = _table(tableau)
+    size = len(rows)
+    if any(sign(entry) < 0 for row in rows for entry in row):
+        return NONE
+    if not _monotonic(rows, Fraction(1, 2**40)):
+        return NONE
+    upper = ONE
+    while _monotonic(rows, upper):
+        upper *= 2
+        if upper > 2**20 * size:
+            return None
+    lower = ZERO if upper == 1 else upper / 2
+    while upper - lower > upper * Fraction(1, 2**40):
+        middle = (lower + upper) / 2
+        if _monotonic(rows, middle):
+            lower = middle
+        else:
+            upper = middle
+    simple = ((lower + upper) / 2).limit_denominator(1000)
+    above = simple * (1 + Fraction(1, 2**39))
+    if _monotonic(rows, simple) and not _monotonic(rows, above):
+        return Root(simple, simple)
+    return Root(lower, upper)
+
+
+def _table(tableau: Tableau) -> list[list[Number]]:
+    """``[[A, 0], [b', 0]]``; for computed nodes in rationals of 50 digits."""
+    if tableau.stages.modulus is None:
+        clean: Callable[[Any], Number] = lambda x: ZERO if tableau.is_zero(x) else x  # noqa: E731
+        rows = [[*map(clean, row), ZERO] for row in tableau.a]
+        return [*rows, [*map(clean, tableau.b), ZERO]]
+    a, b, _ = tableau.precise
+
+    def rational(number: Any) -> Fraction:
+        near = Fraction(int(number * 10**45), 10**45)
+        return ZERO if abs(near) < Fraction(1, 10**35) else near
+
+    return [[*map(rational, row), ZERO] for row in (*a, b)]
+
+
+def _monotonic(rows: list[list[Number]], r: Fraction) -> bool:
+    size = len(rows)
+    slack = Fraction(1, 10**30)
+    matrix = linear.plus(linear.identity(size), tuple(map(tuple, rows)), r)
+    right = tuple((*row, ONE) for row in rows)
+    try:
+        found = linear.solve(matrix, tuple(tuple(entry for entry in row) for row in right))
+    except linear.Singular:
+        return False
+    return all(sign(entry + slack) >= 0 for row in found for entry in row)

@@ -1,0 +1,248 @@
+"""Structure: simplifying assumptions, symmetry, symplecticity, reducibility, stiff accuracy.
+
+Sources: J. C. Butcher, Math. Comp. 18 (1964) 50-64; E. Hairer, C. Lubich and G. Wanner, Geometric
+Numerical Integration, sections II.1, V.2 and VI.4; E. Hairer and G. Wanner, Solving Ordinary
+Differential Equations II, sections IV.5 and IV.12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hamilforge.gen.exact import linear, polynomials
+from hamilforge.gen.exact.linear import Vector
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number
+from hamilforge.gen.tableau.tableau import Tableau
+
+
+@dataclass(frozen=True, slots=True)
+class Simplifying:
+    """The largest p, q, r for which B(p), C(q) and D(r) hold; infinite if all do."""
+
+    b: float
+    c: float
+    d: float
+
+
+def simplifying(tableau: Tableau) -> Simplifying:
+    """Butcher's simplifying assumptions.
+
+    B(p): ``sum b_i c_i^(k-1) = 1/k`` for k up to p; C(q): ``sum_j a_ij c_j^(k-1) = c_i^k/k``;
+    D(r): ``sum_i b_i c_i^(k-1) a_ij = b_j (1 - c_j^k)/k``.
+    """
+    stages, limit = tableau.stages, 2 * tableau.size + 1
+    powers = [stages.one]
+    while len(powers) <= limit:
+        powers.append(stages.product(powers[-1], tableau.c))
+    backward = stages.adjoint(tableau.a)
+
+    def quadrature(k: int) -> bool:
+        return tableau.is_zero(linear.dot(tableau.weights, powers[k - 1]) - Fraction(1, k))
+
+    def stage(k: int) -> bool:
+        images = linear.apply(tableau.a, powers[k - 1])
+        return tableau.vanishes(
+            tuple(a - power / k for a, power in zip(images, powers[k], strict=True))
+        )
+
+    def column(k: int) -> bool:
+        images = linear.apply(backward, stages.product(tableau.b, powers[k - 1]))
+        rest = tuple((one - power) / k for one, power in zip(stages.one, powers[k], strict=True))
+        wanted = stages.product(tableau.b, rest)
+        return tableau.vanishes(tuple(a - w for a, w in zip(images, wanted, strict=True)))
+
+    return Simplifying(*(_largest(test, limit) for test in (quadrature, stage, column)))
+
+
+def _largest(test: Callable[[int], bool], limit: int) -> float:
+    return next((k - 1 for k in range(1, limit + 1) if not test(k)), math.inf)
+
+
+def symplectic_defect(tableau: Tableau) -> Number | None:
+    """Zero if ``M = 0``; else the entry of M (in the basis of the stages) of largest size."""
+    entries = [entry for row in tableau.symplectic_form for entry in row]
+    if tableau.vanishes(tuple(entries)):
+        return ZERO
+    return max(entries, key=lambda entry: abs(float(entry)))
+
+
+def is_symmetric(tableau: Tableau) -> bool:
+    """Whether ``a_s(i)s(j) + a_ij = b_j`` and ``b_s(i) = b_i`` for some permutation s of stages.
+
+    Then ``c_s(i) = 1 - c_i``; so distinct nodes leave one candidate, and among equal nodes all
+    assignments are tried.
+    """
+    if tableau.stages.modulus is not None:
+        return _reflects(tableau)
+    size, a, b, c = tableau.size, tableau.a, tableau.b, tableau.c
+    images: list[int] = []
+
+    def fits(i: int, image: int) -> bool:
+        if image in images or not tableau.is_zero(b[i] - b[image]):
+            return False
+        if not tableau.is_zero(c[i] + c[image] - 1):
+            return False
+        chosen = [*images, image]
+        return all(
+            tableau.is_zero(a[chosen[k]][image] + a[k][i] - b[i])
+            and tableau.is_zero(a[image][chosen[k]] + a[i][k] - b[k])
+            for k in range(i + 1)
+        )
+
+    def search(i: int) -> bool:
+        if i == size:
+            return True
+        for image in range(size):
+            if fits(i, image):
+                images.append(image)
+                if search(i + 1):
+                    return True
+                images.pop()
+        return False
+
+    return search(0)
+
+
+def _reflects(tableau: Tableau) -> bool:
+    """The same for computed nodes: the permutation is ``x -> 1 - x``."""
+    stages = tableau.stages
+    assert stages.modulus is not None
+    reflected: polynomials.Polynomial = ()
+    for coefficient in reversed(stages.modulus):
+        reflected = polynomials.add(polynomials.multiply(reflected, (ONE, -ONE)), (coefficient,))
+    if polynomials.monic(reflected) != stages.modulus:
+        return False
+    mirror = tuple(o - x for o, x in zip(stages.one, nodes(tableau), strict=True))
+    columns = tuple(stages.power(mirror, k) for k in range(stages.size))
+    flip = linear.transpose(columns)
+    turned = linear.multiply(flip, linear.multiply(tableau.a, flip))
+    whole = linear.plus(turned, tableau.a)
+    wanted = linear.outer(stages.one, tableau.weights)
+    same = tableau.vanishes(linear.plus(whole, wanted, -1))
+    back = linear.apply(flip, tableau.b)
+    return same and tableau.vanishes(tuple(x - y for x, y in zip(back, tableau.b, strict=True)))
+
+
+def nodes(tableau: Tableau) -> Vector:
+    """The function x of computed nodes."""
+    stages = tableau.stages
+    if stages.size == 1:
+        assert stages.modulus is not None
+        return (-stages.modulus[0],)
+    return tuple(ONE if k == 1 else ZERO for k in range(stages.size))
+
+
+def row_at(tableau: Tableau, node: int) -> Vector | None:
+    """The covector of the row of A at the last stage with this node; None if there is none."""
+    stages = tableau.stages
+    if stages.modulus is None:
+        found = [i for i in range(stages.size) if tableau.is_zero(tableau.c[i] - node)]
+        return tableau.a[found[-1]] if found else None
+    if polynomials.value(stages.modulus, Fraction(node)):
+        return None
+    at = tuple(Fraction(node) ** k for k in range(stages.size))
+    return linear.apply(linear.transpose(tableau.a), at)
+
+
+def is_stiffly_accurate(tableau: Tableau) -> bool:
+    """Whether the weights are the last row of A: the last stage is the new value."""
+    if tableau.stages.modulus is None:
+        row: Vector | None = tableau.a[-1]
+    else:
+        row = row_at(tableau, 1)
+    return row is not None and tableau.vanishes(
+        tuple(a - b for a, b in zip(row, tableau.weights, strict=True))
+    )
+
+
+def is_first_same_as_last(tableau: Tableau) -> bool:
+    """Whether the last stage is the new value and the first the old one."""
+    if tableau.stages.modulus is None:
+        first: Vector | None = tableau.a[0]
+    else:
+        first = row_at(tableau, 0)
+    return (
+        tableau.size > 1
+        and is_stiffly_accurate(tableau)
+        and first is not None
+        and tableau.vanishes(first)
+    )
+
+
+def is_confluent(tableau: Tableau) -> bool:
+    """Whether two nodes are equal."""
+    if tableau.stages.modulus is not None:
+        return False
+    c = tableau.c
+    return any(tableau.is_zero(c[i] - c[j]) for i in range(tableau.size) for j in range(i))
+
+
+def is_dj_reducible(tableau: Tableau) -> bool:
+    """Whether some stages never reach the result (Dahlquist and Jeltsch)."""
+    if tableau.stages.modulus is not None:
+        # Every stage with a weight does, and the weights of distinct nodes vanish together or not
+        # at all over the rationals; a vanishing one is looked for in the numbers themselves.
+        return tableau.inverse_weights is None and _never_reached(tableau)
+    return _never_reached(tableau)
+
+
+def _never_reached(tableau: Tableau) -> bool:
+    if tableau.stages.modulus is None:
+
+        def uses(i: int, j: int) -> bool:
+            return not tableau.is_zero(tableau.a[i][j])
+
+        reached = {i for i in range(tableau.size) if not tableau.is_zero(tableau.b[i])}
+    else:
+        a, b, _ = tableau.precise
+
+        def uses(i: int, j: int) -> bool:
+            return abs(a[i][j]) > 1e-30
+
+        reached = {i for i in range(tableau.size) if abs(b[i]) > 1e-30}
+    while more := {
+        j for j in range(tableau.size) if j not in reached and any(uses(i, j) for i in reached)
+    }:
+        reached |= more
+    return len(reached) < tableau.size
+
+
+def is_hs_reducible(tableau: Tableau) -> bool:
+    """Whether some stages are always equal (Hundsdorfer and Spijker).
+
+    The coarsest partition into classes with equal row sums over every class, by refinement from one
+    class; a class of two or more stages is what to reduce.
+    """
+    if tableau.stages.modulus is not None:
+        return False  # equal stages have equal nodes, and the nodes are distinct
+    size = tableau.size
+    classes = [0] * size
+    while True:
+        count = max(classes) + 1
+        sums = [
+            tuple(
+                sum((tableau.a[i][j] for j in range(size) if classes[j] == k), ZERO)
+                for k in range(count)
+            )
+            for i in range(size)
+        ]
+        refined: list[int] = []
+        for i in range(size):
+            alike = next(
+                (
+                    j
+                    for j in range(i)
+                    if classes[j] == classes[i]
+                    and tableau.vanishes(
+                        tuple(x - y for x, y in zip(sums[i], sums[j], strict=True))
+                    )
+                ),
+                None,
+            )
+            refined.append(refined[alike] if alike is not None else max(refined, default=-1) + 1)
+        if refined == classes:
+            return count < size
+        classes = refined

@@ -1,0 +1,1 @@
+"""Rooted and free trees, and the tables by which weights over all of them are computed."""
