@@ -93,12 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     verifying = command("verify", _verify, "Compare every backend with the interpretation.")
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
 
-    plotting = command("plot", _plot, "Draw a phase portrait and the energy against time.")
+    plotting = command("plot", _plot, "Draw an optimizer's motion, or a tableau's stability.")
     plotting.add_argument("name", metavar="NAME|PATH")
     plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
-    bench.add_argument("what", choices=("optimizers",))
+    bench.add_argument("what", choices=("optimizers", "analysis"))
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
 
@@ -173,7 +173,7 @@ def _plot(given: argparse.Namespace) -> int:
 def _bench(given: argparse.Namespace) -> int:
     from hamilforge import bench_command
 
-    return bench_command.run(given.json, given.rounds)
+    return bench_command.run(given.what, given.json, given.rounds)
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -7,9 +7,11 @@ The filter is a small language of its own: names of properties, numbers, words, 
 from __future__ import annotations
 
 import io
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -30,13 +32,51 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_COLUMNS = ("order", "symplectic_form", "points", "gradients_per_step", "bytes_per_parameter")
-
-#: The names of properties, of any kind.
-_KNOWN = frozenset(
-    "order symplectic_form conformal_factor defect fixed_points energy_rate stability_limit points "
-    "gradients_per_step state_buffers passes bytes_per_parameter velocity".split()
-)
+#: The columns of a filtered list, and of the table of properties, by kind.
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "optimizer": (
+        "order",
+        "symplectic_form",
+        "points",
+        "gradients_per_step",
+        "bytes_per_parameter",
+    ),
+    "runge-kutta": ("stages", "order", "control_order", "symplectic", "a_stable"),
+    "partitioned": ("stages", "order", "separable_order", "symplectic"),
+}
+_MARKDOWN: Mapping[str, tuple[str, ...]] = {
+    "optimizer": (
+        "order",
+        "conformal_factor",
+        "stability_limit",
+        "points",
+        "gradients_per_step",
+        "passes",
+    ),
+    "runge-kutta": (
+        "stages",
+        "order",
+        "embedded_order",
+        "control_order",
+        "stage_order",
+        "symplectic",
+        "symmetric",
+        "a_stable",
+        "l_stable",
+        "circle_radius",
+        "ssp_radius",
+        "real_stability",
+        "imaginary_stability",
+    ),
+    "partitioned": (
+        "stages",
+        "order",
+        "separable_order",
+        "nystrom_order",
+        "symplectic",
+        "symplectic_separable",
+    ),
+}
 
 Test = Callable[[Mapping[str, Any]], bool]
 
@@ -53,19 +93,24 @@ def table(kind: str | None, where: str | None) -> str:
         )
     test = parse_filter(where) if where else None
     found = Table(box=None, pad_edge=False)
-    columns = _COLUMNS if test is not None else ()
+    columns = _COLUMNS.get(kind or "optimizer", ("order",)) if test is not None else ()
     for column in ("kind", "name", *columns, "title"):
         found.add_column(column.replace("_", " "), overflow="fold")
+    known: set[str] = set()
     for chosen in [kind] if kind else list(catalogue.FOLDERS):
         for path in catalogue.paths(chosen):
             declaration = catalogue.load(path)
             values: dict[str, Any] = {}
             if test is not None:
                 values = pipeline.check(declaration).to_dict()["properties"]
-                if not test(values):
+                known |= values.keys()
+                if not test.holds(values):
                     continue
             cells = [_cell(values.get(column)) for column in columns]
             found.add_row(chosen, declaration.head.name, *cells, declaration.head.title)
+    for name in test.names if test is not None else ():
+        if name not in known:
+            raise _refuse(f"no property is named '{name}'" + did_you_mean(name, known))
     console = Console(file=io.StringIO(), width=120)
     console.print(found)
     stream = console.file
@@ -73,48 +118,59 @@ def table(kind: str | None, where: str | None) -> str:
     return stream.getvalue().rstrip()
 
 
-MARKDOWN = (
-    "order",
-    "conformal_factor",
-    "stability_limit",
-    "points",
-    "gradients_per_step",
-    "passes",
-)
-
-
 def markdown(kind: str) -> str:
     """The catalogue's proved properties as a Markdown table, for one kind."""
-    lines = ["| name | " + " | ".join(name.replace("_", " ") for name in MARKDOWN) + " |"]
-    lines.append("|---" * (len(MARKDOWN) + 1) + "|")
+    columns = _MARKDOWN.get(kind, ("order",))
+    lines = ["| name | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
     for path in catalogue.paths(kind):
         values = pipeline.check(catalogue.load(path)).to_dict()["properties"]
-        cells = [_cell(values.get(name)) or "none" for name in MARKDOWN]
+        cells = [_cell(values.get(name)) or "none" for name in columns]
         lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "" if value is None else str(value)
 
 
-def parse_filter(text: str) -> Test:
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition on properties, and the names of properties in it."""
+
+    holds: Test
+    names: tuple[str, ...]
+
+
+def parse_filter(text: str) -> Filter:
     """A filter as a function of properties.
 
     Raises:
         DeclarationError: it cannot be read.
     """
-    return _Filter(text).whole()
+    parser = _Filter(text)
+    return Filter(parser.whole(), tuple(parser.names))
+
+
+def _refuse(message: str) -> DeclarationError:
+    return DeclarationError.single(
+        "", f"--where: {message}; expected a condition such as 'order >= 2 and passes == 1'"
+    )
 
 
 class _Filter:
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, Any]] = []
+        self.names: dict[str, None] = {}
         at = 0
         while text[at:].strip():
             match = _TOKEN.match(text, at)
             if match is None:
-                raise self._refuse(f"{text[at:].strip()[:10]!r} cannot be read")
+                raise _refuse(f"{text[at:].strip()[:10]!r} cannot be read")
             sign, name, number, *quoted = match.groups()
             if sign:
                 self._tokens.append(("sign", sign))
@@ -126,12 +182,6 @@ class _Filter:
                 self._tokens.append(("value", next(q for q in quoted if q is not None)))
             at = match.end()
         self._at = 0
-
-    @staticmethod
-    def _refuse(message: str) -> DeclarationError:
-        return DeclarationError.single(
-            "", f"--where: {message}; expected a condition such as 'order >= 2 and passes == 1'"
-        )
 
     def _peek(self) -> tuple[str, Any]:
         return self._tokens[self._at] if self._at < len(self._tokens) else ("end", "the end")
@@ -145,7 +195,7 @@ class _Filter:
         """All of the filter."""
         test = self._either(0)
         if self._peek()[0] != "end":
-            raise self._refuse(f"{self._peek()[1]!r} is not expected here")
+            raise _refuse(f"{self._peek()[1]!r} is not expected here")
         return test
 
     def _either(self, depth: int) -> Test:
@@ -164,7 +214,7 @@ class _Filter:
 
     def _one(self, depth: int) -> Test:
         if depth > 50:
-            raise self._refuse("nested too deeply")
+            raise _refuse("nested too deeply")
         token = self._take()
         if token == ("name", "not"):
             inner = self._one(depth + 1)
@@ -172,13 +222,14 @@ class _Filter:
         if token == ("sign", "("):
             inner = self._either(depth + 1)
             if self._take() != ("sign", ")"):
-                raise self._refuse("a parenthesis is not closed")
+                raise _refuse("a parenthesis is not closed")
             return inner
         if token[0] != "name":
-            raise self._refuse(f"{token[1]!r} is not the name of a property")
+            raise _refuse(f"{token[1]!r} is not the name of a property")
         return self._comparison(token[1])
 
     def _comparison(self, name: str) -> Test:
+        self.names[name] = None
         kind, sign = self._peek()
         if kind != "sign" or sign not in _COMPARE:
             return lambda values: bool(values.get(name))
@@ -187,19 +238,17 @@ class _Filter:
         if kind == "name" and wanted in ("true", "false"):
             wanted = wanted == "true"
         elif kind == "end" or kind == "sign":
-            raise self._refuse(f"a value is missing behind '{name} {sign}'")
+            raise _refuse(f"a value is missing behind '{name} {sign}'")
 
         def test(values: Mapping[str, Any]) -> bool:
-            if name not in values and name not in _KNOWN:
-                raise self._refuse(f"no property is named '{name}'" + did_you_mean(name, _KNOWN))
             value = values.get(name)
+            if value == "inf" and isinstance(wanted, float):
+                value = math.inf
             if value is None:
                 return False
             try:
                 return bool(_COMPARE[sign](value, wanted))
             except TypeError:
-                raise self._refuse(
-                    f"{name} = {value!r} cannot be compared with {wanted!r}"
-                ) from None
+                raise _refuse(f"{name} = {value!r} cannot be compared with {wanted!r}") from None
 
         return test

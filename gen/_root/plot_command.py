@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hamilforge.gen.declare.kinds import RungeKutta
     from hamilforge.gen.program.build import Derivation
     from hamilforge.runtime.plots import Mechanics
 
@@ -46,13 +47,47 @@ def run(name: str, out: Path | None = None) -> int:
         return _refuse(f"there is no folder {out.absolute().parent} for the picture")
 
     from hamilforge.gen import pipeline
+    from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
     from hamilforge.runtime import loader, plots
 
+    found = catalogue.load(name, ("optimizer", "runge-kutta"))
+    if isinstance(found, kinds.RungeKutta):
+        return _stability(found, out or Path(f"{found.head.name}.png"))
     declaration = pipeline.load_optimizer(name)
     picture = out or Path(f"{declaration.head.name}.png")
     product = loader.load(name).module("numba")
     plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture)
+    print(picture)
+    return 0
+
+
+def _stability(declaration: RungeKutta, picture: Path) -> int:
+    """Draw the stability function of a tableau."""
+    from hamilforge.gen import pipeline
+    from hamilforge.gen.tableau.build import build
+    from hamilforge.gen.tableau.stability import (
+        StabilityFunction,
+        inverse_factorial,
+        stability_function,
+    )
+    from hamilforge.runtime import stability_plots
+
+    report = pipeline.check(declaration)
+    pipeline.refuse_false_claims(report, declaration.head)
+    tableau = build(declaration)
+
+    def floats(function: StabilityFunction) -> tuple[list[float], list[float]]:
+        return list(map(float, function.numerator)), list(map(float, function.denominator))
+
+    order, embedded = report["order"], tableau.embedded()
+    assert isinstance(order, int)
+    other = floats(stability_function(embedded)) if embedded else None
+    title = f"{declaration.head.name}: {declaration.head.title}"
+    function = stability_function(tableau, order)
+    terms = enumerate(function.taylor(2 * tableau.size + 3))
+    contact = next((k - 1 for k, c in terms if not tableau.is_zero(c - inverse_factorial(k))), 0)
+    stability_plots.draw(title, *floats(function), contact, picture, other)
     print(picture)
     return 0
 

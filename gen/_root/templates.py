@@ -73,11 +73,44 @@ order = 2
 conformal_factor = "momentum"
 """
 
+_RUNGE_KUTTA = """kind = "runge-kutta"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+# coefficients = "decimal"     # if they are published digits; else they are exact
+# Rows may leave out trailing zeros. Entries: numbers, fractions, sqrt(...), names from [constants].
+A = [[], ["1/2"], [-1, 2]]
+b = ["1/6", "2/3", "1/6"]
+# b_hat = [...]                # embedded weights
+# Instead of A and b: [collocation] nodes = "legendre(3)", conditions = "C" (or "D").
+
+# [constants]
+# gamma = "1 - sqrt(2)/2"
+# zeta = {{ root = "x**3 - 3*x**2 + 3*x/2 - 1/6", near = "0.4359" }}
+
+[claims]                       # checked, never trusted
+order = 3
+"""
+
+_PARTITIONED = """kind = "partitioned"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+q = "lobatto_iiia3"            # a method, by name, by path, or inline as a table [q] with A and b
+p = "lobatto_iiib3"            # or "adjoint": Hager's adjoint of q
+
+[claims]                       # checked, never trusted
+order = 4
+symplectic = true
+"""
+
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,
     "splitting": _SPLITTING,
     "update": _UPDATE,
     "optimizer": _OPTIMIZER,
+    "runge-kutta": _RUNGE_KUTTA,
+    "partitioned": _PARTITIONED,
 }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sympy as sp
+
 from hamilforge.gen.program.ir import Expr
 
 
@@ -55,5 +57,39 @@ class Facts:
     items: tuple[tuple[str, str], ...]
 
 
-Block = Heading | Paragraph | Formulas | Facts
+@dataclass(frozen=True, slots=True)
+class Butcher:
+    """A Runge–Kutta table."""
+
+    c: tuple[sp.Expr, ...]
+    a: tuple[tuple[sp.Expr, ...], ...]
+    b: tuple[sp.Expr, ...]
+    b_hat: tuple[sp.Expr, ...] | None
+
+    def rows(self) -> list[list[sp.Expr | None]]:
+        """The table row by row with c in front, then the weights."""
+        rows: list[list[sp.Expr | None]] = [
+            [c, *row] for c, row in zip(self.c, self.a, strict=True)
+        ]
+        rows.append([None, *self.b])
+        if self.b_hat is not None:
+            rows.append([None, *self.b_hat])
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSum:
+    """A sum of products of coefficients: (letter, indices, power), over all indices."""
+
+    factors: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Order conditions: a tree, its elementary weight, and the density whose inverse it is."""
+
+    lines: tuple[tuple[str, WeightSum, int], ...]
+
+
+Block = Heading | Paragraph | Formulas | Facts | Butcher | Conditions
 Document = tuple[Block, ...]

@@ -19,6 +19,7 @@ from hamilforge.gen.derive.system import (
     Velocity,
     derive_system,
 )
+from hamilforge.gen.document import tableau
 from hamilforge.gen.document.blocks import (
     Block,
     Document,
@@ -32,7 +33,7 @@ from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
-from hamilforge.gen.prove.report import Report
+from hamilforge.gen.prove.report import Report, shown
 
 _FLOW_NAMES = {
     "A": "drift: the exact flow of K",
@@ -58,6 +59,12 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
                 *_rotation(rotate(scheme), None),
                 *_proved(report),
             )
+        case kinds.RungeKutta():
+            parts = tableau.tell_runge_kutta(declaration, report)
+            return (*_head(declaration.head), *parts, *_proved(report))
+        case kinds.Partitioned():
+            parts = tableau.tell_partitioned(declaration)
+            return (*_head(declaration.head), *parts, *_proved(report))
 
 
 def _head(head: kinds.Head) -> tuple[Block, ...]:
@@ -253,7 +260,7 @@ def _function(function: Function) -> Formulas:
 def _proved(report: Report) -> tuple[Block, ...]:
     items = []
     for finding in report.findings:
-        value = "none: " + finding.why if finding.value is None else str(finding.value)
+        value = shown(finding)
         items.append((finding.name.replace("_", " "), f"{value} (by {finding.evidence})"))
     notes = tuple(Paragraph(note) for note in report.notes)
     return (Heading("What is proved"), Facts(tuple(items)), *notes)

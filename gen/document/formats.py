@@ -7,10 +7,22 @@ the IR, by a printer of their own for LaTeX.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
-from hamilforge.gen.document.blocks import Document, Facts, Formula, Formulas, Heading, Paragraph
+import sympy as sp
+
+from hamilforge.gen.document.blocks import (
+    Butcher,
+    Conditions,
+    Document,
+    Facts,
+    Formula,
+    Formulas,
+    Heading,
+    Paragraph,
+    WeightSum,
+)
 from hamilforge.gen.emit.printer import FormulaPrinter
 from hamilforge.gen.program.ir import Apply, Expr, Reduce, Select
 
@@ -130,6 +142,10 @@ def text(document: Document) -> str:
                 parts.append(_aligned(lines, printer))
             case Facts(items=items):
                 parts.append("\n".join(_fact(name, value) for name, value in items))
+            case Butcher():
+                parts.append(_text_table(block))
+            case Conditions(lines=conditions):
+                parts.append("\n".join(_text_conditions(conditions)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -165,7 +181,57 @@ def markdown(document: Document) -> str:
                     f"- **{markdown_text(name)}**: {markdown_text(value)}" for name, value in items
                 ]
                 parts.append("\n".join(rows))
+            case Butcher():
+                parts.append("$$\n" + _latex_table(block) + "\n$$")
+            case Conditions(lines=conditions):
+                parts.append("$$\n" + _latex_conditions(conditions, "aligned") + "\n$$")
     return "\n\n".join(parts) + "\n"
+
+
+def _text_table(block: Butcher) -> str:
+    cells = [["" if cell is None else str(cell) for cell in row] for row in block.rows()]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
+    lines = [
+        f"    {row[0]:>{widths[0]}} | "
+        + "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in cells
+    ]
+    rule = "    " + "-" * (widths[0] + 1) + "+" + "-" * (sum(widths[1:]) + 2 * len(widths) - 3)
+    lines.insert(len(block.c), rule)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _text_conditions(lines: tuple[tuple[str, WeightSum, int], ...]) -> Iterator[str]:
+    width = max(len(tree) for tree, _, _ in lines)
+    for tree, weight, density in lines:
+        product = " ".join(
+            f"{letter}_{indices}" + (f"^{power}" if power > 1 else "")
+            for letter, indices, power in weight.factors
+        )
+        yield f"    {tree:<{width}}  sum {product} = " + ("1" if density == 1 else f"1/{density}")
+
+
+def _latex_table(block: Butcher) -> str:
+    rows = [
+        " & ".join("" if cell is None else sp.latex(cell) for cell in row) + " \\\\"
+        for row in block.rows()
+    ]
+    rows.insert(len(block.c), "\\hline")
+    columns = "c|" + "c" * len(block.c)
+    return f"\\begin{{array}}{{{columns}}}\n" + "\n".join(rows) + "\n\\end{array}"
+
+
+def _latex_conditions(lines: tuple[tuple[str, WeightSum, int], ...], environment: str) -> str:
+    rows = []
+    for tree, weight, density in lines:
+        indices = "".join(dict.fromkeys("".join(one for _, one, _ in weight.factors)))
+        product = " ".join(
+            f"{letter}_{{{one}}}" + (f"^{{{power}}}" if power > 1 else "")
+            for letter, one, power in weight.factors
+        )
+        right = "1" if density == 1 else f"\\tfrac{{1}}{{{density}}}"
+        rows.append(f"\\sum_{{{indices}}} {product} &= {right} && \\texttt{{{tree}}}")
+    return f"\\begin{{{environment}}}\n" + " \\\\\n".join(rows) + f"\n\\end{{{environment}}}"
 
 
 def latex(document: Document) -> str:
@@ -187,6 +253,10 @@ def latex(document: Document) -> str:
             case Facts(items=items):
                 rows = [f"\\item[{latex_text(name)}] {latex_text(value)}" for name, value in items]
                 parts.append("\n".join(["\\begin{description}", *rows, "\\end{description}"]))
+            case Butcher():
+                parts.append("\\[\n" + _latex_table(block) + "\n\\]")
+            case Conditions(lines=conditions):
+                parts.append(_latex_conditions(conditions, "align*"))
     return "\n\n".join([*parts, "\\end{document}"]) + "\n"
 
 

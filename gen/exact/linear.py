@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
 
@@ -15,12 +17,23 @@ class Singular(ArithmeticError):
 
 
 def dot(left: Sequence[Number], right: Sequence[Number]) -> Number:
-    """The sum of the products of entries; zeros cost nothing."""
+    """The sum of the products of entries; zeros cost nothing.
+
+    Rational products are added over a common denominator and reduced once, at the end.
+    """
     total: Number = ZERO
+    over, under = 0, 1
     for a, b in zip(left, right, strict=True):
-        if a and b:
+        if not a or not b:
+            continue
+        if isinstance(a, Fraction) and isinstance(b, Fraction):
+            denominator = a.denominator * b.denominator
+            scale = denominator // math.gcd(under, denominator)
+            over = over * scale + a.numerator * b.numerator * (under * scale // denominator)
+            under *= scale
+        else:
             total = total + a * b
-    return total
+    return total + Fraction(over, under) if over else total
 
 
 def apply(matrix: Matrix, vector: Sequence[Number]) -> Vector:

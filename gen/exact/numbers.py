@@ -29,12 +29,14 @@ class NumberField:
         lower: theta lies between this
         upper: and this; the interval shrinks as signs are asked for.
         name: how theta is written.
+        expression: theta for those who print it in their own way.
     """
 
     modulus: tuple[Fraction, ...]
     lower: Fraction
     upper: Fraction
     name: str
+    expression: Any = None
     _powers: list[tuple[Fraction, ...]] = field(default_factory=list)
 
     @property

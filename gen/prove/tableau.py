@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import sympy as sp
 
@@ -24,6 +25,8 @@ from hamilforge.gen.tableau.tableau import Tableau
 
 ANY = "any smooth right-hand side and dimension"
 LINEAR = "y' = lambda y"
+#: Entries of computed tables below this are zero; they are known to 50 digits.
+NEGLIGIBLE = 1e-40
 SIGNS = "signs of polynomials decided by Sturm's theorem"
 
 
@@ -415,14 +418,15 @@ def is_symplectic_pair(q: Tableau, p: Tableau, separable: bool = False) -> bool:
 
 def is_explicit_pair(q: Tableau, p: Tableau) -> bool:
     """Whether the stages of a separable system can be computed one after the other."""
-    if q.stages.modulus is not None:
-        return False
     size = q.size
-    needs = {("q", i): {("p", j) for j in range(size) if q.a[i][j]} for i in range(size)}
-    needs |= {("p", i): {("q", j) for j in range(size) if p.a[i][j]} for i in range(size)}
+    (first, *_), (second, *_) = q.precise, p.precise
+
+    def needed(table: list[list[Any]], i: int) -> list[int]:
+        return [j for j in range(size) if abs(table[i][j]) > NEGLIGIBLE]
+
+    needs = {("q", i): {("p", j) for j in needed(first, i)} for i in range(size)}
+    needs |= {("p", i): {("q", j) for j in needed(second, i)} for i in range(size)}
     done: set[tuple[str, int]] = set()
-    while ready := {
-        stage for stage, wanted in needs.items() if stage not in done and wanted <= done
-    }:
+    while ready := {one for one, wanted in needs.items() if one not in done and wanted <= done}:
         done |= ready
     return len(done) == 2 * size

@@ -187,7 +187,7 @@ def _generated(radicals: tuple[Expr, ...]) -> tuple[NumberField, tuple[tuple[Any
     approximate = sp.N(theta, 40)
     width = Fraction(1, 10**20)
     near = Fraction(str(approximate))
-    field = NumberField(monic, near - width, near + width, str(theta))
+    field = NumberField(monic, near - width, near + width, str(theta), theta)
     parts = []
     for radical in radicals:
         falling = domain.from_sympy(radical).to_list()

@@ -48,6 +48,11 @@ class StabilityFunction:
         return self.numerator[-1] / self.denominator[-1]
 
 
+def inverse_factorial(k: int) -> Fraction:
+    """1/k!."""
+    return Fraction(1, math.factorial(k))
+
+
 def stability_function(tableau: Tableau, order: int = 0) -> StabilityFunction:
     """``R(z) = det(I - zA + z e b')/det(I - zA)``.
 

@@ -1,0 +1,104 @@
+"""The benchmark of the analysis of tableaux, beside nodepy where it is installed.
+
+In: the line-up in ``analysis_bench.toml``.  Out: rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.tableau import order
+from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.tableau import Tableau
+from hamilforge.gen.trees import rooted
+from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench.timing import Contestant, Times, interleaved
+
+__all__ = ["run", "table"]
+
+BENCH = "analysis"
+Entry = Mapping[str, Any]
+
+
+def run(rounds: int | None = None) -> list[Row]:
+    """Run the benchmark.
+
+    Args:
+        rounds: the number of turns of each contestant; what the line-up says if None.
+    """
+    text = (resources.files("hamilforge") / "analysis_bench.toml").read_text("utf-8")
+    entries = tomllib.loads(text)
+    rows: list[Row] = []
+    for entry in entries["conditions"]:
+        rows += _conditions(entry, rounds or entry["rounds"])
+    for entry in entries["checks"]:
+        rows += _checks(entry, rounds or entry["rounds"])
+    return rows
+
+
+def _conditions(entry: Entry, rounds: int) -> Iterator[Row]:
+    """All conditions to an order."""
+    declaration = catalogue.load(entry["name"], ("runge-kutta",))
+    assert isinstance(declaration, kinds.RungeKutta)
+    tableau, highest = build(declaration), entry["order"]
+    a, b, _ = tableau.floats
+    work: dict[str, Callable[[], object]] = {
+        "floats": functools.partial(order.float_residuals, a, b, highest),
+        "exact": functools.partial(_exact_residuals, tableau, highest),
+    }
+    for run_once in work.values():
+        run_once()
+    times = interleaved({name: Contestant(_nothing, one) for name, one in work.items()}, rounds)
+    peer, note = _peer(entry["peer"], highest)
+    count = len(rooted.table(highest).order)
+    for name, found in times.items():
+        case = f"{count} conditions to order {highest}, {name}"
+        ratio = found.median / peer.median if peer else None
+        yield _row(case, entry["name"], f"nodepy, order {highest} alone", found, ratio, note)
+
+
+def _exact_residuals(tableau: Tableau, highest: int) -> None:
+    weights = order.ElementaryWeights(tableau)
+    for size in range(1, highest + 1):
+        weights.residuals(size)
+
+
+def _peer(name: str, highest: int) -> tuple[Times | None, str]:
+    try:
+        from nodepy import rk
+    except ImportError:
+        return None, "skipped: nodepy is not installed"
+    method = rk.loadRKM(name).__num__()
+    residuals = functools.partial(method.order_condition_residuals, highest)
+    times = interleaved({"nodepy": Contestant(_nothing, residuals)}, 1)["nodepy"]
+    return times, f"nodepy took {times.median:.3g} s"
+
+
+def _checks(entry: Entry, rounds: int) -> Iterator[Row]:
+    """Full reports."""
+    names = entry.get("names") or catalogue.names(entry["kind"])
+    title = names[0] if len(names) == 1 else f"all {len(names)} of kind {entry['kind']}"
+
+    def check() -> None:
+        for name in names:
+            pipeline.check(catalogue.load(name, ("runge-kutta",)))
+
+    times = interleaved({"check": Contestant(_nothing, check)}, rounds)["check"]
+    yield _row("full check", title, "", times, None, "")
+
+
+def _nothing() -> None:
+    return None
+
+
+def _row(case: str, candidate: str, peer: str, times: Times, ratio: float | None, note: str) -> Row:
+    spread = (np.round(times.median, 9), np.round(times.p10, 9), np.round(times.p90, 9))
+    return Row(BENCH, case, candidate, peer, *map(float, spread), ratio, 1, note=note)
