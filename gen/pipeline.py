@@ -9,11 +9,14 @@ from pathlib import Path
 
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
+from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.product import declaration_digest
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.prove import optimizer, parts, tableau
 from hamilforge.gen.prove.report import Report
+from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.modified import Modified, modified_equation
 
 
 def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
@@ -54,6 +57,8 @@ def check(declaration: kinds.Declaration) -> Report:
                 return tableau.prove_runge_kutta(declaration)
             case kinds.Partitioned():
                 return tableau.prove_partitioned(declaration)
+            case kinds.System():
+                return parts.prove_system(declaration)
 
 
 @contextlib.contextmanager
@@ -114,3 +119,26 @@ def generate_catalogue() -> dict[str, str]:
         texts |= rendered(load_optimizer(path))
     texts = files.formatted(texts)
     return {**texts, files.INDEX: files.index(texts)}
+
+
+def modified(method: str | Path, system: str | Path, terms: int = 2) -> Modified:
+    """The modified equation of a Runge–Kutta method on a declared system.
+
+    Raises:
+        DeclarationError: a declaration has problems; the system depends on time or has more than
+            two components; or the terms are of too high an order.
+    """
+    declared = catalogue.load(method, ("runge-kutta",))
+    on = catalogue.load(system, ("system",))
+    assert isinstance(declared, kinds.RungeKutta)
+    assert isinstance(on, kinds.System)
+    field = derive_field(on)
+    if not field.autonomous or len(field.components) > 2:
+        raise DeclarationError.single(
+            on.head.source.where,
+            "modified equations are written for autonomous fields of one or two components",
+        )
+    try:
+        return modified_equation(build(declared), field.components, field.values, terms)
+    except ValueError as error:
+        raise DeclarationError.single(declared.head.source.where, str(error)) from error

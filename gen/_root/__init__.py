@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hamilforge.facade import check, generate, minimize, optimizer, verify
+    from hamilforge.facade import check, generate, minimize, modified_equation, optimizer, verify
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "check",
     "generate",
     "minimize",
+    "modified_equation",
     "optimizer",
     "verify",
 ]

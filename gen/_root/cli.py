@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 
     show = command("show", _show, "Show the derivation, from the Hamiltonian to the update.")
     show.add_argument("name", metavar="NAME|PATH")
+    show.add_argument(
+        "--on", metavar="SYSTEM", help="the modified equation of a Runge-Kutta method on a system"
+    )
     show.add_argument("--format", choices=FORMATS, default="text")
 
     generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
@@ -139,7 +142,7 @@ def _check(given: argparse.Namespace) -> int:
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
 
-    sys.stdout.write(document.show(given.name, given.format))
+    sys.stdout.write(document.show(given.name, given.format, given.on))
     return 0
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from hamilforge.gen.prove.report import Report
+    from hamilforge.gen.tableau.modified import Modified
     from hamilforge.runtime.verify import Verification
 
 Name = str | Path
@@ -104,6 +105,27 @@ def minimize(
     given = {name: options.pop(name) for name in known if name in options}
     chosen = {**(given.pop("options", None) or {}), **options}
     return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **given)
+
+
+def modified_equation(method: Name, system: Name, terms: int = 2) -> Modified:
+    """The differential equation that a Runge–Kutta method solves more exactly (backward error).
+
+    Args:
+        method: a Runge–Kutta method, by name or path.
+        system: an autonomous system of one or two components, by name or path.
+        terms: how many powers of h, from the first that the method's error has.
+
+    Returns:
+        ``.terms`` by powers of h, and ``.hamiltonian`` for a symplectic method on a Hamiltonian
+        system.
+
+    Raises:
+        DeclarationError: a declaration has problems, the system is not of that form, or the terms
+            are of too high an order.
+    """
+    from hamilforge.gen import pipeline
+
+    return pipeline.modified(method, system, terms)
 
 
 def verify(name: Name) -> Verification:

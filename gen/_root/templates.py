@@ -104,6 +104,22 @@ order = 4
 symplectic = true
 """
 
+_SYSTEM = """kind = "system"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+
+[equations]                    # the time derivative of each component; t is the time
+x = "v"
+v = "mu*(1 - x**2)*v - x"
+
+[parameters]
+mu = {{ default = 1, domain = "positive", doc = "the strength of the damping" }}
+
+[claims]                       # checked, never trusted
+autonomous = true
+"""
+
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,
     "splitting": _SPLITTING,
@@ -111,6 +127,7 @@ TEMPLATES: Mapping[str, str] = {
     "optimizer": _OPTIMIZER,
     "runge-kutta": _RUNGE_KUTTA,
     "partitioned": _PARTITIONED,
+    "system": _SYSTEM,
 }
 
 

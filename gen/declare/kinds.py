@@ -221,7 +221,20 @@ class Partitioned:
     p: RungeKutta | None
 
 
-Declaration = Hamiltonian | Splitting | Update | Optimizer | RungeKutta | Partitioned
+@dataclass(frozen=True, slots=True)
+class System:
+    """A first-order ordinary differential equation in named components.
+
+    Attributes:
+        equations: the right-hand side of each component, in the components, t and parameters.
+    """
+
+    head: Head
+    equations: tuple[tuple[str, Expression], ...]
+    parameters: tuple[Parameter, ...]
+
+
+Declaration = Hamiltonian | Splitting | Update | Optimizer | RungeKutta | Partitioned | System
 KINDS: Mapping[str, type[Declaration]] = {
     "hamiltonian": Hamiltonian,
     "splitting": Splitting,
@@ -229,6 +242,7 @@ KINDS: Mapping[str, type[Declaration]] = {
     "optimizer": Optimizer,
     "runge-kutta": RungeKutta,
     "partitioned": Partitioned,
+    "system": System,
 }
 
 

@@ -29,7 +29,7 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     reference,
 )
-from hamilforge.gen.declare.reader import NAME, Reader
+from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -322,6 +322,28 @@ def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | 
     return name, value
 
 
+def _system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    reader.keys(("equations", "parameters"))
+    own = parameters(reader, "parameters")
+    table = reader.table("equations", required=True)
+    if not table and not reader.problems:
+        reader.problem("a system has at least one component", "equations")
+    types = {entry.name: "scalar" for entry in own} | {"t": "scalar"}
+    for name in table:
+        if not SYMBOL.fullmatch(name) or name == "t":
+            reader.problem(f"'{name}' cannot be a component", "equations", name)
+        if name in types:
+            reader.problem(f"'{name}' is a parameter already", "equations", name)
+        types[name] = "scalar"
+    found = []
+    for name, text in table.items():
+        value = reader.expression(text, "equations", name)
+        reader.typed(value, "scalar", types, ELEMENTWISE, "equations", name)
+        if value:
+            found.append((name, value))
+    return kinds.System(head, tuple(found), own)
+
+
 _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] = {
     "hamiltonian": _hamiltonian,
     "splitting": _splitting,
@@ -329,4 +351,5 @@ _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] 
     "optimizer": _optimizer,
     "runge-kutta": read_tableaux.runge_kutta,
     "partitioned": read_tableaux.partitioned,
+    "system": _system,
 }

@@ -9,6 +9,7 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy_scalars, written
+from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.derive.rotation import Rotated, b, last_b, new_b, rotate
 from hamilforge.gen.derive.scheme import Scheme, constant_values, derive_scheme
 from hamilforge.gen.derive.system import (
@@ -34,6 +35,7 @@ from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.prove.report import Report, shown
+from hamilforge.gen.tableau.modified import Modified
 
 _FLOW_NAMES = {
     "A": "drift: the exact flow of K",
@@ -62,9 +64,40 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
         case kinds.RungeKutta():
             parts = tableau.tell_runge_kutta(declaration, report)
             return (*_head(declaration.head), *parts, *_proved(report))
+        case kinds.System():
+            field = derive_field(declaration)
+            lines = _component_lines(field.components, field.values)
+            return (*_head(declaration.head), lines, *_proved(report))
         case kinds.Partitioned():
             parts = tableau.tell_partitioned(declaration)
             return (*_head(declaration.head), *parts, *_proved(report))
+
+
+def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modified) -> Document:
+    """The modified equation of a method on a system."""
+    blocks: list[Block] = [
+        Heading(f"{method.head.title or method.head.name} on {system.head.title}", 1),
+        Paragraph(
+            f"The method is of order {found.order}. Up to higher powers of h, a step is the flow "
+            "over h of the modified equation: the field and, by powers of h,"
+        ),
+        _component_lines(found.components, found.field),
+    ]
+    for power, term in found.terms.items():
+        blocks += [Paragraph(f"h^{power} times"), _component_lines(found.components, term)]
+    if not found.terms:
+        blocks.append(Paragraph("no further term: they vanish to the order looked at."))
+    if found.hamiltonian is not None:
+        blocks.append(Heading("The modified Hamiltonian"))
+        for power, energy in found.hamiltonian.items():
+            name = f"H{power}" if power else "H"
+            blocks.append(Formulas((Formula(name, lower(energy), remark=f"times h^{power}"),)))
+    return tuple(blocks)
+
+
+def _component_lines(components: tuple[sp.Symbol, ...], values: tuple[Expr, ...]) -> Formulas:
+    pairs = zip(components, values, strict=True)
+    return Formulas(tuple(Formula(f"{name}.", lower(value)) for name, value in pairs))
 
 
 def _head(head: kinds.Head) -> tuple[Block, ...]:

@@ -5,8 +5,6 @@ In: a declaration and its report.  Out: a document.
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -19,7 +17,8 @@ from hamilforge.gen.document.blocks import (
     Paragraph,
     WeightSum,
 )
-from hamilforge.gen.exact.numbers import Algebraic, Number
+from hamilforge.gen.exact.convert import in_sympy
+from hamilforge.gen.exact.numbers import Number
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.tableau import Tableau
@@ -72,14 +71,14 @@ def _entries(
             tuple(_shown(entry, tableau) for entry in tableau.c),
         )
     x = sp.Symbol("x")
-    modulus = sp.Poly([_rational(c) for c in reversed(stages.modulus)], x)
+    modulus = sp.Poly([in_sympy(c) for c in reversed(stages.modulus)], x)
     if max(factor.degree() for factor, _ in modulus.factor_list()[1]) <= 2:
         nodes = sorted(sp.roots(modulus, multiple=True), key=lambda root: float(sp.N(root)))
         basis = sp.Matrix([[node**k for k in range(stages.size)] for node in nodes])
-        operator = sp.Matrix([[_rational(entry) for entry in row] for row in tableau.a])
+        operator = sp.Matrix([[in_sympy(entry) for entry in row] for row in tableau.a])
         matrix = (basis * operator * basis.inv()).applyfunc(_radicals)
         values = [
-            tuple(_radicals(entry) for entry in basis * sp.Matrix([_rational(v) for v in function]))
+            tuple(_radicals(entry) for entry in basis * sp.Matrix([in_sympy(v) for v in function]))
             for function in (tableau.b, tableau.c)
         ]
         rows = tuple(tuple(matrix.row(i)) for i in range(stages.size))
@@ -92,10 +91,6 @@ def _entries(
     )
 
 
-def _rational(number: Number) -> sp.Rational:
-    return sp.Rational(number.numerator, number.denominator)
-
-
 def _radicals(expr: sp.Expr) -> sp.Expr:
     return sp.radsimp(sp.nsimplify(sp.simplify(expr)))
 
@@ -105,13 +100,8 @@ def _decimal(number: object) -> sp.Float:
 
 
 def _shown(number: Number, tableau: Tableau) -> sp.Expr:
-    if isinstance(number, Algebraic):
-        theta = number.field.expression
-        return sp.Add(*(_rational(part) * theta**k for k, part in enumerate(number.parts)))
-    exact = Fraction(number)
-    if tableau.tolerance and len(str(exact)) > 24:
-        return sp.Float(sp.Rational(exact.numerator, exact.denominator), 16)
-    return _rational(exact)
+    exact = in_sympy(number)
+    return sp.Float(exact, 16) if tableau.tolerance and len(str(exact)) > 24 else exact
 
 
 def _adjoint(tableau: Tableau) -> tuple[Block, ...]:

@@ -7,6 +7,7 @@ for zero, so a sign is never a rounding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -263,7 +264,7 @@ def written(number: Number) -> str:
 
 
 def _grouped(name: str) -> str:
-    return name if name.isidentifier() or name.endswith(")") else f"({name})"
+    return name if re.fullmatch(r"\w+(\([^()]*\))?", name) else f"({name})"
 
 
 def _value(polynomial: Sequence[Fraction], point: Fraction) -> Fraction:

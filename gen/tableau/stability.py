@@ -127,6 +127,8 @@ def stability(tableau: Tableau, order: int = 0) -> Stability:
     function = stability_function(tableau, order)
     over, under = function.numerator, function.denominator
     edge = polynomials.add(squared_modulus(under), squared_modulus(over), -1)
+    if tableau.tolerance:  # R is exp to the order, so |R(iy)|^2 is 1 to that power of y
+        edge = polynomials.trim([ZERO if 2 * k <= order else c for k, c in enumerate(edge)])
     bounded = polynomials.nonnegative_beyond_zero(edge)
     a_stable = bounded and len(over) <= len(under) and polynomials.hurwitz(reflected(under))
     left, right = reflected(under), reflected(over)
