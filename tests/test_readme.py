@@ -18,9 +18,10 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_table_is_the_one_the_proofs_give():
-    table = README.split("<!-- table: begin -->")[1].split("<!-- table: end -->")[0].strip()
-    assert table == listing.markdown("optimizer"), "hamilforge list --kind optimizer --markdown"
+@pytest.mark.parametrize("kind", ["optimizer", "runge-kutta", "partitioned"])
+def test_the_table_is_the_one_the_proofs_give(kind):
+    table = README.split(f"<!-- {kind}: begin -->")[1].split(f"<!-- {kind}: end -->")[0].strip()
+    assert table == listing.markdown(kind), f"hamilforge list --kind {kind} --markdown"
 
 
 @pytest.mark.parametrize("code", blocks("python"))
@@ -53,7 +54,7 @@ def test_a_command_runs(command, tmp_path):
 def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 
-    (declaration,) = blocks("toml")
+    declaration, _ = blocks("toml")
     path = tmp_path / "mine.toml"
     path.write_text(declaration)
     report, formulas = blocks("text")[:2]
@@ -67,3 +68,13 @@ def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tm
     )
     for line in formulas.splitlines():
         assert line.strip() in kernel, line
+
+
+def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
+    import hamilforge as hf
+
+    path = tmp_path / "kutta3.toml"
+    path.write_text(blocks("toml")[1])
+    found = str(hf.check(path)).splitlines()
+    for line in blocks("text")[2].splitlines():
+        assert line in found, line

@@ -390,11 +390,12 @@ def test_stability_is_drawn(tmp_path, name):
 
 
 def test_the_catalogue_is_filtered_by_what_is_proved(capsys):
-    where = "order >= 6 and symplectic"
-    assert main(["list", "--kind", "runge-kutta", "--where", where]) == 0
-    printed = capsys.readouterr().out
-    listed = {line.split()[1] for line in printed.splitlines()[1:] if line.startswith("runge")}
-    assert listed == {"gauss3", "gauss4", "gauss5", "lobatto_iiid4", "lobatto_iiie4"}
+    where = "order >= 6 and symplectic and free_tree_conditions >= 100"
+    assert main(["list", "--kind", "partitioned", "--where", where]) == 0
+    listed = {line.split()[1] for line in capsys.readouterr().out.splitlines() if "partit" in line}
+    assert listed == {"lobatto_iiia_iiib4", "lobatto_iiic_iiic_star4"}
+    assert main(["list", "--kind", "partitioned", "--where", "orders > 2"]) == 2
+    assert "did you mean 'order'" in capsys.readouterr().err
 
 
 def test_radii_of_methods_with_vanishing_and_negative_weights():
