@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 FEW = 64
 
 try:
-    from torch._C._dynamo.guards import _torchinductor_pyobject_tensor_data_ptr as _ENTRIES_OF
+    from torch._C._dynamo.guards import (  # type: ignore[attr-defined]
+        _torchinductor_pyobject_tensor_data_ptr as _ENTRIES_OF,
+    )
 except ImportError:
     _ENTRIES_OF = 0
 _ITEM_OF = ctypes.cast(ctypes.pythonapi.PyList_GetItem, ctypes.c_void_p).value
@@ -50,7 +52,8 @@ def _call(typing_context: Any, function: Any, arguments: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         values = [builder.extract_value(args[1], k) for k in range(len(arguments))]
-        kind = ir.FunctionType(ir.IntType(types.uintp.bitwidth), [one.type for one in values])
+        word = context.get_value_type(types.uintp)
+        kind = ir.FunctionType(word, [one.type for one in values])
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
     return signature, code
@@ -59,4 +62,5 @@ def _call(typing_context: Any, function: Any, arguments: Any) -> Any:
 @njit(cache=True)
 def _gather(items: Any, item_of: Any, entries_of: Any, found: Any) -> None:
     for k in range(found.size):
-        found[k] = _call(entries_of, (_call(item_of, (items, k)),))
+        item = _call(item_of, (items, k))  # type: ignore[call-arg]
+        found[k] = _call(entries_of, (item,))  # type: ignore[call-arg]

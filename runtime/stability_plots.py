@@ -20,7 +20,7 @@ POINTS = 601
 Complex = NDArray[np.complex128]
 
 
-def ratio(numerator: Sequence[float], denominator: Sequence[float], z: Complex) -> Complex:
+def ratio(numerator: Sequence[float], denominator: Sequence[float], z: NDArray[Any]) -> Complex:
     """R(z)."""
     over = np.polynomial.polynomial.polyval(z, numerator)
     under = np.polynomial.polynomial.polyval(z, denominator)

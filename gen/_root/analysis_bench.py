@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.tableau import order
@@ -100,5 +98,5 @@ def _nothing() -> None:
 
 
 def _row(case: str, candidate: str, peer: str, times: Times, ratio: float | None, note: str) -> Row:
-    spread = (np.round(times.median, 9), np.round(times.p10, 9), np.round(times.p90, 9))
-    return Row(BENCH, case, candidate, peer, *map(float, spread), ratio, 1, note=note)
+    spread = (times.median, times.p10, times.p90)
+    return Row(BENCH, case, candidate, peer, *spread, ratio, 1, note=note)

@@ -264,6 +264,6 @@ def sources(declaration: Declaration) -> Iterator[Source]:
             for part in parts:
                 yield from sources(part)
         case Partitioned(q=q, p=p):
-            for part in (q, p):
-                if part is not None and part.head.source is not declaration.head.source:
-                    yield from sources(part)
+            for half in (q, p):
+                if half is not None and half.head.source is not declaration.head.source:
+                    yield from sources(half)

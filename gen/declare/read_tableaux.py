@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hamilforge.gen.declare import kinds
@@ -75,7 +76,7 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     return kinds.RungeKutta(head, table, constants, own, exact)
 
 
-def _given(forms: list[str]) -> str:
+def _given(forms: Sequence[str]) -> str:
     return f"; given: {', '.join(forms)}" if forms else ""
 
 

@@ -129,7 +129,11 @@ class System:
             expr: the expression.
             in_force: called with each closed form and its arguments; returns what stands for it.
         """
-        forms = {Velocity: self.velocity, Decay: self.decay, Impulse: self.impulse}
+        forms: dict[type, Callable[..., Expr]] = {
+            Velocity: self.velocity,
+            Decay: self.decay,
+            Impulse: self.impulse,
+        }
 
         def visit(part: Expr) -> Expr:
             if not part.args:

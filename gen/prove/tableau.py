@@ -6,7 +6,6 @@ In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import sympy as sp
@@ -35,7 +34,7 @@ def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
     head = declaration.head
     findings = tuple(_Proof(build(declaration)).findings())
     found = family(declaration)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if declaration.parameters:
         chosen = ", ".join(f"{entry.name} = {entry.default}" for entry in declaration.parameters)
         notes = (f"The properties are those at {chosen}.", *(_family_notes(found) if found else ()))
@@ -309,7 +308,7 @@ class _Proof:
     def _errors(self) -> list[Finding]:
         tableau, p = self._tableau, self._order
         taylor = self._function.taylor(p + 2)[p + 1]
-        value, exact = _known(Fraction(1, math.factorial(p + 1)) - taylor, tableau)
+        value, exact = _known(stability.inverse_factorial(p + 1) - taylor, tableau)
         norm: Value = None
         if p < order.MAX_ORDER:
             norm = order.principal_error(tableau, p)

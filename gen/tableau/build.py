@@ -264,12 +264,10 @@ def shifted_legendre(degree: int) -> Polynomial:
 
 
 def _collocation(declaration: kinds.RungeKutta, table: kinds.Collocation) -> Tableau:
-    stages = Stages(0, _node_polynomial(declaration, table.nodes))
-    assert stages.modulus is not None
-    stages = Stages(len(stages.modulus) - 1, stages.modulus)
-    size = stages.size
-    x = stages.constant(-stages.modulus[0]) if size == 1 else linear.identity(size)[1]
-    powers = [stages.power(x, k) for k in range(size + 1)]
+    modulus = _node_polynomial(declaration, table.nodes)
+    size = len(modulus) - 1
+    stages = Stages(size, modulus)
+    powers = [stages.power(stages.nodes, k) for k in range(size + 1)]
     # sum b_i c_i^k = 1/(k + 1): the Gram matrix takes b to these moments
     moments = tuple((Fraction(1, k + 1),) for k in range(size))
     b = tuple(row[0] for row in linear.solve(stages.gram, moments))
@@ -277,7 +275,7 @@ def _collocation(declaration: kinds.RungeKutta, table: kinds.Collocation) -> Tab
         tuple(entry / (k + 1) for entry in powers[k + 1]) for k in range(size)
     ]
     if table.conditions == "D":
-        a = _from_columns(declaration, stages, b, x, powers)
+        a = _from_columns(declaration, stages, b, powers)
     elif table.column:
         a = _with_column(declaration, stages, b, integrals, table.column)
     else:
@@ -286,10 +284,9 @@ def _collocation(declaration: kinds.RungeKutta, table: kinds.Collocation) -> Tab
 
 
 def _from_columns(
-    declaration: kinds.RungeKutta, stages: Stages, b: Vector, x: Vector, powers: list[Vector]
+    declaration: kinds.RungeKutta, stages: Stages, b: Vector, powers: list[Vector]
 ) -> Matrix:
     """A from D(s): the adjoint of A takes ``b x^k`` to ``b (1 - x^(k+1))/(k + 1)``."""
-    del x
     times_b = stages.multiplication(b)
     arguments = tuple(linear.apply(times_b, powers[k]) for k in range(stages.size))
     values = tuple(

@@ -62,7 +62,7 @@ def stability_function(tableau: Tableau, order: int = 0) -> StabilityFunction:
             rounding would else decide signs near 0.
     """
     size = tableau.size
-    denominator = linear.reversed_characteristic(tableau.a)
+    denominator = list(linear.reversed_characteristic(tableau.a))
     moments: list[Number] = [ONE]
     function = tableau.stages.one
     for _ in range(size):
@@ -73,9 +73,8 @@ def stability_function(tableau: Tableau, order: int = 0) -> StabilityFunction:
             [Fraction(round(c * _SCALE), _SCALE) for c in numbers]
             for numbers in (polynomials.chopped(denominator, tableau.tolerance), moments)
         )
-        moments[: order + 1] = [Fraction(1, math.factorial(k)) for k in range(order + 1)][
-            : size + 1
-        ]
+        known = min(order, size) + 1
+        moments[:known] = list(map(inverse_factorial, range(known)))
         denominator += [ZERO] * (size + 1 - len(denominator))
     numerator = [
         sum((denominator[i] * moments[k - i] for i in range(k + 1)), ZERO) for k in range(size + 1)

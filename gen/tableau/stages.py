@@ -47,6 +47,14 @@ class Stages:
             return (number,) * self.size
         return (number, *([ZERO] * (self.size - 1)))
 
+    @property
+    def nodes(self) -> Vector:
+        """The function x, for computed nodes."""
+        assert self.modulus is not None
+        if self.size == 1:
+            return (-self.modulus[0],)
+        return linear.identity(self.size)[1]
+
     def product(self, left: Sequence[Number], right: Sequence[Number]) -> Vector:
         """The product, stage by stage."""
         if self.modulus is None:

@@ -115,7 +115,7 @@ def _reflects(tableau: Tableau) -> bool:
         reflected = polynomials.add(polynomials.multiply(reflected, (ONE, -ONE)), (coefficient,))
     if polynomials.monic(reflected) != stages.modulus:
         return False
-    mirror = tuple(o - x for o, x in zip(stages.one, nodes(tableau), strict=True))
+    mirror = tuple(o - x for o, x in zip(stages.one, stages.nodes, strict=True))
     columns = tuple(stages.power(mirror, k) for k in range(stages.size))
     flip = linear.transpose(columns)
     turned = linear.multiply(flip, linear.multiply(tableau.a, flip))
@@ -124,15 +124,6 @@ def _reflects(tableau: Tableau) -> bool:
     same = tableau.vanishes(linear.plus(whole, wanted, -1))
     back = linear.apply(flip, tableau.b)
     return same and tableau.vanishes(tuple(x - y for x, y in zip(back, tableau.b, strict=True)))
-
-
-def nodes(tableau: Tableau) -> Vector:
-    """The function x of computed nodes."""
-    stages = tableau.stages
-    if stages.size == 1:
-        assert stages.modulus is not None
-        return (-stages.modulus[0],)
-    return tuple(ONE if k == 1 else ZERO for k in range(stages.size))
 
 
 def row_at(tableau: Tableau, node: int) -> Vector | None:

@@ -30,7 +30,7 @@ from hamilforge.gen.exact.numbers import NumberField, high_precision, sign
 from hamilforge.gen.tableau import contractivity, stability, structure
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.family import family
-from hamilforge.gen.tableau.order import classical_order, control_order
+from hamilforge.gen.tableau.order import classical_order, control_order, nonautonomous_order
 from hamilforge.gen.tableau.stages import Stages
 from hamilforge.gen.tableau.tableau import Tableau
 
@@ -218,7 +218,7 @@ def step(problem: Problem, tables: Sequence[Table], t: mpf, y: list[mpf], h: mpf
     parts, stages = range(len(y)), range(len(tables[0][1]))
     nodes = tables[0][2]
     explicit = not any(a[i][j] for a, _, _ in tables for i in stages for j in stages[i:])
-    slopes = [[mpf(0)] * len(stages) for _ in parts]
+    slopes = [[slope] * len(stages) for slope in problem.field(t, y)]
     for _ in range(200):
         change = mpf(0)
         for i in stages:
@@ -234,7 +234,7 @@ def step(problem: Problem, tables: Sequence[Table], t: mpf, y: list[mpf], h: mpf
 def error(problem: Problem, tables: Sequence[Table], span: mpf, count: int, order: int) -> mpf:
     """The error at the end of the span."""
     h, y = span / count, list(problem.start)
-    accuracy = h ** (order + 1) * mpf(10) ** -18
+    accuracy = h ** (order + 1) * mpf(10) ** -14
     for k in range(count):
         y = step(problem, tables, k * h, y, h, accuracy)
     return mpmath.norm([a - b for a, b in zip(y, problem.solution(span), strict=True)])
@@ -252,7 +252,7 @@ def observed_order(
         level: how far low order conditions are from holding: larger than 0 for published digits,
             which are taken at the smallest step sizes that leave the error far above it.
     """
-    exact = ((mpf(1) / 32, (6, 10, 16)),)
+    exact = ((mpf(1) / 32, (4, 6, 10)),)
     published = tuple(
         (mpf(1) / 2, counts) for counts in ((32, 48, 64), (12, 16, 20), (6, 8, 10), (4, 5, 6))
     )
@@ -410,6 +410,7 @@ def test_orders_of_pairs_are_those_of_all_coloured_trees(name):
 
 
 def tableau_from(a: Sequence[Sequence[Fraction]], b: Sequence[Fraction], c=None) -> Tableau:
+    """The tableau of a list of rows; its nodes are the row sums unless they are given."""
     rows = tuple(tuple(row) for row in a)
     nodes = tuple(sum(row, Fraction(0)) for row in rows) if c is None else tuple(c)
     return Tableau(Stages(len(rows)), rows, tuple(b), None, nodes)
@@ -496,6 +497,27 @@ def test_the_control_order_of_a_random_table_is_that_of_brute_force(table):
     tableau = tableau_from(a, b)
     found = control_order(tableau, tableau.transposed, 4).order
     assert found == brute_order((a, hager(a, b)), b, 4)
+
+
+@given(st.one_of(tables(implicit=False), tables(implicit=True)), st.data())
+@settings(deadline=None, max_examples=60)
+def test_the_order_with_nodes_of_their_own_is_that_of_trees_with_time(table, data):
+    """Leaves of a second colour stand for time; their image is c."""
+    a, b = table
+    shift = data.draw(st.sampled_from([Fraction(0), Fraction(1, 3)]))
+    c = [sum(row) for row in a]
+    c[0], c[-1] = c[0] + shift * b[-1], c[-1] - shift * b[0]  # the sum of b c is kept
+
+    def leaves_only(tree: Tree) -> bool:
+        return all(leaves_only(branch) and (not colour or not branch) for colour, branch in tree)
+
+    clock = [[x if i == j else Fraction(0) for j in range(len(c))] for i, x in enumerate(c)]
+    holds = [
+        not any(residual(t, (a, clock), b) for t in trees(order, 2) if leaves_only(t))
+        for order in range(1, 5)
+    ]
+    tableau = replace(tableau_from(a, b, c), row_sums=False)
+    assert nonautonomous_order(tableau, 4).order == [*holds, False].index(False)
 
 
 def with_quadrature(nodes: list[Fraction]) -> list[list[Fraction]]:
@@ -626,7 +648,7 @@ def polynomial_value(coefficients: Sequence[Any], z: Any) -> Any:
 
 
 @given(st.one_of(tables(implicit=False), tables(implicit=True)), st.lists(NONZERO, min_size=3))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_the_stability_function_is_the_ratio_of_determinants(table, points):
     a, b = table
     tableau = tableau_from(a, b)
@@ -673,7 +695,7 @@ def test_a_composition_of_midpoint_rules_is_symplectic_and_a_disturbed_one_is_no
     assert structure.symplectic_defect(changed) != 0
 
 
-HEIGHTS = 1j * np.concatenate([np.logspace(-4, 6, 2000), np.linspace(0, 50, 2000)])
+HEIGHTS = 1j * np.concatenate([np.logspace(-4, 6, 1000), np.linspace(0, 50, 1000)])
 
 
 def quadratic(a: Any) -> list[float]:
@@ -698,7 +720,7 @@ def is_a_stable_by_sampling(a, b) -> bool | None:
 
 
 @given(tables(implicit=True, stages=2), st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_a_stability_is_what_sampling_says(table, stiffly_accurate, transposed):
     a, b = table
     if stiffly_accurate:  # R(infinity) = 0: more of them are stable
@@ -914,9 +936,9 @@ def test_stability_intervals_end_where_they_should(key, direction):
         for name in RUNGE_KUTTA:
             length = mpf(report_of(name)[key])
             if mpmath.isinf(length):
-                grid = [mpf(10) ** (mpf(k) / 25) for k in range(-75, 126)]
+                grid = [mpf(10) ** (mpf(k) / 10) for k in range(-30, 51)]
             else:
-                grid = [length * k / 150 for k in range(151)]
+                grid = [length * k / 80 for k in range(81)]
                 beyond = length * (1 + mpf(10) ** -9)
                 if not length:  # rounded digits would decide closer to 0
                     beyond = mpf("0.3") if tableau_of(name).tolerance else mpf("1e-3")
@@ -1012,7 +1034,7 @@ def test_methods_contract_in_the_disk_of_the_circle_radius():
     random = np.random.default_rng(9)
     for name, radius in radii.items():
         a, b, _ = tableau_of(name).floats
-        for _ in range(400):
+        for _ in range(150):
             inside = random.uniform(0, 1, len(b)) ** random.choice([0, 0.5])
             z = radius * (inside * np.exp(2j * np.pi * random.uniform(0, 1, len(b))) - 1)
             assert abs(amplification(a, b, z)[0]) <= 1 + 1e-9, name
@@ -1132,15 +1154,17 @@ def test_simplifying_assumptions_are_those_of_the_numbers():
 
 
 def test_what_a_table_shows_is_what_the_report_says():
+    keys = ("stiffly_accurate", "first_same_as_last", "confluent")
+    found = {name: tuple(report_of(name)[key] for key in keys) for name in RUNGE_KUTTA}
+    expected = {}
     for name in RUNGE_KUTTA:
-        report, zero = report_of(name), zero_of(tableau_of(name))
+        zero = zero_of(tableau_of(name))
         a, b, c = tableau_of(name).precise
         last = all(abs(x - y) < zero for x, y in zip(a[-1], b, strict=True))
         first = len(b) > 1 and last and all(abs(x) < zero for x in a[0])
         equal = any(abs(x - y) < zero for x, y in itertools.combinations(c, 2))
-        assert report["stiffly_accurate"] == last, name
-        assert report["first_same_as_last"] == first, name
-        assert report["confluent"] == equal, name
+        expected[name] = last, first, equal
+    assert found == expected
 
 
 def partitions(items: Sequence[int]) -> Any:
@@ -1154,29 +1178,82 @@ def partitions(items: Sequence[int]) -> Any:
             yield [*rest[:k], [items[0], *block], *rest[k + 1 :]]
 
 
+def has_idle_stages(a, b) -> bool:
+    """A set of stages without which the others and the result can be computed."""
+    stages = range(len(b))
+    return any(
+        not b[list(out)].any() and not np.delete(a[:, list(out)], list(out), 0).any()
+        for count in stages
+        for out in itertools.combinations(stages, count + 1)
+    )
+
+
+def has_equal_stages(a) -> bool:
+    """A partition with equal row sums over every class for the stages of a class."""
+    return any(
+        len(blocks) < len(a)
+        and all(
+            np.ptp(a[np.ix_(block, other)].sum(1)) < 1e-12 for block in blocks for other in blocks
+        )
+        for blocks in partitions(range(len(a)))
+    )
+
+
 def test_reducible_methods_are_those_with_idle_or_equal_stages():
-    """Idle: a set of stages without which the others and the result can be computed."""
+    found, expected = {}, {}
     for name in RUNGE_KUTTA:
         a, b, _ = tableau_of(name).floats
-        stages = range(len(b))
-        if len(b) > 6:
-            continue
-        idle = any(
-            not b[list(out)].any() and not np.delete(a[:, list(out)], list(out), 0).any()
-            for count in stages
-            for out in itertools.combinations(stages, count + 1)
-        )
-        assert report_of(name)["dj_reducible"] == idle, name
-        equal = any(
-            len(blocks) < len(b)
-            and all(
-                np.ptp(a[np.ix_(block, other)].sum(1)) < 1e-12
-                for block in blocks
-                for other in blocks
-            )
-            for blocks in partitions(list(stages))
-        )
-        assert report_of(name)["hs_reducible"] == equal, name
+        if len(b) <= 6:
+            report = report_of(name)
+            found[name] = report["dj_reducible"], report["hs_reducible"]
+            expected[name] = has_idle_stages(a, b), has_equal_stages(a)
+    assert found == expected
+
+
+HALVES = st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)])
+
+
+@given(
+    st.integers(1, 4).flatmap(lambda s: st.lists(HALVES, min_size=s * s + s, max_size=s * s + s))
+)
+@settings(deadline=None, max_examples=80)
+def test_random_tables_are_reducible_and_symmetric_as_brute_force_says(entries):
+    size = math.isqrt(len(entries))
+    b, rows = entries[:size], entries[size:]
+    a = [rows[i * size : (i + 1) * size] for i in range(size)]
+    tableau = tableau_from(a, b)
+    numbers = np.array(a, float), np.array(b, float)
+    assert structure.is_dj_reducible(tableau) == has_idle_stages(*numbers)
+    assert structure.is_hs_reducible(tableau) == has_equal_stages(numbers[0])
+    b[-1] = 1 - sum(b[:-1], Fraction(0))
+    assert structure.is_symmetric(tableau_from(a, b)) == is_symmetric_by_permutations(a, b)
+
+
+def is_symmetric_by_permutations(a, b) -> bool:
+    """``a_s(i)s(j) + a_ij = b_j`` and ``b_s(i) = b_i`` for a permutation s."""
+    stages = range(len(b))
+    return any(
+        all(b[s[i]] == b[i] for i in stages)
+        and all(a[s[i]][s[j]] + a[i][j] == b[j] for i in stages for j in stages)
+        for s in itertools.permutations(stages)
+    )
+
+
+@given(tables(implicit=True, stages=2), st.permutations(range(4)), st.data())
+@settings(deadline=None, max_examples=40)
+def test_a_method_after_its_reflection_is_symmetric(table, shuffled, data):
+    """Two half steps, the second with ``a*_ij = b_j - a_ij``; the stages in any order."""
+    a, b = table
+    zero = Fraction(0)
+    b[-1] = 1 - b[0]
+    both = [[*row, zero, zero] for row in a]
+    both += [[*b, *(weight - entry for weight, entry in zip(b, row, strict=True))] for row in a]
+    a = [[both[i][j] / 2 for j in shuffled] for i in shuffled]
+    b = [[*b, *b][i] / 2 for i in shuffled]
+    assert structure.is_symmetric(tableau_from(a, b))
+    i, j = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    a[i][j] += data.draw(NONZERO)
+    assert structure.is_symmetric(tableau_from(a, b)) == is_symmetric_by_permutations(a, b)
 
 
 def symmetry(tree: Tree) -> int:
@@ -1313,7 +1390,7 @@ FIELDS = [((-2, 0, 1), 1), ((-2, 0, 0, 1), 1), ((-1, -1, 0, 1), 1), ((1, 0, -10,
 
 
 @given(st.sampled_from(FIELDS), st.lists(RATIONALS, min_size=8, max_size=8))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 def test_algebraic_numbers_compute_as_their_digits_do(given_field, parts):
     modulus, lower = given_field
     field = NumberField(
