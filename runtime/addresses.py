@@ -62,5 +62,5 @@ def _call(typing_context: Any, function: Any, arguments: Any) -> Any:
 @njit(cache=True)
 def _gather(items: Any, item_of: Any, entries_of: Any, found: Any) -> None:
     for k in range(found.size):
-        item = _call(item_of, (items, k))  # type: ignore[call-arg]
-        found[k] = _call(entries_of, (item,))  # type: ignore[call-arg]
+        item: Any = _call(item_of, (items, k))  # type: ignore[call-arg]
+        found[k] = _call(entries_of, (item,))

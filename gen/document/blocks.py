@@ -78,6 +78,13 @@ class Butcher:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix."""
+
+    rows: tuple[tuple[sp.Expr, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WeightSum:
     """A sum of products of coefficients: (letter, indices, power), over all indices."""
 
@@ -91,5 +98,5 @@ class Conditions:
     lines: tuple[tuple[str, WeightSum, int], ...]
 
 
-Block = Heading | Paragraph | Formulas | Facts | Butcher | Conditions
+Block = Heading | Paragraph | Formulas | Facts | Butcher | Matrix | Conditions
 Document = tuple[Block, ...]

@@ -20,6 +20,7 @@ from hamilforge.gen.document.blocks import (
     Formula,
     Formulas,
     Heading,
+    Matrix,
     Paragraph,
     WeightSum,
 )
@@ -144,6 +145,8 @@ def text(document: Document) -> str:
                 parts.append("\n".join(_fact(name, value) for name, value in items))
             case Butcher():
                 parts.append(_text_table(block))
+            case Matrix(rows=entries):
+                parts.append(_text_matrix([list(map(str, row)) for row in entries]))
             case Conditions(lines=conditions):
                 parts.append("\n".join(_text_conditions(conditions)))
     return "\n\n".join(parts) + "\n"
@@ -181,11 +184,26 @@ def markdown(document: Document) -> str:
                     f"- **{markdown_text(name)}**: {markdown_text(value)}" for name, value in items
                 ]
                 parts.append("\n".join(rows))
+            case Matrix(rows=entries):
+                parts.append("$$\n" + _latex_matrix(entries) + "\n$$")
             case Butcher():
                 parts.append("$$\n" + _latex_table(block) + "\n$$")
             case Conditions(lines=conditions):
                 parts.append("$$\n" + _latex_conditions(conditions, "aligned") + "\n$$")
     return "\n\n".join(parts) + "\n"
+
+
+def _text_matrix(cells: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "    " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in cells
+    )
+
+
+def _latex_matrix(rows: tuple[tuple[sp.Expr, ...], ...]) -> str:
+    lines = " \\\\\n".join(" & ".join(map(sp.latex, row)) for row in rows)
+    return f"\\begin{{pmatrix}}\n{lines}\n\\end{{pmatrix}}"
 
 
 def _text_table(block: Butcher) -> str:
@@ -253,6 +271,8 @@ def latex(document: Document) -> str:
             case Facts(items=items):
                 rows = [f"\\item[{latex_text(name)}] {latex_text(value)}" for name, value in items]
                 parts.append("\n".join(["\\begin{description}", *rows, "\\end{description}"]))
+            case Matrix(rows=entries):
+                parts.append("\\[\n" + _latex_matrix(entries) + "\n\\]")
             case Butcher():
                 parts.append("\\[\n" + _latex_table(block) + "\n\\]")
             case Conditions(lines=conditions):

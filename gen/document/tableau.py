@@ -14,12 +14,14 @@ from hamilforge.gen.document.blocks import (
     Conditions,
     Document,
     Heading,
+    Matrix,
     Paragraph,
     WeightSum,
 )
 from hamilforge.gen.exact.convert import in_sympy
 from hamilforge.gen.exact.numbers import Number
 from hamilforge.gen.prove.report import Report
+from hamilforge.gen.tableau import structure
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.tableau import Tableau
 from hamilforge.gen.trees import rooted
@@ -39,6 +41,7 @@ def tell_runge_kutta(declaration: kinds.RungeKutta, report: Report) -> Document:
         Heading("The table"),
         butcher(tableau),
         *_adjoint(tableau),
+        *_defect(tableau),
         *_conditions(min(max(order, 1), SHOWN_ORDER), order),
     )
 
@@ -117,6 +120,23 @@ def _adjoint(tableau: Tableau) -> tuple[Block, ...]:
             "of the optimality system."
         ),
         butcher(adjoint),
+    )
+
+
+def _defect(tableau: Tableau) -> tuple[Block, ...]:
+    """The matrix that vanishes for symplectic methods."""
+    if structure.symplectic_defect(tableau) == 0:
+        return ()
+    if tableau.stages.modulus is None:
+        form = tableau.symplectic_form
+        rows = tuple(tuple(_shown(entry, tableau) for entry in row) for row in form)
+    else:
+        matrix = structure.defect_matrix(tableau)
+        rows = tuple(tuple(_decimal(entry) for entry in row) for row in matrix)
+    return (
+        Heading("The symplectic defect"),
+        Paragraph("M_ij = b_i a_ij + b_j a_ji - b_i b_j, zero for symplectic methods:"),
+        Matrix(rows),
     )
 
 

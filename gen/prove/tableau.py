@@ -222,6 +222,12 @@ class _Proof:
         permutation = "a search over the permutations of the stages"
         found = [
             Finding("symplectic", defect == 0, by, "any H and dimension"),
+            Finding(
+                "symplectic_defect",
+                structure.largest_defect(tableau),
+                "the largest entry of B A + A'B - b b', stage by stage in 50 digits",
+                "any H and dimension",
+            ),
             Finding("symmetric", structure.is_symmetric(tableau), permutation, ANY),
         ]
         tests = {
@@ -235,13 +241,26 @@ class _Proof:
             "hs_reducible": (structure.is_hs_reducible, "a partition of the stages refined"),
         }
         found += [Finding(name, test(tableau), by, ANY) for name, (test, by) in tests.items()]
-        adjoint = tableau.adjoint()
+        return [*found, self._adjoint()]
+
+    def _adjoint(self) -> Finding:
+        """The adjoint table's own properties."""
+        by = f"the same analysis of a^_ij = b_j - b_j a_ji/b_i in {self._arithmetic}"
+        adjoint = self._tableau.adjoint()
         if adjoint is None:
-            why = "a weight vanishes"
-            return [*found, Finding("adjoint_order", None, "the table", ANY, why)]
-        classical = order.classical_order(adjoint, highest=self._order)
-        by = f"order conditions of a^_ij = b_j - b_j a_ji/b_i in {self._arithmetic}"
-        return [*found, Finding("adjoint_order", classical.order, by, ANY)]
+            return Finding("adjoint", None, "the table", ANY, "a weight vanishes")
+        own = stability.stability(adjoint, self._order)
+        simple = structure.simplifying(adjoint)
+        classical = order.classical_order(adjoint, highest=max(self._order, 1)).order
+        values: dict[str, Value] = {
+            "order": classical,
+            "stage_order": int(min(simple.b, simple.c, classical)),
+            "explicit": adjoint.is_explicit,
+            "a_stable": own.a_stable,
+            "l_stable": own.l_stable,
+            "stiffly_accurate": structure.is_stiffly_accurate(adjoint),
+        }
+        return Finding("adjoint", values, by, ANY)
 
     def _stability(self) -> list[Finding]:
         tableau = self._tableau

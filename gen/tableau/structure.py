@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+import mpmath
+
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Vector
-from hamilforge.gen.exact.numbers import ONE, ZERO, Number
+from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number
 from hamilforge.gen.tableau.tableau import Tableau
 
 
@@ -67,6 +69,21 @@ def symplectic_defect(tableau: Tableau) -> Number | None:
     if tableau.vanishes(tuple(entries)):
         return ZERO
     return max(entries, key=lambda entry: abs(float(entry)))
+
+
+def defect_matrix(tableau: Tableau) -> list[list[mpmath.mpf]]:
+    """``M_ij = b_i a_ij + b_j a_ji - b_i b_j``, stage by stage, in 50 digits."""
+    a, b, _ = tableau.precise
+    stages = range(tableau.size)
+    with mpmath.workdps(DIGITS):
+        return [[b[i] * a[i][j] + b[j] * a[j][i] - b[i] * b[j] for j in stages] for i in stages]
+
+
+def largest_defect(tableau: Tableau) -> float:
+    """The largest size of an entry of M; 0 for a symplectic method."""
+    if symplectic_defect(tableau) == 0:
+        return 0.0
+    return max(abs(float(entry)) for row in defect_matrix(tableau) for entry in row)
 
 
 def is_symmetric(tableau: Tableau) -> bool:
