@@ -108,6 +108,34 @@ def inverse(matrix: Matrix) -> Matrix:
     return solve(matrix, identity(len(matrix)))
 
 
+def pivots_and_kernel(matrix: Matrix) -> tuple[list[int], list[Vector]]:
+    """A largest set of independent columns, and a basis of the vectors that are mapped to zero."""
+    size = len(matrix[0])
+    table = [list(row) for row in matrix]
+    pivots: list[int] = []
+    for column in range(size):
+        rank = len(pivots)
+        found = next((k for k in range(rank, len(table)) if table[k][column]), None)
+        if found is None:
+            continue
+        table[rank], table[found] = table[found], table[rank]
+        scale = ONE / table[rank][column]
+        table[rank] = [entry * scale for entry in table[rank]]
+        for k in range(len(table)):
+            if k != rank and (factor := table[k][column]):
+                pairs = zip(table[k], table[rank], strict=True)
+                table[k] = [a - factor * b for a, b in pairs]
+        pivots.append(column)
+    kernel = []
+    for free in (column for column in range(size) if column not in pivots):
+        vector: list[Number] = [ZERO] * size
+        vector[free] = ONE
+        for row, column in zip(table, pivots, strict=False):
+            vector[column] = -row[free]
+        kernel.append(tuple(vector))
+    return pivots, kernel
+
+
 def reversed_characteristic(matrix: Matrix) -> tuple[Number, ...]:
     """``det(I - z matrix)``, rising powers of z, by Faddeev and LeVerrier's recursion."""
     size = len(matrix)

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Matrix
-from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
+from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number, sign
 from hamilforge.gen.exact.polynomials import Polynomial, Root
 from hamilforge.gen.tableau.tableau import Tableau
 
-DIGITS = 25
+#: Of a radius.
+ROOT_DIGITS = 25
 
 
 def weights_are_nonnegative(tableau: Tableau) -> bool:
@@ -44,6 +47,8 @@ def _cleaned(tableau: Tableau) -> Matrix:
 
 
 NONE = Root(ZERO, ZERO)
+#: What counts as zero where coefficients are known to many digits only.
+SLACK = Fraction(1, 10**30)
 
 
 def circle_radius(tableau: Tableau) -> Root | None:
@@ -58,14 +63,13 @@ def circle_radius(tableau: Tableau) -> Root | None:
     if not weights_are_nonnegative(tableau):
         return NONE
     form, weights = _cleaned(tableau), tableau.weight_form
-    if tableau.stages.modulus is None:
-        empty = [i for i in range(tableau.size) if tableau.is_zero(tableau.b[i])]
-        if any(not tableau.vanishes(form[i]) for i in empty):
-            return NONE
-        kept = [i for i in range(tableau.size) if i not in empty]
-        form, weights = (tuple(tuple(m[i][j] for j in kept) for i in kept) for m in (form, weights))
-    elif tableau.inverse_weights is None:
-        raise NotImplementedError("computed nodes with a vanishing weight")
+    # Functions on the stages without weight: M has to vanish on them, and the rest is regular.
+    kept, weightless = linear.pivots_and_kernel(weights)
+    if any(not tableau.vanishes(linear.apply(form, function)) for function in weightless):
+        return NONE
+    form, weights = (tuple(tuple(m[i][j] for j in kept) for i in kept) for m in (form, weights))
+    if not kept:
+        return None
     # det(weights + r form) = det(weights) det(I + r weights^-1 form)
     ratio = linear.solve(weights, form)
     signed = tuple(tuple(-entry for entry in row) for row in ratio)
@@ -75,7 +79,7 @@ def circle_radius(tableau: Tableau) -> Root | None:
 
 def _first_root(polynomial: Polynomial) -> Root | None:
     factors = [factor for factor, _ in polynomials.squarefree(polynomial)]
-    found = [polynomials.smallest_root(factor, ZERO, DIGITS) for factor in factors]
+    found = [polynomials.smallest_root(factor, ZERO, ROOT_DIGITS) for factor in factors]
     return min((root for root in found if root), key=lambda root: root.upper, default=None)
 
 
@@ -88,25 +92,26 @@ def ssp_radius(tableau: Tableau) -> Root | None:
     """
     rows = _table(tableau)
     size = len(rows)
+    slack = ZERO if tableau.stages.modulus is None and not tableau.tolerance else SLACK
     if any(sign(entry) < 0 for row in rows for entry in row):
         return NONE
-    if not _monotonic(rows, Fraction(1, 2**40)):
+    if not _monotonic(rows, Fraction(1, 2**40), slack):
         return NONE
     upper = ONE
-    while _monotonic(rows, upper):
+    while _monotonic(rows, upper, slack):
         upper *= 2
         if upper > 2**20 * size:
             return None
     lower = ZERO if upper == 1 else upper / 2
     while upper - lower > upper * Fraction(1, 2**40):
         middle = (lower + upper) / 2
-        if _monotonic(rows, middle):
+        if _monotonic(rows, middle, slack):
             lower = middle
         else:
             upper = middle
     simple = ((lower + upper) / 2).limit_denominator(1000)
     above = simple * (1 + Fraction(1, 2**39))
-    if _monotonic(rows, simple) and not _monotonic(rows, above):
+    if _monotonic(rows, simple, slack) and not _monotonic(rows, above, slack):
         return Root(simple, simple)
     return Root(lower, upper)
 
@@ -120,19 +125,18 @@ def _table(tableau: Tableau) -> list[list[Number]]:
     a, b, _ = tableau.precise
 
     def rational(number: Any) -> Fraction:
-        near = Fraction(int(number * 10**45), 10**45)
-        return ZERO if abs(near) < Fraction(1, 10**35) else near
+        near = Fraction(int(mpmath.nint(number * 10**45)), 10**45)
+        return ZERO if abs(near) < SLACK else near
 
-    return [[*map(rational, row), ZERO] for row in (*a, b)]
+    with mpmath.workdps(2 * DIGITS):
+        return [[*map(rational, row), ZERO] for row in (*a, b)]
 
 
-def _monotonic(rows: list[list[Number]], r: Fraction) -> bool:
+def _monotonic(rows: list[list[Number]], r: Fraction, slack: Fraction) -> bool:
     size = len(rows)
-    slack = Fraction(1, 10**30)
     matrix = linear.plus(linear.identity(size), tuple(map(tuple, rows)), r)
-    right = tuple((*row, ONE) for row in rows)
     try:
-        found = linear.solve(matrix, tuple(tuple(entry for entry in row) for row in right))
+        found = linear.solve(matrix, tuple((*row, ONE) for row in rows))
     except linear.Singular:
         return False
     return all(sign(entry + slack) >= 0 for row in found for entry in row)

@@ -1417,7 +1417,11 @@ def family_of(name: str) -> Any:
 FAMILIES = [name for name in RUNGE_KUTTA if catalogue.load(name, ("runge-kutta",)).parameters]
 
 
-@given(st.sampled_from(FAMILIES), st.lists(NONZERO, min_size=4, max_size=4))
+#: Half of the values are such as solve the equations of some families.
+VALUES = st.one_of(NONZERO, st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(2, 3)]))
+
+
+@given(st.sampled_from(FAMILIES), st.lists(VALUES, min_size=4, max_size=4))
 @settings(deadline=None, max_examples=30)
 def test_members_of_a_family_have_the_order_its_equations_say(name, values):
     declaration = catalogue.load(name, ("runge-kutta",))
@@ -1434,7 +1438,7 @@ def test_members_of_a_family_have_the_order_its_equations_say(name, values):
     if all(b) and control is not None:
         orders["control"] = (control, (a, hager(a, b)))
     for found, maps in orders.values():
-        left = [equation.subs(chosen) for equation in found.equations]
+        left = [e.subs({x: chosen[x.name] for x in e.free_symbols}) for e in found.equations]
         assume(all(residual.is_finite for residual in left))
         order = brute_order(maps, b, found.order + 1)
         if left:  # without equations the next order was not looked at
