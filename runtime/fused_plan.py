@@ -68,6 +68,7 @@ class Plan:
         lengths = [param.numel() for param in params]
         self._how = kernels.plan(lengths, owners, module.SCOPE, module.SUMS)
         self._stages = module.STAGES
+        self._filled = [k for k, length in enumerate(lengths) if length]
         self._fixed = [*params, *buffers]
         self._guard = _guard(self._fixed, grads)
 
@@ -102,6 +103,8 @@ class Plan:
     def run(self, stage: int, rows: Any, grads: Tensors) -> None:
         """Gather the addresses and run the kernel of a stage."""
         table = addresses([*self._fixed, *grads]).reshape(3, -1)
+        if not table[:, self._filled].all():
+            raise RuntimeError("a tensor has entries, but its storage was released")
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self._params)
 

@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {
 
 
 #: Values that stay what they are; a tensor may change in place.
-_FIXED = (bool, int, float, type(None))
+_FIXED = frozenset((bool, int, float, type(None)))
 
 
 def sum_over(values: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -232,11 +232,12 @@ class GeneratedOptimizer(Optimizer):
         groups, product = self.param_groups, self.product
         if groups[0]["clock"].stage:
             return [group["clock"] for group in groups]
-        choices = list(map(operator.itemgetter(*product.HYPERPARAMETERS, *OPTIONS), groups))
-        if self._choices is None or not _equal(choices, self._choices):
+        choose = operator.itemgetter(*product.HYPERPARAMETERS, *OPTIONS)
+        choices = [(*values, *map(type, values)) for values in map(choose, groups)]
+        fixed = all(_FIXED.issuperset(one[len(one) // 2 :]) for one in choices)
+        if not fixed or choices != self._choices:
             self._settled = self._settle()
-            numbers = all(isinstance(value, _FIXED) for one in choices for value in one)
-            self._choices = choices if numbers else None
+            self._choices = choices if fixed else None
         pairs = zip(groups, self._settled, strict=True)
         return [latch(product, group["clock"], *settled) for group, settled in pairs]
 
@@ -420,13 +421,6 @@ def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
     if group["decoupled_weight_decay"]:
         return sign, 0.0, 1.0 - group["lr"] * decay
     return sign, decay, 1.0
-
-
-def _equal(choices: list[tuple[Any, ...]], known: list[tuple[Any, ...]]) -> bool:
-    try:
-        return choices == known
-    except (RuntimeError, ValueError):  # a tensor or an array of several entries
-        return False
 
 
 class _TensorMath:

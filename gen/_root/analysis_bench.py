@@ -83,11 +83,12 @@ def _peer(name: str, highest: int) -> tuple[Times | None, str]:
 def _checks(entry: Entry, rounds: int) -> Iterator[Row]:
     """Full reports."""
     names = entry.get("names") or catalogue.names(entry["kind"])
+    kind = entry.get("kind", "runge-kutta")
     title = names[0] if len(names) == 1 else f"all {len(names)} of kind {entry['kind']}"
 
     def check() -> None:
         for name in names:
-            pipeline.check(catalogue.load(name, ("runge-kutta",)))
+            pipeline.check(catalogue.load(name, (kind,)))
 
     times = interleaved({"check": Contestant(_nothing, check)}, rounds)["check"]
     yield _row("full check", title, "", times, None, "")

@@ -14,6 +14,13 @@ from hamilforge.gen.declare.reader import Reader
 MAX_STAGES = 100
 KEYS = "A b b_hat c row_sums stages collocation mean constants parameters coefficients".split()
 ROOT_KEYS = ("root", "near")
+#: The keys of each way to give a table.
+_FORMS = {
+    "A": "A b b_hat c row_sums constants parameters coefficients".split(),
+    "formula": "stages A b constants parameters".split(),
+    "collocation": ["collocation"],
+    "mean": ["mean"],
+}
 Types = dict[str, str]
 
 
@@ -63,6 +70,11 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
             "expected one of A (with b), [collocation] and mean" + _given(forms), *at, "A"
         )
         reader.finish()
+    formula = isinstance(tables.get("A"), str)
+    meant = _FORMS["formula" if formula else forms[0]]
+    for key in tables:
+        if key in KEYS and key not in meant:
+            reader.problem(f"{key} means nothing here; expected {', '.join(meant)}", *at, key)
     table: Any
     if forms == ["collocation"]:
         table = _collocation(reader, at)
@@ -91,6 +103,8 @@ def _constants(
     for name, value in given.items():
         path = (*at, "constants", name)
         reader.symbol(name, *path)
+        if name in types:
+            reader.problem(f"'{name}' is a parameter already", *path)
         if isinstance(value, dict):
             for key in value:
                 if key not in ROOT_KEYS:
@@ -212,9 +226,9 @@ def _mean(reader: Reader, given: Any, find: Find, at: tuple[str, ...]) -> kinds.
         try:
             found = find(name, ("runge-kutta",))
         except DeclarationError as error:
-            for problem in error.problems:
-                reader.problem(problem.message, *at, "mean")
-            continue
+            for message in dict.fromkeys(problem.message for problem in error.problems):
+                reader.problem(message, *at, "mean")
+            return None
         assert isinstance(found, kinds.RungeKutta)
         parts.append(found)
     return kinds.Mean(tuple(parts))

@@ -91,13 +91,21 @@ def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modifie
         blocks.append(Heading("The modified Hamiltonian"))
         for power, energy in found.hamiltonian.items():
             name = f"H{power}" if power else "H"
-            blocks.append(Formulas((Formula(name, lower(energy), remark=f"times h^{power}"),)))
+            blocks.append(
+                Formulas((Formula(name, lower(_printable(energy)), remark=f"times h^{power}"),))
+            )
     return tuple(blocks)
 
 
 def _component_lines(components: tuple[sp.Symbol, ...], values: tuple[Expr, ...]) -> Formulas:
     pairs = zip(components, values, strict=True)
-    return Formulas(tuple(Formula(f"{name}.", lower(value)) for name, value in pairs))
+    return Formulas(tuple(Formula(f"{name}.", lower(_printable(value))) for name, value in pairs))
+
+
+def _printable(expr: Expr) -> Expr:
+    """Roots without radicals, and fractions with more digits than a page is wide, as decimals."""
+    long = {number for number in expr.atoms(sp.Rational) if len(str(number)) > 40}
+    return expr.xreplace({number: sp.N(number, 16) for number in (*expr.atoms(sp.CRootOf), *long)})
 
 
 def _head(head: kinds.Head) -> tuple[Block, ...]:

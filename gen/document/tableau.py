@@ -5,6 +5,7 @@ In: a declaration and its report.  Out: a document.
 
 from __future__ import annotations
 
+import mpmath
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -95,15 +96,17 @@ def _entries(
 
 
 def _radicals(expr: sp.Expr) -> sp.Expr:
-    return sp.radsimp(sp.nsimplify(sp.simplify(expr)))
+    return sp.radsimp(sp.simplify(expr))
 
 
 def _decimal(number: object) -> sp.Float:
-    return sp.Float(str(number), 16)
+    return sp.Float(mpmath.nstr(number, 25), 16)
 
 
 def _shown(number: Number, tableau: Tableau) -> sp.Expr:
     exact = in_sympy(number)
+    if exact.has(sp.CRootOf):
+        return sp.N(exact, 16)
     return sp.Float(exact, 16) if tableau.tolerance and len(str(exact)) > 24 else exact
 
 
@@ -111,7 +114,7 @@ def _adjoint(tableau: Tableau) -> tuple[Block, ...]:
     adjoint = tableau.adjoint()
     if adjoint is None:
         return (Paragraph("A weight vanishes, so there is no adjoint table."),)
-    if adjoint.a == tableau.a:
+    if structure.symplectic_defect(tableau) == 0:
         return (Paragraph("The method is its own adjoint: it is symplectic."),)
     return (
         Heading("The adjoint table"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
@@ -149,7 +149,9 @@ def reversed_characteristic(matrix: Matrix) -> tuple[Number, ...]:
     return tuple(coefficients)
 
 
-def inertia(matrix: Matrix) -> tuple[int, int]:
+def inertia(
+    matrix: Matrix, is_zero: Callable[[Number], bool] = lambda number: not number
+) -> tuple[int, int]:
     """How many eigenvalues of a symmetric matrix are negative, and how many are positive.
 
     By symmetric elimination (Sylvester's law); a zero diagonal with a nonzero entry beside it is
@@ -159,9 +161,11 @@ def inertia(matrix: Matrix) -> tuple[int, int]:
     negative = positive = 0
     while table:
         size = len(table)
-        pivot = next((k for k in range(size) if table[k][k]), None)
+        pivot = next((k for k in range(size) if not is_zero(table[k][k])), None)
         if pivot is None:
-            pair = next(((i, j) for i in range(size) for j in range(i) if table[i][j]), None)
+            pair = next(
+                ((i, j) for i in range(size) for j in range(i) if not is_zero(table[i][j])), None
+            )
             if pair is None:
                 break
             i, j = pair

@@ -5,7 +5,9 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
@@ -194,23 +196,29 @@ def shown(finding: Finding) -> str:
 
 
 def _same(declared: object, found: Value) -> bool:
+    if isinstance(declared, bool) or isinstance(found, bool):
+        return declared is found
     if isinstance(declared, str) and isinstance(found, str):
         return "".join(declared.split()) == "".join(found.split()) or _same_formula(declared, found)
     if isinstance(declared, str) and isinstance(found, int | float):
         return declared == str(found) or _same_digits(declared, found)
-    if isinstance(declared, bool) or isinstance(found, bool):
-        return declared is found
     return declared == found
 
 
 def _same_digits(declared: str, found: float) -> bool:
     """Whether a decimal number is the one found, rounded or cut to the digits it has."""
     try:
-        value = Fraction(declared)
-    except ValueError:
+        value = Decimal(declared)
+    except InvalidOperation:
         return False
-    places = len(declared.partition(".")[2])
-    return abs(value - Fraction(found)) < Fraction(1, 10**places)
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int):
+        return False
+    unit = Fraction(10) ** exponent
+    if exponent >= 0:
+        return Fraction(value) == Fraction(found)
+    whole = Fraction(found) / unit
+    return Fraction(value) / unit in (round(whole), math.trunc(whole))
 
 
 def _same_formula(declared: str, found: str) -> bool:
@@ -222,4 +230,7 @@ def _same_formula(declared: str, found: str) -> bool:
     if (left.functions() | right.functions()) - set(ELEMENTWISE):
         return False
     symbols = {name: sp.Symbol(name, positive=True) for name in left.names() | right.names()}
-    return bool(sp.simplify(to_sympy(left, symbols) - to_sympy(right, symbols)) == 0)
+    try:
+        return bool(sp.simplify(to_sympy(left, symbols) - to_sympy(right, symbols)) == 0)
+    except ZeroDivisionError:
+        return False

@@ -6,7 +6,7 @@ In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import sympy as sp
 
@@ -24,15 +24,13 @@ from hamilforge.gen.tableau.tableau import Tableau
 
 ANY = "any smooth right-hand side and dimension"
 LINEAR = "y' = lambda y"
-#: Entries of computed tables below this are zero; they are known to 50 digits.
-NEGLIGIBLE = 1e-40
 SIGNS = "signs of polynomials decided by Sturm's theorem"
 
 
 def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
     """All properties of a tableau; those of a family at its defaults."""
     head = declaration.head
-    findings = tuple(_Proof(build(declaration)).findings())
+    findings = tuple(_Proof(build(declaration), head.source.where).findings())
     found = family(declaration)
     notes: tuple[str, ...] = ()
     if declaration.parameters:
@@ -74,7 +72,7 @@ def order_evidence(found: Order, tableau: Tableau, what: str, arithmetic: str) -
         gap = "none" if not found.within else f"{float(found.within):.0e}"
         text += f" (largest residual {gap}, one order later {float(found.beyond):.0e})"
     if found.failure is None:
-        return text + f"; no higher order than {order.MAX_ORDER} is looked at"
+        return text + f"; at least: no order above {found.order} is looked at"
     failure = found.failure
     residual = failure.residual
     size = (
@@ -135,25 +133,38 @@ def root_text(root: Root, square: bool = False) -> str:
     return ""
 
 
+def refuse_without_gap(found: Order, tableau: Tableau, where: str) -> None:
+    """Published digits that do not decide an order are no table.
+
+    Raises:
+        DeclarationError: the residuals of conditions that hold are as large as those beyond.
+    """
+    if tableau.tolerance and found.undecided:
+        raise DeclarationError.single(
+            where,
+            f"the digits do not decide the order: residuals reach {float(found.within):.0e} to "
+            f"order {found.order}, and {float(found.beyond):.0e} one order later; more digits, or "
+            "exact coefficients, were expected",
+            "A",
+        )
+
+
 class _Proof:
-    def __init__(self, tableau: Tableau) -> None:
-        self._tableau = tableau
+    def __init__(self, tableau: Tableau, where: str) -> None:
+        self._tableau, self._where = tableau, where
+        self._reduced = structure.reduced(tableau)
         self._arithmetic = arithmetic_of(tableau)
 
     def findings(self) -> list[Finding]:
         """All properties, in the order of the report."""
         tableau = self._tableau
-        classical = self._classical(tableau)
-        self._order = classical.order
-        found = [
+        classical = self._classical()
+        self._order = classical.value if isinstance(classical.value, int) else 0
+        explicit = "an order of the stages in which A is strictly lower triangular"
+        return [
             Finding("stages", tableau.size, "the table", ANY),
-            Finding("explicit", tableau.is_explicit, "A is strictly lower triangular or not", ANY),
-            Finding(
-                "order",
-                classical.order,
-                order_evidence(classical, tableau, "order conditions", self._arithmetic),
-                ANY,
-            ),
+            Finding("explicit", tableau.is_explicit, explicit, ANY),
+            classical,
             self._embedded(),
             self._control(),
             *self._simplifying(),
@@ -162,13 +173,19 @@ class _Proof:
             *self._contractivity(),
             *self._errors(),
         ]
-        return found
 
-    def _classical(self, tableau: Tableau) -> Order:
+    def _classical(self) -> Finding:
+        tableau = self._tableau
         found = order.classical_order(tableau)
-        if tableau.row_sums:
-            return found
-        return order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
+        if not tableau.row_sums:
+            found = order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
+        refuse_without_gap(found, tableau, self._where)
+        simple = structure.simplifying(tableau)
+        if found.failure is None and simple.b <= min(simple.c + simple.d + 1, 2 * simple.c + 2):
+            by = f"B({simple.b}), C({simple.c}) and D({simple.d}) by Butcher's theorem"
+            return Finding("order", int(simple.b), f"{by}; B({simple.b + 1}) does not hold", ANY)
+        evidence = order_evidence(found, tableau, "order conditions", self._arithmetic)
+        return Finding("order", found.order, evidence, ANY)
 
     def _embedded(self) -> Finding:
         if self._tableau.b_hat is None:
@@ -180,7 +197,7 @@ class _Proof:
     def _control(self) -> Finding:
         tableau, name = self._tableau, "control_order"
         reach = "optimal control with the controls eliminated by H_U = 0 at the stages"
-        if structure.symplectic_defect(tableau) == 0:
+        if structure.symplectic_defect(self._reduced) == 0:
             evidence = "M = 0: the method is its own adjoint, so this is its order"
             return Finding(name, self._order, evidence, reach)
         if tableau.transposed is None:
@@ -191,7 +208,8 @@ class _Proof:
                 reach,
                 "a weight b_i vanishes, so the adjoint a^_ij = b_j - b_j a_ji/b_i does not exist",
             )
-        found = order.control_order(tableau, tableau.transposed, self._order)
+        highest = min(self._order, order.MAX_CONTROL_ORDER)
+        found = order.control_order(tableau, tableau.transposed, highest)
         evidence = (
             f"all {found.conditions} conditions of oriented free trees to order {found.order}"
             f" in {self._arithmetic}"
@@ -201,6 +219,8 @@ class _Proof:
             evidence += (
                 f"; the tree {found.failure.tree} of order {found.failure.order} leaves {size:.3g}"
             )
+        elif highest < self._order:
+            evidence += f"; at least: no order above {highest} is looked at"
         return Finding(name, found.order, evidence, reach)
 
     def _simplifying(self) -> list[Finding]:
@@ -216,19 +236,20 @@ class _Proof:
         ]
 
     def _structure(self) -> list[Finding]:
-        tableau = self._tableau
-        defect = structure.symplectic_defect(tableau)
-        by = f"B A + A'B - b b' {'= 0' if defect == 0 else 'is not zero'} in {self._arithmetic}"
-        permutation = "a search over the permutations of the stages"
+        tableau, least = self._tableau, self._reduced
+        of = "" if least.size == tableau.size else f", of the reduced table ({least.size} stages)"
+        defect = structure.symplectic_defect(least)
+        by = f"B A + A'B - b b' {'= 0' if defect == 0 else 'is not zero'} in {self._arithmetic}{of}"
+        permutation = f"a search over the permutations of the stages{of}"
         found = [
             Finding("symplectic", defect == 0, by, "any H and dimension"),
             Finding(
                 "symplectic_defect",
-                structure.largest_defect(tableau),
-                "the largest entry of B A + A'B - b b', stage by stage in 50 digits",
+                structure.largest_defect(least),
+                f"the largest entry of B A + A'B - b b', stage by stage in 50 digits{of}",
                 "any H and dimension",
             ),
-            Finding("symmetric", structure.is_symmetric(tableau), permutation, ANY),
+            Finding("symmetric", structure.is_symmetric(least), permutation, ANY),
         ]
         tests = {
             "stiffly_accurate": (structure.is_stiffly_accurate, "the last row of A beside b"),
@@ -251,7 +272,7 @@ class _Proof:
             return Finding("adjoint", None, "the table", ANY, "a weight vanishes")
         own = stability.stability(adjoint, self._order)
         simple = structure.simplifying(adjoint)
-        classical = order.classical_order(adjoint, highest=max(self._order, 1)).order
+        classical = order.classical_order(adjoint).order
         values: dict[str, Value] = {
             "order": classical,
             "stage_order": int(min(simple.b, simple.c, classical)),
@@ -271,8 +292,8 @@ class _Proof:
             "denominator": [written(c) for c in function.denominator],
         }
         count = self._order + 2 * tableau.size + 4
-        phase = stability.dispersion(function, count)
-        amplitude = stability.dissipation(function, count)
+        phase = stability.dispersion(function, count, tableau)
+        amplitude = stability.dissipation(function, count, tableau)
         never = "none was found: the error is zero to all orders looked at"
         return [
             Finding("stability_function", polynomials, "det(I - zA + z e b')/det(I - zA)", LINEAR),
@@ -290,17 +311,23 @@ class _Proof:
         ]
 
     def _root(
-        self, name: str, root: Root | None, by: str, reach: str, square: bool = False
+        self,
+        name: str,
+        root: Root | None,
+        by: str,
+        reach: str,
+        square: bool = False,
+        exact: bool = True,
     ) -> Finding:
         """A radius or an interval; infinite if there is no root."""
         if root is None:
             return Finding(name, "inf", by, reach)
         value = math.sqrt(root.middle) if square else float(root.middle)
-        exact = "" if self._tableau.tolerance else root_text(root, square)
-        return Finding(name, value, by, reach, exact=exact)
+        known = exact and not self._tableau.tolerance
+        return Finding(name, value, by, reach, exact=root_text(root, square) if known else "")
 
     def _contractivity(self) -> list[Finding]:
-        tableau = self._tableau
+        tableau = self._reduced
         semidefinite = "b >= 0 and the inertia of M by symmetric elimination"
         circle = contractivity.circle_radius(tableau)
         return [
@@ -319,8 +346,9 @@ class _Proof:
             self._root(
                 "ssp_radius",
                 contractivity.ssp_radius(tableau),
-                "bisection of absolute monotonicity with exact signs",
+                "bisection of absolute monotonicity to a relative width of 2^-40",
                 "convex functionals that a forward Euler step does not increase",
+                exact=False,
             ),
         ]
 
@@ -364,7 +392,9 @@ def prove_partitioned(declaration: kinds.Partitioned) -> Report:
             f"q has {q.size} stages and p has {p.size}, or their nodes differ",
             "p",
         )
-    arithmetic = arithmetic_of(q)
+    arithmetic = " and ".join(dict.fromkeys((arithmetic_of(q), arithmetic_of(p))))
+    tolerance = max(q.tolerance, p.tolerance)
+    q, p = replace(q, tolerance=tolerance), replace(p, tolerance=tolerance)
     coupled = order.pair_order(q, p, order.COUPLED, order.MAX_PAIR_ORDER)
     alternating = order.pair_order(q, p, order.SEPARABLE, order.MAX_ORDER)
     nystrom = order.pair_order(q, p, order.NYSTROM, order.MAX_ORDER)
@@ -409,7 +439,7 @@ def prove_partitioned(declaration: kinds.Partitioned) -> Report:
         ),
     ]
     if symplectic and q.transposed is not None:
-        found = order.control_order(q, q.transposed, coupled.order)
+        found = order.control_order(q, q.transposed, min(coupled.order, order.MAX_CONTROL_ORDER))
         findings.append(
             Finding(
                 "free_tree_conditions",
@@ -436,15 +466,9 @@ def is_symplectic_pair(q: Tableau, p: Tableau, separable: bool = False) -> bool:
 
 def is_explicit_pair(q: Tableau, p: Tableau) -> bool:
     """Whether the stages of a separable system can be computed one after the other."""
-    size = q.size
-    (first, *_), (second, *_) = q.precise, p.precise
-
-    def needed(table: list[list[Any]], i: int) -> list[int]:
-        return [j for j in range(size) if abs(table[i][j]) > NEGLIGIBLE]
-
-    needs = {("q", i): {("p", j) for j in needed(first, i)} for i in range(size)}
-    needs |= {("p", i): {("q", j) for j in needed(second, i)} for i in range(size)}
+    needs = {("q", i): {("p", j) for j in wanted} for i, wanted in enumerate(q.needs)}
+    needs |= {("p", i): {("q", j) for j in wanted} for i, wanted in enumerate(p.needs)}
     done: set[tuple[str, int]] = set()
     while ready := {one for one, wanted in needs.items() if one not in done and wanted <= done}:
         done |= ready
-    return len(done) == 2 * size
+    return len(done) == 2 * q.size

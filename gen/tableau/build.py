@@ -8,6 +8,8 @@ stages.
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -22,7 +24,7 @@ from hamilforge.gen.declare.read_tableaux import MAX_STAGES
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Matrix, Vector
-from hamilforge.gen.exact.numbers import ONE, ZERO, Number, NumberField
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number, NumberField, approximately
 from hamilforge.gen.exact.polynomials import Polynomial
 from hamilforge.gen.tableau.stages import Stages
 from hamilforge.gen.tableau.tableau import Tableau
@@ -30,6 +32,7 @@ from hamilforge.gen.tableau.tableau import Tableau
 #: Fields of a higher degree make no sense for a table that a person has typed.
 MAX_DEGREE = 24
 X = sp.Symbol("x")
+_DECIMALS = re.compile(r"\d*\.(\d+)")
 
 
 def build(declaration: kinds.RungeKutta) -> Tableau:
@@ -60,7 +63,7 @@ def root_of(declaration: kinds.RungeKutta, name: str, root: kinds.Root) -> Expr:
     key = f"[constants].{name}"
     if not expr.is_polynomial(X) or expr.has(sp.zoo, sp.nan):
         raise _refuse(declaration, f"{root.polynomial.text} is no polynomial in x", key)
-    polynomial = sp.Poly(expr, X)
+    polynomial = sp.Poly(expr, X).sqf_part()
     count = polynomial.count_roots() if polynomial.degree() > 0 else 0
     if not count:
         raise _refuse(declaration, f"{root.polynomial.text} has no real root", key)
@@ -74,6 +77,7 @@ class _Numbers:
 
     def __init__(self, declaration: kinds.RungeKutta) -> None:
         self._declaration = declaration
+        self._names: dict[Expr, str] = {}
         self._values: dict[str, Expr] = {
             entry.name: sp.Rational(entry.default.numerator, entry.default.denominator)
             for entry in declaration.parameters
@@ -81,6 +85,7 @@ class _Numbers:
         for name, value in declaration.constants:
             if isinstance(value, kinds.Root):
                 self._values[name] = root_of(declaration, name, value)
+                self._names[self._values[name]] = name
             else:
                 self._values[name] = self._sympy(value, f"[constants].{name}")
 
@@ -105,7 +110,8 @@ class _Numbers:
             },
             key=sp.default_sort_key,
         )
-        embed = _field(tuple(radicals), self._declaration) if radicals else {}
+        names = tuple(self._names.get(radical, str(radical)) for radical in radicals)
+        embed = _field(tuple(radicals), names, self._declaration) if radicals else {}
 
         @functools.cache
         def number(expr: Expr) -> Number:
@@ -135,12 +141,14 @@ class _Numbers:
         for key, entries in (("b_hat", table.b_hat), ("c", table.c)):
             exprs += [self._sympy(entry, key) for entry in entries or ()]
         numbers = self._numbers(exprs)
+        if not self._declaration.exact:
+            numbers = [approximately(number) for number in numbers]
         a = tuple(tuple(numbers[i * size : (i + 1) * size]) for i in range(size))
         rest = numbers[size * size :]
         b, rest = tuple(rest[:size]), rest[size:]
         b_hat, rest = (tuple(rest[:size]), rest[size:]) if table.b_hat else (None, rest)
         sums = linear.apply(a, (ONE,) * size)
-        tolerance = ZERO if self._declaration.exact else _tolerance(table)
+        tolerance = ZERO if self._declaration.exact else _tolerance(self._declaration, table)
         c = tuple(rest) if table.c else sums
         tableau = Tableau(Stages(size), a, b, b_hat, c, tolerance, table.row_sums)
         for k, (given, total) in enumerate(zip(c, sums, strict=True), start=1):
@@ -178,16 +186,22 @@ class _Numbers:
 
 
 @functools.lru_cache(maxsize=256)
-def _generated(radicals: tuple[Expr, ...]) -> tuple[NumberField, tuple[tuple[Any, ...], ...]]:
+def _generated(
+    radicals: tuple[Expr, ...], names: tuple[str, ...]
+) -> tuple[NumberField, tuple[tuple[Any, ...], ...]]:
     """Q(radicals): the field, and each radical in it."""
     domain = sp.QQ.algebraic_field(*radicals)
     modulus = tuple(Fraction(int(c.numerator), int(c.denominator)) for c in domain.mod.to_list())
     monic = polynomials.monic(modulus[::-1])
     theta = domain.ext.as_expr() if len(radicals) > 1 else radicals[0]
-    approximate = sp.N(theta, 40)
-    width = Fraction(1, 10**20)
-    near = Fraction(str(approximate))
-    field = NumberField(monic, near - width, near + width, str(theta), theta)
+    near = Fraction(str(sp.N(theta, 60)))
+    width = max(Fraction(1), abs(near)) / 10**50
+    chain = polynomials.sturm_chain(monic)
+    if polynomials.count_roots(chain, near - width, near + width) != 1:
+        raise ArithmeticError(f"{theta} is not told from its conjugates")
+    field = NumberField(
+        monic, near - width, near + width, names[0] if len(names) == 1 else str(theta), theta
+    )
     parts = []
     for radical in radicals:
         falling = domain.from_sympy(radical).to_list()
@@ -197,18 +211,27 @@ def _generated(radicals: tuple[Expr, ...]) -> tuple[NumberField, tuple[tuple[Any
     return field, tuple(parts)
 
 
-def _field(radicals: tuple[Expr, ...], declaration: kinds.RungeKutta) -> dict[Expr, Number]:
-    field, parts = _generated(radicals)
-    if field.degree > MAX_DEGREE:
-        raise _refuse(declaration, f"the coefficients span a field of degree {field.degree}", "A")
+def _field(
+    radicals: tuple[Expr, ...], names: tuple[str, ...], declaration: kinds.RungeKutta
+) -> dict[Expr, Number]:
+    degree = math.prod(
+        radical.poly.degree() if isinstance(radical, sp.CRootOf) else int(radical.exp.q)
+        for radical in radicals
+    )
+    if degree > MAX_DEGREE:
+        raise _refuse(declaration, f"the coefficients span a field of degree {degree}", "A")
+    field, parts = _generated(radicals, names)
     return {radical: field.element(part) for radical, part in zip(radicals, parts, strict=True)}
 
 
-def _tolerance(table: kinds.Rows) -> Fraction:
+def _tolerance(declaration: kinds.RungeKutta, table: kinds.Rows) -> Fraction:
     """A thousand units of the last place that most of the published digits have."""
-    texts = [entry.text for row in (*table.a, table.b) for entry in row]
-    places = sorted(len(text.partition(".")[2]) for text in texts if "." in text)
-    places = [count for count in places if count >= 8]
+    entries = [*(entry for row in table.a for entry in row), *table.b]
+    entries += [*(table.b_hat or ()), *(table.c or ())]
+    texts = [entry.text for entry in entries]
+    texts += [value.text for _, value in declaration.constants if isinstance(value, Expression)]
+    places = sorted(len(digits) for text in texts for digits in _DECIMALS.findall(text))
+    places = [count for count in places if count >= 6]
     if not places:
         return Fraction(1, 10**12)
     return Fraction(1000, 10 ** places[len(places) // 2])
@@ -339,4 +362,5 @@ def _mean(declaration: kinds.RungeKutta, table: kinds.Mean) -> Tableau:
             raise _refuse(declaration, "the methods have not the same nodes and weights", "mean")
     a = functools.reduce(linear.plus, (part.a for part in parts))
     a = tuple(tuple(entry / len(parts) for entry in row) for row in a)
-    return Tableau(first.stages, a, first.b, None, linear.apply(a, first.stages.one))
+    tolerance = max(part.tolerance for part in parts)
+    return Tableau(first.stages, a, first.b, None, linear.apply(a, first.stages.one), tolerance)

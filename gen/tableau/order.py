@@ -28,6 +28,8 @@ from hamilforge.gen.trees import free, rooted
 MAX_ORDER = 12
 #: For pairs of methods there are 18,996 trees of order 8 with two colours of vertices.
 MAX_PAIR_ORDER = 8
+#: There are 24,635 oriented free trees of order 10.
+MAX_CONTROL_ORDER = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ class Order:
     within: Fraction
     beyond: Fraction
     conditions: int
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no gap tells the residuals that hold from those that do not."""
+        return self.beyond < 100 * self.within
 
 
 def _search(

@@ -125,13 +125,13 @@ def stability(tableau: Tableau, order: int = 0) -> Stability:
     """Decide linear stability; ``order`` as for :func:`stability_function`."""
     function = stability_function(tableau, order)
     over, under = function.numerator, function.denominator
-    edge = polynomials.add(squared_modulus(under), squared_modulus(over), -1)
+    edge = _difference(squared_modulus(under), squared_modulus(over), tableau)
     if tableau.tolerance:  # R is exp to the order, so |R(iy)|^2 is 1 to that power of y
         edge = polynomials.trim([ZERO if 2 * k <= order else c for k, c in enumerate(edge)])
     bounded = polynomials.nonnegative_beyond_zero(edge)
     a_stable = bounded and len(over) <= len(under) and polynomials.hurwitz(reflected(under))
     left, right = reflected(under), reflected(over)
-    real = polynomials.multiply(polynomials.add(left, right, -1), polynomials.add(left, right))
+    real = polynomials.multiply(_difference(left, right, tableau), polynomials.add(left, right))
     squared = polynomials.first_negative(edge)
     return Stability(
         function,
@@ -140,6 +140,18 @@ def stability(tableau: Tableau, order: int = 0) -> Stability:
         polynomials.first_negative(real),
         squared,
     )
+
+
+def _difference(left: Polynomial, right: Polynomial, tableau: Tableau) -> Polynomial:
+    """``left - right``; what is small beside both, as the coefficients are known, is zero."""
+    plain = polynomials.add(left, right, -1)
+    if not tableau.tolerance:
+        return plain
+    sizes = [
+        max(abs(p[k]) if k < len(p) else ZERO for p in (left, right)) for k in range(len(plain))
+    ]
+    pairs = zip(plain, sizes, strict=True)
+    return polynomials.trim([ZERO if abs(c) <= tableau.tolerance * s else c for c, s in pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +165,19 @@ class Oscillation:
     constant: Number | None
 
 
-def dispersion(function: StabilityFunction, terms: int) -> Oscillation:
+def dispersion(function: StabilityFunction, terms: int, tableau: Tableau) -> Oscillation:
     """The error of the phase, ``y - arg R(iy)``."""
-    return _oscillation(function, terms, phase=True)
+    return _oscillation(function, terms, tableau, phase=True)
 
 
-def dissipation(function: StabilityFunction, terms: int) -> Oscillation:
+def dissipation(function: StabilityFunction, terms: int, tableau: Tableau) -> Oscillation:
     """The error of the amplitude, ``1 - |R(iy)|``."""
-    return _oscillation(function, terms, phase=False)
+    return _oscillation(function, terms, tableau, phase=False)
 
 
-def _oscillation(function: StabilityFunction, terms: int, phase: bool) -> Oscillation:
+def _oscillation(
+    function: StabilityFunction, terms: int, tableau: Tableau, phase: bool
+) -> Oscillation:
     """From ``log(R(z) e^-z)``: odd powers turn the phase, even powers change the modulus."""
     ratio = function.taylor(terms)
     exponential = [ONE]
@@ -177,7 +191,7 @@ def _oscillation(function: StabilityFunction, terms: int, phase: bool) -> Oscill
         inner = sum((i * logarithm[i] * product[k - i] for i in range(1, k)), ZERO)
         logarithm.append(product[k] - inner / k)
     for k in range(1 if phase else 2, terms, 2):
-        if logarithm[k]:
+        if not tableau.is_zero(logarithm[k]):
             turned = -1 if (k // 2) % 2 else 1
             return Oscillation(k - 1, -turned * logarithm[k])
     return Oscillation(None, None)

@@ -109,12 +109,6 @@ class Stages:
             sums.append(total)
         return sums
 
-    def total(self, function: Sequence[Number]) -> Number:
-        """The sum over the stages."""
-        if self.modulus is None:
-            return linear.dot(self.one, function)
-        return linear.dot(linear.apply(self.gram, self.one), function)
-
     def functional(self, weights: Vector) -> Vector:
         """The covector of the weighted sum over the stages."""
         if self.modulus is None:
@@ -128,18 +122,23 @@ class Stages:
         mixed = linear.multiply(linear.transpose(operator), self.gram)
         return linear.solve(self.gram, mixed)
 
+    @property
+    def working_digits(self) -> int:
+        """Digits with which 50 are left after a change of basis of this size."""
+        return DIGITS + (2 * self.size if self.modulus is not None else 0)
+
     def evaluation(self) -> list[list[mpmath.mpf]]:
         """The values of the basis functions at the stages, stages in the order of the nodes."""
         if self.modulus is None:
             return [[mpmath.mpf(int(i == j)) for j in range(self.size)] for i in range(self.size)]
-        nodes = roots(self.modulus)
+        nodes = roots(self.modulus, self.working_digits)
         return [[node**k for k in range(self.size)] for node in nodes]
 
 
 @functools.lru_cache(maxsize=256)
-def roots(modulus: Polynomial) -> tuple[mpmath.mpf, ...]:
-    """The real roots of a polynomial, ascending, in many digits."""
-    with mpmath.workdps(DIGITS + 10):
-        falling = [high_precision(coefficient) for coefficient in modulus[::-1]]
+def roots(modulus: Polynomial, digits: int) -> tuple[mpmath.mpf, ...]:
+    """The real roots of a polynomial, ascending."""
+    with mpmath.workdps(digits + 10):
+        falling = [high_precision(coefficient, digits) for coefficient in modulus[::-1]]
         found = mpmath.polyroots(falling, maxsteps=500, extraprec=200)
         return tuple(sorted(mpmath.re(root) for root in found))

@@ -17,7 +17,8 @@ import mpmath
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Vector
 from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number
-from hamilforge.gen.tableau.tableau import Tableau
+from hamilforge.gen.tableau.stages import Stages
+from hamilforge.gen.tableau.tableau import NEGLIGIBLE, Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +90,20 @@ def largest_defect(tableau: Tableau) -> float:
 def is_symmetric(tableau: Tableau) -> bool:
     """Whether ``a_s(i)s(j) + a_ij = b_j`` and ``b_s(i) = b_i`` for some permutation s of stages.
 
-    Then ``c_s(i) = 1 - c_i``; so distinct nodes leave one candidate, and among equal nodes all
-    assignments are tried.
+    Then the row sums of s(i) and i add up to the sum of the weights; so distinct row sums leave one
+    candidate, and among equal ones all assignments are tried.
     """
     if tableau.stages.modulus is not None:
         return _reflects(tableau)
-    size, a, b, c = tableau.size, tableau.a, tableau.b, tableau.c
+    size, a, b = tableau.size, tableau.a, tableau.b
+    sums = linear.apply(a, tableau.stages.one)
+    total = linear.dot(b, tableau.stages.one)
     images: list[int] = []
 
     def fits(i: int, image: int) -> bool:
         if image in images or not tableau.is_zero(b[i] - b[image]):
             return False
-        if not tableau.is_zero(c[i] + c[image] - 1):
+        if not tableau.is_zero(sums[i] + sums[image] - total):
             return False
         chosen = [*images, image]
         return all(
@@ -188,55 +191,41 @@ def is_confluent(tableau: Tableau) -> bool:
     return any(tableau.is_zero(c[i] - c[j]) for i in range(tableau.size) for j in range(i))
 
 
+def _reached(tableau: Tableau) -> set[int]:
+    """The stages that reach the result."""
+    b = tableau.b if tableau.stages.modulus is None else tableau.precise[1]
+    exact = tableau.stages.modulus is None
+    reached = {
+        i
+        for i, weight in enumerate(b)
+        if (not tableau.is_zero(weight) if exact else abs(weight) > NEGLIGIBLE)
+    }
+    while more := set().union(*(tableau.needs[i] for i in reached)) - reached:
+        reached |= more
+    return reached
+
+
 def is_dj_reducible(tableau: Tableau) -> bool:
     """Whether some stages never reach the result (Dahlquist and Jeltsch)."""
-    if tableau.stages.modulus is not None:
-        # Every stage with a weight does, and the weights of distinct nodes vanish together or not
-        # at all over the rationals; a vanishing one is looked for in the numbers themselves.
-        return tableau.inverse_weights is None and _never_reached(tableau)
-    return _never_reached(tableau)
-
-
-def _never_reached(tableau: Tableau) -> bool:
-    if tableau.stages.modulus is None:
-
-        def uses(i: int, j: int) -> bool:
-            return not tableau.is_zero(tableau.a[i][j])
-
-        reached = {i for i in range(tableau.size) if not tableau.is_zero(tableau.b[i])}
-    else:
-        a, b, _ = tableau.precise
-
-        def uses(i: int, j: int) -> bool:
-            return abs(a[i][j]) > 1e-30
-
-        reached = {i for i in range(tableau.size) if abs(b[i]) > 1e-30}
-    while more := {
-        j for j in range(tableau.size) if j not in reached and any(uses(i, j) for i in reached)
-    }:
-        reached |= more
-    return len(reached) < tableau.size
+    return len(_reached(tableau)) < tableau.size
 
 
 def is_hs_reducible(tableau: Tableau) -> bool:
-    """Whether some stages are always equal (Hundsdorfer and Spijker).
-
-    The coarsest partition into classes with equal row sums over every class, by refinement from one
-    class; a class of two or more stages is what to reduce.
-    """
+    """Whether some stages are always equal (Hundsdorfer and Spijker)."""
     if tableau.stages.modulus is not None:
         return False  # equal stages have equal nodes, and the nodes are distinct
+    return max(_classes(tableau)) + 1 < tableau.size
+
+
+def _classes(tableau: Tableau) -> list[int]:
+    """The coarsest partition of the stages into classes with equal row sums over every class.
+
+    By refinement from one class; a class of two or more stages is what to reduce.
+    """
     size = tableau.size
     classes = [0] * size
     while True:
-        count = max(classes) + 1
-        sums = [
-            tuple(
-                sum((tableau.a[i][j] for j in range(size) if classes[j] == k), ZERO)
-                for k in range(count)
-            )
-            for i in range(size)
-        ]
+        sums = [_class_sums(row, classes) for row in tableau.a]
         refined: list[int] = []
         for i in range(size):
             alike = next(
@@ -252,5 +241,33 @@ def is_hs_reducible(tableau: Tableau) -> bool:
             )
             refined.append(refined[alike] if alike is not None else max(refined, default=-1) + 1)
         if refined == classes:
-            return count < size
+            return classes
         classes = refined
+
+
+def _class_sums(entries: Vector, classes: list[int]) -> Vector:
+    sums: list[Number] = [ZERO] * (max(classes) + 1)
+    for entry, number in zip(entries, classes, strict=True):
+        sums[number] = sums[number] + entry
+    return tuple(sums)
+
+
+def reduced(tableau: Tableau) -> Tableau:
+    """The same method without stages that never reach the result, equal stages taken together."""
+    if tableau.stages.modulus is not None:
+        return tableau
+    kept = sorted(_reached(tableau)) or [0]
+    a = tuple(tuple(tableau.a[i][j] for j in kept) for i in kept)
+    b, c = (tuple(function[i] for i in kept) for function in (tableau.b, tableau.c))
+    smaller = Tableau(Stages(len(kept)), a, b, None, c, tableau.tolerance, tableau.row_sums)
+    classes = _classes(smaller)
+    firsts = [classes.index(number) for number in range(max(classes) + 1)]
+    return Tableau(
+        Stages(len(firsts)),
+        tuple(_class_sums(smaller.a[i], classes) for i in firsts),
+        _class_sums(smaller.b, classes),
+        None,
+        tuple(smaller.c[i] for i in firsts),
+        tableau.tolerance,
+        tableau.row_sums,
+    )

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from hamilforge.gen.exact import linear
 from hamilforge.gen.exact.linear import Matrix, Vector
-from hamilforge.gen.exact.numbers import DIGITS, ZERO, Algebraic, Number, high_precision, sign
+from hamilforge.gen.exact.numbers import ZERO, Algebraic, Number, high_precision, sign
 from hamilforge.gen.tableau.stages import Stages
+
+#: Entries of computed tables below this are zero; they are known to 50 digits.
+NEGLIGIBLE = 1e-40
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,26 @@ class Tableau:
         return self.stages.functional(self.b)
 
     @functools.cached_property
-    def is_explicit(self) -> bool:
-        """Whether A is strictly lower triangular."""
-        return self.stages.modulus is None and all(
-            not self.a[i][j] for i in range(self.size) for j in range(i, self.size)
+    def needs(self) -> tuple[frozenset[int], ...]:
+        """For each stage the stages in its row of A; of computed tables in 50 digits."""
+        if self.stages.modulus is None:
+            return tuple(
+                frozenset(j for j, entry in enumerate(row) if not self.is_zero(entry))
+                for row in self.a
+            )
+        rows = self.precise[0]
+        return tuple(
+            frozenset(j for j, entry in enumerate(row) if abs(entry) > NEGLIGIBLE) for row in rows
         )
 
     @functools.cached_property
-    def is_diagonally_implicit(self) -> bool:
-        """Whether A is lower triangular."""
-        return self.stages.modulus is None and all(
-            not self.a[i][j] for i in range(self.size) for j in range(i + 1, self.size)
-        )
+    def is_explicit(self) -> bool:
+        """Whether some order of the stages makes A strictly lower triangular."""
+        done: set[int] = set()
+        stages = range(self.size)
+        while ready := {i for i in stages if i not in done and self.needs[i] <= done}:
+            done |= ready
+        return len(done) == self.size
 
     @functools.cached_property
     def inverse_weights(self) -> Vector | None:
@@ -131,11 +142,12 @@ class Tableau:
     @functools.cached_property
     def precise(self) -> tuple[list[list[mpmath.mpf]], list[mpmath.mpf], list[mpmath.mpf]]:
         """A, b and c by stages, in 50 digits, stages of computed nodes in ascending order."""
-        with mpmath.workdps(DIGITS):
+        digits = self.stages.working_digits
+        with mpmath.workdps(digits):
             table = mpmath.matrix(self.stages.evaluation())
-            a = mpmath.matrix([[high_precision(entry) for entry in row] for row in self.a])
+            a = mpmath.matrix([[high_precision(entry, digits) for entry in row] for row in self.a])
             b, c = (
-                table * mpmath.matrix([high_precision(entry) for entry in function])
+                table * mpmath.matrix([high_precision(entry, digits) for entry in function])
                 for function in (self.b, self.c)
             )
             if self.stages.modulus is not None:

@@ -15,7 +15,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +139,3 @@ def rooted_trees(order: int, colours: int = 1) -> Iterator[Tree]:
     """All rooted trees with exactly ``order`` vertices."""
     found = table(order, colours)
     return (found.tree(index) for index in found.of_order(order))
-
-
-def exact_weight(density: int) -> Fraction:
-    """What an elementary weight must be: 1/gamma."""
-    return Fraction(1, density)

@@ -252,7 +252,7 @@ def observed_order(
         level: how far low order conditions are from holding: larger than 0 for published digits,
             which are taken at the smallest step sizes that leave the error far above it.
     """
-    exact = ((mpf(1) / 32, (4, 6, 10)),)
+    exact = ((mpf(1) / 64, (4, 6, 10)),)
     published = tuple(
         (mpf(1) / 2, counts) for counts in ((16, 20, 28), (12, 16, 20), (6, 8, 10), (4, 5, 6))
     )
@@ -376,7 +376,7 @@ def test_there_is_no_control_order_exactly_where_a_weight_vanishes_without_sympl
         tableau, report = tableau_of(name), report_of(name)
         exists = no_weight_vanishes(tableau) or bool(report["symplectic"])
         assert (report["control_order"] is not None) == exists, name
-        assert (report["adjoint_order"] is not None) == no_weight_vanishes(tableau), name
+        assert (tableau.adjoint() is not None) == no_weight_vanishes(tableau), name
 
 
 @pytest.mark.parametrize("name", PARTITIONED)
@@ -931,7 +931,7 @@ def modulus(name: str, z: Any) -> mpf:
 )
 def test_stability_intervals_end_where_they_should(key, direction):
     """For all methods: bounded by 1 on the interval, larger than 1 just beyond."""
-    ends = 0
+    wrong = {}
     with mpmath.workdps(40):
         for name in RUNGE_KUTTA:
             length = mpf(report_of(name)[key])
@@ -942,11 +942,12 @@ def test_stability_intervals_end_where_they_should(key, direction):
                 beyond = length * (1 + mpf(10) ** -9)
                 if not length:  # rounded digits would decide closer to 0
                     beyond = mpf("0.3") if tableau_of(name).tolerance else mpf("1e-3")
-                assert modulus(name, direction * beyond) > 1, (name, length)
-                ends += 1
+                if modulus(name, direction * beyond) <= 1 + mpf(10) ** -38:
+                    wrong[name] = f"{float(length)}, but bounded by 1 at {float(beyond)}"
             largest = max(modulus(name, direction * x) for x in grid)
-            assert largest <= 1 + mpf(10) ** -12, (name, length, largest)
-    assert ends > 40
+            if largest > 1 + mpf(10) ** -12:
+                wrong[name] = f"{float(length)}, but {float(largest)} before"
+    assert wrong == {}
 
 
 def is_strictly_lower(a) -> bool:
@@ -1059,7 +1060,7 @@ def test_radii_are_zero_or_infinite_where_sampling_says_so():
         if math.isinf(radius):
             assert largest_amplification(a, b, 100.0, random, 2) <= 1 + 1e-9, name
         elif not radius:
-            assert largest_amplification(a, b, 0.1, random, 4) > 1 + 1e-12, name
+            assert largest_amplification(a, b, 0.1, random, 3) > 1 + 1e-12, name
 
 
 # 7. Structure, and the constants of the error.
@@ -1280,21 +1281,21 @@ def test_error_constants_are_those_of_brute_force():
 
 @pytest.mark.parametrize("key", ["dispersion_order", "dissipation_order"])
 def test_orders_of_phase_and_amplitude_are_seen_on_the_imaginary_axis(key):
+    found, expected = {}, {}
     for name in RUNGE_KUTTA:
-        if tableau_of(name).tolerance:
-            continue
         over, under = stability_polynomials(name)
         gaps = []
         for y in (mpf(1) / 100, mpf(1) / 200):
             value = mpmath.polyval(over, 1j * y) / mpmath.polyval(under, 1j * y)
-            gaps.append(
-                abs(y - mpmath.arg(value) if key.startswith("dispersion") else 1 - abs(value))
-            )
+            phase = key.startswith("dispersion")
+            gaps.append(abs(y - mpmath.arg(value) if phase else 1 - abs(value)))
         if gaps[1] < mpf(10) ** -46:
-            assert report_of(name)[key] is None, name
-        else:
-            slope = float(mpmath.log(gaps[0] / gaps[1], 2))
-            assert report_of(name)[key] == pytest.approx(slope - 1, abs=0.1), name
+            found[name], expected[name] = report_of(name)[key], None
+        elif is_exact(name):
+            found[name] = report_of(name)[key]
+            slope = float(mpmath.log(gaps[0] / gaps[1], 2)) - 1
+            expected[name] = round(slope) if abs(slope - round(slope)) < 0.1 else slope
+    assert found == expected
 
 
 def test_algebraic_stability_is_a_matter_of_eigenvalues():
