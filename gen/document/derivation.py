@@ -5,6 +5,8 @@ In: a declaration.  Out: a document; everything in it is taken from the derivati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -35,6 +37,7 @@ from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.prove.report import Report, shown
+from hamilforge.gen.tableau.build import root_of
 from hamilforge.gen.tableau.modified import Modified
 
 _FLOW_NAMES = {
@@ -66,7 +69,7 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
             return (*_head(declaration.head), *parts, *_proved(report))
         case kinds.System():
             field = derive_field(declaration)
-            lines = _component_lines(field.components, field.values)
+            lines = _component_lines(field.components, field.values, {})
             return (*_head(declaration.head), lines, *_proved(report))
         case kinds.Partitioned():
             parts = tableau.tell_partitioned(declaration)
@@ -74,17 +77,22 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
 
 
 def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modified) -> Document:
-    """The modified equation of a method on a system."""
+    """The modified equation of a method on a system; roots by the names they were given."""
+    names = {
+        root_of(method, name, value): sp.Symbol(name)
+        for name, value in method.constants
+        if isinstance(value, kinds.Root)
+    }
     blocks: list[Block] = [
         Heading(f"{method.head.title or method.head.name} on {system.head.title}", 1),
         Paragraph(
             f"The method is of order {found.order}. Up to higher powers of h, a step is the flow "
             "over h of the modified equation: the field and, by powers of h,"
         ),
-        _component_lines(found.components, found.field),
+        _component_lines(found.components, found.field, names),
     ]
     for power, term in found.terms.items():
-        blocks += [Paragraph(f"h^{power} times"), _component_lines(found.components, term)]
+        blocks += [Paragraph(f"h^{power} times"), _component_lines(found.components, term, names)]
     if not found.terms:
         blocks.append(Paragraph("no further term: they vanish to the order looked at."))
     if found.hamiltonian is not None:
@@ -92,20 +100,17 @@ def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modifie
         for power, energy in found.hamiltonian.items():
             name = f"H{power}" if power else "H"
             blocks.append(
-                Formulas((Formula(name, lower(_printable(energy)), remark=f"times h^{power}"),))
+                Formulas((Formula(name, lower(energy.xreplace(names)), remark=f"times h^{power}"),))
             )
     return tuple(blocks)
 
 
-def _component_lines(components: tuple[sp.Symbol, ...], values: tuple[Expr, ...]) -> Formulas:
+def _component_lines(
+    components: tuple[sp.Symbol, ...], values: tuple[Expr, ...], names: Mapping[Expr, Expr]
+) -> Formulas:
     pairs = zip(components, values, strict=True)
-    return Formulas(tuple(Formula(f"{name}.", lower(_printable(value))) for name, value in pairs))
-
-
-def _printable(expr: Expr) -> Expr:
-    """Roots without radicals, and fractions with more digits than a page is wide, as decimals."""
-    long = {number for number in expr.atoms(sp.Rational) if len(str(number)) > 40}
-    return expr.xreplace({number: sp.N(number, 16) for number in (*expr.atoms(sp.CRootOf), *long)})
+    lines = (Formula(f"{name}.", lower(value.xreplace(names))) for name, value in pairs)
+    return Formulas(tuple(lines))
 
 
 def _head(head: kinds.Head) -> tuple[Block, ...]:

@@ -432,6 +432,8 @@ def test_orders_of_pairs_are_told_apart(reports):
 def test_modified_equations_have_a_door_of_their_own(capsys):
     assert main(["show", "implicit_midpoint", "--on", "pendulum_field"]) == 0
     assert "-p * cos(q) / 12" in capsys.readouterr().out
+    assert main(["show", "alexander3", "--on", "pendulum_field"]) == 0
+    assert "gamma" in capsys.readouterr().out
     found = hf.modified_equation("euler", "blow_up")
     assert set(found.terms) == {1, 2}
     with pytest.raises(DeclarationError, match="of order"):
