@@ -8,15 +8,11 @@ TRITA-NA-7906 (1979); J. F. B. M. Kraaijevanger, Contractivity of Runge-Kutta me
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
-
-import mpmath
 
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Matrix
-from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number, sign
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
 from hamilforge.gen.exact.polynomials import Polynomial, Root
 from hamilforge.gen.tableau.tableau import Tableau
 
@@ -47,8 +43,6 @@ def _cleaned(tableau: Tableau) -> Matrix:
 
 
 NONE = Root(ZERO, ZERO)
-#: What counts as zero where coefficients are known to many digits only.
-SLACK = Fraction(1, 10**30)
 
 
 def circle_radius(tableau: Tableau) -> Root | None:
@@ -93,9 +87,9 @@ def ssp_radius(tableau: Tableau) -> Root | None:
     holds on an interval, so it is bisected, to a relative width of 2^-40; a simple fraction within
     it stands for it.
     """
-    rows = _table(tableau)
+    table = tableau.by_stages()
+    rows, slack = _table(table), 100 * table.tolerance
     size = len(rows)
-    slack = ZERO if tableau.stages.modulus is None and not tableau.tolerance else SLACK
     if any(sign(entry) < 0 for row in rows for entry in row):
         return NONE
     if not _monotonic(rows, Fraction(1, 2**40), slack):
@@ -117,19 +111,9 @@ def ssp_radius(tableau: Tableau) -> Root | None:
 
 
 def _table(tableau: Tableau) -> list[list[Number]]:
-    """``[[A, 0], [b', 0]]``; for computed nodes in rationals of 50 digits."""
-    if tableau.stages.modulus is None:
-        clean: Callable[[Any], Number] = lambda x: ZERO if tableau.is_zero(x) else x  # noqa: E731
-        rows = [[*map(clean, row), ZERO] for row in tableau.a]
-        return [*rows, [*map(clean, tableau.b), ZERO]]
-    a, b, _ = tableau.precise
-
-    def rational(number: Any) -> Fraction:
-        near = Fraction(int(mpmath.nint(number * 10**45)), 10**45)
-        return ZERO if abs(near) < SLACK else near
-
-    with mpmath.workdps(2 * DIGITS):
-        return [[*map(rational, row), ZERO] for row in (*a, b)]
+    """``[[A, 0], [b', 0]]``."""
+    rows = [*tableau.a, tableau.b]
+    return [[*(ZERO if tableau.is_zero(x) else x for x in row), ZERO] for row in rows]
 
 
 def _monotonic(rows: list[list[Number]], r: Fraction, slack: Fraction) -> bool:

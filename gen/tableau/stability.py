@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.exact import linear, polynomials
-from hamilforge.gen.exact.numbers import ONE, ZERO, Number
+from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
 from hamilforge.gen.exact.polynomials import Polynomial, Root
 from hamilforge.gen.tableau.tableau import Tableau
 
@@ -125,13 +125,22 @@ def stability(tableau: Tableau, order: int = 0) -> Stability:
     """Decide linear stability; ``order`` as for :func:`stability_function`."""
     function = stability_function(tableau, order)
     over, under = function.numerator, function.denominator
-    edge = _difference(squared_modulus(under), squared_modulus(over), tableau)
+    terms = [_sizes(under), _sizes(over)]
+    edge = _difference(
+        squared_modulus(under),
+        squared_modulus(over),
+        tableau,
+        [polynomials.multiply(sizes, sizes)[0::2] for sizes in terms],
+    )
     if tableau.tolerance:  # R is exp to the order, so |R(iy)|^2 is 1 to that power of y
         edge = polynomials.trim([ZERO if 2 * k <= order else c for k, c in enumerate(edge)])
     bounded = polynomials.nonnegative_beyond_zero(edge)
     a_stable = bounded and len(over) <= len(under) and polynomials.hurwitz(reflected(under))
     left, right = reflected(under), reflected(over)
-    real = polynomials.multiply(_difference(left, right, tableau), polynomials.add(left, right))
+    real = polynomials.multiply(
+        _difference(left, right, tableau, [_sizes(left), _sizes(right)]),
+        polynomials.add(left, right),
+    )
     squared = polynomials.first_negative(edge)
     return Stability(
         function,
@@ -142,16 +151,31 @@ def stability(tableau: Tableau, order: int = 0) -> Stability:
     )
 
 
-def _difference(left: Polynomial, right: Polynomial, tableau: Tableau) -> Polynomial:
-    """``left - right``; what is small beside both, as the coefficients are known, is zero."""
+def _sizes(polynomial: Polynomial) -> Polynomial:
+    """The absolute values of the coefficients."""
+    return tuple(-c if sign(c) < 0 else c for c in polynomial)
+
+
+def _difference(
+    left: Polynomial, right: Polynomial, tableau: Tableau, sizes: list[Polynomial]
+) -> Polynomial:
+    """``left - right``; for published digits, what is small beside the terms it comes from is zero.
+
+    Args:
+        left: a polynomial.
+        right: another.
+        tableau: whose tolerance counts.
+        sizes: what the terms of each coefficient amount to, for both.
+    """
     plain = polynomials.add(left, right, -1)
     if not tableau.tolerance:
         return plain
-    sizes = [
-        max(abs(p[k]) if k < len(p) else ZERO for p in (left, right)) for k in range(len(plain))
-    ]
-    pairs = zip(plain, sizes, strict=True)
-    return polynomials.trim([ZERO if abs(c) <= tableau.tolerance * s else c for c, s in pairs])
+
+    def is_small(k: int) -> bool:
+        size = sum((one[k] for one in sizes if k < len(one)), ZERO)
+        return bool(abs(plain[k]) <= tableau.tolerance * size)
+
+    return polynomials.trim([ZERO if is_small(k) else c for k, c in enumerate(plain)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,8 +185,7 @@ def is_first_same_as_last(tableau: Tableau) -> bool:
 
 def is_confluent(tableau: Tableau) -> bool:
     """Whether two nodes are equal."""
-    if tableau.stages.modulus is not None:
-        return False
+    tableau = tableau.by_stages()
     c = tableau.c
     return any(tableau.is_zero(c[i] - c[j]) for i in range(tableau.size) for j in range(i))
 
@@ -212,9 +211,7 @@ def is_dj_reducible(tableau: Tableau) -> bool:
 
 def is_hs_reducible(tableau: Tableau) -> bool:
     """Whether some stages are always equal (Hundsdorfer and Spijker)."""
-    if tableau.stages.modulus is not None:
-        return False  # equal stages have equal nodes, and the nodes are distinct
-    return max(_classes(tableau)) + 1 < tableau.size
+    return max(_classes(tableau.by_stages())) + 1 < tableau.size
 
 
 def _classes(tableau: Tableau) -> list[int]:
@@ -254,8 +251,9 @@ def _class_sums(entries: Vector, classes: list[int]) -> Vector:
 
 def reduced(tableau: Tableau) -> Tableau:
     """The same method without stages that never reach the result, equal stages taken together."""
-    if tableau.stages.modulus is not None:
+    if not is_dj_reducible(tableau) and not is_hs_reducible(tableau):
         return tableau
+    tableau = tableau.by_stages()
     kept = sorted(_reached(tableau)) or [0]
     a = tuple(tuple(tableau.a[i][j] for j in kept) for i in kept)
     b, c = (tuple(function[i] for i in kept) for function in (tableau.b, tableau.c))

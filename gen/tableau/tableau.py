@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from hamilforge.gen.exact import linear
 from hamilforge.gen.exact.linear import Matrix, Vector
-from hamilforge.gen.exact.numbers import ZERO, Algebraic, Number, high_precision, sign
+from hamilforge.gen.exact.numbers import DIGITS, ZERO, Algebraic, Number, high_precision, sign
 from hamilforge.gen.tableau.stages import Stages
 
 #: Entries of computed tables below this are zero; they are known to 50 digits.
 NEGLIGIBLE = 1e-40
+#: The same where they are rationals of 45 digits.
+SLACK = Fraction(1, 10**35)
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,21 @@ class Tableau:
                 a = table * a * mpmath.inverse(table)
             rows = [[a[i, j] for j in range(self.size)] for i in range(self.size)]
             return rows, list(b), list(c)
+
+    def by_stages(self) -> Tableau:
+        """The table stage by stage: as it is, or in rationals of 45 digits if it is computed."""
+        if self.stages.modulus is None:
+            return self
+
+        def rational(number: mpmath.mpf) -> Fraction:
+            near = Fraction(int(mpmath.nint(number * 10**45)), 10**45)
+            return ZERO if abs(near) < SLACK else near
+
+        with mpmath.workdps(2 * DIGITS):
+            rows, weights, nodes = self.precise
+            a = tuple(tuple(map(rational, row)) for row in rows)
+            b, c = (tuple(map(rational, function)) for function in (weights, nodes))
+        return Tableau(Stages(self.size), a, b, None, c, SLACK, self.row_sums)
 
     @functools.cached_property
     def floats(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
