@@ -239,7 +239,8 @@ class _Proof:
         tableau, least = self._tableau, self._reduced
         of = "" if least.size == tableau.size else f", of the reduced table ({least.size} stages)"
         defect = structure.symplectic_defect(least)
-        by = f"B A + A'B - b b' {'= 0' if defect == 0 else 'is not zero'} in {arithmetic_of(least)}{of}"
+        verdict = "= 0" if defect == 0 else "is not zero"
+        by = f"B A + A'B - b b' {verdict} in {arithmetic_of(least)}{of}"
         permutation = f"a search over the permutations of the stages{of}"
         found = [
             Finding("symplectic", defect == 0, by, "any H and dimension"),
