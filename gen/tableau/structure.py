@@ -251,7 +251,7 @@ def _class_sums(entries: Vector, classes: list[int]) -> Vector:
 
 def reduced(tableau: Tableau) -> Tableau:
     """The same method without stages that never reach the result, equal stages taken together."""
-    if not is_dj_reducible(tableau) and not is_hs_reducible(tableau):
+    if tableau.size == 1 or not (is_dj_reducible(tableau) or is_hs_reducible(tableau)):
         return tableau
     tableau = tableau.by_stages()
     kept = sorted(_reached(tableau)) or [0]
@@ -260,12 +260,14 @@ def reduced(tableau: Tableau) -> Tableau:
     smaller = Tableau(Stages(len(kept)), a, b, None, c, tableau.tolerance, tableau.row_sums)
     classes = _classes(smaller)
     firsts = [classes.index(number) for number in range(max(classes) + 1)]
-    return Tableau(
-        Stages(len(firsts)),
-        tuple(_class_sums(smaller.a[i], classes) for i in firsts),
-        _class_sums(smaller.b, classes),
-        None,
-        tuple(smaller.c[i] for i in firsts),
-        tableau.tolerance,
-        tableau.row_sums,
+    return reduced(
+        Tableau(
+            Stages(len(firsts)),
+            tuple(_class_sums(smaller.a[i], classes) for i in firsts),
+            _class_sums(smaller.b, classes),
+            None,
+            tuple(smaller.c[i] for i in firsts),
+            tableau.tolerance,
+            tableau.row_sums,
+        )
     )

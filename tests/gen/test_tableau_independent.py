@@ -17,7 +17,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
 from scipy.optimize import minimize
@@ -1217,7 +1217,7 @@ def test_reducible_methods_are_those_with_idle_or_equal_stages():
     assert found == expected
 
 
-HALVES = st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1)])
+HALVES = st.sampled_from([Fraction(0), Fraction(0), Fraction(1, 2), Fraction(1), Fraction(-1, 2)])
 
 
 @given(
@@ -1234,6 +1234,29 @@ def test_random_tables_are_reducible_and_symmetric_as_brute_force_says(entries):
     assert structure.is_hs_reducible(tableau) == has_equal_stages(numbers[0])
     b[-1] = 1 - sum(b[:-1], Fraction(0))
     assert structure.is_symmetric(tableau_from(a, b)) == is_symmetric_by_permutations(a, b)
+
+
+#: Two equal stages whose weights cancel, beside an implicit Euler step: b, then the rows of A.
+CANCELLING = [Fraction(n, 2) for n in (1, -1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 2)]
+
+
+@given(
+    st.integers(1, 4).flatmap(lambda s: st.lists(HALVES, min_size=s * s + s, max_size=s * s + s))
+)
+@example(CANCELLING)
+@settings(deadline=None, max_examples=50)
+def test_a_reduced_table_is_the_same_method_and_irreducible(entries):
+    size = math.isqrt(len(entries))
+    b, rows = entries[:size], entries[size:]
+    a = [rows[i * size : (i + 1) * size] for i in range(size)]
+    reduced = structure.reduced(tableau_from(a, b))
+    for order in range(1, 5):
+        assert residuals((reduced.a,), reduced.b, order) == residuals((a,), b, order)
+    for z in (Fraction(1, 3), Fraction(-7, 5)):
+        values = [ratio_of_determinants(*one, z) for one in ((reduced.a, reduced.b), (a, b))]
+        assert None in values or values[0] == values[1]
+    left = np.array(reduced.a, float), np.array(reduced.b, float)
+    assert reduced.size == 1 or not (has_idle_stages(*left) or has_equal_stages(left[0]))
 
 
 def is_symmetric_by_permutations(a, b) -> bool:
