@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from hamilforge.gen.exact.elimination import row_reduced
 from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
 
 Vector = tuple[Number, ...]
@@ -83,49 +84,17 @@ def solve(matrix: Matrix, right: Matrix) -> Matrix:
         Singular: there is none, or more than one.
     """
     size = len(matrix)
-    table = [[*row, *other] for row, other in zip(matrix, right, strict=True)]
-    for column in range(size):
-        pivot = next((k for k in range(column, size) if table[k][column]), None)
-        if pivot is None:
-            raise Singular("the matrix is singular")
-        table[column], table[pivot] = table[pivot], table[column]
-        scale = ONE / table[column][column]
-        table[column] = [entry * scale if entry else entry for entry in table[column]]
-        for k in range(size):
-            if k != column and (factor := table[k][column]):
-                table[k] = [
-                    a - factor * b if b else a for a, b in zip(table[k], table[column], strict=True)
-                ]
+    rows = [[*row, *other] for row, other in zip(matrix, right, strict=True)]
+    table, pivots = row_reduced(rows, size)
+    if len(pivots) < size:
+        raise Singular("the matrix is singular")
     return tuple(tuple(row[size:]) for row in table)
-
-
-def inverse(matrix: Matrix) -> Matrix:
-    """The inverse.
-
-    Raises:
-        Singular: there is none.
-    """
-    return solve(matrix, identity(len(matrix)))
 
 
 def pivots_and_kernel(matrix: Matrix) -> tuple[list[int], list[Vector]]:
     """A largest set of independent columns, and a basis of the vectors that are mapped to zero."""
     size = len(matrix[0])
-    table = [list(row) for row in matrix]
-    pivots: list[int] = []
-    for column in range(size):
-        rank = len(pivots)
-        found = next((k for k in range(rank, len(table)) if table[k][column]), None)
-        if found is None:
-            continue
-        table[rank], table[found] = table[found], table[rank]
-        scale = ONE / table[rank][column]
-        table[rank] = [entry * scale for entry in table[rank]]
-        for k in range(len(table)):
-            if k != rank and (factor := table[k][column]):
-                pairs = zip(table[k], table[rank], strict=True)
-                table[k] = [a - factor * b for a, b in pairs]
-        pivots.append(column)
+    table, pivots = row_reduced(matrix, size)
     kernel = []
     for free in (column for column in range(size) if column not in pivots):
         vector: list[Number] = [ZERO] * size

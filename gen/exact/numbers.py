@@ -15,6 +15,8 @@ from typing import Any
 
 import mpmath
 
+from hamilforge.gen.exact.elimination import row_reduced
+
 Rational = Fraction | int
 Number = Any  # Fraction | Algebraic; a union here would only slow every signature down
 ZERO, ONE = Fraction(0), Fraction(1)
@@ -73,19 +75,13 @@ class NumberField:
     def refine(self) -> None:
         """Halve the interval around theta."""
         middle = (self.lower + self.upper) / 2
-        at_lower, at_middle = (_value(self.modulus, point) for point in (self.lower, middle))
+        at_lower, at_middle = (value(self.modulus, point) for point in (self.lower, middle))
         if at_middle == 0:
             self.lower = self.upper = middle
         elif (at_lower < 0) == (at_middle < 0):
             self.lower = middle
         else:
             self.upper = middle
-
-    def root(self, digits: int = DIGITS) -> Any:
-        """Theta as a floating-point number of that many digits."""
-        while self.upper - self.lower > abs(self.upper) * Fraction(1, 10 ** (digits + 5)):
-            self.refine()
-        return (self.lower + self.upper) / 2
 
 
 class Algebraic:
@@ -146,9 +142,9 @@ class Algebraic:
             raise ZeroDivisionError("division by zero")
         degree = self.field.degree
         basis = [self.field.element([0] * k + [1]) * self for k in range(degree)]
-        rows = [[one.parts[k] for one in basis] for k in range(degree)]
-        parts = _solve(rows, [ONE, *([ZERO] * (degree - 1))])
-        return Algebraic(self.field, tuple(parts))
+        rows = [[*(one.parts[k] for one in basis), Fraction(k == 0)] for k in range(degree)]
+        table, _ = row_reduced(rows, degree)
+        return Algebraic(self.field, tuple(row[-1] for row in table))
 
     def __truediv__(self, other: Any) -> Any:
         if isinstance(other, Algebraic):
@@ -267,8 +263,9 @@ def _grouped(name: str) -> str:
     return name if re.fullmatch(r"\w+(\([^()]*\))?", name) else f"({name})"
 
 
-def _value(polynomial: Sequence[Fraction], point: Fraction) -> Fraction:
-    result = ZERO
+def value(polynomial: Sequence[Number], point: Number) -> Number:
+    """The value of a polynomial, rising powers, by Horner's rule."""
+    result: Number = ZERO
     for coefficient in reversed(polynomial):
         result = result * point + coefficient
     return result
@@ -283,18 +280,3 @@ def _enclosure(
         products = (low * lower, low * upper, high * lower, high * upper)
         low, high = min(products) + coefficient, max(products) + coefficient
     return low, high
-
-
-def _solve(rows: list[list[Fraction]], right: list[Fraction]) -> list[Fraction]:
-    """A small regular rational system, by elimination."""
-    size = len(rows)
-    table = [[*row, value] for row, value in zip(rows, right, strict=True)]
-    for column in range(size):
-        pivot = next(k for k in range(column, size) if table[k][column])
-        table[column], table[pivot] = table[pivot], table[column]
-        scale = table[column][column]
-        table[column] = [entry / scale for entry in table[column]]
-        for k in range(size):
-            if k != column and (factor := table[k][column]):
-                table[k] = [a - factor * b for a, b in zip(table[k], table[column], strict=True)]
-    return [row[-1] for row in table]

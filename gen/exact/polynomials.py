@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.exact.numbers import ONE, ZERO, Algebraic, Number, approximately, sign
+from hamilforge.gen.exact.numbers import value as value
 
 Polynomial = tuple[Number, ...]
 
@@ -82,14 +83,6 @@ def derivative(polynomial: Polynomial) -> Polynomial:
 def integral(polynomial: Polynomial) -> Polynomial:
     """The integral from 0."""
     return trim([ZERO, *(coefficient / (k + 1) for k, coefficient in enumerate(polynomial))])
-
-
-def value(polynomial: Polynomial, point: Number) -> Number:
-    """The value, by Horner's rule."""
-    result: Number = ZERO
-    for coefficient in reversed(polynomial):
-        result = result * point + coefficient
-    return result
 
 
 def squarefree(polynomial: Polynomial) -> list[tuple[Polynomial, int]]:

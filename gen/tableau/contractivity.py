@@ -87,7 +87,7 @@ def ssp_radius(tableau: Tableau) -> Root | None:
     holds on an interval, so it is bisected, to a relative width of 2^-40; a simple fraction within
     it stands for it.
     """
-    table = tableau.by_stages()
+    table = tableau.by_stages
     rows, slack = _table(table), 100 * table.tolerance
     size = len(rows)
     if any(sign(entry) < 0 for row in rows for entry in row):

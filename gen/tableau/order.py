@@ -10,6 +10,7 @@ J. F. Bonnans and J. Laurent-Varin, Numer. Math. 103 (2006) 1-10; J. M. Sanz-Ser
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -173,21 +174,16 @@ def float_residuals(
     return found
 
 
+@functools.cache
 def _indices(order: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    if order not in _INDICES:
-        table = rooted.table(order)
-        _INDICES[order] = (np.array(table.left), np.array(table.right))
-    return _INDICES[order]
+    table = rooted.table(order)
+    return np.array(table.left), np.array(table.right)
 
 
+@functools.cache
 def _weights(order: int) -> NDArray[np.float64]:
-    if order not in _WEIGHTS:
-        _WEIGHTS[order] = 1.0 / np.array(rooted.table(order).density)
-    return _WEIGHTS[order]
-
-
-_INDICES: dict[int, tuple[NDArray[np.intp], NDArray[np.intp]]] = {}
-_WEIGHTS: dict[int, NDArray[np.float64]] = {}
+    weights: NDArray[np.float64] = 1.0 / np.array(rooted.table(order).density)
+    return weights
 
 
 def control_order(tableau: Tableau, transposed: Matrix, highest: int) -> Order:

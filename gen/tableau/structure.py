@@ -18,7 +18,7 @@ from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Vector
 from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number
 from hamilforge.gen.tableau.stages import Stages
-from hamilforge.gen.tableau.tableau import NEGLIGIBLE, Tableau
+from hamilforge.gen.tableau.tableau import Tableau
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,14 @@ def _reflects(tableau: Tableau) -> bool:
     return same and tableau.vanishes(tuple(x - y for x, y in zip(back, tableau.b, strict=True)))
 
 
-def row_at(tableau: Tableau, node: int) -> Vector | None:
-    """The covector of the row of A at the last stage with this node; None if there is none."""
+def _end_row(tableau: Tableau, node: int) -> Vector | None:
+    """The covector of the first row of A, for node 0, or of the last, for node 1.
+
+    Of a computed table it is the row at that node; None if there is none.
+    """
     stages = tableau.stages
     if stages.modulus is None:
-        found = [i for i in range(stages.size) if tableau.is_zero(tableau.c[i] - node)]
-        return tableau.a[found[-1]] if found else None
+        return tableau.a[-1] if node else tableau.a[0]
     if polynomials.value(stages.modulus, Fraction(node)):
         return None
     at = tuple(Fraction(node) ** k for k in range(stages.size))
@@ -160,10 +162,7 @@ def row_at(tableau: Tableau, node: int) -> Vector | None:
 
 def is_stiffly_accurate(tableau: Tableau) -> bool:
     """Whether the weights are the last row of A: the last stage is the new value."""
-    if tableau.stages.modulus is None:
-        row: Vector | None = tableau.a[-1]
-    else:
-        row = row_at(tableau, 1)
+    row = _end_row(tableau, 1)
     return row is not None and tableau.vanishes(
         tuple(a - b for a, b in zip(row, tableau.weights, strict=True))
     )
@@ -171,10 +170,7 @@ def is_stiffly_accurate(tableau: Tableau) -> bool:
 
 def is_first_same_as_last(tableau: Tableau) -> bool:
     """Whether the last stage is the new value and the first the old one."""
-    if tableau.stages.modulus is None:
-        first: Vector | None = tableau.a[0]
-    else:
-        first = row_at(tableau, 0)
+    first = _end_row(tableau, 0)
     return (
         tableau.size > 1
         and is_stiffly_accurate(tableau)
@@ -185,20 +181,15 @@ def is_first_same_as_last(tableau: Tableau) -> bool:
 
 def is_confluent(tableau: Tableau) -> bool:
     """Whether two nodes are equal."""
-    tableau = tableau.by_stages()
+    tableau = tableau.by_stages
     c = tableau.c
     return any(tableau.is_zero(c[i] - c[j]) for i in range(tableau.size) for j in range(i))
 
 
 def _reached(tableau: Tableau) -> set[int]:
     """The stages that reach the result."""
-    b = tableau.b if tableau.stages.modulus is None else tableau.precise[1]
-    exact = tableau.stages.modulus is None
-    reached = {
-        i
-        for i, weight in enumerate(b)
-        if (not tableau.is_zero(weight) if exact else abs(weight) > NEGLIGIBLE)
-    }
+    table = tableau.by_stages
+    reached = {i for i, weight in enumerate(table.b) if not table.is_zero(weight)}
     while more := set().union(*(tableau.needs[i] for i in reached)) - reached:
         reached |= more
     return reached
@@ -211,7 +202,7 @@ def is_dj_reducible(tableau: Tableau) -> bool:
 
 def is_hs_reducible(tableau: Tableau) -> bool:
     """Whether some stages are always equal (Hundsdorfer and Spijker)."""
-    return max(_classes(tableau.by_stages())) + 1 < tableau.size
+    return max(_classes(tableau.by_stages)) + 1 < tableau.size
 
 
 def _classes(tableau: Tableau) -> list[int]:
@@ -253,7 +244,7 @@ def reduced(tableau: Tableau) -> Tableau:
     """The same method without stages that never reach the result, equal stages taken together."""
     if tableau.size == 1 or not (is_dj_reducible(tableau) or is_hs_reducible(tableau)):
         return tableau
-    tableau = tableau.by_stages()
+    tableau = tableau.by_stages
     kept = sorted(_reached(tableau)) or [0]
     a = tuple(tuple(tableau.a[i][j] for j in kept) for i in kept)
     b, c = (tuple(function[i] for i in kept) for function in (tableau.b, tableau.c))

@@ -20,9 +20,7 @@ from hamilforge.gen.exact.linear import Matrix, Vector
 from hamilforge.gen.exact.numbers import DIGITS, ZERO, Algebraic, Number, high_precision, sign
 from hamilforge.gen.tableau.stages import Stages
 
-#: Entries of computed tables below this are zero; they are known to 50 digits.
-NEGLIGIBLE = 1e-40
-#: The same where they are rationals of 45 digits.
+#: Entries of computed tables below this are zero, as rationals of 45 digits.
 SLACK = Fraction(1, 10**35)
 
 
@@ -77,15 +75,11 @@ class Tableau:
 
     @functools.cached_property
     def needs(self) -> tuple[frozenset[int], ...]:
-        """For each stage the stages in its row of A; of computed tables in 50 digits."""
-        if self.stages.modulus is None:
-            return tuple(
-                frozenset(j for j, entry in enumerate(row) if not self.is_zero(entry))
-                for row in self.a
-            )
-        rows = self.precise[0]
+        """For each stage the stages in its row of A."""
+        table = self.by_stages
         return tuple(
-            frozenset(j for j, entry in enumerate(row) if abs(entry) > NEGLIGIBLE) for row in rows
+            frozenset(j for j, entry in enumerate(row) if not table.is_zero(entry))
+            for row in table.a
         )
 
     @functools.cached_property
@@ -157,6 +151,7 @@ class Tableau:
             rows = [[a[i, j] for j in range(self.size)] for i in range(self.size)]
             return rows, list(b), list(c)
 
+    @functools.cached_property
     def by_stages(self) -> Tableau:
         """The table stage by stage: as it is, or in rationals of 45 digits if it is computed."""
         if self.stages.modulus is None:

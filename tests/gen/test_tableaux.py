@@ -158,7 +158,7 @@ def some_claim_flips(tableau, claims):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_changed_coefficient_falsifies_a_claim(name):
-    tableau = tableau_of(name).by_stages()
+    tableau = tableau_of(name).by_stages
     claims = catalogue.load(name, ("runge-kutta",)).head.claims
     assert not some_claim_flips(tableau, claims)
     survivors = [
