@@ -11,9 +11,11 @@ from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
-from hamilforge.gen.emit.product import declaration_digest
+from hamilforge.gen.emit.integrator_product import IntegratorProduct
+from hamilforge.gen.emit.product import Product, declaration_digest
 from hamilforge.gen.program.build import derive
-from hamilforge.gen.prove import optimizer, parts, tableau
+from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.prove import discrete_gradient, optimizer, parts, problem, tableau
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
@@ -31,10 +33,37 @@ def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
     return declaration
 
 
-def key(declaration: kinds.Optimizer) -> str:
+def load_problem(name_or_path: str | Path) -> kinds.Problem:
+    """Find and read a Hamiltonian in named coordinates, or a system.
+
+    Raises:
+        DeclarationError: it is not found, or has no equations of its own.
+    """
+    declaration = catalogue.load(name_or_path, kinds.PROBLEMS)
+    if not isinstance(declaration, kinds.Problem):
+        raise DeclarationError.single(
+            declaration.head.source.where,
+            f"'{declaration.head.name}' leaves J to the user: it is for optimizers; an integrator "
+            "needs coordinates and an energy, or a system",
+        )
+    return declaration
+
+
+def load_method(name_or_path: str | Path) -> kinds.Integration:
+    """Find and read a method for integrators.
+
+    Raises:
+        DeclarationError: it is not found, or is of another kind.
+    """
+    declaration = catalogue.load(name_or_path, kinds.INTEGRATIONS)
+    assert isinstance(declaration, kinds.Integration)
+    return declaration
+
+
+def key(*declarations: kinds.Declaration) -> str:
     """A digest of all that a product's files depend on."""
-    both = declaration_digest(declaration) + files.emitter_digest()
-    return hashlib.sha256(both.encode()).hexdigest()[:20]
+    parts = [*map(declaration_digest, declarations), files.emitter_digest()]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:20]
 
 
 def check(declaration: kinds.Declaration) -> Report:
@@ -57,8 +86,10 @@ def check(declaration: kinds.Declaration) -> Report:
                 return tableau.prove_runge_kutta(declaration)
             case kinds.Partitioned():
                 return tableau.prove_partitioned(declaration)
-            case kinds.System():
-                return parts.prove_system(declaration)
+            case kinds.DiscreteGradient():
+                return discrete_gradient.prove(declaration)
+            case kinds.System() | kinds.Mechanics():
+                return problem.prove(declaration)
 
 
 @contextlib.contextmanager
@@ -109,14 +140,62 @@ def rendered(declaration: kinds.Optimizer) -> dict[str, str]:
         derivation = derive(declaration)
         report = optimizer.prove(derivation)
     refuse_false_claims(report, declaration.head)
-    return files.render(derivation, report)
+    return files.render(Product(derivation, report))
+
+
+def generate_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict[str, str]:
+    """The generated files of an integrator, formatted.
+
+    Raises:
+        DeclarationError: the method does not fit the problem.
+        ClaimError: one of them claims what is not so.
+    """
+    return files.formatted(rendered_pair(declaration, method))
+
+
+def generate_named(
+    name: str | Path, method: str | Path | None
+) -> tuple[tuple[kinds.Declaration, ...], dict[str, str]]:
+    """The declarations and the files of an optimizer, or of a problem with a method.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the two do not fit.
+        ClaimError: one claims what is not so.
+    """
+    if method is None:
+        declaration = load_optimizer(name)
+        return (declaration,), generate(declaration)
+    pair = load_problem(name), load_method(method)
+    return pair, generate_pair(*pair)
+
+
+def rendered_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict[str, str]:
+    """The generated files of an integrator, not yet formatted."""
+    refuse_false_claims(check(declaration), declaration.head)
+    report = check(method)
+    refuse_false_claims(report, method.head)
+    with understood(declaration):
+        built = build_integrator(derive_field(declaration), method)
+    return files.render(IntegratorProduct(built, declaration, method, report))
+
+
+def shipped_pairs() -> Iterator[tuple[kinds.Problem, kinds.Integration]]:
+    """The problems of the catalogue with the methods that they list to be generated."""
+    for kind in kinds.PROBLEMS:
+        for path in catalogue.paths(kind):
+            declaration = catalogue.load(path)
+            if isinstance(declaration, kinds.Problem):
+                for name in declaration.methods:
+                    yield declaration, load_method(name)
 
 
 def generate_catalogue() -> dict[str, str]:
-    """The generated files of every optimizer in the catalogue, and their index."""
+    """The generated files of every product in the catalogue, and their index."""
     texts: dict[str, str] = {}
     for path in catalogue.paths("optimizer"):
         texts |= rendered(load_optimizer(path))
+    for declaration, method in shipped_pairs():
+        texts |= rendered_pair(declaration, method)
     texts = files.formatted(texts)
     return {**texts, files.INDEX: files.index(texts)}
 
@@ -129,9 +208,8 @@ def modified(method: str | Path, system: str | Path, terms: int = 2) -> Modified
             two components; or the terms are of too high an order.
     """
     declared = catalogue.load(method, ("runge-kutta",))
-    on = catalogue.load(system, ("system",))
+    on = load_problem(system)
     assert isinstance(declared, kinds.RungeKutta)
-    assert isinstance(on, kinds.System)
     field = derive_field(on)
     if not field.autonomous or len(field.components) > 2:
         raise DeclarationError.single(
@@ -139,6 +217,6 @@ def modified(method: str | Path, system: str | Path, terms: int = 2) -> Modified
             "modified equations are written for autonomous fields of one or two components",
         )
     try:
-        return modified_equation(build(declared), field.components, field.values, terms)
+        return modified_equation(build(declared), field.components, field.damped, terms)
     except ValueError as error:
         raise DeclarationError.single(declared.head.source.where, str(error)) from error

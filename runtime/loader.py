@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,8 +30,8 @@ class Loaded:
             _see_the_cache()
         return importlib.import_module(f"{self.package}.{self.name}_{backend}")
 
-    def optimizer(self) -> Any:
-        """The optimizer's class."""
+    def torch_class(self) -> Any:
+        """The optimizer or module of the torch backend."""
         words = self.name.split("_")
         return getattr(self.module("torch"), "".join(word.capitalize() for word in words))
 
@@ -62,13 +63,39 @@ def load(name_or_path: str | Path) -> Loaded:
     return _generated(text)
 
 
+def load_pair(problem: str | Path, method: str | Path) -> Loaded:
+    """Find an integrator, or generate it.
+
+    Raises:
+        DeclarationError: there is no such declaration, it has problems, or they do not fit.
+        ClaimError: one of them claims what is not so.
+    """
+    bare = [str(one).rpartition("/")[2] for one in (problem, method)]
+    if not any(one.endswith(".toml") for one in bare):
+        name = "__".join(bare)
+        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
+            return Loaded("hamilforge.generated", name)
+    from hamilforge.gen import pipeline
+
+    declared = pipeline.load_problem(problem), pipeline.load_method(method)
+    name = "__".join(one.head.name for one in declared)
+    return _cached(name, pipeline.key(*declared), lambda: pipeline.generate_pair(*declared))
+
+
 def _generated(name_or_path: str) -> Loaded:
     from hamilforge.gen import pipeline
-    from hamilforge.runtime import cache
 
     declaration = pipeline.load_optimizer(name_or_path)
-    key = f"p_{pipeline.key(declaration)}"
-    name = declaration.head.name
+    return _cached(
+        declaration.head.name, pipeline.key(declaration), lambda: pipeline.generate(declaration)
+    )
+
+
+def _cached(name: str, digest: str, texts: Callable[[], Mapping[str, str]]) -> Loaded:
+    """A product in the user's cache, put there if it is not."""
+    from hamilforge.runtime import cache
+
+    key = f"p_{digest}"
     if not (cache.cache_root() / key).is_dir():
-        cache.store(key, pipeline.generate(declaration))
+        cache.store(key, texts())
     return Loaded(f"{_PRODUCTS}.{key}", name)

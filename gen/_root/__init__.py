@@ -5,41 +5,60 @@
     print(hf.check("rgd"))                    # what can be proved about it
     Rgd = hf.optimizer("rgd")                 # a torch.optim.Optimizer
     hf.minimize(fun, x0, jac=grad, method="rgd")
+    hf.integrate("kepler", "yoshida6", t_span=(0, 100), h=0.01)
 
 Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hamilforge.facade import check, generate, minimize, modified_equation, optimizer, verify
+    from hamilforge.facade import (
+        check,
+        flow,
+        generate,
+        integrate,
+        minimize,
+        modified_equation,
+        optimizer,
+        verify,
+    )
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+    from hamilforge.runtime.solution import IntegrationError, Solution
 
 __version__ = "0.1.0"
 __all__ = [
     "ClaimError",
     "DeclarationError",
+    "IntegrationError",
+    "Solution",
     "check",
+    "flow",
     "generate",
+    "integrate",
     "minimize",
     "modified_equation",
     "optimizer",
     "verify",
 ]
 
-_ERRORS = ("ClaimError", "DeclarationError")
+_ELSEWHERE = {
+    "ClaimError": "gen.declare.errors",
+    "DeclarationError": "gen.declare.errors",
+    "IntegrationError": "runtime.solution",
+    "Solution": "runtime.solution",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a function of the façade on first use."""
     if name not in __all__:
         raise AttributeError(f"module 'hamilforge' has no attribute '{name}'")
-    if name in _ERRORS:
-        from hamilforge.gen.declare import errors
-
-        return getattr(errors, name)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(f"hamilforge.{_ELSEWHERE[name]}"), name)
     from hamilforge import facade
 
     return getattr(facade, name)

@@ -8,6 +8,7 @@ import json
 #: What can be measured, and the module that does.
 BENCHES = {
     "optimizers": "hamilforge.runtime.bench.optimizers",
+    "integrators": "hamilforge.runtime.bench.integrators",
     "analysis": "hamilforge.analysis_bench",
 }
 

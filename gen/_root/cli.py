@@ -84,10 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--on", metavar="SYSTEM", help="the modified equation of a Runge-Kutta method on a system"
     )
+    show.add_argument("--method", metavar="METHOD", help="for a problem: the step that solves it")
     show.add_argument("--format", choices=FORMATS, default="text")
 
     generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
     generating.add_argument("names", nargs="*", metavar="NAME|PATH")
+    generating.add_argument("--method", metavar="METHOD", help="for a problem: what integrates it")
     generating.add_argument("--out", type=Path, help="a folder")
     generating.add_argument(
         "--check", action="store_true", help="compare with the folder instead of writing"
@@ -95,13 +97,29 @@ def _parser() -> argparse.ArgumentParser:
 
     verifying = command("verify", _verify, "Compare every backend with the interpretation.")
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
+    verifying.add_argument("--method", metavar="METHOD", help="for problems: what integrates them")
 
-    plotting = command("plot", _plot, "Draw an optimizer's motion, or a tableau's stability.")
+    plotting = command(
+        "plot", _plot, "Draw a motion, a tableau's stability, or a problem's integration."
+    )
     plotting.add_argument("name", metavar="NAME|PATH")
+    plotting.add_argument(
+        "--method",
+        action="append",
+        metavar="METHOD",
+        help="for a problem: what integrates it; several are compared",
+    )
+    plotting.add_argument("--h", type=float, help="for a problem: the step")
+    plotting.add_argument("--time", type=float, help="for a problem: how long")
+    plotting.add_argument(
+        "--section",
+        metavar="COMPONENT",
+        help="for a problem: the Poincare section where it grows through zero",
+    )
     plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
-    bench.add_argument("what", choices=("optimizers", "analysis"))
+    bench.add_argument("what", choices=("optimizers", "integrators", "analysis"))
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
 
@@ -142,7 +160,7 @@ def _check(given: argparse.Namespace) -> int:
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
 
-    sys.stdout.write(document.show(given.name, given.format, given.on))
+    sys.stdout.write(document.show(given.name, given.format, given.on, given.method))
     return 0
 
 
@@ -151,8 +169,8 @@ def _generate(given: argparse.Namespace) -> int:
 
     if given.names:
         if given.check:
-            return generation.check_named(given.names, given.out)
-        return generation.write_named(given.names, given.out)
+            return generation.check_named(given.names, given.out, given.method)
+        return generation.write_named(given.names, given.out, given.method)
     folder = given.out or generation.catalogue_folder()
     if given.check:
         return generation.check_catalogue(folder)
@@ -162,7 +180,7 @@ def _generate(given: argparse.Namespace) -> int:
 def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
-    found = [verify(name) for name in given.names]
+    found = [verify(name, given.method) for name in given.names]
     print("\n\n".join(map(str, found)))
     return 0 if all(one.holds for one in found) else 1
 
@@ -170,7 +188,9 @@ def _verify(given: argparse.Namespace) -> int:
 def _plot(given: argparse.Namespace) -> int:
     from hamilforge import plot_command
 
-    return plot_command.run(given.name, given.out)
+    return plot_command.run(
+        given.name, given.out, given.method or (), given.h, given.time, given.section
+    )
 
 
 def _bench(given: argparse.Namespace) -> int:

@@ -18,10 +18,10 @@ def catalogue_folder() -> Path:
     return Path(str(resources("hamilforge.generated")))
 
 
-def write_named(names: Sequence[str], out: Path | None) -> int:
-    """Generate some optimizers, into a folder or the cache."""
+def write_named(names: Sequence[str], out: Path | None, method: str | None = None) -> int:
+    """Generate some optimizers, or problems with a method, into a folder or the cache."""
     for name in names:
-        for path in generate(name, out):
+        for path in generate(name, out, method):
             print(path)
     return 0
 
@@ -43,12 +43,12 @@ def check_catalogue(folder: Path) -> int:
     return _verdict(folder, texts, "hamilforge generate")
 
 
-def check_named(names: Sequence[str], out: Path | None) -> int:
-    """Compare the files of some optimizers."""
+def check_named(names: Sequence[str], out: Path | None, method: str | None = None) -> int:
+    """Compare the files of some optimizers, or of problems with a method."""
     folder = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
-        texts |= pipeline.generate(pipeline.load_optimizer(name))
+        texts |= pipeline.generate_named(name, method)[1]
     found = files.compare(folder, texts)
     if not (found.missing or found.changed):
         print(f"{len(texts)} files in {folder} are as generated")
@@ -79,7 +79,7 @@ def _verdict(folder: Path, texts: dict[str, str], command: str) -> int:
             for name in sorted(
                 {file.rsplit("_", 1)[0] for file in found.changed if file != files.INDEX}
             )
-            if not verify(name).holds
+            if not verify(*name.split("__")).holds
         ]
         if not wrong and not found.missing and not found.stale:
             print("all programs agree numerically")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,28 @@ if TYPE_CHECKING:
 #: single steps to be seen.  The first hyper-parameter that scales h (a learning rate) is chosen for
 #: it; all others keep their defaults.
 STEP = 0.3
+#: The step of a problem's picture.
+H = 0.05
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def run(name: str, out: Path | None = None) -> int:
-    """Draw the phase portrait and the energy of an optimizer.
+def run(
+    name: str,
+    out: Path | None = None,
+    methods: Sequence[str] = (),
+    h: float | None = None,
+    time: float | None = None,
+    section: str | None = None,
+) -> int:
+    """Draw an optimizer's motion, a tableau's stability, or a problem integrated by methods.
 
     Args:
         name: a name in the catalogue, or a path to a declaration.
         out: the file to write; ``<name>.png`` here if None.
+        methods: for a problem, what integrates it.
+        h: for a problem, the step; 1/20 if None.
+        time: for a problem, how long; 2,000 steps if None.
+        section: for a problem, the component of the Poincare section.
 
     Returns:
         The exit status: 0 fine, 2 the picture cannot be drawn.
@@ -46,18 +59,48 @@ def run(name: str, out: Path | None = None) -> int:
     if out is not None and not out.absolute().parent.is_dir():
         return _refuse(f"there is no folder {out.absolute().parent} for the picture")
 
+    if methods:
+        return _trajectories(name, methods, h, time, section, out)
     from hamilforge.gen import pipeline
     from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
     from hamilforge.runtime import loader, plots
 
-    found = catalogue.load(name, ("optimizer", "runge-kutta"))
+    found = catalogue.load(name, ("optimizer", "runge-kutta", *kinds.PROBLEMS))
+    if isinstance(found, kinds.Problem):
+        return _refuse(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
     if isinstance(found, kinds.RungeKutta):
         return _stability(found, out or Path(f"{found.head.name}.png"))
     declaration = pipeline.load_optimizer(name)
     picture = out or Path(f"{declaration.head.name}.png")
     product = loader.load(name).module("numba")
     plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture)
+    print(picture)
+    return 0
+
+
+def _trajectories(
+    name: str,
+    methods: Sequence[str],
+    h: float | None,
+    time: float | None,
+    section: str | None,
+    out: Path | None,
+) -> int:
+    """Draw a problem integrated by methods."""
+    from hamilforge.gen import pipeline
+    from hamilforge.runtime import loader, trajectory_plots
+    from hamilforge.runtime.solution import IntegrationError
+
+    head = pipeline.load_problem(name).head
+    products = [loader.load_pair(name, method).module("numba") for method in methods]
+    step = H if h is None else h
+    request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
+    picture = out or Path(f"{head.name}.png")
+    try:
+        trajectory_plots.draw(f"{head.name}: {head.title}", products, request, picture)
+    except (ValueError, IntegrationError) as error:
+        return _refuse(str(error))
     print(picture)
     return 0
 

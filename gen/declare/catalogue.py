@@ -19,6 +19,7 @@ FOLDERS = {
     "update": "updates",
     "runge-kutta": "runge_kutta",
     "partitioned": "partitioned",
+    "discrete-gradient": "discrete_gradients",
     "system": "systems",
 }
 MAX_REFERENCES = 10

@@ -62,6 +62,40 @@ class Hamiltonian:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Where a trajectory begins by default.
+
+    Attributes:
+        time: t.
+        values: some or all of the components.
+    """
+
+    time: Fraction
+    values: tuple[tuple[str, Fraction], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mechanics:
+    """H(q, p, t) in named coordinates: q' = dH/dp, p' = -dH/dq - gamma(t) p.
+
+    Attributes:
+        positions, momenta: the names, in pairs.
+        invariants: what is constant along solutions, by name.
+        methods: with which its generated code ships.
+    """
+
+    head: Head
+    positions: tuple[str, ...]
+    momenta: tuple[str, ...]
+    energy: Expression
+    friction: Expression
+    parameters: tuple[Parameter, ...]
+    invariants: tuple[tuple[str, Expression], ...]
+    start: Start
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Flow:
     """The exact flow of one letter over ``weight * h``."""
 
@@ -195,6 +229,14 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Composed:
+    """A method applied with several step sizes ``weight * h``, one after the other."""
+
+    block: RungeKutta
+    weights: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RungeKutta:
     """A Runge–Kutta method.
 
@@ -206,7 +248,7 @@ class RungeKutta:
     """
 
     head: Head
-    table: Rows | Formula | Collocation | Mean
+    table: Rows | Formula | Collocation | Mean | Composed
     constants: tuple[tuple[str, Expression | Root], ...]
     parameters: tuple[Parameter, ...]
     exact: bool
@@ -222,33 +264,81 @@ class Partitioned:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscreteGradient:
+    """A discrete gradient: a mean of gradients between two points that is exact for H.
+
+    Attributes:
+        quadrature: the method whose nodes and weights take the mean of grad H along the segment;
+            what is missing to exactness is added along the segment.
+        increments: instead, ``forward`` for the increments of H coordinate by coordinate, or
+            ``symmetric`` for their mean with those in the reverse direction.
+    """
+
+    head: Head
+    quadrature: RungeKutta | None
+    increments: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Poisson:
+    """The structure of a system y' = S(y) grad H(y) with a skew-symmetric S."""
+
+    energy: Expression
+    matrix: tuple[tuple[Expression, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class System:
     """A first-order ordinary differential equation in named components.
 
     Attributes:
         equations: the right-hand side of each component, in the components, t and parameters.
+        invariants: what is constant along solutions, by name.
+        poisson: its Poisson structure, if one is declared.
+        methods: with which its generated code ships.
     """
 
     head: Head
     equations: tuple[tuple[str, Expression], ...]
     parameters: tuple[Parameter, ...]
+    invariants: tuple[tuple[str, Expression], ...]
+    poisson: Poisson | None
+    start: Start
+    methods: tuple[str, ...]
 
 
-Declaration = Hamiltonian | Splitting | Update | Optimizer | RungeKutta | Partitioned | System
-KINDS: Mapping[str, type[Declaration]] = {
-    "hamiltonian": Hamiltonian,
-    "splitting": Splitting,
-    "update": Update,
-    "optimizer": Optimizer,
-    "runge-kutta": RungeKutta,
-    "partitioned": Partitioned,
-    "system": System,
+Problem = Mechanics | System
+#: What makes an integrator of a problem.
+Integration = RungeKutta | Partitioned | Splitting | DiscreteGradient
+Declaration = (
+    Hamiltonian
+    | Mechanics
+    | Splitting
+    | Update
+    | Optimizer
+    | RungeKutta
+    | Partitioned
+    | DiscreteGradient
+    | System
+)
+KINDS: Mapping[str, tuple[type[Declaration], ...]] = {
+    "hamiltonian": (Hamiltonian, Mechanics),
+    "splitting": (Splitting,),
+    "update": (Update,),
+    "optimizer": (Optimizer,),
+    "runge-kutta": (RungeKutta,),
+    "partitioned": (Partitioned,),
+    "discrete-gradient": (DiscreteGradient,),
+    "system": (System,),
 }
+#: The kinds of problems, and of methods for them, in the order in which a bare name is looked up.
+PROBLEMS = ("hamiltonian", "system")
+INTEGRATIONS = ("runge-kutta", "partitioned", "splitting", "discrete-gradient")
 
 
 def kind_of(declaration: Declaration) -> str:
     """The name of a declaration's kind."""
-    return next(name for name, kind in KINDS.items() if type(declaration) is kind)
+    return next(name for name, types in KINDS.items() if type(declaration) in types)
 
 
 def sources(declaration: Declaration) -> Iterator[Source]:
@@ -263,6 +353,10 @@ def sources(declaration: Declaration) -> Iterator[Source]:
         case RungeKutta(table=Mean(of=parts)):
             for part in parts:
                 yield from sources(part)
+        case RungeKutta(table=Composed(block=block)):
+            yield from sources(block)
+        case DiscreteGradient(quadrature=RungeKutta() as quadrature):
+            yield from sources(quadrature)
         case Partitioned(q=q, p=p):
             for half in (q, p):
                 if half is not None and half.head.source is not declaration.head.source:

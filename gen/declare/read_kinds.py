@@ -7,10 +7,9 @@ In: a :class:`Source` and a way to find other declarations.  Out: a frozen decla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds, read_tableaux
+from hamilforge.gen.declare import kinds, read_problems, read_tableaux
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -29,7 +28,7 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     reference,
 )
-from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader
+from hamilforge.gen.declare.reader import NAME, Reader
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -76,15 +75,9 @@ def _head(reader: Reader) -> kinds.Head:
     )
 
 
-def _start_time(reader: Reader, default: Fraction) -> Fraction:
-    start = reader.table("start")
-    for key in start:
-        if key != "t":
-            reader.problem("unknown key; only t can start", "start", key)
-    return reader.number(start["t"], "start", "t") if "t" in start else default
-
-
-def _hamiltonian(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+def _hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    if "coordinates" in reader.source.tables:
+        return read_problems.mechanics(reader, head, find)
     reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
     own = parameters(reader, "parameters")
     scalars = {parameter.name: "scalar" for parameter in own}
@@ -103,7 +96,7 @@ def _hamiltonian(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration
             )
     friction = reader.expression(reader.text("friction", default="0"), "friction")
     reader.typed(friction, "scalar", scalars | {"t": "scalar"}, ELEMENTWISE, "friction")
-    start_time = _start_time(reader, Fraction(0))
+    start_time = read_problems.start(reader, ()).time
     reader.finish()
     assert kinetic is not None
     assert friction is not None
@@ -257,6 +250,13 @@ def _optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaratio
     method = reference(reader, ("splitting", "update"), find, "method")
     table = reader.table("set", required=True)
     reader.finish()
+    if isinstance(system, kinds.Mechanics):
+        reader.problem(
+            f"'{system.head.name}' has coordinates of its own: it is for integrators; an "
+            "optimizer's Hamiltonian is K(p) + J(q) with the loss J",
+            "system",
+        )
+        reader.finish()
     assert isinstance(system, kinds.Hamiltonian)
     assert isinstance(method, kinds.Splitting | kinds.Update)
 
@@ -291,7 +291,7 @@ def _optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaratio
         )
     if isinstance(method, kinds.Update):
         _check_update(reader, method, system)
-    start_time = _start_time(reader, system.start_time)
+    start_time = read_problems.start(reader, (), system.start_time).time
     reader.finish()
     return kinds.Optimizer(
         head,
@@ -322,28 +322,6 @@ def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | 
     return name, value
 
 
-def _system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
-    reader.keys(("equations", "parameters"))
-    own = parameters(reader, "parameters")
-    table = reader.table("equations", required=True)
-    if not table and not reader.problems:
-        reader.problem("a system has at least one component", "equations")
-    types = {entry.name: "scalar" for entry in own} | {"t": "scalar"}
-    for name in table:
-        if not SYMBOL.fullmatch(name) or name == "t":
-            reader.problem(f"'{name}' cannot be a component", "equations", name)
-        if name in types:
-            reader.problem(f"'{name}' is a parameter already", "equations", name)
-        types[name] = "scalar"
-    found = []
-    for name, text in table.items():
-        value = reader.expression(text, "equations", name)
-        reader.typed(value, "scalar", types, ELEMENTWISE, "equations", name)
-        if value:
-            found.append((name, value))
-    return kinds.System(head, tuple(found), own)
-
-
 _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] = {
     "hamiltonian": _hamiltonian,
     "splitting": _splitting,
@@ -351,5 +329,6 @@ _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] 
     "optimizer": _optimizer,
     "runge-kutta": read_tableaux.runge_kutta,
     "partitioned": read_tableaux.partitioned,
-    "system": _system,
+    "discrete-gradient": read_tableaux.discrete_gradient,
+    "system": read_problems.system,
 }

@@ -12,7 +12,9 @@ from hamilforge.gen.declare.read_parts import Find, are_exact, parameters, refer
 from hamilforge.gen.declare.reader import Reader
 
 MAX_STAGES = 100
-KEYS = "A b b_hat c row_sums stages collocation mean constants parameters coefficients".split()
+KEYS = (
+    "A b b_hat c row_sums stages collocation mean compose constants parameters coefficients".split()
+)
 ROOT_KEYS = ("root", "near")
 #: The keys of each way to give a table.
 _FORMS = {
@@ -20,6 +22,7 @@ _FORMS = {
     "formula": "stages A b constants parameters".split(),
     "collocation": ["collocation"],
     "mean": ["mean"],
+    "compose": "compose constants parameters coefficients".split(),
 }
 Types = dict[str, str]
 
@@ -64,10 +67,10 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     types: Types = {entry.name: "scalar" for entry in own}
     constants = _constants(reader, tables, types, at)
     exact = are_exact(reader) if not at else tables.get("coefficients", "exact") == "exact"
-    forms = [key for key in ("A", "collocation", "mean") if key in tables]
+    forms = [key for key in ("A", "collocation", "mean", "compose") if key in tables]
     if len(forms) != 1:
         reader.problem(
-            "expected one of A (with b), [collocation] and mean" + _given(forms), *at, "A"
+            "expected one of A (with b), [collocation], mean and compose" + _given(forms), *at, "A"
         )
         reader.finish()
     formula = isinstance(tables.get("A"), str)
@@ -80,6 +83,8 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
         table = _collocation(reader, at)
     elif forms == ["mean"]:
         table = _mean(reader, tables["mean"], find, at)
+    elif forms == ["compose"]:
+        table = _composed(reader, types, find, at)
     elif isinstance(tables["A"], str):
         table = _formula(reader, tables, types, at)
     else:
@@ -232,3 +237,42 @@ def _mean(reader: Reader, given: Any, find: Find, at: tuple[str, ...]) -> kinds.
         assert isinstance(found, kinds.RungeKutta)
         parts.append(found)
     return kinds.Mean(tuple(parts))
+
+
+def _composed(
+    reader: Reader, types: Types, find: Find, at: tuple[str, ...]
+) -> kinds.Composed | None:
+    path = (*at, "compose")
+    block = reference(reader, ("runge-kutta",), find, *path, "block")
+    table: Any = reader.source.tables
+    for key in path:
+        table = table[key]
+    given = table.get("weights") if isinstance(table, dict) else None
+    if not isinstance(given, list) or not given:
+        reader.problem("a list of weights was expected", *path, "weights")
+        return None
+    weights = [reader.expression(entry, *path, "weights") for entry in given]
+    for weight in weights:
+        reader.typed(weight, "scalar", types, ("sqrt",), *path, "weights")
+    if not isinstance(block, kinds.RungeKutta):
+        return None
+    return kinds.Composed(block, tuple(weight or parse("0") for weight in weights))
+
+
+def discrete_gradient(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A discrete gradient, by a quadrature or by increments."""
+    reader.keys(("quadrature", "increments"))
+    tables = reader.source.tables
+    if ("quadrature" in tables) == ("increments" in tables):
+        reader.problem("expected either quadrature or increments", "quadrature")
+        reader.finish()
+    quadrature = increments = None
+    if "quadrature" in tables:
+        quadrature = reference(reader, ("runge-kutta",), find, "quadrature")
+    else:
+        increments = reader.text("increments")
+        if increments not in ("forward", "symmetric"):
+            reader.problem("expected 'forward' or 'symmetric'", "increments")
+    reader.finish()
+    assert quadrature is None or isinstance(quadrature, kinds.RungeKutta)
+    return kinds.DiscreteGradient(head, quadrature, increments)

@@ -1,49 +1,264 @@
-"""The right-hand side of a declared first-order system in SymPy.
+"""Problems for integrators in SymPy: fields, Jacobians, and what holds along every solution.
 
-In: a declaration.  Out: its components, its field, and what of it holds for all methods.
+In: a :class:`Mechanics` or a :class:`System`.  Out: a :class:`VectorField`, y' = f(t, y), in parts:
+positions and momenta of a Hamiltonian,
+
+    q' = dH/dp,    p' = -dH/dq    (- gamma(t) p, kept apart: it is integrated exactly),
+
+or all components of a system as one.  The friction enters as the factor exp(-int gamma).
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, caret
+from hamilforge.gen.declare.expression import Expression, Operation
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.derive.system import parameter_symbol, t
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Components that a method treats alike, and their right-hand sides."""
+
+    name: str
+    components: tuple[sp.Symbol, ...]
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class VectorField:
     """``y' = f(t, y)``.
 
     Attributes:
-        components: the names of y.
-        values: f.
+        parts: one for a system; positions and momenta for a Hamiltonian.
         parameters: symbols of the parameters.
+        energy: H, if the field has one.
+        friction: gamma(t), which takes momentum away beside the field.
+        structure: S in ``y' = S(y) grad H`` for a Poisson system.
+        invariants: what its author says to be constant, by name.
     """
 
-    components: tuple[sp.Symbol, ...]
-    values: tuple[Expr, ...]
+    problem: kinds.Problem
+    parts: tuple[Part, ...]
     parameters: tuple[sp.Symbol, ...]
+    energy: Expr | None
+    friction: Expr
+    structure: tuple[tuple[Expr, ...], ...] | None
+    invariants: tuple[tuple[str, Expr], ...]
 
-    @property
+    @functools.cached_property
+    def components(self) -> tuple[sp.Symbol, ...]:
+        """The names of y."""
+        return tuple(name for part in self.parts for name in part.components)
+
+    @functools.cached_property
+    def values(self) -> tuple[Expr, ...]:
+        """The field f, without friction."""
+        return tuple(value for part in self.parts for value in part.values)
+
+    @functools.cached_property
     def autonomous(self) -> bool:
-        """Whether f does not depend on t."""
-        return not any(value.has(t) for value in self.values)
+        """Whether neither f nor the friction depends on t."""
+        return not any(value.has(t) for value in (*self.values, self.friction))
+
+    @functools.cached_property
+    def damped(self) -> tuple[Expr, ...]:
+        """The field with friction."""
+        if self.friction == 0:
+            return self.values
+        positions, momenta = self.parts
+        pairs = zip(momenta.values, momenta.components, strict=True)
+        return (*positions.values, *(value - self.friction * name for value, name in pairs))
+
+    @functools.cached_property
+    def jacobian(self) -> dict[tuple[int, int], Expr]:
+        """The entries of df/dy that are not zero."""
+        return _slopes(self.values, self.components)
+
+    def gradient(self) -> tuple[Expr, ...]:
+        """The gradient of H."""
+        return tuple(sp.diff(self.energy, name) for name in self.components)
+
+    @functools.cached_property
+    def hessian(self) -> dict[tuple[int, int], Expr]:
+        """The entries of the second derivative of H that are not zero."""
+        return _slopes(self.gradient(), self.components)
+
+    def needs(self, part: int) -> frozenset[int]:
+        """The parts on whose components a part's right-hand side depends."""
+        names = set().union(*(value.free_symbols for value in self.parts[part].values))
+        return frozenset(k for k, other in enumerate(self.parts) if names & set(other.components))
+
+    @functools.cached_property
+    def separable(self) -> bool:
+        """Whether H = K(p, t) + V(q, t)."""
+        return len(self.parts) == 2 and all(
+            self.needs(part) <= {1 - part} for part in range(len(self.parts))
+        )
 
     @property
     def divergence(self) -> Expr:
-        """The trace of the Jacobian: zero where volume is preserved."""
-        pairs = zip(self.components, self.values, strict=True)
+        """The trace of the Jacobian, with friction: zero where volume is preserved."""
+        pairs = zip(self.components, self.damped, strict=True)
         return sp.simplify(sum((sp.diff(value, name) for name, value in pairs), sp.S.Zero))
 
+    def rate(self, quantity: Expr) -> Expr:
+        """The derivative of a quantity along solutions."""
+        pairs = zip(self.components, self.damped, strict=True)
+        along = (sp.diff(quantity, name) * value for name, value in pairs)
+        whole = sum(along, sp.diff(quantity, t))
+        for form in (sp.expand(whole), sp.numer(sp.together(whole)).expand()):
+            if form == 0:
+                return sp.S.Zero
+        return sp.simplify(whole)
 
-def derive_field(declaration: kinds.System) -> VectorField:
-    """The field of a declared system."""
-    components = {name: sp.Symbol(name, real=True) for name, _ in declaration.equations}
-    parameters = {entry.name: parameter_symbol(entry) for entry in declaration.parameters}
-    symbols = {**parameters, **components, "t": t}
-    values = tuple(to_sympy(value, symbols) for _, value in declaration.equations)
-    return VectorField(tuple(components.values()), values, tuple(parameters.values()))
+    def decay(self) -> Expr:
+        """exp(-int gamma) from ``start`` to ``stop``, in symbols of these names.
+
+        Raises:
+            DeclarationError: the friction has no elementary integral.
+        """
+        start, stop, u = (sp.Symbol(name, positive=True) for name in ("start", "stop", "u"))
+        primitive = sp.integrate(self.friction.xreplace({t: u}), u)
+        if primitive.has(sp.Integral):
+            raise DeclarationError.single(
+                self.problem.head.source.where,
+                f"the friction {self.friction} has no elementary integral",
+                "friction",
+            )
+        exponent = sp.expand(primitive.xreplace({u: start}) - primitive.xreplace({u: stop}))
+        return sp.powsimp(sp.expand_power_exp(sp.exp(sp.expand_log(exponent))))
+
+
+def _slopes(values: Sequence[Expr], components: Sequence[sp.Symbol]) -> dict[tuple[int, int], Expr]:
+    """The derivatives that are not zero, by row and column."""
+    entries = {
+        (row, column): sp.diff(value, name)
+        for row, value in enumerate(values)
+        for column, name in enumerate(components)
+    }
+    return {place: slope for place, slope in entries.items() if slope != 0}
+
+
+def derive_field(declaration: kinds.Problem) -> VectorField:
+    """The field of a declared problem.
+
+    Raises:
+        DeclarationError: a right-hand side divides by zero, or the Poisson structure does not give
+            the equations.
+    """
+    symbols: dict[str, Expr] = {
+        entry.name: parameter_symbol(entry) for entry in declaration.parameters
+    }
+    parameters = tuple(symbols.values())
+    symbols["t"] = t
+    names = (
+        (*declaration.positions, *declaration.momenta)
+        if isinstance(declaration, kinds.Mechanics)
+        else tuple(name for name, _ in declaration.equations)
+    )
+    components = {name: sp.Symbol(name, real=True) for name in names}
+    symbols |= components
+
+    def derived(expression: Expression, key: str) -> Expr:
+        value = to_sympy(expression, symbols)
+        if value.has(sp.zoo, sp.nan, sp.oo):
+            where = declaration.head.source.where
+            raise DeclarationError.single(where, f"{expression.text}: divides by zero", key)
+        return value
+
+    invariants = tuple(
+        (name, derived(value, f"[invariants].{name}")) for name, value in declaration.invariants
+    )
+    if isinstance(declaration, kinds.System):
+        values = tuple(
+            derived(value, f"[equations].{name}") for name, value in declaration.equations
+        )
+        whole = Part("y", tuple(components.values()), values)
+        energy, structure = _structure(declaration, derived)
+        field = VectorField(
+            declaration, (whole,), parameters, energy, sp.S.Zero, structure, invariants
+        )
+        _check_structure(field)
+        return field
+    energy = derived(declaration.energy, "energy")
+    positions = tuple(components[name] for name in declaration.positions)
+    momenta = tuple(components[name] for name in declaration.momenta)
+    parts = (
+        Part("q", positions, tuple(_slope(energy, name) for name in momenta)),
+        Part("p", momenta, tuple(-_slope(energy, name) for name in positions)),
+    )
+    friction = derived(declaration.friction, "friction")
+    return VectorField(declaration, parts, parameters, energy, friction, None, invariants)
+
+
+def _slope(energy: Expr, name: sp.Symbol) -> Expr:
+    return sp.powsimp(sp.diff(energy, name), combine="exp")
+
+
+def _structure(
+    declaration: kinds.System, derived: Callable[[Expression, str], Expr]
+) -> tuple[Expr | None, tuple[tuple[Expr, ...], ...] | None]:
+    if declaration.poisson is None:
+        return None, None
+    matrix = tuple(
+        tuple(derived(entry, "[poisson].matrix") for entry in row)
+        for row in declaration.poisson.matrix
+    )
+    return derived(declaration.poisson.energy, "[poisson].energy"), matrix
+
+
+def _check_structure(field: VectorField) -> None:
+    """A declared structure must be skew-symmetric and give the equations."""
+    if field.structure is None:
+        return
+    where = field.problem.head.source.where
+    size = range(len(field.components))
+    for i in size:
+        for j in size:
+            if sp.simplify(field.structure[i][j] + field.structure[j][i]) != 0:
+                raise DeclarationError.single(
+                    where,
+                    f"entries {i + 1},{j + 1} and {j + 1},{i + 1} are not opposite",
+                    "[poisson].matrix",
+                )
+    gradient = field.gradient()
+    for i, name in enumerate(field.components):
+        found = sum((field.structure[i][j] * gradient[j] for j in size), sp.S.Zero)
+        if sp.simplify(found - field.values[i]) != 0:
+            raise DeclarationError.single(
+                where,
+                f"S grad H gives {sp.simplify(found)} for {name}, the equations say "
+                f"{field.values[i]}",
+                "[poisson]",
+            )
+
+
+def refuse_coupling(field: VectorField) -> DeclarationError:
+    """Why no explicit splitting exists: the terms of H that couple positions and momenta."""
+    problem = field.problem
+    assert isinstance(problem, kinds.Mechanics)
+    tree = problem.energy.tree
+    terms = tree.args if isinstance(tree, Operation) and tree.op == "+" else (tree,)
+    symbols = {str(name): name for name in (*field.components, *field.parameters, t)}
+    positions, momenta = (part.components for part in field.parts)
+    excerpts = []
+    for term in terms:
+        value = to_sympy(Expression(problem.energy.text, term), symbols)
+        mixed = (sp.diff(value, q, p) for q in positions for p in momenta)
+        if any(sp.simplify(slope) != 0 for slope in mixed):
+            excerpts.append(caret(problem.energy.text, term.start, term.stop))
+    return DeclarationError.single(
+        problem.head.source.where,
+        "this term couples q and p, so H is not K(p) + V(q): drift and kick are then no exact "
+        "flows, and an explicit splitting does not exist; a Runge-Kutta method or a pair does\n"
+        + "\n".join(excerpts),
+        "energy",
+    )

@@ -5,8 +5,6 @@ In: a declaration.  Out: a document; everything in it is taken from the derivati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -22,7 +20,7 @@ from hamilforge.gen.derive.system import (
     Velocity,
     derive_system,
 )
-from hamilforge.gen.document import tableau
+from hamilforge.gen.document import problem, tableau
 from hamilforge.gen.document.blocks import (
     Block,
     Document,
@@ -33,6 +31,7 @@ from hamilforge.gen.document.blocks import (
     Paragraph,
 )
 from hamilforge.gen.program.build import Derivation, derive
+from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
@@ -67,16 +66,30 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
         case kinds.RungeKutta():
             parts = tableau.tell_runge_kutta(declaration, report)
             return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.System():
-            field = derive_field(declaration)
-            lines = _component_lines(field.components, field.values, {})
-            return (*_head(declaration.head), lines, *_proved(report))
+        case kinds.System() | kinds.Mechanics():
+            parts = problem.tell_problem(declaration)
+            return (*_head(declaration.head), *parts, *_proved(report))
+        case kinds.DiscreteGradient():
+            parts = problem.tell_discrete_gradient(declaration)
+            return (*_head(declaration.head), *parts, *_proved(report))
         case kinds.Partitioned():
             parts = tableau.tell_partitioned(declaration)
             return (*_head(declaration.head), *parts, *_proved(report))
 
 
-def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modified) -> Document:
+def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report) -> Document:
+    """The document of a problem with the method that integrates it."""
+    return (
+        *_head(declared.head),
+        *problem.tell_problem(declared),
+        Heading("The method"),
+        *_head(method.head)[1:],
+        *problem.tell_integrator(build_integrator(derive_field(declared), method)),
+        *_proved(report),
+    )
+
+
+def tell_modified(method: kinds.RungeKutta, system: kinds.Problem, found: Modified) -> Document:
     """The modified equation of a method on a system; roots by the names they were given."""
     names = {
         root_of(method, name, value): sp.Symbol(name)
@@ -89,10 +102,13 @@ def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modifie
             f"The method is of order {found.order}. Up to higher powers of h, a step is the flow "
             "over h of the modified equation: the field and, by powers of h,"
         ),
-        _component_lines(found.components, found.field, names),
+        problem.component_lines(found.components, found.field, names),
     ]
     for power, term in found.terms.items():
-        blocks += [Paragraph(f"h^{power} times"), _component_lines(found.components, term, names)]
+        blocks += [
+            Paragraph(f"h^{power} times"),
+            problem.component_lines(found.components, term, names),
+        ]
     if not found.terms:
         blocks.append(Paragraph("no further term: they vanish to the order looked at."))
     if found.hamiltonian is not None:
@@ -103,14 +119,6 @@ def tell_modified(method: kinds.RungeKutta, system: kinds.System, found: Modifie
                 Formulas((Formula(name, lower(energy.xreplace(names)), remark=f"times h^{power}"),))
             )
     return tuple(blocks)
-
-
-def _component_lines(
-    components: tuple[sp.Symbol, ...], values: tuple[Expr, ...], names: Mapping[Expr, Expr]
-) -> Formulas:
-    pairs = zip(components, values, strict=True)
-    lines = (Formula(f"{name}.", lower(value.xreplace(names))) for name, value in pairs)
-    return Formulas(tuple(lines))
 
 
 def _head(head: kinds.Head) -> tuple[Block, ...]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,20 @@ import jinja2
 
 from hamilforge.gen.emit import numba as numba_backend
 from hamilforge.gen.emit import torch as torch_backend
-from hamilforge.gen.emit.product import Product
-from hamilforge.gen.program.build import Derivation
-from hamilforge.gen.prove.report import Report
 
-#: The backends: modules with TEMPLATE, SUFFIX and ``view(product)``.
+#: The backends: modules with SUFFIX, and VIEWS by kind of product.
 BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
 INDEX = "index.toml"
+#: The modules of the runtime whose code is compiled into kernels.
+COMPILED_IN = ("pointers.py", "linear.py")
 
 
-def render(derivation: Derivation, report: Report) -> dict[str, str]:
-    """The files of one optimizer, by name, not yet formatted."""
+def render(product: Any) -> dict[str, str]:
+    """The files of one product, by name, not yet formatted.
+
+    Args:
+        product: a frozen dataclass with ``kind``, ``name`` and ``template``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -42,11 +45,12 @@ def render(derivation: Derivation, report: Report) -> dict[str, str]:
     )
     files = {}
     for backend in BACKENDS:
-        product = Product(derivation, report, f"gen/emit/{backend.TEMPLATE}")
-        view = backend.view(product)
+        maker = backend.VIEWS[product.kind]
+        named = replace(product, template=f"gen/emit/{maker.TEMPLATE}")
+        view = maker.view(named)
         fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
-        text = environment.get_template(backend.TEMPLATE).render(fields)
-        files[f"{derivation.program.name}_{backend.SUFFIX}.py"] = text
+        text = environment.get_template(maker.TEMPLATE).render(fields)
+        files[f"{product.name}_{backend.SUFFIX}.py"] = text
     return files
 
 
@@ -134,7 +138,8 @@ def emitter_digest() -> str:
     """A digest of everything that turns declarations into text: this package and its versions."""
     digest = hashlib.sha256(repr(sorted(versions().items())).encode())
     package = Path(__file__).parents[1]
-    digest.update((package.parent / "runtime" / "pointers.py").read_bytes())
+    for name in COMPILED_IN:
+        digest.update((package.parent / "runtime" / name).read_bytes())
     for path in _sources(package):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
@@ -42,13 +43,30 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
     return digest.hexdigest()[:16]
 
 
+def class_name(name: str) -> str:
+    """A name as that of a class."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def runtime_digest(module: str) -> str:
+    """The digest of a runtime module whose code is compiled into kernels."""
+    path = Path(__file__).parents[2] / "runtime" / module
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Product:
     """What the templates of all backends read."""
 
     derivation: Derivation
     report: Report
-    template: str
+    template: str = ""
+    kind: ClassVar[str] = "optimizer"
+
+    @property
+    def name(self) -> str:
+        """The optimizer's name."""
+        return self.program.name
 
     @property
     def program(self) -> Program:
@@ -58,7 +76,7 @@ class Product:
     @property
     def class_name(self) -> str:
         """The name of the optimizer's class."""
-        return "".join(part.capitalize() for part in self.program.name.split("_"))
+        return class_name(self.name)
 
     @cached_property
     def header(self) -> str:
@@ -164,9 +182,8 @@ class Product:
 
     @cached_property
     def pointers_digest(self) -> str:
-        """The digest of the one runtime module whose code is compiled into kernels."""
-        path = Path(__file__).parents[2] / "runtime" / "pointers.py"
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        """The digest of the runtime module whose code is compiled into kernels."""
+        return runtime_digest("pointers.py")
 
 
 def _tuple(names: tuple[str, ...]) -> str:

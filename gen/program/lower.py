@@ -23,7 +23,14 @@ class _Expm1(sp.Function):
     nargs = 1
 
 
+class Root(sp.Function):
+    """A square root that is a subexpression of its own."""
+
+    nargs = 1
+
+
 _FUNCTIONS: Mapping[type, str] = {
+    Root: "sqrt",
     _Expm1: "expm1",
     sp.exp: "exp",
     sp.log: "log",

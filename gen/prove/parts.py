@@ -10,7 +10,6 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import tidy, tidy_scalars, written
-from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.derive.rotation import rotate
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
 from hamilforge.gen.derive.system import derive_system
@@ -42,19 +41,6 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
     head = declaration.head
     claims = compare_claims(head, findings)
     return Report(head.name, "hamiltonian", head.title, findings, claims)
-
-
-def prove_system(declaration: kinds.System) -> Report:
-    """What of a first-order system follows from its field alone."""
-    field = derive_field(declaration)
-    by = "differentiated by SymPy"
-    findings = (
-        Finding("dimension", len(field.components), "the equations", "this system"),
-        Finding("autonomous", field.autonomous, "t in the equations", "this system"),
-        Finding("divergence", written(field.divergence), by, "this system"),
-    )
-    head = declaration.head
-    return Report(head.name, "system", head.title, findings, compare_claims(head, findings))
 
 
 def prove_splitting(declaration: kinds.Splitting) -> Report:

@@ -6,13 +6,11 @@ In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.exact import linear
 from hamilforge.gen.exact.numbers import Algebraic, Number, as_rational, written
 from hamilforge.gen.exact.polynomials import Root
 from hamilforge.gen.prove.report import Finding, Report, Value, compare_claims
@@ -20,6 +18,7 @@ from hamilforge.gen.tableau import contractivity, order, stability, structure
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.family import Family, family
 from hamilforge.gen.tableau.order import Order
+from hamilforge.gen.tableau.pair import build_pair, is_explicit_pair, is_symplectic_pair
 from hamilforge.gen.tableau.tableau import Tableau
 
 ANY = "any smooth right-hand side and dimension"
@@ -381,21 +380,8 @@ class _Proof:
 def prove_partitioned(declaration: kinds.Partitioned) -> Report:
     """Order and structure of a pair."""
     head = declaration.head
-    q = build(declaration.q)
-    p = q.adjoint() if declaration.p is None else build(declaration.p)
-    if p is None:
-        raise DeclarationError.single(
-            head.source.where, "a weight of q vanishes, so it has no adjoint", "p"
-        )
-    if q.stages != p.stages:
-        raise DeclarationError.single(
-            head.source.where,
-            f"q has {q.size} stages and p has {p.size}, or their nodes differ",
-            "p",
-        )
+    q, p = build_pair(declaration)
     arithmetic = " and ".join(dict.fromkeys((arithmetic_of(q), arithmetic_of(p))))
-    tolerance = max(q.tolerance, p.tolerance)
-    q, p = replace(q, tolerance=tolerance), replace(p, tolerance=tolerance)
     coupled = order.pair_order(q, p, order.COUPLED, order.MAX_PAIR_ORDER)
     alternating = order.pair_order(q, p, order.SEPARABLE, order.MAX_ORDER)
     nystrom = order.pair_order(q, p, order.NYSTROM, order.MAX_ORDER)
@@ -452,24 +438,3 @@ def prove_partitioned(declaration: kinds.Partitioned) -> Report:
         )
     claims = compare_claims(head, tuple(findings))
     return Report(head.name, "partitioned", head.title, tuple(findings), claims)
-
-
-def is_symplectic_pair(q: Tableau, p: Tableau, separable: bool = False) -> bool:
-    """Whether ``b_i a^_ij + b^_j a_ji = b_i b^_j``, and ``b = b^`` unless H is separable."""
-    same = q.vanishes(tuple(x - y for x, y in zip(q.b, p.b, strict=True)))
-    stages = q.stages
-    left = linear.multiply(linear.multiply(stages.gram, stages.multiplication(q.b)), p.a)
-    right = linear.multiply(linear.multiply(stages.gram, stages.multiplication(p.b)), q.a)
-    both = linear.plus(left, linear.transpose(right))
-    wanted = linear.outer(q.weights, p.weights)
-    return (same or separable) and q.vanishes(linear.plus(both, wanted, -1))
-
-
-def is_explicit_pair(q: Tableau, p: Tableau) -> bool:
-    """Whether the stages of a separable system can be computed one after the other."""
-    needs = {("q", i): {("p", j) for j in wanted} for i, wanted in enumerate(q.needs)}
-    needs |= {("p", i): {("q", j) for j in wanted} for i, wanted in enumerate(p.needs)}
-    done: set[tuple[str, int]] = set()
-    while ready := {one for one, wanted in needs.items() if one not in done and wanted <= done}:
-        done |= ready
-    return len(done) == 2 * q.size

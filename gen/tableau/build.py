@@ -51,6 +51,8 @@ def build(declaration: kinds.RungeKutta) -> Tableau:
             return _collocation(declaration, declaration.table)
         case kinds.Mean():
             return _mean(declaration, declaration.table)
+        case kinds.Composed():
+            return _Numbers(declaration).composed(declaration.table)
 
 
 def _refuse(declaration: kinds.RungeKutta, message: str, key: str) -> DeclarationError:
@@ -148,7 +150,8 @@ class _Numbers:
         b, rest = tuple(rest[:size]), rest[size:]
         b_hat, rest = (tuple(rest[:size]), rest[size:]) if table.b_hat else (None, rest)
         sums = linear.apply(a, (ONE,) * size)
-        tolerance = ZERO if self._declaration.exact else _tolerance(self._declaration, table)
+        typed = [*(entry for row in table.a for entry in row), *table.b]
+        tolerance = self._tolerance([*typed, *(table.b_hat or ()), *(table.c or ())])
         c = tuple(rest) if table.c else sums
         tableau = Tableau(Stages(size), a, b, b_hat, c, tolerance, table.row_sums)
         for k, (given, total) in enumerate(zip(c, sums, strict=True), start=1):
@@ -160,6 +163,32 @@ class _Numbers:
                     "c",
                 )
         return tableau
+
+    def _tolerance(self, entries: Sequence[Expression]) -> Fraction:
+        return ZERO if self._declaration.exact else _tolerance(self._declaration, entries)
+
+    def composed(self, table: kinds.Composed) -> Tableau:
+        """The tableau of a composition: block after block, each with the sums of those before."""
+        block = build(table.block).by_stages
+        size = block.size * len(table.weights)
+        if size > MAX_STAGES:
+            raise _refuse(
+                self._declaration, f"{size} stages; at most {MAX_STAGES} are read", "compose"
+            )
+        key = "[compose].weights"
+        weights = self._numbers([self._sympy(entry, key) for entry in table.weights])
+        tolerance = max(block.tolerance, self._tolerance(table.weights))
+        if tolerance:
+            weights = [approximately(weight) for weight in weights]
+        rows: list[Vector] = []
+        b: list[Number] = []
+        for weight in weights:
+            after = [ZERO] * (size - len(b) - block.size)
+            rows += [(*b, *(weight * entry for entry in row), *after) for row in block.a]
+            b += [weight * entry for entry in block.b]
+        a = tuple(rows)
+        c = linear.apply(a, (ONE,) * size)
+        return Tableau(Stages(size), a, tuple(b), None, c, tolerance)
 
     def formula(self, table: kinds.Formula) -> Tableau:
         """The explicit tableau of formulas."""
@@ -224,10 +253,8 @@ def _field(
     return {radical: field.element(part) for radical, part in zip(radicals, parts, strict=True)}
 
 
-def _tolerance(declaration: kinds.RungeKutta, table: kinds.Rows) -> Fraction:
+def _tolerance(declaration: kinds.RungeKutta, entries: Sequence[Expression]) -> Fraction:
     """A thousand units of the last place that most of the published digits have."""
-    entries = [*(entry for row in table.a for entry in row), *table.b]
-    entries += [*(table.b_hat or ()), *(table.c or ())]
     texts = [entry.text for entry in entries]
     texts += [value.text for _, value in declaration.constants if isinstance(value, Expression)]
     places = sorted(len(digits) for text in texts for digits in _DECIMALS.findall(text))

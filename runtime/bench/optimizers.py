@@ -134,7 +134,7 @@ def _contestant(name: str, entry: Entry, case: Entry) -> Contestant:
 
 
 def _generated(name: str, entry: Entry, params: Tensors) -> Step:
-    optimizer: torch.optim.Optimizer = load(name).optimizer()(params, **entry["options"])
+    optimizer: torch.optim.Optimizer = load(name).torch_class()(params, **entry["options"])
     return optimizer.step
 
 
@@ -256,7 +256,7 @@ def _recompilations(entries: Entry) -> Iterator[Row]:
 def _after_steps(name: str, options: Entry, shapes: list[list[int]], steps: int) -> int:
     """The signatures of a product's kernels after scheduled steps on tensors of these shapes."""
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
-    optimizer = load(name).optimizer()(params, **options)
+    optimizer = load(name).torch_class()(params, **options)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=10 * options["lr"], total_steps=steps + 1
     )

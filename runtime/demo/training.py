@@ -44,7 +44,7 @@ class Contender:
         from hamilforge.runtime import loader
 
         if self.generated:
-            made = loader.load(self.source).optimizer()
+            made = loader.load(self.source).torch_class()
         else:
             made = getattr(torch.optim, self.source)
         return made(model.parameters(), **self.options)

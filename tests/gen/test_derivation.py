@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
 from hamilforge.gen.derive.system import derive_system, h, p, t
@@ -17,7 +17,11 @@ from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import FLOAT64, evaluate, host_values
 from hamilforge.gen.program.lower import lower
 
-HAMILTONIANS = catalogue.names("hamiltonian")
+HAMILTONIANS = [
+    path.stem
+    for path in catalogue.paths("hamiltonian")
+    if isinstance(catalogue.load(path), kinds.Hamiltonian)
+]
 OPTIMIZERS = catalogue.names("optimizer")
 
 

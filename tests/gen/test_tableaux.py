@@ -18,11 +18,11 @@ from hamilforge.cli import main
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.prove.tableau import is_symplectic_pair
 from hamilforge.gen.tableau import contractivity, order, stability, structure
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.family import family
 from hamilforge.gen.tableau.modified import modified_equation
+from hamilforge.gen.tableau.pair import is_symplectic_pair
 from hamilforge.gen.tableau.stages import Stages
 from hamilforge.gen.tableau.tableau import Tableau
 

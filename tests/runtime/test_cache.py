@@ -51,7 +51,7 @@ def output(process: subprocess.Popen[bytes]) -> bytes:
 TRAIN = """
 import pickle, sys, torch
 from hamilforge.runtime.loader import load
-Method = load(sys.argv[1]).optimizer()
+Method = load(sys.argv[1]).torch_class()
 param = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
 optimizer = Method([param], lr=0.1, fused=False)
 for _ in range(3):
@@ -114,7 +114,7 @@ def test_minimize_takes_a_path_and_no_torch(tmp_path: Path) -> None:
 SCOPES = """
 import sys, torch
 from hamilforge.runtime.loader import load
-Method = load(sys.argv[1]).optimizer()
+Method = load(sys.argv[1]).torch_class()
 def trained(sizes, apart):
     params = [torch.nn.Parameter(torch.linspace(1, 2, n, dtype=torch.float64)) for n in sizes]
     groups = [{"params": [p], "lr": 0.1 * (k + 1)} for k, p in enumerate(params)]
@@ -238,5 +238,5 @@ def test_a_false_claim_leaves_nothing_in_the_cache(
 
 
 def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
-    made = loader.load(first(**PLAIN)).optimizer()
+    made = loader.load(first(**PLAIN)).torch_class()
     assert pickle.loads(pickle.dumps(made)) is made

@@ -75,7 +75,7 @@ def solutions(optimizer: Any, params: Any, gradient: Gradient, count: int) -> Ve
 
 def optimizer_class(name: str) -> Any:
     """The optimizer's class."""
-    return load(name).optimizer()
+    return load(name).torch_class()
 
 
 def kind(name: str) -> tuple[Any, ...]:

@@ -1,0 +1,160 @@
+"""Readers of problems for integrators: Hamiltonians in named coordinates, and plain systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import did_you_mean
+from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
+from hamilforge.gen.declare.read_parts import Find, parameters
+from hamilforge.gen.declare.reader import SYMBOL, Reader
+
+#: Components of a problem; a field of more is not written out line by line.
+MAX_COMPONENTS = 400
+_COMMON = ("parameters", "invariants", "start")
+Types = dict[str, str]
+
+
+def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """A Hamiltonian H(q, p, t) in named coordinates."""
+    reader.keys(("coordinates", "energy", "friction", *_COMMON))
+    own = parameters(reader, "parameters")
+    types = _types(own)
+    table = reader.table("coordinates", required=True)
+    for key in table:
+        if key not in ("q", "p"):
+            reader.problem("unknown key; expected q and p", "coordinates", key)
+    positions, momenta = (_components(reader, table.get(key), types, key) for key in ("q", "p"))
+    if len(positions) != len(momenta):
+        reader.problem(
+            f"{len(positions)} positions and {len(momenta)} momenta; they come in pairs",
+            "coordinates",
+        )
+    energy = _scalar(reader, reader.text("energy"), types, "energy")
+    friction = reader.expression(reader.text("friction", default="0"), "friction")
+    reader.typed(friction, "scalar", _types(own), ELEMENTWISE, "friction")
+    invariants = _invariants(reader, types)
+    begin = start(reader, (*positions, *momenta))
+    methods = _methods(reader)
+    reader.finish()
+    assert energy is not None
+    assert friction is not None
+    return kinds.Mechanics(
+        head, positions, momenta, energy, friction, own, invariants, begin, methods
+    )
+
+
+def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """A first-order differential equation in named components."""
+    reader.keys(("equations", "poisson", *_COMMON))
+    own = parameters(reader, "parameters")
+    types = _types(own)
+    table = reader.table("equations", required=True)
+    if not table and not reader.problems:
+        reader.problem("a system has at least one component", "equations")
+    names = _components(reader, list(table), types, "equations")
+    equations = []
+    for name in names:
+        value = _scalar(reader, table[name], types, "equations", name)
+        if value:
+            equations.append((name, value))
+    invariants = _invariants(reader, types)
+    poisson = _poisson(reader, types, len(names))
+    begin = start(reader, names)
+    methods = _methods(reader)
+    return kinds.System(head, tuple(equations), own, invariants, poisson, begin, methods)
+
+
+def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) -> kinds.Start:
+    """``[start]``: the time and some of the components."""
+    table = reader.table("start")
+    values = []
+    for key, value in table.items():
+        if key == "t":
+            time = reader.number(value, "start", "t")
+        elif key in names:
+            values.append((key, reader.number(value, "start", key)))
+        else:
+            known = ("t", *names)
+            reader.problem(
+                f"nothing of that name can start; expected {', '.join(known)}"
+                + did_you_mean(key, known),
+                "start",
+                key,
+            )
+    return kinds.Start(time, tuple(values))
+
+
+def _types(own: Sequence[kinds.Parameter]) -> Types:
+    return {entry.name: "scalar" for entry in own} | {"t": "scalar"}
+
+
+def _components(reader: Reader, given: Any, types: Types, key: str) -> tuple[str, ...]:
+    """Names of components, each noted in ``types``."""
+    path = ("equations",) if key == "equations" else ("coordinates", key)
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        reader.problem("a list of names was expected", *path)
+        return ()
+    if not given and key != "equations":
+        reader.problem("at least one name was expected", *path)
+    if len(given) > MAX_COMPONENTS:
+        reader.problem(f"{len(given)} components; at most {MAX_COMPONENTS} are read", *path)
+        return ()
+    for name in given:
+        if not SYMBOL.fullmatch(name) or name == "t":
+            reader.problem(f"'{name}' cannot be a component", *path)
+        elif name in types:
+            reader.problem(f"'{name}' has a meaning already", *path)
+        types[name] = "scalar"
+    return tuple(given)
+
+
+def _scalar(reader: Reader, text: Any, types: Mapping[str, str], *path: str) -> Expression | None:
+    value = reader.expression(text, *path)
+    reader.typed(value, "scalar", types, ELEMENTWISE, *path)
+    return value
+
+
+def _invariants(reader: Reader, types: Types) -> tuple[tuple[str, Expression], ...]:
+    found = []
+    for name, text in reader.table("invariants").items():
+        value = _scalar(reader, text, types, "invariants", name)
+        if not SYMBOL.fullmatch(name):
+            reader.problem(f"'{name}' cannot be a name", "invariants", name)
+        if value:
+            found.append((name, value))
+    return tuple(found)
+
+
+def _poisson(reader: Reader, types: Types, size: int) -> kinds.Poisson | None:
+    table = reader.table("poisson")
+    if not table:
+        return None
+    for key in table:
+        if key not in ("energy", "matrix"):
+            reader.problem("unknown key; expected energy and matrix", "poisson", key)
+    energy = _scalar(reader, table.get("energy"), types, "poisson", "energy")
+    given = table.get("matrix")
+    rows = given if isinstance(given, list) else []
+    if len(rows) != size or not all(isinstance(row, list) and len(row) == size for row in rows):
+        reader.problem(f"{size} rows of {size} entries were expected", "poisson", "matrix")
+        return None
+    read = [[_scalar(reader, entry, types, "poisson", "matrix") for entry in row] for row in rows]
+    matrix = tuple(tuple(entry for entry in row if entry) for row in read)
+    return kinds.Poisson(energy, matrix) if energy else None
+
+
+def _methods(reader: Reader) -> tuple[str, ...]:
+    """``[generate] methods``: with which methods generated code ships."""
+    table = reader.table("generate")
+    for key in table:
+        if key != "methods":
+            reader.problem("unknown key; expected methods", "generate", key)
+    given = table.get("methods", [])
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        reader.problem("a list of names was expected", "generate", "methods")
+        return ()
+    return tuple(given)

@@ -1,0 +1,177 @@
+"""What ``show`` tells of problems, of discrete gradients, and of a problem with a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.field import VectorField, derive_field
+from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
+from hamilforge.gen.program.integrator import (
+    Coefficient,
+    DiscreteGradient,
+    Flows,
+    Integrator,
+    Problem,
+    Row,
+    Stages,
+    Value,
+)
+from hamilforge.gen.program.ir import Apply, Const, Ref
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.lower import add, lower, mul, negative
+
+_FLOWS = {"A": "drift", "B": "kick", "D": "friction", "BD": "kick with friction"}
+
+
+def component_lines(
+    components: Sequence[sp.Symbol],
+    values: Sequence[Expr],
+    names: Mapping[Expr, Expr] | None = None,
+) -> Formulas:
+    """The right-hand side of each component."""
+    pairs = zip(components, values, strict=True)
+    return Formulas(
+        tuple(
+            Formula(f"{name}.", lower(value.xreplace(dict(names or {})))) for name, value in pairs
+        )
+    )
+
+
+def tell_problem(declaration: kinds.Problem) -> tuple[Block, ...]:
+    """Energy, equations, friction and invariants."""
+    field = derive_field(declaration)
+    blocks: list[Block] = []
+    if field.energy is not None:
+        blocks += [Heading("The energy"), Formulas((Formula("H", lower(field.energy)),))]
+    blocks += [Heading("The equations"), component_lines(field.components, field.damped)]
+    if field.friction != 0:
+        blocks += [
+            Paragraph("The friction is integrated exactly: momenta decay from start to stop by"),
+            Formulas((Formula("decay", lower(field.decay())),)),
+        ]
+    if field.structure is not None:
+        blocks.append(Paragraph("The equations are S grad H with the skew-symmetric S of entries"))
+        blocks.append(_structure(field))
+    if field.invariants:
+        lines = tuple(Formula(name, lower(value)) for name, value in field.invariants)
+        blocks += [Heading("Invariants"), Formulas(lines)]
+    return tuple(blocks)
+
+
+def _structure(field: VectorField) -> Formulas:
+    assert field.structure is not None
+    return Formulas(
+        tuple(
+            Formula(f"S_{row}_{column}", lower(entry))
+            for row, entries in zip(field.components, field.structure, strict=True)
+            for column, entry in zip(field.components, entries, strict=True)
+            if entry != 0
+        )
+    )
+
+
+def tell_discrete_gradient(declaration: kinds.DiscreteGradient) -> tuple[Block, ...]:
+    """The definition of a discrete gradient."""
+    if declaration.quadrature is not None:
+        how = (
+            "The mean of grad H at the nodes of "
+            f"{declaration.quadrature.head.name} along the segment from u to v, by its weights; "
+            "what is missing to H(v) - H(u) is added along v - u."
+        )
+    else:
+        how = "The increments of H, one coordinate moved from u to v after the other" + (
+            "; the mean of both orders." if declaration.increments == "symmetric" else "."
+        )
+    return (
+        Heading("The method"),
+        Paragraph("z+ = z + h S grad(z, z+), with grad(u, v) . (v - u) = H(v) - H(u)."),
+        Paragraph(how),
+    )
+
+
+def tell_integrator(integrator: Integrator) -> tuple[Block, ...]:
+    """The step of a method on a problem, as it is computed."""
+    match integrator.step:
+        case Stages() as step:
+            return (Heading("The step"), *_stages(integrator.problem, step))
+        case Flows() as step:
+            items = tuple(
+                (f"{k}. {_FLOWS[flow.letter]}", f"over {flow.weight.exact or flow.weight.value} h")
+                for k, flow in enumerate(step.flows, start=1)
+            )
+            return (Heading("The step"), Facts(items))
+        case DiscreteGradient():
+            return (
+                Heading("The step"),
+                Paragraph("Newton's method for z+, a large h reached by continuation."),
+            )
+
+
+def _stages(problem: Problem, step: Stages) -> tuple[Block, ...]:
+    """Stage values and increments in the order of computation."""
+    damped = problem.decay is not None
+    suffixes = [""] if len(problem.parts) == 1 else ["q", "p"]
+    blocks: list[Block] = []
+    if step.symplectic:
+        blocks.append(
+            Paragraph(
+                "Increments L carry the weights b, so that alpha_ij + alpha_ji = 1 holds exactly "
+                "in floating point."
+            )
+        )
+    if damped:
+        blocks.append(
+            Paragraph(
+                "Momenta are multiplied by their friction factor at each stage and at the end; "
+                "increments of momenta are divided by it."
+            )
+        )
+    for block in step.blocks:
+        if block.implicit:
+            text = "solved together, by fixed-point iteration or Newton's method:"
+            blocks.append(Paragraph(text))
+        lines = []
+        for node in block.nodes:
+            part, suffix = problem.parts[node.part], suffixes[node.part]
+            if isinstance(node, Value):
+                row = step.alpha[node.part][node.stage]
+                lines.append(Formula(f"Y{suffix}_{node.stage + 1}", _sum(row, suffix)))
+            else:
+                scale = step.scale[node.part][node.stage]
+                rate = Ref(f"{part.name}(Y_{node.stage + 1})")
+                right = mul(_number(scale), Ref("h"), rate)
+                lines.append(Formula(f"L{suffix}_{node.stage + 1}", right))
+        blocks.append(Formulas(tuple(lines)))
+    ends = tuple(
+        Formula(f"y{suffix}", _sum(step.weights[part], suffix), "<-")
+        for part, suffix in enumerate(suffixes)
+    )
+    return (*blocks, Formulas(ends))
+
+
+def _sum(row: Row, suffix: str) -> IrExpr:
+    terms: list[IrExpr] = [Ref(f"y{suffix}")]
+    for j, coefficient in enumerate(row, start=1):
+        if coefficient.value:
+            number, increment = _number(coefficient), Ref(f"L{suffix}_{j}")
+            if isinstance(number, Apply):
+                terms.append(negative(mul(*number.args, increment)))
+            else:
+                terms.append(mul(number, increment))
+    return add(*terms)
+
+
+def _number(coefficient: Coefficient) -> IrExpr:
+    text = coefficient.exact
+    over, _, under = text.partition("/")
+    if text and over.lstrip("-").isdigit() and (not under or under.isdigit()):
+        value = Fraction(text)
+        return Apply("neg", (Const(-value),)) if value < 0 else Const(value)
+    if coefficient.value < 0:
+        return Apply("neg", (Ref(f"{-coefficient.value:.10g}"),))
+    return Ref(f"{coefficient.value:.10g}")

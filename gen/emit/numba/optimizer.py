@@ -1,0 +1,262 @@
+"""numba kernels: what the template shows, as finished text.
+
+In: a derivation and its report.  Out: a view of names and texts; the template holds structure only.
+Array arithmetic is in the arrays' own precision, sums and what follows from them in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+from hamilforge.gen.emit.printer import FormulaPrinter, Printer
+from hamilforge.gen.emit.product import Product
+from hamilforge.gen.program.ir import Assign, Function, Reduce, names
+from hamilforge.gen.program.passes import Pass, schedule
+
+TEMPLATE = "numba/optimizer.py.jinja"
+
+_MATH = {
+    name: f"math.{name}"
+    for name in "exp expm1 log log1p sin cos tan atan sinh cosh tanh sqrt".split()
+}
+
+
+class _Float64Printer(Printer):
+    """Scalars after sums: Python floats are float64."""
+
+    functions: ClassVar[Mapping[str, str]] = {**_MATH, "abs": "abs"}
+
+    def number(self, value: Fraction) -> str:
+        return f"{float(value)!r}" if value.denominator == 1 else super().number(value)
+
+
+class _ArrayPrinter(_Float64Printer):
+    """Entries of arrays in the arrays' own precision."""
+
+    functions: ClassVar[Mapping[str, str]] = {
+        **_Float64Printer.functions,
+        "sign": "np.sign",
+        "log_cosh": "_log_cosh",
+        "logistic": "_logistic",
+        "softplus": "_softplus",
+        "relu": "max",
+        "step": "np.sign",
+    }
+
+    def number(self, value: Fraction) -> str:
+        if value.denominator == 1:
+            return f"real({value.numerator})"
+        return f"real({value.numerator} / {value.denominator})"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopView:
+    """A function over a chunk: it stores arrays, or it returns a sum.
+
+    Attributes:
+        arguments: arrays first, then scalars.
+        gradient: whether it forms the gradient from ``g``, ``sign``, ``l2`` and ``x``.
+        body: the lines of the loop.
+        total: the summand; empty for a loop that stores.
+    """
+
+    name: str
+    formulas: tuple[str, ...]
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    gradient: bool
+    body: tuple[str, ...]
+    total: str
+
+    @property
+    def casts(self) -> bool:
+        """Whether its lines have constants in the arrays' precision."""
+        return any("real(" in line for line in self.body)
+
+    @property
+    def parameters(self) -> str:
+        """The parameter list."""
+        return ", ".join((*self.arrays, *self.scalars))
+
+    @property
+    def arguments(self) -> str:
+        """The argument list of the call."""
+        return ", ".join((*self.arrays, *(f"real({name})" for name in self.scalars)))
+
+
+@dataclass(frozen=True, slots=True)
+class PassView:
+    """One sweep over the chunks.
+
+    Attributes:
+        arrays: with their positions in the address table.
+        row: the scalars read from the row of the chunk's group, with their positions.
+        prelude: the lines in front of the loops: totals, and what follows from them.
+        store: the loop that stores, if any.
+        sums: the loops that return sums, with their columns.
+    """
+
+    arrays: tuple[tuple[str, int], ...]
+    row: tuple[tuple[str, int], ...]
+    prelude: tuple[str, ...]
+    store: LoopView | None
+    sums: tuple[tuple[int, LoopView], ...]
+
+    @property
+    def totals(self) -> bool:
+        """Whether totals of earlier passes are read."""
+        return any("totals[" in line for line in self.prelude)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function with its driver."""
+
+    name: str
+    passes: tuple[PassView, ...]
+    sum_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows."""
+
+    product: Product
+    functions: tuple[FunctionView, ...]
+    stages: str
+    sums: int
+    helpers: tuple[str, ...]
+    uses_math: bool
+
+
+#: What stands in the first columns of a row: the gradient's sign, L2 and decoupled weight decay.
+PREPARATION = ("sign", "l2", "shrink")
+
+
+def view(product: Product) -> View:
+    """The view of a product's kernels."""
+    program = product.derivation.program
+    functions = [*program.functions, *([program.solution] if program.shifted else [])]
+    views = tuple(_function(function) for function in functions)
+    text = repr(views) + product.interface
+    helpers = tuple(name for name in ("log_cosh", "logistic", "softplus") if f"_{name}(" in text)
+    stages = ", ".join(program.functions[index].name for index in program.stages) + ","
+    sums = max((one.sum_count for one in views), default=0)
+    return View(product, views, stages, sums, helpers, "math." in text or bool(helpers))
+
+
+def _function(function: Function) -> FunctionView:
+    before: list[Assign] = []
+    columns: list[str] = []
+    views = []
+    passes = schedule(function)
+    for number, one in enumerate(passes, start=1):
+        name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
+        views.append(_pass(function, one, name, before, columns))
+        before += [*one.sums, *one.scalars]
+        columns += [line.target for line in one.sums]
+    return FunctionView(function.name, tuple(views), len(columns))
+
+
+def _pass(
+    function: Function, one: Pass, name: str, before: list[Assign], columns: list[str]
+) -> PassView:
+    loops = _Loops(function, one, {line.target for line in before})
+    store = loops.storing(name) if one.stores else None
+    sums = tuple(
+        (len(columns) + index, loops.summing(f"{name}_{line.target}", line))
+        for index, line in enumerate(one.sums)
+    )
+    views = [*([store] if store else []), *(view for _, view in sums)]
+    wanted = {name for view in views for name in view.scalars}
+    needed = _needed(before, wanted)
+    wanted |= {part for line in needed for part in names(line.value)}
+    scalar = _Float64Printer()
+    prelude = tuple(
+        f"{line.target} = totals[domain, {columns.index(line.target)}]"
+        if isinstance(line.value, Reduce)
+        else f"{line.target} = {scalar(line.value)}"
+        for line in needed
+    )
+    used = {array for view in views for array in view.arrays}
+    places = enumerate((*PREPARATION, *function.scalars))
+    return PassView(
+        tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
+        tuple((scalar, at) for at, scalar in places if scalar in wanted),
+        prelude,
+        store,
+        sums,
+    )
+
+
+class _Loops:
+    """The loops of a pass."""
+
+    def __init__(self, function: Function, one: Pass, known: set[str]) -> None:
+        self._function, self._pass = function, one
+        self._scalars = (*function.scalars, *sorted(known))
+        entries = {array: f"{array}[i]" for array in function.arrays}
+        self._printer = _ArrayPrinter(entries | {"g": "gradient"})
+
+    def storing(self, name: str) -> LoopView:
+        """The loop that computes what the pass stores."""
+        lines = self._lines([local for _, local in self._pass.stores])
+        stores = [f"{array}[i] = {local}" for array, local in self._pass.stores]
+        return self._view(name, lines, [array for array, _ in self._pass.stores], stores, "")
+
+    def summing(self, name: str, line: Assign) -> LoopView:
+        """The loop that sums; it reads what was stored and computes again what was not."""
+        assert isinstance(line.value, Reduce)
+        stored = {local: array for array, local in self._pass.stores}
+        parts = names(line.value.arg)
+        lines = self._lines([part for part in parts if part not in stored])
+        reads = [stored.get(part, part) for part in parts]
+        arrays = [name for name in reads if name in self._function.arrays]
+        wide = [f"{part}_wide = np.float64({self._read(part, stored)})" for part in parts]
+        total = _Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
+        return self._view(name, lines, arrays, wide, total)
+
+    def _read(self, part: str, stored: Mapping[str, str]) -> str:
+        array = stored.get(part, part)
+        return f"{array}[i]" if array in self._function.arrays else array
+
+    def _lines(self, wanted: list[str]) -> list[Assign]:
+        """The lines that the wanted locals need, in order."""
+        need = set(wanted)
+        for line in reversed(self._pass.body):
+            if line.target in need:
+                need |= set(names(line.value))
+        return [line for line in self._pass.body if line.target in need]
+
+    def _view(
+        self, name: str, lines: list[Assign], arrays: list[str], after: list[str], total: str
+    ) -> LoopView:
+        used = {part for line in lines for part in names(line.value)} | set(arrays)
+        gradient = "g" in used
+        if gradient:
+            used.add("x")
+        shrinks = "x" in dict(self._pass.stores) and "g" in self._function.arrays and not total
+        preparation = (("sign", "l2") if gradient else ()) + (("shrink",) if shrinks else ())
+        body = [f"{line.target} = {self._printer(line.value)}" for line in lines]
+        plain = FormulaPrinter()
+        return LoopView(
+            name,
+            tuple(f"{line.target} = {plain(line.value)}" for line in lines),
+            tuple(array for array in self._function.arrays if array in used),
+            (*preparation, *(scalar for scalar in self._scalars if scalar in used)),
+            gradient,
+            (*body, *after),
+            total,
+        )
+
+
+def _needed(before: list[Assign], wanted: set[str]) -> list[Assign]:
+    """The scalar lines, of those before, that the wanted names need."""
+    need = set(wanted)
+    for line in reversed(before):
+        if line.target in need and not isinstance(line.value, Reduce):
+            need |= set(names(line.value))
+    return [line for line in before if line.target in need]

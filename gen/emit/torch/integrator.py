@@ -1,0 +1,191 @@
+"""Flows in torch: the problem's functions on tensors, and the method as tables.
+
+In: an integrator product.  Out: a view of names and texts.  Functions take the components as a
+tuple of tensors, so that they are read like the formulas; the loop over stages, its adjoint and the
+solves are in the runtime, and read the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hamilforge.gen.emit.integrator_product import IntegratorProduct, safe
+from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.program.integrator import (
+    DiscreteGradient,
+    Flows,
+    Matrix,
+    Problem,
+    Row,
+    Stages,
+    Value,
+)
+from hamilforge.gen.program.ir import Expr, Function, names
+
+TEMPLATE = "torch/integrator.py.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function of the problem."""
+
+    name: str
+    arguments: str
+    doc: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows."""
+
+    product: IntegratorProduct
+    functions: tuple[FunctionView, ...]
+    module: str
+    kind: str
+    attributes: tuple[tuple[str, str], ...]
+    uses_math: bool
+
+
+def view(product: IntegratorProduct) -> View:
+    """The view of a product's torch file."""
+    problem, step = product.integrator.problem, product.integrator.step
+    functions = []
+    for part in problem.parts:
+        doc = "The right-hand sides."
+        functions.append(_function(problem, part.field, doc))
+        doc = "w' df/d(state, parameters)."
+        functions.append(_function(problem, part.product, doc, ", w"))
+    attributes = [
+        ("PARTS", _tuple(f"({part.start}, {part.stop})" for part in problem.parts)),
+        ("FIELDS", _tuple(part.field.name for part in problem.parts)),
+        ("PRODUCTS", _tuple(part.product.name for part in problem.parts)),
+    ]
+    if problem.energy:
+        functions.append(_function(problem, problem.energy.value, "H.", single=True))
+        attributes.append(("ENERGY", "energy"))
+    if problem.decay is not None:
+        functions.append(_span(problem, "decay", problem.decay))
+        attributes.append(("DECAY", "decay"))
+    match step:
+        case Stages():
+            module, kind = "torch_stages", "Stages"
+            attributes += _stages(step)
+            if any(block.implicit for block in step.blocks):
+                functions.append(_matrix(problem, problem.jacobian, "df/dy"))
+                attributes += _places("JACOBIAN", problem.jacobian)
+        case Flows():
+            module, kind = "torch_splitting", "Flows"
+            if step.impulse is not None:
+                functions.append(_span(problem, "impulse", step.impulse))
+                attributes.append(("IMPULSE", "impulse"))
+            rows = (
+                f'("{one.letter}", {one.weight.value!r}, {one.start.value!r}, {one.stop.value!r})'
+                for one in step.flows
+            )
+            attributes.append(("FLOWS", _tuple(rows)))
+        case DiscreteGradient():
+            module, kind = "torch_discrete_gradient", "DiscreteGradient"
+            assert problem.energy is not None
+            assert problem.structure is not None
+            functions.append(_function(problem, problem.energy.gradient, "The gradient of H."))
+            functions.append(_matrix(problem, problem.structure, "S"))
+            attributes += [
+                ("GRADIENT", "gradient"),
+                *_places("STRUCTURE", problem.structure),
+                ("NODES", _row(step.nodes)),
+                ("WEIGHTS", _row(step.weights)),
+                ("DIRECTIONS", repr(step.directions)),
+            ]
+            if problem.rate is not None:
+                functions.append(_rate(problem, problem.rate))
+                attributes.append(("FRICTION", "friction"))
+    text = repr(functions)
+    return View(product, tuple(functions), module, kind, tuple(attributes), "math." in text)
+
+
+def _names(problem: Problem) -> dict[str, str]:
+    every = (*problem.components, *(entry.name for entry in problem.parameters))
+    return {name: safe(name) for name in every if safe(name) != name}
+
+
+def _unpacked(problem: Problem, used: Sequence[str], state: bool = True) -> list[str]:
+    """Components, parameters and weights as locals."""
+    lines = []
+    rows = [("parameters", tuple(entry.name for entry in problem.parameters))]
+    if state:
+        rows.insert(0, ("state", problem.components))
+    for source, every in rows:
+        lines += [f"{safe(name)} = {source}[{k}]" for k, name in enumerate(every) if name in used]
+    return lines
+
+
+def _function(
+    problem: Problem, function: Function, doc: str, more: str = "", single: bool = False
+) -> FunctionView:
+    printer = TensorPrinter(_names(problem))
+    used = {name for line in function.body for name in names(line.value)}
+    lines = _unpacked(problem, [name for name in function.scalars if name in used])
+    weights = [name for name in function.scalars if name.startswith("w_") and more]
+    if more:
+        unpacked = ", ".join(weights) + ("," if len(weights) == 1 else "")
+        lines.append(f"{unpacked} = w")
+    results = {local for _, local in function.results}
+    lines += [
+        f"{line.target} = {printer(line.value)}"
+        for line in function.body
+        if line.target not in results
+    ]
+    texts = [printer(line.value) for line in function.body if line.target in results]
+    lines.append(f"return {texts[0]}" if single else f"return {_tuple(texts)}")
+    return FunctionView(function.name, f"t, state, parameters{more}", doc, tuple(lines))
+
+
+def _matrix(problem: Problem, matrix: Matrix, doc: str) -> FunctionView:
+    return _function(problem, matrix.function, f"{doc}, entry by entry where it is not zero.")
+
+
+def _span(problem: Problem, name: str, value: Expr) -> FunctionView:
+    lines = _unpacked(problem, names(value), state=False)
+    text = TensorPrinter(_names(problem))(value)
+    doc = "exp(-int gamma) over a time span." if name == "decay" else "What a kick adds up to."
+    return FunctionView(name, "start, stop, parameters", doc, (*lines, f"return {text}"))
+
+
+def _rate(problem: Problem, value: Expr) -> FunctionView:
+    lines = _unpacked(problem, names(value), state=False)
+    text = TensorPrinter(_names(problem))(value)
+    return FunctionView("friction", "t, parameters", "gamma.", (*lines, f"return {text}"))
+
+
+def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:
+    return [(name, matrix.function.name), (f"{name}_PLACES", repr(matrix.places))]
+
+
+def _stages(step: Stages) -> list[tuple[str, str]]:
+    blocks = []
+    for block in step.blocks:
+        nodes = _tuple(
+            f'("{"value" if isinstance(node, Value) else "increment"}", {node.stage}, {node.part})'
+            for node in block.nodes
+        )
+        blocks.append(f"({block.implicit}, {nodes})")
+    return [
+        ("COUNT", str(step.count)),
+        ("ALPHA", _tuple(_tuple(map(_row, table)) for table in step.alpha)),
+        ("SCALE", _tuple(map(_row, step.scale))),
+        ("WEIGHTS", _tuple(map(_row, step.weights))),
+        ("NODES", _tuple(map(_row, step.nodes))),
+        ("CLOCK", _row(step.clock)),
+        ("BLOCKS", _tuple(blocks)),
+    ]
+
+
+def _row(row: Row) -> str:
+    return repr(tuple(entry.value for entry in row))
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    inner = [*parts]
+    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"

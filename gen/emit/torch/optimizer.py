@@ -1,0 +1,137 @@
+"""torch: the functional form and the optimizer class, as finished text.
+
+In: a derivation and its report.  Out: a view of names and texts; the template holds structure only.
+A function works on lists of tensors, one expression per line, so that it reads like the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.emit.product import Product, escaped, number, wrapped
+from hamilforge.gen.program.ir import Function, Reduce, names
+
+TEMPLATE = "torch/optimizer.py.jinja"
+
+
+class TensorPrinter(Printer):
+    """Entries of tensors; scalars are Python's."""
+
+    functions: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"torch.{name}"
+            for name in (
+                "abs atan cos cosh exp expm1 log log1p relu sign sin sinh sqrt tan tanh".split()
+            )
+        },
+        "logistic": "torch.sigmoid",
+        "softplus": "torch.nn.functional.softplus",
+    }
+
+    def call(self, op: str, args: list[str]) -> str:
+        """A function of torch; two are written out."""
+        (z,) = args
+        if op == "log_cosh":
+            return f"(torch.nn.functional.softplus(-2 * {z}) + {z} - math.log(2.0))"
+        if op == "step":
+            return f"torch.heaviside({z}, torch.full_like({z}, 0.5))"
+        return super().call(op, args)
+
+    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice entry by entry."""
+        return f"torch.where({subject} == {value}, {then}, {otherwise})", 5
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """One line: a list of tensors or a scalar after sums."""
+
+    target: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function on lists of tensors."""
+
+    name: str
+    parameters: str
+    lines: tuple[LineView, ...]
+    returns: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentView:
+    """A hyper-parameter of the class."""
+
+    name: str
+    default: str
+    domain: str
+    doc: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows."""
+
+    product: Product
+    functions: tuple[FunctionView, ...]
+    stages: str
+    arguments: tuple[ArgumentView, ...]
+    uses_math: bool
+
+
+def view(product: Product) -> View:
+    """The view of a product's torch file."""
+    program = product.program
+    functions = [*program.functions, *([program.solution] if program.shifted else [])]
+    views = tuple(_function(function) for function in functions)
+    stages = ", ".join(program.functions[index].name for index in program.stages)
+    arguments = tuple(
+        ArgumentView(
+            entry.name, number(entry.default), entry.domain, tuple(wrapped(escaped(entry.doc)))
+        )
+        for entry in program.hyperparameters
+    )
+    text = repr(views) + product.interface
+    return View(product, views, stages + ",", arguments, "math." in text)
+
+
+def _function(function: Function) -> FunctionView:
+    plural = {array: f"{array}s" for array in function.arrays}
+    plural |= {
+        line.target: f"new_{line.target.removesuffix('_new')}s"
+        for line in function.body
+        if line.level == "array"
+    }
+    lines = []
+    for line in function.body:
+        if isinstance(line.value, Reduce):
+            used = _tensors(line.value.arg, plural)
+            wide = {name: f"{name}.double()" for name in used}
+            text = TensorPrinter(wide)(line.value.arg)
+            lines.append(LineView(line.target, f"sum_over({_over(text, used, plural)})"))
+        elif line.level == "reduced":
+            lines.append(LineView(line.target, TensorPrinter()(line.value)))
+        else:
+            used = _tensors(line.value, plural)
+            text = _over(TensorPrinter()(line.value), used, plural)
+            lines.append(LineView(plural[line.target], f"[{text}]"))
+    results = dict(function.results)
+    returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
+    parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
+    return FunctionView(function.name, parameters, tuple(lines), returns)
+
+
+def _tensors(expr: object, plural: Mapping[str, str]) -> list[str]:
+    return [name for name in names(expr) if name in plural]  # type: ignore[arg-type]
+
+
+def _over(text: str, used: list[str], plural: Mapping[str, str]) -> str:
+    if len(used) == 1:
+        return f"{text} for {used[0]} in {plural[used[0]]}"
+    lists = ", ".join(plural[name] for name in used)
+    return f"{text} for {', '.join(used)} in zip({lists})"

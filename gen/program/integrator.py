@@ -1,0 +1,250 @@
+"""Integrators as programs: a problem's functions in the driver of a method's step.
+
+A :class:`Problem` holds straight-line functions of t, the components and the parameters.  A step is
+one of three drivers: :class:`Stages` (Runge–Kutta methods and pairs, explicit or implicit),
+:class:`Flows` (splittings) or :class:`DiscreteGradient`.  A trajectory repeats the step.
+
+Friction stands beside the field as its exact factor d(a, b) = exp(-int_a^b gamma); with eta(t) its
+exponent since the beginning of the step, stages follow the conformal rule (A. Bhatt, D. Floyd and
+B. E. Moore, J. Sci. Comput. 66 (2016) 1234-1259)
+
+    P_i = e^(-eta_i) (p + sum_j a_ij h e^(eta_j) p'_j),
+    p+  = e^(-eta_h) (p + sum_j b_j h e^(eta_j) p'_j).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.program.ir import Expr, Function
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficient:
+    """A number of a method.
+
+    Attributes:
+        value: in double precision, correctly rounded.
+        exact: as a text, where it has a short one.
+    """
+
+    value: float
+    exact: str = ""
+
+
+ZERO = Coefficient(0.0, "0")
+ONE = Coefficient(1.0, "1")
+Row = tuple[Coefficient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The components from ``start`` to ``stop``, and their right-hand sides.
+
+    Attributes:
+        field: the right-hand sides; results in the order of the components.
+        product: ``w' df/d(y, parameters)`` for a vector w with an entry for each right-hand side.
+        needs: the numbers of the parts it depends on.
+    """
+
+    name: str
+    start: int
+    stop: int
+    field: Function
+    product: Function
+    needs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A function whose results are the nonzero entries of a matrix."""
+
+    function: Function
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """H, its gradient and its second derivative, and the sum of the sizes of its terms."""
+
+    value: Function
+    size: Function
+    gradient: Function
+    hessian: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a method needs of a declared problem.
+
+    Attributes:
+        start: the components at the start, where declared.
+        jacobian: df/dy without friction.
+        energy: H, if it has one.
+        conservative: whether H is constant along solutions.
+        structure: S of y' = S grad H, if it has one.
+        structure_slope: the derivative of S(y) w by y for a vector w, where S depends on y.
+        decay: the friction factor between the times ``start`` and ``stop``; None without friction.
+        rate: gamma at ``t``; None without friction.
+    """
+
+    name: str
+    components: tuple[str, ...]
+    parameters: tuple[kinds.Parameter, ...]
+    start_time: Fraction
+    start: tuple[Fraction | None, ...]
+    parts: tuple[Part, ...]
+    jacobian: Matrix
+    energy: Energy | None
+    conservative: bool
+    structure: Matrix | None
+    structure_slope: Matrix | None
+    decay: Expr | None
+    rate: Expr | None
+    autonomous: bool
+    invariants: tuple[tuple[str, Function], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The value of a part at a stage: ``y + sum_j a_ij L_j``, times its friction factor."""
+
+    stage: int
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """``L_j``: a part's right-hand side at a stage, times h and the scale of the stage."""
+
+    stage: int
+    part: int
+
+
+Node = Value | Increment
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Values and increments that determine each other; one by itself is computed at once."""
+
+    nodes: tuple[Node, ...]
+    implicit: bool
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The stage values in it."""
+        return tuple(node for node in self.nodes if isinstance(node, Value))
+
+    @property
+    def increments(self) -> tuple[Increment, ...]:
+        """The increments in it."""
+        return tuple(node for node in self.nodes if isinstance(node, Increment))
+
+
+@dataclass(frozen=True, slots=True)
+class Interpolant:
+    """Continuous weights: y(t + theta h) = y + sum_i (sum_k weights[i][k] theta^(k+1)) L_i.
+
+    Attributes:
+        weights: for each stage, and for the right-hand side at the end of the step.
+        order: of the curve.
+    """
+
+    weights: tuple[Row, ...]
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """A Runge–Kutta method, one table for each part of the problem.
+
+    Increments are ``L_j = h scale_j f(t + node_j h, Y_j)``.  A symplectic table with weights that
+    do not vanish is scaled by its weights: then ``alpha_ij + alpha_ji = 1`` holds exactly in
+    floating point, and rounding of coefficients makes no energy drift (M. Antonana, J. Makazaga and
+    A. Murua, Numer. Algorithms 76 (2017) 861-880).
+
+    Attributes:
+        count: the number of stages.
+        alpha: for each part, the coefficients of the stages.
+        scale, weights: for each part, of the stages.
+        nodes: for each part, where its right-hand side is taken.
+        clock: the nodes at which the friction of momenta is taken.
+        error: for each part, weights of the error estimate, if there is one.
+        error_order: the order of the estimate.
+        blocks: in the order of computation.
+        reuse: whether the first stage is the end of the step before.
+        forecast: for each part, the first guess of the increments from those of the step before.
+        interpolant: dense output, where the method has an error estimate.
+        symplectic: whether the step conserves the symplectic form, up to friction.
+    """
+
+    count: int
+    alpha: tuple[tuple[Row, ...], ...]
+    scale: tuple[Row, ...]
+    weights: tuple[Row, ...]
+    nodes: tuple[Row, ...]
+    clock: Row
+    error: tuple[Row, ...] | None
+    error_order: int
+    blocks: tuple[Block, ...]
+    reuse: bool
+    forecast: tuple[tuple[Row, ...], ...] | None
+    interpolant: Interpolant | None
+    symplectic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An exact flow over ``weight * h`` from ``start * h`` on the clock of the step.
+
+    Attributes:
+        letter: A drift, B kick, D friction, BD kick with friction.
+        kept: whether its right-hand side is the one that the last kick has left.
+    """
+
+    letter: str
+    weight: Coefficient
+    start: Coefficient
+    stop: Coefficient
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """A composition of exact flows of H = K(p, t) + V(q, t)."""
+
+    flows: tuple[Flow, ...]
+    impulse: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscreteGradient:
+    """z+ = z + h S grad(z, z+) with a discrete gradient.
+
+    Attributes:
+        nodes, weights: of the quadrature of the mean gradient; empty for increments.
+        directions: of the increments, 1 forward and -1 backward.
+    """
+
+    nodes: Row
+    weights: Row
+    directions: tuple[int, ...]
+
+
+Step = Stages | Flows | DiscreteGradient
+
+
+@dataclass(frozen=True, slots=True)
+class Integrator:
+    """A problem with a method.
+
+    Attributes:
+        name: ``<problem>__<method>``.
+    """
+
+    name: str
+    problem: Problem
+    step: Step

@@ -1,0 +1,281 @@
+"""The meaning of an integrator: its steps by the book, on NumPy arrays.
+
+In: an :class:`Integrator`, a time, a step and a state.  Out: the next state.  This is the reference
+to which kernels and modules are held; it is written from the definitions, with Newton's method and
+dense linear algebra for whatever is implicit, and knows nothing of what backends do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.gen.program.integrator import (
+    Block,
+    DiscreteGradient,
+    Flows,
+    Increment,
+    Integrator,
+    Matrix,
+    Stages,
+    Value,
+)
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.ir import Function
+
+Floats = NDArray[np.float64]
+#: Newton's iterations at most; they end when a change is lost in rounding.
+ITERATIONS = 60
+LOST = 1e-15
+
+
+class NoConvergence(ArithmeticError):
+    """Newton's iteration did not end."""
+
+
+@dataclass(frozen=True)
+class IntegratorInterpreter:
+    """An integrator run by the book."""
+
+    integrator: Integrator
+    parameters: Mapping[str, float]
+
+    def step(self, t: float, h: float, y: Floats) -> Floats:
+        """The state after one step.
+
+        Raises:
+            NoConvergence: an implicit step found no solution.
+        """
+        match self.integrator.step:
+            case Stages() as stages:
+                return _StageStep(self, stages, t, h, y).result()
+            case Flows() as flows:
+                return self._flows(flows, t, h, y)
+            case DiscreteGradient() as gradient:
+                return self._discrete_gradient(gradient, t, h, y)
+
+    def energy(self, t: float, y: Floats) -> float:
+        """H."""
+        energy = self.integrator.problem.energy
+        assert energy is not None
+        return float(self.call(energy.value, t, y)[0])
+
+    def call(
+        self, function: Function, t: float, y: Floats, more: Mapping[str, float] | None = None
+    ) -> Floats:
+        """The results of a function of the problem."""
+        names = self.integrator.problem.components
+        values: dict[str, Any] = {**self.parameters, "t": t, **(more or {})}
+        values |= dict(zip(names, map(float, y), strict=True))
+        for line in function.body:
+            values[line.target] = evaluate(line.value, values, FLOAT64)
+        return np.array([values[local] for _, local in function.results], float)
+
+    def matrix(self, matrix: Matrix, t: float, y: Floats) -> Floats:
+        """A matrix of the problem, in full."""
+        size = len(self.integrator.problem.components)
+        found = np.zeros((size, size))
+        for place, value in zip(matrix.places, self.call(matrix.function, t, y), strict=True):
+            found[place] = value
+        return found
+
+    def decay(self, start: float, stop: float) -> float:
+        """The friction factor over a time span."""
+        expr = self.integrator.problem.decay
+        if expr is None:
+            return 1.0
+        values = {**self.parameters, "start": start, "stop": stop}
+        return float(evaluate(expr, values, FLOAT64))
+
+    def _flows(self, flows: Flows, t: float, h: float, y: Floats) -> Floats:
+        y = y.copy()
+        positions, momenta = self.integrator.problem.parts
+        for flow in flows.flows:
+            start, stop = t + flow.start.value * h, t + flow.stop.value * h
+            part = positions if flow.letter == "A" else momenta
+            where = slice(part.start, part.stop)
+            weight = flow.weight.value * h
+            if "D" in flow.letter:
+                y[where] *= self.decay(start, stop)
+            if flow.letter == "BD":
+                values = {**self.parameters, "start": start, "stop": stop}
+                weight = float(evaluate(flows.impulse, values, FLOAT64))  # type: ignore[arg-type]
+            if flow.letter != "D":
+                y[where] += weight * self.call(part.field, start, y)
+        return y
+
+    def _discrete_gradient(
+        self, gradient: DiscreteGradient, t: float, h: float, y: Floats
+    ) -> Floats:
+        problem = self.integrator.problem
+        assert problem.structure is not None
+        half = len(y) // 2
+
+        def defect(v: Floats) -> Floats:
+            middle = (y + v) / 2
+            rate = self.matrix(problem.structure, t, middle) @ self.mean_gradient(gradient, t, y, v)  # type: ignore[arg-type]
+            if problem.rate is not None:
+                values = {**self.parameters, "t": t + h / 2}
+                rate[half:] -= float(evaluate(problem.rate, values, FLOAT64)) * middle[half:]
+            return v - y - h * rate
+
+        # the secant columns make the iteration converge; the state does not depend on them
+        v = y + h * self._rate(t, y)
+        return _newton(defect, v)
+
+    def _rate(self, t: float, y: Floats) -> Floats:
+        return np.concatenate([self.call(p.field, t, y) for p in self.integrator.problem.parts])
+
+    def mean_gradient(self, gradient: DiscreteGradient, t: float, u: Floats, v: Floats) -> Floats:
+        """The discrete gradient of H between two states."""
+        energy = self.integrator.problem.energy
+        assert energy is not None
+        if gradient.directions:
+            found = [self._increments(t, u, v, direction) for direction in gradient.directions]
+            return np.mean(found, axis=0)
+        difference = v - u
+        mean = sum(
+            weight.value * self.call(energy.gradient, t, u + node.value * difference)
+            for node, weight in zip(gradient.nodes, gradient.weights, strict=True)
+        )
+        mean = np.asarray(mean, float)
+        distance = float(difference @ difference)
+        if distance == 0:
+            return mean
+        missing = self.energy(t, v) - self.energy(t, u) - float(mean @ difference)
+        return mean + missing / distance * difference
+
+    def _increments(self, t: float, u: Floats, v: Floats, direction: int) -> Floats:
+        energy = self.integrator.problem.energy
+        assert energy is not None
+        point, mean = u.copy(), np.zeros_like(u)
+        for i in range(len(u))[::direction]:
+            difference = v[i] - u[i]
+            if abs(difference) > 1e-5 * (1 + abs(u[i])):
+                below = self.energy(t, point)
+                point[i] = v[i]
+                mean[i] = (self.energy(t, point) - below) / difference
+            else:
+                point[i] = u[i] + difference / 2
+                mean[i] = self.call(energy.gradient, t, point)[i]
+                point[i] = v[i]
+        return mean
+
+
+def _newton(defect: Any, v: Floats) -> Floats:
+    """A zero by Newton's method with slopes from central differences."""
+    before = np.inf
+    for _ in range(ITERATIONS):
+        columns = []
+        for i in range(len(v)):
+            move = np.zeros_like(v)
+            move[i] = 1e-6 * (1 + abs(v[i]))
+            columns.append((defect(v + move) - defect(v - move)) / (2 * move[i]))
+        change = np.linalg.solve(np.array(columns).T, defect(v))
+        v = v - change
+        size = float(abs(change).max())
+        if size <= LOST * float(abs(v).max()) or (size >= before and size < 1e-10):
+            return v
+        before = size
+    raise NoConvergence("Newton's iteration did not end")
+
+
+class _StageStep:
+    """One step of a Runge–Kutta method."""
+
+    def __init__(
+        self, machine: IntegratorInterpreter, step: Stages, t: float, h: float, y: Floats
+    ) -> None:
+        self._machine, self._step, self._t, self._h, self._y = machine, step, t, h, y
+        self._parts = machine.integrator.problem.parts
+        shape = (step.count, len(y))
+        self._values, self._increments = np.tile(y, (step.count, 1)), np.zeros(shape)
+
+    def result(self) -> Floats:
+        """The end of the step."""
+        for block in self._step.blocks:
+            if block.implicit:
+                self._solve(block)
+            else:
+                self._compute(block.nodes[0])
+        y = self._y.copy()
+        for number, part in enumerate(self._parts):
+            where = slice(part.start, part.stop)
+            weights = [entry.value for entry in self._step.weights[number]]
+            y[where] += np.array(weights) @ self._increments[:, where]
+            if number == 1:
+                y[where] *= self._machine.decay(self._t, self._t + self._h)
+        return y
+
+    def _where(self, part: int) -> slice:
+        return slice(self._parts[part].start, self._parts[part].stop)
+
+    def _damp(self, value: Value) -> float:
+        node = self._step.clock[value.stage].value
+        return self._machine.decay(self._t, self._t + node * self._h) if value.part == 1 else 1.0
+
+    def _factor(self, node: Increment) -> tuple[float, float]:
+        """The time of an increment, and what its right-hand side is multiplied by."""
+        time = self._t + self._step.nodes[node.part][node.stage].value * self._h
+        scale = self._h * self._step.scale[node.part][node.stage].value
+        return time, scale / (self._machine.decay(self._t, time) if node.part == 1 else 1.0)
+
+    def _compute(self, node: Value | Increment) -> None:
+        where = self._where(node.part)
+        if isinstance(node, Value):
+            row = [entry.value for entry in self._step.alpha[node.part][node.stage]]
+            total = self._y[where] + np.array(row) @ self._increments[:, where]
+            self._values[node.stage, where] = self._damp(node) * total
+            return
+        time, factor = self._factor(node)
+        rate = self._machine.call(self._parts[node.part].field, time, self._values[node.stage])
+        self._increments[node.stage, where] = factor * rate
+
+    def _solve(self, block: Block) -> None:
+        """Newton's method for the increments of a block."""
+        increments = block.increments
+        places = [(node, self._where(node.part)) for node in increments]
+        before = np.inf
+        for _ in range(ITERATIONS):
+            old = np.concatenate([self._increments[n.stage, where] for n, where in places])
+            for value in block.values:
+                self._compute(value)
+            matrix = np.eye(len(old)) - self._slopes(block, increments)
+            for node in increments:
+                self._compute(node)
+            new = np.concatenate([self._increments[n.stage, where] for n, where in places])
+            change = np.linalg.solve(matrix, new - old)
+            size, scale = float(abs(change).max()), float(abs(self._values).max())
+            start = 0
+            for node, where in places:
+                count = where.stop - where.start
+                self._increments[node.stage, where] = (old + change)[start : start + count]
+                start += count
+            if size <= LOST * scale or (size >= before and size < 1e-10 * scale):
+                for value in block.values:
+                    self._compute(value)
+                return
+            before = size
+        raise NoConvergence("Newton's iteration did not end")
+
+    def _slopes(self, block: Block, increments: Sequence[Increment]) -> Floats:
+        """The derivative of the new increments by the old."""
+        known = set(block.values)
+        rows = []
+        for node in increments:
+            time, factor = self._factor(node)
+            jacobian = self._machine.matrix(
+                self._machine.integrator.problem.jacobian, time, self._values[node.stage]
+            )
+            row = []
+            for other in increments:
+                entry = self._step.alpha[other.part][node.stage][other.stage].value
+                value = Value(node.stage, other.part)
+                weight = factor * entry * self._damp(value) if value in known else 0.0
+                row.append(weight * jacobian[self._where(node.part), self._where(other.part)])
+            rows.append(np.hstack(row))
+        return np.vstack(rows)

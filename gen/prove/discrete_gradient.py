@@ -1,0 +1,174 @@
+"""Proofs about discrete gradients, in exact arithmetic on a drawn polynomial H.
+
+In: a declaration.  Out: its report.  With rational numbers for u and v the defining identity
+``grad(u, v) . (v - u) = H(v) - H(u)`` and the symmetry in u and v are equalities of rationals; with
+truncated series in h for v, one step is compared with the exact solution power by power.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.exact import linear
+from hamilforge.gen.exact.numbers import as_rational
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.series import RATIONALS, Series
+from hamilforge.gen.tableau.build import build
+
+#: Coordinates of the drawn problem, the degree of its H, and the highest order that is looked for.
+SIZE, DEGREE, HIGHEST = 4, 4, 3
+DRAWN = f"a polynomial H of degree {DEGREE} in {SIZE} coordinates with drawn rational coefficients"
+
+Term = tuple[Fraction, tuple[int, ...]]
+
+
+def prove(declaration: kinds.DiscreteGradient) -> Report:
+    """Order, symmetry and exactness of a discrete gradient."""
+    method = _Method(declaration)
+    generator = random.Random(5)
+    points = [
+        [[Fraction(generator.randint(-9, 9), 7) for _ in range(SIZE)] for _ in range(2)]
+        for _ in range(3)
+    ]
+    exact = all(
+        sum(g * (b - a) for g, a, b in zip(method.mean(u, v), u, v, strict=True))
+        == method.energy(v) - method.energy(u)
+        for u, v in points
+    )
+    symmetric = all(method.mean(u, v) == method.mean(v, u) for u, v in points)
+    order = _order(method, points[0][0])
+    at = f"at {len(points)} drawn pairs of points, exactly; {DRAWN}"
+    findings = (
+        Finding(
+            "order",
+            order,
+            f"one step and the solution in exact series: equal to h^{order}, not at h^{order + 1}",
+            DRAWN,
+        ),
+        Finding("symmetric", symmetric, "grad(u, v) = grad(v, u)", at),
+        Finding("exact", exact, "grad(u, v) . (v - u) = H(v) - H(u)", at),
+    )
+    head = declaration.head
+    claims = compare_claims(head, findings)
+    return Report(head.name, "discrete-gradient", head.title, findings, claims)
+
+
+class _Method:
+    """The discrete gradient of a drawn polynomial, over rationals or series."""
+
+    def __init__(self, declaration: kinds.DiscreteGradient) -> None:
+        generator = random.Random(3)
+        self._terms: list[Term] = [
+            (Fraction(generator.randint(-5, 5), generator.randint(1, 4)), powers)
+            for powers in itertools.product(range(DEGREE + 1), repeat=SIZE)
+            if 0 < sum(powers) <= DEGREE
+        ]
+        self._directions = {None: (), "forward": (1,), "symmetric": (1, -1)}[declaration.increments]
+        self._moments: list[Fraction] = []
+        if declaration.quadrature is not None:
+            tableau = build(declaration.quadrature)
+            for k in range(DEGREE):
+                power = tableau.stages.power(tableau.c, k)
+                moment = as_rational(linear.dot(tableau.weights, power))
+                if moment is None:
+                    raise NotImplementedError("a quadrature with irrational moments")
+                self._moments.append(moment)
+
+    def energy(self, point: Sequence[Any]) -> Any:
+        """H."""
+        return _value(self._terms, point)
+
+    def gradient(self, point: Sequence[Any]) -> list[Any]:
+        """Grad H."""
+        return [_value(_slope(self._terms, i), point) for i in range(SIZE)]
+
+    def mean(self, u: Sequence[Any], v: Sequence[Any]) -> list[Any]:
+        """The discrete gradient."""
+        if self._directions:
+            return self._increments(u, v)
+        difference = [b - a for a, b in zip(u, v, strict=True)]
+        mean = [_along(_slope(self._terms, i), u, difference, self._moments) for i in range(SIZE)]
+        missing = self.energy(v) - self.energy(u)
+        missing = missing - sum(g * d for g, d in zip(mean, difference, strict=True))
+        distance = sum(d * d for d in difference)
+        return [g + missing * d / distance for g, d in zip(mean, difference, strict=True)]
+
+    def _increments(self, u: Sequence[Any], v: Sequence[Any]) -> list[Any]:
+        mean: list[Any] = [Fraction(0)] * SIZE
+        for direction in self._directions:
+            point = list(u)
+            for i in range(SIZE)[::direction]:
+                below = self.energy(point)
+                point[i] = v[i]
+                quotient = (self.energy(point) - below) / (v[i] - u[i])
+                mean[i] = mean[i] + quotient / len(self._directions)
+        return mean
+
+
+def _value(terms: Sequence[Term], point: Sequence[Any]) -> Any:
+    powers = [[Fraction(1), *itertools.accumulate([x] * DEGREE, lambda a, b: a * b)] for x in point]
+    total: Any = Fraction(0)
+    for coefficient, exponents in terms:
+        product: Any = coefficient
+        for row, exponent in zip(powers, exponents, strict=True):
+            if exponent:
+                product = row[exponent] * product
+        total = product + total
+    return total
+
+
+def _slope(terms: Sequence[Term], i: int) -> list[Term]:
+    return [
+        (coefficient * powers[i], (*powers[:i], powers[i] - 1, *powers[i + 1 :]))
+        for coefficient, powers in terms
+        if powers[i]
+    ]
+
+
+def _along(
+    terms: Sequence[Term], u: Sequence[Any], difference: Sequence[Any], moments: Sequence[Fraction]
+) -> Any:
+    """The mean of a polynomial along ``u + s difference``, from the moments of s."""
+    total: Any = Fraction(0)
+    for coefficient, exponents in terms:
+        powers: list[Any] = [coefficient]
+        for x, d, exponent in zip(u, difference, exponents, strict=True):
+            for _ in range(exponent):
+                shifted = [Fraction(0), *(entry * d for entry in powers)]
+                kept = [*(entry * x for entry in powers), Fraction(0)]
+                powers = [a + b for a, b in zip(kept, shifted, strict=True)]
+        for power, moment in zip(powers, moments, strict=False):
+            total = power * moment + total
+    return total
+
+
+def _order(method: _Method, start: Sequence[Fraction]) -> int:
+    """To which power of h a step agrees with the solution."""
+    # a quotient by v - u loses one known power of h, a quotient by its square two
+    precision = HIGHEST + 5
+    h = Series(RATIONALS, 1, [Fraction(1)], precision)
+    u = [Series(RATIONALS, 0, [x], precision) for x in start]
+    half = SIZE // 2
+
+    def turned(gradient: Sequence[Any]) -> list[Any]:
+        return [*gradient[half:], *(-g for g in gradient[:half])]
+
+    solution: list[Any] = u
+    first = [a + h * rate for a, rate in zip(u, turned(method.gradient(u)), strict=True)]
+    step: list[Any] = first
+    for _ in range(HIGHEST + 2):
+        rates = turned(method.gradient(solution))
+        solution = [
+            (a + rate.integral()).truncated(precision) for a, rate in zip(u, rates, strict=True)
+        ]
+        rates = turned(method.mean(u, step))
+        step = [a + h * rate for a, rate in zip(u, rates, strict=True)]
+    for power in range(1, HIGHEST + 2):
+        if any(a[power] != b[power] for a, b in zip(step, solution, strict=True)):
+            return power - 1
+    return HIGHEST + 1

@@ -1,0 +1,299 @@
+"""``hamilforge bench integrators``: trajectories to an equal error, beside peers, in one process.
+
+For each case every candidate and every peer first finds the largest step, or the loosest tolerance,
+with which the end of the trajectory is within the error; then all are timed in turns at that
+setting.  SciPy's and the other peers' right-hand sides are written in the problem's components by
+hand, as their users would.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
+from hamilforge.runtime.integrate import integrate
+from hamilforge.runtime.loader import load_pair
+from hamilforge.runtime.solution import Floats, IntegrationError
+
+__all__ = ["run", "table"]
+BENCH = "integrators"
+#: How often a step is halved, or a tolerance divided by ten, before a candidate is given up.
+TRIALS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A solver at a setting that reaches the error.
+
+    Attributes:
+        work: one integration.
+        setting: the step or the tolerance, for the note.
+    """
+
+    work: Callable[[], Floats]
+    setting: str
+
+
+def run(rounds: int | None = None) -> list[Row]:
+    """Measure the whole line-up."""
+    line_up = tomllib.loads((Path(__file__).parent / "integrators.toml").read_text())
+    count = rounds or line_up["rounds"]
+    rows: list[Row] = []
+    for case in line_up["cases"]:
+        rows += _case(case, line_up, count)
+    for entry in line_up["compile"]:
+        rows += _compile(entry["problem"], entry["method"])
+    return rows
+
+
+def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:
+    problem, span = case["problem"], (0.0, float(case["time"]))
+    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, span)
+
+    def close(end: Floats) -> bool:
+        return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
+
+    candidates: dict[str, Found | None] = {}
+    for entry in line_up["methods"]:
+        product = load_pair(problem, entry["method"]).module("numba")
+        name = entry["method"]
+        candidates[name] = _fixed(product, span, entry["h"], line_up["steps"], close)
+    for method in line_up["adaptive"]:
+        product = load_pair(problem, method).module("numba")
+        candidates[f"{method}, adaptive"] = _by_tolerance(_adaptive(product, span), close)
+    peers: dict[str, Found | None] = {}
+    start = np.array(load_pair(problem, line_up["methods"][0]["method"]).module("numba").START)
+    for solver in line_up["scipy"]:
+        peers[f"SciPy {solver}"] = _by_tolerance(_scipy(problem, solver, start, span), close)
+    rows = []
+    for package, make in (("diffrax", _diffrax), ("heyoka", _heyoka)):
+        if not line_up[package]:
+            continue
+        if importlib.util.find_spec(package) is None:
+            rows.append(_absent(case["case"], package))
+            continue
+        for name, attempt in make(problem, start, span).items():
+            peers[name] = _by_tolerance(attempt, close)
+    found = {name: one for name, one in (candidates | peers).items() if one is not None}
+    times = interleaved(
+        {name: Contestant(lambda: None, one.work) for name, one in found.items()}, rounds
+    )
+    for candidate, one in candidates.items():
+        if one is None:
+            rows.append(_row(case["case"], candidate, "", None, None, "the error is not reached"))
+            continue
+        for peer, other in peers.items():
+            if other is not None:
+                note = f"{one.setting}; peer: {other.setting}"
+                rows.append(
+                    _row(case["case"], candidate, peer, times[candidate], times[peer], note)
+                )
+    return rows
+
+
+def _row(
+    case: str, candidate: str, peer: str, own: Times | None, other: Times | None, note: str
+) -> Row:
+    ratio = own.median / other.median if own and other else None
+    values = (own.median, own.p10, own.p90) if own else (None, None, None)
+    return Row(BENCH, case, candidate, peer, *values, ratio, 1, None, note)
+
+
+def _absent(case: str, package: str) -> Row:
+    return _row(case, "", package, None, None, f"{package} is not installed")
+
+
+# --- candidates ------------------------------------------------------------
+
+
+def _reference(problem: str, span: tuple[float, float]) -> Floats:
+    """The end by the tightest of several tolerances of an independent solver."""
+    from scipy.integrate import solve_ivp
+
+    field, start = _right_hand_side(problem)
+    end = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
+    return np.asarray(end, float)
+
+
+def _fixed(
+    product: ModuleType,
+    span: tuple[float, float],
+    h: float,
+    most: int,
+    close: Callable[[Floats], bool],
+) -> Found | None:
+    count = max(1, round((span[1] - span[0]) / h))
+    while count <= most:
+        step = (span[1] - span[0]) / count
+
+        def work(step: float = step, count: int = count) -> Floats:
+            return integrate(product, None, span, step, every=count).y[-1]
+
+        try:
+            if close(work()):
+                return Found(work, f"h = {step:.3g}")
+        except IntegrationError:
+            pass
+        count *= 2
+    return None
+
+
+Attempt = Callable[[float], Callable[[], Floats]]
+
+
+def _by_tolerance(attempt: Attempt, close: Callable[[Floats], bool]) -> Found | None:
+    for k in range(3, 15):
+        tolerance = 10.0**-k
+        work = attempt(tolerance)
+        try:
+            if close(work()):
+                return Found(work, f"tolerance {tolerance:.0e}")
+        except (IntegrationError, RuntimeError):
+            continue
+    return None
+
+
+def _adaptive(product: ModuleType, span: tuple[float, float]) -> Attempt:
+    def attempt(tolerance: float) -> Callable[[], Floats]:
+        def work() -> Floats:
+            found = integrate(product, None, span, rtol=tolerance, atol=tolerance, t_eval=[span[1]])
+            return found.y[-1]
+
+        return work
+
+    return attempt
+
+
+# --- peers ------------------------------------------------------------
+
+
+def _right_hand_side(problem: str) -> tuple[Callable[..., Any], Floats]:
+    """A field as a user of SciPy writes it, and the declared start."""
+    field, start = _FIELDS[problem]
+    return field, np.array(start)
+
+
+def _kepler(_: float, y: Any) -> list[Any]:
+    cubed = (y[0] * y[0] + y[1] * y[1]) ** 1.5
+    return [y[2], y[3], -y[0] / cubed, -y[1] / cubed]
+
+
+def _henon_heiles(_: float, y: Any) -> list[Any]:
+    return [y[2], y[3], -y[0] - 2 * y[0] * y[1], y[1] * y[1] - y[0] * y[0] - y[1]]
+
+
+_FIELDS: Mapping[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
+    "kepler": (_kepler, (0.4, 0.0, 0.0, 2.0)),
+    "henon_heiles": (_henon_heiles, (0.0, 0.1, 0.49, 0.0)),
+}
+
+
+def _scipy(problem: str, solver: str, start: Floats, span: tuple[float, float]) -> Attempt:
+    from scipy.integrate import solve_ivp
+
+    field, _ = _right_hand_side(problem)
+
+    def attempt(tolerance: float) -> Callable[[], Floats]:
+        def work() -> Floats:
+            kept = max(tolerance, 2.3e-14)
+            found = solve_ivp(
+                field, span, start, method=solver, rtol=kept, atol=tolerance, t_eval=[span[1]]
+            )
+            return np.asarray(found.y[:, -1], float)
+
+        return work
+
+    return attempt
+
+
+def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str, Attempt]:
+    import diffrax
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    field, _ = _right_hand_side(problem)
+    term = diffrax.ODETerm(lambda t, y, _: jnp.stack(field(t, y)))
+
+    def attempt(tolerance: float) -> Callable[[], Floats]:
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+
+        @jax.jit
+        def end(y: Any) -> Any:
+            found = diffrax.diffeqsolve(
+                term, diffrax.Dopri5(), span[0], span[1], 1e-3, y,
+                stepsize_controller=controller, max_steps=None,
+                saveat=diffrax.SaveAt(t1=True),
+            )  # fmt: skip
+            return found.ys[-1]
+
+        state = jnp.asarray(start)
+
+        def work() -> Floats:
+            return np.asarray(end(state).block_until_ready())
+
+        return work
+
+    return {"diffrax Dopri5": attempt}
+
+
+def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str, Attempt]:
+    import heyoka
+
+    names = ("x", "y", "px", "py")
+    symbols = heyoka.make_vars(*names)
+    field, _ = _right_hand_side(problem)
+    system = list(zip(symbols, field(0.0, list(symbols)), strict=True))
+
+    def attempt(tolerance: float) -> Callable[[], Floats]:
+        integrator = heyoka.taylor_adaptive(system, list(start), tol=tolerance)
+
+        def work() -> Floats:
+            integrator.time = span[0]
+            integrator.state[:] = start
+            integrator.propagate_until(span[1])
+            return np.array(integrator.state)
+
+        return work
+
+    return {"heyoka Taylor": attempt}
+
+
+# --- compilation ------------------------------------------------------------
+
+
+def _compile(problem: str, method: str) -> list[Row]:
+    """The first trajectory in a fresh process, with an empty cache of kernels and a filled one."""
+    setup = (
+        "from hamilforge.runtime.loader import load_pair\n"
+        "from hamilforge.runtime.integrate import integrate\n"
+        "import numba, numpy\n"
+        "numba.njit(lambda x: x + 1.0)(1.0)\n"
+        f"product = load_pair('{problem}', '{method}').module('numba')"
+    )
+    timed = "integrate(product, None, (0.0, 0.5), 0.05)"
+    load_pair(problem, method)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for label in ("cold", "cached"):
+            seconds = in_fresh_process(setup, timed, {"NUMBA_CACHE_DIR": folder})
+            rows.append(
+                Row(
+                    BENCH, f"first trajectory, {label}", f"{problem} by {method}", "", seconds,
+                    seconds, seconds, None, os.cpu_count() or 1, None,
+                    "after numba itself has compiled something",
+                )
+            )  # fmt: skip
+    return rows

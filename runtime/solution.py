@@ -1,0 +1,154 @@
+"""What an integration returns, and what it raises.
+
+A :class:`Solution` holds times and states; the energy and the invariants along it are computed by
+the product's kernels when they are asked for.  It is saved to and read from ``.npz``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class IntegrationError(RuntimeError):
+    """A step that could not be taken; never a wrong state.
+
+    Attributes:
+        t: where the step began.
+        step: its number, from 0.
+        residual: of the solve that failed; 0 if none did.
+        solution: what was computed before.
+    """
+
+    def __init__(
+        self, message: str, t: float, step: int, residual: float, solution: Solution | None = None
+    ) -> None:
+        super().__init__(message)
+        self.t, self.step, self.residual, self.solution = t, step, residual, solution
+
+
+@dataclass(frozen=True)
+class Solution:
+    """States along a trajectory, or along each of an ensemble.
+
+    Attributes:
+        name: ``<problem>__<method>``.
+        components: the names of the columns of y.
+        t: `(times,)`.
+        y: `(times, components)`, or `(trajectories, times, components)` for an ensemble.
+        parameters: by name; an array `(trajectories,)` where they differ.
+        steps: how many steps were taken (by the longest trajectory).
+        rejected: how many steps of adaptive integration were taken back.
+        product: the generated module, for energies; None after reading from a file.
+    """
+
+    name: str
+    components: tuple[str, ...]
+    t: Floats
+    y: Floats
+    parameters: Mapping[str, Any]
+    steps: int
+    rejected: int = 0
+    product: ModuleType | None = None
+
+    def __getitem__(self, component: str) -> Floats:
+        """One component along the solution: `(times,)` or `(trajectories, times)`.
+
+        Raises:
+            KeyError: there is no such component.
+        """
+        if component not in self.components:
+            raise KeyError(f"no component '{component}'; there are {', '.join(self.components)}")
+        return self.y[..., self.components.index(component)]
+
+    @functools.cached_property
+    def energy(self) -> Floats:
+        """H along the solution: `(times,)` or `(trajectories, times)`.
+
+        Raises:
+            AttributeError: the problem declares no energy.
+        """
+        return self.invariant("energy")
+
+    def invariant(self, name: str) -> Floats:
+        """A declared invariant, or ``energy``, along the solution.
+
+        Raises:
+            AttributeError: it is not declared, or the solution was read from a file.
+        """
+        along = getattr(self.product, f"along_{name}", None)
+        if along is None:
+            raise AttributeError(f"'{self.name}' declares no {name}, or was read from a file")
+        flat = self.y.reshape(-1, *self.y.shape[-2:])
+        found = np.empty(flat.shape[:2])
+        table = parameter_table(self.parameters, len(flat))
+        for states, row, out in zip(flat, table, found, strict=True):
+            along(self.t, states, row, out)
+        return found.reshape(self.y.shape[:-1])
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to an ``.npz`` file, all at once.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
+        arrays: dict[str, Any] = {
+            "name": self.name,
+            "components": np.array(self.components),
+            "t": self.t,
+            "y": self.y,
+            "steps": self.steps,
+            "rejected": self.rejected,
+        }
+        arrays |= {f"parameter_{name}": value for name, value in self.parameters.items()}
+        if hasattr(self.product, "along_energy"):
+            arrays["energy"] = self.energy
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, **arrays)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return target
+
+    @staticmethod
+    def read(path: str | Path) -> Solution:
+        """What :meth:`save` wrote; without a product."""
+        with np.load(path, allow_pickle=False) as file:
+            parameters = {
+                key.removeprefix("parameter_"): file[key]
+                for key in file.files
+                if key.startswith("parameter_")
+            }
+            return Solution(
+                str(file["name"]),
+                tuple(map(str, file["components"])),
+                file["t"],
+                file["y"],
+                parameters,
+                int(file["steps"]),
+                int(file["rejected"]),
+            )
+
+
+def parameter_table(parameters: Mapping[str, Any], count: int) -> Floats:
+    """A row of parameters for each trajectory."""
+    columns = [np.broadcast_to(np.asarray(value, float), count) for value in parameters.values()]
+    return np.ascontiguousarray(np.array(columns).reshape(len(columns), count).T)

@@ -1,0 +1,199 @@
+"""Pictures of integrations: phase portrait, energy, Poincare section, work against precision.
+
+In: one generated product per method, all of one problem.  Out: a file with the panels that apply.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.integrate import integrate
+from hamilforge.runtime.solution import Floats, IntegrationError, Solution, parameter_table
+
+#: Work and precision are measured at ``h / 2**k`` for these k, over this part of the time.
+HALVINGS, PART = range(-2, 4), 0.2
+REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to draw.
+
+    Attributes:
+        h: the step.
+        time: how long.
+        section: the component whose growth through zero makes the Poincare section; none if empty.
+    """
+
+    h: float
+    time: float
+    section: str
+
+
+def draw(title: str, products: Sequence[ModuleType], request: Request, picture: Path) -> None:
+    """Draw the panels of a problem integrated by one method or several.
+
+    Raises:
+        ValueError: there is no such component, or the section is empty.
+        IntegrationError: a step cannot be taken.
+    """
+    names = products[0].COMPONENTS
+    if request.section and request.section not in names:
+        raise ValueError(f"no component '{request.section}'; there are {', '.join(names)}")
+    runs = [_run(product, request.h, request.time) for product in products]
+    panels: list[Any] = [_portrait]
+    if hasattr(products[0], "along_energy"):
+        panels.append(_energy)
+    if request.section:
+        panels.append(_section)
+    panels.append(_work)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(panels), 4.4), layout="constrained")
+    for panel, ax in zip(panels, figure.subplots(1, len(panels)), strict=True):
+        panel(ax, products, runs, request)
+    figure.suptitle(title.replace("$", r"\$"), fontsize=13)
+    figure.savefig(picture, dpi=150)
+
+
+def _run(product: ModuleType, h: float, span: float) -> Solution:
+    count = max(1, round(span / h))
+    start = product.START_TIME
+    return integrate(product, None, (start, start + count * h), h)
+
+
+def _label(solution: Solution) -> str:
+    return solution.name.partition("__")[2]
+
+
+def _portrait(ax: Any, _: Sequence[ModuleType], runs: Sequence[Solution], __: Request) -> None:
+    """The first two positions, or position and momentum where there is one of each."""
+    names = runs[0].components
+    first, second = names[0], names[1] if len(names) > 1 else names[0]
+    for run in runs:
+        across = run[first] if len(names) > 1 else run.t
+        ax.plot(across, run[second], linewidth=0.8, label=_label(run))
+    ax.set_xlabel(first if len(names) > 1 else "t")
+    ax.set_ylabel(second)
+    ax.set_title("phase portrait")
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _energy(ax: Any, _: Sequence[ModuleType], runs: Sequence[Solution], __: Request) -> None:
+    """The energy less its start, or itself where it does not stay."""
+    constant = bool(runs[0].product and runs[0].product.CONSERVATIVE)
+    for run in runs:
+        if constant:
+            error = abs(run.energy - run.energy[0])
+            ax.semilogy(run.t[1:], np.maximum(error[1:], 1e-17), linewidth=0.8, label=_label(run))
+        else:
+            ax.plot(run.t, run.energy, linewidth=0.8, label=_label(run))
+    ax.set_xlabel("t")
+    ax.set_ylabel("|H - H(0)|" if constant else "H")
+    ax.set_title("energy error" if constant else "energy")
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _section(
+    ax: Any, products: Sequence[ModuleType], runs: Sequence[Solution], request: Request
+) -> None:
+    """The states in which a component grows through zero, in two of the others."""
+    names = runs[0].components
+    others = [name for name in names if name != request.section]
+    half = len(names) // 2
+    partner = names[half:] if half > 1 else names
+    across = next((name for name in others if name not in partner), others[0])
+    up = next((name for name in others if name != across and name in partner), others[-1])
+    chosen = names.index(across)
+    up = names[half + chosen] if half > 1 and chosen < half else up
+    for product, run in zip(products, runs, strict=True):
+        points = section(product, run, request.section)
+        ax.plot(points[:, chosen], points[:, names.index(up)], ".", markersize=2, label=_label(run))
+    ax.set_xlabel(across)
+    ax.set_ylabel(up)
+    ax.set_title(f"section {request.section} = 0, growing")
+    ax.legend(fontsize=8, frameon=False)
+
+
+def section(product: ModuleType, solution: Solution, component: str) -> Floats:
+    """Where a component grows through zero: `(crossings, components)`.
+
+    The crossing of each step is found on the cubic that has its ends and slopes.
+
+    Raises:
+        ValueError: it never does.
+    """
+    index = solution.components.index(component)
+    values = solution[component]
+    places = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
+    if not places.size:
+        raise ValueError(f"{component} never grows through zero; take a longer time")
+    row = parameter_table(solution.parameters, 1)[0]
+    slopes = np.zeros((places.size, 2, len(solution.components)))
+    for k, place in enumerate(places):
+        for side in range(2):
+            for name in product.FIELDS:
+                getattr(product, name)(
+                    solution.t[place + side], solution.y[place + side], row, 1.0, slopes[k, side]
+                )
+    h = float(solution.t[1] - solution.t[0])
+    left, right = solution.y[places], solution.y[places + 1]
+
+    def cubic(theta: Floats) -> Floats:
+        u = theta[:, None]
+        return np.asarray(
+            (1 + 2 * u) * (1 - u) ** 2 * left
+            + u**2 * (3 - 2 * u) * right
+            + h * u * (1 - u) * ((1 - u) * slopes[:, 0] - u * slopes[:, 1])
+        )
+
+    low, high = np.zeros(places.size), np.ones(places.size)
+    for _ in range(50):
+        middle = (low + high) / 2
+        below = cubic(middle)[:, index] < 0
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return cubic((low + high) / 2)
+
+
+def _work(
+    ax: Any, products: Sequence[ModuleType], runs: Sequence[Solution], request: Request
+) -> None:
+    """The error at the end against the seconds of a trajectory, at several steps."""
+    found = [_measured(product, request) for product in products]
+    gaps = [abs(ends[-1] - ends[-2]).max() if len(ends) > 1 else np.inf for _, ends in found]
+    best = int(np.argmin(gaps))
+    reference = found[best][1][-1]
+    for k, (run, (seconds, ends)) in enumerate(zip(runs, found, strict=True)):
+        last = len(ends) - (k == best)
+        errors = [max(abs(end - reference).max(), 1e-17) for end in ends[:last]]
+        ax.loglog(errors, seconds[:last], "o-", markersize=3, linewidth=0.8, label=_label(run))
+    ax.set_xlabel(f"error at the end of {PART:g} of the time")
+    ax.set_ylabel("seconds")
+    ax.set_title(f"work and precision (against {_label(runs[best])})", fontsize=9)
+    ax.legend(fontsize=8, frameon=False)
+
+
+def _measured(product: ModuleType, request: Request) -> tuple[list[float], list[Floats]]:
+    """Seconds and ends of trajectories, the step halved from one to the next."""
+    seconds: list[float] = []
+    ends: list[Floats] = []
+    for k in HALVINGS:
+        h = request.h / 2.0**k
+        times = []
+        try:
+            for _ in range(REPEATS):
+                begun = time.perf_counter()
+                run = _run(product, h, request.h * max(8, round(request.time * PART / request.h)))
+                times.append(time.perf_counter() - begun)
+        except IntegrationError:
+            continue
+        seconds.append(min(times))
+        ends.append(run.y[-1])
+    return seconds, ends

@@ -1,0 +1,93 @@
+"""Comparison of integrators: kernels and modules beside the interpretation of their program.
+
+In: a loaded product and steps of the reference, computed elsewhere.  Out: the largest deviation of
+each backend after one step from each reference state, in units in the last place of the largest
+component.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.integrate import Workspace
+from hamilforge.runtime.loader import Loaded
+from hamilforge.runtime.solution import Floats
+from hamilforge.runtime.verify import Deviation, Verification
+
+#: What a component may deviate by after one step: the roundings of its stages.
+ULPS = 4.0
+#: The same where differences of the energy are divided by small increments.
+QUOTIENT_ULPS = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepCase:
+    """Steps of the reference.
+
+    Attributes:
+        parameters: of the problem, by name.
+        times: at the start of each step.
+        states: at the start of each step, `(steps, components)`.
+        after: at the end of each step.
+        ulps: what a component may deviate by.
+    """
+
+    name: str
+    parameters: Mapping[str, float]
+    h: float
+    times: Sequence[float]
+    states: Floats
+    after: Floats
+    ulps: float
+
+
+def compare(loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str]) -> Verification:
+    """Run every backend one step from every state of every case."""
+    steps: Mapping[str, Callable[[Loaded, StepCase], Floats]] = {
+        "numba": _numba_steps,
+        "torch": _torch_steps,
+    }
+    deviations = []
+    for backend in backends:
+        for case in cases:
+            found = steps[backend](loaded, case)
+            size = np.maximum(abs(case.after), abs(case.states)).max(axis=1, keepdims=True)
+            ulps = float((abs(found - case.after) / np.spacing(size)).max())
+            holds = bool(ulps <= case.ulps)
+            deviations.append(Deviation(backend, case.name, "float64", ulps, holds))
+    return Verification(loaded.name, tuple(deviations))
+
+
+def _numba_steps(loaded: Loaded, case: StepCase) -> Floats:
+    product = loaded.module("numba")
+    row = np.array([case.parameters[name] for name in product.PARAMETERS], float)
+    found = np.empty_like(case.after)
+    for k, (t, state) in enumerate(zip(case.times, case.states, strict=True)):
+        found[k] = kernel_step(product, t, case.h, state, row)
+    return found
+
+
+def kernel_step(product: Any, t: float, h: float, state: Any, row: Floats) -> Any:
+    """One step of the kernels from a fresh workspace; real or complex."""
+    y = np.array(state)
+    room = Workspace.of(product, 1, y.dtype.type)
+    residual = product.step(
+        t, h, y, np.zeros_like(y), row,
+        room.rows[0], room.square[0], room.slopes[0], room.flags[0],
+    )  # fmt: skip
+    return y if residual == 0.0 else np.full_like(y, np.nan)
+
+
+def _torch_steps(loaded: Loaded, case: StepCase) -> Floats:
+    import torch
+
+    flow = loaded.torch_class()
+    found = np.empty_like(case.after)
+    for k, (t, state) in enumerate(zip(case.times, case.states, strict=True)):
+        module = flow(case.h, 1, t0=t, parameters=case.parameters)
+        found[k] = module(torch.from_numpy(state)).detach().numpy()
+    return found

@@ -1,0 +1,371 @@
+"""Integrators on paper and as text: fields, tables in the kernels, orders of the interpretation."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import solve_ivp
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.system import t
+from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_problem import build_problem
+from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter, NoConvergence
+from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.dense import continuous_weights
+from hamilforge.gen.tableau.pair import build_pair
+
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")
+)
+PROBLEMS = [
+    path.stem
+    for kind in kinds.PROBLEMS
+    for path in catalogue.paths(kind)
+    if isinstance(catalogue.load(path), kinds.Problem)
+]
+TABLES = catalogue.names("runge-kutta")
+
+
+def interpreter(problem, method):
+    declared = pipeline.load_problem(problem)
+    integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
+    parameters = {entry.name: float(entry.default) for entry in declared.parameters}
+    return IntegratorInterpreter(integrator, parameters)
+
+
+def write(folder, name, text):
+    path = folder / f"{name}.toml"
+    path.write_text(f'name = "{name}"\ntitle = "t"\nreference = "r"\n{text}', encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_to(name):
+    field = derive_field(pipeline.load_problem(name))
+    problem = build_problem(field, True)
+    parameters = {entry.name: float(entry.default) for entry in problem.parameters}
+    method = pipeline.load_method("runge-kutta/rk4")
+    machine = IntegratorInterpreter(build_integrator(field, method), parameters)
+    generator = np.random.default_rng(2)
+    y = np.array([float(v) for v in problem.start]) + 0.1 * generator.uniform(
+        0, 1, len(problem.start)
+    )
+    at = float(problem.start_time) + 0.5
+    (part,) = problem.parts
+
+    def slopes(function):
+        columns = []
+        for i in range(y.size):
+            move = np.zeros(y.size)
+            move[i] = 1e-6
+            ends = (machine.call(function, at, y + sign * move) for sign in (1, -1))
+            columns.append(np.subtract(*ends) / 2e-6)
+        return np.array(columns).T
+
+    found = machine.matrix(problem.jacobian, at, y)
+    size = 1 + abs(found).max()
+    assert abs(found - slopes(part.field)).max() < 1e-7 * size
+    w = generator.standard_normal(y.size)
+    more = {f"w_{name}": value for name, value in zip(problem.components, w, strict=True)}
+    product = machine.call(part.product, at, y, more)
+    assert abs(product[: y.size] - w @ found).max() < 1e-12 * size
+    if problem.energy:
+        gradient = problem.energy.gradient
+        hessian = machine.matrix(problem.energy.hessian, at, y)
+        assert abs(hessian - slopes(gradient)).max() < 1e-7 * (1 + abs(hessian).max())
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_keeps_its_claims_and_invariants(name):
+    report = pipeline.check(pipeline.load_problem(name))
+    assert report.holds
+
+
+def test_a_false_invariant_is_found(tmp_path):
+    path = write(
+        tmp_path,
+        "wrong",
+        'kind = "hamiltonian"\ncoordinates = { q = ["x"], p = ["v"] }\n'
+        'energy = "v**2/2 + x**4"\n[invariants]\nsum = "x + v"\n',
+    )
+    report = pipeline.check(catalogue.load(path))
+    assert not report.holds
+    assert "derivative along solutions" in str(report)
+
+
+def test_a_poisson_structure_that_does_not_give_the_equations_is_refused(tmp_path):
+    path = write(
+        tmp_path,
+        "structure",
+        'kind = "system"\n[equations]\nu = "v"\nv = "-u"\n[poisson]\n'
+        'energy = "u**2 + v**2"\nmatrix = [["0", "1"], ["-1", "0"]]\n',
+    )
+    with pytest.raises(DeclarationError, match="the equations say"):
+        derive_field(pipeline.load_problem(path))
+
+
+# --- the tables that kernels use ------------------------------------------------------------
+
+_PROBE = """
+def probe(out, parameters):
+    row = (out.ctypes.data - int(parameters[0])) // out.nbytes
+    return row % {stages}
+"""
+
+
+def probed(method, problem):
+    """The generated kernels as Python, with right-hand sides that are controls of the test."""
+    declared = pipeline.load_problem(problem)
+    texts = pipeline.rendered_pair(declared, pipeline.load_method(method))
+    text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
+    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
+    text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    stages = int(re.search(r"^STAGES = (\d+)", text, re.M)[1])
+    bodies = {
+        "field": "seen[row] = state; out[:] = factor * controls[row]",
+        "velocity": "seen[row, 1] = state[1]; out[0] = factor * controls[row, 0]",
+        "force": "seen[row, 0] = state[0]; out[1] = factor * controls[row, 1]",
+    }
+    for name, body in bodies.items():
+        pattern = rf"def {name}\(.*?\n(?=\n\n|\ndef |@)"
+        replaced = (
+            f"def {name}(t, state, parameters, factor, out):\n"
+            f"    row = probe(out, parameters)\n    {body}\n"
+        )
+        text = re.sub(pattern, replaced, text, flags=re.S)
+    scope = {"seen": np.zeros((stages, 2)), "controls": np.zeros((stages, 2))}
+    exec(compile(_PROBE.format(stages=stages) + text, "<probe>", "exec"), scope)
+    return scope, stages
+
+
+def recovered(method, h, problem="harmonic_oscillator"):
+    """``h A`` and ``h b`` of both parts, column by column."""
+    scope, stages = probed(method, problem)
+    size = (stages, stages, 2)
+    a, b = np.zeros(size), np.zeros((stages, 2))
+    for j in range(stages):
+        scope["controls"][:] = 0
+        scope["controls"][j] = 1
+        rows = np.zeros((scope["ROWS"], 2))
+        square = np.zeros((scope["UNKNOWNS"] + 1, max(scope["UNKNOWNS"], 1)))
+        flags = np.zeros(2 + scope["UNKNOWNS"], np.int64)
+        y = np.zeros(2)
+        parameters = np.array([float(rows.ctypes.data)])
+        residual = scope["step"](
+            0.0, h, y, np.zeros(2), parameters, rows, square, np.zeros((6, 2)), flags
+        )
+        assert residual == 0.0
+        a[:, j], b[j] = scope["seen"], y
+    return a, b
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tableau_is_recovered_from_the_kernel(name):
+    tableau = build(catalogue.load(name, ("runge-kutta",)))
+    exact_a, exact_b, _ = tableau.by_stages.floats
+    h = 0.3
+    a, b = recovered(name, h)
+    # one rounding of h a_ij, in units of the row's largest entry
+    room = np.spacing(h * np.maximum(abs(exact_a).max(axis=1, keepdims=True), abs(exact_b).max()))
+    for part in range(2):
+        assert (abs(a[:, :, part] - h * exact_a) <= 2 * room).all()
+        assert (abs(b[:, part] - h * exact_b) <= 2 * room.max()).all()
+
+
+@pytest.mark.parametrize("name", catalogue.names("partitioned"))
+def test_both_tableaux_of_a_pair_are_recovered_from_the_kernel(name):
+    declared = catalogue.load(name, ("partitioned",))
+    h = 0.3
+    a, b = recovered(f"partitioned/{name}", h)
+    for part, tableau in enumerate(build_pair(declared)):
+        exact_a, exact_b, _ = tableau.by_stages.floats
+        used = np.ones(len(exact_b), bool)
+        for other in build_pair(declared):
+            used &= other.by_stages.floats[1] != 0
+        room = 2 * np.spacing(h * max(abs(exact_a).max(), abs(exact_b).max()))
+        assert (abs(a[used][:, :, part] - h * exact_a[used]) <= room).all()
+        assert (abs(b[:, part] - h * exact_b) <= room).all()
+
+
+def test_the_probe_sees_a_changed_coefficient():
+    scope, _ = probed("rk4", "harmonic_oscillator")
+    assert scope["A_2_1"] == 0.5
+    a, _ = recovered("rk4", 0.3)
+    assert a[1, 0, 0] != np.float64(0.3) * (0.5 + 1e-6)
+
+
+# --- orders ------------------------------------------------------------
+
+
+def proved_order(problem, method):
+    declared = pipeline.load_method(method)
+    report = pipeline.check(declared)
+    field = derive_field(problem)
+    if isinstance(declared, kinds.Partitioned) and field.separable:
+        return report["separable_order"]
+    if isinstance(declared, kinds.DiscreteGradient) and all(i == j for i, j in field.hessian):
+        # increments of a sum of functions of one coordinate each are symmetric in any order
+        return max(report["order"], 2)
+    return report["order"]
+
+
+@pytest.mark.parametrize("method", EXPECTED["slopes"]["methods"])
+@pytest.mark.parametrize("problem", EXPECTED["slopes"]["problems"])
+def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
+    declared = pipeline.load_problem(problem)
+    try:
+        machine = interpreter(problem, method)
+    except DeclarationError as error:
+        reasons = (
+            "couples q and p",
+            "plain system",
+            "needs an energy",
+            "no step can conserve",
+            "depends on t",
+        )
+        assert any(reason in str(error) for reason in reasons)  # noqa: PT017
+        return
+    order = proved_order(declared, method)
+    field = derive_field(declared)
+    values = {symbol: machine.parameters[str(symbol)] for symbol in field.parameters}
+    right = sp.lambdify((t, field.components), [v.subs(values) for v in field.damped], "numpy")
+    start = np.array([float(value) for value in machine.integrator.problem.start])
+    first, span = float(declared.start.time), 2.0
+    marks = first + span * np.arange(1, 5) / 4
+    reference = solve_ivp(
+        lambda s, y: right(s, y),
+        (first, first + span),
+        start,
+        "DOP853",
+        marks,
+        rtol=1e-13,
+        atol=1e-15,
+    ).y.T
+    errors = []
+    for halvings in range(2, 12):
+        count, y, states = 2**halvings, start, []
+        try:
+            for n in range(count):
+                y = machine.step(first + n * span / count, span / count, y)
+                states.append(y)
+        except NoConvergence:  # the step is too large for a solution
+            continue
+        found = np.array(states)[count // 4 - 1 :: count // 4]
+        errors.append(float(np.linalg.norm(found - reference)))
+        slopes = [np.log2(a / b) for a, b in itertools.pairwise(errors)]
+        if slopes and abs(slopes[-1] - order) < 0.15:
+            return
+        if errors[-1] < 3e-12:
+            break
+    raise AssertionError((order, slopes, errors))
+
+
+EMBEDDED = [name for name in TABLES if build(catalogue.load(name, ("runge-kutta",))).b_hat]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_dense_output_has_the_order_it_says(name):
+    tableau = build(catalogue.load(name, ("runge-kutta",)))
+    found = continuous_weights(tableau)
+    _, b, c = tableau.by_stages.floats
+    ends = found.coefficients.sum(axis=1)
+    assert abs(ends[:-1] - b).max() < 1e-9
+    assert abs(ends[-1]) < 1e-9
+    # quadrature of powers at the nodes, the end of the step included
+    nodes = [*c, 1.0]
+    for theta in (0.3, 0.7):
+        weights = found.coefficients @ theta ** np.arange(1, found.coefficients.shape[1] + 1)
+        for power in range(found.order):
+            wanted = theta ** (power + 1) / (power + 1)
+            assert abs(weights @ np.array(nodes) ** power - wanted) < 1e-8
+
+
+# --- what does not fit ------------------------------------------------------------
+
+
+def test_a_splitting_of_a_coupled_energy_is_refused_saying_which_term():
+    with pytest.raises(DeclarationError, match="couples q and p") as caught:
+        interpreter("double_pendulum", "splitting/yoshida4")
+    assert "^" in str(caught.value)
+    assert "p1*p2*cos(theta1 - theta2)" in str(caught.value)
+
+
+def test_an_optimizers_hamiltonian_is_no_problem_to_integrate_and_the_reverse(tmp_path):
+    with pytest.raises(DeclarationError, match="leaves J to the user"):
+        pipeline.load_problem("classical")
+    path = write(
+        tmp_path,
+        "odd",
+        'kind = "optimizer"\nsystem = "pendulum"\nmethod = "conformal_leapfrog"\n'
+        '[hyperparameters]\nlr = 1\n[set]\nh = "lr"\n',
+    )
+    with pytest.raises(DeclarationError, match="coordinates of its own"):
+        catalogue.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('coordinates = { q = ["x", "y"], p = ["v"] }\nenergy = "x"', "come in pairs"),
+        ('coordinates = { q = ["x"], p = ["x"] }\nenergy = "x"', "has a meaning already"),
+        ('coordinates = { q = ["x"], p = ["v"] }\nenergy = "x*u"', "unknown name 'u'"),
+        ('coordinates = { q = ["t"], p = ["v"] }\nenergy = "v"', "cannot be a component"),
+        ('coordinates = { q = [], p = [] }\nenergy = "1"', "at least one name"),
+        (
+            'coordinates = { q = ["x"], p = ["v"] }\nenergy = "x"\n[start]\nw = 1',
+            "nothing of that name can start",
+        ),
+        ('coordinates = { q = ["x"], p = ["v"] }\nenergy = "v"\nfriction = "x"', "unknown name"),
+        ('coordinates = { q = ["x"], p = ["v"] }\nenergy = "dot(x, v)"', "no meaning here"),
+    ],
+)
+def test_a_bad_hamiltonian_says_what_is_wrong(tmp_path, text, message):
+    path = write(tmp_path, "bad", f'kind = "hamiltonian"\n{text}\n')
+    with pytest.raises(DeclarationError, match=message):
+        catalogue.load(path)
+
+
+@pytest.mark.parametrize("energy", ["1", "0*x", "x", "v", "3*x - v/2", "v**2/2", "x**2/2"])
+def test_degenerate_energies_are_integrated(tmp_path, energy):
+    path = write(
+        tmp_path,
+        "degenerate",
+        'kind = "hamiltonian"\ncoordinates = { q = ["x"], p = ["v"] }\n'
+        f'energy = "{energy}"\n[start]\nx = 1\nv = 2\n',
+    )
+    for method in EXPECTED["slopes"]["methods"]:
+        machine = interpreter(path, method)
+        y = machine.step(0.0, 0.25, np.array([1.0, 2.0]))
+        field = derive_field(pipeline.load_problem(path))
+        right = sp.lambdify((t, field.components), field.damped)
+        wanted = solve_ivp(right, (0, 0.25), [1.0, 2.0], rtol=1e-10, atol=1e-12).y[:, -1]
+        assert abs(y - wanted).max() < 0.1
+
+
+def test_a_composition_of_a_block_is_the_table_of_its_steps(tmp_path):
+    path = write(
+        tmp_path,
+        "composed",
+        'kind = "runge-kutta"\n[compose]\nblock = "implicit_midpoint"\n'
+        'weights = ["w1", "w0", "w1"]\n[constants]\nw1 = "1/(2 - 2**(1/3))"\nw0 = "1 - 2*w1"\n'
+        "[claims]\norder = 4\nsymplectic = true\nsymmetric = true\n",
+    )
+    report = pipeline.check(catalogue.load(path))
+    assert report.holds
+    one, block = interpreter("pendulum", path), interpreter("pendulum", "implicit_midpoint")
+    y = np.array([1.0, 0.2])
+    w1 = 1 / (2 - 2 ** (1 / 3))
+    wanted = y
+    for weight in (w1, 1 - 2 * w1, w1):
+        wanted = block.step(0.0, 0.1 * weight, wanted)
+    assert abs(one.step(0.0, 0.1, y) - wanted).max() < 1e-15
