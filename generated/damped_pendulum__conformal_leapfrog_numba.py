@@ -32,6 +32,13 @@ CONSERVATIVE = False
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 2, 1, 0
 S_2 = 1 / 2
 S_4 = 1 / 2
@@ -56,7 +63,6 @@ def force(t, state, parameters, factor, out):
     out[1] = factor * -np.sin(q)
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     q = state[0]
@@ -64,7 +70,6 @@ def energy(t, state, parameters):
     return p * p / 2 - np.cos(q)
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     q = state[0]
@@ -80,57 +85,51 @@ def decay(start, stop, parameters):
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step in place, the rounding of its additions carried in ``low``; 0."""
-    slope = rows[0]
-    # friction over 1/2 h
-    damp = decay(t, t + U_1 * h, parameters)
-    for i in range(1, 2):
-        y[i] *= damp
-        low[i] *= damp
-    # drift over 1/2 h
-    velocity(t + T_2 * h, y, parameters, 1.0, slope)
-    weight = S_2 * h
-    for i in range(0, 1):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 1 h
-    force(t + T_3 * h, y, parameters, 1.0, slope)
-    weight = h
-    for i in range(1, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 1/2 h
-    velocity(t + T_4 * h, y, parameters, 1.0, slope)
-    weight = S_4 * h
-    for i in range(0, 1):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # friction over 1/2 h
-    damp = decay(t + T_5 * h, t + h, parameters)
-    for i in range(1, 2):
-        y[i] *= damp
-        low[i] *= damp
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
+        t = start + n * h
+        slope = rows[0]
+        # friction over 1/2 h
+        damp = decay(t, t + U_1 * h, parameters)
+        for i in range(1, 2):
+            y[i] *= damp
+            low[i] *= damp
+        # drift over 1/2 h
+        velocity(t + T_2 * h, y, parameters, 1.0, slope)
+        weight = S_2 * h
+        for i in range(0, 1):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 1 h
+        force(t + T_3 * h, y, parameters, 1.0, slope)
+        weight = h
+        for i in range(1, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 1/2 h
+        velocity(t + T_4 * h, y, parameters, 1.0, slope)
+        weight = S_4 * h
+        for i in range(0, 1):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # friction over 1/2 h
+        damp = decay(t + T_5 * h, t + h, parameters)
+        for i in range(1, 2):
+            y[i] *= damp
+            low[i] *= damp
+        extent = 0.0
         for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
-            return n, residual, written
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -175,8 +174,6 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)

@@ -34,7 +34,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")
@@ -45,6 +45,13 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 10, 8
 A_1_1 = 0.5
 A_1_2 = -0.07735026918962573
@@ -81,7 +88,7 @@ def field(t, state, parameters, factor, out):
     out[3] = factor * (product_3 - gravity * np.sin(theta2) - product_4)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def jacobian(t, state, parameters, out):
     """df/dy, where it is not zero."""
     theta1 = state[0]
@@ -135,7 +142,6 @@ def jacobian(t, state, parameters, out):
     out[3, 3] = sum_4
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     theta1 = state[0]
@@ -149,7 +155,6 @@ def energy(t, state, parameters):
     ) - gravity * (2 * np.cos(theta1) + np.cos(theta2))
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     theta1 = state[0]
@@ -172,7 +177,7 @@ INNER_1 = np.array([[0.5, -0.07735026918962573], [1.0773502691896257, 0.5]])
 PARTS_1 = (0, 0)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
     """Increments that agree with their stages, by iteration where that contracts, else Newton's.
 
@@ -237,57 +242,50 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step, the rounding of its additions carried in ``low``; 0, or a failing solve's residual."""
-    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-    base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
-    # the polynomial through the last increments, continued
-    for i in range(0, 4):
-        fresh[0, i] = -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i]
-    for i in range(0, 4):
-        fresh[1, i] = -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i]
-    for r in range(STAGES):
-        for i in range(SIZE):
-            k[r, i] = fresh[r, i]
-    for i in range(0, 4):
-        base[0, i] = y[i]
-    for i in range(0, 4):
-        base[1, i] = y[i]
-    residual = solve_1(
-        (0, 1),
-        (t + C_1 * h, t + C_2 * h),
-        (h * B_1, h * B_2),
-        parameters,
-        stage,
-        k,
-        base,
-        fresh,
-        square,
-        slopes,
-        flags,
-    )
-    if residual != 0.0:
-        return residual
-
-    for i in range(0, 4):
-        change = low[i] + (k[0, i] + k[1, i])
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
-        for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
+        t = start + n * h
+        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+        base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
+        # the polynomial through the last increments, continued
+        for i in range(0, 4):
+            fresh[0, i] = -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i]
+        for i in range(0, 4):
+            fresh[1, i] = -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i]
+        for r in range(STAGES):
+            for i in range(SIZE):
+                k[r, i] = fresh[r, i]
+        for i in range(0, 4):
+            base[0, i] = y[i]
+        for i in range(0, 4):
+            base[1, i] = y[i]
+        residual = solve_1(
+            (0, 1),
+            (t + C_1 * h, t + C_2 * h),
+            (h * B_1, h * B_2),
+            parameters,
+            stage,
+            k,
+            base,
+            fresh,
+            square,
+            slopes,
+            flags,
+        )
+        if residual != 0.0:
             return n, residual, written
+        for i in range(0, 4):
+            change = low[i] + (k[0, i] + k[1, i])
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -332,8 +330,6 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)

@@ -25,7 +25,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "henon_heiles__gauss3"
 COMPONENTS = ("x", "y", "px", "py")
@@ -36,6 +36,13 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 14, 12
 A_1_1 = 0.5
 A_1_2 = -0.08094750193111255
@@ -67,7 +74,7 @@ def field(t, state, parameters, factor, out):
     out[3] = factor * (y * y - x * x - y)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def jacobian(t, state, parameters, out):
     """df/dy, where it is not zero."""
     x = state[0]
@@ -82,7 +89,6 @@ def jacobian(t, state, parameters, out):
     out[3, 1] = product - 1
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -93,7 +99,6 @@ def energy(t, state, parameters):
     return px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     x = state[0]
@@ -128,7 +133,7 @@ INNER_1 = np.array(
 PARTS_1 = (0, 0, 0)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
     """Increments that agree with their stages, by iteration where that contracts, else Newton's.
 
@@ -196,73 +201,66 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step, the rounding of its additions carried in ``low``; 0, or a failing solve's residual."""
-    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-    base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
-    # the polynomial through the last increments, continued
-    for i in range(0, 4):
-        fresh[0, i] = (
-            0.46034998712591646 * k[0, i]
-            - 0.93918054482715263 * k[1, i]
-            + 2.0423388845975277 * k[2, i]
-        )
-    for i in range(0, 4):
-        fresh[1, i] = (
-            3.2677422153560438 * k[0, i]
-            - 5.666666666666667 * k[1, i]
-            + 7.3989244513106227 * k[2, i]
-        )
-    for i in range(0, 4):
-        fresh[2, i] = (
-            4.6243277820691393 * k[0, i]
-            - 7.3941527885061813 * k[1, i]
-            + 8.2063166795407501 * k[2, i]
-        )
-    for r in range(STAGES):
-        for i in range(SIZE):
-            k[r, i] = fresh[r, i]
-    for i in range(0, 4):
-        base[0, i] = y[i]
-    for i in range(0, 4):
-        base[1, i] = y[i]
-    for i in range(0, 4):
-        base[2, i] = y[i]
-    residual = solve_1(
-        (0, 1, 2),
-        (t + C_1 * h, t + C_2 * h, t + C_3 * h),
-        (h * B_1, h * B_2, h * B_3),
-        parameters,
-        stage,
-        k,
-        base,
-        fresh,
-        square,
-        slopes,
-        flags,
-    )
-    if residual != 0.0:
-        return residual
-
-    for i in range(0, 4):
-        change = low[i] + (k[0, i] + k[1, i] + k[2, i])
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
-        for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
+        t = start + n * h
+        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+        base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
+        # the polynomial through the last increments, continued
+        for i in range(0, 4):
+            fresh[0, i] = (
+                0.46034998712591646 * k[0, i]
+                - 0.93918054482715263 * k[1, i]
+                + 2.0423388845975277 * k[2, i]
+            )
+        for i in range(0, 4):
+            fresh[1, i] = (
+                3.2677422153560438 * k[0, i]
+                - 5.666666666666667 * k[1, i]
+                + 7.3989244513106227 * k[2, i]
+            )
+        for i in range(0, 4):
+            fresh[2, i] = (
+                4.6243277820691393 * k[0, i]
+                - 7.3941527885061813 * k[1, i]
+                + 8.2063166795407501 * k[2, i]
+            )
+        for r in range(STAGES):
+            for i in range(SIZE):
+                k[r, i] = fresh[r, i]
+        for i in range(0, 4):
+            base[0, i] = y[i]
+        for i in range(0, 4):
+            base[1, i] = y[i]
+        for i in range(0, 4):
+            base[2, i] = y[i]
+        residual = solve_1(
+            (0, 1, 2),
+            (t + C_1 * h, t + C_2 * h, t + C_3 * h),
+            (h * B_1, h * B_2, h * B_3),
+            parameters,
+            stage,
+            k,
+            base,
+            fresh,
+            square,
+            slopes,
+            flags,
+        )
+        if residual != 0.0:
             return n, residual, written
+        for i in range(0, 4):
+            change = low[i] + (k[0, i] + k[1, i] + k[2, i])
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -307,8 +305,6 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)

@@ -35,6 +35,13 @@ CONSERVATIVE = True
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 1, 0
 S_1 = 0.39225680523878  # 19612840261939/50000000000000
 S_2 = 0.78451361047756  # 19612840261939/25000000000000
@@ -86,7 +93,6 @@ def force(t, state, parameters, factor, out):
     out[3] = factor * (y * y - x * x - y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -97,7 +103,6 @@ def energy(t, state, parameters):
     return px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     x = state[0]
@@ -118,143 +123,137 @@ def energy_size(t, state, parameters):
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step in place, the rounding of its additions carried in ``low``; 0."""
-    slope = rows[0]
-    # drift over 19612840261939/50000000000000 h
-    velocity(t + T_1 * h, y, parameters, 1.0, slope)
-    weight = S_1 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 19612840261939/25000000000000 h
-    force(t + T_2 * h, y, parameters, 1.0, slope)
-    weight = S_2 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 1020086823836917/2000000000000000 h
-    velocity(t + T_3 * h, y, parameters, 1.0, slope)
-    weight = S_3 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 235573213359357/1000000000000000 h
-    force(t + T_4 * h, y, parameters, 1.0, slope)
-    weight = S_4 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over -942106770819513/2000000000000000 h
-    velocity(t + T_5 * h, y, parameters, 1.0, slope)
-    weight = S_5 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over -117767998417887/100000000000000 h
-    force(t + T_6 * h, y, parameters, 1.0, slope)
-    weight = S_6 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 34376584126259/500000000000000 h
-    velocity(t + T_7 * h, y, parameters, 1.0, slope)
-    weight = S_7 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 657593160341953/500000000000000 h
-    force(t + T_8 * h, y, parameters, 1.0, slope)
-    weight = S_8 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 34376584126259/500000000000000 h
-    velocity(t + T_9 * h, y, parameters, 1.0, slope)
-    weight = S_9 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over -117767998417887/100000000000000 h
-    force(t + T_10 * h, y, parameters, 1.0, slope)
-    weight = S_10 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over -942106770819513/2000000000000000 h
-    velocity(t + T_11 * h, y, parameters, 1.0, slope)
-    weight = S_11 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 235573213359357/1000000000000000 h
-    force(t + T_12 * h, y, parameters, 1.0, slope)
-    weight = S_12 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 1020086823836917/2000000000000000 h
-    velocity(t + T_13 * h, y, parameters, 1.0, slope)
-    weight = S_13 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 19612840261939/25000000000000 h
-    force(t + T_14 * h, y, parameters, 1.0, slope)
-    weight = S_14 * h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 19612840261939/50000000000000 h
-    velocity(t + T_15 * h, y, parameters, 1.0, slope)
-    weight = S_15 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
+        t = start + n * h
+        slope = rows[0]
+        # drift over 19612840261939/50000000000000 h
+        velocity(t + T_1 * h, y, parameters, 1.0, slope)
+        weight = S_1 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 19612840261939/25000000000000 h
+        force(t + T_2 * h, y, parameters, 1.0, slope)
+        weight = S_2 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 1020086823836917/2000000000000000 h
+        velocity(t + T_3 * h, y, parameters, 1.0, slope)
+        weight = S_3 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 235573213359357/1000000000000000 h
+        force(t + T_4 * h, y, parameters, 1.0, slope)
+        weight = S_4 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over -942106770819513/2000000000000000 h
+        velocity(t + T_5 * h, y, parameters, 1.0, slope)
+        weight = S_5 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over -117767998417887/100000000000000 h
+        force(t + T_6 * h, y, parameters, 1.0, slope)
+        weight = S_6 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 34376584126259/500000000000000 h
+        velocity(t + T_7 * h, y, parameters, 1.0, slope)
+        weight = S_7 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 657593160341953/500000000000000 h
+        force(t + T_8 * h, y, parameters, 1.0, slope)
+        weight = S_8 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 34376584126259/500000000000000 h
+        velocity(t + T_9 * h, y, parameters, 1.0, slope)
+        weight = S_9 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over -117767998417887/100000000000000 h
+        force(t + T_10 * h, y, parameters, 1.0, slope)
+        weight = S_10 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over -942106770819513/2000000000000000 h
+        velocity(t + T_11 * h, y, parameters, 1.0, slope)
+        weight = S_11 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 235573213359357/1000000000000000 h
+        force(t + T_12 * h, y, parameters, 1.0, slope)
+        weight = S_12 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 1020086823836917/2000000000000000 h
+        velocity(t + T_13 * h, y, parameters, 1.0, slope)
+        weight = S_13 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 19612840261939/25000000000000 h
+        force(t + T_14 * h, y, parameters, 1.0, slope)
+        weight = S_14 * h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 19612840261939/50000000000000 h
+        velocity(t + T_15 * h, y, parameters, 1.0, slope)
+        weight = S_15 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
         for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
-            return n, residual, written
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -299,8 +298,6 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)

@@ -35,6 +35,13 @@ CONSERVATIVE = True
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 1, 0
 S_1 = 1 / 2
 S_3 = 1 / 2
@@ -62,7 +69,6 @@ def force(t, state, parameters, factor, out):
     out[3] = factor * (-power * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -72,7 +78,6 @@ def energy(t, state, parameters):
     return px * px / 2 + py * py / 2 - 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     x = state[0]
@@ -82,7 +87,6 @@ def energy_size(t, state, parameters):
     return px * px / 2 + py * py / 2 + 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def i_angular_momentum(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -92,7 +96,6 @@ def i_angular_momentum(t, state, parameters):
     return py * x - px * y
 
 
-@njit(error_model="numpy", cache=True)
 def i_runge_lenz(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -103,47 +106,41 @@ def i_runge_lenz(t, state, parameters):
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step in place, the rounding of its additions carried in ``low``; 0."""
-    slope = rows[0]
-    # drift over 1/2 h
-    velocity(t + T_1 * h, y, parameters, 1.0, slope)
-    weight = S_1 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # kick over 1 h
-    force(t + T_2 * h, y, parameters, 1.0, slope)
-    weight = h
-    for i in range(2, 4):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    # drift over 1/2 h
-    velocity(t + T_3 * h, y, parameters, 1.0, slope)
-    weight = S_3 * h
-    for i in range(0, 2):
-        change = low[i] + weight * slope[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
+        t = start + n * h
+        slope = rows[0]
+        # drift over 1/2 h
+        velocity(t + T_1 * h, y, parameters, 1.0, slope)
+        weight = S_1 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # kick over 1 h
+        force(t + T_2 * h, y, parameters, 1.0, slope)
+        weight = h
+        for i in range(2, 4):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        # drift over 1/2 h
+        velocity(t + T_3 * h, y, parameters, 1.0, slope)
+        weight = S_3 * h
+        for i in range(0, 2):
+            change = low[i] + weight * slope[i]
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
         for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
-            return n, residual, written
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -188,22 +185,16 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_angular_momentum(times, states, parameters, out):
-    """i_angular_momentum at each of several states."""
-    for m in range(times.size):
-        out[m] = i_angular_momentum(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_angular_momentum(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_runge_lenz(times, states, parameters, out):
-    """i_runge_lenz at each of several states."""
-    for m in range(times.size):
-        out[m] = i_runge_lenz(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_runge_lenz(times, states.T, parameters)

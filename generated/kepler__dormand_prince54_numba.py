@@ -34,6 +34,13 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = ""
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 16, 0
 A_2_1 = 1 / 5
 A_3_1 = 3 / 40
@@ -86,7 +93,6 @@ def field(t, state, parameters, factor, out):
     out[3] = factor * (-power * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -96,7 +102,6 @@ def energy(t, state, parameters):
     return px * px / 2 + py * py / 2 - 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     x = state[0]
@@ -106,7 +111,6 @@ def energy_size(t, state, parameters):
     return px * px / 2 + py * py / 2 + 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def i_angular_momentum(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -116,7 +120,6 @@ def i_angular_momentum(t, state, parameters):
     return py * x - px * y
 
 
-@njit(error_model="numpy", cache=True)
 def i_runge_lenz(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -129,7 +132,7 @@ def i_runge_lenz(t, state, parameters):
 STAGES = 7
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def stages(t, h, y, parameters, rows, square, slopes, flags):
     """The increments of a step; 0, or the residual of a solve that failed."""
     k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
@@ -178,7 +181,7 @@ def stages(t, h, y, parameters, rows, square, slopes, flags):
     return 0.0
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def advance(t, h, y, low, parameters, rows, flags):
     """The state at the end of the step, with the rounding of the additions carried in ``low``."""
     k = rows[0:STAGES]
@@ -193,25 +196,20 @@ def advance(t, h, y, low, parameters, rows, flags):
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step; 0, or the residual of a solve that failed."""
-    residual = stages(t, h, y, parameters, rows, square, slopes, flags)
-    if residual == 0.0:
-        advance(t, h, y, low, parameters, rows, flags)
-    return residual
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
-        for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
+        t = start + n * h
+        residual = stages(t, h, y, parameters, rows, square, slopes, flags)
+        if residual != 0.0:
             return n, residual, written
+        advance(t, h, y, low, parameters, rows, flags)
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -256,25 +254,19 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_angular_momentum(times, states, parameters, out):
-    """i_angular_momentum at each of several states."""
-    for m in range(times.size):
-        out[m] = i_angular_momentum(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_angular_momentum(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_runge_lenz(times, states, parameters, out):
-    """i_runge_lenz at each of several states."""
-    for m in range(times.size):
-        out[m] = i_runge_lenz(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_runge_lenz(times, states.T, parameters)
 
 
 DENSE = np.array(
@@ -299,7 +291,7 @@ SAFETY, FACTOR_MIN, FACTOR_MAX = 0.9, 0.2, 5.0
 ALPHA, BETA = 0.7 / 5, 0.4 / 5
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def estimate(t, h, y, parameters, relative, absolute, rows):
     """The error estimate of a step in the tolerances: the root of the mean square."""
     k = rows[0:STAGES]
@@ -320,7 +312,7 @@ def estimate(t, h, y, parameters, relative, absolute, rows):
     return np.sqrt(total / SIZE)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def between(theta, t, h, old, parameters, rows, out):
     """The state at ``t + theta h`` by continuous weights; the end's right-hand side is known."""
     for i in range(SIZE):

@@ -34,6 +34,13 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 4, 10, 0
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
@@ -59,7 +66,6 @@ def field(t, state, parameters, factor, out):
     out[3] = factor * (-power * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -69,7 +75,6 @@ def energy(t, state, parameters):
     return px * px / 2 + py * py / 2 - 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     x = state[0]
@@ -79,7 +84,6 @@ def energy_size(t, state, parameters):
     return px * px / 2 + py * py / 2 + 1 / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
 def i_angular_momentum(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -89,7 +93,6 @@ def i_angular_momentum(t, state, parameters):
     return py * x - px * y
 
 
-@njit(error_model="numpy", cache=True)
 def i_runge_lenz(t, state, parameters):
     """An invariant."""
     x = state[0]
@@ -103,41 +106,34 @@ STAGES = 4
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step, the rounding of its additions carried in ``low``; 0, or a failing solve's residual."""
-    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-    for i in range(0, 4):
-        stage[0, i] = y[i]
-    field(t, stage[0], parameters, h, k[0])
-    for i in range(0, 4):
-        stage[1, i] = y[i] + A_2_1 * k[0, i]
-    field(t + C_2 * h, stage[1], parameters, h, k[1])
-    for i in range(0, 4):
-        stage[2, i] = y[i] + A_3_2 * k[1, i]
-    field(t + C_3 * h, stage[2], parameters, h, k[2])
-    for i in range(0, 4):
-        stage[3, i] = y[i] + k[2, i]
-    field(t + h, stage[3], parameters, h, k[3])
-
-    for i in range(0, 4):
-        change = low[i] + (W_1 * k[0, i] + W_2 * k[1, i] + W_3 * k[2, i] + W_4 * k[3, i])
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
+        t = start + n * h
+        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+        for i in range(0, 4):
+            stage[0, i] = y[i]
+        field(t, stage[0], parameters, h, k[0])
+        for i in range(0, 4):
+            stage[1, i] = y[i] + A_2_1 * k[0, i]
+        field(t + C_2 * h, stage[1], parameters, h, k[1])
+        for i in range(0, 4):
+            stage[2, i] = y[i] + A_3_2 * k[1, i]
+        field(t + C_3 * h, stage[2], parameters, h, k[2])
+        for i in range(0, 4):
+            stage[3, i] = y[i] + k[2, i]
+        field(t + h, stage[3], parameters, h, k[3])
+        for i in range(0, 4):
+            change = low[i] + (W_1 * k[0, i] + W_2 * k[1, i] + W_3 * k[2, i] + W_4 * k[3, i])
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
         for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
-            return n, residual, written
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -182,22 +178,16 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_angular_momentum(times, states, parameters, out):
-    """i_angular_momentum at each of several states."""
-    for m in range(times.size):
-        out[m] = i_angular_momentum(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_angular_momentum(times, states.T, parameters)
 
 
-@njit(error_model="numpy", cache=True)
 def along_runge_lenz(times, states, parameters, out):
-    """i_runge_lenz at each of several states."""
-    for m in range(times.size):
-        out[m] = i_runge_lenz(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = i_runge_lenz(times, states.T, parameters)

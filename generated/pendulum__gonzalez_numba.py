@@ -22,7 +22,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")
@@ -33,6 +33,13 @@ CONSERVATIVE = True
 FIELDS = ()
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a discrete gradient has no error estimate"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
 
 
@@ -44,7 +51,6 @@ def energy(t, state, parameters):
     return p * p / 2 - np.cos(q)
 
 
-@njit(error_model="numpy", cache=True)
 def energy_size(t, state, parameters):
     """The sum of the sizes of H's terms."""
     q = state[0]
@@ -61,7 +67,7 @@ def gradient(t, state, parameters, factor, out):
     out[1] = factor * p
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def hessian(t, state, parameters, out):
     """The Hessian of H."""
     q = state[0]
@@ -69,7 +75,7 @@ def hessian(t, state, parameters, out):
     out[1, 1] = 1
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def structure(t, state, parameters, out):
     """S, where it is not zero."""
     out[0, 1] = 1
@@ -80,7 +86,7 @@ NODES = (0.5,)
 WEIGHTS = (1.0,)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, second):
     """A mean of grad H from u to v, made exact along v - u; and its derivative by v."""
     for i in range(SIZE):
@@ -122,7 +128,7 @@ def mean_gradient(t, u, v, parameters, mean, derivative, point, row, held, secon
 ITERATIONS, ROUNDING, FINEST = 50, 2.3e-13, 4096
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def defect(t, h, u, v, parameters, rows, square, slopes):
     """``v - u - h S grad(u, v)`` and, in ``square``, its derivative by v; the size of it."""
     mean, point, row, held = rows[0], rows[1], rows[2], rows[6]
@@ -148,7 +154,7 @@ def defect(t, h, u, v, parameters, rows, square, slopes):
     return largest
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
     """Newton's iteration for v with step lengths that make the defect smaller; 0 or the defect."""
     change, trial = square[SIZE], rows[5]
@@ -184,8 +190,8 @@ def newton(t, h, u, v, parameters, rows, square, slopes, pivots):
     return largest
 
 
-@njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
+@njit(**INNER)
+def step(t, h, y, parameters, rows, square, slopes, flags):
     """One step; 0, or the defect of a solve that failed. A large h is reached by continuation."""
     v = rows[4]
     parts = 1
@@ -212,12 +218,15 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
-        for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
+        t = start + n * h
+        residual = step(t, h, y, parameters, rows, square, slopes, flags)
+        if residual != 0.0:
             return n, residual, written
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]
@@ -262,8 +271,6 @@ def ensemble(
         )
 
 
-@njit(error_model="numpy", cache=True)
 def along_energy(times, states, parameters, out):
-    """energy at each of several states."""
-    for m in range(times.size):
-        out[m] = energy(times[m], states[m], parameters)
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy.py_func(times, states.T, parameters)

@@ -21,7 +21,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")
@@ -32,6 +32,13 @@ CONSERVATIVE = False
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
+#: Functions that only kernels call need no entry from Python, which takes long to compile.
+INNER = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 SIZE, ROWS, UNKNOWNS = 2, 14, 6
 A_1_1 = 0.1968154772236604
 A_1_2 = -0.06553542585019839
@@ -58,7 +65,7 @@ def field(t, state, parameters, factor, out):
     out[1] = factor * (-999 * u - 1999 * v)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def jacobian(t, state, parameters, out):
     """df/dy, where it is not zero."""
     out[0, 0] = 998
@@ -82,7 +89,7 @@ INNER_1 = np.array(
 PARTS_1 = (0, 0, 0)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
     """Increments that agree with their stages, by iteration where that contracts, else Newton's.
 
@@ -150,73 +157,66 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
 
 
 @njit(error_model="numpy", cache=True)
-def step(t, h, y, low, parameters, rows, square, slopes, flags):
-    """One step, the rounding of its additions carried in ``low``; 0, or a failing solve's residual."""
-    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-    base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
-    # the polynomial through the last increments, continued
-    for i in range(0, 2):
-        fresh[0, i] = (
-            0.19107136658037444 * k[0, i]
-            - 0.89141153805825568 * k[1, i]
-            + 1.7003401714778812 * k[2, i]
-        )
-    for i in range(0, 2):
-        fresh[1, i] = (
-            1.5580782047249224 * k[0, i]
-            - 5.524404699913708 * k[1, i]
-            + 4.9663264951887856 * k[2, i]
-        )
-    for i in range(0, 2):
-        fresh[2, i] = (
-            3.2735542712190044 * k[0, i]
-            - 10.606887604552337 * k[1, i]
-            + 8.3333333333333339 * k[2, i]
-        )
-    for r in range(STAGES):
-        for i in range(SIZE):
-            k[r, i] = fresh[r, i]
-    for i in range(0, 2):
-        base[0, i] = y[i]
-    for i in range(0, 2):
-        base[1, i] = y[i]
-    for i in range(0, 2):
-        base[2, i] = y[i]
-    residual = solve_1(
-        (0, 1, 2),
-        (t + C_1 * h, t + C_2 * h, t + h),
-        (h, h, h),
-        parameters,
-        stage,
-        k,
-        base,
-        fresh,
-        square,
-        slopes,
-        flags,
-    )
-    if residual != 0.0:
-        return residual
-
-    for i in range(0, 2):
-        change = low[i] + (W_1 * k[0, i] + W_2 * k[1, i] + W_3 * k[2, i])
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
-    return 0.0
-
-
-@njit(error_model="numpy", cache=True)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
     for n in range(first, first + count):
-        residual = step(start + n * h, h, y, low, parameters, rows, square, slopes, flags)
-        total = 0.0
-        for i in range(SIZE):
-            total += abs(y[i])
-        if not (residual == 0.0 and total < np.inf):
+        t = start + n * h
+        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+        base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
+        # the polynomial through the last increments, continued
+        for i in range(0, 2):
+            fresh[0, i] = (
+                0.19107136658037444 * k[0, i]
+                - 0.89141153805825568 * k[1, i]
+                + 1.7003401714778812 * k[2, i]
+            )
+        for i in range(0, 2):
+            fresh[1, i] = (
+                1.5580782047249224 * k[0, i]
+                - 5.524404699913708 * k[1, i]
+                + 4.9663264951887856 * k[2, i]
+            )
+        for i in range(0, 2):
+            fresh[2, i] = (
+                3.2735542712190044 * k[0, i]
+                - 10.606887604552337 * k[1, i]
+                + 8.3333333333333339 * k[2, i]
+            )
+        for r in range(STAGES):
+            for i in range(SIZE):
+                k[r, i] = fresh[r, i]
+        for i in range(0, 2):
+            base[0, i] = y[i]
+        for i in range(0, 2):
+            base[1, i] = y[i]
+        for i in range(0, 2):
+            base[2, i] = y[i]
+        residual = solve_1(
+            (0, 1, 2),
+            (t + C_1 * h, t + C_2 * h, t + h),
+            (h, h, h),
+            parameters,
+            stage,
+            k,
+            base,
+            fresh,
+            square,
+            slopes,
+            flags,
+        )
+        if residual != 0.0:
             return n, residual, written
+        for i in range(0, 2):
+            change = low[i] + (W_1 * k[0, i] + W_2 * k[1, i] + W_3 * k[2, i])
+            total = y[i] + change
+            low[i] = (y[i] - total) + change
+            y[i] = total
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(SIZE):
                 out[written, i] = y[i]

@@ -338,10 +338,12 @@ def _check_energy(
     """A constant energy that moves by more than all its terms: a singularity was stepped over."""
     if not product.CONSERVATIVE or rows.stop <= rows.start:
         return
-    found = np.empty(rows.stop - rows.start)
+    found, first = np.empty(rows.stop - rows.start), np.empty(1)
     for m, row in enumerate(table):
-        begin, size = (f(times[0], out[m, 0], row) for f in (product.energy, product.energy_size))
+        size = product.energy_size(times[0], out[m, 0], row)
+        product.along_energy(times[:1], out[m, :1], row, first)
         product.along_energy(times[rows], out[m, rows], row, found)
+        begin = first[0]
         wrong = np.flatnonzero(~(abs(found - begin) <= size))
         if wrong.size:
             at = rows.start + int(wrong[0])

@@ -75,11 +75,11 @@ def kernel_step(product: Any, t: float, h: float, state: Any, row: Floats) -> An
     """One step of the kernels from a fresh workspace; real or complex."""
     y = np.array(state)
     room = Workspace.of(product, 1, y.dtype.type)
-    residual = product.step(
-        t, h, y, np.zeros_like(y), row,
-        room.rows[0], room.square[0], room.slopes[0], room.flags[0],
+    done, _, _ = product.trajectory(
+        t, h, 0, 1, 1, y, np.zeros_like(y), row,
+        room.rows[0], room.square[0], room.slopes[0], room.flags[0], np.empty((1, y.size), y.dtype),
     )  # fmt: skip
-    return y if residual == 0.0 else np.full_like(y, np.nan)
+    return y if done == 1 else np.full_like(y, np.nan)
 
 
 def _torch_steps(loaded: Loaded, case: StepCase) -> Floats:

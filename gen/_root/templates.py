@@ -116,17 +116,59 @@ v = "mu*(1 - x**2)*v - x"
 [parameters]
 mu = {{ default = 1, domain = "positive", doc = "the strength of the damping" }}
 
+[start]                        # where trajectories begin by default
+x = 2
+v = 0
+
 [claims]                       # checked, never trusted
 autonomous = true
 """
 
+_MECHANICS = """kind = "hamiltonian"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+coordinates = {{ q = ["x", "y"], p = ["px", "py"] }}
+energy = "(px**2 + py**2)/2 - 1/sqrt(x**2 + y**2)"    # any H(q, p, t)
+friction = "gamma"             # p' = -dH/dq - gamma p: a constant, or a function of t such as "3/t"
+
+[parameters]
+gamma = {{ default = 0, domain = "nonnegative", doc = "friction, per unit of time" }}
+
+# [invariants]                 # what is constant along solutions; each is a claim
+# angular_momentum = "x*py - y*px"
+
+[start]                        # where trajectories begin by default; t = 1 for a friction "3/t"
+x = 0.4
+y = 0
+px = 0
+py = 2
+
+[claims]                       # checked, never trusted
+separable = true
+"""
+
+_DISCRETE_GRADIENT = """kind = "discrete-gradient"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+quadrature = "gauss2"          # the nodes and weights of the mean of grad H; what it misses is added
+# or: increments = "forward"   # of H, coordinate by coordinate; or "symmetric"
+
+[claims]                       # checked, never trusted
+order = 2
+symmetric = true
+"""
+
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,
+    "mechanics": _MECHANICS,
     "splitting": _SPLITTING,
     "update": _UPDATE,
     "optimizer": _OPTIMIZER,
     "runge-kutta": _RUNGE_KUTTA,
     "partitioned": _PARTITIONED,
+    "discrete-gradient": _DISCRETE_GRADIENT,
     "system": _SYSTEM,
 }
 

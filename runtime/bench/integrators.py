@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.runtime.bench import right_hand_sides
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.integrate import integrate
@@ -28,8 +29,6 @@ from hamilforge.runtime.solution import Floats, IntegrationError
 
 __all__ = ["run", "table"]
 BENCH = "integrators"
-#: How often a step is halved, or a tolerance divided by ten, before a candidate is given up.
-TRIALS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +58,24 @@ def run(rounds: int | None = None) -> list[Row]:
 
 def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:
     problem, span = case["problem"], (0.0, float(case["time"]))
-    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, span)
+    products = {
+        method: load_pair(problem, method).module("numba")
+        for method in (*(one["method"] for one in line_up["methods"]), *line_up["adaptive"])
+    }
+    any_product = next(iter(products.values()))
+    start = np.array(any_product.START)
+    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, any_product, span)
 
     def close(end: Floats) -> bool:
         return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
 
     candidates: dict[str, Found | None] = {}
     for entry in line_up["methods"]:
-        product = load_pair(problem, entry["method"]).module("numba")
         name = entry["method"]
-        candidates[name] = _fixed(product, span, entry["h"], line_up["steps"], close)
-    for method in line_up["adaptive"]:
-        product = load_pair(problem, method).module("numba")
-        candidates[f"{method}, adaptive"] = _by_tolerance(_adaptive(product, span), close)
+        candidates[name] = _fixed(products[name], span, entry["h"], line_up["steps"], close)
+    for name in line_up["adaptive"]:
+        candidates[f"{name}, adaptive"] = _by_tolerance(_adaptive(products[name], span), close)
     peers: dict[str, Found | None] = {}
-    start = np.array(load_pair(problem, line_up["methods"][0]["method"]).module("numba").START)
     for solver in line_up["scipy"]:
         peers[f"SciPy {solver}"] = _by_tolerance(_scipy(problem, solver, start, span), close)
     rows = []
@@ -117,11 +119,12 @@ def _absent(case: str, package: str) -> Row:
 # --- candidates ------------------------------------------------------------
 
 
-def _reference(problem: str, span: tuple[float, float]) -> Floats:
+def _reference(problem: str, product: ModuleType, span: tuple[float, float]) -> Floats:
     """The end by the tightest of several tolerances of an independent solver."""
     from scipy.integrate import solve_ivp
 
-    field, start = _right_hand_side(problem)
+    field = getattr(right_hand_sides, problem)
+    start = np.array(product.START)
     end = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
     return np.asarray(end, float)
 
@@ -178,31 +181,10 @@ def _adaptive(product: ModuleType, span: tuple[float, float]) -> Attempt:
 # --- peers ------------------------------------------------------------
 
 
-def _right_hand_side(problem: str) -> tuple[Callable[..., Any], Floats]:
-    """A field as a user of SciPy writes it, and the declared start."""
-    field, start = _FIELDS[problem]
-    return field, np.array(start)
-
-
-def _kepler(_: float, y: Any) -> list[Any]:
-    cubed = (y[0] * y[0] + y[1] * y[1]) ** 1.5
-    return [y[2], y[3], -y[0] / cubed, -y[1] / cubed]
-
-
-def _henon_heiles(_: float, y: Any) -> list[Any]:
-    return [y[2], y[3], -y[0] - 2 * y[0] * y[1], y[1] * y[1] - y[0] * y[0] - y[1]]
-
-
-_FIELDS: Mapping[str, tuple[Callable[..., Any], tuple[float, ...]]] = {
-    "kepler": (_kepler, (0.4, 0.0, 0.0, 2.0)),
-    "henon_heiles": (_henon_heiles, (0.0, 0.1, 0.49, 0.0)),
-}
-
-
 def _scipy(problem: str, solver: str, start: Floats, span: tuple[float, float]) -> Attempt:
     from scipy.integrate import solve_ivp
 
-    field, _ = _right_hand_side(problem)
+    field = getattr(right_hand_sides, problem)
 
     def attempt(tolerance: float) -> Callable[[], Floats]:
         def work() -> Floats:
@@ -224,7 +206,7 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
-    field, _ = _right_hand_side(problem)
+    field = getattr(right_hand_sides, problem)
     term = diffrax.ODETerm(lambda t, y, _: jnp.stack(field(t, y)))
 
     def attempt(tolerance: float) -> Callable[[], Floats]:
@@ -254,7 +236,7 @@ def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str,
 
     names = ("x", "y", "px", "py")
     symbols = heyoka.make_vars(*names)
-    field, _ = _right_hand_side(problem)
+    field = getattr(right_hand_sides, problem)
     system = list(zip(symbols, field(0.0, list(symbols)), strict=True))
 
     def attempt(tolerance: float) -> Callable[[], Floats]:

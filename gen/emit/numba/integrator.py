@@ -56,7 +56,7 @@ class _Printer(Printer):
     def call(self, op: str, args: list[str]) -> str:
         """A function; two are written out."""
         if op == "relu":
-            return f"max({args[0]}, 0.0)"
+            return f"np.maximum({args[0]}, 0.0)"
         if op == "step":
             return f"(0.5 + 0.5 * np.sign({args[0]}))"
         return super().call(op, args)
@@ -70,6 +70,15 @@ class FunctionView:
     arguments: str
     doc: str
     lines: tuple[str, ...]
+    plain: bool = False
+
+    @property
+    def decorator(self) -> str:
+        """How it is compiled; not at all where it is called once a run, from Python."""
+        if self.plain:
+            return ""
+        inner = self.name in ("jacobian", "hessian", "structure", "structure_slope")
+        return "@njit(**INNER)" if inner else '@njit(error_model="numpy", cache=True)'
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +247,7 @@ def view(product: IntegratorProduct) -> View:
         damped=problem.decay is not None,
         adaptive=isinstance(step, Stages) and step.error is not None,
         quantities=(
-            *((("energy", "energy"),) if problem.energy else ()),
+            *((("energy", _plain_energy(step)),) if problem.energy else ()),
             *((name, f"i_{name}") for name, _ in problem.invariants),
         ),
         fields=_tuple(f'"{one.name}"' for one in functions if one.name in _FIELDS),
@@ -250,6 +259,11 @@ def view(product: IntegratorProduct) -> View:
 
 
 _FIELDS = ("field", "velocity", "force")
+
+
+def _plain_energy(step: Step) -> str:
+    """The energy as a function of arrays."""
+    return "energy.py_func" if isinstance(step, DiscreteGradient) else "energy"
 
 
 def _fixed_step(step: Step) -> str:
@@ -275,7 +289,8 @@ def _functions(integrator: Integrator) -> list[FunctionView]:
     if isinstance(step, Stages) and any(block.implicit for block in step.blocks):
         found.append(_matrix(problem, problem.jacobian, "df/dy, where it is not zero."))
     if problem.energy:
-        found.append(_scalar(problem, problem.energy.value, "H."))
+        inside = isinstance(step, DiscreteGradient)
+        found.append(_scalar(problem, problem.energy.value, "H.", not inside))
         found.append(_scalar(problem, problem.energy.size, "The sum of the sizes of H's terms."))
         if isinstance(step, DiscreteGradient):
             whole = Part(
@@ -371,10 +386,10 @@ def _matrix(problem: Problem, matrix: Matrix, doc: str, more: str = "") -> Funct
     return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
 
 
-def _scalar(problem: Problem, function: Function, doc: str) -> FunctionView:
+def _scalar(problem: Problem, function: Function, doc: str, plain: bool = True) -> FunctionView:
     lines, (text,) = _body(problem, function)
     name = function.name if function.name in ("energy", "energy_size") else f"i_{function.name}"
-    return FunctionView(name, "t, state, parameters", doc, (*lines, f"return {text}"))
+    return FunctionView(name, "t, state, parameters", doc, (*lines, f"return {text}"), plain)
 
 
 def _span(problem: Problem, name: str, value: Expr, doc: str) -> FunctionView:
