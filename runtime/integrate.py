@@ -180,6 +180,8 @@ def _count(start: float, stop: float, h: float, every: int) -> tuple[int, float]
         )
     if not (isinstance(every, int | np.integer) and every >= 1):
         raise ValueError(f"every = {every!r}: a positive whole number was expected")
+    if every > count:
+        raise ValueError(f"every = {every} is more than the {count} steps: no state would be kept")
     return count, (stop - start) / count
 
 
@@ -412,6 +414,8 @@ def _one_adaptive(
     elif times[0] == start:
         pieces.append((np.array([start]), start_state[None].copy()))
         wanted = times[1:]
+        if not wanted.size:
+            return *pieces[0], 0, 0
     t = start
     while (stop - t) * (stop - start) > 0:
         capacity = ROOM if times is None else max(wanted.size, 1)

@@ -152,7 +152,7 @@ _DISCRETE_GRADIENT = """kind = "discrete-gradient"
 name = "{name}"
 title = "What it is"
 reference = "Where it comes from"
-quadrature = "gauss2"          # the nodes and weights of the mean of grad H; what it misses is added
+quadrature = "gauss2"          # nodes and weights of the mean of grad H; what it misses is added
 # or: increments = "forward"   # of H, coordinate by coordinate; or "symmetric"
 
 [claims]                       # checked, never trusted

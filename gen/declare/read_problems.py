@@ -15,13 +15,15 @@ from hamilforge.gen.declare.reader import SYMBOL, Reader
 #: Components of a problem; a field of more is not written out line by line.
 MAX_COMPONENTS = 400
 _COMMON = ("parameters", "invariants", "start")
+#: Names that begin so belong to derivatives and weights in generated code.
+PREFIXES = ("d_", "g_", "w_")
 Types = dict[str, str]
 
 
 def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
     reader.keys(("coordinates", "energy", "friction", *_COMMON))
-    own = parameters(reader, "parameters")
+    own = _parameters(reader)
     types = _types(own)
     table = reader.table("coordinates", required=True)
     for key in table:
@@ -50,7 +52,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
 def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A first-order differential equation in named components."""
     reader.keys(("equations", "poisson", *_COMMON))
-    own = parameters(reader, "parameters")
+    own = _parameters(reader)
     types = _types(own)
     table = reader.table("equations", required=True)
     if not table and not reader.problems:
@@ -88,6 +90,21 @@ def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) ->
     return kinds.Start(time, tuple(values))
 
 
+def _parameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
+    own = parameters(reader, "parameters")
+    for entry in own:
+        _free(reader, entry.name, "parameters", entry.name)
+    return own
+
+
+def _free(reader: Reader, name: str, *path: str) -> None:
+    """Note a name that generated code needs for itself."""
+    if name.startswith(PREFIXES):
+        reader.problem(
+            f"'{name}' cannot be a name: {', '.join(PREFIXES)} begin derived names", *path
+        )
+
+
 def _types(own: Sequence[kinds.Parameter]) -> Types:
     return {entry.name: "scalar" for entry in own} | {"t": "scalar"}
 
@@ -108,6 +125,7 @@ def _components(reader: Reader, given: Any, types: Types, key: str) -> tuple[str
             reader.problem(f"'{name}' cannot be a component", *path)
         elif name in types:
             reader.problem(f"'{name}' has a meaning already", *path)
+        _free(reader, name, *path)
         types[name] = "scalar"
     return tuple(given)
 
@@ -122,8 +140,8 @@ def _invariants(reader: Reader, types: Types) -> tuple[tuple[str, Expression], .
     found = []
     for name, text in reader.table("invariants").items():
         value = _scalar(reader, text, types, "invariants", name)
-        if not SYMBOL.fullmatch(name):
-            reader.problem(f"'{name}' cannot be a name", "invariants", name)
+        if not SYMBOL.fullmatch(name) or name == "energy":
+            reader.problem(f"'{name}' cannot be the name of an invariant", "invariants", name)
         if value:
             found.append((name, value))
     return tuple(found)

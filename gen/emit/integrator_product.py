@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import keyword
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -40,6 +40,12 @@ _TAKEN = frozenset("t state parameters factor out np math torch start stop w".sp
 def safe(name: str) -> str:
     """A declared name as one that no language or generated function has taken."""
     return f"{name}_" if keyword.iskeyword(name) or name in _TAKEN else name
+
+
+def tuple_text(parts: Iterable[str]) -> str:
+    """A Python tuple of texts."""
+    inner = [*parts]
+    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,7 @@ def test_what_becomes_infinite_is_an_error():
         ({"h": 0.1, "rtol": 1e-6}, "exclude each other"),
         ({"h": 0.1, "t_eval": [0.5]}, "give every instead"),
         ({"h": 0.1, "every": 0}, "positive whole number"),
+        ({"h": 0.1, "every": 11}, "more than the 10 steps"),
         ({"h": 0.1, "y0": [1, 2, 3]}, "shape"),
         ({"h": 0.1, "y0": [1, 2, 3, float("nan")]}, "NaN"),
         ({"h": 0.1, "y0": {"x": 1}}, "the components are x, y, px, py"),

@@ -7,10 +7,10 @@ solves are in the runtime, and read the tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.integrator_product import IntegratorProduct, safe
+from hamilforge.gen.emit.integrator_product import IntegratorProduct, safe, tuple_text
 from hamilforge.gen.emit.torch.optimizer import TensorPrinter
 from hamilforge.gen.program.integrator import (
     DiscreteGradient,
@@ -58,9 +58,9 @@ def view(product: IntegratorProduct) -> View:
         doc = "w' df/d(state, parameters)."
         functions.append(_function(problem, part.product, doc, ", w"))
     attributes = [
-        ("PARTS", _tuple(f"({part.start}, {part.stop})" for part in problem.parts)),
-        ("FIELDS", _tuple(part.field.name for part in problem.parts)),
-        ("PRODUCTS", _tuple(part.product.name for part in problem.parts)),
+        ("PARTS", tuple_text(f"({part.start}, {part.stop})" for part in problem.parts)),
+        ("FIELDS", tuple_text(part.field.name for part in problem.parts)),
+        ("PRODUCTS", tuple_text(part.product.name for part in problem.parts)),
     ]
     if problem.energy:
         functions.append(_function(problem, problem.energy.value, "H.", single=True))
@@ -84,7 +84,7 @@ def view(product: IntegratorProduct) -> View:
                 f'("{one.letter}", {one.weight.value!r}, {one.start.value!r}, {one.stop.value!r})'
                 for one in step.flows
             )
-            attributes.append(("FLOWS", _tuple(rows)))
+            attributes.append(("FLOWS", tuple_text(rows)))
         case DiscreteGradient():
             module, kind = "torch_discrete_gradient", "DiscreteGradient"
             assert problem.energy is not None
@@ -138,7 +138,7 @@ def _function(
         if line.target not in results
     ]
     texts = [printer(line.value) for line in function.body if line.target in results]
-    lines.append(f"return {texts[0]}" if single else f"return {_tuple(texts)}")
+    lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
     return FunctionView(function.name, f"t, state, parameters{more}", doc, tuple(lines))
 
 
@@ -166,26 +166,21 @@ def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:
 def _stages(step: Stages) -> list[tuple[str, str]]:
     blocks = []
     for block in step.blocks:
-        nodes = _tuple(
+        nodes = tuple_text(
             f'("{"value" if isinstance(node, Value) else "increment"}", {node.stage}, {node.part})'
             for node in block.nodes
         )
         blocks.append(f"({block.implicit}, {nodes})")
     return [
         ("COUNT", str(step.count)),
-        ("ALPHA", _tuple(_tuple(map(_row, table)) for table in step.alpha)),
-        ("SCALE", _tuple(map(_row, step.scale))),
-        ("WEIGHTS", _tuple(map(_row, step.weights))),
-        ("NODES", _tuple(map(_row, step.nodes))),
+        ("ALPHA", tuple_text(tuple_text(map(_row, table)) for table in step.alpha)),
+        ("SCALE", tuple_text(map(_row, step.scale))),
+        ("WEIGHTS", tuple_text(map(_row, step.weights))),
+        ("NODES", tuple_text(map(_row, step.nodes))),
         ("CLOCK", _row(step.clock)),
-        ("BLOCKS", _tuple(blocks)),
+        ("BLOCKS", tuple_text(blocks)),
     ]
 
 
 def _row(row: Row) -> str:
     return repr(tuple(entry.value for entry in row))
-
-
-def _tuple(parts: Iterable[str]) -> str:
-    inner = [*parts]
-    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
