@@ -108,8 +108,19 @@ def _row(
     case: str, candidate: str, peer: str, own: Times | None, other: Times | None, note: str
 ) -> Row:
     ratio = own.median / other.median if own and other else None
-    values = (own.median, own.p10, own.p90) if own else (None, None, None)
-    return Row(BENCH, case, candidate, peer, *values, ratio, 1, None, note)
+    return Row(
+        BENCH,
+        case,
+        candidate,
+        peer,
+        own.median if own else None,
+        own.p10 if own else None,
+        own.p90 if own else None,
+        ratio,
+        1,
+        None,
+        note,
+    )
 
 
 def _absent(case: str, package: str) -> Row:
