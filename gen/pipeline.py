@@ -175,8 +175,9 @@ def rendered_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict
     report = check(method)
     refuse_false_claims(report, method.head)
     with understood(declaration):
-        built = build_integrator(derive_field(declaration), method)
-    return files.render(IntegratorProduct(built, declaration, method, report))
+        field = derive_field(declaration)
+        built = build_integrator(field, method)
+    return files.render(IntegratorProduct(built, declaration, method, report, field.separable))
 
 
 def shipped_pairs() -> Iterator[tuple[kinds.Problem, kinds.Integration]]:

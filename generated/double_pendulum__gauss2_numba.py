@@ -169,9 +169,10 @@ def energy_size(t, state, parameters):
 
 
 STAGES = 2
-#: Iterations at most, what counts as contraction, a size below which rounding stops them, and for
-#: how many solves Newton's iteration is kept once the other has not contracted.
-ITERATIONS, CONTRACTION, ROUNDING, PATIENCE = 100, 0.25, 2.3e-13, 100
+#: Iterations at most, what counts as contraction, a size below which rounding stops them, for how
+#: many solves Newton's iteration is kept once the other has not contracted, and the shortest part of
+#: a Newton step that is tried.
+ITERATIONS, CONTRACTION, ROUNDING, PATIENCE, SHORTEST = 200, 0.25, 2.3e-13, 100, 1e-4
 PART_STARTS = (0,)
 INNER_1 = np.array([[0.5, -0.07735026918962573], [1.0773502691896257, 0.5]])
 PARTS_1 = (0, 0)
@@ -186,8 +187,8 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
     """
     r_1, r_2 = rows
     rows_of = (r_1, r_2)
-    change = square[8]
-    newton, slow = flags[1] > 0, True
+    change, direction = square[8], square[9]
+    newton, ready, again, length = flags[1] > 0, False, False, 1.0
     size, scale, before = np.inf, 1.0, np.inf
     for iteration in range(ITERATIONS):
         for i in range(0, 4):
@@ -196,7 +197,47 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
             stage[r_2, i] = base[r_2, i] + A_2_1 * k[r_1, i] + A_2_2 * k[r_2, i]
         field(times[0], stage[r_1], parameters, factors[0], fresh[r_1])
         field(times[1], stage[r_2], parameters, factors[1], fresh[r_2])
-        if newton and slow:
+        for u in range(2):
+            first = PART_STARTS[PARTS_1[u]]
+            for i in range(4):
+                change[u * 4 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
+        if ready:
+            solved(square, flags[2:], change, 8)
+        size, scale = 0.0, 0.0
+        for u in range(2):
+            first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
+            for i in range(4):
+                size += abs(change[u * 4 + i])
+                scale += abs(stage[row, first + i]) + abs(fresh[row, first + i])
+        near = size <= ROUNDING * scale
+        if size == 0.0 or (near and size >= before):
+            flags[1] = max(flags[1] - 1, 0)
+            return 0.0
+        if not newton and (not size < np.inf or (not near and size > CONTRACTION * before)):
+            # iteration does not contract: Newton's method, from the beginning of the step
+            newton, before, flags[1] = True, np.inf, PATIENCE
+            for u in range(2):
+                for i in range(4):
+                    k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+            continue
+        if ready and not near and not size <= (1 - length / 2) * before:
+            # too far along the last direction (Deuflhard's natural monotonicity)
+            length /= 2
+            if length < SHORTEST:
+                if again:
+                    break
+                # once more, from the beginning of the step
+                again, ready, before, length = True, False, np.inf, 1.0
+                for u in range(2):
+                    for i in range(4):
+                        k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                continue
+            for u in range(2):
+                first = PART_STARTS[PARTS_1[u]]
+                for i in range(4):
+                    k[rows_of[u], first + i] += length * direction[u * 4 + i]
+            continue
+        if newton and (not ready or size > CONTRACTION * before):
             for u in range(2):
                 jacobian(times[u], stage[rows_of[u]], parameters, slopes)
                 for w in range(2):
@@ -205,35 +246,24 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
                         for j in range(4):
                             slope = slopes[PART_STARTS[PARTS_1[u]] + i, PART_STARTS[PARTS_1[w]] + j]
                             square[u * 4 + i, w * 4 + j] = weight * slope
+                first = PART_STARTS[PARTS_1[u]]
                 for i in range(4):
                     square[u * 4 + i, u * 4 + i] += 1
+                    change[u * 4 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
             factored(square, flags[2:], 8)
-        for u in range(2):
-            first = PART_STARTS[PARTS_1[u]]
-            for i in range(4):
-                change[u * 4 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
-        if newton:
             solved(square, flags[2:], change, 8)
-        size, scale = 0.0, 0.0
+            size, ready = 0.0, True
+            for i in range(8):
+                size += abs(change[i])
+        before, length = size, 1.0
         for u in range(2):
             first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
             for i in range(4):
-                step_size = change[u * 4 + i]
-                k[row, first + i] = (
-                    k[row, first + i] - step_size if newton else fresh[row, first + i]
-                )
-                size += abs(step_size)
-                scale += abs(stage[row, first + i]) + abs(fresh[row, first + i])
-        if size == 0.0 or (size <= ROUNDING * scale and size >= before):
-            flags[1] = max(flags[1] - 1, 0)
-            return 0.0
-        slow = size > CONTRACTION * before
-        before = size
-        if not newton and (not size < np.inf or (slow and size > ROUNDING * scale)):
-            newton, slow, before, flags[1] = True, True, np.inf, PATIENCE
-            for u in range(2):
-                for i in range(4):
-                    k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                direction[u * 4 + i] = change[u * 4 + i]
+                if newton:
+                    k[row, first + i] -= change[u * 4 + i]
+                else:
+                    k[row, first + i] = fresh[row, first + i]
     flags[1] = 0
     for u in range(2):
         for i in range(4):

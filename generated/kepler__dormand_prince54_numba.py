@@ -348,19 +348,20 @@ def adaptive(
 ):
     """Steps chosen by a PI controller, to ``stop`` or until ``out`` is full.
 
-    ``control`` holds the next step, the last error, and the numbers of steps, of rejections and of
-    states written. With ``times`` states are written there, else after every step. The result is t
+    ``control`` holds the next step, the error of the last step that was taken, the numbers of steps,
+    of rejections and of states written, and the error of the last rejection. With ``times`` states are written there, else after every step. The result is t
     and 0, or the residual of a step that cannot be taken.
     """
     old = rows[14]
     direction = 1.0 if stop >= t else -1.0
     place = int(control[4])
+    most = FACTOR_MAX
     while (stop - t) * direction > 0.0 and place < out.shape[0]:
         h = control[0]
         if (t + 1.01 * h - stop) * direction > 0.0:
             h = stop - t
         if abs(h) <= 16 * 2.3e-16 * max(abs(t), abs(stop)):
-            return t, control[1]
+            return t, control[5]
         residual = stages(t, h, y, parameters, rows, square, slopes, flags)
         error = np.inf
         if residual == 0.0:
@@ -370,8 +371,9 @@ def adaptive(
             if error < np.inf:
                 shrink = max(FACTOR_MIN, SAFETY * error ** (-ALPHA))
             control[0] = h * min(shrink, 0.9)
-            control[1] = error
             control[3] += 1
+            control[5] = error
+            most = 1.0
             continue
         for i in range(SIZE):
             old[i] = y[i]
@@ -391,7 +393,8 @@ def adaptive(
             moments[place] = end
             place += 1
         grow = SAFETY * max(error, 1e-10) ** (-ALPHA) * max(control[1], 1e-4) ** BETA
-        control[0] = h * min(FACTOR_MAX, max(FACTOR_MIN, grow))
+        control[0] = h * min(most, max(FACTOR_MIN, grow))
+        most = FACTOR_MAX
         control[1] = max(error, 1e-4)
         control[4] = place
         t = end

@@ -6,7 +6,7 @@ Gauss nodes and what they miss.
 
     energy = log(u) + 2 * log(v) - u - v
 
-Proved: order 2; H(z+) - H(z) is what friction takes, exactly.
+Proved: order 2 for canonical equations without friction; H does not change.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), sections I.1.1 and VII.2.2
@@ -162,13 +162,13 @@ def defect(t, h, u, v, parameters, rows, square, slopes):
         point[i] = (u[i] + v[i]) / 2
         for j in range(SIZE):
             second[i, j] = 0.0
-    structure(t, point, parameters, second)
+    structure(t + h / 2, point, parameters, second)
     largest = 0.0
     slope = slopes[2 * SIZE : 3 * SIZE]
     for i in range(SIZE):
         for j in range(SIZE):
             slope[i, j] = 0.0
-    structure_slope(t, point, parameters, mean, slope)
+    structure_slope(t + h / 2, point, parameters, mean, slope)
     for i in range(SIZE):
         total = v[i] - u[i]
         for j in range(SIZE):

@@ -6,7 +6,7 @@ Gauss nodes and what they miss.
 
     energy = log(u) + 2 * log(v) - u - v
 
-Proved: order 2; H(z+) - H(z) is what friction takes, exactly.
+Proved: order 2 for canonical equations without friction; H does not change.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), sections I.1.1 and VII.2.2

@@ -5,7 +5,7 @@
 
     energy = p * p / 2 - cos(q)
 
-Proved: order 2; H(z+) - H(z) is what friction takes, exactly.
+Proved: order 2; H does not change.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), section I.1.2
@@ -138,7 +138,7 @@ def defect(t, h, u, v, parameters, rows, square, slopes):
         point[i] = (u[i] + v[i]) / 2
         for j in range(SIZE):
             second[i, j] = 0.0
-    structure(t, point, parameters, second)
+    structure(t + h / 2, point, parameters, second)
     largest = 0.0
     for i in range(SIZE):
         total = v[i] - u[i]

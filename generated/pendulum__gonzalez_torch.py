@@ -5,7 +5,7 @@
 
     energy = p * p / 2 - cos(q)
 
-Proved: order 2; H(z+) - H(z) is what friction takes, exactly.
+Proved: order 2; H does not change.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), section I.1.2

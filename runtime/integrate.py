@@ -26,6 +26,8 @@ from hamilforge.runtime.solution import Floats, IntegrationError, Solution, para
 STRETCH, PATIENCE = 0.25, 1.0
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
+#: States of one trajectory at most.
+MOST_STATES = 10**9
 ADVICE = "try a smaller step, an adaptive method, or a method for stiff problems"
 
 
@@ -44,7 +46,7 @@ class Workspace:
         size, unknowns = product.SIZE, product.UNKNOWNS
         return Workspace(
             np.zeros((count, product.ROWS, size), dtype),
-            np.zeros((count, unknowns + 1, max(unknowns, 1)), dtype),
+            np.zeros((count, unknowns + 2, max(unknowns, 1)), dtype),
             np.zeros((count, 3 * size, size), dtype),
             np.zeros((count, 2 + unknowns), np.int64),
         )
@@ -86,6 +88,7 @@ def integrate(
     start, stop = _span(t_span)
     state, single = _start(product, y0, values)
     table = parameter_table(values, len(state))
+    _defined(product, start, state, table)
     if h is None:
         _refuse_fixed(product)
         relative = _tolerance("rtol", 1e-6 if rtol is None else rtol)
@@ -95,7 +98,8 @@ def integrate(
         times = _times(t_eval, start, stop)
         if times is None and not single:
             raise ValueError("the steps of trajectories differ; give t_eval for an ensemble")
-        solution = _adaptive(product, state, values, table, start, stop, relative, absolute, times)
+        found = _adaptive(product, state, values, table, start, stop, relative, absolute, times)
+        return _only(found) if single else found
     else:
         if rtol is not None or atol is not None:
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
@@ -103,10 +107,7 @@ def integrate(
             raise ValueError("with a fixed step h states are kept at steps; give every instead")
         count, signed = _count(start, stop, h, every)
         shown = sys.stderr.isatty() if progress is None else progress
-        solution = _fixed(product, state, values, table, start, signed, count, every, shown)
-    if not single:
-        return solution
-    return _only(solution)
+        return _fixed(product, state, single, values, table, start, signed, count, every, shown)
 
 
 # --- arguments ------------------------------------------------------------
@@ -145,7 +146,8 @@ def _start(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> tuple[Flo
         unknown = set(y0) ^ set(names)
         if unknown:
             raise ValueError(
-                f"y0 names {', '.join(sorted(y0))}; the components are {', '.join(names)}"
+                f"y0 names {', '.join(sorted(y0))}; all of the components are needed: "
+                f"{', '.join(names)}"
             )
         y0 = np.stack(
             np.broadcast_arrays(*(np.asarray(y0[name], float) for name in names)), axis=-1
@@ -172,6 +174,8 @@ def _count(start: float, stop: float, h: float, every: int) -> tuple[int, float]
     if not (math.isfinite(h) and h > 0):
         raise ValueError(f"h = {h}: a positive step was expected (its sign follows from t_span)")
     exact = abs(stop - start) / h
+    if exact > 1e15:
+        raise ValueError(f"t_span is {exact:.3g} steps of h = {h:g}: too many to count")
     count = round(exact)
     if count < 1 or abs(exact - count) > 1e-9 * max(count, 1):
         near = abs(stop - start) / max(math.ceil(exact), 1)
@@ -180,9 +184,32 @@ def _count(start: float, stop: float, h: float, every: int) -> tuple[int, float]
         )
     if not (isinstance(every, int | np.integer) and every >= 1):
         raise ValueError(f"every = {every!r}: a positive whole number was expected")
+    if count // every > MOST_STATES:
+        raise ValueError(
+            f"{count:.3g} steps of h = {h:g}, of which {count // every:.3g} states would be kept; "
+            "give a larger every, or a larger h"
+        )
     if every > count:
         raise ValueError(f"every = {every} is more than the {count} steps: no state would be kept")
     return count, (stop - start) / count
+
+
+def _defined(product: ModuleType, start: float, state: Floats, table: Floats) -> None:
+    """Refuse a start at which the equations or the energy have no meaning."""
+    slope = np.zeros(state.shape[1])
+    with np.errstate(all="ignore"):
+        for m, (y, row) in enumerate(zip(state, table, strict=True)):
+            energy = np.zeros(1)
+            for name in product.FIELDS:
+                getattr(product, name)(start, y, row, 1.0, slope)
+            if hasattr(product, "along_energy"):
+                product.along_energy(np.array([start]), y[None], row, energy)
+            if not (np.isfinite(slope).all() and np.isfinite(energy).all()):
+                which = f" of trajectory {m}" if len(state) > 1 else ""
+                raise ValueError(
+                    f"{product.NAME} is not defined at the start{which}, t = {start:g} and "
+                    f"y = {y}: its right-hand side or its energy is not finite there"
+                )
 
 
 def _tolerance(name: str, value: float) -> float:
@@ -197,7 +224,7 @@ def _times(t_eval: Any, start: float, stop: float) -> Floats | None:
     times = np.array(t_eval, float).ravel()
     direction = math.copysign(1.0, stop - start)
     ordered = (np.diff(times) * direction > 0).all()
-    if not times.size or not ordered:
+    if not times.size or not ordered or not np.isfinite(times).all():
         raise ValueError("t_eval must be times in the order of the integration")
     low, high = min(start, stop), max(start, stop)
     if times.min() < low or times.max() > high:
@@ -216,6 +243,7 @@ def _refuse_fixed(product: ModuleType) -> None:
 def _fixed(
     product: ModuleType,
     state: Floats,
+    single: bool,
     values: Mapping[str, Any],
     table: Floats,
     start: float,
@@ -237,8 +265,9 @@ def _fixed(
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
+        states = out[0, :rows] if single else out[:, :rows]
         return Solution(
-            product.NAME, product.COMPONENTS, times[:rows], out[:, :rows], values, steps, 0, product
+            product.NAME, product.COMPONENTS, times[:rows], states, values, steps, 0, product
         )
 
     with _bar(shown, count, product.NAME) as report:
@@ -337,22 +366,28 @@ def _check_energy(
     so_far: Callable[[int], Solution],
     every: int,
 ) -> None:
-    """A constant energy that moves by more than all its terms: a singularity was stepped over."""
+    """A constant energy that jumps by more than all its terms: a singularity was stepped over.
+
+    A jump is between neighbouring states that are kept; the size of the terms is that at the start
+    or in the middle of what was computed, whichever is larger.  A drift is left to be seen.
+    """
     if not product.CONSERVATIVE or rows.stop <= rows.start:
         return
-    found, first = np.empty(rows.stop - rows.start), np.empty(1)
+    block = slice(rows.start - 1, rows.stop)
+    found = np.empty(rows.stop - rows.start + 1)
     for m, row in enumerate(table):
-        size = product.energy_size(times[0], out[m, 0], row)
-        product.along_energy(times[:1], out[m, :1], row, first)
-        product.along_energy(times[rows], out[m, rows], row, found)
-        begin = first[0]
-        wrong = np.flatnonzero(~(abs(found - begin) <= size))
+        product.along_energy(times[block], out[m, block], row, found)
+        sizes = np.empty(rows.stop)
+        sizes[:] = product.energy_size(times[: rows.stop], out[m, : rows.stop].T, row)
+        bound = max(sizes[0], float(np.median(sizes)))
+        wrong = np.flatnonzero(~(abs(np.diff(found)) <= bound))
         if wrong.size:
             at = rows.start + int(wrong[0])
             t = float(times[at])
+            before, after = found[wrong[0]], found[wrong[0] + 1]
             raise IntegrationError(
                 f"{product.NAME}: before t = {t:.6g} (step {at * every}) the energy, constant "
-                f"along solutions, moved from {begin:.4g} to {found[wrong[0]]:.4g}, more than the "
+                f"along solutions, jumped from {before:.4g} to {after:.4g}, by more than the "
                 f"sum of its terms: a step went over a singularity or is unstable; {ADVICE}",
                 t,
                 at * every,
@@ -404,9 +439,8 @@ def _one_adaptive(
     values: Mapping[str, Any],
 ) -> tuple[Floats, Floats, int, int]:
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
-    control = np.array(
-        [_first_step(product, y, row, start, stop, relative, absolute), 1e-4, 0, 0, 0]
-    )
+    first = _first_step(product, y, row, start, stop, relative, absolute)
+    control = np.array([first, 1e-4, 0, 0, 0, np.inf])
     wanted = np.empty(0) if times is None else times
     pieces: list[tuple[Floats, Floats]] = []
     if times is None:
@@ -469,7 +503,8 @@ def _first_step(
     scale = absolute + relative * abs(y)
     size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
     guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    return math.copysign(min(guess, abs(stop - start)), stop - start)
+    least = 1e3 * float(np.spacing(max(abs(start), abs(stop))))
+    return math.copysign(min(max(guess, least), abs(stop - start)), stop - start)
 
 
 def _only(solution: Solution) -> Solution:

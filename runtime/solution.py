@@ -10,7 +10,7 @@ import functools
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +51,7 @@ class Solution:
         steps: how many steps were taken (by the longest trajectory).
         rejected: how many steps of adaptive integration were taken back.
         product: the generated module, for energies; None after reading from a file.
+        saved: energy and invariants that were read from a file.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Solution:
     steps: int
     rejected: int = 0
     product: ModuleType | None = None
+    saved: Mapping[str, Floats] = field(default_factory=dict)
 
     def __getitem__(self, component: str) -> Floats:
         """One component along the solution: `(times,)` or `(trajectories, times)`.
@@ -85,11 +87,13 @@ class Solution:
         """A declared invariant, or ``energy``, along the solution.
 
         Raises:
-            AttributeError: it is not declared, or the solution was read from a file.
+            AttributeError: it is not declared.
         """
+        if name in self.saved:
+            return self.saved[name]
         along = getattr(self.product, f"along_{name}", None)
         if along is None:
-            raise AttributeError(f"'{self.name}' declares no {name}, or was read from a file")
+            raise AttributeError(f"'{self.name}' declares no {name}")
         flat = self.y.reshape(-1, *self.y.shape[-2:])
         found = np.empty(flat.shape[:2])
         table = parameter_table(self.parameters, len(flat))
@@ -115,8 +119,10 @@ class Solution:
             "rejected": self.rejected,
         }
         arrays |= {f"parameter_{name}": value for name, value in self.parameters.items()}
-        if hasattr(self.product, "along_energy"):
-            arrays["energy"] = self.energy
+        for name in dir(self.product):
+            if name.startswith("along_"):
+                arrays[name] = self.invariant(name.removeprefix("along_"))
+        arrays |= {f"along_{name}": value for name, value in self.saved.items()}
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -145,6 +151,12 @@ class Solution:
                 parameters,
                 int(file["steps"]),
                 int(file["rejected"]),
+                None,
+                {
+                    key.removeprefix("along_"): file[key]
+                    for key in file.files
+                    if key.startswith("along_")
+                },
             )
 
 

@@ -30,7 +30,7 @@ class DiscreteGradient(Flow):
         epsilon = torch.finfo(y.dtype).eps
         for _ in range(ITERATIONS):
             defect, slope = self._with_slope(t, y, v, values)
-            change = torch.linalg.solve(slope, defect)
+            change = self.solve(t, slope, defect)
             v = v - change
             size, scale = float(change.abs().max()), float(v.abs().max())
             if size == 0 or (size <= 1000 * epsilon * scale and size >= before):
@@ -45,7 +45,7 @@ class DiscreteGradient(Flow):
         """The implicit function theorem: one transposed solve, and one product with the defect."""
         v = self.step(t, y, values)
         _, slope = self._with_slope(t, y, v, values)
-        weight = torch.linalg.solve(slope.transpose(-1, -2), costate)
+        weight = self.solve(t, slope.transpose(-1, -2), costate)
         state = y.detach().requires_grad_()
         grown = [value.detach().expand(len(y)).clone().requires_grad_() for value in values]
         with torch.enable_grad():
@@ -73,7 +73,9 @@ class DiscreteGradient(Flow):
     def _rate(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
         """S times the discrete gradient, less friction."""
         middle = (u + v) / 2
-        structure = self.matrix(self.STRUCTURE, self.STRUCTURE_PLACES, t, middle, values)
+        structure = self.matrix(
+            self.STRUCTURE, self.STRUCTURE_PLACES, t + self.h / 2, middle, values
+        )
         rate = (structure @ self._mean(t, u, v, values)[..., None])[..., 0]
         if self.FRICTION is None:
             return rate

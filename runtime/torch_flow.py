@@ -65,6 +65,7 @@ class Flow(torch.nn.Module):
         self.h, self.steps, self.every = float(h), steps, every
         self.t0 = self.START_TIME if t0 is None else float(t0)
         given = dict(parameters or {})
+        trainable = (trainable,) if isinstance(trainable, str) else trainable
         for name in (*given, *trainable):
             if name not in self.PARAMETERS:
                 known = ", ".join(self.PARAMETERS) or "none"
@@ -89,12 +90,16 @@ class Flow(torch.nn.Module):
             IntegrationError: a step has no solution, or a state is no longer finite.
         """
         size = len(self.COMPONENTS)
+        if not isinstance(y0, torch.Tensor):
+            raise ValueError(f"a tensor was expected, not {type(y0).__name__}")
         if y0.dim() not in (1, 2) or y0.shape[-1] != size or not y0.is_floating_point():
             raise ValueError(
                 f"a state of the shape {tuple(y0.shape)} and type {y0.dtype}; (batch, {size}) or "
                 f"({size},) floating-point numbers for {', '.join(self.COMPONENTS)} were expected"
             )
         batch = y0 if y0.dim() == 2 else y0[None]
+        if not len(batch):
+            raise ValueError("a batch of no states")
         values = [getattr(self, f"parameter_{name}").to(y0) for name in self.PARAMETERS]
         states: Tensor = _Trajectory.apply(self, batch, *values)
         found = states if y0.dim() == 2 else states[:, 0]
@@ -109,7 +114,7 @@ class Flow(torch.nn.Module):
         )
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """What one step adds to the state, and the factors of friction, as one new state."""
+        """The state after one step."""
         raise NotImplementedError
 
     def adjoint(
@@ -148,6 +153,19 @@ class Flow(torch.nn.Module):
     def where(self, part: int) -> slice:
         """The components of a part."""
         return slice(*self.PARTS[part])
+
+    def solve(self, t: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
+        """The solution of a linear system for each of the batch.
+
+        Raises:
+            IntegrationError: a matrix is singular.
+        """
+        found, info = torch.linalg.solve_ex(matrix, right)
+        if bool((info != 0).any()):
+            number = round((float(t) - self.t0) / self.h)
+            raise self.refuse(t, number, float("inf"), "the matrix of a solve is singular")
+        solution: Tensor = found
+        return solution
 
     def refuse(self, t: Tensor, step: int, residual: float, what: str) -> IntegrationError:
         """The error of a step that cannot be taken."""

@@ -115,7 +115,7 @@ class _Run:
             matrix = self._newton_matrix(nodes, increments)
             for node in increments:
                 self._compute(node)
-            change = torch.linalg.solve(matrix, self._gathered(increments) - old)
+            change = self._module.solve(self._t, matrix, self._gathered(increments) - old)
             self._scatter(increments, old + change)
             size = float(change.abs().max())
             scale = max(float(stage.abs().max()) for stage in self._stage)
@@ -234,7 +234,7 @@ class _Run:
                     self._of_k[j][:, where] += module.ALPHA[part][stage][j] * inner
         matrix = self._newton_matrix(nodes, increments)
         right = torch.cat([self._of_k[j][:, module.where(p)] for _, j, p in increments], -1)
-        solved = torch.linalg.solve(matrix.transpose(-1, -2), right)
+        solved = module.solve(self._t, matrix.transpose(-1, -2), right)
         start = 0
         for _, stage, part in increments:
             where = module.where(part)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.integrate import integrate
-from hamilforge.runtime.solution import Floats, IntegrationError, Solution, parameter_table
+from hamilforge.runtime.solution import Floats, IntegrationError, Solution
 
 #: Work and precision are measured at ``h / 2**k`` for these k, over this part of the time.
 HALVINGS, PART = range(-2, 4), 0.2
@@ -101,9 +101,7 @@ def _energy(ax: Any, _: Sequence[ModuleType], runs: Sequence[Solution], __: Requ
     ax.legend(fontsize=8, frameon=False)
 
 
-def _section(
-    ax: Any, products: Sequence[ModuleType], runs: Sequence[Solution], request: Request
-) -> None:
+def _section(ax: Any, _: Sequence[ModuleType], runs: Sequence[Solution], request: Request) -> None:
     """The states in which a component grows through zero, in two of the others."""
     names = runs[0].components
     others = [name for name in names if name != request.section]
@@ -113,8 +111,8 @@ def _section(
     up = next((name for name in others if name != across and name in partner), others[-1])
     chosen = names.index(across)
     up = names[half + chosen] if half > 1 and chosen < half else up
-    for product, run in zip(products, runs, strict=True):
-        points = section(product, run, request.section)
+    for run in runs:
+        points = section(run, request.section)
         ax.plot(points[:, chosen], points[:, names.index(up)], ".", markersize=2, label=_label(run))
     ax.set_xlabel(across)
     ax.set_ylabel(up)
@@ -122,37 +120,30 @@ def _section(
     ax.legend(fontsize=8, frameon=False)
 
 
-def section(product: ModuleType, solution: Solution, component: str) -> Floats:
+def section(solution: Solution, component: str) -> Floats:
     """Where a component grows through zero: `(crossings, components)`.
 
-    The crossing of each step is found on the cubic that has its ends and slopes.
+    The crossing is found on the cubic through the two states before it and the two behind.
 
     Raises:
         ValueError: it never does.
     """
     index = solution.components.index(component)
     values = solution[component]
-    places = np.flatnonzero((values[:-1] < 0) & (values[1:] >= 0))
+    places = np.flatnonzero((values[1:-2] < 0) & (values[2:-1] >= 0)) + 1
     if not places.size:
         raise ValueError(f"{component} never grows through zero; take a longer time")
-    row = parameter_table(solution.parameters, 1)[0]
-    slopes = np.zeros((places.size, 2, len(solution.components)))
-    for k, place in enumerate(places):
-        for side in range(2):
-            for name in product.FIELDS:
-                getattr(product, name)(
-                    solution.t[place + side], solution.y[place + side], row, 1.0, slopes[k, side]
-                )
-    h = float(solution.t[1] - solution.t[0])
-    left, right = solution.y[places], solution.y[places + 1]
+    states = [solution.y[places + k] for k in (-1, 0, 1, 2)]
 
     def cubic(theta: Floats) -> Floats:
         u = theta[:, None]
-        return np.asarray(
-            (1 + 2 * u) * (1 - u) ** 2 * left
-            + u**2 * (3 - 2 * u) * right
-            + h * u * (1 - u) * ((1 - u) * slopes[:, 0] - u * slopes[:, 1])
+        weights = (
+            -u * (u - 1) * (u - 2) / 6,
+            (u + 1) * (u - 1) * (u - 2) / 2,
+            -(u + 1) * u * (u - 2) / 2,
+            (u + 1) * u * (u - 1) / 6,
         )
+        return np.asarray(sum(w * state for w, state in zip(weights, states, strict=True)))
 
     low, high = np.zeros(places.size), np.ones(places.size)
     for _ in range(50):
@@ -174,7 +165,7 @@ def _work(
         last = len(ends) - (k == best)
         errors = [max(abs(end - reference).max(), 1e-17) for end in ends[:last]]
         ax.loglog(errors, seconds[:last], "o-", markersize=3, linewidth=0.8, label=_label(run))
-    ax.set_xlabel(f"error at the end of {PART:g} of the time")
+    ax.set_xlabel(f"largest error of a component at t = {PART * request.time:g} + start")
     ax.set_ylabel("seconds")
     ax.set_title(f"work and precision (against {_label(runs[best])})", fontsize=9)
     ax.legend(fontsize=8, frameon=False)

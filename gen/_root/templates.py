@@ -82,7 +82,8 @@ reference = "Where it comes from"
 A = [[], ["1/2"], [-1, 2]]
 b = ["1/6", "2/3", "1/6"]
 # b_hat = [...]                # embedded weights
-# Instead of A and b: [collocation] nodes = "legendre(3)", conditions = "C" (or "D").
+# Instead of A and b: [collocation] nodes = "legendre(3)", conditions = "C" (or "D");
+# or [compose] block = "implicit_midpoint", weights = ["w1", "w0", "w1"] with [constants].
 
 # [constants]
 # gamma = "1 - sqrt(2)/2"
@@ -115,6 +116,10 @@ v = "mu*(1 - x**2)*v - x"
 
 [parameters]
 mu = {{ default = 1, domain = "positive", doc = "the strength of the damping" }}
+
+# [poisson]                    # if the equations are S grad H with a skew-symmetric S(y)
+# energy = "..."
+# matrix = [["0", "..."], ["-(...)", "0"]]
 
 [start]                        # where trajectories begin by default
 x = 2

@@ -12,11 +12,19 @@ from hamilforge.gen.declare.reader import Reader, inside
 Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
 
 
-def parameters(reader: Reader, table: str) -> tuple[kinds.Parameter, ...]:
-    """A table of numbers that the user may choose."""
+def parameters(
+    reader: Reader, table: str, check: Callable[..., None] | None = None
+) -> tuple[kinds.Parameter, ...]:
+    """A table of numbers that the user may choose.
+
+    Args:
+        reader: the file.
+        table: the table's name.
+        check: notes a name that cannot be one; what generated optimizers need if None.
+    """
     found = []
     for name, entry in reader.table(table).items():
-        reader.symbol(name, table, name)
+        (check or reader.symbol)(name, table, name)
         if not isinstance(entry, dict):
             entry = {"default": entry}
         for key in entry:

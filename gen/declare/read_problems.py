@@ -67,6 +67,7 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     poisson = _poisson(reader, types, len(names))
     begin = start(reader, names)
     methods = _methods(reader)
+    reader.finish()
     return kinds.System(head, tuple(equations), own, invariants, poisson, begin, methods)
 
 
@@ -91,14 +92,17 @@ def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) ->
 
 
 def _parameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
-    own = parameters(reader, "parameters")
-    for entry in own:
-        _free(reader, entry.name, "parameters", entry.name)
-    return own
+    return parameters(reader, "parameters", lambda name, *path: _free(reader, name, *path))
 
 
 def _free(reader: Reader, name: str, *path: str) -> None:
-    """Note a name that generated code needs for itself."""
+    """Note a name that cannot be one, or that generated code needs for itself."""
+    if not SYMBOL.fullmatch(name) or name in ("t", "start", "stop"):
+        reader.problem(
+            f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
+            "first; t, start and stop are times",
+            *path,
+        )
     if name.startswith(PREFIXES):
         reader.problem(
             f"'{name}' cannot be a name: {', '.join(PREFIXES)} begin derived names", *path
@@ -121,9 +125,7 @@ def _components(reader: Reader, given: Any, types: Types, key: str) -> tuple[str
         reader.problem(f"{len(given)} components; at most {MAX_COMPONENTS} are read", *path)
         return ()
     for name in given:
-        if not SYMBOL.fullmatch(name) or name == "t":
-            reader.problem(f"'{name}' cannot be a component", *path)
-        elif name in types:
+        if name in types and name != "t":
             reader.problem(f"'{name}' has a meaning already", *path)
         _free(reader, name, *path)
         types[name] = "scalar"

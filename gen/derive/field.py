@@ -20,7 +20,10 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, caret
 from hamilforge.gen.declare.expression import Expression, Operation
 from hamilforge.gen.derive.calculus import Expr, to_sympy
-from hamilforge.gen.derive.system import parameter_symbol, t
+from hamilforge.gen.derive.system import parameter_symbol
+
+#: The time, of either sign.
+t = sp.Symbol("t", real=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,27 @@ class VectorField:
         """The entries of the second derivative of H that are not zero."""
         return _slopes(self.gradient(), self.components)
 
+    @functools.cached_property
+    def jacobi(self) -> bool:
+        """Whether a declared structure S satisfies Jacobi's identity.
+
+        ``sum_l (d_l S_ij S_lk + d_l S_jk S_li + d_l S_ki S_lj) = 0`` for all i, j, k.
+        """
+        assert self.structure is not None
+        s, names = self.structure, self.components
+        size = range(len(names))
+
+        def turn(i: int, j: int, k: int) -> Expr:
+            return sum((sp.diff(s[i][j], names[m]) * s[m][k] for m in size), sp.S.Zero)
+
+        return all(
+            sp.simplify(turn(i, j, k) + turn(j, k, i) + turn(k, i, j)) == 0
+            for i in size
+            for j in size
+            for k in size
+            if i < j < k
+        )
+
     def needs(self, part: int) -> frozenset[int]:
         """The parts on whose components a part's right-hand side depends."""
         names = set().union(*(value.free_symbols for value in self.parts[part].values))
@@ -119,15 +143,15 @@ class VectorField:
                 return sp.S.Zero
         return sp.simplify(whole)
 
-    def decay(self) -> Expr:
-        """exp(-int gamma) from ``start`` to ``stop``, in symbols of these names.
+    def decay(self, start: sp.Symbol, stop: sp.Symbol) -> Expr:
+        """exp(-int gamma) from ``start`` to ``stop``.
 
         Raises:
             DeclarationError: the friction has no elementary integral.
         """
-        start, stop, u = (sp.Symbol(name, positive=True) for name in ("start", "stop", "u"))
+        u = sp.Dummy("u", real=True)
         primitive = sp.integrate(self.friction.xreplace({t: u}), u)
-        if primitive.has(sp.Integral):
+        if primitive.has(sp.Integral, sp.Piecewise):
             raise DeclarationError.single(
                 self.problem.head.source.where,
                 f"the friction {self.friction} has no elementary integral",

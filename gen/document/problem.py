@@ -12,6 +12,7 @@ from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.field import VectorField, derive_field
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
 from hamilforge.gen.program.integrator import (
+    ONE,
     Coefficient,
     DiscreteGradient,
     Flows,
@@ -25,6 +26,8 @@ from hamilforge.gen.program.ir import Apply, Const, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import add, lower, mul, negative
 
+#: The ends of a time span.
+ENDS = (sp.Symbol("start", real=True), sp.Symbol("stop", real=True))
 _FLOWS = {"A": "drift", "B": "kick", "D": "friction", "BD": "kick with friction"}
 
 
@@ -51,8 +54,8 @@ def tell_problem(declaration: kinds.Problem) -> tuple[Block, ...]:
     blocks += [Heading("The equations"), component_lines(field.components, field.damped)]
     if field.friction != 0:
         blocks += [
-            Paragraph("The friction is integrated exactly: momenta decay from start to stop by"),
-            Formulas((Formula("decay", lower(field.decay())),)),
+            Paragraph("From start to stop, friction by itself multiplies momenta by"),
+            Formulas((Formula("decay", lower(field.decay(*ENDS))),)),
         ]
     if field.structure is not None:
         blocks.append(Paragraph("The equations are S grad H with the skew-symmetric S of entries"))
@@ -117,10 +120,11 @@ def _stages(problem: Problem, step: Stages) -> tuple[Block, ...]:
     damped = problem.decay is not None
     suffixes = [""] if len(problem.parts) == 1 else ["q", "p"]
     blocks: list[Block] = []
-    if step.symplectic:
+    if any(entry != ONE for row in step.scale for entry in row):
         blocks.append(
             Paragraph(
-                "Increments L carry the weights b, so that alpha_ij + alpha_ji = 1 holds exactly "
+                "Increments L carry the weights b, so that the condition of symplecticity, "
+                "alpha_ij + alpha_ji = 1 (with the other table's alpha in a pair), holds exactly "
                 "in floating point."
             )
         )

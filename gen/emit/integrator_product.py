@@ -10,6 +10,7 @@ import hashlib
 import keyword
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
@@ -65,6 +66,7 @@ class IntegratorProduct:
     problem: kinds.Problem
     method: kinds.Integration
     method_report: Report
+    separable: bool
     template: str = ""
     kind: ClassVar[str] = "integrator"
 
@@ -116,19 +118,20 @@ class IntegratorProduct:
     @cached_property
     def proved(self) -> str:
         """What is known of the method on such a problem."""
-        report = self.method_report
-        order = report["order"]
-        facts = [f"Proved: order {order}" if isinstance(order, int) else "Proved"]
-        match self.integrator.step:
+        problem, step = self.integrator.problem, self.integrator.step
+        order = self.method_report["order"]
+        if self.separable and isinstance(self.method, kinds.Partitioned):
+            order = self.method_report["separable_order"]
+        facts = [f"Proved: order {order}"]
+        match step:
             case Stages(symplectic=True) | Flows():
-                conformal = self.integrator.problem.decay is not None
-                facts.append(
-                    "conformal symplectic with the factor exp(-int gamma)"
-                    if conformal
-                    else "symplectic"
-                )
+                conformal = "conformal symplectic with the factor exp(-int gamma)"
+                facts.append("symplectic" if problem.decay is None else conformal)
             case DiscreteGradient():
-                facts.append("H(z+) - H(z) is what friction takes, exactly")
+                if isinstance(self.problem, kinds.System) or problem.decay is not None:
+                    facts[0] += " for canonical equations without friction"
+                taken = "H does not change" if problem.decay is None else "H falls by gamma p . dq"
+                facts.append(f"{taken}, with p the mean of a step" if problem.rate else taken)
         return "; ".join(facts) + "."
 
     @cached_property
@@ -139,8 +142,9 @@ class IntegratorProduct:
             for coefficient, full in _entries(name, row):
                 if coefficient.value not in (0.0, 1.0):
                     text = coefficient.exact
-                    exact = text if text and not _plain(text) else ""
-                    value = text.replace("/", " / ") if _plain(text) else repr(coefficient.value)
+                    plain = _plain(text) and float(Fraction(text)) == coefficient.value
+                    exact = "" if plain else text
+                    value = text.replace("/", " / ") if plain else repr(coefficient.value)
                     found[full] = Constant(full, _as_float(value), exact)
         return tuple(found.values())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -18,9 +19,8 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr
-from hamilforge.gen.derive.field import VectorField, refuse_coupling
+from hamilforge.gen.derive.field import VectorField, refuse_coupling, t
 from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_scheme
-from hamilforge.gen.derive.system import t
 from hamilforge.gen.exact.numbers import Number, written
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.integrator import (
@@ -41,6 +41,8 @@ from hamilforge.gen.program.integrator import (
     Step,
     Value,
 )
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.ir import Ref, Select
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
@@ -166,7 +168,7 @@ def _coefficient(number: Number | mpmath.mpf) -> Coefficient:
 def _antisymmetric(exact: Sequence[_Entries]) -> tuple[Table, ...]:
     """``a_ij/b_j`` rounded so that ``alpha_ij + alpha^_ji = 1`` holds exactly.
 
-    The larger of the two is rounded; one minus it is exact (Sterbenz' lemma).
+    The larger of the two is rounded; one minus it is then a number of double precision.
     """
     q, p = exact[0], exact[-1]
     size = range(len(q.b))
@@ -273,7 +275,9 @@ def _reuses(tableau: Tableau) -> bool:
 
 def _forecast(exact: Sequence[_Entries], blocks: Sequence[Block]) -> tuple[Table, ...] | None:
     """The polynomial through the last step's increments, continued to this step's nodes."""
-    if not any(len(block.increments) > 1 for block in blocks):
+    solved = [block for block in blocks if len(block.increments) > 1]
+    explicit = any(not block.implicit and block.increments for block in blocks)
+    if not solved or explicit:
         return None
     tables = []
     for one in exact:
@@ -353,7 +357,7 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
                 at_same_place,
             )
         )
-    impulse = lower(_impulse(field)) if damped and "BD" in letters else None
+    impulse = _impulse(field) if damped and "BD" in letters else None
     return Flows(tuple(found), impulse)
 
 
@@ -368,18 +372,29 @@ def _same_place(flows: Sequence[tuple[WeightedFlow, Expr]], k: int) -> bool:
     return False
 
 
-def _impulse(field: VectorField) -> Expr:
-    """Int decay(u, stop) du from ``start`` to ``stop``: what a kick with friction adds up to."""
-    start, stop, u = (sp.Symbol(name, positive=True) for name in ("start", "stop", "u"))
-    inner = field.decay().xreplace({start: u})
-    integral = sp.integrate(inner, u)
-    if integral.has(sp.Integral):
+def _impulse(field: VectorField) -> IrExpr:
+    """Int decay(u, stop) du from ``start`` to ``stop``: what a kick with friction adds up to.
+
+    Where a parameter may vanish and the closed form is 0/0 there, its limit is taken.
+    """
+    start, stop, u = (sp.Dummy(name, real=True) for name in ("start", "stop", "u"))
+    integral = sp.integrate(field.decay(u, stop), u)
+    if integral.has(sp.Integral, sp.Piecewise):
         raise DeclarationError.single(
             field.problem.head.source.where,
             f"a kick with friction {field.friction} (letters BD) has no elementary integral",
             "friction",
         )
-    return sp.simplify(integral.xreplace({u: stop}) - integral.xreplace({u: start}))
+    whole = sp.simplify(integral.xreplace({u: stop}) - integral.xreplace({u: start}))
+    names = {start: "start", stop: "stop"}
+    found = lower(whole, names)
+    for entry, symbol in zip(field.problem.parameters, field.parameters, strict=True):
+        if entry.domain in ("nonnegative", "unit-interval", "real") and whole.has(symbol):
+            there = whole.subs(symbol, 0)
+            if there.has(sp.nan, sp.zoo, sp.oo):
+                limit = lower(sp.limit(whole, symbol, 0), names)
+                found = Select(Ref(entry.name), Fraction(0), limit, found)
+    return found
 
 
 # --- discrete gradients ------------------------------------------------------------

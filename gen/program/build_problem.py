@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr
-from hamilforge.gen.derive.field import VectorField
-from hamilforge.gen.derive.system import t
+from hamilforge.gen.derive.field import VectorField, t
 from hamilforge.gen.program.integrator import Energy, Matrix, Part, Problem
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.lower import lower
@@ -28,7 +27,7 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
     declaration = field.problem
     components = tuple(str(name) for name in field.components)
     given = dict(declaration.start.values)
-    start, stop = (sp.Symbol(name, positive=True) for name in ("start", "stop"))
+    start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
     names = {start: "start", stop: "stop"}
     conservative = field.energy is not None and field.friction == 0 and not field.energy.has(t)
@@ -44,9 +43,8 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
         conservative=conservative,
         structure=_structure(field),
         structure_slope=_structure_slope(field),
-        decay=lower(field.decay(), names) if damped else None,
+        decay=lower(field.decay(start, stop), names) if damped else None,
         rate=lower(field.friction) if damped else None,
-        autonomous=field.autonomous,
         invariants=tuple(
             (name, _function(field, name, {name: value})) for name, value in field.invariants
         ),

@@ -103,7 +103,6 @@ class Problem:
     structure_slope: Matrix | None
     decay: Expr | None
     rate: Expr | None
-    autonomous: bool
     invariants: tuple[tuple[str, Function], ...]
 
 

@@ -115,9 +115,12 @@ class IntegratorInterpreter:
         assert problem.structure is not None
         half = len(y) // 2
 
+        structure = problem.structure
+
         def defect(v: Floats) -> Floats:
             middle = (y + v) / 2
-            rate = self.matrix(problem.structure, t, middle) @ self.mean_gradient(gradient, t, y, v)  # type: ignore[arg-type]
+            mean = self.mean_gradient(gradient, t, y, v)
+            rate = self.matrix(structure, t + h / 2, middle) @ mean
             if problem.rate is not None:
                 values = {**self.parameters, "t": t + h / 2}
                 rate[half:] -= float(evaluate(problem.rate, values, FLOAT64)) * middle[half:]

@@ -47,8 +47,9 @@ def prove(declaration: kinds.DiscreteGradient) -> Report:
         Finding(
             "order",
             order,
-            f"one step and the solution in exact series: equal to h^{order}, not at h^{order + 1}",
-            DRAWN,
+            f"one step and the solution in exact series: equal to h^{order}, "
+            + (f"not at h^{order + 1}" if order <= HIGHEST else "the highest looked at"),
+            f"q' = dH/dp, p' = -dH/dq without friction; {DRAWN}",
         ),
         Finding("symmetric", symmetric, "grad(u, v) = grad(v, u)", at),
         Finding("exact", exact, "grad(u, v) . (v - u) = H(v) - H(u)", at),

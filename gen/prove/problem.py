@@ -11,6 +11,7 @@ from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 BY = "differentiated by SymPy"
 THIS = "this problem, all parameters"
+ENDS = (sp.Symbol("start", real=True), sp.Symbol("stop", real=True))
 
 
 def prove(declaration: kinds.Problem) -> Report:
@@ -27,20 +28,19 @@ def prove(declaration: kinds.Problem) -> Report:
         findings += _mechanics(field)
     findings.append(Finding("divergence", written(field.divergence), BY, THIS))
     if field.structure is not None:
-        findings.append(
-            Finding("poisson", True, "S + S' = 0 and S grad H equals the equations, by SymPy", THIS)
-        )
+        by = "S + S' = 0, S grad H equals the equations, and Jacobi's identity, by SymPy"
+        findings.append(Finding("poisson", field.jacobi, by, THIS))
     for name, value in field.invariants:
         rate = field.rate(value)
         findings.append(
             Finding(
-                name,
+                f"invariant_{name}",
                 rate == 0,
                 f"its derivative along solutions is {written(rate)}, {BY}",
                 THIS,
             )
         )
-    claimed = {name: True for name, _ in field.invariants}
+    claimed = {f"invariant_{name}": True for name, _ in field.invariants}
     claims = compare_claims(_with_invariants(head, claimed), tuple(findings))
     return Report(head.name, kind, head.title, tuple(findings), claims)
 
@@ -62,21 +62,12 @@ def _mechanics(field: VectorField) -> list[Finding]:
         ),
         Finding(
             "conformal_factor",
-            written(field.decay()),
+            written(field.decay(*ENDS)),
             "exp(-int gamma) from start to stop, integrated by SymPy: the flow scales the "
             "symplectic form by it",
             THIS,
         ),
     ]
-    if field.friction == 0:
-        rate = field.rate(field.energy)
-        text = "dH/dt = " + written(rate)
-    else:
-        _, momenta = field.parts
-        velocities = field.parts[0].values
-        pairs = zip(momenta.components, velocities, strict=True)
-        power = sum((p * v for p, v in pairs), sp.S.Zero)
-        rate = -field.friction * power + sp.diff(field.energy, sp.Symbol("t", positive=True))
-        text = "dH/dt = " + written(rate)
+    text = "dH/dt = " + written(field.rate(field.energy))
     found.append(Finding("energy_rate", text, BY, THIS))
     return found

@@ -15,8 +15,7 @@ from scipy.integrate import solve_ivp
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.derive.system import t
+from hamilforge.gen.derive.field import derive_field, t
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter, NoConvergence
@@ -148,16 +147,17 @@ def probed(method, problem):
     return scope, stages
 
 
-def recovered(method, h, problem="harmonic_oscillator"):
+def recovered(method, h, problem="harmonic_oscillator", changes=None):
     """``h A`` and ``h b`` of both parts, column by column."""
     scope, stages = probed(method, problem)
+    scope.update(changes or {})
     size = (stages, stages, 2)
     a, b = np.zeros(size), np.zeros((stages, 2))
     for j in range(stages):
         scope["controls"][:] = 0
         scope["controls"][j] = 1
         rows = np.zeros((scope["ROWS"], 2))
-        square = np.zeros((scope["UNKNOWNS"] + 1, max(scope["UNKNOWNS"], 1)))
+        square = np.zeros((scope["UNKNOWNS"] + 2, max(scope["UNKNOWNS"], 1)))
         flags = np.zeros(2 + scope["UNKNOWNS"], np.int64)
         y = np.zeros(2)
         parameters = np.array([float(rows.ctypes.data)])
@@ -199,10 +199,11 @@ def test_both_tableaux_of_a_pair_are_recovered_from_the_kernel(name):
 
 
 def test_the_probe_sees_a_changed_coefficient():
-    scope, _ = probed("rk4", "harmonic_oscillator")
-    assert scope["A_2_1"] == 0.5
-    a, _ = recovered("rk4", 0.3)
-    assert a[1, 0, 0] != np.float64(0.3) * (0.5 + 1e-6)
+    exact, _ = recovered("rk4", 0.3)
+    changed, _ = recovered("rk4", 0.3, changes={"A_2_1": 0.5 * (1 + 1e-6)})
+    assert changed[1, 0, 0] != exact[1, 0, 0]
+    changed[1, 0] = exact[1, 0]
+    assert (changed == exact).all()
 
 
 # --- orders ------------------------------------------------------------
@@ -264,7 +265,8 @@ def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
         found = np.array(states)[count // 4 - 1 :: count // 4]
         errors.append(float(np.linalg.norm(found - reference)))
         slopes = [np.log2(a / b) for a, b in itertools.pairwise(errors)]
-        if slopes and abs(slopes[-1] - order) < 0.15:
+        near = slopes and abs(slopes[-1] - order) < 0.15
+        if near and (len(slopes) == 1 or abs(slopes[-2] - order) < 0.5):
             return
         if errors[-1] < 3e-12:
             break
@@ -320,7 +322,7 @@ def test_an_optimizers_hamiltonian_is_no_problem_to_integrate_and_the_reverse(tm
         ('coordinates = { q = ["x", "y"], p = ["v"] }\nenergy = "x"', "come in pairs"),
         ('coordinates = { q = ["x"], p = ["x"] }\nenergy = "x"', "has a meaning already"),
         ('coordinates = { q = ["x"], p = ["v"] }\nenergy = "x*u"', "unknown name 'u'"),
-        ('coordinates = { q = ["t"], p = ["v"] }\nenergy = "v"', "cannot be a component"),
+        ('coordinates = { q = ["t"], p = ["v"] }\nenergy = "v"', "t, start and stop are times"),
         ('coordinates = { q = [], p = [] }\nenergy = "1"', "at least one name"),
         (
             'coordinates = { q = ["x"], p = ["v"] }\nenergy = "x"\n[start]\nw = 1',
@@ -350,7 +352,8 @@ def test_degenerate_energies_are_integrated(tmp_path, energy):
         field = derive_field(pipeline.load_problem(path))
         right = sp.lambdify((t, field.components), field.damped)
         wanted = solve_ivp(right, (0, 0.25), [1.0, 2.0], rtol=1e-10, atol=1e-12).y[:, -1]
-        assert abs(y - wanted).max() < 0.1
+        # every field here is constant or linear with a square of zero
+        assert abs(y - wanted).max() < 1e-12
 
 
 def test_a_composition_of_a_block_is_the_table_of_its_steps(tmp_path):
@@ -370,3 +373,61 @@ def test_a_composition_of_a_block_is_the_table_of_its_steps(tmp_path):
     for weight in (w1, 1 - 2 * w1, w1):
         wanted = block.step(0.0, 0.1 * weight, wanted)
     assert abs(one.step(0.0, 0.1, y) - wanted).max() < 1e-15
+
+
+def test_a_table_with_a_kept_first_stage_and_coupled_ones_has_no_forecast(tmp_path):
+    # Lobatto IIIA with three stages, typed: its first stage is the end of the last step
+    path = write(
+        tmp_path,
+        "typed_lobatto",
+        'kind = "runge-kutta"\nA = [[], ["5/24", "1/3", "-1/24"], ["1/6", "2/3", "1/6"]]\n'
+        'b = ["1/6", "2/3", "1/6"]\n',
+    )
+    step = interpreter("pendulum", path).integrator.step
+    assert step.reuse
+    assert step.forecast is None
+    _, b = recovered(path, 0.3)
+    assert abs(b[:, 0] - 0.3 * np.array([1, 4, 1]) / 6).max() < 1e-16
+
+
+def test_names_in_declarations_do_not_meet_those_of_generated_code(tmp_path):
+    path = write(
+        tmp_path,
+        "names",
+        'kind = "hamiltonian"\n'
+        'coordinates = { q = ["y", "state", "lambda"], p = ["h", "out", "k"] }\n'
+        'energy = "(h**2 + out**2 + k**2)/2 + u*(y**2 + state**2 + lambda**2)/2"\n'
+        '[parameters]\nu = 2\nfactor = 1\nnp = 1\n[invariants]\nseparable = "np"\n'
+        "[start]\ny = 1\nstate = 0\nlambda = 0\nh = 0\nout = 1\nk = 0\n",
+    )
+    assert pipeline.check(catalogue.load(path)).holds
+    texts = pipeline.generate_pair(pipeline.load_problem(path), pipeline.load_method("rk4"))
+    for text in texts.values():
+        compile(text, "names", "exec")
+    for name in ("start", "w_y", "t", "d_y"):
+        bad = write(
+            tmp_path,
+            "bad_name",
+            f'kind = "system"\n[equations]\ny = "{name}"\n[parameters]\n{name} = 1\n',
+        )
+        with pytest.raises(DeclarationError, match="cannot be a name"):
+            catalogue.load(bad)
+
+
+def test_a_friction_parameter_of_any_name_gives_its_own_factor(tmp_path):
+    path = write(
+        tmp_path,
+        "friction",
+        'kind = "hamiltonian"\ncoordinates = { q = ["x"], p = ["v"] }\nenergy = "v**2/2"\n'
+        'friction = "u*t"\n[parameters]\nu = 2\n[start]\nx = 0\nv = 1\n',
+    )
+    machine = interpreter(path, "rk4")
+    assert abs(machine.decay(0.0, 1.0) - np.exp(-1)) < 1e-15
+
+
+def test_a_kick_with_friction_has_its_limit_without():
+    machine = interpreter("damped_pendulum", "blanes_moan_s6")
+    free = IntegratorInterpreter(machine.integrator, {"gamma": 0.0})
+    nearly = IntegratorInterpreter(machine.integrator, {"gamma": 1e-9})
+    y = np.array([1.0, 0.5])
+    assert abs(free.step(0.0, 0.1, y) - nearly.step(0.0, 0.1, y)).max() < 1e-8

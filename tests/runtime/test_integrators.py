@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
+from hamilforge.gen import pipeline
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.runtime.integrate import Workspace
 from hamilforge.runtime.loader import load_pair
 from hamilforge.runtime.solution import IntegrationError, Solution
@@ -36,6 +40,43 @@ def beside_start(product):
 def test_kernels_modules_and_the_interpretation_agree(problem, method):
     found = hf.verify(problem, method)
     assert found.holds, str(found)
+
+
+@pytest.mark.parametrize(("problem", "method"), named(EXPECTED["verified"]["pairs"]))
+def test_steps_that_follow_each_other_are_those_of_the_interpretation(problem, method):
+    # what a kernel keeps from step to step (stages, forces, first guesses) changes nothing
+    product = load_pair(problem, method).module("numba")
+    declared = pipeline.load_problem(problem)
+    integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
+    machine = IntegratorInterpreter(
+        integrator, {entry.name: float(entry.default) for entry in declared.parameters}
+    )
+    y, h, count = np.array(product.START), 0.03125, 12
+    t = product.START_TIME
+    found = hf.integrate(problem, method, None, (t, t + count * h), h).y
+    size = np.spacing(abs(found).max())
+    for n in range(count):
+        y = machine.step(t + n * h, h, y)
+        assert abs(found[n + 1] - y).max() < 200 * (n + 1) * size
+
+
+def test_a_stiff_problem_is_solved_or_refused_never_solved_wrongly(tmp_path):
+    path = tmp_path / "robertson.toml"
+    path.write_text(
+        'kind = "system"\nname = "robertson"\ntitle = "Robertson"\nreference = "1966"\n'
+        '[equations]\na = "-a/25 + 10000*b*c"\nb = "a/25 - 10000*b*c - 3e7*b**2"\nc = "3e7*b**2"\n'
+        "[start]\na = 1\nb = 0\nc = 0\n"
+    )
+    wanted = [0.71582707, 9.1855348e-06, 0.28416375]
+    solved = 0
+    for h in (0.01, 0.05, 0.1, 0.2, 0.5, 1, 2):
+        try:
+            found = hf.integrate(path, "radau_iia3", t_span=(0, 40), h=h).y[-1]
+        except IntegrationError:
+            continue
+        solved += 1
+        assert abs(found - wanted).max() < 1e-5
+    assert solved >= 5
 
 
 # --- structure --------------------------------------------------------------------------------
@@ -203,6 +244,16 @@ def test_adaptive_steps_keep_to_their_tolerance_and_dense_output_to_the_solution
     assert abs(back.y[-1] - [0.4, 0, 0, 2]).max() < 1e-6
 
 
+def test_dense_output_and_adaptive_steps_carry_the_friction():
+    times = np.linspace(0, 10, 21)
+    fine = hf.integrate("damped_pendulum", "gauss2", t_span=(0, 10), h=0.01, every=50).y
+    for method in ("dormand_prince54", "kvaerno43"):
+        found = hf.integrate(
+            "damped_pendulum", method, t_span=(0, 10), rtol=1e-9, atol=1e-11, t_eval=times
+        )
+        assert abs(found.y - fine).max() < 1e-6
+
+
 def test_fixed_steps_run_backwards_too():
     there = hf.integrate("kepler", "conformal_leapfrog", t_span=(0, 5), h=0.01)
     back = hf.integrate("kepler", "conformal_leapfrog", there.y[-1], (5, 0), 0.01)
@@ -219,6 +270,7 @@ def test_a_solution_survives_its_file(tmp_path):
     assert again.components == found.components
     assert float(again.parameters["gamma"]) == 0.1
     assert (again["q"] == found["q"]).all()
+    assert (again.energy == found.energy).all()
     with pytest.raises(KeyError, match="there are q, p"):
         found["x"]
 
@@ -276,7 +328,7 @@ def test_what_becomes_infinite_is_an_error():
         ({"h": 0.1, "every": 11}, "more than the 10 steps"),
         ({"h": 0.1, "y0": [1, 2, 3]}, "shape"),
         ({"h": 0.1, "y0": [1, 2, 3, float("nan")]}, "NaN"),
-        ({"h": 0.1, "y0": {"x": 1}}, "the components are x, y, px, py"),
+        ({"h": 0.1, "y0": {"x": 1}}, "all of the components are needed: x, y, px, py"),
         ({"h": 0.1, "parameters": {"m": 1}}, "no parameter 'm'"),
         ({"h": 0.1, "t_span": (1, 1)}, "two different"),
         ({"rtol": 0}, "positive number"),

@@ -77,8 +77,12 @@ def functions(integrator: Integrator) -> list[FunctionView]:
         found.append(_matrix(problem, problem.jacobian, "df/dy, where it is not zero."))
     if problem.energy:
         inside = isinstance(step, DiscreteGradient)
-        found.append(_scalar(problem, problem.energy.value, "H.", not inside))
-        found.append(_scalar(problem, problem.energy.size, "The sum of the sizes of H's terms."))
+        found.append(_scalar(problem, "energy", problem.energy.value, "H.", not inside))
+        found.append(
+            _scalar(
+                problem, "energy_size", problem.energy.size, "The sum of the sizes of H's terms."
+            )
+        )
         if isinstance(step, DiscreteGradient):
             whole = Part(
                 "gradient",
@@ -95,8 +99,8 @@ def functions(integrator: Integrator) -> list[FunctionView]:
             if problem.structure_slope:
                 doc = "The derivative of S w by y for a vector w, where it is not zero."
                 found.append(_matrix(problem, problem.structure_slope, doc, ", weights"))
-    for _, function in problem.invariants:
-        found.append(_scalar(problem, function, "An invariant."))
+    for name, function in problem.invariants:
+        found.append(_scalar(problem, f"i_{name}", function, "An invariant."))
     if problem.decay is not None:
         found.append(_span(problem, "decay", problem.decay, "exp(-int gamma) over a time span."))
     if problem.rate is not None and isinstance(step, DiscreteGradient):
@@ -173,9 +177,10 @@ def _matrix(problem: Problem, matrix: Matrix, doc: str, more: str = "") -> Funct
     return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
 
 
-def _scalar(problem: Problem, function: Function, doc: str, plain: bool = True) -> FunctionView:
+def _scalar(
+    problem: Problem, name: str, function: Function, doc: str, plain: bool = True
+) -> FunctionView:
     lines, (text,) = _body(problem, function)
-    name = function.name if function.name in ("energy", "energy_size") else f"i_{function.name}"
     return FunctionView(name, "t, state, parameters", doc, (*lines, f"return {text}"), plain)
 
 

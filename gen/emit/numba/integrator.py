@@ -114,6 +114,8 @@ def _plain_energy(step: Step) -> str:
 def _fixed_step(step: Step) -> str:
     """Why a method's steps cannot be chosen by an error estimate."""
     match step:
+        case Stages(error=None, symplectic=False) if len(set(step.alpha)) > 1:
+            return "the halves of a pair have no common error estimate"
         case Stages(error=None, symplectic=False):
             return "the method has no embedded weights b_hat, so no error estimate"
         case Stages(error=None) | Flows():

@@ -85,7 +85,6 @@ class StagesView:
     estimates: tuple[Span, ...]
     error_order: int
     dense: str
-    dense_order: int
 
 
 def moment(name: str, node: float) -> str:
@@ -139,7 +138,6 @@ class StagesWriter:
             ),
             error_order=step.error_order,
             dense=_table(step.interpolant.weights) if step.interpolant else "",
-            dense_order=step.interpolant.order if step.interpolant else 0,
         )
 
     def _sum(self, part: int, name: str, row: Row) -> Span:
