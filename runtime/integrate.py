@@ -24,6 +24,8 @@ from hamilforge.runtime.solution import Floats, IntegrationError, Solution, para
 
 #: Seconds of one call of a kernel, and after how many a progress bar appears.
 STRETCH, PATIENCE = 0.25, 1.0
+#: Steps of the first call, before it is known how long they take.
+FIRST_STRETCH = 2000
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
 #: States of one trajectory at most.
@@ -261,7 +263,7 @@ def _fixed(
     done = np.zeros(trajectories, np.int64)
     residuals = np.zeros(trajectories)
     y = state.copy()
-    first, stretch = 0, min(count, 100)
+    first, stretch = 0, min(count, FIRST_STRETCH)
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
@@ -377,10 +379,12 @@ def _check_energy(
     found = np.empty(rows.stop - rows.start + 1)
     for m, row in enumerate(table):
         product.along_energy(times[block], out[m, block], row, found)
+        jumps = abs(np.diff(found))
+        if (jumps <= product.energy_size(times[0], out[m, 0], row)).all():
+            continue
         sizes = np.empty(rows.stop)
         sizes[:] = product.energy_size(times[: rows.stop], out[m, : rows.stop].T, row)
-        bound = max(sizes[0], float(np.median(sizes)))
-        wrong = np.flatnonzero(~(abs(np.diff(found)) <= bound))
+        wrong = np.flatnonzero(~(jumps <= max(sizes[0], float(np.median(sizes)))))
         if wrong.size:
             at = rows.start + int(wrong[0])
             t = float(times[at])
