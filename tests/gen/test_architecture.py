@@ -112,6 +112,7 @@ assert hf.check("heavy_ball").holds
 assert hf.minimize(lambda x: float(x @ x), [1.0, 2.0], jac=lambda x: 2 * x, method="heavy_ball",
                    options={"lr": 0.1, "momentum": 0.5}).success
 assert cli.main(["show", "heavy_ball"]) == 0
+assert hf.integrate("kepler", "rk4", t_span=(0, 1), h=0.1).y.shape == (11, 4)
 try:
     hf.optimizer("heavy_ball")
 except ImportError as error:

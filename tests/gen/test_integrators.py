@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import tomllib
@@ -122,13 +123,18 @@ def probe(out, parameters):
 """
 
 
-def probed(method, problem):
-    """The generated kernels as Python, with right-hand sides that are controls of the test."""
+def as_python(method, problem):
+    """The generated kernels as plain Python."""
     declared = pipeline.load_problem(problem)
     texts = pipeline.rendered_pair(declared, pipeline.load_method(method))
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
     text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
-    text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    return re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+
+
+def probed(method, problem):
+    """The generated kernels as Python, with right-hand sides that are controls of the test."""
+    text = as_python(method, problem)
     stages = int(re.search(r"^STAGES = (\d+)", text, re.M)[1])
     bodies = {
         "field": "seen[row] = state; out[:] = factor * controls[row]",
@@ -431,3 +437,75 @@ def test_a_kick_with_friction_has_its_limit_without():
     nearly = IntegratorInterpreter(machine.integrator, {"gamma": 1e-9})
     y = np.array([1.0, 0.5])
     assert abs(free.step(0.0, 0.1, y) - nearly.step(0.0, 0.1, y)).max() < 1e-8
+
+
+OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+KERNELS = ("field", "velocity", "force", "decay", "trajectory")
+
+
+TIME = re.compile(r"[thn]|start|[CTUD]\d*_\d+")
+
+
+def is_time(node):
+    """Whether an expression is a time: where nothing depends on it, no change of it is seen."""
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return bool(names - {"h"}) and all(TIME.fullmatch(name) for name in names)
+
+
+def arithmetic(tree, timed):
+    """The operations of the kernels that make the state, bookkeeping left out."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name in KERNELS:
+            for line in ast.walk(function):
+                if isinstance(line, ast.Assign | ast.AugAssign | ast.Return | ast.Expr):
+                    text = ast.unparse(line)
+                    if "written" not in text and "extent" not in text:
+                        yield from (
+                            node
+                            for node in ast.walk(line)
+                            if isinstance(node, ast.BinOp)
+                            and type(node.op) in OTHER
+                            and (timed or not is_time(node))
+                        )
+
+
+def moved(tree, machine, problem):
+    """How far three steps of the kernels are from those of the interpretation."""
+    scope = {}
+    exec(compile(tree, "<kernel>", "exec"), scope)
+    size = scope["SIZE"]
+    y = np.array(scope["START"])
+    parameters = np.array([entry[0] for entry in scope["PARAMETERS"].values()], float)
+    unknowns = scope["UNKNOWNS"]
+    h, t, wanted = 0.1, scope["START_TIME"], np.array(scope["START"])
+    with np.errstate(all="ignore"):
+        scope["trajectory"](
+            t, h, 0, 3, 3, y, np.zeros(size), parameters, np.zeros((scope["ROWS"], size)),
+            np.zeros((unknowns + 2, max(unknowns, 1))), np.zeros((3 * size, size)),
+            np.zeros(2 + unknowns, np.int64), np.empty((1, size)),
+        )  # fmt: skip
+    for n in range(3):
+        wanted = machine.step(t + n * h, h, wanted)
+    return abs(y - wanted).max()
+
+
+@pytest.mark.parametrize(
+    ("problem", "method"), EXPECTED["mutated"]["pairs"], ids=lambda value: value
+)
+def test_every_changed_operation_of_a_kernel_is_seen(problem, method):
+    machine = interpreter(problem, method)
+    text = as_python(method, problem)
+    assert moved(ast.parse(text), machine, problem) < 1e-14
+    timed = not derive_field(pipeline.load_problem(problem)).autonomous
+    count = len(list(arithmetic(ast.parse(text), timed)))
+    assert count > 10
+    for index in range(count):
+        tree = ast.parse(text)
+        node = list(arithmetic(tree, timed))[index]
+        before = ast.unparse(node)
+        node.op = OTHER[type(node.op)]()
+        try:
+            distance = moved(ast.fix_missing_locations(tree), machine, problem)
+        except (ZeroDivisionError, FloatingPointError, IndexError, TypeError, ValueError):
+            continue
+        assert not distance < 1e-14, f"{before} became {ast.unparse(node)}"
