@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime.integrate import Workspace
 from hamilforge.runtime.loader import Loaded
 from hamilforge.runtime.solution import Floats
 from hamilforge.runtime.verify import Deviation, Verification
+from hamilforge.runtime.workspace import Workspace
 
 #: What a component may deviate by after one step: the roundings of its stages.
 ULPS = 4.0

@@ -13,10 +13,10 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
-from hamilforge.runtime.integrate import Workspace
 from hamilforge.runtime.loader import load_pair
 from hamilforge.runtime.solution import IntegrationError, Solution
 from hamilforge.runtime.verify_integrator import kernel_step
+from hamilforge.runtime.workspace import Workspace
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")

@@ -1,0 +1,170 @@
+"""The arguments of an integration, checked: what does not fit is said in the user's terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.solution import Floats
+
+#: States of one trajectory at most.
+MOST_STATES = 10**9
+
+
+def parameter_values(product: ModuleType, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a run: declared values, and those given in their place.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    for name in given:
+        if name not in product.PARAMETERS:
+            known = ", ".join(product.PARAMETERS) or "none"
+            raise ValueError(f"no parameter '{name}'; those of {product.NAME} are: {known}")
+    values = {name: given.get(name, entry[0]) for name, entry in product.PARAMETERS.items()}
+    for name, value in values.items():
+        for number in np.atleast_1d(np.asarray(value, float)):
+            check_domain(name, float(number), product.PARAMETERS[name][1])
+    return values
+
+
+def time_span(t_span: Sequence[float]) -> tuple[float, float]:
+    """Two different finite times.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    try:
+        start, stop = map(float, t_span)
+    except (TypeError, ValueError):
+        raise ValueError(f"t_span is a pair of times, not {t_span!r}") from None
+    if not (math.isfinite(start) and math.isfinite(stop) and start != stop):
+        raise ValueError(f"t_span = {t_span}: two different finite times were expected")
+    return start, stop
+
+
+def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> tuple[Floats, bool]:
+    """The start as `(trajectories, components)`, and whether it was one."""
+    names = product.COMPONENTS
+    if y0 is None:
+        if product.START is None:
+            raise ValueError(f"{product.NAME} declares no start; give y0 for {', '.join(names)}")
+        y0 = product.START
+    if isinstance(y0, Mapping):
+        unknown = set(y0) ^ set(names)
+        if unknown:
+            raise ValueError(
+                f"y0 names {', '.join(sorted(y0))}; all of the components are needed: "
+                f"{', '.join(names)}"
+            )
+        y0 = np.stack(
+            np.broadcast_arrays(*(np.asarray(y0[name], float) for name in names)), axis=-1
+        )
+    state = np.array(y0, float)
+    if state.ndim not in (1, 2) or state.shape[-1] != len(names):
+        raise ValueError(
+            f"y0 has the shape {state.shape}; ({len(names)},) for {', '.join(names)}, or "
+            f"(trajectories, {len(names)}) was expected"
+        )
+    if not np.isfinite(state).all():
+        raise ValueError("y0 holds NaN or infinite numbers")
+    many = max((np.size(value) for value in values.values()), default=1)
+    single = state.ndim == 1 and many == 1
+    if state.ndim == 1:
+        state = np.repeat(state[None], many, axis=0)
+    if many not in (1, len(state)):
+        raise ValueError(f"{len(state)} starts and {many} sets of parameters")
+    return np.ascontiguousarray(state), single
+
+
+def step_count(start: float, stop: float, h: float, every: int) -> tuple[int, float]:
+    """How many steps fill the time span, and the step with its sign.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    h = float(h)
+    if not (math.isfinite(h) and h > 0):
+        raise ValueError(f"h = {h}: a positive step was expected (its sign follows from t_span)")
+    exact = abs(stop - start) / h
+    if exact > 1e15:
+        raise ValueError(f"t_span is {exact:.3g} steps of h = {h:g}: too many to count")
+    count = round(exact)
+    if count < 1 or abs(exact - count) > 1e-9 * max(count, 1):
+        near = abs(stop - start) / max(math.ceil(exact), 1)
+        raise ValueError(
+            f"t_span is {exact:.6g} steps of h = {h}, not a whole number; h = {near!r} fits"
+        )
+    if not (isinstance(every, int | np.integer) and every >= 1):
+        raise ValueError(f"every = {every!r}: a positive whole number was expected")
+    if count // every > MOST_STATES:
+        raise ValueError(
+            f"{count:.3g} steps of h = {h:g}, of which {count // every:.3g} states would be kept; "
+            "give a larger every, or a larger h"
+        )
+    if every > count:
+        raise ValueError(f"every = {every} is more than the {count} steps: no state would be kept")
+    return count, (stop - start) / count
+
+
+def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Floats) -> None:
+    """Refuse a start at which the equations or the energy have no meaning."""
+    slope = np.zeros(state.shape[1])
+    with np.errstate(all="ignore"):
+        for m, (y, row) in enumerate(zip(state, table, strict=True)):
+            energy = np.zeros(1)
+            for name in product.FIELDS:
+                getattr(product, name)(start, y, row, 1.0, slope)
+            if hasattr(product, "along_energy"):
+                product.along_energy(np.array([start]), y[None], row, energy)
+            if not (np.isfinite(slope).all() and np.isfinite(energy).all()):
+                which = f" of trajectory {m}" if len(state) > 1 else ""
+                raise ValueError(
+                    f"{product.NAME} is not defined at the start{which}, t = {start:g} and "
+                    f"y = {y}: its right-hand side or its energy is not finite there"
+                )
+
+
+def tolerance(name: str, value: float) -> float:
+    """A positive tolerance.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} = {value}: a positive number was expected")
+    return float(value)
+
+
+def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
+    """The times to keep, in the order of the integration.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if t_eval is None:
+        return None
+    times = np.array(t_eval, float).ravel()
+    direction = math.copysign(1.0, stop - start)
+    ordered = (np.diff(times) * direction > 0).all()
+    if not times.size or not ordered or not np.isfinite(times).all():
+        raise ValueError("t_eval must be times in the order of the integration")
+    low, high = min(start, stop), max(start, stop)
+    if times.min() < low or times.max() > high:
+        raise ValueError(f"t_eval reaches beyond t_span = ({start}, {stop})")
+    return times
+
+
+def refuse_adaptive(product: ModuleType) -> None:
+    """Refuse adaptive steps for a method that cannot have them, with the reason.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if product.FIXED_STEP:
+        raise ValueError(f"{product.NAME} needs a fixed step h: {product.FIXED_STEP}")
