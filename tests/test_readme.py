@@ -54,7 +54,7 @@ def test_a_command_runs(command, tmp_path):
 def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 
-    declaration, _ = blocks("toml")
+    declaration = blocks("toml")[0]
     path = tmp_path / "mine.toml"
     path.write_text(declaration)
     report, formulas = blocks("text")[:2]
@@ -78,3 +78,13 @@ def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
     found = str(hf.check(path)).splitlines()
     for line in blocks("text")[2].splitlines():
         assert line in found, line
+
+
+def test_the_hamiltonian_in_coordinates_is_integrated(tmp_path):
+    import hamilforge as hf
+
+    path = tmp_path / "swing.toml"
+    path.write_text(blocks("toml")[2])
+    assert hf.check(path).holds
+    found = hf.integrate(path, "gauss2", t_span=(0, 10), h=0.1)
+    assert found.energy[-1] < found.energy[0]
