@@ -223,8 +223,7 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
     def attempt(tolerance: float) -> Callable[[], Floats]:
         controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
 
-        @jax.jit
-        def end(y: Any) -> Any:
+        def integrated(y: Any) -> Any:
             found = diffrax.diffeqsolve(
                 term, diffrax.Dopri5(), span[0], span[1], 1e-3, y,
                 stepsize_controller=controller, max_steps=None,
@@ -232,6 +231,7 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
             )  # fmt: skip
             return found.ys[-1]
 
+        end = jax.jit(integrated)
         state = jnp.asarray(start)
 
         def work() -> Floats:
