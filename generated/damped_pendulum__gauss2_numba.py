@@ -22,7 +22,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "damped_pendulum__gauss2"
 COMPONENTS = ("q", "p")
@@ -139,9 +139,15 @@ def solve_1(
     r_1, r_2 = rows
     rows_of = (r_1, r_1, r_2, r_2)
     change, direction = square[4], square[5]
-    newton, ready, again, length = flags[1] > 0, False, False, 1.0
-    size, scale, before = np.inf, 1.0, np.inf
+    newton, restart, ready, again = flags[1] > 0, flags[1] < 0, False, False
+    size, scale, before, length = np.inf, 1.0, np.inf, 1.0
     for iteration in range(ITERATIONS):
+        if restart:
+            for u in range(4):
+                row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+                for i in range(first, first + 1):
+                    k[row, i] = 0
+            restart, ready, before, length = False, False, np.inf, 1.0
         for i in range(0, 1):
             stage[r_1, i] = base[r_1, i] + A_1_1 * k[r_1, i] + A_1_2 * k[r_2, i]
         for i in range(1, 2):
@@ -154,47 +160,38 @@ def solve_1(
         force(times[1], stage[r_1], parameters, factors[1], fresh[r_1])
         velocity(times[2], stage[r_2], parameters, factors[2], fresh[r_2])
         force(times[3], stage[r_2], parameters, factors[3], fresh[r_2])
+        scale, entry = 0.0, 0
         for u in range(4):
-            first = PART_STARTS[PARTS_1[u]]
-            for i in range(1):
-                change[u * 1 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
+            row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+            for i in range(first, first + 1):
+                change[entry] = k[row, i] - fresh[row, i]
+                scale += abs(stage[row, i]) + abs(fresh[row, i])
+                entry += 1
         if ready:
             solved(square, flags[2:], change, 4)
-        size, scale = 0.0, 0.0
-        for u in range(4):
-            first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
-            for i in range(1):
-                size += abs(change[u * 1 + i])
-                scale += abs(stage[row, first + i]) + abs(fresh[row, first + i])
+        size = 0.0
+        for entry in range(4):
+            size += abs(change[entry])
         near = size <= ROUNDING * scale
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
         if not newton and (not size < np.inf or (not near and size > CONTRACTION * before)):
             # iteration does not contract: Newton's method, from the beginning of the step
-            newton, before, flags[1] = True, np.inf, PATIENCE
-            for u in range(4):
-                for i in range(1):
-                    k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+            newton, restart, flags[1] = True, True, PATIENCE
             continue
-        if ready and not near and not size <= (1 - length / 2) * before:
+        back = ready and not near and not size <= (1 - length / 2) * before
+        if back:
             # too far along the last direction (Deuflhard's natural monotonicity)
             length /= 2
             if length < SHORTEST:
                 if again:
                     break
                 # once more, from the beginning of the step
-                again, ready, before, length = True, False, np.inf, 1.0
-                for u in range(4):
-                    for i in range(1):
-                        k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                again, restart = True, True
                 continue
-            for u in range(4):
-                first = PART_STARTS[PARTS_1[u]]
-                for i in range(1):
-                    k[rows_of[u], first + i] += length * direction[u * 1 + i]
-            continue
-        if newton and (not ready or size > CONTRACTION * before):
+        elif newton and (not ready or size > CONTRACTION * before):
+            # factors of the present Jacobian; the change is then solved for with them
             for u in range(4):
                 jacobian(times[u], stage[rows_of[u]], parameters, slopes)
                 for w in range(4):
@@ -205,28 +202,24 @@ def solve_1(
                         for j in range(1):
                             slope = slopes[PART_STARTS[PARTS_1[u]] + i, PART_STARTS[PARTS_1[w]] + j]
                             square[u * 1 + i, w * 1 + j] = weight * slope
-                first = PART_STARTS[PARTS_1[u]]
-                for i in range(1):
-                    square[u * 1 + i, u * 1 + i] += 1
-                    change[u * 1 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
+            for entry in range(4):
+                square[entry, entry] += 1
             factored(square, flags[2:], 4)
-            solved(square, flags[2:], change, 4)
-            size, ready = 0.0, True
-            for i in range(4):
-                size += abs(change[i])
-        before, length = size, 1.0
+            ready, before, length = True, np.inf, 1.0
+            continue
+        else:
+            before, length = size, 1.0
+        entry = 0
         for u in range(4):
-            first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
-            for i in range(1):
-                direction[u * 1 + i] = change[u * 1 + i]
-                if newton:
-                    k[row, first + i] -= change[u * 1 + i]
+            row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+            for i in range(first, first + 1):
+                if back:
+                    k[row, i] += length * direction[entry]
                 else:
-                    k[row, first + i] = fresh[row, first + i]
-    flags[1] = 0
-    for u in range(4):
-        for i in range(1):
-            k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                    direction[entry] = change[entry]
+                    k[row, i] = k[row, i] - change[entry] if newton else fresh[row, i]
+                entry += 1
+    flags[1] = -1
     return size / scale
 
 

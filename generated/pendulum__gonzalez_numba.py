@@ -22,7 +22,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")

@@ -21,7 +21,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content 8c00848995b80d5a
+from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")
@@ -100,9 +100,15 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
     r_1, r_2, r_3 = rows
     rows_of = (r_1, r_2, r_3)
     change, direction = square[6], square[7]
-    newton, ready, again, length = flags[1] > 0, False, False, 1.0
-    size, scale, before = np.inf, 1.0, np.inf
+    newton, restart, ready, again = flags[1] > 0, flags[1] < 0, False, False
+    size, scale, before, length = np.inf, 1.0, np.inf, 1.0
     for iteration in range(ITERATIONS):
+        if restart:
+            for u in range(3):
+                row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+                for i in range(first, first + 2):
+                    k[row, i] = 0
+            restart, ready, before, length = False, False, np.inf, 1.0
         for i in range(0, 2):
             stage[r_1, i] = base[r_1, i] + A_1_1 * k[r_1, i] + A_1_2 * k[r_2, i] + A_1_3 * k[r_3, i]
         for i in range(0, 2):
@@ -112,47 +118,38 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
         field(times[0], stage[r_1], parameters, factors[0], fresh[r_1])
         field(times[1], stage[r_2], parameters, factors[1], fresh[r_2])
         field(times[2], stage[r_3], parameters, factors[2], fresh[r_3])
+        scale, entry = 0.0, 0
         for u in range(3):
-            first = PART_STARTS[PARTS_1[u]]
-            for i in range(2):
-                change[u * 2 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
+            row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+            for i in range(first, first + 2):
+                change[entry] = k[row, i] - fresh[row, i]
+                scale += abs(stage[row, i]) + abs(fresh[row, i])
+                entry += 1
         if ready:
             solved(square, flags[2:], change, 6)
-        size, scale = 0.0, 0.0
-        for u in range(3):
-            first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
-            for i in range(2):
-                size += abs(change[u * 2 + i])
-                scale += abs(stage[row, first + i]) + abs(fresh[row, first + i])
+        size = 0.0
+        for entry in range(6):
+            size += abs(change[entry])
         near = size <= ROUNDING * scale
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
         if not newton and (not size < np.inf or (not near and size > CONTRACTION * before)):
             # iteration does not contract: Newton's method, from the beginning of the step
-            newton, before, flags[1] = True, np.inf, PATIENCE
-            for u in range(3):
-                for i in range(2):
-                    k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+            newton, restart, flags[1] = True, True, PATIENCE
             continue
-        if ready and not near and not size <= (1 - length / 2) * before:
+        back = ready and not near and not size <= (1 - length / 2) * before
+        if back:
             # too far along the last direction (Deuflhard's natural monotonicity)
             length /= 2
             if length < SHORTEST:
                 if again:
                     break
                 # once more, from the beginning of the step
-                again, ready, before, length = True, False, np.inf, 1.0
-                for u in range(3):
-                    for i in range(2):
-                        k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                again, restart = True, True
                 continue
-            for u in range(3):
-                first = PART_STARTS[PARTS_1[u]]
-                for i in range(2):
-                    k[rows_of[u], first + i] += length * direction[u * 2 + i]
-            continue
-        if newton and (not ready or size > CONTRACTION * before):
+        elif newton and (not ready or size > CONTRACTION * before):
+            # factors of the present Jacobian; the change is then solved for with them
             for u in range(3):
                 jacobian(times[u], stage[rows_of[u]], parameters, slopes)
                 for w in range(3):
@@ -161,28 +158,24 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
                         for j in range(2):
                             slope = slopes[PART_STARTS[PARTS_1[u]] + i, PART_STARTS[PARTS_1[w]] + j]
                             square[u * 2 + i, w * 2 + j] = weight * slope
-                first = PART_STARTS[PARTS_1[u]]
-                for i in range(2):
-                    square[u * 2 + i, u * 2 + i] += 1
-                    change[u * 2 + i] = k[rows_of[u], first + i] - fresh[rows_of[u], first + i]
+            for entry in range(6):
+                square[entry, entry] += 1
             factored(square, flags[2:], 6)
-            solved(square, flags[2:], change, 6)
-            size, ready = 0.0, True
-            for i in range(6):
-                size += abs(change[i])
-        before, length = size, 1.0
+            ready, before, length = True, np.inf, 1.0
+            continue
+        else:
+            before, length = size, 1.0
+        entry = 0
         for u in range(3):
-            first, row = PART_STARTS[PARTS_1[u]], rows_of[u]
-            for i in range(2):
-                direction[u * 2 + i] = change[u * 2 + i]
-                if newton:
-                    k[row, first + i] -= change[u * 2 + i]
+            row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
+            for i in range(first, first + 2):
+                if back:
+                    k[row, i] += length * direction[entry]
                 else:
-                    k[row, first + i] = fresh[row, first + i]
-    flags[1] = 0
-    for u in range(3):
-        for i in range(2):
-            k[rows_of[u], PART_STARTS[PARTS_1[u]] + i] = 0
+                    direction[entry] = change[entry]
+                    k[row, i] = k[row, i] - change[entry] if newton else fresh[row, i]
+                entry += 1
+    flags[1] = -1
     return size / scale
 
 

@@ -10,6 +10,8 @@ import pytest
 
 import hamilforge as hf
 from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
@@ -58,6 +60,33 @@ def test_steps_that_follow_each_other_are_those_of_the_interpretation(problem, m
     for n in range(count):
         y = machine.step(t + n * h, h, y)
         assert abs(found[n + 1] - y).max() < 200 * (n + 1) * size
+
+
+def fits(problem, method):
+    """Whether the method can integrate the problem; the reasons it may give are few."""
+    try:
+        build_integrator(derive_field(pipeline.load_problem(problem)), pipeline.load_method(method))
+    except DeclarationError as error:
+        if not any(reason in str(error) for reason in EXPECTED["full"]["reasons"]):
+            raise
+        return False
+    return True
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", EXPECTED["slopes"]["methods"])
+@pytest.mark.parametrize("problem", EXPECTED["full"]["problems"])
+def test_every_method_compiled_for_every_problem_is_the_interpretation(problem, method):
+    if fits(problem, method):
+        found = hf.verify(problem, method)
+        assert found.holds, str(found)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("method", catalogue.names("runge-kutta"))
+def test_every_tableau_compiled_is_the_interpretation(method):
+    found = hf.verify("harmonic_oscillator", method)
+    assert found.holds, str(found)
 
 
 def test_a_stiff_problem_is_solved_or_refused_never_solved_wrongly(tmp_path):
