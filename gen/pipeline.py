@@ -7,15 +7,19 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare import catalogue, kinds, read_networks
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
+from hamilforge.gen.emit.network_product import NetworkProduct
 from hamilforge.gen.emit.product import Product, declaration_digest
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.unroll import Unrolled
 from hamilforge.gen.prove import discrete_gradient, optimizer, parts, problem, tableau
+from hamilforge.gen.prove import field as field_report
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
@@ -90,6 +94,10 @@ def check(declaration: kinds.Declaration) -> Report:
                 return discrete_gradient.prove(declaration)
             case kinds.System() | kinds.Mechanics():
                 return problem.prove(declaration)
+            case kinds.Field():
+                return field_report.prove(declaration)
+            case kinds.Objective():
+                return field_report.prove_objective(declaration)
 
 
 @contextlib.contextmanager
@@ -178,6 +186,40 @@ def rendered_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict
         field = derive_field(declaration)
         built = build_integrator(field, method)
     return files.render(IntegratorProduct(built, declaration, method, report, field.separable))
+
+
+def load_field(name_or_path: str | Path, activation: str | None = None) -> kinds.Field:
+    """Find and read a network's field, perhaps with another activation.
+
+    Raises:
+        DeclarationError: it is not found, is of another kind, or the activation is no expression.
+    """
+    declaration = catalogue.load(name_or_path, ("field",))
+    assert isinstance(declaration, kinds.Field)
+    if activation is None:
+        return declaration
+    return read_networks.with_activation(declaration, activation)
+
+
+def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
+    """Find and read a method for layers: a Runge–Kutta method or a pair.
+
+    Raises:
+        DeclarationError: it is not found, or is of another kind.
+    """
+    declaration = catalogue.load(name_or_path, kinds.LAYER_METHODS)
+    assert isinstance(declaration, kinds.LayerMethod)
+    return declaration
+
+
+def rendered_network(field: kinds.Field, method: kinds.LayerMethod) -> dict[str, str]:
+    """The generated files of a network, not yet formatted."""
+    refuse_false_claims(check(field), field.head)
+    report = check(method)
+    refuse_false_claims(report, method.head)
+    with understood(field):
+        unrolled = Unrolled(build_network(field, method))
+    return files.render(NetworkProduct(unrolled, field, method, report))
 
 
 def shipped_pairs() -> Iterator[tuple[kinds.Problem, kinds.Integration]]:

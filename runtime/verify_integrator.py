@@ -21,7 +21,7 @@ from hamilforge.runtime.workspace import Workspace
 #: What a component may deviate by after one step: the roundings of its stages.
 ULPS = 4.0
 #: The same where differences of the energy are divided by small increments.
-QUOTIENT_ULPS = 64.0
+QUOTIENT_ULPS = 512.0
 
 
 @dataclass(frozen=True, slots=True)

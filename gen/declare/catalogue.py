@@ -21,6 +21,8 @@ FOLDERS = {
     "partitioned": "partitioned",
     "discrete-gradient": "discrete_gradients",
     "system": "systems",
+    "field": "fields",
+    "objective": "objectives",
 }
 MAX_REFERENCES = 10
 

@@ -25,7 +25,9 @@ ELEMENTWISE = (
 REDUCTIONS = ("dot", "norm", "sum")
 ORACLES = ("J", "decay", "grad", "velocity")
 POLYNOMIALS = ("legendre",)
-FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, *POLYNOMIALS, "transpose")
+#: In networks: the activation that is declared beside the field.
+ACTIVATION = "sigma"
+FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, *POLYNOMIALS, "transpose", "logsumexp", ACTIVATION)
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 50

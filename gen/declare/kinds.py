@@ -307,7 +307,59 @@ class System:
     methods: tuple[str, ...]
 
 
+Shape = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A network's vector field y' = f(t, y, U) with states y and controls U.
+
+    Attributes:
+        states: each state with its shape: one dimension, by name or number.
+        controls: each control with its shape: at most two dimensions.
+        rates: the right-hand side of each state, in the order of the states.
+        activation: what ``sigma(x)`` means, an expression in x.
+        parameters: scalars that are no controls.
+        running: the running cost r(t, y, U), a scalar; None for none.
+        methods: with which its generated code ships.
+    """
+
+    head: Head
+    states: tuple[tuple[str, Shape], ...]
+    controls: tuple[tuple[str, Shape], ...]
+    rates: tuple[tuple[str, Expression], ...]
+    activation: Expression | None
+    parameters: tuple[Parameter, ...]
+    running: Expression | None
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a network is trained for: a read-out of its last state, and a loss for each sample.
+
+    Attributes:
+        states: what it reads, with shapes.
+        weights: of the read-out, with shapes; shared by all samples.
+        data: what is given with each sample, with shapes.
+        prediction: the read-out.
+        loss: a scalar; it may use ``prediction``.
+        activation: what ``sigma(x)`` means.
+    """
+
+    head: Head
+    states: tuple[tuple[str, Shape], ...]
+    weights: tuple[tuple[str, Shape], ...]
+    data: tuple[tuple[str, Shape], ...]
+    prediction: Expression
+    loss: Expression
+    activation: Expression | None
+    parameters: tuple[Parameter, ...]
+
+
 Problem = Mechanics | System
+#: What layers of a network are made with.
+LayerMethod = RungeKutta | Partitioned
 #: What makes an integrator of a problem.
 Integration = RungeKutta | Partitioned | Splitting | DiscreteGradient
 Declaration = (
@@ -320,6 +372,8 @@ Declaration = (
     | Partitioned
     | DiscreteGradient
     | System
+    | Field
+    | Objective
 )
 KINDS: Mapping[str, tuple[type[Declaration], ...]] = {
     "hamiltonian": (Hamiltonian, Mechanics),
@@ -330,9 +384,12 @@ KINDS: Mapping[str, tuple[type[Declaration], ...]] = {
     "partitioned": (Partitioned,),
     "discrete-gradient": (DiscreteGradient,),
     "system": (System,),
+    "field": (Field,),
+    "objective": (Objective,),
 }
 #: The kinds of problems, and of methods for them, in the order in which a bare name is looked up.
 PROBLEMS = ("hamiltonian", "system")
+LAYER_METHODS = ("runge-kutta", "partitioned")
 INTEGRATIONS = ("runge-kutta", "partitioned", "splitting", "discrete-gradient")
 
 

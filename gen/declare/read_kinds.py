@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hamilforge.gen.declare import kinds, read_problems, read_tableaux
+from hamilforge.gen.declare import kinds, read_networks, read_problems, read_tableaux
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -331,4 +331,6 @@ _READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] 
     "partitioned": read_tableaux.partitioned,
     "discrete-gradient": read_tableaux.discrete_gradient,
     "system": read_problems.system,
+    "field": read_networks.field,
+    "objective": read_networks.objective,
 }

@@ -40,12 +40,12 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     reader.typed(friction, "scalar", _types(own), ELEMENTWISE, "friction")
     invariants = _invariants(reader, types)
     begin = start(reader, (*positions, *momenta))
-    methods = _methods(reader)
+    listed = methods(reader)
     reader.finish()
     assert energy is not None
     assert friction is not None
     return kinds.Mechanics(
-        head, positions, momenta, energy, friction, own, invariants, begin, methods
+        head, positions, momenta, energy, friction, own, invariants, begin, listed
     )
 
 
@@ -66,9 +66,9 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     invariants = _invariants(reader, types)
     poisson = _poisson(reader, types, len(names))
     begin = start(reader, names)
-    methods = _methods(reader)
+    listed = methods(reader)
     reader.finish()
-    return kinds.System(head, tuple(equations), own, invariants, poisson, begin, methods)
+    return kinds.System(head, tuple(equations), own, invariants, poisson, begin, listed)
 
 
 def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) -> kinds.Start:
@@ -167,7 +167,7 @@ def _poisson(reader: Reader, types: Types, size: int) -> kinds.Poisson | None:
     return kinds.Poisson(energy, matrix) if energy else None
 
 
-def _methods(reader: Reader) -> tuple[str, ...]:
+def methods(reader: Reader) -> tuple[str, ...]:
     """``[generate] methods``: with which methods generated code ships."""
     table = reader.table("generate")
     for key in table:

@@ -137,16 +137,13 @@ class IntegratorProduct:
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
         """Every coefficient that the step names."""
-        found: dict[str, Constant] = {}
-        for name, row in _named(self.integrator):
-            for coefficient, full in _entries(name, row):
-                if coefficient.value not in (0.0, 1.0):
-                    text = coefficient.exact
-                    plain = _plain(text) and float(Fraction(text)) == coefficient.value
-                    exact = "" if plain else text
-                    value = text.replace("/", " / ") if plain else repr(coefficient.value)
-                    found[full] = Constant(full, _as_float(value), exact)
-        return tuple(found.values())
+        named = {
+            full: coefficient
+            for name, row in _named(self.integrator)
+            for coefficient, full in _entries(name, row)
+            if coefficient.value not in (0.0, 1.0)
+        }
+        return tuple(constant(full, coefficient) for full, coefficient in named.items())
 
     @cached_property
     def parameters(self) -> str:
@@ -165,6 +162,14 @@ class IntegratorProduct:
             return "None"
         inner = ", ".join(number(value) for value in values if value is not None)
         return f"({inner}{',' if len(values) == 1 else ''})"
+
+
+def constant(name: str, coefficient: Coefficient) -> Constant:
+    """A coefficient by its name: as a quotient where Python divides it correctly."""
+    text = coefficient.exact
+    plain = _plain(text) and float(Fraction(text)) == coefficient.value
+    value = text.replace("/", " / ") if plain else repr(coefficient.value)
+    return Constant(name, _as_float(value), "" if plain else text)
 
 
 def _plain(text: str) -> bool:

@@ -1,19 +1,13 @@
 """A declared method becomes the step of an integrator.
 
-In: a problem's field and a method.  Out: an :class:`Integrator`.  A Runge–Kutta method becomes
-stages in the order in which they can be computed: values and increments of stages are the nodes of
-a graph, and its strongly connected components are what has to be solved at once.  So explicit,
-diagonally implicit and fully implicit methods, pairs and compositions are one case.
+In: a problem's field and a method.  Out: an :class:`Integrator`.
 """
 
 from __future__ import annotations
 
-import graphlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
-import mpmath
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -21,38 +15,21 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.field import VectorField, refuse_coupling, t
 from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_scheme
-from hamilforge.gen.exact.numbers import Number, written
 from hamilforge.gen.program.build_problem import build_problem
+from hamilforge.gen.program.build_stages import Entries, build_stages, coefficient
 from hamilforge.gen.program.integrator import (
-    ONE,
-    ZERO,
-    Block,
     Coefficient,
     DiscreteGradient,
     Flow,
     Flows,
-    Increment,
     Integrator,
-    Interpolant,
-    Node,
-    Problem,
-    Row,
-    Stages,
     Step,
-    Value,
 )
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Ref, Select
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.tableau.build import build
-from hamilforge.gen.tableau.dense import continuous_weights
-from hamilforge.gen.tableau.order import classical_order
-from hamilforge.gen.tableau.pair import build_pair, is_symplectic_pair
-from hamilforge.gen.tableau.tableau import Tableau
-
-Table = tuple[Row, ...]
-_LONG = 24
-_DIGITS = 50
+from hamilforge.gen.tableau.pair import build_pair
 
 
 def build_integrator(field: VectorField, method: kinds.Integration) -> Integrator:
@@ -63,10 +40,11 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
     """
     whole = isinstance(method, kinds.RungeKutta | kinds.DiscreteGradient) and not field.friction
     problem = build_problem(field, bool(whole))
+    needs = [part.needs for part in problem.parts]
     step: Step
     match method:
         case kinds.RungeKutta():
-            step = _stages(field, problem, (build(method),) * len(problem.parts))
+            step = build_stages(needs, (build(method),) * len(needs), len(field.parts) == 2)
         case kinds.Partitioned():
             if len(field.parts) != 2:
                 raise _refuse(
@@ -74,7 +52,7 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
                     f"a pair needs positions and momenta, and '{problem.name}' has none: it is a "
                     "plain system; a Runge-Kutta method fits it",
                 )
-            step = _stages(field, problem, build_pair(method))
+            step = build_stages(needs, build_pair(method), canonical=True)
         case kinds.Splitting():
             step = _flows(field, method)
         case kinds.DiscreteGradient():
@@ -84,220 +62,6 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
 
 def _refuse(method: kinds.Integration, message: str) -> DeclarationError:
     return DeclarationError.single(method.head.source.where, message)
-
-
-# --- Runge-Kutta methods and pairs ------------------------------------------------------------
-
-
-def _stages(field: VectorField, problem: Problem, tableaux: Sequence[Tableau]) -> Stages:
-    first, last = tableaux[0], tableaux[-1]
-    separable = field.separable
-    symplectic = len(field.parts) == 2 and is_symplectic_pair(first, last, separable)
-    scaled = symplectic and all(one.inverse_weights is not None for one in tableaux)
-    exact = [_Entries(one) for one in tableaux]
-    size = first.size
-    if scaled:
-        alpha = _antisymmetric(exact)[: len(tableaux)]
-        scale = tuple(tuple(map(_coefficient, one.b)) for one in exact)
-        weights: tuple[Row, ...] = ((ONE,) * size,) * len(tableaux)
-    else:
-        alpha = tuple(tuple(tuple(map(_coefficient, row)) for row in one.a) for one in exact)
-        scale = ((ONE,) * size,) * len(tableaux)
-        weights = tuple(tuple(map(_coefficient, one.b)) for one in exact)
-    clock = tuple(map(_coefficient, exact[-1].c))
-    force = tuple(map(_coefficient, exact[0].c)) if separable else clock
-    nodes = (clock, force) if len(tableaux) == 2 else (clock,)
-    error = None
-    error_order = 0
-    interpolant = None
-    if first.b_hat is not None and first is last and not symplectic:
-        error = (tuple(_coefficient(d) for d in exact[0].differences),) * len(tableaux)
-        embedded = first.embedded()
-        assert embedded is not None
-        error_order = min(classical_order(first).order, classical_order(embedded).order)
-        interpolant = _interpolant(first)
-    blocks = _blocks(problem, alpha, weights, error)
-    return Stages(
-        count=size,
-        alpha=alpha,
-        scale=scale,
-        weights=weights,
-        nodes=nodes,
-        clock=clock,
-        error=error,
-        error_order=error_order,
-        blocks=blocks,
-        reuse=_reuses(first) and first is last,
-        forecast=_forecast(exact, blocks),
-        interpolant=interpolant,
-        symplectic=symplectic,
-    )
-
-
-class _Entries:
-    """The numbers of a tableau by stages, exact where they are, else in 50 digits."""
-
-    def __init__(self, tableau: Tableau) -> None:
-        if tableau.stages.modulus is None:
-            self.a: Sequence[Sequence[Any]] = tableau.a
-            self.b: Sequence[Any] = tableau.b
-            self.c: Sequence[Any] = tableau.c
-        else:
-            self.a, self.b, self.c = tableau.precise
-        hat = tableau.b_hat
-        self.differences = (
-            [b - other for b, other in zip(tableau.b, hat, strict=True)] if hat else []
-        )
-        clean = tableau.by_stages
-        self.zero = [[clean.is_zero(entry) for entry in row] for row in clean.a]
-        self.a = [
-            [0 if nothing else entry for entry, nothing in zip(row, zeros, strict=True)]
-            for row, zeros in zip(self.a, self.zero, strict=True)
-        ]
-
-
-def _coefficient(number: Number | mpmath.mpf) -> Coefficient:
-    """A number in double precision, with its exact text if that is short."""
-    if isinstance(number, mpmath.mpf):
-        return Coefficient(float(number))
-    text = written(number)
-    value = float(number) if number else 0.0
-    return Coefficient(value, text if len(text) <= _LONG else "")
-
-
-def _antisymmetric(exact: Sequence[_Entries]) -> tuple[Table, ...]:
-    """``a_ij/b_j`` rounded so that ``alpha_ij + alpha^_ji = 1`` holds exactly.
-
-    The larger of the two is rounded; one minus it is then a number of double precision.
-    """
-    q, p = exact[0], exact[-1]
-    size = range(len(q.b))
-
-    def ratio(table: _Entries, i: int, j: int) -> Coefficient:
-        entry, weight = table.a[i][j], table.b[j]
-        if not entry:
-            return ZERO
-        with mpmath.workdps(_DIGITS):
-            return _coefficient(entry / weight)
-
-    left = [[ratio(q, i, j) for j in size] for i in size]
-    right = [[ratio(p, i, j) for j in size] for i in size]
-    for i in size:
-        for j in size:
-            one, other = left[i][j], right[j][i]
-            if one.value >= other.value:
-                right[j][i] = Coefficient(1.0 - one.value, other.exact)
-            else:
-                left[i][j] = Coefficient(1.0 - other.value, one.exact)
-    return tuple(map(tuple, left)), tuple(map(tuple, right))
-
-
-def _blocks(
-    problem: Problem,
-    alpha: Sequence[Table],
-    weights: Sequence[Row],
-    error: Sequence[Row] | None,
-) -> tuple[Block, ...]:
-    """Strongly connected components of what depends on what, in the order of computation."""
-    parts, size = range(len(alpha)), range(len(alpha[0]))
-    needs = [part.needs for part in problem.parts]
-    graph: dict[Node, list[Node]] = {}
-    wanted: list[Node] = [
-        Increment(j, part)
-        for part in parts
-        for j in size
-        if weights[part][j].value or (error and error[part][j].value)
-    ]
-    while wanted:
-        node = wanted.pop()
-        if node in graph:
-            continue
-        if isinstance(node, Value):
-            row = alpha[node.part][node.stage]
-            graph[node] = [Increment(j, node.part) for j in size if row[j].value]
-        else:
-            graph[node] = [Value(node.stage, part) for part in needs[node.part]]
-        wanted += graph[node]
-    reach = {node: _reached(graph, node) for node in graph}
-    component = {
-        node: frozenset(other for other in reach[node] if node in reach[other]) | {node}
-        for node in graph
-    }
-    before: dict[frozenset[Node], set[frozenset[Node]]] = {}
-    for node in graph:
-        others = {component[other] for other in graph[node]} - {component[node]}
-        before.setdefault(component[node], set()).update(others)
-    sorter = graphlib.TopologicalSorter(before)
-    sorter.prepare()
-    blocks = []
-    ready: list[frozenset[Node]] = []
-    while sorter.is_active():
-        ready = sorted([*ready, *sorter.get_ready()], key=_place)
-        nodes = ready.pop(0)
-        blocks.append(Block(tuple(sorted(nodes, key=_node_place)), len(nodes) > 1))
-        sorter.done(nodes)
-    return tuple(blocks)
-
-
-def _reached(graph: Mapping[Node, Sequence[Node]], node: Node) -> frozenset[Node]:
-    found: set[Node] = set()
-    todo = list(graph[node])
-    while todo:
-        here = todo.pop()
-        if here not in found:
-            found.add(here)
-            todo += graph[here]
-    return frozenset(found)
-
-
-def _node_place(node: Node) -> tuple[int, int, int]:
-    return node.stage, isinstance(node, Increment), node.part
-
-
-def _place(nodes: frozenset[Node]) -> tuple[int, int, int]:
-    return min(map(_node_place, nodes))
-
-
-def _interpolant(tableau: Tableau) -> Interpolant:
-    found = continuous_weights(tableau)
-    rows = tuple(tuple(Coefficient(float(x)) for x in row) for row in found.coefficients)
-    return Interpolant(rows, found.order)
-
-
-def _reuses(tableau: Tableau) -> bool:
-    """Whether the last stage is the end of the step, and the first its beginning."""
-    if tableau.stages.modulus is not None or tableau.size < 2:
-        return False
-    begins = tableau.vanishes((*tableau.a[0], tableau.c[0]))
-    last = zip(tableau.a[-1], tableau.b, strict=True)
-    return bool(begins and tableau.vanishes(tuple(x - y for x, y in last)))
-
-
-def _forecast(exact: Sequence[_Entries], blocks: Sequence[Block]) -> tuple[Table, ...] | None:
-    """The polynomial through the last step's increments, continued to this step's nodes."""
-    solved = [block for block in blocks if len(block.increments) > 1]
-    explicit = any(not block.implicit and block.increments for block in blocks)
-    if not solved or explicit:
-        return None
-    tables = []
-    for one in exact:
-        with mpmath.workdps(_DIGITS):
-            nodes = [mpmath.mpf(float(c)) if not isinstance(c, mpmath.mpf) else c for c in one.c]
-            if len({float(node) for node in nodes}) < len(nodes) or not all(map(bool, one.b)):
-                return None
-            rows = []
-            for node in nodes:
-                factors = [
-                    mpmath.fprod(
-                        (1 + node - other) / (own - other)
-                        for k, other in enumerate(nodes)
-                        if k != j
-                    )
-                    for j, own in enumerate(nodes)
-                ]
-                rows.append(tuple(_coefficient(factor) for factor in factors))
-        tables.append(tuple(rows))
-    return tuple(tables)
 
 
 # --- splittings ------------------------------------------------------------
@@ -413,7 +177,7 @@ def _discrete_gradient(field: VectorField, method: kinds.DiscreteGradient) -> Di
     if method.increments is not None:
         return DiscreteGradient((), (), (1,) if method.increments == "forward" else (1, -1))
     assert method.quadrature is not None
-    exact = _Entries(build(method.quadrature))
+    exact = Entries(build(method.quadrature))
     return DiscreteGradient(
-        tuple(map(_coefficient, exact.c)), tuple(map(_coefficient, exact.b)), ()
+        tuple(map(coefficient, exact.c)), tuple(map(coefficient, exact.b)), ()
     )

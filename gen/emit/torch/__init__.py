@@ -1,7 +1,7 @@
 """The torch backend: optimizers and modules for any device."""
 
-from hamilforge.gen.emit.torch import integrator, optimizer
+from hamilforge.gen.emit.torch import integrator, network, optimizer
 
 SUFFIX = "torch"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.
-VIEWS = {"optimizer": optimizer, "integrator": integrator}
+VIEWS = {"optimizer": optimizer, "integrator": integrator, "network": network}

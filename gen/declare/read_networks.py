@@ -1,0 +1,215 @@
+"""Readers of networks: vector fields with controls, and objectives."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import (
+    DeclarationError,
+    ExpressionError,
+    Problem,
+    caret,
+    did_you_mean,
+)
+from hamilforge.gen.declare.expression import (
+    ACTIVATION,
+    ELEMENTWISE,
+    Expression,
+    infer,
+    parse,
+)
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.read_parts import Find, parameters
+from hamilforge.gen.declare.read_problems import methods
+from hamilforge.gen.declare.reader import SYMBOL, Reader
+from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
+
+MAX_ARRAYS = 64
+_DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9]\d{0,8}")
+_RANKS = {"state": (1, 1), "controls": (0, 2), "weights": (0, 2), "data": (0, 1)}
+Shapes = dict[str, Shape]
+
+
+def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """A network's vector field and its controls."""
+    reader.keys(("state", "controls", "f", "activation", "parameters", "running"))
+    own, shapes = _scalars(reader)
+    states = _arrays(reader, "state", shapes, required=True)
+    controls = _arrays(reader, "controls", shapes)
+    functions = _functions(reader)
+    activation = _activation(reader)
+    rates = _rates(reader, states, {**shapes, "t": ()}, functions)
+    running = None
+    if "running" in reader.source.tables:
+        running = reader.expression(reader.text("running"), "running")
+        _shaped(reader, running, (), {**shapes, "t": ()}, functions, "running")
+    listed = methods(reader)
+    reader.finish()
+    return kinds.Field(head, states, controls, rates, activation, own, running, listed)
+
+
+def with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
+    """The same field with another activation.
+
+    Raises:
+        DeclarationError: the text is no expression in x, or the field has no ``sigma``.
+    """
+    where = declaration.head.source.where
+    if declaration.activation is None:
+        raise DeclarationError.single(
+            where, f"'{declaration.head.name}' does not use sigma(...): it has no activation to set"
+        )
+    try:
+        found = parse(text)
+        infer(found, {"x": "scalar"}, (*ELEMENTWISE,))
+    except ExpressionError as error:
+        problem = Problem("", None, "activation", error.message, caret(text, error.start, error.stop))
+        raise DeclarationError((problem,)) from error
+    return dataclasses.replace(declaration, activation=found)
+
+
+def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """A read-out of the last state, and a loss for each sample."""
+    reader.keys(("state", "weights", "data", "prediction", "loss", "activation", "parameters"))
+    own, shapes = _scalars(reader)
+    states = _arrays(reader, "state", shapes, required=True)
+    weights = _arrays(reader, "weights", shapes)
+    functions = _functions(reader)
+    activation = _activation(reader)
+    prediction = reader.expression(reader.text("prediction"), "prediction")
+    shape = _shaped(reader, prediction, None, shapes, functions, "prediction")
+    data = _arrays(reader, "data", shapes)
+    loss = reader.expression(reader.text("loss"), "loss")
+    known = shapes if shape is None else {**shapes, "prediction": shape}
+    _shaped(reader, loss, (), known, functions, "loss")
+    reader.finish()
+    assert prediction is not None
+    assert loss is not None
+    return kinds.Objective(head, states, weights, data, prediction, loss, activation, own)
+
+
+def _scalars(reader: Reader) -> tuple[tuple[kinds.Parameter, ...], Shapes]:
+    own = parameters(reader, "parameters", lambda name, *path: _free(reader, name, {}, *path))
+    return own, {entry.name: () for entry in own}
+
+
+def _free(reader: Reader, name: str, taken: Shapes, *path: str) -> None:
+    """Note a name that cannot be one."""
+    if not SYMBOL.fullmatch(name) or name in ("t", "x", "prediction"):
+        reader.problem(
+            f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
+            "first; t is the time, x the argument of the activation, prediction the read-out",
+            *path,
+        )
+    if name in taken:
+        reader.problem(f"'{name}' has a meaning already", *path)
+
+
+def _arrays(
+    reader: Reader, table: str, shapes: Shapes, required: bool = False
+) -> tuple[tuple[str, Shape], ...]:
+    """A table of names with shapes; each is noted in ``shapes``."""
+    found = []
+    entries = reader.table(table, required=required)
+    least, most = _RANKS[table]
+    if required and not entries and not reader.problems:
+        reader.problem("at least one name with its shape was expected", table)
+    if len(entries) > MAX_ARRAYS:
+        reader.problem(f"{len(entries)} names; at most {MAX_ARRAYS} are read", table)
+        return ()
+    for name, given in entries.items():
+        _free(reader, name, shapes, table, name)
+        shape = _shape(given)
+        if shape is None or not least <= len(shape) <= most:
+            ranks = " or ".join(
+                ["[]", '["d"]', '["d", "d"]'][rank] for rank in range(least, most + 1)
+            )
+            reader.problem(f"a shape was expected, such as {ranks}", table, name)
+            continue
+        shapes[name] = shape
+        found.append((name, shape))
+    return tuple(found)
+
+
+def _shape(given: Any) -> Shape | None:
+    if not isinstance(given, list) or any(isinstance(entry, bool | list | dict) for entry in given):
+        return None
+    shape = tuple(map(str, given))
+    return shape if all(_DIMENSION.fullmatch(entry) for entry in shape) else None
+
+
+def _functions(reader: Reader) -> tuple[str, ...]:
+    declared = "activation" in reader.source.tables
+    return (*ARRAY_FUNCTIONS, ACTIVATION) if declared else ARRAY_FUNCTIONS
+
+
+def _activation(reader: Reader) -> Expression | None:
+    """``activation``: an expression in x."""
+    if "activation" not in reader.source.tables:
+        return None
+    found = reader.expression(reader.text("activation"), "activation")
+    reader.typed(found, "scalar", {"x": "scalar"}, ELEMENTWISE, "activation")
+    return found
+
+
+def _rates(
+    reader: Reader,
+    states: tuple[tuple[str, Shape], ...],
+    shapes: Shapes,
+    functions: tuple[str, ...],
+) -> tuple[tuple[str, Expression], ...]:
+    """``f``: a text for one state, a table for several."""
+    given = reader.source.tables.get("f")
+    table = given if isinstance(given, dict) else {states[0][0]: given} if states else {}
+    for name in table:
+        if name not in dict(states):
+            known = ", ".join(name for name, _ in states)
+            reader.problem(
+                f"'{name}' is no state; those are: {known}"
+                + did_you_mean(str(name), dict(states)),
+                "f",
+                str(name),
+            )
+    rates = []
+    for name, shape in states:
+        text = table.get(name)
+        path = ("f", name) if isinstance(given, dict) else ("f",)
+        if text is None:
+            reader.problem(f"the right-hand side of '{name}' is missing", *path)
+            continue
+        value = reader.expression(text, *path)
+        found = _shaped(reader, value, None, shapes, functions, *path)
+        if found is not None and found != shape:
+            reader.problem(
+                f"f is {written(found)}, and its state '{name}' is {written(shape)}", *path
+            )
+        if value:
+            rates.append((name, value))
+    return tuple(rates)
+
+
+def _shaped(
+    reader: Reader,
+    value: Expression | None,
+    wanted: Shape | None,
+    shapes: Shapes,
+    functions: tuple[str, ...],
+    *path: str,
+) -> Shape | None:
+    """The shape of an expression; a problem is noted where it is none, or not what is wanted."""
+    if value is None:
+        return None
+    try:
+        found = infer_shape(value, shapes, functions)
+        if wanted is not None and found != wanted:
+            raise ExpressionError(
+                f"{written(found)}; {written(wanted)} was expected", 0, len(value.text)
+            )
+    except ExpressionError as error:
+        excerpt = caret(value.text, error.start, error.stop)
+        reader.problem(error.message, *path, excerpt=excerpt)
+        return None
+    return found

@@ -1,0 +1,131 @@
+"""Shapes in the expression language: what fits what, in the user's names.
+
+In: an expression and the shape of each name.  Out: the shape of the expression, a tuple of
+dimensions that are names (``"d"``) or numbers (``"3"``).  A scalar fits everything; apart from that
+shapes must be equal, and ``A @ v`` joins the last dimension of A with the first of v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.expression import (
+    ACTIVATION,
+    ELEMENTWISE,
+    REDUCTIONS,
+    Expression,
+    Name,
+    Node,
+    Number,
+    Operation,
+)
+from hamilforge.gen.declare.kinds import Shape
+
+
+def written(shape: Shape) -> str:
+    """A shape as it is declared: ``(d, d)``, ``(d)``, ``a scalar``."""
+    return f"({', '.join(shape)})" if shape else "a scalar"
+
+
+def infer_shape(
+    expression: Expression, shapes: Mapping[str, Shape], functions: Iterable[str]
+) -> Shape:
+    """The shape of an expression.
+
+    Args:
+        expression: what to read.
+        shapes: the shape of each name that may occur.
+        functions: the functions that mean something here.
+
+    Raises:
+        ExpressionError: an unknown name or function, or operands that do not fit; the message
+            names both with their shapes.
+    """
+    allowed = (*functions,)
+
+    def text(node: Node) -> str:
+        return expression.text[node.start : node.stop]
+
+    def fail(message: str, node: Node) -> ExpressionError:
+        return ExpressionError(message, node.start, node.stop)
+
+    def visit(node: Node) -> Shape:
+        if isinstance(node, Number):
+            return ()
+        if isinstance(node, Name):
+            if node.name not in shapes:
+                known = ", ".join(sorted(shapes)) or "none"
+                raise fail(
+                    f"unknown name '{node.name}'; known here: {known}"
+                    + did_you_mean(node.name, shapes),
+                    node,
+                )
+            return shapes[node.name]
+        found = [visit(arg) for arg in node.args]
+        if node.op == "@":
+            return product(node, found[0], found[1])
+        if node.op in ("+", "*", "-", "/"):
+            return together(node, found)
+        if node.op == "**":
+            if found[1]:
+                raise fail(f"an exponent is a scalar, not {written(found[1])}", node.args[1])
+            return found[0]
+        return call(node, found)
+
+    def together(node: Operation, found: list[Shape]) -> Shape:
+        result: Shape = ()
+        first = node
+        for arg, shape in zip(node.args, found, strict=True):
+            if shape and result and shape != result:
+                raise fail(
+                    f"'{text(first)}' is {written(result)} and '{text(arg)}' is {written(shape)}: "
+                    "the shapes do not fit",
+                    node,
+                )
+            if shape and not result:
+                result, first = shape, arg
+        return result
+
+    def product(node: Operation, left: Shape, right: Shape) -> Shape:
+        one, other = node.args
+        if len(left) != 2 or not right:
+            raise fail(
+                f"'@' takes a matrix and a vector or a matrix, not '{text(one)}', "
+                f"{written(left)}, and '{text(other)}', {written(right)}",
+                node,
+            )
+        if left[1] != right[0]:
+            raise fail(
+                f"'{text(one)}' is {written(left)} and '{text(other)}' is {written(right)}: "
+                f"{left[1]} and {right[0]} do not fit",
+                node,
+            )
+        return (left[0], *right[1:])
+
+    def call(node: Operation, found: list[Shape]) -> Shape:
+        if node.op not in allowed:
+            if node.op == ACTIVATION:
+                raise fail(
+                    "sigma(...) is the activation, and none is declared; for example "
+                    "activation = \"tanh(x)\"",
+                    node,
+                )
+            raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(allowed)}", node)
+        if node.op == "transpose":
+            if len(found[0]) != 2:
+                raise fail(f"transpose takes a matrix, not {written(found[0])}", node)
+            return found[0][::-1]
+        if node.op in (*REDUCTIONS, "logsumexp"):
+            if not all(found):
+                raise fail(f"{node.op}(...) takes vectors or matrices, not a scalar", node)
+            if len({*found}) > 1:
+                together(node, found)
+            return ()
+        return found[0]
+
+    return visit(expression.tree)
+
+
+#: What may be called where arrays have shapes.
+ARRAY_FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "logsumexp", "transpose")

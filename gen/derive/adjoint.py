@@ -1,0 +1,149 @@
+"""Reverse rules: the product of a cotangent with the transposed Jacobian of some lines.
+
+In: lines, and a cotangent for each of their results.  Out: further lines, and the cotangent of each
+input.  With x^ the cotangent of x,
+
+    z = m(x, y)   elementwise:  x^ = dm/dx z^, summed over what x is broadcast over,
+    z = A v:                    v^ = A' z^,  A^ = z^ v' summed over the samples,
+    z = A':                     A^ = z^',
+    z = sum(v):                 v^ = z^ in every entry,
+    z = log(sum(exp(v))):       v^ = exp(v - z) z^.
+
+An elementwise function has a derivative wherever SymPy gives one; at a point where there is none
+the generated code uses 0 for ``relu`` and for ``abs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy as sp
+
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Line,
+    Lines,
+    LogSumExp,
+    Map,
+    Outer,
+    OverBatch,
+    Piece,
+    Product,
+    Total,
+    Transpose,
+    symbol,
+)
+from hamilforge.gen.derive.calculus import Expr, logistic
+
+
+def reverse(
+    lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]
+) -> dict[str, str]:
+    """Add the lines of the transposed Jacobian.
+
+    Args:
+        lines: the computation; the lines of its adjoint are added.
+        results: the cotangent of each result, both by name.
+        inputs: of which arrays the cotangent is wanted.
+
+    Returns:
+        The cotangent of each input that the results depend on, by name.
+    """
+    work = _Reverse(lines)
+    for result, cotangent in results.items():
+        work.contribute(result, lines.piece(cotangent))
+    for line in reversed([*lines.lines]):
+        if line.target.name in work.parts:
+            work.through(line)
+    return {name: work.total(lines.arrays[name]) for name in inputs if name in work.parts}
+
+
+class _Reverse:
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self.parts: dict[str, list[Piece]] = {}
+
+    def contribute(self, name: str, piece: Piece) -> None:
+        """Add to the cotangent of an array; what the array does not have is summed over later."""
+        self.parts.setdefault(name, []).append(piece)
+
+    def total(self, array: Array) -> str:
+        """The cotangent of an array, as a line."""
+        return self._lines.named(self.piece(array), f"{array.name}_bar")
+
+    def piece(self, array: Array) -> Piece:
+        """The cotangent of an array; sums over entries and samples come last."""
+        lines, name = self._lines, f"{array.name}_bar"
+        groups: dict[tuple[Shape, bool], list[Expr]] = {}
+        for piece in self.parts[array.name]:
+            groups.setdefault((piece.shape, piece.batched), []).append(piece.value)
+        reduced = []
+        for (shape, batched), values in groups.items():
+            piece = Piece(sp.Add(*values), shape, batched)
+            if shape and not array.shape:
+                piece = lines.total(piece)
+            if batched and not array.batched:
+                of = lines.named(piece, f"{array.name}_terms")
+                piece = lines.piece(lines.add(OverBatch(of), array.shape, False, name))
+            reduced.append(piece.value)
+        found = Piece(sp.Add(*reduced), array.shape, array.batched)
+        if found.value.is_Atom:
+            return found
+        return Piece(symbol(lines.named(found, name)), array.shape, array.batched)
+
+    def through(self, line: Line) -> None:
+        """Pass the cotangent of a line on to its operands."""
+        lines, target = self._lines, line.target
+        bar = self.piece(target)
+        match line.op:
+            case Map(value=value):
+                for entry in sorted(value.free_symbols, key=str):
+                    slope = derivative(value, entry, target.name)
+                    piece = Piece(bar.value * slope, target.shape, target.batched)
+                    self.contribute(entry.name, piece)
+            case Product() as op:
+                self._product(op, self.total(target))
+            case Transpose(of=of):
+                op = Transpose(self.total(target))
+                self.contribute(of, lines.piece(lines.add(op, target.shape[::-1], False, f"{of}_bar")))
+            case Total(of=of):
+                self.contribute(of, Piece(bar.value, lines.arrays[of].shape, bar.batched))
+            case LogSumExp(of=of):
+                array = lines.arrays[of]
+                share = sp.exp(symbol(of) - symbol(target.name))
+                self.contribute(of, Piece(bar.value * share, array.shape, array.batched))
+            case _:
+                raise NotImplementedError(f"reverse: {type(line.op).__name__}")
+
+    def _product(self, op: Product, bar: str) -> None:
+        """Both sides of ``z = L R``: ``L^ = z^ R'``, ``R^ = L' z^``, transposed where they are."""
+        lines = self._lines
+        left, right = lines.arrays[op.left], lines.arrays[op.right]
+        if len(right.shape) == 1:
+            one, other = (op.right, bar) if op.left_transposed else (bar, op.right)
+            name = lines.add(Outer(one, other), left.shape, False, f"{op.left}_bar")
+            self.contribute(op.left, lines.piece(name))
+            self.contribute(op.right, lines.product(Product(op.left, bar, not op.left_transposed)))
+            return
+        if op.left_transposed:
+            found = lines.product(Product(op.right, bar, op.right_transposed, True))
+        else:
+            found = lines.product(Product(bar, op.right, False, not op.right_transposed))
+        self.contribute(op.left, found)
+        if op.right_transposed:
+            found = lines.product(Product(bar, op.left, True, op.left_transposed))
+        else:
+            found = lines.product(Product(op.left, bar, not op.left_transposed, False))
+        self.contribute(op.right, found)
+
+
+def derivative(value: Expr, entry: sp.Symbol, name: str) -> Expr:
+    """The derivative of a line by one of its operands, in terms of the line's own value."""
+    found = value.diff(entry)
+    if found.has(sp.Derivative):
+        raise NotImplementedError(f"no derivative of {value} by {entry} is known")
+    own = symbol(name)
+    if isinstance(value, logistic):
+        found = found.xreplace({logistic(-value.args[0]): 1 - own})
+    return found.xreplace({value: own})

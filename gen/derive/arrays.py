@@ -1,0 +1,282 @@
+"""Array expressions as lines: matrix products, sums, and elementwise maps of what they give.
+
+In: declared arrays and expressions in them.  Out: :class:`Lines`, each line one operation.  A
+:class:`Map` is a scalar SymPy expression applied entry by entry, in symbols that bear the names of
+arrays; so every scalar derivative is SymPy's, and what is left are the few rules of products,
+transposes and sums (:mod:`adjoint`, :mod:`tangent`).
+
+A *batched* array has one value for each sample; controls and parameters are shared by all samples.
+Equal operations are one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import sympy as sp
+
+from hamilforge.gen.declare.expression import (
+    ACTIVATION,
+    Expression,
+    Name,
+    Node,
+    Number,
+    Operation,
+)
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A named array; ``shape`` does not count the batch."""
+
+    name: str
+    shape: Shape
+    batched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """An elementwise expression; its symbols are arrays of the result's shape, or scalars."""
+
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``L R``, each perhaps transposed; a batched right side is a vector for each sample."""
+
+    left: str
+    right: str
+    left_transposed: bool = False
+    right_transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """``u v'``; the sum of these over the samples where they are batched."""
+
+    left: str
+    right: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """``A'``."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum of all entries, for each sample."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSumExp:
+    """``log(sum(exp(v)))``, for each sample, without overflow."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverBatch:
+    """The sum over the samples."""
+
+    of: str
+
+
+Op = Map | Product | Outer | Transpose | Total | LogSumExp | OverBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """``target = op``."""
+
+    target: Array
+    op: Op
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An elementwise expression that is no line yet."""
+
+    value: Expr
+    shape: Shape
+    batched: bool
+
+
+def symbol(name: str) -> sp.Symbol:
+    """The symbol that stands for the generic entry of an array."""
+    return sp.Symbol(name, real=True)
+
+
+def operands(op: Op) -> tuple[str, ...]:
+    """The arrays an operation reads, each once, in a fixed order."""
+    match op:
+        case Map(value=value):
+            return tuple(sorted(entry.name for entry in value.free_symbols))
+        case Product(left=left, right=right) | Outer(left=left, right=right):
+            return (left, right)
+    return (op.of,)
+
+
+class Lines:
+    """Lines in the order of computation, and the arrays they know.
+
+    Args:
+        inputs: arrays that are given.
+        activation: what ``sigma(x)`` means, in the symbol x.
+    """
+
+    def __init__(self, inputs: Iterable[Array], activation: Expression | None = None) -> None:
+        self.arrays = {array.name: array for array in inputs}
+        #: What stands for a line in expressions.
+        self.names: dict[str, str] = {}
+        self.lines: list[Line] = []
+        self._known: dict[tuple[Op, Shape], str] = {}
+        self._activation = activation
+
+    # --- adding lines
+
+    def piece(self, name: str) -> Piece:
+        """An array as an expression."""
+        array = self.arrays[name]
+        return Piece(symbol(name), array.shape, array.batched)
+
+    def add(self, op: Op, shape: Shape, batched: bool, name: str) -> str:
+        """The array that an operation gives, called ``name`` or ``name2``, … if it is new."""
+        if (op, shape) in self._known:
+            return self._known[op, shape]
+        free, number = name, 2
+        while free in self.arrays:
+            free, number = f"{name}{number}", number + 1
+        array = Array(free, shape, batched)
+        self.arrays[free] = array
+        self.lines.append(Line(array, op))
+        self._known[op, shape] = free
+        return free
+
+    def named(self, piece: Piece, name: str) -> str:
+        """The array that an elementwise expression gives."""
+        if piece.value.is_Symbol and self.arrays[piece.value.name].shape == piece.shape:
+            return str(piece.value.name)
+        return self.add(Map(piece.value), piece.shape, piece.batched, name)
+
+    def mapped(self, value: Expr, parts: Iterable[Piece]) -> Piece:
+        """An expression of pieces: their common shape, batched if one is."""
+        parts = [*parts]
+        shape: Shape = next((part.shape for part in parts if part.shape), ())
+        return Piece(value, shape, any(part.batched for part in parts))
+
+    def product(self, op: Product) -> Piece:
+        """The product of two arrays."""
+        left, right = self.arrays[op.left], self.arrays[op.right]
+        one = left.shape[::-1] if op.left_transposed else left.shape
+        two = right.shape[::-1] if op.right_transposed else right.shape
+        mark = "T" if op.left_transposed else ""
+        other = "T" if op.right_transposed else ""
+        name = f"{left.name}{mark}_{right.name}{other}"
+        batched = left.batched or right.batched
+        return self.piece(self.add(op, (one[0], *two[1:]), batched, name))
+
+    def total(self, piece: Piece) -> Piece:
+        """The sum of all entries."""
+        if not piece.shape:
+            return piece
+        of = self.named(piece, "terms")
+        return self.piece(self.add(Total(of), (), piece.batched, "total"))
+
+    # --- reading expressions
+
+    def read(self, expression: Expression) -> Piece:
+        """An expression, its products, sums and functions as lines."""
+        return self._visit(expression.tree)
+
+    def _visit(self, node: Node) -> Piece:
+        if isinstance(node, Number):
+            value = sp.Rational(node.value.numerator, node.value.denominator)
+            return Piece(value, (), False)
+        if isinstance(node, Name):
+            return self.piece(self.names.get(node.name, node.name))
+        if node.op == "@":
+            return self._matrix_product(node)
+        if node.op == "transpose":
+            return self.piece(self._transposed(self._visit(node.args[0])))
+        parts = [self._visit(arg) for arg in node.args]
+        values = [part.value for part in parts]
+        match node.op:
+            case "+":
+                return self.mapped(sp.Add(*values), parts)
+            case "*":
+                return self.mapped(sp.Mul(*values), parts)
+            case "-":
+                return self.mapped(-values[0], parts)
+            case "/":
+                return self.mapped(values[0] / values[1], parts)
+            case "**":
+                return self.mapped(values[0] ** values[1], parts)
+            case "sum":
+                return self.total(parts[0])
+            case "dot":
+                return self.total(self.mapped(values[0] * values[1], parts))
+            case "norm":
+                total = self.total(self.mapped(values[0] ** 2, parts))
+                return self.function(sp.sqrt(total.value), total)
+            case "logsumexp":
+                of = self.named(parts[0], "terms")
+                return self.piece(self.add(LogSumExp(of), (), parts[0].batched, "logsumexp"))
+            case op if op == ACTIVATION:
+                return self._activated(parts[0])
+        return self.function(FUNCTIONS[node.op](values[0]), parts[0])
+
+    def function(self, value: Expr, part: Piece) -> Piece:
+        """A function of an expression is a line, so that derivatives can use its value."""
+        if value.is_Atom:
+            return Piece(value, part.shape, part.batched)
+        return self.piece(self.named(Piece(value, part.shape, part.batched), _word(part)))
+
+    def _activated(self, part: Piece) -> Piece:
+        assert self._activation is not None
+        value = to_sympy(self._activation, {"x": part.value}, {})
+        return self._calls(value, part)
+
+    def _calls(self, value: Expr, part: Piece) -> Piece:
+        """Every function in an expression as a line, from the inside."""
+        if value.is_Atom or not value.args:
+            return Piece(value, part.shape, part.batched)
+        inner = value.func(*(self._calls(arg, part).value for arg in value.args))
+        if isinstance(value, sp.Add | sp.Mul) or (value.is_Pow and value.exp.is_Integer):
+            return Piece(inner, part.shape, part.batched)
+        return self.function(inner, part)
+
+    def _matrix_product(self, node: Operation) -> Piece:
+        left, right = node.args
+        sign, transposed = 1, False
+        while isinstance(left, Operation) and left.op in ("-", "transpose"):
+            if left.op == "-":
+                sign = -sign
+            else:
+                transposed = not transposed
+            left = left.args[0]
+        one = self._visit(left)
+        two = self._visit(right)
+        op = Product(self.named(one, _word(one)), self.named(two, _word(two)), transposed)
+        found = self.product(op)
+        return Piece(sign * found.value, found.shape, found.batched)
+
+    def _transposed(self, piece: Piece) -> str:
+        of = self.named(piece, _word(piece))
+        return self.add(Transpose(of), piece.shape[::-1], piece.batched, f"{of}T")
+
+
+def _word(piece: Piece) -> str:
+    """What a line without a name of its own is called."""
+    if piece.batched:
+        return "hidden" if piece.shape else "value"
+    return ("scalar", "vector", "matrix")[len(piece.shape)]
+

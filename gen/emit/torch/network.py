@@ -1,0 +1,406 @@
+"""Layers of a network in torch: the field's functions, and a layer with its adjoint, unrolled.
+
+In: a network product.  Out: a view of finished lines.  Arrays are `(batch, size)`, what is a scalar
+for each sample is `(batch, 1)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hamilforge.gen.derive.arrays import (
+    Array,
+    LogSumExp,
+    Outer,
+    OverBatch,
+    Product,
+    Total,
+    Transpose,
+)
+from hamilforge.gen.emit.network_product import (
+    NetworkProduct,
+    combination_text,
+    shape_table,
+)
+from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.program.ir import names
+from hamilforge.gen.program.network import Elementwise, Function, Line
+from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
+
+TEMPLATE = "torch/network.py.jinja"
+
+
+class _Printer(TensorPrinter):
+    """Elementwise expressions; the derivative of ``relu`` at 0 is 0, as torch has it."""
+
+    def call(self, op: str, args: list[str]) -> str:
+        """A function of torch."""
+        return f"step({args[0]})" if op == "step" else super().call(op, args)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function: its arguments, its lines and what it returns."""
+
+    name: str
+    arguments: str
+    doc: str
+    lines: tuple[str, ...]
+    returns: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows."""
+
+    product: NetworkProduct
+    functions: tuple[FunctionView, ...]
+    forward: tuple[str, ...]
+    backward: tuple[str, ...]
+    layer_arguments: str
+    adjoint_arguments: str
+    ends: str
+    kept: str
+    starts: str
+    gradients: str
+    prepared: str
+    finished: tuple[str, ...]
+    states: str
+    controls: str
+    kept_names: str
+    helpers: str
+
+
+def view(product: NetworkProduct) -> View:
+    """The view of a network's torch file."""
+    return _Writer(product).view()
+
+
+def function_view(
+    name: str, doc: str, function: Function, rename: Mapping[str, str], kept: Iterable[Array] = ()
+) -> FunctionView:
+    """A function of arrays; its results, then what is kept."""
+    body = _Body(function, rename)
+    results = [rename.get(array.name, array.name) for _, array in function.results]
+    seen = {array for _, array in function.results}
+    results += [array.name for array in kept if array not in seen]
+    arguments = [rename.get(array.name, array.name) for array in function.inputs]
+    return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
+
+
+class _Body:
+    """The lines of a function in torch."""
+
+    def __init__(self, function: Function, rename: Mapping[str, str]) -> None:
+        self._printer = _Printer(rename)
+        self._rename = rename
+        self._arrays = {array.name: array for array in function.inputs}
+        self._short: dict[str, Array] = {}
+        self.lines = [self._line(line) for line in function.lines]
+
+    def _line(self, line: Line) -> str:
+        self._arrays[line.target.name] = line.target
+        return f"{line.target.name} = {self._text(line)}"
+
+    def _name(self, name: str, full: bool = False) -> str:
+        """An array; one that has a scalar's entries only is spread out where that matters."""
+        text = self._rename.get(name, name)
+        if full and name in self._short:
+            shape = self._short[name].shape
+            sizes = ", ".join(self._size(entry) for entry in shape)
+            text += f".expand(-1, {sizes})" if self._short[name].batched else f".expand({sizes})"
+        return text
+
+    def _size(self, dimension: str) -> str:
+        if dimension.isdigit():
+            return dimension
+        for array in self._arrays.values():
+            if dimension in array.shape and array.name not in self._short:
+                axis = array.shape.index(dimension) - len(array.shape)
+                return f"{self._name(array.name)}.shape[{axis}]"
+        raise NotImplementedError(f"torch: no array with the dimension {dimension}")
+
+    def _text(self, line: Line) -> str:
+        match line.operation:
+            case Elementwise(value=value):
+                shapes = {self._arrays[name].shape for name in names(value)}
+                if line.target.shape and line.target.shape not in shapes:
+                    self._short[line.target.name] = line.target
+                return self._printer(value)
+            case Product(left, right, left_transposed, right_transposed):
+                one, two = self._arrays[left], self._arrays[right]
+                if two.batched and not one.batched:
+                    mark = "" if left_transposed else ".T"
+                    return f"{self._name(right, True)} @ {self._name(left)}{mark}"
+                marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
+                return f"{self._name(left)}{marks[0]} @ {self._name(right, True)}{marks[1]}"
+            case Outer(left, right):
+                return self._outer(left, right)
+            case Transpose(of):
+                return f"{self._name(of)}.T"
+            case Total(of):
+                keep = "-1, keepdim=True" if self._arrays[of].batched else ""
+                return f"{self._name(of, True)}.sum({keep})"
+            case LogSumExp(of):
+                if self._arrays[of].batched:
+                    return f"torch.logsumexp({self._name(of, True)}, -1, keepdim=True)"
+                return f"torch.logsumexp({self._name(of, True)}.flatten(), 0)"
+            case OverBatch(of):
+                axis = "0" if self._arrays[of].shape else ""
+                return f"{self._name(of, True)}.sum({axis})"
+        raise NotImplementedError(f"torch: {type(line.operation).__name__}")
+
+    def _outer(self, left: str, right: str) -> str:
+        one, two = self._name(left, True), self._name(right, True)
+        match self._arrays[left].batched, self._arrays[right].batched:
+            case True, True:
+                return f"{one}.T @ {two}"
+            case False, True:
+                return f"torch.outer({one}, {two}.sum(0))"
+            case True, False:
+                return f"torch.outer({one}.sum(0), {two})"
+        return f"torch.outer({one}, {two})"
+
+
+class _Writer:
+    """The view of a network."""
+
+    def __init__(self, product: NetworkProduct) -> None:
+        self._product = product
+        self._unrolled = product.unrolled
+        self._network = product.network
+        self._rename = product.rename
+        several = len(self._network.parts) > 1
+        self._marks = [f"_{part.state.name}" if several else "" for part in self._network.parts]
+
+    def _spelled(self, name: str) -> str:
+        return self._rename.get(name, name)
+
+    def view(self) -> View:
+        """All functions and statements."""
+        network, unrolled = self._network, self._unrolled
+        states = [part.state for part in network.parts]
+        controls = [self._spelled(array.name) for array in network.controls]
+        parameters = [self._spelled(entry.name) for entry in network.parameters]
+        kept = [name for name, _ in unrolled.kept]
+        finish = {key: array.name for key, array in network.finish.results}
+        return View(
+            product=self._product,
+            functions=tuple(self._functions()),
+            forward=tuple(self._statements(unrolled.forward)),
+            backward=tuple([*self._statements(unrolled.backward), *self._sums()]),
+            layer_arguments=", ".join(
+                ["t", "h", *(self._spelled(state.name) for state in states), *controls, *parameters]
+            ),
+            adjoint_arguments=", ".join(
+                [
+                    "t",
+                    "h",
+                    *(self._spelled(state.name) for state in states),
+                    *controls,
+                    *parameters,
+                    *(unrolled.end_costate(part) for part in range(len(states))),
+                    *kept,
+                ]
+            ),
+            ends=_tuple(f"{state.name}_end" for state in states),
+            kept=_tuple(kept),
+            starts=_tuple(f"{unrolled.end_costate(part)}_start" for part in range(len(states))),
+            gradients=_tuple(
+                f"h * {finish[array.name]}" if array.name in finish else "None"
+                for array in network.controls
+            ),
+            prepared=self._prepared(),
+            finished=(
+                *_Body(network.finish, self._rename).lines,
+                *self._step_gradient(),
+                *self._time_gradient(),
+            ),
+            states=shape_table(states),
+            controls=shape_table(network.controls),
+            kept_names=repr(tuple(kept)),
+            helpers=self._helpers(),
+        )
+
+    def _helpers(self) -> str:
+        found = ["Network"]
+        solves = [one for one in self._unrolled.forward if isinstance(one, Solve)]
+        if solves:
+            found += ["solved", "solved_linear"]
+        text = "\n".join(line for view in self._functions() for line in view.lines)
+        if "step(" in text:
+            found.append("step")
+        return ", ".join(sorted(found, key=lambda name: (name.islower(), name)))
+
+    def _functions(self) -> Iterable[FunctionView]:
+        network = self._network
+        for part, mark in zip(network.parts, self._marks, strict=True):
+            name = part.state.name
+            yield function_view(
+                f"rate{mark}", f"The right-hand side of {name}.", part.rate, self._rename, part.kept
+            )
+            yield function_view(
+                f"states{mark}",
+                "The transposed Jacobian by the states times w.",
+                part.states,
+                self._rename,
+                part.passed,
+            )
+            if part.shared.results:
+                yield function_view(
+                    f"shared{mark}",
+                    "What w makes of all that samples share, summed over them.",
+                    part.shared,
+                    self._rename,
+                )
+            if any(block.implicit for block in network.step.blocks):
+                yield function_view(
+                    f"slope{mark}",
+                    "The derivative of the right-hand side in a direction of the states.",
+                    part.slope,
+                    self._rename,
+                )
+        if network.prepare.lines:
+            yield function_view(
+                "prepare", "What depends on the controls alone.", network.prepare, self._rename
+            )
+
+    def _prepared(self) -> str:
+        """The call of ``prepare``, or nothing."""
+        prepare = self._network.prepare
+        if not prepare.lines:
+            return ""
+        results = _targets(array.name for _, array in prepare.results)
+        arguments = ", ".join(self._spelled(array.name) for array in prepare.inputs)
+        return f"{results} = prepare({arguments})"
+
+    def _statements(self, statements: Sequence[Statement]) -> Iterable[str]:
+        for statement in statements:
+            if isinstance(statement, Solve):
+                yield from self._solve(statement)
+            else:
+                yield self._simple(statement)
+
+    def _simple(self, statement: Combination | Call) -> str:
+        if isinstance(statement, Combination):
+            return f"{statement.target} = {combination_text(statement, self._rename)}"
+        function = getattr(self._network.parts[statement.part], statement.function)
+        arguments = []
+        for array, name in zip(function.inputs, statement.arguments, strict=True):
+            if array.name == "t":
+                arguments.append(self._time(statement))
+            else:
+                arguments.append(self._spelled(name))
+        mark = self._marks[statement.part]
+        text = f"{statement.function}{mark}({', '.join(arguments)})"
+        return f"{_targets(statement.results)} = {text}" if statement.results else text
+
+    def _time(self, call: Call) -> str:
+        moments = {0.0: "t", 1.0: "t + h"}
+        return moments.get(call.clock.value, f"t + {call.clock_name} * h")
+
+    def _solve(self, solve: Solve) -> Iterable[str]:
+        """A closure for the map, another for its derivative, and the call of the solver."""
+        unknowns = [name for name, _ in solve.unknowns]
+        like = ", ".join(
+            self._unrolled.end_costate(part) if not solve.slopes else self._spelled(state.name)
+            for _, state in solve.unknowns
+            for part in [[p.state for p in self._network.parts].index(state)]
+        )
+        yield ""
+        yield f"def stages({', '.join(unknowns)}):"
+        for statement in solve.body:
+            yield f"    {self._simple(statement)}"
+        yield f"    return {_tuple(solve.fresh)}"
+        yield ""
+        if not solve.slopes:
+            yield f"{_targets(unknowns)} = solved_linear(stages, {like_tuple(like)})"
+        else:
+            dots = [f"{name}_dot" for name in unknowns]
+            yield f"def slopes({', '.join([*unknowns, *dots])}):"
+            for statement in solve.body:
+                if isinstance(statement, Combination):
+                    yield f"    {self._simple(statement)}"
+            for statement in solve.slopes:
+                yield f"    {self._simple(statement)}"
+            yield f"    return {_tuple(f'{name}_slope' for name in unknowns)}"
+            yield ""
+            yield f"{_targets(unknowns)} = solved(stages, slopes, {like_tuple(like)}, t, h)"
+        for statement in solve.after:
+            yield self._simple(statement)
+
+    def _sums(self) -> Iterable[str]:
+        """Sums over stages: all stages at once where what they read can be stacked."""
+        unrolled = self._unrolled
+        totals: dict[str, list[str]] = {}
+        for number, part in enumerate(self._network.parts):
+            if not part.shared.results:
+                continue
+            nodes = [node for node in unrolled.increments if node.part == number]
+            staged = {
+                array: [unrolled.name_at(array, number, node.stage) for node in nodes]
+                for array in part.shared.inputs
+            }
+            stacked = all(
+                array.batched or (len({*found}) == 1 and array.name != "t")
+                for array, found in staged.items()
+            )
+            groups = [nodes] if stacked else [[node] for node in nodes]
+            mark = self._marks[number]
+            for place, group in enumerate(groups):
+                arguments = []
+                for array in part.shared.inputs:
+                    found = [self._spelled(unrolled.name_at(array, number, n.stage)) for n in group]
+                    if array.name == "t":
+                        clock = self._network.step.nodes[number][group[0].stage]
+                        name = f"C{number or ''}_{group[0].stage + 1}"
+                        moments = {0.0: "t", 1.0: "t + h"}
+                        arguments.append(moments.get(clock.value, f"t + {name} * h"))
+                    elif len(group) == 1 or not array.batched:
+                        arguments.append(found[0])
+                    else:
+                        arguments.append(f"torch.cat(({', '.join(found)}))")
+                suffix = "" if len(groups) == 1 else f"_{place + 1}"
+                targets = [f"{array.name}{suffix}" for _, array in part.shared.results]
+                yield f"{_targets(targets)} = shared{mark}({', '.join(arguments)})"
+                for (_, array), target in zip(part.shared.results, targets, strict=True):
+                    totals.setdefault(array.name, []).append(target)
+        for name, parts in totals.items():
+            if parts != [name]:
+                yield f"{name} = {' + '.join(parts)}"
+
+    def _step_gradient(self) -> Iterable[str]:
+        """dJ/dh for an autonomous field: the sum of ``w' k``."""
+        terms = [
+            f"torch.sum({self._unrolled.costate(node.part, node.stage)} * "
+            f"{self._unrolled.rate(node.part, node.stage)})"
+            for node in self._unrolled.increments
+        ]
+        yield f"h_bar = {' + '.join(terms)}"
+        for name, node in self._unrolled.time_bars():
+            clock = self._network.step.nodes[node.part][node.stage]
+            if clock.value:
+                label = f"C{node.part or ''}_{node.stage + 1}"
+                factor = "" if clock.value == 1 else f"{label} * "
+                yield f"h_bar = h_bar + h * {factor}{name}"
+
+    def _time_gradient(self) -> Iterable[str]:
+        found = [name for name, _ in self._unrolled.time_bars()]
+        yield f"t_bar = h * ({' + '.join(found)})" if found else "t_bar = None"
+
+
+def like_tuple(text: str) -> str:
+    """A tuple of names."""
+    return f"({text},)"
+
+
+def _tuple(parts: Iterable[str]) -> str:
+    inner = [*parts]
+    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+
+
+def _targets(parts: Iterable[str]) -> str:
+    """The left side of an assignment from a tuple."""
+    inner = [*parts]
+    return ", ".join(inner) + ("," if len(inner) == 1 else "")

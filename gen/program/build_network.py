@@ -1,0 +1,325 @@
+"""A declared field and a method become a network; a declared objective becomes its target.
+
+In: declarations.  Out: :class:`Network` and :class:`Target`.  All right-hand sides are read into one
+list of lines and reversed there; :class:`_Cut` then says for each line how often it is computed
+(once for each layer, at each stage, or after the sums over stages and samples), and each function is
+what its results need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive import arrays
+from hamilforge.gen.derive.adjoint import reverse
+from hamilforge.gen.derive.arrays import Array, Lines, Map, Outer, OverBatch, Piece, operands
+from hamilforge.gen.derive.tangent import forward
+from hamilforge.gen.program.build_stages import build_stages
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.network import (
+    RUNNING,
+    Elementwise,
+    Function,
+    LayerPart,
+    Line,
+    Network,
+    Target,
+)
+from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.pair import build_pair
+from hamilforge.gen.tableau.tableau import Tableau
+
+TIME = Array("t", (), False)
+
+
+def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
+    """The network of a field by a method.
+
+    Raises:
+        DeclarationError: the method does not fit the field, or f has no derivative.
+    """
+    states = [Array(name, shape, True) for name, shape in field.states]
+    rates = [value for _, value in field.rates]
+    if field.running is not None:
+        states.append(Array(RUNNING, (), True))
+        rates.append(field.running)
+    controls = tuple(Array(name, shape, False) for name, shape in field.controls)
+    own = [Array(entry.name, (), False) for entry in field.parameters]
+    lines = Lines((*states, *controls, *own, TIME), field.activation)
+    results = [
+        _batched(lines, lines.read(value), f"{state.name}_rate")
+        for state, value in zip(states, rates, strict=True)
+    ]
+    forwards = len(lines.lines)
+    costates = []
+    for state in states:
+        name = "w" if len(states) == 1 else f"w_{state.name}"
+        lines.arrays[name] = Array(name, state.shape, True)
+        costates.append(name)
+    wanted = tuple(array.name for array in (*states, *controls, TIME))
+    with _derivable(field.head):
+        bars = [
+            reverse(lines, {result: costate}, wanted)
+            for result, costate in zip(results, costates, strict=True)
+        ]
+        own_lines = len(lines.lines)
+        ends = _added(lines, bars, controls)
+        directions = {array.name: _direction(lines, array) for array in (*states, *controls)}
+        tangents = forward(lines, forwards, directions, results)
+        by_states = {state.name: directions[state.name] for state in states}
+        slopes = forward(lines, forwards, by_states, results)
+    cut = _Cut(lines, own_lines, directions.values())
+    parts = tuple(
+        _part(cut, states, number, result, bars[number], tangents[result], slopes[result])
+        for number, result in enumerate(results)
+    )
+    step = build_stages(
+        [part.needs for part in parts],
+        _tableaux(field, method, len(parts)),
+        canonical=False,
+        embedded=False,
+    )
+    return Network(
+        name=f"{field.head.name}__{method.head.name}",
+        dimensions=_dimensions([*states, *controls]),
+        controls=controls,
+        parameters=field.parameters,
+        parts=parts,
+        prepare=cut.prepare(),
+        finish=cut.finish(ends),
+        timed=any(TIME in part.rate.inputs for part in parts),
+        step=step,
+    )
+
+
+def build_target(objective: kinds.Objective) -> Target:
+    """Prediction, loss and gradient of an objective.
+
+    Raises:
+        DeclarationError: the loss has no derivative.
+    """
+    states = tuple(Array(name, shape, True) for name, shape in objective.states)
+    weights = tuple(Array(name, shape, False) for name, shape in objective.weights)
+    data = tuple(Array(name, shape, True) for name, shape in objective.data)
+    own = [Array(entry.name, (), False) for entry in objective.parameters]
+    lines = Lines((*states, *weights, *data, *own), objective.activation)
+    prediction = _batched(lines, lines.read(objective.prediction), "readout")
+    lines.names["prediction"] = prediction
+    loss = _batched(lines, lines.read(objective.loss), "loss")
+    lines.arrays["seed"] = Array("seed", (), True)
+    with _derivable(objective.head):
+        bars = reverse(lines, {loss: "seed"}, tuple(array.name for array in (*states, *weights)))
+    cut = _Cut(lines)
+    value = cut.function("value", {"prediction": prediction, "loss": loss})
+    given = {line.target.name for line in value.lines}
+    gradient = cut.function("gradient", bars, given)
+    return Target(
+        name=objective.head.name,
+        dimensions=_dimensions([*states, *weights, *data]),
+        states=states,
+        weights=weights,
+        data=data,
+        parameters=objective.parameters,
+        value=value,
+        gradient=gradient,
+        kept=_between(value, gradient),
+    )
+
+
+@contextlib.contextmanager
+def _derivable(head: kinds.Head) -> Iterator[None]:
+    """What has no derivative is an error of the declaration."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
+
+
+def _tableaux(field: kinds.Field, method: kinds.LayerMethod, count: int) -> Sequence[Tableau]:
+    if isinstance(method, kinds.RungeKutta):
+        return (build(method),) * count
+    if len(field.states) != 2:
+        raise DeclarationError.single(
+            method.head.source.where,
+            f"a pair needs two states, and '{field.head.name}' has {len(field.states)}; a "
+            "Runge-Kutta method fits it",
+        )
+    first, second = build_pair(method)
+    return (first, second, *(first,) * (count - 2))
+
+
+def _dimensions(found: Iterable[Array]) -> tuple[str, ...]:
+    entries = dict.fromkeys(entry for array in found for entry in array.shape)
+    return tuple(entry for entry in entries if not entry.isdigit())
+
+
+def _batched(lines: Lines, piece: Piece, name: str) -> str:
+    """A line for a result: one value for each sample, even where it is an input or shared."""
+    found = lines.named(Piece(piece.value, piece.shape, True), name)
+    computed = {line.target.name for line in lines.lines}
+    if found in computed and lines.arrays[found].batched:
+        return found
+    return lines.add(Map(arrays.symbol(found)), piece.shape, True, name)
+
+
+def _added(
+    lines: Lines, bars: Sequence[Mapping[str, str]], wanted: Sequence[Array]
+) -> dict[str, str]:
+    """The cotangents of what all parts share, the parts' contributions added."""
+    ends = {}
+    for array in wanted:
+        found = [bar[array.name] for bar in bars if array.name in bar]
+        if found:
+            value = sp.Add(*map(arrays.symbol, found))
+            ends[array.name] = lines.named(Piece(value, array.shape, False), f"{array.name}_bar")
+    return ends
+
+
+def _direction(lines: Lines, array: Array) -> str:
+    """An array for the direction in which another one changes."""
+    name = f"{array.name}_dot"
+    lines.arrays[name] = Array(name, array.shape, array.batched)
+    return name
+
+
+def _part(
+    cut: _Cut,
+    states: Sequence[Array],
+    number: int,
+    result: str,
+    bars: Mapping[str, str],
+    tangent: str | None,
+    slope: str | None,
+) -> LayerPart:
+    rate = cut.function("rate", {"rate": result})
+    needs = tuple(k for k, state in enumerate(states) if state in rate.inputs)
+    given = {line.target.name for line in rate.lines if line.target.batched}
+    early = [*(states[k].name for k in needs), TIME.name]
+    own = {name: bars[name] for name in early if name in bars}
+    before = cut.function("states", own, given)
+    given |= {line.target.name for line in before.lines if line.target.batched}
+    sums = cut.sums(bars[name] for name in bars if name not in own)
+    shared = cut.function("shared", {name: name for name in sums}, given)
+    return LayerPart(
+        state=states[number],
+        needs=needs,
+        rate=rate,
+        states=before,
+        shared=shared,
+        tangent=cut.function("tangent", {"rate": tangent} if tangent else {}),
+        slope=cut.function("slope", {"rate": slope} if slope else {}),
+        kept=_between(rate, before, shared),
+        passed=_between(before, shared),
+    )
+
+
+def _between(first: Function, *later: Function) -> tuple[Array, ...]:
+    """What a function computes and later ones use."""
+    used = {array for function in later for array in function.inputs}
+    used |= {array for function in later for _, array in function.results}
+    return tuple(line.target for line in first.lines if line.target in used)
+
+
+class _Cut:
+    """When each line is computed.
+
+    ``prepare``: once for each layer, from controls alone; ``stage``: at each stage; ``sum``: over
+    samples, at each stage; ``finish``: from the sums over all stages.  What is made of a sum and of
+    the time is made at each stage.
+    """
+
+    def __init__(
+        self, lines: Lines, count: int | None = None, directions: Iterable[str] = ()
+    ) -> None:
+        """Args: lines; how many of them belong to one part each; arrays that are directions."""
+        self._lines = lines
+        self._line = {line.target.name: line for line in lines.lines}
+        self.when = dict.fromkeys(("t", *directions), "stage")
+        for line in lines.lines:
+            self.when[line.target.name] = self._moment(line)
+        late = [line for line in lines.lines[:count] if self._is(line, "finish")]
+        if any(self.when.get(name) == "stage" for line in late for name in operands(line.op)):
+            self.when |= {line.target.name: "sum" for line in late}
+
+    def _moment(self, line: arrays.Line) -> str:
+        read = [self._lines.arrays[name] for name in operands(line.op)]
+        whens = {self.when.get(array.name, "prepare") for array in read}
+        if line.target.batched:
+            return "stage"
+        if isinstance(line.op, Outer | OverBatch) and any(array.batched for array in read):
+            return "sum"
+        if whens & {"sum", "finish"}:
+            return "finish"
+        return "stage" if "stage" in whens or any(array.batched for array in read) else "prepare"
+
+    def prepare(self) -> Function:
+        """What depends on controls and parameters alone."""
+        found = [line.target.name for line in self._lines.lines if self._is(line, "prepare")]
+        return self.function("prepare", {name: name for name in found}, free=("prepare",))
+
+    def finish(self, ends: Mapping[str, str]) -> Function:
+        """The cotangents of the controls, from the sums."""
+        given = {name for name, when in self.when.items() if when in ("sum", "prepare")}
+        return self.function("finish", ends, given, free=("finish",))
+
+    def sums(self, bars: Iterable[str]) -> tuple[str, ...]:
+        """The sums that some cotangents are made of."""
+        found: dict[str, None] = {}
+        todo = [*bars]
+        while todo:
+            name = todo.pop(0)
+            if self.when.get(name) == "sum":
+                found[name] = None
+            elif name in self._line and self.when[name] == "finish":
+                todo += operands(self._line[name].op)
+        return tuple(found)
+
+    def function(
+        self,
+        name: str,
+        results: Mapping[str, str],
+        given: Iterable[str] = (),
+        free: Sequence[str] = ("stage", "sum", "finish"),
+    ) -> Function:
+        """The lines that results need, but for those that are given or of another time."""
+        given = {*given}
+        needed: set[str] = set()
+        todo = [*results.values()]
+        while todo:
+            here = todo.pop()
+            ours = here in self._line and here not in given and self.when[here] in free
+            if here not in needed and ours:
+                needed.add(here)
+                todo += operands(self._line[here].op)
+        chosen = [line for line in self._lines.lines if line.target.name in needed]
+        inputs = dict.fromkeys(
+            self._lines.arrays[operand]
+            for line in chosen
+            for operand in operands(line.op)
+            if operand not in needed
+        )
+        for target in results.values():
+            if target not in needed:
+                inputs[self._lines.arrays[target]] = None
+        return Function(
+            name,
+            tuple(sorted(inputs, key=self._place)),
+            tuple(_lowered(line) for line in chosen),
+            tuple((key, self._lines.arrays[target]) for key, target in results.items()),
+        )
+
+    def _is(self, line: arrays.Line, when: str) -> bool:
+        return self.when[line.target.name] == when
+
+    def _place(self, array: Array) -> int:
+        return [*self._lines.arrays].index(array.name)
+
+
+def _lowered(line: arrays.Line) -> Line:
+    op = line.op
+    return Line(line.target, Elementwise(lower(op.value)) if isinstance(op, Map) else op)

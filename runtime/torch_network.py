@@ -1,0 +1,362 @@
+"""Networks as torch modules: layers of a field by a Runge–Kutta method, with the derived adjoint.
+
+A generated class brings a layer and its adjoint; here are the module, and the one
+``autograd.Function`` that goes through all layers.  What the way back keeps is chosen by name:
+
+- ``all``: every stage; nothing is computed twice,
+- ``states``: the state before each layer; each layer is computed twice,
+- ``checkpoint``: the states before a few layers (:mod:`checkpoints`),
+- ``autograd``: what torch's autograd keeps of the same loop; for gradients of gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from hamilforge.runtime import checkpoints
+from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.network_arguments import check_network, dimensions
+from hamilforge.runtime.simplex import projected
+from hamilforge.runtime.torch_solve import solved, solved_linear
+
+__all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear", "step"]
+MEMORY = ("all", "states", "checkpoint", "autograd")
+STEPS = ("fixed", "learned", "softmax", "simplex")
+Tensor = torch.Tensor
+Arrays = tuple[Tensor, ...]
+
+
+def step(z: Tensor) -> Tensor:
+    """1 where z > 0, else 0."""
+    return (z > 0).to(z.dtype)
+
+
+class Network(torch.nn.Module):
+    """``layers`` steps of y' = f(t, y, U), with controls of shape `(layers, …)` as parameters.
+
+    Args:
+        layers: how many.
+        sizes: the size of each dimension, by name.
+        h: the step of each layer: a number, or one for each; 1 / layers if None.
+        steps: ``fixed``; ``learned``, a parameter; ``softmax`` or ``simplex``, a parameter with the
+            sum of all steps fixed, by a softmax or by :meth:`project_`.
+        memory: what the way back keeps: ``all``, ``states``, ``checkpoint`` or ``autograd``.
+        checkpoints: with ``checkpoint``: the number of states kept; about the root of the layers if
+            None.
+        t0: the time at the first layer.
+        parameters: values of the field's own parameters; the declared ones else.
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Raises:
+        ValueError: an argument is out of its domain; it says which.
+    """
+
+    NAME: ClassVar[str]
+    STATES: ClassVar[Mapping[str, tuple[str, ...]]]
+    CONTROLS: ClassVar[Mapping[str, tuple[str, ...]]]
+    PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
+    KEPT: ClassVar[tuple[str, ...]]
+    RUNNING: ClassVar[bool]
+    layer: ClassVar[Callable[..., Any]]
+    layer_adjoint: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        layers: int,
+        sizes: Mapping[str, int],
+        h: float | Sequence[float] | None = None,
+        steps: str = "fixed",
+        memory: str = "all",
+        checkpoints: int | None = None,
+        t0: float = 0.0,
+        parameters: Mapping[str, float] | None = None,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        values, given = check_network(self, layers, sizes, h, parameters)
+        for name, choice, known in (("steps", steps, STEPS), ("memory", memory, MEMORY)):
+            if choice not in known:
+                raise ValueError(f"{name} = {choice!r}; one of {', '.join(known)} was expected")
+        if checkpoints is not None and (not isinstance(checkpoints, int) or checkpoints < 1):
+            raise ValueError(f"checkpoints = {checkpoints!r}: a positive whole number was expected")
+        self.layers, self.sizes = layers, dimensions(self, sizes)
+        self.steps, self.memory = steps, memory
+        self.slots = checkpoints or max(1, math.isqrt(layers))
+        kind = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        for name, shape in self.CONTROLS.items():
+            size = tuple(self.sizes[entry] for entry in shape)
+            self.register_parameter(
+                f"control_{name}", torch.nn.Parameter(torch.empty(layers, *size, **kind))
+            )
+        steps_now = torch.tensor(values, **kind)
+        self.total = float(steps_now.sum())
+        if steps == "fixed":
+            self.register_buffer("step_sizes", steps_now)
+        else:
+            start = torch.log(steps_now / self.total) if steps == "softmax" else steps_now
+            self.register_parameter("step_sizes", torch.nn.Parameter(start))
+        self.register_buffer("t0", torch.tensor(float(t0), **kind))
+        for name, (_, domain, _) in self.PARAMETERS.items():
+            check_domain(name, given[name], domain)
+            self.register_buffer(f"parameter_{name}", torch.tensor(given[name], **kind))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Matrices normal with variance 1 / columns, vectors zero, scalars one."""
+        for name, shape in self.CONTROLS.items():
+            control = self.control(name)
+            with torch.no_grad():
+                if len(shape) == 2:
+                    control.normal_(0.0, control.shape[-1] ** -0.5)
+                else:
+                    control.fill_(0.0 if shape else 1.0)
+
+    def control(self, name: str) -> Tensor:
+        """A control of all layers, `(layers, …)`."""
+        found: Tensor = getattr(self, f"control_{name}")
+        return found
+
+    @property
+    def h(self) -> Tensor:
+        """The step of each layer, `(layers,)`."""
+        sizes: Tensor = self.step_sizes
+        return self.total * torch.softmax(sizes, 0) if self.steps == "softmax" else sizes
+
+    def project_(self) -> None:
+        """Bring steps on the simplex back to it: none negative, with the sum they began with."""
+        if self.steps == "simplex":
+            with torch.no_grad():
+                flat = self.step_sizes.detach().cpu().double().numpy()
+                self.step_sizes.copy_(torch.from_numpy(projected(flat, self.total)))
+
+    def pruned(self) -> Network:
+        """The same network without the layers whose step is zero; its output is the same.
+
+        Raises:
+            ValueError: every step is zero.
+        """
+        h = self.h.detach()
+        kept = h != 0
+        if not bool(kept.any()):
+            raise ValueError("every step is zero: no layer would be left")
+        found = type(self)(
+            int(kept.sum()),
+            {name: size for name, size in self.sizes.items() if not name.isdigit()},
+            h[kept].abs().tolist(),
+            "learned" if self.steps == "learned" else "fixed",
+            self.memory,
+            None,
+            float(self.t0),
+            {name: float(getattr(self, f"parameter_{name}")) for name in self.PARAMETERS},
+            h.dtype,
+            h.device,
+        )
+        with torch.no_grad():
+            found.step_sizes.copy_(h[kept])
+            for name in self.CONTROLS:
+                found.control(name).copy_(self.control(name)[kept])
+        return found
+
+    def forward(self, *states: Tensor) -> Any:
+        """The states after all layers.
+
+        Args:
+            states: each `(batch, size)`; or one tensor with all of them side by side.
+
+        Returns:
+            In the same form; with a running cost, a pair of that and the cost, `(batch,)`.
+
+        Raises:
+            ValueError: shapes or types that do not fit, or numbers that are not finite.
+            IntegrationError: stages could not be solved for.
+        """
+        sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
+        names = [name for name, shape in self.STATES.items() if shape]
+        joined = len(states) == 1 and len(sizes) > 1
+        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(sizes)
+        given = [*torch.split(states[0], sizes, -1)] if fits else [*states]
+        self._refuse(given, names, sizes)
+        if self.RUNNING:
+            given.append(given[0].new_zeros(len(given[0]), 1))
+        controls = [self.control(name).unbind(0) for name in self.CONTROLS]
+        values = [getattr(self, f"parameter_{name}") for name in self.PARAMETERS]
+        h = self.h
+        if self.memory == "autograd":
+            ends = self._plain(given, h, controls, values)
+        else:
+            flat = [entry for control in controls for entry in control]
+            ends = _Sweep.apply(self, self.t0, h, len(given), *given, *flat)
+        cost = ends[-1][:, 0] if self.RUNNING else None
+        out = ends[: len(sizes)]
+        result = torch.cat(out, -1) if joined else out[0] if len(out) == 1 else tuple(out)
+        return result if cost is None else (result, cost)
+
+    def _refuse(
+        self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]
+    ) -> None:
+        wanted = " and ".join(
+            f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
+        )
+        fits = len(given) == len(sizes) and all(
+            isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[-1] == size
+            for one, size in zip(given, sizes, strict=False)
+        )
+        if not fits:
+            shapes = ", ".join(str(tuple(getattr(one, "shape", ()))) for one in given)
+            raise ValueError(f"{self.NAME} takes {wanted}, not {shapes}")
+        kind = self.t0.dtype
+        for one in given:
+            if one.dtype != kind:
+                raise ValueError(
+                    f"{self.NAME} has parameters of type {kind}, and its input is {one.dtype}"
+                )
+        if not torch.compiler.is_compiling() and not all(
+            bool(torch.isfinite(one).all()) for one in given
+        ):
+            raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
+
+    def _plain(
+        self,
+        states: Sequence[Tensor],
+        h: Tensor,
+        controls: Sequence[Sequence[Tensor]],
+        values: Sequence[Tensor],
+    ) -> Sequence[Tensor]:
+        t, now = self.t0, tuple(states)
+        for number in range(self.layers):
+            own = [control[number] for control in controls]
+            now, _ = self.layer(t, h[number], *now, *own, *values)
+            t = t + h[number]
+        return now
+
+
+class _Sweep(torch.autograd.Function):
+    """All layers; backward is the derived adjoint of each, in reverse."""
+
+    @staticmethod
+    def forward(ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor) -> Any:
+        sweep = _Layers(module, t0, h, arrays[count:])
+        states: Arrays = arrays[:count]
+        saved: list[Tensor] = []
+        marks: list[int] = []
+        wanted = any(ctx.needs_input_grad)
+        places = {*range(module.layers)}
+        if module.memory == "checkpoint":
+            places = {*checkpoints.placed(module.layers, module.slots)}
+        for number in range(module.layers):
+            if wanted and number in places:
+                saved += states
+            states, kept = sweep.forward(number, states)
+            if wanted and module.memory == "all":
+                saved += kept
+            marks.append(len(saved))
+        ctx.module, ctx.count = module, count
+        ctx.save_for_backward(t0, h, *arrays[count:], *saved)
+        return tuple(states)
+
+    @staticmethod
+    def backward(ctx: Any, *costates: Any) -> Any:
+        module: Network = ctx.module
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                f"{module.NAME}: the derived adjoint is not differentiated again "
+                '(create_graph=True); with memory="autograd" torch differentiates the layers'
+            )
+        t0, h, *rest = ctx.saved_tensors
+        total = len(module.CONTROLS) * module.layers
+        sweep = _Layers(module, t0, h, rest[:total])
+        back = _Back(sweep, tuple(costates))
+        saved, count = rest[total:], ctx.count
+        if module.memory == "all":
+            width = count + len(module.KEPT)
+            for number in range(module.layers - 1, -1, -1):
+                own = saved[number * width : (number + 1) * width]
+                back.through(number, own[:count], own[count:])
+        elif module.memory == "states":
+            for number in range(module.layers - 1, -1, -1):
+                back.again(number, saved[number * count : (number + 1) * count])
+        else:
+            kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
+            for number, states in checkpoints.backwards(
+                module.layers, module.slots, kept, sweep.advance
+            ):
+                back.again(number, states)
+        return None, back.time, back.step_gradient(), None, *back.costates, *back.gradients()
+
+
+class _Layers:
+    """The layers of a network at given controls."""
+
+    def __init__(
+        self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]
+    ) -> None:
+        self.module = module
+        self._controls = controls
+        self.h = h.unbind(0)
+        self._values = [getattr(module, f"parameter_{name}") for name in module.PARAMETERS]
+        before = torch.cumsum(h, 0) - h
+        self._times = (t0 + before).unbind(0)
+
+    def own(self, number: int) -> list[Tensor]:
+        """Controls and parameters of a layer."""
+        layers = self.module.layers
+        return [*self._controls[number::layers], *self._values]
+
+    def place(self, number: int) -> tuple[Tensor, Tensor]:
+        """Time and step of a layer."""
+        return self._times[number], self.h[number]
+
+    def forward(self, number: int, states: Arrays) -> tuple[Arrays, Arrays]:
+        """A layer."""
+        found: tuple[Arrays, Arrays] = self.module.layer(
+            *self.place(number), *states, *self.own(number)
+        )
+        return found
+
+    def advance(self, states: Arrays, first: int, last: int) -> Arrays:
+        """Several layers."""
+        for number in range(first, last):
+            states, _ = self.forward(number, states)
+        return states
+
+
+class _Back:
+    """The way back through all layers."""
+
+    def __init__(self, layers: _Layers, costates: Arrays) -> None:
+        self._layers, self.costates = layers, costates
+        count = layers.module.layers
+        self._gradients: list[Sequence[Tensor | None]] = [()] * count
+        self._steps: list[Tensor] = [costates[0].new_zeros(())] * count
+        self.time = costates[0].new_zeros(())
+
+    def again(self, number: int, states: Sequence[Tensor]) -> None:
+        """A layer whose stages have to be computed again."""
+        _, kept = self._layers.forward(number, tuple(states))
+        self.through(number, states, kept)
+
+    def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
+        """The adjoint of a layer."""
+        module = self._layers.module
+        self.costates, gradients, by_step, by_time = module.layer_adjoint(
+            *self._layers.place(number), *states, *self._layers.own(number), *self.costates, *kept
+        )
+        self._gradients[number] = gradients
+        self._steps[number] = by_step + self.time
+        if by_time is not None:
+            self.time = self.time + by_time
+
+    def step_gradient(self) -> Tensor:
+        """The gradient by the steps, `(layers,)`."""
+        return torch.stack(self._steps)
+
+    def gradients(self) -> list[Tensor | None]:
+        """The gradient by each control of each layer."""
+        count = len(self._layers.module.CONTROLS)
+        return [layer[k] for k in range(count) for layer in self._gradients]
