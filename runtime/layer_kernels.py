@@ -163,3 +163,43 @@ def log_sums(values: Any, out: Any) -> None:
         for i in range(1, values.shape[0]):
             found += np.exp(values[i, n] - largest)
         out[0, n] = largest + np.log(found)
+
+
+@njit(**INNER)
+def transposed(matrix: Any, out: Any) -> None:
+    """``A'``."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = matrix[j, i]
+
+
+@njit(**INNER)
+def outer(left: Any, right: Any, out: Any) -> None:
+    """``u v'`` of two vectors."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = left[i] * right[j]
+
+
+@njit(**INNER)
+def add_all(values: Any, total: Any) -> None:
+    """``total += values``, entry by entry."""
+    flat, sums = values.ravel(), total.ravel()
+    for n in range(flat.size):
+        sums[n] += flat[n]
+
+
+@njit(**INNER)
+def copied(values: Any, out: Any) -> None:
+    """``out = values``, entry by entry."""
+    flat, found = values.ravel(), out.ravel()
+    for n in range(flat.size):
+        found[n] = flat[n]
+
+
+@njit(**INNER)
+def scaled_all(factor: Any, values: Any, out: Any) -> None:
+    """``out = factor * values``, entry by entry."""
+    flat, found = values.ravel(), out.ravel()
+    for n in range(flat.size):
+        found[n] = factor * flat[n]

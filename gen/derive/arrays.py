@@ -161,6 +161,13 @@ class Lines:
         self._known[op, shape] = free
         return free
 
+    def copy(self, name: str, called: str) -> str:
+        """A new array with the values of another one."""
+        array = self.arrays[name]
+        op = Map(symbol(name))
+        self._known.pop((op, array.shape), None)
+        return self.add(op, array.shape, array.batched, called)
+
     def named(self, piece: Piece, name: str) -> str:
         """The array that an elementwise expression gives."""
         if piece.value.is_Symbol and self.arrays[piece.value.name].shape == piece.shape:

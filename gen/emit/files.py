@@ -26,7 +26,7 @@ from hamilforge.gen.emit import torch as torch_backend
 BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
 INDEX = "index.toml"
 #: The modules of the runtime whose code is compiled into kernels.
-COMPILED_IN = ("pointers.py", "linear.py")
+COMPILED_IN = ("pointers.py", "linear.py", "layer_kernels.py", "stage_systems.py", "vector_math.py")
 
 
 def render(product: Any) -> dict[str, str]:

@@ -64,7 +64,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     wanted = tuple(array.name for array in (*states, *controls, TIME))
     with _derivable(field.head):
         bars = [
-            reverse(lines, {result: costate}, wanted)
+            _distinct(lines, forwards, reverse(lines, {result: costate}, wanted), states)
             for result, costate in zip(results, costates, strict=True)
         ]
         own_lines = len(lines.lines)
@@ -165,6 +165,22 @@ def _batched(lines: Lines, piece: Piece, name: str) -> str:
     if found in computed and lines.arrays[found].batched:
         return found
     return lines.add(Map(arrays.symbol(found)), piece.shape, True, name)
+
+
+def _distinct(
+    lines: Lines, forwards: int, bars: dict[str, str], states: Sequence[Array]
+) -> dict[str, str]:
+    """The same with the cotangent of each state an array of its own, which the way back computes."""
+    seen = {"w", *(name for name in lines.arrays if name.startswith("w_"))}
+    seen |= {line.target.name for line in lines.lines[:forwards]}
+    found = dict(bars)
+    for state in states:
+        bar = found.get(state.name)
+        if bar is not None:
+            if bar in seen:
+                found[state.name] = bar = lines.copy(bar, f"{state.name}_bar")
+            seen.add(bar)
+    return found
 
 
 def _added(

@@ -130,6 +130,10 @@ class Unrolled:
             return self.rate(part, stage)
         if array.name in ("w", f"w_{own.state.name}"):
             return self.costate(part, stage)
+        for key, result in own.states.results:
+            if array == result and key != "t":
+                names = [state.name for state in self._states]
+                return self.bar(names.index(key), part, stage)
         if array in own.kept or array in own.passed:
             return f"{array.name}_{stage + 1}"
         return array.name
@@ -331,7 +335,12 @@ class Unrolled:
             else:
                 state = [one.name for one in self._states].index(key)
                 results.append(self.bar(state, node.part, node.stage))
-        results += [self.name_at(array, node.part, node.stage) for array in part.passed]
+        returned = {array for _, array in part.states.results}
+        results += [
+            self.name_at(array, node.part, node.stage)
+            for array in part.passed
+            if array not in returned
+        ]
         return self._call("states", part.states, node, results)
 
     def _solve_back(

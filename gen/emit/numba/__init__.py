@@ -1,7 +1,7 @@
 """The numba backend: kernels for the CPU."""
 
-from hamilforge.gen.emit.numba import integrator, optimizer
+from hamilforge.gen.emit.numba import integrator, network, optimizer
 
 SUFFIX = "numba"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.
-VIEWS = {"optimizer": optimizer, "integrator": integrator}
+VIEWS = {"optimizer": optimizer, "integrator": integrator, "network": network}

@@ -1,0 +1,260 @@
+"""Functions over arrays as numba prints them: loops along the samples, buffers given.
+
+In: straight-line functions over arrays.  Out: finished lines.  Batched arrays are `(size, samples)`;
+scalars that all samples share are plain numbers; every other array is written into a buffer that is
+an argument, so that nothing is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hamilforge.gen.derive.arrays import (
+    Array,
+    LogSumExp,
+    Outer,
+    OverBatch,
+    Product,
+    Total,
+    Transpose,
+    operands,
+)
+from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.program.ir import names
+from hamilforge.gen.program.network import Elementwise, Function, Line
+
+_VECTORISED = ("tanh", "exp", "logistic")
+_NUMPY = "expm1 log log1p sign sin cos tan sinh cosh sqrt".split()
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function: its arguments, its lines, and what it returns."""
+
+    name: str
+    arguments: str
+    doc: str
+    lines: tuple[str, ...]
+
+
+def is_scalar(array: Array) -> bool:
+    """Whether an array is one number for all samples."""
+    return not array.shape and not array.batched
+
+
+class _Printer(Printer):
+    """An entry of an array; numbers by names of the array's type."""
+
+    functions = {
+        **{name: f"vector_math.{name}" for name in _VECTORISED},
+        **{name: f"np.{name}" for name in _NUMPY},
+        "atan": "np.arctan",
+        "abs": "abs",
+    }
+
+    def __init__(self, rename: Mapping[str, str]) -> None:
+        super().__init__(rename)
+        self.numbers: dict[str, str] = {}
+
+    def number(self, value: Fraction) -> str:
+        """A number of the array's type, by a name."""
+        name = f"number_{abs(value.numerator)}"
+        text = f"{float(abs(value))!r}"
+        if value.denominator != 1:
+            name += f"_over_{value.denominator}"
+        self.numbers[name] = text
+        return f"-{name}" if value < 0 else name
+
+    def call(self, op: str, args: list[str]) -> str:
+        """A function; some are choices."""
+        (z,) = args
+        if op == "relu":
+            return f"({self.number(Fraction(0))} if {z} < 0 else {z})"
+        if op == "step":
+            return f"({self.number(Fraction(1))} if {z} > 0 else {self.number(Fraction(0))})"
+        if op == "softplus":
+            zero = self.number(Fraction(0))
+            return f"(({z} if {z} > 0 else {zero}) + np.log1p(vector_math.exp(-abs({z}))))"
+        if op == "log_cosh":
+            two, log_two = self.number(Fraction(2)), "number_log_2"
+            self.numbers[log_two] = "np.log(2.0)"
+            return f"(abs({z}) + np.log1p(vector_math.exp(-{two} * abs({z}))) - {log_two})"
+        return super().call(op, args)
+
+
+class ArrayWriter:
+    """Functions over arrays; the elementwise loops that they call are collected once."""
+
+    def __init__(self, rename: Mapping[str, str]) -> None:
+        self._rename = rename
+        self.loops: dict[str, FunctionView] = {}
+        #: Buffers for the matrices of sums that BLAS cannot add to, by the array they are for.
+        self.partial: dict[str, Array] = {}
+
+    def spelled(self, name: str) -> str:
+        """A name as it is printed."""
+        return self._rename.get(name, name)
+
+    def targets(self, function: Function) -> list[Array]:
+        """The buffers that a function is given, in order."""
+        return [line.target for line in function.lines if not is_scalar(line.target)]
+
+    def returned(self, function: Function) -> list[Array]:
+        """The scalars that a function returns."""
+        return list(dict.fromkeys(array for _, array in function.results if is_scalar(array)))
+
+    def function(self, name: str, doc: str, function: Function) -> FunctionView:
+        """A function that fills its buffers and returns its scalars."""
+        arrays = {array.name: array for array in function.inputs}
+        lines = []
+        for line in function.lines:
+            arrays[line.target.name] = line.target
+            lines += self.line(line, arrays)
+        return FunctionView(
+            name,
+            ", ".join(self.spelled(one.name) for one in (*function.inputs, *self.targets(function))),
+            doc,
+            (*lines, *self._returns(self.returned(function))),
+        )
+
+    def _returns(self, scalars: Sequence[Array]) -> Iterable[str]:
+        if scalars:
+            yield f"return {', '.join(self.spelled(array.name) for array in scalars)}"
+
+    def summing(self, name: str, doc: str, function: Function) -> FunctionView:
+        """A function that adds its results to arrays called ``<name>_total``."""
+        arrays = {array.name: array for array in function.inputs}
+        results = {array for _, array in function.results}
+        used = {name for line in function.lines for name in _read(line)}
+        lines: list[str] = []
+        buffers: list[str] = []
+        totals: list[str] = []
+        for line in function.lines:
+            target = line.target
+            arrays[target.name] = target
+            text = self.spelled(target.name)
+            if is_scalar(target):
+                lines += self.line(line, arrays)
+                continue
+            if target in results:
+                totals.append(f"{text}_total")
+            if target in results and target.name not in used:
+                match line.operation:
+                    case Outer(left, right) if arrays[left].batched:
+                        self.partial[f"{text}_partial"] = target
+                        buffers.append(f"{text}_partial")
+                        u, v = self.spelled(left), self.spelled(right)
+                        lines.append(
+                            f"layer_kernels.add_outer({u}, {v}, {text}_partial, {text}_total)"
+                        )
+                        continue
+                    case OverBatch(of):
+                        lines.append(f"layer_kernels.add_rows({self.spelled(of)}, {text}_total)")
+                        continue
+            buffers.append(text)
+            lines += self.line(line, arrays)
+            if target in results:
+                lines.append(f"layer_kernels.add_all({text}, {text}_total)")
+        given = {line.target for line in function.lines}
+        for array in dict.fromkeys(a for _, a in function.results if a not in given):
+            text = self.spelled(array.name)
+            if not is_scalar(array):
+                totals.append(f"{text}_total")
+                lines.append(f"layer_kernels.add_all({text}, {text}_total)")
+        inputs = [self.spelled(array.name) for array in function.inputs]
+        return FunctionView(
+            name,
+            ", ".join([*inputs, *buffers, *totals]),
+            doc,
+            (*lines, *self._returns(self.returned(function))),
+        )
+
+    def line(self, line: Line, arrays: Mapping[str, Array]) -> list[str]:
+        """One line."""
+        out, target = self.spelled(line.target.name), line.target
+        match line.operation:
+            case Elementwise(value=value):
+                read = [arrays[name] for name in names(value)]
+                if is_scalar(target):
+                    printer = _Printer(self._rename)
+                    text = printer(value)
+                    preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
+                    return [*preamble, f"{out} = {text}"]
+                loop = self._loop(line, read)
+                return [f"{loop}({', '.join([*(self.spelled(one.name) for one in read), out])})"]
+            case Product(left, right, left_transposed, right_transposed):
+                one, two = self.spelled(left), self.spelled(right)
+                if arrays[right].batched:
+                    kernel = "times_transposed" if left_transposed else "times"
+                    return [f"layer_kernels.{kernel}({one}, {two}, {out})"]
+                marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
+                return [f"np.dot({one}{marks[0]}, {two}{marks[1]}, {out})"]
+            case Outer(left, right):
+                u, v = self.spelled(left), self.spelled(right)
+                if not arrays[left].batched:
+                    return [f"layer_kernels.outer({u}, {v}, {out})"]
+                self.partial[f"{out}_partial"] = target
+                return [
+                    f"{out}[:] = 0",
+                    f"layer_kernels.add_outer({u}, {v}, {out}_partial, {out})",
+                ]
+            case Transpose(of):
+                return [f"layer_kernels.transposed({self.spelled(of)}, {out})"]
+            case Total(of):
+                if target.batched:
+                    return [f"layer_kernels.entry_sums({self.spelled(of)}, {out})"]
+                return [f"{out} = {self.spelled(of)}.sum()"]
+            case LogSumExp(of) if target.batched:
+                return [f"layer_kernels.log_sums({self.spelled(of)}, {out})"]
+            case OverBatch(of):
+                if is_scalar(target):
+                    return [f"{out} = layer_kernels.all_sum({self.spelled(of)})"]
+                return [f"{out}[:] = 0", f"layer_kernels.add_rows({self.spelled(of)}, {out})"]
+        raise NotImplementedError(f"numba: {type(line.operation).__name__}")
+
+    def _loop(self, line: Line, read: Sequence[Array]) -> str:
+        """The loop of an elementwise line, printed once."""
+        assert isinstance(line.operation, Elementwise)
+        target = line.target
+        name = f"set_{target.name}"
+        printer = _Printer({array.name: f"{self.spelled(array.name)}_n" for array in read})
+        text = printer(line.operation.value)
+        arguments = [self.spelled(array.name) for array in read]
+        lines = [f"{number} = out.dtype.type({v})" for number, v in printer.numbers.items()]
+        for array in read:
+            own = self.spelled(array.name)
+            if is_scalar(array):
+                lines.append(f"{own}_n = out.dtype.type({own})")
+        if target.batched:
+            lines += ["for i in range(out.shape[0]):", "    out_row = out[i]"]
+            inner = ["    for n in range(out_row.size):"]
+            for array in read:
+                own = self.spelled(array.name)
+                row = "i" if array.shape else "0"
+                if array.batched:
+                    lines.append(f"    {own}_row = {own}[{row}]")
+                    inner.append(f"        {own}_n = {own}_row[n]")
+                elif array.shape:
+                    lines.append(f"    {own}_n = {own}[i]")
+            lines += [*inner, f"        out_row[n] = {text}"]
+        else:
+            axes = "ij"[: len(target.shape)]
+            for depth, axis in enumerate(axes):
+                lines.append(f"{'    ' * depth}for {axis} in range(out.shape[{depth}]):")
+            indent, index = "    " * len(axes), ", ".join(axes)
+            for array in read:
+                if array.shape:
+                    own = self.spelled(array.name)
+                    lines.append(f"{indent}{own}_n = {own}[{index}]")
+            lines.append(f"{indent}out[{index}] = {text}")
+        doc = f"{target.name}, entry by entry."
+        view = FunctionView(name, ", ".join([*arguments, "out"]), doc, tuple(lines))
+        self.loops[name] = view
+        return name
+
+
+def _read(line: Line) -> tuple[str, ...]:
+    operation = line.operation
+    return names(operation.value) if isinstance(operation, Elementwise) else operands(operation)
