@@ -12,17 +12,21 @@ from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
-from hamilforge.gen.emit.network_product import NetworkProduct
+from hamilforge.gen.emit.network_product import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.product import Product, declaration_digest
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.unroll import Unrolled
 from hamilforge.gen.prove import discrete_gradient, optimizer, parts, problem, tableau
 from hamilforge.gen.prove import field as field_report
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
+
+
+#: The declarations that a product is made of.
+Made = tuple[kinds.Declaration, ...]
 
 
 def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
@@ -131,63 +135,6 @@ def refuse_false_claims(report: Report, head: kinds.Head) -> None:
         raise ClaimError(problems)
 
 
-def generate(declaration: kinds.Optimizer) -> dict[str, str]:
-    """The generated files of an optimizer, formatted.
-
-    Raises:
-        ClaimError: the declaration claims what is not so.
-    """
-    return files.formatted(rendered(declaration))
-
-
-def rendered(declaration: kinds.Optimizer) -> dict[str, str]:
-    """The generated files of an optimizer, not yet formatted."""
-    for part in (declaration.system, declaration.method):
-        refuse_false_claims(check(part), part.head)
-    with understood(declaration):
-        derivation = derive(declaration)
-        report = optimizer.prove(derivation)
-    refuse_false_claims(report, declaration.head)
-    return files.render(Product(derivation, report))
-
-
-def generate_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict[str, str]:
-    """The generated files of an integrator, formatted.
-
-    Raises:
-        DeclarationError: the method does not fit the problem.
-        ClaimError: one of them claims what is not so.
-    """
-    return files.formatted(rendered_pair(declaration, method))
-
-
-def generate_named(
-    name: str | Path, method: str | Path | None
-) -> tuple[tuple[kinds.Declaration, ...], dict[str, str]]:
-    """The declarations and the files of an optimizer, or of a problem with a method.
-
-    Raises:
-        DeclarationError: a declaration has problems, or the two do not fit.
-        ClaimError: one claims what is not so.
-    """
-    if method is None:
-        declaration = load_optimizer(name)
-        return (declaration,), generate(declaration)
-    pair = load_problem(name), load_method(method)
-    return pair, generate_pair(*pair)
-
-
-def rendered_pair(declaration: kinds.Problem, method: kinds.Integration) -> dict[str, str]:
-    """The generated files of an integrator, not yet formatted."""
-    refuse_false_claims(check(declaration), declaration.head)
-    report = check(method)
-    refuse_false_claims(report, method.head)
-    with understood(declaration):
-        field = derive_field(declaration)
-        built = build_integrator(field, method)
-    return files.render(IntegratorProduct(built, declaration, method, report, field.separable))
-
-
 def load_field(name_or_path: str | Path, activation: str | None = None) -> kinds.Field:
     """Find and read a network's field, perhaps with another activation.
 
@@ -212,33 +159,109 @@ def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
     return declaration
 
 
-def rendered_network(field: kinds.Field, method: kinds.LayerMethod) -> dict[str, str]:
-    """The generated files of a network, not yet formatted."""
-    refuse_false_claims(check(field), field.head)
+def load_made(
+    name: str | Path, method: str | Path | None = None, activation: str | None = None
+) -> Made:
+    """What a product is made of: an optimizer or an objective; a problem or a field and a method.
+
+    Args:
+        name: of a declaration, or a path.
+        method: what integrates a problem, or what the layers of a field are made with.
+        activation: of a field, instead of the declared one.
+
+    Raises:
+        DeclarationError: a declaration is not found, is of another kind, or has problems.
+    """
+    if method is None:
+        declaration = catalogue.load(name, ("optimizer", "objective"))
+        assert isinstance(declaration, kinds.Optimizer | kinds.Objective)
+        return (declaration,)
+    declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
+    if isinstance(declaration, kinds.Field):
+        return load_field(name, activation), load_layer_method(method)
+    if activation is not None:
+        raise DeclarationError.single(
+            declaration.head.source.where, "an activation belongs to the field of a network"
+        )
+    return load_problem(name), load_method(method)
+
+
+def product_name(made: Made) -> str:
+    """The name of the product of some declarations."""
+    if isinstance(made[0], kinds.Objective):
+        return f"{made[0].head.name}__objective"
+    return "__".join(one.head.name for one in made)
+
+
+def generate(made: Made) -> dict[str, str]:
+    """The generated files of a product, formatted.
+
+    Raises:
+        DeclarationError: the method does not fit.
+        ClaimError: a declaration claims what is not so.
+    """
+    return files.formatted(rendered(made))
+
+
+def rendered(made: Made) -> dict[str, str]:
+    """The generated files of a product, not yet formatted."""
+    match made:
+        case (kinds.Optimizer() as declaration,):
+            return _rendered_optimizer(declaration)
+        case (kinds.Objective() as objective,):
+            refuse_false_claims(check(objective), objective.head)
+            with understood(objective):
+                return files.render(TargetProduct(build_target(objective), objective))
+        case (kinds.Field() as field, method):
+            report = _believed(field, method)
+            with understood(field):
+                unrolled = Unrolled(build_network(field, method))
+            return files.render(NetworkProduct(unrolled, field, method, report))
+        case (problem_, method):
+            report = _believed(problem_, method)
+            with understood(problem_):
+                derived = derive_field(problem_)
+                built = build_integrator(derived, method)
+            return files.render(
+                IntegratorProduct(built, problem_, method, report, derived.separable)
+            )
+    raise NotImplementedError(f"no product of {made}")
+
+
+def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Report:
+    """The report of a method, once the claims of both have been checked."""
+    refuse_false_claims(check(declaration), declaration.head)
     report = check(method)
     refuse_false_claims(report, method.head)
-    with understood(field):
-        unrolled = Unrolled(build_network(field, method))
-    return files.render(NetworkProduct(unrolled, field, method, report))
+    return report
 
 
-def shipped_pairs() -> Iterator[tuple[kinds.Problem, kinds.Integration]]:
-    """The problems of the catalogue with the methods that they list to be generated."""
-    for kind in kinds.PROBLEMS:
+def _rendered_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
+    for part in (declaration.system, declaration.method):
+        refuse_false_claims(check(part), part.head)
+    with understood(declaration):
+        derivation = derive(declaration)
+        report = optimizer.prove(derivation)
+    refuse_false_claims(report, declaration.head)
+    return files.render(Product(derivation, report))
+
+
+def shipped() -> Iterator[Made]:
+    """What the products of the catalogue are made of, in the order of its kinds."""
+    for kind in ("optimizer", "objective"):
         for path in catalogue.paths(kind):
-            declaration = catalogue.load(path)
-            if isinstance(declaration, kinds.Problem):
-                for name in declaration.methods:
-                    yield declaration, load_method(name)
+            yield load_made(path)
+    for kind in (*kinds.PROBLEMS, "field"):
+        for path in catalogue.paths(kind):
+            for method in getattr(catalogue.load(path), "methods", ()):
+                yield load_made(path, method)
 
 
 def generate_catalogue() -> dict[str, str]:
     """The generated files of every product in the catalogue, and their index."""
     texts: dict[str, str] = {}
-    for path in catalogue.paths("optimizer"):
-        texts |= rendered(load_optimizer(path))
-    for declaration, method in shipped_pairs():
-        texts |= rendered_pair(declaration, method)
+    for made in shipped():
+        texts |= rendered(made)
     texts = files.formatted(texts)
     return {**texts, files.INDEX: files.index(texts)}
 

@@ -48,46 +48,44 @@ def _see_the_cache() -> None:
     importlib.invalidate_caches()
 
 
-def load(name_or_path: str | Path) -> Loaded:
+def load(
+    name_or_path: str | Path, method: str | Path | None = None, activation: str | None = None
+) -> Loaded:
     """Find a product, or generate it.
 
-    Raises:
-        DeclarationError: there is no such declaration, or it has problems.
-        ClaimError: it claims what is not so.
-    """
-    text = str(name_or_path)
-    if not text.endswith(".toml"):
-        name = text.removeprefix("optimizer/")
-        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
-            return Loaded("hamilforge.generated", name)
-    return _generated(text)
-
-
-def load_pair(problem: str | Path, method: str | Path) -> Loaded:
-    """Find an integrator, or generate it.
+    Args:
+        name_or_path: an optimizer or an objective; with a method, a problem or a field.
+        method: what integrates the problem, or makes the layers of the field.
+        activation: of a field, instead of the declared one.
 
     Raises:
-        DeclarationError: there is no such declaration, it has problems, or they do not fit.
+        DeclarationError: a declaration is not found, has problems, or they do not fit.
         ClaimError: one of them claims what is not so.
     """
-    bare = [str(one).rpartition("/")[2] for one in (problem, method)]
-    if not any(one.endswith(".toml") for one in bare):
-        name = "__".join(bare)
-        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
-            return Loaded("hamilforge.generated", name)
+    if activation is None:
+        for name in _shipped_names(name_or_path, method):
+            if name.isidentifier() and importlib.util.find_spec(
+                f"hamilforge.generated.{name}_numba"
+            ):
+                return Loaded("hamilforge.generated", name)
     from hamilforge.gen import pipeline
 
-    declared = pipeline.load_problem(problem), pipeline.load_method(method)
-    name = "__".join(one.head.name for one in declared)
-    return _cached(name, pipeline.key(*declared), lambda: pipeline.generate_pair(*declared))
-
-
-def _generated(name_or_path: str) -> Loaded:
-    from hamilforge.gen import pipeline
-
-    declaration = pipeline.load_optimizer(name_or_path)
+    made = pipeline.load_made(name_or_path, method, activation)
     return _cached(
-        declaration.head.name, pipeline.key(declaration), lambda: pipeline.generate(declaration)
+        pipeline.product_name(made), pipeline.key(*made), lambda: pipeline.generate(made)
+    )
+
+
+def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[str]:
+    """What a shipped product of bare names would be called."""
+    given = [str(name_or_path)] if method is None else [str(name_or_path), str(method)]
+    if any(one.endswith(".toml") for one in given):
+        return []
+    kind, _, bare = given[0].rpartition("/")
+    if method is not None:
+        return ["__".join(one.rpartition("/")[2] for one in given)]
+    return {"optimizer": [bare], "objective": [f"{bare}__objective"]}.get(
+        kind, [] if kind else [bare, f"{bare}__objective"]
     )
 
 

@@ -8,10 +8,50 @@ from typing import Any
 
 
 def dimensions(product: Any, sizes: Mapping[str, int]) -> dict[str, int]:
-    """The size of each dimension, those that are numbers included."""
-    shapes = (*product.STATES.values(), *product.CONTROLS.values())
-    numbers = {entry: int(entry) for shape in shapes for entry in shape if entry.isdigit()}
+    """The size of each dimension of a network, those that are numbers included."""
+    return _with_numbers({**product.STATES, **product.CONTROLS}, sizes)
+
+
+def _with_numbers(
+    shapes: Mapping[str, tuple[str, ...]], sizes: Mapping[str, int]
+) -> dict[str, int]:
+    numbers = {e: int(e) for shape in shapes.values() for e in shape if e.isdigit()}
     return {**sizes, **numbers}
+
+
+def check_sizes(
+    name: str,
+    shapes: Mapping[str, tuple[str, ...]],
+    sizes: Mapping[str, int],
+    declared: Mapping[str, tuple[float, str, str]],
+    parameters: Mapping[str, float] | None,
+) -> tuple[dict[str, int], dict[str, float]]:
+    """The size of each dimension, and the value of each parameter.
+
+    Raises:
+        ValueError: with what was expected instead.
+    """
+    known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
+    for given in sizes:
+        if given not in known:
+            raise ValueError(
+                f"no dimension '{given}'; those of {name} are: {', '.join(known) or 'none'}"
+            )
+    for dimension in known:
+        size = sizes.get(dimension)
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            where = ", ".join(key for key, shape in shapes.items() if dimension in shape)
+            raise ValueError(
+                f"the size of the dimension '{dimension}' (of {where}) is {size!r}: a positive "
+                "whole number was expected"
+            )
+    values = {key: float(default) for key, (default, _, _) in declared.items()}
+    for key, value in (parameters or {}).items():
+        if key not in values:
+            names = ", ".join(values) or "none"
+            raise ValueError(f"no parameter '{key}'; those of {name} are: {names}")
+        values[key] = float(value)
+    return _with_numbers(shapes, sizes), values
 
 
 def check_network(
@@ -29,34 +69,14 @@ def check_network(
     if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
         raise ValueError(f"layers = {layers!r}: a positive whole number was expected")
     shapes = {**product.STATES, **product.CONTROLS}
-    known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
-    for name in sizes:
-        if name not in known:
-            raise ValueError(
-                f"no dimension '{name}'; those of {product.NAME} are: {', '.join(known)}"
-            )
-    for name in known:
-        size = sizes.get(name)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            where = ", ".join(key for key, shape in shapes.items() if name in shape)
-            raise ValueError(
-                f"the size of the dimension '{name}' (of {where}) is {size!r}: a positive whole "
-                "number was expected"
-            )
+    _, values = check_sizes(product.NAME, shapes, sizes, product.PARAMETERS, parameters)
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        given = [float(entry) for entry in h] if isinstance(h, Sequence) else [float(h)] * layers
-        if len(given) != layers:
-            raise ValueError(f"{len(given)} steps for {layers} layers")
-        steps = given
+        steps = [float(entry) for entry in h] if isinstance(h, Sequence) else [float(h)] * layers
+    if len(steps) != layers:
+        raise ValueError(f"{len(steps)} steps for {layers} layers")
     for number, entry in enumerate(steps):
         if not (entry > 0 and math.isfinite(entry)):
             raise ValueError(f"the step of layer {number} is {entry}: a positive one was expected")
-    values = {name: float(default) for name, (default, _, _) in product.PARAMETERS.items()}
-    for name, value in (parameters or {}).items():
-        if name not in values:
-            names = ", ".join(values) or "none"
-            raise ValueError(f"no parameter '{name}'; those of {product.NAME} are: {names}")
-        values[name] = float(value)
     return steps, values

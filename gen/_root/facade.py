@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +35,18 @@ def check(name: Name) -> Report:
     return pipeline.check(catalogue.load(name))
 
 
-def generate(name: Name, out: Name | None = None, method: Name | None = None) -> list[Path]:
-    """Generate the files of an optimizer, or of a problem with a method.
+def generate(
+    name: Name,
+    out: Name | None = None,
+    method: Name | None = None,
+    activation: str | None = None,
+) -> list[Path]:
+    """Generate the files of an optimizer or an objective, or of a problem or field with a method.
 
     Args:
         name: a name in the catalogue, or a path.
-        method: for a problem, the method that integrates it.
+        method: what integrates a problem, or what the layers of a field are made with.
+        activation: of a field, an expression in x instead of the declared one.
         out: a folder; the user's cache if None.
 
     Returns:
@@ -54,9 +60,10 @@ def generate(name: Name, out: Name | None = None, method: Name | None = None) ->
     from hamilforge.gen.emit import files
     from hamilforge.runtime import cache
 
-    declared, texts = pipeline.generate_named(name, method)
+    made = pipeline.load_made(name, method, activation)
+    texts = pipeline.generate(made)
     if out is None:
-        folder = cache.store(f"p_{pipeline.key(*declared)}", texts)
+        folder = cache.store(f"p_{pipeline.key(*made)}", texts)
     else:
         folder = Path(out)
         for file, text in texts.items():
@@ -96,7 +103,7 @@ def integrate(
     from hamilforge.runtime import integrate as module
     from hamilforge.runtime import loader
 
-    product = loader.load_pair(problem, method).module("numba")
+    product = loader.load(problem, method).module("numba")
     if t_span is None:
         t_span = (product.START_TIME, product.START_TIME + 1.0)
     return module.integrate(product, y0, t_span, h, **options)
@@ -122,7 +129,74 @@ def flow(problem: Name, method: Name, h: float, steps: int, **options: Any) -> A
     _need_torch("hf.flow makes a torch module", "hf.integrate works without")
     from hamilforge.runtime import loader
 
-    return loader.load_pair(problem, method).torch_class()(h, steps, **options)
+    return loader.load(problem, method).torch_class()(h, steps, **options)
+
+
+def network(
+    field: Name,
+    method: Name,
+    layers: int,
+    sizes: Mapping[str, int],
+    activation: str | None = None,
+    backend: str = "torch",
+    **options: Any,
+) -> Any:
+    """Layers of a field by a method, with the derived discrete adjoint.
+
+    Args:
+        field: a field y' = f(t, y, U), by name or path.
+        method: a Runge–Kutta method or, for two states, a pair.
+        layers: how many steps.
+        sizes: the size of each dimension, by name.
+        activation: what sigma(x) is, an expression in x; the declared one if None.
+        backend: ``torch`` for a ``torch.nn.Module``, ``numba`` for one on NumPy arrays.
+        options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``; for torch
+            ``steps`` and ``device``, for numba ``block`` and ``seed``; see
+            :class:`hamilforge.runtime.torch_network.Network` and
+            :class:`hamilforge.runtime.network.Network`.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the two do not fit.
+        ValueError: an argument is out of its domain.
+        ImportError: a torch module is asked for, and PyTorch is not installed.
+    """
+    return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
+
+
+def objective(
+    name: Name, sizes: Mapping[str, int], backend: str = "torch", **options: Any
+) -> Any:
+    """A read-out of a network's last states and the loss of each sample, with its gradient.
+
+    Args:
+        name: an objective, by name or path.
+        sizes: the size of each dimension, by name.
+        backend: ``torch`` for a ``torch.nn.Module``, ``numba`` for one on NumPy arrays.
+        options: ``parameters``, ``dtype``; for torch ``trainable`` and ``device``, for numba
+            ``seed``.
+
+    Raises:
+        DeclarationError: the declaration has problems.
+        ValueError: an argument is out of its domain.
+        ImportError: a torch module is asked for, and PyTorch is not installed.
+    """
+    where = name if str(name).endswith(".toml") else f"objective/{str(name).rpartition('/')[2]}"
+    return _on_backend("hf.objective", backend, (where,), sizes, **options)
+
+
+def _on_backend(what: str, backend: str, made: tuple[Any, ...], *given: Any, **options: Any) -> Any:
+    """An object of a product's torch class, or of the runtime's class for its numba module."""
+    if backend not in ("torch", "numba"):
+        raise ValueError(f"backend = {backend!r}; torch or numba was expected")
+    if backend == "torch":
+        _need_torch(f"{what} makes a torch module", 'backend="numba" works without')
+    from hamilforge.runtime import loader, network, objective
+
+    loaded = loader.load(*made)
+    if backend == "torch":
+        return loaded.torch_class()(*given, **options)
+    kind = network.Network if len(made) > 1 else objective.Objective
+    return kind(loaded.module("numba"), *given, **options)
 
 
 def _need_torch(what: str, instead: str) -> None:

@@ -48,7 +48,7 @@ def check_named(names: Sequence[str], out: Path | None, method: str | None = Non
     folder = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
-        texts |= pipeline.generate_named(name, method)[1]
+        texts |= pipeline.generate(pipeline.load_made(name, method))
     found = files.compare(folder, texts)
     if not (found.missing or found.changed):
         print(f"{len(texts)} files in {folder} are as generated")

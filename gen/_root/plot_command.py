@@ -93,7 +93,7 @@ def _trajectories(
     from hamilforge.runtime.solution import IntegrationError
 
     head = pipeline.load_problem(name).head
-    products = [loader.load_pair(name, method).module("numba") for method in methods]
+    products = [loader.load(name, method).module("numba") for method in methods]
     step = H if h is None else h
     request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
     picture = out or Path(f"{head.name}.png")

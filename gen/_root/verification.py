@@ -35,7 +35,7 @@ def verify(name: str | Path, method: str | Path | None = None) -> Verification:
     if method is not None:
         problem, declared = pipeline.load_problem(name), pipeline.load_method(method)
         integrator = build_integrator(derive_field(problem), declared)
-        loaded = loader.load_pair(name, method)
+        loaded = loader.load(name, method)
         return verify_integrator.compare(loaded, step_cases(integrator), backends)
     declaration = pipeline.load_optimizer(name)
     program = derive(declaration).program

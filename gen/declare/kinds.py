@@ -322,6 +322,7 @@ class Field:
         parameters: scalars that are no controls.
         running: the running cost r(t, y, U), a scalar; None for none.
         methods: with which its generated code ships.
+        varied: whether the activation was set by the caller.
     """
 
     head: Head
@@ -332,6 +333,7 @@ class Field:
     parameters: tuple[Parameter, ...]
     running: Expression | None
     methods: tuple[str, ...]
+    varied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

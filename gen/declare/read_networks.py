@@ -68,7 +68,7 @@ def with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
     except ExpressionError as error:
         problem = Problem("", None, "activation", error.message, caret(text, error.start, error.stop))
         raise DeclarationError((problem,)) from error
-    return dataclasses.replace(declaration, activation=found)
+    return dataclasses.replace(declaration, activation=found, varied=True)
 
 
 def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:

@@ -24,7 +24,7 @@ from hamilforge.runtime.bench import right_hand_sides
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.integrate import integrate
-from hamilforge.runtime.loader import load_pair
+from hamilforge.runtime.loader import load as load_product
 from hamilforge.runtime.solution import Floats, IntegrationError
 
 __all__ = ["run", "table"]
@@ -59,7 +59,7 @@ def run(rounds: int | None = None) -> list[Row]:
 def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:
     problem, span = case["problem"], (0.0, float(case["time"]))
     products = {
-        method: load_pair(problem, method).module("numba")
+        method: load_product(problem, method).module("numba")
         for method in (*(one["method"] for one in line_up["methods"]), *line_up["adaptive"])
     }
     any_product = next(iter(products.values()))
@@ -270,14 +270,14 @@ def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str,
 def _compile(problem: str, method: str) -> list[Row]:
     """The first trajectory in a fresh process, with an empty cache of kernels and a filled one."""
     setup = (
-        "from hamilforge.runtime.loader import load_pair\n"
+        "from hamilforge.runtime.loader import load as load_product\n"
         "from hamilforge.runtime.integrate import integrate\n"
         "import numba, numpy\n"
         "numba.njit(lambda x: x + 1.0)(1.0)\n"
-        f"product = load_pair('{problem}', '{method}').module('numba')"
+        f"product = load_product('{problem}', '{method}').module('numba')"
     )
     timed = "integrate(product, None, (0.0, 0.5), 0.05)"
-    load_pair(problem, method)
+    load_product(problem, method)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for label in ("cold", "cached"):

@@ -59,7 +59,7 @@ def test_two_processes_with_different_hash_seeds_give_the_same_bytes():
     code = (
         "from hamilforge.gen import pipeline; import hashlib;"
         "names = ['rgd', 'yoshida4', 'nesterov_vanishing'];"
-        "texts = [pipeline.generate(pipeline.load_optimizer(n)) for n in names];"
+        "texts = [pipeline.generate(pipeline.load_made(n)) for n in names];"
         "print(hashlib.sha256(repr(texts).encode()).hexdigest())"
     )
     digests = set()
@@ -137,8 +137,8 @@ def test_text_of_a_declaration_cannot_become_code(tmp_path, evil):
     changed = [line.replace('doc = "learning rate"', f'doc = "{quoted}"') for line in changed]
     path = tmp_path / "evil.toml"
     path.write_text("\n".join(changed).replace('name = "heavy_ball"', 'name = "evil"'))
-    plain = pipeline.generate(pipeline.load_optimizer("heavy_ball"))
-    made = pipeline.generate(pipeline.load_optimizer(path))
+    plain = pipeline.generate(pipeline.load_made("heavy_ball"))
+    made = pipeline.generate(pipeline.load_made(path))
     for backend in ("numba", "torch"):
         good, bad = (
             ast.parse(one[f"{name}_{backend}.py"])

@@ -126,7 +126,7 @@ def probe(out, parameters):
 def as_python(method, problem):
     """The generated kernels as plain Python."""
     declared = pipeline.load_problem(problem)
-    texts = pipeline.rendered_pair(declared, pipeline.load_method(method))
+    texts = pipeline.rendered((declared, pipeline.load_method(method)))
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
     text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
     return re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
@@ -407,7 +407,7 @@ def test_names_in_declarations_do_not_meet_those_of_generated_code(tmp_path):
         "[start]\ny = 1\nstate = 0\nlambda = 0\nh = 0\nout = 1\nk = 0\n",
     )
     assert pipeline.check(catalogue.load(path)).holds
-    texts = pipeline.generate_pair(pipeline.load_problem(path), pipeline.load_method("rk4"))
+    texts = pipeline.generate((pipeline.load_problem(path), pipeline.load_method("rk4")))
     for text in texts.values():
         compile(text, "names", "exec")
     for name in ("start", "w_y", "t", "d_y"):

@@ -129,7 +129,7 @@ def test_a_false_claim_of_a_part_is_refused(optimizer, tmp_path):
     method = update("p = (1 - h*gamma)*p - h*grad(q)", "q = q + h*velocity(p)")
     path = optimizer(method=method + "[claims]\norder = 2\n")
     with pytest.raises(DeclarationError, match="2 is claimed, but 1 is true"):
-        pipeline.generate(pipeline.load_optimizer(path))
+        pipeline.generate(pipeline.load_made(path))
 
 
 def test_scalar_locals_are_numbers(optimizer):

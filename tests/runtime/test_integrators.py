@@ -15,7 +15,7 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
-from hamilforge.runtime.loader import load_pair
+from hamilforge.runtime.loader import load as load_product
 from hamilforge.runtime.solution import IntegrationError, Solution
 from hamilforge.runtime.verify_integrator import kernel_step
 from hamilforge.runtime.workspace import Workspace
@@ -47,7 +47,7 @@ def test_kernels_modules_and_the_interpretation_agree(problem, method):
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["verified"]["pairs"]))
 def test_steps_that_follow_each_other_are_those_of_the_interpretation(problem, method):
     # what a kernel keeps from step to step (stages, forces, first guesses) changes nothing
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     declared = pipeline.load_problem(problem)
     integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
     machine = IntegratorInterpreter(
@@ -158,7 +158,7 @@ def exact_factor(product, t, h):
 
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["symplectic"]["pairs"]))
 def test_the_compiled_step_scales_the_symplectic_form_by_the_exact_factor(problem, method):
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     t, h, y = product.START_TIME + 0.3, 0.1, beside_start(product)
     factor = exact_factor(product, t, h)
     assert form_defect(jacobian_by_complex_step(product, t, h, y), factor) < 1e-12
@@ -167,7 +167,7 @@ def test_the_compiled_step_scales_the_symplectic_form_by_the_exact_factor(proble
 
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["symplectic"]["not_symplectic"]))
 def test_the_test_of_symplecticity_fails_where_it_should(problem, method):
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     y = beside_start(product)
     assert form_defect(jacobian_by_complex_step(product, 0.0, 0.1, y), 1.0) > 1e-9
 
@@ -178,7 +178,7 @@ def test_the_test_of_symplecticity_fails_where_it_should(problem, method):
 def test_rounding_errors_of_the_energy_are_a_random_walk(case):
     # Brouwer's law; energies are averaged over stretches, which takes out the method's own bounded
     # oscillation and the rounding of H itself
-    product = load_pair(case["problem"], case["method"]).module("numba")
+    product = load_product(case["problem"], case["method"]).module("numba")
     generator = np.random.default_rng(1)
     shape = (EXPECTED["brouwer"]["trajectories"], len(product.START))
     start = np.array(product.START) + case["apart"] * generator.standard_normal(shape)
@@ -199,7 +199,7 @@ def test_rounding_errors_of_the_energy_are_a_random_walk(case):
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["energy"]["pairs"]))
 @pytest.mark.parametrize("h", EXPECTED["energy"]["steps"])
 def test_the_energy_identity_of_a_discrete_gradient_holds_at_any_step(problem, method, h):
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     row = parameters_of(product)
     y = np.array(product.START)
     for n in range(5):
@@ -230,7 +230,7 @@ def test_an_ensemble_is_its_trajectories_bit_by_bit():
 
 
 def test_a_trajectory_does_not_depend_on_where_it_is_cut():
-    product = load_pair("henon_heiles", "gauss2").module("numba")
+    product = load_product("henon_heiles", "gauss2").module("numba")
     ends = []
     for pieces in ([40], [1, 2, 30, 7]):
         y, low, room = np.array(product.START), np.zeros(4), Workspace.of(product, 1)
@@ -402,7 +402,7 @@ def loss_of(states):
 
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["verified"]["pairs"]))
 def test_the_discrete_adjoint_is_the_derivative(problem, method):
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     names = tuple(product.PARAMETERS)
     flow = hf.flow(problem, method, h=0.05, steps=3, every=1, trainable=names)
     flow.double()
@@ -444,7 +444,7 @@ def test_the_discrete_adjoint_is_the_derivative(problem, method):
     ),
 )
 def test_the_adjoint_is_what_autograd_finds_through_the_same_steps(problem, method):
-    product = load_pair(problem, method).module("numba")
+    product = load_product(problem, method).module("numba")
     flow = hf.flow(problem, method, h=0.05, steps=6)
     start = torch.from_numpy(beside_start(product))[None]
     one, two = (start.clone().requires_grad_() for _ in range(2))

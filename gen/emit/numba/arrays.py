@@ -108,13 +108,15 @@ class ArrayWriter:
     def function(self, name: str, doc: str, function: Function) -> FunctionView:
         """A function that fills its buffers and returns its scalars."""
         arrays = {array.name: array for array in function.inputs}
-        lines = []
+        lines, before = [], {*self.partial}
         for line in function.lines:
             arrays[line.target.name] = line.target
             lines += self.line(line, arrays)
+        arguments = [self.spelled(one.name) for one in (*function.inputs, *self.targets(function))]
+        arguments += [partial for partial in self.partial if partial not in before]
         return FunctionView(
             name,
-            ", ".join(self.spelled(one.name) for one in (*function.inputs, *self.targets(function))),
+            ", ".join(arguments),
             doc,
             (*lines, *self._returns(self.returned(function))),
         )

@@ -1,0 +1,91 @@
+"""Objectives in numba: prediction, loss and its gradient over a block of samples.
+
+In: an objective's product.  Out: a view of finished lines.  Arrays are `(size, samples)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.emit.network_product import TargetProduct, shape_table
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
+from hamilforge.gen.emit.product import runtime_digest
+from hamilforge.gen.program.network import Function
+
+TEMPLATE = "numba/target.py.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows.
+
+    Attributes:
+        inputs: the arguments of the kernel, in order: states, weights, data, parameters.
+        buffers: what it fills.
+        calls: of ``value`` and ``gradient``.
+        tables: of names and shapes.
+    """
+
+    product: TargetProduct
+    imports: tuple[tuple[str, str], ...]
+    functions: tuple[FunctionView, ...]
+    inputs: tuple[str, ...]
+    buffers: tuple[str, ...]
+    calls: tuple[str, ...]
+    numbers: tuple[str, ...]
+    tables: tuple[tuple[str, str], ...]
+
+
+def view(product: TargetProduct) -> View:
+    """The view of an objective's numba file."""
+    target, rename = product.target, product.rename
+    writer = ArrayWriter(rename)
+    buffers: dict[str, Array] = {}
+    calls, views = [], []
+    for name, function in (("value", target.value), ("gradient", target.gradient)):
+        before = {*writer.partial}
+        doc = "Prediction and loss." if name == "value" else "The gradient, by states and weights."
+        views.append(writer.function(name, doc, function))
+        partial = {key: value for key, value in writer.partial.items() if key not in before}
+        fresh = {writer.spelled(array.name): array for array in writer.targets(function)}
+        buffers |= {**fresh, **partial}
+        scalars = [writer.spelled(array.name) for array in writer.returned(function)]
+        call = f"{name}({views[-1].arguments})"
+        calls.append(f"{', '.join(scalars)} = {call}" if scalars else call)
+    given = [*target.states, *target.weights, *target.data]
+    inputs = [writer.spelled(array.name) for array in given]
+    inputs += [writer.spelled(entry.name) for entry in target.parameters]
+    text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
+    modules = [name for name in ("layer_kernels", "vector_math") if f"{name}." in text]
+    ends = {key: array.name for key, array in (*target.value.results, *target.gradient.results)}
+    tables = (
+        ("STATES", shape_table(target.states)),
+        ("WEIGHTS", shape_table(target.weights)),
+        ("DATA", shape_table(target.data)),
+        ("PARAMETERS", product.parameters),
+        ("BUFFERS", _table(buffers)),
+        ("RESULTS", repr(ends)),
+    )
+    return View(
+        product=product,
+        imports=tuple((name, runtime_digest(f"{name}.py")) for name in modules),
+        functions=(*(writer.loops[name] for name in sorted(writer.loops)), *views),
+        inputs=tuple(inputs),
+        buffers=tuple(buffers),
+        calls=tuple(calls),
+        numbers=_numbers(target.gradient, writer),
+        tables=tables,
+    )
+
+
+def _numbers(function: Function, writer: ArrayWriter) -> tuple[str, ...]:
+    """Gradients by weights that are numbers."""
+    return tuple(writer.spelled(a.name) for _, a in function.results if is_scalar(a))
+
+
+def _table(arrays: dict[str, Array]) -> str:
+    entries = ", ".join(
+        f'"{name}": ({array.shape!r}, {array.batched})' for name, array in arrays.items()
+    )
+    return f"{{{entries}}}"

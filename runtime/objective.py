@@ -1,0 +1,139 @@
+"""Objectives on NumPy arrays: losses of samples, and the derived gradient.
+
+In: a generated numba module, and numbers.  An :class:`Objective` is what :meth:`Network.gradient`
+takes as a loss, once it has its data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.network_arguments import check_sizes
+
+Floats = NDArray[Any]
+
+
+class Objective:
+    """A read-out of a network's last states, and a loss for each sample.
+
+    Args:
+        product: a generated numba module.
+        sizes: the size of each dimension, by name.
+        parameters: values of the objective's own parameters.
+        dtype: ``float64`` or ``float32``.
+        seed: of the weights at the beginning.
+
+    Attributes:
+        weights: arrays, to be changed in place.
+
+    Raises:
+        ValueError: an argument is out of its domain; it says which.
+    """
+
+    def __init__(
+        self,
+        product: ModuleType,
+        sizes: Mapping[str, int],
+        parameters: Mapping[str, float] | None = None,
+        dtype: Any = np.float64,
+        seed: int = 0,
+    ) -> None:
+        shapes = {**product.STATES, **product.WEIGHTS, **product.DATA}
+        self.sizes, self.parameters = check_sizes(
+            product.NAME, shapes, sizes, product.PARAMETERS, parameters
+        )
+        for name, (_, domain, _) in product.PARAMETERS.items():
+            check_domain(name, self.parameters[name], domain)
+        self.product, self.dtype = product, np.dtype(dtype)
+        generator = np.random.default_rng(seed)
+        self.weights: dict[str, Floats] = {}
+        for name, shape in product.WEIGHTS.items():
+            size = tuple(self.sizes[entry] for entry in shape)
+            drawn = generator.standard_normal(size) / math.sqrt(size[-1] if size else 1)
+            self.weights[name] = (drawn if len(shape) == 2 else 0 * drawn).astype(self.dtype)
+
+    def evaluate(self, *arrays: Floats, seed: Any = 1.0) -> Evaluation:
+        """Prediction, losses, and the gradient of the sum of the losses times ``seed``.
+
+        Args:
+            arrays: the states, each `(samples, size)`, then the data in their order.
+            seed: a number, or one for each sample.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        product = self.product
+        shapes = {**product.STATES, **product.DATA}
+        rows = {name: self.sizes[shape[0]] if shape else 1 for name, shape in shapes.items()}
+        given = [np.asarray(one) for one in arrays]
+        fits = len(given) == len(rows) and all(
+            one.ndim == 2 and one.shape[1] == size
+            for one, size in zip(given, rows.values(), strict=False)
+        )
+        if not fits or len({len(one) for one in given}) > 1:
+            wanted = ", ".join(f"{name} (samples, {size})" for name, size in rows.items())
+            found = ", ".join(str(one.shape) for one in given)
+            raise ValueError(f"{product.NAME} takes {wanted}, not {found}")
+        count = len(given[0])
+        known = {
+            name: np.ascontiguousarray(one.T, self.dtype)
+            for name, one in zip(rows, given, strict=True)
+        }
+        buffers = {
+            name: np.empty((self.sizes[shape[0]] if shape else 1, count), self.dtype)
+            if batched
+            else np.empty(tuple(self.sizes[entry] for entry in shape), self.dtype)
+            for name, (shape, batched) in product.BUFFERS.items()
+        }
+        numbers = np.zeros(max(1, len(product.NUMBERS)))
+        seeds = np.empty((1, count), self.dtype)
+        seeds[:] = seed
+        weights = [self._weight(name) for name in product.WEIGHTS]
+        product.evaluate(
+            *(known[name] for name in product.STATES), *weights,
+            *(known[name] for name in product.DATA), *self.parameters.values(),
+            seeds, *buffers.values(), numbers,
+        )  # fmt: skip
+        scalars = dict(zip(product.NUMBERS, numbers, strict=False))
+        found = {
+            key: scalars[name] if name in scalars else buffers[name]
+            for key, name in product.RESULTS.items()
+        }
+        return Evaluation(
+            found["prediction"].T,
+            np.asarray(found["loss"][0], np.float64),
+            tuple(found[name].T for name in product.STATES),
+            {name: np.asarray(found[name]) for name in product.WEIGHTS if name in found},
+        )
+
+    def _weight(self, name: str) -> Any:
+        weight = np.ascontiguousarray(self.weights[name], self.dtype)
+        return float(weight) if weight.ndim == 0 else weight
+
+
+class Evaluation:
+    """Prediction, losses and gradients.
+
+    Attributes:
+        prediction: `(samples, size)`.
+        losses: `(samples,)`.
+        states: the gradient by each state, `(samples, size)`.
+        weights: the gradient by each weight, summed over the samples.
+    """
+
+    def __init__(
+        self,
+        prediction: Floats,
+        losses: Floats,
+        states: tuple[Floats, ...],
+        weights: dict[str, Floats],
+    ) -> None:
+        self.prediction, self.losses = prediction, losses
+        self.states, self.weights = states, weights
