@@ -78,8 +78,8 @@ def prepare(K):
     )
 
 
-def layer(t, h, y, K, b, gamma):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, K, b, gamma, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     KT, matrix = prepare(K)
     (k_1,) = rate(y, b, gamma, matrix)
     y_2 = y + h * A_2_1 * k_1
@@ -88,11 +88,13 @@ def layer(t, h, y, K, b, gamma):
     (k_3,) = rate(y_3, b, gamma, matrix)
     y_4 = y + h * k_3
     (k_4,) = rate(y_4, b, gamma, matrix)
+    if not with_ends:
+        return (), (k_1, y_2, k_2, y_3, k_3, y_4, k_4)
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
     return (y_end,), (k_1, y_2, k_2, y_3, k_3, y_4, k_4)
 
 
-def layer_adjoint(t, h, y, K, b, gamma, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4):
+def layer_adjoint(t, h, y, K, b, gamma, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     KT, matrix = prepare(K)
     w_4 = B_4 * p
@@ -111,9 +113,14 @@ def layer_adjoint(t, h, y, K, b, gamma, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4):
     KT_bar = -matrix_bar
     K_bar = KT_bar.T
     K_bar2 = K_bar + matrix_bar
-    h_bar = (
-        torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3) + torch.sum(w_4 * k_4)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_1 * k_1)
+            + torch.sum(w_2 * k_2)
+            + torch.sum(w_3 * k_3)
+            + torch.sum(w_4 * k_4)
+        )
     t_bar = None
     return (p_start,), (h * K_bar2, h * b_bar), h_bar, t_bar
 

@@ -65,7 +65,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "controlled__rk4"
 PARAMETERS = {}
@@ -223,11 +223,10 @@ B_4 = 1 / 6
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -235,12 +234,11 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
@@ -253,35 +251,33 @@ def weighted_5(
     weight_3 = out.dtype.type(factor_3)
     weight_4 = out.dtype.type(factor_4)
     weight_5 = out.dtype.type(factor_5)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        row_4 = term_4[i]
-        row_5 = term_5[i]
-        for n in range(row.size):
-            row[n] = (
-                weight_1 * row_1[n]
-                + weight_2 * row_2[n]
-                + weight_3 * row_3[n]
-                + weight_4 * row_4[n]
-                + weight_5 * row_5[n]
-            )
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    flat_4 = term_4.ravel()
+    flat_5 = term_5.ravel()
+    for n in range(flat.size):
+        flat[n] = (
+            weight_1 * flat_1[n]
+            + weight_2 * flat_2[n]
+            + weight_3 * flat_3[n]
+            + weight_4 * flat_4[n]
+            + weight_5 * flat_5[n]
+        )
 
 
 @njit(**INNER)
 def set_C1_y_bar(hidden_bar, hidden, out):
     """C1_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_bar_row = hidden_bar[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            hidden_bar_n = hidden_bar_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = hidden_bar_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    hidden_bar_flat = hidden_bar.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        hidden_bar_n = hidden_bar_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = hidden_bar_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -302,14 +298,13 @@ def set_C2_y_bar(hidden2_bar, C2_y, d2, out):
 def set_C3_y_bar(hidden3, hidden3_bar, out):
     """C3_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden3_row = hidden3[i]
-        hidden3_bar_row = hidden3_bar[i]
-        for n in range(out_row.size):
-            hidden3_n = hidden3_row[n]
-            hidden3_bar_n = hidden3_bar_row[n]
-            out_row[n] = hidden3_n * hidden3_bar_n * (number_1 - hidden3_n)
+    out_flat = out.ravel()
+    hidden3_flat = hidden3.ravel()
+    hidden3_bar_flat = hidden3_bar.ravel()
+    for n in range(out_flat.size):
+        hidden3_n = hidden3_flat[n]
+        hidden3_bar_n = hidden3_bar_flat[n]
+        out_flat[n] = hidden3_n * hidden3_bar_n * (number_1 - hidden3_n)
 
 
 @njit(**INNER)
@@ -370,12 +365,11 @@ def set_hidden2(C2_y, d2, out):
 def set_hidden2_bar(u2, w, out):
     """hidden2_bar, entry by entry."""
     u2_n = out.dtype.type(u2)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = u2_n * w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = u2_n * w_n
 
 
 @njit(**INNER)
@@ -394,12 +388,11 @@ def set_hidden3(C3_y, d3, out):
 def set_hidden3_bar(u3, w, out):
     """hidden3_bar, entry by entry."""
     u3_n = out.dtype.type(u3)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = u3_n * w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = u3_n * w_n
 
 
 @njit(**INNER)
@@ -421,12 +414,11 @@ def set_hidden4(C4_y, d4, out):
 def set_hidden4_bar(u4, w, out):
     """hidden4_bar, entry by entry."""
     u4_n = out.dtype.type(u4)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = u4_n * w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = u4_n * w_n
 
 
 @njit(**INNER)
@@ -446,110 +438,102 @@ def set_hidden5(C5_y, d5, out):
 def set_hidden5_bar(u5, w, out):
     """hidden5_bar, entry by entry."""
     u5_n = out.dtype.type(u5)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = u5_n * w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = u5_n * w_n
 
 
 @njit(**INNER)
 def set_hidden_bar(u1, w, out):
     """hidden_bar, entry by entry."""
     u1_n = out.dtype.type(u1)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = u1_n * w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = u1_n * w_n
 
 
 @njit(**INNER)
 def set_terms(hidden, w, out):
     """terms, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_row = hidden[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            hidden_n = hidden_row[n]
-            w_n = w_row[n]
-            out_row[n] = hidden_n * w_n
+    out_flat = out.ravel()
+    hidden_flat = hidden.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        hidden_n = hidden_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = hidden_n * w_n
 
 
 @njit(**INNER)
 def set_terms2(hidden2, w, out):
     """terms2, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden2_row = hidden2[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            hidden2_n = hidden2_row[n]
-            w_n = w_row[n]
-            out_row[n] = hidden2_n * w_n
+    out_flat = out.ravel()
+    hidden2_flat = hidden2.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        hidden2_n = hidden2_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = hidden2_n * w_n
 
 
 @njit(**INNER)
 def set_terms3(hidden3, w, out):
     """terms3, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden3_row = hidden3[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            hidden3_n = hidden3_row[n]
-            w_n = w_row[n]
-            out_row[n] = hidden3_n * w_n
+    out_flat = out.ravel()
+    hidden3_flat = hidden3.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        hidden3_n = hidden3_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = hidden3_n * w_n
 
 
 @njit(**INNER)
 def set_terms4(hidden4, w, out):
     """terms4, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden4_row = hidden4[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            hidden4_n = hidden4_row[n]
-            w_n = w_row[n]
-            out_row[n] = hidden4_n * w_n
+    out_flat = out.ravel()
+    hidden4_flat = hidden4.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        hidden4_n = hidden4_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = hidden4_n * w_n
 
 
 @njit(**INNER)
 def set_terms5(hidden5, w, out):
     """terms5, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden5_row = hidden5[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            hidden5_n = hidden5_row[n]
-            w_n = w_row[n]
-            out_row[n] = hidden5_n * w_n
+    out_flat = out.ravel()
+    hidden5_flat = hidden5.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        hidden5_n = hidden5_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = hidden5_n * w_n
 
 
 @njit(**INNER)
 def set_y_bar(C1T_C1_y_bar, C2T_C2_y_bar, C3T_C3_y_bar, C4T_C4_y_bar, C5T_C5_y_bar, out):
     """y_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        C1T_C1_y_bar_row = C1T_C1_y_bar[i]
-        C2T_C2_y_bar_row = C2T_C2_y_bar[i]
-        C3T_C3_y_bar_row = C3T_C3_y_bar[i]
-        C4T_C4_y_bar_row = C4T_C4_y_bar[i]
-        C5T_C5_y_bar_row = C5T_C5_y_bar[i]
-        for n in range(out_row.size):
-            C1T_C1_y_bar_n = C1T_C1_y_bar_row[n]
-            C2T_C2_y_bar_n = C2T_C2_y_bar_row[n]
-            C3T_C3_y_bar_n = C3T_C3_y_bar_row[n]
-            C4T_C4_y_bar_n = C4T_C4_y_bar_row[n]
-            C5T_C5_y_bar_n = C5T_C5_y_bar_row[n]
-            out_row[n] = (
-                C1T_C1_y_bar_n + C2T_C2_y_bar_n + C3T_C3_y_bar_n + C4T_C4_y_bar_n + C5T_C5_y_bar_n
-            )
+    out_flat = out.ravel()
+    C1T_C1_y_bar_flat = C1T_C1_y_bar.ravel()
+    C2T_C2_y_bar_flat = C2T_C2_y_bar.ravel()
+    C3T_C3_y_bar_flat = C3T_C3_y_bar.ravel()
+    C4T_C4_y_bar_flat = C4T_C4_y_bar.ravel()
+    C5T_C5_y_bar_flat = C5T_C5_y_bar.ravel()
+    for n in range(out_flat.size):
+        C1T_C1_y_bar_n = C1T_C1_y_bar_flat[n]
+        C2T_C2_y_bar_n = C2T_C2_y_bar_flat[n]
+        C3T_C3_y_bar_n = C3T_C3_y_bar_flat[n]
+        C4T_C4_y_bar_n = C4T_C4_y_bar_flat[n]
+        C5T_C5_y_bar_n = C5T_C5_y_bar_flat[n]
+        out_flat[n] = (
+            C1T_C1_y_bar_n + C2T_C2_y_bar_n + C3T_C3_y_bar_n + C4T_C4_y_bar_n + C5T_C5_y_bar_n
+        )
 
 
 @njit(**INNER)
@@ -560,26 +544,25 @@ def set_y_rate(hidden, u1, hidden2, u2, hidden3, u3, hidden4, u4, hidden5, u5, o
     u3_n = out.dtype.type(u3)
     u4_n = out.dtype.type(u4)
     u5_n = out.dtype.type(u5)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_row = hidden[i]
-        hidden2_row = hidden2[i]
-        hidden3_row = hidden3[i]
-        hidden4_row = hidden4[i]
-        hidden5_row = hidden5[i]
-        for n in range(out_row.size):
-            hidden_n = hidden_row[n]
-            hidden2_n = hidden2_row[n]
-            hidden3_n = hidden3_row[n]
-            hidden4_n = hidden4_row[n]
-            hidden5_n = hidden5_row[n]
-            out_row[n] = (
-                hidden_n * u1_n
-                + hidden2_n * u2_n
-                + hidden3_n * u3_n
-                + hidden4_n * u4_n
-                + hidden5_n * u5_n
-            )
+    out_flat = out.ravel()
+    hidden_flat = hidden.ravel()
+    hidden2_flat = hidden2.ravel()
+    hidden3_flat = hidden3.ravel()
+    hidden4_flat = hidden4.ravel()
+    hidden5_flat = hidden5.ravel()
+    for n in range(out_flat.size):
+        hidden_n = hidden_flat[n]
+        hidden2_n = hidden2_flat[n]
+        hidden3_n = hidden3_flat[n]
+        hidden4_n = hidden4_flat[n]
+        hidden5_n = hidden5_flat[n]
+        out_flat[n] = (
+            hidden_n * u1_n
+            + hidden2_n * u2_n
+            + hidden3_n * u3_n
+            + hidden4_n * u4_n
+            + hidden5_n * u5_n
+        )
 
 
 @njit(**INNER)
@@ -1160,6 +1143,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -1278,7 +1262,8 @@ def backward(
             C1T_C1_y_bar,
             y_bar_4,
         )
-        h_bar += layer_kernels.all_products(w_4, k_4)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_4, k_4)
         u1_bar_now, u2_bar_now, u3_bar_now, u4_bar_now, u5_bar_now = shared(
             y_4,
             hidden_4,
@@ -1361,7 +1346,8 @@ def backward(
             C1T_C1_y_bar,
             y_bar_3,
         )
-        h_bar += layer_kernels.all_products(w_3, k_3)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_3, k_3)
         u1_bar_now, u2_bar_now, u3_bar_now, u4_bar_now, u5_bar_now = shared(
             y_3,
             hidden_3,
@@ -1444,7 +1430,8 @@ def backward(
             C1T_C1_y_bar,
             y_bar_2,
         )
-        h_bar += layer_kernels.all_products(w_2, k_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_2, k_2)
         u1_bar_now, u2_bar_now, u3_bar_now, u4_bar_now, u5_bar_now = shared(
             y_2,
             hidden_2,
@@ -1527,7 +1514,8 @@ def backward(
             C1T_C1_y_bar,
             y_bar_1,
         )
-        h_bar += layer_kernels.all_products(w_1, k_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_1, k_1)
         u1_bar_now, u2_bar_now, u3_bar_now, u4_bar_now, u5_bar_now = shared(
             y,
             hidden_1,

@@ -188,8 +188,8 @@ def shared(
     )
 
 
-def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1, C2_y_1, hidden2_1, hidden3_1, C4_y_1, hidden4_1, C5_y_1, hidden5_1 = rate(
         y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
     )
@@ -205,6 +205,48 @@ def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5):
     k_4, hidden_4, C2_y_4, hidden2_4, hidden3_4, C4_y_4, hidden4_4, C5_y_4, hidden5_4 = rate(
         y_4, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
     )
+    if not with_ends:
+        return (), (
+            k_1,
+            hidden_1,
+            C2_y_1,
+            hidden2_1,
+            hidden3_1,
+            C4_y_1,
+            hidden4_1,
+            C5_y_1,
+            hidden5_1,
+            y_2,
+            k_2,
+            hidden_2,
+            C2_y_2,
+            hidden2_2,
+            hidden3_2,
+            C4_y_2,
+            hidden4_2,
+            C5_y_2,
+            hidden5_2,
+            y_3,
+            k_3,
+            hidden_3,
+            C2_y_3,
+            hidden2_3,
+            hidden3_3,
+            C4_y_3,
+            hidden4_3,
+            C5_y_3,
+            hidden5_3,
+            y_4,
+            k_4,
+            hidden_4,
+            C2_y_4,
+            hidden2_4,
+            hidden3_4,
+            C4_y_4,
+            hidden4_4,
+            C5_y_4,
+            hidden5_4,
+        )
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
     return (y_end,), (
         k_1,
@@ -308,6 +350,7 @@ def layer_adjoint(
     hidden4_4,
     C5_y_4,
     hidden5_4,
+    with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
@@ -429,9 +472,14 @@ def layer_adjoint(
         torch.cat((C2_y_bar_1, C2_y_bar_2, C2_y_bar_3, C2_y_bar_4)),
         torch.cat((C1_y_bar_1, C1_y_bar_2, C1_y_bar_3, C1_y_bar_4)),
     )
-    h_bar = (
-        torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3) + torch.sum(w_4 * k_4)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_1 * k_1)
+            + torch.sum(w_2 * k_2)
+            + torch.sum(w_3 * k_3)
+            + torch.sum(w_4 * k_4)
+        )
     t_bar = None
     return (
         (p_start,),

@@ -34,7 +34,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
@@ -93,11 +93,10 @@ B_4 = 1 / 6
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -105,12 +104,11 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
@@ -123,32 +121,30 @@ def weighted_5(
     weight_3 = out.dtype.type(factor_3)
     weight_4 = out.dtype.type(factor_4)
     weight_5 = out.dtype.type(factor_5)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        row_4 = term_4[i]
-        row_5 = term_5[i]
-        for n in range(row.size):
-            row[n] = (
-                weight_1 * row_1[n]
-                + weight_2 * row_2[n]
-                + weight_3 * row_3[n]
-                + weight_4 * row_4[n]
-                + weight_5 * row_5[n]
-            )
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    flat_4 = term_4.ravel()
+    flat_5 = term_5.ravel()
+    for n in range(flat.size):
+        flat[n] = (
+            weight_1 * flat_1[n]
+            + weight_2 * flat_2[n]
+            + weight_3 * flat_3[n]
+            + weight_4 * flat_4[n]
+            + weight_5 * flat_5[n]
+        )
 
 
 @njit(**INNER)
 def set_AT_hidden_bar(w, out):
     """AT_hidden_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            out_row[n] = -w_n
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        out_flat[n] = -w_n
 
 
 @njit(**INNER)
@@ -165,14 +161,13 @@ def set_A_bar3(A_bar, A_bar2, out):
 def set_A_y_bar(A_AT_hidden_bar, hidden, out):
     """A_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        A_AT_hidden_bar_row = A_AT_hidden_bar[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            A_AT_hidden_bar_n = A_AT_hidden_bar_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = A_AT_hidden_bar_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    A_AT_hidden_bar_flat = A_AT_hidden_bar.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        A_AT_hidden_bar_n = A_AT_hidden_bar_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = A_AT_hidden_bar_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -190,12 +185,11 @@ def set_hidden(A_y, b, out):
 @njit(**INNER)
 def set_y_rate(AT_hidden, out):
     """y_rate, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        AT_hidden_row = AT_hidden[i]
-        for n in range(out_row.size):
-            AT_hidden_n = AT_hidden_row[n]
-            out_row[n] = -AT_hidden_n
+    out_flat = out.ravel()
+    AT_hidden_flat = AT_hidden.ravel()
+    for n in range(out_flat.size):
+        AT_hidden_n = AT_hidden_flat[n]
+        out_flat[n] = -AT_hidden_n
 
 
 @njit(**INNER)
@@ -352,6 +346,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -381,7 +376,8 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         weighted_1(B_4, p, w_4)
         states(A, hidden_4, w_4, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_4)
-        h_bar += layer_kernels.all_products(w_4, k_4)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_4, k_4)
         shared(
             y_4,
             hidden_4,
@@ -395,7 +391,8 @@ def backward(
         )
         weighted_2(B_3, p, h, y_bar_4, w_3)
         states(A, hidden_3, w_3, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_3)
-        h_bar += layer_kernels.all_products(w_3, k_3)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_3, k_3)
         shared(
             y_3,
             hidden_3,
@@ -409,7 +406,8 @@ def backward(
         )
         weighted_2(B_2, p, h * A_3_2, y_bar_3, w_2)
         states(A, hidden_2, w_2, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_2)
-        h_bar += layer_kernels.all_products(w_2, k_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_2, k_2)
         shared(
             y_2,
             hidden_2,
@@ -423,7 +421,8 @@ def backward(
         )
         weighted_2(B_1, p, h * A_2_1, y_bar_2, w_1)
         states(A, hidden_1, w_1, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_1)
-        h_bar += layer_kernels.all_products(w_1, k_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_1, k_1)
         shared(
             y,
             hidden_1,

@@ -79,8 +79,8 @@ def shared(y, hidden, AT_hidden_bar, A_y_bar):
     )
 
 
-def layer(t, h, y, A, b):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, A, b, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1 = rate(y, A, b)
     y_2 = y + h * A_2_1 * k_1
     k_2, hidden_2 = rate(y_2, A, b)
@@ -88,12 +88,31 @@ def layer(t, h, y, A, b):
     k_3, hidden_3 = rate(y_3, A, b)
     y_4 = y + h * k_3
     k_4, hidden_4 = rate(y_4, A, b)
+    if not with_ends:
+        return (), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
     return (y_end,), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
 
 
 def layer_adjoint(
-    t, h, y, A, b, p, k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4
+    t,
+    h,
+    y,
+    A,
+    b,
+    p,
+    k_1,
+    hidden_1,
+    y_2,
+    k_2,
+    hidden_2,
+    y_3,
+    k_3,
+    hidden_3,
+    y_4,
+    k_4,
+    hidden_4,
+    with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
@@ -112,9 +131,14 @@ def layer_adjoint(
         torch.cat((A_y_bar_1, A_y_bar_2, A_y_bar_3, A_y_bar_4)),
     )
     A_bar3 = A_bar + A_bar2
-    h_bar = (
-        torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3) + torch.sum(w_4 * k_4)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_1 * k_1)
+            + torch.sum(w_2 * k_2)
+            + torch.sum(w_3 * k_3)
+            + torch.sum(w_4 * k_4)
+        )
     t_bar = None
     return (p_start,), (h * A_bar3, h * b_bar), h_bar, t_bar
 

@@ -36,7 +36,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {}
@@ -100,11 +100,10 @@ QB_2 = 0.5
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -112,12 +111,11 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
@@ -126,41 +124,38 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
     weight_3 = out.dtype.type(factor_3)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n] + weight_3 * row_3[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n] + weight_3 * flat_3[n]
 
 
 @njit(**INNER)
 def set_KT_Y_bar(hidden2_bar, hidden2, out):
     """KT_Y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden2_bar_row = hidden2_bar[i]
-        hidden2_row = hidden2[i]
-        for n in range(out_row.size):
-            hidden2_bar_n = hidden2_bar_row[n]
-            hidden2_n = hidden2_row[n]
-            out_row[n] = hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
+    out_flat = out.ravel()
+    hidden2_bar_flat = hidden2_bar.ravel()
+    hidden2_flat = hidden2.ravel()
+    for n in range(out_flat.size):
+        hidden2_bar_n = hidden2_bar_flat[n]
+        hidden2_n = hidden2_flat[n]
+        out_flat[n] = hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
 
 
 @njit(**INNER)
 def set_K_Z_bar(w_Y, hidden, out):
     """K_Z_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_Y_row = w_Y[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            w_Y_n = w_Y_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = w_Y_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    w_Y_flat = w_Y.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        w_Y_n = w_Y_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = w_Y_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -176,12 +171,11 @@ def set_K_bar3(K_bar, K_bar2, out):
 @njit(**INNER)
 def set_Z_rate(hidden2, out):
     """Z_rate, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden2_row = hidden2[i]
-        for n in range(out_row.size):
-            hidden2_n = hidden2_row[n]
-            out_row[n] = -hidden2_n
+    out_flat = out.ravel()
+    hidden2_flat = hidden2.ravel()
+    for n in range(out_flat.size):
+        hidden2_n = hidden2_flat[n]
+        out_flat[n] = -hidden2_n
 
 
 @njit(**INNER)
@@ -211,12 +205,11 @@ def set_hidden2(KT_Y, c, out):
 @njit(**INNER)
 def set_hidden2_bar(w_Z, out):
     """hidden2_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_Z_row = w_Z[i]
-        for n in range(out_row.size):
-            w_Z_n = w_Z_row[n]
-            out_row[n] = -w_Z_n
+    out_flat = out.ravel()
+    w_Z_flat = w_Z.ravel()
+    for n in range(out_flat.size):
+        w_Z_n = w_Z_flat[n]
+        out_flat[n] = -w_Z_n
 
 
 @njit(**INNER)
@@ -385,6 +378,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -416,19 +410,23 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(K, hidden2_2, w_Z_2, hidden2_bar, KT_Y_bar, Y_bar_2)
-        h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
         shared_Z(Y_2, KT_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
         weighted_2(QB_2, p_Y, h * QA_2_2, Y_bar_2, w_Y_2)
         states_Y(K, k_Y_2, w_Y_2, K_Z_bar, Z_bar_2)
-        h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
         shared_Y(Z_2, K_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(QB_1, p_Y, h * QA_2_1, Y_bar_2, w_Y_1)
         states_Y(K, k_Y_1, w_Y_1, K_Z_bar, Z_bar_1)
-        h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
         shared_Y(Z_1, K_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_3(PB_1, p_Z, h * PA_1_1, Z_bar_1, h * PA_2_1, Z_bar_2, w_Z_1)
         states_Z(K, hidden2_1, w_Z_1, hidden2_bar, KT_Y_bar, Y_bar_1)
-        h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
         shared_Z(Y, KT_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
         weighted_3(1.0, p_Y, h, Y_bar_1, h, Y_bar_2, p_Y_start)
         weighted_3(1.0, p_Z, h, Z_bar_1, h, Z_bar_2, p_Z_start)

@@ -105,8 +105,8 @@ def shared_Z(Y, KT_Y_bar):
     )
 
 
-def layer(t, h, Y, Z, K, b, c):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, Y, Z, K, b, c, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_Z_1, hidden2_1 = rate_Z(Y, K, c)
     Z_1 = Z + h * PA_1_1 * k_Z_1
     (k_Y_1,) = rate_Y(Z_1, K, b)
@@ -114,13 +114,33 @@ def layer(t, h, Y, Z, K, b, c):
     (k_Y_2,) = rate_Y(Z_2, K, b)
     Y_2 = Y + h * (QA_2_1 * k_Y_1 + QA_2_2 * k_Y_2)
     k_Z_2, hidden2_2 = rate_Z(Y_2, K, c)
+    if not with_ends:
+        return (), (k_Z_1, hidden2_1, Z_1, k_Y_1, Z_2, k_Y_2, Y_2, k_Z_2, hidden2_2)
     Y_end = Y + h * (QB_1 * k_Y_1 + QB_2 * k_Y_2)
     Z_end = Z + h * (PB_1 * k_Z_1 + PB_2 * k_Z_2)
     return (Y_end, Z_end), (k_Z_1, hidden2_1, Z_1, k_Y_1, Z_2, k_Y_2, Y_2, k_Z_2, hidden2_2)
 
 
 def layer_adjoint(
-    t, h, Y, Z, K, b, c, p_Y, p_Z, k_Z_1, hidden2_1, Z_1, k_Y_1, Z_2, k_Y_2, Y_2, k_Z_2, hidden2_2
+    t,
+    h,
+    Y,
+    Z,
+    K,
+    b,
+    c,
+    p_Y,
+    p_Z,
+    k_Z_1,
+    hidden2_1,
+    Z_1,
+    k_Y_1,
+    Z_2,
+    k_Y_2,
+    Y_2,
+    k_Z_2,
+    hidden2_2,
+    with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_Z_2 = PB_2 * p_Z
@@ -136,12 +156,14 @@ def layer_adjoint(
     K_bar, b_bar = shared_Y(torch.cat((Z_1, Z_2)), torch.cat((K_Z_bar_1, K_Z_bar_2)))
     K_bar2, c_bar = shared_Z(torch.cat((Y, Y_2)), torch.cat((KT_Y_bar_1, KT_Y_bar_2)))
     K_bar3 = K_bar + K_bar2
-    h_bar = (
-        torch.sum(w_Z_1 * k_Z_1)
-        + torch.sum(w_Y_1 * k_Y_1)
-        + torch.sum(w_Y_2 * k_Y_2)
-        + torch.sum(w_Z_2 * k_Z_2)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_Z_1 * k_Z_1)
+            + torch.sum(w_Y_1 * k_Y_1)
+            + torch.sum(w_Y_2 * k_Y_2)
+            + torch.sum(w_Z_2 * k_Z_2)
+        )
     t_bar = None
     return (p_Y_start, p_Z_start), (h * K_bar3, h * b_bar, h * c_bar), h_bar, t_bar
 

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "logistic_classifier"
 STATES = {"y": ("d",)}
@@ -60,14 +60,13 @@ INNER = {
 def set_W_y_bar(hidden, hidden_bar, out):
     """W_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_row = hidden[i]
-        hidden_bar_row = hidden_bar[i]
-        for n in range(out_row.size):
-            hidden_n = hidden_row[n]
-            hidden_bar_n = hidden_bar_row[n]
-            out_row[n] = hidden_n * hidden_bar_n * (number_1 - hidden_n)
+    out_flat = out.ravel()
+    hidden_flat = hidden.ravel()
+    hidden_bar_flat = hidden_bar.ravel()
+    for n in range(out_flat.size):
+        hidden_n = hidden_flat[n]
+        hidden_bar_n = hidden_bar_flat[n]
+        out_flat[n] = hidden_n * hidden_bar_n * (number_1 - hidden_n)
 
 
 @njit(**INNER)
@@ -102,38 +101,35 @@ def set_hidden_bar(total_bar, hidden, target, out):
 def set_loss(total, out):
     """loss, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        total_row = total[0]
-        for n in range(out_row.size):
-            total_n = total_row[n]
-            out_row[n] = total_n / number_2
+    out_flat = out.ravel()
+    total_flat = total.ravel()
+    for n in range(out_flat.size):
+        total_n = total_flat[n]
+        out_flat[n] = total_n / number_2
 
 
 @njit(**INNER)
 def set_terms(hidden, target, out):
     """terms, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_row = hidden[i]
-        target_row = target[i]
-        for n in range(out_row.size):
-            hidden_n = hidden_row[n]
-            target_n = target_row[n]
-            out_row[n] = (hidden_n - target_n) ** number_2
+    out_flat = out.ravel()
+    hidden_flat = hidden.ravel()
+    target_flat = target.ravel()
+    for n in range(out_flat.size):
+        hidden_n = hidden_flat[n]
+        target_n = target_flat[n]
+        out_flat[n] = (hidden_n - target_n) ** number_2
 
 
 @njit(**INNER)
 def set_total_bar(seed, out):
     """total_bar, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        seed_row = seed[0]
-        for n in range(out_row.size):
-            seed_n = seed_row[n]
-            out_row[n] = seed_n / number_2
+    out_flat = out.ravel()
+    seed_flat = seed.ravel()
+    for n in range(out_flat.size):
+        seed_n = seed_flat[n]
+        out_flat[n] = seed_n / number_2
 
 
 @njit(**INNER)

@@ -49,23 +49,21 @@ INNER = {
 def set_loss(total, out):
     """loss, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        total_row = total[0]
-        for n in range(out_row.size):
-            total_n = total_row[n]
-            out_row[n] = total_n / number_2
+    out_flat = out.ravel()
+    total_flat = total.ravel()
+    for n in range(out_flat.size):
+        total_n = total_flat[n]
+        out_flat[n] = total_n / number_2
 
 
 @njit(**INNER)
 def set_readout(y, out):
     """readout, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        y_row = y[i]
-        for n in range(out_row.size):
-            y_n = y_row[n]
-            out_row[n] = y_n
+    out_flat = out.ravel()
+    y_flat = y.ravel()
+    for n in range(out_flat.size):
+        y_n = y_flat[n]
+        out_flat[n] = y_n
 
 
 @njit(**INNER)
@@ -88,26 +86,24 @@ def set_readout_bar(total_bar, readout, target, out):
 def set_terms(readout, target, out):
     """terms, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        readout_row = readout[i]
-        target_row = target[i]
-        for n in range(out_row.size):
-            readout_n = readout_row[n]
-            target_n = target_row[n]
-            out_row[n] = (readout_n - target_n) ** number_2
+    out_flat = out.ravel()
+    readout_flat = readout.ravel()
+    target_flat = target.ravel()
+    for n in range(out_flat.size):
+        readout_n = readout_flat[n]
+        target_n = target_flat[n]
+        out_flat[n] = (readout_n - target_n) ** number_2
 
 
 @njit(**INNER)
 def set_total_bar(seed, out):
     """total_bar, entry by entry."""
     number_2 = out.dtype.type(2.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        seed_row = seed[0]
-        for n in range(out_row.size):
-            seed_n = seed_row[n]
-            out_row[n] = seed_n / number_2
+    out_flat = out.ravel()
+    seed_flat = seed.ravel()
+    for n in range(out_flat.size):
+        seed_n = seed_flat[n]
+        out_flat[n] = seed_n / number_2
 
 
 @njit(**INNER)

@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "net__euler"
 PARAMETERS = {}
@@ -56,11 +56,10 @@ INNER = {
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -68,26 +67,24 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
 def set_K_y_bar(w, hidden, out):
     """K_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = w_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = w_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -105,27 +102,25 @@ def set_hidden(K_y, b, out):
 @njit(**INNER)
 def set_y_bar(KT_K_y_bar, w, out):
     """y_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        KT_K_y_bar_row = KT_K_y_bar[i]
-        w_row = w[i]
-        for n in range(out_row.size):
-            KT_K_y_bar_n = KT_K_y_bar_row[n]
-            w_n = w_row[n]
-            out_row[n] = KT_K_y_bar_n - w_n
+    out_flat = out.ravel()
+    KT_K_y_bar_flat = KT_K_y_bar.ravel()
+    w_flat = w.ravel()
+    for n in range(out_flat.size):
+        KT_K_y_bar_n = KT_K_y_bar_flat[n]
+        w_n = w_flat[n]
+        out_flat[n] = KT_K_y_bar_n - w_n
 
 
 @njit(**INNER)
 def set_y_rate(hidden, y, out):
     """y_rate, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        hidden_row = hidden[i]
-        y_row = y[i]
-        for n in range(out_row.size):
-            hidden_n = hidden_row[n]
-            y_n = y_row[n]
-            out_row[n] = hidden_n - y_n
+    out_flat = out.ravel()
+    hidden_flat = hidden.ravel()
+    y_flat = y.ravel()
+    for n in range(out_flat.size):
+        hidden_n = hidden_flat[n]
+        y_n = y_flat[n]
+        out_flat[n] = hidden_n - y_n
 
 
 @njit(**INNER)
@@ -215,6 +210,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -234,7 +230,8 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         weighted_1(1.0, p, w_1)
         states(K, hidden_1, w_1, K_y_bar, KT_K_y_bar, y_bar_1)
-        h_bar += layer_kernels.all_products(w_1, k_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_1, k_1)
         shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(1.0, p, h, y_bar_1, p_start)
         layer_kernels.copied(p_start, p)

@@ -62,20 +62,24 @@ def shared(y, K_y_bar):
     )
 
 
-def layer(t, h, y, K, b):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, K, b, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1 = rate(y, K, b)
+    if not with_ends:
+        return (), (k_1, hidden_1)
     y_end = y + h * k_1
     return (y_end,), (k_1, hidden_1)
 
 
-def layer_adjoint(t, h, y, K, b, p, k_1, hidden_1):
+def layer_adjoint(t, h, y, K, b, p, k_1, hidden_1, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_1 = p
     y_bar_1, K_y_bar_1 = states(K, hidden_1, w_1)
     p_start = p + h * y_bar_1
     K_bar, b_bar = shared(y, K_y_bar_1)
-    h_bar = torch.sum(w_1 * k_1)
+    h_bar = None
+    if with_steps:
+        h_bar = torch.sum(w_1 * k_1)
     t_bar = None
     return (p_start,), (h * K_bar, h * b_bar), h_bar, t_bar
 

@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "resnet__kutta3"
 PARAMETERS = {}
@@ -71,11 +71,10 @@ B_3 = 1 / 6
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -83,12 +82,11 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
@@ -97,13 +95,12 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
     weight_3 = out.dtype.type(factor_3)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n] + weight_3 * row_3[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n] + weight_3 * flat_3[n]
 
 
 @njit(**INNER)
@@ -113,33 +110,31 @@ def weighted_4(factor_1, term_1, factor_2, term_2, factor_3, term_3, factor_4, t
     weight_2 = out.dtype.type(factor_2)
     weight_3 = out.dtype.type(factor_3)
     weight_4 = out.dtype.type(factor_4)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        row_4 = term_4[i]
-        for n in range(row.size):
-            row[n] = (
-                weight_1 * row_1[n]
-                + weight_2 * row_2[n]
-                + weight_3 * row_3[n]
-                + weight_4 * row_4[n]
-            )
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    flat_4 = term_4.ravel()
+    for n in range(flat.size):
+        flat[n] = (
+            weight_1 * flat_1[n]
+            + weight_2 * flat_2[n]
+            + weight_3 * flat_3[n]
+            + weight_4 * flat_4[n]
+        )
 
 
 @njit(**INNER)
 def set_K_y_bar(w, hidden, out):
     """K_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_row = w[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            w_n = w_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = w_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    w_flat = w.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        w_n = w_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = w_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -258,6 +253,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -280,15 +276,18 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         weighted_1(B_3, p, w_3)
         states(K, k_3, w_3, K_y_bar, y_bar_3)
-        h_bar += layer_kernels.all_products(w_3, k_3)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_3, k_3)
         shared(y_3, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(B_2, p, h * A_3_2, y_bar_3, w_2)
         states(K, k_2, w_2, K_y_bar, y_bar_2)
-        h_bar += layer_kernels.all_products(w_2, k_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_2, k_2)
         shared(y_2, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_3(B_1, p, h * A_2_1, y_bar_2, h * A_3_1, y_bar_3, w_1)
         states(K, k_1, w_1, K_y_bar, y_bar_1)
-        h_bar += layer_kernels.all_products(w_1, k_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_1, k_1)
         shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_4(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, p_start)
         layer_kernels.copied(p_start, p)

@@ -64,18 +64,20 @@ def shared(y, K_y_bar):
     )
 
 
-def layer(t, h, y, K, b):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, K, b, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     (k_1,) = rate(y, K, b)
     y_2 = y + h * A_2_1 * k_1
     (k_2,) = rate(y_2, K, b)
     y_3 = y + h * (A_3_1 * k_1 + A_3_2 * k_2)
     (k_3,) = rate(y_3, K, b)
+    if not with_ends:
+        return (), (k_1, y_2, k_2, y_3, k_3)
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3)
     return (y_end,), (k_1, y_2, k_2, y_3, k_3)
 
 
-def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, y_3, k_3):
+def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, y_3, k_3, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_3 = B_3 * p
     y_bar_3, K_y_bar_3 = states(K, k_3, w_3)
@@ -85,7 +87,9 @@ def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, y_3, k_3):
     y_bar_1, K_y_bar_1 = states(K, k_1, w_1)
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3)
     K_bar, b_bar = shared(torch.cat((y, y_2, y_3)), torch.cat((K_y_bar_1, K_y_bar_2, K_y_bar_3)))
-    h_bar = torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3)
+    h_bar = None
+    if with_steps:
+        h_bar = torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3)
     t_bar = None
     return (p_start,), (h * K_bar, h * b_bar), h_bar, t_bar
 

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "softmax_classifier"
 STATES = {"y": ("d",)}
@@ -67,29 +67,27 @@ INNER = {
 @njit(**INNER)
 def set_logsumexp_bar(seed, total, out):
     """logsumexp_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        seed_row = seed[0]
-        total_row = total[0]
-        for n in range(out_row.size):
-            seed_n = seed_row[n]
-            total_n = total_row[n]
-            out_row[n] = seed_n * total_n
+    out_flat = out.ravel()
+    seed_flat = seed.ravel()
+    total_flat = total.ravel()
+    for n in range(out_flat.size):
+        seed_n = seed_flat[n]
+        total_n = total_flat[n]
+        out_flat[n] = seed_n * total_n
 
 
 @njit(**INNER)
 def set_loss(logsumexp, total, total2, out):
     """loss, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        logsumexp_row = logsumexp[0]
-        total_row = total[0]
-        total2_row = total2[0]
-        for n in range(out_row.size):
-            logsumexp_n = logsumexp_row[n]
-            total_n = total_row[n]
-            total2_n = total2_row[n]
-            out_row[n] = logsumexp_n * total_n - total2_n
+    out_flat = out.ravel()
+    logsumexp_flat = logsumexp.ravel()
+    total_flat = total.ravel()
+    total2_flat = total2.ravel()
+    for n in range(out_flat.size):
+        logsumexp_n = logsumexp_flat[n]
+        total_n = total_flat[n]
+        total2_n = total2_flat[n]
+        out_flat[n] = logsumexp_n * total_n - total2_n
 
 
 @njit(**INNER)
@@ -128,25 +126,23 @@ def set_readout_bar(logsumexp_bar, readout, logsumexp, target, total2_bar, out):
 @njit(**INNER)
 def set_terms(readout, target, out):
     """terms, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        readout_row = readout[i]
-        target_row = target[i]
-        for n in range(out_row.size):
-            readout_n = readout_row[n]
-            target_n = target_row[n]
-            out_row[n] = readout_n * target_n
+    out_flat = out.ravel()
+    readout_flat = readout.ravel()
+    target_flat = target.ravel()
+    for n in range(out_flat.size):
+        readout_n = readout_flat[n]
+        target_n = target_flat[n]
+        out_flat[n] = readout_n * target_n
 
 
 @njit(**INNER)
 def set_total2_bar(seed, out):
     """total2_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        seed_row = seed[0]
-        for n in range(out_row.size):
-            seed_n = seed_row[n]
-            out_row[n] = -seed_n
+    out_flat = out.ravel()
+    seed_flat = seed.ravel()
+    for n in range(out_flat.size):
+        seed_n = seed_flat[n]
+        out_flat[n] = -seed_n
 
 
 @njit(**INNER)

@@ -76,8 +76,8 @@ def shared(y, hidden, w, A1_y_bar):
     )
 
 
-def layer(t, h, y, A1, b1, A2, b2):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, y, A1, b1, A2, b2, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1 = rate(y, A1, b1, A2, b2)
     y_2 = y + h * A_2_1 * k_1
     k_2, hidden_2 = rate(y_2, A1, b1, A2, b2)
@@ -85,6 +85,8 @@ def layer(t, h, y, A1, b1, A2, b2):
     k_3, hidden_3 = rate(y_3, A1, b1, A2, b2)
     y_4 = y + h * k_3
     k_4, hidden_4 = rate(y_4, A1, b1, A2, b2)
+    if not with_ends:
+        return (), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
     return (y_end,), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
 
@@ -109,6 +111,7 @@ def layer_adjoint(
     y_4,
     k_4,
     hidden_4,
+    with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
@@ -126,9 +129,14 @@ def layer_adjoint(
         torch.cat((w_1, w_2, w_3, w_4)),
         torch.cat((A1_y_bar_1, A1_y_bar_2, A1_y_bar_3, A1_y_bar_4)),
     )
-    h_bar = (
-        torch.sum(w_1 * k_1) + torch.sum(w_2 * k_2) + torch.sum(w_3 * k_3) + torch.sum(w_4 * k_4)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_1 * k_1)
+            + torch.sum(w_2 * k_2)
+            + torch.sum(w_3 * k_3)
+            + torch.sum(w_4 * k_4)
+        )
     t_bar = None
     return (p_start,), (h * A1_bar, h * b1_bar, h * A2_bar, h * b2_bar), h_bar, t_bar
 

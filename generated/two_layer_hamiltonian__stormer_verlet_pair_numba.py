@@ -41,7 +41,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content d2943d97eb4525a4
+from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
@@ -119,11 +119,10 @@ QB_2 = 0.5
 def weighted_1(factor_1, term_1, out):
     """A sum of 1 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n]
 
 
 @njit(**INNER)
@@ -131,12 +130,11 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
     """A sum of 2 arrays, each times a number."""
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n]
 
 
 @njit(**INNER)
@@ -145,27 +143,25 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
     weight_1 = out.dtype.type(factor_1)
     weight_2 = out.dtype.type(factor_2)
     weight_3 = out.dtype.type(factor_3)
-    for i in range(out.shape[0]):
-        row = out[i]
-        row_1 = term_1[i]
-        row_2 = term_2[i]
-        row_3 = term_3[i]
-        for n in range(row.size):
-            row[n] = weight_1 * row_1[n] + weight_2 * row_2[n] + weight_3 * row_3[n]
+    flat = out.ravel()
+    flat_1 = term_1.ravel()
+    flat_2 = term_2.ravel()
+    flat_3 = term_3.ravel()
+    for n in range(flat.size):
+        flat[n] = weight_1 * flat_1[n] + weight_2 * flat_2[n] + weight_3 * flat_3[n]
 
 
 @njit(**INNER)
 def set_K1_Z_bar(K1_w_Y, hidden, out):
     """K1_Z_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        K1_w_Y_row = K1_w_Y[i]
-        hidden_row = hidden[i]
-        for n in range(out_row.size):
-            K1_w_Y_n = K1_w_Y_row[n]
-            hidden_n = hidden_row[n]
-            out_row[n] = K1_w_Y_n * (number_1 - hidden_n * hidden_n)
+    out_flat = out.ravel()
+    K1_w_Y_flat = K1_w_Y.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        K1_w_Y_n = K1_w_Y_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = K1_w_Y_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -181,26 +177,24 @@ def set_K1_bar3(K1_bar, K1_bar2, out):
 @njit(**INNER)
 def set_K2T_hidden2_bar(w_Z, out):
     """K2T_hidden2_bar, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        w_Z_row = w_Z[i]
-        for n in range(out_row.size):
-            w_Z_n = w_Z_row[n]
-            out_row[n] = -w_Z_n
+    out_flat = out.ravel()
+    w_Z_flat = w_Z.ravel()
+    for n in range(out_flat.size):
+        w_Z_n = w_Z_flat[n]
+        out_flat[n] = -w_Z_n
 
 
 @njit(**INNER)
 def set_K2_Y_bar(K2_K2T_hidden2_bar, hidden2, out):
     """K2_Y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        K2_K2T_hidden2_bar_row = K2_K2T_hidden2_bar[i]
-        hidden2_row = hidden2[i]
-        for n in range(out_row.size):
-            K2_K2T_hidden2_bar_n = K2_K2T_hidden2_bar_row[n]
-            hidden2_n = hidden2_row[n]
-            out_row[n] = K2_K2T_hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
+    out_flat = out.ravel()
+    K2_K2T_hidden2_bar_flat = K2_K2T_hidden2_bar.ravel()
+    hidden2_flat = hidden2.ravel()
+    for n in range(out_flat.size):
+        K2_K2T_hidden2_bar_n = K2_K2T_hidden2_bar_flat[n]
+        hidden2_n = hidden2_flat[n]
+        out_flat[n] = K2_K2T_hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
 
 
 @njit(**INNER)
@@ -216,12 +210,11 @@ def set_K2_bar3(K2_bar, K2_bar2, out):
 @njit(**INNER)
 def set_Z_rate(K2T_hidden2, out):
     """Z_rate, entry by entry."""
-    for i in range(out.shape[0]):
-        out_row = out[i]
-        K2T_hidden2_row = K2T_hidden2[i]
-        for n in range(out_row.size):
-            K2T_hidden2_n = K2T_hidden2_row[n]
-            out_row[n] = -K2T_hidden2_n
+    out_flat = out.ravel()
+    K2T_hidden2_flat = K2T_hidden2.ravel()
+    for n in range(out_flat.size):
+        K2T_hidden2_n = K2T_hidden2_flat[n]
+        out_flat[n] = -K2T_hidden2_n
 
 
 @njit(**INNER)
@@ -463,6 +456,7 @@ def backward(
     systems,
     pivots,
     rights,
+    with_steps,
     by_step,
     by_time,
     by_scalar,
@@ -499,7 +493,8 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(K2, hidden2_2, w_Z_2, K2T_hidden2_bar, K2_K2T_hidden2_bar, K2_Y_bar, Y_bar_2)
-        h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
         shared_Z(
             Y_2,
             hidden2_2,
@@ -513,7 +508,8 @@ def backward(
         )
         weighted_2(QB_2, p_Y, h * QA_2_2, Y_bar_2, w_Y_2)
         states_Y(K1, hidden_2, w_Y_2, K1_w_Y, K1_Z_bar, Z_bar_2)
-        h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
         shared_Y(
             Z_2,
             hidden_2,
@@ -527,7 +523,8 @@ def backward(
         )
         weighted_2(QB_1, p_Y, h * QA_2_1, Y_bar_2, w_Y_1)
         states_Y(K1, hidden_1, w_Y_1, K1_w_Y, K1_Z_bar, Z_bar_1)
-        h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
         shared_Y(
             Z_1,
             hidden_1,
@@ -541,7 +538,8 @@ def backward(
         )
         weighted_3(PB_1, p_Z, h * PA_1_1, Z_bar_1, h * PA_2_1, Z_bar_2, w_Z_1)
         states_Z(K2, hidden2_1, w_Z_1, K2T_hidden2_bar, K2_K2T_hidden2_bar, K2_Y_bar, Y_bar_1)
-        h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
+        if with_steps:
+            h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
         shared_Z(
             Y,
             hidden2_1,

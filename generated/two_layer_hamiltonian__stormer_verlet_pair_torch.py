@@ -122,8 +122,8 @@ def shared_Z(Y, hidden2, K2T_hidden2_bar, K2_Y_bar):
     )
 
 
-def layer(t, h, Y, Z, K1, b1, K2, b2):
-    """One layer: the states at its end, and what the way back needs."""
+def layer(t, h, Y, Z, K1, b1, K2, b2, with_ends=True):
+    """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_Z_1, hidden2_1 = rate_Z(Y, K2, b2)
     Z_1 = Z + h * PA_1_1 * k_Z_1
     k_Y_1, hidden_1 = rate_Y(Z_1, K1, b1)
@@ -131,6 +131,20 @@ def layer(t, h, Y, Z, K1, b1, K2, b2):
     k_Y_2, hidden_2 = rate_Y(Z_2, K1, b1)
     Y_2 = Y + h * (QA_2_1 * k_Y_1 + QA_2_2 * k_Y_2)
     k_Z_2, hidden2_2 = rate_Z(Y_2, K2, b2)
+    if not with_ends:
+        return (), (
+            k_Z_1,
+            hidden2_1,
+            Z_1,
+            k_Y_1,
+            hidden_1,
+            Z_2,
+            k_Y_2,
+            hidden_2,
+            Y_2,
+            k_Z_2,
+            hidden2_2,
+        )
     Y_end = Y + h * (QB_1 * k_Y_1 + QB_2 * k_Y_2)
     Z_end = Z + h * (PB_1 * k_Z_1 + PB_2 * k_Z_2)
     return (Y_end, Z_end), (
@@ -170,6 +184,7 @@ def layer_adjoint(
     Y_2,
     k_Z_2,
     hidden2_2,
+    with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_Z_2 = PB_2 * p_Z
@@ -196,12 +211,14 @@ def layer_adjoint(
     )
     K1_bar3 = K1_bar + K1_bar2
     K2_bar3 = K2_bar + K2_bar2
-    h_bar = (
-        torch.sum(w_Z_1 * k_Z_1)
-        + torch.sum(w_Y_1 * k_Y_1)
-        + torch.sum(w_Y_2 * k_Y_2)
-        + torch.sum(w_Z_2 * k_Z_2)
-    )
+    h_bar = None
+    if with_steps:
+        h_bar = (
+            torch.sum(w_Z_1 * k_Z_1)
+            + torch.sum(w_Y_1 * k_Y_1)
+            + torch.sum(w_Y_2 * k_Y_2)
+            + torch.sum(w_Z_2 * k_Z_2)
+        )
     t_bar = None
     return (p_Y_start, p_Z_start), (h * K1_bar3, h * b1_bar, h * K2_bar3, h * b2_bar), h_bar, t_bar
 

@@ -138,7 +138,7 @@ class Network:
         return ends if found.running is None else (ends, found.running)
 
     def gradient(self, *states: Floats, costates: Any = None, loss: Loss | None = None,
-                 running: float = 1.0) -> Gradient:  # fmt: skip
+                 running: float = 1.0, steps: bool = True) -> Gradient:  # fmt: skip
         """Derivatives by controls, steps, first states and time.
 
         Args:
@@ -146,6 +146,7 @@ class Network:
             costates: the derivatives by the last states, each `(samples, size)`; or
             loss: ``loss(*ends, rows)`` gives losses `(samples,)` and costates of those rows.
             running: the weight of the running cost, if the field has one.
+            steps: whether derivatives by steps and time are wanted; they are 0 else.
 
         Raises:
             ValueError: shapes that do not fit, or neither or both of costates and loss.
@@ -161,7 +162,7 @@ class Network:
             def loss(*arguments: Any) -> tuple[Any, Any]:
                 return None, tuple(one[arguments[-1]] for one in arrays)
 
-        return _Run(self, checked, loss, running).gradient()
+        return _Run(self, checked, loss, running, steps).gradient()
 
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
@@ -212,7 +213,7 @@ def _block_size(network: Network, samples: int) -> int:
 
 
 #: Bytes of stages that a block should not exceed, where it can be avoided.
-CACHE = 2**21
+CACHE = 2**24
 
 
 class _Room:
@@ -240,6 +241,7 @@ class _Room:
         self.scratch = [array(blocks, rows(s), samples) for s in product.SCRATCH.values()]
         self.matrices = [array(blocks, *sized(s)) for s in product.MATRICES.values()]
         self.totals = [array(blocks, layers, *sized(s)) for s in product.TOTALS.values()]
+        self.sums = [array(layers, *sized(s)) for s in product.TOTALS.values()]
         unknowns = sum(rows(shape) for shape in product.UNKNOWNS)
         many = samples if unknowns else 0
         self.systems = (
@@ -261,10 +263,15 @@ class _Run:
     """One pass of all samples."""
 
     def __init__(
-        self, network: Network, states: Sequence[Floats], loss: Loss | None, running: float = 1.0
+        self,
+        network: Network,
+        states: Sequence[Floats],
+        loss: Loss | None,
+        running: float = 1.0,
+        steps: bool = False,
     ) -> None:
         self._network, self._product = network, network.product
-        self._loss, self._weight = loss, running
+        self._loss, self._weight, self._with_steps = loss, running, steps
         self._states = list(states)
         self._count = len(states[0])
         if self._product.RUNNING:
@@ -280,8 +287,11 @@ class _Run:
         self._ends = [np.empty_like(one) for one in self._states]
         self._starts = [np.empty_like(one) for one in self._states]
         self._losses: Floats | None = None
-        shapes = [one.shape[1:] for one in self._room.totals]
-        self._totals = [np.zeros(shape, network.dtype) for shape in shapes]
+        self._single = self._count <= self._room.key[1]
+        self._totals = self._room.sums
+        if not self._single:
+            for total in self._totals:
+                total.fill(0)
         self._by_step = np.zeros(network.layers)
         self._by_scalar = np.zeros(self._room.by_scalar.shape[1:])
         self._by_time = 0.0
@@ -382,7 +392,7 @@ class _Run:
                 *self._controls, *self._values,
                 *(one[block] for one in (*room.kept, *room.scratch, *room.matrices)),
                 *(one[block] for one in (*room.costates, *room.totals, *room.systems)),
-                room.by_step[block], room.by_time[block], room.by_scalar[block],
+                self._with_steps, room.by_step[block], room.by_time[block], room.by_scalar[block],
             )  # fmt: skip
 
         self._blocks(run)
@@ -445,11 +455,16 @@ class _Run:
     def _clear(self) -> None:
         room = self._room
         for one in (*room.totals, room.by_step, room.by_time, room.by_scalar):
-            one[:] = 0
+            one.fill(0)
 
     def _add(self) -> None:
         """The totals of the blocks, in their order."""
         room = self._room
+        if self._single:
+            self._totals = [one[0] for one in room.totals]
+            self._by_step, self._by_scalar = room.by_step[0].copy(), room.by_scalar[0]
+            self._by_time = float(room.by_time[0, 0])
+            return
         for block in range(len(room.by_step)):
             for total, one in zip(self._totals, room.totals, strict=True):
                 total += one[block]
@@ -459,7 +474,7 @@ class _Run:
 
     def _finish(self) -> dict[str, Floats]:
         names = self._product.GRADIENTS
-        found = {name: np.zeros_like(self._network.controls[name]) for name in names}
+        found = {name: np.empty_like(self._network.controls[name]) for name in names}
         matrices = [one[0] for one in self._room.matrices]
         self._product.finish(
             self._steps, *self._controls, *self._values, *matrices, *self._totals,

@@ -240,7 +240,9 @@ class _Sweep(torch.autograd.Function):
     """All layers; backward is the derived adjoint of each, in reverse."""
 
     @staticmethod
-    def forward(ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor) -> Any:
+    def forward(
+        ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
+    ) -> Any:
         sweep = _Layers(module, t0, h, arrays[count:])
         states: Arrays = arrays[:count]
         saved: list[Tensor] = []
@@ -271,7 +273,7 @@ class _Sweep(torch.autograd.Function):
         t0, h, *rest = ctx.saved_tensors
         total = len(module.CONTROLS) * module.layers
         sweep = _Layers(module, t0, h, rest[:total])
-        back = _Back(sweep, tuple(costates))
+        back = _Back(sweep, tuple(costates), any(ctx.needs_input_grad[1:3]))
         saved, count = rest[total:], ctx.count
         if module.memory == "all":
             width = count + len(module.KEPT)
@@ -298,7 +300,8 @@ class _Layers:
     ) -> None:
         self.module = module
         self._controls = controls
-        self.h = h.unbind(0)
+        here = h.device.type == "cpu" and not torch.compiler.is_compiling()
+        self.h: Sequence[Any] = h.tolist() if here else h.unbind(0)
         self._values = [getattr(module, f"parameter_{name}") for name in module.PARAMETERS]
         before = torch.cumsum(h, 0) - h
         self._times = (t0 + before).unbind(0)
@@ -308,14 +311,16 @@ class _Layers:
         layers = self.module.layers
         return [*self._controls[number::layers], *self._values]
 
-    def place(self, number: int) -> tuple[Tensor, Tensor]:
+    def place(self, number: int) -> tuple[Tensor, Any]:
         """Time and step of a layer."""
         return self._times[number], self.h[number]
 
-    def forward(self, number: int, states: Arrays) -> tuple[Arrays, Arrays]:
+    def forward(
+        self, number: int, states: Arrays, with_ends: bool = True
+    ) -> tuple[Arrays, Arrays]:
         """A layer."""
         found: tuple[Arrays, Arrays] = self.module.layer(
-            *self.place(number), *states, *self.own(number)
+            *self.place(number), *states, *self.own(number), with_ends=with_ends
         )
         return found
 
@@ -329,8 +334,8 @@ class _Layers:
 class _Back:
     """The way back through all layers."""
 
-    def __init__(self, layers: _Layers, costates: Arrays) -> None:
-        self._layers, self.costates = layers, costates
+    def __init__(self, layers: _Layers, costates: Arrays, with_steps: bool) -> None:
+        self._layers, self.costates, self._with_steps = layers, costates, with_steps
         count = layers.module.layers
         self._gradients: list[Sequence[Tensor | None]] = [()] * count
         self._steps: list[Tensor] = [costates[0].new_zeros(())] * count
@@ -338,17 +343,19 @@ class _Back:
 
     def again(self, number: int, states: Sequence[Tensor]) -> None:
         """A layer whose stages have to be computed again."""
-        _, kept = self._layers.forward(number, tuple(states))
+        _, kept = self._layers.forward(number, tuple(states), with_ends=False)
         self.through(number, states, kept)
 
     def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
         """The adjoint of a layer."""
         module = self._layers.module
         self.costates, gradients, by_step, by_time = module.layer_adjoint(
-            *self._layers.place(number), *states, *self._layers.own(number), *self.costates, *kept
-        )
+            *self._layers.place(number), *states, *self._layers.own(number), *self.costates, *kept,
+            with_steps=self._with_steps,
+        )  # fmt: skip
         self._gradients[number] = gradients
-        self._steps[number] = by_step + self.time
+        if by_step is not None:
+            self._steps[number] = by_step + self.time
         if by_time is not None:
             self.time = self.time + by_time
 

@@ -2,7 +2,7 @@
 
 In: a float32 or a float64.  Out: the function, within 3 units in the last place; results below the
 smallest normal number are 0.  Each reduces its argument to ``n log 2 + r`` and takes ``exp(r) - 1``
-by its Taylor polynomial; products and sums may be fused.  Compiled into kernels, which carry the
+by a polynomial; products and sums may be fused.  Compiled into kernels, which carry the
 digest of this file.
 """
 
@@ -17,17 +17,30 @@ from numba import types
 from numba.extending import overload
 
 _OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
-_I2, _I3, _I4, _I5, _I6, _I7, _I8, _I9, _I10, _I11, _I12, _I13 = (
-    1.0 / factorial(k) for k in range(2, 14)
+#: (exp(r) - 1 - r) / r^2 by interpolation at Chebyshev's points of |r| <= log(2) / 2.
+_I2, _I3, _I4, _I5, _I6 = (
+    0.5000000000000001,
+    0.16666666666666669,
+    0.04166666666662413,
+    0.008333333333330062,
+    0.0013888888917213717,
+)
+_I7, _I8, _I9, _I10, _I11 = (
+    0.00019841269863053618,
+    2.4801521295954376e-05,
+    2.7557268459997064e-06,
+    2.7620088445409746e-07,
+    2.510038549551032e-08,
 )
 _S2, _S3, _S4, _S5, _S6, _S7 = (np.float32(1.0 / factorial(k)) for k in range(2, 8))
 #: 1 / log 2, log 2 in two parts, and the number whose addition rounds to an integer.
-_PER_LOG2, _LOG2, _LOG2_REST = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770e-10
+_PER_LOG2 = 1.4426950408889634
+_LOG2, _LOG2_REST = 6.93147180369123816490e-01, 1.90821492927058770e-10
 _ROUND = 6755399441055744.0
 _PER_LOG2_S, _LOG2_S = np.float32(1.4426950408889634), np.float32(0.693359375)
 _LOG2_REST_S, _ROUND_S = np.float32(-2.12194440e-4), np.float32(12582912.0)
 _ZERO_S, _ONE_S, _TWO_S = np.float32(0), np.float32(1), np.float32(2)
-_TANH_END_S, _EXP_LOW_S, _EXP_HIGH_S = np.float32(10), np.float32(-87.3), np.float32(88.72)
+_TANH_END_S, _EXP_LOW_S, _EXP_HIGH_S = np.float32(10), np.float32(-87.33), np.float32(88.7228)
 _BIAS_S, _SHIFT_S = np.int32(127), np.int32(23)
 
 
@@ -71,7 +84,7 @@ def _tanh_double(x: Any) -> Any:
     r2 = r * r
     r4 = r2 * r2
     low = ((_I2 + _I3 * r) + (_I4 + _I5 * r) * r2) + ((_I6 + _I7 * r) + (_I8 + _I9 * r) * r2) * r4
-    high = (_I10 + _I11 * r) + (_I12 + _I13 * r) * r2
+    high = _I10 + _I11 * r
     rest = (low + high * (r4 * r4)) * r2 + r
     power = np.int64((np.float64(rounded).view(np.int64) + 1023) << 52).view(np.float64)
     grown = power * rest + (power - 1.0)
@@ -97,7 +110,7 @@ def _tanh_single(x: Any) -> Any:
 
 
 def _exp_double(x: Any) -> Any:
-    z = -708.0 if x < -708.0 else x
+    z = -708.39 if x < -708.39 else x
     z = 709.0 if z > 709.0 else z
     rounded = z * _PER_LOG2 + _ROUND
     n = rounded - _ROUND
@@ -105,11 +118,11 @@ def _exp_double(x: Any) -> Any:
     r2 = r * r
     r4 = r2 * r2
     low = ((_I2 + _I3 * r) + (_I4 + _I5 * r) * r2) + ((_I6 + _I7 * r) + (_I8 + _I9 * r) * r2) * r4
-    high = (_I10 + _I11 * r) + (_I12 + _I13 * r) * r2
+    high = _I10 + _I11 * r
     rest = (low + high * (r4 * r4)) * r2 + r
     power = np.int64((np.float64(rounded).view(np.int64) + 1023) << 52).view(np.float64)
     found = power * rest + power
-    found = 0.0 if x < -708.0 else found
+    found = 0.0 if x < -708.39 else found
     return np.inf if x > 709.78 else found
 
 

@@ -6,6 +6,7 @@
     Rgd = hf.optimizer("rgd")                 # a torch.optim.Optimizer
     hf.minimize(fun, x0, jac=grad, method="rgd")
     hf.integrate("kepler", "yoshida6", t_span=(0, 100), h=0.01)
+    hf.network("resnet", "rk4", layers=20, sizes={"d": 2})      # a torch.nn.Module
 
 Nothing heavy is imported until it is used.
 """
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
         integrate,
         minimize,
         modified_equation,
+        network,
+        objective,
         optimizer,
         verify,
     )
@@ -41,6 +44,8 @@ __all__ = [
     "integrate",
     "minimize",
     "modified_equation",
+    "network",
+    "objective",
     "optimizer",
     "verify",
 ]

@@ -33,7 +33,7 @@ from hamilforge.gen.prove.report import Report
 #: Names that generated functions and their modules use for themselves.
 _TAKEN = frozenset(
     "h w p k rate states shared prepare finish layer layer_adjoint slope value gradient seed np "
-    "numba njit prange solved step out scratch n i j block first last math torch".split()
+    "numba njit number slot first last times steps stride unknowns fresh with_steps with_ends solved step out scratch n i j block first last math torch".split()
 )
 _NUMBERED = re.compile(r".*_\d+")
 

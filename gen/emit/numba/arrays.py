@@ -229,7 +229,18 @@ class ArrayWriter:
             own = self.spelled(array.name)
             if is_scalar(array):
                 lines.append(f"{own}_n = out.dtype.type({own})")
-        if target.batched:
+        if target.batched and all(
+            is_scalar(array) or (array.batched and array.shape == target.shape) for array in read
+        ):
+            lines.append("out_flat = out.ravel()")
+            inner = ["for n in range(out_flat.size):"]
+            for array in read:
+                own = self.spelled(array.name)
+                if not is_scalar(array):
+                    lines.append(f"{own}_flat = {own}.ravel()")
+                    inner.append(f"    {own}_n = {own}_flat[n]")
+            lines += [*inner, f"    out_flat[n] = {text}"]
+        elif target.batched:
             lines += ["for i in range(out.shape[0]):", "    out_row = out[i]"]
             inner = ["    for n in range(out_row.size):"]
             for array in read:

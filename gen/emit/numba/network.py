@@ -271,7 +271,8 @@ class _Writer:
             return
         part, number, stage = self._network.parts[statement.part], statement.part, statement.stage
         w, k = self._unrolled.costate(number, stage), self._unrolled.rate(number, stage)
-        yield f"h_bar += layer_kernels.all_products({w}, {k})"
+        yield "if with_steps:"
+        yield f"    h_bar += layer_kernels.all_products({w}, {k})"
         for name, node in self._unrolled.time_bars():
             if (node.part, node.stage) == (number, stage):
                 clock = statement.clock

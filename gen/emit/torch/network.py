@@ -57,6 +57,7 @@ class View:
     product: NetworkProduct
     functions: tuple[FunctionView, ...]
     forward: tuple[str, ...]
+    endings: tuple[str, ...]
     backward: tuple[str, ...]
     layer_arguments: str
     adjoint_arguments: str
@@ -188,7 +189,8 @@ class _Writer:
         return View(
             product=self._product,
             functions=tuple(self._functions()),
-            forward=tuple(self._statements(unrolled.forward)),
+            forward=tuple(self._statements(unrolled.forward[: -len(states)])),
+            endings=tuple(self._statements(unrolled.forward[-len(states) :])),
             backward=tuple([*self._statements(unrolled.backward), *self._sums()]),
             layer_arguments=", ".join(
                 ["t", "h", *(self._spelled(state.name) for state in states), *controls, *parameters]
@@ -377,13 +379,15 @@ class _Writer:
             f"{self._unrolled.rate(node.part, node.stage)})"
             for node in self._unrolled.increments
         ]
-        yield f"h_bar = {' + '.join(terms)}"
+        yield "h_bar = None"
+        yield "if with_steps:"
+        yield f"    h_bar = {' + '.join(terms)}"
         for name, node in self._unrolled.time_bars():
             clock = self._network.step.nodes[node.part][node.stage]
             if clock.value:
                 label = f"C{node.part or ''}_{node.stage + 1}"
                 factor = "" if clock.value == 1 else f"{label} * "
-                yield f"h_bar = h_bar + h * {factor}{name}"
+                yield f"    h_bar = h_bar + h * {factor}{name}"
 
     def _time_gradient(self) -> Iterable[str]:
         found = [name for name, _ in self._unrolled.time_bars()]
