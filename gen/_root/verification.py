@@ -6,22 +6,31 @@ Above both: it hands reference trajectories from one to the other.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hamilforge.gen import pipeline
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.integrator import DiscreteGradient, Integrator
 from hamilforge.gen.program.interpret import Interpreter
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
+from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
 from hamilforge.gen.program.ir import Apply, Program, walk
-from hamilforge.runtime import loader, verify_integrator
+from hamilforge.gen.program.network import Network, Target
+from hamilforge.runtime import loader, verify_integrator, verify_network
+from hamilforge.runtime.network import Floats
 from hamilforge.runtime.verify import FUNCTION_ULPS, ULPS, Case, Verification, compare
 from hamilforge.runtime.verify_integrator import StepCase
+from hamilforge.runtime.verify_network import NetworkCase, TargetCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -32,14 +41,76 @@ def verify(name: str | Path, method: str | Path | None = None) -> Verification:
     backends = ["numba"]
     if importlib.util.find_spec("torch"):
         backends.append("torch")
-    if method is not None:
-        problem, declared = pipeline.load_problem(name), pipeline.load_method(method)
-        integrator = build_integrator(derive_field(problem), declared)
-        loaded = loader.load(name, method)
-        return verify_integrator.compare(loaded, step_cases(integrator), backends)
-    declaration = pipeline.load_optimizer(name)
-    program = derive(declaration).program
-    return compare(loader.load(name), reference_cases(program), backends)
+    loaded = loader.load(name, method)
+    match pipeline.load_made(name, method):
+        case (kinds.Optimizer() as optimizer,):
+            return compare(loaded, reference_cases(derive(optimizer).program), backends)
+        case (kinds.Objective() as objective,):
+            return verify_network.compare(loaded, target_cases(build_target(objective)), backends)
+        case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
+            cases = network_cases(build_network(field, layers))
+            return verify_network.compare(loaded, cases, backends)
+        case (kinds.Mechanics() | kinds.System() as problem, declared):
+            assert isinstance(declared, kinds.Integration)
+            integrator = build_integrator(derive_field(problem), declared)
+            return verify_integrator.compare(loaded, step_cases(integrator), backends)
+    raise NotImplementedError(f"no reference for {name}")
+
+
+def network_cases(network: Network, dtypes: Sequence[str] = ("float64", "float32")) -> list[NetworkCase]:
+    """Three layers at drawn controls, with unequal sizes and steps, and their derivatives."""
+    generator = np.random.default_rng(5)
+    sizes = {name: 2 + number % 3 for number, name in enumerate(network.dimensions)}
+    h = np.array([0.25, 0.125, 0.375])
+
+    def draw(shape: Shape, *before: int) -> Floats:
+        size = tuple(int(entry) if entry.isdigit() else sizes[entry] for entry in shape)
+        # numbers that float32 has, so that both precisions begin from the same
+        drawn: Floats = generator.standard_normal((*before, *size)).astype(np.float32)
+        return 0.7 * drawn.astype(np.float64) if not before else drawn.astype(np.float64)
+
+    controls = {array.name: draw(array.shape, len(h)) for array in network.controls}
+    values = {entry.name: float(entry.default) for entry in network.parameters}
+    own = [part.state for part in network.parts if part.state.shape]
+    states = [draw(array.shape, 9) for array in own]
+    costates = [draw(array.shape, 9) for array in own]
+    machine = NetworkInterpreter(network, controls, values, h, 0.5)
+    running = [np.zeros((9, 1))] * (len(network.parts) - len(own))
+    ones = [np.ones((9, 1))] * len(running)
+    ends = machine.forward([*states, *running])[-1]
+    starts, by_control, by_step, by_time = machine.gradient([*states, *running], [*costates, *ones])
+    found = {f"end of {array.name}": one for array, one in zip(own, ends, strict=False)}
+    found |= {f"by {array.name}": one for array, one in zip(own, starts, strict=False)}
+    found |= {f"by {name}": one for name, one in by_control.items()}
+    found |= {"by h": by_step, "by t": np.array(by_time)}
+    return [
+        NetworkCase("drawn", dtype, sizes, values, controls, h, 0.5, states, costates, found)
+        for dtype in dtypes
+    ]
+
+
+def target_cases(target: Target) -> list[TargetCase]:
+    """Drawn states, weights and data, and the losses' derivatives."""
+    generator = np.random.default_rng(6)
+    sizes = {name: 2 + number % 3 for number, name in enumerate(target.dimensions)}
+
+    def draw(array: Array) -> Floats:
+        size = tuple(int(entry) if entry.isdigit() else sizes[entry] for entry in array.shape)
+        before = (9, *(size or (1,))) if array.batched else size
+        found: Floats = generator.standard_normal(before).astype(np.float32).astype(np.float64)
+        return found
+
+    weights = {array.name: draw(array) for array in target.weights}
+    arrays = {array.name: draw(array) for array in (*target.states, *target.data)}
+    values = {entry.name: float(entry.default) for entry in target.parameters}
+    known = {**weights, **arrays, **values, "seed": np.ones((9, 1))}
+    value, gradient = target_values(target, known)
+    found = {"prediction": value["prediction"], "loss": value["loss"][:, 0]}
+    found |= {f"by {name}": one for name, one in gradient.items()}
+    return [
+        TargetCase("drawn", dtype, sizes, values, weights, list(arrays.values()), found)
+        for dtype in ("float64", "float32")
+    ]
 
 
 def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:

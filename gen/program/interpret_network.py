@@ -1,0 +1,270 @@
+"""The NumPy interpretation of networks: the reference of every cross-check.
+
+In: a :class:`Network` with numbers.  Out: states, and derivatives by the recursion as it is written
+in :mod:`network`, taken from the tables directly and not from the unrolled statements.  Batched
+arrays are `(samples, size)`, what is a scalar for each sample is `(samples, 1)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.gen.derive.arrays import (
+    Array,
+    LogSumExp,
+    Outer,
+    OverBatch,
+    Product,
+    Total,
+    Transpose,
+)
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.network import Elementwise, Function, Line, Network, Target
+
+Floats = NDArray[np.float64]
+Values = Mapping[str, Any]
+ITERATIONS = 500
+
+
+def run(function: Function, values: Values) -> dict[str, Any]:
+    """All arrays of a function, by name; inputs included."""
+    known = dict(values)
+    for array in function.inputs:
+        if array.name not in known:
+            raise KeyError(f"{function.name} needs {array.name}")
+    shapes = {array.name: array for array in function.inputs}
+    for line in function.lines:
+        shapes[line.target.name] = line.target
+        known[line.target.name] = _value(line, known, shapes)
+    return known
+
+
+def results(function: Function, values: Values) -> dict[str, Any]:
+    """The results of a function, by what they are."""
+    known = run(function, values)
+    return {key: known[array.name] for key, array in function.results}
+
+
+def _value(line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
+    match line.operation:
+        case Elementwise(value=value):
+            found = evaluate(value, dict(known), FLOAT64)
+            return _full(found, line, known, shapes)
+        case Product(left, right, left_transposed, right_transposed):
+            one = known[left].T if left_transposed else known[left]
+            if shapes[right].batched and not shapes[left].batched:
+                return np.einsum("ij,nj->ni", one, known[right])
+            return one @ (known[right].T if right_transposed else known[right])
+        case Outer(left, right):
+            if shapes[left].batched:
+                return np.einsum("ni,nj->ij", known[left], known[right])
+            return np.outer(known[left], known[right])
+        case Transpose(of):
+            return known[of].T
+        case Total(of):
+            return known[of].sum(1, keepdims=True) if shapes[of].batched else known[of].sum()
+        case LogSumExp(of):
+            largest = known[of].max(1, keepdims=True)
+            return largest + np.log(np.exp(known[of] - largest).sum(1, keepdims=True))
+        case OverBatch(of):
+            return known[of].sum(0) if shapes[of].shape else known[of].sum()
+    raise NotImplementedError(f"interpret: {type(line.operation).__name__}")
+
+
+def _full(found: Any, line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
+    """An elementwise result in its full shape, where its operands have only some of it."""
+    target = line.target
+    sizes = {}
+    for name, array in shapes.items():
+        value = known.get(name)
+        if value is not None and array.shape:
+            given = np.shape(value)[array.batched :] if array.batched else np.shape(value)
+            sizes |= dict(zip(array.shape, given, strict=False))
+    samples = next(
+        (len(known[name]) for name, a in shapes.items() if a.batched and name in known), None
+    )
+    wanted = tuple(int(entry) if entry.isdigit() else sizes.get(entry, 1) for entry in target.shape)
+    if target.batched:
+        wanted = (samples or len(found), *(wanted or (1,)))
+    return np.broadcast_to(found, wanted) if np.shape(found) != wanted else found
+
+
+class NetworkInterpreter:
+    """A network at given controls.
+
+    Args:
+        network: the program.
+        controls: each `(layers, …)`, by name.
+        parameters: by name.
+        h: the steps, `(layers,)`.
+        t0: the time at the first layer.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        controls: Mapping[str, Floats],
+        parameters: Mapping[str, float],
+        h: Floats,
+        t0: float,
+    ) -> None:
+        self._network, self._h = network, h
+        self._controls, self._parameters = controls, parameters
+        self._times = t0 + np.cumsum(h) - h
+        step = network.step
+        self._a = [
+            np.array(
+                [
+                    [a.value * s.value for a, s in zip(row, step.scale[part], strict=True)]
+                    for row in step.alpha[part]
+                ]
+            )
+            for part in range(len(network.parts))
+        ]
+        self._b = [
+            np.array(
+                [w.value * s.value for w, s in zip(step.weights[part], step.scale[part], strict=True)]
+            )
+            for part in range(len(network.parts))
+        ]
+
+    def forward(self, states: Sequence[Floats]) -> list[list[Floats]]:
+        """The states before each layer, and after the last."""
+        found = [list(states)]
+        for number in range(len(self._h)):
+            found.append(self._layer(number, found[-1])[0])
+        return found
+
+    def _shared(self, number: int) -> dict[str, Any]:
+        known = {name: value[number] for name, value in self._controls.items()}
+        known |= self._parameters
+        return run(self._network.prepare, known) if self._network.prepare.lines else known
+
+    def _layer(
+        self, number: int, states: Sequence[Floats]
+    ) -> tuple[list[Floats], list[list[Floats]], list[list[Floats]]]:
+        """The end of a layer, its stage values and its right-hand sides, by part and stage."""
+        h, count = self._h[number], self._network.step.count
+        parts = range(len(states))
+        k = [[np.zeros_like(states[part]) for _ in range(count)] for part in parts]
+        values = [[states[part]] * count for part in parts]
+        for _ in range(ITERATIONS):
+            values = [
+                [
+                    states[part] + h * sum(self._a[part][i, j] * k[part][j] for j in range(count))
+                    for i in range(count)
+                ]
+                for part in parts
+            ]
+            new = [
+                [self._rate(part, i, number, [one[i] for one in values])[1] for i in range(count)]
+                for part in parts
+            ]
+            change = max(float(abs(new[p][i] - k[p][i]).max()) for p in parts for i in range(count))
+            k = new
+            if change == 0:
+                break
+        ends = [
+            states[part] + h * sum(self._b[part][i] * k[part][i] for i in range(count))
+            for part in parts
+        ]
+        return ends, values, k
+
+    def _known(self, part: int, stage: int, number: int, values: Sequence[Floats]) -> dict[str, Any]:
+        node = self._network.step.nodes[part][stage].value
+        known = self._shared(number)
+        known["t"] = self._times[number] + node * self._h[number]
+        names = [one.state.name for one in self._network.parts]
+        return known | dict(zip(names, values, strict=True))
+
+    def _rate(
+        self, part: int, stage: int, number: int, values: Sequence[Floats]
+    ) -> tuple[dict[str, Any], Any]:
+        rate = self._network.parts[part].rate
+        known = run(rate, self._known(part, stage, number, values))
+        return known, known[rate.results[0][1].name]
+
+    def gradient(
+        self, states: Sequence[Floats], costates: Sequence[Floats]
+    ) -> tuple[list[Floats], dict[str, Floats], Floats, float]:
+        """Derivatives by the first states, by controls, by steps and by time."""
+        before = self.forward(states)
+        layers = len(self._h)
+        p, p_t = list(costates), 0.0
+        controls = {name: np.zeros_like(value) for name, value in self._controls.items()}
+        by_step = np.zeros(layers)
+        for number in range(layers - 1, -1, -1):
+            p, found, by_h, by_t = self._adjoint(number, before[number], p)
+            for name, value in found.items():
+                controls[name][number] = value
+            by_step[number] = by_h + p_t
+            p_t += by_t
+        return p, controls, by_step, p_t
+
+    def _adjoint(
+        self, number: int, states: Sequence[Floats], p: Sequence[Floats]
+    ) -> tuple[list[Floats], dict[str, Any], float, float]:
+        h, count = self._h[number], self._network.step.count
+        parts = range(len(states))
+        _, values, k = self._layer(number, states)
+        stage = [[one[i] for one in values] for i in range(count)]
+        rates = [[self._rate(q, i, number, stage[i])[0] for i in range(count)] for q in parts]
+        names = [one.state.name for one in self._network.parts]
+        xi = [[np.zeros_like(states[q]) for _ in range(count)] for q in parts]
+        w = [[np.zeros_like(states[q]) for _ in range(count)] for q in parts]
+        for _ in range(ITERATIONS):
+            new_w = [
+                [
+                    self._b[q][i] * p[q] + h * sum(self._a[q][j, i] * xi[q][j] for j in range(count))
+                    for i in range(count)
+                ]
+                for q in parts
+            ]
+            change = max(
+                float(abs(new_w[q][i] - w[q][i]).max()) for q in parts for i in range(count)
+            )
+            w = new_w
+            xi = [[np.zeros_like(states[q]) for _ in range(count)] for q in parts]
+            back = []
+            for q in parts:
+                part = self._network.parts[q]
+                for i in range(count):
+                    known = run(part.states, rates[q][i] | {self._costate(q): w[q][i]})
+                    back.append((q, i, known))
+                    for key, array in part.states.results:
+                        if key != "t":
+                            xi[names.index(key)][i] = xi[names.index(key)][i] + known[array.name]
+            if change == 0:
+                break
+        sums: dict[str, Any] = {}
+        by_h = sum(float((w[q][i] * k[q][i]).sum()) for q in parts for i in range(count))
+        by_t = 0.0
+        for q, i, known in back:
+            part = self._network.parts[q]
+            for key, array in part.states.results:
+                if key == "t":
+                    by_t += h * float(known[array.name])
+                    node = self._network.step.nodes[q][i].value
+                    by_h += h * node * float(known[array.name])
+            if part.shared.results:
+                for name, value in results(part.shared, known).items():
+                    sums[name] = sums.get(name, 0.0) + value
+        finish = run(self._network.finish, self._shared(number) | sums)
+        found = {key: h * finish[array.name] for key, array in self._network.finish.results}
+        ends = [p[q] + h * sum(xi[q][i] for i in range(count)) for q in parts]
+        return ends, found, by_h, by_t
+
+    def _costate(self, part: int) -> str:
+        parts = self._network.parts
+        return "w" if len(parts) == 1 else f"w_{parts[part].state.name}"
+
+
+def target_values(target: Target, values: Values) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Prediction and loss, and the gradient, of an objective at given numbers."""
+    known = run(target.value, values)
+    value = {key: known[array.name] for key, array in target.value.results}
+    return value, results(target.gradient, known)

@@ -1,0 +1,166 @@
+"""Comparison of networks and objectives: both backends beside the interpretation of their program.
+
+In: a loaded product and derivatives of the reference, computed elsewhere.  Out: the largest relative
+deviation of each backend, in the norm of each array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.loader import Loaded
+from hamilforge.runtime.network import Floats, Network
+from hamilforge.runtime.objective import Objective
+from hamilforge.runtime.verify import Deviation, Verification
+
+#: Deviations in units of the rounding of a number: 1e-13 in float64 is 450 of them.
+ROUNDINGS = 450.0
+#: The same in float32: 1e-5.
+SINGLE_ROUNDINGS = 84.0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCase:
+    """A network with numbers, and what the reference found.
+
+    Attributes:
+        found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by h``.
+    """
+
+    name: str
+    dtype: str
+    sizes: Mapping[str, int]
+    parameters: Mapping[str, float]
+    controls: Mapping[str, Floats]
+    h: Floats
+    t0: float
+    states: Sequence[Floats]
+    costates: Sequence[Floats]
+    found: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCase:
+    """An objective with numbers, and what the reference found."""
+
+    name: str
+    dtype: str
+    sizes: Mapping[str, int]
+    parameters: Mapping[str, float]
+    weights: Mapping[str, Floats]
+    arrays: Sequence[Floats]
+    found: Mapping[str, Floats]
+
+
+def compare(
+    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+) -> Verification:
+    """Run every backend on every case."""
+    deviations = []
+    for backend in backends:
+        for case in cases:
+            if isinstance(case, NetworkCase):
+                run = _numba if backend == "numba" else _torch
+                found = run(loaded, case)
+            else:
+                found = (_numba_target if backend == "numba" else _torch_target)(loaded, case)
+            worst = max(_deviation(found[name], value) for name, value in case.found.items())
+            epsilon = float(np.finfo(case.dtype).eps)
+            room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
+            deviations.append(
+                Deviation(backend, case.name, case.dtype, worst / epsilon, worst <= room * epsilon)
+            )
+    return Verification(loaded.name, tuple(deviations))
+
+
+def _deviation(found: Any, wanted: Floats) -> float:
+    size = float(np.linalg.norm(wanted))
+    difference = float(np.linalg.norm(np.asarray(found, float) - wanted))
+    if not np.isfinite(difference):
+        return float("inf")
+    return difference / size if size else difference
+
+
+def _named(case: NetworkCase, product: Any) -> list[str]:
+    return [name for name, shape in product.STATES.items() if shape]
+
+
+def _numba(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
+    product = loaded.module("numba")
+    network = Network(
+        product, len(case.h), case.sizes, case.h.tolist(), t0=case.t0, parameters=case.parameters,
+        dtype=case.dtype, block=4,
+    )  # fmt: skip
+    for name, value in case.controls.items():
+        network.controls[name][...] = value
+    gradient = network.gradient(*case.states, costates=tuple(case.costates))
+    names = _named(case, product)
+    found = {f"end of {name}": one for name, one in zip(names, gradient.ends, strict=True)}
+    found |= {f"by {name}": one for name, one in zip(names, gradient.states, strict=True)}
+    found |= {f"by {name}": one for name, one in gradient.controls.items()}
+    return found | {"by h": gradient.h, "by t": np.array(gradient.t0)}
+
+
+def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
+    import torch
+
+    kind = getattr(torch, case.dtype)
+    network = loaded.torch_class()(
+        len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
+        parameters=case.parameters, dtype=kind,
+    )  # fmt: skip
+    network.t0.requires_grad_()
+    with torch.no_grad():
+        for name, value in case.controls.items():
+            network.control(name).copy_(torch.from_numpy(value))
+    states = [torch.from_numpy(one).to(kind).requires_grad_() for one in case.states]
+    ends = network(*states)
+    total = 0.0
+    if network.RUNNING:
+        ends, cost = ends
+        total = cost.sum()
+    ends = ends if isinstance(ends, tuple) else (ends,)
+    for end, costate in zip(ends, case.costates, strict=True):
+        total = total + (end * torch.from_numpy(costate).to(kind)).sum()
+    total.backward()
+    names = _named(case, network)
+    found = {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
+    found |= {f"by {name}": one.grad.numpy() for name, one in zip(names, states, strict=True)}
+    for name in network.CONTROLS:
+        gradient = network.control(name).grad
+        missing = torch.zeros_like(network.control(name))
+        found[f"by {name}"] = (missing if gradient is None else gradient).numpy()
+    return found | {"by h": network.step_sizes.grad.numpy(), "by t": network.t0.grad.numpy()}
+
+
+def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
+    product = loaded.module("numba")
+    objective = Objective(product, case.sizes, case.parameters, case.dtype)
+    for name, value in case.weights.items():
+        objective.weights[name][...] = value
+    found = objective.evaluate(*case.arrays)
+    states = {f"by {n}": s for n, s in zip(product.STATES, found.states, strict=True)}
+    weights = {f"by {name}": one for name, one in found.weights.items()}
+    return {"prediction": found.prediction, "loss": found.losses, **states, **weights}
+
+
+def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
+    import torch
+
+    kind = getattr(torch, case.dtype)
+    objective = loaded.torch_class()(case.sizes, parameters=case.parameters, dtype=kind)
+    with torch.no_grad():
+        for name, value in case.weights.items():
+            objective.weight(name).copy_(torch.from_numpy(value))
+    arrays = [torch.from_numpy(one).to(kind) for one in case.arrays]
+    states = [one.requires_grad_() for one in arrays[: len(objective.STATES)]]
+    losses = objective(*arrays)
+    losses.sum().backward()
+    found = {"prediction": objective.prediction(*states).detach().numpy()}
+    found["loss"] = losses.detach().numpy()
+    found |= {f"by {n}": s.grad.numpy() for n, s in zip(objective.STATES, states, strict=True)}
+    return found | {f"by {n}": objective.weight(n).grad.numpy() for n in objective.WEIGHTS}
