@@ -24,7 +24,6 @@ from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
 
-
 #: The declarations that a product is made of.
 Made = tuple[kinds.Declaration, ...]
 

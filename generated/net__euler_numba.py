@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content 71f6a1c9421d3754
+from hamilforge.runtime import vector_math  # content 248ccdc86d312635
 
 NAME = "net__euler"
 PARAMETERS = {}

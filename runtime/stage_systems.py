@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from hamilforge.runtime.layer_kernels import INNER
@@ -99,5 +98,3 @@ def set_all(arrays: Any, others: Any) -> None:
 def epsilon(array: Any) -> Any:
     """What counts as the rounding of a number of the array's type."""
     return 1e-6 if array.itemsize == 4 else 1e-15
-
-

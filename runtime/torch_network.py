@@ -197,9 +197,7 @@ class Network(torch.nn.Module):
         result = torch.cat(out, -1) if joined else out[0] if len(out) == 1 else tuple(out)
         return result if cost is None else (result, cost)
 
-    def _refuse(
-        self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]
-    ) -> None:
+    def _refuse(self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
         wanted = " and ".join(
             f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
         )
@@ -295,9 +293,7 @@ class _Sweep(torch.autograd.Function):
 class _Layers:
     """The layers of a network at given controls."""
 
-    def __init__(
-        self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]
-    ) -> None:
+    def __init__(self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> None:
         self.module = module
         self._controls = controls
         here = h.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -315,9 +311,7 @@ class _Layers:
         """Time and step of a layer."""
         return self._times[number], self.h[number]
 
-    def forward(
-        self, number: int, states: Arrays, with_ends: bool = True
-    ) -> tuple[Arrays, Arrays]:
+    def forward(self, number: int, states: Arrays, with_ends: bool = True) -> tuple[Arrays, Arrays]:
         """A layer."""
         found: tuple[Arrays, Arrays] = self.module.layer(
             *self.place(number), *states, *self.own(number), with_ends=with_ends

@@ -39,7 +39,7 @@ _LOG2, _LOG2_REST = 6.93147180369123816490e-01, 1.90821492927058770e-10
 _ROUND = 6755399441055744.0
 _PER_LOG2_S, _LOG2_S = np.float32(1.4426950408889634), np.float32(0.693359375)
 _LOG2_REST_S, _ROUND_S = np.float32(-2.12194440e-4), np.float32(12582912.0)
-_ZERO_S, _ONE_S, _TWO_S = np.float32(0), np.float32(1), np.float32(2)
+_ZERO_S, _ONE_S, _TWO_S, _LARGE_S = (np.float32(x) for x in (0, 1, 2, 80))
 _TANH_END_S, _EXP_LOW_S, _EXP_HIGH_S = np.float32(10), np.float32(-87.33), np.float32(88.7228)
 _BIAS_S, _SHIFT_S = np.int32(127), np.int32(23)
 
@@ -136,8 +136,11 @@ def _exp_single(x: Any) -> Any:
     low = ((_S2 + _S3 * r) + (_S4 + _S5 * r) * r2) + (_S6 + _S7 * r) * (r2 * r2)
     rest = low * r2 + r
     bits = np.float32(rounded).view(np.int32)
-    half = np.int32((bits + _BIAS_S - np.int32(1)) << _SHIFT_S).view(np.float32)
-    found = (half * rest + half) * _TWO_S
+    # two to the 128 is no number: there, half of it is doubled in the end
+    large = z > _LARGE_S
+    bits = bits - np.int32(1) if large else bits
+    power = np.int32((bits + _BIAS_S) << _SHIFT_S).view(np.float32)
+    found = (power * rest + power) * (_TWO_S if large else _ONE_S)
     found = _ZERO_S if x < _EXP_LOW_S else found
     return np.float32(np.inf) if x > _EXP_HIGH_S else found
 

@@ -1,7 +1,7 @@
 """Comparison of networks and objectives: both backends beside the interpretation of their program.
 
-In: a loaded product and derivatives of the reference, computed elsewhere.  Out: the largest relative
-deviation of each backend, in the norm of each array.
+In: a loaded product and derivatives of the reference, computed elsewhere.  Out: the largest
+relative deviation of each backend, in the norm of each array.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def _numba(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
     found = {f"end of {name}": one for name, one in zip(names, gradient.ends, strict=True)}
     found |= {f"by {name}": one for name, one in zip(names, gradient.states, strict=True)}
     found |= {f"by {name}": one for name, one in gradient.controls.items()}
+    if gradient.running is not None:
+        found["running cost"] = gradient.running
     return found | {"by h": gradient.h, "by t": np.array(gradient.t0)}
 
 
@@ -119,16 +121,17 @@ def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
             network.control(name).copy_(torch.from_numpy(value))
     states = [torch.from_numpy(one).to(kind).requires_grad_() for one in case.states]
     ends = network(*states)
-    total = 0.0
+    total, found = 0.0, {}
     if network.RUNNING:
         ends, cost = ends
         total = cost.sum()
+        found["running cost"] = cost.detach().numpy()
     ends = ends if isinstance(ends, tuple) else (ends,)
     for end, costate in zip(ends, case.costates, strict=True):
         total = total + (end * torch.from_numpy(costate).to(kind)).sum()
     total.backward()
     names = _named(case, network)
-    found = {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
+    found |= {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
     found |= {f"by {name}": one.grad.numpy() for name, one in zip(names, states, strict=True)}
     for name in network.CONTROLS:
         gradient = network.control(name).grad

@@ -163,9 +163,7 @@ def network(
     return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
 
 
-def objective(
-    name: Name, sizes: Mapping[str, int], backend: str = "torch", **options: Any
-) -> Any:
+def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **options: Any) -> Any:
     """A read-out of a network's last states and the loss of each sample, with its gradient.
 
     Args:

@@ -57,11 +57,13 @@ def verify(name: str | Path, method: str | Path | None = None) -> Verification:
     raise NotImplementedError(f"no reference for {name}")
 
 
-def network_cases(network: Network, dtypes: Sequence[str] = ("float64", "float32")) -> list[NetworkCase]:
+def network_cases(
+    network: Network, dtypes: Sequence[str] = ("float64", "float32")
+) -> list[NetworkCase]:
     """Three layers at drawn controls, with unequal sizes and steps, and their derivatives."""
     generator = np.random.default_rng(5)
     sizes = {name: 2 + number % 3 for number, name in enumerate(network.dimensions)}
-    h = np.array([0.25, 0.125, 0.375])
+    h = np.array([0.125, 0.0625, 0.1875])
 
     def draw(shape: Shape, *before: int) -> Floats:
         size = tuple(int(entry) if entry.isdigit() else sizes[entry] for entry in shape)
@@ -83,6 +85,8 @@ def network_cases(network: Network, dtypes: Sequence[str] = ("float64", "float32
     found |= {f"by {array.name}": one for array, one in zip(own, starts, strict=False)}
     found |= {f"by {name}": one for name, one in by_control.items()}
     found |= {"by h": by_step, "by t": np.array(by_time)}
+    if running:
+        found["running cost"] = ends[-1][:, 0]
     return [
         NetworkCase("drawn", dtype, sizes, values, controls, h, 0.5, states, costates, found)
         for dtype in dtypes

@@ -27,7 +27,15 @@ ORACLES = ("J", "decay", "grad", "velocity")
 POLYNOMIALS = ("legendre",)
 #: In networks: the activation that is declared beside the field.
 ACTIVATION = "sigma"
-FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, *ORACLES, *POLYNOMIALS, "transpose", "logsumexp", ACTIVATION)
+FUNCTIONS = (
+    *ELEMENTWISE,
+    *REDUCTIONS,
+    *ORACLES,
+    *POLYNOMIALS,
+    "transpose",
+    "logsumexp",
+    ACTIVATION,
+)
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 50

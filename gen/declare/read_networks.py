@@ -66,7 +66,9 @@ def with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
         found = parse(text)
         infer(found, {"x": "scalar"}, (*ELEMENTWISE,))
     except ExpressionError as error:
-        problem = Problem("", None, "activation", error.message, caret(text, error.start, error.stop))
+        problem = Problem(
+            "", None, "activation", error.message, caret(text, error.start, error.stop)
+        )
         raise DeclarationError((problem,)) from error
     return dataclasses.replace(declaration, activation=found, varied=True)
 
@@ -168,8 +170,7 @@ def _rates(
         if name not in dict(states):
             known = ", ".join(name for name, _ in states)
             reader.problem(
-                f"'{name}' is no state; those are: {known}"
-                + did_you_mean(str(name), dict(states)),
+                f"'{name}' is no state; those are: {known}" + did_you_mean(str(name), dict(states)),
                 "f",
                 str(name),
             )

@@ -108,7 +108,7 @@ def infer_shape(
             if node.op == ACTIVATION:
                 raise fail(
                     "sigma(...) is the activation, and none is declared; for example "
-                    "activation = \"tanh(x)\"",
+                    'activation = "tanh(x)"',
                     node,
                 )
             raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(allowed)}", node)

@@ -37,9 +37,7 @@ from hamilforge.gen.derive.arrays import (
 from hamilforge.gen.derive.calculus import Expr, logistic
 
 
-def reverse(
-    lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]
-) -> dict[str, str]:
+def reverse(lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]) -> dict[str, str]:
     """Add the lines of the transposed Jacobian.
 
     Args:
@@ -106,7 +104,9 @@ class _Reverse:
                 self._product(op, self.total(target))
             case Transpose(of=of):
                 op = Transpose(self.total(target))
-                self.contribute(of, lines.piece(lines.add(op, target.shape[::-1], False, f"{of}_bar")))
+                self.contribute(
+                    of, lines.piece(lines.add(op, target.shape[::-1], False, f"{of}_bar"))
+                )
             case Total(of=of):
                 self.contribute(of, Piece(bar.value, lines.arrays[of].shape, bar.batched))
             case LogSumExp(of=of):

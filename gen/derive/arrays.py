@@ -286,4 +286,3 @@ def _word(piece: Piece) -> str:
     if piece.batched:
         return "hidden" if piece.shape else "value"
     return ("scalar", "vector", "matrix")[len(piece.shape)]
-

@@ -33,7 +33,8 @@ from hamilforge.gen.prove.report import Report
 #: Names that generated functions and their modules use for themselves.
 _TAKEN = frozenset(
     "h w p k rate states shared prepare finish layer layer_adjoint slope value gradient seed np "
-    "numba njit number slot first last times steps stride unknowns fresh with_steps with_ends solved step out scratch n i j block first last math torch".split()
+    "numba njit number slot first last times steps stride unknowns fresh with_steps with_ends "
+    "solved step out scratch n i j block math torch systems pivots rights done".split()
 )
 _NUMBERED = re.compile(r".*_\d+")
 
@@ -161,9 +162,14 @@ class NetworkProduct:
                 for term in statement.terms:
                     if term.name and term.coefficient.value != 1:
                         found[term.name] = term.coefficient
-            elif self.network.timed and statement.clock.value not in (0.0, 1.0):
+            elif self._reads_time(statement) and statement.clock.value not in (0.0, 1.0):
                 found[statement.clock_name] = statement.clock
         return tuple(constant(name, found[name]) for name in sorted(found, key=_natural))
+
+    def _reads_time(self, call: Call) -> bool:
+        part = self.network.parts[call.part]
+        functions = (getattr(part, call.function), part.shared)
+        return any(array.name == "t" for function in functions for array in function.inputs)
 
     @cached_property
     def parameters(self) -> str:

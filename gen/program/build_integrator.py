@@ -178,6 +178,4 @@ def _discrete_gradient(field: VectorField, method: kinds.DiscreteGradient) -> Di
         return DiscreteGradient((), (), (1,) if method.increments == "forward" else (1, -1))
     assert method.quadrature is not None
     exact = Entries(build(method.quadrature))
-    return DiscreteGradient(
-        tuple(map(coefficient, exact.c)), tuple(map(coefficient, exact.b)), ()
-    )
+    return DiscreteGradient(tuple(map(coefficient, exact.c)), tuple(map(coefficient, exact.b)), ())

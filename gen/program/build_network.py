@@ -1,9 +1,9 @@
 """A declared field and a method become a network; a declared objective becomes its target.
 
-In: declarations.  Out: :class:`Network` and :class:`Target`.  All right-hand sides are read into one
-list of lines and reversed there; :class:`_Cut` then says for each line how often it is computed
-(once for each layer, at each stage, or after the sums over stages and samples), and each function is
-what its results need.
+In: declarations.  Out: :class:`Network` and :class:`Target`.  All right-hand sides are read into
+one list of lines and reversed there; :class:`_Cut` then says for each line how often it is computed
+(once for each layer, at each stage, or after the sums over stages and samples), and each function
+is what its results need.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _batched(lines: Lines, piece: Piece, name: str) -> str:
 def _distinct(
     lines: Lines, forwards: int, bars: dict[str, str], states: Sequence[Array]
 ) -> dict[str, str]:
-    """The same with the cotangent of each state an array of its own, which the way back computes."""
+    """The same with the cotangent of each state an array that the way back computes."""
     seen = {"w", *(name for name in lines.arrays if name.startswith("w_"))}
     seen |= {line.target.name for line in lines.lines[:forwards]}
     found = dict(bars)

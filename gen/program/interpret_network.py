@@ -127,7 +127,10 @@ class NetworkInterpreter:
         ]
         self._b = [
             np.array(
-                [w.value * s.value for w, s in zip(step.weights[part], step.scale[part], strict=True)]
+                [
+                    w.value * s.value
+                    for w, s in zip(step.weights[part], step.scale[part], strict=True)
+                ]
             )
             for part in range(len(network.parts))
         ]
@@ -174,7 +177,9 @@ class NetworkInterpreter:
         ]
         return ends, values, k
 
-    def _known(self, part: int, stage: int, number: int, values: Sequence[Floats]) -> dict[str, Any]:
+    def _known(
+        self, part: int, stage: int, number: int, values: Sequence[Floats]
+    ) -> dict[str, Any]:
         node = self._network.step.nodes[part][stage].value
         known = self._shared(number)
         known["t"] = self._times[number] + node * self._h[number]
@@ -219,7 +224,8 @@ class NetworkInterpreter:
         for _ in range(ITERATIONS):
             new_w = [
                 [
-                    self._b[q][i] * p[q] + h * sum(self._a[q][j, i] * xi[q][j] for j in range(count))
+                    self._b[q][i] * p[q]
+                    + h * sum(self._a[q][j, i] * xi[q][j] for j in range(count))
                     for i in range(count)
                 ]
                 for q in parts

@@ -1,10 +1,11 @@
 """Networks as programs: the functions of a layer in the stages of a Runge–Kutta method.
 
-A layer is one step of y' = f(t, y, U) with the controls U of that layer.  Its functions are straight
-lines over arrays: states have a value for each sample (they are *batched*), controls are shared.
+A layer is one step of y' = f(t, y, U) with the controls U of that layer.  Its functions are
+straight lines over arrays: states have a value for each sample (they are *batched*), controls are
+shared.
 
-The sweep forward takes the stages of each layer in their order; the sweep back runs through the same
-graph in reverse and needs no division by weights (W. W. Hager, Numer. Math. 87 (2000) 247-282;
+The sweep forward takes the stages of each layer in their order; the sweep back runs through the
+same graph in reverse and needs no division by weights (W. W. Hager, Numer. Math. 87 (2000) 247-282;
 J. M. Sanz-Serna, SIAM Rev. 58 (2016) 3-33).  With k_i the right-hand side at stage i,
 
     w_i = b_i p+ + h sum_j a_ji xi_j,   xi_i = (df/dy)'(Y_i) w_i,   p = p+ + h sum_i xi_i,

@@ -1,8 +1,8 @@
 """A layer and its adjoint, stage by stage: statements that every backend prints.
 
-In: a :class:`Network`.  Out: two lists of statements.  Arrays of stage i carry the suffix ``_i``.  A
-stage whose row of the tableau is empty is the state itself.  Stages that determine each other are a
-:class:`Solve`; on the way back they are one linear system.
+In: a :class:`Network`.  Out: two lists of statements.  Arrays of stage i carry the suffix ``_i``.
+A stage whose row of the tableau is empty is the state itself.  Stages that determine each other are
+a :class:`Solve`; on the way back they are one linear system.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ class Unrolled:
         return f"{self._mark('k', part)}_{stage + 1}"
 
     def costate(self, part: int, stage: int) -> str:
-        """w at a stage."""
+        """W at a stage."""
         return f"{self._mark('w', part)}_{stage + 1}"
 
     def end_costate(self, part: int) -> str:
-        """p at the end of the layer."""
+        """P at the end of the layer."""
         return self._mark("p", part)
 
     def bar(self, state: int, by: int, stage: int) -> str:
@@ -212,9 +212,7 @@ class Unrolled:
         ]
         yield self._call("rate", part.rate, node, results)
 
-    def _call(
-        self, name: str, function: Function, node: Increment, results: Sequence[str]
-    ) -> Call:
+    def _call(self, name: str, function: Function, node: Increment, results: Sequence[str]) -> Call:
         arguments = (self.name_at(array, node.part, node.stage) for array in function.inputs)
         clock = self._step.nodes[node.part][node.stage]
         return Call(
@@ -230,8 +228,7 @@ class Unrolled:
     def _solve(self, block: Block) -> Solve:
         body = [statement for node in block.nodes for statement in self._explicit(node)]
         unknowns = tuple(
-            (self.rate(node.part, node.stage), self._states[node.part])
-            for node in block.increments
+            (self.rate(node.part, node.stage), self._states[node.part]) for node in block.increments
         )
         names = {name for name, _ in unknowns}
         fresh = {name: f"{name}_new" for name in names}

@@ -1,8 +1,8 @@
 """Functions over arrays as numba prints them: loops along the samples, buffers given.
 
-In: straight-line functions over arrays.  Out: finished lines.  Batched arrays are `(size, samples)`;
-scalars that all samples share are plain numbers; every other array is written into a buffer that is
-an argument, so that nothing is allocated.
+In: straight-line functions over arrays.  Out: finished lines.  Batched arrays are
+`(size, samples)`; scalars that all samples share are plain numbers; every other array is written
+into a buffer that is an argument, so that nothing is allocated.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import (
     Array,
@@ -47,7 +48,7 @@ def is_scalar(array: Array) -> bool:
 class _Printer(Printer):
     """An entry of an array; numbers by names of the array's type."""
 
-    functions = {
+    functions: ClassVar[Mapping[str, str]] = {
         **{name: f"vector_math.{name}" for name in _VECTORISED},
         **{name: f"np.{name}" for name in _NUMPY},
         "atan": "np.arctan",

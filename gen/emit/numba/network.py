@@ -134,7 +134,10 @@ class _Writer:
             ("MATRICES", _table(self._matrices)),
             ("TOTALS", _table(self._totals)),
             ("SCALARS", repr(tuple(self._scalars))),
-            ("GRADIENTS", repr(tuple(array.name for array in network.controls if array.name in ends))),
+            (
+                "GRADIENTS",
+                repr(tuple(array.name for array in network.controls if array.name in ends)),
+            ),
             ("UNKNOWNS", repr(tuple(array.shape for _, array in widths))),
         )
         return View(
@@ -164,7 +167,9 @@ class _Writer:
 
     def _modules(self) -> Iterable[str]:
         text = "\n".join(
-            line for one in (*self._arrays.loops.values(), *self._views.values()) for line in one.lines
+            line
+            for one in (*self._arrays.loops.values(), *self._views.values())
+            for line in one.lines
         )
         yield "layer_kernels"
         if self._implicit:
@@ -192,7 +197,9 @@ class _Writer:
     def _statements(self, statements: Sequence[Statement]) -> Iterable[str]:
         for statement in statements:
             if isinstance(statement, Solve):
-                yield from self._solve(statement) if statement.slopes else self._solve_back(statement)
+                yield from (
+                    self._solve(statement) if statement.slopes else self._solve_back(statement)
+                )
             else:
                 yield from self._simple(statement)
                 yield from self._sums(statement)
@@ -285,9 +292,7 @@ class _Writer:
         arguments = tuple(
             self._unrolled.name_at(array, number, stage) for array in part.shared.inputs
         )
-        call = Call(
-            "shared", number, stage, arguments, (), statement.clock, statement.clock_name
-        )
+        call = Call("shared", number, stage, arguments, (), statement.clock, statement.clock_name)
         yield self._shared(part, call)
 
     def _shared(self, part: LayerPart, call: Call) -> str:
@@ -316,7 +321,9 @@ class _Writer:
             return f"{self._spelled(scalars[0].name)} += {text}"
         targets = [self._spelled(array.name) for array in scalars]
         found = ", ".join(f"{name}_now" for name in targets)
-        return "\n        ".join([f"{found} = {text}", *(f"{name} += {name}_now" for name in targets)])
+        return "\n        ".join(
+            [f"{found} = {text}", *(f"{name} += {name}_now" for name in targets)]
+        )
 
     # --- stages that determine each other
 

@@ -1,0 +1,210 @@
+"""Networks: shapes, reverse rules, the partner theorem, what is refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from hamilforge import verification
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.interpret_network import NetworkInterpreter
+from hamilforge.gen.tableau.build import build
+
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
+)
+FIELDS = catalogue.names("field")
+
+
+def network_of(field, method):
+    return build_network(pipeline.load_field(field), pipeline.load_layer_method(method))
+
+
+def write(tmp_path, body, name="own"):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(
+        f'kind = "field"\nname = "{name}"\ntitle = "T"\nreference = "R"\n{body}', encoding="utf-8"
+    )
+    return path
+
+
+# --- derivatives ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("method", ["rk4", "gauss2"])
+def test_the_interpreted_adjoint_is_the_derivative(field, method):
+    (case,) = verification.network_cases(network_of(field, method), ("float64",))
+    network = network_of(field, method)
+    running = [np.zeros((9, 1))] * (len(network.parts) - len(case.states))
+
+    def objective(controls, h, t0, states):
+        machine = NetworkInterpreter(network, controls, case.parameters, h, t0)
+        ends = machine.forward([*states, *running])[-1]
+        costates = [*case.costates, *(np.ones((9, 1)) for _ in running)]
+        return sum(float((end * p).sum()) for end, p in zip(ends, costates, strict=True))
+
+    generator = np.random.default_rng(0)
+    inputs = {"h": case.h, "t": np.array(case.t0), **case.controls}
+    inputs |= {f"state {k}": one for k, one in enumerate(case.states)}
+    for name, value in inputs.items():
+        direction = generator.standard_normal(value.shape)
+
+        def moved(step, name=name, direction=direction):
+            new = dict(inputs)
+            new[name] = new[name] + step * direction
+            states = [new[f"state {k}"] for k in range(len(case.states))]
+            controls = {key: new[key] for key in case.controls}
+            return objective(controls, new["h"], float(new["t"]), states)
+
+        e = 2e-5  # small, lest a relu turns within it
+        slopes = [(moved(k * e) - moved(-k * e)) / (2 * k * e) for k in (1, 2, 3)]
+        measured = (15 * slopes[0] - 6 * slopes[1] + slopes[2]) / 10
+        state_names = [part.state.name for part in network.parts]
+        key = f"by {state_names[int(name[6:])]}" if name.startswith("state") else f"by {name}"
+        derived = float((case.found[key] * direction).sum())
+        assert abs(measured - derived) <= 1e-8 * max(1.0, abs(measured), abs(derived)), name
+
+
+@pytest.mark.parametrize("method", EXPECTED["partner"]["methods"])
+def test_the_derived_adjoint_is_the_symplectic_partner(method):
+    # y' = f, p' = -f_y' p by the tableau and Hager's adjoint tableau, both forwards in time
+    network = network_of("resnet", method)
+    (case,) = verification.network_cases(network, ("float64",))
+    machine = NetworkInterpreter(network, case.controls, case.parameters, case.h, case.t0)
+    states = machine.forward(case.states)
+    costate, _, _, _ = machine.gradient(case.states, case.costates)
+    a, b, _ = build(catalogue.load(method, ("runge-kutta",))).by_stages.floats
+    partner = b[None, :] - b[None, :] * a.T / b[:, None]
+    size = len(b)
+    p = costate[0]
+    for number, h in enumerate(case.h):
+        K, shift = case.controls["K"][number], case.controls["b"][number]
+        y = states[number][0]
+        k = np.zeros((size, *y.shape))
+        for _ in range(400):
+            values = [y + h * np.tensordot(a[i], k, 1) for i in range(size)]
+            k = np.array([np.tanh(value @ K.T + shift) for value in values])
+        slopes = [(1 - rate**2)[:, :, None] * K for rate in k]
+        ends = np.empty_like(p)
+        for n in range(len(p)):
+            d = p.shape[1]
+            # P_i = p - h sum_j partner_ij J_j' P_j
+            matrix = np.eye(size * d)
+            for i in range(size):
+                for j in range(size):
+                    block = h * partner[i, j] * slopes[j][n].T
+                    matrix[i * d : (i + 1) * d, j * d : (j + 1) * d] += block
+            stages = np.linalg.solve(matrix, np.tile(p[n], size)).reshape(size, d)
+            ends[n] = p[n] - h * sum(b[i] * slopes[i][n].T @ stages[i] for i in range(size))
+        p = ends
+    assert np.linalg.norm(p - case.costates[0]) < 1e-12 * np.linalg.norm(p)
+
+
+@pytest.mark.parametrize("method", EXPECTED["partner"]["symbolic"])
+def test_discretise_then_optimise_is_optimise_then_discretise_symbolically(method):
+    tableau = build(catalogue.load(method, ("runge-kutta",))).by_stages
+    size = len(tableau.b)
+    if tableau.stages.modulus is None:
+        a = [[sp.nsimplify(str(entry)) for entry in row] for row in tableau.a]
+        b = [sp.nsimplify(str(entry)) for entry in tableau.b]
+    else:
+        a = sp.MatrixSymbol("a", size, size).as_explicit().tolist()
+        b = [sp.Symbol(f"b_{i}", positive=True) for i in range(size)]
+    h, p = sp.symbols("h p")
+    slopes = sp.symbols(f"J_:{size}")
+    w = sp.symbols(f"w_:{size}")
+    # the recursion without divisions, for y' with the slope J_i at stage i
+    recursion = [
+        w[i] - b[i] * p - h * sum(a[j][i] * slopes[j] * w[j] for j in range(size))
+        for i in range(size)
+    ]
+    found = sp.solve(recursion, w, dict=True)[0]
+    before = p + h * sum(slopes[i] * found[w[i]] for i in range(size))
+    # the partner, from that costate forwards
+    stage = sp.symbols(f"P_:{size}")
+    partner = [
+        stage[i]
+        - before
+        + h * sum((b[j] - b[j] * a[j][i] / b[i]) * slopes[j] * stage[j] for j in range(size))
+        for i in range(size)
+    ]
+    stages = sp.solve(partner, stage, dict=True)[0]
+    after = before - h * sum(b[i] * slopes[i] * stages[stage[i]] for i in range(size))
+    assert sp.simplify(after - p) == 0
+
+
+# --- declarations -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            'state = { y = ["d"] }\ncontrols = { K = ["m", "d"] }\nf = "K @ y"\n',
+            r"f is \(m\), and its state 'y' is \(d\)",
+        ),
+        (
+            'state = { y = ["d"] }\ncontrols = { K = ["d", "m"] }\nf = "K @ y"\n',
+            r"'K' is \(d, m\) and 'y' is \(d\): m and d do not fit",
+        ),
+        (
+            'state = { y = ["d"] }\ncontrols = { b = ["m"] }\nf = "y + b"\n',
+            r"'y' is \(d\) and 'b' is \(m\): the shapes do not fit",
+        ),
+        ('state = { y = ["d"] }\nf = "K @ y"\n', "unknown name 'K'"),
+        ('state = { y = ["d"] }\nf = "sigma(y)"\n', "none is declared"),
+        ('state = { y = ["d"] }\nf = "swish(y)"\n', "not a function of the expression language"),
+        ('state = { y = ["d", "d"] }\nf = "y"\n', "a shape was expected"),
+        ('state = { y = ["d"] }\nf = "y"\nactivation = "y"\n', "unknown name 'y'"),
+        ('state = { y = ["d"] }\nf = "y"\nrunning = "y"\n', "a scalar was expected"),
+        ('state = { y = ["d"], z = ["d"] }\n[f]\ny = "z"\n', "the right-hand side of 'z'"),
+        ('state = { t = ["d"] }\nf = "t"\n', "'t' cannot be a name here"),
+        ('state = { y = ["d"] }\nf = "transpose(y)"\n', "transpose takes a matrix"),
+        ('state = { y = ["d"] }\nf = "y**y"\n', "an exponent is a scalar"),
+        ('state = { y = ["d"] }\ncontrols = { y = ["d"] }\nf = "y"\n', "has a meaning already"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_in_the_users_names(tmp_path, body, message):
+    with pytest.raises(DeclarationError, match=message):
+        pipeline.load_field(write(tmp_path, body))
+
+
+def test_a_pair_needs_two_states():
+    with pytest.raises(DeclarationError, match="a pair needs two states"):
+        network_of("resnet", "stormer_verlet_pair")
+
+
+def test_a_false_claim_about_a_field_is_refused(tmp_path):
+    path = write(tmp_path, 'state = { y = ["d"] }\nf = "cos(t)*y"\n[claims]\nautonomous = true\n')
+    with pytest.raises(ClaimError, match="autonomous"):
+        pipeline.generate(pipeline.load_made(path, "euler"))
+
+
+def test_an_activation_given_by_hand_is_an_expression_in_x_and_another_product():
+    own = pipeline.load_made("resnet", "euler", "x*logistic(x)")
+    assert pipeline.key(*own) != pipeline.key(*pipeline.load_made("resnet", "euler"))
+    assert any("logistic" in text for text in pipeline.rendered(own).values())
+    with pytest.raises(DeclarationError, match="unknown name 'y'"):
+        pipeline.load_field("resnet", "tanh(y)")
+    with pytest.raises(DeclarationError, match="it has no activation to set"):
+        pipeline.load_field("controlled", "tanh(x)")
+
+
+def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):
+    path = write(
+        tmp_path,
+        'state = { w = ["n"] }\ncontrols = { h = ["n", "n"], lambda = ["n"], k_1 = ["n"] }\n'
+        'f = "tanh(h @ w + lambda) - k_1*w"\n',
+    )
+    network = build_network(pipeline.load_field(path), pipeline.load_layer_method("rk4"))
+    assert [array.name for array in network.controls] == ["h", "lambda", "k_1"]
+    for name, text in pipeline.rendered(pipeline.load_made(path, "rk4")).items():
+        compile(text, name, "exec")

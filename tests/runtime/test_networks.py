@@ -1,0 +1,493 @@
+"""Networks on torch and numba: exact gradients, memory, steps, refusals."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import tomllib
+from math import comb
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge import verification
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.build_network import build_network
+from hamilforge.runtime import checkpoints, vector_math, verify_network
+from hamilforge.runtime.simplex import projected
+from hamilforge.runtime.solution import IntegrationError
+from hamilforge.runtime.torch_network import Network
+
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
+)
+FIELDS = catalogue.names("field")
+GRADIENTS = EXPECTED["gradients"]
+
+
+def torch_text(field, method, activation=None):
+    texts = pipeline.rendered(pipeline.load_made(field, method, activation))
+    return next(text for name, text in texts.items() if name.endswith("_torch.py"))
+
+
+def torch_class(text):
+    scope = {}
+    exec(compile(text, "<generated>", "exec"), scope)
+    return next(
+        value
+        for value in scope.values()
+        if isinstance(value, type) and issubclass(value, Network) and value is not Network
+    )
+
+
+def drawn(made, layers=3, **options):
+    """A network with drawn controls, and states for it."""
+    dimensions = dict.fromkeys(
+        entry for shape in (*made.STATES.values(), *made.CONTROLS.values()) for entry in shape
+    )
+    sizes = {name: 2 + number for number, name in enumerate(dimensions)}
+    generator = torch.Generator().manual_seed(3)
+    network = made(
+        layers, sizes, h=[0.3, 0.2, 0.25], steps="learned", t0=0.4, dtype=torch.float64, **options
+    )
+    with torch.no_grad():
+        for name in made.CONTROLS:
+            control = network.control(name)
+            control.copy_(0.6 * torch.randn(control.shape, generator=generator).double())
+    states = [
+        torch.randn(7, sizes[shape[0]], generator=generator).double()
+        for shape in made.STATES.values()
+        if shape
+    ]
+    return network, states
+
+
+def gradients(network, states, memory):
+    network.memory = memory
+    network.zero_grad()
+    inputs = [one.clone().requires_grad_() for one in states]
+    t0 = network.t0.detach().clone().requires_grad_()
+    network.t0 = t0
+    found = network(*inputs)
+    total = 0.0
+    if network.RUNNING:
+        found, cost = found
+        total = (cost**2).sum()
+    for end in found if isinstance(found, tuple) else (found,):
+        total = total + torch.sin(end).sum() + (end**3).sum() / 3
+    total.backward()
+    named = {name: one.grad for name, one in network.named_parameters()}
+    named |= {f"state {k}": one.grad for k, one in enumerate(inputs)}
+    named["t0"] = t0.grad
+    return float(total.detach()), named
+
+
+def near(found, wanted, room):
+    for name, value in wanted.items():
+        if value is None or not value.norm():
+            continue
+        assert (found[name] - value).norm() <= room * value.norm(), name
+
+
+def fitting(field):
+    pairs = GRADIENTS["pairs"] if len(pipeline.load_field(field).states) == 2 else []
+    return [*GRADIENTS["explicit"], *(f"partitioned/{name}" for name in pairs)]
+
+
+# --- gradients --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_explicit_adjoints_are_torchs_autograd_and_all_memories_agree(field):
+    for method in fitting(field):
+        network, states = drawn(torch_class(torch_text(field, method)))
+        if "solved" in torch_text(field, method):
+            continue
+        value, wanted = gradients(network, states, "autograd")
+        for memory in ("all", "states", "checkpoint"):
+            found_value, found = gradients(network, states, memory)
+            assert abs(found_value - value) <= 1e-13 * abs(value)
+            near(found, wanted, 1e-13)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("method", GRADIENTS["implicit"])
+def test_implicit_adjoints_are_those_of_the_interpretation(field, method):
+    made = pipeline.load_field(field), pipeline.load_layer_method(method)
+    cases = verification.network_cases(build_network(*made), ("float64",))
+    text = torch_text(field, method)
+
+    class Loaded:
+        name = f"{field}__{method}"
+
+        @staticmethod
+        def torch_class():
+            return torch_class(text)
+
+    found = verify_network.compare(Loaded, cases, ["torch"])
+    assert found.holds, str(found)
+
+
+@pytest.mark.parametrize("activation", GRADIENTS["activations"])
+def test_any_activation_is_differentiated(activation):
+    network, states = drawn(torch_class(torch_text("resnet", "rk4", activation)))
+    _, wanted = gradients(network, states, "autograd")
+    _, found = gradients(network, states, "all")
+    near(found, wanted, 1e-13)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_costate_times_tangent_is_constant_along_the_layers(field):
+    made = torch_class(torch_text(field, "rk4"))
+    network, states = drawn(made)
+    if network.RUNNING:
+        states.append(torch.zeros(7, 1, dtype=torch.float64))
+    values = [getattr(network, f"parameter_{name}") for name in network.PARAMETERS]
+    t, before, kept = network.t0, [tuple(states)], []
+    tangents = [tuple(torch.randn_like(one) for one in states)]
+    for number in range(network.layers):
+        own = [network.control(name)[number].detach() for name in network.CONTROLS]
+
+        def layer(*given, t=t, number=number, own=own):
+            return network.layer(t, network.h[number].detach(), *given, *own, *values)[0]
+
+        _, moved = torch.func.jvp(layer, before[-1], tangents[-1])
+        ends, stages = network.layer(t, network.h[number].detach(), *before[-1], *own, *values)
+        tangents.append(moved)
+        kept.append((t, own, stages))
+        before.append(ends)
+        t = t + network.h[number].detach()
+    costates = tuple(torch.randn_like(one) for one in before[-1])
+    products = []
+    for number in range(network.layers, -1, -1):
+        products.append(
+            sum(float((p * d).sum()) for p, d in zip(costates, tangents[number], strict=True))
+        )
+        if number:
+            t, own, stages = kept[number - 1]
+            h = network.h[number - 1].detach()
+            costates, *_ = network.layer_adjoint(
+                t, h, *before[number - 1], *own, *values, *costates, *stages
+            )
+    size = max(map(abs, products))
+    assert max(products) - min(products) < 1e-13 * max(1.0, size) * 10
+
+
+def test_second_derivatives_are_torchs_or_refused():
+    network, states = drawn(torch_class(torch_text("resnet", "rk4")), memory="autograd")
+    point = states[0][:2].requires_grad_()
+    assert torch.autograd.gradgradcheck(network, (point,))
+    network.memory = "all"
+    (slope,) = torch.autograd.grad(network(point).sum(), point)
+    assert torch.isfinite(slope).all()
+    with pytest.raises(RuntimeError, match='with memory="autograd"'):
+        torch.autograd.grad(network(point).sum(), point, create_graph=True)
+
+
+def test_a_network_is_a_layer_of_a_model_and_compiles():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(5, 2), hf.network("resnet", "rk4", 4, {"d": 2}), torch.nn.Linear(2, 1)
+    )
+    x = torch.randn(6, 5)
+    wanted = model(x)
+    assert torch.allclose(torch.compile(model, backend="aot_eager")(x), wanted)
+    wanted.sum().backward()
+    assert all(entry.grad is not None for entry in model.parameters())
+    state = model.state_dict()
+    model.load_state_dict(state)
+
+
+# --- the emitted text --------------------------------------------------------------------------
+
+
+class Change(ast.NodeTransformer):
+    """Change one operation of a function: a sign, an operation, a number, a transpose."""
+
+    def __init__(self, number):
+        self.number, self.count = number, -1
+
+    def visit(self, node):
+        node = self.generic_visit(node)
+        changed = self._changed(node)
+        if changed is None:
+            return node
+        self.count += 1
+        return changed if self.count == self.number else node
+
+    @staticmethod
+    def _changed(node):
+        match node:
+            case ast.BinOp(op=ast.Add()):
+                return ast.BinOp(node.left, ast.Sub(), node.right)
+            case ast.BinOp(op=ast.Sub()):
+                return ast.BinOp(node.left, ast.Add(), node.right)
+            case ast.BinOp(op=ast.Mult()):
+                minus = ast.UnaryOp(ast.USub(), node.left)
+                return ast.BinOp(minus, ast.Mult(), node.right)
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return ast.Constant(value * (1 + 1e-6) + (1e-6 if not value else 0))
+            case ast.UnaryOp(op=ast.USub()):
+                return node.operand
+        return None
+
+
+BACK = re.compile(r"states.*|shared.*|layer_adjoint|layer|rate.*")
+
+
+@pytest.mark.parametrize(("field", "method"), EXPECTED["mutated"]["pairs"])
+def test_every_changed_operation_of_a_layer_and_its_adjoint_is_seen(field, method):
+    made = pipeline.load_field(field), pipeline.load_layer_method(method)
+    cases = verification.network_cases(build_network(*made), ("float64",))
+    tree = ast.parse(torch_text(field, method))
+    numbers = [
+        node
+        for node in tree.body
+        if (isinstance(node, ast.FunctionDef) and BACK.fullmatch(node.name))
+        or (isinstance(node, ast.Assign) and node.targets[0].id[0] in "ABC")
+    ]
+    survived, seen = [], 0
+    for place in numbers:
+        for number in itertools.count():
+            copy = ast.parse(ast.unparse(tree))
+            twin = copy.body[tree.body.index(place)]
+            change = Change(number)
+            where = [*twin.body] if isinstance(twin, ast.FunctionDef) else [twin]
+            for statement in where:
+                change.visit(statement)
+            if change.count < number:
+                break
+            text = ast.unparse(ast.fix_missing_locations(copy))
+            if integer_index(ast.unparse(tree), text):
+                continue
+            seen += 1
+
+            class Loaded:
+                name = "changed"
+
+                @staticmethod
+                def torch_class(text=text):
+                    return torch_class(text)
+
+            try:
+                holds = verify_network.compare(Loaded, cases, ["torch"]).holds
+            except (RuntimeError, TypeError, IndexError, ValueError):
+                holds = False
+            if holds:
+                survived.append((ast.unparse(place)[:60], number))
+    assert seen > 20
+    assert not survived
+
+
+def integer_index(before, after):
+    """Whether the change is of the axis of a sum, which is no coefficient."""
+    one, other = (re.findall(r"sum\([^()]*\)", text) for text in (before, after))
+    return (one != other and "keepdim" in "".join({*other} - {*one})) or "sum(1e-06)" in after
+
+
+@pytest.mark.parametrize(("field", "method"), EXPECTED["verified"]["pairs"])
+def test_kernels_and_modules_agree_with_the_interpretation(field, method):
+    found = hf.verify(field, method)
+    assert found.holds, str(found)
+
+
+@pytest.mark.parametrize("name", EXPECTED["verified"]["objectives"])
+def test_objectives_agree_with_the_interpretation(name):
+    found = hf.verify(f"objective/{name}")
+    assert found.holds, str(found)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_compiled_by_every_method_is_the_interpretation(field):
+    for method in (*fitting(field), *GRADIENTS["implicit"]):
+        found = hf.verify(field, method)
+        assert found.holds, str(found)
+
+
+# --- numba ------------------------------------------------------------------------------------
+
+
+def test_kernels_give_the_same_bits_on_any_number_of_threads_and_the_same_sums_in_any_memory():
+    network = hf.network("resnet", "rk4", 6, {"d": 3}, backend="numba", block=5)
+    y = np.random.default_rng(0).standard_normal((23, 3))
+
+    def run():
+        return network.gradient(y, loss=lambda end, rows: ((end**2).sum(1) / 2, end))
+
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = run()
+        numba.set_num_threads(min(2, numba.config.NUMBA_NUM_THREADS))
+        two = run()
+    finally:
+        numba.set_num_threads(before)
+    for name in ("K", "b"):
+        assert (one.controls[name] == two.controls[name]).all()
+    assert (one.h == two.h).all()
+    for memory in ("states", "checkpoint"):
+        network.memory = memory
+        other = run()
+        for name in ("K", "b"):
+            assert np.allclose(other.controls[name], one.controls[name], rtol=1e-13, atol=1e-15)
+        assert (other.ends[0] == one.ends[0]).all()
+    network.block, network.memory = None, "all"
+    whole = run()
+    assert np.allclose(whole.controls["K"], one.controls["K"], rtol=1e-12)
+    assert np.allclose(whole.losses, one.losses, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_functions_of_kernels_are_within_three_units_in_the_last_place(kind):
+    @numba.njit
+    def values(x, tanh, exp, logistic):
+        for n in range(x.size):
+            tanh[n] = vector_math.tanh(x[n])
+            exp[n] = vector_math.exp(x[n])
+            logistic[n] = vector_math.logistic(x[n])
+
+    generator = np.random.default_rng(0)
+    x = np.concatenate([generator.normal(0, s, 20_000) for s in (0.01, 1, 10, 60)]).astype(kind)
+    x[:6] = [0.0, -0.0, 1e-30, np.inf, -np.inf, np.nan]
+    found = [np.empty_like(x) for _ in range(3)]
+    values(x, *found)
+    exact = x.astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        wanted = [np.tanh(exact), np.exp(exact), 1 / (1 + np.exp(-exact))]
+        least, most = np.finfo(kind).tiny, np.finfo(kind).max
+        for one, other in zip(found, wanted, strict=True):
+            assert np.isnan(one[5])
+            normal = (abs(other) > least) & (abs(other) < most)
+            ulp = np.spacing(abs(other[normal]).astype(kind)).astype(np.longdouble)
+            assert (abs(one[normal] - other[normal]) <= 3 * ulp).all()
+            assert (one[3:5] == other[3:5].astype(kind)).all()
+
+
+# --- steps and memory -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [1, 2, 7, 30])
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_checkpoints_recompute_the_least_that_is_possible(layers, slots):
+    cost = int(checkpoints.costs(layers, slots)[0][layers])
+    repeats = next(r for r in itertools.count() if comb(slots + 1 + r, r) >= layers)
+    if layers > 1:
+        # Griewank and Walther, with the initial state as one more checkpoint
+        assert cost == repeats * layers - comb(slots + 1 + repeats, repeats - 1)
+    taken, advanced = [], 0
+
+    def advance(state, first, last):
+        nonlocal advanced
+        assert state == first
+        advanced += last - first
+        return last
+
+    kept = checkpoints.placed(layers, slots)
+    assert len(kept) <= slots + 1
+    for number, state in checkpoints.backwards(layers, slots, kept, advance):
+        assert number == state
+        taken.append(number)
+    assert taken == [*range(layers - 1, -1, -1)]
+    assert advanced <= cost
+
+
+@pytest.mark.parametrize("steps", ["softmax", "simplex"])
+def test_steps_on_a_simplex_keep_their_sum(steps):
+    network = hf.network("resnet", "euler", 5, {"d": 2}, h=0.4, steps=steps, dtype=torch.float64)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    x = torch.randn(20, 2, dtype=torch.float64)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (network(x) ** 2).sum().backward()
+        optimizer.step()
+        network.project_()
+        assert abs(float(network.h.sum()) - 2.0) < 1e-12
+        assert (network.h >= 0).all()
+
+
+def test_the_projection_is_the_nearest_point_of_the_simplex():
+    generator = np.random.default_rng(1)
+    for _ in range(50):
+        vector, total = generator.normal(0, 2, 6), generator.uniform(0.1, 3)
+        found = projected(vector, total)
+        assert abs(found.sum() - total) < 1e-12
+        assert (found >= 0).all()
+        # v - x is a multiple of one where x > 0, and not more elsewhere
+        slack = vector - found
+        level = slack[found > 0]
+        assert np.ptp(level) < 1e-12
+        assert (slack[found == 0] <= level[0] + 1e-12).all()
+
+
+def test_layers_whose_step_is_zero_can_be_dropped():
+    network = hf.network("resnet", "rk4", 4, {"d": 2}, steps="simplex", dtype=torch.float64)
+    with torch.no_grad():
+        network.step_sizes.copy_(torch.tensor([0.5, 0.0, 0.5, 0.0]))
+    x = torch.randn(9, 2, dtype=torch.float64)
+    pruned = network.pruned()
+    assert pruned.layers == 2
+    assert torch.allclose(pruned(x), network(x), rtol=1e-14, atol=1e-14)
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 0}, "layers = 0: a positive whole number"),
+        ({"sizes": {}}, r"the size of the dimension 'd' \(of y, K, b\) is None"),
+        ({"sizes": {"d": 2, "m": 3}}, "no dimension 'm'; those of resnet__rk4 are: d"),
+        ({"h": 0.0}, "the step of layer 0 is 0.0"),
+        ({"h": [0.1, 0.1, -0.1]}, "the step of layer 2 is -0.1"),
+        ({"h": [0.1]}, "1 steps for 3 layers"),
+        ({"memory": "none"}, "memory = 'none'"),
+        ({"parameters": {"gamma": 1.0}}, "no parameter 'gamma'"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_networks_refuse_what_does_not_fit(backend, options, message):
+    given = {"layers": 3, "sizes": {"d": 2}, **options}
+    with pytest.raises(ValueError, match=message):
+        hf.network("resnet", "rk4", backend=backend, **given)
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    network = hf.network("resnet", "rk4", 3, {"d": 2})
+    with pytest.raises(ValueError, match=r"takes y of the shape \(batch, 2\), not \(4, 3\)"):
+        network(torch.zeros(4, 3))
+    with pytest.raises(ValueError, match=r"its input is torch\.float64"):
+        network(torch.zeros(4, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="not finite"):
+        network(torch.full((4, 2), float("nan")))
+    kernels = hf.network("resnet", "rk4", 3, {"d": 2}, backend="numba")
+    with pytest.raises(ValueError, match=r"y has the shape \(4, 3\); \(samples, 2\)"):
+        kernels(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="not finite"):
+        kernels(np.full((4, 2), np.nan))
+    with pytest.raises(ValueError, match="either costates or a loss"):
+        kernels.gradient(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="backend = 'jax'"):
+        hf.network("resnet", "rk4", 3, {"d": 2}, backend="jax")
+
+
+def test_stages_that_cannot_be_solved_for_are_an_error(tmp_path):
+    path = tmp_path / "explosive.toml"
+    path.write_text(
+        'kind = "field"\nname = "explosive"\ntitle = "T"\nreference = "R"\n'
+        'state = { y = ["d"] }\nf = "exp(y**2)"\n',
+        encoding="utf-8",
+    )
+    network = hf.network(path, "implicit_euler", 2, {"d": 1}, h=5.0, dtype=torch.float64)
+    with pytest.raises(IntegrationError, match="did not converge"):
+        network(torch.ones(1, 1, dtype=torch.float64))
+    kernels = hf.network(path, "implicit_euler", 2, {"d": 1}, h=5.0, backend="numba")
+    with pytest.raises(IntegrationError, match="layer 0 of explosive__implicit_euler"):
+        kernels(np.ones((1, 1)))
