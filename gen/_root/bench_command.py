@@ -9,6 +9,7 @@ import json
 BENCHES = {
     "optimizers": "hamilforge.runtime.bench.optimizers",
     "integrators": "hamilforge.runtime.bench.integrators",
+    "networks": "hamilforge.runtime.bench.networks",
     "analysis": "hamilforge.analysis_bench",
 }
 

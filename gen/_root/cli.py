@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
-    bench.add_argument("what", choices=("optimizers", "integrators", "analysis"))
+    bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
 

@@ -17,7 +17,8 @@ def show(
         name: a name in the catalogue, or a path.
         style: ``text``, ``markdown`` or ``latex``.
         on: a system; then the modified equation of a Runge–Kutta method on it.
-        method: for a problem, what integrates it; then its step, stage by stage.
+        method: for a problem, what integrates it; then its step, stage by stage.  For a field, what
+            its layers are made with; then the discrete adjoint.
 
     Raises:
         DeclarationError: the declaration is not found or has problems.
@@ -33,8 +34,13 @@ def show(
         found = pipeline.modified(name, on)
         return formats.FORMATS[style](derivation.tell_modified(tableau, system, found))
     if method is not None:
-        pair = pipeline.load_problem(name), pipeline.load_method(method)
-        told = derivation.tell_pair(*pair, pipeline.check(pair[1]))
-        return formats.FORMATS[style](told)
+        declared, how = pipeline.load_made(name, method)
+        report = pipeline.check(how)
+        if isinstance(declared, kinds.Field):
+            assert isinstance(how, kinds.LayerMethod)
+            return formats.FORMATS[style](derivation.tell_network(declared, how, report))
+        assert isinstance(declared, kinds.Problem)
+        assert isinstance(how, kinds.Integration)
+        return formats.FORMATS[style](derivation.tell_pair(declared, how, report))
     declaration = catalogue.load(name)
     return formats.FORMATS[style](derivation.tell(declaration, pipeline.check(declaration)))

@@ -165,6 +165,35 @@ order = 2
 symmetric = true
 """
 
+_FIELD = """kind = "field"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+# y' = f(t, y, U): states are vectors, controls scalars [], vectors ["d"] or matrices ["m", "d"].
+state = {{ y = ["d"] }}
+controls = {{ K = ["m", "d"], b = ["m"] }}
+f = "-transpose(K) @ sigma(K @ y + b) - gamma*y"   # several states: a table [f] with one line each
+activation = "tanh(x)"         # what sigma(x) is
+# running = "alpha/2*sum(K**2)"                    # a running cost, a scalar
+
+[parameters]
+gamma = {{ default = 0.1, domain = "nonnegative", doc = "decay" }}
+
+[claims]                       # checked, never trusted
+autonomous = true
+"""
+
+_OBJECTIVE = """kind = "objective"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+state = {{ y = ["d"] }}          # the last state of a network
+weights = {{ W = ["c", "d"], mu = ["c"] }}
+data = {{ target = ["c"] }}      # given with each sample
+prediction = "logistic(W @ y + mu)"
+loss = "sum((prediction - target)**2)/2"
+"""
+
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,
     "mechanics": _MECHANICS,
@@ -175,6 +204,8 @@ TEMPLATES: Mapping[str, str] = {
     "partitioned": _PARTITIONED,
     "discrete-gradient": _DISCRETE_GRADIENT,
     "system": _SYSTEM,
+    "field": _FIELD,
+    "objective": _OBJECTIVE,
 }
 
 

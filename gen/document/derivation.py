@@ -20,7 +20,7 @@ from hamilforge.gen.derive.system import (
     Velocity,
     derive_system,
 )
-from hamilforge.gen.document import problem, tableau
+from hamilforge.gen.document import network, problem, tableau
 from hamilforge.gen.document.blocks import (
     Block,
     Document,
@@ -32,6 +32,7 @@ from hamilforge.gen.document.blocks import (
 )
 from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_network import build_network
 from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
@@ -75,6 +76,12 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
         case kinds.Partitioned():
             parts = tableau.tell_partitioned(declaration)
             return (*_head(declaration.head), *parts, *_proved(report))
+        case kinds.Field():
+            parts = network.tell_field(declaration)
+            return (*_head(declaration.head), *parts, *_proved(report))
+        case kinds.Objective():
+            parts = network.tell_objective(declaration)
+            return (*_head(declaration.head), *parts, *_proved(report))
 
 
 def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report) -> Document:
@@ -85,6 +92,18 @@ def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report
         Heading("The method"),
         *_head(method.head)[1:],
         *problem.tell_integrator(build_integrator(derive_field(declared), method)),
+        *_proved(report),
+    )
+
+
+def tell_network(field: kinds.Field, method: kinds.LayerMethod, report: Report) -> Document:
+    """The document of a field with the method of its layers."""
+    built = build_network(field, method)
+    return (
+        *_head(field.head),
+        *network.tell_network(field, method, built, report),
+        Heading("The method"),
+        *_head(method.head)[1:],
         *_proved(report),
     )
 

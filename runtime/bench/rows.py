@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-_PACKAGES = ("numba", "numpy", "scipy", "torch", "sympy", "diffrax", "heyoka", "jax")
+_PACKAGES = ("numba", "numpy", "scipy", "torch", "sympy", "diffrax", "heyoka", "jax", "torchdiffeq")
 
 
 def versions() -> dict[str, str]:

@@ -91,14 +91,26 @@ def in_fresh_process(setup: str, timed: str, environment: Mapping[str, str]) -> 
     Raises:
         RuntimeError: the process failed; the message ends as its errors did.
     """
-    code = _TIMED.format(setup=setup, timed=timed)
+    return float(printed_by_fresh_process(_TIMED.format(setup=setup, timed=timed), environment))
+
+
+def printed_by_fresh_process(code: str, environment: Mapping[str, str] | None = None) -> str:
+    """The last word that code prints in a process of its own.
+
+    Args:
+        code: the code.
+        environment: variables added to those of this process.
+
+    Raises:
+        RuntimeError: the process failed; the message ends as its errors did.
+    """
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(done.stderr.strip().rsplit("\n", 1)[-1])
-    return float(done.stdout.rsplit(maxsplit=1)[-1])
+    return done.stdout.rsplit(maxsplit=1)[-1]

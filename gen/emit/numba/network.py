@@ -173,7 +173,7 @@ class _Writer:
         )
         yield "layer_kernels"
         if self._implicit:
-            yield "stage_systems"
+            yield from ("linear", "stage_systems")  # the second calls the first
         if "vector_math." in text:
             yield "vector_math"
 

@@ -1,0 +1,196 @@
+"""What ``show`` tells of a field and of a network: from the Hamiltonian to the discrete adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.shapes import written
+from hamilforge.gen.derive.arrays import (
+    LogSumExp,
+    Outer,
+    OverBatch,
+    Product,
+    Total,
+    Transpose,
+)
+from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
+from hamilforge.gen.program.build_network import build_target
+from hamilforge.gen.program.ir import Apply, Expr, Ref
+from hamilforge.gen.program.lower import add, mul
+from hamilforge.gen.program.network import Elementwise, Function, Line, Network
+from hamilforge.gen.prove.report import Report
+from hamilforge.gen.tableau.build import build
+
+
+def tell_field(field: kinds.Field) -> tuple[Block, ...]:
+    """States, controls, right-hand sides, the Hamiltonian of the control problem."""
+    shapes = [*field.states, *field.controls]
+    blocks: list[Block] = [
+        Heading("The field"),
+        Facts(tuple((name, written(shape)) for name, shape in shapes)),
+        Paragraph(
+            "; ".join(f"{name}' = {value.text}" for name, value in field.rates)
+            + (f", with sigma(x) = {field.activation.text}" if field.activation else "")
+        ),
+    ]
+    costs = f" + {field.running.text}" if field.running else ""
+    costates = " + ".join(f"dot(p_{name}, {name}')" for name, _ in field.rates)
+    blocks += [
+        Heading("The Hamiltonian"),
+        Paragraph(f"H = {costates}{costs}"),
+        Paragraph(
+            "Along a solution of the control problem, y' = dH/dp, p' = -dH/dy, and dH/dU = 0. "
+            "The last is a system of algebraic equations for the controls: the whole has index 1 "
+            "where d2H/dU2 is nonsingular, and not where H is linear in a control."
+        ),
+    ]
+    linear = [name for name, _ in field.controls if _is_linear(field, name)]
+    if linear:
+        names = ", ".join(linear)
+        blocks.append(
+            Paragraph(f"H is linear in {names}: without a cost of it, the index is greater than 1.")
+        )
+    return tuple(blocks)
+
+
+def _is_linear(field: kinds.Field, name: str) -> bool:
+    """Whether every right-hand side, and the running cost, is affine in a control by its form."""
+    from hamilforge.gen.declare.expression import Name, Node, Operation
+
+    def degree(node: Node) -> int:
+        if isinstance(node, Name):
+            return int(node.name == name)
+        if not isinstance(node, Operation):
+            return 0
+        inner = [degree(arg) for arg in node.args]
+        if node.op in ("+", "-", "sum", "transpose"):
+            return max(inner)
+        if node.op in ("*", "@", "dot"):
+            return sum(inner)
+        if node.op == "/":
+            return inner[0] if not inner[1] else 2
+        return 2 if any(inner) else 0
+
+    expressions = [value for _, value in field.rates]
+    if field.running is not None:
+        expressions.append(field.running)
+    return max(degree(value.tree) for value in expressions) == 1
+
+
+def tell_objective(objective: kinds.Objective) -> tuple[Block, ...]:
+    """Read-out, loss and gradient."""
+    target = build_target(objective)
+    return (
+        Heading("The read-out and the loss"),
+        Paragraph(f"prediction = {objective.prediction.text}"),
+        Paragraph(f"loss = {objective.loss.text}, summed over the samples"),
+        Heading("The gradient of the losses, each times its seed"),
+        *_functions((target.value, target.gradient)),
+    )
+
+
+def tell_network(
+    field: kinds.Field, method: kinds.LayerMethod, network: Network, report: Report
+) -> tuple[Block, ...]:
+    """The layer, its discrete adjoint, the gradients, and the adjoint tableau."""
+    order = report["order"]
+    blocks: list[Block] = [
+        *tell_field(field),
+        Heading("A layer"),
+        Paragraph(
+            f"One step of {method.head.title}, order {order}, with {network.step.count} stages and "
+            "the controls of that layer."
+        ),
+    ]
+    for part in network.parts:
+        blocks.append(Paragraph(f"The right-hand side of {part.state.name}:"))
+        blocks += _functions((part.rate,))
+    blocks += [
+        Heading("The discrete adjoint"),
+        Paragraph(
+            "With w_i the costate of the right-hand side k_i at stage i, and xi_i the product of "
+            "the transposed Jacobian at that stage with w_i, from p at the end of the layer:"
+        ),
+        Formulas(_recursion()),
+    ]
+    for part in network.parts:
+        costate = "w" if len(network.parts) == 1 else f"w_{part.state.name}"
+        blocks.append(Paragraph(f"The product of the transposed Jacobian with {costate}:"))
+        blocks += _functions((part.states, part.shared))
+    if network.finish.lines:
+        blocks += [Paragraph("From these sums, the controls:"), *_functions((network.finish,))]
+    if isinstance(method, kinds.RungeKutta):
+        blocks += [Heading("The adjoint tableau"), *_partner(method)]
+    return tuple(blocks)
+
+
+def _recursion() -> tuple[Formula, ...]:
+    def ref(name: str) -> Expr:
+        return Ref(name)
+
+    h = ref("h")
+    return (
+        Formula(
+            "w_i",
+            add(
+                mul(ref("b_i"), ref("p")), mul(h, Apply("sum_j", (mul(ref("a_ji"), ref("xi_j")),)))
+            ),
+        ),
+        Formula("p_start", add(ref("p"), mul(h, Apply("sum_i", (ref("xi_i"),))))),
+        Formula("dJ/dU", mul(h, Apply("sum_i", (mul(ref("f_U'"), ref("w_i")),)))),
+        Formula("dJ/dh", Apply("sum_i", (mul(ref("w_i'"), ref("k_i")),))),
+    )
+
+
+def _functions(functions: Sequence[Function]) -> list[Block]:
+    formulas = tuple(_formula(line) for function in functions for line in function.lines)
+    return [Formulas(formulas)] if formulas else []
+
+
+def _formula(line: Line) -> Formula:
+    return Formula(line.target.name, _expression(line))
+
+
+def _expression(line: Line) -> Expr:
+    match line.operation:
+        case Elementwise(value=value):
+            return value
+        case Product(left, right, left_transposed, right_transposed):
+            return mul(_marked(left, left_transposed), _marked(right, right_transposed))
+        case Outer(left, right):
+            return Apply("sum over samples", (mul(Ref(left), _marked(right, True)),))
+        case Transpose(of):
+            return _marked(of, True)
+        case Total(of):
+            return Apply("sum", (Ref(of),))
+        case LogSumExp(of):
+            return Apply("logsumexp", (Ref(of),))
+        case OverBatch(of):
+            return Apply("sum over samples", (Ref(of),))
+
+
+def _marked(name: str, transposed: bool) -> Expr:
+    return Ref(f"{name}'" if transposed else name)
+
+
+def _partner(method: kinds.RungeKutta) -> Iterable[Block]:
+    """Hager's adjoint tableau, where no weight vanishes."""
+    tableau = build(method)
+    partner = tableau.adjoint()
+    if partner is None:
+        yield Paragraph(
+            "A weight vanishes, so there is no tableau for p by itself; the recursion above needs "
+            "none."
+        )
+        return
+    yield Paragraph(
+        "p follows p' = -dH/dy by the tableau b_j - b_j a_ji / b_i, which makes a symplectic pair "
+        "with the tableau of y:"
+    )
+    a, b, c = partner.by_stages.floats
+    rows = [
+        (f"c = {node:.6g}", "  ".join(f"{entry:.6g}" for entry in row))
+        for node, row in zip(c, a, strict=True)
+    ]
+    yield Facts((*rows, ("b", "  ".join(f"{x:.6g}" for x in b))))
