@@ -211,12 +211,13 @@ def rendered(made: Made) -> dict[str, str]:
             refuse_false_claims(check(objective), objective.head)
             with understood(objective):
                 return files.render(TargetProduct(build_target(objective), objective))
-        case (kinds.Field() as field, method):
-            report = _believed(field, method)
+        case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
+            report = _believed(field, layers)
             with understood(field):
-                unrolled = Unrolled(build_network(field, method))
-            return files.render(NetworkProduct(unrolled, field, method, report))
-        case (problem_, method):
+                unrolled = Unrolled(build_network(field, layers))
+            return files.render(NetworkProduct(unrolled, field, layers, report))
+        case (kinds.Mechanics() | kinds.System() as problem_, method):
+            assert isinstance(method, kinds.Integration)
             report = _believed(problem_, method)
             with understood(problem_):
                 derived = derive_field(problem_)

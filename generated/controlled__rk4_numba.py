@@ -64,8 +64,8 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content 248ccdc86d312635
+from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
+from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 
 NAME = "controlled__rk4"
 PARAMETERS = {}

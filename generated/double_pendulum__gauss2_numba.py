@@ -34,7 +34,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
+from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")

@@ -24,8 +24,8 @@ Dyn. 6 (2019) 171-198, arXiv:1904.05657
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content 248ccdc86d312635
+from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
+from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 
 NAME = "logistic_classifier"
 STATES = {"y": ("d",)}

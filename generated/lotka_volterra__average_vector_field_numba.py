@@ -23,7 +23,7 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
+from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
 
 NAME = "lotka_volterra__average_vector_field"
 COMPONENTS = ("u", "v")

@@ -20,7 +20,7 @@ Paris 1805
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
+from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
 
 NAME = "mean_squared_error"
 STATES = {"y": ("d",)}

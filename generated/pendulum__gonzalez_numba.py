@@ -22,7 +22,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
+from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")

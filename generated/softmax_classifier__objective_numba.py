@@ -24,8 +24,8 @@ outputs, Neurocomputing, NATO ASI Series F68 (1990) 227-236, doi:10.1007/978-3-6
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content 248ccdc86d312635
+from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
+from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 
 NAME = "softmax_classifier"
 STATES = {"y": ("d",)}

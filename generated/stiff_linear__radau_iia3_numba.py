@@ -21,7 +21,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content fd0cb17f8c61a853
+from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")

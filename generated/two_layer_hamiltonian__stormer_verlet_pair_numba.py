@@ -40,8 +40,8 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content db8db57651ae6230
-from hamilforge.runtime import vector_math  # content 248ccdc86d312635
+from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
+from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}

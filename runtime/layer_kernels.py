@@ -10,48 +10,42 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from hamilforge.runtime.inner_functions import inner_function, summing_function
 
 #: Entries of a matrix up to which loops are quicker than a call of BLAS.
 SMALL = 64
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
-SUMS = {**INNER, "fastmath": {"reassoc", "nsz", "contract"}}
 
 
-@njit(**INNER)
+@inner_function
 def scaled(factor: Any, row: Any, out: Any) -> None:
     """``out = factor * row``."""
     for n in range(out.size):
         out[n] = factor * row[n]
 
 
-@njit(**INNER)
+@inner_function
 def add_scaled(factor: Any, row: Any, out: Any) -> None:
     """``out += factor * row``."""
     for n in range(out.size):
         out[n] += factor * row[n]
 
 
-@njit(**INNER)
+@inner_function
 def scaled_pair(one: Any, first: Any, two: Any, second: Any, out: Any) -> None:
     """``out = one * first + two * second``."""
     for n in range(out.size):
         out[n] = one * first[n] + two * second[n]
 
 
-@njit(**INNER)
+@inner_function
 def add_scaled_pair(one: Any, first: Any, two: Any, second: Any, out: Any) -> None:
     """``out += one * first + two * second``."""
     for n in range(out.size):
         out[n] += one * first[n] + two * second[n]
 
 
-@njit(**INNER)
+@inner_function
 def times(matrix: Any, vectors: Any, out: Any) -> None:
     """``A v`` for each sample: `(m, d)` times `(d, samples)`."""
     if matrix.size > SMALL:
@@ -69,7 +63,7 @@ def times(matrix: Any, vectors: Any, out: Any) -> None:
             add_scaled(matrix[i, count - 1], vectors[count - 1], out[i])
 
 
-@njit(**INNER)
+@inner_function
 def times_transposed(matrix: Any, vectors: Any, out: Any) -> None:
     """``A' v`` for each sample: `(m, d)` transposed times `(m, samples)`."""
     if matrix.size > SMALL:
@@ -87,7 +81,7 @@ def times_transposed(matrix: Any, vectors: Any, out: Any) -> None:
             add_scaled(matrix[count - 1, i], vectors[count - 1], out[i])
 
 
-@njit(**SUMS)
+@summing_function
 def inner(one: Any, other: Any) -> Any:
     """The sum of the products of two rows."""
     found = one[0] * other[0]
@@ -96,7 +90,7 @@ def inner(one: Any, other: Any) -> Any:
     return found
 
 
-@njit(**SUMS)
+@summing_function
 def row_sum(row: Any) -> Any:
     """The sum of a row."""
     found = row[0]
@@ -105,7 +99,7 @@ def row_sum(row: Any) -> Any:
     return found
 
 
-@njit(**INNER)
+@inner_function
 def add_outer(left: Any, right: Any, scratch: Any, total: Any) -> None:
     """``total += sum over the samples of u v'``."""
     if total.size > SMALL:
@@ -118,14 +112,14 @@ def add_outer(left: Any, right: Any, scratch: Any, total: Any) -> None:
             total[i, j] += inner(left[i], right[j])
 
 
-@njit(**INNER)
+@inner_function
 def add_rows(values: Any, total: Any) -> None:
     """``total += `` the sum over the samples."""
     for i in range(total.size):
         total[i] += row_sum(values[i])
 
 
-@njit(**INNER)
+@inner_function
 def all_sum(values: Any) -> Any:
     """The sum over entries and samples."""
     found = row_sum(values[0])
@@ -134,7 +128,7 @@ def all_sum(values: Any) -> Any:
     return found
 
 
-@njit(**INNER)
+@inner_function
 def all_products(one: Any, other: Any) -> Any:
     """The sum over entries and samples of the products."""
     found = inner(one[0], other[0])
@@ -143,7 +137,7 @@ def all_products(one: Any, other: Any) -> Any:
     return found
 
 
-@njit(**INNER)
+@inner_function
 def entry_sums(values: Any, out: Any) -> None:
     """The sum of the entries of each sample: `(size, samples)` to `(1, samples)`."""
     row = out[0]
@@ -152,7 +146,7 @@ def entry_sums(values: Any, out: Any) -> None:
         add_scaled(values.dtype.type(1), values[i], row)
 
 
-@njit(**INNER)
+@inner_function
 def log_sums(values: Any, out: Any) -> None:
     """The logarithm of the sum of exponentials of each sample, without overflow."""
     for n in range(out.shape[1]):
@@ -165,7 +159,7 @@ def log_sums(values: Any, out: Any) -> None:
         out[0, n] = largest + np.log(found)
 
 
-@njit(**INNER)
+@inner_function
 def transposed(matrix: Any, out: Any) -> None:
     """``A'``."""
     for i in range(out.shape[0]):
@@ -173,7 +167,7 @@ def transposed(matrix: Any, out: Any) -> None:
             out[i, j] = matrix[j, i]
 
 
-@njit(**INNER)
+@inner_function
 def outer(left: Any, right: Any, out: Any) -> None:
     """``u v'`` of two vectors."""
     for i in range(out.shape[0]):
@@ -181,7 +175,7 @@ def outer(left: Any, right: Any, out: Any) -> None:
             out[i, j] = left[i] * right[j]
 
 
-@njit(**INNER)
+@inner_function
 def add_all(values: Any, total: Any) -> None:
     """``total += values``, entry by entry."""
     flat, sums = values.ravel(), total.ravel()
@@ -189,7 +183,7 @@ def add_all(values: Any, total: Any) -> None:
         sums[n] += flat[n]
 
 
-@njit(**INNER)
+@inner_function
 def copied(values: Any, out: Any) -> None:
     """``out = values``, entry by entry."""
     flat, found = values.ravel(), out.ravel()
@@ -197,7 +191,7 @@ def copied(values: Any, out: Any) -> None:
         found[n] = flat[n]
 
 
-@njit(**INNER)
+@inner_function
 def scaled_all(factor: Any, values: Any, out: Any) -> None:
     """``out = factor * values``, entry by entry."""
     flat, found = values.ravel(), out.ravel()

@@ -102,15 +102,15 @@ class Objective:
             seeds, *buffers.values(), numbers,
         )  # fmt: skip
         scalars = dict(zip(product.NUMBERS, numbers, strict=False))
-        found = {
+        ends = {
             key: scalars[name] if name in scalars else buffers[name]
             for key, name in product.RESULTS.items()
         }
         return Evaluation(
-            found["prediction"].T,
-            np.asarray(found["loss"][0], np.float64),
-            tuple(found[name].T for name in product.STATES),
-            {name: np.asarray(found[name]) for name in product.WEIGHTS if name in found},
+            ends["prediction"].T,
+            np.asarray(ends["loss"][0], np.float64),
+            tuple(ends[name].T for name in product.STATES),
+            {name: np.asarray(ends[name]) for name in product.WEIGHTS if name in ends},
         )
 
     def _weight(self, name: str) -> Any:

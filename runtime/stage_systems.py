@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from hamilforge.runtime.layer_kernels import INNER
+from hamilforge.runtime.inner_functions import inner_function
 from hamilforge.runtime.linear import factored, solved
 
 #: Newton's iterations at most, and what counts as coming closer.
 ITERATIONS, CONTRACTION = 50, 0.3
 
 
-@njit(**INNER)
+@inner_function
 def clear(arrays: Any) -> None:
     """Zero everywhere."""
     for array in arrays:
         array[:] = 0
 
 
-@njit(**INNER)
+@inner_function
 def unit(arrays: Any, entry: Any) -> None:
     """One in one entry, counted through all arrays; zero elsewhere."""
     start = 0
@@ -35,7 +33,7 @@ def unit(arrays: Any, entry: Any) -> None:
         start += array.shape[0]
 
 
-@njit(**INNER)
+@inner_function
 def set_column(systems: Any, arrays: Any, entry: Any) -> None:
     """A column of one minus a linear map, for each sample."""
     row = 0
@@ -48,14 +46,14 @@ def set_column(systems: Any, arrays: Any, entry: Any) -> None:
             row += 1
 
 
-@njit(**INNER)
+@inner_function
 def factored_all(systems: Any, pivots: Any) -> None:
     """The factors of every system, in its place."""
     for n in range(systems.shape[0]):
         factored(systems[n], pivots[n], systems.shape[1])
 
 
-@njit(**INNER)
+@inner_function
 def corrected(systems: Any, pivots: Any, rights: Any, arrays: Any, fresh: Any) -> Any:
     """Add the solution for ``fresh - arrays`` to ``arrays``; the largest change, and entry."""
     row = 0
@@ -80,21 +78,21 @@ def corrected(systems: Any, pivots: Any, rights: Any, arrays: Any, fresh: Any) -
     return change, size
 
 
-@njit(**INNER)
+@inner_function
 def less(arrays: Any, others: Any) -> None:
     """``arrays -= others``."""
     for number in range(len(arrays)):
         arrays[number][:] -= others[number]
 
 
-@njit(**INNER)
+@inner_function
 def set_all(arrays: Any, others: Any) -> None:
     """``arrays = others``."""
     for number in range(len(arrays)):
         arrays[number][:] = others[number]
 
 
-@njit(**INNER)
+@inner_function
 def epsilon(array: Any) -> Any:
     """What counts as the rounding of a number of the array's type."""
     return 1e-6 if array.itemsize == 4 else 1e-15

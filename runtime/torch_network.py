@@ -96,6 +96,8 @@ class Network(torch.nn.Module):
             )
         steps_now = torch.tensor(values, **kind)
         self.total = float(steps_now.sum())
+        self.step_sizes: Tensor
+        self.t0: Tensor
         if steps == "fixed":
             self.register_buffer("step_sizes", steps_now)
         else:
@@ -194,7 +196,7 @@ class Network(torch.nn.Module):
             ends = _Sweep.apply(self, self.t0, h, len(given), *given, *flat)
         cost = ends[-1][:, 0] if self.RUNNING else None
         out = ends[: len(sizes)]
-        result = torch.cat(out, -1) if joined else out[0] if len(out) == 1 else tuple(out)
+        result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
         return result if cost is None else (result, cost)
 
     def _refuse(self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:

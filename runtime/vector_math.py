@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
+_OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy"}
 #: (exp(r) - 1 - r) / r^2 by interpolation at Chebyshev's points of |r| <= log(2) / 2.
 _I2, _I3, _I4, _I5, _I6 = (
     0.5000000000000001,
@@ -122,8 +122,8 @@ def _exp_double(x: Any) -> Any:
     rest = (low + high * (r4 * r4)) * r2 + r
     power = np.int64((np.float64(rounded).view(np.int64) + 1023) << 52).view(np.float64)
     found = power * rest + power
-    found = 0.0 if x < -708.39 else found
-    return np.inf if x > 709.78 else found
+    kept = 0.0 if x < -708.39 else found
+    return np.inf if x > 709.78 else kept
 
 
 def _exp_single(x: Any) -> Any:

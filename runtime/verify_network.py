@@ -121,7 +121,8 @@ def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
             network.control(name).copy_(torch.from_numpy(value))
     states = [torch.from_numpy(one).to(kind).requires_grad_() for one in case.states]
     ends = network(*states)
-    total, found = 0.0, {}
+    total: Any = 0.0
+    found: dict[str, Any] = {}
     if network.RUNNING:
         ends, cost = ends
         total = cost.sum()
@@ -132,11 +133,9 @@ def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
     total.backward()
     names = _named(case, network)
     found |= {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
-    found |= {f"by {name}": one.grad.numpy() for name, one in zip(names, states, strict=True)}
+    found |= {f"by {name}": _slope(one) for name, one in zip(names, states, strict=True)}
     for name in network.CONTROLS:
-        gradient = network.control(name).grad
-        missing = torch.zeros_like(network.control(name))
-        found[f"by {name}"] = (missing if gradient is None else gradient).numpy()
+        found[f"by {name}"] = _slope(network.control(name))
     return found | {"by h": network.step_sizes.grad.numpy(), "by t": network.t0.grad.numpy()}
 
 
@@ -165,5 +164,11 @@ def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
     losses.sum().backward()
     found = {"prediction": objective.prediction(*states).detach().numpy()}
     found["loss"] = losses.detach().numpy()
-    found |= {f"by {n}": s.grad.numpy() for n, s in zip(objective.STATES, states, strict=True)}
-    return found | {f"by {n}": objective.weight(n).grad.numpy() for n in objective.WEIGHTS}
+    found |= {f"by {n}": _slope(s) for n, s in zip(objective.STATES, states, strict=True)}
+    return found | {f"by {n}": _slope(objective.weight(n)) for n in objective.WEIGHTS}
+
+
+def _slope(tensor: Any) -> Floats:
+    """The derivative by a tensor; zero where nothing depends on it."""
+    found: Floats = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+    return found

@@ -75,7 +75,7 @@ def infer_shape(
 
     def together(node: Operation, found: list[Shape]) -> Shape:
         result: Shape = ()
-        first = node
+        first: Node = node
         for arg, shape in zip(node.args, found, strict=True):
             if shape and result and shape != result:
                 raise fail(

@@ -103,9 +103,9 @@ class _Reverse:
             case Product() as op:
                 self._product(op, self.total(target))
             case Transpose(of=of):
-                op = Transpose(self.total(target))
+                turned = Transpose(self.total(target))
                 self.contribute(
-                    of, lines.piece(lines.add(op, target.shape[::-1], False, f"{of}_bar"))
+                    of, lines.piece(lines.add(turned, target.shape[::-1], False, f"{of}_bar"))
                 )
             case Total(of=of):
                 self.contribute(of, Piece(bar.value, lines.arrays[of].shape, bar.batched))

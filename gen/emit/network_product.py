@@ -46,7 +46,8 @@ def spelled(name: str) -> str:
 
 def combination_text(statement: Combination, rename: dict[str, str]) -> str:
     """A sum of terms; the terms that are multiplied by h together."""
-    plain, stepped = [], []
+    plain: list[str] = []
+    stepped: list[str] = []
     for term in statement.terms:
         factor = "" if term.coefficient.value == 1 or not term.name else f"{term.name} * "
         text = f"{factor}{rename.get(term.array, term.array)}"

@@ -78,7 +78,7 @@ def _value(line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
 def _full(found: Any, line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
     """An elementwise result in its full shape, where its operands have only some of it."""
     target = line.target
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name, array in shapes.items():
         value = known.get(name)
         if value is not None and array.shape:

@@ -147,6 +147,7 @@ def _torch(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
         network.zero_grad(set_to_none=True)
         y = torch.from_numpy(numbers.y).clone().requires_grad_()
         (network(y) ** 2).sum().backward()
+        assert y.grad is not None
         return network.control("K").grad.numpy(), y.grad.numpy()
 
     return work

@@ -1,0 +1,32 @@
+"""How functions are compiled that only kernels call: cached, and without an entry from Python.
+
+An entry from Python takes long to compile; such a function must not be called from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+_INNER: dict[str, Any] = {
+    "error_model": "numpy",
+    "cache": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+_SUMS: dict[str, Any] = {**_INNER, "fastmath": {"reassoc", "nsz", "contract"}}
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def inner_function(function: _F) -> _F:
+    """Compile a function that only kernels call."""
+    compiled: _F = njit(**_INNER)(function)
+    return compiled
+
+
+def summing_function(function: _F) -> _F:
+    """Compile a function that takes sums, in any order."""
+    compiled: _F = njit(**_SUMS)(function)
+    return compiled
