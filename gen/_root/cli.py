@@ -123,6 +123,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
 
+    reproducing = command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
+    reproducing.add_argument("name", metavar="NAME", help="rk-networks")
+    reproducing.add_argument("--out", type=Path, help="a folder for files and pictures")
+    reproducing.add_argument("--data", action="append", default=[], help="one of its data sets")
+    reproducing.add_argument("--network", action="append", default=[], help="one of its networks")
+    reproducing.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
+    reproducing.add_argument("--iterations", type=int, help="instead of the published number")
+
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
     demo.add_argument("--out", type=Path, help="the folder for the picture")
     return parser
@@ -197,6 +205,14 @@ def _bench(given: argparse.Namespace) -> int:
     from hamilforge import bench_command
 
     return bench_command.run(given.what, given.json, given.rounds)
+
+
+def _reproduce(given: argparse.Namespace) -> int:
+    from hamilforge import reproduce_command
+
+    return reproduce_command.run(
+        given.name, given.out, given.data, given.network, given.seeds, given.iterations
+    )
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ from hamilforge import verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build_network import build_network
-from hamilforge.runtime import checkpoints, vector_math, verify_network
+from hamilforge.runtime import checkpoints, descent, vector_math, verify_network
+from hamilforge.runtime.reproduce import data_sets, rk_networks
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.solution import IntegrationError
 from hamilforge.runtime.torch_network import Network
@@ -491,3 +492,58 @@ def test_stages_that_cannot_be_solved_for_are_an_error(tmp_path):
     kernels = hf.network(path, "implicit_euler", 2, {"d": 1}, h=5.0, backend="numba")
     with pytest.raises(IntegrationError, match="layer 0 of explosive__implicit_euler"):
         kernels(np.ones((1, 1)))
+
+
+# --- training ---------------------------------------------------------------------------------
+
+
+def test_descent_takes_a_step_only_where_the_cost_falls_enough():
+    rule = descent.Rule(up=2.0, down=0.5, trials=30)
+    matrix = np.diag([1.0, 10.0])
+    arrays = {"x": np.array([3.0, 2.0]), "kept": np.ones(1)}
+    lipschitz, costs = 0.1, []
+
+    def cost(at):
+        return float(at["x"] @ matrix @ at["x"]) / 2
+
+    for _ in range(60):
+        found = descent.step(
+            arrays, cost(arrays), {"x": matrix @ arrays["x"]}, cost, lipschitz, rule
+        )
+        assert found.taken
+        # accepted whenever the estimate is at least the largest eigenvalue
+        assert found.lipschitz <= 10.0
+        arrays, lipschitz = found.arrays, found.lipschitz
+        costs.append(found.cost)
+    assert all(b <= a for a, b in itertools.pairwise(costs))
+    assert costs[-1] < 1e-6
+    assert (arrays["kept"] == 1).all()
+    with pytest.raises(ValueError, match="not finite"):
+        descent.step(arrays, float("nan"), {"x": arrays["x"]}, cost, 1.0, rule)
+
+
+def test_an_interrupted_reproduction_goes_on_where_it_was(tmp_path):
+    settings = {**rk_networks.line_up(), "points": 40, "layers": 4, "save_every": 5}
+    (whole,) = rk_networks.runs(settings, ["donut2d"], ["ODENet on a simplex"], [1], 20)
+    (part,) = rk_networks.runs(settings, ["donut2d"], ["ODENet on a simplex"], [1], 10)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    at_once = rk_networks.train(whole, settings, tmp_path / "a")
+    rk_networks.train(part, settings, tmp_path / "b")
+    resumed = rk_networks.train(whole, settings, tmp_path / "b")
+    assert (at_once.history == resumed.history).all()
+    assert (at_once.arrays["h"] == resumed.arrays["h"]).all()
+    assert abs(at_once.arrays["h"].sum() - 1) < 1e-12
+    assert at_once.history[-1, 0] < at_once.history[0, 0]
+    with pytest.raises(ValueError, match="no network 'Transformer'"):
+        rk_networks.runs(settings, ["spiral"], ["Transformer"])
+
+
+@pytest.mark.parametrize("name", data_sets.DATA_SETS)
+def test_data_sets_are_points_of_the_square_in_two_classes(name):
+    places, labels = data_sets.points(name, 100, 0)
+    assert places.shape == (100, 2)
+    assert abs(places).max() <= 1
+    assert labels.sum() == 50
+    again, _ = data_sets.points(name, 100, 0)
+    assert (again == places).all()

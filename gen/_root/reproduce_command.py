@@ -1,0 +1,94 @@
+"""The command ``reproduce``: a paper's experiment with its settings, resumable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+#: What can be reproduced.
+EXPERIMENTS = ("rk-networks",)
+
+
+def run(
+    name: str,
+    out: Path | None,
+    data: Sequence[str],
+    networks: Sequence[str],
+    seeds: int,
+    iterations: int | None,
+) -> int:
+    """Run an experiment.
+
+    Args:
+        name: of the experiment.
+        out: a folder for files and pictures; ``<name>`` here if None.
+        data: some data sets of the line-up; all if empty.
+        networks: some networks of the line-up; all if empty.
+        seeds: how many seeds, from 0.
+        iterations: fewer than the line-up says.
+
+    Returns:
+        The exit status.
+    """
+    import importlib.util
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.table import Table
+
+    from hamilforge.runtime.reproduce import rk_networks
+
+    if name not in EXPERIMENTS:
+        print(f"hamilforge: no experiment '{name}'; there is {EXPERIMENTS[0]}", file=sys.stderr)
+        return 2
+    folder = out or Path(name)
+    settings = rk_networks.line_up()
+    try:
+        chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations)
+    except ValueError as error:
+        print(f"hamilforge: {error}", file=sys.stderr)
+        return 2
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    results = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        for one in chosen:
+            task = bar.add_task(
+                f"{one.data}, {one.entry['name']}, seed {one.seed}", total=one.iterations
+            )
+            results[one.name] = rk_networks.train(
+                one, settings, folder, lambda done, task=task: bar.update(task, completed=done)
+            )
+    table = Table("data", "network", "iterations", "cost", "accuracy", "on other points", box=None)
+    for which in dict.fromkeys(one.data for one in chosen):
+        for label in dict.fromkeys(one.entry["name"] for one in chosen):
+            found = [
+                results[one.name].history
+                for one in chosen
+                if one.data == which and one.entry["name"] == label
+            ]
+            ends = np.array([history[-1] for history in found if len(history)])
+            if len(ends):
+                cost, right, others = np.median(ends, 0)
+                count = max(len(history) for history in found)
+                table.add_row(
+                    which, label, str(count), f"{cost:.2e}", f"{right:.1%}", f"{others:.1%}"
+                )
+    console.print(table)
+    if seeds > 1:
+        console.print(f"medians over {seeds} seeds")
+    if importlib.util.find_spec("matplotlib") is None:
+        console.print('no pictures: pip install "hamilforge[demo]" brings matplotlib')
+        return 0
+    from hamilforge.runtime.reproduce import rk_networks_pictures
+
+    for which in dict.fromkeys(one.data for one in chosen):
+        first = {one: results[one.name] for one in chosen if one.data == which and one.seed == 0}
+        path = folder / f"{which}.png"
+        rk_networks_pictures.draw(first, settings["objective"], path)
+        console.print(str(path))
+    return 0

@@ -1,0 +1,254 @@
+"""Networks as optimal control: Runge–Kutta networks on points in the plane.
+
+In: the line-up ``rk_networks.toml``.  Out: for each data set and network a file with the trained
+controls and the history, from which an interrupted run goes on; pictures; and a table.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.descent import Arrays, Rule, step
+from hamilforge.runtime.loader import load
+from hamilforge.runtime.network import Network
+from hamilforge.runtime.objective import Objective
+from hamilforge.runtime.reproduce.data_sets import Floats, points
+from hamilforge.runtime.simplex import projected
+
+#: The fixed classifier: the half plane y_1 + y_2 > 0.
+WEIGHT = np.ones((1, 2))
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One network on one data set.
+
+    Attributes:
+        entry: its row of the line-up.
+        seed: of the controls at the beginning, and of the points.
+    """
+
+    data: str
+    entry: Mapping[str, Any]
+    seed: int
+    layers: int
+    count: int
+    iterations: int
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        label = "".join(c if c.isalnum() else "_" for c in self.entry["name"].lower())
+        return f"{self.data}_{label}_{self.layers}_{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run has reached.
+
+    Attributes:
+        arrays: controls and steps.
+        history: a row for each iteration: cost, accuracy on the points trained on and on others.
+        lipschitz: the estimate with which it goes on.
+        stuck: whether no trial was taken any more.
+    """
+
+    arrays: dict[str, Floats]
+    history: Floats
+    lipschitz: float
+    stuck: bool
+
+
+def line_up() -> dict[str, Any]:
+    """The settings."""
+    return tomllib.loads((Path(__file__).parent / "rk_networks.toml").read_text(encoding="utf-8"))
+
+
+def runs(
+    settings: Mapping[str, Any],
+    data: Sequence[str] = (),
+    names: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    iterations: int | None = None,
+) -> list[Run]:
+    """The runs of a line-up; of some data sets, networks and seeds only where they are given.
+
+    Raises:
+        ValueError: a name is none of the line-up.
+    """
+    known = {
+        "data set": [*settings["iterations"]],
+        "network": [e["name"] for e in settings["networks"]],
+    }
+    for what, given in (("data set", data), ("network", names)):
+        for name in given:
+            if name not in known[what]:
+                raise ValueError(f"no {what} '{name}'; there are: {', '.join(known[what])}")
+    return [
+        Run(
+            which,
+            entry,
+            seed,
+            settings["layers"],
+            settings["points"],
+            iterations if iterations is not None else settings["iterations"][which],
+        )
+        for which in (data or known["data set"])
+        for entry in settings["networks"]
+        if not names or entry["name"] in names
+        for seed in seeds
+    ]
+
+
+class Problem:
+    """The cost of a run, and its gradient."""
+
+    def __init__(self, run: Run, objective: str) -> None:
+        product = load(run.entry["field"], run.entry["method"]).module("numba")
+        h = run.entry["time"] / run.layers
+        self.network = Network(product, run.layers, {"d": 2}, h, seed=run.seed)
+        random = np.random.default_rng(run.seed)
+        self.network.controls["K"][...] = random.standard_normal((run.layers, 2, 2))
+        target = load(f"objective/{objective}").module("numba")
+        self.objective = Objective(target, {"d": 2, "c": 1})
+        self.objective.weights["W"][...] = WEIGHT
+        self.points, self.labels = points(run.data, run.count, 2 * run.seed)
+        self.others, self.other_labels = points(run.data, run.count, 2 * run.seed + 1)
+        self.steps = run.entry["steps"]
+        self.total = float(self.network.h.sum())
+
+    def arrays(self) -> dict[str, Floats]:
+        """Controls and steps."""
+        return {
+            **{k: v.copy() for k, v in self.network.controls.items()},
+            "h": self.network.h.copy(),
+        }
+
+    def put(self, arrays: Arrays) -> None:
+        """Set controls and steps."""
+        for name, value in self.network.controls.items():
+            value[...] = arrays[name]
+        self.network.h[...] = arrays["h"]
+
+    def cost(self, arrays: Arrays) -> float:
+        """The mean of the losses."""
+        self.put(arrays)
+        ends = self.network(self.points)
+        return float(self.objective.evaluate(ends, self.labels).losses.mean())
+
+    def gradient(self, arrays: Arrays) -> tuple[dict[str, Floats], float]:
+        """The gradient of the cost by what is trained, and the share of points that are right."""
+        self.put(arrays)
+        right = 0
+
+        def loss(ends: Floats, rows: slice) -> tuple[Floats, Floats]:
+            nonlocal right
+            found = self.objective.evaluate(ends, self.labels[rows])
+            right += int(((found.prediction > 0.5) == (self.labels[rows] > 0.5)).sum())
+            return found.losses, found.states[0] / len(self.points)
+
+        learned = self.steps != "fixed"
+        found = self.network.gradient(self.points, loss=loss, steps=learned)
+        gradient = dict(found.controls)
+        if learned:
+            gradient["h"] = found.h
+        return gradient, right / len(self.points)
+
+    def accuracy(self) -> float:
+        """The share of the other points that are right."""
+        found = self.objective.evaluate(self.network(self.others), self.other_labels)
+        return float(((found.prediction > 0.5) == (self.other_labels > 0.5)).mean())
+
+    def project(self, arrays: Arrays) -> Arrays:
+        """Steps on the simplex."""
+        return {**arrays, "h": projected(arrays["h"], self.total)}
+
+
+def train(
+    run: Run, settings: Mapping[str, Any], folder: Path, progress: Progress | None = None
+) -> Result:
+    """Train a network, from where its file says it is.
+
+    Args:
+        run: the network and its data.
+        settings: the line-up.
+        folder: of the files.
+        progress: called with the number of iterations done.
+    """
+    problem = Problem(run, settings["objective"])
+    start = settings["start"]
+    rule = Rule(start["up"], start["down"], start["trials"])
+    path = folder / f"{run.name}.npz"
+    result = restore(path) or Result(
+        problem.arrays(), np.empty((0, 3)), float(start["lipschitz"]), False
+    )
+    arrays: Arrays = result.arrays
+    history = [*result.history]
+    lipschitz, stuck = result.lipschitz, result.stuck
+    cost = problem.cost(arrays)
+    project = problem.project if problem.steps == "simplex" else None
+    while len(history) < run.iterations and not stuck:
+        gradient, right = problem.gradient(arrays)
+        history.append(np.array([cost, right, problem.accuracy()]))
+        taken = step(arrays, cost, gradient, problem.cost, lipschitz, rule, project)
+        arrays, cost, lipschitz, stuck = taken.arrays, taken.cost, taken.lipschitz, not taken.taken
+        if len(history) % settings["save_every"] == 0:
+            result = Result(dict(arrays), np.array(history), lipschitz, stuck)
+            keep(path, result)
+            if progress:
+                progress(len(history))
+    result = Result(dict(arrays), np.array(history).reshape(-1, 3), lipschitz, stuck)
+    keep(path, result)
+    if progress:
+        progress(run.iterations)
+    return result
+
+
+def keep(path: Path, result: Result) -> None:
+    """Write a result, all at once."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".npz")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(
+                file,
+                history=result.history,
+                lipschitz=result.lipschitz,
+                stuck=result.stuck,
+                **{f"array_{name}": value for name, value in result.arrays.items()},
+            )
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def restore(path: Path) -> Result | None:
+    """A result that was kept, if there is one."""
+    if not path.is_file():
+        return None
+    with np.load(path) as stored:
+        arrays = {
+            n.removeprefix("array_"): stored[n] for n in stored.files if n.startswith("array_")
+        }
+        return Result(arrays, stored["history"], float(stored["lipschitz"]), bool(stored["stuck"]))
+
+
+def along(network: Network, start: Floats) -> list[Floats]:
+    """The points before each layer, and after the last."""
+    one = Network(network.product, 1, {"d": 2}, 1.0)
+    found = [start]
+    for number in range(network.layers):
+        for name, value in network.controls.items():
+            one.controls[name][0] = value[number]
+        one.h[0] = network.h[number]
+        found.append(one(found[-1]))
+    return found
