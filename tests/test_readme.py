@@ -88,3 +88,17 @@ def test_the_hamiltonian_in_coordinates_is_integrated(tmp_path):
     assert hf.check(path).holds
     found = hf.integrate(path, "gauss2", t_span=(0, 10), h=0.1)
     assert found.energy[-1] < found.energy[0]
+
+
+def test_the_field_is_a_network(tmp_path):
+    import torch
+
+    import hamilforge as hf
+
+    path = tmp_path / "leaky.toml"
+    path.write_text(blocks("toml")[3])
+    assert hf.check(path).holds
+    network = hf.network(path, "kutta3", 3, {"d": 2, "m": 3})
+    end, cost = network(torch.randn(5, 2))
+    (end.sum() + cost.sum()).backward()
+    assert network.control("A").grad.shape == (3, 3, 2)
