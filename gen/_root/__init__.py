@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         modified_equation,
         network,
         objective,
+        optimal_control,
         optimizer,
         verify,
     )
@@ -46,6 +47,7 @@ __all__ = [
     "modified_equation",
     "network",
     "objective",
+    "optimal_control",
     "optimizer",
     "verify",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
+    from hamilforge.control_problem import Control
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
     from hamilforge.runtime.solution import Solution
@@ -161,6 +162,29 @@ def network(
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
     return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
+
+
+def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:
+    """Minimise the running cost of a field over controls at every stage of a method.
+
+    Args:
+        field: a field with a running cost, by name or path.
+        method: a Runge–Kutta method or, for two states, a pair.
+        y0: the state at the start, `(size,)`; a tuple of several.
+        steps: how many.
+        options: ``time`` (how long), ``t0``, ``tolerance`` (of dH/dU).
+
+    Returns:
+        ``.t``, ``.y``, ``.p``, ``.controls`` of shape `(steps, stages, …)`, ``.cost``.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the field no running cost.
+        ValueError: an argument is out of its domain.
+        ArithmeticError: the equations could not be solved.
+    """
+    from hamilforge import control_problem as module
+
+    return module.solve(field, method, y0, steps, **options)
 
 
 def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **options: Any) -> Any:

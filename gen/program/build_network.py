@@ -325,7 +325,7 @@ class _Cut:
         return Function(
             name,
             tuple(sorted(inputs, key=self._place)),
-            tuple(_lowered(line) for line in chosen),
+            tuple(lower_line(line) for line in chosen),
             tuple((key, self._lines.arrays[target]) for key, target in results.items()),
         )
 
@@ -336,6 +336,7 @@ class _Cut:
         return [*self._lines.arrays].index(array.name)
 
 
-def _lowered(line: arrays.Line) -> Line:
+def lower_line(line: arrays.Line) -> Line:
+    """A line with its elementwise expression in the IR."""
     op = line.op
     return Line(line.target, Elementwise(lower(op.value)) if isinstance(op, Map) else op)

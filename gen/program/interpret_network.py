@@ -32,12 +32,16 @@ ITERATIONS = 500
 
 def run(function: Function, values: Values) -> dict[str, Any]:
     """All arrays of a function, by name; inputs included."""
-    known = dict(values)
     for array in function.inputs:
-        if array.name not in known:
+        if array.name not in values:
             raise KeyError(f"{function.name} needs {array.name}")
-    shapes = {array.name: array for array in function.inputs}
-    for line in function.lines:
+    return run_lines(function.lines, {array.name: array for array in function.inputs}, values)
+
+
+def run_lines(lines: Sequence[Line], inputs: Mapping[str, Array], values: Values) -> dict[str, Any]:
+    """All arrays that lines compute, by name; inputs included."""
+    known, shapes = dict(values), dict(inputs)
+    for line in lines:
         shapes[line.target.name] = line.target
         known[line.target.name] = _value(line, known, shapes)
     return known
@@ -98,10 +102,11 @@ class NetworkInterpreter:
 
     Args:
         network: the program.
-        controls: each `(layers, …)`, by name.
+        controls: each `(layers, …)`, by name; `(layers, stages, …)` if ``by_stage``.
         parameters: by name.
         h: the steps, `(layers,)`.
         t0: the time at the first layer.
+        by_stage: whether every stage has controls of its own.
     """
 
     def __init__(
@@ -111,8 +116,9 @@ class NetworkInterpreter:
         parameters: Mapping[str, float],
         h: Floats,
         t0: float,
+        by_stage: bool = False,
     ) -> None:
-        self._network, self._h = network, h
+        self._network, self._h, self._by_stage = network, h, by_stage
         self._controls, self._parameters = controls, parameters
         self._times = t0 + np.cumsum(h) - h
         step = network.step
@@ -142,8 +148,9 @@ class NetworkInterpreter:
             found.append(self._layer(number, found[-1])[0])
         return found
 
-    def _shared(self, number: int) -> dict[str, Any]:
-        known = {name: value[number] for name, value in self._controls.items()}
+    def _shared(self, number: int, stage: int) -> dict[str, Any]:
+        place = (number, stage) if self._by_stage else number
+        known = {name: value[place] for name, value in self._controls.items()}
         known |= self._parameters
         return run(self._network.prepare, known) if self._network.prepare.lines else known
 
@@ -181,7 +188,7 @@ class NetworkInterpreter:
         self, part: int, stage: int, number: int, values: Sequence[Floats]
     ) -> dict[str, Any]:
         node = self._network.step.nodes[part][stage].value
-        known = self._shared(number)
+        known = self._shared(number, stage)
         known["t"] = self._times[number] + node * self._h[number]
         names = [one.state.name for one in self._network.parts]
         return known | dict(zip(names, values, strict=True))
@@ -209,6 +216,16 @@ class NetworkInterpreter:
             by_step[number] = by_h + p_t
             p_t += by_t
         return p, controls, by_step, p_t
+
+    def costates(
+        self, states: Sequence[Floats], costates: Sequence[Floats]
+    ) -> list[Sequence[Floats]]:
+        """The costates before each layer, and after the last."""
+        before = self.forward(states)
+        found: list[Sequence[Floats]] = [list(costates)]
+        for number in range(len(self._h) - 1, -1, -1):
+            found.insert(0, self._adjoint(number, before[number], found[0])[0])
+        return found
 
     def _adjoint(
         self, number: int, states: Sequence[Floats], p: Sequence[Floats]
@@ -246,7 +263,7 @@ class NetworkInterpreter:
                             xi[names.index(key)][i] = xi[names.index(key)][i] + known[array.name]
             if change == 0:
                 break
-        sums: dict[str, Any] = {}
+        sums: list[dict[str, Any]] = [{} for _ in range(count if self._by_stage else 1)]
         by_h = sum(float((w[q][i] * k[q][i]).sum()) for q in parts for i in range(count))
         by_t = 0.0
         for q, i, known in back:
@@ -257,10 +274,15 @@ class NetworkInterpreter:
                     node = self._network.step.nodes[q][i].value
                     by_h += h * node * float(known[array.name])
             if part.shared.results:
+                own = sums[i if self._by_stage else 0]
                 for name, value in results(part.shared, known).items():
-                    sums[name] = sums.get(name, 0.0) + value
-        finish = run(self._network.finish, self._shared(number) | sums)
-        found = {key: h * finish[array.name] for key, array in self._network.finish.results}
+                    own[name] = own.get(name, 0.0) + value
+        found: dict[str, Any] = {}
+        for i, own in enumerate(sums):
+            finish = run(self._network.finish, self._shared(number, i) | own)
+            for key, array in self._network.finish.results:
+                found.setdefault(key, []).append(h * finish[array.name])
+        found = {key: value if self._by_stage else value[0] for key, value in found.items()}
         ends = [p[q] + h * sum(xi[q][i] for i in range(count)) for q in parts]
         return ends, found, by_h, by_t
 

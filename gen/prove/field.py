@@ -1,9 +1,23 @@
-"""Reports of networks' fields: dimensions, dependence on time, and whether they are Hamiltonian."""
+"""Reports of networks' fields: shapes, dependence on time, and whether they are Hamiltonian.
+
+With two states Y and Z and the Jacobian ((A, B), (C, D)) by them, the field is Y' = dH/dZ,
+Z' = -dH/dY for some H exactly where B and C are symmetric and D = -A'.  The Jacobian is a
+polynomial in matrices that do not commute, so equality is proved for all dimensions at once; that
+it fails is shown by numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
+from hamilforge.gen.derive.arrays import Array, Lines
+from hamilforge.gen.derive.words import NoWordsError, Words, jacobian, negative, transposed
+from hamilforge.gen.program.build_network import lower_line
+from hamilforge.gen.program.interpret_network import run_lines
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 THIS = "all dimensions and controls"
@@ -15,12 +29,11 @@ def prove(field: kinds.Field) -> Report:
     if field.running is not None:
         expressions.append(field.running)
     timed = any("t" in value.names() for value in expressions)
-    states = ", ".join(f"{name} {written(shape)}" for name, shape in field.states)
-    controls = ", ".join(f"{name} {written(shape)}" for name, shape in field.controls)
     findings = [
-        Finding("states", states, "the declaration", THIS),
-        Finding("controls", controls or "none", "the declaration", THIS),
+        Finding("states", _listed(field.states), "the declaration", THIS),
+        Finding("controls", _listed(field.controls), "the declaration", THIS),
         Finding("autonomous", not timed, "t in f", THIS),
+        _hamiltonian(field),
     ]
     head = field.head
     claims = compare_claims(head, tuple(findings))
@@ -29,14 +42,80 @@ def prove(field: kinds.Field) -> Report:
 
 def prove_objective(objective: kinds.Objective) -> Report:
     """What an objective reads and has to learn."""
-
-    def listed(entries: tuple[tuple[str, kinds.Shape], ...]) -> str:
-        return ", ".join(f"{name} {written(shape)}" for name, shape in entries) or "none"
-
     findings = (
-        Finding("states", listed(objective.states), "the declaration", THIS),
-        Finding("weights", listed(objective.weights), "the declaration", THIS),
-        Finding("data", listed(objective.data), "the declaration", THIS),
+        Finding("states", _listed(objective.states), "the declaration", THIS),
+        Finding("weights", _listed(objective.weights), "the declaration", THIS),
+        Finding("data", _listed(objective.data), "the declaration", THIS),
     )
     head = objective.head
     return Report(head.name, "objective", head.title, findings, compare_claims(head, findings))
+
+
+def _listed(entries: Sequence[tuple[str, kinds.Shape]]) -> str:
+    return ", ".join(f"{name} {written(shape)}" for name, shape in entries) or "none"
+
+
+def _hamiltonian(field: kinds.Field) -> Finding:
+    """Whether the two states are positions and momenta of some H(Y, Z, t)."""
+    if len(field.states) != 2:
+        return Finding("hamiltonian", False, "the number of states, which come in pairs", THIS)
+    lines, results = _lines(field)
+    names = [name for name, _ in field.states]
+    try:
+        blocks = [[jacobian(lines, result, name) for name in names] for result in results]
+    except NoWordsError as error:
+        proved, reason = False, str(error)
+    else:
+        (a, b), (c, d) = blocks
+        proved = _equal(b, transposed(b)) and _equal(c, transposed(c))
+        proved = proved and _equal(d, negative(transposed(a)))
+        reason = "the Jacobian's words"
+    if proved:
+        by = "the Jacobian as a polynomial in matrices that do not commute: J' W + W J = 0"
+        return Finding("hamiltonian", True, by, THIS)
+    defect = _defect(field, lines, results)
+    if defect > 1e-6:
+        by = (
+            f"the Jacobian at drawn numbers, both states of dimension 3: J' W + W J is {defect:.2g}"
+        )
+        return Finding("hamiltonian", False, by, "these numbers")
+    return Finding("hamiltonian", None, f"neither {reason} nor drawn numbers decide", THIS)
+
+
+def _equal(one: Words, other: Words) -> bool:
+    return dict(one) == dict(other)
+
+
+def _lines(field: kinds.Field) -> tuple[Lines, list[str]]:
+    arrays = [Array(name, shape, True) for name, shape in field.states]
+    arrays += [Array(name, shape, False) for name, shape in field.controls]
+    arrays += [Array(entry.name, (), False) for entry in field.parameters]
+    lines = Lines((*arrays, Array("t", (), False)), field.activation)
+    results = [lines.named(lines.read(value), f"{name}_rate") for name, value in field.rates]
+    return lines, results
+
+
+def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
+    """The largest entry of J' W + W J at drawn numbers, by differences."""
+    size = 3
+    random = np.random.default_rng(0)
+    shared = {name: random.standard_normal((size,) * len(shape)) for name, shape in field.controls}
+    shared |= {entry.name: float(entry.default) for entry in field.parameters} | {"t": 0.7}
+    names = [name for name, _ in field.states]
+    point = random.standard_normal(2 * size)
+
+    def rates(z: np.ndarray) -> np.ndarray:
+        known = {**shared, names[0]: z[None, :size], names[1]: z[None, size:]}
+        found = run_lines([lower_line(line) for line in lines.lines], lines.arrays, known)
+        return np.concatenate([np.broadcast_to(found[one], (1, size))[0] for one in results])
+
+    step = 1e-5
+    columns = [
+        (rates(point + step * unit) - rates(point - step * unit)) / (2 * step)
+        for unit in np.eye(2 * size)
+    ]
+    slope = np.array(columns).T
+    form = np.block(
+        [[np.zeros((size, size)), np.eye(size)], [-np.eye(size), np.zeros((size, size))]]
+    )
+    return float(abs(slope.T @ form + form @ slope).max())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
+import hamilforge as hf
 from hamilforge import verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
@@ -208,3 +209,65 @@ def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):
     assert [array.name for array in network.controls] == ["h", "lambda", "k_1"]
     for name, text in pipeline.rendered(pipeline.load_made(path, "rk4")).items():
         compile(text, name, "exec")
+
+
+# --- structure and control ---------------------------------------------------------------------
+
+PAIR = """state = { Y = ["d"], Z = ["d"] }
+controls = { K = ["d", "d"], M = ["m", "d"], b = ["m"], c = ["d"] }
+activation = "softplus(x)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("rates", "hamiltonian"),
+    [
+        ('Y = "(K + transpose(K)) @ Z"\nZ = "-transpose(M) @ sigma(M @ Y + b)"', True),
+        ('Y = "(K - transpose(K)) @ Z"\nZ = "-transpose(M) @ sigma(M @ Y + b)"', False),
+        ('Y = "K @ Y + Z"\nZ = "-transpose(K) @ Z"', True),
+        ('Y = "K @ Y + Z"\nZ = "transpose(K) @ Z"', False),
+        ('Y = "sigma(Z + c)"\nZ = "-t*tanh(Y)"', True),
+        ('Y = "transpose(K) @ (K @ Z)"\nZ = "cos(t)*c"', True),
+        ('Y = "K @ (K @ Z)"\nZ = "c"', False),
+        ('Y = "sigma(K @ Z)"\nZ = "-Y"', False),
+    ],
+)
+def test_a_field_is_hamiltonian_by_proof_or_not_by_numbers(tmp_path, rates, hamiltonian):
+    path = write(tmp_path, f"{PAIR}[f]\n{rates}\n")
+    report = pipeline.check(catalogue.load(path))
+    assert report["hamiltonian"] is hamiltonian
+
+
+def exact_state(t):
+    return (2 * np.exp(3 * t) + np.exp(3)) / (np.exp(1.5 * t) * (2 + np.exp(3)))
+
+
+def control_errors(method):
+    errors = []
+    for steps in (4, 8):
+        found = hf.optimal_control("hager", method, [1.0], steps)
+        errors.append(abs(found.y[0][:, 0] - exact_state(found.t)).max())
+    return errors
+
+
+@pytest.mark.parametrize(("method", "order"), EXPECTED["control"]["orders"])
+def test_hagers_problem_shows_the_control_order_that_is_proved(method, order):
+    assert pipeline.check(pipeline.load_layer_method(method))["control_order"] == order
+    coarse, fine = control_errors(method)
+    assert abs(np.log2(coarse / fine) - order) < 0.2
+
+
+@pytest.mark.parametrize("method", EXPECTED["control"]["stalls"])
+def test_a_vanishing_weight_makes_the_control_problem_stall(method):
+    coarse, fine = control_errors(method)
+    assert abs(coarse - 0.426) < 1e-3
+    assert abs(fine - 0.426) < 1e-3
+
+
+def test_a_control_problem_needs_a_running_cost_and_a_start_that_fits():
+    with pytest.raises(DeclarationError, match="needs a running cost"):
+        hf.optimal_control("resnet", "rk4", [1.0], 4)
+    with pytest.raises(ValueError, match="a vector for each of the states y"):
+        hf.optimal_control("hager", "rk4", 1.0, 4)
+    with pytest.raises(ValueError, match="a positive number of steps"):
+        hf.optimal_control("hager", "rk4", [1.0], 0)

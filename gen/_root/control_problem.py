@@ -1,0 +1,147 @@
+"""Control problems: controls at every stage for which H has no slope.
+
+In: a field with a running cost, a method, a start.  Out: the solution of the discrete boundary
+value problem, so that the order of a method for control problems is seen in numbers.  States go
+forwards by the tableau and costates backwards by its adjoint; the equations
+h (f_U' w_i + b_i r_U) = 0 at all stages are solved by quasi-Newton iteration on that exact
+gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.interpret_network import NetworkInterpreter
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The solution of a control problem.
+
+    Attributes:
+        t: `(steps + 1,)`.
+        y: the states at these times, each `(steps + 1, size)`.
+        p: the costates there, alike.
+        controls: by name, `(steps, stages, …)`.
+        cost: the running cost.
+        slope: the largest entry of the gradient, in units of the step.
+    """
+
+    t: Floats
+    y: tuple[Floats, ...]
+    p: tuple[Floats, ...]
+    controls: dict[str, Floats]
+    cost: float
+    slope: float
+
+
+def solve(
+    field: str | Path,
+    method: str | Path,
+    y0: Any,
+    steps: int,
+    time: float = 1.0,
+    t0: float = 0.0,
+    tolerance: float = 1e-11,
+) -> Control:
+    """Minimise the running cost of a field over controls at every stage.
+
+    Args:
+        field: with a running cost, by name or path.
+        method: a Runge–Kutta method, or a pair for two states.
+        y0: the states at the start, each `(size,)`; one array for one state.
+        steps: how many.
+        time: how long.
+        t0: when it begins.
+        tolerance: of the gradient, in units of the step.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the field no running cost.
+        ValueError: an argument is out of its domain.
+        ArithmeticError: the equations could not be solved.
+    """
+    declared = pipeline.load_field(field)
+    if declared.running is None:
+        raise pipeline.DeclarationError.single(
+            declared.head.source.where, "a control problem needs a running cost"
+        )
+    if steps < 1 or not time > 0:
+        raise ValueError("a positive number of steps and a positive time were expected")
+    network = build_network(declared, pipeline.load_layer_method(method))
+    starts = [np.asarray(one, float) for one in (y0 if isinstance(y0, tuple) else (y0,))]
+    names = [name for name, _ in declared.states]
+    if len(starts) != len(names) or any(one.ndim != 1 for one in starts):
+        raise ValueError(f"a vector for each of the states {', '.join(names)} was expected")
+    sizes = {
+        entry: len(one)
+        for one, (_, shape) in zip(starts, declared.states, strict=True)
+        for entry in shape
+    }
+    missing = [
+        e for array in network.controls for e in array.shape if e not in sizes and not e.isdigit()
+    ]
+    if missing:
+        raise ValueError(f"the dimension {missing[0]} of a control is that of no state")
+    stages = network.step.count
+    shapes = {
+        array.name: (steps, stages, *(sizes.get(e) or int(e) for e in array.shape))
+        for array in network.controls
+    }
+    h = np.full(steps, time / steps)
+    values = {entry.name: float(entry.default) for entry in network.parameters}
+    begin = [*(one[None] for one in starts), np.zeros((1, 1))]
+    costates = [*(np.zeros_like(one)[None] for one in starts), np.ones((1, 1))]
+
+    def unpacked(flat: Floats) -> dict[str, Floats]:
+        found, at = {}, 0
+        for name, shape in shapes.items():
+            size = int(np.prod(shape))
+            found[name] = flat[at : at + size].reshape(shape)
+            at += size
+        return found
+
+    def machine(flat: Floats) -> NetworkInterpreter:
+        return NetworkInterpreter(network, unpacked(flat), values, h, t0, by_stage=True)
+
+    def cost(flat: Floats) -> tuple[float, Floats]:
+        one = machine(flat)
+        end = float(one.forward(begin)[-1][-1][0, 0])
+        _, gradient, _, _ = one.gradient(begin, costates)
+        return end, np.concatenate([gradient[name].ravel() for name in shapes]) / h[0]
+
+    count = sum(int(np.prod(shape)) for shape in shapes.values())
+
+    def scaled(flat: Floats) -> tuple[float, Floats]:
+        value, gradient = cost(flat)
+        return value / h[0], gradient
+
+    found = minimize(
+        scaled, np.zeros(count), jac=True, method="BFGS",
+        options={"gtol": tolerance, "maxiter": 40 * count, "xrtol": 0.0},
+    )  # fmt: skip
+    _, gradient = cost(found.x)
+    slope = float(abs(gradient).max())
+    if not slope < 1e3 * max(tolerance, 1e-9):
+        raise ArithmeticError(f"the equations were not solved: a slope of {slope:.1e} is left")
+    solved = machine(found.x)
+    trajectory = solved.forward(begin)
+    backward = solved.costates(begin, costates)
+    size = range(len(starts))
+    return Control(
+        t0 + np.concatenate([[0.0], np.cumsum(h)]),
+        tuple(np.array([state[k][0] for state in trajectory]) for k in size),
+        tuple(np.array([state[k][0] for state in backward]) for k in size),
+        unpacked(found.x),
+        float(trajectory[-1][-1][0, 0]),
+        slope,
+    )
