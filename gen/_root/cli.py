@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     reproducing.add_argument("--network", action="append", default=[], help="one of its networks")
     reproducing.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
     reproducing.add_argument("--iterations", type=int, help="instead of the published number")
+    reproducing.add_argument("--time", type=float, help="the sum of the steps, instead of 1")
 
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
     demo.add_argument("--out", type=Path, help="the folder for the picture")
@@ -211,7 +212,7 @@ def _reproduce(given: argparse.Namespace) -> int:
     from hamilforge import reproduce_command
 
     return reproduce_command.run(
-        given.name, given.out, given.data, given.network, given.seeds, given.iterations
+        given.name, given.out, given.data, given.network, given.seeds, given.iterations, given.time
     )
 
 

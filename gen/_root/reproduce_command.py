@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 #: What can be reproduced.
 EXPERIMENTS = ("rk-networks",)
@@ -19,6 +24,7 @@ def run(
     networks: Sequence[str],
     seeds: int,
     iterations: int | None,
+    time: float | None = None,
 ) -> int:
     """Run an experiment.
 
@@ -29,6 +35,7 @@ def run(
         networks: some networks of the line-up; all if empty.
         seeds: how many seeds, from 0.
         iterations: fewer than the line-up says.
+        time: the sum of the steps of every network, instead of the line-up's.
 
     Returns:
         The exit status.
@@ -47,7 +54,7 @@ def run(
     folder = out or Path(name)
     settings = rk_networks.line_up()
     try:
-        chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations)
+        chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations, time)
     except ValueError as error:
         print(f"hamilforge: {error}", file=sys.stderr)
         return 2
@@ -60,9 +67,8 @@ def run(
             task = bar.add_task(
                 f"{one.data}, {one.entry['name']}, seed {one.seed}", total=one.iterations
             )
-            results[one.name] = rk_networks.train(
-                one, settings, folder, lambda done, task=task: bar.update(task, completed=done)
-            )
+            advance = functools.partial(_advance, bar, task)
+            results[one.name] = rk_networks.train(one, settings, folder, advance)
     table = Table("data", "network", "iterations", "cost", "accuracy", "on other points", box=None)
     for which in dict.fromkeys(one.data for one in chosen):
         for label in dict.fromkeys(one.entry["name"] for one in chosen):
@@ -92,3 +98,7 @@ def run(
         rk_networks_pictures.draw(first, settings["objective"], path)
         console.print(str(path))
     return 0
+
+
+def _advance(bar: Progress, task: TaskID, done: int) -> None:
+    bar.update(task, completed=done)

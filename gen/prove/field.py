@@ -9,6 +9,7 @@ it fails is shown by numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,9 @@ def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
     """The largest entry of J' W + W J at drawn numbers, by differences."""
     size = 3
     random = np.random.default_rng(0)
-    shared = {name: random.standard_normal((size,) * len(shape)) for name, shape in field.controls}
+    shared: dict[str, Any] = {
+        name: random.standard_normal((size,) * len(shape)) for name, shape in field.controls
+    }
     shared |= {entry.name: float(entry.default) for entry in field.parameters} | {"t": 0.7}
     names = [name for name, _ in field.states]
     point = random.standard_normal(2 * size)

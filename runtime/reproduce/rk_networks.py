@@ -48,7 +48,7 @@ class Run:
     def name(self) -> str:
         """The name of its file."""
         label = "".join(c if c.isalnum() else "_" for c in self.entry["name"].lower())
-        return f"{self.data}_{label}_{self.layers}_{self.seed}"
+        return f"{self.data}_{label}_{self.layers}_{self.entry['time']:g}_{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,23 @@ def runs(
     names: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     iterations: int | None = None,
+    time: float | None = None,
 ) -> list[Run]:
     """The runs of a line-up; of some data sets, networks and seeds only where they are given.
 
+    Args:
+        settings: the line-up.
+        data: names of data sets; all if empty.
+        names: of networks; all if empty.
+        seeds: of the controls at the beginning.
+        iterations: instead of the line-up's.
+        time: the sum of the steps, instead of the line-up's.
+
     Raises:
-        ValueError: a name is none of the line-up.
+        ValueError: a name is none of the line-up, or the time is not positive.
     """
+    if time is not None and not 0 < time < float("inf"):
+        raise ValueError(f"time = {time}: a positive number was expected")
     known = {
         "data set": [*settings["iterations"]],
         "network": [e["name"] for e in settings["networks"]],
@@ -96,7 +107,7 @@ def runs(
     return [
         Run(
             which,
-            entry,
+            entry if time is None else {**entry, "time": time},
             seed,
             settings["layers"],
             settings["points"],
@@ -218,13 +229,11 @@ def keep(path: Path, result: Result) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".npz")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                history=result.history,
-                lipschitz=result.lipschitz,
-                stuck=result.stuck,
-                **{f"array_{name}": value for name, value in result.arrays.items()},
-            )
+            entries: dict[str, Any] = {
+                f"array_{name}": value for name, value in result.arrays.items()
+            }
+            entries |= {"history": result.history, "lipschitz": result.lipschitz}
+            np.savez(file, stuck=result.stuck, **entries)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
