@@ -5,11 +5,11 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    matrix_y_bar = w * (1 - hidden * hidden)
-    matrixT_matrix_y_bar = matrix' matrix_y_bar
-    y_bar = matrixT_matrix_y_bar - gamma * w * (1 - hidden * hidden)
-    matrix_bar = sum over samples matrix_y_bar y'
-    b_bar = sum over samples matrix_y_bar
+    matrix_times_y_bar = w * (1 - hidden * hidden)
+    matrixT_times_matrix_times_y_bar = matrix' matrix_times_y_bar
+    y_bar = matrixT_times_matrix_times_y_bar - gamma * w * (1 - hidden * hidden)
+    matrix_bar = sum over samples matrix_times_y_bar y'
+    b_bar = sum over samples matrix_times_y_bar
     KT_bar = -matrix_bar
     K_bar = KT_bar'
     K_bar2 = K_bar + matrix_bar
@@ -50,10 +50,10 @@ KEPT = {
     "k_4": ("d",),
 }
 SCRATCH = {
-    "matrix_y": ("d",),
+    "matrix_times_y": ("d",),
     "w_4": ("d",),
-    "matrix_y_bar": ("d",),
-    "matrixT_matrix_y_bar": ("d",),
+    "matrix_times_y_bar": ("d",),
+    "matrixT_times_matrix_times_y_bar": ("d",),
     "y_bar_4": ("d",),
     "w_3": ("d",),
     "y_bar_3": ("d",),
@@ -156,18 +156,18 @@ def set_K_bar2(K_bar, matrix_bar, out):
 
 
 @njit(**INNER)
-def set_hidden(b, matrix_y, gamma, y, out):
+def set_hidden(b, matrix_times_y, gamma, y, out):
     """hidden, entry by entry."""
     gamma_n = out.dtype.type(gamma)
     for i in range(out.shape[0]):
         out_row = out[i]
         b_n = b[i]
-        matrix_y_row = matrix_y[i]
+        matrix_times_y_row = matrix_times_y[i]
         y_row = y[i]
         for n in range(out_row.size):
-            matrix_y_n = matrix_y_row[n]
+            matrix_times_y_n = matrix_times_y_row[n]
             y_n = y_row[n]
-            out_row[n] = vector_math.tanh(b_n + matrix_y_n - gamma_n * y_n)
+            out_row[n] = vector_math.tanh(b_n + matrix_times_y_n - gamma_n * y_n)
 
 
 @njit(**INNER)
@@ -181,8 +181,8 @@ def set_matrix(K, KT, out):
 
 
 @njit(**INNER)
-def set_matrix_y_bar(w, hidden, out):
-    """matrix_y_bar, entry by entry."""
+def set_matrix_times_y_bar(w, hidden, out):
+    """matrix_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     w_flat = w.ravel()
@@ -194,41 +194,43 @@ def set_matrix_y_bar(w, hidden, out):
 
 
 @njit(**INNER)
-def set_y_bar(matrixT_matrix_y_bar, gamma, w, hidden, out):
+def set_y_bar(matrixT_times_matrix_times_y_bar, gamma, w, hidden, out):
     """y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     gamma_n = out.dtype.type(gamma)
     out_flat = out.ravel()
-    matrixT_matrix_y_bar_flat = matrixT_matrix_y_bar.ravel()
+    matrixT_times_matrix_times_y_bar_flat = matrixT_times_matrix_times_y_bar.ravel()
     w_flat = w.ravel()
     hidden_flat = hidden.ravel()
     for n in range(out_flat.size):
-        matrixT_matrix_y_bar_n = matrixT_matrix_y_bar_flat[n]
+        matrixT_times_matrix_times_y_bar_n = matrixT_times_matrix_times_y_bar_flat[n]
         w_n = w_flat[n]
         hidden_n = hidden_flat[n]
-        out_flat[n] = matrixT_matrix_y_bar_n - gamma_n * w_n * (number_1 - hidden_n * hidden_n)
+        out_flat[n] = matrixT_times_matrix_times_y_bar_n - gamma_n * w_n * (
+            number_1 - hidden_n * hidden_n
+        )
 
 
 @njit(**INNER)
-def rate(y, b, gamma, matrix, matrix_y, hidden):
+def rate(y, b, gamma, matrix, matrix_times_y, hidden):
     """The right-hand side of y."""
-    layer_kernels.times(matrix, y, matrix_y)
-    set_hidden(b, matrix_y, gamma, y, hidden)
+    layer_kernels.times(matrix, y, matrix_times_y)
+    set_hidden(b, matrix_times_y, gamma, y, hidden)
 
 
 @njit(**INNER)
-def states(gamma, matrix, hidden, w, matrix_y_bar, matrixT_matrix_y_bar, y_bar):
+def states(gamma, matrix, hidden, w, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar):
     """The transposed Jacobian by the states times w."""
-    set_matrix_y_bar(w, hidden, matrix_y_bar)
-    layer_kernels.times_transposed(matrix, matrix_y_bar, matrixT_matrix_y_bar)
-    set_y_bar(matrixT_matrix_y_bar, gamma, w, hidden, y_bar)
+    set_matrix_times_y_bar(w, hidden, matrix_times_y_bar)
+    layer_kernels.times_transposed(matrix, matrix_times_y_bar, matrixT_times_matrix_times_y_bar)
+    set_y_bar(matrixT_times_matrix_times_y_bar, gamma, w, hidden, y_bar)
 
 
 @njit(**INNER)
-def shared(y, matrix_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total):
+def shared(y, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(matrix_y_bar, y, matrix_bar_partial, matrix_bar_total)
-    layer_kernels.add_rows(matrix_y_bar, b_bar_total)
+    layer_kernels.add_outer(matrix_times_y_bar, y, matrix_bar_partial, matrix_bar_total)
+    layer_kernels.add_rows(matrix_times_y_bar, b_bar_total)
 
 
 @njit(**INNER)
@@ -256,10 +258,10 @@ def forward(
     k_3_all,
     y_4_all,
     k_4_all,
-    matrix_y,
+    matrix_times_y,
     w_4,
-    matrix_y_bar,
-    matrixT_matrix_y_bar,
+    matrix_times_y_bar,
+    matrixT_times_matrix_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -295,13 +297,13 @@ def forward(
         K = K_all[number]
         b = b_all[number]
         prepare(K, KT, matrix)
-        rate(y, b, gamma, matrix, matrix_y, k_1)
+        rate(y, b, gamma, matrix, matrix_times_y, k_1)
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
-        rate(y_2, b, gamma, matrix, matrix_y, k_2)
+        rate(y_2, b, gamma, matrix, matrix_times_y, k_2)
         weighted_2(1.0, y, h * A_3_2, k_2, y_3)
-        rate(y_3, b, gamma, matrix, matrix_y, k_3)
+        rate(y_3, b, gamma, matrix, matrix_times_y, k_3)
         weighted_2(1.0, y, h, k_3, y_4)
-        rate(y_4, b, gamma, matrix, matrix_y, k_4)
+        rate(y_4, b, gamma, matrix, matrix_times_y, k_4)
         weighted_5(1.0, y, h * B_1, k_1, h * B_2, k_2, h * B_3, k_3, h * B_4, k_4, y_end)
         if stride == 0:
             layer_kernels.copied(y_end, y)
@@ -325,10 +327,10 @@ def backward(
     k_3_all,
     y_4_all,
     k_4_all,
-    matrix_y,
+    matrix_times_y,
     w_4,
-    matrix_y_bar,
-    matrixT_matrix_y_bar,
+    matrix_times_y_bar,
+    matrixT_times_matrix_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -373,25 +375,33 @@ def backward(
         h_bar, t_bar = 0.0, 0.0
         prepare(K, KT, matrix)
         weighted_1(B_4, p, w_4)
-        states(gamma, matrix, k_4, w_4, matrix_y_bar, matrixT_matrix_y_bar, y_bar_4)
+        states(
+            gamma, matrix, k_4, w_4, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar_4
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_4, k_4)
-        shared(y_4, matrix_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
+        shared(y_4, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
         weighted_2(B_3, p, h, y_bar_4, w_3)
-        states(gamma, matrix, k_3, w_3, matrix_y_bar, matrixT_matrix_y_bar, y_bar_3)
+        states(
+            gamma, matrix, k_3, w_3, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar_3
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_3, k_3)
-        shared(y_3, matrix_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
+        shared(y_3, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
         weighted_2(B_2, p, h * A_3_2, y_bar_3, w_2)
-        states(gamma, matrix, k_2, w_2, matrix_y_bar, matrixT_matrix_y_bar, y_bar_2)
+        states(
+            gamma, matrix, k_2, w_2, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar_2
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_2, k_2)
-        shared(y_2, matrix_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
+        shared(y_2, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
         weighted_2(B_1, p, h * A_2_1, y_bar_2, w_1)
-        states(gamma, matrix, k_1, w_1, matrix_y_bar, matrixT_matrix_y_bar, y_bar_1)
+        states(
+            gamma, matrix, k_1, w_1, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar_1
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_1, k_1)
-        shared(y, matrix_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
+        shared(y, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
         by_step[number] += h_bar + by_time[0]

@@ -5,11 +5,11 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    matrix_y_bar = w * (1 - hidden * hidden)
-    matrixT_matrix_y_bar = matrix' matrix_y_bar
-    y_bar = matrixT_matrix_y_bar - gamma * w * (1 - hidden * hidden)
-    matrix_bar = sum over samples matrix_y_bar y'
-    b_bar = sum over samples matrix_y_bar
+    matrix_times_y_bar = w * (1 - hidden * hidden)
+    matrixT_times_matrix_times_y_bar = matrix' matrix_times_y_bar
+    y_bar = matrixT_times_matrix_times_y_bar - gamma * w * (1 - hidden * hidden)
+    matrix_bar = sum over samples matrix_times_y_bar y'
+    b_bar = sum over samples matrix_times_y_bar
     KT_bar = -matrix_bar
     K_bar = KT_bar'
     K_bar2 = K_bar + matrix_bar
@@ -42,26 +42,26 @@ B_4 = 1 / 6
 
 def rate(y, b, gamma, matrix):
     """The right-hand side of y."""
-    matrix_y = y @ matrix.T
-    hidden = torch.tanh(b + matrix_y - gamma * y)
+    matrix_times_y = y @ matrix.T
+    hidden = torch.tanh(b + matrix_times_y - gamma * y)
     return (hidden,)
 
 
 def states(gamma, matrix, hidden, w):
     """The transposed Jacobian by the states times w."""
-    matrix_y_bar = w * (1 - hidden * hidden)
-    matrixT_matrix_y_bar = matrix_y_bar @ matrix
-    y_bar = matrixT_matrix_y_bar - gamma * w * (1 - hidden * hidden)
+    matrix_times_y_bar = w * (1 - hidden * hidden)
+    matrixT_times_matrix_times_y_bar = matrix_times_y_bar @ matrix
+    y_bar = matrixT_times_matrix_times_y_bar - gamma * w * (1 - hidden * hidden)
     return (
         y_bar,
-        matrix_y_bar,
+        matrix_times_y_bar,
     )
 
 
-def shared(y, matrix_y_bar):
+def shared(y, matrix_times_y_bar):
     """What w makes of all that samples share, summed over them."""
-    matrix_bar = matrix_y_bar.T @ y
-    b_bar = matrix_y_bar.sum(0)
+    matrix_bar = matrix_times_y_bar.T @ y
+    b_bar = matrix_times_y_bar.sum(0)
     return (
         b_bar,
         matrix_bar,
@@ -98,17 +98,19 @@ def layer_adjoint(t, h, y, K, b, gamma, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4, wi
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     KT, matrix = prepare(K)
     w_4 = B_4 * p
-    y_bar_4, matrix_y_bar_4 = states(gamma, matrix, k_4, w_4)
+    y_bar_4, matrix_times_y_bar_4 = states(gamma, matrix, k_4, w_4)
     w_3 = B_3 * p + h * y_bar_4
-    y_bar_3, matrix_y_bar_3 = states(gamma, matrix, k_3, w_3)
+    y_bar_3, matrix_times_y_bar_3 = states(gamma, matrix, k_3, w_3)
     w_2 = B_2 * p + h * A_3_2 * y_bar_3
-    y_bar_2, matrix_y_bar_2 = states(gamma, matrix, k_2, w_2)
+    y_bar_2, matrix_times_y_bar_2 = states(gamma, matrix, k_2, w_2)
     w_1 = B_1 * p + h * A_2_1 * y_bar_2
-    y_bar_1, matrix_y_bar_1 = states(gamma, matrix, k_1, w_1)
+    y_bar_1, matrix_times_y_bar_1 = states(gamma, matrix, k_1, w_1)
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
     b_bar, matrix_bar = shared(
         torch.cat((y, y_2, y_3, y_4)),
-        torch.cat((matrix_y_bar_1, matrix_y_bar_2, matrix_y_bar_3, matrix_y_bar_4)),
+        torch.cat(
+            (matrix_times_y_bar_1, matrix_times_y_bar_2, matrix_times_y_bar_3, matrix_times_y_bar_4)
+        ),
     )
     KT_bar = -matrix_bar
     K_bar = KT_bar.T

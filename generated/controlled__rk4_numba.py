@@ -6,26 +6,26 @@ Runge–Kutta method.
 The adjoint, from a costate w of the right-hand side:
 
     hidden5_bar = u5 * w
-    C5_y_bar = hidden5_bar * step(C5_y + d5)
-    C5T_C5_y_bar = C5' C5_y_bar
+    C5_times_y_bar = hidden5_bar * step(C5_times_y + d5)
+    C5T_times_C5_times_y_bar = C5' C5_times_y_bar
     hidden4_bar = u4 * w
-    C4_y_bar = hidden4_bar * logistic(C4_y + d4)
-    C4T_C4_y_bar = C4' C4_y_bar
+    C4_times_y_bar = hidden4_bar * logistic(C4_times_y + d4)
+    C4T_times_C4_times_y_bar = C4' C4_times_y_bar
     hidden3_bar = u3 * w
-    C3_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
-    C3T_C3_y_bar = C3' C3_y_bar
+    C3_times_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
+    C3T_times_C3_times_y_bar = C3' C3_times_y_bar
     hidden2_bar = u2 * w
-    C2_y_bar = hidden2_bar * cos(C2_y + d2)
-    C2T_C2_y_bar = C2' C2_y_bar
+    C2_times_y_bar = hidden2_bar * cos(C2_times_y + d2)
+    C2T_times_C2_times_y_bar = C2' C2_times_y_bar
     hidden_bar = u1 * w
-    C1_y_bar = hidden_bar * (1 - hidden * hidden)
-    C1T_C1_y_bar = C1' C1_y_bar
-    y_bar = C1T_C1_y_bar + C2T_C2_y_bar + C3T_C3_y_bar + C4T_C4_y_bar + C5T_C5_y_bar
-    C5_bar = sum over samples C5_y_bar y'
-    C4_bar = sum over samples C4_y_bar y'
-    C3_bar = sum over samples C3_y_bar y'
-    C2_bar = sum over samples C2_y_bar y'
-    C1_bar = sum over samples C1_y_bar y'
+    C1_times_y_bar = hidden_bar * (1 - hidden * hidden)
+    C1T_times_C1_times_y_bar = C1' C1_times_y_bar
+    y_bar = C1T_times_C1_times_y_bar + C2T_times_C2_times_y_bar + C3T_times_C3_times_y_bar + C4T_times_C4_times_y_bar + C5T_times_C5_times_y_bar
+    C5_bar = sum over samples C5_times_y_bar y'
+    C4_bar = sum over samples C4_times_y_bar y'
+    C3_bar = sum over samples C3_times_y_bar y'
+    C2_bar = sum over samples C2_times_y_bar y'
+    C1_bar = sum over samples C1_times_y_bar y'
     terms = hidden * w
     total = sum(terms)
     u1_bar = sum over samples total
@@ -41,11 +41,11 @@ The adjoint, from a costate w of the right-hand side:
     terms5 = hidden5 * w
     total5 = sum(terms5)
     u5_bar = sum over samples total5
-    d1_bar = sum over samples C1_y_bar
-    d2_bar = sum over samples C2_y_bar
-    d3_bar = sum over samples C3_y_bar
-    d4_bar = sum over samples C4_y_bar
-    d5_bar = sum over samples C5_y_bar
+    d1_bar = sum over samples C1_times_y_bar
+    d2_bar = sum over samples C2_times_y_bar
+    d3_bar = sum over samples C3_times_y_bar
+    d4_bar = sum over samples C4_times_y_bar
+    d5_bar = sum over samples C5_times_y_bar
 
 Proved: order 4 (the method).
 
@@ -92,63 +92,63 @@ CONTROLS = {
 KEPT = {
     "k_1": ("d",),
     "hidden_1": ("d",),
-    "C2_y_1": ("d",),
+    "C2_times_y_1": ("d",),
     "hidden2_1": ("d",),
     "hidden3_1": ("d",),
-    "C4_y_1": ("d",),
+    "C4_times_y_1": ("d",),
     "hidden4_1": ("d",),
-    "C5_y_1": ("d",),
+    "C5_times_y_1": ("d",),
     "hidden5_1": ("d",),
     "y_2": ("d",),
     "k_2": ("d",),
     "hidden_2": ("d",),
-    "C2_y_2": ("d",),
+    "C2_times_y_2": ("d",),
     "hidden2_2": ("d",),
     "hidden3_2": ("d",),
-    "C4_y_2": ("d",),
+    "C4_times_y_2": ("d",),
     "hidden4_2": ("d",),
-    "C5_y_2": ("d",),
+    "C5_times_y_2": ("d",),
     "hidden5_2": ("d",),
     "y_3": ("d",),
     "k_3": ("d",),
     "hidden_3": ("d",),
-    "C2_y_3": ("d",),
+    "C2_times_y_3": ("d",),
     "hidden2_3": ("d",),
     "hidden3_3": ("d",),
-    "C4_y_3": ("d",),
+    "C4_times_y_3": ("d",),
     "hidden4_3": ("d",),
-    "C5_y_3": ("d",),
+    "C5_times_y_3": ("d",),
     "hidden5_3": ("d",),
     "y_4": ("d",),
     "k_4": ("d",),
     "hidden_4": ("d",),
-    "C2_y_4": ("d",),
+    "C2_times_y_4": ("d",),
     "hidden2_4": ("d",),
     "hidden3_4": ("d",),
-    "C4_y_4": ("d",),
+    "C4_times_y_4": ("d",),
     "hidden4_4": ("d",),
-    "C5_y_4": ("d",),
+    "C5_times_y_4": ("d",),
     "hidden5_4": ("d",),
 }
 SCRATCH = {
-    "C1_y": ("d",),
-    "C3_y": ("d",),
+    "C1_times_y": ("d",),
+    "C3_times_y": ("d",),
     "w_4": ("d",),
     "hidden5_bar": ("d",),
-    "C5_y_bar": ("d",),
-    "C5T_C5_y_bar": ("d",),
+    "C5_times_y_bar": ("d",),
+    "C5T_times_C5_times_y_bar": ("d",),
     "hidden4_bar": ("d",),
-    "C4_y_bar": ("d",),
-    "C4T_C4_y_bar": ("d",),
+    "C4_times_y_bar": ("d",),
+    "C4T_times_C4_times_y_bar": ("d",),
     "hidden3_bar": ("d",),
-    "C3_y_bar": ("d",),
-    "C3T_C3_y_bar": ("d",),
+    "C3_times_y_bar": ("d",),
+    "C3T_times_C3_times_y_bar": ("d",),
     "hidden2_bar": ("d",),
-    "C2_y_bar": ("d",),
-    "C2T_C2_y_bar": ("d",),
+    "C2_times_y_bar": ("d",),
+    "C2T_times_C2_times_y_bar": ("d",),
     "hidden_bar": ("d",),
-    "C1_y_bar": ("d",),
-    "C1T_C1_y_bar": ("d",),
+    "C1_times_y_bar": ("d",),
+    "C1T_times_C1_times_y_bar": ("d",),
     "y_bar_4": ("d",),
     "terms": ("d",),
     "total": (),
@@ -268,8 +268,8 @@ def weighted_5(
 
 
 @njit(**INNER)
-def set_C1_y_bar(hidden_bar, hidden, out):
-    """C1_y_bar, entry by entry."""
+def set_C1_times_y_bar(hidden_bar, hidden, out):
+    """C1_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     hidden_bar_flat = hidden_bar.ravel()
@@ -281,22 +281,22 @@ def set_C1_y_bar(hidden_bar, hidden, out):
 
 
 @njit(**INNER)
-def set_C2_y_bar(hidden2_bar, C2_y, d2, out):
-    """C2_y_bar, entry by entry."""
+def set_C2_times_y_bar(hidden2_bar, C2_times_y, d2, out):
+    """C2_times_y_bar, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
         hidden2_bar_row = hidden2_bar[i]
-        C2_y_row = C2_y[i]
+        C2_times_y_row = C2_times_y[i]
         d2_n = d2[i]
         for n in range(out_row.size):
             hidden2_bar_n = hidden2_bar_row[n]
-            C2_y_n = C2_y_row[n]
-            out_row[n] = hidden2_bar_n * np.cos(C2_y_n + d2_n)
+            C2_times_y_n = C2_times_y_row[n]
+            out_row[n] = hidden2_bar_n * np.cos(C2_times_y_n + d2_n)
 
 
 @njit(**INNER)
-def set_C3_y_bar(hidden3, hidden3_bar, out):
-    """C3_y_bar, entry by entry."""
+def set_C3_times_y_bar(hidden3, hidden3_bar, out):
+    """C3_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     hidden3_flat = hidden3.ravel()
@@ -308,57 +308,57 @@ def set_C3_y_bar(hidden3, hidden3_bar, out):
 
 
 @njit(**INNER)
-def set_C4_y_bar(hidden4_bar, C4_y, d4, out):
-    """C4_y_bar, entry by entry."""
+def set_C4_times_y_bar(hidden4_bar, C4_times_y, d4, out):
+    """C4_times_y_bar, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
         hidden4_bar_row = hidden4_bar[i]
-        C4_y_row = C4_y[i]
+        C4_times_y_row = C4_times_y[i]
         d4_n = d4[i]
         for n in range(out_row.size):
             hidden4_bar_n = hidden4_bar_row[n]
-            C4_y_n = C4_y_row[n]
-            out_row[n] = hidden4_bar_n * vector_math.logistic(C4_y_n + d4_n)
+            C4_times_y_n = C4_times_y_row[n]
+            out_row[n] = hidden4_bar_n * vector_math.logistic(C4_times_y_n + d4_n)
 
 
 @njit(**INNER)
-def set_C5_y_bar(hidden5_bar, C5_y, d5, out):
-    """C5_y_bar, entry by entry."""
+def set_C5_times_y_bar(hidden5_bar, C5_times_y, d5, out):
+    """C5_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
         hidden5_bar_row = hidden5_bar[i]
-        C5_y_row = C5_y[i]
+        C5_times_y_row = C5_times_y[i]
         d5_n = d5[i]
         for n in range(out_row.size):
             hidden5_bar_n = hidden5_bar_row[n]
-            C5_y_n = C5_y_row[n]
-            out_row[n] = hidden5_bar_n * (number_1 if C5_y_n + d5_n > 0 else number_0)
+            C5_times_y_n = C5_times_y_row[n]
+            out_row[n] = hidden5_bar_n * (number_1 if C5_times_y_n + d5_n > 0 else number_0)
 
 
 @njit(**INNER)
-def set_hidden(C1_y, d1, out):
+def set_hidden(C1_times_y, d1, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        C1_y_row = C1_y[i]
+        C1_times_y_row = C1_times_y[i]
         d1_n = d1[i]
         for n in range(out_row.size):
-            C1_y_n = C1_y_row[n]
-            out_row[n] = vector_math.tanh(C1_y_n + d1_n)
+            C1_times_y_n = C1_times_y_row[n]
+            out_row[n] = vector_math.tanh(C1_times_y_n + d1_n)
 
 
 @njit(**INNER)
-def set_hidden2(C2_y, d2, out):
+def set_hidden2(C2_times_y, d2, out):
     """hidden2, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        C2_y_row = C2_y[i]
+        C2_times_y_row = C2_times_y[i]
         d2_n = d2[i]
         for n in range(out_row.size):
-            C2_y_n = C2_y_row[n]
-            out_row[n] = np.sin(C2_y_n + d2_n)
+            C2_times_y_n = C2_times_y_row[n]
+            out_row[n] = np.sin(C2_times_y_n + d2_n)
 
 
 @njit(**INNER)
@@ -373,15 +373,15 @@ def set_hidden2_bar(u2, w, out):
 
 
 @njit(**INNER)
-def set_hidden3(C3_y, d3, out):
+def set_hidden3(C3_times_y, d3, out):
     """hidden3, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        C3_y_row = C3_y[i]
+        C3_times_y_row = C3_times_y[i]
         d3_n = d3[i]
         for n in range(out_row.size):
-            C3_y_n = C3_y_row[n]
-            out_row[n] = vector_math.logistic(C3_y_n + d3_n)
+            C3_times_y_n = C3_times_y_row[n]
+            out_row[n] = vector_math.logistic(C3_times_y_n + d3_n)
 
 
 @njit(**INNER)
@@ -396,17 +396,17 @@ def set_hidden3_bar(u3, w, out):
 
 
 @njit(**INNER)
-def set_hidden4(C4_y, d4, out):
+def set_hidden4(C4_times_y, d4, out):
     """hidden4, entry by entry."""
     number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
-        C4_y_row = C4_y[i]
+        C4_times_y_row = C4_times_y[i]
         d4_n = d4[i]
         for n in range(out_row.size):
-            C4_y_n = C4_y_row[n]
-            out_row[n] = (C4_y_n + d4_n if C4_y_n + d4_n > 0 else number_0) + np.log1p(
-                vector_math.exp(-abs(C4_y_n + d4_n))
+            C4_times_y_n = C4_times_y_row[n]
+            out_row[n] = (C4_times_y_n + d4_n if C4_times_y_n + d4_n > 0 else number_0) + np.log1p(
+                vector_math.exp(-abs(C4_times_y_n + d4_n))
             )
 
 
@@ -422,16 +422,16 @@ def set_hidden4_bar(u4, w, out):
 
 
 @njit(**INNER)
-def set_hidden5(C5_y, d5, out):
+def set_hidden5(C5_times_y, d5, out):
     """hidden5, entry by entry."""
     number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
-        C5_y_row = C5_y[i]
+        C5_times_y_row = C5_times_y[i]
         d5_n = d5[i]
         for n in range(out_row.size):
-            C5_y_n = C5_y_row[n]
-            out_row[n] = number_0 if C5_y_n + d5_n < 0 else C5_y_n + d5_n
+            C5_times_y_n = C5_times_y_row[n]
+            out_row[n] = number_0 if C5_times_y_n + d5_n < 0 else C5_times_y_n + d5_n
 
 
 @njit(**INNER)
@@ -517,22 +517,33 @@ def set_terms5(hidden5, w, out):
 
 
 @njit(**INNER)
-def set_y_bar(C1T_C1_y_bar, C2T_C2_y_bar, C3T_C3_y_bar, C4T_C4_y_bar, C5T_C5_y_bar, out):
+def set_y_bar(
+    C1T_times_C1_times_y_bar,
+    C2T_times_C2_times_y_bar,
+    C3T_times_C3_times_y_bar,
+    C4T_times_C4_times_y_bar,
+    C5T_times_C5_times_y_bar,
+    out,
+):
     """y_bar, entry by entry."""
     out_flat = out.ravel()
-    C1T_C1_y_bar_flat = C1T_C1_y_bar.ravel()
-    C2T_C2_y_bar_flat = C2T_C2_y_bar.ravel()
-    C3T_C3_y_bar_flat = C3T_C3_y_bar.ravel()
-    C4T_C4_y_bar_flat = C4T_C4_y_bar.ravel()
-    C5T_C5_y_bar_flat = C5T_C5_y_bar.ravel()
+    C1T_times_C1_times_y_bar_flat = C1T_times_C1_times_y_bar.ravel()
+    C2T_times_C2_times_y_bar_flat = C2T_times_C2_times_y_bar.ravel()
+    C3T_times_C3_times_y_bar_flat = C3T_times_C3_times_y_bar.ravel()
+    C4T_times_C4_times_y_bar_flat = C4T_times_C4_times_y_bar.ravel()
+    C5T_times_C5_times_y_bar_flat = C5T_times_C5_times_y_bar.ravel()
     for n in range(out_flat.size):
-        C1T_C1_y_bar_n = C1T_C1_y_bar_flat[n]
-        C2T_C2_y_bar_n = C2T_C2_y_bar_flat[n]
-        C3T_C3_y_bar_n = C3T_C3_y_bar_flat[n]
-        C4T_C4_y_bar_n = C4T_C4_y_bar_flat[n]
-        C5T_C5_y_bar_n = C5T_C5_y_bar_flat[n]
+        C1T_times_C1_times_y_bar_n = C1T_times_C1_times_y_bar_flat[n]
+        C2T_times_C2_times_y_bar_n = C2T_times_C2_times_y_bar_flat[n]
+        C3T_times_C3_times_y_bar_n = C3T_times_C3_times_y_bar_flat[n]
+        C4T_times_C4_times_y_bar_n = C4T_times_C4_times_y_bar_flat[n]
+        C5T_times_C5_times_y_bar_n = C5T_times_C5_times_y_bar_flat[n]
         out_flat[n] = (
-            C1T_C1_y_bar_n + C2T_C2_y_bar_n + C3T_C3_y_bar_n + C4T_C4_y_bar_n + C5T_C5_y_bar_n
+            C1T_times_C1_times_y_bar_n
+            + C2T_times_C2_times_y_bar_n
+            + C3T_times_C3_times_y_bar_n
+            + C4T_times_C4_times_y_bar_n
+            + C5T_times_C5_times_y_bar_n
         )
 
 
@@ -583,29 +594,29 @@ def rate(
     d3,
     d4,
     d5,
-    C1_y,
+    C1_times_y,
     hidden,
-    C2_y,
+    C2_times_y,
     hidden2,
-    C3_y,
+    C3_times_y,
     hidden3,
-    C4_y,
+    C4_times_y,
     hidden4,
-    C5_y,
+    C5_times_y,
     hidden5,
     y_rate,
 ):
     """The right-hand side of y."""
-    layer_kernels.times(C1, y, C1_y)
-    set_hidden(C1_y, d1, hidden)
-    layer_kernels.times(C2, y, C2_y)
-    set_hidden2(C2_y, d2, hidden2)
-    layer_kernels.times(C3, y, C3_y)
-    set_hidden3(C3_y, d3, hidden3)
-    layer_kernels.times(C4, y, C4_y)
-    set_hidden4(C4_y, d4, hidden4)
-    layer_kernels.times(C5, y, C5_y)
-    set_hidden5(C5_y, d5, hidden5)
+    layer_kernels.times(C1, y, C1_times_y)
+    set_hidden(C1_times_y, d1, hidden)
+    layer_kernels.times(C2, y, C2_times_y)
+    set_hidden2(C2_times_y, d2, hidden2)
+    layer_kernels.times(C3, y, C3_times_y)
+    set_hidden3(C3_times_y, d3, hidden3)
+    layer_kernels.times(C4, y, C4_times_y)
+    set_hidden4(C4_times_y, d4, hidden4)
+    layer_kernels.times(C5, y, C5_times_y)
+    set_hidden5(C5_times_y, d5, hidden5)
     set_y_rate(hidden, u1, hidden2, u2, hidden3, u3, hidden4, u4, hidden5, u5, y_rate)
 
 
@@ -625,45 +636,52 @@ def states(
     d4,
     d5,
     hidden,
-    C2_y,
+    C2_times_y,
     hidden3,
-    C4_y,
-    C5_y,
+    C4_times_y,
+    C5_times_y,
     w,
     hidden5_bar,
-    C5_y_bar,
-    C5T_C5_y_bar,
+    C5_times_y_bar,
+    C5T_times_C5_times_y_bar,
     hidden4_bar,
-    C4_y_bar,
-    C4T_C4_y_bar,
+    C4_times_y_bar,
+    C4T_times_C4_times_y_bar,
     hidden3_bar,
-    C3_y_bar,
-    C3T_C3_y_bar,
+    C3_times_y_bar,
+    C3T_times_C3_times_y_bar,
     hidden2_bar,
-    C2_y_bar,
-    C2T_C2_y_bar,
+    C2_times_y_bar,
+    C2T_times_C2_times_y_bar,
     hidden_bar,
-    C1_y_bar,
-    C1T_C1_y_bar,
+    C1_times_y_bar,
+    C1T_times_C1_times_y_bar,
     y_bar,
 ):
     """The transposed Jacobian by the states times w."""
     set_hidden5_bar(u5, w, hidden5_bar)
-    set_C5_y_bar(hidden5_bar, C5_y, d5, C5_y_bar)
-    layer_kernels.times_transposed(C5, C5_y_bar, C5T_C5_y_bar)
+    set_C5_times_y_bar(hidden5_bar, C5_times_y, d5, C5_times_y_bar)
+    layer_kernels.times_transposed(C5, C5_times_y_bar, C5T_times_C5_times_y_bar)
     set_hidden4_bar(u4, w, hidden4_bar)
-    set_C4_y_bar(hidden4_bar, C4_y, d4, C4_y_bar)
-    layer_kernels.times_transposed(C4, C4_y_bar, C4T_C4_y_bar)
+    set_C4_times_y_bar(hidden4_bar, C4_times_y, d4, C4_times_y_bar)
+    layer_kernels.times_transposed(C4, C4_times_y_bar, C4T_times_C4_times_y_bar)
     set_hidden3_bar(u3, w, hidden3_bar)
-    set_C3_y_bar(hidden3, hidden3_bar, C3_y_bar)
-    layer_kernels.times_transposed(C3, C3_y_bar, C3T_C3_y_bar)
+    set_C3_times_y_bar(hidden3, hidden3_bar, C3_times_y_bar)
+    layer_kernels.times_transposed(C3, C3_times_y_bar, C3T_times_C3_times_y_bar)
     set_hidden2_bar(u2, w, hidden2_bar)
-    set_C2_y_bar(hidden2_bar, C2_y, d2, C2_y_bar)
-    layer_kernels.times_transposed(C2, C2_y_bar, C2T_C2_y_bar)
+    set_C2_times_y_bar(hidden2_bar, C2_times_y, d2, C2_times_y_bar)
+    layer_kernels.times_transposed(C2, C2_times_y_bar, C2T_times_C2_times_y_bar)
     set_hidden_bar(u1, w, hidden_bar)
-    set_C1_y_bar(hidden_bar, hidden, C1_y_bar)
-    layer_kernels.times_transposed(C1, C1_y_bar, C1T_C1_y_bar)
-    set_y_bar(C1T_C1_y_bar, C2T_C2_y_bar, C3T_C3_y_bar, C4T_C4_y_bar, C5T_C5_y_bar, y_bar)
+    set_C1_times_y_bar(hidden_bar, hidden, C1_times_y_bar)
+    layer_kernels.times_transposed(C1, C1_times_y_bar, C1T_times_C1_times_y_bar)
+    set_y_bar(
+        C1T_times_C1_times_y_bar,
+        C2T_times_C2_times_y_bar,
+        C3T_times_C3_times_y_bar,
+        C4T_times_C4_times_y_bar,
+        C5T_times_C5_times_y_bar,
+        y_bar,
+    )
 
 
 @njit(**INNER)
@@ -675,11 +693,11 @@ def shared(
     hidden4,
     hidden5,
     w,
-    C5_y_bar,
-    C4_y_bar,
-    C3_y_bar,
-    C2_y_bar,
-    C1_y_bar,
+    C5_times_y_bar,
+    C4_times_y_bar,
+    C3_times_y_bar,
+    C2_times_y_bar,
+    C1_times_y_bar,
     C5_bar_partial,
     C4_bar_partial,
     C3_bar_partial,
@@ -707,11 +725,11 @@ def shared(
     d5_bar_total,
 ):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(C5_y_bar, y, C5_bar_partial, C5_bar_total)
-    layer_kernels.add_outer(C4_y_bar, y, C4_bar_partial, C4_bar_total)
-    layer_kernels.add_outer(C3_y_bar, y, C3_bar_partial, C3_bar_total)
-    layer_kernels.add_outer(C2_y_bar, y, C2_bar_partial, C2_bar_total)
-    layer_kernels.add_outer(C1_y_bar, y, C1_bar_partial, C1_bar_total)
+    layer_kernels.add_outer(C5_times_y_bar, y, C5_bar_partial, C5_bar_total)
+    layer_kernels.add_outer(C4_times_y_bar, y, C4_bar_partial, C4_bar_total)
+    layer_kernels.add_outer(C3_times_y_bar, y, C3_bar_partial, C3_bar_total)
+    layer_kernels.add_outer(C2_times_y_bar, y, C2_bar_partial, C2_bar_total)
+    layer_kernels.add_outer(C1_times_y_bar, y, C1_bar_partial, C1_bar_total)
     set_terms(hidden, w, terms)
     layer_kernels.entry_sums(terms, total)
     u1_bar = layer_kernels.all_sum(total)
@@ -727,11 +745,11 @@ def shared(
     set_terms5(hidden5, w, terms5)
     layer_kernels.entry_sums(terms5, total5)
     u5_bar = layer_kernels.all_sum(total5)
-    layer_kernels.add_rows(C1_y_bar, d1_bar_total)
-    layer_kernels.add_rows(C2_y_bar, d2_bar_total)
-    layer_kernels.add_rows(C3_y_bar, d3_bar_total)
-    layer_kernels.add_rows(C4_y_bar, d4_bar_total)
-    layer_kernels.add_rows(C5_y_bar, d5_bar_total)
+    layer_kernels.add_rows(C1_times_y_bar, d1_bar_total)
+    layer_kernels.add_rows(C2_times_y_bar, d2_bar_total)
+    layer_kernels.add_rows(C3_times_y_bar, d3_bar_total)
+    layer_kernels.add_rows(C4_times_y_bar, d4_bar_total)
+    layer_kernels.add_rows(C5_times_y_bar, d5_bar_total)
     return u1_bar, u2_bar, u3_bar, u4_bar, u5_bar
 
 
@@ -760,61 +778,61 @@ def forward(
     d5_all,
     k_1_all,
     hidden_1_all,
-    C2_y_1_all,
+    C2_times_y_1_all,
     hidden2_1_all,
     hidden3_1_all,
-    C4_y_1_all,
+    C4_times_y_1_all,
     hidden4_1_all,
-    C5_y_1_all,
+    C5_times_y_1_all,
     hidden5_1_all,
     y_2_all,
     k_2_all,
     hidden_2_all,
-    C2_y_2_all,
+    C2_times_y_2_all,
     hidden2_2_all,
     hidden3_2_all,
-    C4_y_2_all,
+    C4_times_y_2_all,
     hidden4_2_all,
-    C5_y_2_all,
+    C5_times_y_2_all,
     hidden5_2_all,
     y_3_all,
     k_3_all,
     hidden_3_all,
-    C2_y_3_all,
+    C2_times_y_3_all,
     hidden2_3_all,
     hidden3_3_all,
-    C4_y_3_all,
+    C4_times_y_3_all,
     hidden4_3_all,
-    C5_y_3_all,
+    C5_times_y_3_all,
     hidden5_3_all,
     y_4_all,
     k_4_all,
     hidden_4_all,
-    C2_y_4_all,
+    C2_times_y_4_all,
     hidden2_4_all,
     hidden3_4_all,
-    C4_y_4_all,
+    C4_times_y_4_all,
     hidden4_4_all,
-    C5_y_4_all,
+    C5_times_y_4_all,
     hidden5_4_all,
-    C1_y,
-    C3_y,
+    C1_times_y,
+    C3_times_y,
     w_4,
     hidden5_bar,
-    C5_y_bar,
-    C5T_C5_y_bar,
+    C5_times_y_bar,
+    C5T_times_C5_times_y_bar,
     hidden4_bar,
-    C4_y_bar,
-    C4T_C4_y_bar,
+    C4_times_y_bar,
+    C4T_times_C4_times_y_bar,
     hidden3_bar,
-    C3_y_bar,
-    C3T_C3_y_bar,
+    C3_times_y_bar,
+    C3T_times_C3_times_y_bar,
     hidden2_bar,
-    C2_y_bar,
-    C2T_C2_y_bar,
+    C2_times_y_bar,
+    C2T_times_C2_times_y_bar,
     hidden_bar,
-    C1_y_bar,
-    C1T_C1_y_bar,
+    C1_times_y_bar,
+    C1T_times_C1_times_y_bar,
     y_bar_4,
     terms,
     total,
@@ -851,42 +869,42 @@ def forward(
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        C2_y_1 = C2_y_1_all[slot]
+        C2_times_y_1 = C2_times_y_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
         hidden3_1 = hidden3_1_all[slot]
-        C4_y_1 = C4_y_1_all[slot]
+        C4_times_y_1 = C4_times_y_1_all[slot]
         hidden4_1 = hidden4_1_all[slot]
-        C5_y_1 = C5_y_1_all[slot]
+        C5_times_y_1 = C5_times_y_1_all[slot]
         hidden5_1 = hidden5_1_all[slot]
         y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        C2_y_2 = C2_y_2_all[slot]
+        C2_times_y_2 = C2_times_y_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         hidden3_2 = hidden3_2_all[slot]
-        C4_y_2 = C4_y_2_all[slot]
+        C4_times_y_2 = C4_times_y_2_all[slot]
         hidden4_2 = hidden4_2_all[slot]
-        C5_y_2 = C5_y_2_all[slot]
+        C5_times_y_2 = C5_times_y_2_all[slot]
         hidden5_2 = hidden5_2_all[slot]
         y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        C2_y_3 = C2_y_3_all[slot]
+        C2_times_y_3 = C2_times_y_3_all[slot]
         hidden2_3 = hidden2_3_all[slot]
         hidden3_3 = hidden3_3_all[slot]
-        C4_y_3 = C4_y_3_all[slot]
+        C4_times_y_3 = C4_times_y_3_all[slot]
         hidden4_3 = hidden4_3_all[slot]
-        C5_y_3 = C5_y_3_all[slot]
+        C5_times_y_3 = C5_times_y_3_all[slot]
         hidden5_3 = hidden5_3_all[slot]
         y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
-        C2_y_4 = C2_y_4_all[slot]
+        C2_times_y_4 = C2_times_y_4_all[slot]
         hidden2_4 = hidden2_4_all[slot]
         hidden3_4 = hidden3_4_all[slot]
-        C4_y_4 = C4_y_4_all[slot]
+        C4_times_y_4 = C4_times_y_4_all[slot]
         hidden4_4 = hidden4_4_all[slot]
-        C5_y_4 = C5_y_4_all[slot]
+        C5_times_y_4 = C5_times_y_4_all[slot]
         hidden5_4 = hidden5_4_all[slot]
         u1 = u1_all[number]
         u2 = u2_all[number]
@@ -920,15 +938,15 @@ def forward(
             d3,
             d4,
             d5,
-            C1_y,
+            C1_times_y,
             hidden_1,
-            C2_y_1,
+            C2_times_y_1,
             hidden2_1,
-            C3_y,
+            C3_times_y,
             hidden3_1,
-            C4_y_1,
+            C4_times_y_1,
             hidden4_1,
-            C5_y_1,
+            C5_times_y_1,
             hidden5_1,
             k_1,
         )
@@ -950,15 +968,15 @@ def forward(
             d3,
             d4,
             d5,
-            C1_y,
+            C1_times_y,
             hidden_2,
-            C2_y_2,
+            C2_times_y_2,
             hidden2_2,
-            C3_y,
+            C3_times_y,
             hidden3_2,
-            C4_y_2,
+            C4_times_y_2,
             hidden4_2,
-            C5_y_2,
+            C5_times_y_2,
             hidden5_2,
             k_2,
         )
@@ -980,15 +998,15 @@ def forward(
             d3,
             d4,
             d5,
-            C1_y,
+            C1_times_y,
             hidden_3,
-            C2_y_3,
+            C2_times_y_3,
             hidden2_3,
-            C3_y,
+            C3_times_y,
             hidden3_3,
-            C4_y_3,
+            C4_times_y_3,
             hidden4_3,
-            C5_y_3,
+            C5_times_y_3,
             hidden5_3,
             k_3,
         )
@@ -1010,15 +1028,15 @@ def forward(
             d3,
             d4,
             d5,
-            C1_y,
+            C1_times_y,
             hidden_4,
-            C2_y_4,
+            C2_times_y_4,
             hidden2_4,
-            C3_y,
+            C3_times_y,
             hidden3_4,
-            C4_y_4,
+            C4_times_y_4,
             hidden4_4,
-            C5_y_4,
+            C5_times_y_4,
             hidden5_4,
             k_4,
         )
@@ -1052,61 +1070,61 @@ def backward(
     d5_all,
     k_1_all,
     hidden_1_all,
-    C2_y_1_all,
+    C2_times_y_1_all,
     hidden2_1_all,
     hidden3_1_all,
-    C4_y_1_all,
+    C4_times_y_1_all,
     hidden4_1_all,
-    C5_y_1_all,
+    C5_times_y_1_all,
     hidden5_1_all,
     y_2_all,
     k_2_all,
     hidden_2_all,
-    C2_y_2_all,
+    C2_times_y_2_all,
     hidden2_2_all,
     hidden3_2_all,
-    C4_y_2_all,
+    C4_times_y_2_all,
     hidden4_2_all,
-    C5_y_2_all,
+    C5_times_y_2_all,
     hidden5_2_all,
     y_3_all,
     k_3_all,
     hidden_3_all,
-    C2_y_3_all,
+    C2_times_y_3_all,
     hidden2_3_all,
     hidden3_3_all,
-    C4_y_3_all,
+    C4_times_y_3_all,
     hidden4_3_all,
-    C5_y_3_all,
+    C5_times_y_3_all,
     hidden5_3_all,
     y_4_all,
     k_4_all,
     hidden_4_all,
-    C2_y_4_all,
+    C2_times_y_4_all,
     hidden2_4_all,
     hidden3_4_all,
-    C4_y_4_all,
+    C4_times_y_4_all,
     hidden4_4_all,
-    C5_y_4_all,
+    C5_times_y_4_all,
     hidden5_4_all,
-    C1_y,
-    C3_y,
+    C1_times_y,
+    C3_times_y,
     w_4,
     hidden5_bar,
-    C5_y_bar,
-    C5T_C5_y_bar,
+    C5_times_y_bar,
+    C5T_times_C5_times_y_bar,
     hidden4_bar,
-    C4_y_bar,
-    C4T_C4_y_bar,
+    C4_times_y_bar,
+    C4T_times_C4_times_y_bar,
     hidden3_bar,
-    C3_y_bar,
-    C3T_C3_y_bar,
+    C3_times_y_bar,
+    C3T_times_C3_times_y_bar,
     hidden2_bar,
-    C2_y_bar,
-    C2T_C2_y_bar,
+    C2_times_y_bar,
+    C2T_times_C2_times_y_bar,
     hidden_bar,
-    C1_y_bar,
-    C1T_C1_y_bar,
+    C1_times_y_bar,
+    C1T_times_C1_times_y_bar,
     y_bar_4,
     terms,
     total,
@@ -1155,42 +1173,42 @@ def backward(
         y = y_all[slot]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        C2_y_1 = C2_y_1_all[slot]
+        C2_times_y_1 = C2_times_y_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
         hidden3_1 = hidden3_1_all[slot]
-        C4_y_1 = C4_y_1_all[slot]
+        C4_times_y_1 = C4_times_y_1_all[slot]
         hidden4_1 = hidden4_1_all[slot]
-        C5_y_1 = C5_y_1_all[slot]
+        C5_times_y_1 = C5_times_y_1_all[slot]
         hidden5_1 = hidden5_1_all[slot]
         y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        C2_y_2 = C2_y_2_all[slot]
+        C2_times_y_2 = C2_times_y_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         hidden3_2 = hidden3_2_all[slot]
-        C4_y_2 = C4_y_2_all[slot]
+        C4_times_y_2 = C4_times_y_2_all[slot]
         hidden4_2 = hidden4_2_all[slot]
-        C5_y_2 = C5_y_2_all[slot]
+        C5_times_y_2 = C5_times_y_2_all[slot]
         hidden5_2 = hidden5_2_all[slot]
         y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        C2_y_3 = C2_y_3_all[slot]
+        C2_times_y_3 = C2_times_y_3_all[slot]
         hidden2_3 = hidden2_3_all[slot]
         hidden3_3 = hidden3_3_all[slot]
-        C4_y_3 = C4_y_3_all[slot]
+        C4_times_y_3 = C4_times_y_3_all[slot]
         hidden4_3 = hidden4_3_all[slot]
-        C5_y_3 = C5_y_3_all[slot]
+        C5_times_y_3 = C5_times_y_3_all[slot]
         hidden5_3 = hidden5_3_all[slot]
         y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
-        C2_y_4 = C2_y_4_all[slot]
+        C2_times_y_4 = C2_times_y_4_all[slot]
         hidden2_4 = hidden2_4_all[slot]
         hidden3_4 = hidden3_4_all[slot]
-        C4_y_4 = C4_y_4_all[slot]
+        C4_times_y_4 = C4_times_y_4_all[slot]
         hidden4_4 = hidden4_4_all[slot]
-        C5_y_4 = C5_y_4_all[slot]
+        C5_times_y_4 = C5_times_y_4_all[slot]
         hidden5_4 = hidden5_4_all[slot]
         u1 = u1_all[number]
         u2 = u2_all[number]
@@ -1240,26 +1258,26 @@ def backward(
             d4,
             d5,
             hidden_4,
-            C2_y_4,
+            C2_times_y_4,
             hidden3_4,
-            C4_y_4,
-            C5_y_4,
+            C4_times_y_4,
+            C5_times_y_4,
             w_4,
             hidden5_bar,
-            C5_y_bar,
-            C5T_C5_y_bar,
+            C5_times_y_bar,
+            C5T_times_C5_times_y_bar,
             hidden4_bar,
-            C4_y_bar,
-            C4T_C4_y_bar,
+            C4_times_y_bar,
+            C4T_times_C4_times_y_bar,
             hidden3_bar,
-            C3_y_bar,
-            C3T_C3_y_bar,
+            C3_times_y_bar,
+            C3T_times_C3_times_y_bar,
             hidden2_bar,
-            C2_y_bar,
-            C2T_C2_y_bar,
+            C2_times_y_bar,
+            C2T_times_C2_times_y_bar,
             hidden_bar,
-            C1_y_bar,
-            C1T_C1_y_bar,
+            C1_times_y_bar,
+            C1T_times_C1_times_y_bar,
             y_bar_4,
         )
         if with_steps:
@@ -1272,11 +1290,11 @@ def backward(
             hidden4_4,
             hidden5_4,
             w_4,
-            C5_y_bar,
-            C4_y_bar,
-            C3_y_bar,
-            C2_y_bar,
-            C1_y_bar,
+            C5_times_y_bar,
+            C4_times_y_bar,
+            C3_times_y_bar,
+            C2_times_y_bar,
+            C1_times_y_bar,
             C5_bar_partial,
             C4_bar_partial,
             C3_bar_partial,
@@ -1324,26 +1342,26 @@ def backward(
             d4,
             d5,
             hidden_3,
-            C2_y_3,
+            C2_times_y_3,
             hidden3_3,
-            C4_y_3,
-            C5_y_3,
+            C4_times_y_3,
+            C5_times_y_3,
             w_3,
             hidden5_bar,
-            C5_y_bar,
-            C5T_C5_y_bar,
+            C5_times_y_bar,
+            C5T_times_C5_times_y_bar,
             hidden4_bar,
-            C4_y_bar,
-            C4T_C4_y_bar,
+            C4_times_y_bar,
+            C4T_times_C4_times_y_bar,
             hidden3_bar,
-            C3_y_bar,
-            C3T_C3_y_bar,
+            C3_times_y_bar,
+            C3T_times_C3_times_y_bar,
             hidden2_bar,
-            C2_y_bar,
-            C2T_C2_y_bar,
+            C2_times_y_bar,
+            C2T_times_C2_times_y_bar,
             hidden_bar,
-            C1_y_bar,
-            C1T_C1_y_bar,
+            C1_times_y_bar,
+            C1T_times_C1_times_y_bar,
             y_bar_3,
         )
         if with_steps:
@@ -1356,11 +1374,11 @@ def backward(
             hidden4_3,
             hidden5_3,
             w_3,
-            C5_y_bar,
-            C4_y_bar,
-            C3_y_bar,
-            C2_y_bar,
-            C1_y_bar,
+            C5_times_y_bar,
+            C4_times_y_bar,
+            C3_times_y_bar,
+            C2_times_y_bar,
+            C1_times_y_bar,
             C5_bar_partial,
             C4_bar_partial,
             C3_bar_partial,
@@ -1408,26 +1426,26 @@ def backward(
             d4,
             d5,
             hidden_2,
-            C2_y_2,
+            C2_times_y_2,
             hidden3_2,
-            C4_y_2,
-            C5_y_2,
+            C4_times_y_2,
+            C5_times_y_2,
             w_2,
             hidden5_bar,
-            C5_y_bar,
-            C5T_C5_y_bar,
+            C5_times_y_bar,
+            C5T_times_C5_times_y_bar,
             hidden4_bar,
-            C4_y_bar,
-            C4T_C4_y_bar,
+            C4_times_y_bar,
+            C4T_times_C4_times_y_bar,
             hidden3_bar,
-            C3_y_bar,
-            C3T_C3_y_bar,
+            C3_times_y_bar,
+            C3T_times_C3_times_y_bar,
             hidden2_bar,
-            C2_y_bar,
-            C2T_C2_y_bar,
+            C2_times_y_bar,
+            C2T_times_C2_times_y_bar,
             hidden_bar,
-            C1_y_bar,
-            C1T_C1_y_bar,
+            C1_times_y_bar,
+            C1T_times_C1_times_y_bar,
             y_bar_2,
         )
         if with_steps:
@@ -1440,11 +1458,11 @@ def backward(
             hidden4_2,
             hidden5_2,
             w_2,
-            C5_y_bar,
-            C4_y_bar,
-            C3_y_bar,
-            C2_y_bar,
-            C1_y_bar,
+            C5_times_y_bar,
+            C4_times_y_bar,
+            C3_times_y_bar,
+            C2_times_y_bar,
+            C1_times_y_bar,
             C5_bar_partial,
             C4_bar_partial,
             C3_bar_partial,
@@ -1492,26 +1510,26 @@ def backward(
             d4,
             d5,
             hidden_1,
-            C2_y_1,
+            C2_times_y_1,
             hidden3_1,
-            C4_y_1,
-            C5_y_1,
+            C4_times_y_1,
+            C5_times_y_1,
             w_1,
             hidden5_bar,
-            C5_y_bar,
-            C5T_C5_y_bar,
+            C5_times_y_bar,
+            C5T_times_C5_times_y_bar,
             hidden4_bar,
-            C4_y_bar,
-            C4T_C4_y_bar,
+            C4_times_y_bar,
+            C4T_times_C4_times_y_bar,
             hidden3_bar,
-            C3_y_bar,
-            C3T_C3_y_bar,
+            C3_times_y_bar,
+            C3T_times_C3_times_y_bar,
             hidden2_bar,
-            C2_y_bar,
-            C2T_C2_y_bar,
+            C2_times_y_bar,
+            C2T_times_C2_times_y_bar,
             hidden_bar,
-            C1_y_bar,
-            C1T_C1_y_bar,
+            C1_times_y_bar,
+            C1T_times_C1_times_y_bar,
             y_bar_1,
         )
         if with_steps:
@@ -1524,11 +1542,11 @@ def backward(
             hidden4_1,
             hidden5_1,
             w_1,
-            C5_y_bar,
-            C4_y_bar,
-            C3_y_bar,
-            C2_y_bar,
-            C1_y_bar,
+            C5_times_y_bar,
+            C4_times_y_bar,
+            C3_times_y_bar,
+            C2_times_y_bar,
+            C1_times_y_bar,
             C5_bar_partial,
             C4_bar_partial,
             C3_bar_partial,

@@ -6,26 +6,26 @@ Runge–Kutta method.
 The adjoint, from a costate w of the right-hand side:
 
     hidden5_bar = u5 * w
-    C5_y_bar = hidden5_bar * step(C5_y + d5)
-    C5T_C5_y_bar = C5' C5_y_bar
+    C5_times_y_bar = hidden5_bar * step(C5_times_y + d5)
+    C5T_times_C5_times_y_bar = C5' C5_times_y_bar
     hidden4_bar = u4 * w
-    C4_y_bar = hidden4_bar * logistic(C4_y + d4)
-    C4T_C4_y_bar = C4' C4_y_bar
+    C4_times_y_bar = hidden4_bar * logistic(C4_times_y + d4)
+    C4T_times_C4_times_y_bar = C4' C4_times_y_bar
     hidden3_bar = u3 * w
-    C3_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
-    C3T_C3_y_bar = C3' C3_y_bar
+    C3_times_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
+    C3T_times_C3_times_y_bar = C3' C3_times_y_bar
     hidden2_bar = u2 * w
-    C2_y_bar = hidden2_bar * cos(C2_y + d2)
-    C2T_C2_y_bar = C2' C2_y_bar
+    C2_times_y_bar = hidden2_bar * cos(C2_times_y + d2)
+    C2T_times_C2_times_y_bar = C2' C2_times_y_bar
     hidden_bar = u1 * w
-    C1_y_bar = hidden_bar * (1 - hidden * hidden)
-    C1T_C1_y_bar = C1' C1_y_bar
-    y_bar = C1T_C1_y_bar + C2T_C2_y_bar + C3T_C3_y_bar + C4T_C4_y_bar + C5T_C5_y_bar
-    C5_bar = sum over samples C5_y_bar y'
-    C4_bar = sum over samples C4_y_bar y'
-    C3_bar = sum over samples C3_y_bar y'
-    C2_bar = sum over samples C2_y_bar y'
-    C1_bar = sum over samples C1_y_bar y'
+    C1_times_y_bar = hidden_bar * (1 - hidden * hidden)
+    C1T_times_C1_times_y_bar = C1' C1_times_y_bar
+    y_bar = C1T_times_C1_times_y_bar + C2T_times_C2_times_y_bar + C3T_times_C3_times_y_bar + C4T_times_C4_times_y_bar + C5T_times_C5_times_y_bar
+    C5_bar = sum over samples C5_times_y_bar y'
+    C4_bar = sum over samples C4_times_y_bar y'
+    C3_bar = sum over samples C3_times_y_bar y'
+    C2_bar = sum over samples C2_times_y_bar y'
+    C1_bar = sum over samples C1_times_y_bar y'
     terms = hidden * w
     total = sum(terms)
     u1_bar = sum over samples total
@@ -41,11 +41,11 @@ The adjoint, from a costate w of the right-hand side:
     terms5 = hidden5 * w
     total5 = sum(terms5)
     u5_bar = sum over samples total5
-    d1_bar = sum over samples C1_y_bar
-    d2_bar = sum over samples C2_y_bar
-    d3_bar = sum over samples C3_y_bar
-    d4_bar = sum over samples C4_y_bar
-    d5_bar = sum over samples C5_y_bar
+    d1_bar = sum over samples C1_times_y_bar
+    d2_bar = sum over samples C2_times_y_bar
+    d3_bar = sum over samples C3_times_y_bar
+    d4_bar = sum over samples C4_times_y_bar
+    d5_bar = sum over samples C5_times_y_bar
 
 Proved: order 4 (the method).
 
@@ -75,57 +75,81 @@ B_4 = 1 / 6
 
 def rate(y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5):
     """The right-hand side of y."""
-    C1_y = y @ C1.T
-    hidden = torch.tanh(C1_y + d1)
-    C2_y = y @ C2.T
-    hidden2 = torch.sin(C2_y + d2)
-    C3_y = y @ C3.T
-    hidden3 = torch.sigmoid(C3_y + d3)
-    C4_y = y @ C4.T
-    hidden4 = torch.nn.functional.softplus(C4_y + d4)
-    C5_y = y @ C5.T
-    hidden5 = torch.relu(C5_y + d5)
+    C1_times_y = y @ C1.T
+    hidden = torch.tanh(C1_times_y + d1)
+    C2_times_y = y @ C2.T
+    hidden2 = torch.sin(C2_times_y + d2)
+    C3_times_y = y @ C3.T
+    hidden3 = torch.sigmoid(C3_times_y + d3)
+    C4_times_y = y @ C4.T
+    hidden4 = torch.nn.functional.softplus(C4_times_y + d4)
+    C5_times_y = y @ C5.T
+    hidden5 = torch.relu(C5_times_y + d5)
     y_rate = hidden * u1 + hidden2 * u2 + hidden3 * u3 + hidden4 * u4 + hidden5 * u5
     return (
         y_rate,
         hidden,
-        C2_y,
+        C2_times_y,
         hidden2,
         hidden3,
-        C4_y,
+        C4_times_y,
         hidden4,
-        C5_y,
+        C5_times_y,
         hidden5,
     )
 
 
 def states(
-    u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d2, d4, d5, hidden, C2_y, hidden3, C4_y, C5_y, w
+    u1,
+    u2,
+    u3,
+    u4,
+    u5,
+    C1,
+    C2,
+    C3,
+    C4,
+    C5,
+    d2,
+    d4,
+    d5,
+    hidden,
+    C2_times_y,
+    hidden3,
+    C4_times_y,
+    C5_times_y,
+    w,
 ):
     """The transposed Jacobian by the states times w."""
     hidden5_bar = u5 * w
-    C5_y_bar = hidden5_bar * step(C5_y + d5)
-    C5T_C5_y_bar = C5_y_bar @ C5
+    C5_times_y_bar = hidden5_bar * step(C5_times_y + d5)
+    C5T_times_C5_times_y_bar = C5_times_y_bar @ C5
     hidden4_bar = u4 * w
-    C4_y_bar = hidden4_bar * torch.sigmoid(C4_y + d4)
-    C4T_C4_y_bar = C4_y_bar @ C4
+    C4_times_y_bar = hidden4_bar * torch.sigmoid(C4_times_y + d4)
+    C4T_times_C4_times_y_bar = C4_times_y_bar @ C4
     hidden3_bar = u3 * w
-    C3_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
-    C3T_C3_y_bar = C3_y_bar @ C3
+    C3_times_y_bar = hidden3 * hidden3_bar * (1 - hidden3)
+    C3T_times_C3_times_y_bar = C3_times_y_bar @ C3
     hidden2_bar = u2 * w
-    C2_y_bar = hidden2_bar * torch.cos(C2_y + d2)
-    C2T_C2_y_bar = C2_y_bar @ C2
+    C2_times_y_bar = hidden2_bar * torch.cos(C2_times_y + d2)
+    C2T_times_C2_times_y_bar = C2_times_y_bar @ C2
     hidden_bar = u1 * w
-    C1_y_bar = hidden_bar * (1 - hidden * hidden)
-    C1T_C1_y_bar = C1_y_bar @ C1
-    y_bar = C1T_C1_y_bar + C2T_C2_y_bar + C3T_C3_y_bar + C4T_C4_y_bar + C5T_C5_y_bar
+    C1_times_y_bar = hidden_bar * (1 - hidden * hidden)
+    C1T_times_C1_times_y_bar = C1_times_y_bar @ C1
+    y_bar = (
+        C1T_times_C1_times_y_bar
+        + C2T_times_C2_times_y_bar
+        + C3T_times_C3_times_y_bar
+        + C4T_times_C4_times_y_bar
+        + C5T_times_C5_times_y_bar
+    )
     return (
         y_bar,
-        C5_y_bar,
-        C4_y_bar,
-        C3_y_bar,
-        C2_y_bar,
-        C1_y_bar,
+        C5_times_y_bar,
+        C4_times_y_bar,
+        C3_times_y_bar,
+        C2_times_y_bar,
+        C1_times_y_bar,
     )
 
 
@@ -137,18 +161,18 @@ def shared(
     hidden4,
     hidden5,
     w,
-    C5_y_bar,
-    C4_y_bar,
-    C3_y_bar,
-    C2_y_bar,
-    C1_y_bar,
+    C5_times_y_bar,
+    C4_times_y_bar,
+    C3_times_y_bar,
+    C2_times_y_bar,
+    C1_times_y_bar,
 ):
     """What w makes of all that samples share, summed over them."""
-    C5_bar = C5_y_bar.T @ y
-    C4_bar = C4_y_bar.T @ y
-    C3_bar = C3_y_bar.T @ y
-    C2_bar = C2_y_bar.T @ y
-    C1_bar = C1_y_bar.T @ y
+    C5_bar = C5_times_y_bar.T @ y
+    C4_bar = C4_times_y_bar.T @ y
+    C3_bar = C3_times_y_bar.T @ y
+    C2_bar = C2_times_y_bar.T @ y
+    C1_bar = C1_times_y_bar.T @ y
     terms = hidden * w
     total = terms.sum(-1, keepdim=True)
     u1_bar = total.sum()
@@ -164,11 +188,11 @@ def shared(
     terms5 = hidden5 * w
     total5 = terms5.sum(-1, keepdim=True)
     u5_bar = total5.sum()
-    d1_bar = C1_y_bar.sum(0)
-    d2_bar = C2_y_bar.sum(0)
-    d3_bar = C3_y_bar.sum(0)
-    d4_bar = C4_y_bar.sum(0)
-    d5_bar = C5_y_bar.sum(0)
+    d1_bar = C1_times_y_bar.sum(0)
+    d2_bar = C2_times_y_bar.sum(0)
+    d3_bar = C3_times_y_bar.sum(0)
+    d4_bar = C4_times_y_bar.sum(0)
+    d5_bar = C5_times_y_bar.sum(0)
     return (
         u1_bar,
         u2_bar,
@@ -190,103 +214,135 @@ def shared(
 
 def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
-    k_1, hidden_1, C2_y_1, hidden2_1, hidden3_1, C4_y_1, hidden4_1, C5_y_1, hidden5_1 = rate(
-        y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
-    )
+    (
+        k_1,
+        hidden_1,
+        C2_times_y_1,
+        hidden2_1,
+        hidden3_1,
+        C4_times_y_1,
+        hidden4_1,
+        C5_times_y_1,
+        hidden5_1,
+    ) = rate(y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
     y_2 = y + h * A_2_1 * k_1
-    k_2, hidden_2, C2_y_2, hidden2_2, hidden3_2, C4_y_2, hidden4_2, C5_y_2, hidden5_2 = rate(
-        y_2, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
-    )
+    (
+        k_2,
+        hidden_2,
+        C2_times_y_2,
+        hidden2_2,
+        hidden3_2,
+        C4_times_y_2,
+        hidden4_2,
+        C5_times_y_2,
+        hidden5_2,
+    ) = rate(y_2, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
     y_3 = y + h * A_3_2 * k_2
-    k_3, hidden_3, C2_y_3, hidden2_3, hidden3_3, C4_y_3, hidden4_3, C5_y_3, hidden5_3 = rate(
-        y_3, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
-    )
+    (
+        k_3,
+        hidden_3,
+        C2_times_y_3,
+        hidden2_3,
+        hidden3_3,
+        C4_times_y_3,
+        hidden4_3,
+        C5_times_y_3,
+        hidden5_3,
+    ) = rate(y_3, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
     y_4 = y + h * k_3
-    k_4, hidden_4, C2_y_4, hidden2_4, hidden3_4, C4_y_4, hidden4_4, C5_y_4, hidden5_4 = rate(
-        y_4, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5
-    )
+    (
+        k_4,
+        hidden_4,
+        C2_times_y_4,
+        hidden2_4,
+        hidden3_4,
+        C4_times_y_4,
+        hidden4_4,
+        C5_times_y_4,
+        hidden5_4,
+    ) = rate(y_4, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
     if not with_ends:
         return (), (
             k_1,
             hidden_1,
-            C2_y_1,
+            C2_times_y_1,
             hidden2_1,
             hidden3_1,
-            C4_y_1,
+            C4_times_y_1,
             hidden4_1,
-            C5_y_1,
+            C5_times_y_1,
             hidden5_1,
             y_2,
             k_2,
             hidden_2,
-            C2_y_2,
+            C2_times_y_2,
             hidden2_2,
             hidden3_2,
-            C4_y_2,
+            C4_times_y_2,
             hidden4_2,
-            C5_y_2,
+            C5_times_y_2,
             hidden5_2,
             y_3,
             k_3,
             hidden_3,
-            C2_y_3,
+            C2_times_y_3,
             hidden2_3,
             hidden3_3,
-            C4_y_3,
+            C4_times_y_3,
             hidden4_3,
-            C5_y_3,
+            C5_times_y_3,
             hidden5_3,
             y_4,
             k_4,
             hidden_4,
-            C2_y_4,
+            C2_times_y_4,
             hidden2_4,
             hidden3_4,
-            C4_y_4,
+            C4_times_y_4,
             hidden4_4,
-            C5_y_4,
+            C5_times_y_4,
             hidden5_4,
         )
     y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
     return (y_end,), (
         k_1,
         hidden_1,
-        C2_y_1,
+        C2_times_y_1,
         hidden2_1,
         hidden3_1,
-        C4_y_1,
+        C4_times_y_1,
         hidden4_1,
-        C5_y_1,
+        C5_times_y_1,
         hidden5_1,
         y_2,
         k_2,
         hidden_2,
-        C2_y_2,
+        C2_times_y_2,
         hidden2_2,
         hidden3_2,
-        C4_y_2,
+        C4_times_y_2,
         hidden4_2,
-        C5_y_2,
+        C5_times_y_2,
         hidden5_2,
         y_3,
         k_3,
         hidden_3,
-        C2_y_3,
+        C2_times_y_3,
         hidden2_3,
         hidden3_3,
-        C4_y_3,
+        C4_times_y_3,
         hidden4_3,
-        C5_y_3,
+        C5_times_y_3,
         hidden5_3,
         y_4,
         k_4,
         hidden_4,
-        C2_y_4,
+        C2_times_y_4,
         hidden2_4,
         hidden3_4,
-        C4_y_4,
+        C4_times_y_4,
         hidden4_4,
-        C5_y_4,
+        C5_times_y_4,
         hidden5_4,
     )
 
@@ -313,48 +369,55 @@ def layer_adjoint(
     p,
     k_1,
     hidden_1,
-    C2_y_1,
+    C2_times_y_1,
     hidden2_1,
     hidden3_1,
-    C4_y_1,
+    C4_times_y_1,
     hidden4_1,
-    C5_y_1,
+    C5_times_y_1,
     hidden5_1,
     y_2,
     k_2,
     hidden_2,
-    C2_y_2,
+    C2_times_y_2,
     hidden2_2,
     hidden3_2,
-    C4_y_2,
+    C4_times_y_2,
     hidden4_2,
-    C5_y_2,
+    C5_times_y_2,
     hidden5_2,
     y_3,
     k_3,
     hidden_3,
-    C2_y_3,
+    C2_times_y_3,
     hidden2_3,
     hidden3_3,
-    C4_y_3,
+    C4_times_y_3,
     hidden4_3,
-    C5_y_3,
+    C5_times_y_3,
     hidden5_3,
     y_4,
     k_4,
     hidden_4,
-    C2_y_4,
+    C2_times_y_4,
     hidden2_4,
     hidden3_4,
-    C4_y_4,
+    C4_times_y_4,
     hidden4_4,
-    C5_y_4,
+    C5_times_y_4,
     hidden5_4,
     with_steps=True,
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
-    y_bar_4, C5_y_bar_4, C4_y_bar_4, C3_y_bar_4, C2_y_bar_4, C1_y_bar_4 = states(
+    (
+        y_bar_4,
+        C5_times_y_bar_4,
+        C4_times_y_bar_4,
+        C3_times_y_bar_4,
+        C2_times_y_bar_4,
+        C1_times_y_bar_4,
+    ) = states(
         u1,
         u2,
         u3,
@@ -369,14 +432,21 @@ def layer_adjoint(
         d4,
         d5,
         hidden_4,
-        C2_y_4,
+        C2_times_y_4,
         hidden3_4,
-        C4_y_4,
-        C5_y_4,
+        C4_times_y_4,
+        C5_times_y_4,
         w_4,
     )
     w_3 = B_3 * p + h * y_bar_4
-    y_bar_3, C5_y_bar_3, C4_y_bar_3, C3_y_bar_3, C2_y_bar_3, C1_y_bar_3 = states(
+    (
+        y_bar_3,
+        C5_times_y_bar_3,
+        C4_times_y_bar_3,
+        C3_times_y_bar_3,
+        C2_times_y_bar_3,
+        C1_times_y_bar_3,
+    ) = states(
         u1,
         u2,
         u3,
@@ -391,14 +461,21 @@ def layer_adjoint(
         d4,
         d5,
         hidden_3,
-        C2_y_3,
+        C2_times_y_3,
         hidden3_3,
-        C4_y_3,
-        C5_y_3,
+        C4_times_y_3,
+        C5_times_y_3,
         w_3,
     )
     w_2 = B_2 * p + h * A_3_2 * y_bar_3
-    y_bar_2, C5_y_bar_2, C4_y_bar_2, C3_y_bar_2, C2_y_bar_2, C1_y_bar_2 = states(
+    (
+        y_bar_2,
+        C5_times_y_bar_2,
+        C4_times_y_bar_2,
+        C3_times_y_bar_2,
+        C2_times_y_bar_2,
+        C1_times_y_bar_2,
+    ) = states(
         u1,
         u2,
         u3,
@@ -413,14 +490,21 @@ def layer_adjoint(
         d4,
         d5,
         hidden_2,
-        C2_y_2,
+        C2_times_y_2,
         hidden3_2,
-        C4_y_2,
-        C5_y_2,
+        C4_times_y_2,
+        C5_times_y_2,
         w_2,
     )
     w_1 = B_1 * p + h * A_2_1 * y_bar_2
-    y_bar_1, C5_y_bar_1, C4_y_bar_1, C3_y_bar_1, C2_y_bar_1, C1_y_bar_1 = states(
+    (
+        y_bar_1,
+        C5_times_y_bar_1,
+        C4_times_y_bar_1,
+        C3_times_y_bar_1,
+        C2_times_y_bar_1,
+        C1_times_y_bar_1,
+    ) = states(
         u1,
         u2,
         u3,
@@ -435,10 +519,10 @@ def layer_adjoint(
         d4,
         d5,
         hidden_1,
-        C2_y_1,
+        C2_times_y_1,
         hidden3_1,
-        C4_y_1,
-        C5_y_1,
+        C4_times_y_1,
+        C5_times_y_1,
         w_1,
     )
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
@@ -466,11 +550,11 @@ def layer_adjoint(
         torch.cat((hidden4_1, hidden4_2, hidden4_3, hidden4_4)),
         torch.cat((hidden5_1, hidden5_2, hidden5_3, hidden5_4)),
         torch.cat((w_1, w_2, w_3, w_4)),
-        torch.cat((C5_y_bar_1, C5_y_bar_2, C5_y_bar_3, C5_y_bar_4)),
-        torch.cat((C4_y_bar_1, C4_y_bar_2, C4_y_bar_3, C4_y_bar_4)),
-        torch.cat((C3_y_bar_1, C3_y_bar_2, C3_y_bar_3, C3_y_bar_4)),
-        torch.cat((C2_y_bar_1, C2_y_bar_2, C2_y_bar_3, C2_y_bar_4)),
-        torch.cat((C1_y_bar_1, C1_y_bar_2, C1_y_bar_3, C1_y_bar_4)),
+        torch.cat((C5_times_y_bar_1, C5_times_y_bar_2, C5_times_y_bar_3, C5_times_y_bar_4)),
+        torch.cat((C4_times_y_bar_1, C4_times_y_bar_2, C4_times_y_bar_3, C4_times_y_bar_4)),
+        torch.cat((C3_times_y_bar_1, C3_times_y_bar_2, C3_times_y_bar_3, C3_times_y_bar_4)),
+        torch.cat((C2_times_y_bar_1, C2_times_y_bar_2, C2_times_y_bar_3, C2_times_y_bar_4)),
+        torch.cat((C1_times_y_bar_1, C1_times_y_bar_2, C1_times_y_bar_3, C1_times_y_bar_4)),
     )
     h_bar = None
     if with_steps:
@@ -531,42 +615,42 @@ class ControlledRk4(Network):
     KEPT = (
         "k_1",
         "hidden_1",
-        "C2_y_1",
+        "C2_times_y_1",
         "hidden2_1",
         "hidden3_1",
-        "C4_y_1",
+        "C4_times_y_1",
         "hidden4_1",
-        "C5_y_1",
+        "C5_times_y_1",
         "hidden5_1",
         "y_2",
         "k_2",
         "hidden_2",
-        "C2_y_2",
+        "C2_times_y_2",
         "hidden2_2",
         "hidden3_2",
-        "C4_y_2",
+        "C4_times_y_2",
         "hidden4_2",
-        "C5_y_2",
+        "C5_times_y_2",
         "hidden5_2",
         "y_3",
         "k_3",
         "hidden_3",
-        "C2_y_3",
+        "C2_times_y_3",
         "hidden2_3",
         "hidden3_3",
-        "C4_y_3",
+        "C4_times_y_3",
         "hidden4_3",
-        "C5_y_3",
+        "C5_times_y_3",
         "hidden5_3",
         "y_4",
         "k_4",
         "hidden_4",
-        "C2_y_4",
+        "C2_times_y_4",
         "hidden2_4",
         "hidden3_4",
-        "C4_y_4",
+        "C4_times_y_4",
         "hidden4_4",
-        "C5_y_4",
+        "C5_times_y_4",
         "hidden5_4",
     )
     RUNNING = False

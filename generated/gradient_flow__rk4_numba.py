@@ -6,13 +6,13 @@ classical Runge–Kutta method.
 
 The adjoint, from a costate w of the right-hand side:
 
-    AT_hidden_bar = -w
-    A_AT_hidden_bar = A AT_hidden_bar
-    A_y_bar = A_AT_hidden_bar * (1 - hidden * hidden)
-    AT_A_y_bar = A' A_y_bar
-    A_bar = sum over samples hidden AT_hidden_bar'
-    A_bar2 = sum over samples A_y_bar y'
-    b_bar = sum over samples A_y_bar
+    AT_times_hidden_bar = -w
+    A_times_AT_times_hidden_bar = A AT_times_hidden_bar
+    A_times_y_bar = A_times_AT_times_hidden_bar * (1 - hidden * hidden)
+    AT_times_A_times_y_bar = A' A_times_y_bar
+    A_bar = sum over samples hidden AT_times_hidden_bar'
+    A_bar2 = sum over samples A_times_y_bar y'
+    b_bar = sum over samples A_times_y_bar
     A_bar3 = A_bar + A_bar2
 
 Proved: order 4 (the method).
@@ -56,12 +56,12 @@ KEPT = {
     "hidden_4": ("m",),
 }
 SCRATCH = {
-    "A_y": ("m",),
-    "AT_hidden": ("d",),
+    "A_times_y": ("m",),
+    "AT_times_hidden": ("d",),
     "w_4": ("d",),
-    "AT_hidden_bar": ("d",),
-    "A_AT_hidden_bar": ("m",),
-    "A_y_bar": ("m",),
+    "AT_times_hidden_bar": ("d",),
+    "A_times_AT_times_hidden_bar": ("m",),
+    "A_times_y_bar": ("m",),
     "y_bar_4": ("d",),
     "w_3": ("d",),
     "y_bar_3": ("d",),
@@ -138,8 +138,8 @@ def weighted_5(
 
 
 @njit(**INNER)
-def set_AT_hidden_bar(w, out):
-    """AT_hidden_bar, entry by entry."""
+def set_AT_times_hidden_bar(w, out):
+    """AT_times_hidden_bar, entry by entry."""
     out_flat = out.ravel()
     w_flat = w.ravel()
     for n in range(out_flat.size):
@@ -158,64 +158,72 @@ def set_A_bar3(A_bar, A_bar2, out):
 
 
 @njit(**INNER)
-def set_A_y_bar(A_AT_hidden_bar, hidden, out):
-    """A_y_bar, entry by entry."""
+def set_A_times_y_bar(A_times_AT_times_hidden_bar, hidden, out):
+    """A_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
-    A_AT_hidden_bar_flat = A_AT_hidden_bar.ravel()
+    A_times_AT_times_hidden_bar_flat = A_times_AT_times_hidden_bar.ravel()
     hidden_flat = hidden.ravel()
     for n in range(out_flat.size):
-        A_AT_hidden_bar_n = A_AT_hidden_bar_flat[n]
+        A_times_AT_times_hidden_bar_n = A_times_AT_times_hidden_bar_flat[n]
         hidden_n = hidden_flat[n]
-        out_flat[n] = A_AT_hidden_bar_n * (number_1 - hidden_n * hidden_n)
+        out_flat[n] = A_times_AT_times_hidden_bar_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
-def set_hidden(A_y, b, out):
+def set_hidden(A_times_y, b, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        A_y_row = A_y[i]
+        A_times_y_row = A_times_y[i]
         b_n = b[i]
         for n in range(out_row.size):
-            A_y_n = A_y_row[n]
-            out_row[n] = vector_math.tanh(A_y_n + b_n)
+            A_times_y_n = A_times_y_row[n]
+            out_row[n] = vector_math.tanh(A_times_y_n + b_n)
 
 
 @njit(**INNER)
-def set_y_rate(AT_hidden, out):
+def set_y_rate(AT_times_hidden, out):
     """y_rate, entry by entry."""
     out_flat = out.ravel()
-    AT_hidden_flat = AT_hidden.ravel()
+    AT_times_hidden_flat = AT_times_hidden.ravel()
     for n in range(out_flat.size):
-        AT_hidden_n = AT_hidden_flat[n]
-        out_flat[n] = -AT_hidden_n
+        AT_times_hidden_n = AT_times_hidden_flat[n]
+        out_flat[n] = -AT_times_hidden_n
 
 
 @njit(**INNER)
-def rate(y, A, b, A_y, hidden, AT_hidden, y_rate):
+def rate(y, A, b, A_times_y, hidden, AT_times_hidden, y_rate):
     """The right-hand side of y."""
-    layer_kernels.times(A, y, A_y)
-    set_hidden(A_y, b, hidden)
-    layer_kernels.times_transposed(A, hidden, AT_hidden)
-    set_y_rate(AT_hidden, y_rate)
+    layer_kernels.times(A, y, A_times_y)
+    set_hidden(A_times_y, b, hidden)
+    layer_kernels.times_transposed(A, hidden, AT_times_hidden)
+    set_y_rate(AT_times_hidden, y_rate)
 
 
 @njit(**INNER)
-def states(A, hidden, w, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, AT_A_y_bar):
+def states(
+    A,
+    hidden,
+    w,
+    AT_times_hidden_bar,
+    A_times_AT_times_hidden_bar,
+    A_times_y_bar,
+    AT_times_A_times_y_bar,
+):
     """The transposed Jacobian by the states times w."""
-    set_AT_hidden_bar(w, AT_hidden_bar)
-    layer_kernels.times(A, AT_hidden_bar, A_AT_hidden_bar)
-    set_A_y_bar(A_AT_hidden_bar, hidden, A_y_bar)
-    layer_kernels.times_transposed(A, A_y_bar, AT_A_y_bar)
+    set_AT_times_hidden_bar(w, AT_times_hidden_bar)
+    layer_kernels.times(A, AT_times_hidden_bar, A_times_AT_times_hidden_bar)
+    set_A_times_y_bar(A_times_AT_times_hidden_bar, hidden, A_times_y_bar)
+    layer_kernels.times_transposed(A, A_times_y_bar, AT_times_A_times_y_bar)
 
 
 @njit(**INNER)
 def shared(
     y,
     hidden,
-    AT_hidden_bar,
-    A_y_bar,
+    AT_times_hidden_bar,
+    A_times_y_bar,
     A_bar_partial,
     A_bar2_partial,
     A_bar_total,
@@ -223,9 +231,9 @@ def shared(
     b_bar_total,
 ):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(hidden, AT_hidden_bar, A_bar_partial, A_bar_total)
-    layer_kernels.add_outer(A_y_bar, y, A_bar2_partial, A_bar2_total)
-    layer_kernels.add_rows(A_y_bar, b_bar_total)
+    layer_kernels.add_outer(hidden, AT_times_hidden_bar, A_bar_partial, A_bar_total)
+    layer_kernels.add_outer(A_times_y_bar, y, A_bar2_partial, A_bar2_total)
+    layer_kernels.add_rows(A_times_y_bar, b_bar_total)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -249,12 +257,12 @@ def forward(
     y_4_all,
     k_4_all,
     hidden_4_all,
-    A_y,
-    AT_hidden,
+    A_times_y,
+    AT_times_hidden,
     w_4,
-    AT_hidden_bar,
-    A_AT_hidden_bar,
-    A_y_bar,
+    AT_times_hidden_bar,
+    A_times_AT_times_hidden_bar,
+    A_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -290,13 +298,13 @@ def forward(
         hidden_4 = hidden_4_all[slot]
         A = A_all[number]
         b = b_all[number]
-        rate(y, A, b, A_y, hidden_1, AT_hidden, k_1)
+        rate(y, A, b, A_times_y, hidden_1, AT_times_hidden, k_1)
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
-        rate(y_2, A, b, A_y, hidden_2, AT_hidden, k_2)
+        rate(y_2, A, b, A_times_y, hidden_2, AT_times_hidden, k_2)
         weighted_2(1.0, y, h * A_3_2, k_2, y_3)
-        rate(y_3, A, b, A_y, hidden_3, AT_hidden, k_3)
+        rate(y_3, A, b, A_times_y, hidden_3, AT_times_hidden, k_3)
         weighted_2(1.0, y, h, k_3, y_4)
-        rate(y_4, A, b, A_y, hidden_4, AT_hidden, k_4)
+        rate(y_4, A, b, A_times_y, hidden_4, AT_times_hidden, k_4)
         weighted_5(1.0, y, h * B_1, k_1, h * B_2, k_2, h * B_3, k_3, h * B_4, k_4, y_end)
         if stride == 0:
             layer_kernels.copied(y_end, y)
@@ -323,12 +331,12 @@ def backward(
     y_4_all,
     k_4_all,
     hidden_4_all,
-    A_y,
-    AT_hidden,
+    A_times_y,
+    AT_times_hidden,
     w_4,
-    AT_hidden_bar,
-    A_AT_hidden_bar,
-    A_y_bar,
+    AT_times_hidden_bar,
+    A_times_AT_times_hidden_bar,
+    A_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -375,14 +383,22 @@ def backward(
         b_bar_total = b_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(B_4, p, w_4)
-        states(A, hidden_4, w_4, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_4)
+        states(
+            A,
+            hidden_4,
+            w_4,
+            AT_times_hidden_bar,
+            A_times_AT_times_hidden_bar,
+            A_times_y_bar,
+            y_bar_4,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_4, k_4)
         shared(
             y_4,
             hidden_4,
-            AT_hidden_bar,
-            A_y_bar,
+            AT_times_hidden_bar,
+            A_times_y_bar,
             A_bar_partial,
             A_bar2_partial,
             A_bar_total,
@@ -390,14 +406,22 @@ def backward(
             b_bar_total,
         )
         weighted_2(B_3, p, h, y_bar_4, w_3)
-        states(A, hidden_3, w_3, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_3)
+        states(
+            A,
+            hidden_3,
+            w_3,
+            AT_times_hidden_bar,
+            A_times_AT_times_hidden_bar,
+            A_times_y_bar,
+            y_bar_3,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_3, k_3)
         shared(
             y_3,
             hidden_3,
-            AT_hidden_bar,
-            A_y_bar,
+            AT_times_hidden_bar,
+            A_times_y_bar,
             A_bar_partial,
             A_bar2_partial,
             A_bar_total,
@@ -405,14 +429,22 @@ def backward(
             b_bar_total,
         )
         weighted_2(B_2, p, h * A_3_2, y_bar_3, w_2)
-        states(A, hidden_2, w_2, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_2)
+        states(
+            A,
+            hidden_2,
+            w_2,
+            AT_times_hidden_bar,
+            A_times_AT_times_hidden_bar,
+            A_times_y_bar,
+            y_bar_2,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_2, k_2)
         shared(
             y_2,
             hidden_2,
-            AT_hidden_bar,
-            A_y_bar,
+            AT_times_hidden_bar,
+            A_times_y_bar,
             A_bar_partial,
             A_bar2_partial,
             A_bar_total,
@@ -420,14 +452,22 @@ def backward(
             b_bar_total,
         )
         weighted_2(B_1, p, h * A_2_1, y_bar_2, w_1)
-        states(A, hidden_1, w_1, AT_hidden_bar, A_AT_hidden_bar, A_y_bar, y_bar_1)
+        states(
+            A,
+            hidden_1,
+            w_1,
+            AT_times_hidden_bar,
+            A_times_AT_times_hidden_bar,
+            A_times_y_bar,
+            y_bar_1,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_1, k_1)
         shared(
             y,
             hidden_1,
-            AT_hidden_bar,
-            A_y_bar,
+            AT_times_hidden_bar,
+            A_times_y_bar,
             A_bar_partial,
             A_bar2_partial,
             A_bar_total,

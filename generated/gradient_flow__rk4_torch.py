@@ -6,13 +6,13 @@ classical Runge–Kutta method.
 
 The adjoint, from a costate w of the right-hand side:
 
-    AT_hidden_bar = -w
-    A_AT_hidden_bar = A AT_hidden_bar
-    A_y_bar = A_AT_hidden_bar * (1 - hidden * hidden)
-    AT_A_y_bar = A' A_y_bar
-    A_bar = sum over samples hidden AT_hidden_bar'
-    A_bar2 = sum over samples A_y_bar y'
-    b_bar = sum over samples A_y_bar
+    AT_times_hidden_bar = -w
+    A_times_AT_times_hidden_bar = A AT_times_hidden_bar
+    A_times_y_bar = A_times_AT_times_hidden_bar * (1 - hidden * hidden)
+    AT_times_A_times_y_bar = A' A_times_y_bar
+    A_bar = sum over samples hidden AT_times_hidden_bar'
+    A_bar2 = sum over samples A_times_y_bar y'
+    b_bar = sum over samples A_times_y_bar
     A_bar3 = A_bar + A_bar2
 
 Proved: order 4 (the method).
@@ -44,10 +44,10 @@ B_4 = 1 / 6
 
 def rate(y, A, b):
     """The right-hand side of y."""
-    A_y = y @ A.T
-    hidden = torch.tanh(A_y + b)
-    AT_hidden = hidden @ A
-    y_rate = -AT_hidden
+    A_times_y = y @ A.T
+    hidden = torch.tanh(A_times_y + b)
+    AT_times_hidden = hidden @ A
+    y_rate = -AT_times_hidden
     return (
         y_rate,
         hidden,
@@ -56,22 +56,22 @@ def rate(y, A, b):
 
 def states(A, hidden, w):
     """The transposed Jacobian by the states times w."""
-    AT_hidden_bar = -w
-    A_AT_hidden_bar = AT_hidden_bar @ A.T
-    A_y_bar = A_AT_hidden_bar * (1 - hidden * hidden)
-    AT_A_y_bar = A_y_bar @ A
+    AT_times_hidden_bar = -w
+    A_times_AT_times_hidden_bar = AT_times_hidden_bar @ A.T
+    A_times_y_bar = A_times_AT_times_hidden_bar * (1 - hidden * hidden)
+    AT_times_A_times_y_bar = A_times_y_bar @ A
     return (
-        AT_A_y_bar,
-        AT_hidden_bar,
-        A_y_bar,
+        AT_times_A_times_y_bar,
+        AT_times_hidden_bar,
+        A_times_y_bar,
     )
 
 
-def shared(y, hidden, AT_hidden_bar, A_y_bar):
+def shared(y, hidden, AT_times_hidden_bar, A_times_y_bar):
     """What w makes of all that samples share, summed over them."""
-    A_bar = hidden.T @ AT_hidden_bar
-    A_bar2 = A_y_bar.T @ y
-    b_bar = A_y_bar.sum(0)
+    A_bar = hidden.T @ AT_times_hidden_bar
+    A_bar2 = A_times_y_bar.T @ y
+    b_bar = A_times_y_bar.sum(0)
     return (
         b_bar,
         A_bar,
@@ -116,19 +116,26 @@ def layer_adjoint(
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
-    y_bar_4, AT_hidden_bar_4, A_y_bar_4 = states(A, hidden_4, w_4)
+    y_bar_4, AT_times_hidden_bar_4, A_times_y_bar_4 = states(A, hidden_4, w_4)
     w_3 = B_3 * p + h * y_bar_4
-    y_bar_3, AT_hidden_bar_3, A_y_bar_3 = states(A, hidden_3, w_3)
+    y_bar_3, AT_times_hidden_bar_3, A_times_y_bar_3 = states(A, hidden_3, w_3)
     w_2 = B_2 * p + h * A_3_2 * y_bar_3
-    y_bar_2, AT_hidden_bar_2, A_y_bar_2 = states(A, hidden_2, w_2)
+    y_bar_2, AT_times_hidden_bar_2, A_times_y_bar_2 = states(A, hidden_2, w_2)
     w_1 = B_1 * p + h * A_2_1 * y_bar_2
-    y_bar_1, AT_hidden_bar_1, A_y_bar_1 = states(A, hidden_1, w_1)
+    y_bar_1, AT_times_hidden_bar_1, A_times_y_bar_1 = states(A, hidden_1, w_1)
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
     b_bar, A_bar, A_bar2 = shared(
         torch.cat((y, y_2, y_3, y_4)),
         torch.cat((hidden_1, hidden_2, hidden_3, hidden_4)),
-        torch.cat((AT_hidden_bar_1, AT_hidden_bar_2, AT_hidden_bar_3, AT_hidden_bar_4)),
-        torch.cat((A_y_bar_1, A_y_bar_2, A_y_bar_3, A_y_bar_4)),
+        torch.cat(
+            (
+                AT_times_hidden_bar_1,
+                AT_times_hidden_bar_2,
+                AT_times_hidden_bar_3,
+                AT_times_hidden_bar_4,
+            )
+        ),
+        torch.cat((A_times_y_bar_1, A_times_y_bar_2, A_times_y_bar_3, A_times_y_bar_4)),
     )
     A_bar3 = A_bar + A_bar2
     h_bar = None

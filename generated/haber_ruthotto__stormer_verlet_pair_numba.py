@@ -6,15 +6,15 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_Z_bar = w_Y * (1 - hidden * hidden)
-    KT_K_Z_bar = K' K_Z_bar
-    K_bar = sum over samples K_Z_bar Z'
-    b_bar = sum over samples K_Z_bar
+    K_times_Z_bar = w_Y * (1 - hidden * hidden)
+    KT_times_K_times_Z_bar = K' K_times_Z_bar
+    K_bar = sum over samples K_times_Z_bar Z'
+    b_bar = sum over samples K_times_Z_bar
     hidden2_bar = -w_Z
-    KT_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
-    K_KT_Y_bar = K KT_Y_bar
-    K_bar2 = sum over samples Y KT_Y_bar'
-    c_bar = sum over samples KT_Y_bar
+    KT_times_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
+    K_times_KT_times_Y_bar = K KT_times_Y_bar
+    K_bar2 = sum over samples Y KT_times_Y_bar'
+    c_bar = sum over samples KT_times_Y_bar
     K_bar3 = K_bar + K_bar2
 
 Proved: order 2 (the method).
@@ -56,14 +56,14 @@ KEPT = {
     "hidden2_2": ("m",),
 }
 SCRATCH = {
-    "KT_Y": ("m",),
-    "K_Z": ("d",),
+    "KT_times_Y": ("m",),
+    "K_times_Z": ("d",),
     "w_Z_2": ("m",),
     "hidden2_bar": ("m",),
-    "KT_Y_bar": ("m",),
+    "KT_times_Y_bar": ("m",),
     "Y_bar_2": ("d",),
     "w_Y_2": ("d",),
-    "K_Z_bar": ("d",),
+    "K_times_Z_bar": ("d",),
     "Z_bar_2": ("m",),
     "w_Y_1": ("d",),
     "Z_bar_1": ("m",),
@@ -133,8 +133,8 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
 
 
 @njit(**INNER)
-def set_KT_Y_bar(hidden2_bar, hidden2, out):
-    """KT_Y_bar, entry by entry."""
+def set_KT_times_Y_bar(hidden2_bar, hidden2, out):
+    """KT_times_Y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     hidden2_bar_flat = hidden2_bar.ravel()
@@ -143,19 +143,6 @@ def set_KT_Y_bar(hidden2_bar, hidden2, out):
         hidden2_bar_n = hidden2_bar_flat[n]
         hidden2_n = hidden2_flat[n]
         out_flat[n] = hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
-
-
-@njit(**INNER)
-def set_K_Z_bar(w_Y, hidden, out):
-    """K_Z_bar, entry by entry."""
-    number_1 = out.dtype.type(1.0)
-    out_flat = out.ravel()
-    w_Y_flat = w_Y.ravel()
-    hidden_flat = hidden.ravel()
-    for n in range(out_flat.size):
-        w_Y_n = w_Y_flat[n]
-        hidden_n = hidden_flat[n]
-        out_flat[n] = w_Y_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
@@ -169,6 +156,19 @@ def set_K_bar3(K_bar, K_bar2, out):
 
 
 @njit(**INNER)
+def set_K_times_Z_bar(w_Y, hidden, out):
+    """K_times_Z_bar, entry by entry."""
+    number_1 = out.dtype.type(1.0)
+    out_flat = out.ravel()
+    w_Y_flat = w_Y.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        w_Y_n = w_Y_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = w_Y_n * (number_1 - hidden_n * hidden_n)
+
+
+@njit(**INNER)
 def set_Z_rate(hidden2, out):
     """Z_rate, entry by entry."""
     out_flat = out.ravel()
@@ -179,27 +179,27 @@ def set_Z_rate(hidden2, out):
 
 
 @njit(**INNER)
-def set_hidden(K_Z, b, out):
+def set_hidden(K_times_Z, b, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        K_Z_row = K_Z[i]
+        K_times_Z_row = K_times_Z[i]
         b_n = b[i]
         for n in range(out_row.size):
-            K_Z_n = K_Z_row[n]
-            out_row[n] = vector_math.tanh(K_Z_n + b_n)
+            K_times_Z_n = K_times_Z_row[n]
+            out_row[n] = vector_math.tanh(K_times_Z_n + b_n)
 
 
 @njit(**INNER)
-def set_hidden2(KT_Y, c, out):
+def set_hidden2(KT_times_Y, c, out):
     """hidden2, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        KT_Y_row = KT_Y[i]
+        KT_times_Y_row = KT_times_Y[i]
         c_n = c[i]
         for n in range(out_row.size):
-            KT_Y_n = KT_Y_row[n]
-            out_row[n] = vector_math.tanh(KT_Y_n + c_n)
+            KT_times_Y_n = KT_times_Y_row[n]
+            out_row[n] = vector_math.tanh(KT_times_Y_n + c_n)
 
 
 @njit(**INNER)
@@ -213,47 +213,47 @@ def set_hidden2_bar(w_Z, out):
 
 
 @njit(**INNER)
-def rate_Y(Z, K, b, K_Z, hidden):
+def rate_Y(Z, K, b, K_times_Z, hidden):
     """The right-hand side of Y."""
-    layer_kernels.times(K, Z, K_Z)
-    set_hidden(K_Z, b, hidden)
+    layer_kernels.times(K, Z, K_times_Z)
+    set_hidden(K_times_Z, b, hidden)
 
 
 @njit(**INNER)
-def states_Y(K, hidden, w_Y, K_Z_bar, KT_K_Z_bar):
+def states_Y(K, hidden, w_Y, K_times_Z_bar, KT_times_K_times_Z_bar):
     """The transposed Jacobian by the states times w."""
-    set_K_Z_bar(w_Y, hidden, K_Z_bar)
-    layer_kernels.times_transposed(K, K_Z_bar, KT_K_Z_bar)
+    set_K_times_Z_bar(w_Y, hidden, K_times_Z_bar)
+    layer_kernels.times_transposed(K, K_times_Z_bar, KT_times_K_times_Z_bar)
 
 
 @njit(**INNER)
-def shared_Y(Z, K_Z_bar, K_bar_partial, K_bar_total, b_bar_total):
+def shared_Y(Z, K_times_Z_bar, K_bar_partial, K_bar_total, b_bar_total):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(K_Z_bar, Z, K_bar_partial, K_bar_total)
-    layer_kernels.add_rows(K_Z_bar, b_bar_total)
+    layer_kernels.add_outer(K_times_Z_bar, Z, K_bar_partial, K_bar_total)
+    layer_kernels.add_rows(K_times_Z_bar, b_bar_total)
 
 
 @njit(**INNER)
-def rate_Z(Y, K, c, KT_Y, hidden2, Z_rate):
+def rate_Z(Y, K, c, KT_times_Y, hidden2, Z_rate):
     """The right-hand side of Z."""
-    layer_kernels.times_transposed(K, Y, KT_Y)
-    set_hidden2(KT_Y, c, hidden2)
+    layer_kernels.times_transposed(K, Y, KT_times_Y)
+    set_hidden2(KT_times_Y, c, hidden2)
     set_Z_rate(hidden2, Z_rate)
 
 
 @njit(**INNER)
-def states_Z(K, hidden2, w_Z, hidden2_bar, KT_Y_bar, K_KT_Y_bar):
+def states_Z(K, hidden2, w_Z, hidden2_bar, KT_times_Y_bar, K_times_KT_times_Y_bar):
     """The transposed Jacobian by the states times w."""
     set_hidden2_bar(w_Z, hidden2_bar)
-    set_KT_Y_bar(hidden2_bar, hidden2, KT_Y_bar)
-    layer_kernels.times(K, KT_Y_bar, K_KT_Y_bar)
+    set_KT_times_Y_bar(hidden2_bar, hidden2, KT_times_Y_bar)
+    layer_kernels.times(K, KT_times_Y_bar, K_times_KT_times_Y_bar)
 
 
 @njit(**INNER)
-def shared_Z(Y, KT_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total):
+def shared_Z(Y, KT_times_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(Y, KT_Y_bar, K_bar2_partial, K_bar2_total)
-    layer_kernels.add_rows(KT_Y_bar, c_bar_total)
+    layer_kernels.add_outer(Y, KT_times_Y_bar, K_bar2_partial, K_bar2_total)
+    layer_kernels.add_rows(KT_times_Y_bar, c_bar_total)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -277,14 +277,14 @@ def forward(
     Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
-    KT_Y,
-    K_Z,
+    KT_times_Y,
+    K_times_Z,
     w_Z_2,
     hidden2_bar,
-    KT_Y_bar,
+    KT_times_Y_bar,
     Y_bar_2,
     w_Y_2,
-    K_Z_bar,
+    K_times_Z_bar,
     Z_bar_2,
     w_Y_1,
     Z_bar_1,
@@ -318,13 +318,13 @@ def forward(
         K = K_all[number]
         b = b_all[number]
         c = c_all[number]
-        rate_Z(Y, K, c, KT_Y, hidden2_1, k_Z_1)
+        rate_Z(Y, K, c, KT_times_Y, hidden2_1, k_Z_1)
         weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
-        rate_Y(Z_1, K, b, K_Z, k_Y_1)
+        rate_Y(Z_1, K, b, K_times_Z, k_Y_1)
         weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
-        rate_Y(Z_2, K, b, K_Z, k_Y_2)
+        rate_Y(Z_2, K, b, K_times_Z, k_Y_2)
         weighted_3(1.0, Y, h * QA_2_1, k_Y_1, h * QA_2_2, k_Y_2, Y_2)
-        rate_Z(Y_2, K, c, KT_Y, hidden2_2, k_Z_2)
+        rate_Z(Y_2, K, c, KT_times_Y, hidden2_2, k_Z_2)
         weighted_3(1.0, Y, h * QB_1, k_Y_1, h * QB_2, k_Y_2, Y_end)
         weighted_3(1.0, Z, h * PB_1, k_Z_1, h * PB_2, k_Z_2, Z_end)
         if stride == 0:
@@ -353,14 +353,14 @@ def backward(
     Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
-    KT_Y,
-    K_Z,
+    KT_times_Y,
+    K_times_Z,
     w_Z_2,
     hidden2_bar,
-    KT_Y_bar,
+    KT_times_Y_bar,
     Y_bar_2,
     w_Y_2,
-    K_Z_bar,
+    K_times_Z_bar,
     Z_bar_2,
     w_Y_1,
     Z_bar_1,
@@ -409,25 +409,25 @@ def backward(
         b_bar_total = b_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
-        states_Z(K, hidden2_2, w_Z_2, hidden2_bar, KT_Y_bar, Y_bar_2)
+        states_Z(K, hidden2_2, w_Z_2, hidden2_bar, KT_times_Y_bar, Y_bar_2)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
-        shared_Z(Y_2, KT_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
+        shared_Z(Y_2, KT_times_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
         weighted_2(QB_2, p_Y, h * QA_2_2, Y_bar_2, w_Y_2)
-        states_Y(K, k_Y_2, w_Y_2, K_Z_bar, Z_bar_2)
+        states_Y(K, k_Y_2, w_Y_2, K_times_Z_bar, Z_bar_2)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
-        shared_Y(Z_2, K_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
+        shared_Y(Z_2, K_times_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(QB_1, p_Y, h * QA_2_1, Y_bar_2, w_Y_1)
-        states_Y(K, k_Y_1, w_Y_1, K_Z_bar, Z_bar_1)
+        states_Y(K, k_Y_1, w_Y_1, K_times_Z_bar, Z_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
-        shared_Y(Z_1, K_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
+        shared_Y(Z_1, K_times_Z_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_3(PB_1, p_Z, h * PA_1_1, Z_bar_1, h * PA_2_1, Z_bar_2, w_Z_1)
-        states_Z(K, hidden2_1, w_Z_1, hidden2_bar, KT_Y_bar, Y_bar_1)
+        states_Z(K, hidden2_1, w_Z_1, hidden2_bar, KT_times_Y_bar, Y_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
-        shared_Z(Y, KT_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
+        shared_Z(Y, KT_times_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total)
         weighted_3(1.0, p_Y, h, Y_bar_1, h, Y_bar_2, p_Y_start)
         weighted_3(1.0, p_Z, h, Z_bar_1, h, Z_bar_2, p_Z_start)
         layer_kernels.copied(p_Y_start, p_Y)

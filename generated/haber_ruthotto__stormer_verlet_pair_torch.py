@@ -6,15 +6,15 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_Z_bar = w_Y * (1 - hidden * hidden)
-    KT_K_Z_bar = K' K_Z_bar
-    K_bar = sum over samples K_Z_bar Z'
-    b_bar = sum over samples K_Z_bar
+    K_times_Z_bar = w_Y * (1 - hidden * hidden)
+    KT_times_K_times_Z_bar = K' K_times_Z_bar
+    K_bar = sum over samples K_times_Z_bar Z'
+    b_bar = sum over samples K_times_Z_bar
     hidden2_bar = -w_Z
-    KT_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
-    K_KT_Y_bar = K KT_Y_bar
-    K_bar2 = sum over samples Y KT_Y_bar'
-    c_bar = sum over samples KT_Y_bar
+    KT_times_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
+    K_times_KT_times_Y_bar = K KT_times_Y_bar
+    K_bar2 = sum over samples Y KT_times_Y_bar'
+    c_bar = sum over samples KT_times_Y_bar
     K_bar3 = K_bar + K_bar2
 
 Proved: order 2 (the method).
@@ -48,25 +48,25 @@ QB_2 = 0.5
 
 def rate_Y(Z, K, b):
     """The right-hand side of Y."""
-    K_Z = Z @ K.T
-    hidden = torch.tanh(K_Z + b)
+    K_times_Z = Z @ K.T
+    hidden = torch.tanh(K_times_Z + b)
     return (hidden,)
 
 
 def states_Y(K, hidden, w_Y):
     """The transposed Jacobian by the states times w."""
-    K_Z_bar = w_Y * (1 - hidden * hidden)
-    KT_K_Z_bar = K_Z_bar @ K
+    K_times_Z_bar = w_Y * (1 - hidden * hidden)
+    KT_times_K_times_Z_bar = K_times_Z_bar @ K
     return (
-        KT_K_Z_bar,
-        K_Z_bar,
+        KT_times_K_times_Z_bar,
+        K_times_Z_bar,
     )
 
 
-def shared_Y(Z, K_Z_bar):
+def shared_Y(Z, K_times_Z_bar):
     """What w makes of all that samples share, summed over them."""
-    K_bar = K_Z_bar.T @ Z
-    b_bar = K_Z_bar.sum(0)
+    K_bar = K_times_Z_bar.T @ Z
+    b_bar = K_times_Z_bar.sum(0)
     return (
         K_bar,
         b_bar,
@@ -75,8 +75,8 @@ def shared_Y(Z, K_Z_bar):
 
 def rate_Z(Y, K, c):
     """The right-hand side of Z."""
-    KT_Y = Y @ K
-    hidden2 = torch.tanh(KT_Y + c)
+    KT_times_Y = Y @ K
+    hidden2 = torch.tanh(KT_times_Y + c)
     Z_rate = -hidden2
     return (
         Z_rate,
@@ -87,18 +87,18 @@ def rate_Z(Y, K, c):
 def states_Z(K, hidden2, w_Z):
     """The transposed Jacobian by the states times w."""
     hidden2_bar = -w_Z
-    KT_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
-    K_KT_Y_bar = KT_Y_bar @ K.T
+    KT_times_Y_bar = hidden2_bar * (1 - hidden2 * hidden2)
+    K_times_KT_times_Y_bar = KT_times_Y_bar @ K.T
     return (
-        K_KT_Y_bar,
-        KT_Y_bar,
+        K_times_KT_times_Y_bar,
+        KT_times_Y_bar,
     )
 
 
-def shared_Z(Y, KT_Y_bar):
+def shared_Z(Y, KT_times_Y_bar):
     """What w makes of all that samples share, summed over them."""
-    K_bar2 = Y.T @ KT_Y_bar
-    c_bar = KT_Y_bar.sum(0)
+    K_bar2 = Y.T @ KT_times_Y_bar
+    c_bar = KT_times_Y_bar.sum(0)
     return (
         K_bar2,
         c_bar,
@@ -144,17 +144,17 @@ def layer_adjoint(
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_Z_2 = PB_2 * p_Z
-    Y_bar_2, KT_Y_bar_2 = states_Z(K, hidden2_2, w_Z_2)
+    Y_bar_2, KT_times_Y_bar_2 = states_Z(K, hidden2_2, w_Z_2)
     w_Y_2 = QB_2 * p_Y + h * QA_2_2 * Y_bar_2
-    Z_bar_2, K_Z_bar_2 = states_Y(K, k_Y_2, w_Y_2)
+    Z_bar_2, K_times_Z_bar_2 = states_Y(K, k_Y_2, w_Y_2)
     w_Y_1 = QB_1 * p_Y + h * QA_2_1 * Y_bar_2
-    Z_bar_1, K_Z_bar_1 = states_Y(K, k_Y_1, w_Y_1)
+    Z_bar_1, K_times_Z_bar_1 = states_Y(K, k_Y_1, w_Y_1)
     w_Z_1 = PB_1 * p_Z + h * (PA_1_1 * Z_bar_1 + PA_2_1 * Z_bar_2)
-    Y_bar_1, KT_Y_bar_1 = states_Z(K, hidden2_1, w_Z_1)
+    Y_bar_1, KT_times_Y_bar_1 = states_Z(K, hidden2_1, w_Z_1)
     p_Y_start = p_Y + h * (Y_bar_1 + Y_bar_2)
     p_Z_start = p_Z + h * (Z_bar_1 + Z_bar_2)
-    K_bar, b_bar = shared_Y(torch.cat((Z_1, Z_2)), torch.cat((K_Z_bar_1, K_Z_bar_2)))
-    K_bar2, c_bar = shared_Z(torch.cat((Y, Y_2)), torch.cat((KT_Y_bar_1, KT_Y_bar_2)))
+    K_bar, b_bar = shared_Y(torch.cat((Z_1, Z_2)), torch.cat((K_times_Z_bar_1, K_times_Z_bar_2)))
+    K_bar2, c_bar = shared_Z(torch.cat((Y, Y_2)), torch.cat((KT_times_Y_bar_1, KT_times_Y_bar_2)))
     K_bar3 = K_bar + K_bar2
     h_bar = None
     if with_steps:

@@ -7,10 +7,10 @@ The gradient, from a weight ``seed`` of each sample's loss:
 
     total_bar = seed / 2
     hidden_bar = 2 * total_bar * (hidden - target)
-    W_y_bar = hidden * hidden_bar * (1 - hidden)
-    W_bar = sum over samples W_y_bar y'
-    WT_W_y_bar = W' W_y_bar
-    mu_bar = sum over samples W_y_bar
+    W_times_y_bar = hidden * hidden_bar * (1 - hidden)
+    W_bar = sum over samples W_times_y_bar y'
+    WT_times_W_times_y_bar = W' W_times_y_bar
+    mu_bar = sum over samples W_times_y_bar
 
 Reference: M. Benning, E. Celledoni, M. J. Ehrhardt, B. Owren and C.-B. Schoenlieb, J. Comput.
 Dyn. 6 (2019) 171-198, arXiv:1904.05657
@@ -33,20 +33,26 @@ WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
 DATA = {"target": ("c",)}
 PARAMETERS = {}
 BUFFERS = {
-    "W_y": (("c",), True),
+    "W_times_y": (("c",), True),
     "hidden": (("c",), True),
     "terms": (("c",), True),
     "total": ((), True),
     "loss": ((), True),
     "total_bar": ((), True),
     "hidden_bar": (("c",), True),
-    "W_y_bar": (("c",), True),
+    "W_times_y_bar": (("c",), True),
     "W_bar": (("c", "d"), False),
-    "WT_W_y_bar": (("d",), True),
+    "WT_times_W_times_y_bar": (("d",), True),
     "mu_bar": (("c",), False),
     "W_bar_partial": (("c", "d"), False),
 }
-RESULTS = {"prediction": "hidden", "loss": "loss", "y": "WT_W_y_bar", "W": "W_bar", "mu": "mu_bar"}
+RESULTS = {
+    "prediction": "hidden",
+    "loss": "loss",
+    "y": "WT_times_W_times_y_bar",
+    "W": "W_bar",
+    "mu": "mu_bar",
+}
 NUMBERS = ()
 INNER = {
     "error_model": "numpy",
@@ -57,8 +63,8 @@ INNER = {
 
 
 @njit(**INNER)
-def set_W_y_bar(hidden, hidden_bar, out):
-    """W_y_bar, entry by entry."""
+def set_W_times_y_bar(hidden, hidden_bar, out):
+    """W_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     hidden_flat = hidden.ravel()
@@ -70,15 +76,15 @@ def set_W_y_bar(hidden, hidden_bar, out):
 
 
 @njit(**INNER)
-def set_hidden(W_y, mu, out):
+def set_hidden(W_times_y, mu, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        W_y_row = W_y[i]
+        W_times_y_row = W_times_y[i]
         mu_n = mu[i]
         for n in range(out_row.size):
-            W_y_n = W_y_row[n]
-            out_row[n] = vector_math.logistic(W_y_n + mu_n)
+            W_times_y_n = W_times_y_row[n]
+            out_row[n] = vector_math.logistic(W_times_y_n + mu_n)
 
 
 @njit(**INNER)
@@ -133,10 +139,10 @@ def set_total_bar(seed, out):
 
 
 @njit(**INNER)
-def value(y, W, mu, target, W_y, hidden, terms, total, loss):
+def value(y, W, mu, target, W_times_y, hidden, terms, total, loss):
     """Prediction and loss."""
-    layer_kernels.times(W, y, W_y)
-    set_hidden(W_y, mu, hidden)
+    layer_kernels.times(W, y, W_times_y)
+    set_hidden(W_times_y, mu, hidden)
     set_terms(hidden, target, terms)
     layer_kernels.entry_sums(terms, total)
     set_loss(total, loss)
@@ -151,21 +157,21 @@ def gradient(
     seed,
     total_bar,
     hidden_bar,
-    W_y_bar,
+    W_times_y_bar,
     W_bar,
-    WT_W_y_bar,
+    WT_times_W_times_y_bar,
     mu_bar,
     W_bar_partial,
 ):
     """The gradient, by states and weights."""
     set_total_bar(seed, total_bar)
     set_hidden_bar(total_bar, hidden, target, hidden_bar)
-    set_W_y_bar(hidden, hidden_bar, W_y_bar)
+    set_W_times_y_bar(hidden, hidden_bar, W_times_y_bar)
     W_bar[:] = 0
-    layer_kernels.add_outer(W_y_bar, y, W_bar_partial, W_bar)
-    layer_kernels.times_transposed(W, W_y_bar, WT_W_y_bar)
+    layer_kernels.add_outer(W_times_y_bar, y, W_bar_partial, W_bar)
+    layer_kernels.times_transposed(W, W_times_y_bar, WT_times_W_times_y_bar)
     mu_bar[:] = 0
-    layer_kernels.add_rows(W_y_bar, mu_bar)
+    layer_kernels.add_rows(W_times_y_bar, mu_bar)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -175,22 +181,22 @@ def evaluate(
     mu,
     target,
     seed,
-    W_y,
+    W_times_y,
     hidden,
     terms,
     total,
     loss,
     total_bar,
     hidden_bar,
-    W_y_bar,
+    W_times_y_bar,
     W_bar,
-    WT_W_y_bar,
+    WT_times_W_times_y_bar,
     mu_bar,
     W_bar_partial,
     numbers,
 ):
     """Prediction, losses and the gradient, into buffers; gradients by numbers into ``numbers``."""
-    value(y, W, mu, target, W_y, hidden, terms, total, loss)
+    value(y, W, mu, target, W_times_y, hidden, terms, total, loss)
     gradient(
         y,
         W,
@@ -199,9 +205,9 @@ def evaluate(
         seed,
         total_bar,
         hidden_bar,
-        W_y_bar,
+        W_times_y_bar,
         W_bar,
-        WT_W_y_bar,
+        WT_times_W_times_y_bar,
         mu_bar,
         W_bar_partial,
     )

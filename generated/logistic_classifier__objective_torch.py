@@ -7,10 +7,10 @@ The gradient, from a weight ``seed`` of each sample's loss:
 
     total_bar = seed / 2
     hidden_bar = 2 * total_bar * (hidden - target)
-    W_y_bar = hidden * hidden_bar * (1 - hidden)
-    W_bar = sum over samples W_y_bar y'
-    WT_W_y_bar = W' W_y_bar
-    mu_bar = sum over samples W_y_bar
+    W_times_y_bar = hidden * hidden_bar * (1 - hidden)
+    W_bar = sum over samples W_times_y_bar y'
+    WT_times_W_times_y_bar = W' W_times_y_bar
+    mu_bar = sum over samples W_times_y_bar
 
 Reference: M. Benning, E. Celledoni, M. J. Ehrhardt, B. Owren and C.-B. Schoenlieb, J. Comput.
 Dyn. 6 (2019) 171-198, arXiv:1904.05657
@@ -28,8 +28,8 @@ from hamilforge.runtime.torch_objective import Objective
 
 def value(y, W, mu, target):
     """Prediction and loss of each sample."""
-    W_y = y @ W.T
-    hidden = torch.sigmoid(W_y + mu)
+    W_times_y = y @ W.T
+    hidden = torch.sigmoid(W_times_y + mu)
     terms = (hidden - target) ** 2
     total = terms.sum(-1, keepdim=True)
     loss = total / 2
@@ -43,12 +43,12 @@ def gradient(y, W, target, hidden, seed):
     """The gradient of the losses, each times its seed: by states, and by weights."""
     total_bar = seed / 2
     hidden_bar = 2 * total_bar * (hidden - target)
-    W_y_bar = hidden * hidden_bar * (1 - hidden)
-    W_bar = W_y_bar.T @ y
-    WT_W_y_bar = W_y_bar @ W
-    mu_bar = W_y_bar.sum(0)
+    W_times_y_bar = hidden * hidden_bar * (1 - hidden)
+    W_bar = W_times_y_bar.T @ y
+    WT_times_W_times_y_bar = W_times_y_bar @ W
+    mu_bar = W_times_y_bar.sum(0)
     return (
-        WT_W_y_bar,
+        WT_times_W_times_y_bar,
         W_bar,
         mu_bar,
     )
@@ -62,6 +62,7 @@ class LogisticClassifierObjective(Objective):
     WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
     DATA = {"target": ("c",)}
     PARAMETERS = {}
+    SEED = "seed"
     READS = ("y", "W", "mu", "target")
     KEPT = ("hidden", "loss")
     BACK = ("y", "W", "target", "hidden", "seed")

@@ -49,6 +49,7 @@ class MeanSquaredErrorObjective(Objective):
     WEIGHTS = {}
     DATA = {"target": ("d",)}
     PARAMETERS = {}
+    SEED = "seed"
     READS = ("y", "target")
     KEPT = ("readout", "loss")
     BACK = ("target", "readout", "seed")

@@ -5,11 +5,11 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K' K_y_bar
-    y_bar = KT_K_y_bar - w
-    K_bar = sum over samples K_y_bar y'
-    b_bar = sum over samples K_y_bar
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K' K_times_y_bar
+    y_bar = KT_times_K_times_y_bar - w
+    K_bar = sum over samples K_times_y_bar y'
+    b_bar = sum over samples K_times_y_bar
 
 Proved: order 1 (the method).
 
@@ -38,7 +38,13 @@ TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "hidden_1": ("d",)}
-SCRATCH = {"K_y": ("d",), "w_1": ("d",), "K_y_bar": ("d",), "KT_K_y_bar": ("d",), "y_bar_1": ("d",)}
+SCRATCH = {
+    "K_times_y": ("d",),
+    "w_1": ("d",),
+    "K_times_y_bar": ("d",),
+    "KT_times_K_times_y_bar": ("d",),
+    "y_bar_1": ("d",),
+}
 MATRICES = {"K_bar_partial": ("d", "d")}
 TOTALS = {"K_bar_total": ("d", "d"), "b_bar_total": ("d",)}
 SCALARS = ()
@@ -75,8 +81,8 @@ def weighted_2(factor_1, term_1, factor_2, term_2, out):
 
 
 @njit(**INNER)
-def set_K_y_bar(w, hidden, out):
-    """K_y_bar, entry by entry."""
+def set_K_times_y_bar(w, hidden, out):
+    """K_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     w_flat = w.ravel()
@@ -88,27 +94,27 @@ def set_K_y_bar(w, hidden, out):
 
 
 @njit(**INNER)
-def set_hidden(K_y, b, out):
+def set_hidden(K_times_y, b, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        K_y_row = K_y[i]
+        K_times_y_row = K_times_y[i]
         b_n = b[i]
         for n in range(out_row.size):
-            K_y_n = K_y_row[n]
-            out_row[n] = vector_math.tanh(K_y_n + b_n)
+            K_times_y_n = K_times_y_row[n]
+            out_row[n] = vector_math.tanh(K_times_y_n + b_n)
 
 
 @njit(**INNER)
-def set_y_bar(KT_K_y_bar, w, out):
+def set_y_bar(KT_times_K_times_y_bar, w, out):
     """y_bar, entry by entry."""
     out_flat = out.ravel()
-    KT_K_y_bar_flat = KT_K_y_bar.ravel()
+    KT_times_K_times_y_bar_flat = KT_times_K_times_y_bar.ravel()
     w_flat = w.ravel()
     for n in range(out_flat.size):
-        KT_K_y_bar_n = KT_K_y_bar_flat[n]
+        KT_times_K_times_y_bar_n = KT_times_K_times_y_bar_flat[n]
         w_n = w_flat[n]
-        out_flat[n] = KT_K_y_bar_n - w_n
+        out_flat[n] = KT_times_K_times_y_bar_n - w_n
 
 
 @njit(**INNER)
@@ -124,26 +130,26 @@ def set_y_rate(hidden, y, out):
 
 
 @njit(**INNER)
-def rate(y, K, b, K_y, hidden, y_rate):
+def rate(y, K, b, K_times_y, hidden, y_rate):
     """The right-hand side of y."""
-    layer_kernels.times(K, y, K_y)
-    set_hidden(K_y, b, hidden)
+    layer_kernels.times(K, y, K_times_y)
+    set_hidden(K_times_y, b, hidden)
     set_y_rate(hidden, y, y_rate)
 
 
 @njit(**INNER)
-def states(K, hidden, w, K_y_bar, KT_K_y_bar, y_bar):
+def states(K, hidden, w, K_times_y_bar, KT_times_K_times_y_bar, y_bar):
     """The transposed Jacobian by the states times w."""
-    set_K_y_bar(w, hidden, K_y_bar)
-    layer_kernels.times_transposed(K, K_y_bar, KT_K_y_bar)
-    set_y_bar(KT_K_y_bar, w, y_bar)
+    set_K_times_y_bar(w, hidden, K_times_y_bar)
+    layer_kernels.times_transposed(K, K_times_y_bar, KT_times_K_times_y_bar)
+    set_y_bar(KT_times_K_times_y_bar, w, y_bar)
 
 
 @njit(**INNER)
-def shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total):
+def shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(K_y_bar, y, K_bar_partial, K_bar_total)
-    layer_kernels.add_rows(K_y_bar, b_bar_total)
+    layer_kernels.add_outer(K_times_y_bar, y, K_bar_partial, K_bar_total)
+    layer_kernels.add_rows(K_times_y_bar, b_bar_total)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -158,10 +164,10 @@ def forward(
     b_all,
     k_1_all,
     hidden_1_all,
-    K_y,
+    K_times_y,
     w_1,
-    K_y_bar,
-    KT_K_y_bar,
+    K_times_y_bar,
+    KT_times_K_times_y_bar,
     y_bar_1,
     K_bar_partial,
     systems,
@@ -180,7 +186,7 @@ def forward(
         hidden_1 = hidden_1_all[slot]
         K = K_all[number]
         b = b_all[number]
-        rate(y, K, b, K_y, hidden_1, k_1)
+        rate(y, K, b, K_times_y, hidden_1, k_1)
         weighted_2(1.0, y, h, k_1, y_end)
         if stride == 0:
             layer_kernels.copied(y_end, y)
@@ -198,10 +204,10 @@ def backward(
     b_all,
     k_1_all,
     hidden_1_all,
-    K_y,
+    K_times_y,
     w_1,
-    K_y_bar,
-    KT_K_y_bar,
+    K_times_y_bar,
+    KT_times_K_times_y_bar,
     y_bar_1,
     K_bar_partial,
     p_all,
@@ -229,10 +235,10 @@ def backward(
         b_bar_total = b_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(1.0, p, w_1)
-        states(K, hidden_1, w_1, K_y_bar, KT_K_y_bar, y_bar_1)
+        states(K, hidden_1, w_1, K_times_y_bar, KT_times_K_times_y_bar, y_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_1, k_1)
-        shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
+        shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(1.0, p, h, y_bar_1, p_start)
         layer_kernels.copied(p_start, p)
         by_step[number] += h_bar + by_time[0]

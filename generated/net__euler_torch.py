@@ -5,11 +5,11 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K' K_y_bar
-    y_bar = KT_K_y_bar - w
-    K_bar = sum over samples K_y_bar y'
-    b_bar = sum over samples K_y_bar
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K' K_times_y_bar
+    y_bar = KT_times_K_times_y_bar - w
+    K_bar = sum over samples K_times_y_bar y'
+    b_bar = sum over samples K_times_y_bar
 
 Proved: order 1 (the method).
 
@@ -32,8 +32,8 @@ from hamilforge.runtime.torch_network import Network
 
 def rate(y, K, b):
     """The right-hand side of y."""
-    K_y = y @ K.T
-    hidden = torch.tanh(K_y + b)
+    K_times_y = y @ K.T
+    hidden = torch.tanh(K_times_y + b)
     y_rate = hidden - y
     return (
         y_rate,
@@ -43,19 +43,19 @@ def rate(y, K, b):
 
 def states(K, hidden, w):
     """The transposed Jacobian by the states times w."""
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K_y_bar @ K
-    y_bar = KT_K_y_bar - w
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K_times_y_bar @ K
+    y_bar = KT_times_K_times_y_bar - w
     return (
         y_bar,
-        K_y_bar,
+        K_times_y_bar,
     )
 
 
-def shared(y, K_y_bar):
+def shared(y, K_times_y_bar):
     """What w makes of all that samples share, summed over them."""
-    K_bar = K_y_bar.T @ y
-    b_bar = K_y_bar.sum(0)
+    K_bar = K_times_y_bar.T @ y
+    b_bar = K_times_y_bar.sum(0)
     return (
         K_bar,
         b_bar,
@@ -74,9 +74,9 @@ def layer(t, h, y, K, b, with_ends=True):
 def layer_adjoint(t, h, y, K, b, p, k_1, hidden_1, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_1 = p
-    y_bar_1, K_y_bar_1 = states(K, hidden_1, w_1)
+    y_bar_1, K_times_y_bar_1 = states(K, hidden_1, w_1)
     p_start = p + h * y_bar_1
-    K_bar, b_bar = shared(y, K_y_bar_1)
+    K_bar, b_bar = shared(y, K_times_y_bar_1)
     h_bar = None
     if with_steps:
         h_bar = torch.sum(w_1 * k_1)

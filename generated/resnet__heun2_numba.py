@@ -5,10 +5,10 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K' K_y_bar
-    K_bar = sum over samples K_y_bar y'
-    b_bar = sum over samples K_y_bar
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K' K_times_y_bar
+    K_bar = sum over samples K_times_y_bar y'
+    b_bar = sum over samples K_times_y_bar
 
 Proved: order 2 (the method).
 
@@ -39,9 +39,9 @@ STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "y_2": ("d",), "k_2": ("d",)}
 SCRATCH = {
-    "K_y": ("d",),
+    "K_times_y": ("d",),
     "w_2": ("d",),
-    "K_y_bar": ("d",),
+    "K_times_y_bar": ("d",),
     "y_bar_2": ("d",),
     "w_1": ("d",),
     "y_bar_1": ("d",),
@@ -98,8 +98,8 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
 
 
 @njit(**INNER)
-def set_K_y_bar(w, hidden, out):
-    """K_y_bar, entry by entry."""
+def set_K_times_y_bar(w, hidden, out):
+    """K_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
     w_flat = w.ravel()
@@ -111,36 +111,36 @@ def set_K_y_bar(w, hidden, out):
 
 
 @njit(**INNER)
-def set_hidden(K_y, b, out):
+def set_hidden(K_times_y, b, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        K_y_row = K_y[i]
+        K_times_y_row = K_times_y[i]
         b_n = b[i]
         for n in range(out_row.size):
-            K_y_n = K_y_row[n]
-            out_row[n] = vector_math.tanh(K_y_n + b_n)
+            K_times_y_n = K_times_y_row[n]
+            out_row[n] = vector_math.tanh(K_times_y_n + b_n)
 
 
 @njit(**INNER)
-def rate(y, K, b, K_y, hidden):
+def rate(y, K, b, K_times_y, hidden):
     """The right-hand side of y."""
-    layer_kernels.times(K, y, K_y)
-    set_hidden(K_y, b, hidden)
+    layer_kernels.times(K, y, K_times_y)
+    set_hidden(K_times_y, b, hidden)
 
 
 @njit(**INNER)
-def states(K, hidden, w, K_y_bar, KT_K_y_bar):
+def states(K, hidden, w, K_times_y_bar, KT_times_K_times_y_bar):
     """The transposed Jacobian by the states times w."""
-    set_K_y_bar(w, hidden, K_y_bar)
-    layer_kernels.times_transposed(K, K_y_bar, KT_K_y_bar)
+    set_K_times_y_bar(w, hidden, K_times_y_bar)
+    layer_kernels.times_transposed(K, K_times_y_bar, KT_times_K_times_y_bar)
 
 
 @njit(**INNER)
-def shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total):
+def shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(K_y_bar, y, K_bar_partial, K_bar_total)
-    layer_kernels.add_rows(K_y_bar, b_bar_total)
+    layer_kernels.add_outer(K_times_y_bar, y, K_bar_partial, K_bar_total)
+    layer_kernels.add_rows(K_times_y_bar, b_bar_total)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -156,9 +156,9 @@ def forward(
     k_1_all,
     y_2_all,
     k_2_all,
-    K_y,
+    K_times_y,
     w_2,
-    K_y_bar,
+    K_times_y_bar,
     y_bar_2,
     w_1,
     y_bar_1,
@@ -180,9 +180,9 @@ def forward(
         k_2 = k_2_all[slot]
         K = K_all[number]
         b = b_all[number]
-        rate(y, K, b, K_y, k_1)
+        rate(y, K, b, K_times_y, k_1)
         weighted_2(1.0, y, h, k_1, y_2)
-        rate(y_2, K, b, K_y, k_2)
+        rate(y_2, K, b, K_times_y, k_2)
         weighted_3(1.0, y, h * B_1, k_1, h * B_2, k_2, y_end)
         if stride == 0:
             layer_kernels.copied(y_end, y)
@@ -201,9 +201,9 @@ def backward(
     k_1_all,
     y_2_all,
     k_2_all,
-    K_y,
+    K_times_y,
     w_2,
-    K_y_bar,
+    K_times_y_bar,
     y_bar_2,
     w_1,
     y_bar_1,
@@ -234,15 +234,15 @@ def backward(
         b_bar_total = b_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(B_2, p, w_2)
-        states(K, k_2, w_2, K_y_bar, y_bar_2)
+        states(K, k_2, w_2, K_times_y_bar, y_bar_2)
         if with_steps:
             h_bar += layer_kernels.all_products(w_2, k_2)
-        shared(y_2, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
+        shared(y_2, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_2(B_1, p, h, y_bar_2, w_1)
-        states(K, k_1, w_1, K_y_bar, y_bar_1)
+        states(K, k_1, w_1, K_times_y_bar, y_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_1, k_1)
-        shared(y, K_y_bar, K_bar_partial, K_bar_total, b_bar_total)
+        shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_3(1.0, p, h, y_bar_1, h, y_bar_2, p_start)
         layer_kernels.copied(p_start, p)
         by_step[number] += h_bar + by_time[0]

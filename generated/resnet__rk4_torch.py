@@ -5,10 +5,10 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K' K_y_bar
-    K_bar = sum over samples K_y_bar y'
-    b_bar = sum over samples K_y_bar
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K' K_times_y_bar
+    K_bar = sum over samples K_times_y_bar y'
+    b_bar = sum over samples K_times_y_bar
 
 Proved: order 4 (the method).
 
@@ -39,25 +39,25 @@ B_4 = 1 / 6
 
 def rate(y, K, b):
     """The right-hand side of y."""
-    K_y = y @ K.T
-    hidden = torch.tanh(K_y + b)
+    K_times_y = y @ K.T
+    hidden = torch.tanh(K_times_y + b)
     return (hidden,)
 
 
 def states(K, hidden, w):
     """The transposed Jacobian by the states times w."""
-    K_y_bar = w * (1 - hidden * hidden)
-    KT_K_y_bar = K_y_bar @ K
+    K_times_y_bar = w * (1 - hidden * hidden)
+    KT_times_K_times_y_bar = K_times_y_bar @ K
     return (
-        KT_K_y_bar,
-        K_y_bar,
+        KT_times_K_times_y_bar,
+        K_times_y_bar,
     )
 
 
-def shared(y, K_y_bar):
+def shared(y, K_times_y_bar):
     """What w makes of all that samples share, summed over them."""
-    K_bar = K_y_bar.T @ y
-    b_bar = K_y_bar.sum(0)
+    K_bar = K_times_y_bar.T @ y
+    b_bar = K_times_y_bar.sum(0)
     return (
         K_bar,
         b_bar,
@@ -82,16 +82,17 @@ def layer(t, h, y, K, b, with_ends=True):
 def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
-    y_bar_4, K_y_bar_4 = states(K, k_4, w_4)
+    y_bar_4, K_times_y_bar_4 = states(K, k_4, w_4)
     w_3 = B_3 * p + h * y_bar_4
-    y_bar_3, K_y_bar_3 = states(K, k_3, w_3)
+    y_bar_3, K_times_y_bar_3 = states(K, k_3, w_3)
     w_2 = B_2 * p + h * A_3_2 * y_bar_3
-    y_bar_2, K_y_bar_2 = states(K, k_2, w_2)
+    y_bar_2, K_times_y_bar_2 = states(K, k_2, w_2)
     w_1 = B_1 * p + h * A_2_1 * y_bar_2
-    y_bar_1, K_y_bar_1 = states(K, k_1, w_1)
+    y_bar_1, K_times_y_bar_1 = states(K, k_1, w_1)
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
     K_bar, b_bar = shared(
-        torch.cat((y, y_2, y_3, y_4)), torch.cat((K_y_bar_1, K_y_bar_2, K_y_bar_3, K_y_bar_4))
+        torch.cat((y, y_2, y_3, y_4)),
+        torch.cat((K_times_y_bar_1, K_times_y_bar_2, K_times_y_bar_3, K_times_y_bar_4)),
     )
     h_bar = None
     if with_steps:

@@ -9,7 +9,7 @@ The gradient, from a weight ``seed`` of each sample's loss:
     logsumexp_bar = seed * total
     readout_bar = logsumexp_bar * exp(readout - logsumexp) + target * total2_bar
     W_bar = sum over samples readout_bar y'
-    WT_readout_bar = W' readout_bar
+    WT_times_readout_bar = W' readout_bar
     mu_bar = sum over samples readout_bar
 
 Reference: J. S. Bridle, Probabilistic interpretation of feedforward classification network
@@ -33,7 +33,7 @@ WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
 DATA = {"target": ("c",)}
 PARAMETERS = {}
 BUFFERS = {
-    "W_y": (("c",), True),
+    "W_times_y": (("c",), True),
     "readout": (("c",), True),
     "logsumexp": ((), True),
     "total": ((), True),
@@ -44,14 +44,14 @@ BUFFERS = {
     "logsumexp_bar": ((), True),
     "readout_bar": (("c",), True),
     "W_bar": (("c", "d"), False),
-    "WT_readout_bar": (("d",), True),
+    "WT_times_readout_bar": (("d",), True),
     "mu_bar": (("c",), False),
     "W_bar_partial": (("c", "d"), False),
 }
 RESULTS = {
     "prediction": "readout",
     "loss": "loss",
-    "y": "WT_readout_bar",
+    "y": "WT_times_readout_bar",
     "W": "W_bar",
     "mu": "mu_bar",
 }
@@ -91,15 +91,15 @@ def set_loss(logsumexp, total, total2, out):
 
 
 @njit(**INNER)
-def set_readout(W_y, mu, out):
+def set_readout(W_times_y, mu, out):
     """readout, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        W_y_row = W_y[i]
+        W_times_y_row = W_times_y[i]
         mu_n = mu[i]
         for n in range(out_row.size):
-            W_y_n = W_y_row[n]
-            out_row[n] = W_y_n + mu_n
+            W_times_y_n = W_times_y_row[n]
+            out_row[n] = W_times_y_n + mu_n
 
 
 @njit(**INNER)
@@ -146,10 +146,10 @@ def set_total2_bar(seed, out):
 
 
 @njit(**INNER)
-def value(y, W, mu, target, W_y, readout, logsumexp, total, terms, total2, loss):
+def value(y, W, mu, target, W_times_y, readout, logsumexp, total, terms, total2, loss):
     """Prediction and loss."""
-    layer_kernels.times(W, y, W_y)
-    set_readout(W_y, mu, readout)
+    layer_kernels.times(W, y, W_times_y)
+    set_readout(W_times_y, mu, readout)
     layer_kernels.log_sums(readout, logsumexp)
     layer_kernels.entry_sums(target, total)
     set_terms(readout, target, terms)
@@ -170,7 +170,7 @@ def gradient(
     logsumexp_bar,
     readout_bar,
     W_bar,
-    WT_readout_bar,
+    WT_times_readout_bar,
     mu_bar,
     W_bar_partial,
 ):
@@ -180,7 +180,7 @@ def gradient(
     set_readout_bar(logsumexp_bar, readout, logsumexp, target, total2_bar, readout_bar)
     W_bar[:] = 0
     layer_kernels.add_outer(readout_bar, y, W_bar_partial, W_bar)
-    layer_kernels.times_transposed(W, readout_bar, WT_readout_bar)
+    layer_kernels.times_transposed(W, readout_bar, WT_times_readout_bar)
     mu_bar[:] = 0
     layer_kernels.add_rows(readout_bar, mu_bar)
 
@@ -192,7 +192,7 @@ def evaluate(
     mu,
     target,
     seed,
-    W_y,
+    W_times_y,
     readout,
     logsumexp,
     total,
@@ -203,13 +203,13 @@ def evaluate(
     logsumexp_bar,
     readout_bar,
     W_bar,
-    WT_readout_bar,
+    WT_times_readout_bar,
     mu_bar,
     W_bar_partial,
     numbers,
 ):
     """Prediction, losses and the gradient, into buffers; gradients by numbers into ``numbers``."""
-    value(y, W, mu, target, W_y, readout, logsumexp, total, terms, total2, loss)
+    value(y, W, mu, target, W_times_y, readout, logsumexp, total, terms, total2, loss)
     gradient(
         y,
         W,
@@ -222,7 +222,7 @@ def evaluate(
         logsumexp_bar,
         readout_bar,
         W_bar,
-        WT_readout_bar,
+        WT_times_readout_bar,
         mu_bar,
         W_bar_partial,
     )

@@ -9,7 +9,7 @@ The gradient, from a weight ``seed`` of each sample's loss:
     logsumexp_bar = seed * total
     readout_bar = logsumexp_bar * exp(readout - logsumexp) + target * total2_bar
     W_bar = sum over samples readout_bar y'
-    WT_readout_bar = W' readout_bar
+    WT_times_readout_bar = W' readout_bar
     mu_bar = sum over samples readout_bar
 
 Reference: J. S. Bridle, Probabilistic interpretation of feedforward classification network
@@ -28,8 +28,8 @@ from hamilforge.runtime.torch_objective import Objective
 
 def value(y, W, mu, target):
     """Prediction and loss of each sample."""
-    W_y = y @ W.T
-    readout = W_y + mu
+    W_times_y = y @ W.T
+    readout = W_times_y + mu
     logsumexp = torch.logsumexp(readout, -1, keepdim=True)
     total = target.sum(-1, keepdim=True)
     terms = readout * target
@@ -49,10 +49,10 @@ def gradient(y, W, target, readout, logsumexp, total, seed):
     logsumexp_bar = seed * total
     readout_bar = logsumexp_bar * torch.exp(readout - logsumexp) + target * total2_bar
     W_bar = readout_bar.T @ y
-    WT_readout_bar = readout_bar @ W
+    WT_times_readout_bar = readout_bar @ W
     mu_bar = readout_bar.sum(0)
     return (
-        WT_readout_bar,
+        WT_times_readout_bar,
         W_bar,
         mu_bar,
     )
@@ -66,6 +66,7 @@ class SoftmaxClassifierObjective(Objective):
     WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
     DATA = {"target": ("c",)}
     PARAMETERS = {}
+    SEED = "seed"
     READS = ("y", "W", "mu", "target")
     KEPT = ("readout", "loss", "logsumexp", "total")
     BACK = ("y", "W", "target", "readout", "logsumexp", "total", "seed")

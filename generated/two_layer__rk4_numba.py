@@ -5,12 +5,12 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    A2T_w = A2' w
-    A1_y_bar = A2T_w * (1 - hidden * hidden)
-    A1T_A1_y_bar = A1' A1_y_bar
+    A2T_times_w = A2' w
+    A1_times_y_bar = A2T_times_w * (1 - hidden * hidden)
+    A1T_times_A1_times_y_bar = A1' A1_times_y_bar
     A2_bar = sum over samples w hidden'
-    A1_bar = sum over samples A1_y_bar y'
-    b1_bar = sum over samples A1_y_bar
+    A1_bar = sum over samples A1_times_y_bar y'
+    b1_bar = sum over samples A1_times_y_bar
     b2_bar = sum over samples w
 
 Proved: order 4 (the method).
@@ -53,11 +53,11 @@ KEPT = {
     "hidden_4": ("m",),
 }
 SCRATCH = {
-    "A1_y": ("m",),
-    "A2_hidden": ("d",),
+    "A1_times_y": ("m",),
+    "A2_times_hidden": ("d",),
     "w_4": ("d",),
-    "A2T_w": ("m",),
-    "A1_y_bar": ("m",),
+    "A2T_times_w": ("m",),
+    "A1_times_y_bar": ("m",),
     "y_bar_4": ("d",),
     "w_3": ("d",),
     "y_bar_3": ("d",),
@@ -139,57 +139,57 @@ def weighted_5(
 
 
 @njit(**INNER)
-def set_A1_y_bar(A2T_w, hidden, out):
-    """A1_y_bar, entry by entry."""
+def set_A1_times_y_bar(A2T_times_w, hidden, out):
+    """A1_times_y_bar, entry by entry."""
     number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
-    A2T_w_flat = A2T_w.ravel()
+    A2T_times_w_flat = A2T_times_w.ravel()
     hidden_flat = hidden.ravel()
     for n in range(out_flat.size):
-        A2T_w_n = A2T_w_flat[n]
+        A2T_times_w_n = A2T_times_w_flat[n]
         hidden_n = hidden_flat[n]
-        out_flat[n] = A2T_w_n * (number_1 - hidden_n * hidden_n)
+        out_flat[n] = A2T_times_w_n * (number_1 - hidden_n * hidden_n)
 
 
 @njit(**INNER)
-def set_hidden(A1_y, b1, out):
+def set_hidden(A1_times_y, b1, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        A1_y_row = A1_y[i]
+        A1_times_y_row = A1_times_y[i]
         b1_n = b1[i]
         for n in range(out_row.size):
-            A1_y_n = A1_y_row[n]
-            out_row[n] = vector_math.tanh(A1_y_n + b1_n)
+            A1_times_y_n = A1_times_y_row[n]
+            out_row[n] = vector_math.tanh(A1_times_y_n + b1_n)
 
 
 @njit(**INNER)
-def set_y_rate(A2_hidden, b2, out):
+def set_y_rate(A2_times_hidden, b2, out):
     """y_rate, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        A2_hidden_row = A2_hidden[i]
+        A2_times_hidden_row = A2_times_hidden[i]
         b2_n = b2[i]
         for n in range(out_row.size):
-            A2_hidden_n = A2_hidden_row[n]
-            out_row[n] = A2_hidden_n + b2_n
+            A2_times_hidden_n = A2_times_hidden_row[n]
+            out_row[n] = A2_times_hidden_n + b2_n
 
 
 @njit(**INNER)
-def rate(y, A1, b1, A2, b2, A1_y, hidden, A2_hidden, y_rate):
+def rate(y, A1, b1, A2, b2, A1_times_y, hidden, A2_times_hidden, y_rate):
     """The right-hand side of y."""
-    layer_kernels.times(A1, y, A1_y)
-    set_hidden(A1_y, b1, hidden)
-    layer_kernels.times(A2, hidden, A2_hidden)
-    set_y_rate(A2_hidden, b2, y_rate)
+    layer_kernels.times(A1, y, A1_times_y)
+    set_hidden(A1_times_y, b1, hidden)
+    layer_kernels.times(A2, hidden, A2_times_hidden)
+    set_y_rate(A2_times_hidden, b2, y_rate)
 
 
 @njit(**INNER)
-def states(A1, A2, hidden, w, A2T_w, A1_y_bar, A1T_A1_y_bar):
+def states(A1, A2, hidden, w, A2T_times_w, A1_times_y_bar, A1T_times_A1_times_y_bar):
     """The transposed Jacobian by the states times w."""
-    layer_kernels.times_transposed(A2, w, A2T_w)
-    set_A1_y_bar(A2T_w, hidden, A1_y_bar)
-    layer_kernels.times_transposed(A1, A1_y_bar, A1T_A1_y_bar)
+    layer_kernels.times_transposed(A2, w, A2T_times_w)
+    set_A1_times_y_bar(A2T_times_w, hidden, A1_times_y_bar)
+    layer_kernels.times_transposed(A1, A1_times_y_bar, A1T_times_A1_times_y_bar)
 
 
 @njit(**INNER)
@@ -197,7 +197,7 @@ def shared(
     y,
     hidden,
     w,
-    A1_y_bar,
+    A1_times_y_bar,
     A2_bar_partial,
     A1_bar_partial,
     A2_bar_total,
@@ -207,8 +207,8 @@ def shared(
 ):
     """What w makes of all that samples share, added up."""
     layer_kernels.add_outer(w, hidden, A2_bar_partial, A2_bar_total)
-    layer_kernels.add_outer(A1_y_bar, y, A1_bar_partial, A1_bar_total)
-    layer_kernels.add_rows(A1_y_bar, b1_bar_total)
+    layer_kernels.add_outer(A1_times_y_bar, y, A1_bar_partial, A1_bar_total)
+    layer_kernels.add_rows(A1_times_y_bar, b1_bar_total)
     layer_kernels.add_rows(w, b2_bar_total)
 
 
@@ -235,11 +235,11 @@ def forward(
     y_4_all,
     k_4_all,
     hidden_4_all,
-    A1_y,
-    A2_hidden,
+    A1_times_y,
+    A2_times_hidden,
     w_4,
-    A2T_w,
-    A1_y_bar,
+    A2T_times_w,
+    A1_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -276,13 +276,13 @@ def forward(
         b1 = b1_all[number]
         A2 = A2_all[number]
         b2 = b2_all[number]
-        rate(y, A1, b1, A2, b2, A1_y, hidden_1, A2_hidden, k_1)
+        rate(y, A1, b1, A2, b2, A1_times_y, hidden_1, A2_times_hidden, k_1)
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
-        rate(y_2, A1, b1, A2, b2, A1_y, hidden_2, A2_hidden, k_2)
+        rate(y_2, A1, b1, A2, b2, A1_times_y, hidden_2, A2_times_hidden, k_2)
         weighted_2(1.0, y, h * A_3_2, k_2, y_3)
-        rate(y_3, A1, b1, A2, b2, A1_y, hidden_3, A2_hidden, k_3)
+        rate(y_3, A1, b1, A2, b2, A1_times_y, hidden_3, A2_times_hidden, k_3)
         weighted_2(1.0, y, h, k_3, y_4)
-        rate(y_4, A1, b1, A2, b2, A1_y, hidden_4, A2_hidden, k_4)
+        rate(y_4, A1, b1, A2, b2, A1_times_y, hidden_4, A2_times_hidden, k_4)
         weighted_5(1.0, y, h * B_1, k_1, h * B_2, k_2, h * B_3, k_3, h * B_4, k_4, y_end)
         if stride == 0:
             layer_kernels.copied(y_end, y)
@@ -311,11 +311,11 @@ def backward(
     y_4_all,
     k_4_all,
     hidden_4_all,
-    A1_y,
-    A2_hidden,
+    A1_times_y,
+    A2_times_hidden,
     w_4,
-    A2T_w,
-    A1_y_bar,
+    A2T_times_w,
+    A1_times_y_bar,
     y_bar_4,
     w_3,
     y_bar_3,
@@ -365,14 +365,14 @@ def backward(
         b2_bar_total = b2_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(B_4, p, w_4)
-        states(A1, A2, hidden_4, w_4, A2T_w, A1_y_bar, y_bar_4)
+        states(A1, A2, hidden_4, w_4, A2T_times_w, A1_times_y_bar, y_bar_4)
         if with_steps:
             h_bar += layer_kernels.all_products(w_4, k_4)
         shared(
             y_4,
             hidden_4,
             w_4,
-            A1_y_bar,
+            A1_times_y_bar,
             A2_bar_partial,
             A1_bar_partial,
             A2_bar_total,
@@ -381,14 +381,14 @@ def backward(
             b2_bar_total,
         )
         weighted_2(B_3, p, h, y_bar_4, w_3)
-        states(A1, A2, hidden_3, w_3, A2T_w, A1_y_bar, y_bar_3)
+        states(A1, A2, hidden_3, w_3, A2T_times_w, A1_times_y_bar, y_bar_3)
         if with_steps:
             h_bar += layer_kernels.all_products(w_3, k_3)
         shared(
             y_3,
             hidden_3,
             w_3,
-            A1_y_bar,
+            A1_times_y_bar,
             A2_bar_partial,
             A1_bar_partial,
             A2_bar_total,
@@ -397,14 +397,14 @@ def backward(
             b2_bar_total,
         )
         weighted_2(B_2, p, h * A_3_2, y_bar_3, w_2)
-        states(A1, A2, hidden_2, w_2, A2T_w, A1_y_bar, y_bar_2)
+        states(A1, A2, hidden_2, w_2, A2T_times_w, A1_times_y_bar, y_bar_2)
         if with_steps:
             h_bar += layer_kernels.all_products(w_2, k_2)
         shared(
             y_2,
             hidden_2,
             w_2,
-            A1_y_bar,
+            A1_times_y_bar,
             A2_bar_partial,
             A1_bar_partial,
             A2_bar_total,
@@ -413,14 +413,14 @@ def backward(
             b2_bar_total,
         )
         weighted_2(B_1, p, h * A_2_1, y_bar_2, w_1)
-        states(A1, A2, hidden_1, w_1, A2T_w, A1_y_bar, y_bar_1)
+        states(A1, A2, hidden_1, w_1, A2T_times_w, A1_times_y_bar, y_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_1, k_1)
         shared(
             y,
             hidden_1,
             w_1,
-            A1_y_bar,
+            A1_times_y_bar,
             A2_bar_partial,
             A1_bar_partial,
             A2_bar_total,

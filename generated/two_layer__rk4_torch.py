@@ -5,12 +5,12 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    A2T_w = A2' w
-    A1_y_bar = A2T_w * (1 - hidden * hidden)
-    A1T_A1_y_bar = A1' A1_y_bar
+    A2T_times_w = A2' w
+    A1_times_y_bar = A2T_times_w * (1 - hidden * hidden)
+    A1T_times_A1_times_y_bar = A1' A1_times_y_bar
     A2_bar = sum over samples w hidden'
-    A1_bar = sum over samples A1_y_bar y'
-    b1_bar = sum over samples A1_y_bar
+    A1_bar = sum over samples A1_times_y_bar y'
+    b1_bar = sum over samples A1_times_y_bar
     b2_bar = sum over samples w
 
 Proved: order 4 (the method).
@@ -41,10 +41,10 @@ B_4 = 1 / 6
 
 def rate(y, A1, b1, A2, b2):
     """The right-hand side of y."""
-    A1_y = y @ A1.T
-    hidden = torch.tanh(A1_y + b1)
-    A2_hidden = hidden @ A2.T
-    y_rate = A2_hidden + b2
+    A1_times_y = y @ A1.T
+    hidden = torch.tanh(A1_times_y + b1)
+    A2_times_hidden = hidden @ A2.T
+    y_rate = A2_times_hidden + b2
     return (
         y_rate,
         hidden,
@@ -53,20 +53,20 @@ def rate(y, A1, b1, A2, b2):
 
 def states(A1, A2, hidden, w):
     """The transposed Jacobian by the states times w."""
-    A2T_w = w @ A2
-    A1_y_bar = A2T_w * (1 - hidden * hidden)
-    A1T_A1_y_bar = A1_y_bar @ A1
+    A2T_times_w = w @ A2
+    A1_times_y_bar = A2T_times_w * (1 - hidden * hidden)
+    A1T_times_A1_times_y_bar = A1_times_y_bar @ A1
     return (
-        A1T_A1_y_bar,
-        A1_y_bar,
+        A1T_times_A1_times_y_bar,
+        A1_times_y_bar,
     )
 
 
-def shared(y, hidden, w, A1_y_bar):
+def shared(y, hidden, w, A1_times_y_bar):
     """What w makes of all that samples share, summed over them."""
     A2_bar = w.T @ hidden
-    A1_bar = A1_y_bar.T @ y
-    b1_bar = A1_y_bar.sum(0)
+    A1_bar = A1_times_y_bar.T @ y
+    b1_bar = A1_times_y_bar.sum(0)
     b2_bar = w.sum(0)
     return (
         A1_bar,
@@ -115,19 +115,19 @@ def layer_adjoint(
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
-    y_bar_4, A1_y_bar_4 = states(A1, A2, hidden_4, w_4)
+    y_bar_4, A1_times_y_bar_4 = states(A1, A2, hidden_4, w_4)
     w_3 = B_3 * p + h * y_bar_4
-    y_bar_3, A1_y_bar_3 = states(A1, A2, hidden_3, w_3)
+    y_bar_3, A1_times_y_bar_3 = states(A1, A2, hidden_3, w_3)
     w_2 = B_2 * p + h * A_3_2 * y_bar_3
-    y_bar_2, A1_y_bar_2 = states(A1, A2, hidden_2, w_2)
+    y_bar_2, A1_times_y_bar_2 = states(A1, A2, hidden_2, w_2)
     w_1 = B_1 * p + h * A_2_1 * y_bar_2
-    y_bar_1, A1_y_bar_1 = states(A1, A2, hidden_1, w_1)
+    y_bar_1, A1_times_y_bar_1 = states(A1, A2, hidden_1, w_1)
     p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
     A1_bar, b1_bar, A2_bar, b2_bar = shared(
         torch.cat((y, y_2, y_3, y_4)),
         torch.cat((hidden_1, hidden_2, hidden_3, hidden_4)),
         torch.cat((w_1, w_2, w_3, w_4)),
-        torch.cat((A1_y_bar_1, A1_y_bar_2, A1_y_bar_3, A1_y_bar_4)),
+        torch.cat((A1_times_y_bar_1, A1_times_y_bar_2, A1_times_y_bar_3, A1_times_y_bar_4)),
     )
     h_bar = None
     if with_steps:

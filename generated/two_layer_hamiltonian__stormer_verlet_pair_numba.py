@@ -6,19 +6,19 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K1_w_Y = K1 w_Y
-    K1_Z_bar = K1_w_Y * (1 - hidden * hidden)
-    K1T_K1_Z_bar = K1' K1_Z_bar
+    K1_times_w_Y = K1 w_Y
+    K1_times_Z_bar = K1_times_w_Y * (1 - hidden * hidden)
+    K1T_times_K1_times_Z_bar = K1' K1_times_Z_bar
     K1_bar = sum over samples hidden w_Y'
-    K1_bar2 = sum over samples K1_Z_bar Z'
-    b1_bar = sum over samples K1_Z_bar
-    K2T_hidden2_bar = -w_Z
-    K2_K2T_hidden2_bar = K2 K2T_hidden2_bar
-    K2_Y_bar = K2_K2T_hidden2_bar * (1 - hidden2 * hidden2)
-    K2T_K2_Y_bar = K2' K2_Y_bar
-    K2_bar = sum over samples hidden2 K2T_hidden2_bar'
-    K2_bar2 = sum over samples K2_Y_bar Y'
-    b2_bar = sum over samples K2_Y_bar
+    K1_bar2 = sum over samples K1_times_Z_bar Z'
+    b1_bar = sum over samples K1_times_Z_bar
+    K2T_times_hidden2_bar = -w_Z
+    K2_times_K2T_times_hidden2_bar = K2 K2T_times_hidden2_bar
+    K2_times_Y_bar = K2_times_K2T_times_hidden2_bar * (1 - hidden2 * hidden2)
+    K2T_times_K2_times_Y_bar = K2' K2_times_Y_bar
+    K2_bar = sum over samples hidden2 K2T_times_hidden2_bar'
+    K2_bar2 = sum over samples K2_times_Y_bar Y'
+    b2_bar = sum over samples K2_times_Y_bar
     K1_bar3 = K1_bar + K1_bar2
     K2_bar3 = K2_bar + K2_bar2
 
@@ -63,17 +63,17 @@ KEPT = {
     "hidden2_2": ("m",),
 }
 SCRATCH = {
-    "K2_Y": ("m",),
-    "K2T_hidden2": ("d",),
-    "K1_Z": ("m",),
+    "K2_times_Y": ("m",),
+    "K2T_times_hidden2": ("d",),
+    "K1_times_Z": ("m",),
     "w_Z_2": ("d",),
-    "K2T_hidden2_bar": ("d",),
-    "K2_K2T_hidden2_bar": ("m",),
-    "K2_Y_bar": ("m",),
+    "K2T_times_hidden2_bar": ("d",),
+    "K2_times_K2T_times_hidden2_bar": ("m",),
+    "K2_times_Y_bar": ("m",),
     "Y_bar_2": ("d",),
     "w_Y_2": ("d",),
-    "K1_w_Y": ("m",),
-    "K1_Z_bar": ("m",),
+    "K1_times_w_Y": ("m",),
+    "K1_times_Z_bar": ("m",),
     "Z_bar_2": ("d",),
     "w_Y_1": ("d",),
     "Z_bar_1": ("d",),
@@ -152,19 +152,6 @@ def weighted_3(factor_1, term_1, factor_2, term_2, factor_3, term_3, out):
 
 
 @njit(**INNER)
-def set_K1_Z_bar(K1_w_Y, hidden, out):
-    """K1_Z_bar, entry by entry."""
-    number_1 = out.dtype.type(1.0)
-    out_flat = out.ravel()
-    K1_w_Y_flat = K1_w_Y.ravel()
-    hidden_flat = hidden.ravel()
-    for n in range(out_flat.size):
-        K1_w_Y_n = K1_w_Y_flat[n]
-        hidden_n = hidden_flat[n]
-        out_flat[n] = K1_w_Y_n * (number_1 - hidden_n * hidden_n)
-
-
-@njit(**INNER)
 def set_K1_bar3(K1_bar, K1_bar2, out):
     """K1_bar3, entry by entry."""
     for i in range(out.shape[0]):
@@ -175,26 +162,26 @@ def set_K1_bar3(K1_bar, K1_bar2, out):
 
 
 @njit(**INNER)
-def set_K2T_hidden2_bar(w_Z, out):
-    """K2T_hidden2_bar, entry by entry."""
+def set_K1_times_Z_bar(K1_times_w_Y, hidden, out):
+    """K1_times_Z_bar, entry by entry."""
+    number_1 = out.dtype.type(1.0)
+    out_flat = out.ravel()
+    K1_times_w_Y_flat = K1_times_w_Y.ravel()
+    hidden_flat = hidden.ravel()
+    for n in range(out_flat.size):
+        K1_times_w_Y_n = K1_times_w_Y_flat[n]
+        hidden_n = hidden_flat[n]
+        out_flat[n] = K1_times_w_Y_n * (number_1 - hidden_n * hidden_n)
+
+
+@njit(**INNER)
+def set_K2T_times_hidden2_bar(w_Z, out):
+    """K2T_times_hidden2_bar, entry by entry."""
     out_flat = out.ravel()
     w_Z_flat = w_Z.ravel()
     for n in range(out_flat.size):
         w_Z_n = w_Z_flat[n]
         out_flat[n] = -w_Z_n
-
-
-@njit(**INNER)
-def set_K2_Y_bar(K2_K2T_hidden2_bar, hidden2, out):
-    """K2_Y_bar, entry by entry."""
-    number_1 = out.dtype.type(1.0)
-    out_flat = out.ravel()
-    K2_K2T_hidden2_bar_flat = K2_K2T_hidden2_bar.ravel()
-    hidden2_flat = hidden2.ravel()
-    for n in range(out_flat.size):
-        K2_K2T_hidden2_bar_n = K2_K2T_hidden2_bar_flat[n]
-        hidden2_n = hidden2_flat[n]
-        out_flat[n] = K2_K2T_hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
 
 
 @njit(**INNER)
@@ -208,53 +195,66 @@ def set_K2_bar3(K2_bar, K2_bar2, out):
 
 
 @njit(**INNER)
-def set_Z_rate(K2T_hidden2, out):
-    """Z_rate, entry by entry."""
+def set_K2_times_Y_bar(K2_times_K2T_times_hidden2_bar, hidden2, out):
+    """K2_times_Y_bar, entry by entry."""
+    number_1 = out.dtype.type(1.0)
     out_flat = out.ravel()
-    K2T_hidden2_flat = K2T_hidden2.ravel()
+    K2_times_K2T_times_hidden2_bar_flat = K2_times_K2T_times_hidden2_bar.ravel()
+    hidden2_flat = hidden2.ravel()
     for n in range(out_flat.size):
-        K2T_hidden2_n = K2T_hidden2_flat[n]
-        out_flat[n] = -K2T_hidden2_n
+        K2_times_K2T_times_hidden2_bar_n = K2_times_K2T_times_hidden2_bar_flat[n]
+        hidden2_n = hidden2_flat[n]
+        out_flat[n] = K2_times_K2T_times_hidden2_bar_n * (number_1 - hidden2_n * hidden2_n)
 
 
 @njit(**INNER)
-def set_hidden(K1_Z, b1, out):
+def set_Z_rate(K2T_times_hidden2, out):
+    """Z_rate, entry by entry."""
+    out_flat = out.ravel()
+    K2T_times_hidden2_flat = K2T_times_hidden2.ravel()
+    for n in range(out_flat.size):
+        K2T_times_hidden2_n = K2T_times_hidden2_flat[n]
+        out_flat[n] = -K2T_times_hidden2_n
+
+
+@njit(**INNER)
+def set_hidden(K1_times_Z, b1, out):
     """hidden, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        K1_Z_row = K1_Z[i]
+        K1_times_Z_row = K1_times_Z[i]
         b1_n = b1[i]
         for n in range(out_row.size):
-            K1_Z_n = K1_Z_row[n]
-            out_row[n] = vector_math.tanh(K1_Z_n + b1_n)
+            K1_times_Z_n = K1_times_Z_row[n]
+            out_row[n] = vector_math.tanh(K1_times_Z_n + b1_n)
 
 
 @njit(**INNER)
-def set_hidden2(K2_Y, b2, out):
+def set_hidden2(K2_times_Y, b2, out):
     """hidden2, entry by entry."""
     for i in range(out.shape[0]):
         out_row = out[i]
-        K2_Y_row = K2_Y[i]
+        K2_times_Y_row = K2_times_Y[i]
         b2_n = b2[i]
         for n in range(out_row.size):
-            K2_Y_n = K2_Y_row[n]
-            out_row[n] = vector_math.tanh(K2_Y_n + b2_n)
+            K2_times_Y_n = K2_times_Y_row[n]
+            out_row[n] = vector_math.tanh(K2_times_Y_n + b2_n)
 
 
 @njit(**INNER)
-def rate_Y(Z, K1, b1, K1_Z, hidden, K1T_hidden):
+def rate_Y(Z, K1, b1, K1_times_Z, hidden, K1T_times_hidden):
     """The right-hand side of Y."""
-    layer_kernels.times(K1, Z, K1_Z)
-    set_hidden(K1_Z, b1, hidden)
-    layer_kernels.times_transposed(K1, hidden, K1T_hidden)
+    layer_kernels.times(K1, Z, K1_times_Z)
+    set_hidden(K1_times_Z, b1, hidden)
+    layer_kernels.times_transposed(K1, hidden, K1T_times_hidden)
 
 
 @njit(**INNER)
-def states_Y(K1, hidden, w_Y, K1_w_Y, K1_Z_bar, K1T_K1_Z_bar):
+def states_Y(K1, hidden, w_Y, K1_times_w_Y, K1_times_Z_bar, K1T_times_K1_times_Z_bar):
     """The transposed Jacobian by the states times w."""
-    layer_kernels.times(K1, w_Y, K1_w_Y)
-    set_K1_Z_bar(K1_w_Y, hidden, K1_Z_bar)
-    layer_kernels.times_transposed(K1, K1_Z_bar, K1T_K1_Z_bar)
+    layer_kernels.times(K1, w_Y, K1_times_w_Y)
+    set_K1_times_Z_bar(K1_times_w_Y, hidden, K1_times_Z_bar)
+    layer_kernels.times_transposed(K1, K1_times_Z_bar, K1T_times_K1_times_Z_bar)
 
 
 @njit(**INNER)
@@ -262,7 +262,7 @@ def shared_Y(
     Z,
     hidden,
     w_Y,
-    K1_Z_bar,
+    K1_times_Z_bar,
     K1_bar_partial,
     K1_bar2_partial,
     K1_bar_total,
@@ -271,34 +271,42 @@ def shared_Y(
 ):
     """What w makes of all that samples share, added up."""
     layer_kernels.add_outer(hidden, w_Y, K1_bar_partial, K1_bar_total)
-    layer_kernels.add_outer(K1_Z_bar, Z, K1_bar2_partial, K1_bar2_total)
-    layer_kernels.add_rows(K1_Z_bar, b1_bar_total)
+    layer_kernels.add_outer(K1_times_Z_bar, Z, K1_bar2_partial, K1_bar2_total)
+    layer_kernels.add_rows(K1_times_Z_bar, b1_bar_total)
 
 
 @njit(**INNER)
-def rate_Z(Y, K2, b2, K2_Y, hidden2, K2T_hidden2, Z_rate):
+def rate_Z(Y, K2, b2, K2_times_Y, hidden2, K2T_times_hidden2, Z_rate):
     """The right-hand side of Z."""
-    layer_kernels.times(K2, Y, K2_Y)
-    set_hidden2(K2_Y, b2, hidden2)
-    layer_kernels.times_transposed(K2, hidden2, K2T_hidden2)
-    set_Z_rate(K2T_hidden2, Z_rate)
+    layer_kernels.times(K2, Y, K2_times_Y)
+    set_hidden2(K2_times_Y, b2, hidden2)
+    layer_kernels.times_transposed(K2, hidden2, K2T_times_hidden2)
+    set_Z_rate(K2T_times_hidden2, Z_rate)
 
 
 @njit(**INNER)
-def states_Z(K2, hidden2, w_Z, K2T_hidden2_bar, K2_K2T_hidden2_bar, K2_Y_bar, K2T_K2_Y_bar):
+def states_Z(
+    K2,
+    hidden2,
+    w_Z,
+    K2T_times_hidden2_bar,
+    K2_times_K2T_times_hidden2_bar,
+    K2_times_Y_bar,
+    K2T_times_K2_times_Y_bar,
+):
     """The transposed Jacobian by the states times w."""
-    set_K2T_hidden2_bar(w_Z, K2T_hidden2_bar)
-    layer_kernels.times(K2, K2T_hidden2_bar, K2_K2T_hidden2_bar)
-    set_K2_Y_bar(K2_K2T_hidden2_bar, hidden2, K2_Y_bar)
-    layer_kernels.times_transposed(K2, K2_Y_bar, K2T_K2_Y_bar)
+    set_K2T_times_hidden2_bar(w_Z, K2T_times_hidden2_bar)
+    layer_kernels.times(K2, K2T_times_hidden2_bar, K2_times_K2T_times_hidden2_bar)
+    set_K2_times_Y_bar(K2_times_K2T_times_hidden2_bar, hidden2, K2_times_Y_bar)
+    layer_kernels.times_transposed(K2, K2_times_Y_bar, K2T_times_K2_times_Y_bar)
 
 
 @njit(**INNER)
 def shared_Z(
     Y,
     hidden2,
-    K2T_hidden2_bar,
-    K2_Y_bar,
+    K2T_times_hidden2_bar,
+    K2_times_Y_bar,
     K2_bar_partial,
     K2_bar2_partial,
     K2_bar_total,
@@ -306,9 +314,9 @@ def shared_Z(
     b2_bar_total,
 ):
     """What w makes of all that samples share, added up."""
-    layer_kernels.add_outer(hidden2, K2T_hidden2_bar, K2_bar_partial, K2_bar_total)
-    layer_kernels.add_outer(K2_Y_bar, Y, K2_bar2_partial, K2_bar2_total)
-    layer_kernels.add_rows(K2_Y_bar, b2_bar_total)
+    layer_kernels.add_outer(hidden2, K2T_times_hidden2_bar, K2_bar_partial, K2_bar_total)
+    layer_kernels.add_outer(K2_times_Y_bar, Y, K2_bar2_partial, K2_bar2_total)
+    layer_kernels.add_rows(K2_times_Y_bar, b2_bar_total)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -335,17 +343,17 @@ def forward(
     Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
-    K2_Y,
-    K2T_hidden2,
-    K1_Z,
+    K2_times_Y,
+    K2T_times_hidden2,
+    K1_times_Z,
     w_Z_2,
-    K2T_hidden2_bar,
-    K2_K2T_hidden2_bar,
-    K2_Y_bar,
+    K2T_times_hidden2_bar,
+    K2_times_K2T_times_hidden2_bar,
+    K2_times_Y_bar,
     Y_bar_2,
     w_Y_2,
-    K1_w_Y,
-    K1_Z_bar,
+    K1_times_w_Y,
+    K1_times_Z_bar,
     Z_bar_2,
     w_Y_1,
     Z_bar_1,
@@ -385,13 +393,13 @@ def forward(
         b1 = b1_all[number]
         K2 = K2_all[number]
         b2 = b2_all[number]
-        rate_Z(Y, K2, b2, K2_Y, hidden2_1, K2T_hidden2, k_Z_1)
+        rate_Z(Y, K2, b2, K2_times_Y, hidden2_1, K2T_times_hidden2, k_Z_1)
         weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
-        rate_Y(Z_1, K1, b1, K1_Z, hidden_1, k_Y_1)
+        rate_Y(Z_1, K1, b1, K1_times_Z, hidden_1, k_Y_1)
         weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
-        rate_Y(Z_2, K1, b1, K1_Z, hidden_2, k_Y_2)
+        rate_Y(Z_2, K1, b1, K1_times_Z, hidden_2, k_Y_2)
         weighted_3(1.0, Y, h * QA_2_1, k_Y_1, h * QA_2_2, k_Y_2, Y_2)
-        rate_Z(Y_2, K2, b2, K2_Y, hidden2_2, K2T_hidden2, k_Z_2)
+        rate_Z(Y_2, K2, b2, K2_times_Y, hidden2_2, K2T_times_hidden2, k_Z_2)
         weighted_3(1.0, Y, h * QB_1, k_Y_1, h * QB_2, k_Y_2, Y_end)
         weighted_3(1.0, Z, h * PB_1, k_Z_1, h * PB_2, k_Z_2, Z_end)
         if stride == 0:
@@ -423,17 +431,17 @@ def backward(
     Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
-    K2_Y,
-    K2T_hidden2,
-    K1_Z,
+    K2_times_Y,
+    K2T_times_hidden2,
+    K1_times_Z,
     w_Z_2,
-    K2T_hidden2_bar,
-    K2_K2T_hidden2_bar,
-    K2_Y_bar,
+    K2T_times_hidden2_bar,
+    K2_times_K2T_times_hidden2_bar,
+    K2_times_Y_bar,
     Y_bar_2,
     w_Y_2,
-    K1_w_Y,
-    K1_Z_bar,
+    K1_times_w_Y,
+    K1_times_Z_bar,
     Z_bar_2,
     w_Y_1,
     Z_bar_1,
@@ -492,14 +500,22 @@ def backward(
         b1_bar_total = b1_bar_total_all[number]
         h_bar, t_bar = 0.0, 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
-        states_Z(K2, hidden2_2, w_Z_2, K2T_hidden2_bar, K2_K2T_hidden2_bar, K2_Y_bar, Y_bar_2)
+        states_Z(
+            K2,
+            hidden2_2,
+            w_Z_2,
+            K2T_times_hidden2_bar,
+            K2_times_K2T_times_hidden2_bar,
+            K2_times_Y_bar,
+            Y_bar_2,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_Z_2, k_Z_2)
         shared_Z(
             Y_2,
             hidden2_2,
-            K2T_hidden2_bar,
-            K2_Y_bar,
+            K2T_times_hidden2_bar,
+            K2_times_Y_bar,
             K2_bar_partial,
             K2_bar2_partial,
             K2_bar_total,
@@ -507,14 +523,14 @@ def backward(
             b2_bar_total,
         )
         weighted_2(QB_2, p_Y, h * QA_2_2, Y_bar_2, w_Y_2)
-        states_Y(K1, hidden_2, w_Y_2, K1_w_Y, K1_Z_bar, Z_bar_2)
+        states_Y(K1, hidden_2, w_Y_2, K1_times_w_Y, K1_times_Z_bar, Z_bar_2)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Y_2, k_Y_2)
         shared_Y(
             Z_2,
             hidden_2,
             w_Y_2,
-            K1_Z_bar,
+            K1_times_Z_bar,
             K1_bar_partial,
             K1_bar2_partial,
             K1_bar_total,
@@ -522,14 +538,14 @@ def backward(
             b1_bar_total,
         )
         weighted_2(QB_1, p_Y, h * QA_2_1, Y_bar_2, w_Y_1)
-        states_Y(K1, hidden_1, w_Y_1, K1_w_Y, K1_Z_bar, Z_bar_1)
+        states_Y(K1, hidden_1, w_Y_1, K1_times_w_Y, K1_times_Z_bar, Z_bar_1)
         if with_steps:
             h_bar += layer_kernels.all_products(w_Y_1, k_Y_1)
         shared_Y(
             Z_1,
             hidden_1,
             w_Y_1,
-            K1_Z_bar,
+            K1_times_Z_bar,
             K1_bar_partial,
             K1_bar2_partial,
             K1_bar_total,
@@ -537,14 +553,22 @@ def backward(
             b1_bar_total,
         )
         weighted_3(PB_1, p_Z, h * PA_1_1, Z_bar_1, h * PA_2_1, Z_bar_2, w_Z_1)
-        states_Z(K2, hidden2_1, w_Z_1, K2T_hidden2_bar, K2_K2T_hidden2_bar, K2_Y_bar, Y_bar_1)
+        states_Z(
+            K2,
+            hidden2_1,
+            w_Z_1,
+            K2T_times_hidden2_bar,
+            K2_times_K2T_times_hidden2_bar,
+            K2_times_Y_bar,
+            Y_bar_1,
+        )
         if with_steps:
             h_bar += layer_kernels.all_products(w_Z_1, k_Z_1)
         shared_Z(
             Y,
             hidden2_1,
-            K2T_hidden2_bar,
-            K2_Y_bar,
+            K2T_times_hidden2_bar,
+            K2_times_Y_bar,
             K2_bar_partial,
             K2_bar2_partial,
             K2_bar_total,

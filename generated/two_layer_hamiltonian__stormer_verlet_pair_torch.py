@@ -6,19 +6,19 @@
 
 The adjoint, from a costate w of the right-hand side:
 
-    K1_w_Y = K1 w_Y
-    K1_Z_bar = K1_w_Y * (1 - hidden * hidden)
-    K1T_K1_Z_bar = K1' K1_Z_bar
+    K1_times_w_Y = K1 w_Y
+    K1_times_Z_bar = K1_times_w_Y * (1 - hidden * hidden)
+    K1T_times_K1_times_Z_bar = K1' K1_times_Z_bar
     K1_bar = sum over samples hidden w_Y'
-    K1_bar2 = sum over samples K1_Z_bar Z'
-    b1_bar = sum over samples K1_Z_bar
-    K2T_hidden2_bar = -w_Z
-    K2_K2T_hidden2_bar = K2 K2T_hidden2_bar
-    K2_Y_bar = K2_K2T_hidden2_bar * (1 - hidden2 * hidden2)
-    K2T_K2_Y_bar = K2' K2_Y_bar
-    K2_bar = sum over samples hidden2 K2T_hidden2_bar'
-    K2_bar2 = sum over samples K2_Y_bar Y'
-    b2_bar = sum over samples K2_Y_bar
+    K1_bar2 = sum over samples K1_times_Z_bar Z'
+    b1_bar = sum over samples K1_times_Z_bar
+    K2T_times_hidden2_bar = -w_Z
+    K2_times_K2T_times_hidden2_bar = K2 K2T_times_hidden2_bar
+    K2_times_Y_bar = K2_times_K2T_times_hidden2_bar * (1 - hidden2 * hidden2)
+    K2T_times_K2_times_Y_bar = K2' K2_times_Y_bar
+    K2_bar = sum over samples hidden2 K2T_times_hidden2_bar'
+    K2_bar2 = sum over samples K2_times_Y_bar Y'
+    b2_bar = sum over samples K2_times_Y_bar
     K1_bar3 = K1_bar + K1_bar2
     K2_bar3 = K2_bar + K2_bar2
 
@@ -53,31 +53,31 @@ QB_2 = 0.5
 
 def rate_Y(Z, K1, b1):
     """The right-hand side of Y."""
-    K1_Z = Z @ K1.T
-    hidden = torch.tanh(K1_Z + b1)
-    K1T_hidden = hidden @ K1
+    K1_times_Z = Z @ K1.T
+    hidden = torch.tanh(K1_times_Z + b1)
+    K1T_times_hidden = hidden @ K1
     return (
-        K1T_hidden,
+        K1T_times_hidden,
         hidden,
     )
 
 
 def states_Y(K1, hidden, w_Y):
     """The transposed Jacobian by the states times w."""
-    K1_w_Y = w_Y @ K1.T
-    K1_Z_bar = K1_w_Y * (1 - hidden * hidden)
-    K1T_K1_Z_bar = K1_Z_bar @ K1
+    K1_times_w_Y = w_Y @ K1.T
+    K1_times_Z_bar = K1_times_w_Y * (1 - hidden * hidden)
+    K1T_times_K1_times_Z_bar = K1_times_Z_bar @ K1
     return (
-        K1T_K1_Z_bar,
-        K1_Z_bar,
+        K1T_times_K1_times_Z_bar,
+        K1_times_Z_bar,
     )
 
 
-def shared_Y(Z, hidden, w_Y, K1_Z_bar):
+def shared_Y(Z, hidden, w_Y, K1_times_Z_bar):
     """What w makes of all that samples share, summed over them."""
     K1_bar = hidden.T @ w_Y
-    K1_bar2 = K1_Z_bar.T @ Z
-    b1_bar = K1_Z_bar.sum(0)
+    K1_bar2 = K1_times_Z_bar.T @ Z
+    b1_bar = K1_times_Z_bar.sum(0)
     return (
         b1_bar,
         K1_bar,
@@ -87,10 +87,10 @@ def shared_Y(Z, hidden, w_Y, K1_Z_bar):
 
 def rate_Z(Y, K2, b2):
     """The right-hand side of Z."""
-    K2_Y = Y @ K2.T
-    hidden2 = torch.tanh(K2_Y + b2)
-    K2T_hidden2 = hidden2 @ K2
-    Z_rate = -K2T_hidden2
+    K2_times_Y = Y @ K2.T
+    hidden2 = torch.tanh(K2_times_Y + b2)
+    K2T_times_hidden2 = hidden2 @ K2
+    Z_rate = -K2T_times_hidden2
     return (
         Z_rate,
         hidden2,
@@ -99,22 +99,22 @@ def rate_Z(Y, K2, b2):
 
 def states_Z(K2, hidden2, w_Z):
     """The transposed Jacobian by the states times w."""
-    K2T_hidden2_bar = -w_Z
-    K2_K2T_hidden2_bar = K2T_hidden2_bar @ K2.T
-    K2_Y_bar = K2_K2T_hidden2_bar * (1 - hidden2 * hidden2)
-    K2T_K2_Y_bar = K2_Y_bar @ K2
+    K2T_times_hidden2_bar = -w_Z
+    K2_times_K2T_times_hidden2_bar = K2T_times_hidden2_bar @ K2.T
+    K2_times_Y_bar = K2_times_K2T_times_hidden2_bar * (1 - hidden2 * hidden2)
+    K2T_times_K2_times_Y_bar = K2_times_Y_bar @ K2
     return (
-        K2T_K2_Y_bar,
-        K2T_hidden2_bar,
-        K2_Y_bar,
+        K2T_times_K2_times_Y_bar,
+        K2T_times_hidden2_bar,
+        K2_times_Y_bar,
     )
 
 
-def shared_Z(Y, hidden2, K2T_hidden2_bar, K2_Y_bar):
+def shared_Z(Y, hidden2, K2T_times_hidden2_bar, K2_times_Y_bar):
     """What w makes of all that samples share, summed over them."""
-    K2_bar = hidden2.T @ K2T_hidden2_bar
-    K2_bar2 = K2_Y_bar.T @ Y
-    b2_bar = K2_Y_bar.sum(0)
+    K2_bar = hidden2.T @ K2T_times_hidden2_bar
+    K2_bar2 = K2_times_Y_bar.T @ Y
+    b2_bar = K2_times_Y_bar.sum(0)
     return (
         b2_bar,
         K2_bar,
@@ -188,26 +188,26 @@ def layer_adjoint(
 ):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_Z_2 = PB_2 * p_Z
-    Y_bar_2, K2T_hidden2_bar_2, K2_Y_bar_2 = states_Z(K2, hidden2_2, w_Z_2)
+    Y_bar_2, K2T_times_hidden2_bar_2, K2_times_Y_bar_2 = states_Z(K2, hidden2_2, w_Z_2)
     w_Y_2 = QB_2 * p_Y + h * QA_2_2 * Y_bar_2
-    Z_bar_2, K1_Z_bar_2 = states_Y(K1, hidden_2, w_Y_2)
+    Z_bar_2, K1_times_Z_bar_2 = states_Y(K1, hidden_2, w_Y_2)
     w_Y_1 = QB_1 * p_Y + h * QA_2_1 * Y_bar_2
-    Z_bar_1, K1_Z_bar_1 = states_Y(K1, hidden_1, w_Y_1)
+    Z_bar_1, K1_times_Z_bar_1 = states_Y(K1, hidden_1, w_Y_1)
     w_Z_1 = PB_1 * p_Z + h * (PA_1_1 * Z_bar_1 + PA_2_1 * Z_bar_2)
-    Y_bar_1, K2T_hidden2_bar_1, K2_Y_bar_1 = states_Z(K2, hidden2_1, w_Z_1)
+    Y_bar_1, K2T_times_hidden2_bar_1, K2_times_Y_bar_1 = states_Z(K2, hidden2_1, w_Z_1)
     p_Y_start = p_Y + h * (Y_bar_1 + Y_bar_2)
     p_Z_start = p_Z + h * (Z_bar_1 + Z_bar_2)
     b1_bar, K1_bar, K1_bar2 = shared_Y(
         torch.cat((Z_1, Z_2)),
         torch.cat((hidden_1, hidden_2)),
         torch.cat((w_Y_1, w_Y_2)),
-        torch.cat((K1_Z_bar_1, K1_Z_bar_2)),
+        torch.cat((K1_times_Z_bar_1, K1_times_Z_bar_2)),
     )
     b2_bar, K2_bar, K2_bar2 = shared_Z(
         torch.cat((Y, Y_2)),
         torch.cat((hidden2_1, hidden2_2)),
-        torch.cat((K2T_hidden2_bar_1, K2T_hidden2_bar_2)),
-        torch.cat((K2_Y_bar_1, K2_Y_bar_2)),
+        torch.cat((K2T_times_hidden2_bar_1, K2T_times_hidden2_bar_2)),
+        torch.cat((K2_times_Y_bar_1, K2_times_Y_bar_2)),
     )
     K1_bar3 = K1_bar + K1_bar2
     K2_bar3 = K2_bar + K2_bar2

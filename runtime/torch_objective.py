@@ -31,6 +31,7 @@ class Objective(torch.nn.Module):
     WEIGHTS: ClassVar[Mapping[str, tuple[str, ...]]]
     DATA: ClassVar[Mapping[str, tuple[str, ...]]]
     PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
+    SEED: ClassVar[str]
     READS: ClassVar[tuple[str, ...]]
     KEPT: ClassVar[tuple[str, ...]]
     BACK: ClassVar[tuple[str, ...]]
@@ -138,7 +139,7 @@ class _Loss(torch.autograd.Function):
         names = (*module.STATES, *module.DATA, *module.WEIGHTS)
         known = module.named(dict(zip(names, saved[: ctx.count], strict=True)))
         known |= dict(zip(module.KEPT, saved[ctx.count :], strict=True))
-        known["seed"] = seeds[0]
+        known[module.SEED] = seeds[0]
         found = module.gradient(*(known[name] for name in module.BACK))
         by_name = dict(zip(module.GRADIENTS, found, strict=True))
         return None, *(by_name.get(name) for name in names)

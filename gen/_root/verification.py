@@ -107,7 +107,7 @@ def target_cases(target: Target) -> list[TargetCase]:
     weights = {array.name: draw(array) for array in target.weights}
     arrays = {array.name: draw(array) for array in (*target.states, *target.data)}
     values = {entry.name: float(entry.default) for entry in target.parameters}
-    known = {**weights, **arrays, **values, "seed": np.ones((9, 1))}
+    known = {**weights, **arrays, **values, target.seed.name: np.ones((9, 1))}
     value, gradient = target_values(target, known)
     found = {"prediction": value["prediction"], "loss": value["loss"][:, 0]}
     found |= {f"by {name}": one for name, one in gradient.items()}

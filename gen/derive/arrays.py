@@ -152,13 +152,23 @@ class Lines:
         """The array that an operation gives, called ``name`` or ``name2``, … if it is new."""
         if (op, shape) in self._known:
             return self._known[op, shape]
-        free, number = name, 2
-        while free in self.arrays:
-            free, number = f"{name}{number}", number + 1
+        free = self._free(name)
         array = Array(free, shape, batched)
         self.arrays[free] = array
         self.lines.append(Line(array, op))
         self._known[op, shape] = free
+        return free
+
+    def given(self, name: str, shape: Shape, batched: bool) -> str:
+        """A further input, called ``name`` or ``name2``, … if that is taken."""
+        free = self._free(name)
+        self.arrays[free] = Array(free, shape, batched)
+        return free
+
+    def _free(self, name: str) -> str:
+        free, number = name, 2
+        while free in self.arrays:
+            free, number = f"{name}{number}", number + 1
         return free
 
     def copy(self, name: str, called: str) -> str:
@@ -187,7 +197,7 @@ class Lines:
         two = right.shape[::-1] if op.right_transposed else right.shape
         mark = "T" if op.left_transposed else ""
         other = "T" if op.right_transposed else ""
-        name = f"{left.name}{mark}_{right.name}{other}"
+        name = f"{left.name}{mark}_times_{right.name}{other}"
         batched = left.batched or right.batched
         return self.piece(self.add(op, (one[0], *two[1:]), batched, name))
 

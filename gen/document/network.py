@@ -115,8 +115,9 @@ def tell_network(
         Formulas(_recursion()),
     ]
     for part in network.parts:
-        costate = "w" if len(network.parts) == 1 else f"w_{part.state.name}"
-        blocks.append(Paragraph(f"The product of the transposed Jacobian with {costate}:"))
+        blocks.append(
+            Paragraph(f"The product of the transposed Jacobian with {part.costate.name}:")
+        )
         blocks += _functions((part.states, part.shared))
     if network.finish.lines:
         blocks += [Paragraph("From these sums, the controls:"), *_functions((network.finish,))]

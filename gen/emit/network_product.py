@@ -36,12 +36,16 @@ _TAKEN = frozenset(
     "numba njit number slot first last times steps stride unknowns fresh with_steps with_ends "
     "solved step out scratch n i j block math torch systems pivots rights done".split()
 )
-_NUMBERED = re.compile(r".*_\d+")
+#: Names that generated names of stages, ends and loops could be.
+_PATTERN = re.compile(
+    r".*_(\d+|end|start|new|dot|slope|offset|bar|rate|all|total|partial|gradient|now|row|flat|n)"
+    r"|(p|w|k|set|weight|term|factor|number|rate|states|shared|slope)_.*"
+)
 
 
 def spelled(name: str) -> str:
-    """A declared name as one that generated code has not taken, numbered names included."""
-    return f"{name}_" if name in _TAKEN or _NUMBERED.fullmatch(name) else safe(name)
+    """A declared name as one that generated code does not make itself."""
+    return f"{name}_" if name in _TAKEN or _PATTERN.fullmatch(name) else safe(name)
 
 
 def combination_text(statement: Combination, rename: dict[str, str]) -> str:

@@ -51,20 +51,20 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     controls = tuple(Array(name, shape, False) for name, shape in field.controls)
     own = [Array(entry.name, (), False) for entry in field.parameters]
     lines = Lines((*states, *controls, *own, TIME), field.activation)
-    results = [
-        _batched(lines, lines.read(value), f"{state.name}_rate")
-        for state, value in zip(states, rates, strict=True)
-    ]
+    with _derivable(field.head):
+        results = [
+            _batched(lines, lines.read(value), f"{state.name}_rate")
+            for state, value in zip(states, rates, strict=True)
+        ]
     forwards = len(lines.lines)
-    costates = []
-    for state in states:
-        name = "w" if len(states) == 1 else f"w_{state.name}"
-        lines.arrays[name] = Array(name, state.shape, True)
-        costates.append(name)
+    costates = [
+        lines.given("w" if len(states) == 1 else f"w_{state.name}", state.shape, True)
+        for state in states
+    ]
     wanted = tuple(array.name for array in (*states, *controls, TIME))
     with _derivable(field.head):
         bars = [
-            _distinct(lines, forwards, reverse(lines, {result: costate}, wanted), states)
+            _distinct(lines, costates, forwards, reverse(lines, {result: costate}, wanted), states)
             for result, costate in zip(results, costates, strict=True)
         ]
         own_lines = len(lines.lines)
@@ -75,7 +75,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         slopes = forward(lines, forwards, by_states, results)
     cut = _Cut(lines, own_lines, directions.values())
     parts = tuple(
-        _part(cut, states, number, result, bars[number], tangents[result], slopes[result])
+        _part(cut, states, number, costates[number], result, bars[number], (tangents, slopes))
         for number, result in enumerate(results)
     )
     step = build_stages(
@@ -111,9 +111,9 @@ def build_target(objective: kinds.Objective) -> Target:
     prediction = _batched(lines, lines.read(objective.prediction), "readout")
     lines.names["prediction"] = prediction
     loss = _batched(lines, lines.read(objective.loss), "loss")
-    lines.arrays["seed"] = Array("seed", (), True)
+    seed = lines.given("seed", (), True)
     with _derivable(objective.head):
-        bars = reverse(lines, {loss: "seed"}, tuple(array.name for array in (*states, *weights)))
+        bars = reverse(lines, {loss: seed}, tuple(array.name for array in (*states, *weights)))
     cut = _Cut(lines)
     value = cut.function("value", {"prediction": prediction, "loss": loss})
     given = {line.target.name for line in value.lines}
@@ -125,6 +125,7 @@ def build_target(objective: kinds.Objective) -> Target:
         weights=weights,
         data=data,
         parameters=objective.parameters,
+        seed=lines.arrays[seed],
         value=value,
         gradient=gradient,
         kept=_between(value, gradient),
@@ -160,6 +161,10 @@ def _dimensions(found: Iterable[Array]) -> tuple[str, ...]:
 
 def _batched(lines: Lines, piece: Piece, name: str) -> str:
     """A line for a result: one value for each sample, even where it is an input or shared."""
+    if not piece.value.free_symbols:
+        raise NotImplementedError(
+            f"the {name.replace('_', ' ')} is the number {piece.value}: it depends on nothing"
+        )
     found = lines.named(Piece(piece.value, piece.shape, True), name)
     computed = {line.target.name for line in lines.lines}
     if found in computed and lines.arrays[found].batched:
@@ -168,11 +173,14 @@ def _batched(lines: Lines, piece: Piece, name: str) -> str:
 
 
 def _distinct(
-    lines: Lines, forwards: int, bars: dict[str, str], states: Sequence[Array]
+    lines: Lines,
+    costates: Sequence[str],
+    forwards: int,
+    bars: dict[str, str],
+    states: Sequence[Array],
 ) -> dict[str, str]:
     """The same with the cotangent of each state an array that the way back computes."""
-    seen = {"w", *(name for name in lines.arrays if name.startswith("w_"))}
-    seen |= {line.target.name for line in lines.lines[:forwards]}
+    seen = {*costates} | {line.target.name for line in lines.lines[:forwards]}
     found = dict(bars)
     for state in states:
         bar = found.get(state.name)
@@ -198,20 +206,19 @@ def _added(
 
 def _direction(lines: Lines, array: Array) -> str:
     """An array for the direction in which another one changes."""
-    name = f"{array.name}_dot"
-    lines.arrays[name] = Array(name, array.shape, array.batched)
-    return name
+    return lines.given(f"{array.name}_dot", array.shape, array.batched)
 
 
 def _part(
     cut: _Cut,
     states: Sequence[Array],
     number: int,
+    costate: str,
     result: str,
     bars: Mapping[str, str],
-    tangent: str | None,
-    slope: str | None,
+    forwards: tuple[Mapping[str, str | None], Mapping[str, str | None]],
 ) -> LayerPart:
+    tangent, slope = (found[result] for found in forwards)
     rate = cut.function("rate", {"rate": result})
     needs = tuple(k for k, state in enumerate(states) if state in rate.inputs)
     given = {line.target.name for line in rate.lines if line.target.batched}
@@ -223,6 +230,7 @@ def _part(
     shared = cut.function("shared", {name: name for name in sums}, given)
     return LayerPart(
         state=states[number],
+        costate=cut.array(costate),
         needs=needs,
         rate=rate,
         states=before,
@@ -272,6 +280,10 @@ class _Cut:
         if whens & {"sum", "finish"}:
             return "finish"
         return "stage" if "stage" in whens or any(array.batched for array in read) else "prepare"
+
+    def array(self, name: str) -> Array:
+        """An array by its name."""
+        return self._lines.arrays[name]
 
     def prepare(self) -> Function:
         """What depends on controls and parameters alone."""

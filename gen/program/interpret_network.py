@@ -28,6 +28,8 @@ from hamilforge.gen.program.network import Elementwise, Function, Line, Network,
 Floats = NDArray[np.float64]
 Values = Mapping[str, Any]
 ITERATIONS = 500
+#: How many samples there are, where a function reads nothing that has them; no name has a space.
+SAMPLES = "number of samples"
 
 
 def run(function: Function, values: Values) -> dict[str, Any]:
@@ -89,11 +91,12 @@ def _full(found: Any, line: Line, known: Values, shapes: Mapping[str, Array]) ->
             given = np.shape(value)[array.batched :] if array.batched else np.shape(value)
             sizes |= dict(zip(array.shape, given, strict=False))
     samples = next(
-        (len(known[name]) for name, a in shapes.items() if a.batched and name in known), None
+        (len(known[name]) for name, a in shapes.items() if a.batched and name in known),
+        known.get(SAMPLES, 1),
     )
     wanted = tuple(int(entry) if entry.isdigit() else sizes.get(entry, 1) for entry in target.shape)
     if target.batched:
-        wanted = (samples or len(found), *(wanted or (1,)))
+        wanted = (samples, *(wanted or (1,)))
     return np.broadcast_to(found, wanted) if np.shape(found) != wanted else found
 
 
@@ -189,6 +192,7 @@ class NetworkInterpreter:
     ) -> dict[str, Any]:
         node = self._network.step.nodes[part][stage].value
         known = self._shared(number, stage)
+        known[SAMPLES] = len(values[0])
         known["t"] = self._times[number] + node * self._h[number]
         names = [one.state.name for one in self._network.parts]
         return known | dict(zip(names, values, strict=True))
@@ -287,8 +291,7 @@ class NetworkInterpreter:
         return ends, found, by_h, by_t
 
     def _costate(self, part: int) -> str:
-        parts = self._network.parts
-        return "w" if len(parts) == 1 else f"w_{parts[part].state.name}"
+        return self._network.parts[part].costate.name
 
 
 def target_values(target: Target, values: Values) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -75,6 +75,7 @@ class LayerPart:
 
     Attributes:
         state: with its shape.
+        costate: w.
         needs: the numbers of the states it depends on.
         rate: f of this state.
         states: cotangents of the states it depends on, and of the time, from w.
@@ -86,6 +87,7 @@ class LayerPart:
     """
 
     state: Array
+    costate: Array
     needs: tuple[int, ...]
     rate: Function
     states: Function
@@ -126,6 +128,7 @@ class Target:
     """An objective: prediction and loss of the last states, and the gradient of the loss.
 
     Attributes:
+        seed: a weight of each sample's loss.
         value: ``prediction`` and ``loss`` for each sample.
         gradient: cotangents of states (for each sample) and weights (summed), of the loss times
             ``seed``.
@@ -137,6 +140,7 @@ class Target:
     weights: tuple[Array, ...]
     data: tuple[Array, ...]
     parameters: tuple[kinds.Parameter, ...]
+    seed: Array
     value: Function
     gradient: Function
     kept: tuple[Array, ...]

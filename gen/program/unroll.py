@@ -15,6 +15,8 @@ from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.program.integrator import Block, Coefficient, Increment, Node, Row, Value
 from hamilforge.gen.program.network import Function, Network
 
+_WORDS = {"k": "velocity", "w": "costate", "p": "momentum", "t_bar": "time_bar"}
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -90,6 +92,15 @@ class Unrolled:
         self._step = network.step
         self._states = [part.state for part in network.parts]
         same = len({*zip(self._step.alpha, self._step.weights, strict=True)}) == 1
+        declared = [*self._states, *network.controls]
+        taken = {array.name for array in declared} | {e.name for e in network.parameters}
+        #: How right-hand sides, costates and their sums are called; in full where that is taken.
+        self._letters = {
+            letter: word
+            if any(name == letter or name.startswith(f"{letter}_") for name in taken)
+            else letter
+            for letter, word in _WORDS.items()
+        }
         self.prefixes = ("",) * len(self._states) if same else ("Q", "P", "Q")[: len(self._states)]
 
     # --- names
@@ -119,6 +130,7 @@ class Unrolled:
         return f"{name}_{self._states[by].name}_{stage + 1}" if several else f"{name}_{stage + 1}"
 
     def _mark(self, letter: str, part: int) -> str:
+        letter = self._letters[letter]
         return letter if len(self._states) == 1 else f"{letter}_{self._states[part].name}"
 
     def name_at(self, array: Array, part: int, stage: int) -> str:
@@ -128,7 +140,7 @@ class Unrolled:
             return self.stage_value(self._states.index(array), stage)
         if array == own.rate.results[0][1]:
             return self.rate(part, stage)
-        if array.name in ("w", f"w_{own.state.name}"):
+        if array == own.costate:
             return self.costate(part, stage)
         for key, result in own.states.results:
             if array == result and key != "t":

@@ -183,6 +183,12 @@ def test_a_pair_needs_two_states():
         network_of("resnet", "stormer_verlet_pair")
 
 
+def test_a_field_that_depends_on_nothing_is_refused(tmp_path):
+    path = write(tmp_path, 'state = { y = ["d"] }\nf = "0*y + 1"\n')
+    with pytest.raises(DeclarationError, match="it depends on nothing"):
+        pipeline.generate(pipeline.load_made(path, "euler"))
+
+
 def test_a_false_claim_about_a_field_is_refused(tmp_path):
     path = write(tmp_path, 'state = { y = ["d"] }\nf = "cos(t)*y"\n[claims]\nautonomous = true\n')
     with pytest.raises(ClaimError, match="autonomous"):

@@ -312,6 +312,34 @@ def test_every_field_compiled_by_every_method_is_the_interpretation(field):
         assert found.holds, str(found)
 
 
+@pytest.mark.parametrize("body", EXPECTED["edges"]["explicit"])
+def test_fields_at_the_edges_have_exact_adjoints(tmp_path, body):
+    path = tmp_path / "edge.toml"
+    head = 'kind = "field"\nname = "edge"\ntitle = "T"\nreference = "R"\n'
+    path.write_text(head + body + "\n", encoding="utf-8")
+    made = pipeline.load_field(path), pipeline.load_layer_method("heun2")
+    cases = verification.network_cases(build_network(*made), ("float64",))
+    text = torch_text(path, "heun2")
+
+    class Loaded:
+        name = "edge__heun2"
+
+        @staticmethod
+        def torch_class():
+            return torch_class(text)
+
+    found = verify_network.compare(Loaded, cases, ["torch"])
+    assert found.holds, str(found)
+
+
+def test_kernels_of_a_field_at_the_edge_agree(tmp_path):
+    path = tmp_path / "edge.toml"
+    head = 'kind = "field"\nname = "edge"\ntitle = "T"\nreference = "R"\n'
+    path.write_text(head + EXPECTED["edges"]["explicit"][1] + "\n", encoding="utf-8")
+    found = hf.verify(path, "euler")
+    assert found.holds, str(found)
+
+
 # --- numba ------------------------------------------------------------------------------------
 
 

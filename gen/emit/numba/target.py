@@ -21,7 +21,7 @@ class View:
     """All that the template shows.
 
     Attributes:
-        inputs: the arguments of the kernel, in order: states, weights, data, parameters.
+        inputs: the arguments of the kernel, in order: states, weights, data, parameters, seed.
         buffers: what it fills.
         calls: of ``value`` and ``gradient``.
         tables: of names and shapes.
@@ -56,6 +56,7 @@ def view(product: TargetProduct) -> View:
     given = [*target.states, *target.weights, *target.data]
     inputs = [writer.spelled(array.name) for array in given]
     inputs += [writer.spelled(entry.name) for entry in target.parameters]
+    inputs.append(writer.spelled(target.seed.name))
     text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
     modules = [name for name in ("layer_kernels", "vector_math") if f"{name}." in text]
     ends = {key: array.name for key, array in (*target.value.results, *target.gradient.results)}

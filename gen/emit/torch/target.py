@@ -40,6 +40,7 @@ def view(product: TargetProduct) -> View:
         ("WEIGHTS", shape_table(target.weights)),
         ("DATA", shape_table(target.data)),
         ("PARAMETERS", product.parameters),
+        ("SEED", repr(target.seed.name)),
         ("READS", repr(tuple(array.name for array in target.value.inputs))),
         ("KEPT", repr(_kept(product))),
         ("BACK", repr(tuple(array.name for array in target.gradient.inputs))),
