@@ -62,6 +62,7 @@ class LogisticClassifierObjective(Objective):
     WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
     DATA = {"target": ("c",)}
     PARAMETERS = {}
+    SPELLED = {}
     SEED = "seed"
     READS = ("y", "W", "mu", "target")
     KEPT = ("hidden", "loss")

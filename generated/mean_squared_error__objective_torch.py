@@ -49,6 +49,7 @@ class MeanSquaredErrorObjective(Objective):
     WEIGHTS = {}
     DATA = {"target": ("d",)}
     PARAMETERS = {}
+    SPELLED = {}
     SEED = "seed"
     READS = ("y", "target")
     KEPT = ("readout", "loss")

@@ -66,6 +66,7 @@ class SoftmaxClassifierObjective(Objective):
     WEIGHTS = {"W": ("c", "d"), "mu": ("c",)}
     DATA = {"target": ("c",)}
     PARAMETERS = {}
+    SPELLED = {}
     SEED = "seed"
     READS = ("y", "W", "mu", "target")
     KEPT = ("readout", "loss", "logsumexp", "total")

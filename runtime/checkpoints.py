@@ -40,6 +40,7 @@ def costs(layers: int, slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def placed(layers: int, slots: int) -> list[int]:
     """The layers before which the way forward keeps a state, the first layer included."""
     found, at = [0], 0
+    slots = min(slots, layers)
     while layers - at > 1 and slots > 0:
         at += int(costs(layers, slots)[1][layers - at])
         slots -= 1
@@ -62,6 +63,7 @@ def backwards(
         advance: ``advance(state, first, last)`` is the state before ``last`` from that before
             ``first``.
     """
+    slots = min(slots, layers)
     starts = placed(layers, slots)
     bounds = [*starts[1:], layers]
     for used in range(len(starts) - 1, -1, -1):

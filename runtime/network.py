@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 
 from hamilforge.runtime import checkpoints
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.network_arguments import check_network, dimensions
+from hamilforge.runtime.network_arguments import (
+    check_count,
+    check_network,
+    dimensions,
+    fitting,
+    real_type,
+)
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.solution import IntegrationError
 
@@ -96,11 +102,9 @@ class Network:
         steps, values = check_network(product, layers, sizes, h, parameters)
         if memory not in MEMORY:
             raise ValueError(f"memory = {memory!r}; one of {', '.join(MEMORY)} was expected")
-        if block is not None and (not isinstance(block, int) or block < 1):
-            raise ValueError(f"block = {block!r}: a positive whole number was expected")
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype = {self.dtype}: float32 or float64 was expected")
+        check_count("block", block)
+        check_count("checkpoints", checkpoints)
+        self.dtype = real_type(dtype)
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
         self.product, self.layers, self.memory = product, layers, memory
@@ -158,6 +162,8 @@ class Network:
         if loss is None:
             given = costates if isinstance(costates, tuple) else (costates,)
             arrays = self._checked(given, "costate of ")
+            if len(arrays[0]) != len(checked[0]):
+                raise ValueError(f"{len(arrays[0])} costates for {len(checked[0])} samples")
 
             def loss(*arguments: Any) -> tuple[Any, Any]:
                 return None, tuple(one[arguments[-1]] for one in arrays)
@@ -182,9 +188,7 @@ class Network:
                 raise ValueError(
                     f"{what}{name} has the shape {array.shape}; (samples, {size}) was expected"
                 )
-            if not np.isfinite(array).all():
-                raise ValueError(f"{what}{name} has numbers that are not finite")
-            found.append(np.ascontiguousarray(array, self.dtype))
+            found.append(fitting(f"{what}{name}", array, array.shape, self.dtype))
         if len({len(array) for array in found}) > 1:
             raise ValueError("the states have different numbers of samples")
         return found
@@ -278,11 +282,16 @@ class _Run:
             self._states.append(np.zeros((self._count, 1), network.dtype))
         self._room = network.room(self._count)
         self._controls = [
-            np.ascontiguousarray(network.controls[name], network.dtype)
-            for name in self._product.CONTROLS
+            fitting(
+                f"the control {name}",
+                network.controls[name],
+                (network.layers, *(network.sizes[entry] for entry in shape)),
+                network.dtype,
+            )
+            for name, shape in self._product.CONTROLS.items()
         ]
         self._values = [network.parameters[name] for name in self._product.PARAMETERS]
-        self._steps = np.ascontiguousarray(network.h, np.float64)
+        self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
         self._times = network.t0 + np.cumsum(self._steps) - self._steps
         self._ends = [np.empty_like(one) for one in self._states]
         self._starts = [np.empty_like(one) for one in self._states]
@@ -358,8 +367,14 @@ class _Run:
                     self._losses = np.zeros(self._count)
                 self._losses[part] = losses
             given = found if isinstance(found, tuple) else (found,)
+            shapes = [(count, one.shape[1]) for one in ends]
+            if [np.shape(one) for one in given] != shapes:
+                raise ValueError(
+                    f"the loss gives costates of the shapes {[np.shape(one) for one in given]}; "
+                    f"{shapes} were expected"
+                )
             for place, one in zip(self._room.costates, given, strict=False):
-                place[block, 0][:, :count] = one.T
+                place[block, 0][:, :count] = np.asarray(one).T
             if self._product.RUNNING:
                 self._room.costates[-1][block, 0][:, :count] = self._weight
 

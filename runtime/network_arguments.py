@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def dimensions(product: Any, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -39,7 +43,7 @@ def check_sizes(
             )
     for dimension in known:
         size = sizes.get(dimension)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             where = ", ".join(key for key, shape in shapes.items() if dimension in shape)
             raise ValueError(
                 f"the size of the dimension '{dimension}' (of {where}) is {size!r}: a positive "
@@ -66,17 +70,55 @@ def check_network(
     Raises:
         ValueError: with what was expected instead.
     """
-    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
+    if isinstance(layers, bool) or not isinstance(layers, Integral) or layers < 1:
         raise ValueError(f"layers = {layers!r}: a positive whole number was expected")
     shapes = {**product.STATES, **product.CONTROLS}
     _, values = check_sizes(product.NAME, shapes, sizes, product.PARAMETERS, parameters)
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        steps = [float(entry) for entry in h] if isinstance(h, Sequence) else [float(h)] * layers
+        given = np.asarray(h, float)
+        steps = given.tolist() if given.ndim else [float(given)] * layers
     if len(steps) != layers:
         raise ValueError(f"{len(steps)} steps for {layers} layers")
     for number, entry in enumerate(steps):
         if not (entry > 0 and math.isfinite(entry)):
             raise ValueError(f"the step of layer {number} is {entry}: a positive one was expected")
     return steps, values
+
+
+def check_count(name: str, value: int | None) -> None:
+    """Refuse what is no positive whole number, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} = {value!r}: a positive whole number was expected")
+
+
+def real_type(dtype: Any) -> np.dtype[Any]:
+    """One of the two types that kernels know.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    found = np.dtype(dtype)
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype = {found}: float32 or float64 was expected")
+    return found
+
+
+def fitting(what: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of a shape, finite and real, for kernels that check nothing.
+
+    Raises:
+        ValueError: it is not.
+    """
+    array = np.asarray(given)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{what} has the shape {array.shape} and the type {array.dtype}; real numbers of the "
+            f"shape {shape} were expected"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} has numbers that are not finite")
+    return np.array(array, dtype, order="C", copy=None)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.network_arguments import check_sizes
+from hamilforge.runtime.network_arguments import check_sizes, fitting, real_type
 
 Floats = NDArray[Any]
 
@@ -51,13 +51,14 @@ class Objective:
         )
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, self.parameters[name], domain)
-        self.product, self.dtype = product, np.dtype(dtype)
+        self.product, self.dtype = product, real_type(dtype)
         generator = np.random.default_rng(seed)
         self.weights: dict[str, Floats] = {}
         for name, shape in product.WEIGHTS.items():
             size = tuple(self.sizes[entry] for entry in shape)
             drawn = generator.standard_normal(size) / math.sqrt(size[-1] if size else 1)
-            self.weights[name] = (drawn if len(shape) == 2 else 0 * drawn).astype(self.dtype)
+            value = drawn if len(shape) == 2 else np.zeros(size)
+            self.weights[name] = np.asarray(value, self.dtype)
 
     def evaluate(self, *arrays: Floats, seed: Any = 1.0) -> Evaluation:
         """Prediction, losses, and the gradient of the sum of the losses times ``seed``.
@@ -81,6 +82,8 @@ class Objective:
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in rows.items())
             found = ", ".join(str(one.shape) for one in given)
             raise ValueError(f"{product.NAME} takes {wanted}, not {found}")
+        if not all(np.isfinite(one).all() for one in given):
+            raise ValueError(f"{product.NAME}: numbers that are not finite")
         count = len(given[0])
         known = {
             name: np.ascontiguousarray(one.T, self.dtype)
@@ -109,12 +112,16 @@ class Objective:
         return Evaluation(
             ends["prediction"].T,
             np.asarray(ends["loss"][0], np.float64),
-            tuple(ends[name].T for name in product.STATES),
+            tuple(
+                ends[name].T if name in ends else np.zeros((count, rows[name]), self.dtype)
+                for name in product.STATES
+            ),
             {name: np.asarray(ends[name]) for name in product.WEIGHTS if name in ends},
         )
 
     def _weight(self, name: str) -> Any:
-        weight = np.ascontiguousarray(self.weights[name], self.dtype)
+        size = tuple(self.sizes[entry] for entry in self.product.WEIGHTS[name])
+        weight = fitting(f"the weight {name}", self.weights[name], size, self.dtype)
         return float(weight) if weight.ndim == 0 else weight
 
 

@@ -19,7 +19,7 @@ import torch
 
 from hamilforge.runtime import checkpoints
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.network_arguments import check_network, dimensions
+from hamilforge.runtime.network_arguments import check_count, check_network, dimensions
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
 
@@ -83,8 +83,7 @@ class Network(torch.nn.Module):
         for name, choice, known in (("steps", steps, STEPS), ("memory", memory, MEMORY)):
             if choice not in known:
                 raise ValueError(f"{name} = {choice!r}; one of {', '.join(known)} was expected")
-        if checkpoints is not None and (not isinstance(checkpoints, int) or checkpoints < 1):
-            raise ValueError(f"checkpoints = {checkpoints!r}: a positive whole number was expected")
+        check_count("checkpoints", checkpoints)
         self.layers, self.sizes = layers, dimensions(self, sizes)
         self.steps, self.memory = steps, memory
         self.slots = checkpoints or max(1, math.isqrt(layers))
@@ -95,7 +94,8 @@ class Network(torch.nn.Module):
                 f"control_{name}", torch.nn.Parameter(torch.empty(layers, *size, **kind))
             )
         steps_now = torch.tensor(values, **kind)
-        self.total = float(steps_now.sum())
+        self.total: Tensor
+        self.register_buffer("total", steps_now.sum())
         self.step_sizes: Tensor
         self.t0: Tensor
         if steps == "fixed":
@@ -135,10 +135,12 @@ class Network(torch.nn.Module):
         if self.steps == "simplex":
             with torch.no_grad():
                 flat = self.step_sizes.detach().cpu().double().numpy()
-                self.step_sizes.copy_(torch.from_numpy(projected(flat, self.total)))
+                self.step_sizes.copy_(torch.from_numpy(projected(flat, float(self.total))))
 
     def pruned(self) -> Network:
-        """The same network without the layers whose step is zero; its output is the same.
+        """The network without the layers whose step is zero; its output is the same.
+
+        Steps that were on a simplex are fixed in it.
 
         Raises:
             ValueError: every step is zero.
@@ -349,7 +351,12 @@ class _Back:
             *self._layers.place(number), *states, *self._layers.own(number), *self.costates, *kept,
             with_steps=self._with_steps,
         )  # fmt: skip
-        self._gradients[number] = gradients
+        own = self._layers.own(number)
+        self._gradients[number] = [
+            # what enters through a sum alone has one derivative for all its entries
+            one if one is None else one.expand(control.shape)
+            for one, control in zip(gradients, own, strict=False)
+        ]
         if by_step is not None:
             self._steps[number] = by_step + self.time
         if by_time is not None:

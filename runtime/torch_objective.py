@@ -31,6 +31,7 @@ class Objective(torch.nn.Module):
     WEIGHTS: ClassVar[Mapping[str, tuple[str, ...]]]
     DATA: ClassVar[Mapping[str, tuple[str, ...]]]
     PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
+    SPELLED: ClassVar[Mapping[str, str]]
     SEED: ClassVar[str]
     READS: ClassVar[tuple[str, ...]]
     KEPT: ClassVar[tuple[str, ...]]
@@ -93,10 +94,10 @@ class Objective(torch.nn.Module):
         return found[0]
 
     def named(self, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Everything that functions read, by name."""
+        """Everything that functions read, by the names that they use."""
         own = {name: self.weight(name) for name in self.WEIGHTS}
         own |= {name: getattr(self, f"parameter_{name}") for name in self.PARAMETERS}
-        return {**own, **arrays}
+        return {self.SPELLED.get(name, name): one for name, one in {**own, **arrays}.items()}
 
     def _evaluated(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         known = self.named(arrays)

@@ -28,7 +28,7 @@ class NetworkCase:
     """A network with numbers, and what the reference found.
 
     Attributes:
-        found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by h``.
+        found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by the steps``.
     """
 
     name: str
@@ -104,7 +104,7 @@ def _numba(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
     found |= {f"by {name}": one for name, one in gradient.controls.items()}
     if gradient.running is not None:
         found["running cost"] = gradient.running
-    return found | {"by h": gradient.h, "by t": np.array(gradient.t0)}
+    return found | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
 def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
@@ -136,7 +136,10 @@ def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
     found |= {f"by {name}": _slope(one) for name, one in zip(names, states, strict=True)}
     for name in network.CONTROLS:
         found[f"by {name}"] = _slope(network.control(name))
-    return found | {"by h": network.step_sizes.grad.numpy(), "by t": network.t0.grad.numpy()}
+    return found | {
+        "by the steps": network.step_sizes.grad.numpy(),
+        "by the time": network.t0.grad.numpy(),
+    }
 
 
 def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def solve(
         t0 + np.concatenate([[0.0], np.cumsum(h)]),
         tuple(np.array([state[k][0] for state in trajectory]) for k in size),
         tuple(np.array([state[k][0] for state in backward]) for k in size),
-        unpacked(found.x),
+        {network.declared[name]: value for name, value in unpacked(found.x).items()},
         float(trajectory[-1][-1][0, 0]),
         slope,
     )

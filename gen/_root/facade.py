@@ -215,6 +215,9 @@ def _on_backend(what: str, backend: str, made: tuple[Any, ...], *given: Any, **o
     from hamilforge.runtime import loader, network, objective
 
     loaded = loader.load(*made)
+    wanted = "CONTROLS" if len(made) > 1 else "WEIGHTS"
+    if not hasattr(loaded.module("numba"), wanted):
+        raise ValueError(f"{what} takes a field, or an objective, and {made[0]} is none")
     if backend == "torch":
         return loaded.torch_class()(*given, **options)
     kind = network.Network if len(made) > 1 else objective.Objective

@@ -81,14 +81,26 @@ def network_cases(
     ones = [np.ones((9, 1))] * len(running)
     ends = machine.forward([*states, *running])[-1]
     starts, by_control, by_step, by_time = machine.gradient([*states, *running], [*costates, *ones])
-    found = {f"end of {array.name}": one for array, one in zip(own, ends, strict=False)}
-    found |= {f"by {array.name}": one for array, one in zip(own, starts, strict=False)}
-    found |= {f"by {name}": one for name, one in by_control.items()}
-    found |= {"by h": by_step, "by t": np.array(by_time)}
+    raw = network.declared
+    found = {f"end of {raw[array.name]}": one for array, one in zip(own, ends, strict=False)}
+    found |= {f"by {raw[array.name]}": one for array, one in zip(own, starts, strict=False)}
+    found |= {f"by {raw[name]}": one for name, one in by_control.items()}
+    found |= {"by the steps": by_step, "by the time": np.array(by_time)}
     if running:
         found["running cost"] = ends[-1][:, 0]
     return [
-        NetworkCase("drawn", dtype, sizes, values, controls, h, 0.5, states, costates, found)
+        NetworkCase(
+            "drawn",
+            dtype,
+            sizes,
+            {raw[name]: value for name, value in values.items()},
+            {raw[name]: value for name, value in controls.items()},
+            h,
+            0.5,
+            states,
+            costates,
+            found,
+        )
         for dtype in dtypes
     ]
 
@@ -110,7 +122,10 @@ def target_cases(target: Target) -> list[TargetCase]:
     known = {**weights, **arrays, **values, target.seed.name: np.ones((9, 1))}
     value, gradient = target_values(target, known)
     found = {"prediction": value["prediction"], "loss": value["loss"][:, 0]}
-    found |= {f"by {name}": one for name, one in gradient.items()}
+    raw = target.declared
+    found |= {f"by {raw[name]}": one for name, one in gradient.items()}
+    values = {raw[name]: value for name, value in values.items()}
+    weights = {raw[name]: value for name, value in weights.items()}
     return [
         TargetCase("drawn", dtype, sizes, values, weights, list(arrays.values()), found)
         for dtype in ("float64", "float32")

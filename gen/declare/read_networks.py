@@ -100,10 +100,11 @@ def _scalars(reader: Reader) -> tuple[tuple[kinds.Parameter, ...], Shapes]:
 
 def _free(reader: Reader, name: str, taken: Shapes, *path: str) -> None:
     """Note a name that cannot be one."""
-    if not SYMBOL.fullmatch(name) or name in ("t", "x", "prediction"):
+    if not SYMBOL.fullmatch(name) or name in ("t", "x", "prediction", "running_cost"):
         reader.problem(
             f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
-            "first; t is the time, x the argument of the activation, prediction the read-out",
+            "first; t is the time, x the argument of the activation, prediction the read-out, "
+            "running_cost the integral of the running cost",
             *path,
         )
     if name in taken:

@@ -125,6 +125,10 @@ def operands(op: Op) -> tuple[str, ...]:
     return (op.of,)
 
 
+#: What the sums over a layer are called beside these lines.
+RESERVED = ("h_bar", "t_bar")
+
+
 class Lines:
     """Lines in the order of computation, and the arrays they know.
 
@@ -152,6 +156,11 @@ class Lines:
         """The array that an operation gives, called ``name`` or ``name2``, … if it is new."""
         if (op, shape) in self._known:
             return self._known[op, shape]
+        if batched and len(shape) > 1:
+            raise NotImplementedError(
+                f"'{name}' would be a matrix for each sample; multiply vectors by what depends on "
+                "the sample instead, as in norm(y)*(A @ y)"
+            )
         free = self._free(name)
         array = Array(free, shape, batched)
         self.arrays[free] = array
@@ -167,7 +176,7 @@ class Lines:
 
     def _free(self, name: str) -> str:
         free, number = name, 2
-        while free in self.arrays:
+        while free in self.arrays or free in RESERVED:
             free, number = f"{name}{number}", number + 1
         return free
 

@@ -135,6 +135,9 @@ def _matrix(lines: Lines, name: str, turned: bool) -> dict[Word, Expr]:
             return _matrix(lines, of, not turned)
         case Map(value=value):
             total: dict[Word, Expr] = {}
+            shaped = {one: 0 for one in value.free_symbols if lines.arrays[one.name].shape}
+            if sp.expand(value.xreplace(shaped)) != 0:
+                raise NoWordsError(f"{name} is not linear in its matrices")
             for entry in sorted(value.free_symbols, key=str):
                 if not lines.arrays[entry.name].shape:
                     continue

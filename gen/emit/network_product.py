@@ -15,7 +15,6 @@ from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.arrays import (
-    Array,
     LogSumExp,
     Outer,
     OverBatch,
@@ -23,38 +22,21 @@ from hamilforge.gen.derive.arrays import (
     Total,
     Transpose,
 )
-from hamilforge.gen.emit.integrator_product import Constant, constant, safe
+from hamilforge.gen.emit.integrator_product import Constant, constant
 from hamilforge.gen.emit.printer import FormulaPrinter
 from hamilforge.gen.emit.product import class_name, declaration_digest, escaped, number, wrapped
-from hamilforge.gen.program.network import Elementwise, Function, Line, Network, Target
+from hamilforge.gen.program.network import RUNNING, Elementwise, Function, Line, Network, Target
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Unrolled
 from hamilforge.gen.prove.report import Report
 
-#: Names that generated functions and their modules use for themselves.
-_TAKEN = frozenset(
-    "h w p k rate states shared prepare finish layer layer_adjoint slope value gradient seed np "
-    "numba njit number slot first last times steps stride unknowns fresh with_steps with_ends "
-    "solved step out scratch n i j block math torch systems pivots rights done".split()
-)
-#: Names that generated names of stages, ends and loops could be.
-_PATTERN = re.compile(
-    r".*_(\d+|end|start|new|dot|slope|offset|bar|rate|all|total|partial|gradient|now|row|flat|n)"
-    r"|(p|w|k|set|weight|term|factor|number|rate|states|shared|slope)_.*"
-)
 
-
-def spelled(name: str) -> str:
-    """A declared name as one that generated code does not make itself."""
-    return f"{name}_" if name in _TAKEN or _PATTERN.fullmatch(name) else safe(name)
-
-
-def combination_text(statement: Combination, rename: dict[str, str]) -> str:
+def combination_text(statement: Combination) -> str:
     """A sum of terms; the terms that are multiplied by h together."""
     plain: list[str] = []
     stepped: list[str] = []
     for term in statement.terms:
         factor = "" if term.coefficient.value == 1 or not term.name else f"{term.name} * "
-        text = f"{factor}{rename.get(term.array, term.array)}"
+        text = f"{factor}{term.array}"
         (stepped if term.stepped else plain).append(text)
     if not stepped:
         return " + ".join(plain) or "0.0"
@@ -158,6 +140,12 @@ class NetworkProduct:
             lines += ["", *wrapped(f"Reference: {escaped(head.reference)}")]
         return '"""' + "\n".join(lines) + '\n"""'
 
+    @property
+    def states(self) -> tuple[tuple[str, kinds.Shape], ...]:
+        """The states as they are declared, and the running cost."""
+        running = ((RUNNING, ()),) if self.field.running is not None else ()
+        return (*self.field.states, *running)
+
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
         """Every coefficient that a statement names."""
@@ -179,13 +167,7 @@ class NetworkProduct:
     @cached_property
     def parameters(self) -> str:
         """The parameters with default, domain and meaning, as a Python dictionary."""
-        return parameter_table(self.network.parameters)
-
-    @cached_property
-    def rename(self) -> dict[str, str]:
-        """Declared names that are printed differently."""
-        return renamed((*(part.state for part in self.network.parts), *self.network.controls),
-                       self.network.parameters)  # fmt: skip
+        return parameter_table(self.field.parameters)
 
 
 @dataclass(frozen=True)
@@ -236,13 +218,7 @@ class TargetProduct:
     @cached_property
     def parameters(self) -> str:
         """The parameters with default, domain and meaning, as a Python dictionary."""
-        return parameter_table(self.target.parameters)
-
-    @cached_property
-    def rename(self) -> dict[str, str]:
-        """Declared names that are printed differently."""
-        target = self.target
-        return renamed((*target.states, *target.weights, *target.data), target.parameters)
+        return parameter_table(self.objective.parameters)
 
 
 def parameter_table(parameters: Iterable[kinds.Parameter]) -> str:
@@ -254,15 +230,9 @@ def parameter_table(parameters: Iterable[kinds.Parameter]) -> str:
     return f"{{{entries}}}"
 
 
-def renamed(arrays: Iterable[Array], parameters: Iterable[kinds.Parameter]) -> dict[str, str]:
-    """Declared names that are printed differently."""
-    names = (*(array.name for array in arrays), *(entry.name for entry in parameters))
-    return {name: spelled(name) for name in names if spelled(name) != name}
-
-
-def shape_table(arrays: Iterable[Array]) -> str:
+def shape_table(entries_of: Iterable[tuple[str, kinds.Shape]]) -> str:
     """Names with shapes, as a Python dictionary."""
-    entries = ", ".join(f'"{array.name}": {array.shape!r}' for array in arrays)
+    entries = ", ".join(f'"{name}": {shape!r}' for name, shape in entries_of)
     return f"{{{entries}}}"
 
 

@@ -9,6 +9,7 @@ is what its results need.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import sympy as sp
@@ -30,11 +31,14 @@ from hamilforge.gen.program.network import (
     Network,
     Target,
 )
+from hamilforge.gen.program.spelling import spelling
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.pair import build_pair
 from hamilforge.gen.tableau.tableau import Tableau
 
 TIME = Array("t", (), False)
+#: When lines are computed; in an objective all at once.
+_MOMENTS = ("prepare", "stage", "sum", "finish")
 
 
 def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
@@ -43,14 +47,17 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     Raises:
         DeclarationError: the method does not fit the field, or f has no derivative.
     """
-    states = [Array(name, shape, True) for name, shape in field.states]
+    own_names = (*field.states, *field.controls)
+    names = spelling([*(name for name, _ in own_names), *(e.name for e in field.parameters)])
+    states = [Array(names[name], shape, True) for name, shape in field.states]
     rates = [value for _, value in field.rates]
     if field.running is not None:
         states.append(Array(RUNNING, (), True))
         rates.append(field.running)
-    controls = tuple(Array(name, shape, False) for name, shape in field.controls)
-    own = [Array(entry.name, (), False) for entry in field.parameters]
+    controls = tuple(Array(names[name], shape, False) for name, shape in field.controls)
+    own = [Array(names[entry.name], (), False) for entry in field.parameters]
     lines = Lines((*states, *controls, *own, TIME), field.activation)
+    lines.names |= names
     with _derivable(field.head):
         results = [
             _batched(lines, lines.read(value), f"{state.name}_rate")
@@ -88,7 +95,10 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         name=f"{field.head.name}__{method.head.name}",
         dimensions=_dimensions([*states, *controls]),
         controls=controls,
-        parameters=field.parameters,
+        parameters=tuple(
+            dataclasses.replace(one, name=names[one.name]) for one in field.parameters
+        ),
+        declared={spelled: name for name, spelled in names.items()},
         parts=parts,
         prepare=cut.prepare(),
         finish=cut.finish(ends),
@@ -103,11 +113,14 @@ def build_target(objective: kinds.Objective) -> Target:
     Raises:
         DeclarationError: the loss has no derivative.
     """
-    states = tuple(Array(name, shape, True) for name, shape in objective.states)
-    weights = tuple(Array(name, shape, False) for name, shape in objective.weights)
-    data = tuple(Array(name, shape, True) for name, shape in objective.data)
-    own = [Array(entry.name, (), False) for entry in objective.parameters]
+    own_names = (*objective.states, *objective.weights, *objective.data)
+    names = spelling([*(name for name, _ in own_names), *(e.name for e in objective.parameters)])
+    states = tuple(Array(names[name], shape, True) for name, shape in objective.states)
+    weights = tuple(Array(names[name], shape, False) for name, shape in objective.weights)
+    data = tuple(Array(names[name], shape, True) for name, shape in objective.data)
+    own = [Array(names[entry.name], (), False) for entry in objective.parameters]
     lines = Lines((*states, *weights, *data, *own), objective.activation)
+    lines.names |= names
     prediction = _batched(lines, lines.read(objective.prediction), "readout")
     lines.names["prediction"] = prediction
     loss = _batched(lines, lines.read(objective.loss), "loss")
@@ -115,16 +128,19 @@ def build_target(objective: kinds.Objective) -> Target:
     with _derivable(objective.head):
         bars = reverse(lines, {loss: seed}, tuple(array.name for array in (*states, *weights)))
     cut = _Cut(lines)
-    value = cut.function("value", {"prediction": prediction, "loss": loss})
-    given = {line.target.name for line in value.lines}
-    gradient = cut.function("gradient", bars, given)
+    value = cut.function("value", {"prediction": prediction, "loss": loss}, free=_MOMENTS)
+    given = {line.target.name for line in value.lines if line.target.batched}
+    gradient = cut.function("gradient", bars, given, _MOMENTS)
     return Target(
         name=objective.head.name,
         dimensions=_dimensions([*states, *weights, *data]),
         states=states,
         weights=weights,
         data=data,
-        parameters=objective.parameters,
+        parameters=tuple(
+            dataclasses.replace(one, name=names[one.name]) for one in objective.parameters
+        ),
+        declared={spelled: name for name, spelled in names.items()},
         seed=lines.arrays[seed],
         value=value,
         gradient=gradient,

@@ -74,6 +74,8 @@ def _value(line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
         case Total(of):
             return known[of].sum(1, keepdims=True) if shapes[of].batched else known[of].sum()
         case LogSumExp(of):
+            if not shapes[of].batched:
+                return known[of].max() + np.log(np.exp(known[of] - known[of].max()).sum())
             largest = known[of].max(1, keepdims=True)
             return largest + np.log(np.exp(known[of] - largest).sum(1, keepdims=True))
         case OverBatch(of):

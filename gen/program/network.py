@@ -17,6 +17,7 @@ A running cost is one more state, which nothing depends on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hamilforge.gen.declare import kinds
@@ -105,6 +106,7 @@ class Network:
     Attributes:
         dimensions: names of sizes, in order of appearance.
         controls: one set for each layer.
+        declared: the name in the declaration, by that in the program.
         parts: one for each state.
         prepare: what depends on the controls alone, once for each layer.
         finish: cotangents of the controls from those of what ``prepare`` gave.
@@ -116,6 +118,7 @@ class Network:
     dimensions: tuple[str, ...]
     controls: tuple[Array, ...]
     parameters: tuple[kinds.Parameter, ...]
+    declared: Mapping[str, str]
     parts: tuple[LayerPart, ...]
     prepare: Function
     finish: Function
@@ -128,6 +131,7 @@ class Target:
     """An objective: prediction and loss of the last states, and the gradient of the loss.
 
     Attributes:
+        declared: the name in the declaration, by that in the program.
         seed: a weight of each sample's loss.
         value: ``prediction`` and ``loss`` for each sample.
         gradient: cotangents of states (for each sample) and weights (summed), of the loss times
@@ -140,6 +144,7 @@ class Target:
     weights: tuple[Array, ...]
     data: tuple[Array, ...]
     parameters: tuple[kinds.Parameter, ...]
+    declared: Mapping[str, str]
     seed: Array
     value: Function
     gradient: Function

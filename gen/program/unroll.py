@@ -49,7 +49,7 @@ class Call:
         function: ``rate``, ``states``, ``shared`` or ``slope``.
         arguments: the name of each input.
         results: the name of each result, then of each array that is kept.
-        node: of the right-hand side, whose coefficient ``clock`` is its time.
+        clock, clock_name: where in the layer its time is.
     """
 
     function: str

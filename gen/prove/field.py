@@ -60,6 +60,10 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     """Whether the two states are positions and momenta of some H(Y, Z, t)."""
     if len(field.states) != 2:
         return Finding("hamiltonian", False, "the number of states, which come in pairs", THIS)
+    (first, one), (second, other) = field.states
+    if one != other:
+        by = f"the shapes: {first} is {written(one)}, and {second} is {written(other)}"
+        return Finding("hamiltonian", False, by, "dimensions of different names may differ")
     lines, results = _lines(field)
     names = [name for name, _ in field.states]
     try:
@@ -96,12 +100,21 @@ def _lines(field: kinds.Field) -> tuple[Lines, list[str]]:
     return lines, results
 
 
+def _sized(entry: str, field: kinds.Field, size: int) -> int:
+    """The size of a dimension: that of the states, or another one."""
+    if entry.isdigit():
+        return int(entry)
+    return size if any(entry in shape for _, shape in field.states) else size + 1
+
+
 def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
     """The largest entry of J' W + W J at drawn numbers, by differences."""
-    size = 3
+    numbers = [int(entry) for _, shape in field.states for entry in shape if entry.isdigit()]
+    size = numbers[0] if numbers else 3
     random = np.random.default_rng(0)
     shared: dict[str, Any] = {
-        name: random.standard_normal((size,) * len(shape)) for name, shape in field.controls
+        name: random.standard_normal([_sized(entry, field, size) for entry in shape])
+        for name, shape in field.controls
     }
     shared |= {entry.name: float(entry.default) for entry in field.parameters} | {"t": 0.7}
     names = [name for name, _ in field.states]

@@ -81,6 +81,9 @@ def _case(case: Mapping[str, Any], rounds: int) -> list[Row]:
     wanted = peers["torch autograd"]()
     every = ours | peers
     notes = {name: _agreement(work(), wanted, numbers.dtype) for name, work in every.items()}
+    for name in ours:
+        if notes[name].endswith("another method"):
+            raise ArithmeticError(f"{name}: {notes[name]}")
     works: dict[str, Callable[[], object]] = {**ours, **peers, FLOOR: _floor(numbers)}
     works[FLOOR]()
     contestants = {name: Contestant(lambda: None, work) for name, work in works.items()}

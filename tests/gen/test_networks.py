@@ -53,7 +53,7 @@ def test_the_interpreted_adjoint_is_the_derivative(field, method):
         return sum(float((end * p).sum()) for end, p in zip(ends, costates, strict=True))
 
     generator = np.random.default_rng(0)
-    inputs = {"h": case.h, "t": np.array(case.t0), **case.controls}
+    inputs = {"the steps": case.h, "the time": np.array(case.t0), **case.controls}
     inputs |= {f"state {k}": one for k, one in enumerate(case.states)}
     for name, value in inputs.items():
         direction = generator.standard_normal(value.shape)
@@ -63,7 +63,7 @@ def test_the_interpreted_adjoint_is_the_derivative(field, method):
             new[name] = new[name] + step * direction
             states = [new[f"state {k}"] for k in range(len(case.states))]
             controls = {key: new[key] for key in case.controls}
-            return objective(controls, new["h"], float(new["t"]), states)
+            return objective(controls, new["the steps"], float(new["the time"]), states)
 
         e = 2e-5  # small, lest a relu turns within it
         slopes = [(moved(k * e) - moved(-k * e)) / (2 * k * e) for k in (1, 2, 3)]
@@ -212,7 +212,8 @@ def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):
         'f = "tanh(h @ w + lambda) - k_1*w"\n',
     )
     network = build_network(pipeline.load_field(path), pipeline.load_layer_method("rk4"))
-    assert [array.name for array in network.controls] == ["h", "lambda", "k_1"]
+    declared = [network.declared[array.name] for array in network.controls]
+    assert declared == ["h", "lambda", "k_1"]
     for name, text in pipeline.rendered(pipeline.load_made(path, "rk4")).items():
         compile(text, name, "exec")
 
@@ -236,12 +237,28 @@ activation = "softplus(x)"
         ('Y = "transpose(K) @ (K @ Z)"\nZ = "cos(t)*c"', True),
         ('Y = "K @ (K @ Z)"\nZ = "c"', False),
         ('Y = "sigma(K @ Z)"\nZ = "-Y"', False),
+        ('Y = "(K + 1) @ Y + Z"\nZ = "-transpose(K) @ Z"', False),
     ],
 )
 def test_a_field_is_hamiltonian_by_proof_or_not_by_numbers(tmp_path, rates, hamiltonian):
     path = write(tmp_path, f"{PAIR}[f]\n{rates}\n")
     report = pipeline.check(catalogue.load(path))
     assert report["hamiltonian"] is hamiltonian
+
+
+def test_states_of_different_shapes_are_no_positions_and_momenta(tmp_path):
+    body = 'state = { Y = ["d"], Z = ["m"] }\ncontrols = { b = ["d"], c = ["m"] }\n'
+    path = write(tmp_path, body + '[f]\nY = "b"\nZ = "c"\n')
+    assert pipeline.check(catalogue.load(path))["hamiltonian"] is False
+
+
+def test_a_matrix_for_each_sample_is_refused(tmp_path):
+    path = write(
+        tmp_path,
+        'state = { y = ["d"] }\ncontrols = { A = ["d", "d"] }\nf = "(A*norm(y)) @ y"\n',
+    )
+    with pytest.raises(DeclarationError, match="a matrix for each sample"):
+        pipeline.generate(pipeline.load_made(path, "euler"))
 
 
 def exact_state(t):

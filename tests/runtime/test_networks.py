@@ -304,6 +304,15 @@ def test_objectives_agree_with_the_interpretation(name):
     assert found.holds, str(found)
 
 
+@pytest.mark.parametrize("body", EXPECTED["objective_edges"]["bodies"])
+def test_objectives_at_the_edges_agree(tmp_path, body):
+    path = tmp_path / "edge.toml"
+    head = 'kind = "objective"\nname = "edge"\ntitle = "T"\nreference = "R"\n'
+    path.write_text(head + body + "\n", encoding="utf-8")
+    found = hf.verify(path)
+    assert found.holds, str(found)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_compiled_by_every_method_is_the_interpretation(field):
@@ -505,6 +514,35 @@ def test_inputs_that_do_not_fit_are_refused():
         kernels.gradient(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="backend = 'jax'"):
         hf.network("resnet", "rk4", 3, {"d": 2}, backend="jax")
+
+
+def test_kernels_are_given_no_array_of_another_shape():
+    network = hf.network("resnet", "rk4", 3, {"d": 2}, backend="numba")
+    y = np.ones((4, 2))
+    network.controls["K"] = np.ones((2, 2, 2))
+    with pytest.raises(ValueError, match=r"the control K has the shape \(2, 2, 2\)"):
+        network(y)
+    network.controls["K"] = np.full((3, 2, 2), np.nan)
+    with pytest.raises(ValueError, match="the control K has numbers that are not finite"):
+        network(y)
+    network.controls["K"] = np.ones((3, 2, 2))
+    with pytest.raises(ValueError, match="5 costates for 4 samples"):
+        network.gradient(y, costates=np.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"the loss gives costates of the shapes \[\(1, 2\)\]"):
+        network.gradient(y, loss=lambda end, rows: (None, np.ones((1, 2))))
+    network.h = np.array([0.1])
+    with pytest.raises(ValueError, match=r"h has the shape \(1,\)"):
+        network(y)
+    with pytest.raises(ValueError, match="takes a field"):
+        hf.network("henon_heiles", "gauss2", 3, {"d": 2}, backend="numba")
+
+
+def test_the_sum_of_the_steps_is_part_of_the_state():
+    one = hf.network("resnet", "rk4", 3, {"d": 2}, h=1.0, steps="softmax")
+    other = hf.network("resnet", "rk4", 3, {"d": 2}, h=0.1, steps="softmax")
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(5, 2)
+    assert torch.equal(one(x), other(x))
 
 
 def test_stages_that_cannot_be_solved_for_are_an_error(tmp_path):

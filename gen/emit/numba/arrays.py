@@ -88,15 +88,11 @@ class _Printer(Printer):
 class ArrayWriter:
     """Functions over arrays; the elementwise loops that they call are collected once."""
 
-    def __init__(self, rename: Mapping[str, str]) -> None:
-        self._rename = rename
+    def __init__(self) -> None:
         self.loops: dict[str, FunctionView] = {}
         #: Buffers for the matrices of sums that BLAS cannot add to, by the array they are for.
         self.partial: dict[str, Array] = {}
-
-    def spelled(self, name: str) -> str:
-        """A name as it is printed."""
-        return self._rename.get(name, name)
+        self._partial_now: list[str] = []
 
     def targets(self, function: Function) -> list[Array]:
         """The buffers that a function is given, in order."""
@@ -109,12 +105,13 @@ class ArrayWriter:
     def function(self, name: str, doc: str, function: Function) -> FunctionView:
         """A function that fills its buffers and returns its scalars."""
         arrays = {array.name: array for array in function.inputs}
-        lines, before = [], {*self.partial}
+        lines: list[str] = []
+        self._partial_now = []
         for line in function.lines:
             arrays[line.target.name] = line.target
             lines += self.line(line, arrays)
-        arguments = [self.spelled(one.name) for one in (*function.inputs, *self.targets(function))]
-        arguments += [partial for partial in self.partial if partial not in before]
+        arguments = [one.name for one in (*function.inputs, *self.targets(function))]
+        arguments += self._partial_now
         return FunctionView(
             name,
             ", ".join(arguments),
@@ -124,7 +121,7 @@ class ArrayWriter:
 
     def _returns(self, scalars: Sequence[Array]) -> Iterable[str]:
         if scalars:
-            yield f"return {', '.join(self.spelled(array.name) for array in scalars)}"
+            yield f"return {', '.join(array.name for array in scalars)}"
 
     def summing(self, name: str, doc: str, function: Function) -> FunctionView:
         """A function that adds its results to arrays called ``<name>_total``."""
@@ -134,10 +131,11 @@ class ArrayWriter:
         lines: list[str] = []
         buffers: list[str] = []
         totals: list[str] = []
+        self._partial_now = []
         for line in function.lines:
             target = line.target
             arrays[target.name] = target
-            text = self.spelled(target.name)
+            text = target.name
             if is_scalar(target):
                 lines += self.line(line, arrays)
                 continue
@@ -148,13 +146,13 @@ class ArrayWriter:
                     case Outer(left, right) if arrays[left].batched:
                         self.partial[f"{text}_partial"] = target
                         buffers.append(f"{text}_partial")
-                        u, v = self.spelled(left), self.spelled(right)
+                        u, v = left, right
                         lines.append(
                             f"layer_kernels.add_outer({u}, {v}, {text}_partial, {text}_total)"
                         )
                         continue
                     case OverBatch(of):
-                        lines.append(f"layer_kernels.add_rows({self.spelled(of)}, {text}_total)")
+                        lines.append(f"layer_kernels.add_rows({of}, {text}_total)")
                         continue
             buffers.append(text)
             lines += self.line(line, arrays)
@@ -162,59 +160,63 @@ class ArrayWriter:
                 lines.append(f"layer_kernels.add_all({text}, {text}_total)")
         given = {line.target for line in function.lines}
         for array in dict.fromkeys(a for _, a in function.results if a not in given):
-            text = self.spelled(array.name)
+            text = array.name
             if not is_scalar(array):
                 totals.append(f"{text}_total")
                 lines.append(f"layer_kernels.add_all({text}, {text}_total)")
-        inputs = [self.spelled(array.name) for array in function.inputs]
+        inputs = [array.name for array in function.inputs]
         return FunctionView(
             name,
-            ", ".join([*inputs, *buffers, *totals]),
+            ", ".join([*inputs, *buffers, *self._partial_now, *totals]),
             doc,
             (*lines, *self._returns(self.returned(function))),
         )
 
     def line(self, line: Line, arrays: Mapping[str, Array]) -> list[str]:
         """One line."""
-        out, target = self.spelled(line.target.name), line.target
+        out, target = line.target.name, line.target
         match line.operation:
             case Elementwise(value=value):
                 read = [arrays[name] for name in names(value)]
                 if is_scalar(target):
-                    printer = _Printer(self._rename)
+                    printer = _Printer({})
                     text = printer(value)
                     preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
                     return [*preamble, f"{out} = {text}"]
                 loop = self._loop(line, read)
-                return [f"{loop}({', '.join([*(self.spelled(one.name) for one in read), out])})"]
+                return [f"{loop}({', '.join([*(one.name for one in read), out])})"]
             case Product(left, right, left_transposed, right_transposed):
-                one, two = self.spelled(left), self.spelled(right)
+                one, two = left, right
                 if arrays[right].batched:
                     kernel = "times_transposed" if left_transposed else "times"
                     return [f"layer_kernels.{kernel}({one}, {two}, {out})"]
                 marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
                 return [f"np.dot({one}{marks[0]}, {two}{marks[1]}, {out})"]
             case Outer(left, right):
-                u, v = self.spelled(left), self.spelled(right)
+                u, v = left, right
                 if not arrays[left].batched:
                     return [f"layer_kernels.outer({u}, {v}, {out})"]
                 self.partial[f"{out}_partial"] = target
+                self._partial_now.append(f"{out}_partial")
                 return [
                     f"{out}[:] = 0",
                     f"layer_kernels.add_outer({u}, {v}, {out}_partial, {out})",
                 ]
             case Transpose(of):
-                return [f"layer_kernels.transposed({self.spelled(of)}, {out})"]
+                return [f"layer_kernels.transposed({of}, {out})"]
             case Total(of):
                 if target.batched:
-                    return [f"layer_kernels.entry_sums({self.spelled(of)}, {out})"]
-                return [f"{out} = {self.spelled(of)}.sum()"]
+                    return [f"layer_kernels.entry_sums({of}, {out})"]
+                return [f"{out} = {of}.sum()"]
             case LogSumExp(of) if target.batched:
-                return [f"layer_kernels.log_sums({self.spelled(of)}, {out})"]
+                return [f"layer_kernels.log_sums({of}, {out})"]
+            case LogSumExp(of):
+                x = of
+                return [f"{out} = {x}.max() + np.log(np.exp({x} - {x}.max()).sum())"]
             case OverBatch(of):
                 if is_scalar(target):
-                    return [f"{out} = layer_kernels.all_sum({self.spelled(of)})"]
-                return [f"{out}[:] = 0", f"layer_kernels.add_rows({self.spelled(of)}, {out})"]
+                    return [f"{out} = layer_kernels.all_sum({of})"]
+                return [f"{out}[:] = 0", f"layer_kernels.add_rows({of}, {out})"]
         raise NotImplementedError(f"numba: {type(line.operation).__name__}")
 
     def _loop(self, line: Line, read: Sequence[Array]) -> str:
@@ -222,12 +224,12 @@ class ArrayWriter:
         assert isinstance(line.operation, Elementwise)
         target = line.target
         name = f"set_{target.name}"
-        printer = _Printer({array.name: f"{self.spelled(array.name)}_n" for array in read})
+        printer = _Printer({array.name: f"{array.name}_n" for array in read})
         text = printer(line.operation.value)
-        arguments = [self.spelled(array.name) for array in read]
+        arguments = [array.name for array in read]
         lines = [f"{number} = out.dtype.type({v})" for number, v in printer.numbers.items()]
         for array in read:
-            own = self.spelled(array.name)
+            own = array.name
             if is_scalar(array):
                 lines.append(f"{own}_n = out.dtype.type({own})")
         if target.batched and all(
@@ -236,7 +238,7 @@ class ArrayWriter:
             lines.append("out_flat = out.ravel()")
             inner = ["for n in range(out_flat.size):"]
             for array in read:
-                own = self.spelled(array.name)
+                own = array.name
                 if not is_scalar(array):
                     lines.append(f"{own}_flat = {own}.ravel()")
                     inner.append(f"    {own}_n = {own}_flat[n]")
@@ -245,7 +247,7 @@ class ArrayWriter:
             lines += ["for i in range(out.shape[0]):", "    out_row = out[i]"]
             inner = ["    for n in range(out_row.size):"]
             for array in read:
-                own = self.spelled(array.name)
+                own = array.name
                 row = "i" if array.shape else "0"
                 if array.batched:
                     lines.append(f"    {own}_row = {own}[{row}]")
@@ -260,7 +262,7 @@ class ArrayWriter:
             indent, index = "    " * len(axes), ", ".join(axes)
             for array in read:
                 if array.shape:
-                    own = self.spelled(array.name)
+                    own = array.name
                     lines.append(f"{indent}{own}_n = {own}[{index}]")
             lines.append(f"{indent}out[{index}] = {text}")
         doc = f"{target.name}, entry by entry."

@@ -68,7 +68,7 @@ class _Writer:
     def __init__(self, product: NetworkProduct) -> None:
         self._product = product
         self._network, self._unrolled = product.network, product.unrolled
-        self._arrays = ArrayWriter(product.rename)
+        self._arrays = ArrayWriter()
         self._states = [part.state for part in self._network.parts]
         self._kept = dict(self._unrolled.kept)
         self._scratch: dict[str, Array] = {}
@@ -106,9 +106,6 @@ class _Writer:
         writer = self._arrays.summing if name == "shared" else self._arrays.function
         return writer(f"{name}{self._marks[number]}", docs[name], getattr(part, name))
 
-    def _spelled(self, name: str) -> str:
-        return self._arrays.spelled(name)
-
     def view(self) -> View:
         """All functions and statements."""
         network = self._network
@@ -124,11 +121,11 @@ class _Writer:
         ends = dict(network.finish.results)
         for array in network.controls:
             if array.name in ends:
-                name = self._spelled(ends[array.name].name)
-                gradients.append((self._spelled(array.name), name, is_scalar(array)))
+                name = ends[array.name].name
+                gradients.append((array.name, name, is_scalar(array)))
         tables = (
-            ("STATES", shape_table(self._states)),
-            ("CONTROLS", shape_table(network.controls)),
+            ("STATES", shape_table(self._product.states)),
+            ("CONTROLS", shape_table(self._product.field.controls)),
             ("KEPT", _table(self._kept)),
             ("SCRATCH", _table(self._scratch)),
             ("MATRICES", _table(self._matrices)),
@@ -136,7 +133,13 @@ class _Writer:
             ("SCALARS", repr(tuple(self._scalars))),
             (
                 "GRADIENTS",
-                repr(tuple(array.name for array in network.controls if array.name in ends)),
+                repr(
+                    tuple(
+                        network.declared[array.name]
+                        for array in network.controls
+                        if array.name in ends
+                    )
+                ),
             ),
             ("UNKNOWNS", repr(tuple(array.shape for _, array in widths))),
         )
@@ -150,9 +153,9 @@ class _Writer:
             forward=forward,
             backward=backward,
             finish=finish,
-            states=tuple(self._spelled(state.name) for state in self._states),
-            controls=tuple(self._spelled(array.name) for array in network.controls),
-            parameters=tuple(self._spelled(entry.name) for entry in network.parameters),
+            states=tuple(state.name for state in self._states),
+            controls=tuple(array.name for array in network.controls),
+            parameters=tuple(entry.name for entry in network.parameters),
             kept=tuple(self._kept),
             scratch=tuple(self._scratch),
             matrices=tuple(self._matrices),
@@ -186,9 +189,9 @@ class _Writer:
             self._arrays.function("prepare", "What depends on the controls alone.", prepare)
         )
         targets = self._arrays.targets(prepare)
-        self._matrices |= {self._spelled(array.name): array for array in targets}
-        arguments = [self._spelled(array.name) for array in (*prepare.inputs, *targets)]
-        scalars = [self._spelled(array.name) for array in self._arrays.returned(prepare)]
+        self._matrices |= {array.name: array for array in targets}
+        arguments = [array.name for array in (*prepare.inputs, *targets)]
+        scalars = [array.name for array in self._arrays.returned(prepare)]
         call = f"prepare({', '.join(arguments)})"
         return f"{', '.join(scalars)} = {call}" if scalars else call
 
@@ -216,7 +219,7 @@ class _Writer:
         for term in statement.terms:
             named = term.name if term.name and term.coefficient.value != 1 else ""
             factor = " * ".join(["h"] * term.stepped + [named] * bool(named)) or "1.0"
-            terms += [factor, self._spelled(term.array)]
+            terms += [factor, term.array]
         if not terms:
             return f"{statement.target}[:] = 0"
         self._terms.add(len(terms) // 2)
@@ -235,12 +238,16 @@ class _Writer:
         arguments = self._inputs(function, call)
         named = self._result_names(part, function, call)
         for array in self._arrays.targets(function):
-            name = named.get(array.name, self._spelled(array.name))
+            name = named.get(array.name, array.name)
             arguments.append(name)
             if array.batched:
                 self._buffer(name, array)
             else:
                 self._matrices[name] = array
+        partial = self._views[call.part, call.function].arguments.split(", ")[len(arguments) :]
+        partial = [name for name in partial if name]
+        self._matrices |= {name: self._arrays.partial[name] for name in partial}
+        arguments += partial
         text = f"{call.function}{self._marks[call.part]}({', '.join(arguments)})"
         scalars = [named.get(one.name, one.name) for one in self._arrays.returned(function)]
         return f"{', '.join(scalars)} = {text}" if scalars else text
@@ -262,9 +269,9 @@ class _Writer:
             if array.name == "t":
                 found.append(self._moment(call))
             elif array.name in passed:
-                found.append(self._spelled(array.name))
+                found.append(array.name)
             else:
-                found.append(self._spelled(name))
+                found.append(name)
         return found
 
     @staticmethod
@@ -300,8 +307,8 @@ class _Writer:
         view = self._views[call.part, "shared"]
         given = self._inputs(part.shared, call)
         rest = view.arguments.split(", ")[len(given) :]
-        arrays = {self._spelled(line.target.name): line.target for line in part.shared.lines}
-        arrays |= {self._spelled(array.name): array for _, array in part.shared.results}
+        arrays = {line.target.name: line.target for line in part.shared.lines}
+        arrays |= {array.name: array for _, array in part.shared.results}
         for name in rest:
             base = name.removesuffix("_total").removesuffix("_partial")
             array = arrays[base]
@@ -314,12 +321,12 @@ class _Writer:
         text = f"shared{self._marks[call.part]}({', '.join([*given, *rest])})"
         scalars = self._arrays.returned(part.shared)
         for array in scalars:
-            self._scalars[self._spelled(array.name)] = array
+            self._scalars[array.name] = array
         if not scalars:
             return text
         if len(scalars) == 1:
-            return f"{self._spelled(scalars[0].name)} += {text}"
-        targets = [self._spelled(array.name) for array in scalars]
+            return f"{scalars[0].name} += {text}"
+        targets = [array.name for array in scalars]
         found = ", ".join(f"{name}_now" for name in targets)
         return "\n        ".join(
             [f"{found} = {text}", *(f"{name} += {name}_now" for name in targets)]
@@ -392,7 +399,7 @@ class _Writer:
         for line in finish.lines:
             arrays[line.target.name] = line.target
             if not is_scalar(line.target):
-                self._matrices[self._spelled(line.target.name)] = line.target
+                self._matrices[line.target.name] = line.target
             yield from self._arrays.line(line, arrays)
 
 

@@ -39,8 +39,8 @@ class View:
 
 def view(product: TargetProduct) -> View:
     """The view of an objective's numba file."""
-    target, rename = product.target, product.rename
-    writer = ArrayWriter(rename)
+    target, objective = product.target, product.objective
+    writer = ArrayWriter()
     buffers: dict[str, Array] = {}
     calls, views = [], []
     for name, function in (("value", target.value), ("gradient", target.gradient)):
@@ -48,22 +48,23 @@ def view(product: TargetProduct) -> View:
         doc = "Prediction and loss." if name == "value" else "The gradient, by states and weights."
         views.append(writer.function(name, doc, function))
         partial = {key: value for key, value in writer.partial.items() if key not in before}
-        fresh = {writer.spelled(array.name): array for array in writer.targets(function)}
+        fresh = {array.name: array for array in writer.targets(function)}
         buffers |= {**fresh, **partial}
-        scalars = [writer.spelled(array.name) for array in writer.returned(function)]
+        scalars = [array.name for array in writer.returned(function)]
         call = f"{name}({views[-1].arguments})"
         calls.append(f"{', '.join(scalars)} = {call}" if scalars else call)
     given = [*target.states, *target.weights, *target.data]
-    inputs = [writer.spelled(array.name) for array in given]
-    inputs += [writer.spelled(entry.name) for entry in target.parameters]
-    inputs.append(writer.spelled(target.seed.name))
+    inputs = [array.name for array in given]
+    inputs += [entry.name for entry in target.parameters]
+    inputs.append(target.seed.name)
     text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
     modules = [name for name in ("layer_kernels", "vector_math") if f"{name}." in text]
-    ends = {key: array.name for key, array in (*target.value.results, *target.gradient.results)}
+    ends = {key: array.name for key, array in target.value.results}
+    ends |= {target.declared[key]: array.name for key, array in target.gradient.results}
     tables = (
-        ("STATES", shape_table(target.states)),
-        ("WEIGHTS", shape_table(target.weights)),
-        ("DATA", shape_table(target.data)),
+        ("STATES", shape_table(objective.states)),
+        ("WEIGHTS", shape_table(objective.weights)),
+        ("DATA", shape_table(objective.data)),
         ("PARAMETERS", product.parameters),
         ("BUFFERS", _table(buffers)),
         ("RESULTS", repr(ends)),
@@ -82,7 +83,7 @@ def view(product: TargetProduct) -> View:
 
 def _numbers(function: Function, writer: ArrayWriter) -> tuple[str, ...]:
     """Gradients by weights that are numbers."""
-    return tuple(writer.spelled(a.name) for _, a in function.results if is_scalar(a))
+    return tuple(a.name for _, a in function.results if is_scalar(a))
 
 
 def _table(arrays: dict[str, Array]) -> str:

@@ -6,7 +6,7 @@ for each sample is `(batch, 1)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import (
@@ -79,23 +79,22 @@ def view(product: NetworkProduct) -> View:
 
 
 def function_view(
-    name: str, doc: str, function: Function, rename: Mapping[str, str], kept: Iterable[Array] = ()
+    name: str, doc: str, function: Function, kept: Iterable[Array] = ()
 ) -> FunctionView:
     """A function of arrays; its results, then what is kept."""
-    body = _Body(function, rename)
-    results = [rename.get(array.name, array.name) for _, array in function.results]
+    body = _Body(function)
+    results = [array.name for _, array in function.results]
     seen = {array for _, array in function.results}
     results += [array.name for array in kept if array not in seen]
-    arguments = [rename.get(array.name, array.name) for array in function.inputs]
+    arguments = [array.name for array in function.inputs]
     return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
 
 
 class _Body:
     """The lines of a function in torch."""
 
-    def __init__(self, function: Function, rename: Mapping[str, str]) -> None:
-        self._printer = _Printer(rename)
-        self._rename = rename
+    def __init__(self, function: Function) -> None:
+        self._printer = _Printer()
         self._arrays = {array.name: array for array in function.inputs}
         self._short: dict[str, Array] = {}
         self.lines = [self._line(line) for line in function.lines]
@@ -106,7 +105,7 @@ class _Body:
 
     def _name(self, name: str, full: bool = False) -> str:
         """An array; one that has a scalar's entries only is spread out where that matters."""
-        text = self._rename.get(name, name)
+        text = name
         if full and name in self._short:
             shape = self._short[name].shape
             sizes = ", ".join(self._size(entry) for entry in shape)
@@ -171,19 +170,15 @@ class _Writer:
         self._product = product
         self._unrolled = product.unrolled
         self._network = product.network
-        self._rename = product.rename
         several = len(self._network.parts) > 1
         self._marks = [f"_{part.state.name}" if several else "" for part in self._network.parts]
-
-    def _spelled(self, name: str) -> str:
-        return self._rename.get(name, name)
 
     def view(self) -> View:
         """All functions and statements."""
         network, unrolled = self._network, self._unrolled
         states = [part.state for part in network.parts]
-        controls = [self._spelled(array.name) for array in network.controls]
-        parameters = [self._spelled(entry.name) for entry in network.parameters]
+        controls = [array.name for array in network.controls]
+        parameters = [entry.name for entry in network.parameters]
         kept = [name for name, _ in unrolled.kept]
         finish = {key: array.name for key, array in network.finish.results}
         return View(
@@ -193,13 +188,13 @@ class _Writer:
             endings=tuple(self._statements(unrolled.forward[-len(states) :])),
             backward=tuple([*self._statements(unrolled.backward), *self._sums()]),
             layer_arguments=", ".join(
-                ["t", "h", *(self._spelled(state.name) for state in states), *controls, *parameters]
+                ["t", "h", *(state.name for state in states), *controls, *parameters]
             ),
             adjoint_arguments=", ".join(
                 [
                     "t",
                     "h",
-                    *(self._spelled(state.name) for state in states),
+                    *(state.name for state in states),
                     *controls,
                     *parameters,
                     *(unrolled.end_costate(part) for part in range(len(states))),
@@ -215,12 +210,12 @@ class _Writer:
             ),
             prepared=self._prepared(),
             finished=(
-                *_Body(network.finish, self._rename).lines,
+                *_Body(network.finish).lines,
                 *self._step_gradient(),
                 *self._time_gradient(),
             ),
-            states=shape_table(states),
-            controls=shape_table(network.controls),
+            states=shape_table(self._product.states),
+            controls=shape_table(self._product.field.controls),
             kept_names=repr(tuple(kept)),
             helpers=self._helpers(),
         )
@@ -240,13 +235,12 @@ class _Writer:
         for part, mark in zip(network.parts, self._marks, strict=True):
             name = part.state.name
             yield function_view(
-                f"rate{mark}", f"The right-hand side of {name}.", part.rate, self._rename, part.kept
+                f"rate{mark}", f"The right-hand side of {name}.", part.rate, part.kept
             )
             yield function_view(
                 f"states{mark}",
                 "The transposed Jacobian by the states times w.",
                 part.states,
-                self._rename,
                 part.passed,
             )
             if part.shared.results:
@@ -254,19 +248,15 @@ class _Writer:
                     f"shared{mark}",
                     "What w makes of all that samples share, summed over them.",
                     part.shared,
-                    self._rename,
                 )
             if any(block.implicit for block in network.step.blocks):
                 yield function_view(
                     f"slope{mark}",
                     "The derivative of the right-hand side in a direction of the states.",
                     part.slope,
-                    self._rename,
                 )
         if network.prepare.lines:
-            yield function_view(
-                "prepare", "What depends on the controls alone.", network.prepare, self._rename
-            )
+            yield function_view("prepare", "What depends on the controls alone.", network.prepare)
 
     def _prepared(self) -> str:
         """The call of ``prepare``, or nothing."""
@@ -274,7 +264,7 @@ class _Writer:
         if not prepare.lines:
             return ""
         results = _targets(array.name for _, array in prepare.results)
-        arguments = ", ".join(self._spelled(array.name) for array in prepare.inputs)
+        arguments = ", ".join(array.name for array in prepare.inputs)
         return f"{results} = prepare({arguments})"
 
     def _statements(self, statements: Sequence[Statement]) -> Iterable[str]:
@@ -286,14 +276,14 @@ class _Writer:
 
     def _simple(self, statement: Combination | Call) -> str:
         if isinstance(statement, Combination):
-            return f"{statement.target} = {combination_text(statement, self._rename)}"
+            return f"{statement.target} = {combination_text(statement)}"
         function = getattr(self._network.parts[statement.part], statement.function)
         arguments = []
         for array, name in zip(function.inputs, statement.arguments, strict=True):
             if array.name == "t":
                 arguments.append(self._time(statement))
             else:
-                arguments.append(self._spelled(name))
+                arguments.append(name)
         mark = self._marks[statement.part]
         text = f"{statement.function}{mark}({', '.join(arguments)})"
         return f"{_targets(statement.results)} = {text}" if statement.results else text
@@ -306,7 +296,7 @@ class _Writer:
         """A closure for the map, another for its derivative, and the call of the solver."""
         unknowns = [name for name, _ in solve.unknowns]
         like = ", ".join(
-            self._unrolled.end_costate(part) if not solve.slopes else self._spelled(state.name)
+            self._unrolled.end_costate(part) if not solve.slopes else state.name
             for _, state in solve.unknowns
             for part in [[p.state for p in self._network.parts].index(state)]
         )
@@ -353,7 +343,7 @@ class _Writer:
             for place, group in enumerate(groups):
                 arguments = []
                 for array in part.shared.inputs:
-                    found = [self._spelled(unrolled.name_at(array, number, n.stage)) for n in group]
+                    found = [unrolled.name_at(array, number, n.stage) for n in group]
                     if array.name == "t":
                         clock = self._network.step.nodes[number][group[0].stage]
                         name = f"C{number or ''}_{group[0].stage + 1}"

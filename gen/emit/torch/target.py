@@ -25,26 +25,24 @@ class View:
 
 def view(product: TargetProduct) -> View:
     """The view of an objective's torch file."""
-    target, rename = product.target, product.rename
-    value = function_view(
-        "value", "Prediction and loss of each sample.", target.value, rename, target.kept
-    )
+    target, objective = product.target, product.objective
+    value = function_view("value", "Prediction and loss of each sample.", target.value, target.kept)
     gradient = function_view(
         "gradient",
         "The gradient of the losses, each times its seed: by states, and by weights.",
         target.gradient,
-        rename,
     )
     attributes = (
-        ("STATES", shape_table(target.states)),
-        ("WEIGHTS", shape_table(target.weights)),
-        ("DATA", shape_table(target.data)),
+        ("STATES", shape_table(objective.states)),
+        ("WEIGHTS", shape_table(objective.weights)),
+        ("DATA", shape_table(objective.data)),
         ("PARAMETERS", product.parameters),
+        ("SPELLED", repr({raw: name for name, raw in target.declared.items() if raw != name})),
         ("SEED", repr(target.seed.name)),
         ("READS", repr(tuple(array.name for array in target.value.inputs))),
         ("KEPT", repr(_kept(product))),
         ("BACK", repr(tuple(array.name for array in target.gradient.inputs))),
-        ("GRADIENTS", repr(tuple(name for name, _ in target.gradient.results))),
+        ("GRADIENTS", repr(tuple(target.declared[name] for name, _ in target.gradient.results))),
     )
     return View(product, (value, gradient), attributes)
 
