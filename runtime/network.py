@@ -496,7 +496,10 @@ class _Run:
             self._by_scalar, *found.values(),
         )  # fmt: skip
         controls = self._network.controls
-        return {name: found.get(name, np.zeros_like(controls[name])) for name in controls}
+        return {
+            name: found[name] if name in found else np.zeros_like(value)
+            for name, value in controls.items()
+        }
 
     def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:
         ends, starts = self._ends, self._starts

@@ -248,7 +248,6 @@ class _Sweep(torch.autograd.Function):
         sweep = _Layers(module, t0, h, arrays[count:])
         states: Arrays = arrays[:count]
         saved: list[Tensor] = []
-        marks: list[int] = []
         wanted = any(ctx.needs_input_grad)
         places = {*range(module.layers)}
         if module.memory == "checkpoint":
@@ -259,7 +258,6 @@ class _Sweep(torch.autograd.Function):
             states, kept = sweep.forward(number, states)
             if wanted and module.memory == "all":
                 saved += kept
-            marks.append(len(saved))
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
         return tuple(states)
@@ -346,12 +344,11 @@ class _Back:
 
     def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
         """The adjoint of a layer."""
-        module = self._layers.module
-        self.costates, gradients, by_step, by_time = module.layer_adjoint(
-            *self._layers.place(number), *states, *self._layers.own(number), *self.costates, *kept,
+        own = self._layers.own(number)
+        self.costates, gradients, by_step, by_time = self._layers.module.layer_adjoint(
+            *self._layers.place(number), *states, *own, *self.costates, *kept,
             with_steps=self._with_steps,
         )  # fmt: skip
-        own = self._layers.own(number)
         self._gradients[number] = [
             # what enters through a sum alone has one derivative for all its entries
             one if one is None else one.expand(control.shape)

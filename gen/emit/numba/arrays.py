@@ -146,10 +146,8 @@ class ArrayWriter:
                     case Outer(left, right) if arrays[left].batched:
                         self.partial[f"{text}_partial"] = target
                         buffers.append(f"{text}_partial")
-                        u, v = left, right
-                        lines.append(
-                            f"layer_kernels.add_outer({u}, {v}, {text}_partial, {text}_total)"
-                        )
+                        given = f"{left}, {right}, {text}_partial, {text}_total"
+                        lines.append(f"layer_kernels.add_outer({given})")
                         continue
                     case OverBatch(of):
                         lines.append(f"layer_kernels.add_rows({of}, {text}_total)")
@@ -158,8 +156,8 @@ class ArrayWriter:
             lines += self.line(line, arrays)
             if target in results:
                 lines.append(f"layer_kernels.add_all({text}, {text}_total)")
-        given = {line.target for line in function.lines}
-        for array in dict.fromkeys(a for _, a in function.results if a not in given):
+        computed = {line.target for line in function.lines}
+        for array in dict.fromkeys(a for _, a in function.results if a not in computed):
             text = array.name
             if not is_scalar(array):
                 totals.append(f"{text}_total")
@@ -186,21 +184,19 @@ class ArrayWriter:
                 loop = self._loop(line, read)
                 return [f"{loop}({', '.join([*(one.name for one in read), out])})"]
             case Product(left, right, left_transposed, right_transposed):
-                one, two = left, right
                 if arrays[right].batched:
                     kernel = "times_transposed" if left_transposed else "times"
-                    return [f"layer_kernels.{kernel}({one}, {two}, {out})"]
+                    return [f"layer_kernels.{kernel}({left}, {right}, {out})"]
                 marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
-                return [f"np.dot({one}{marks[0]}, {two}{marks[1]}, {out})"]
+                return [f"np.dot({left}{marks[0]}, {right}{marks[1]}, {out})"]
             case Outer(left, right):
-                u, v = left, right
                 if not arrays[left].batched:
-                    return [f"layer_kernels.outer({u}, {v}, {out})"]
+                    return [f"layer_kernels.outer({left}, {right}, {out})"]
                 self.partial[f"{out}_partial"] = target
                 self._partial_now.append(f"{out}_partial")
                 return [
                     f"{out}[:] = 0",
-                    f"layer_kernels.add_outer({u}, {v}, {out}_partial, {out})",
+                    f"layer_kernels.add_outer({left}, {right}, {out}_partial, {out})",
                 ]
             case Transpose(of):
                 return [f"layer_kernels.transposed({of}, {out})"]
@@ -211,8 +207,7 @@ class ArrayWriter:
             case LogSumExp(of) if target.batched:
                 return [f"layer_kernels.log_sums({of}, {out})"]
             case LogSumExp(of):
-                x = of
-                return [f"{out} = {x}.max() + np.log(np.exp({x} - {x}.max()).sum())"]
+                return [f"{out} = {of}.max() + np.log(np.exp({of} - {of}.max()).sum())"]
             case OverBatch(of):
                 if is_scalar(target):
                     return [f"{out} = layer_kernels.all_sum({of})"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.numba.stages import moment
+from hamilforge.gen.emit.integrator_product import moment
 from hamilforge.gen.program.integrator import Flow, Flows, Integrator, Problem
 
 _NOTES = {"A": "drift", "B": "kick", "D": "friction", "BD": "kick with friction"}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
 from hamilforge.gen.emit.product import runtime_digest
@@ -17,7 +18,6 @@ from hamilforge.gen.program.network import Function, LayerPart
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 
 TEMPLATE = "numba/network.py.jinja"
-_COMPILED_IN = ("layer_kernels", "vector_math", "stage_systems")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,6 @@ class View:
     costates: tuple[str, ...]
     gradients: tuple[tuple[str, str, bool], ...]
     tables: tuple[tuple[str, str], ...]
-    unknowns: tuple[str, ...]
     timed: bool
 
 
@@ -164,7 +163,6 @@ class _Writer:
             costates=tuple(self._unrolled.end_costate(k) for k in range(len(self._states))),
             gradients=tuple(gradients),
             tables=tables,
-            unknowns=tuple(name for name, _ in widths),
             timed=network.timed,
         )
 
@@ -267,17 +265,12 @@ class _Writer:
         found = []
         for array, name in zip(function.inputs, call.arguments, strict=True):
             if array.name == "t":
-                found.append(self._moment(call))
+                found.append(moment(call.clock_name, call.clock.value))
             elif array.name in passed:
                 found.append(array.name)
             else:
                 found.append(name)
         return found
-
-    @staticmethod
-    def _moment(call: Call) -> str:
-        moments = {0.0: "t", 1.0: "t + h"}
-        return moments.get(call.clock.value, f"t + {call.clock_name} * h")
 
     def _sums(self, statement: Combination | Call) -> Iterable[str]:
         """After the costates of a stage: what is summed over samples, and over stages."""
@@ -339,9 +332,9 @@ class _Writer:
         for name, array in solve.unknowns:
             for suffix in ("_new", "_dot", "_slope"):
                 self._buffer(f"{name}{suffix}", array)
-        yield f"unknowns, fresh = {_tuple(unknowns)}, {_tuple(solve.fresh)}"
-        yield f"dots = {_tuple(f'{name}_dot' for name in unknowns)}"
-        yield f"slopes = {_tuple(f'{name}_slope' for name in unknowns)}"
+        yield f"unknowns, fresh = {tuple_text(unknowns)}, {tuple_text(solve.fresh)}"
+        yield f"dots = {tuple_text(f'{name}_dot' for name in unknowns)}"
+        yield f"slopes = {tuple_text(f'{name}_slope' for name in unknowns)}"
         yield "stage_systems.clear(unknowns)"
         yield "before, size, change = np.inf, 0.0, np.inf"
         yield "for iteration in range(stage_systems.ITERATIONS):"
@@ -368,8 +361,8 @@ class _Writer:
         for name, array in solve.unknowns:
             for suffix in ("", "_new", "_offset"):
                 self._buffer(f"{name}{suffix}", array)
-        yield f"unknowns, fresh = {_tuple(unknowns)}, {_tuple(solve.fresh)}"
-        yield f"offsets = {_tuple(f'{name}_offset' for name in unknowns)}"
+        yield f"unknowns, fresh = {tuple_text(unknowns)}, {tuple_text(solve.fresh)}"
+        yield f"offsets = {tuple_text(f'{name}_offset' for name in unknowns)}"
         yield "stage_systems.clear(unknowns)"
         for statement in solve.body:
             yield from self._simple(statement)
@@ -406,8 +399,3 @@ class _Writer:
 def _table(arrays: dict[str, Array]) -> str:
     entries = ", ".join(f'"{name}": {array.shape!r}' for name, array in arrays.items())
     return f"{{{entries}}}"
-
-
-def _tuple(parts: Iterable[str]) -> str:
-    inner = [*parts]
-    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.integrator_product import prefixes, tuple_text
+from hamilforge.gen.emit.integrator_product import moment, prefixes, tuple_text
 from hamilforge.gen.program.integrator import Block, Increment, Integrator, Row, Stages, Value
 
 #: What every solver is given beside its stages.
@@ -85,11 +85,6 @@ class StagesView:
     estimates: tuple[Span, ...]
     error_order: int
     dense: str
-
-
-def moment(name: str, node: float) -> str:
-    """``t + c h``."""
-    return {0.0: "t", 1.0: "t + h"}.get(node, f"t + {name} * h")
 
 
 def _times(row: Row, name: str, array: str, last: int) -> list[str]:

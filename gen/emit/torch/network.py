@@ -18,6 +18,7 @@ from hamilforge.gen.derive.arrays import (
     Total,
     Transpose,
 )
+from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import (
     NetworkProduct,
     combination_text,
@@ -201,10 +202,10 @@ class _Writer:
                     *kept,
                 ]
             ),
-            ends=_tuple(f"{state.name}_end" for state in states),
-            kept=_tuple(kept),
-            starts=_tuple(f"{unrolled.end_costate(part)}_start" for part in range(len(states))),
-            gradients=_tuple(
+            ends=tuple_text(f"{state.name}_end" for state in states),
+            kept=tuple_text(kept),
+            starts=tuple_text(f"{unrolled.end_costate(part)}_start" for part in range(len(states))),
+            gradients=tuple_text(
                 f"h * {finish[array.name]}" if array.name in finish else "None"
                 for array in network.controls
             ),
@@ -281,33 +282,29 @@ class _Writer:
         arguments = []
         for array, name in zip(function.inputs, statement.arguments, strict=True):
             if array.name == "t":
-                arguments.append(self._time(statement))
+                arguments.append(moment(statement.clock_name, statement.clock.value))
             else:
                 arguments.append(name)
         mark = self._marks[statement.part]
         text = f"{statement.function}{mark}({', '.join(arguments)})"
         return f"{_targets(statement.results)} = {text}" if statement.results else text
 
-    def _time(self, call: Call) -> str:
-        moments = {0.0: "t", 1.0: "t + h"}
-        return moments.get(call.clock.value, f"t + {call.clock_name} * h")
-
     def _solve(self, solve: Solve) -> Iterable[str]:
         """A closure for the map, another for its derivative, and the call of the solver."""
         unknowns = [name for name, _ in solve.unknowns]
-        like = ", ".join(
-            self._unrolled.end_costate(part) if not solve.slopes else state.name
+        states = [part.state for part in self._network.parts]
+        like = tuple_text(
+            state.name if solve.slopes else self._unrolled.end_costate(states.index(state))
             for _, state in solve.unknowns
-            for part in [[p.state for p in self._network.parts].index(state)]
         )
         yield ""
         yield f"def stages({', '.join(unknowns)}):"
         for statement in solve.body:
             yield f"    {self._simple(statement)}"
-        yield f"    return {_tuple(solve.fresh)}"
+        yield f"    return {tuple_text(solve.fresh)}"
         yield ""
         if not solve.slopes:
-            yield f"{_targets(unknowns)} = solved_linear(stages, {like_tuple(like)})"
+            yield f"{_targets(unknowns)} = solved_linear(stages, {like})"
         else:
             dots = [f"{name}_dot" for name in unknowns]
             yield f"def slopes({', '.join([*unknowns, *dots])}):"
@@ -316,9 +313,9 @@ class _Writer:
                     yield f"    {self._simple(statement)}"
             for statement in solve.slopes:
                 yield f"    {self._simple(statement)}"
-            yield f"    return {_tuple(f'{name}_slope' for name in unknowns)}"
+            yield f"    return {tuple_text(f'{name}_slope' for name in unknowns)}"
             yield ""
-            yield f"{_targets(unknowns)} = solved(stages, slopes, {like_tuple(like)}, t, h)"
+            yield f"{_targets(unknowns)} = solved(stages, slopes, {like}, t, h)"
         for statement in solve.after:
             yield self._simple(statement)
 
@@ -347,8 +344,7 @@ class _Writer:
                     if array.name == "t":
                         clock = self._network.step.nodes[number][group[0].stage]
                         name = f"C{number or ''}_{group[0].stage + 1}"
-                        moments = {0.0: "t", 1.0: "t + h"}
-                        arguments.append(moments.get(clock.value, f"t + {name} * h"))
+                        arguments.append(moment(name, clock.value))
                     elif len(group) == 1 or not array.batched:
                         arguments.append(found[0])
                     else:
@@ -382,16 +378,6 @@ class _Writer:
     def _time_gradient(self) -> Iterable[str]:
         found = [name for name, _ in self._unrolled.time_bars()]
         yield f"t_bar = h * ({' + '.join(found)})" if found else "t_bar = None"
-
-
-def like_tuple(text: str) -> str:
-    """A tuple of names."""
-    return f"({text},)"
-
-
-def _tuple(parts: Iterable[str]) -> str:
-    inner = [*parts]
-    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
 
 
 def _targets(parts: Iterable[str]) -> str:
