@@ -37,7 +37,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "antisymmetric__rk4"
 PARAMETERS = {"gamma": (0.1, "nonnegative", "diffusion")}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {
@@ -74,12 +73,9 @@ TOTALS = {"matrix_bar_total": ("d", "d"), "b_bar_total": ("d",)}
 SCALARS = ()
 GRADIENTS = ("K", "b")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
 B_1 = 1 / 6
@@ -240,7 +236,7 @@ def prepare(K, KT, matrix):
     set_matrix(K, KT, matrix)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -310,7 +306,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -437,7 +433,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b_bar, b_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     K,

@@ -70,7 +70,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "controlled__rk4"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {
     "u1": (),
@@ -205,12 +204,9 @@ GRADIENTS = (
     "d5",
 )
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
 B_1 = 1 / 6
@@ -753,7 +749,7 @@ def shared(
     return u1_bar, u2_bar, u3_bar, u4_bar, u5_bar
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -1046,7 +1042,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -1672,7 +1668,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, d5_bar, d5_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     u1,

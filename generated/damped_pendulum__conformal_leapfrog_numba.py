@@ -32,13 +32,9 @@ CONSERVATIVE = False
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 1, 0
 S_2 = 1 / 2
 S_4 = 1 / 2
@@ -49,14 +45,14 @@ T_5 = 1 / 2
 U_1 = 1 / 2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def velocity(t, state, parameters, factor, out):
     """The right-hand sides q', times a factor."""
     p = state[1]
     out[0] = factor * p
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def force(t, state, parameters, factor, out):
     """The right-hand sides p', times a factor."""
     q = state[0]
@@ -77,14 +73,14 @@ def energy_size(t, state, parameters):
     return p * p / 2 + abs(np.cos(q))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def decay(start, stop, parameters):
     """exp(-int gamma) over a time span."""
     gamma = parameters[0]
     return np.exp(gamma * start - gamma * stop)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

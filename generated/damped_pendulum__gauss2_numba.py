@@ -22,7 +22,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
+from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
 
 NAME = "damped_pendulum__gauss2"
 COMPONENTS = ("q", "p")
@@ -33,13 +33,9 @@ CONSERVATIVE = False
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 10, 4
 A_1_1 = 0.5
 A_1_2 = -0.07735026918962573
@@ -55,14 +51,14 @@ D_1 = 0.2113248654051871
 D_2 = 0.7886751345948129
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def velocity(t, state, parameters, factor, out):
     """The right-hand sides q', times a factor."""
     p = state[1]
     out[0] = factor * p
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def force(t, state, parameters, factor, out):
     """The right-hand sides p', times a factor."""
     q = state[0]
@@ -91,7 +87,7 @@ def energy_size(t, state, parameters):
     return p * p / 2 + abs(np.cos(q))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def decay(start, stop, parameters):
     """exp(-int gamma) over a time span."""
     gamma = parameters[0]
@@ -223,7 +219,7 @@ def solve_1(
     return size / scale
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

@@ -39,7 +39,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"A": ("m", "d"), "b": ("m",)}
 KEPT = {
@@ -75,12 +74,9 @@ TOTALS = {"A_bar_total": ("m", "d"), "A_bar2_total": ("m", "d"), "b_bar_total": 
 SCALARS = ()
 GRADIENTS = ("A", "b")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
 B_1 = 1 / 6
@@ -236,7 +232,7 @@ def shared(
     layer_kernels.add_rows(A_times_y_bar, b_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -311,7 +307,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -504,7 +500,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b_bar, b_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     A,

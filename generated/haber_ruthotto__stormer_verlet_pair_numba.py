@@ -41,7 +41,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"Y": ("d",), "Z": ("m",)}
 CONTROLS = {"K": ("d", "m"), "b": ("d",), "c": ("m",)}
 KEPT = {
@@ -80,12 +79,9 @@ TOTALS = {
 SCALARS = ()
 GRADIENTS = ("K", "b", "c")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 PA_1_1 = 0.5
 PA_2_1 = 0.5
 PB_1 = 0.5
@@ -256,7 +252,7 @@ def shared_Z(Y, KT_times_Y_bar, K_bar2_partial, K_bar2_total, c_bar_total):
     layer_kernels.add_rows(KT_times_Y_bar, c_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -333,7 +329,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -465,7 +461,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, c_bar, c_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     K,

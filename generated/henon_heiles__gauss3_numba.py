@@ -25,7 +25,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
+from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
 
 NAME = "henon_heiles__gauss3"
 COMPONENTS = ("x", "y", "px", "py")
@@ -36,13 +36,9 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 14, 12
 A_1_1 = 0.5
 A_1_2 = -0.08094750193111255
@@ -61,7 +57,7 @@ C_2 = 0.5
 C_3 = 0.8872983346207417
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def field(t, state, parameters, factor, out):
     """The right-hand sides x', y', px', py', times a factor."""
     x = state[0]
@@ -223,7 +219,7 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
     return size / scale
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

@@ -34,13 +34,9 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 10, 0
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
@@ -52,7 +48,7 @@ C_2 = 1 / 2
 C_3 = 1 / 2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def field(t, state, parameters, factor, out):
     """The right-hand sides x', y', px', py', times a factor."""
     x = state[0]
@@ -97,7 +93,7 @@ def energy_size(t, state, parameters):
 STAGES = 4
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

@@ -35,13 +35,9 @@ CONSERVATIVE = True
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 1, 0
 S_1 = 0.39225680523878  # 19612840261939/50000000000000
 S_2 = 0.78451361047756  # 19612840261939/25000000000000
@@ -75,7 +71,7 @@ T_14 = 0.60774319476122  # 30387159738061/50000000000000
 T_15 = 0.60774319476122  # 30387159738061/50000000000000
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def velocity(t, state, parameters, factor, out):
     """The right-hand sides x', y', times a factor."""
     px = state[2]
@@ -84,7 +80,7 @@ def velocity(t, state, parameters, factor, out):
     out[1] = factor * py
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def force(t, state, parameters, factor, out):
     """The right-hand sides px', py', times a factor."""
     x = state[0]
@@ -122,7 +118,7 @@ def energy_size(t, state, parameters):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

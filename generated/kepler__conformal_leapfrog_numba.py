@@ -35,13 +35,9 @@ CONSERVATIVE = True
 FIELDS = ("velocity", "force")
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 1, 0
 S_1 = 1 / 2
 S_3 = 1 / 2
@@ -50,7 +46,7 @@ T_2 = 1 / 2
 T_3 = 1 / 2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def velocity(t, state, parameters, factor, out):
     """The right-hand sides x', y', times a factor."""
     px = state[2]
@@ -59,7 +55,7 @@ def velocity(t, state, parameters, factor, out):
     out[1] = factor * py
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def force(t, state, parameters, factor, out):
     """The right-hand sides px', py', times a factor."""
     x = state[0]
@@ -105,7 +101,7 @@ def i_runge_lenz(t, state, parameters):
     return py * (py * x - px * y) - x / np.sqrt(x * x + y * y)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

@@ -34,13 +34,9 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = ""
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 16, 0
 A_2_1 = 1 / 5
 A_3_1 = 3 / 40
@@ -79,7 +75,7 @@ C_4 = 4 / 5
 C_5 = 8 / 9
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def field(t, state, parameters, factor, out):
     """The right-hand sides x', y', px', py', times a factor."""
     x = state[0]
@@ -195,7 +191,7 @@ def advance(t, h, y, low, parameters, rows, flags):
     flags[0] = 1  # the last stage is the first of the next step
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
@@ -328,7 +324,7 @@ def between(theta, t, h, old, parameters, rows, out):
         out[i] = old[i] + total + weight * rows[STAGES, i]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def adaptive(
     t,
     stop,

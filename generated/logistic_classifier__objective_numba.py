@@ -54,12 +54,9 @@ RESULTS = {
     "mu": "mu_bar",
 }
 NUMBERS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**INNER)
@@ -174,7 +171,7 @@ def gradient(
     layer_kernels.add_rows(W_times_y_bar, mu_bar)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def evaluate(
     y,
     W,

@@ -23,7 +23,7 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
+from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
 
 NAME = "lotka_volterra__average_vector_field"
 COMPONENTS = ("u", "v")
@@ -34,17 +34,13 @@ CONSERVATIVE = True
 FIELDS = ()
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a discrete gradient has no error estimate"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def energy(t, state, parameters):
     """H."""
     u = state[0]
@@ -59,7 +55,7 @@ def energy_size(t, state, parameters):
     return abs(u) + abs(v) + abs(np.log(u)) + 2 * abs(np.log(v))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def gradient(t, state, parameters, factor, out):
     """The gradient of H, times a factor."""
     u = state[0]
@@ -242,7 +238,7 @@ def step(t, h, y, parameters, rows, square, slopes, flags):
     return residual
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

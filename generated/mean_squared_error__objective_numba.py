@@ -37,12 +37,9 @@ BUFFERS = {
 }
 RESULTS = {"prediction": "readout", "loss": "loss", "y": "readout_bar"}
 NUMBERS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**INNER)
@@ -122,7 +119,7 @@ def gradient(target, readout, seed, total_bar, readout_bar):
     set_readout_bar(total_bar, readout, target, readout_bar)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def evaluate(y, target, seed, readout, terms, total, loss, total_bar, readout_bar, numbers):
     """Prediction, losses and the gradient, into buffers; gradients by numbers into ``numbers``."""
     value(y, target, readout, terms, total, loss)

@@ -22,7 +22,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
+from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")
@@ -33,17 +33,13 @@ CONSERVATIVE = True
 FIELDS = ()
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a discrete gradient has no error estimate"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def energy(t, state, parameters):
     """H."""
     q = state[0]
@@ -58,7 +54,7 @@ def energy_size(t, state, parameters):
     return p * p / 2 + abs(np.cos(q))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def gradient(t, state, parameters, factor, out):
     """The gradient of H, times a factor."""
     q = state[0]
@@ -213,7 +209,7 @@ def step(t, h, y, parameters, rows, square, slopes, flags):
     return residual
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

@@ -33,7 +33,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "resnet__euler"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",)}
@@ -43,12 +42,9 @@ TOTALS = {"K_bar_total": ("d", "d"), "b_bar_total": ("d",)}
 SCALARS = ()
 GRADIENTS = ("K", "b")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**INNER)
@@ -119,7 +115,7 @@ def shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total):
     layer_kernels.add_rows(K_times_y_bar, b_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -157,7 +153,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -225,7 +221,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b_bar, b_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     K,

@@ -34,7 +34,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "resnet__heun2"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "y_2": ("d",), "k_2": ("d",)}
@@ -51,12 +50,9 @@ TOTALS = {"K_bar_total": ("d", "d"), "b_bar_total": ("d",)}
 SCALARS = ()
 GRADIENTS = ("K", "b")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 B_1 = 1 / 2
 B_2 = 1 / 2
 
@@ -143,7 +139,7 @@ def shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total):
     layer_kernels.add_rows(K_times_y_bar, b_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -189,7 +185,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -268,7 +264,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b_bar, b_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     K,

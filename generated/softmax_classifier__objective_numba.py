@@ -56,12 +56,9 @@ RESULTS = {
     "mu": "mu_bar",
 }
 NUMBERS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**INNER)
@@ -185,7 +182,7 @@ def gradient(
     layer_kernels.add_rows(readout_bar, mu_bar)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def evaluate(
     y,
     W,

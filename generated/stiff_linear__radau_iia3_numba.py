@@ -21,7 +21,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content b68aa6680b78a48b
+from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")
@@ -32,13 +32,9 @@ CONSERVATIVE = False
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
-#: Functions that only kernels call need no entry from Python, which takes long to compile.
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 14, 6
 A_1_1 = 0.1968154772236604
 A_1_2 = -0.06553542585019839
@@ -56,7 +52,7 @@ C_1 = 0.1550510257216822
 C_2 = 0.6449489742783178
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def field(t, state, parameters, factor, out):
     """The right-hand sides u', v', times a factor."""
     u = state[0]
@@ -179,7 +175,7 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
     return size / scale
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0

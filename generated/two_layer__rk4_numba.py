@@ -36,7 +36,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "two_layer__rk4"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"y": ("d",)}
 CONTROLS = {"A1": ("m", "d"), "b1": ("m",), "A2": ("d", "m"), "b2": ("d",)}
 KEPT = {
@@ -76,12 +75,9 @@ TOTALS = {
 SCALARS = ()
 GRADIENTS = ("A1", "b1", "A2", "b2")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
 B_1 = 1 / 6
@@ -212,7 +208,7 @@ def shared(
     layer_kernels.add_rows(w, b2_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -289,7 +285,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -464,7 +460,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b2_bar, b2_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     A1,

@@ -46,7 +46,6 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
-TIMED = False
 STATES = {"Y": ("d",), "Z": ("d",)}
 CONTROLS = {"K1": ("m", "d"), "b1": ("m",), "K2": ("m", "d"), "b2": ("m",)}
 KEPT = {
@@ -99,12 +98,9 @@ TOTALS = {
 SCALARS = ()
 GRADIENTS = ("K1", "b1", "K2", "b2")
 UNKNOWNS = ()
-INNER = {
-    "error_model": "numpy",
-    "cache": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
 PA_1_1 = 0.5
 PA_2_1 = 0.5
 PB_1 = 0.5
@@ -319,7 +315,7 @@ def shared_Z(
     layer_kernels.add_rows(K2_times_Y_bar, b2_bar_total)
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def forward(
     first,
     last,
@@ -408,7 +404,7 @@ def forward(
     return last
 
 
-@njit(nogil=True, error_model="numpy", cache=True)
+@njit(nogil=True, **ENTRY)
 def backward(
     first,
     last,
@@ -623,7 +619,7 @@ def layer_finish(
     layer_kernels.scaled_all(h, b2_bar, b2_gradient)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**ENTRY)
 def finish(
     steps,
     K1,

@@ -16,6 +16,7 @@ _INNER: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+_BORROWERS: dict[str, Any] = {**_INNER, "_nrt": False}
 _SUMS: dict[str, Any] = {**_INNER, "fastmath": {"reassoc", "nsz", "contract"}}
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -23,6 +24,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def inner_function(function: _F) -> _F:
     """Compile a function that only kernels call."""
     compiled: _F = njit(**_INNER)(function)
+    return compiled
+
+
+def borrowing_function(function: _F) -> _F:
+    """Compile a function that makes, keeps and returns no array: no references to count."""
+    compiled: _F = njit(**_BORROWERS)(function)
     return compiled
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hamilforge.runtime.inner_functions import inner_function
+from hamilforge.runtime.inner_functions import borrowing_function
 
 
-@inner_function
+@borrowing_function
 def factored(matrix: Any, pivots: Any, size: int) -> None:
     """``P M = L U`` in the place of M; real or complex."""
     for column in range(size):
@@ -33,7 +33,7 @@ def factored(matrix: Any, pivots: Any, size: int) -> None:
                     matrix[row, other] -= factor * matrix[column, other]
 
 
-@inner_function
+@borrowing_function
 def solved(matrix: Any, pivots: Any, vector: Any, size: int) -> None:
     """The solution of ``M x = v`` in the place of v, from the factors of M."""
     for row in range(size):

@@ -64,7 +64,7 @@ class FunctionView:
         if self.plain:
             return ""
         inner = self.name in ("jacobian", "hessian", "structure", "structure_slope")
-        return "@njit(**INNER)" if inner else '@njit(error_model="numpy", cache=True)'
+        return "@njit(**INNER)" if inner else "@njit(**ENTRY)"
 
 
 def functions(integrator: Integrator) -> list[FunctionView]:

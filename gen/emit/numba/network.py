@@ -53,7 +53,6 @@ class View:
     costates: tuple[str, ...]
     gradients: tuple[tuple[str, str, bool], ...]
     tables: tuple[tuple[str, str], ...]
-    timed: bool
 
 
 def view(product: NetworkProduct) -> View:
@@ -163,7 +162,6 @@ class _Writer:
             costates=tuple(self._unrolled.end_costate(k) for k in range(len(self._states))),
             gradients=tuple(gradients),
             tables=tables,
-            timed=network.timed,
         )
 
     def _modules(self) -> Iterable[str]:
