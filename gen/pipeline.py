@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hamilforge.gen.declare import catalogue, kinds, read_networks
@@ -23,6 +23,7 @@ from hamilforge.gen.prove import field as field_report
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
+from hamilforge.gen.tableau.pair import build_pair
 
 #: The declarations that a product is made of.
 Made = tuple[kinds.Declaration, ...]
@@ -134,17 +135,22 @@ def refuse_false_claims(report: Report, head: kinds.Head) -> None:
         raise ClaimError(problems)
 
 
-def load_field(name_or_path: str | Path, activation: str | None = None) -> kinds.Field:
-    """Find and read a network's field, perhaps with another activation.
+def load_field(
+    name_or_path: str | Path,
+    activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> kinds.Field:
+    """Find and read a network's field, perhaps with another activation or with fixed sizes.
 
     Raises:
-        DeclarationError: it is not found, is of another kind, or the activation is no expression.
+        DeclarationError: it is not found, is of another kind, the activation is no expression, or
+            a size is of no dimension.
     """
     declaration = catalogue.load(name_or_path, ("field",))
     assert isinstance(declaration, kinds.Field)
-    if activation is None:
-        return declaration
-    return read_networks.with_activation(declaration, activation)
+    if activation is not None:
+        declaration = read_networks.with_activation(declaration, activation)
+    return read_networks.with_sizes(declaration, sizes) if sizes else declaration
 
 
 def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
@@ -159,7 +165,10 @@ def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
 
 
 def load_made(
-    name: str | Path, method: str | Path | None = None, activation: str | None = None
+    name: str | Path,
+    method: str | Path | None = None,
+    activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Made:
     """What a product is made of: an optimizer or an objective; a problem or a field and a method.
 
@@ -167,6 +176,8 @@ def load_made(
         name: of a declaration, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
         activation: of a field, instead of the declared one.
+        sizes: of dimensions of a field that its code is to be made for; with an implicit method
+            it is the same for all.
 
     Raises:
         DeclarationError: a declaration is not found, is of another kind, or has problems.
@@ -177,12 +188,19 @@ def load_made(
         return (declaration,)
     declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
     if isinstance(declaration, kinds.Field):
-        return load_field(name, activation), load_layer_method(method)
-    if activation is not None:
+        layers = load_layer_method(method)
+        own = sizes if _explicit(layers) else None
+        return load_field(name, activation, own), layers
+    if activation is not None or sizes:
         raise DeclarationError.single(
-            declaration.head.source.where, "an activation belongs to the field of a network"
+            declaration.head.source.where, "activation and sizes belong to the field of a network"
         )
     return load_problem(name), load_method(method)
+
+
+def _explicit(method: kinds.LayerMethod) -> bool:
+    tableaux = (build(method),) if isinstance(method, kinds.RungeKutta) else build_pair(method)
+    return all(tableau.is_explicit for tableau in tableaux)
 
 
 def product_name(made: Made) -> str:

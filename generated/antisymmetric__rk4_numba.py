@@ -37,6 +37,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "antisymmetric__rk4"
 PARAMETERS = {"gamma": (0.1, "nonnegative", "diffusion")}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {
@@ -368,7 +369,7 @@ def backward(
         p, p_start = p_all[0], p_all[1]
         matrix_bar_total = matrix_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         prepare(K, KT, matrix)
         weighted_1(B_4, p, w_4)
         states(
@@ -400,8 +401,7 @@ def backward(
         shared(y, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_total)
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

@@ -70,6 +70,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "controlled__rk4"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {
     "u1": (),
@@ -1232,7 +1233,7 @@ def backward(
         d3_bar_total = d3_bar_total_all[number]
         d4_bar_total = d4_bar_total_all[number]
         d5_bar_total = d5_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         u1_bar = 0.0
         u2_bar = 0.0
         u3_bar = 0.0
@@ -1576,8 +1577,7 @@ def backward(
         u5_bar += u5_bar_now
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
         by_scalar[number, 0] += u1_bar
         by_scalar[number, 1] += u2_bar
         by_scalar[number, 2] += u3_bar

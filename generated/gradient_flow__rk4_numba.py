@@ -39,6 +39,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"A": ("m", "d"), "b": ("m",)}
 KEPT = {
@@ -377,7 +378,7 @@ def backward(
         A_bar_total = A_bar_total_all[number]
         A_bar2_total = A_bar2_total_all[number]
         b_bar_total = b_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(B_4, p, w_4)
         states(
             A,
@@ -472,8 +473,7 @@ def backward(
         )
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

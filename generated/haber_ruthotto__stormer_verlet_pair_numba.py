@@ -41,6 +41,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"Y": ("d",), "Z": ("m",)}
 CONTROLS = {"K": ("d", "m"), "b": ("d",), "c": ("m",)}
 KEPT = {
@@ -403,7 +404,7 @@ def backward(
         c_bar_total = c_bar_total_all[number]
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(K, hidden2_2, w_Z_2, hidden2_bar, KT_times_Y_bar, Y_bar_2)
         if with_steps:
@@ -428,8 +429,7 @@ def backward(
         weighted_3(1.0, p_Z, h, Z_bar_1, h, Z_bar_2, p_Z_start)
         layer_kernels.copied(p_Y_start, p_Y)
         layer_kernels.copied(p_Z_start, p_Z)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

@@ -34,6 +34,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "resnet__heun2"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "y_2": ("d",), "k_2": ("d",)}
@@ -228,7 +229,7 @@ def backward(
         p, p_start = p_all[0], p_all[1]
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(B_2, p, w_2)
         states(K, k_2, w_2, K_times_y_bar, y_bar_2)
         if with_steps:
@@ -241,8 +242,7 @@ def backward(
         shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_3(1.0, p, h, y_bar_1, h, y_bar_2, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

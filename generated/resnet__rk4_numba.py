@@ -34,6 +34,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "resnet__rk4"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {
@@ -284,7 +285,7 @@ def backward(
         p, p_start = p_all[0], p_all[1]
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(B_4, p, w_4)
         states(K, k_4, w_4, K_times_y_bar, y_bar_4)
         if with_steps:
@@ -307,8 +308,7 @@ def backward(
         shared(y, K_times_y_bar, K_bar_partial, K_bar_total, b_bar_total)
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

@@ -36,6 +36,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "two_layer__rk4"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"A1": ("m", "d"), "b1": ("m",), "A2": ("d", "m"), "b2": ("d",)}
 KEPT = {
@@ -359,7 +360,7 @@ def backward(
         A1_bar_total = A1_bar_total_all[number]
         b1_bar_total = b1_bar_total_all[number]
         b2_bar_total = b2_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(B_4, p, w_4)
         states(A1, A2, hidden_4, w_4, A2T_times_w, A1_times_y_bar, y_bar_4)
         if with_steps:
@@ -426,8 +427,7 @@ def backward(
         )
         weighted_5(1.0, p, h, y_bar_1, h, y_bar_2, h, y_bar_3, h, y_bar_4, p_start)
         layer_kernels.copied(p_start, p)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

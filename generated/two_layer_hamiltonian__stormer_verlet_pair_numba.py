@@ -46,6 +46,7 @@ from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
+SIZES = {}
 STATES = {"Y": ("d",), "Z": ("d",)}
 CONTROLS = {"K1": ("m", "d"), "b1": ("m",), "K2": ("m", "d"), "b2": ("m",)}
 KEPT = {
@@ -494,7 +495,7 @@ def backward(
         K1_bar_total = K1_bar_total_all[number]
         K1_bar2_total = K1_bar2_total_all[number]
         b1_bar_total = b1_bar_total_all[number]
-        h_bar, t_bar = 0.0, 0.0
+        h_bar = 0.0
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(
             K2,
@@ -575,8 +576,7 @@ def backward(
         weighted_3(1.0, p_Z, h, Z_bar_1, h, Z_bar_2, p_Z_start)
         layer_kernels.copied(p_Y_start, p_Y)
         layer_kernels.copied(p_Z_start, p_Z)
-        by_step[number] += h_bar + by_time[0]
-        by_time[0] += t_bar
+        by_step[number] += h_bar
 
 
 @njit(**INNER)

@@ -37,6 +37,8 @@ class Loaded:
 
 
 _PRODUCTS = "hamilforge.runtime.products"
+#: Sizes of dimensions up to which the kernels of a network are made for these sizes.
+FUSED = 4
 
 
 def _see_the_cache() -> None:
@@ -49,7 +51,10 @@ def _see_the_cache() -> None:
 
 
 def load(
-    name_or_path: str | Path, method: str | Path | None = None, activation: str | None = None
+    name_or_path: str | Path,
+    method: str | Path | None = None,
+    activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Loaded:
     """Find a product, or generate it.
 
@@ -57,23 +62,45 @@ def load(
         name_or_path: an optimizer or an objective; with a method, a problem or a field.
         method: what integrates the problem, or makes the layers of the field.
         activation: of a field, instead of the declared one.
+        sizes: of dimensions of a field that its code is to be made for.
 
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
         ClaimError: one of them claims what is not so.
     """
-    if activation is None:
-        for name in _shipped_names(name_or_path, method):
-            if name.isidentifier() and importlib.util.find_spec(
-                f"hamilforge.generated.{name}_numba"
-            ):
-                return Loaded("hamilforge.generated", name)
+    shipped = _shipped(name_or_path, method) if activation is None else None
+    if shipped and not sizes:
+        return shipped
     from hamilforge.gen import pipeline
 
-    made = pipeline.load_made(name_or_path, method, activation)
+    made = pipeline.load_made(name_or_path, method, activation, sizes)
+    if shipped and not getattr(made[0], "varied", ()):
+        return shipped
     return _cached(
         pipeline.product_name(made), pipeline.key(*made), lambda: pipeline.generate(made)
     )
+
+
+def load_layers(
+    field: str | Path, method: str | Path, sizes: Mapping[str, int], activation: str | None = None
+) -> ModuleType:
+    """The kernels of a network: made for its sizes where these are small.
+
+    Raises:
+        DeclarationError: a declaration is not found, has problems, or they do not fit.
+        ClaimError: one of them claims what is not so.
+        ValueError: there is no such dimension.
+    """
+    small = all(isinstance(size, int) and 0 < size <= FUSED for size in sizes.values())
+    return load(field, method, activation, sizes if small else None).module("numba")
+
+
+def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:
+    """The shipped product of bare names, if there is one."""
+    for name in _shipped_names(name_or_path, method):
+        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
+            return Loaded("hamilforge.generated", name)
+    return None
 
 
 def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[str]:

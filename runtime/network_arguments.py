@@ -29,15 +29,19 @@ def check_sizes(
     sizes: Mapping[str, int],
     declared: Mapping[str, tuple[float, str, str]],
     parameters: Mapping[str, float] | None,
+    fixed: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, int], dict[str, float]]:
     """The size of each dimension, and the value of each parameter.
 
     Raises:
         ValueError: with what was expected instead.
     """
+    fixed = fixed or {}
     known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
-    for given in sizes:
-        if given not in known:
+    for given, size in sizes.items():
+        if given in fixed and size != fixed[given]:
+            raise ValueError(f"'{given}' is {fixed[given]} in these kernels of {name}, not {size}")
+        if given not in known and given not in fixed:
             raise ValueError(
                 f"no dimension '{given}'; those of {name} are: {', '.join(known) or 'none'}"
             )
@@ -73,7 +77,9 @@ def check_network(
     if isinstance(layers, bool) or not isinstance(layers, Integral) or layers < 1:
         raise ValueError(f"layers = {layers!r}: a positive whole number was expected")
     shapes = {**product.STATES, **product.CONTROLS}
-    _, values = check_sizes(product.NAME, shapes, sizes, product.PARAMETERS, parameters)
+    _, values = check_sizes(
+        product.NAME, shapes, sizes, product.PARAMETERS, parameters, getattr(product, "SIZES", {})
+    )
     if h is None:
         steps = [1.0 / layers] * layers
     else:

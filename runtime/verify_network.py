@@ -6,7 +6,7 @@ relative deviation of each backend, in the norm of each array.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,18 +63,25 @@ def compare(
     deviations = []
     for backend in backends:
         for case in cases:
-            if isinstance(case, NetworkCase):
-                run = _numba if backend == "numba" else _torch
-                found = run(loaded, case)
-            else:
-                found = (_numba_target if backend == "numba" else _torch_target)(loaded, case)
-            worst = max(_deviation(found[name], value) for name, value in case.found.items())
-            epsilon = float(np.finfo(case.dtype).eps)
-            room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
-            deviations.append(
-                Deviation(backend, case.name, case.dtype, worst / epsilon, worst <= room * epsilon)
-            )
+            for label, found in _runs(loaded, case, backend):
+                worst = max(_deviation(found[name], value) for name, value in case.found.items())
+                epsilon = float(np.finfo(case.dtype).eps)
+                room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
+                ulps, holds = worst / epsilon, worst <= room * epsilon
+                deviations.append(Deviation(backend, label, case.dtype, ulps, holds))
     return Verification(loaded.name, tuple(deviations))
+
+
+def _runs(
+    loaded: Loaded, case: NetworkCase | TargetCase, backend: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a backend finds: a network with all its stages kept, and with its states alone."""
+    if isinstance(case, NetworkCase):
+        for memory in ("all", "states"):
+            run = _numba if backend == "numba" else _torch
+            yield f"{case.name}, keeping {memory}", run(loaded, case, memory)
+    else:
+        yield case.name, (_numba_target if backend == "numba" else _torch_target)(loaded, case)
 
 
 def _deviation(found: Any, wanted: Floats) -> float:
@@ -89,11 +96,11 @@ def _named(case: NetworkCase, product: Any) -> list[str]:
     return [name for name, shape in product.STATES.items() if shape]
 
 
-def _numba(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
+def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     product = loaded.module("numba")
     network = Network(
         product, len(case.h), case.sizes, case.h.tolist(), t0=case.t0, parameters=case.parameters,
-        dtype=case.dtype, block=4,
+        dtype=case.dtype, block=4, memory=memory,
     )  # fmt: skip
     for name, value in case.controls.items():
         network.controls[name][...] = value
@@ -107,13 +114,13 @@ def _numba(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
     return found | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
-def _torch(loaded: Loaded, case: NetworkCase) -> dict[str, Any]:
+def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     import torch
 
     kind = getattr(torch, case.dtype)
     network = loaded.torch_class()(
         len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
-        parameters=case.parameters, dtype=kind,
+        parameters=case.parameters, dtype=kind, memory=memory,
     )  # fmt: skip
     network.t0.requires_grad_()
     with torch.no_grad():

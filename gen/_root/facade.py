@@ -220,8 +220,11 @@ def _on_backend(what: str, backend: str, made: tuple[Any, ...], *given: Any, **o
         raise ValueError(f"{what} takes a field, or an objective, and {made[0]} is none")
     if backend == "torch":
         return loaded.torch_class()(*given, **options)
-    kind = network.Network if len(made) > 1 else objective.Objective
-    return kind(loaded.module("numba"), *given, **options)
+    if len(made) == 1:
+        return objective.Objective(loaded.module("numba"), *given, **options)
+    name, method, activation = made
+    kernels = loader.load_layers(name, method, given[1], activation)
+    return network.Network(kernels, *given, **options)
 
 
 def _need_torch(what: str, instead: str) -> None:
@@ -290,12 +293,13 @@ def modified_equation(method: Name, system: Name, terms: int = 2) -> Modified:
     return pipeline.modified(method, system, terms)
 
 
-def verify(name: Name, method: Name | None = None) -> Verification:
+def verify(name: Name, method: Name | None = None, activation: str | None = None) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
     Args:
         name: a name in the catalogue, or a path.
-        method: for a problem, the method that integrates it.
+        method: for a problem, the method that integrates it; for a field, that of its layers.
+        activation: of a field, instead of the declared one.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
@@ -305,4 +309,4 @@ def verify(name: Name, method: Name | None = None) -> Verification:
     """
     from hamilforge import verification
 
-    return verification.verify(name, method)
+    return verification.verify(name, method, activation)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,30 @@ SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
 
 
-def verify(name: str | Path, method: str | Path | None = None) -> Verification:
+def verify(
+    name: str | Path, method: str | Path | None = None, activation: str | None = None
+) -> Verification:
     """Compare every backend that is installed with the interpretation of the program."""
     backends = ["numba"]
     if importlib.util.find_spec("torch"):
         backends.append("torch")
-    loaded = loader.load(name, method)
-    match pipeline.load_made(name, method):
+    loaded = loader.load(name, method, activation)
+    match pipeline.load_made(name, method, activation):
         case (kinds.Optimizer() as optimizer,):
             return compare(loaded, reference_cases(derive(optimizer).program), backends)
         case (kinds.Objective() as objective,):
             return verify_network.compare(loaded, target_cases(build_target(objective)), backends)
         case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
             cases = network_cases(build_network(field, layers))
-            return verify_network.compare(loaded, cases, backends)
+            found = verify_network.compare(loaded, cases, backends)
+            fused = loader.load(name, method, activation, cases[0].sizes)
+            if fused == loaded:
+                return found
+            more = verify_network.compare(fused, cases, ["numba"])
+            return Verification(
+                loaded.name,
+                (*found.deviations, *(replace(d, backend="numba, fused") for d in more.deviations)),
+            )
         case (kinds.Mechanics() | kinds.System() as problem, declared):
             assert isinstance(declared, kinds.Integration)
             integrator = build_integrator(derive_field(problem), declared)

@@ -322,7 +322,8 @@ class Field:
         parameters: scalars that are no controls.
         running: the running cost r(t, y, U), a scalar; None for none.
         methods: with which its generated code ships.
-        varied: whether the activation was set by the caller.
+        varied: what the caller set instead of the declaration, as options of the command line.
+        fixed: dimensions with the sizes that the caller gave them.
     """
 
     head: Head
@@ -333,7 +334,8 @@ class Field:
     parameters: tuple[Parameter, ...]
     running: Expression | None
     methods: tuple[str, ...]
-    varied: bool = False
+    varied: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

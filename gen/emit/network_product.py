@@ -111,9 +111,7 @@ class NetworkProduct:
     def header(self) -> str:
         """Where the file comes from."""
         field, method = self.field.head.name, self.method.head.name
-        more = ""
-        if self.field.varied and self.field.activation is not None:
-            more = f' --activation "{escaped(self.field.activation.text)}"'
+        more = "".join(f" {escaped(option)}" for option in self.field.varied)
         return pair_header(field, method, self.template, self.digest, more)
 
     @cached_property

@@ -40,8 +40,8 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
     digest = hashlib.sha256()
     for source in kinds.sources(declaration):
         digest.update(len(source.data).to_bytes(8, "little") + source.data)
-    if isinstance(declaration, kinds.Field) and declaration.varied and declaration.activation:
-        digest.update(declaration.activation.text.encode())
+    if isinstance(declaration, kinds.Field):
+        digest.update(" ".join(declaration.varied).encode())
     return digest.hexdigest()[:16]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved, printed_by_fresh_process
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.loader import load, load_layers
 from hamilforge.runtime.network import Floats, Network
 
 __all__ = ["run", "table"]
@@ -119,10 +119,9 @@ def _agreement(found: tuple[Floats, Floats], wanted: tuple[Floats, Floats], dtyp
 
 
 def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
-    product = load(case["field"], case["method"]).module("numba")
-    network = Network(
-        product, numbers.layers, {"d": case["size"]}, numbers.h, memory, dtype=numbers.dtype
-    )
+    sizes = {"d": case["size"]}
+    product = load_layers(case["field"], case["method"], sizes)
+    network = Network(product, numbers.layers, sizes, numbers.h, memory, dtype=numbers.dtype)
     network.controls["K"][...], network.controls["b"][...] = numbers.K, numbers.b
 
     def loss(end: Floats, _: slice) -> tuple[Floats, Floats]:

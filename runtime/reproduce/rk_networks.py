@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.descent import Arrays, Rule, step
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.loader import load, load_layers
 from hamilforge.runtime.network import Network
 from hamilforge.runtime.objective import Objective
 from hamilforge.runtime.reproduce.data_sets import Floats, points
@@ -124,7 +124,7 @@ class Problem:
     """The cost of a run, and its gradient."""
 
     def __init__(self, run: Run, objective: str) -> None:
-        product = load(run.entry["field"], run.entry["method"]).module("numba")
+        product = load_layers(run.entry["field"], run.entry["method"], {"d": 2})
         h = run.entry["time"] / run.layers
         self.network = Network(product, run.layers, {"d": 2}, h, seed=run.seed)
         random = np.random.default_rng(run.seed)

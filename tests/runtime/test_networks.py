@@ -6,6 +6,7 @@ import ast
 import itertools
 import re
 import tomllib
+import types
 from math import comb
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import hamilforge as hf
+import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
@@ -45,6 +47,47 @@ def torch_class(text):
         for value in scope.values()
         if isinstance(value, type) and issubclass(value, Network) and value is not Network
     )
+
+
+def plain(text, name="plain"):
+    """A generated numba module, or one of the runtime that kernels call, as plain Python."""
+    module = types.ModuleType(name)
+    text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.inner_functions .*$", SAME, text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime import .*$", "", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.linear import .*$", "", text, flags=re.M)
+    module.__dict__.update(PLAIN)
+    exec(compile(text, name, "exec"), module.__dict__)
+    return module
+
+
+SAME = "inner_function = summing_function = borrowing_function = lambda f: f"
+RUNTIME = Path(hamilforge.runtime.__file__).parent
+PLAIN = {
+    "vector_math": types.SimpleNamespace(
+        tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
+    )
+}
+for source in ("linear", "layer_kernels", "stage_systems"):
+    PLAIN[source] = plain((RUNTIME / f"{source}.py").read_text(encoding="utf-8"), source)
+    PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
+
+
+def numba_text(field, method, sizes=None):
+    texts = pipeline.rendered(pipeline.load_made(field, method, None, sizes))
+    return next(text for name, text in texts.items() if name.endswith("_numba.py"))
+
+
+class Written:
+    """A product as its text says, not compiled."""
+
+    name = "written"
+
+    def __init__(self, text):
+        self._module = plain(text)
+
+    def module(self, _):
+        return self._module
 
 
 def drawn(made, layers=3, **options):
@@ -292,6 +335,57 @@ def integer_index(before, after):
     return (one != other and "keepdim" in "".join({*other} - {*one})) or "sum(1e-06)" in after
 
 
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_text_of_kernels_is_the_interpretation_with_sizes_fixed_or_not(field):
+    for method in fitting(field):
+        made = pipeline.load_field(field), pipeline.load_layer_method(method)
+        cases = verification.network_cases(build_network(*made), ("float64",))
+        for sizes in (None, cases[0].sizes):
+            found = verify_network.compare(
+                Written(numba_text(field, method, sizes)), cases, ["numba"]
+            )
+            assert found.holds, (method, sizes, str(found))
+
+
+@pytest.mark.parametrize(("field", "method"), EXPECTED["mutated"]["pairs"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_every_changed_operation_of_a_kernel_is_seen(field, method, fixed):
+    made = pipeline.load_field(field), pipeline.load_layer_method(method)
+    cases = verification.network_cases(build_network(*made), ("float64",))
+    text = numba_text(field, method, cases[0].sizes if fixed else None)
+    tree = ast.parse(text)
+    survived, seen = [], 0
+    for place in [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.Assign)]:
+        if isinstance(place, ast.Assign) and place.targets[0].id[0] not in "ABC":
+            continue
+        for number in itertools.count():
+            copy = ast.parse(text)
+            twin = copy.body[tree.body.index(place)]
+            change = Change(number)
+            for statement in twin.body if isinstance(twin, ast.FunctionDef) else [twin]:
+                change.visit(statement)
+            if change.count < number:
+                break
+            changed = ast.unparse(ast.fix_missing_locations(copy))
+            if re.search(r"\[[^\]]*e-06|range\([^)]*e-06|shape\[", difference(text, changed)):
+                continue
+            seen += 1
+            try:
+                holds = verify_network.compare(Written(changed), cases, ["numba"]).holds
+            except (RuntimeError, TypeError, IndexError, ValueError, ArithmeticError):
+                holds = False
+            if holds:
+                survived.append(difference(text, changed))
+    assert seen > 20
+    assert not survived
+
+
+def difference(before, after):
+    """The lines of a text that were changed."""
+    one, other = ast.unparse(ast.parse(before)).splitlines(), after.splitlines()
+    return " / ".join(new for old, new in zip(one, other, strict=True) if old != new)
+
+
 @pytest.mark.parametrize(("field", "method"), EXPECTED["verified"]["pairs"])
 def test_kernels_and_modules_agree_with_the_interpretation(field, method):
     found = hf.verify(field, method)
@@ -339,6 +433,9 @@ def test_fields_at_the_edges_have_exact_adjoints(tmp_path, body):
 
     found = verify_network.compare(Loaded, cases, ["torch"])
     assert found.holds, str(found)
+    for sizes in (None, cases[0].sizes):
+        found = verify_network.compare(Written(numba_text(path, "heun2", sizes)), cases, ["numba"])
+        assert found.holds, str(found)
 
 
 def test_kernels_of_a_field_at_the_edge_agree(tmp_path):

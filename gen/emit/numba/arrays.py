@@ -32,12 +32,13 @@ _NUMPY = "expm1 log log1p sign sin cos tan sinh cosh sqrt".split()
 
 @dataclass(frozen=True, slots=True)
 class FunctionView:
-    """A function: its arguments, its lines, and what it returns."""
+    """A function: its arguments, its lines, and how it is compiled."""
 
     name: str
     arguments: str
     doc: str
     lines: tuple[str, ...]
+    options: str = "**INNER"
 
 
 def is_scalar(array: Array) -> bool:
@@ -45,7 +46,7 @@ def is_scalar(array: Array) -> bool:
     return not array.shape and not array.batched
 
 
-class _Printer(Printer):
+class EntryPrinter(Printer):
     """An entry of an array; numbers by names of the array's type."""
 
     functions: ClassVar[Mapping[str, str]] = {
@@ -177,7 +178,7 @@ class ArrayWriter:
             case Elementwise(value=value):
                 read = [arrays[name] for name in names(value)]
                 if is_scalar(target):
-                    printer = _Printer({})
+                    printer = EntryPrinter({})
                     text = printer(value)
                     preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
                     return [*preamble, f"{out} = {text}"]
@@ -219,7 +220,7 @@ class ArrayWriter:
         assert isinstance(line.operation, Elementwise)
         target = line.target
         name = f"set_{target.name}"
-        printer = _Printer({array.name: f"{array.name}_n" for array in read})
+        printer = EntryPrinter({array.name: f"{array.name}_n" for array in read})
         text = printer(line.operation.value)
         arguments = [array.name for array in read]
         lines = [f"{number} = out.dtype.type({v})" for number, v in printer.numbers.items()]
