@@ -5,8 +5,9 @@ gradient's Lipschitz constant, the trial U~ = P(U - g / L) is taken if
 
     J(U~) <= J(U) + <g, U~ - U> + L/2 |U~ - U|^2,
 
-and L shrinks; else L grows (A. Beck and M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202; without
-a projection P this is Armijo's rule with the constant 1/2).  Costs never grow.
+and L shrinks; else L grows (A. Beck and M. Teboulle, SIAM J. Imaging Sci. 2 (2009) 183-202).
+Without a projection P this is ``J(U~) <= J(U) - c/L |g|^2`` with c = 1/2, Armijo's rule, which may
+have another c.  Costs never grow.
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ class Rule:
     Attributes:
         up, down: factors after a trial that is refused, and after one that is taken.
         trials: how many a step may take.
+        armijo: Armijo's c, instead of the upper bound; no projection fits it.
+        least: a bound below which the estimate does not shrink.
     """
 
     up: float = 1.5
     down: float = 0.99
     trials: int = 200
+    armijo: float | None = None
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,10 @@ def step(
         project: onto what the arrays have to stay in.
 
     Raises:
-        ValueError: the cost or the gradient is not finite.
+        ValueError: the cost or the gradient is not finite, or Armijo's rule has a projection.
     """
+    if rule.armijo is not None and project is not None:
+        raise ValueError("Armijo's rule is for steps that are not projected")
     if not np.isfinite(cost) or not all(np.isfinite(g).all() for g in gradient.values()):
         raise ValueError("the cost or its gradient is not finite")
     for _ in range(rule.trials):
@@ -88,7 +95,10 @@ def step(
         slope = sum(float((gradient[name] * move).sum()) for name, move in moves.items())
         square = sum(float((move * move).sum()) for move in moves.values())
         found = evaluate(trial)
-        if found <= cost + slope + lipschitz / 2 * square:
-            return Step(trial, found, lipschitz * rule.down, True)
+        wanted = cost + slope + lipschitz / 2 * square
+        if rule.armijo is not None:
+            wanted = cost + rule.armijo * slope
+        if found <= wanted:
+            return Step(trial, found, max(lipschitz * rule.down, rule.least), True)
         lipschitz *= rule.up
     return Step(arrays, cost, lipschitz, False)

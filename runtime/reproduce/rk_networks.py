@@ -23,8 +23,6 @@ from hamilforge.runtime.objective import Objective
 from hamilforge.runtime.reproduce.data_sets import Floats, points
 from hamilforge.runtime.simplex import projected
 
-#: The fixed classifier: the half plane y_1 + y_2 > 0.
-WEIGHT = np.ones((1, 2))
 Progress = Callable[[int], None]
 
 
@@ -33,22 +31,26 @@ class Run:
     """One network on one data set.
 
     Attributes:
-        entry: its row of the line-up.
+        entry: its row of the line-up, with the settings that the row names.
         seed: of the controls at the beginning, and of the points.
     """
 
     data: str
     entry: Mapping[str, Any]
     seed: int
-    layers: int
-    count: int
     iterations: int
+
+    @property
+    def layers(self) -> int:
+        """How many."""
+        return int(self.entry["layers"])
 
     @property
     def name(self) -> str:
         """The name of its file."""
         label = "".join(c if c.isalnum() else "_" for c in self.entry["name"].lower())
-        return f"{self.data}_{label}_{self.layers}_{self.entry['time']:g}_{self.seed}"
+        numbers = (self.layers, self.entry["points"], f"{self.entry['time']:g}", self.seed)
+        return "_".join([self.data, label, *map(str, numbers)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ def runs(
     """
     if time is not None and not 0 < time < float("inf"):
         raise ValueError(f"time = {time}: a positive number was expected")
+    entries = [{**settings["settings"][e["settings"]], **e} for e in settings["networks"]]
     known = {
-        "data set": [*settings["iterations"]],
-        "network": [e["name"] for e in settings["networks"]],
+        "data set": [*dict.fromkeys(name for entry in entries for name in entry["iterations"])],
+        "network": [entry["name"] for entry in entries],
     }
     for what, given in (("data set", data), ("network", names)):
         for name in given:
@@ -109,12 +112,10 @@ def runs(
             which,
             entry if time is None else {**entry, "time": time},
             seed,
-            settings["layers"],
-            settings["points"],
-            iterations if iterations is not None else settings["iterations"][which],
+            iterations if iterations is not None else entry["iterations"][which],
         )
         for which in (data or known["data set"])
-        for entry in settings["networks"]
+        for entry in entries
         if not names or entry["name"] in names
         for seed in seeds
     ]
@@ -128,27 +129,32 @@ class Problem:
         h = run.entry["time"] / run.layers
         self.network = Network(product, run.layers, {"d": 2}, h, seed=run.seed)
         random = np.random.default_rng(run.seed)
-        self.network.controls["K"][...] = random.standard_normal((run.layers, 2, 2))
         target = load(f"objective/{objective}").module("numba")
         self.objective = Objective(target, {"d": 2, "c": 1})
-        self.objective.weights["W"][...] = WEIGHT
-        self.points, self.labels = points(run.data, run.count, 2 * run.seed)
-        self.others, self.other_labels = points(run.data, run.count, 2 * run.seed + 1)
+        self.learns = run.entry["classifier"] == "learned"
+        controls, weights = self.network.controls, self.objective.weights
+        controls["K"][...] = random.standard_normal((run.layers, 2, 2))
+        weights["W"][...] = random.standard_normal((1, 2))
+        if self.learns:
+            controls["b"][...] = random.standard_normal((run.layers, 2))
+            weights["mu"][...] = random.uniform(0, 1, 1)
+        count = run.entry["points"]
+        self.points, self.labels = points(run.data, count, 2 * run.seed)
+        self.others, self.other_labels = points(run.data, count, 2 * run.seed + 1)
         self.steps = run.entry["steps"]
         self.total = float(self.network.h.sum())
 
+    def _own(self) -> dict[str, Floats]:
+        return {**self.network.controls, **self.objective.weights, "h": self.network.h}
+
     def arrays(self) -> dict[str, Floats]:
-        """Controls and steps."""
-        return {
-            **{k: v.copy() for k, v in self.network.controls.items()},
-            "h": self.network.h.copy(),
-        }
+        """Controls, classifier and steps."""
+        return {name: value.copy() for name, value in self._own().items()}
 
     def put(self, arrays: Arrays) -> None:
-        """Set controls and steps."""
-        for name, value in self.network.controls.items():
+        """Set controls, classifier and steps."""
+        for name, value in self._own().items():
             value[...] = arrays[name]
-        self.network.h[...] = arrays["h"]
 
     def cost(self, arrays: Arrays) -> float:
         """The mean of the losses."""
@@ -159,20 +165,23 @@ class Problem:
     def gradient(self, arrays: Arrays) -> tuple[dict[str, Floats], float]:
         """The gradient of the cost by what is trained, and the share of points that are right."""
         self.put(arrays)
-        right = 0
+        right, count = 0, len(self.points)
+        weights = {name: np.zeros_like(v) for name, v in self.objective.weights.items()}
 
         def loss(ends: Floats, rows: slice) -> tuple[Floats, Floats]:
             nonlocal right
-            found = self.objective.evaluate(ends, self.labels[rows])
+            found = self.objective.evaluate(ends, self.labels[rows], seed=1 / count)
             right += int(((found.prediction > 0.5) == (self.labels[rows] > 0.5)).sum())
-            return found.losses, found.states[0] / len(self.points)
+            for name, value in found.weights.items():
+                weights[name] += value
+            return found.losses, found.states[0]
 
         learned = self.steps != "fixed"
         found = self.network.gradient(self.points, loss=loss, steps=learned)
-        gradient = dict(found.controls)
+        gradient = {**found.controls, **(weights if self.learns else {})}
         if learned:
             gradient["h"] = found.h
-        return gradient, right / len(self.points)
+        return gradient, right / count
 
     def accuracy(self) -> float:
         """The share of the other points that are right."""
@@ -196,11 +205,10 @@ def train(
         progress: called with the number of iterations done.
     """
     problem = Problem(run, settings["objective"])
-    start = settings["start"]
-    rule = Rule(start["up"], start["down"], start["trials"])
+    rule = Rule(**run.entry["rule"])
     path = folder / f"{run.name}.npz"
     result = restore(path) or Result(
-        problem.arrays(), np.empty((0, 3)), float(start["lipschitz"]), False
+        problem.arrays(), np.empty((0, 3)), float(run.entry["lipschitz"]), False
     )
     arrays: Arrays = result.arrays
     history = [*result.history]
