@@ -20,8 +20,10 @@ from hamilforge.runtime.workspace import Workspace
 
 #: What a component may deviate by after one step: the roundings of its stages.
 ULPS = 4.0
-#: The same where differences of the energy are divided by small increments.
-QUOTIENT_ULPS = 512.0
+#: The same for discrete gradients, whose equations are solved for.
+GRADIENT_ULPS = 64.0
+#: What a rounding of the energy, divided by an increment of the state, may grow to.
+QUOTIENT_ROUNDINGS = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,8 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
     drawn = {name: value * float(generator.uniform(0.9, 1.1)) for name, value in defaults.items()}
     start = np.array([0.5 if value is None else float(value) for value in problem.start])
     beside = start + 0.05 * generator.uniform(-1, 1, start.size) * (1 + abs(start))
-    quotients = isinstance(integrator.step, DiscreteGradient)
-    room = verify_integrator.QUOTIENT_ULPS if quotients else verify_integrator.ULPS
+    gradients = isinstance(integrator.step, DiscreteGradient)
+    room = verify_integrator.GRADIENT_ULPS if gradients else verify_integrator.ULPS
     cases = []
     for label, parameters, first, h in (
         ("defaults", defaults, start, 0.0625),
@@ -170,8 +170,20 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
         slopes = (machine.matrix(problem.jacobian, times[0], state) for state in states)
         stiffness = max(float(abs(slope).sum(axis=1).max()) for slope in slopes)
         ulps = room * max(1.0, abs(h) * stiffness)
+        if gradients:
+            lost = max(_lost(machine, *row) for row in zip(times, table, table[1:], strict=False))
+            ulps += verify_integrator.QUOTIENT_ROUNDINGS * abs(h) * lost
         cases.append(StepCase(label, parameters, h, times, table[:-1], table[1:], ulps))
     return cases
+
+
+def _lost(machine: IntegratorInterpreter, t: float, before: Floats, after: Floats) -> float:
+    """How often a quotient of energies contains their rounding, relative to the state's."""
+    energy = machine.integrator.problem.energy
+    assert energy is not None
+    moved = abs(after - before)
+    size = float(machine.call(energy.size, t, before)[0])
+    return size / float(moved[moved > 0].min() * abs(before).max())
 
 
 def reference_cases(program: Program) -> list[Case]:
