@@ -32,7 +32,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "antisymmetric__rk4"
 PARAMETERS = {"gamma": (0.1, "nonnegative", "diffusion")}
@@ -40,17 +40,12 @@ RUNNING = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
-KEPT = {
-    "k_1": ("d",),
-    "y_2": ("d",),
-    "k_2": ("d",),
-    "y_3": ("d",),
-    "k_3": ("d",),
-    "y_4": ("d",),
-    "k_4": ("d",),
-}
+KEPT = {"k_1": ("d",), "k_2": ("d",), "k_3": ("d",), "k_4": ("d",)}
 SCRATCH = {
     "matrix_times_y": ("d",),
+    "y_2": ("d",),
+    "y_3": ("d",),
+    "y_4": ("d",),
     "w_4": ("d",),
     "matrix_times_y_bar": ("d",),
     "matrixT_times_matrix_times_y_bar": ("d",),
@@ -249,13 +244,13 @@ def forward(
     b_all,
     gamma,
     k_1_all,
-    y_2_all,
     k_2_all,
-    y_3_all,
     k_3_all,
-    y_4_all,
     k_4_all,
     matrix_times_y,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     matrix_times_y_bar,
     matrixT_times_matrix_times_y_bar,
@@ -285,11 +280,8 @@ def forward(
         t, h = times[number], steps[number]
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -318,13 +310,13 @@ def backward(
     b_all,
     gamma,
     k_1_all,
-    y_2_all,
     k_2_all,
-    y_3_all,
     k_3_all,
-    y_4_all,
     k_4_all,
     matrix_times_y,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     matrix_times_y_bar,
     matrixT_times_matrix_times_y_bar,
@@ -358,11 +350,8 @@ def backward(
         t, h = times[number], steps[number]
         y = y_all[slot]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -371,6 +360,9 @@ def backward(
         b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
         prepare(K, KT, matrix)
+        weighted_2(1.0, y, h * A_2_1, k_1, y_2)
+        weighted_2(1.0, y, h * A_3_2, k_2, y_3)
+        weighted_2(1.0, y, h, k_3, y_4)
         weighted_1(B_4, p, w_4)
         states(
             gamma, matrix, k_4, w_4, matrix_times_y_bar, matrixT_times_matrix_times_y_bar, y_bar_4

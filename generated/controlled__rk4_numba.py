@@ -65,7 +65,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "controlled__rk4"
 PARAMETERS = {}
@@ -99,7 +99,6 @@ KEPT = {
     "hidden4_1": ("d",),
     "C5_times_y_1": ("d",),
     "hidden5_1": ("d",),
-    "y_2": ("d",),
     "k_2": ("d",),
     "hidden_2": ("d",),
     "C2_times_y_2": ("d",),
@@ -109,7 +108,6 @@ KEPT = {
     "hidden4_2": ("d",),
     "C5_times_y_2": ("d",),
     "hidden5_2": ("d",),
-    "y_3": ("d",),
     "k_3": ("d",),
     "hidden_3": ("d",),
     "C2_times_y_3": ("d",),
@@ -119,7 +117,6 @@ KEPT = {
     "hidden4_3": ("d",),
     "C5_times_y_3": ("d",),
     "hidden5_3": ("d",),
-    "y_4": ("d",),
     "k_4": ("d",),
     "hidden_4": ("d",),
     "C2_times_y_4": ("d",),
@@ -133,6 +130,9 @@ KEPT = {
 SCRATCH = {
     "C1_times_y": ("d",),
     "C3_times_y": ("d",),
+    "y_2": ("d",),
+    "y_3": ("d",),
+    "y_4": ("d",),
     "w_4": ("d",),
     "hidden5_bar": ("d",),
     "C5_times_y_bar": ("d",),
@@ -782,7 +782,6 @@ def forward(
     hidden4_1_all,
     C5_times_y_1_all,
     hidden5_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
     C2_times_y_2_all,
@@ -792,7 +791,6 @@ def forward(
     hidden4_2_all,
     C5_times_y_2_all,
     hidden5_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
     C2_times_y_3_all,
@@ -802,7 +800,6 @@ def forward(
     hidden4_3_all,
     C5_times_y_3_all,
     hidden5_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     C2_times_y_4_all,
@@ -814,6 +811,9 @@ def forward(
     hidden5_4_all,
     C1_times_y,
     C3_times_y,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     hidden5_bar,
     C5_times_y_bar,
@@ -873,7 +873,6 @@ def forward(
         hidden4_1 = hidden4_1_all[slot]
         C5_times_y_1 = C5_times_y_1_all[slot]
         hidden5_1 = hidden5_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
         C2_times_y_2 = C2_times_y_2_all[slot]
@@ -883,7 +882,6 @@ def forward(
         hidden4_2 = hidden4_2_all[slot]
         C5_times_y_2 = C5_times_y_2_all[slot]
         hidden5_2 = hidden5_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
         C2_times_y_3 = C2_times_y_3_all[slot]
@@ -893,7 +891,6 @@ def forward(
         hidden4_3 = hidden4_3_all[slot]
         C5_times_y_3 = C5_times_y_3_all[slot]
         hidden5_3 = hidden5_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         C2_times_y_4 = C2_times_y_4_all[slot]
@@ -1074,7 +1071,6 @@ def backward(
     hidden4_1_all,
     C5_times_y_1_all,
     hidden5_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
     C2_times_y_2_all,
@@ -1084,7 +1080,6 @@ def backward(
     hidden4_2_all,
     C5_times_y_2_all,
     hidden5_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
     C2_times_y_3_all,
@@ -1094,7 +1089,6 @@ def backward(
     hidden4_3_all,
     C5_times_y_3_all,
     hidden5_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     C2_times_y_4_all,
@@ -1106,6 +1100,9 @@ def backward(
     hidden5_4_all,
     C1_times_y,
     C3_times_y,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     hidden5_bar,
     C5_times_y_bar,
@@ -1177,7 +1174,6 @@ def backward(
         hidden4_1 = hidden4_1_all[slot]
         C5_times_y_1 = C5_times_y_1_all[slot]
         hidden5_1 = hidden5_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
         C2_times_y_2 = C2_times_y_2_all[slot]
@@ -1187,7 +1183,6 @@ def backward(
         hidden4_2 = hidden4_2_all[slot]
         C5_times_y_2 = C5_times_y_2_all[slot]
         hidden5_2 = hidden5_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
         C2_times_y_3 = C2_times_y_3_all[slot]
@@ -1197,7 +1192,6 @@ def backward(
         hidden4_3 = hidden4_3_all[slot]
         C5_times_y_3 = C5_times_y_3_all[slot]
         hidden5_3 = hidden5_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         C2_times_y_4 = C2_times_y_4_all[slot]
@@ -1239,6 +1233,9 @@ def backward(
         u3_bar = 0.0
         u4_bar = 0.0
         u5_bar = 0.0
+        weighted_2(1.0, y, h * A_2_1, k_1, y_2)
+        weighted_2(1.0, y, h * A_3_2, k_2, y_3)
+        weighted_2(1.0, y, h, k_3, y_4)
         weighted_1(B_4, p, w_4)
         states(
             u1,

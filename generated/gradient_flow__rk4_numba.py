@@ -34,7 +34,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
@@ -45,19 +45,19 @@ CONTROLS = {"A": ("m", "d"), "b": ("m",)}
 KEPT = {
     "k_1": ("d",),
     "hidden_1": ("m",),
-    "y_2": ("d",),
     "k_2": ("d",),
     "hidden_2": ("m",),
-    "y_3": ("d",),
     "k_3": ("d",),
     "hidden_3": ("m",),
-    "y_4": ("d",),
     "k_4": ("d",),
     "hidden_4": ("m",),
 }
 SCRATCH = {
     "A_times_y": ("m",),
     "AT_times_hidden": ("d",),
+    "y_2": ("d",),
+    "y_3": ("d",),
+    "y_4": ("d",),
     "w_4": ("d",),
     "AT_times_hidden_bar": ("d",),
     "A_times_AT_times_hidden_bar": ("m",),
@@ -245,17 +245,17 @@ def forward(
     b_all,
     k_1_all,
     hidden_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     A_times_y,
     AT_times_hidden,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     AT_times_hidden_bar,
     A_times_AT_times_hidden_bar,
@@ -284,13 +284,10 @@ def forward(
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         A = A_all[number]
@@ -319,17 +316,17 @@ def backward(
     b_all,
     k_1_all,
     hidden_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     A_times_y,
     AT_times_hidden,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     AT_times_hidden_bar,
     A_times_AT_times_hidden_bar,
@@ -363,13 +360,10 @@ def backward(
         y = y_all[slot]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         A = A_all[number]
@@ -379,6 +373,9 @@ def backward(
         A_bar2_total = A_bar2_total_all[number]
         b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, y, h * A_2_1, k_1, y_2)
+        weighted_2(1.0, y, h * A_3_2, k_2, y_3)
+        weighted_2(1.0, y, h, k_3, y_4)
         weighted_1(B_4, p, w_4)
         states(
             A,

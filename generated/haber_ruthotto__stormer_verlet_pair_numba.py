@@ -36,7 +36,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {}
@@ -47,17 +47,17 @@ CONTROLS = {"K": ("d", "m"), "b": ("d",), "c": ("m",)}
 KEPT = {
     "k_Z_1": ("m",),
     "hidden2_1": ("m",),
-    "Z_1": ("m",),
     "k_Y_1": ("d",),
-    "Z_2": ("m",),
     "k_Y_2": ("d",),
-    "Y_2": ("d",),
     "k_Z_2": ("m",),
     "hidden2_2": ("m",),
 }
 SCRATCH = {
     "KT_times_Y": ("m",),
+    "Z_1": ("m",),
     "K_times_Z": ("d",),
+    "Z_2": ("m",),
+    "Y_2": ("d",),
     "w_Z_2": ("m",),
     "hidden2_bar": ("m",),
     "KT_times_Y_bar": ("m",),
@@ -267,15 +267,15 @@ def forward(
     c_all,
     k_Z_1_all,
     hidden2_1_all,
-    Z_1_all,
     k_Y_1_all,
-    Z_2_all,
     k_Y_2_all,
-    Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
     KT_times_Y,
+    Z_1,
     K_times_Z,
+    Z_2,
+    Y_2,
     w_Z_2,
     hidden2_bar,
     KT_times_Y_bar,
@@ -305,11 +305,8 @@ def forward(
         Z, Z_end = Z_all[slot], Z_all[slot + 1]
         k_Z_1 = k_Z_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
-        Z_1 = Z_1_all[slot]
         k_Y_1 = k_Y_1_all[slot]
-        Z_2 = Z_2_all[slot]
         k_Y_2 = k_Y_2_all[slot]
-        Y_2 = Y_2_all[slot]
         k_Z_2 = k_Z_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         K = K_all[number]
@@ -343,15 +340,15 @@ def backward(
     c_all,
     k_Z_1_all,
     hidden2_1_all,
-    Z_1_all,
     k_Y_1_all,
-    Z_2_all,
     k_Y_2_all,
-    Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
     KT_times_Y,
+    Z_1,
     K_times_Z,
+    Z_2,
+    Y_2,
     w_Z_2,
     hidden2_bar,
     KT_times_Y_bar,
@@ -388,11 +385,8 @@ def backward(
         Z = Z_all[slot]
         k_Z_1 = k_Z_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
-        Z_1 = Z_1_all[slot]
         k_Y_1 = k_Y_1_all[slot]
-        Z_2 = Z_2_all[slot]
         k_Y_2 = k_Y_2_all[slot]
-        Y_2 = Y_2_all[slot]
         k_Z_2 = k_Z_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         K = K_all[number]
@@ -405,6 +399,9 @@ def backward(
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
+        weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
+        weighted_3(1.0, Y, h * QA_2_1, k_Y_1, h * QA_2_2, k_Y_2, Y_2)
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(K, hidden2_2, w_Z_2, hidden2_bar, KT_times_Y_bar, Y_bar_2)
         if with_steps:

@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "resnet__heun2"
 PARAMETERS = {}
@@ -37,9 +37,10 @@ RUNNING = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
-KEPT = {"k_1": ("d",), "y_2": ("d",), "k_2": ("d",)}
+KEPT = {"k_1": ("d",), "k_2": ("d",)}
 SCRATCH = {
     "K_times_y": ("d",),
+    "y_2": ("d",),
     "w_2": ("d",),
     "K_times_y_bar": ("d",),
     "y_bar_2": ("d",),
@@ -151,9 +152,9 @@ def forward(
     K_all,
     b_all,
     k_1_all,
-    y_2_all,
     k_2_all,
     K_times_y,
+    y_2,
     w_2,
     K_times_y_bar,
     y_bar_2,
@@ -173,7 +174,6 @@ def forward(
         t, h = times[number], steps[number]
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -196,9 +196,9 @@ def backward(
     K_all,
     b_all,
     k_1_all,
-    y_2_all,
     k_2_all,
     K_times_y,
+    y_2,
     w_2,
     K_times_y_bar,
     y_bar_2,
@@ -222,7 +222,6 @@ def backward(
         t, h = times[number], steps[number]
         y = y_all[slot]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -230,6 +229,7 @@ def backward(
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, y, h, k_1, y_2)
         weighted_1(B_2, p, w_2)
         states(K, k_2, w_2, K_times_y_bar, y_bar_2)
         if with_steps:

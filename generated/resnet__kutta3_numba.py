@@ -29,7 +29,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "resnet__kutta3"
 PARAMETERS = {}
@@ -37,9 +37,11 @@ RUNNING = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
-KEPT = {"k_1": ("d",), "y_2": ("d",), "k_2": ("d",), "y_3": ("d",), "k_3": ("d",)}
+KEPT = {"k_1": ("d",), "k_2": ("d",), "k_3": ("d",)}
 SCRATCH = {
     "K_times_y": ("d",),
+    "y_2": ("d",),
+    "y_3": ("d",),
     "w_3": ("d",),
     "K_times_y_bar": ("d",),
     "y_bar_3": ("d",),
@@ -178,11 +180,11 @@ def forward(
     K_all,
     b_all,
     k_1_all,
-    y_2_all,
     k_2_all,
-    y_3_all,
     k_3_all,
     K_times_y,
+    y_2,
+    y_3,
     w_3,
     K_times_y_bar,
     y_bar_3,
@@ -204,9 +206,7 @@ def forward(
         t, h = times[number], steps[number]
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -231,11 +231,11 @@ def backward(
     K_all,
     b_all,
     k_1_all,
-    y_2_all,
     k_2_all,
-    y_3_all,
     k_3_all,
     K_times_y,
+    y_2,
+    y_3,
     w_3,
     K_times_y_bar,
     y_bar_3,
@@ -261,9 +261,7 @@ def backward(
         t, h = times[number], steps[number]
         y = y_all[slot]
         k_1 = k_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         K = K_all[number]
         b = b_all[number]
@@ -271,6 +269,8 @@ def backward(
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, y, h * A_2_1, k_1, y_2)
+        weighted_3(1.0, y, h * A_3_1, k_1, h * A_3_2, k_2, y_3)
         weighted_1(B_3, p, w_3)
         states(K, k_3, w_3, K_times_y_bar, y_bar_3)
         if with_steps:

@@ -31,7 +31,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "two_layer__rk4"
 PARAMETERS = {}
@@ -42,19 +42,19 @@ CONTROLS = {"A1": ("m", "d"), "b1": ("m",), "A2": ("d", "m"), "b2": ("d",)}
 KEPT = {
     "k_1": ("d",),
     "hidden_1": ("m",),
-    "y_2": ("d",),
     "k_2": ("d",),
     "hidden_2": ("m",),
-    "y_3": ("d",),
     "k_3": ("d",),
     "hidden_3": ("m",),
-    "y_4": ("d",),
     "k_4": ("d",),
     "hidden_4": ("m",),
 }
 SCRATCH = {
     "A1_times_y": ("m",),
     "A2_times_hidden": ("d",),
+    "y_2": ("d",),
+    "y_3": ("d",),
+    "y_4": ("d",),
     "w_4": ("d",),
     "A2T_times_w": ("m",),
     "A1_times_y_bar": ("m",),
@@ -223,17 +223,17 @@ def forward(
     b2_all,
     k_1_all,
     hidden_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     A1_times_y,
     A2_times_hidden,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     A2T_times_w,
     A1_times_y_bar,
@@ -260,13 +260,10 @@ def forward(
         y, y_end = y_all[slot], y_all[slot + 1]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         A1 = A1_all[number]
@@ -299,17 +296,17 @@ def backward(
     b2_all,
     k_1_all,
     hidden_1_all,
-    y_2_all,
     k_2_all,
     hidden_2_all,
-    y_3_all,
     k_3_all,
     hidden_3_all,
-    y_4_all,
     k_4_all,
     hidden_4_all,
     A1_times_y,
     A2_times_hidden,
+    y_2,
+    y_3,
+    y_4,
     w_4,
     A2T_times_w,
     A1_times_y_bar,
@@ -342,13 +339,10 @@ def backward(
         y = y_all[slot]
         k_1 = k_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        y_2 = y_2_all[slot]
         k_2 = k_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        y_3 = y_3_all[slot]
         k_3 = k_3_all[slot]
         hidden_3 = hidden_3_all[slot]
-        y_4 = y_4_all[slot]
         k_4 = k_4_all[slot]
         hidden_4 = hidden_4_all[slot]
         A1 = A1_all[number]
@@ -361,6 +355,9 @@ def backward(
         b1_bar_total = b1_bar_total_all[number]
         b2_bar_total = b2_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, y, h * A_2_1, k_1, y_2)
+        weighted_2(1.0, y, h * A_3_2, k_2, y_3)
+        weighted_2(1.0, y, h, k_3, y_4)
         weighted_1(B_4, p, w_4)
         states(A1, A2, hidden_4, w_4, A2T_times_w, A1_times_y_bar, y_bar_4)
         if with_steps:

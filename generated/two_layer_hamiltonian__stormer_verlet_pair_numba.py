@@ -41,7 +41,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content dbf9e9adac2e067c
+from hamilforge.runtime import vector_math  # content e470321d23115fc3
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
@@ -52,20 +52,20 @@ CONTROLS = {"K1": ("m", "d"), "b1": ("m",), "K2": ("m", "d"), "b2": ("m",)}
 KEPT = {
     "k_Z_1": ("d",),
     "hidden2_1": ("m",),
-    "Z_1": ("d",),
     "k_Y_1": ("d",),
     "hidden_1": ("m",),
-    "Z_2": ("d",),
     "k_Y_2": ("d",),
     "hidden_2": ("m",),
-    "Y_2": ("d",),
     "k_Z_2": ("d",),
     "hidden2_2": ("m",),
 }
 SCRATCH = {
     "K2_times_Y": ("m",),
     "K2T_times_hidden2": ("d",),
+    "Z_1": ("d",),
     "K1_times_Z": ("m",),
+    "Z_2": ("d",),
+    "Y_2": ("d",),
     "w_Z_2": ("d",),
     "K2T_times_hidden2_bar": ("d",),
     "K2_times_K2T_times_hidden2_bar": ("m",),
@@ -331,18 +331,18 @@ def forward(
     b2_all,
     k_Z_1_all,
     hidden2_1_all,
-    Z_1_all,
     k_Y_1_all,
     hidden_1_all,
-    Z_2_all,
     k_Y_2_all,
     hidden_2_all,
-    Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
     K2_times_Y,
     K2T_times_hidden2,
+    Z_1,
     K1_times_Z,
+    Z_2,
+    Y_2,
     w_Z_2,
     K2T_times_hidden2_bar,
     K2_times_K2T_times_hidden2_bar,
@@ -377,13 +377,10 @@ def forward(
         Z, Z_end = Z_all[slot], Z_all[slot + 1]
         k_Z_1 = k_Z_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
-        Z_1 = Z_1_all[slot]
         k_Y_1 = k_Y_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        Z_2 = Z_2_all[slot]
         k_Y_2 = k_Y_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        Y_2 = Y_2_all[slot]
         k_Z_2 = k_Z_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         K1 = K1_all[number]
@@ -419,18 +416,18 @@ def backward(
     b2_all,
     k_Z_1_all,
     hidden2_1_all,
-    Z_1_all,
     k_Y_1_all,
     hidden_1_all,
-    Z_2_all,
     k_Y_2_all,
     hidden_2_all,
-    Y_2_all,
     k_Z_2_all,
     hidden2_2_all,
     K2_times_Y,
     K2T_times_hidden2,
+    Z_1,
     K1_times_Z,
+    Z_2,
+    Y_2,
     w_Z_2,
     K2T_times_hidden2_bar,
     K2_times_K2T_times_hidden2_bar,
@@ -474,13 +471,10 @@ def backward(
         Z = Z_all[slot]
         k_Z_1 = k_Z_1_all[slot]
         hidden2_1 = hidden2_1_all[slot]
-        Z_1 = Z_1_all[slot]
         k_Y_1 = k_Y_1_all[slot]
         hidden_1 = hidden_1_all[slot]
-        Z_2 = Z_2_all[slot]
         k_Y_2 = k_Y_2_all[slot]
         hidden_2 = hidden_2_all[slot]
-        Y_2 = Y_2_all[slot]
         k_Z_2 = k_Z_2_all[slot]
         hidden2_2 = hidden2_2_all[slot]
         K1 = K1_all[number]
@@ -496,6 +490,9 @@ def backward(
         K1_bar2_total = K1_bar2_total_all[number]
         b1_bar_total = b1_bar_total_all[number]
         h_bar = 0.0
+        weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
+        weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
+        weighted_3(1.0, Y, h * QA_2_1, k_Y_1, h * QA_2_2, k_Y_2, Y_2)
         weighted_1(PB_2, p_Z, w_Z_2)
         states_Z(
             K2,

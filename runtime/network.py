@@ -204,20 +204,20 @@ class Network:
 
 
 def _block_size(network: Network, samples: int) -> int:
-    """Samples whose stages fit the cache, but no fewer than vectors and BLAS need."""
+    """As many samples as vectors and BLAS use well, where their stages do not take too much."""
     product = network.product
     rows = sum(
         math.prod(network.sizes[entry] for entry in shape) for shape in product.KEPT.values()
     )
     rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
     layers = network.layers if network.memory == "all" else 1
-    fitting = CACHE // max(1, rows * layers * network.dtype.itemsize)
+    fitting = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
     even = -(-samples // max(1, round(samples / max(64, min(512, fitting)))))
     return min(samples, even)
 
 
-#: Bytes of stages that a block should not exceed, where it can be avoided.
-CACHE = 2**24
+#: Bytes of stages that a block should not exceed: fewer samples make products slower.
+MOST_BYTES = 2**27
 
 
 class _Room:

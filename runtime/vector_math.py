@@ -34,7 +34,7 @@ _I7, _I8, _I9, _I10, _I11 = (
 )
 _S2, _S3, _S4, _S5, _S6, _S7 = (np.float32(1.0 / factorial(k)) for k in range(2, 8))
 #: 1 / log 2, log 2 in two parts, and the number whose addition rounds to an integer.
-_PER_LOG2 = 1.4426950408889634
+_PER_LOG2, _TWO_PER_LOG2 = 1.4426950408889634, 2.8853900817779268
 _LOG2, _LOG2_REST = 6.93147180369123816490e-01, 1.90821492927058770e-10
 _ROUND = 6755399441055744.0
 _PER_LOG2_S, _LOG2_S = np.float32(1.4426950408889634), np.float32(0.693359375)
@@ -75,10 +75,10 @@ def _logistic(x: Any) -> Callable[[Any], Any]:
 
 
 def _tanh_double(x: Any) -> Any:
-    size = abs(x)
-    size = 22.0 if size > 22.0 else size
-    z = size + size
-    rounded = z * _PER_LOG2 + _ROUND
+    y = 19.5 if x > 19.5 else x
+    y = -19.5 if y < -19.5 else y
+    z = y + y
+    rounded = y * _TWO_PER_LOG2 + _ROUND
     n = rounded - _ROUND
     r = (z - n * _LOG2) - n * _LOG2_REST
     r2 = r * r
@@ -88,14 +88,13 @@ def _tanh_double(x: Any) -> Any:
     rest = (low + high * (r4 * r4)) * r2 + r
     power = np.int64((np.float64(rounded).view(np.int64) + 1023) << 52).view(np.float64)
     grown = power * rest + (power - 1.0)
-    found = grown / (grown + 2.0)
-    return -found if x < 0.0 else found
+    return grown / (grown + 2.0)
 
 
 def _tanh_single(x: Any) -> Any:
-    size = abs(x)
-    size = _TANH_END_S if size > _TANH_END_S else size
-    z = size + size
+    y = _TANH_END_S if x > _TANH_END_S else x
+    y = -_TANH_END_S if y < -_TANH_END_S else y
+    z = y + y
     rounded = z * _PER_LOG2_S + _ROUND_S
     n = rounded - _ROUND_S
     r = (z - n * _LOG2_S) - n * _LOG2_REST_S
@@ -105,8 +104,7 @@ def _tanh_single(x: Any) -> Any:
     bits = np.float32(rounded).view(np.int32)
     power = np.int32((bits + _BIAS_S) << _SHIFT_S).view(np.float32)
     grown = power * rest + (power - _ONE_S)
-    found = grown / (grown + _TWO_S)
-    return -found if x < _ZERO_S else found
+    return grown / (grown + _TWO_S)
 
 
 def _exp_double(x: Any) -> Any:

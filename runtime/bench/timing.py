@@ -53,12 +53,16 @@ class Times:
         return cls(median, p10, p90)
 
 
-def interleaved(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, Times]:
+def interleaved(
+    contestants: Mapping[str, Contestant], rounds: int, burst: float = 0.0
+) -> dict[str, Times]:
     """Time all contestants in turns.
 
     Args:
         contestants: by name; each has run before, so that nothing is compiled here.
         rounds: the number of turns of each.
+        burst: seconds for which a turn goes on, as the steps of a training loop follow each other;
+            its mean is what counts. A turn is one run where that takes longer.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -69,15 +73,23 @@ def interleaved(contestants: Mapping[str, Contestant], rounds: int) -> dict[str,
         for turn in range(rounds):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                contestant = contestants[name]
-                contestant.prepare()
-                start = time.perf_counter()
-                contestant.work()
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(_turn(contestants[name], burst))
     finally:
         if collecting:
             gc.enable()
     return {name: Times.of(np.array(values)) for name, values in seconds.items()}
+
+
+def _turn(contestant: Contestant, burst: float) -> float:
+    """The mean time of the runs of a turn."""
+    total, runs = 0.0, 0
+    while not runs or total < burst:
+        contestant.prepare()
+        start = time.perf_counter()
+        contestant.work()
+        total += time.perf_counter() - start
+        runs += 1
+    return total / runs
 
 
 def in_fresh_process(setup: str, timed: str, environment: Mapping[str, str]) -> float:

@@ -90,8 +90,6 @@ class FusedWriter(NetworkWriter):
 
     def __init__(self, product: NetworkProduct) -> None:
         super().__init__(product)
-        values = {one.target for one in self._unrolled.forward if isinstance(one, Combination)}
-        self._kept = {name: array for name, array in self._kept.items() if name not in values}
         self._stages: list[FunctionView] = []
         prepared = {line.target.name: line.target for line in self._network.prepare.lines}
         parameters = {one.name: Array(one.name, (), False) for one in self._network.parameters}
@@ -141,9 +139,8 @@ class FusedWriter(NetworkWriter):
 
     def _backward(self) -> Iterable[str]:
         loop = _Loop(self)
-        for one in self._unrolled.forward:
-            if isinstance(one, Combination) and not one.target.endswith("_end"):
-                loop.combination(one)
+        for statement in self._values:
+            loop.combination(statement)
         for statement in self._unrolled.backward:
             loop.statement(statement)
         starts = [f"{self._unrolled.end_costate(k)}_start" for k in range(len(self._states))]

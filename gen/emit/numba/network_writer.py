@@ -63,6 +63,16 @@ class NetworkWriter:
         self._arrays = ArrayWriter()
         self._states = [part.state for part in self._network.parts]
         self._kept = dict(self._unrolled.kept)
+        #: Values of stages, which are computed again where nothing has to be solved for.
+        self._values: tuple[Combination, ...] = ()
+        if not self._implicit:
+            self._values = tuple(
+                one
+                for one in self._unrolled.forward
+                if isinstance(one, Combination) and not one.target.endswith("_end")
+            )
+            for one in self._values:
+                del self._kept[one.target]
         self._scratch: dict[str, Array] = {}
         self._matrices: dict[str, Array] = {}
         self._totals: dict[str, Array] = {}
@@ -195,7 +205,7 @@ class NetworkWriter:
 
     def _backward(self) -> Iterable[str]:
         """The lines of a layer's adjoint."""
-        return self._statements(self._unrolled.backward)
+        return self._statements((*self._values, *self._unrolled.backward))
 
     def _layer_functions(self) -> Iterable[FunctionView]:
         """Further functions that those lines call."""
