@@ -125,6 +125,7 @@ def fitting(what: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any])
             f"{what} has the shape {array.shape} and the type {array.dtype}; real numbers of the "
             f"shape {shape} were expected"
         )
-    if not np.isfinite(array).all():
+    # a finite sum has finite terms; the other way round, large ones may overflow
+    if not math.isfinite(np.add.reduce(array, None)) and not np.isfinite(array).all():
         raise ValueError(f"{what} has numbers that are not finite")
     return np.array(array, dtype, order="C", copy=None)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.loader import Loaded
-from hamilforge.runtime.network import Floats, Network
+from hamilforge.runtime.network import Network
+from hamilforge.runtime.network_pass import Floats
 from hamilforge.runtime.objective import Objective
 from hamilforge.runtime.verify import Deviation, Verification
 

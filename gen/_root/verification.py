@@ -28,7 +28,7 @@ from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_
 from hamilforge.gen.program.ir import Apply, Program, walk
 from hamilforge.gen.program.network import Network, Target
 from hamilforge.runtime import loader, verify_integrator, verify_network
-from hamilforge.runtime.network import Floats
+from hamilforge.runtime.network_pass import Floats
 from hamilforge.runtime.verify import FUNCTION_ULPS, ULPS, Case, Verification, compare
 from hamilforge.runtime.verify_integrator import StepCase
 from hamilforge.runtime.verify_network import NetworkCase, TargetCase

@@ -1,0 +1,385 @@
+"""The way of all samples through the layers of a network, forward and back.
+
+In: a network and its first states.  Out: a :class:`Gradient`.  Samples are cut into blocks; the
+blocks of one round run in parallel, each with its own stages, and sums are added in the order of
+the blocks, so a result does not depend on the number of threads.  A round goes all the way forward
+and back before the next one begins: what is kept are the stages of a few blocks, not those of all
+samples.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime import checkpoints
+from hamilforge.runtime.network_arguments import fitting
+from hamilforge.runtime.solution import IntegrationError
+
+if TYPE_CHECKING:
+    from hamilforge.runtime.network import Network
+
+Floats = NDArray[Any]
+#: A loss at the end: last states and the samples' numbers to losses and costates.
+Loss = Callable[..., tuple[Floats, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Derivatives of the sum of all samples' losses.
+
+    Attributes:
+        losses: `(samples,)`, where they were computed; the running cost is not in them.
+        ends: the last states, each `(samples, size)`.
+        running: the running cost of each sample, if the field has one.
+        states: by the first states, each `(samples, size)`.
+        controls: by the controls, each `(layers, …)`.
+        h: by the steps, `(layers,)`.
+        t0: by the time at the first layer.
+    """
+
+    losses: Floats | None
+    ends: tuple[Floats, ...]
+    running: Floats | None
+    states: tuple[Floats, ...]
+    controls: dict[str, Floats]
+    h: Floats
+    t0: float
+
+
+def _block_size(network: Network, samples: int) -> int:
+    """As many samples as vectors and BLAS use well, where their stages do not take too much."""
+    product = network.product
+    rows = sum(
+        math.prod(network.sizes[entry] for entry in shape) for shape in product.KEPT.values()
+    )
+    rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
+    layers = network.layers if network.memory == "all" else 1
+    fitting = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
+    even = -(-samples // max(1, round(samples / max(64, min(512, fitting)))))
+    return min(samples, even)
+
+
+#: Bytes of stages that a block should not exceed: fewer samples make products slower.
+MOST_BYTES = 2**27
+
+
+class Room:
+    """Everything that kernels write to, for the blocks of one round."""
+
+    @classmethod
+    def serving(cls, network: Network, samples: int) -> Room:
+        """The room of a network, kept from call to call as long as it fits."""
+        asked = (samples, numba.get_num_threads(), network.memory, network.block)
+        if network.room is None or network.room.asked != asked:
+            network.room = cls(network, asked)
+        return network.room
+
+    def __init__(self, network: Network, asked: tuple[int, int, str, int | None]) -> None:
+        self.asked = asked
+        count, threads, memory, block = asked
+        size = block or _block_size(network, count)
+        blocks, samples, layers = min(threads, -(-count // size)), min(size, count), network.layers
+        self.blocks, self.samples = blocks, samples
+        product, kind = network.product, network.dtype
+        kept = layers if memory == "all" else 1
+
+        def array(*shape: int) -> Floats:
+            return np.zeros(shape, kind)
+
+        def sized(shape: Sequence[str]) -> tuple[int, ...]:
+            return tuple(network.sizes[entry] for entry in shape)
+
+        def rows(shape: Sequence[str]) -> int:
+            return network.sizes[shape[0]] if shape else 1
+
+        states = [rows(shape) for shape in product.STATES.values()]
+        self.states = [array(blocks, kept + 1, size, samples) for size in states]
+        self.costates = [array(blocks, 2, size, samples) for size in states]
+        self.kept = [array(blocks, kept, rows(s), samples) for s in product.KEPT.values()]
+        self.scratch = [array(blocks, rows(s), samples) for s in product.SCRATCH.values()]
+        self.matrices = [array(blocks, *sized(s)) for s in product.MATRICES.values()]
+        self.totals = [array(blocks, layers, *sized(s)) for s in product.TOTALS.values()]
+        self.sums = [array(layers, *sized(s)) for s in product.TOTALS.values()]
+        unknowns = sum(rows(shape) for shape in product.UNKNOWNS)
+        many = samples if unknowns else 0
+        self.systems = (
+            array(blocks, many, unknowns, unknowns),
+            np.zeros((blocks, many, unknowns), np.int64),
+            array(blocks, many, unknowns),
+        )
+        self.by_step = np.zeros((blocks, layers))
+        self.by_time = np.zeros((blocks, 1))
+        self.by_scalar = np.zeros((blocks, layers, max(1, len(product.SCALARS))))
+
+
+@lru_cache(maxsize=8)
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "hamilforge")
+
+
+# a forked process has none of the threads of its parent
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
+class Pass:
+    """One pass of all samples."""
+
+    def __init__(
+        self,
+        network: Network,
+        states: Sequence[Floats],
+        loss: Loss | None,
+        running: float = 1.0,
+        steps: bool = False,
+    ) -> None:
+        self._network, self._product = network, network.product
+        self._loss, self._weight, self._with_steps = loss, running, steps
+        self._states = list(states)
+        self._count = len(states[0])
+        if self._product.RUNNING:
+            self._states.append(np.zeros((self._count, 1), network.dtype))
+        self._room = Room.serving(network, self._count)
+        self._controls = [
+            fitting(
+                f"the control {name}",
+                network.controls[name],
+                (network.layers, *(network.sizes[entry] for entry in shape)),
+                network.dtype,
+            )
+            for name, shape in self._product.CONTROLS.items()
+        ]
+        self._values = [network.parameters[name] for name in self._product.PARAMETERS]
+        self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
+        self._times = network.t0 + np.cumsum(self._steps) - self._steps
+        self._ends = [np.empty_like(one) for one in self._states]
+        self._starts = [np.empty_like(one) for one in self._states]
+        self._losses: Floats | None = None
+        self._single = self._count <= self._room.samples
+        self._totals = self._room.sums
+        if not self._single:
+            for total in self._totals:
+                total.fill(0)
+        self._by_step = np.zeros(network.layers)
+        self._by_scalar = np.zeros(self._room.by_scalar.shape[1:])
+        self._by_time = 0.0
+
+    def forward(self) -> Gradient:
+        """The last states alone."""
+        for rows in self._rounds():
+            self._load(self._room.states, self._states, rows)
+            self._advance(0, self._network.layers)
+            self._store(self._room.states, self._ends, rows)
+        return self._result()
+
+    def gradient(self) -> Gradient:
+        """Forward and back, round by round."""
+        network = self._network
+        for rows in self._rounds():
+            self._load(self._room.states, self._states, rows)
+            kept = self._forward()
+            last = network.layers if network.memory == "all" else 0
+            self._store(self._room.states, self._ends, rows, last)
+            self._costates(rows)
+            self._clear()
+            self._backward(kept)
+            self._store(self._room.costates, self._starts, rows)
+            self._add()
+        return self._result(self._finish())
+
+    # --- rounds
+
+    def _rounds(self) -> Sequence[list[slice]]:
+        """The samples of each block of each round; the last block is padded with copies."""
+        blocks, size = self._room.blocks, self._room.samples
+        slices = [slice(k, min(k + size, self._count)) for k in range(0, self._count, size)]
+        return [slices[k : k + blocks] for k in range(0, len(slices), blocks)]
+
+    def _load(
+        self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice]
+    ) -> None:
+        for place, array in zip(room, arrays, strict=True):
+            for block in range(len(place)):
+                part = array[rows[min(block, len(rows) - 1)]].T
+                target = place[block, 0]
+                target[:, : part.shape[1]] = part
+                target[:, part.shape[1] :] = part[:, -1:]
+
+    def _store(
+        self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice], slot: int = 0
+    ) -> None:
+        for place, array in zip(room, arrays, strict=True):
+            for block, part in enumerate(rows):
+                array[part] = place[block, slot][:, : part.stop - part.start].T
+
+    def _costates(self, rows: Sequence[slice]) -> None:
+        """Costates at the end; those of samples that pad a block are zero."""
+        assert self._loss is not None
+        for place in self._room.costates:
+            place[:] = 0
+        for block, part in enumerate(rows):
+            count = part.stop - part.start
+            ends = self._ends[:-1] if self._product.RUNNING else self._ends
+            losses, found = self._loss(*(one[part] for one in ends), part)
+            if losses is not None:
+                if self._losses is None:
+                    self._losses = np.zeros(self._count)
+                self._losses[part] = losses
+            given = found if isinstance(found, tuple) else (found,)
+            shapes = [(count, one.shape[1]) for one in ends]
+            if [np.shape(one) for one in given] != shapes:
+                raise ValueError(
+                    f"the loss gives costates of the shapes {[np.shape(one) for one in given]}; "
+                    f"{shapes} were expected"
+                )
+            for place, one in zip(self._room.costates, given, strict=False):
+                place[block, 0][:, :count] = np.asarray(one).T
+            if self._product.RUNNING:
+                self._room.costates[-1][block, 0][:, :count] = self._weight
+
+    # --- kernels
+
+    def _kernel_forward(self, first: int, last: int, stride: int) -> None:
+        room = self._room
+
+        def run(block: int) -> int:
+            return int(self._product.forward(
+                first, last, stride, self._times, self._steps, *(one[block] for one in room.states),
+                *self._controls, *self._values,
+                *(one[block] for one in (*room.kept, *room.scratch, *room.matrices, *room.systems)),
+            ))  # fmt: skip
+
+        number = min(self._blocks(run))
+        if number != last:
+            raise IntegrationError(
+                f"the stages of layer {number} of {self._product.NAME} with h = "
+                f"{self._steps[number]:.6g} did not converge; try a smaller step",
+                float(self._times[number]), number, float("inf"),
+            )  # fmt: skip
+
+    def _kernel_backward(self, first: int, last: int) -> None:
+        room = self._room
+
+        def run(block: int) -> None:
+            self._product.backward(
+                first, last, self._times, self._steps, *(one[block] for one in room.states),
+                *self._controls, *self._values,
+                *(one[block] for one in (*room.kept, *room.scratch, *room.matrices)),
+                *(one[block] for one in (*room.costates, *room.totals, *room.systems)),
+                self._with_steps, room.by_step[block], room.by_time[block], room.by_scalar[block],
+            )  # fmt: skip
+
+        self._blocks(run)
+
+    def _blocks(self, run: Callable[[int], Any]) -> list[Any]:
+        """All blocks of a round, each in a thread of its own; kernels release the lock."""
+        blocks = self._room.blocks
+        if blocks == 1:
+            return [run(0)]
+        return list(_threads(blocks).map(run, range(blocks)))
+
+    def _advance(self, first: int, last: int) -> None:
+        """Layers without keeping any; states stay in the first slot."""
+        self._kernel_forward(first, last, 0)
+
+    def _forward(self) -> list[list[Floats]]:
+        """All layers; the states that the way back begins again from."""
+        layers, memory = self._network.layers, self._network.memory
+        if memory == "all":
+            self._kernel_forward(0, layers, 1)
+            return []
+        places = [*range(layers)]
+        if memory == "checkpoint":
+            places = checkpoints.placed(layers, self._network.slots)
+        kept = []
+        for first, last in zip(places, [*places[1:], layers], strict=True):
+            kept.append(self._copy())
+            self._advance(first, last)
+        return kept
+
+    def _copy(self) -> list[Floats]:
+        return [one[:, 0].copy() for one in self._room.states]
+
+    def _put(self, states: Sequence[Floats]) -> None:
+        for place, one in zip(self._room.states, states, strict=True):
+            place[:, 0] = one
+
+    def _advanced(self, states: list[Floats], first: int, last: int) -> list[Floats]:
+        self._put(states)
+        self._advance(first, last)
+        return self._copy()
+
+    def _backward(self, kept: list[list[Floats]]) -> None:
+        layers, memory = self._network.layers, self._network.memory
+        if memory == "all":
+            self._kernel_backward(0, layers)
+            return
+        again = (
+            ((number, kept[number]) for number in range(layers - 1, -1, -1))
+            if memory == "states"
+            else checkpoints.backwards(layers, self._network.slots, kept, self._advanced)
+        )
+        for number, states in again:
+            self._put(states)
+            self._kernel_forward(number, number + 1, 1)
+            self._kernel_backward(number, number + 1)
+
+    # --- sums
+
+    def _clear(self) -> None:
+        room = self._room
+        for one in (*room.totals, room.by_step, room.by_time, room.by_scalar):
+            one.fill(0)
+
+    def _add(self) -> None:
+        """The totals of the blocks, in their order."""
+        room = self._room
+        if self._single:
+            self._totals = [one[0] for one in room.totals]
+            self._by_step, self._by_scalar = room.by_step[0].copy(), room.by_scalar[0]
+            self._by_time = float(room.by_time[0, 0])
+            return
+        for block in range(len(room.by_step)):
+            for total, one in zip(self._totals, room.totals, strict=True):
+                total += one[block]
+            self._by_step += room.by_step[block]
+            self._by_scalar += room.by_scalar[block]
+            self._by_time += float(room.by_time[block, 0])
+
+    def _finish(self) -> dict[str, Floats]:
+        names = self._product.GRADIENTS
+        found = {name: np.empty_like(self._network.controls[name]) for name in names}
+        matrices = [one[0] for one in self._room.matrices]
+        self._product.finish(
+            self._steps, *self._controls, *self._values, *matrices, *self._totals,
+            self._by_scalar, *found.values(),
+        )  # fmt: skip
+        controls = self._network.controls
+        return {
+            name: found[name] if name in found else np.zeros_like(value)
+            for name, value in controls.items()
+        }
+
+    def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:
+        ends, starts = self._ends, self._starts
+        running = ends[-1][:, 0] if self._product.RUNNING else None
+        count = len(ends) - (running is not None)
+        return Gradient(
+            self._losses,
+            tuple(ends[:count]),
+            running,
+            tuple(starts[:count]),
+            controls or {},
+            self._by_step,
+            self._by_time,
+        )
