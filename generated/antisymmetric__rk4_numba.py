@@ -37,6 +37,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "antisymmetric__rk4"
 PARAMETERS = {"gamma": (0.1, "nonnegative", "diffusion")}
 RUNNING = False
+REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}

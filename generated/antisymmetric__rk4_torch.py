@@ -136,5 +136,6 @@ class AntisymmetricRk4(Network):
     PARAMETERS = {"gamma": (0.1, "nonnegative", "diffusion")}
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3", "y_4", "k_4")
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

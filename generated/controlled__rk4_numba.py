@@ -70,6 +70,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "controlled__rk4"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {

@@ -654,5 +654,6 @@ class ControlledRk4(Network):
         "hidden5_4",
     )
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -39,6 +39,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"A": ("m", "d"), "b": ("m",)}

@@ -171,5 +171,6 @@ class GradientFlowRk4(Network):
         "hidden_4",
     )
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -41,6 +41,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = True
 SIZES = {}
 STATES = {"Y": ("d",), "Z": ("m",)}
 CONTROLS = {"K": ("d", "m"), "b": ("d",), "c": ("m",)}

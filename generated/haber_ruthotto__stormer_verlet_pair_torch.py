@@ -177,5 +177,6 @@ class HaberRuthottoStormerVerletPair(Network):
     PARAMETERS = {}
     KEPT = ("k_Z_1", "hidden2_1", "Z_1", "k_Y_1", "Z_2", "k_Y_2", "Y_2", "k_Z_2", "hidden2_2")
     RUNNING = False
+    REVERSIBLE = True
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

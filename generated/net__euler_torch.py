@@ -93,5 +93,6 @@ class NetEuler(Network):
     PARAMETERS = {}
     KEPT = ("k_1", "hidden_1")
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

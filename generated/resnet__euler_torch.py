@@ -87,5 +87,6 @@ class ResnetEuler(Network):
     PARAMETERS = {}
     KEPT = ("k_1",)
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

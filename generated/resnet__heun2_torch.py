@@ -95,5 +95,6 @@ class ResnetHeun2(Network):
     PARAMETERS = {}
     KEPT = ("k_1", "y_2", "k_2")
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -34,6 +34,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "resnet__kutta3"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}

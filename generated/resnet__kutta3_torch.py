@@ -105,5 +105,6 @@ class ResnetKutta3(Network):
     PARAMETERS = {}
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3")
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

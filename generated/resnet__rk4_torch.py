@@ -115,5 +115,6 @@ class ResnetRk4(Network):
     PARAMETERS = {}
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3", "y_4", "k_4")
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

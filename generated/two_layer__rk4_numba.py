@@ -36,6 +36,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "two_layer__rk4"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
 CONTROLS = {"A1": ("m", "d"), "b1": ("m",), "A2": ("d", "m"), "b2": ("d",)}

@@ -162,5 +162,6 @@ class TwoLayerRk4(Network):
         "hidden_4",
     )
     RUNNING = False
+    REVERSIBLE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -46,6 +46,7 @@ from hamilforge.runtime import vector_math  # content e470321d23115fc3
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
 RUNNING = False
+REVERSIBLE = True
 SIZES = {}
 STATES = {"Y": ("d",), "Z": ("d",)}
 CONTROLS = {"K1": ("m", "d"), "b1": ("m",), "K2": ("m", "d"), "b2": ("m",)}

@@ -244,5 +244,6 @@ class TwoLayerHamiltonianStormerVerletPair(Network):
         "hidden2_2",
     )
     RUNNING = False
+    REVERSIBLE = True
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

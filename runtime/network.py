@@ -16,6 +16,7 @@ import numpy as np
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.network_arguments import (
     check_count,
+    check_memory,
     check_network,
     dimensions,
     fitting,
@@ -24,7 +25,7 @@ from hamilforge.runtime.network_arguments import (
 from hamilforge.runtime.network_pass import Floats, Gradient, Loss, Pass, Room
 from hamilforge.runtime.simplex import projected
 
-MEMORY = ("all", "states", "checkpoint")
+MEMORY = ("all", "states", "checkpoint", "reversible")
 
 
 class Network:
@@ -35,7 +36,8 @@ class Network:
         layers: how many.
         sizes: the size of each dimension, by name.
         h: the step of each layer: a number, or one for each; 1 / layers if None.
-        memory: ``all``, ``states`` or ``checkpoint``.
+        memory: ``all``, ``states``, ``checkpoint`` or, where the method is symmetric,
+            ``reversible``, which keeps the last states alone and goes back with -h.
         checkpoints: with ``checkpoint``: the number of states kept.
         t0: the time at the first layer.
         parameters: values of the field's own parameters.
@@ -66,8 +68,6 @@ class Network:
         seed: int = 0,
     ) -> None:
         steps, values = check_network(product, layers, sizes, h, parameters)
-        if memory not in MEMORY:
-            raise ValueError(f"memory = {memory!r}; one of {', '.join(MEMORY)} was expected")
         check_count("block", block)
         check_count("checkpoints", checkpoints)
         self.dtype = real_type(dtype)
@@ -89,6 +89,15 @@ class Network:
                 drawn = np.full(size, 0.0 if shape else 1.0)
             self.controls[name] = drawn.astype(self.dtype)
         self.room: Room | None = None
+
+    @property
+    def memory(self) -> str:
+        """What is kept on the way forward."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        self._memory = check_memory(self.product, memory, MEMORY)
 
     def __call__(self, *states: Floats) -> Any:
         """The states after all layers.

@@ -93,6 +93,22 @@ def check_network(
     return steps, values
 
 
+def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:
+    """What is kept on the way forward.
+
+    Raises:
+        ValueError: there is no such choice, or the method does not allow it.
+    """
+    if memory not in known:
+        raise ValueError(f"memory = {memory!r}; one of {', '.join(known)} was expected")
+    if memory == "reversible" and not product.REVERSIBLE:
+        raise ValueError(
+            'memory = "reversible" goes back through the layers with -h, for which the method has '
+            f"to be symmetric; that of {product.NAME} is not"
+        )
+    return memory
+
+
 def check_count(name: str, value: int | None) -> None:
     """Refuse what is no positive whole number, or None."""
     if value is None:

@@ -161,7 +161,10 @@ class Pass:
         ]
         self._values = [network.parameters[name] for name in self._product.PARAMETERS]
         self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
-        self._times = network.t0 + np.cumsum(self._steps) - self._steps
+        after = network.t0 + np.cumsum(self._steps)
+        self._times = after - self._steps
+        #: Where the layers begin and what their steps are on the way forward, and on that back.
+        self._ways = ((self._times, self._steps), (after, -self._steps))
         self._ends = [np.empty_like(one) for one in self._states]
         self._starts = [np.empty_like(one) for one in self._states]
         self._losses: Floats | None = None
@@ -249,12 +252,13 @@ class Pass:
 
     # --- kernels
 
-    def _kernel_forward(self, first: int, last: int, stride: int) -> None:
+    def _kernel_forward(self, first: int, last: int, stride: int, way: int = 0) -> None:
         room = self._room
+        times, steps = self._ways[way]
 
         def run(block: int) -> int:
             return int(self._product.forward(
-                first, last, stride, self._times, self._steps, *(one[block] for one in room.states),
+                first, last, stride, times, steps, *(one[block] for one in room.states),
                 *self._controls, *self._values,
                 *(one[block] for one in (*room.kept, *room.scratch, *room.matrices, *room.systems)),
             ))  # fmt: skip
@@ -298,6 +302,9 @@ class Pass:
         if memory == "all":
             self._kernel_forward(0, layers, 1)
             return []
+        if memory == "reversible":
+            self._advance(0, layers)
+            return []
         places = [*range(layers)]
         if memory == "checkpoint":
             places = checkpoints.placed(layers, self._network.slots)
@@ -323,6 +330,12 @@ class Pass:
         layers, memory = self._network.layers, self._network.memory
         if memory == "all":
             self._kernel_backward(0, layers)
+            return
+        if memory == "reversible":
+            for number in range(layers - 1, -1, -1):
+                self._kernel_forward(number, number + 1, 0, way=1)
+                self._kernel_forward(number, number + 1, 1)
+                self._kernel_backward(number, number + 1)
             return
         again = (
             ((number, kept[number]) for number in range(layers - 1, -1, -1))

@@ -19,12 +19,17 @@ import torch
 
 from hamilforge.runtime import checkpoints
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.network_arguments import check_count, check_network, dimensions
+from hamilforge.runtime.network_arguments import (
+    check_count,
+    check_memory,
+    check_network,
+    dimensions,
+)
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
 
 __all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear", "step"]
-MEMORY = ("all", "states", "checkpoint", "autograd")
+MEMORY = ("all", "states", "checkpoint", "reversible", "autograd")
 STEPS = ("fixed", "learned", "softmax", "simplex")
 Tensor = torch.Tensor
 Arrays = tuple[Tensor, ...]
@@ -44,7 +49,9 @@ class Network(torch.nn.Module):
         h: the step of each layer: a number, or one for each; 1 / layers if None.
         steps: ``fixed``; ``learned``, a parameter; ``softmax`` or ``simplex``, a parameter with the
             sum of all steps fixed, by a softmax or by :meth:`project_`.
-        memory: what the way back keeps: ``all``, ``states``, ``checkpoint`` or ``autograd``.
+        memory: what the way back keeps: ``all``, ``states``, ``checkpoint``; where the method is
+            symmetric ``reversible``, the last states alone; or ``autograd``, where torch itself
+            differentiates the layers.
         checkpoints: with ``checkpoint``: the number of states kept; about the root of the layers if
             None.
         t0: the time at the first layer.
@@ -62,6 +69,7 @@ class Network(torch.nn.Module):
     PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
     KEPT: ClassVar[tuple[str, ...]]
     RUNNING: ClassVar[bool]
+    REVERSIBLE: ClassVar[bool]
     layer: ClassVar[Callable[..., Any]]
     layer_adjoint: ClassVar[Callable[..., Any]]
 
@@ -80,9 +88,8 @@ class Network(torch.nn.Module):
     ) -> None:
         super().__init__()
         values, given = check_network(self, layers, sizes, h, parameters)
-        for name, choice, known in (("steps", steps, STEPS), ("memory", memory, MEMORY)):
-            if choice not in known:
-                raise ValueError(f"{name} = {choice!r}; one of {', '.join(known)} was expected")
+        if steps not in STEPS:
+            raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
         check_count("checkpoints", checkpoints)
         self.layers, self.sizes = layers, dimensions(self, sizes)
         self.steps, self.memory = steps, memory
@@ -108,6 +115,15 @@ class Network(torch.nn.Module):
             check_domain(name, given[name], domain)
             self.register_buffer(f"parameter_{name}", torch.tensor(given[name], **kind))
         self.reset_parameters()
+
+    @property
+    def memory(self) -> str:
+        """What the way back keeps."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        self._memory = check_memory(self, memory, MEMORY)
 
     def reset_parameters(self) -> None:
         """Matrices normal with variance 1 / columns, vectors zero, scalars one."""
@@ -249,7 +265,7 @@ class _Sweep(torch.autograd.Function):
         states: Arrays = arrays[:count]
         saved: list[Tensor] = []
         wanted = any(ctx.needs_input_grad)
-        places = {*range(module.layers)}
+        places = {*range(module.layers)} if module.memory != "reversible" else set()
         if module.memory == "checkpoint":
             places = {*checkpoints.placed(module.layers, module.slots)}
         for number in range(module.layers):
@@ -258,6 +274,8 @@ class _Sweep(torch.autograd.Function):
             states, kept = sweep.forward(number, states)
             if wanted and module.memory == "all":
                 saved += kept
+        if wanted and module.memory == "reversible":
+            saved += states
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
         return tuple(states)
@@ -283,12 +301,17 @@ class _Sweep(torch.autograd.Function):
         elif module.memory == "states":
             for number in range(module.layers - 1, -1, -1):
                 back.again(number, saved[number * count : (number + 1) * count])
+        elif module.memory == "reversible":
+            states = tuple(saved)
+            for number in range(module.layers - 1, -1, -1):
+                states = sweep.retreat(number, states)
+                back.again(number, states)
         else:
             kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
-            for number, states in checkpoints.backwards(
+            for number, start in checkpoints.backwards(
                 module.layers, module.slots, kept, sweep.advance
             ):
-                back.again(number, states)
+                back.again(number, start)
         return None, back.time, back.step_gradient(), None, *back.costates, *back.gradients()
 
 
@@ -319,6 +342,12 @@ class _Layers:
             *self.place(number), *states, *self.own(number), with_ends=with_ends
         )
         return found
+
+    def retreat(self, number: int, states: Arrays) -> Arrays:
+        """The states before a layer, from those after it."""
+        t, h = self.place(number)
+        found, _ = self.module.layer(t + h, -h, *states, *self.own(number))
+        return tuple(found)
 
     def advance(self, states: Arrays, first: int, last: int) -> Arrays:
         """Several layers."""

@@ -78,7 +78,8 @@ def _runs(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a backend finds: a network with all its stages kept, and with its states alone."""
     if isinstance(case, NetworkCase):
-        for memory in ("all", "states"):
+        module = loaded.torch_class() if backend == "torch" else loaded.module("numba")
+        for memory in ("all", "states", *(("reversible",) if module.REVERSIBLE else ())):
             run = _numba if backend == "numba" else _torch
             yield f"{case.name}, keeping {memory}", run(loaded, case, memory)
     else:

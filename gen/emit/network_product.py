@@ -135,6 +135,11 @@ class NetworkProduct:
         return '"""' + "\n".join(lines) + '\n"""'
 
     @property
+    def reversible(self) -> bool:
+        """Whether a step with -h undoes a step with h: the method is its own adjoint."""
+        return bool(self.method_report["symmetric"])
+
+    @property
     def states(self) -> tuple[tuple[str, kinds.Shape], ...]:
         """The states as they are declared, and the running cost."""
         running = ((RUNNING, ()),) if self.field.running is not None else ()

@@ -377,6 +377,13 @@ class _Proof:
         ]
 
 
+def _symmetric_pair(q: Tableau, p: Tableau) -> Finding:
+    by = "a search over the permutations of the stages, the same for both tables"
+    if structure.is_symmetric(q, p):
+        return Finding("symmetric", True, by, ANY)
+    return Finding("symmetric", None, by, ANY, "no permutation of the stages shows it")
+
+
 def prove_partitioned(declaration: kinds.Partitioned) -> Report:
     """Order and structure of a pair."""
     head = declaration.head
@@ -424,6 +431,7 @@ def prove_partitioned(declaration: kinds.Partitioned) -> Report:
             f"b_i a^_ij + b^_j a_ji = b_i b^_j in {arithmetic}",
             "H = T(p) + V(q)",
         ),
+        _symmetric_pair(q, p),
     ]
     if symplectic and q.transposed is not None:
         found = order.control_order(q, q.transposed, min(coupled.order, order.MAX_CONTROL_ORDER))

@@ -8,7 +8,7 @@ Differential Equations II, sections IV.5 and IV.12.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -87,36 +87,23 @@ def largest_defect(tableau: Tableau) -> float:
     return max(abs(float(entry)) for row in defect_matrix(tableau) for entry in row)
 
 
-def is_symmetric(tableau: Tableau) -> bool:
+def is_symmetric(*tableaux: Tableau) -> bool:
     """Whether ``a_s(i)s(j) + a_ij = b_j`` and ``b_s(i) = b_i`` for some permutation s of stages.
 
     Then the row sums of s(i) and i add up to the sum of the weights; so distinct row sums leave one
-    candidate, and among equal ones all assignments are tried.
+    candidate, and among equal ones all assignments are tried.  Several tables need the same
+    permutation.
     """
-    if tableau.stages.modulus is not None:
-        return _reflects(tableau)
-    size, a, b = tableau.size, tableau.a, tableau.b
-    sums = linear.apply(a, tableau.stages.one)
-    total = linear.dot(b, tableau.stages.one)
+    if all(tableau.stages.modulus is not None for tableau in tableaux):
+        return all(_reflects(tableau) for tableau in tableaux)
+    mirrors = [_Mirror(tableau) for tableau in tableaux]
     images: list[int] = []
 
-    def fits(i: int, image: int) -> bool:
-        if image in images or not tableau.is_zero(b[i] - b[image]):
-            return False
-        if not tableau.is_zero(sums[i] + sums[image] - total):
-            return False
-        chosen = [*images, image]
-        return all(
-            tableau.is_zero(a[chosen[k]][image] + a[k][i] - b[i])
-            and tableau.is_zero(a[image][chosen[k]] + a[i][k] - b[k])
-            for k in range(i + 1)
-        )
-
     def search(i: int) -> bool:
-        if i == size:
+        if i == tableaux[0].size:
             return True
-        for image in range(size):
-            if fits(i, image):
+        for image in range(tableaux[0].size):
+            if image not in images and all(one.fits([*images, image]) for one in mirrors):
                 images.append(image)
                 if search(i + 1):
                     return True
@@ -124,6 +111,29 @@ def is_symmetric(tableau: Tableau) -> bool:
         return False
 
     return search(0)
+
+
+class _Mirror:
+    """Which stages could be each other's image."""
+
+    def __init__(self, tableau: Tableau) -> None:
+        self._tableau = tableau
+        self._sums = linear.apply(tableau.a, tableau.stages.one)
+        self._total = linear.dot(tableau.b, tableau.stages.one)
+
+    def fits(self, chosen: Sequence[int]) -> bool:
+        """Whether the last of the images fits those before it."""
+        tableau, i, image = self._tableau, len(chosen) - 1, chosen[-1]
+        a, b = tableau.a, tableau.b
+        if not tableau.is_zero(b[i] - b[image]):
+            return False
+        if not tableau.is_zero(self._sums[i] + self._sums[image] - self._total):
+            return False
+        return all(
+            tableau.is_zero(a[chosen[k]][image] + a[k][i] - b[i])
+            and tableau.is_zero(a[image][chosen[k]] + a[i][k] - b[k])
+            for k in range(i + 1)
+        )
 
 
 def _reflects(tableau: Tableau) -> bool:

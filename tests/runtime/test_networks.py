@@ -712,3 +712,26 @@ def test_data_sets_are_points_in_two_classes(name):
     assert 30 <= labels.sum() <= 70
     again, _ = data_sets.points(name, 100, 0)
     assert (again == places).all()
+
+
+@pytest.mark.parametrize(("field", "method"), EXPECTED["reversible"]["pairs"])
+def test_symmetric_methods_go_back_without_keeping_anything(field, method):
+    network, states = drawn(torch_class(torch_text(field, method)))
+    value, wanted = gradients(network, states, "all")
+    found_value, found = gradients(network, states, "reversible")
+    assert found_value == value
+    near(found, wanted, 1e-12)
+    made = pipeline.load_field(field), pipeline.load_layer_method(method)
+    cases = verification.network_cases(build_network(*made), ("float64",))
+    written = Written(numba_text(field, method))
+    assert written.module("numba").REVERSIBLE
+    found = verify_network.compare(written, cases, ["numba"])
+    assert found.holds, str(found)
+    assert any("reversible" in one.case for one in found.deviations)
+
+
+def test_methods_that_are_not_symmetric_are_not_reversible():
+    for backend in ("torch", "numba"):
+        network = hf.network("resnet", "rk4", 2, {"d": 2}, backend=backend)
+        with pytest.raises(ValueError, match=r"has to be symmetric; that of resnet__rk4 is not"):
+            network.memory = "reversible"
