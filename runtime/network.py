@@ -145,6 +145,27 @@ class Network:
 
         return Pass(self, checked, loss, running, steps).gradient()
 
+    def smoothness(self) -> tuple[float, dict[str, Floats], Floats]:
+        """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.
+
+        Returns:
+            The sum, its derivatives by the controls, and by the steps.
+
+        References:
+            E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
+        """
+        total, by_step = 0.0, np.zeros(self.layers)
+        found = {}
+        for name, control in self.controls.items():
+            moved = np.diff(control.astype(float), axis=0).reshape(self.layers - 1, -1)
+            squares = (moved**2).sum(1)
+            total += float((squares / (2 * self.h[:-1])).sum())
+            by_step[:-1] -= squares / (2 * self.h[:-1] ** 2)
+            slopes = (moved / self.h[:-1, None]).reshape(-1, *control.shape[1:])
+            none = np.zeros_like(control[:1], float)
+            found[name] = np.concatenate([none, slopes]) - np.concatenate([slopes, none])
+        return total, found, by_step
+
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
         self.h[:] = projected(self.h, float(self.h.sum()) if total is None else total)

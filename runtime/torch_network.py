@@ -153,6 +153,18 @@ class Network(torch.nn.Module):
                 flat = self.step_sizes.detach().cpu().double().numpy()
                 self.step_sizes.copy_(torch.from_numpy(projected(flat, float(self.total))))
 
+    def smoothness(self) -> Tensor:
+        """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, to be added to a loss.
+
+        References:
+            E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
+        """
+        total = self.h.new_zeros(())
+        for name in self.CONTROLS:
+            moved = self.control(name).diff(dim=0).flatten(1)
+            total = total + (moved.square().sum(1) / (2 * self.h[:-1])).sum()
+        return total
+
     def pruned(self) -> Network:
         """The network without the layers whose step is zero; its output is the same.
 

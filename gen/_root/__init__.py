@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hamilforge.facade import (
         check,
+        contractivity,
         flow,
         generate,
         integrate,
@@ -40,6 +41,7 @@ __all__ = [
     "IntegrationError",
     "Solution",
     "check",
+    "contractivity",
     "flow",
     "generate",
     "integrate",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hamilforge.control_problem import Control
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
+    from hamilforge.network_bounds import Contractivity
     from hamilforge.runtime.solution import Solution
     from hamilforge.runtime.verify import Verification
 
@@ -162,6 +163,31 @@ def network(
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
     return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
+
+
+def contractivity(
+    field: Name, method: Name, network: Any, activation: str | None = None
+) -> Contractivity:
+    """How far the layers of a network may carry two points apart.
+
+    Args:
+        field: the network's field, by name or path.
+        method: the method of its layers.
+        network: of :func:`network`, for either backend.
+        activation: the one it was made with, if not the declared one.
+
+    Returns:
+        ``.nu`` (a bound of the one-sided Lipschitz constant of each layer), ``.largest`` (the
+        largest contractive step), ``.growth``; ``.project_(network)`` makes every step
+        contractive, ``.penalty(network)`` is what a loss may add for that.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the field's Jacobian is no sum of products
+            of matrices and slopes of activations.
+    """
+    from hamilforge import network_bounds as module
+
+    return module.contractivity(field, method, network, activation)
 
 
 def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:

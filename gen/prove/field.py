@@ -19,6 +19,7 @@ from hamilforge.gen.derive.arrays import Array, Lines
 from hamilforge.gen.derive.words import NoWordsError, Words, jacobian, negative, transposed
 from hamilforge.gen.program.build_network import lower_line
 from hamilforge.gen.program.interpret_network import run_lines
+from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 THIS = "all dimensions and controls"
@@ -35,6 +36,7 @@ def prove(field: kinds.Field) -> Report:
         Finding("controls", _listed(field.controls), "the declaration", THIS),
         Finding("autonomous", not timed, "t in f", THIS),
         _hamiltonian(field),
+        *_contraction(field),
     ]
     head = field.head
     claims = compare_claims(head, tuple(findings))
@@ -85,6 +87,20 @@ def _hamiltonian(field: kinds.Field) -> Finding:
         )
         return Finding("hamiltonian", False, by, "these numbers")
     return Finding("hamiltonian", None, f"neither {reason} nor drawn numbers decide", THIS)
+
+
+def _contraction(field: kinds.Field) -> tuple[Finding, Finding]:
+    """How fast solutions may move apart, and which steps bring them together."""
+    names = ("one_sided_lipschitz", "contractive_step")
+    by = "the Jacobian's words; the range of the activation's slope, by samples"
+    try:
+        bound, step = contraction.text(contraction.slopes(field))
+    except NoWordsError as error:
+        one, other = (Finding(name, None, by, THIS, str(error)) for name in names)
+        return one, other
+    why = "" if step else "solutions are not known to move together for all controls"
+    of = "y' = f; r is the radius of the method's circle of contractivity"
+    return Finding(names[0], bound, by, THIS), Finding(names[1], step, by, of, why)
 
 
 def _equal(one: Words, other: Words) -> bool:

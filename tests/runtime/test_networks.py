@@ -735,3 +735,99 @@ def test_methods_that_are_not_symmetric_are_not_reversible():
         network = hf.network("resnet", "rk4", 2, {"d": 2}, backend=backend)
         with pytest.raises(ValueError, match=r"has to be symmetric; that of resnet__rk4 is not"):
             network.memory = "reversible"
+
+
+# --- regularisers and bounds ----------------------------------------------------------------------
+
+
+def test_smoothness_and_its_derivatives_are_the_same_on_both_backends():
+    options = {"h": [0.3, 0.1, 0.2, 0.4]}
+    one = hf.network("resnet", "rk4", 4, {"d": 3}, steps="learned", dtype=torch.float64, **options)
+    other = hf.network("resnet", "rk4", 4, {"d": 3}, backend="numba", **options)
+    for name in ("K", "b"):
+        control = torch.randn_like(one.control(name))
+        one.control(name).data.copy_(control)
+        other.controls[name][...] = control.numpy()
+    value = one.smoothness()
+    value.backward()
+    found, by_control, by_step = other.smoothness()
+    # written out, for one entry
+    by_hand = sum(
+        float(((other.controls[n][k + 1] - other.controls[n][k]) ** 2).sum()) / (2 * other.h[k])
+        for n in ("K", "b")
+        for k in range(3)
+    )
+    assert abs(by_hand - found) < 1e-13 * by_hand
+    assert abs(float(value.detach()) - found) < 1e-13 * found
+    for name in ("K", "b"):
+        assert np.allclose(one.control(name).grad.numpy(), by_control[name], rtol=1e-13)
+    assert np.allclose(one.step_sizes.grad.numpy(), by_step, rtol=1e-13)
+
+
+@pytest.mark.parametrize("field", EXPECTED["bounds"]["fields"])
+def test_bounds_of_the_one_sided_lipschitz_constant_hold_and_are_attained_where_exact(field):
+    generator = np.random.default_rng(3)
+    sizes = {"d": 3, "m": 4} if "m" in str(pipeline.load_field(field).controls) else {"d": 3}
+    network = hf.network(field, "euler", 2, sizes, h=1.0, backend="numba")
+    for value in network.controls.values():
+        value[...] = generator.standard_normal(value.shape)
+    bounds = hf.contractivity(field, "euler", network)
+    for number in range(2):
+        one = hf.network(field, "euler", 1, sizes, h=1.0, backend="numba")
+        for name, value in network.controls.items():
+            one.controls[name][0] = value[number]
+        a = 4 * generator.standard_normal((20_000, 3))
+        b = a + 1e-3 * generator.standard_normal(a.shape)
+        rate = ((one(a) - a - one(b) + b) * (a - b)).sum(1) / ((a - b) ** 2).sum(1)
+        assert rate.max() <= bounds.nu[number] + 1e-9
+        if bounds.exact[number]:
+            assert rate.max() > bounds.nu[number] - 0.35 * (1 + abs(bounds.nu[number]))
+
+
+def test_projected_layers_bring_all_points_together_and_larger_steps_need_not():
+    torch.manual_seed(0)
+    network = hf.network("gradient_flow", "rk4", 3, {"d": 3, "m": 5}, h=2.0, dtype=torch.float64)
+    bounds = hf.contractivity("gradient_flow", "rk4", network)
+    assert not bounds.contractive
+    assert (bounds.nu <= 1e-12).all()
+    a = 0.1 * torch.randn(5000, 3, dtype=torch.float64)
+    b = a + 1e-3 * torch.randn_like(a)
+
+    def growth():
+        with torch.no_grad():
+            return ((network(a) - network(b)).norm(dim=1) / (a - b).norm(dim=1)).max()
+
+    assert growth() > 1.05
+    penalty = bounds.penalty(network)
+    assert penalty > 0
+    control = network.control("A")
+    (slope,) = torch.autograd.grad(penalty, control)
+    moved = 1e-6 * slope / slope.norm()
+    with torch.no_grad():
+        control += moved
+        more = bounds.penalty(network)
+        control -= 2 * moved
+        less = bounds.penalty(network)
+        control += moved
+    assert abs((more - less) / 2e-6 - slope.norm()) < 1e-6 * slope.norm()
+    bounds.project_(network)
+    after = hf.contractivity("gradient_flow", "rk4", network)
+    assert after.contractive
+    assert growth() <= 1 + 1e-9
+    assert abs(float(after.penalty(network).detach())) < 1e-9
+    with pytest.raises(ValueError, match="no step is known to be contractive"):
+        hf.contractivity("resnet", "rk4", hf.network("resnet", "rk4", 2, {"d": 2})).project_(None)
+
+
+@pytest.mark.parametrize(
+    ("activation", "bound"),
+    [
+        ("tanh(x)", "nu <= 0"),
+        ("relu(x) - relu(-x)/100", "nu <= -0.01*sigma_min(A)**2"),
+        ("x + sin(x)/2", "nu <= -0.5*sigma_min(A)**2"),
+        ("sin(x)", "nu = sup lambda_max(sym(A' D A)), D in [-1, 1]"),
+    ],
+)
+def test_reports_bound_the_slope_of_any_activation(activation, bound):
+    found = pipeline.check(pipeline.load_field("gradient_flow", activation))
+    assert found["one_sided_lipschitz"] == bound

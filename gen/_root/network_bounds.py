@@ -1,0 +1,186 @@
+"""How far a network may carry two points apart: bounds for each of its layers.
+
+In: a field, a method, and a network of them.  Out: the one-sided Lipschitz constant of each layer's
+field, the largest step with which the layer brings points together, and what keeps it so in
+training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.words import NoWordsError
+from hamilforge.gen.prove import contraction
+from hamilforge.gen.prove.contraction import Slopes
+from hamilforge.runtime.network_pass import Floats
+
+
+@dataclass(frozen=True)
+class Contractivity:
+    """Bounds of the layers of a network.
+
+    Attributes:
+        nu: upper bounds of the one-sided Lipschitz constants, `(layers,)`, per unit of time.
+        exact: where the bound is the constant itself, `(layers,)`.
+        h: the steps, `(layers,)`.
+        largest: the largest contractive step of each layer, `(layers,)`; 0 where none is known.
+        radius: of the method's circle of contractivity.
+    """
+
+    nu: Floats
+    exact: Floats
+    h: Floats
+    largest: Floats
+    radius: float
+    _slopes: Slopes
+    _parameters: Mapping[str, float]
+
+    @property
+    def growth(self) -> float:
+        """exp(sum of h nu): by how much the distance of two solutions grows at most."""
+        return float(np.exp(self.h @ self.nu))
+
+    @property
+    def contractive(self) -> bool:
+        """Whether every layer brings points together."""
+        return bool((self.h * (1 - 1e-6) <= self.largest).all())
+
+    def __str__(self) -> str:
+        rows = ["layer         nu          h  largest contractive h"]
+        for number, (nu, h, largest) in enumerate(zip(self.nu, self.h, self.largest, strict=True)):
+            mark = "" if self.exact[number] else " (bound)"
+            rows.append(f"{number:5d} {nu:10.4g} {h:10.4g} {largest:10.4g}{mark}")
+        return "\n".join([*rows, f"solutions grow apart by at most a factor {self.growth:.4g}"])
+
+    def project_(self, network: Any) -> None:
+        """Shrink the matrix of each layer whose step is too large until it is not.
+
+        Raises:
+            ValueError: no step of this field and method is known to be contractive.
+        """
+        name = self._matrix()
+        for number, _, size in _layers(network):
+            h = float(_steps(network)[number])
+            bound = contraction.cocoercivity(
+                self._slopes, _controls(network, number), self._parameters, size
+            )
+            assert bound is not None
+            if h * bound > 2 * self.radius:
+                # a word -c M'DM is quadratic in M
+                factor = math.sqrt(2 * self.radius / (h * bound))
+                if isinstance(_all(network, name), np.ndarray):
+                    network.controls[name][number] *= factor
+                else:
+                    network.control(name).data[number] *= factor
+
+    def penalty(self, network: Any) -> Any:
+        """``sum of max(0, h L/(2 r) - 1)^2`` over the layers, which autograd differentiates.
+
+        Raises:
+            ValueError: no step of this field and method is known to be contractive.
+        """
+        import torch
+
+        name = self._matrix()
+        (term,) = self._slopes.terms
+        factor = abs(contraction.value(term, self._parameters)) * term.high
+        norms = torch.linalg.matrix_norm(_all(network, name), 2)
+        excess = network.h * factor * norms**2 / (2 * self.radius) - 1
+        return torch.relu(excess).square().sum()
+
+    def _matrix(self) -> str:
+        term = self._slopes.gradient
+        if term is None or len(term.right) != 1 or self.radius <= 0:
+            raise ValueError(
+                "no step is known to be contractive: that takes a field -c M' sigma(M y + b) where "
+                "sigma never falls, and a method with a circle of contractivity"
+            )
+        return str(getattr(term.right[0], "name"))  # noqa: B009
+
+
+def contractivity(
+    field: str | Path,
+    method: str | Path,
+    network: Any,
+    activation: str | None = None,
+) -> Contractivity:
+    """Bounds for each layer of a network.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the Jacobian is no sum of products of
+            matrices and slopes of activations.
+    """
+    declared = pipeline.load_field(field, activation)
+    layer_method = pipeline.load_layer_method(method)
+    try:
+        slopes = contraction.slopes(declared)
+    except NoWordsError as error:
+        raise DeclarationError.single(declared.head.source.where, str(error)) from error
+    report = pipeline.check(layer_method)
+    found = report["circle_radius"] if "circle_radius" in report.to_dict()["properties"] else 0.0
+    radius = math.inf if found == "inf" else float(str(found or 0.0))
+    parameters = slopes.values(_parameters(network))
+    bounds, exact, largest = [], [], []
+    for number, _, size in _layers(network):
+        controls = _controls(network, number)
+        nu, is_exact = contraction.one_sided(slopes, controls, parameters, size)
+        constant = contraction.cocoercivity(slopes, controls, parameters, size)
+        bounds.append(nu)
+        exact.append(is_exact)
+        if constant is None:
+            largest.append(0.0)
+        else:
+            largest.append(2 * radius / constant if constant > 0 else math.inf)
+    return Contractivity(
+        np.array(bounds),
+        np.array(exact),
+        _steps(network),
+        np.array(largest),
+        radius,
+        slopes,
+        parameters,
+    )
+
+
+def _names(network: Any) -> list[str]:
+    product = getattr(network, "product", network)
+    return [*product.CONTROLS]
+
+
+def _all(network: Any, name: str) -> Any:
+    """A control of all layers: an array, or a tensor."""
+    return network.control(name) if hasattr(network, "control") else network.controls[name]
+
+
+def _controls(network: Any, number: int) -> dict[str, Floats]:
+    return {
+        name: np.asarray(_plain(_all(network, name)), float)[number] for name in _names(network)
+    }
+
+
+def _plain(array: Any) -> Any:
+    return array.detach().cpu().numpy() if hasattr(array, "detach") else array
+
+
+def _steps(network: Any) -> Floats:
+    return np.asarray(_plain(network.h), float)
+
+
+def _parameters(network: Any) -> dict[str, float]:
+    if hasattr(network, "control"):
+        return {name: float(getattr(network, f"parameter_{name}")) for name in network.PARAMETERS}
+    return dict(network.parameters)
+
+
+def _layers(network: Any) -> list[tuple[int, Any, int]]:
+    product = getattr(network, "product", network)
+    (shape,) = [shape for shape in product.STATES.values() if shape]
+    return [(number, network, network.sizes[shape[0]]) for number in range(network.layers)]
