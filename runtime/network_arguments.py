@@ -38,9 +38,11 @@ def check_sizes(
     """
     fixed = fixed or {}
     known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
-    for given, size in sizes.items():
-        if given in fixed and size != fixed[given]:
-            raise ValueError(f"'{given}' is {fixed[given]} in these kernels of {name}, not {size}")
+    for given in sizes:
+        if given in fixed and sizes[given] != fixed[given]:
+            raise ValueError(
+                f"'{given}' is {fixed[given]} in these kernels of {name}, not {sizes[given]}"
+            )
         if given not in known and given not in fixed:
             raise ValueError(
                 f"no dimension '{given}'; those of {name} are: {', '.join(known) or 'none'}"

@@ -85,11 +85,21 @@ def _parser() -> argparse.ArgumentParser:
         "--on", metavar="SYSTEM", help="the modified equation of a Runge-Kutta method on a system"
     )
     show.add_argument("--method", metavar="METHOD", help="for a problem: the step that solves it")
+    show.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
     show.add_argument("--format", choices=FORMATS, default="text")
 
     generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
     generating.add_argument("names", nargs="*", metavar="NAME|PATH")
     generating.add_argument("--method", metavar="METHOD", help="for a problem: what integrates it")
+    generating.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
+    generating.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        type=_size,
+        metavar="NAME=NUMBER",
+        help="for a field: a dimension that the code is made for; small ones make it quicker",
+    )
     generating.add_argument("--out", type=Path, help="a folder")
     generating.add_argument(
         "--check", action="store_true", help="compare with the folder instead of writing"
@@ -98,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     verifying = command("verify", _verify, "Compare every backend with the interpretation.")
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
     verifying.add_argument("--method", metavar="METHOD", help="for problems: what integrates them")
+    verifying.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
 
     plotting = command(
         "plot", _plot, "Draw a motion, a tableau's stability, or a problem's integration."
@@ -137,6 +148,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _size(text: str) -> tuple[str, int]:
+    """``d=2``."""
+    name, mark, number = text.partition("=")
+    if not (mark and name and number.isdecimal() and int(number) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}': a name and a positive number, as in d=2")
+    return name, int(number)
+
+
 def _new(given: argparse.Namespace) -> int:
     from hamilforge import templates
 
@@ -169,17 +188,24 @@ def _check(given: argparse.Namespace) -> int:
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
 
-    sys.stdout.write(document.show(given.name, given.format, given.on, given.method))
+    sys.stdout.write(
+        document.show(given.name, given.format, given.on, given.method, given.activation)
+    )
     return 0
 
 
 def _generate(given: argparse.Namespace) -> int:
     from hamilforge import generation
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
     if given.names:
-        if given.check:
-            return generation.check_named(given.names, given.out, given.method)
-        return generation.write_named(given.names, given.out, given.method)
+        run = generation.check_named if given.check else generation.write_named
+        try:
+            return run(given.names, given.out, given.method, given.activation, dict(given.size))
+        except (ClaimError, DeclarationError):
+            raise
+        except ValueError as error:  # of a size
+            return _complain(error, 2)
     folder = given.out or generation.catalogue_folder()
     if given.check:
         return generation.check_catalogue(folder)
@@ -189,7 +215,7 @@ def _generate(given: argparse.Namespace) -> int:
 def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
-    found = [verify(name, given.method) for name in given.names]
+    found = [verify(name, given.method, given.activation) for name in given.names]
     print("\n\n".join(map(str, found)))
     return 0 if all(one.holds for one in found) else 1
 

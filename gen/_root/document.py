@@ -10,6 +10,7 @@ def show(
     style: str = "text",
     on: str | Path | None = None,
     method: str | Path | None = None,
+    activation: str | None = None,
 ) -> str:
     """The derivation of a declaration.
 
@@ -19,6 +20,7 @@ def show(
         on: a system; then the modified equation of a Runge–Kutta method on it.
         method: for a problem, what integrates it; then its step, stage by stage.  For a field, what
             its layers are made with; then the discrete adjoint.
+        activation: of a field, instead of the declared one.
 
     Raises:
         DeclarationError: the declaration is not found or has problems.
@@ -34,7 +36,7 @@ def show(
         found = pipeline.modified(name, on)
         return formats.FORMATS[style](derivation.tell_modified(tableau, system, found))
     if method is not None:
-        declared, how = pipeline.load_made(name, method)
+        declared, how = pipeline.load_made(name, method, activation)
         report = pipeline.check(how)
         if isinstance(declared, kinds.Field):
             assert isinstance(how, kinds.LayerMethod)

@@ -42,6 +42,7 @@ def generate(
     out: Name | None = None,
     method: Name | None = None,
     activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> list[Path]:
     """Generate the files of an optimizer or an objective, or of a problem or field with a method.
 
@@ -49,6 +50,7 @@ def generate(
         name: a name in the catalogue, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
         activation: of a field, an expression in x instead of the declared one.
+        sizes: of dimensions of a field that its code is made for.
         out: a folder; the user's cache if None.
 
     Returns:
@@ -57,12 +59,13 @@ def generate(
     Raises:
         DeclarationError: the declaration has problems.
         ClaimError: it claims what is not so; nothing is written.
+        ValueError: a size is of no dimension, or no positive number.
     """
     from hamilforge.gen import pipeline
     from hamilforge.gen.emit import files
     from hamilforge.runtime import cache
 
-    made = pipeline.load_made(name, method, activation)
+    made = pipeline.load_made(name, method, activation, sizes)
     texts = pipeline.generate(made)
     if out is None:
         folder = cache.store(f"p_{pipeline.key(*made)}", texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -18,10 +18,16 @@ def catalogue_folder() -> Path:
     return Path(str(resources("hamilforge.generated")))
 
 
-def write_named(names: Sequence[str], out: Path | None, method: str | None = None) -> int:
+def write_named(
+    names: Sequence[str],
+    out: Path | None,
+    method: str | None = None,
+    activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> int:
     """Generate some optimizers, or problems with a method, into a folder or the cache."""
     for name in names:
-        for path in generate(name, out, method):
+        for path in generate(name, out, method, activation, sizes):
             print(path)
     return 0
 
@@ -43,12 +49,18 @@ def check_catalogue(folder: Path) -> int:
     return _verdict(folder, texts, "hamilforge generate")
 
 
-def check_named(names: Sequence[str], out: Path | None, method: str | None = None) -> int:
+def check_named(
+    names: Sequence[str],
+    out: Path | None,
+    method: str | None = None,
+    activation: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> int:
     """Compare the files of some optimizers, or of problems with a method."""
     folder = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
-        texts |= pipeline.generate(pipeline.load_made(name, method))
+        texts |= pipeline.generate(pipeline.load_made(name, method, activation, sizes))
     found = files.compare(folder, texts)
     if not (found.missing or found.changed):
         print(f"{len(texts)} files in {folder} are as generated")

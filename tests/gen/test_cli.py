@@ -91,3 +91,21 @@ def test_no_command_prints_help_and_exits_with_2(capsys):
 def test_verify_agrees(capsys):
     assert main(["verify", "heavy_ball"]) == 0
     assert "agree" in capsys.readouterr().out
+
+
+def test_a_field_is_generated_for_sizes_and_with_another_activation(tmp_path, capsys):
+    given = ["resnet", "--method", "euler", "--activation", "sin(x)"]
+    assert main(["show", *given]) == 0
+    assert "sigma(x) = sin(x)" in capsys.readouterr().out
+    out = ["--size", "d=2", "--out", str(tmp_path)]
+    assert main(["generate", *given, *out]) == 0
+    text = (tmp_path / "resnet__euler_numba.py").read_text()
+    command = (
+        "# Command: hamilforge generate resnet --method euler --activation 'sin(x)' --size d=2"
+    )
+    assert command in text
+    assert main(["generate", *given, *out, "--check"]) == 0
+    assert main(["generate", *given, "--size", "e=2"]) == 2
+    assert "no dimension 'e'; those of resnet are: d" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["generate", *given, "--size", "d=-1"])

@@ -127,7 +127,7 @@ class FusedWriter(NetworkWriter):
                 loop.combination(statement)
                 loop.keep([statement.target])
                 name, doc = f"set_{statement.target}", f"The end of the layer: {statement.target}."
-            else:
+            elif isinstance(statement, Call):
                 for argument in statement.arguments:
                     if argument in values:
                         loop.combination(values[argument])
@@ -135,12 +135,14 @@ class FusedWriter(NetworkWriter):
                 loop.keep([name for name in statement.results if name])
                 name = f"set_{statement.results[0]}"
                 doc = f"The right-hand side {statement.results[0]} of every sample."
+            else:
+                raise NotImplementedError("numba: stages that are solved for in one loop")
             yield self._call_of(loop, name, doc, _FORWARD)
 
     def _backward(self) -> Iterable[str]:
         loop = _Loop(self)
-        for statement in self._values:
-            loop.combination(statement)
+        for value in self._values:
+            loop.combination(value)
         for statement in self._unrolled.backward:
             loop.statement(statement)
         starts = [f"{self._unrolled.end_costate(k)}_start" for k in range(len(self._states))]
