@@ -141,7 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     reproducing.add_argument("--network", action="append", default=[], help="one of its networks")
     reproducing.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
     reproducing.add_argument("--iterations", type=int, help="instead of the published number")
-    reproducing.add_argument("--time", type=float, help="the sum of the steps, instead of 1")
+    reproducing.add_argument("--time", type=float, help="the sum of the steps")
+    reproducing.add_argument(
+        "--optimizer",
+        metavar="NAME|PATH",
+        help="instead of descent with backtracking: a declared one, or torch.Adam and the like",
+    )
+    reproducing.add_argument("--lr", type=float, help="its learning rate")
 
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
     demo.add_argument("--out", type=Path, help="the folder for the picture")
@@ -237,8 +243,10 @@ def _bench(given: argparse.Namespace) -> int:
 def _reproduce(given: argparse.Namespace) -> int:
     from hamilforge import reproduce_command
 
+    named = {"time": given.time, "optimizer": given.optimizer, "lr": given.lr}
+    changes = {name: value for name, value in named.items() if value is not None}
     return reproduce_command.run(
-        given.name, given.out, given.data, given.network, given.seeds, given.iterations, given.time
+        given.name, given.out, given.data, given.network, given.seeds, given.iterations, changes
     )
 
 

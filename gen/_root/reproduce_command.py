@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def run(
     networks: Sequence[str],
     seeds: int,
     iterations: int | None,
-    time: float | None = None,
+    changes: Mapping[str, Any],
 ) -> int:
     """Run an experiment.
 
@@ -35,7 +35,7 @@ def run(
         networks: some networks of the line-up; all if empty.
         seeds: how many seeds, from 0.
         iterations: fewer than the line-up says.
-        time: the sum of the steps of every network, instead of the line-up's.
+        changes: instead of the line-up's: ``time`` (the sum of the steps), ``optimizer``, ``lr``.
 
     Returns:
         The exit status.
@@ -54,7 +54,7 @@ def run(
     folder = out or Path(name)
     settings = rk_networks.line_up()
     try:
-        chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations, time)
+        chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations, changes)
     except ValueError as error:
         print(f"hamilforge: {error}", file=sys.stderr)
         return 2
@@ -68,7 +68,11 @@ def run(
                 f"{one.data}, {one.entry['name']}, seed {one.seed}", total=one.iterations
             )
             advance = functools.partial(_advance, bar, task)
-            results[one.name] = rk_networks.train(one, settings, folder, advance)
+            try:
+                results[one.name] = rk_networks.train(one, settings, folder, advance)
+            except ValueError as error:
+                print(f"hamilforge: {error}", file=sys.stderr)
+                return 2
     table = Table("data", "network", "iterations", "cost", "accuracy", "on other points", box=None)
     for which in dict.fromkeys(one.data for one in chosen):
         for label in dict.fromkeys(one.entry["name"] for one in chosen):

@@ -49,6 +49,10 @@ class Run:
     def name(self) -> str:
         """The name of its file."""
         label = "".join(c if c.isalnum() else "_" for c in self.entry["name"].lower())
+        own = self.entry.get("optimizer")
+        if own:
+            rate = self.entry.get("lr")
+            label += "_" + "".join(c if c.isalnum() else "_" for c in f"{own} {rate or ''}".strip())
         numbers = (self.layers, self.entry["points"], f"{self.entry['time']:g}", self.seed)
         return "_".join([self.data, label, *map(str, numbers)])
 
@@ -62,12 +66,14 @@ class Result:
         history: a row for each iteration: cost, accuracy on the points trained on and on others.
         lipschitz: the estimate with which it goes on.
         stuck: whether no trial was taken any more.
+        memory: of an optimizer; empty for descent with backtracking.
     """
 
     arrays: dict[str, Floats]
     history: Floats
     lipschitz: float
     stuck: bool
+    memory: Floats
 
 
 def line_up() -> dict[str, Any]:
@@ -81,7 +87,7 @@ def runs(
     names: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     iterations: int | None = None,
-    time: float | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Run]:
     """The runs of a line-up; of some data sets, networks and seeds only where they are given.
 
@@ -91,13 +97,16 @@ def runs(
         names: of networks; all if empty.
         seeds: of the controls at the beginning.
         iterations: instead of the line-up's.
-        time: the sum of the steps, instead of the line-up's.
+        changes: what every network has instead of the line-up's: ``time``, the sum of the steps;
+            ``optimizer`` and ``lr`` instead of descent with backtracking.
 
     Raises:
         ValueError: a name is none of the line-up, or the time is not positive.
     """
-    if time is not None and not 0 < time < float("inf"):
-        raise ValueError(f"time = {time}: a positive number was expected")
+    changes = changes or {}
+    for name in ("time", "lr"):
+        if name in changes and not 0 < changes[name] < float("inf"):
+            raise ValueError(f"{name} = {changes[name]}: a positive number was expected")
     entries = [{**settings["settings"][e["settings"]], **e} for e in settings["networks"]]
     known = {
         "data set": [*dict.fromkeys(name for entry in entries for name in entry["iterations"])],
@@ -110,7 +119,7 @@ def runs(
     return [
         Run(
             which,
-            entry if time is None else {**entry, "time": time},
+            {**entry, **changes},
             seed,
             iterations if iterations is not None else entry["iterations"][which],
         )
@@ -205,31 +214,77 @@ def train(
         progress: called with the number of iterations done.
     """
     problem = Problem(run, settings["objective"])
-    rule = Rule(**run.entry["rule"])
     path = folder / f"{run.name}.npz"
+    empty = np.empty(0, np.uint8)
     result = restore(path) or Result(
-        problem.arrays(), np.empty((0, 3)), float(run.entry["lipschitz"]), False
+        problem.arrays(), np.empty((0, 3)), float(run.entry["lipschitz"]), False, empty
     )
-    arrays: Arrays = result.arrays
-    history = [*result.history]
-    lipschitz, stuck = result.lipschitz, result.stuck
+    move = (Optimized if run.entry.get("optimizer") else Descended)(run, problem, result)
+    arrays, history, stuck = result.arrays, [*result.history], result.stuck
     cost = problem.cost(arrays)
-    project = problem.project if problem.steps == "simplex" else None
     while len(history) < run.iterations and not stuck:
         gradient, right = problem.gradient(arrays)
         history.append(np.array([cost, right, problem.accuracy()]))
-        taken = step(arrays, cost, gradient, problem.cost, lipschitz, rule, project)
-        arrays, cost, lipschitz, stuck = taken.arrays, taken.cost, taken.lipschitz, not taken.taken
+        arrays, cost, stuck = move.step(arrays, cost, gradient)
         if len(history) % settings["save_every"] == 0:
-            result = Result(dict(arrays), np.array(history), lipschitz, stuck)
-            keep(path, result)
+            keep(path, move.result(arrays, np.array(history), stuck))
             if progress:
                 progress(len(history))
-    result = Result(dict(arrays), np.array(history).reshape(-1, 3), lipschitz, stuck)
+    result = move.result(arrays, np.array(history).reshape(-1, 3), stuck)
     keep(path, result)
     if progress:
         progress(run.iterations)
     return result
+
+
+class Descended:
+    """Descent with backtracking."""
+
+    def __init__(self, run: Run, problem: Problem, start: Result) -> None:
+        self._problem, self._lipschitz = problem, start.lipschitz
+        self._rule = Rule(**run.entry["rule"])
+        self._project = problem.project if problem.steps == "simplex" else None
+
+    def step(
+        self, arrays: dict[str, Floats], cost: float, gradient: Arrays
+    ) -> tuple[dict[str, Floats], float, bool]:
+        """New arrays, the cost there, and whether no trial was taken."""
+        taken = step(
+            arrays, cost, gradient, self._problem.cost, self._lipschitz, self._rule, self._project
+        )
+        self._lipschitz = taken.lipschitz
+        return dict(taken.arrays), taken.cost, not taken.taken
+
+    def result(self, arrays: dict[str, Floats], history: Floats, stuck: bool) -> Result:
+        """What has been reached."""
+        return Result(arrays, history, self._lipschitz, stuck, np.empty(0, np.uint8))
+
+
+class Optimized:
+    """Steps of an optimizer."""
+
+    def __init__(self, run: Run, problem: Problem, start: Result) -> None:
+        from hamilforge.runtime.reproduce.optimizers import Optimizer
+
+        self._problem, self._lipschitz = problem, start.lipschitz
+        name, rate = run.entry["optimizer"], run.entry.get("lr")
+        memory = start.memory if start.memory.size else None
+        self._optimizer = Optimizer(name, rate, start.arrays, memory)
+
+    def step(
+        self, _: dict[str, Floats], cost: float, gradient: Arrays
+    ) -> tuple[dict[str, Floats], float, bool]:
+        """New arrays, the cost there, and whether it is no number."""
+        arrays = self._optimizer.step(gradient)
+        if self._problem.steps == "simplex":
+            arrays = dict(self._problem.project(arrays))
+            self._optimizer.put(arrays)
+        cost = self._problem.cost(arrays)
+        return arrays, cost, not np.isfinite(cost)
+
+    def result(self, arrays: dict[str, Floats], history: Floats, stuck: bool) -> Result:
+        """What has been reached."""
+        return Result(arrays, history, self._lipschitz, stuck, self._optimizer.memory())
 
 
 def keep(path: Path, result: Result) -> None:
@@ -241,6 +296,7 @@ def keep(path: Path, result: Result) -> None:
                 f"array_{name}": value for name, value in result.arrays.items()
             }
             entries |= {"history": result.history, "lipschitz": result.lipschitz}
+            entries |= {"memory": result.memory}
             np.savez(file, stuck=result.stuck, **entries)
         os.replace(temporary, path)
     except BaseException:
@@ -256,7 +312,13 @@ def restore(path: Path) -> Result | None:
         arrays = {
             n.removeprefix("array_"): stored[n] for n in stored.files if n.startswith("array_")
         }
-        return Result(arrays, stored["history"], float(stored["lipschitz"]), bool(stored["stuck"]))
+        return Result(
+            arrays,
+            stored["history"],
+            float(stored["lipschitz"]),
+            bool(stored["stuck"]),
+            stored["memory"],
+        )
 
 
 def along(network: Network, start: Floats) -> list[Floats]:

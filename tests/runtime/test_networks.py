@@ -703,6 +703,27 @@ def test_an_interrupted_reproduction_goes_on_where_it_was(tmp_path):
         rk_networks.runs(settings, ["spiral"], ["Transformer"])
 
 
+@pytest.mark.parametrize("optimizer", ["rgd", "torch.Adam"])
+def test_reproductions_train_with_any_optimizer_and_go_on_with_it(tmp_path, optimizer):
+    settings = {**rk_networks.line_up(), "save_every": 5}
+    settings["settings"]["methods"] |= {"points": 40, "layers": 3}
+    changes = {"optimizer": optimizer, "lr": 0.01}
+    histories = []
+    for folder, counts in (("a", (20,)), ("b", (10, 20))):
+        (tmp_path / folder).mkdir()
+        for count in counts:
+            (run,) = rk_networks.runs(settings, ["spiral"], ["Kutta 3"], [1], count, changes)
+            found = rk_networks.train(run, settings, tmp_path / folder)
+        histories.append(found.history)
+    assert np.allclose(histories[0], histories[1], rtol=1e-12)
+    assert histories[0][-1, 0] < histories[0][0, 0]
+    (run,) = rk_networks.runs(
+        settings, ["spiral"], ["Kutta 3"], [1], 2, {"optimizer": "torch.SGDX"}
+    )
+    with pytest.raises(ValueError, match=r"'torch\.SGDX' is no optimizer of torch"):
+        rk_networks.train(run, settings, tmp_path / "a")
+
+
 @pytest.mark.parametrize("name", data_sets.DATA_SETS)
 def test_data_sets_are_points_in_two_classes(name):
     places, labels = data_sets.points(name, 100, 0)
