@@ -101,6 +101,14 @@ def run(
         path = folder / f"{which}.png"
         rk_networks_pictures.draw(first, settings["objective"], path)
         console.print(str(path))
+        if seeds > 1:
+            histories: dict[str, list[Any]] = {}
+            for one in chosen:
+                if one.data == which:
+                    histories.setdefault(one.entry["name"], []).append(results[one.name].history)
+            path = folder / f"{which}_seeds.png"
+            rk_networks_pictures.curves(histories, f"{which}, seeds 0 to {seeds - 1}", path)
+            console.print(str(path))
     return 0
 
 

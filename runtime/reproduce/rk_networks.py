@@ -107,6 +107,8 @@ def runs(
     for name in ("time", "lr"):
         if name in changes and not 0 < changes[name] < float("inf"):
             raise ValueError(f"{name} = {changes[name]}: a positive number was expected")
+    if "lr" in changes and "optimizer" not in changes:
+        raise ValueError("lr is for an optimizer: descent with backtracking finds its own")
     entries = [{**settings["settings"][e["settings"]], **e} for e in settings["networks"]]
     known = {
         "data set": [*dict.fromkeys(name for entry in entries for name in entry["iterations"])],
@@ -317,7 +319,7 @@ def restore(path: Path) -> Result | None:
             stored["history"],
             float(stored["lipschitz"]),
             bool(stored["stuck"]),
-            stored["memory"],
+            stored["memory"] if "memory" in stored.files else np.empty(0, np.uint8),
         )
 
 

@@ -5,7 +5,7 @@ In: trained networks of one data set.  Out: one picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,38 @@ def draw(results: Mapping[Run, Result], objective: str, path: Path) -> None:
     figure.suptitle(next(iter(results)).data)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def curves(histories: Mapping[str, Sequence[Floats]], title: str, path: Path) -> None:
+    """Cost and accuracy against the iteration, a thin line for each seed of each network.
+
+    Args:
+        histories: of each seed, by the name of the network.
+        title: above the picture.
+        path: of the picture.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    for number, (name, found) in enumerate(histories.items()):
+        for seed, history in enumerate(found):
+            # as many points as a line of this width can show
+            places = np.unique(np.geomspace(1, len(history), 120).astype(int)) - 1
+            label = name if not seed else None
+            for axis, column in zip(axes, (0, 1), strict=True):
+                axis.plot(
+                    places + 1, history[places, column], lw=0.7, color=f"C{number}", label=label
+                )
+    axes[0].set(xscale="log", yscale="log", xlabel="iteration", ylabel="cost")
+    axes[1].set(xscale="log", xlabel="iteration", ylabel="share of points that are right")
+    axes[1].legend(fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
     plt.close(figure)
 
 

@@ -722,6 +722,8 @@ def test_reproductions_train_with_any_optimizer_and_go_on_with_it(tmp_path, opti
     )
     with pytest.raises(ValueError, match=r"'torch\.SGDX' is no optimizer of torch"):
         rk_networks.train(run, settings, tmp_path / "a")
+    with pytest.raises(ValueError, match="lr is for an optimizer"):
+        rk_networks.runs(settings, changes={"lr": 0.1})
 
 
 @pytest.mark.parametrize("name", data_sets.DATA_SETS)
