@@ -9,6 +9,7 @@ gradient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def solve(
     time: float = 1.0,
     t0: float = 0.0,
     tolerance: float = 1e-11,
+    parameters: Mapping[str, float] | None = None,
 ) -> Control:
     """Minimise the running cost of a field over controls at every stage.
 
@@ -64,6 +66,7 @@ def solve(
         time: how long.
         t0: when it begins.
         tolerance: of the gradient, in units of the step.
+        parameters: values of the field's own parameters; the declared ones else.
 
     Raises:
         DeclarationError: a declaration has problems, or the field no running cost.
@@ -82,11 +85,11 @@ def solve(
     names = [name for name, _ in declared.states]
     if len(starts) != len(names) or any(one.ndim != 1 for one in starts):
         raise ValueError(f"a vector for each of the states {', '.join(names)} was expected")
-    sizes = {
-        entry: len(one)
-        for one, (_, shape) in zip(starts, declared.states, strict=True)
-        for entry in shape
-    }
+    sizes: dict[str, int] = {}
+    for one, (name, (entry,)) in zip(starts, declared.states, strict=True):
+        size = int(entry) if entry.isdigit() else sizes.setdefault(entry, len(one))
+        if len(one) != size or not np.isfinite(one).all():
+            raise ValueError(f"'{name}' is {one.tolist()}: {size} finite numbers were expected")
     missing = [
         e for array in network.controls for e in array.shape if e not in sizes and not e.isdigit()
     ]
@@ -99,6 +102,12 @@ def solve(
     }
     h = np.full(steps, time / steps)
     values = {entry.name: float(entry.default) for entry in network.parameters}
+    spelled = {declared_name: name for name, declared_name in network.declared.items()}
+    for name, value in (parameters or {}).items():
+        if spelled.get(name) not in values:
+            known = ", ".join(entry.name for entry in declared.parameters) or "none"
+            raise ValueError(f"no parameter '{name}'; those of {declared.head.name} are: {known}")
+        values[spelled[name]] = float(value)
     begin = [*(one[None] for one in starts), np.zeros((1, 1))]
     costates = [*(np.zeros_like(one)[None] for one in starts), np.ones((1, 1))]
 

@@ -201,7 +201,7 @@ def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: A
         method: a Runge–Kutta method or, for two states, a pair.
         y0: the state at the start, `(size,)`; a tuple of several.
         steps: how many.
-        options: ``time`` (how long), ``t0``, ``tolerance`` (of dH/dU).
+        options: ``time`` (how long), ``t0``, ``tolerance`` (of dH/dU), ``parameters``.
 
     Returns:
         ``.t``, ``.y``, ``.p``, ``.controls`` of shape `(steps, stages, …)`, ``.cost``.

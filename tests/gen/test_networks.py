@@ -294,3 +294,23 @@ def test_a_control_problem_needs_a_running_cost_and_a_start_that_fits():
         hf.optimal_control("hager", "rk4", 1.0, 4)
     with pytest.raises(ValueError, match="a positive number of steps"):
         hf.optimal_control("hager", "rk4", [1.0], 0)
+
+
+def test_a_control_problem_takes_parameters_and_refuses_what_does_not_fit(tmp_path):
+    path = tmp_path / "weighted.toml"
+    path.write_text(
+        'kind = "field"\nname = "weighted"\ntitle = "T"\nreference = "R"\n'
+        'state = { y = [1] }\ncontrols = { u = [1] }\nf = "a*y + u"\n'
+        'running = "sum(u**2)/2 + sum(y**2)/2"\n[parameters]\na = 0.0\n',
+        encoding="utf-8",
+    )
+    # y' = a y + u: the cost is y0^2 S(0)/2 with S' = S^2 - 2 a S - 1, S(1) = 0
+    for a in (0.0, 0.5):
+        found = hf.optimal_control(path, "rk4", [1.0], 8, parameters={"a": a})
+        root = np.sqrt(1 + a * a)
+        wanted = 1 / (2 * (root / np.tanh(root) - a))
+        assert abs(found.cost - wanted) < 1e-6
+    with pytest.raises(ValueError, match="no parameter 'b'; those of weighted are: a"):
+        hf.optimal_control(path, "rk4", [1.0], 8, parameters={"b": 1.0})
+    with pytest.raises(ValueError, match=r"'y' is \[1\.0, 2\.0\]: 1 finite numbers were expected"):
+        hf.optimal_control(path, "rk4", [1.0, 2.0], 8)
