@@ -48,9 +48,9 @@ def draw(results: Mapping[Run, Result], objective: str, path: Path) -> None:
         row[5].bar(range(1, run.layers + 1), result.arrays["h"], color="#888888")
         row[5].set_title("step of each layer", fontsize=8)
         _history(row[6], result.history)
-    figure.suptitle(next(iter(results)).data)
+    figure.suptitle(next(iter(results)).data, y=1.0, va="bottom")
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
