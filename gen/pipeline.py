@@ -23,7 +23,7 @@ from hamilforge.gen.prove import field as field_report
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
-from hamilforge.gen.tableau.pair import build_pair
+from hamilforge.gen.tableau.pair import build_pair, is_explicit_pair
 
 #: The declarations that a product is made of.
 Made = tuple[kinds.Declaration, ...]
@@ -183,14 +183,21 @@ def load_made(
         DeclarationError: a declaration is not found, is of another kind, or has problems.
     """
     if method is None:
-        declaration = catalogue.load(name, ("optimizer", "objective"))
+        declaration = catalogue.load(name, ("optimizer", "objective", *kinds.PROBLEMS, "field"))
+        if not isinstance(declaration, kinds.Optimizer | kinds.Objective):
+            what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
+            raise DeclarationError.single(
+                declaration.head.source.where,
+                f"'{declaration.head.name}' is {what}: code is made of it with a method, as in "
+                "--method rk4",
+            )
         assert isinstance(declaration, kinds.Optimizer | kinds.Objective)
         return (declaration,)
     declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
     if isinstance(declaration, kinds.Field):
         layers = load_layer_method(method)
-        own = sizes if _explicit(layers) else None
-        return load_field(name, activation, own), layers
+        sized = load_field(name, activation, sizes)
+        return sized if _explicit(layers) else load_field(name, activation), layers
     if activation is not None or sizes:
         raise DeclarationError.single(
             declaration.head.source.where, "activation and sizes belong to the field of a network"
@@ -199,8 +206,9 @@ def load_made(
 
 
 def _explicit(method: kinds.LayerMethod) -> bool:
-    tableaux = (build(method),) if isinstance(method, kinds.RungeKutta) else build_pair(method)
-    return all(tableau.is_explicit for tableau in tableaux)
+    if isinstance(method, kinds.RungeKutta):
+        return build(method).is_explicit
+    return is_explicit_pair(*build_pair(method))
 
 
 def product_name(made: Made) -> str:

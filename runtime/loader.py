@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,8 +92,9 @@ def load_layers(
         ClaimError: one of them claims what is not so.
         ValueError: there is no such dimension.
     """
-    small = all(isinstance(size, int) and 0 < size <= FUSED for size in sizes.values())
-    return load(field, method, activation, sizes if small else None).module("numba")
+    small = all(isinstance(size, Integral) and 0 < size <= FUSED for size in sizes.values())
+    own = {name: int(size) for name, size in sizes.items()} if small else None
+    return load(field, method, activation, own).module("numba")
 
 
 def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:

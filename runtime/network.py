@@ -89,6 +89,8 @@ class Network:
                 drawn = np.full(size, 0.0 if shape else 1.0)
             self.controls[name] = drawn.astype(self.dtype)
         self.room: Room | None = None
+        #: Field, method and activation, where ``hf.network`` has made it.
+        self.made: tuple[Any, ...] | None = None
 
     @property
     def memory(self) -> str:
@@ -151,13 +153,19 @@ class Network:
         Returns:
             The sum, its derivatives by the controls, and by the steps.
 
+        Raises:
+            ValueError: a step is zero.
+
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
         """
+        if not self.h[:-1].all():
+            raise ValueError("a step is zero, and what changes within it has no rate")
         total, by_step = 0.0, np.zeros(self.layers)
         found = {}
         for name, control in self.controls.items():
-            moved = np.diff(control.astype(float), axis=0).reshape(self.layers - 1, -1)
+            moved = np.diff(control.astype(float), axis=0)
+            moved = moved.reshape(self.layers - 1, math.prod(control.shape[1:]))
             squares = (moved**2).sum(1)
             total += float((squares / (2 * self.h[:-1])).sum())
             by_step[:-1] -= squares / (2 * self.h[:-1] ** 2)

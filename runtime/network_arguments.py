@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.solution import IntegrationError
+
 
 def dimensions(product: Any, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of each dimension of a network, those that are numbers included."""
@@ -109,6 +111,25 @@ def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:
             f"to be symmetric; that of {product.NAME} is not"
         )
     return memory
+
+
+def check_return(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
+    """Refuse to go on where the way back did not end where the way forward began.
+
+    Layers that bring points together take digits away that -h cannot bring back.
+
+    Raises:
+        IntegrationError: more than half of the digits were lost.
+    """
+    lost = float(np.linalg.norm(found - wanted))
+    size = float(np.linalg.norm(wanted)) or 1.0
+    if not lost <= math.sqrt(np.finfo(wanted.dtype).eps) * size:
+        raise IntegrationError(
+            f"{name}: the first states came back from the last with a relative error of "
+            f"{lost / size:.1e}, so the gradient would be wrong: the layers bring points together; "
+            'take memory = "checkpoint"',
+            0.0, 0, lost / size,
+        )  # fmt: skip
 
 
 def check_count(name: str, value: int | None) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime import checkpoints
-from hamilforge.runtime.network_arguments import fitting
+from hamilforge.runtime.network_arguments import check_return, fitting
 from hamilforge.runtime.solution import IntegrationError
 
 if TYPE_CHECKING:
@@ -150,6 +150,10 @@ class Pass:
         if self._product.RUNNING:
             self._states.append(np.zeros((self._count, 1), network.dtype))
         self._room = Room.serving(network, self._count)
+        unknown = [name for name in network.controls if name not in self._product.CONTROLS]
+        if unknown:
+            known = ", ".join(self._product.CONTROLS)
+            raise ValueError(f"no control '{unknown[0]}'; those are: {known}")
         self._controls = [
             fitting(
                 f"the control {name}",
@@ -195,7 +199,7 @@ class Pass:
             self._store(self._room.states, self._ends, rows, last)
             self._costates(rows)
             self._clear()
-            self._backward(kept)
+            self._backward(kept, rows)
             self._store(self._room.costates, self._starts, rows)
             self._add()
         return self._result(self._finish())
@@ -326,7 +330,14 @@ class Pass:
         self._advance(first, last)
         return self._copy()
 
-    def _backward(self, kept: list[list[Floats]]) -> None:
+    def _refuse_what_was_lost(self, rows: Sequence[slice]) -> None:
+        """Compare the first states, as they came back, with what they were."""
+        for place, array in zip(self._room.states, self._states, strict=True):
+            for block, part in enumerate(rows):
+                found = place[block, 0][:, : part.stop - part.start].T
+                check_return(self._product.NAME, found, array[part])
+
+    def _backward(self, kept: list[list[Floats]], rows: Sequence[slice]) -> None:
         layers, memory = self._network.layers, self._network.memory
         if memory == "all":
             self._kernel_backward(0, layers)
@@ -336,6 +347,7 @@ class Pass:
                 self._kernel_forward(number, number + 1, 0, way=1)
                 self._kernel_forward(number, number + 1, 1)
                 self._kernel_backward(number, number + 1)
+            self._refuse_what_was_lost(rows)
             return
         again = (
             ((number, kept[number]) for number in range(layers - 1, -1, -1))

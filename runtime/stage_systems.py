@@ -79,6 +79,17 @@ def corrected(systems: Any, pivots: Any, rights: Any, arrays: Any, fresh: Any) -
 
 
 @inner_function
+def largest(array: Any) -> Any:
+    """The largest entry, by size."""
+    found = 0.0
+    for i in range(array.shape[0]):
+        for n in range(array.shape[1]):
+            if not abs(array[i, n]) <= found:
+                found = abs(array[i, n])
+    return found
+
+
+@inner_function
 def less(arrays: Any, others: Any) -> None:
     """``arrays -= others``."""
     for number in range(len(arrays)):

@@ -23,6 +23,7 @@ from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
     check_network,
+    check_return,
     dimensions,
 )
 from hamilforge.runtime.simplex import projected
@@ -91,6 +92,8 @@ class Network(torch.nn.Module):
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
         check_count("checkpoints", checkpoints)
+        #: Field, method and activation, where ``hf.network`` has made it.
+        self.made: tuple[Any, ...] | None = None
         self.layers, self.sizes = layers, dimensions(self, sizes)
         self.steps, self.memory = steps, memory
         self.slots = checkpoints or max(1, math.isqrt(layers))
@@ -137,6 +140,8 @@ class Network(torch.nn.Module):
 
     def control(self, name: str) -> Tensor:
         """A control of all layers, `(layers, …)`."""
+        if name not in self.CONTROLS:
+            raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
         found: Tensor = getattr(self, f"control_{name}")
         return found
 
@@ -156,13 +161,19 @@ class Network(torch.nn.Module):
     def smoothness(self) -> Tensor:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, to be added to a loss.
 
+        Raises:
+            ValueError: a step is zero.
+
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
         """
-        total = self.h.new_zeros(())
+        h = self.h[:-1]
+        if not torch.compiler.is_compiling() and not bool((h != 0).all()):
+            raise ValueError("a step is zero, and what changes within it has no rate; see pruned()")
+        total = h.new_zeros(())
         for name in self.CONTROLS:
-            moved = self.control(name).diff(dim=0).flatten(1)
-            total = total + (moved.square().sum(1) / (2 * self.h[:-1])).sum()
+            moved = self.control(name).diff(dim=0).reshape(len(h), -1)
+            total = total + (moved.square().sum(1) / (2 * h)).sum()
         return total
 
     def pruned(self) -> Network:
@@ -193,6 +204,7 @@ class Network(torch.nn.Module):
             found.step_sizes.copy_(h[kept])
             for name in self.CONTROLS:
                 found.control(name).copy_(self.control(name)[kept])
+        found.made = self.made
         return found
 
     def forward(self, *states: Tensor) -> Any:
@@ -238,7 +250,10 @@ class Network(torch.nn.Module):
             for one, size in zip(given, sizes, strict=False)
         )
         if not fits:
-            shapes = ", ".join(str(tuple(getattr(one, "shape", ()))) for one in given)
+            shapes = ", ".join(
+                str(tuple(one.shape)) if isinstance(one, torch.Tensor) else type(one).__name__
+                for one in given
+            )
             raise ValueError(f"{self.NAME} takes {wanted}, not {shapes}")
         kind = self.t0.dtype
         for one in given:
@@ -287,7 +302,7 @@ class _Sweep(torch.autograd.Function):
             if wanted and module.memory == "all":
                 saved += kept
         if wanted and module.memory == "reversible":
-            saved += states
+            saved += [*states, *arrays[:count]]
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
         return tuple(states)
@@ -314,10 +329,12 @@ class _Sweep(torch.autograd.Function):
             for number in range(module.layers - 1, -1, -1):
                 back.again(number, saved[number * count : (number + 1) * count])
         elif module.memory == "reversible":
-            states = tuple(saved)
+            states, first = tuple(saved[:count]), saved[count:]
             for number in range(module.layers - 1, -1, -1):
                 states = sweep.retreat(number, states)
                 back.again(number, states)
+            for one, other in zip(states, first, strict=True):
+                check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
         else:
             kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
             for number, start in checkpoints.backwards(

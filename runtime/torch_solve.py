@@ -31,9 +31,9 @@ def solved(
     Args:
         stages: the right-hand sides anew, from themselves.
         slopes: the derivative of ``stages`` at right-hand sides, in a direction.
-        like: an array of each one's shape, `(batch, size)`.
+        like: the state of each one's shape at the beginning, `(batch, size)`.
         t: time at the beginning of the layer, for messages.
-        h: the layer's step, for messages.
+        h: the layer's step.
 
     Raises:
         IntegrationError: the iteration did not converge.
@@ -41,6 +41,8 @@ def solved(
     found = _joined(stages(*(torch.zeros_like(one) for one in like)))
     epsilon = torch.finfo(found.dtype).eps
     factors, before = None, float("inf")
+    # near a rest point right-hand sides are no more exact than the states are over a step
+    reach = max(float(one.abs().max()) for one in like) / abs(float(h))
     for _ in range(ITERATIONS):
         parts = _split(found, like)
         change = _joined(stages(*parts)) - found
@@ -50,7 +52,7 @@ def solved(
         before = float(change.abs().max())
         step = torch.linalg.lu_solve(*factors, change[..., None])[..., 0]
         found = found + step
-        size, scale = float(step.abs().max()), float(found.abs().max())
+        size, scale = float(step.abs().max()), float(found.abs().max()) + reach
         if size <= 4 * epsilon * scale:
             return _split(found, like)
         if not size < float("inf"):

@@ -9,6 +9,7 @@ gradient.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from scipy.optimize import minimize
 from hamilforge.gen import pipeline
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.gen.program.interpret_network import NetworkInterpreter
+from hamilforge.runtime.clock import check_domain
 
 Floats = NDArray[np.float64]
 
@@ -55,6 +57,7 @@ def solve(
     t0: float = 0.0,
     tolerance: float = 1e-11,
     parameters: Mapping[str, float] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Control:
     """Minimise the running cost of a field over controls at every stage.
 
@@ -67,6 +70,7 @@ def solve(
         t0: when it begins.
         tolerance: of the gradient, in units of the step.
         parameters: values of the field's own parameters; the declared ones else.
+        sizes: of dimensions that no state has.
 
     Raises:
         DeclarationError: a declaration has problems, or the field no running cost.
@@ -85,19 +89,27 @@ def solve(
     names = [name for name, _ in declared.states]
     if len(starts) != len(names) or any(one.ndim != 1 for one in starts):
         raise ValueError(f"a vector for each of the states {', '.join(names)} was expected")
-    sizes: dict[str, int] = {}
+    known = dict(sizes or {})
     for one, (name, (entry,)) in zip(starts, declared.states, strict=True):
-        size = int(entry) if entry.isdigit() else sizes.setdefault(entry, len(one))
-        if len(one) != size or not np.isfinite(one).all():
-            raise ValueError(f"'{name}' is {one.tolist()}: {size} finite numbers were expected")
+        wanted = int(entry) if entry.isdigit() else known.setdefault(entry, len(one))
+        if len(one) != wanted or not np.isfinite(one).all():
+            raise ValueError(f"'{name}' is {one.tolist()}: {wanted} finite numbers were expected")
     missing = [
-        e for array in network.controls for e in array.shape if e not in sizes and not e.isdigit()
+        e for array in network.controls for e in array.shape if e not in known and not e.isdigit()
     ]
     if missing:
-        raise ValueError(f"the dimension {missing[0]} of a control is that of no state")
+        raise ValueError(
+            f"the dimension {missing[0]} of a control is that of no state: it has to be in sizes"
+        )
     stages = network.step.count
+    if any(weight.value == 0 for row in network.step.weights for weight in row):
+        warnings.warn(
+            "a weight of the method is zero: the controls of its stage cost nothing, and what is "
+            "found for them means little (see control_order in `hamilforge check`)",
+            stacklevel=3,
+        )
     shapes = {
-        array.name: (steps, stages, *(sizes.get(e) or int(e) for e in array.shape))
+        array.name: (steps, stages, *(known.get(e) or int(e) for e in array.shape))
         for array in network.controls
     }
     h = np.full(steps, time / steps)
@@ -105,8 +117,12 @@ def solve(
     spelled = {declared_name: name for name, declared_name in network.declared.items()}
     for name, value in (parameters or {}).items():
         if spelled.get(name) not in values:
-            known = ", ".join(entry.name for entry in declared.parameters) or "none"
-            raise ValueError(f"no parameter '{name}'; those of {declared.head.name} are: {known}")
+            names_known = ", ".join(entry.name for entry in declared.parameters) or "none"
+            raise ValueError(
+                f"no parameter '{name}'; those of {declared.head.name} are: {names_known}"
+            )
+        (domain,) = [entry.domain for entry in declared.parameters if entry.name == name]
+        check_domain(name, float(value), domain)
         values[spelled[name]] = float(value)
     begin = [*(one[None] for one in starts), np.zeros((1, 1))]
     costates = [*(np.zeros_like(one)[None] for one in starts), np.ones((1, 1))]

@@ -168,16 +168,11 @@ def network(
     return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
 
 
-def contractivity(
-    field: Name, method: Name, network: Any, activation: str | None = None
-) -> Contractivity:
+def contractivity(network: Any) -> Contractivity:
     """How far the layers of a network may carry two points apart.
 
     Args:
-        field: the network's field, by name or path.
-        method: the method of its layers.
         network: of :func:`network`, for either backend.
-        activation: the one it was made with, if not the declared one.
 
     Returns:
         ``.nu`` (a bound of the one-sided Lipschitz constant of each layer), ``.largest`` (the
@@ -185,12 +180,13 @@ def contractivity(
         contractive, ``.penalty(network)`` is what a loss may add for that.
 
     Raises:
-        DeclarationError: a declaration has problems, or the field's Jacobian is no sum of products
-            of matrices and slopes of activations.
+        DeclarationError: the field's Jacobian is no sum of products of matrices and slopes of
+            activations.
+        ValueError: the network was not made by :func:`network`.
     """
     from hamilforge import network_bounds as module
 
-    return module.contractivity(field, method, network, activation)
+    return module.contractivity(network)
 
 
 def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:
@@ -201,7 +197,8 @@ def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: A
         method: a Runge–Kutta method or, for two states, a pair.
         y0: the state at the start, `(size,)`; a tuple of several.
         steps: how many.
-        options: ``time`` (how long), ``t0``, ``tolerance`` (of dH/dU), ``parameters``.
+        options: ``time`` (how long), ``t0``, ``tolerance`` (of dH/dU), ``parameters``,
+            ``sizes`` (of dimensions that no state has).
 
     Returns:
         ``.t``, ``.y``, ``.p``, ``.controls`` of shape `(steps, stages, …)`, ``.cost``.
@@ -246,14 +243,20 @@ def _on_backend(what: str, backend: str, made: tuple[Any, ...], *given: Any, **o
     loaded = loader.load(*made)
     wanted = "CONTROLS" if len(made) > 1 else "WEIGHTS"
     if not hasattr(loaded.module("numba"), wanted):
-        raise ValueError(f"{what} takes a field, or an objective, and {made[0]} is none")
-    if backend == "torch":
-        return loaded.torch_class()(*given, **options)
+        kind = "a field" if len(made) > 1 else "an objective"
+        raise ValueError(f"{what} takes {kind}, and {made[0]} is none")
     if len(made) == 1:
+        if backend == "torch":
+            return loaded.torch_class()(*given, **options)
         return objective.Objective(loaded.module("numba"), *given, **options)
     name, method, activation = made
-    kernels = loader.load_layers(name, method, given[1], activation)
-    return network.Network(kernels, *given, **options)
+    if backend == "torch":
+        found = loaded.torch_class()(*given, **options)
+    else:
+        kernels = loader.load_layers(name, method, given[1], activation)
+        found = network.Network(kernels, *given, **options)
+    found.made = made
+    return found
 
 
 def _need_torch(what: str, instead: str) -> None:

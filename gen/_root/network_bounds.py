@@ -1,6 +1,6 @@
 """How far a network may carry two points apart: bounds for each of its layers.
 
-In: a field, a method, and a network of them.  Out: the one-sided Lipschitz constant of each layer's
+In: a network that ``hf.network`` has made.  Out: the one-sided Lipschitz constant of each layer's
 field, the largest step with which the layer brings points together, and what keeps it so in
 training.
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.words import NoWordsError
+from hamilforge.gen.derive.words import Matrix, NoWordsError
 from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.contraction import Slopes
 from hamilforge.runtime.network_pass import Floats
@@ -31,7 +30,7 @@ class Contractivity:
         nu: upper bounds of the one-sided Lipschitz constants, `(layers,)`, per unit of time.
         exact: where the bound is the constant itself, `(layers,)`.
         h: the steps, `(layers,)`.
-        largest: the largest contractive step of each layer, `(layers,)`; 0 where none is known.
+        largest: the largest contractive step of each layer, `(layers,)`; NaN where none is known.
         radius: of the method's circle of contractivity.
     """
 
@@ -57,7 +56,8 @@ class Contractivity:
         rows = ["layer         nu          h  largest contractive h"]
         for number, (nu, h, largest) in enumerate(zip(self.nu, self.h, self.largest, strict=True)):
             mark = "" if self.exact[number] else " (bound)"
-            rows.append(f"{number:5d} {nu:10.4g} {h:10.4g} {largest:10.4g}{mark}")
+            step = "none known" if math.isnan(largest) else f"{largest:.4g}"
+            rows.append(f"{number:5d} {nu:10.4g} {h:10.4g} {step:>10}{mark}")
         return "\n".join([*rows, f"solutions grow apart by at most a factor {self.growth:.4g}"])
 
     def project_(self, network: Any) -> None:
@@ -85,10 +85,15 @@ class Contractivity:
         """``sum of max(0, h L/(2 r) - 1)^2`` over the layers, which autograd differentiates.
 
         Raises:
-            ValueError: no step of this field and method is known to be contractive.
+            ValueError: no step of this field and method is known to be contractive, or the network
+                is not of torch.
         """
         import torch
 
+        from hamilforge.runtime.torch_network import Network
+
+        if not isinstance(network, Network):
+            raise ValueError("a penalty is for a network of torch, which autograd differentiates")
         name = self._matrix()
         (term,) = self._slopes.terms
         factor = abs(contraction.value(term, self._parameters)) * term.high
@@ -98,26 +103,26 @@ class Contractivity:
 
     def _matrix(self) -> str:
         term = self._slopes.gradient
-        if term is None or len(term.right) != 1 or self.radius <= 0:
+        letters = term.right if term is not None else ()
+        if len(letters) != 1 or not isinstance(letters[0], Matrix) or self.radius <= 0:
             raise ValueError(
                 "no step is known to be contractive: that takes a field -c M' sigma(M y + b) where "
                 "sigma never falls, and a method with a circle of contractivity"
             )
-        return str(getattr(term.right[0], "name"))  # noqa: B009
+        return letters[0].name
 
 
-def contractivity(
-    field: str | Path,
-    method: str | Path,
-    network: Any,
-    activation: str | None = None,
-) -> Contractivity:
+def contractivity(network: Any) -> Contractivity:
     """Bounds for each layer of a network.
 
     Raises:
-        DeclarationError: a declaration has problems, or the Jacobian is no sum of products of
-            matrices and slopes of activations.
+        DeclarationError: the Jacobian is no sum of products of matrices and slopes of activations.
+        ValueError: the network was not made by ``hf.network``.
     """
+    made = getattr(network, "made", None)
+    if made is None:
+        raise ValueError("a network was expected that hf.network has made")
+    field, method, activation = made
     declared = pipeline.load_field(field, activation)
     layer_method = pipeline.load_layer_method(method)
     try:
@@ -125,7 +130,7 @@ def contractivity(
     except NoWordsError as error:
         raise DeclarationError.single(declared.head.source.where, str(error)) from error
     report = pipeline.check(layer_method)
-    found = report["circle_radius"] if "circle_radius" in report.to_dict()["properties"] else 0.0
+    found = report["circle_radius"] if "circle_radius" in report else 0.0
     radius = math.inf if found == "inf" else float(str(found or 0.0))
     parameters = slopes.values(_parameters(network))
     bounds, exact, largest = [], [], []
@@ -136,7 +141,7 @@ def contractivity(
         bounds.append(nu)
         exact.append(is_exact)
         if constant is None:
-            largest.append(0.0)
+            largest.append(math.nan)
         else:
             largest.append(2 * radius / constant if constant > 0 else math.inf)
     return Contractivity(

@@ -103,6 +103,8 @@ def tell_network(
             "the controls of that layer."
         ),
     ]
+    if network.prepare.lines:
+        blocks += [Paragraph("From the controls alone:"), *_functions((network.prepare,))]
     for part in network.parts:
         blocks.append(Paragraph(f"The right-hand side of {part.state.name}:"))
         blocks += _functions((part.rate,))

@@ -17,7 +17,8 @@ _TAKEN = frozenset(
     "solved solved_linear step out scratch n i j block math torch systems pivots rights done "
     "stages slopes dots offsets size before change iteration column refinement layer_kernels "
     "vector_math stage_systems linear by_step by_time by_scalar numbers evaluate forward backward "
-    "running_cost total flat costate velocity momentum".split()
+    "running_cost total flat costate velocity momentum reach range max min abs float int "
+    "len".split()
 )
 #: Names that those of stages, ends, sums and loops could be.
 _PATTERN = re.compile(

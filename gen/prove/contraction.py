@@ -38,7 +38,11 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 CORNERS = 10
 #: An even number: where a slope jumps, at 0, it may have any value.
 _SAMPLES = 40_000
-_NEVER_NEGATIVE = ("positive", "nonnegative", "unit-interval", "closed-unit-interval")
+_SIGNS = {
+    "positive": {"positive": True},
+    "nonnegative": {"nonnegative": True},
+    "unit-interval": {"nonnegative": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,9 @@ def slopes(field: kinds.Field) -> Slopes:
     ((_, value),) = field.rates
     result = lines.named(lines.read(value), "rate")
     signed = {
-        one.name: sp.Symbol(one.name, nonnegative=True)
+        one.name: sp.Symbol(one.name, **_SIGNS[one.domain])
         for one in field.parameters
-        if one.domain in _NEVER_NEGATIVE
+        if one.domain in _SIGNS
     }
     numbers = {one.name for one in field.parameters} | {n for n, own in field.controls if not own}
     parts: dict[tuple[Word, Word], list[tuple[Expr, Expr]]] = {}
@@ -142,31 +146,40 @@ def _range(lines: Lines, entry: Expr) -> tuple[float, float]:
     value = entry
     while inner := [one for one in value.free_symbols if one.name in written]:
         value = value.xreplace({one: written[one.name] for one in inner})
-    functions = sorted(value.atoms(sp.Function), key=sp.default_sort_key)
     u = sp.Symbol("u", real=True)
-    for function in functions:
-        for name in sorted(function.args[0].free_symbols, key=str):
-            sign = function.args[0].diff(name)
-            if sign not in (1, -1):
+    shaped = sorted((one for one in value.free_symbols if lines.arrays[one.name].shape), key=str)
+    if len(shaped) == len(value.free_symbols) == 1:
+        return _extremes(value.xreplace({shaped[0]: u}))
+    arguments = [function.args[0] for function in value.atoms(sp.Function)]
+    for argument in sorted({*arguments, *value.atoms(sp.Add)}, key=sp.default_sort_key):
+        for one in shaped:
+            factor = argument.diff(one)
+            if not factor.is_number or factor == 0:
                 continue
-            moved = value.subs(name, sign * (u - (function.args[0] - sign * name)))
+            moved = value.subs(one, (u - (argument - factor * one)) / factor)
             if moved.free_symbols <= {u} or (moved := sp.simplify(moved)).free_symbols <= {u}:
                 return _extremes(moved)
-    raise NoWordsError("an activation has more than one argument")
+    raise NoWordsError("the slope of an activation is no function of one sum")
 
 
 def _extremes(value: Expr) -> tuple[float, float]:
-    """The range of a function of u on the real line, by samples and refinement."""
+    """The range of a function of u on the real line, by samples near and far and refinement."""
     program = lower(value)
 
     def at(u: Any) -> Floats:
         with np.errstate(all="ignore"):
             return np.asarray(evaluate(program, {"u": np.asarray(u, float)}, FLOAT64), float)
 
-    u = np.tan(np.linspace(-np.pi / 2 + 1e-3, np.pi / 2 - 1e-3, _SAMPLES))
+    near = np.tan(np.linspace(-np.pi / 2 + 1e-3, np.pi / 2 - 1e-3, _SAMPLES))
+    far = np.geomspace(2e3, 1e9, 400)
+    u = np.concatenate([-far[::-1], near, far])
     found = np.broadcast_to(at(u), u.shape)
-    if not np.isfinite(found).all():
-        raise NoWordsError("the slope of the activation is not bounded")
+    # an overflow inside leaves no number; an infinite slope is one
+    u, found = u[~np.isnan(found)], found[~np.isnan(found)]
+    inner = abs(u) < 2e3
+    bounded = found.size and abs(found).max() <= 10 * (1e-3 + abs(found[inner]).max())
+    if not bounded or abs(found).max() > 1e6:
+        raise NoWordsError("the slope of an activation is not bounded")
     ends = []
     for sign in (1.0, -1.0):
         k = int(np.argmin(sign * found))
@@ -175,8 +188,11 @@ def _extremes(value: Expr) -> tuple[float, float]:
             lambda x, s=sign: s * float(at(x)), bounds=bounds, method="bounded",
             options={"xatol": 1e-12},
         )  # fmt: skip
-        best = sign * min(float(refined.fun), float(sign * found[k]))
-        ends.append(round(best) + 0.0 if abs(best - round(best)) < 1e-6 else best)
+        best = sign * float(np.nanmin([refined.fun, sign * found[k]]))
+        # to a near integer, if that is outwards
+        near_by = float(round(best))
+        outwards = sign * near_by <= sign * best and abs(best - near_by) < 1e-6
+        ends.append(near_by + 0.0 if outwards else best)
     return ends[0], ends[1]
 
 
@@ -210,6 +226,7 @@ def one_sided(
         left, right = (product(word, controls, size) for word in (term.left, term.right))
         numbers.append((term, factor, left, right))
     diagonals = {term.diagonal for term in found.terms if term.diagonal is not None}
+    reached = _all_corners_are_reached(numbers)
     inner = next((right.shape[0] for term, _, _, right in numbers if term.diagonal is not None), 0)
     if len(diagonals) <= 1 and inner <= CORNERS:
         # convex in D: the supremum is at a corner of its range
@@ -217,14 +234,14 @@ def one_sided(
         worst = -np.inf
         for corner in itertools.product((low, high), repeat=inner if low < high else 0):
             entries = np.array(corner) if corner else np.full(inner, low)
-            total = sum(
+            total = np.zeros((size, size)) + sum(
                 factor * left @ (entries[:, None] * right if term.diagonal is not None else right)
                 for term, factor, left, right in numbers
             )
             worst = max(worst, _largest(np.asarray(total, float)))
         # the largest eigenvalue of what is negative semidefinite is a rounding above 0
-        return min(worst, _by_gradient(found, numbers, size)), True
-    middle = sum(
+        return min(worst, _by_gradient(found, numbers, size)), reached
+    middle = np.zeros((size, size)) + sum(
         factor * (term.low + term.high) / 2 * left @ right for term, factor, left, right in numbers
     )
     spread = sum(
@@ -237,6 +254,17 @@ def one_sided(
     )
     bound = _largest(np.asarray(middle, float)) + float(spread)
     return min(bound, _by_gradient(found, numbers, size)), False
+
+
+def _all_corners_are_reached(numbers: Sequence[Any]) -> bool:
+    """Whether the argument of the activation may be any vector: its matrix has independent rows."""
+    inside = [entry for entry in numbers if entry[0].diagonal is not None]
+    if not inside:
+        return True
+    if len(inside) > 1 and any(term.left for term, _, _, _ in inside):
+        return False
+    matrix = sum(factor * right for _, factor, _, right in inside)
+    return bool(np.linalg.matrix_rank(matrix) == len(matrix))
 
 
 def _by_gradient(found: Slopes, numbers: Sequence[Any], size: int) -> float:
@@ -299,7 +327,8 @@ def text(found: Slopes) -> tuple[str, str | None]:
         words += [spelled(term.right)] * bool(term.right)
         pieces.append(factor + (" ".join(words) or "E"))
     total = " + ".join(pieces).replace("+ -", "- ")
-    return f"nu = sup lambda_max(sym({total})), {', '.join(ranges.values())}", None
+    where = "".join(f", {text}" for text in ranges.values())
+    return f"nu <= sup lambda_max(sym({total})){where}", None
 
 
 def _number(c: str, value: float) -> str:

@@ -6,6 +6,7 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -70,6 +71,14 @@ class Report:
     def __getitem__(self, name: str) -> Value:
         """The value of a property."""
         return self.finding(name).value
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a property of that name."""
+        return any(finding.name == name for finding in self.findings)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the properties."""
+        return (finding.name for finding in self.findings)
 
     def finding(self, name: str) -> Finding:
         """A property with its evidence.

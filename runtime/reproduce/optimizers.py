@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hamilforge.runtime.loader import load
 from hamilforge.runtime.reproduce.data_sets import Floats
@@ -34,7 +35,11 @@ class Optimizer:
     """
 
     def __init__(
-        self, name: str, lr: float | None, arrays: Mapping[str, Floats], memory: Floats | None
+        self,
+        name: str,
+        lr: float | None,
+        arrays: Mapping[str, Floats],
+        memory: NDArray[np.uint8] | None,
     ) -> None:
         import torch
 
@@ -42,7 +47,11 @@ class Optimizer:
             key: torch.nn.Parameter(torch.from_numpy(value.copy())) for key, value in arrays.items()
         }
         options = {} if lr is None else {"lr": lr}
-        self._optimizer = _kind(name)(list(self._parameters.values()), **options)
+        self._name = name
+        try:
+            self._optimizer = _kind(name)(list(self._parameters.values()), **options)
+        except TypeError as error:
+            raise ValueError(f"'{name}' cannot be made: {error}") from error
         if memory is not None:
             buffer = io.BytesIO(memory.tobytes())
             self._optimizer.load_state_dict(torch.load(buffer, weights_only=True))
@@ -53,7 +62,12 @@ class Optimizer:
 
         for name, parameter in self._parameters.items():
             parameter.grad = torch.from_numpy(gradient[name].copy()) if name in gradient else None
-        self._optimizer.step()
+        try:
+            self._optimizer.step()
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"'{self._name}' cannot take a step from a gradient: {error}"
+            ) from error
         return {name: one.detach().numpy().copy() for name, one in self._parameters.items()}
 
     def put(self, arrays: Mapping[str, Floats]) -> None:
@@ -64,7 +78,7 @@ class Optimizer:
             for name, value in arrays.items():
                 self._parameters[name].copy_(torch.from_numpy(value))
 
-    def memory(self) -> Floats:
+    def memory(self) -> NDArray[np.uint8]:
         """What the optimizer remembers, as bytes."""
         import torch
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hamilforge.runtime.descent import Arrays, Rule, step
 from hamilforge.runtime.loader import load, load_layers
@@ -73,7 +74,7 @@ class Result:
     history: Floats
     lipschitz: float
     stuck: bool
-    memory: Floats
+    memory: NDArray[np.uint8]
 
 
 def line_up() -> dict[str, Any]:

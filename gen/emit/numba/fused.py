@@ -154,19 +154,20 @@ class FusedWriter(NetworkWriter):
                 self._totals[f"{name}_total"] = array
         found = ["h_bar", *(name for name, _ in self._unrolled.time_bars()), *self._scalars]
         loop.returned = tuple(_entry(name, ()) for name in found)
-        targets = ["by_h", *found[1 : len(found) - len(self._scalars)]]
-        targets += [f"{name}_now" for name in self._scalars]
+        # no declared name has two underscores in a row
+        targets = ["h_bar__now", *found[1 : len(found) - len(self._scalars)]]
+        targets += [f"{name}__now" for name in self._scalars]
         call = self._call_of(loop, "layer_back", "The adjoint of a layer.", _BACKWARD)
         yield f"{', '.join(targets)} = {call}"
         yield "if with_steps:"
-        yield "    h_bar += by_h"
+        yield "    h_bar += h_bar__now"
         for name, node in self._unrolled.time_bars():
             clock = self._network.step.nodes[node.part][node.stage]
             if clock.value:
                 factor = "" if clock.value == 1 else f"C{node.part or ''}_{node.stage + 1} * "
                 yield f"    h_bar += h * {factor}{name}"
             yield f"    t_bar += h * {name}"
-        yield from (f"{name} += {name}_now" for name in self._scalars)
+        yield from (f"{name} += {name}__now" for name in self._scalars)
 
     def _call_of(self, loop: _Loop, name: str, doc: str, options: str) -> str:
         """A call of a loop's function, which is noted."""
@@ -248,7 +249,7 @@ class _Loop:
         """A sum of arrays."""
         for index in _indices(statement.shape):
             terms = [self._term(term, index) for term in statement.terms]
-            self._set(self._entry(statement.target, index), " + ".join(terms) or "kind(0.0)")
+            self._set(self._entry(statement.target, index), " + ".join(terms) or "kind__(0.0)")
 
     def _term(self, term: Term, index: Index) -> str:
         entry = self._entry(term.array, index)
@@ -388,9 +389,9 @@ class _Loop:
     def lines(self) -> tuple[str, ...]:
         """The finished lines of the function."""
         size = next(name for name in self._kept)
-        before = [f"{name} = kind({text})" for name, text in sorted(self._moments.items())]
-        before += [f"{name} = kind({text})" for name, text in self._weights.items()]
-        before += [f"{name} = kind({text})" for name, text in self._numbers.items()]
+        before = [f"{name} = kind__({text})" for name, text in sorted(self._moments.items())]
+        before += [f"{name} = kind__({text})" for name, text in self._weights.items()]
+        before += [f"{name} = kind__({text})" for name, text in self._numbers.items()]
         inside = []
         for entry, base, index in self._loads():
             array = self._writer.given(base)
@@ -399,10 +400,10 @@ class _Loop:
             elif array.shape:
                 before.append(f"{entry} = {base}[{', '.join(map(str, index))}]")
             else:
-                before.append(f"{entry} = kind({base})")
-        before += [f"{name} = kind(0.0)" for name in self._sums]
-        if any("kind(" in line for line in (*before, *self._body)):
-            before.insert(0, f"kind = {size}.dtype.type")
+                before.append(f"{entry} = kind__({base})")
+        before += [f"{name} = kind__(0.0)" for name in self._sums]
+        if any("kind__(" in line for line in (*before, *self._body)):
+            before.insert(0, f"kind__ = {size}.dtype.type")
         after = [
             f"{name}_total[{', '.join(map(str, index))}] += {self._entry(name, index)}"
             for name, array in self.totals.items()

@@ -352,6 +352,9 @@ class NetworkWriter:
         yield f"dots = {tuple_text(f'{name}_dot' for name in unknowns)}"
         yield f"slopes = {tuple_text(f'{name}_slope' for name in unknowns)}"
         yield "stage_systems.clear(unknowns)"
+        # near a rest point right-hand sides are no more exact than the states are over a step
+        states = ", ".join(f"stage_systems.largest({state.name})" for state in self._states)
+        yield f"reach = {f'max({states})' if len(self._states) > 1 else states} / abs(h)"
         yield "before, size, change = np.inf, 0.0, np.inf"
         yield "for iteration in range(stage_systems.ITERATIONS):"
         for statement in solve.body:
@@ -365,6 +368,7 @@ class NetworkWriter:
         yield "        stage_systems.factored_all(systems, pivots)"
         yield "    before = change"
         yield "    change, size = stage_systems.corrected(systems, pivots, rights, unknowns, fresh)"
+        yield "    size += reach"
         yield f"    if change <= 4 * stage_systems.epsilon({unknowns[0]}) * size:"
         yield "        break"
         yield "if not change <= 1e3 * stage_systems.epsilon(unknowns[0]) * size:"
