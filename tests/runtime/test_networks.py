@@ -361,7 +361,7 @@ def kernel_texts(field, methods):
         cases = verification.network_cases(build_network(*made), ("float64",))
         for sizes in (None, cases[0].sizes):
             text = numba_text(field, method, sizes)
-            small = field in EXPECTED["texts"]["fused"] and "linear" not in text
+            small = field in EXPECTED["texts"]["fused"] and "stage_systems" not in text
             assert ("layer_back" in text) == bool(sizes and small), (method, sizes)
             found = verify_network.compare(Written(text), cases, ["numba"])
             assert found.holds, (method, sizes, str(found))
