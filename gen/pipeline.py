@@ -191,7 +191,6 @@ def load_made(
                 f"'{declaration.head.name}' is {what}: code is made of it with a method, as in "
                 "--method rk4",
             )
-        assert isinstance(declaration, kinds.Optimizer | kinds.Objective)
         return (declaration,)
     declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
     if isinstance(declaration, kinds.Field):

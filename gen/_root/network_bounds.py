@@ -67,7 +67,8 @@ class Contractivity:
             ValueError: no step of this field and method is known to be contractive.
         """
         name = self._matrix()
-        for number, _, size in _layers(network):
+        size = _size(network)
+        for number in range(network.layers):
             h = float(_steps(network)[number])
             bound = contraction.cocoercivity(
                 self._slopes, _controls(network, number), self._parameters, size
@@ -133,8 +134,9 @@ def contractivity(network: Any) -> Contractivity:
     found = report["circle_radius"] if "circle_radius" in report else 0.0
     radius = math.inf if found == "inf" else float(str(found or 0.0))
     parameters = slopes.values(_parameters(network))
+    size = _size(network)
     bounds, exact, largest = [], [], []
-    for number, _, size in _layers(network):
+    for number in range(network.layers):
         controls = _controls(network, number)
         nu, is_exact = contraction.one_sided(slopes, controls, parameters, size)
         constant = contraction.cocoercivity(slopes, controls, parameters, size)
@@ -185,7 +187,8 @@ def _parameters(network: Any) -> dict[str, float]:
     return dict(network.parameters)
 
 
-def _layers(network: Any) -> list[tuple[int, Any, int]]:
+def _size(network: Any) -> int:
+    """The size of the only state."""
     product = getattr(network, "product", network)
     (shape,) = [shape for shape in product.STATES.values() if shape]
-    return [(number, network, network.sizes[shape[0]]) for number in range(network.layers)]
+    return int(network.sizes[shape[0]])

@@ -245,14 +245,10 @@ def one_sided(
         factor * (term.low + term.high) / 2 * left @ right for term, factor, left, right in numbers
     )
     spread = sum(
-        abs(factor)
-        * (term.high - term.low)
-        / 2
-        * np.linalg.norm(left, 2)
-        * np.linalg.norm(right, 2)
+        abs(factor) * (term.high - term.low) / 2 * _norm(left) * _norm(right)
         for term, factor, left, right in numbers
     )
-    bound = _largest(np.asarray(middle, float)) + float(spread)
+    bound = _largest(np.asarray(middle, float)) + spread
     return min(bound, _by_gradient(found, numbers, size)), False
 
 

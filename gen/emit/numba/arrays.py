@@ -128,7 +128,7 @@ class ArrayWriter:
         """A function that adds its results to arrays called ``<name>_total``."""
         arrays = {array.name: array for array in function.inputs}
         results = {array for _, array in function.results}
-        used = {name for line in function.lines for name in _read(line)}
+        used = {name for line in function.lines for name in read_by(line)}
         lines: list[str] = []
         buffers: list[str] = []
         totals: list[str] = []
@@ -267,6 +267,7 @@ class ArrayWriter:
         return name
 
 
-def _read(line: Line) -> tuple[str, ...]:
+def read_by(line: Line) -> tuple[str, ...]:
+    """The arrays that a line reads."""
     operation = line.operation
     return names(operation.value) if isinstance(operation, Elementwise) else operands(operation)

@@ -22,8 +22,8 @@ from hamilforge.gen.derive.arrays import (
 )
 from hamilforge.gen.emit.integrator_product import moment
 from hamilforge.gen.emit.network_product import NetworkProduct
-from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, is_scalar
-from hamilforge.gen.emit.numba.network_writer import NetworkWriter
+from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, is_scalar, read_by
+from hamilforge.gen.emit.numba.network_writer import NetworkWriter, factors_of
 from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.network import Elementwise, Function, Line
 from hamilforge.gen.program.unroll import Call, Combination, Statement, Term
@@ -56,7 +56,7 @@ def _sums_end(function: Function) -> bool:
     sums = {line.target.name for line in function.lines if _is_sum(line)}
     computed = {line.target for line in function.lines}
     results = [array for key, array in function.results if key != "t"]
-    return all(not sums & {*_read(line)} for line in function.lines) and (
+    return all(not sums & {*read_by(line)} for line in function.lines) and (
         function.name != "shared" or all(array in computed for array in results)
     )
 
@@ -65,15 +65,6 @@ def _is_sum(line: Line) -> bool:
     return isinstance(line.operation, OverBatch) or (
         isinstance(line.operation, Outer) and not line.target.batched
     )
-
-
-def _read(line: Line) -> tuple[str, ...]:
-    match line.operation:
-        case Elementwise(value=value):
-            return names(value)
-        case Product(left, right) | Outer(left, right):
-            return left, right
-    return (line.operation.of,)
 
 
 def _indices(array: Array) -> list[Index]:
@@ -202,15 +193,8 @@ class FusedWriter(NetworkWriter):
     def sums_of(self, call: Call) -> tuple[Call, str, str, Array]:
         """The call of ``shared`` after that of ``states``; w, k, and the array of their shape."""
         part, stage = call.part, call.stage
-        own = self._network.parts[part]
-        arguments = tuple(self._unrolled.name_at(a, part, stage) for a in own.shared.inputs)
-        shared = Call("shared", part, stage, arguments, (), call.clock, call.clock_name)
-        return (
-            shared,
-            self._unrolled.costate(part, stage),
-            self._unrolled.rate(part, stage),
-            own.state,
-        )
+        w, k = self._unrolled.costate(part, stage), self._unrolled.rate(part, stage)
+        return self._shared_call(call), w, k, self._network.parts[part].state
 
 
 class _Loop:
@@ -253,12 +237,11 @@ class _Loop:
 
     def _term(self, term: Term, index: Index) -> str:
         entry = self._entry(term.array, index)
-        named = term.name if term.name and term.coefficient.value != 1 else ""
-        factor = " * ".join(["h"] * term.stepped + [named] * bool(named))
-        if not factor:
+        factors = factors_of(term)
+        if not factors:
             return entry
-        weight = "_times_".join(["h"] * term.stepped + [named] * bool(named)) + "__value"
-        self._weights[weight] = factor
+        weight = "_times_".join(factors) + "__value"
+        self._weights[weight] = " * ".join(factors)
         return f"{weight} * {entry}"
 
     def call(self, call: Call) -> None:

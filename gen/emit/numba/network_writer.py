@@ -7,7 +7,7 @@ allocates: what a layer keeps, scratch of a block, matrices, and sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.integrator_product import moment, tuple_text
@@ -15,7 +15,7 @@ from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
 from hamilforge.gen.emit.product import runtime_digest
 from hamilforge.gen.program.network import Function, LayerPart
-from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
+from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +231,7 @@ class NetworkWriter:
         self._buffer(statement.target, statement.shape)
         terms = []
         for term in statement.terms:
-            named = term.name if term.name and term.coefficient.value != 1 else ""
-            factor = " * ".join(["h"] * term.stepped + [named] * bool(named)) or "1.0"
-            terms += [factor, term.array]
+            terms += [" * ".join(factors_of(term)) or "1.0", term.array]
         if not terms:
             return f"{statement.target}[:] = 0"
         self._terms.add(len(terms) // 2)
@@ -305,11 +303,13 @@ class NetworkWriter:
                 yield f"t_bar += h * {name}"
         if not part.shared.results:
             return
-        arguments = tuple(
-            self._unrolled.name_at(array, number, stage) for array in part.shared.inputs
-        )
-        call = Call("shared", number, stage, arguments, (), statement.clock, statement.clock_name)
-        yield self._shared(part, call)
+        yield self._shared(part, self._shared_call(statement))
+
+    def _shared_call(self, call: Call) -> Call:
+        """The call of ``shared`` after that of ``states``."""
+        inputs = self._network.parts[call.part].shared.inputs
+        arguments = tuple(self._unrolled.name_at(a, call.part, call.stage) for a in inputs)
+        return replace(call, function="shared", arguments=arguments, results=())
 
     def _shared(self, part: LayerPart, call: Call) -> str:
         """The call that adds to the totals of a layer."""
@@ -414,6 +414,12 @@ class NetworkWriter:
             if not is_scalar(line.target):
                 self._matrices[line.target.name] = line.target
             yield from self._arrays.line(line, arrays)
+
+
+def factors_of(term: Term) -> list[str]:
+    """What the array of a term is multiplied by; nothing for 1."""
+    named = bool(term.name) and term.coefficient.value != 1
+    return ["h"] * term.stepped + [term.name] * named
 
 
 def _table(arrays: dict[str, Array]) -> str:
