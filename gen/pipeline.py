@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
-from hamilforge.gen.declare import catalogue, kinds, read_networks
+from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
+from hamilforge.gen.declare.variation import Variation, vary
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
@@ -135,22 +137,16 @@ def refuse_false_claims(report: Report, head: kinds.Head) -> None:
         raise ClaimError(problems)
 
 
-def load_field(
-    name_or_path: str | Path,
-    activation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-) -> kinds.Field:
-    """Find and read a network's field, perhaps with another activation or with fixed sizes.
+def load_field(name_or_path: str | Path, **choices: Unpack[Variation]) -> kinds.Field:
+    """Find and read a network's field, perhaps as a caller wants it.
 
     Raises:
-        DeclarationError: it is not found, is of another kind, the activation is no expression, or
-            a size is of no dimension.
+        DeclarationError: it is not found, is of another kind, or does not admit a choice.
+        ValueError: a size is of no dimension, or no positive number.
     """
     declaration = catalogue.load(name_or_path, ("field",))
     assert isinstance(declaration, kinds.Field)
-    if activation is not None:
-        declaration = read_networks.with_activation(declaration, activation)
-    return read_networks.with_sizes(declaration, sizes) if sizes else declaration
+    return vary(declaration, choices)
 
 
 def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
@@ -165,19 +161,15 @@ def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
 
 
 def load_made(
-    name: str | Path,
-    method: str | Path | None = None,
-    activation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
+    name: str | Path, method: str | Path | None = None, **choices: Unpack[Variation]
 ) -> Made:
     """What a product is made of: an optimizer or an objective; a problem or a field and a method.
 
     Args:
         name: of a declaration, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
-        activation: of a field, instead of the declared one.
-        sizes: of dimensions of a field that its code is to be made for; with an implicit method
-            it is the same for all.
+        choices: what a field has instead of its declaration; with an implicit method code is the
+            same for all sizes.
 
     Raises:
         DeclarationError: a declaration is not found, is of another kind, or has problems.
@@ -195,11 +187,13 @@ def load_made(
     declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
     if isinstance(declaration, kinds.Field):
         layers = load_layer_method(method)
-        sized = load_field(name, activation, sizes)
-        return sized if _explicit(layers) else load_field(name, activation), layers
-    if activation is not None or sizes:
+        if not _explicit(layers):
+            choices["sizes"] = None
+        return vary(declaration, choices), layers
+    if any(value not in (None, False) for value in choices.values()):
         raise DeclarationError.single(
-            declaration.head.source.where, "activation and sizes belong to the field of a network"
+            declaration.head.source.where,
+            "an activation, sizes and controls by stage belong to the field of a network",
         )
     return load_problem(name), load_method(method)
 

@@ -40,6 +40,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "k_2": ("d",), "k_3": ("d",), "k_4": ("d",)}
 SCRATCH = {
@@ -66,7 +67,7 @@ MATRICES = {
     "K_bar": ("d", "d"),
     "K_bar2": ("d", "d"),
 }
-TOTALS = {"matrix_bar_total": ("d", "d"), "b_bar_total": ("d",)}
+TOTALS = {"b_bar_total": ("d",), "matrix_bar_total": ("d", "d")}
 SCALARS = ()
 GRADIENTS = ("K", "b")
 UNKNOWNS = ()
@@ -335,8 +336,8 @@ def backward(
     K_bar,
     K_bar2,
     p_all,
-    matrix_bar_total_all,
     b_bar_total_all,
+    matrix_bar_total_all,
     systems,
     pivots,
     rights,
@@ -357,8 +358,8 @@ def backward(
         K = K_all[number]
         b = b_all[number]
         p, p_start = p_all[0], p_all[1]
-        matrix_bar_total = matrix_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
+        matrix_bar_total = matrix_bar_total_all[number]
         h_bar = 0.0
         prepare(K, KT, matrix)
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
@@ -409,15 +410,15 @@ def layer_finish(
     KT_bar,
     K_bar,
     K_bar2,
-    matrix_bar_total,
     b_bar_total,
+    matrix_bar_total,
     by_scalar,
     K_gradient,
     b_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
-    matrix_bar = matrix_bar_total
     b_bar = b_bar_total
+    matrix_bar = matrix_bar_total
     prepare(K, KT, matrix)
     set_KT_bar(matrix_bar, KT_bar)
     layer_kernels.transposed(KT_bar, K_bar)
@@ -438,8 +439,8 @@ def finish(
     KT_bar,
     K_bar,
     K_bar2,
-    matrix_bar_total,
     b_bar_total,
+    matrix_bar_total,
     by_scalar,
     K_gradient,
     b_gradient,
@@ -457,8 +458,8 @@ def finish(
             KT_bar,
             K_bar,
             K_bar2,
-            matrix_bar_total[number],
             b_bar_total[number],
+            matrix_bar_total[number],
             by_scalar[number],
             K_gradient[number],
             b_gradient[number],

@@ -78,6 +78,17 @@ def prepare(K):
     )
 
 
+def finish(matrix_bar, b_bar):
+    """The gradients by the controls."""
+    KT_bar = -matrix_bar
+    K_bar = KT_bar.T
+    K_bar2 = K_bar + matrix_bar
+    return (
+        K_bar2,
+        b_bar,
+    )
+
+
 def layer(t, h, y, K, b, gamma, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     KT, matrix = prepare(K)
@@ -112,9 +123,7 @@ def layer_adjoint(t, h, y, K, b, gamma, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4, wi
             (matrix_times_y_bar_1, matrix_times_y_bar_2, matrix_times_y_bar_3, matrix_times_y_bar_4)
         ),
     )
-    KT_bar = -matrix_bar
-    K_bar = KT_bar.T
-    K_bar2 = K_bar + matrix_bar
+    K_bar2, b_bar = finish(matrix_bar, b_bar)
     h_bar = None
     if with_steps:
         h_bar = (
@@ -137,5 +146,6 @@ class AntisymmetricRk4(Network):
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3", "y_4", "k_4")
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -73,6 +73,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {
     "u1": (),
     "u2": (),
@@ -176,11 +177,11 @@ MATRICES = {
     "C1_bar_partial": ("d", "d"),
 }
 TOTALS = {
-    "C5_bar_total": ("d", "d"),
-    "C4_bar_total": ("d", "d"),
-    "C3_bar_total": ("d", "d"),
-    "C2_bar_total": ("d", "d"),
     "C1_bar_total": ("d", "d"),
+    "C2_bar_total": ("d", "d"),
+    "C3_bar_total": ("d", "d"),
+    "C4_bar_total": ("d", "d"),
+    "C5_bar_total": ("d", "d"),
     "d1_bar_total": ("d",),
     "d2_bar_total": ("d",),
     "d3_bar_total": ("d",),
@@ -1143,11 +1144,11 @@ def backward(
     C2_bar_partial,
     C1_bar_partial,
     p_all,
-    C5_bar_total_all,
-    C4_bar_total_all,
-    C3_bar_total_all,
-    C2_bar_total_all,
     C1_bar_total_all,
+    C2_bar_total_all,
+    C3_bar_total_all,
+    C4_bar_total_all,
+    C5_bar_total_all,
     d1_bar_total_all,
     d2_bar_total_all,
     d3_bar_total_all,
@@ -1218,11 +1219,11 @@ def backward(
         d4 = d4_all[number]
         d5 = d5_all[number]
         p, p_start = p_all[0], p_all[1]
-        C5_bar_total = C5_bar_total_all[number]
-        C4_bar_total = C4_bar_total_all[number]
-        C3_bar_total = C3_bar_total_all[number]
-        C2_bar_total = C2_bar_total_all[number]
         C1_bar_total = C1_bar_total_all[number]
+        C2_bar_total = C2_bar_total_all[number]
+        C3_bar_total = C3_bar_total_all[number]
+        C4_bar_total = C4_bar_total_all[number]
+        C5_bar_total = C5_bar_total_all[number]
         d1_bar_total = d1_bar_total_all[number]
         d2_bar_total = d2_bar_total_all[number]
         d3_bar_total = d3_bar_total_all[number]
@@ -1606,11 +1607,11 @@ def layer_finish(
     C3_bar_partial,
     C2_bar_partial,
     C1_bar_partial,
-    C5_bar_total,
-    C4_bar_total,
-    C3_bar_total,
-    C2_bar_total,
     C1_bar_total,
+    C2_bar_total,
+    C3_bar_total,
+    C4_bar_total,
+    C5_bar_total,
     d1_bar_total,
     d2_bar_total,
     d3_bar_total,
@@ -1634,11 +1635,11 @@ def layer_finish(
     d5_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
-    C5_bar = C5_bar_total
-    C4_bar = C4_bar_total
-    C3_bar = C3_bar_total
-    C2_bar = C2_bar_total
     C1_bar = C1_bar_total
+    C2_bar = C2_bar_total
+    C3_bar = C3_bar_total
+    C4_bar = C4_bar_total
+    C5_bar = C5_bar_total
     d1_bar = d1_bar_total
     d2_bar = d2_bar_total
     d3_bar = d3_bar_total
@@ -1689,11 +1690,11 @@ def finish(
     C3_bar_partial,
     C2_bar_partial,
     C1_bar_partial,
-    C5_bar_total,
-    C4_bar_total,
-    C3_bar_total,
-    C2_bar_total,
     C1_bar_total,
+    C2_bar_total,
+    C3_bar_total,
+    C4_bar_total,
+    C5_bar_total,
     d1_bar_total,
     d2_bar_total,
     d3_bar_total,
@@ -1740,11 +1741,11 @@ def finish(
             C3_bar_partial,
             C2_bar_partial,
             C1_bar_partial,
-            C5_bar_total[number],
-            C4_bar_total[number],
-            C3_bar_total[number],
-            C2_bar_total[number],
             C1_bar_total[number],
+            C2_bar_total[number],
+            C3_bar_total[number],
+            C4_bar_total[number],
+            C5_bar_total[number],
             d1_bar_total[number],
             d2_bar_total[number],
             d3_bar_total[number],

@@ -42,6 +42,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"A": ("m", "d"), "b": ("m",)}
 KEPT = {
     "k_1": ("d",),
@@ -72,7 +73,7 @@ SCRATCH = {
     "y_bar_1": ("d",),
 }
 MATRICES = {"A_bar_partial": ("m", "d"), "A_bar2_partial": ("m", "d"), "A_bar3": ("m", "d")}
-TOTALS = {"A_bar_total": ("m", "d"), "A_bar2_total": ("m", "d"), "b_bar_total": ("m",)}
+TOTALS = {"b_bar_total": ("m",), "A_bar_total": ("m", "d"), "A_bar2_total": ("m", "d")}
 SCALARS = ()
 GRADIENTS = ("A", "b")
 UNKNOWNS = ()
@@ -343,9 +344,9 @@ def backward(
     A_bar2_partial,
     A_bar3,
     p_all,
+    b_bar_total_all,
     A_bar_total_all,
     A_bar2_total_all,
-    b_bar_total_all,
     systems,
     pivots,
     rights,
@@ -370,9 +371,9 @@ def backward(
         A = A_all[number]
         b = b_all[number]
         p, p_start = p_all[0], p_all[1]
+        b_bar_total = b_bar_total_all[number]
         A_bar_total = A_bar_total_all[number]
         A_bar2_total = A_bar2_total_all[number]
-        b_bar_total = b_bar_total_all[number]
         h_bar = 0.0
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
         weighted_2(1.0, y, h * A_3_2, k_2, y_3)
@@ -482,17 +483,17 @@ def layer_finish(
     A_bar_partial,
     A_bar2_partial,
     A_bar3,
+    b_bar_total,
     A_bar_total,
     A_bar2_total,
-    b_bar_total,
     by_scalar,
     A_gradient,
     b_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
+    b_bar = b_bar_total
     A_bar = A_bar_total
     A_bar2 = A_bar2_total
-    b_bar = b_bar_total
     set_A_bar3(A_bar, A_bar2, A_bar3)
     layer_kernels.scaled_all(h, A_bar3, A_gradient)
     layer_kernels.scaled_all(h, b_bar, b_gradient)
@@ -506,9 +507,9 @@ def finish(
     A_bar_partial,
     A_bar2_partial,
     A_bar3,
+    b_bar_total,
     A_bar_total,
     A_bar2_total,
-    b_bar_total,
     by_scalar,
     A_gradient,
     b_gradient,
@@ -522,9 +523,9 @@ def finish(
             A_bar_partial,
             A_bar2_partial,
             A_bar3,
+            b_bar_total[number],
             A_bar_total[number],
             A_bar2_total[number],
-            b_bar_total[number],
             by_scalar[number],
             A_gradient[number],
             b_gradient[number],

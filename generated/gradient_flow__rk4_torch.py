@@ -79,6 +79,15 @@ def shared(y, hidden, AT_times_hidden_bar, A_times_y_bar):
     )
 
 
+def finish(A_bar, A_bar2, b_bar):
+    """The gradients by the controls."""
+    A_bar3 = A_bar + A_bar2
+    return (
+        A_bar3,
+        b_bar,
+    )
+
+
 def layer(t, h, y, A, b, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1 = rate(y, A, b)
@@ -137,7 +146,7 @@ def layer_adjoint(
         ),
         torch.cat((A_times_y_bar_1, A_times_y_bar_2, A_times_y_bar_3, A_times_y_bar_4)),
     )
-    A_bar3 = A_bar + A_bar2
+    A_bar3, b_bar = finish(A_bar, A_bar2, b_bar)
     h_bar = None
     if with_steps:
         h_bar = (
@@ -172,5 +181,6 @@ class GradientFlowRk4(Network):
     )
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -44,6 +44,7 @@ RUNNING = False
 REVERSIBLE = True
 SIZES = {}
 STATES = {"Y": ("d",), "Z": ("m",)}
+BY_STAGE = False
 CONTROLS = {"K": ("d", "m"), "b": ("d",), "c": ("m",)}
 KEPT = {
     "k_Z_1": ("m",),
@@ -73,10 +74,10 @@ SCRATCH = {
 }
 MATRICES = {"K_bar2_partial": ("d", "m"), "K_bar_partial": ("d", "m"), "K_bar3": ("d", "m")}
 TOTALS = {
-    "K_bar2_total": ("d", "m"),
-    "c_bar_total": ("m",),
     "K_bar_total": ("d", "m"),
     "b_bar_total": ("d",),
+    "K_bar2_total": ("d", "m"),
+    "c_bar_total": ("m",),
 }
 SCALARS = ()
 GRADIENTS = ("K", "b", "c")
@@ -366,10 +367,10 @@ def backward(
     K_bar3,
     p_Y_all,
     p_Z_all,
-    K_bar2_total_all,
-    c_bar_total_all,
     K_bar_total_all,
     b_bar_total_all,
+    K_bar2_total_all,
+    c_bar_total_all,
     systems,
     pivots,
     rights,
@@ -395,10 +396,10 @@ def backward(
         c = c_all[number]
         p_Y, p_Y_start = p_Y_all[0], p_Y_all[1]
         p_Z, p_Z_start = p_Z_all[0], p_Z_all[1]
-        K_bar2_total = K_bar2_total_all[number]
-        c_bar_total = c_bar_total_all[number]
         K_bar_total = K_bar_total_all[number]
         b_bar_total = b_bar_total_all[number]
+        K_bar2_total = K_bar2_total_all[number]
+        c_bar_total = c_bar_total_all[number]
         h_bar = 0.0
         weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
         weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
@@ -439,20 +440,20 @@ def layer_finish(
     K_bar2_partial,
     K_bar_partial,
     K_bar3,
-    K_bar2_total,
-    c_bar_total,
     K_bar_total,
     b_bar_total,
+    K_bar2_total,
+    c_bar_total,
     by_scalar,
     K_gradient,
     b_gradient,
     c_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
-    K_bar2 = K_bar2_total
-    c_bar = c_bar_total
     K_bar = K_bar_total
     b_bar = b_bar_total
+    K_bar2 = K_bar2_total
+    c_bar = c_bar_total
     set_K_bar3(K_bar, K_bar2, K_bar3)
     layer_kernels.scaled_all(h, K_bar3, K_gradient)
     layer_kernels.scaled_all(h, b_bar, b_gradient)
@@ -468,10 +469,10 @@ def finish(
     K_bar2_partial,
     K_bar_partial,
     K_bar3,
-    K_bar2_total,
-    c_bar_total,
     K_bar_total,
     b_bar_total,
+    K_bar2_total,
+    c_bar_total,
     by_scalar,
     K_gradient,
     b_gradient,
@@ -487,10 +488,10 @@ def finish(
             K_bar2_partial,
             K_bar_partial,
             K_bar3,
-            K_bar2_total[number],
-            c_bar_total[number],
             K_bar_total[number],
             b_bar_total[number],
+            K_bar2_total[number],
+            c_bar_total[number],
             by_scalar[number],
             K_gradient[number],
             b_gradient[number],

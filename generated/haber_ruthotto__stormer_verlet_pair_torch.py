@@ -105,6 +105,16 @@ def shared_Z(Y, KT_times_Y_bar):
     )
 
 
+def finish(K_bar, b_bar, K_bar2, c_bar):
+    """The gradients by the controls."""
+    K_bar3 = K_bar + K_bar2
+    return (
+        K_bar3,
+        b_bar,
+        c_bar,
+    )
+
+
 def layer(t, h, Y, Z, K, b, c, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_Z_1, hidden2_1 = rate_Z(Y, K, c)
@@ -155,7 +165,7 @@ def layer_adjoint(
     p_Z_start = p_Z + h * (Z_bar_1 + Z_bar_2)
     K_bar, b_bar = shared_Y(torch.cat((Z_1, Z_2)), torch.cat((K_times_Z_bar_1, K_times_Z_bar_2)))
     K_bar2, c_bar = shared_Z(torch.cat((Y, Y_2)), torch.cat((KT_times_Y_bar_1, KT_times_Y_bar_2)))
-    K_bar3 = K_bar + K_bar2
+    K_bar3, b_bar, c_bar = finish(K_bar, b_bar, K_bar2, c_bar)
     h_bar = None
     if with_steps:
         h_bar = (
@@ -178,5 +188,6 @@ class HaberRuthottoStormerVerletPair(Network):
     KEPT = ("k_Z_1", "hidden2_1", "Z_1", "k_Y_1", "Z_2", "k_Y_2", "Y_2", "k_Z_2", "hidden2_2")
     RUNNING = False
     REVERSIBLE = True
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

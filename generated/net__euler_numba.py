@@ -37,6 +37,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "hidden_1": ("d",)}
 SCRATCH = {

@@ -94,5 +94,6 @@ class NetEuler(Network):
     KEPT = ("k_1", "hidden_1")
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -36,6 +36,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",)}
 SCRATCH = {"K_times_y": ("d",), "w_1": ("d",), "K_times_y_bar": ("d",), "y_bar_1": ("d",)}

@@ -88,5 +88,6 @@ class ResnetEuler(Network):
     KEPT = ("k_1",)
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

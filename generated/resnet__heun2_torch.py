@@ -96,5 +96,6 @@ class ResnetHeun2(Network):
     KEPT = ("k_1", "y_2", "k_2")
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

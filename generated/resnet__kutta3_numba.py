@@ -37,6 +37,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"K": ("d", "d"), "b": ("d",)}
 KEPT = {"k_1": ("d",), "k_2": ("d",), "k_3": ("d",)}
 SCRATCH = {

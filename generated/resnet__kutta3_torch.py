@@ -106,5 +106,6 @@ class ResnetKutta3(Network):
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3")
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -116,5 +116,6 @@ class ResnetRk4(Network):
     KEPT = ("k_1", "y_2", "k_2", "y_3", "k_3", "y_4", "k_4")
     RUNNING = False
     REVERSIBLE = False
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

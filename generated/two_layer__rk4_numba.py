@@ -39,6 +39,7 @@ RUNNING = False
 REVERSIBLE = False
 SIZES = {}
 STATES = {"y": ("d",)}
+BY_STAGE = False
 CONTROLS = {"A1": ("m", "d"), "b1": ("m",), "A2": ("d", "m"), "b2": ("d",)}
 KEPT = {
     "k_1": ("d",),
@@ -69,9 +70,9 @@ SCRATCH = {
 }
 MATRICES = {"A2_bar_partial": ("d", "m"), "A1_bar_partial": ("m", "d")}
 TOTALS = {
-    "A2_bar_total": ("d", "m"),
     "A1_bar_total": ("m", "d"),
     "b1_bar_total": ("m",),
+    "A2_bar_total": ("d", "m"),
     "b2_bar_total": ("d",),
 }
 SCALARS = ()
@@ -321,9 +322,9 @@ def backward(
     A2_bar_partial,
     A1_bar_partial,
     p_all,
-    A2_bar_total_all,
     A1_bar_total_all,
     b1_bar_total_all,
+    A2_bar_total_all,
     b2_bar_total_all,
     systems,
     pivots,
@@ -351,9 +352,9 @@ def backward(
         A2 = A2_all[number]
         b2 = b2_all[number]
         p, p_start = p_all[0], p_all[1]
-        A2_bar_total = A2_bar_total_all[number]
         A1_bar_total = A1_bar_total_all[number]
         b1_bar_total = b1_bar_total_all[number]
+        A2_bar_total = A2_bar_total_all[number]
         b2_bar_total = b2_bar_total_all[number]
         h_bar = 0.0
         weighted_2(1.0, y, h * A_2_1, k_1, y_2)
@@ -437,9 +438,9 @@ def layer_finish(
     b2,
     A2_bar_partial,
     A1_bar_partial,
-    A2_bar_total,
     A1_bar_total,
     b1_bar_total,
+    A2_bar_total,
     b2_bar_total,
     by_scalar,
     A1_gradient,
@@ -448,9 +449,9 @@ def layer_finish(
     b2_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
-    A2_bar = A2_bar_total
     A1_bar = A1_bar_total
     b1_bar = b1_bar_total
+    A2_bar = A2_bar_total
     b2_bar = b2_bar_total
     layer_kernels.scaled_all(h, A1_bar, A1_gradient)
     layer_kernels.scaled_all(h, b1_bar, b1_gradient)
@@ -467,9 +468,9 @@ def finish(
     b2,
     A2_bar_partial,
     A1_bar_partial,
-    A2_bar_total,
     A1_bar_total,
     b1_bar_total,
+    A2_bar_total,
     b2_bar_total,
     by_scalar,
     A1_gradient,
@@ -487,9 +488,9 @@ def finish(
             b2[number],
             A2_bar_partial,
             A1_bar_partial,
-            A2_bar_total[number],
             A1_bar_total[number],
             b1_bar_total[number],
+            A2_bar_total[number],
             b2_bar_total[number],
             by_scalar[number],
             A1_gradient[number],

@@ -49,6 +49,7 @@ RUNNING = False
 REVERSIBLE = True
 SIZES = {}
 STATES = {"Y": ("d",), "Z": ("d",)}
+BY_STAGE = False
 CONTROLS = {"K1": ("m", "d"), "b1": ("m",), "K2": ("m", "d"), "b2": ("m",)}
 KEPT = {
     "k_Z_1": ("d",),
@@ -90,12 +91,12 @@ MATRICES = {
     "K2_bar3": ("m", "d"),
 }
 TOTALS = {
-    "K2_bar_total": ("m", "d"),
-    "K2_bar2_total": ("m", "d"),
-    "b2_bar_total": ("m",),
+    "b1_bar_total": ("m",),
     "K1_bar_total": ("m", "d"),
     "K1_bar2_total": ("m", "d"),
-    "b1_bar_total": ("m",),
+    "b2_bar_total": ("m",),
+    "K2_bar_total": ("m", "d"),
+    "K2_bar2_total": ("m", "d"),
 }
 SCALARS = ()
 GRADIENTS = ("K1", "b1", "K2", "b2")
@@ -450,12 +451,12 @@ def backward(
     K2_bar3,
     p_Y_all,
     p_Z_all,
-    K2_bar_total_all,
-    K2_bar2_total_all,
-    b2_bar_total_all,
+    b1_bar_total_all,
     K1_bar_total_all,
     K1_bar2_total_all,
-    b1_bar_total_all,
+    b2_bar_total_all,
+    K2_bar_total_all,
+    K2_bar2_total_all,
     systems,
     pivots,
     rights,
@@ -484,12 +485,12 @@ def backward(
         b2 = b2_all[number]
         p_Y, p_Y_start = p_Y_all[0], p_Y_all[1]
         p_Z, p_Z_start = p_Z_all[0], p_Z_all[1]
-        K2_bar_total = K2_bar_total_all[number]
-        K2_bar2_total = K2_bar2_total_all[number]
-        b2_bar_total = b2_bar_total_all[number]
+        b1_bar_total = b1_bar_total_all[number]
         K1_bar_total = K1_bar_total_all[number]
         K1_bar2_total = K1_bar2_total_all[number]
-        b1_bar_total = b1_bar_total_all[number]
+        b2_bar_total = b2_bar_total_all[number]
+        K2_bar_total = K2_bar_total_all[number]
+        K2_bar2_total = K2_bar2_total_all[number]
         h_bar = 0.0
         weighted_2(1.0, Z, h * PA_1_1, k_Z_1, Z_1)
         weighted_2(1.0, Z, h * PA_2_1, k_Z_1, Z_2)
@@ -590,12 +591,12 @@ def layer_finish(
     K1_bar2_partial,
     K1_bar3,
     K2_bar3,
-    K2_bar_total,
-    K2_bar2_total,
-    b2_bar_total,
+    b1_bar_total,
     K1_bar_total,
     K1_bar2_total,
-    b1_bar_total,
+    b2_bar_total,
+    K2_bar_total,
+    K2_bar2_total,
     by_scalar,
     K1_gradient,
     b1_gradient,
@@ -603,12 +604,12 @@ def layer_finish(
     b2_gradient,
 ):
     """The gradients by the controls of a layer, from its totals."""
-    K2_bar = K2_bar_total
-    K2_bar2 = K2_bar2_total
-    b2_bar = b2_bar_total
+    b1_bar = b1_bar_total
     K1_bar = K1_bar_total
     K1_bar2 = K1_bar2_total
-    b1_bar = b1_bar_total
+    b2_bar = b2_bar_total
+    K2_bar = K2_bar_total
+    K2_bar2 = K2_bar2_total
     set_K1_bar3(K1_bar, K1_bar2, K1_bar3)
     set_K2_bar3(K2_bar, K2_bar2, K2_bar3)
     layer_kernels.scaled_all(h, K1_bar3, K1_gradient)
@@ -630,12 +631,12 @@ def finish(
     K1_bar2_partial,
     K1_bar3,
     K2_bar3,
-    K2_bar_total,
-    K2_bar2_total,
-    b2_bar_total,
+    b1_bar_total,
     K1_bar_total,
     K1_bar2_total,
-    b1_bar_total,
+    b2_bar_total,
+    K2_bar_total,
+    K2_bar2_total,
     by_scalar,
     K1_gradient,
     b1_gradient,
@@ -656,12 +657,12 @@ def finish(
             K1_bar2_partial,
             K1_bar3,
             K2_bar3,
-            K2_bar_total[number],
-            K2_bar2_total[number],
-            b2_bar_total[number],
+            b1_bar_total[number],
             K1_bar_total[number],
             K1_bar2_total[number],
-            b1_bar_total[number],
+            b2_bar_total[number],
+            K2_bar_total[number],
+            K2_bar2_total[number],
             by_scalar[number],
             K1_gradient[number],
             b1_gradient[number],

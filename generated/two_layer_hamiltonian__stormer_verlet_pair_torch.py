@@ -122,6 +122,18 @@ def shared_Z(Y, hidden2, K2T_times_hidden2_bar, K2_times_Y_bar):
     )
 
 
+def finish(K1_bar, K1_bar2, b1_bar, K2_bar, K2_bar2, b2_bar):
+    """The gradients by the controls."""
+    K1_bar3 = K1_bar + K1_bar2
+    K2_bar3 = K2_bar + K2_bar2
+    return (
+        K1_bar3,
+        b1_bar,
+        K2_bar3,
+        b2_bar,
+    )
+
+
 def layer(t, h, Y, Z, K1, b1, K2, b2, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_Z_1, hidden2_1 = rate_Z(Y, K2, b2)
@@ -209,8 +221,7 @@ def layer_adjoint(
         torch.cat((K2T_times_hidden2_bar_1, K2T_times_hidden2_bar_2)),
         torch.cat((K2_times_Y_bar_1, K2_times_Y_bar_2)),
     )
-    K1_bar3 = K1_bar + K1_bar2
-    K2_bar3 = K2_bar + K2_bar2
+    K1_bar3, b1_bar, K2_bar3, b2_bar = finish(K1_bar, K1_bar2, b1_bar, K2_bar, K2_bar2, b2_bar)
     h_bar = None
     if with_steps:
         h_bar = (
@@ -245,5 +256,6 @@ class TwoLayerHamiltonianStormerVerletPair(Network):
     )
     RUNNING = False
     REVERSIBLE = True
+    BY_STAGE = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

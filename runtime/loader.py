@@ -51,30 +51,25 @@ def _see_the_cache() -> None:
     importlib.invalidate_caches()
 
 
-def load(
-    name_or_path: str | Path,
-    method: str | Path | None = None,
-    activation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-) -> Loaded:
+def load(name_or_path: str | Path, method: str | Path | None = None, **choices: Any) -> Loaded:
     """Find a product, or generate it.
 
     Args:
         name_or_path: an optimizer or an objective; with a method, a problem or a field.
         method: what integrates the problem, or makes the layers of the field.
-        activation: of a field, instead of the declared one.
-        sizes: of dimensions of a field that its code is to be made for.
+        choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
+            code is to be made for, ``by_stage`` for controls of every stage.
 
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
         ClaimError: one of them claims what is not so.
     """
-    shipped = _shipped(name_or_path, method) if activation is None else None
-    if shipped and not sizes:
+    shipped = _shipped(name_or_path, method)
+    if shipped and all(value in (None, False) for value in choices.values()):
         return shipped
     from hamilforge.gen import pipeline
 
-    made = pipeline.load_made(name_or_path, method, activation, sizes)
+    made = pipeline.load_made(name_or_path, method, **choices)
     if shipped and not getattr(made[0], "varied", ()):
         return shipped
     return _cached(
@@ -83,7 +78,7 @@ def load(
 
 
 def load_layers(
-    field: str | Path, method: str | Path, sizes: Mapping[str, int], activation: str | None = None
+    field: str | Path, method: str | Path, sizes: Mapping[str, int], **choices: Any
 ) -> ModuleType:
     """The kernels of a network: made for its sizes where these are small.
 
@@ -94,7 +89,7 @@ def load_layers(
     """
     small = all(isinstance(size, Integral) and 0 < size <= FUSED for size in sizes.values())
     own = {name: int(size) for name, size in sizes.items()} if small else None
-    return load(field, method, activation, own).module("numba")
+    return load(field, method, sizes=own, **choices).module("numba")
 
 
 def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:

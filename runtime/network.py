@@ -46,7 +46,8 @@ class Network:
         seed: of the controls at the beginning.
 
     Attributes:
-        controls: arrays of shape `(layers, …)`, to be changed in place.
+        controls: arrays of shape `(layers, …)`, or `(layers, stages, …)` where every stage has its
+            own; to be changed in place.
         h: the steps, `(layers,)`, to be changed in place.
 
     Raises:
@@ -83,13 +84,14 @@ class Network:
         self.controls: dict[str, Floats] = {}
         for name, shape in product.CONTROLS.items():
             size = (layers, *(self.sizes[entry] for entry in shape))
-            if len(shape) == 2:
+            rank = len(shape) - product.BY_STAGE
+            if rank == 2:
                 drawn = generator.standard_normal(size) / math.sqrt(size[-1])
             else:
-                drawn = np.full(size, 0.0 if shape else 1.0)
+                drawn = np.full(size, 0.0 if rank else 1.0)
             self.controls[name] = drawn.astype(self.dtype)
         self.room: Room | None = None
-        #: Field, method and activation, where ``hf.network`` has made it.
+        #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
 
     @property
@@ -149,6 +151,8 @@ class Network:
 
     def smoothness(self) -> tuple[float, dict[str, Floats], Floats]:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.
+
+        Of controls at every stage, those of the same stage are compared.
 
         Returns:
             The sum, its derivatives by the controls, and by the steps.

@@ -167,8 +167,12 @@ class Pass:
         self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
         after = network.t0 + np.cumsum(self._steps)
         self._times = after - self._steps
-        #: Where the layers begin and what their steps are on the way forward, and on that back.
-        self._ways = ((self._times, self._steps), (after, -self._steps))
+        #: Where the layers begin, their steps and controls on the way forward, and on that back,
+        #: where stages change places.
+        self._ways = (
+            (self._times, self._steps, self._controls),
+            (after, -self._steps, self._mirrored() if network.memory == "reversible" else []),
+        )
         self._ends = [np.empty_like(one) for one in self._states]
         self._starts = [np.empty_like(one) for one in self._states]
         self._losses: Floats | None = None
@@ -180,6 +184,12 @@ class Pass:
         self._by_step = np.zeros(network.layers)
         self._by_scalar = np.zeros(self._room.by_scalar.shape[1:])
         self._by_time = 0.0
+
+    def _mirrored(self) -> list[Floats]:
+        """The controls from the last stage of each layer to the first."""
+        if not self._product.BY_STAGE:
+            return self._controls
+        return [np.ascontiguousarray(one[:, ::-1]) for one in self._controls]
 
     def forward(self) -> Gradient:
         """The last states alone."""
@@ -258,12 +268,12 @@ class Pass:
 
     def _kernel_forward(self, first: int, last: int, stride: int, way: int = 0) -> None:
         room = self._room
-        times, steps = self._ways[way]
+        times, steps, controls = self._ways[way]
 
         def run(block: int) -> int:
             return int(self._product.forward(
                 first, last, stride, times, steps, *(one[block] for one in room.states),
-                *self._controls, *self._values,
+                *controls, *self._values,
                 *(one[block] for one in (*room.kept, *room.scratch, *room.matrices, *room.systems)),
             ))  # fmt: skip
 

@@ -44,6 +44,8 @@ def step(z: Tensor) -> Tensor:
 class Network(torch.nn.Module):
     """``layers`` steps of y' = f(t, y, U), with controls of shape `(layers, …)` as parameters.
 
+    Controls of every stage are `(layers, stages, …)`.
+
     Args:
         layers: how many.
         sizes: the size of each dimension, by name.
@@ -71,6 +73,7 @@ class Network(torch.nn.Module):
     KEPT: ClassVar[tuple[str, ...]]
     RUNNING: ClassVar[bool]
     REVERSIBLE: ClassVar[bool]
+    BY_STAGE: ClassVar[bool]
     layer: ClassVar[Callable[..., Any]]
     layer_adjoint: ClassVar[Callable[..., Any]]
 
@@ -92,7 +95,7 @@ class Network(torch.nn.Module):
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
         check_count("checkpoints", checkpoints)
-        #: Field, method and activation, where ``hf.network`` has made it.
+        #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
         self.layers, self.sizes = layers, dimensions(self, sizes)
         self.steps, self.memory = steps, memory
@@ -133,10 +136,11 @@ class Network(torch.nn.Module):
         for name, shape in self.CONTROLS.items():
             control = self.control(name)
             with torch.no_grad():
-                if len(shape) == 2:
+                rank = len(shape) - self.BY_STAGE
+                if rank == 2:
                     control.normal_(0.0, control.shape[-1] ** -0.5)
                 else:
-                    control.fill_(0.0 if shape else 1.0)
+                    control.fill_(0.0 if rank else 1.0)
 
     def control(self, name: str) -> Tensor:
         """A control of all layers, `(layers, …)`."""
@@ -160,6 +164,8 @@ class Network(torch.nn.Module):
 
     def smoothness(self) -> Tensor:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, to be added to a loss.
+
+        Of controls at every stage, those of the same stage are compared.
 
         Raises:
             ValueError: a step is zero.
@@ -373,9 +379,12 @@ class _Layers:
         return found
 
     def retreat(self, number: int, states: Arrays) -> Arrays:
-        """The states before a layer, from those after it."""
+        """The states before a layer, from those after it: its stages change places."""
         t, h = self.place(number)
-        found, _ = self.module.layer(t + h, -h, *states, *self.own(number))
+        controls = self._controls[number :: self.module.layers]
+        if self.module.BY_STAGE:
+            controls = [control.flip(0) for control in controls]
+        found, _ = self.module.layer(t + h, -h, *states, *controls, *self._values)
         return tuple(found)
 
     def advance(self, states: Arrays, first: int, last: int) -> Arrays:
@@ -408,9 +417,7 @@ class _Back:
             with_steps=self._with_steps,
         )  # fmt: skip
         self._gradients[number] = [
-            # what enters through a sum alone has one derivative for all its entries
-            one if one is None else one.expand(control.shape)
-            for one, control in zip(gradients, own, strict=False)
+            _whole(one, control.shape) for one, control in zip(gradients, own, strict=False)
         ]
         if by_step is not None:
             self._steps[number] = by_step + self.time
@@ -425,3 +432,16 @@ class _Back:
         """The gradient by each control of each layer."""
         count = len(self._layers.module.CONTROLS)
         return [layer[k] for k in range(count) for layer in self._gradients]
+
+
+def _whole(found: Any, shape: torch.Size) -> Tensor | None:
+    """The derivative by a control of a layer; of those of its stages, where they are several.
+
+    What enters through a sum alone has one derivative for all its entries.
+    """
+    if found is None:
+        return None
+    if isinstance(found, tuple):
+        return torch.stack([one.expand(shape[1:]) for one in found])
+    whole: Tensor = found.expand(shape)
+    return whole

@@ -61,16 +61,22 @@ def compare(
     loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
 ) -> Verification:
     """Run every backend on every case."""
-    deviations = []
+    return Verification(loaded.name, tuple(deviations(loaded, cases, backends)))
+
+
+def deviations(
+    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+) -> Iterator[Deviation]:
+    """One run after another."""
     for backend in backends:
         for case in cases:
             for label, found in _runs(loaded, case, backend):
                 worst = max(_deviation(found[name], value) for name, value in case.found.items())
                 epsilon = float(np.finfo(case.dtype).eps)
                 room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
-                ulps, holds = worst / epsilon, worst <= room * epsilon
-                deviations.append(Deviation(backend, label, case.dtype, ulps, holds))
-    return Verification(loaded.name, tuple(deviations))
+                yield Deviation(
+                    backend, label, case.dtype, worst / epsilon, worst <= room * epsilon
+                )
 
 
 def _runs(

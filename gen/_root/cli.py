@@ -85,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--on", metavar="SYSTEM", help="the modified equation of a Runge-Kutta method on a system"
     )
     show.add_argument("--method", metavar="METHOD", help="for a problem: the step that solves it")
-    show.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
+    _choices(show)
     show.add_argument("--format", choices=FORMATS, default="text")
 
     generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
     generating.add_argument("names", nargs="*", metavar="NAME|PATH")
     generating.add_argument("--method", metavar="METHOD", help="for a problem: what integrates it")
-    generating.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
+    _choices(generating)
     generating.add_argument(
         "--size",
         action="append",
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     verifying = command("verify", _verify, "Compare every backend with the interpretation.")
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
     verifying.add_argument("--method", metavar="METHOD", help="for problems: what integrates them")
-    verifying.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
+    _choices(verifying)
 
     plotting = command(
         "plot", _plot, "Draw a motion, a tableau's stability, or a problem's integration."
@@ -154,6 +154,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _choices(command: argparse.ArgumentParser) -> None:
+    """What a field may have instead of its declaration."""
+    command.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
+    command.add_argument(
+        "--by-stage", action="store_true", help="for a field: controls of its own at every stage"
+    )
+
+
 def _size(text: str) -> tuple[str, int]:
     """``d=2``."""
     name, mark, number = text.partition("=")
@@ -195,7 +203,14 @@ def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
 
     sys.stdout.write(
-        document.show(given.name, given.format, given.on, given.method, given.activation)
+        document.show(
+            given.name,
+            given.format,
+            given.on,
+            given.method,
+            activation=given.activation,
+            by_stage=given.by_stage,
+        )
     )
     return 0
 
@@ -207,7 +222,11 @@ def _generate(given: argparse.Namespace) -> int:
     if given.names:
         run = generation.check_named if given.check else generation.write_named
         try:
-            return run(given.names, given.out, given.method, given.activation, dict(given.size))
+            return run(
+                given.names, given.out, given.method,
+                activation=given.activation, sizes=dict(given.size) or None,
+                by_stage=given.by_stage,
+            )  # fmt: skip
         except (ClaimError, DeclarationError):
             raise
         except ValueError as error:  # of a size
@@ -221,7 +240,7 @@ def _generate(given: argparse.Namespace) -> int:
 def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
-    found = [verify(name, given.method, given.activation) for name in given.names]
+    found = [verify(name, given.method, given.activation, given.by_stage) for name in given.names]
     print("\n\n".join(map(str, found)))
     return 0 if all(one.holds for one in found) else 1
 

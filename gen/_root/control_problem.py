@@ -77,7 +77,7 @@ def solve(
         ValueError: an argument is out of its domain.
         ArithmeticError: the equations could not be solved.
     """
-    declared = pipeline.load_field(field)
+    declared = pipeline.load_field(field, by_stage=True)
     if declared.running is None:
         raise pipeline.DeclarationError.single(
             declared.head.source.where, "a control problem needs a running cost"
@@ -136,7 +136,7 @@ def solve(
         return found
 
     def machine(flat: Floats) -> NetworkInterpreter:
-        return NetworkInterpreter(network, unpacked(flat), values, h, t0, by_stage=True)
+        return NetworkInterpreter(network, unpacked(flat), values, h, t0)
 
     def cost(flat: Floats) -> tuple[float, Floats]:
         one = machine(flat)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+if TYPE_CHECKING:
+    from hamilforge.gen.declare.variation import Variation
 
 
 def show(
@@ -10,7 +14,7 @@ def show(
     style: str = "text",
     on: str | Path | None = None,
     method: str | Path | None = None,
-    activation: str | None = None,
+    **choices: Unpack[Variation],
 ) -> str:
     """The derivation of a declaration.
 
@@ -20,7 +24,7 @@ def show(
         on: a system; then the modified equation of a Runge–Kutta method on it.
         method: for a problem, what integrates it; then its step, stage by stage.  For a field, what
             its layers are made with; then the discrete adjoint.
-        activation: of a field, instead of the declared one.
+        choices: what a field has instead of its declaration.
 
     Raises:
         DeclarationError: the declaration is not found or has problems.
@@ -36,7 +40,7 @@ def show(
         found = pipeline.modified(name, on)
         return formats.FORMATS[style](derivation.tell_modified(tableau, system, found))
     if method is not None:
-        declared, how = pipeline.load_made(name, method, activation)
+        declared, how = pipeline.load_made(name, method, **choices)
         report = pipeline.check(how)
         if isinstance(declared, kinds.Field):
             assert isinstance(how, kinds.LayerMethod)

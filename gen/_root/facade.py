@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
     from hamilforge.network_bounds import Contractivity
+    from hamilforge.runtime.loader import Loaded
     from hamilforge.runtime.solution import Solution
     from hamilforge.runtime.verify import Verification
 
@@ -43,6 +44,7 @@ def generate(
     method: Name | None = None,
     activation: str | None = None,
     sizes: Mapping[str, int] | None = None,
+    by_stage: bool = False,
 ) -> list[Path]:
     """Generate the files of an optimizer or an objective, or of a problem or field with a method.
 
@@ -51,6 +53,7 @@ def generate(
         method: what integrates a problem, or what the layers of a field are made with.
         activation: of a field, an expression in x instead of the declared one.
         sizes: of dimensions of a field that its code is made for.
+        by_stage: whether every stage of a layer has controls of its own.
         out: a folder; the user's cache if None.
 
     Returns:
@@ -65,7 +68,7 @@ def generate(
     from hamilforge.gen.emit import files
     from hamilforge.runtime import cache
 
-    made = pipeline.load_made(name, method, activation, sizes)
+    made = pipeline.load_made(name, method, activation=activation, sizes=sizes, by_stage=by_stage)
     texts = pipeline.generate(made)
     if out is None:
         folder = cache.store(f"p_{pipeline.key(*made)}", texts)
@@ -144,6 +147,7 @@ def network(
     sizes: Mapping[str, int],
     activation: str | None = None,
     backend: str = "torch",
+    by_stage: bool = False,
     **options: Any,
 ) -> Any:
     """Layers of a field by a method, with the derived discrete adjoint.
@@ -155,6 +159,8 @@ def network(
         sizes: the size of each dimension, by name.
         activation: what sigma(x) is, an expression in x; the declared one if None.
         backend: ``torch`` for a ``torch.nn.Module``, ``numba`` for one on NumPy arrays.
+        by_stage: whether every stage of a layer has controls of its own: then they have the shape
+            `(layers, stages, …)` instead of `(layers, …)`.
         options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``; for torch
             ``steps`` and ``device``, for numba ``block`` and ``seed``; see
             :class:`hamilforge.runtime.torch_network.Network` and
@@ -165,7 +171,18 @@ def network(
         ValueError: an argument is out of its domain.
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
-    return _on_backend("hf.network", backend, (field, method, activation), layers, sizes, **options)
+    from hamilforge.runtime import loader
+    from hamilforge.runtime import network as module
+
+    choices = {"activation": activation, "by_stage": by_stage}
+    loaded = _loaded("hf.network", backend, "a field", field, method, **choices)
+    if backend == "torch":
+        found = loaded.torch_class()(layers, sizes, **options)
+    else:
+        kernels = loader.load_layers(field, method, sizes, **choices)
+        found = module.Network(kernels, layers, sizes, **options)
+    found.made = (field, method, choices)
+    return found
 
 
 def contractivity(network: Any) -> Contractivity:
@@ -229,34 +246,28 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
     where = name if str(name).endswith(".toml") else f"objective/{str(name).rpartition('/')[2]}"
-    return _on_backend("hf.objective", backend, (where,), sizes, **options)
+    loaded = _loaded("hf.objective", backend, "an objective", where)
+    if backend == "torch":
+        return loaded.torch_class()(sizes, **options)
+    from hamilforge.runtime import objective as module
+
+    return module.Objective(loaded.module("numba"), sizes, **options)
 
 
-def _on_backend(what: str, backend: str, made: tuple[Any, ...], *given: Any, **options: Any) -> Any:
-    """An object of a product's torch class, or of the runtime's class for its numba module."""
+def _loaded(
+    what: str, backend: str, kind: str, name: Name, method: Name | None = None, **choices: Any
+) -> Loaded:
+    """The product of a field or of an objective."""
     if backend not in ("torch", "numba"):
         raise ValueError(f"backend = {backend!r}; torch or numba was expected")
     if backend == "torch":
         _need_torch(f"{what} makes a torch module", 'backend="numba" works without')
-    from hamilforge.runtime import loader, network, objective
+    from hamilforge.runtime import loader
 
-    loaded = loader.load(*made)
-    wanted = "CONTROLS" if len(made) > 1 else "WEIGHTS"
-    if not hasattr(loaded.module("numba"), wanted):
-        kind = "a field" if len(made) > 1 else "an objective"
-        raise ValueError(f"{what} takes {kind}, and {made[0]} is none")
-    if len(made) == 1:
-        if backend == "torch":
-            return loaded.torch_class()(*given, **options)
-        return objective.Objective(loaded.module("numba"), *given, **options)
-    name, method, activation = made
-    if backend == "torch":
-        found = loaded.torch_class()(*given, **options)
-    else:
-        kernels = loader.load_layers(name, method, given[1], activation)
-        found = network.Network(kernels, *given, **options)
-    found.made = made
-    return found
+    loaded = loader.load(name, method, **choices)
+    if not hasattr(loaded.module("numba"), "CONTROLS" if kind == "a field" else "WEIGHTS"):
+        raise ValueError(f"{what} takes {kind}, and {name} is none")
+    return loaded
 
 
 def _need_torch(what: str, instead: str) -> None:
@@ -325,13 +336,19 @@ def modified_equation(method: Name, system: Name, terms: int = 2) -> Modified:
     return pipeline.modified(method, system, terms)
 
 
-def verify(name: Name, method: Name | None = None, activation: str | None = None) -> Verification:
+def verify(
+    name: Name,
+    method: Name | None = None,
+    activation: str | None = None,
+    by_stage: bool = False,
+) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
     Args:
         name: a name in the catalogue, or a path.
         method: for a problem, the method that integrates it; for a field, that of its layers.
         activation: of a field, instead of the declared one.
+        by_stage: of a field: whether every stage of a layer has controls of its own.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
@@ -341,4 +358,4 @@ def verify(name: Name, method: Name | None = None, activation: str | None = None
     """
     from hamilforge import verification
 
-    return verification.verify(name, method, activation)
+    return verification.verify(name, method, activation=activation, by_stage=by_stage)

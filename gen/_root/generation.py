@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Unpack
 
 from hamilforge.facade import generate
 from hamilforge.gen import pipeline
+from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.emit import files
 
 
@@ -22,12 +24,11 @@ def write_named(
     names: Sequence[str],
     out: Path | None,
     method: str | None = None,
-    activation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
+    **choices: Unpack[Variation],
 ) -> int:
     """Generate some optimizers, or problems with a method, into a folder or the cache."""
     for name in names:
-        for path in generate(name, out, method, activation, sizes):
+        for path in generate(name, out, method, **choices):
             print(path)
     return 0
 
@@ -53,14 +54,13 @@ def check_named(
     names: Sequence[str],
     out: Path | None,
     method: str | None = None,
-    activation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
+    **choices: Unpack[Variation],
 ) -> int:
     """Compare the files of some optimizers, or of problems with a method."""
     folder = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
-        texts |= pipeline.generate(pipeline.load_made(name, method, activation, sizes))
+        texts |= pipeline.generate(pipeline.load_made(name, method, **choices))
     found = files.compare(folder, texts)
     if not (found.missing or found.changed):
         print(f"{len(texts)} files in {folder} are as generated")

@@ -70,20 +70,21 @@ class Contractivity:
         size = _size(network)
         for number in range(network.layers):
             h = float(_steps(network)[number])
-            bound = contraction.cocoercivity(
-                self._slopes, _controls(network, number), self._parameters, size
-            )
-            assert bound is not None
-            if h * bound > 2 * self.radius:
-                # a word -c M'DM is quadratic in M
-                factor = math.sqrt(2 * self.radius / (h * bound))
-                if isinstance(_all(network, name), np.ndarray):
-                    network.controls[name][number] *= factor
-                else:
-                    network.control(name).data[number] *= factor
+            for place, controls in _sets(network, number):
+                bound = contraction.cocoercivity(self._slopes, controls, self._parameters, size)
+                assert bound is not None
+                if h * bound > 2 * self.radius:
+                    # a word -c M'DM is quadratic in M
+                    factor = math.sqrt(2 * self.radius / (h * bound))
+                    if isinstance(_all(network, name), np.ndarray):
+                        network.controls[name][place] *= factor
+                    else:
+                        network.control(name).data[place] *= factor
 
     def penalty(self, network: Any) -> Any:
         """``sum of max(0, h L/(2 r) - 1)^2`` over the layers, which autograd differentiates.
+
+        Over their stages too, where these have controls of their own.
 
         Raises:
             ValueError: no step of this field and method is known to be contractive, or the network
@@ -99,7 +100,8 @@ class Contractivity:
         (term,) = self._slopes.terms
         factor = abs(contraction.value(term, self._parameters)) * term.high
         norms = torch.linalg.matrix_norm(_all(network, name), 2)
-        excess = network.h * factor * norms**2 / (2 * self.radius) - 1
+        h = network.h.reshape(-1, *(1,) * (norms.dim() - 1))
+        excess = h * factor * norms**2 / (2 * self.radius) - 1
         return torch.relu(excess).square().sum()
 
     def _matrix(self) -> str:
@@ -123,8 +125,8 @@ def contractivity(network: Any) -> Contractivity:
     made = getattr(network, "made", None)
     if made is None:
         raise ValueError("a network was expected that hf.network has made")
-    field, method, activation = made
-    declared = pipeline.load_field(field, activation)
+    field, method, choices = made
+    declared = pipeline.load_field(field, **choices)
     layer_method = pipeline.load_layer_method(method)
     try:
         slopes = contraction.slopes(declared)
@@ -137,15 +139,17 @@ def contractivity(network: Any) -> Contractivity:
     size = _size(network)
     bounds, exact, largest = [], [], []
     for number in range(network.layers):
-        controls = _controls(network, number)
-        nu, is_exact = contraction.one_sided(slopes, controls, parameters, size)
-        constant = contraction.cocoercivity(slopes, controls, parameters, size)
+        sets = [controls for _, controls in _sets(network, number)]
+        nus = [contraction.one_sided(slopes, one, parameters, size) for one in sets]
+        constants = [contraction.cocoercivity(slopes, one, parameters, size) for one in sets]
+        nu, is_exact = max(nus)
         bounds.append(nu)
         exact.append(is_exact)
-        if constant is None:
+        known = [constant for constant in constants if constant is not None]
+        if not known:
             largest.append(math.nan)
         else:
-            largest.append(2 * radius / constant if constant > 0 else math.inf)
+            largest.append(2 * radius / max(known) if max(known) > 0 else math.inf)
     return Contractivity(
         np.array(bounds),
         np.array(exact),
@@ -167,10 +171,14 @@ def _all(network: Any, name: str) -> Any:
     return network.control(name) if hasattr(network, "control") else network.controls[name]
 
 
-def _controls(network: Any, number: int) -> dict[str, Floats]:
-    return {
-        name: np.asarray(_plain(_all(network, name)), float)[number] for name in _names(network)
-    }
+def _sets(network: Any, number: int) -> list[tuple[tuple[int, ...], dict[str, Floats]]]:
+    """The controls of a layer, or those of each of its stages, and where they are."""
+    found = {name: np.asarray(_plain(_all(network, name)), float) for name in _names(network)}
+    places: list[tuple[int, ...]] = [(number,)]
+    if getattr(network, "product", network).BY_STAGE:
+        stages = next(iter(found.values())).shape[1]
+        places = [(number, stage) for stage in range(stages)]
+    return [(place, {name: value[place] for name, value in found.items()}) for place in places]
 
 
 def _plain(array: Any) -> Any:

@@ -9,13 +9,14 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build import derive
@@ -38,14 +39,14 @@ STEPS = 3
 
 
 def verify(
-    name: str | Path, method: str | Path | None = None, activation: str | None = None
+    name: str | Path, method: str | Path | None = None, **choices: Unpack[Variation]
 ) -> Verification:
     """Compare every backend that is installed with the interpretation of the program."""
     backends = ["numba"]
     if importlib.util.find_spec("torch"):
         backends.append("torch")
-    loaded = loader.load(name, method, activation)
-    match pipeline.load_made(name, method, activation):
+    loaded = loader.load(name, method, **choices)
+    match pipeline.load_made(name, method, **choices):
         case (kinds.Optimizer() as optimizer,):
             return compare(loaded, reference_cases(derive(optimizer).program), backends)
         case (kinds.Objective() as objective,):
@@ -53,7 +54,7 @@ def verify(
         case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
             cases = network_cases(build_network(field, layers))
             found = verify_network.compare(loaded, cases, backends)
-            fused = loader.load(name, method, activation, cases[0].sizes)
+            fused = loader.load(name, method, **{**choices, "sizes": cases[0].sizes})
             if fused == loaded:
                 return found
             more = verify_network.compare(fused, cases, ["numba"])
@@ -82,7 +83,8 @@ def network_cases(
         drawn: Floats = generator.standard_normal((*before, *size)).astype(np.float32)
         return 0.7 * drawn.astype(np.float64) if not before else drawn.astype(np.float64)
 
-    controls = {array.name: draw(array.shape, len(h)) for array in network.controls}
+    before = (len(h), network.step.count) if network.by_stage else (len(h),)
+    controls = {array.name: draw(array.shape, *before) for array in network.controls}
     values = {entry.name: float(entry.default) for entry in network.parameters}
     own = [part.state for part in network.parts if part.state.shape]
     states = [draw(array.shape, 9) for array in own]

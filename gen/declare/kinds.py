@@ -324,6 +324,7 @@ class Field:
         methods: with which its generated code ships.
         varied: what the caller set instead of the declaration, as options of the command line.
         fixed: dimensions with the sizes that the caller gave them.
+        by_stage: whether every stage of a layer has controls of its own.
     """
 
     head: Head
@@ -336,6 +337,7 @@ class Field:
     methods: tuple[str, ...]
     varied: tuple[str, ...] = ()
     fixed: tuple[tuple[str, int], ...] = ()
+    by_stage: bool = False
 
 
 @dataclass(frozen=True, slots=True)

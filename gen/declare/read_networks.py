@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import (
-    DeclarationError,
     ExpressionError,
-    Problem,
     caret,
     did_you_mean,
 )
@@ -19,8 +15,6 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
     Expression,
-    infer,
-    parse,
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, parameters
@@ -50,63 +44,6 @@ def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     listed = methods(reader)
     reader.finish()
     return kinds.Field(head, states, controls, rates, activation, own, running, listed)
-
-
-def with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
-    """The same field with another activation.
-
-    Raises:
-        DeclarationError: the text is no expression in x, or the field has no ``sigma``.
-    """
-    where = declaration.head.source.where
-    if declaration.activation is None:
-        raise DeclarationError.single(
-            where, f"'{declaration.head.name}' does not use sigma(...): it has no activation to set"
-        )
-    try:
-        found = parse(text)
-        infer(found, {"x": "scalar"}, (*ELEMENTWISE,))
-    except ExpressionError as error:
-        problem = Problem(
-            "", None, "activation", error.message, caret(text, error.start, error.stop)
-        )
-        raise DeclarationError((problem,)) from error
-    varied = (*declaration.varied, f"--activation '{text}'")
-    return dataclasses.replace(declaration, activation=found, varied=varied)
-
-
-def with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Field:
-    """The same field with numbers for some of its dimensions.
-
-    Raises:
-        ValueError: a dimension is none of the field, or its size no positive number.
-    """
-    arrays = (*declaration.states, *declaration.controls)
-    known = dict.fromkeys(e for _, shape in arrays for e in shape if not e.isdigit())
-    for name, size in sizes.items():
-        if name not in known:
-            raise ValueError(
-                f"no dimension '{name}'; those of {declaration.head.name} are: "
-                f"{', '.join(known) or 'none'}"
-            )
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
-
-    def numbered(
-        declared: tuple[tuple[str, Shape], ...],
-    ) -> tuple[tuple[str, Shape], ...]:
-        return tuple(
-            (name, tuple(str(sizes.get(entry, entry)) for entry in shape))
-            for name, shape in declared
-        )
-
-    return dataclasses.replace(
-        declaration,
-        states=numbered(declaration.states),
-        controls=numbered(declaration.controls),
-        varied=(*declaration.varied, *(f"--size {name}={size}" for name, size in sizes.items())),
-        fixed=tuple(sizes.items()),
-    )
 
 
 def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:

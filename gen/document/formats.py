@@ -35,11 +35,16 @@ _GREEK = frozenset(
 
 
 class TextPrinter(FormulaPrinter):
-    """Formulas in plain text; a sum over coordinates is ``sum(...)``."""
+    """Formulas in plain text: ``sum(...)`` over coordinates, ``A @ v`` and ``A'`` of matrices."""
 
     def _print(self, expr: Expr) -> tuple[str, int]:
-        if isinstance(expr, Reduce):
-            return f"sum({self(expr.arg)})", 5
+        match expr:
+            case Reduce(arg=arg):
+                return f"sum({self(arg)})", 5
+            case Apply(op="matmul", args=(left, right)):
+                return f"{self._within(left, 5)} @ {self._within(right, 5)}", 2
+            case Apply(op="transpose", args=(arg,)):
+                return f"{self._within(arg, 5)}'", 5
         return super()._print(expr)
 
 
@@ -62,6 +67,10 @@ class LatexPrinter(FormulaPrinter):
             return f"\\left|{arg}\\right|"
         if op.startswith("grad_"):
             return f"\\nabla {op.removeprefix('grad_')}\\left({arg}\\right)"
+        if op.startswith("sum_"):
+            return f"\\sum_{{{op.removeprefix('sum_')}}} \\left({arg}\\right)"
+        if op == "sum over samples":
+            return f"\\sum_{{\\text{{samples}}}} \\left({arg}\\right)"
         known = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh")
         name = f"\\{op}" if op in known else f"\\operatorname{{{latex_text(op)}}}"
         return f"{name}\\left({arg}\\right)"
@@ -77,6 +86,10 @@ class LatexPrinter(FormulaPrinter):
                 return f"\\textstyle\\sum_i {self._within(arg, 2)}", 2
             case Apply(op="mul", args=args):
                 return " \\, ".join(self._within(arg, 2) for arg in args), 2
+            case Apply(op="matmul", args=(left, right)):
+                return f"{self._within(left, 5)} \\cdot {self._within(right, 5)}", 2
+            case Apply(op="transpose", args=(arg,)):
+                return f"{self._within(arg, 5)}^{{\\top}}", 5
             case Apply(op="div", args=(over, under)):
                 return f"\\frac{{{self(over)}}}{{{self(under)}}}", 5
             case Apply(op="pow", args=(base, exponent)):

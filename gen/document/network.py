@@ -94,13 +94,13 @@ def tell_network(
     field: kinds.Field, method: kinds.LayerMethod, network: Network, report: Report
 ) -> tuple[Block, ...]:
     """The layer, its discrete adjoint, the gradients, and the adjoint tableau."""
-    order = report["order"]
+    order, own = report["order"], network.by_stage
     blocks: list[Block] = [
         *tell_field(field),
         Heading("A layer"),
         Paragraph(
             f"One step of {method.head.title}, order {order}, with {network.step.count} stages and "
-            "the controls of that layer."
+            f"{'controls of its own at each of them' if own else 'the controls of that layer'}."
         ),
     ]
     if network.prepare.lines:
@@ -114,7 +114,7 @@ def tell_network(
             "With w_i the costate of the right-hand side k_i at stage i, and xi_i the product of "
             "the transposed Jacobian at that stage with w_i, from p at the end of the layer:"
         ),
-        Formulas(_recursion()),
+        Formulas(_recursion(own)),
     ]
     for part in network.parts:
         blocks.append(
@@ -128,11 +128,17 @@ def tell_network(
     return tuple(blocks)
 
 
-def _recursion() -> tuple[Formula, ...]:
+def _recursion(by_stage: bool) -> tuple[Formula, ...]:
     def ref(name: str) -> Expr:
         return Ref(name)
 
     h = ref("h")
+    slope = Apply("matmul", (Apply("transpose", (ref("f_U"),)), ref("w_i")))
+    by_control = (
+        Formula("dJ/dU_i", mul(h, slope))
+        if by_stage
+        else Formula("dJ/dU", mul(h, Apply("sum_i", (slope,))))
+    )
     return (
         Formula(
             "w_i",
@@ -141,8 +147,8 @@ def _recursion() -> tuple[Formula, ...]:
             ),
         ),
         Formula("p_start", add(ref("p"), mul(h, Apply("sum_i", (ref("xi_i"),))))),
-        Formula("dJ/dU", mul(h, Apply("sum_i", (mul(ref("f_U'"), ref("w_i")),)))),
-        Formula("dJ/dh", Apply("sum_i", (mul(ref("w_i'"), ref("k_i")),))),
+        by_control,
+        Formula("dJ/dh", Apply("sum_i", (Apply("dot", (ref("w_i"), ref("k_i"))),))),
     )
 
 
@@ -160,9 +166,11 @@ def _expression(line: Line) -> Expr:
         case Elementwise(value=value):
             return value
         case Product(left, right, left_transposed, right_transposed):
-            return mul(_marked(left, left_transposed), _marked(right, right_transposed))
+            marked = (_marked(left, left_transposed), _marked(right, right_transposed))
+            return Apply("matmul", marked)
         case Outer(left, right):
-            return Apply("sum over samples", (mul(Ref(left), _marked(right, True)),))
+            product = Apply("matmul", (Ref(left), _marked(right, True)))
+            return product if line.target.batched else Apply("sum over samples", (product,))
         case Transpose(of):
             return _marked(of, True)
         case Total(of):
@@ -174,7 +182,7 @@ def _expression(line: Line) -> Expr:
 
 
 def _marked(name: str, transposed: bool) -> Expr:
-    return Ref(f"{name}'" if transposed else name)
+    return Apply("transpose", (Ref(name),)) if transposed else Ref(name)
 
 
 def _partner(method: kinds.RungeKutta) -> Iterable[Block]:

@@ -30,6 +30,7 @@ from hamilforge.gen.emit.integrator_product import (
 )
 from hamilforge.gen.emit.printer import FormulaPrinter
 from hamilforge.gen.emit.product import class_name, declaration_digest, escaped, wrapped
+from hamilforge.gen.program.integrator import Stages
 from hamilforge.gen.program.network import RUNNING, Elementwise, Function, Line, Network, Target
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Unrolled
 from hamilforge.gen.prove.report import Report
@@ -136,14 +137,26 @@ class NetworkProduct:
 
     @property
     def reversible(self) -> bool:
-        """Whether a step with -h undoes a step with h: the method is its own adjoint."""
-        return bool(self.method_report["symmetric"])
+        """Whether a step with -h undoes a step with h: the method is its own adjoint.
+
+        With controls of each stage that step takes them from the last stage to the first, so these
+        have to be each other's images.
+        """
+        symmetric = bool(self.method_report["symmetric"])
+        return symmetric and (not self.network.by_stage or _mirrored(self.network.step))
 
     @property
     def states(self) -> tuple[tuple[str, kinds.Shape], ...]:
         """The states as they are declared, and the running cost."""
         running = ((RUNNING, ()),) if self.field.running is not None else ()
         return (*self.field.states, *running)
+
+    @property
+    def controls(self) -> tuple[tuple[str, kinds.Shape], ...]:
+        """The controls of a layer: as they are declared, or one of each for every stage."""
+        network = self.network
+        before = (str(network.step.count),) if network.by_stage else ()
+        return tuple((name, (*before, *shape)) for name, shape in self.field.controls)
 
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
@@ -218,6 +231,17 @@ class TargetProduct:
     def parameters(self) -> str:
         """The parameters with default, domain and meaning, as a Python dictionary."""
         return parameter_table(self.objective.parameters)
+
+
+def _mirrored(step: Stages) -> bool:
+    """Whether ``a_ij + a_(s+1-i)(s+1-j) = b_j``, to rounding, for a step known to be symmetric."""
+    order = range(step.count)
+    return all(
+        abs(rows[i][j].value + rows[-1 - i][-1 - j].value - weights[j].value) < 1e-12
+        for rows, weights in zip(step.alpha, step.weights, strict=True)
+        for i in order
+        for j in order
+    )
 
 
 def shape_table(entries_of: Iterable[tuple[str, kinds.Shape]]) -> str:

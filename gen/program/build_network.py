@@ -47,8 +47,8 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     Raises:
         DeclarationError: the method does not fit the field, or f has no derivative.
     """
-    own_names = (*field.states, *field.controls)
-    names = spelling([*(name for name, _ in own_names), *(e.name for e in field.parameters)])
+    own_names = [*(name for name, _ in (*field.states, *field.controls))]
+    names = spelling([*own_names, *(e.name for e in field.parameters)], field.by_stage)
     states = [Array(names[name], shape, True) for name, shape in field.states]
     rates = [value for _, value in field.rates]
     if field.running is not None:
@@ -103,6 +103,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         prepare=cut.prepare(),
         finish=cut.finish(ends),
         timed=any(TIME in part.rate.inputs for part in parts),
+        by_stage=field.by_stage,
         step=step,
     )
 

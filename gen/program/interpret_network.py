@@ -107,11 +107,11 @@ class NetworkInterpreter:
 
     Args:
         network: the program.
-        controls: each `(layers, …)`, by name; `(layers, stages, …)` if ``by_stage``.
+        controls: each `(layers, …)`, by name; `(layers, stages, …)` if the network has them by
+            stage.
         parameters: by name.
         h: the steps, `(layers,)`.
         t0: the time at the first layer.
-        by_stage: whether every stage has controls of its own.
     """
 
     def __init__(
@@ -121,9 +121,8 @@ class NetworkInterpreter:
         parameters: Mapping[str, float],
         h: Floats,
         t0: float,
-        by_stage: bool = False,
     ) -> None:
-        self._network, self._h, self._by_stage = network, h, by_stage
+        self._network, self._h = network, h
         self._controls, self._parameters = controls, parameters
         self._times = t0 + np.cumsum(h) - h
         step = network.step
@@ -154,7 +153,7 @@ class NetworkInterpreter:
         return found
 
     def _shared(self, number: int, stage: int) -> dict[str, Any]:
-        place = (number, stage) if self._by_stage else number
+        place = (number, stage) if self._network.by_stage else number
         known = {name: value[place] for name, value in self._controls.items()}
         known |= self._parameters
         return run(self._network.prepare, known) if self._network.prepare.lines else known
@@ -269,7 +268,7 @@ class NetworkInterpreter:
                             xi[names.index(key)][i] = xi[names.index(key)][i] + known[array.name]
             if change == 0:
                 break
-        sums: list[dict[str, Any]] = [{} for _ in range(count if self._by_stage else 1)]
+        sums: list[dict[str, Any]] = [{} for _ in range(count if self._network.by_stage else 1)]
         by_h = sum(float((w[q][i] * k[q][i]).sum()) for q in parts for i in range(count))
         by_t = 0.0
         for q, i, known in back:
@@ -280,7 +279,7 @@ class NetworkInterpreter:
                     node = self._network.step.nodes[q][i].value
                     by_h += h * node * float(known[array.name])
             if part.shared.results:
-                own = sums[i if self._by_stage else 0]
+                own = sums[i if self._network.by_stage else 0]
                 for name, value in results(part.shared, known).items():
                     own[name] = own.get(name, 0.0) + value
         found: dict[str, Any] = {}
@@ -288,7 +287,7 @@ class NetworkInterpreter:
             finish = run(self._network.finish, self._shared(number, i) | own)
             for key, array in self._network.finish.results:
                 found.setdefault(key, []).append(h * finish[array.name])
-        found = {key: value if self._by_stage else value[0] for key, value in found.items()}
+        found = {key: value if self._network.by_stage else value[0] for key, value in found.items()}
         ends = [p[q] + h * sum(xi[q][i] for i in range(count)) for q in parts]
         return ends, found, by_h, by_t
 

@@ -12,7 +12,8 @@ J. M. Sanz-Serna, SIAM Rev. 58 (2016) 3-33).  With k_i the right-hand side at st
     dJ/dU = h sum_i (df/dU)' w_i,       dJ/dh = sum_i w_i' k_i + p_t+ + h sum_i c_i w_i' df/dt,
     p_t = p_t+ + h sum_i w_i' df/dt .
 
-A running cost is one more state, which nothing depends on.
+With controls U_i at every stage, dJ/dU_i is one term of that sum.  A running cost is one more
+state, which nothing depends on.
 """
 
 from __future__ import annotations
@@ -105,12 +106,13 @@ class Network:
 
     Attributes:
         dimensions: names of sizes, in order of appearance.
-        controls: one set for each layer.
+        controls: one set for each layer, or for each of its stages.
         declared: the name in the declaration, by that in the program.
         parts: one for each state.
-        prepare: what depends on the controls alone, once for each layer.
+        prepare: what depends on the controls alone, once for each set of them.
         finish: cotangents of the controls from those of what ``prepare`` gave.
         timed: whether f depends on t.
+        by_stage: whether every stage of a layer has controls of its own.
         step: the stages of a layer.
     """
 
@@ -123,6 +125,7 @@ class Network:
     prepare: Function
     finish: Function
     timed: bool
+    by_stage: bool
     step: Stages
 
 

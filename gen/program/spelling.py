@@ -26,6 +26,8 @@ _PATTERN = re.compile(
     r"|(p|w|k|set|weight|term|factor|flat|number|rate|states|shared|slope|costate|velocity"
     r"|momentum|time)_.*|hidden\d*|terms\d*|value\d+|matrix\d*|vector\d*|scalar\d*|readout\d*|loss\d*"
 )
+#: Names that are taken once they are followed by the number of a stage.
+_NUMBERED = re.compile(r"[QP]?[AB]|C\d?|weighted")
 
 
 def spelled(name: str) -> str:
@@ -34,6 +36,9 @@ def spelled(name: str) -> str:
     return f"{name}_" if taken else name
 
 
-def spelling(names: Iterable[str]) -> dict[str, str]:
-    """All declared names in generated code."""
-    return {name: spelled(name) for name in names}
+def spelling(names: Iterable[str], by_stage: bool = False) -> dict[str, str]:
+    """All declared names in generated code, which numbers some of them by stage."""
+    return {
+        name: f"{name}_" if by_stage and _NUMBERED.fullmatch(name) else spelled(name)
+        for name in names
+    }

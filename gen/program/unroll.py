@@ -2,7 +2,8 @@
 
 In: a :class:`Network`.  Out: two lists of statements.  Arrays of stage i carry the suffix ``_i``.
 A stage whose row of the tableau is empty is the state itself.  Stages that determine each other are
-a :class:`Solve`; on the way back they are one linear system.
+a :class:`Solve`; on the way back they are one linear system.  Of its controls, and of what is made
+of them, a layer has one *copy*, or one for each stage.
 """
 
 from __future__ import annotations
@@ -105,6 +106,16 @@ class Unrolled:
 
     # --- names
 
+    @cached_property
+    def copies(self) -> tuple[str, ...]:
+        """What follows the names of controls, of what they prepare and of their gradients."""
+        count = self._step.count if self.network.by_stage else 0
+        return tuple(f"_{stage + 1}" for stage in range(count)) or ("",)
+
+    def copy(self, array: Array, stage: int) -> str:
+        """What a control, what it prepares, or a sum for its gradient is called at a stage."""
+        return f"{array.name}{self.copies[stage % len(self.copies)]}"
+
     def stage_value(self, part: int, stage: int) -> str:
         """The value of a state at a stage."""
         state = self._states[part].name
@@ -148,7 +159,8 @@ class Unrolled:
                 return self.bar(names.index(key), part, stage)
         if array in own.kept or array in own.passed:
             return f"{array.name}_{stage + 1}"
-        return array.name
+        once = {*self.network.controls, *(result for _, result in self.network.prepare.results)}
+        return self.copy(array, stage) if array in once else array.name
 
     # --- what a layer remembers
 

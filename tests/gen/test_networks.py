@@ -24,8 +24,8 @@ EXPECTED = tomllib.loads(
 FIELDS = catalogue.names("field")
 
 
-def network_of(field, method):
-    return build_network(pipeline.load_field(field), pipeline.load_layer_method(method))
+def network_of(field, method, **choices):
+    return build_network(*pipeline.load_made(field, method, **choices))
 
 
 def write(tmp_path, body, name="own"):
@@ -40,10 +40,12 @@ def write(tmp_path, body, name="own"):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("method", ["rk4", "gauss2"])
-def test_the_interpreted_adjoint_is_the_derivative(field, method):
-    (case,) = verification.network_cases(network_of(field, method), ("float64",))
-    network = network_of(field, method)
+@pytest.mark.parametrize(
+    ("method", "by_stage"), [("rk4", False), ("gauss2", False), ("kutta3", True)]
+)
+def test_the_interpreted_adjoint_is_the_derivative(field, method, by_stage):
+    network = network_of(field, method, by_stage=by_stage)
+    (case,) = verification.network_cases(network, ("float64",))
     running = [np.zeros((9, 1))] * (len(network.parts) - len(case.states))
 
     def objective(controls, h, t0, states):
@@ -196,13 +198,13 @@ def test_a_false_claim_about_a_field_is_refused(tmp_path):
 
 
 def test_an_activation_given_by_hand_is_an_expression_in_x_and_another_product():
-    own = pipeline.load_made("resnet", "euler", "x*logistic(x)")
+    own = pipeline.load_made("resnet", "euler", activation="x*logistic(x)")
     assert pipeline.key(*own) != pipeline.key(*pipeline.load_made("resnet", "euler"))
     assert any("logistic" in text for text in pipeline.rendered(own).values())
     with pytest.raises(DeclarationError, match="unknown name 'y'"):
-        pipeline.load_field("resnet", "tanh(y)")
+        pipeline.load_field("resnet", activation="tanh(y)")
     with pytest.raises(DeclarationError, match="it has no activation to set"):
-        pipeline.load_field("controlled", "tanh(x)")
+        pipeline.load_field("controlled", activation="tanh(x)")
 
 
 def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):

@@ -20,8 +20,9 @@ import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.build_network import build_network
-from hamilforge.runtime import checkpoints, descent, vector_math, verify_network
+from hamilforge.runtime import checkpoints, descent, loader, vector_math, verify_network
 from hamilforge.runtime.reproduce import data_sets, rk_networks
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.solution import IntegrationError
@@ -34,8 +35,8 @@ FIELDS = catalogue.names("field")
 GRADIENTS = EXPECTED["gradients"]
 
 
-def torch_text(field, method, activation=None):
-    texts = pipeline.rendered(pipeline.load_made(field, method, activation))
+def torch_text(field, method, **choices):
+    texts = pipeline.rendered(pipeline.load_made(field, method, **choices))
     return next(text for name, text in texts.items() if name.endswith("_torch.py"))
 
 
@@ -73,21 +74,46 @@ for source in ("linear", "layer_kernels", "stage_systems"):
     PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
 
 
-def numba_text(field, method, sizes=None):
-    texts = pipeline.rendered(pipeline.load_made(field, method, None, sizes))
+def numba_text(field, method, sizes=None, **choices):
+    texts = pipeline.rendered(pipeline.load_made(field, method, sizes=sizes, **choices))
     return next(text for name, text in texts.items() if name.endswith("_numba.py"))
 
 
 class Written:
-    """A product as its text says, not compiled."""
+    """A product as one of its texts says, not compiled."""
 
     name = "written"
 
     def __init__(self, text):
-        self._module = plain(text)
+        self.backend = "torch" if "import torch" in text else "numba"
+        self._made = torch_class(text) if self.backend == "torch" else plain(text)
 
     def module(self, _):
-        return self._module
+        return self._made
+
+    def torch_class(self):
+        return self._made
+
+
+def written(text, cases):
+    """A text beside the interpretation."""
+    product = Written(text)
+    return verify_network.compare(product, cases, [product.backend])
+
+
+def is_seen(text, cases):
+    """Whether a text differs from the interpretation, or fails."""
+    try:
+        product = Written(text)
+        found = verify_network.deviations(product, cases, [product.backend])
+        return not all(one.holds for one in found)
+    except (RuntimeError, TypeError, IndexError, ValueError, ArithmeticError):
+        return True
+
+
+def cases_of(field, method, **choices):
+    made = pipeline.load_made(field, method, **choices)
+    return verification.network_cases(build_network(*made), ("float64",))
 
 
 def drawn(made, layers=3, **options):
@@ -95,7 +121,7 @@ def drawn(made, layers=3, **options):
     dimensions = dict.fromkeys(
         entry for shape in (*made.STATES.values(), *made.CONTROLS.values()) for entry in shape
     )
-    sizes = {name: 2 + number for number, name in enumerate(dimensions)}
+    sizes = {e: 2 + number for number, e in enumerate(dimensions) if not e.isdigit()}
     generator = torch.Generator().manual_seed(3)
     network = made(
         layers, sizes, h=[0.3, 0.2, 0.25], steps="learned", t0=0.4, dtype=torch.float64, **options
@@ -163,24 +189,13 @@ def test_explicit_adjoints_are_torchs_autograd_and_all_memories_agree(field):
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("method", GRADIENTS["implicit"])
 def test_implicit_adjoints_are_those_of_the_interpretation(field, method):
-    made = pipeline.load_field(field), pipeline.load_layer_method(method)
-    cases = verification.network_cases(build_network(*made), ("float64",))
-    text = torch_text(field, method)
-
-    class Loaded:
-        name = f"{field}__{method}"
-
-        @staticmethod
-        def torch_class():
-            return torch_class(text)
-
-    found = verify_network.compare(Loaded, cases, ["torch"])
+    found = written(torch_text(field, method), cases_of(field, method))
     assert found.holds, str(found)
 
 
 @pytest.mark.parametrize("activation", GRADIENTS["activations"])
 def test_any_activation_is_differentiated(activation):
-    network, states = drawn(torch_class(torch_text("resnet", "rk4", activation)))
+    network, states = drawn(torch_class(torch_text("resnet", "rk4", activation=activation)))
     _, wanted = gradients(network, states, "autograd")
     _, found = gradients(network, states, "all")
     near(found, wanted, 1e-13)
@@ -268,6 +283,66 @@ def test_a_network_is_a_layer_of_a_model_and_compiles():
     model.load_state_dict(state)
 
 
+# --- controls at every stage --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if pipeline.load_field(name).controls])
+def test_controls_of_every_stage_have_exact_adjoints(field):
+    few = EXPECTED["texts"]["methods"]
+    methods = [name for name in fitting(field) if name.split("/")[-1] in few]
+    for method in (*methods, EXPECTED["by_stage"]["implicit"]):
+        cases = cases_of(field, method, by_stage=True)
+        texts = [torch_text(field, method, by_stage=True)]
+        if method in methods:
+            texts += [numba_text(field, method, s, by_stage=True) for s in (None, cases[0].sizes)]
+        for text in texts:
+            found = written(text, cases)
+            assert found.holds, (method, str(found))
+            assert "BY_STAGE = True" in text
+
+
+def test_equal_controls_at_all_stages_are_those_of_the_layer():
+    own, one = (
+        hf.network("resnet", "kutta3", 4, {"d": 3}, by_stage=by_stage, dtype=torch.float64)
+        for by_stage in (True, False)
+    )
+    assert own.control("K").shape == (4, 3, 3, 3)
+    y = torch.randn(6, 3, dtype=torch.float64)
+    for name in ("K", "b"):
+        with torch.no_grad():
+            one.control(name).normal_()
+            own.control(name).copy_(one.control(name)[:, None].expand_as(own.control(name)))
+    assert torch.equal(own(y), one(y))
+    (own(y) ** 2).sum().backward()
+    (one(y) ** 2).sum().backward()
+    for name in ("K", "b"):
+        whole = one.control(name).grad
+        assert (own.control(name).grad.sum(1) - whole).norm() < 1e-14 * whole.norm()
+    assert own.pruned()(y).equal(own(y))
+
+
+def test_bounds_of_controls_at_every_stage_are_those_of_the_worst():
+    options = {"h": 2.0, "dtype": torch.float64, "by_stage": True}
+    network = hf.network("gradient_flow", "rk4", 2, {"d": 3, "m": 5}, **options)
+    with torch.no_grad():
+        network.control("A")[1, 2] *= 3
+    bounds = hf.contractivity(network)
+    assert bounds.penalty(network) > 0
+    norms = torch.linalg.matrix_norm(network.control("A"), 2).detach()
+    assert np.allclose(bounds.largest, 2 * bounds.radius / (norms**2).amax(1).numpy())
+    bounds.project_(network)
+    assert hf.contractivity(network).contractive
+    assert abs(float(hf.contractivity(network).penalty(network).detach())) < 1e-9
+
+
+def test_a_field_without_controls_has_none_at_a_stage(tmp_path):
+    path = tmp_path / "free.toml"
+    text = 'kind = "field"\nname = "free"\ntitle = "T"\nreference = "R"\n'
+    path.write_text(text + 'state = {y = ["d"]}\nf = "-y"\n', encoding="utf-8")
+    with pytest.raises(DeclarationError, match="'free' has no controls"):
+        hf.network(path, "rk4", 2, {"d": 2}, by_stage=True)
+
+
 # --- the emitted text --------------------------------------------------------------------------
 
 
@@ -307,8 +382,7 @@ BACK = re.compile(r"states.*|shared.*|layer_adjoint|layer|rate.*")
 
 @pytest.mark.parametrize(("field", "method"), EXPECTED["mutated"]["pairs"])
 def test_every_changed_operation_of_a_layer_and_its_adjoint_is_seen(field, method):
-    made = pipeline.load_field(field), pipeline.load_layer_method(method)
-    cases = verification.network_cases(build_network(*made), ("float64",))
+    cases = cases_of(field, method)
     tree = ast.parse(torch_text(field, method))
     numbers = [
         node
@@ -331,19 +405,7 @@ def test_every_changed_operation_of_a_layer_and_its_adjoint_is_seen(field, metho
             if integer_index(ast.unparse(tree), text):
                 continue
             seen += 1
-
-            class Loaded:
-                name = "changed"
-
-                @staticmethod
-                def torch_class(text=text):
-                    return torch_class(text)
-
-            try:
-                holds = verify_network.compare(Loaded, cases, ["torch"]).holds
-            except (RuntimeError, TypeError, IndexError, ValueError):
-                holds = False
-            if holds:
+            if not is_seen(text, cases):
                 survived.append((ast.unparse(place)[:60], number))
     assert seen > 20
     assert not survived
@@ -357,13 +419,12 @@ def integer_index(before, after):
 
 def kernel_texts(field, methods):
     for method in methods:
-        made = pipeline.load_field(field), pipeline.load_layer_method(method)
-        cases = verification.network_cases(build_network(*made), ("float64",))
+        cases = cases_of(field, method)
         for sizes in (None, cases[0].sizes):
             text = numba_text(field, method, sizes)
             small = field in EXPECTED["texts"]["fused"] and "stage_systems" not in text
             assert ("layer_back" in text) == bool(sizes and small), (method, sizes)
-            found = verify_network.compare(Written(text), cases, ["numba"])
+            found = written(text, cases)
             assert found.holds, (method, sizes, str(found))
 
 
@@ -390,8 +451,7 @@ def test_the_text_of_kernels_is_the_interpretation_by_every_method(field):
     ],
 )
 def test_every_changed_operation_of_a_kernel_is_seen(field, method, fixed):
-    made = pipeline.load_field(field), pipeline.load_layer_method(method)
-    cases = verification.network_cases(build_network(*made), ("float64",))
+    cases = cases_of(field, method)
     text = numba_text(field, method, cases[0].sizes if fixed else None)
     assert ("layer_back" in text) == fixed
     tree = ast.parse(text)
@@ -411,11 +471,7 @@ def test_every_changed_operation_of_a_kernel_is_seen(field, method, fixed):
             if re.search(r"\[[^\]]*e-06|range\([^)]*e-06|shape\[", difference(text, changed)):
                 continue
             seen += 1
-            try:
-                holds = verify_network.compare(Written(changed), cases, ["numba"]).holds
-            except (RuntimeError, TypeError, IndexError, ValueError, ArithmeticError):
-                holds = False
-            if holds:
+            if not is_seen(changed, cases):
                 survived.append(difference(text, changed))
     assert seen > 20
     assert not survived
@@ -431,6 +487,21 @@ def difference(before, after):
 def test_kernels_and_modules_agree_with_the_interpretation(field, method):
     found = hf.verify(field, method)
     assert found.holds, str(found)
+
+
+def test_compiled_kernels_with_controls_at_every_stage_agree_with_the_interpretation():
+    made = EXPECTED["by_stage"]["verified"]
+    cases = cases_of(*made, by_stage=True)
+    kernels = loader.load(*made, sizes=cases[0].sizes, by_stage=True)
+    found = verify_network.compare(kernels, cases, ["numba"])
+    assert found.holds, str(found)
+
+
+@pytest.mark.full
+def test_all_backends_with_controls_at_every_stage_agree_with_the_interpretation():
+    found = hf.verify(*EXPECTED["by_stage"]["verified"], by_stage=True)
+    assert found.holds, str(found)
+    assert "numba, fused" in {one.backend for one in found.deviations}
 
 
 @pytest.mark.parametrize("name", EXPECTED["verified"]["objectives"])
@@ -456,26 +527,18 @@ def test_every_field_compiled_by_every_method_is_the_interpretation(field):
         assert found.holds, str(found)
 
 
+@pytest.mark.parametrize("by_stage", [False, True])
 @pytest.mark.parametrize("body", EXPECTED["edges"]["explicit"])
-def test_fields_at_the_edges_have_exact_adjoints(tmp_path, body):
+def test_fields_at_the_edges_have_exact_adjoints(tmp_path, body, by_stage):
     path = tmp_path / "edge.toml"
     head = 'kind = "field"\nname = "edge"\ntitle = "T"\nreference = "R"\n'
     path.write_text(head + body + "\n", encoding="utf-8")
-    made = pipeline.load_field(path), pipeline.load_layer_method("heun2")
-    cases = verification.network_cases(build_network(*made), ("float64",))
-    text = torch_text(path, "heun2")
-
-    class Loaded:
-        name = "edge__heun2"
-
-        @staticmethod
-        def torch_class():
-            return torch_class(text)
-
-    found = verify_network.compare(Loaded, cases, ["torch"])
-    assert found.holds, str(found)
-    for sizes in (None, cases[0].sizes):
-        found = verify_network.compare(Written(numba_text(path, "heun2", sizes)), cases, ["numba"])
+    by_stage = by_stage and "controls" in body
+    cases = cases_of(path, "heun2", by_stage=by_stage)
+    texts = [torch_text(path, "heun2", by_stage=by_stage)]
+    texts += [numba_text(path, "heun2", s, by_stage=by_stage) for s in (None, cases[0].sizes)]
+    for text in texts:
+        found = written(text, cases)
         assert found.holds, str(found)
 
 
@@ -779,18 +842,17 @@ def test_data_sets_are_points_in_two_classes(name):
     assert (again == places).all()
 
 
+@pytest.mark.parametrize("by_stage", [False, True])
 @pytest.mark.parametrize(("field", "method"), EXPECTED["reversible"]["pairs"])
-def test_symmetric_methods_go_back_without_keeping_anything(field, method):
-    network, states = drawn(torch_class(torch_text(field, method)))
+def test_symmetric_methods_go_back_without_keeping_anything(field, method, by_stage):
+    network, states = drawn(torch_class(torch_text(field, method, by_stage=by_stage)))
     value, wanted = gradients(network, states, "all")
     found_value, found = gradients(network, states, "reversible")
     assert found_value == value
     near(found, wanted, 1e-12)
-    made = pipeline.load_field(field), pipeline.load_layer_method(method)
-    cases = verification.network_cases(build_network(*made), ("float64",))
-    written = Written(numba_text(field, method))
-    assert written.module("numba").REVERSIBLE
-    found = verify_network.compare(written, cases, ["numba"])
+    found = written(
+        numba_text(field, method, by_stage=by_stage), cases_of(field, method, by_stage=by_stage)
+    )
     assert found.holds, str(found)
     assert any("reversible" in one.case for one in found.deviations)
 
@@ -924,7 +986,7 @@ def test_a_corner_that_no_point_reaches_is_a_bound_and_not_the_constant():
 
 @pytest.mark.parametrize("activation", ["x*abs(x)", "x*sin(x)", "x**3", "exp(x)"])
 def test_slopes_that_are_not_bounded_have_no_bound(activation):
-    found = pipeline.check(pipeline.load_field("gradient_flow", activation))
+    found = pipeline.check(pipeline.load_field("gradient_flow", activation=activation))
     assert found["one_sided_lipschitz"] is None
     assert "is not bounded" in found.finding("one_sided_lipschitz").why
 
@@ -944,5 +1006,5 @@ def test_slopes_that_are_not_bounded_have_no_bound(activation):
     ],
 )
 def test_reports_bound_the_slope_of_any_activation(activation, bound):
-    found = pipeline.check(pipeline.load_field("gradient_flow", activation))
+    found = pipeline.check(pipeline.load_field("gradient_flow", activation=activation))
     assert found["one_sided_lipschitz"] == bound

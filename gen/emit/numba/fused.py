@@ -40,7 +40,8 @@ At = Callable[..., str]
 def fits(product: NetworkProduct) -> bool:
     """Whether the layers of a product are small, explicit, and sums end in the gradients."""
     network = product.network
-    arrays = [*network.controls, *(part.state for part in network.parts)]
+    copies = network.step.count if network.by_stage else 1
+    arrays = [*network.controls * copies, *(part.state for part in network.parts)]
     if not all(entry.isdigit() for array in arrays for entry in array.shape):
         return False
     if sum(len(_indices(array)) for array in arrays) > MOST:
@@ -82,13 +83,13 @@ class FusedWriter(NetworkWriter):
     def __init__(self, product: NetworkProduct) -> None:
         super().__init__(product)
         self._stages: list[FunctionView] = []
-        prepared = {line.target.name: line.target for line in self._network.prepare.lines}
+        prepared = [line.target for line in self._network.prepare.lines]
         parameters = {one.name: Array(one.name, (), False) for one in self._network.parameters}
         #: What is given to every loop, by name: arrays that all samples share.
         self._shared_inputs = {
-            **{array.name: array for array in self._network.controls},
+            **self._of_all(self._network.controls),
             **parameters,
-            **prepared,
+            **self._of_all(prepared),
         }
         #: Batched arrays that are given to loops, or that they fill.
         self._rows = {state.name: state for state in self._states} | self._kept
@@ -138,16 +139,12 @@ class FusedWriter(NetworkWriter):
             loop.statement(statement)
         starts = [f"{self._unrolled.end_costate(k)}_start" for k in range(len(self._states))]
         loop.keep(starts)
-        for name, array in loop.totals.items():
-            if is_scalar(array):
-                self._scalars[name] = array
-            else:
-                self._totals[f"{name}_total"] = array
-        found = ["h_bar", *(name for name, _ in self._unrolled.time_bars()), *self._scalars]
+        numbers = [name for name in self._of_all(self._numbers_of_one) if name in loop.totals]
+        found = ["h_bar", *(name for name, _ in self._unrolled.time_bars()), *numbers]
         loop.returned = tuple(_entry(name, ()) for name in found)
         # no declared name has two underscores in a row
-        targets = ["h_bar__now", *found[1 : len(found) - len(self._scalars)]]
-        targets += [f"{name}__now" for name in self._scalars]
+        targets = ["h_bar__now", *found[1 : len(found) - len(numbers)]]
+        targets += [f"{name}__now" for name in numbers]
         call = self._call_of(loop, "layer_back", "The adjoint of a layer.", _BACKWARD)
         yield f"{', '.join(targets)} = {call}"
         yield "if with_steps:"
@@ -158,7 +155,7 @@ class FusedWriter(NetworkWriter):
                 factor = "" if clock.value == 1 else f"C{node.part or ''}_{node.stage + 1} * "
                 yield f"    h_bar += h * {factor}{name}"
             yield f"    t_bar += h * {name}"
-        yield from (f"{name} += {name}__now" for name in self._scalars)
+        yield from (f"{name} += {name}__now" for name in numbers)
 
     def _call_of(self, loop: _Loop, name: str, doc: str, options: str) -> str:
         """A call of a loop's function, which is noted."""
@@ -265,7 +262,8 @@ class _Loop:
             )
         function = self._writer.function(call, "shared")
         self._lines(shared, function)
-        self.totals |= {array.name: array for _, array in function.results}
+        results = (array for _, array in function.results)
+        self.totals |= dict(zip(shared.results, results, strict=True))
 
     def keep(self, results: Iterable[str]) -> None:
         """Write arrays in the end."""

@@ -19,6 +19,25 @@ from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, T
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """One of the sets of controls that a layer has.
+
+    Attributes:
+        suffix: what follows their names.
+        place: where they are in the arrays of all.
+        cell: the same as a slice, for numbers.
+        totals: the sums for their gradients.
+        numbers: where those that are numbers are among all.
+    """
+
+    suffix: str
+    place: str
+    cell: str
+    totals: tuple[str, ...]
+    numbers: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that the template shows.
 
@@ -29,6 +48,9 @@ class View:
         forward, backward: the lines of a layer and of its adjoint.
         states, controls, parameters, kept, scratch, matrices, totals: names of arguments.
         scalars: sums that are numbers.
+        copies: the sets of controls that a layer has: one, or one for each stage.
+        prepared: the calls of what depends on controls alone; then that for one copy.
+        sums, numbers: what one copy has of totals and scalars.
     """
 
     product: NetworkProduct
@@ -37,7 +59,11 @@ class View:
     loops: tuple[FunctionView, ...]
     functions: tuple[FunctionView, ...]
     combinations: tuple[int, ...]
-    prepared: str
+    copies: tuple[Copy, ...]
+    prepared: tuple[str, ...]
+    prepared_one: str
+    sums: tuple[str, ...]
+    numbers: tuple[str, ...]
     forward: tuple[str, ...]
     backward: tuple[str, ...]
     finish: tuple[str, ...]
@@ -75,8 +101,10 @@ class NetworkWriter:
                 del self._kept[one.target]
         self._scratch: dict[str, Array] = {}
         self._matrices: dict[str, Array] = {}
-        self._totals: dict[str, Array] = {}
-        self._scalars: dict[str, Array] = {}
+        sums = [array for part in self._network.parts for _, array in part.shared.results]
+        #: Sums for the gradients by one copy of the controls.
+        self._sums_of_one = [array for array in sums if not is_scalar(array)]
+        self._numbers_of_one = [array for array in sums if is_scalar(array)]
         self._terms: set[int] = set()
         several = len(self._states) > 1
         self._marks = [f"_{state.name}" if several else "" for state in self._states]
@@ -112,7 +140,8 @@ class NetworkWriter:
         """All functions and statements."""
         network = self._network
         functions = list(self._views.values())
-        prepared = self._prepare(functions)
+        prepared, prepared_one = self._prepare(functions)
+        copies = tuple(self._copies())
         forward, backward = tuple(self._forward()), tuple(self._backward())
         functions += self._layer_functions()
         finish = tuple(self._finish())
@@ -128,12 +157,13 @@ class NetworkWriter:
         tables = (
             ("SIZES", repr(dict(self._product.field.fixed))),
             ("STATES", shape_table(self._product.states)),
-            ("CONTROLS", shape_table(self._product.field.controls)),
+            ("BY_STAGE", repr(network.by_stage)),
+            ("CONTROLS", shape_table(self._product.controls)),
             ("KEPT", _table(self._kept)),
             ("SCRATCH", _table(self._scratch)),
             ("MATRICES", _table(self._matrices)),
-            ("TOTALS", _table(self._totals)),
-            ("SCALARS", repr(tuple(self._scalars))),
+            ("TOTALS", _table(self._of_all(self._sums_of_one, "_total"))),
+            ("SCALARS", repr(tuple(self._of_all(self._numbers_of_one)))),
             (
                 "GRADIENTS",
                 repr(
@@ -155,7 +185,11 @@ class NetworkWriter:
             loops=tuple(self._arrays.loops[name] for name in sorted(self._arrays.loops)),
             functions=tuple(functions),
             combinations=tuple(sorted(self._terms)),
+            copies=copies,
             prepared=prepared,
+            prepared_one=prepared_one,
+            sums=tuple(f"{array.name}_total" for array in self._sums_of_one),
+            numbers=tuple(array.name for array in self._numbers_of_one),
             forward=forward,
             backward=backward,
             finish=finish,
@@ -165,8 +199,8 @@ class NetworkWriter:
             kept=tuple(self._kept),
             scratch=tuple(self._scratch),
             matrices=tuple(self._matrices),
-            totals=tuple(self._totals),
-            scalars=tuple(self._scalars),
+            totals=tuple(self._of_all(self._sums_of_one, "_total")),
+            scalars=tuple(self._of_all(self._numbers_of_one)),
             costates=tuple(self._unrolled.end_costate(k) for k in range(len(self._states))),
             gradients=tuple(gradients),
             tables=tables,
@@ -182,20 +216,46 @@ class NetworkWriter:
         if "vector_math." in text:
             yield "vector_math"
 
-    def _prepare(self, functions: list[FunctionView]) -> str:
-        """The call of ``prepare``, or nothing; its arrays are matrices of the block."""
+    def _of_all(self, arrays: Iterable[Array], end: str = "") -> dict[str, Array]:
+        """What all copies of the controls have of some arrays, by name."""
+        copies = self._unrolled.copies
+        return {f"{array.name}{copy}{end}": array for copy in copies for array in arrays}
+
+    def _copies(self) -> Iterable[Copy]:
+        count = len(self._numbers_of_one)
+        for k, suffix in enumerate(self._unrolled.copies):
+            totals = tuple(f"{array.name}{suffix}_total" for array in self._sums_of_one)
+            if self._network.by_stage:
+                rows = f"number, {k * count} : {(k + 1) * count}"
+                yield Copy(suffix, f"number, {k}", f"number, {k} : {k + 1}", totals, rows)
+            else:
+                yield Copy(suffix, "number", "number : number + 1", totals, "number")
+
+    def _prepare(self, functions: list[FunctionView]) -> tuple[tuple[str, ...], str]:
+        """The calls of ``prepare`` for each copy of the controls, and that for one of them.
+
+        Its arrays are matrices of the block.
+        """
         prepare = self._network.prepare
         if not prepare.lines:
-            return ""
+            return (), ""
         functions.append(
             self._arrays.function("prepare", "What depends on the controls alone.", prepare)
         )
         targets = self._arrays.targets(prepare)
-        self._matrices |= {array.name: array for array in targets}
-        arguments = [array.name for array in (*prepare.inputs, *targets)]
-        scalars = [array.name for array in self._arrays.returned(prepare)]
-        call = f"prepare({', '.join(arguments)})"
-        return f"{', '.join(scalars)} = {call}" if scalars else call
+        own = {entry.name for entry in self._network.parameters}
+
+        def call(suffix: str) -> str:
+            self._matrices.update({f"{array.name}{suffix}": array for array in targets})
+            arguments = [
+                array.name if array.name in own else f"{array.name}{suffix}"
+                for array in (*prepare.inputs, *targets)
+            ]
+            scalars = [f"{array.name}{suffix}" for array in self._arrays.returned(prepare)]
+            text = f"prepare({', '.join(arguments)})"
+            return f"{', '.join(scalars)} = {text}" if scalars else text
+
+        return tuple(map(call, self._unrolled.copies)), call("")
 
     # --- statements
 
@@ -309,33 +369,32 @@ class NetworkWriter:
         """The call of ``shared`` after that of ``states``."""
         inputs = self._network.parts[call.part].shared.inputs
         arguments = tuple(self._unrolled.name_at(a, call.part, call.stage) for a in inputs)
-        return replace(call, function="shared", arguments=arguments, results=())
+        sums = self._network.parts[call.part].shared.results
+        results = tuple(self._unrolled.copy(array, call.stage) for _, array in sums)
+        return replace(call, function="shared", arguments=arguments, results=results)
 
     def _shared(self, part: LayerPart, call: Call) -> str:
         """The call that adds to the totals of a layer."""
         view = self._views[call.part, "shared"]
         given = self._inputs(part.shared, call)
         rest = view.arguments.split(", ")[len(given) :]
+        named = self._result_names(part, part.shared, call)
         arrays = {line.target.name: line.target for line in part.shared.lines}
         arrays |= {array.name: array for _, array in part.shared.results}
-        for name in rest:
-            base = name.removesuffix("_total").removesuffix("_partial")
-            array = arrays[base]
+        for place, name in enumerate(rest):
+            array = arrays[name.removesuffix("_total").removesuffix("_partial")]
             if name.endswith("_total"):
-                self._totals[name] = array
+                rest[place] = f"{named[array.name]}_total"
             elif array.batched:
                 self._buffer(name, array)
             else:
                 self._matrices[name] = array
         text = f"shared{self._marks[call.part]}({', '.join([*given, *rest])})"
-        scalars = self._arrays.returned(part.shared)
-        for array in scalars:
-            self._scalars[array.name] = array
-        if not scalars:
+        targets = [named[array.name] for array in self._arrays.returned(part.shared)]
+        if not targets:
             return text
-        if len(scalars) == 1:
-            return f"{scalars[0].name} += {text}"
-        targets = [array.name for array in scalars]
+        if len(targets) == 1:
+            return f"{targets[0]} += {text}"
         found = ", ".join(f"{name}_now" for name in targets)
         return "\n        ".join(
             [f"{found} = {text}", *(f"{name} += {name}_now" for name in targets)]

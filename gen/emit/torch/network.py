@@ -66,7 +66,7 @@ class View:
     kept: str
     starts: str
     gradients: str
-    prepared: str
+    prepared: tuple[str, ...]
     finished: tuple[str, ...]
     states: str
     controls: str
@@ -89,6 +89,17 @@ def function_view(
     results += [array.name for array in kept if array not in seen]
     arguments = [array.name for array in function.inputs]
     return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
+
+
+def size_of(dimension: str, arrays: Iterable[Array]) -> str:
+    """The size of a dimension, from an array that has it."""
+    if dimension.isdigit():
+        return dimension
+    for array in arrays:
+        if dimension in array.shape:
+            axis = array.shape.index(dimension) - len(array.shape)
+            return f"{array.name}.shape[{axis}]"
+    raise NotImplementedError(f"torch: no array with the dimension {dimension}")
 
 
 class _Body:
@@ -114,13 +125,8 @@ class _Body:
         return text
 
     def _size(self, dimension: str) -> str:
-        if dimension.isdigit():
-            return dimension
-        for array in self._arrays.values():
-            if dimension in array.shape and array.name not in self._short:
-                axis = array.shape.index(dimension) - len(array.shape)
-                return f"{self._name(array.name)}.shape[{axis}]"
-        raise NotImplementedError(f"torch: no array with the dimension {dimension}")
+        full = (array for array in self._arrays.values() if array.name not in self._short)
+        return size_of(dimension, full)
 
     def _text(self, line: Line) -> str:
         match line.operation:
@@ -181,13 +187,17 @@ class _Writer:
         controls = [array.name for array in network.controls]
         parameters = [entry.name for entry in network.parameters]
         kept = [name for name, _ in unrolled.kept]
-        finish = {key: array.name for key, array in network.finish.results}
+        finish = dict(network.finish.results)
         return View(
             product=self._product,
             functions=tuple(self._functions()),
             forward=tuple(self._statements(unrolled.forward[: -len(states)])),
             endings=tuple(self._statements(unrolled.forward[-len(states) :])),
-            backward=tuple([*self._statements(unrolled.backward), *self._sums()]),
+            backward=(
+                *self._statements(unrolled.backward),
+                *self._sums(),
+                *self._calls(network.finish),
+            ),
             layer_arguments=", ".join(
                 ["t", "h", *(state.name for state in states), *controls, *parameters]
             ),
@@ -206,17 +216,13 @@ class _Writer:
             kept=tuple_text(kept),
             starts=tuple_text(f"{unrolled.end_costate(part)}_start" for part in range(len(states))),
             gradients=tuple_text(
-                f"h * {finish[array.name]}" if array.name in finish else "None"
+                self._gradient(finish[array.name]) if array.name in finish else "None"
                 for array in network.controls
             ),
-            prepared=self._prepared(),
-            finished=(
-                *_Body(network.finish).lines,
-                *self._step_gradient(),
-                *self._time_gradient(),
-            ),
+            prepared=(*self._copies(), *self._calls(network.prepare)),
+            finished=(*self._step_gradient(), *self._time_gradient()),
             states=shape_table(self._product.states),
-            controls=shape_table(self._product.field.controls),
+            controls=shape_table(self._product.controls),
             kept_names=repr(tuple(kept)),
             helpers=self._helpers(),
         )
@@ -258,15 +264,31 @@ class _Writer:
                 )
         if network.prepare.lines:
             yield function_view("prepare", "What depends on the controls alone.", network.prepare)
+        if network.finish.lines:
+            yield function_view("finish", "The gradients by the controls.", network.finish)
 
-    def _prepared(self) -> str:
-        """The call of ``prepare``, or nothing."""
-        prepare = self._network.prepare
-        if not prepare.lines:
-            return ""
-        results = _targets(array.name for _, array in prepare.results)
-        arguments = ", ".join(array.name for array in prepare.inputs)
-        return f"{results} = prepare({arguments})"
+    def _copies(self) -> Iterable[str]:
+        """The controls of each stage, where they have their own."""
+        if self._network.by_stage:
+            for array in self._network.controls:
+                targets = _targets(f"{array.name}{copy}" for copy in self._unrolled.copies)
+                yield f"{targets} = {array.name}.unbind()"
+
+    def _calls(self, function: Function) -> Iterable[str]:
+        """The calls of a function of the controls, one for each of their copies."""
+        own = {entry.name for entry in self._network.parameters}
+        for stage, _ in enumerate(self._unrolled.copies if function.lines else ()):
+            results = [self._unrolled.copy(array, stage) for _, array in function.results]
+            arguments = [
+                array.name if array.name in own else self._unrolled.copy(array, stage)
+                for array in function.inputs
+            ]
+            yield f"{_targets(results)} = {function.name}({', '.join(arguments)})"
+
+    def _gradient(self, array: Array) -> str:
+        """The derivatives by a control; by stage a tuple of them."""
+        found = [f"h * {array.name}{copy}" for copy in self._unrolled.copies]
+        return tuple_text(found) if self._network.by_stage else found[0]
 
     def _statements(self, statements: Sequence[Statement]) -> Iterable[str]:
         for statement in statements:
@@ -335,7 +357,8 @@ class _Writer:
                 array.batched or (len({*found}) == 1 and array.name != "t")
                 for array, found in staged.items()
             )
-            groups = [nodes] if stacked else [[node] for node in nodes]
+            own = self._network.by_stage
+            groups = [nodes] if stacked and not own else [[node] for node in nodes]
             mark = self._marks[number]
             for place, group in enumerate(groups):
                 arguments = []
@@ -350,13 +373,27 @@ class _Writer:
                     else:
                         arguments.append(f"torch.cat(({', '.join(found)}))")
                 suffix = "" if len(groups) == 1 else f"_{place + 1}"
-                targets = [f"{array.name}{suffix}" for _, array in part.shared.results]
+                sums = [array for _, array in part.shared.results]
+                whole = [unrolled.copy(array, group[0].stage) for array in sums]
+                targets = whole if own else [f"{array.name}{suffix}" for array in sums]
                 yield f"{_targets(targets)} = shared{mark}({', '.join(arguments)})"
-                for (_, array), target in zip(part.shared.results, targets, strict=True):
-                    totals.setdefault(array.name, []).append(target)
+                for total, target in zip(whole, targets, strict=True):
+                    totals.setdefault(total, []).append(target)
         for name, parts in totals.items():
             if parts != [name]:
                 yield f"{name} = {' + '.join(parts)}"
+        for part in self._network.parts:
+            for _, array in part.shared.results:
+                for stage, _ in enumerate(unrolled.copies):
+                    name = unrolled.copy(array, stage)
+                    if name not in totals:  # nothing depends on that stage
+                        yield f"{name} = {self._zeros(array)}"
+
+    def _zeros(self, array: Array) -> str:
+        states = [part.state for part in self._network.parts]
+        known = (*states, *self._network.controls)
+        sizes = ", ".join(size_of(entry, known) for entry in array.shape)
+        return f"{states[0].name}.new_zeros({sizes or '()'})"
 
     def _step_gradient(self) -> Iterable[str]:
         """dJ/dh for an autonomous field: the sum of ``w' k``."""

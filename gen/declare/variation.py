@@ -1,0 +1,102 @@
+"""What a caller may set of a field instead of its declaration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypedDict
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, Problem, caret
+from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
+from hamilforge.gen.declare.kinds import Shape
+
+
+class Variation(TypedDict, total=False):
+    """Choices of a caller; those that are missing are as declared.
+
+    Attributes:
+        activation: what sigma(x) is, an expression in x.
+        sizes: of dimensions that code is made for.
+        by_stage: whether every stage of a layer has controls of its own.
+    """
+
+    activation: str | None
+    sizes: Mapping[str, int] | None
+    by_stage: bool
+
+
+def vary(declaration: kinds.Field, choices: Variation) -> kinds.Field:
+    """The same field as a caller wants it.
+
+    Raises:
+        DeclarationError: the activation is no expression in x, or the field has no ``sigma``; or
+            it has no controls to be set by stage.
+        ValueError: a dimension is none of the field, or its size no positive number.
+    """
+    activation = choices.get("activation")
+    if activation is not None:
+        declaration = _with_activation(declaration, activation)
+    if choices.get("by_stage"):
+        declaration = _by_stage(declaration)
+    sizes = choices.get("sizes")
+    return _with_sizes(declaration, sizes) if sizes else declaration
+
+
+def _by_stage(declaration: kinds.Field) -> kinds.Field:
+    if not declaration.controls:
+        raise DeclarationError.single(
+            declaration.head.source.where, f"'{declaration.head.name}' has no controls"
+        )
+    return dataclasses.replace(
+        declaration, varied=(*declaration.varied, "--by-stage"), by_stage=True
+    )
+
+
+def _with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
+    """The same field with another activation."""
+    where = declaration.head.source.where
+    if declaration.activation is None:
+        raise DeclarationError.single(
+            where, f"'{declaration.head.name}' does not use sigma(...): it has no activation to set"
+        )
+    try:
+        found = parse(text)
+        infer(found, {"x": "scalar"}, (*ELEMENTWISE,))
+    except ExpressionError as error:
+        problem = Problem(
+            "", None, "activation", error.message, caret(text, error.start, error.stop)
+        )
+        raise DeclarationError((problem,)) from error
+    varied = (*declaration.varied, f"--activation '{text}'")
+    return dataclasses.replace(declaration, activation=found, varied=varied)
+
+
+def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Field:
+    """The same field with numbers for some of its dimensions."""
+    arrays = (*declaration.states, *declaration.controls)
+    known = dict.fromkeys(e for _, shape in arrays for e in shape if not e.isdigit())
+    for name, size in sizes.items():
+        if name not in known:
+            raise ValueError(
+                f"no dimension '{name}'; those of {declaration.head.name} are: "
+                f"{', '.join(known) or 'none'}"
+            )
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
+
+    def numbered(
+        declared: tuple[tuple[str, Shape], ...],
+    ) -> tuple[tuple[str, Shape], ...]:
+        return tuple(
+            (name, tuple(str(sizes.get(entry, entry)) for entry in shape))
+            for name, shape in declared
+        )
+
+    return dataclasses.replace(
+        declaration,
+        states=numbered(declaration.states),
+        controls=numbered(declaration.controls),
+        varied=(*declaration.varied, *(f"--size {name}={size}" for name, size in sizes.items())),
+        fixed=tuple(sizes.items()),
+    )
