@@ -147,5 +147,6 @@ class AntisymmetricRk4(Network):
     RUNNING = False
     REVERSIBLE = False
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

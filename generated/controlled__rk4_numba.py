@@ -206,6 +206,7 @@ GRADIENTS = (
     "d4",
     "d5",
 )
+REGULARISER = False
 UNKNOWNS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

@@ -95,5 +95,6 @@ class NetEuler(Network):
     RUNNING = False
     REVERSIBLE = False
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -97,5 +97,6 @@ class ResnetHeun2(Network):
     RUNNING = False
     REVERSIBLE = False
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

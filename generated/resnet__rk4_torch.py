@@ -117,5 +117,6 @@ class ResnetRk4(Network):
     RUNNING = False
     REVERSIBLE = False
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

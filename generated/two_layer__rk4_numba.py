@@ -77,6 +77,7 @@ TOTALS = {
 }
 SCALARS = ()
 GRADIENTS = ("A1", "b1", "A2", "b2")
+REGULARISER = False
 UNKNOWNS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

@@ -164,5 +164,6 @@ class TwoLayerRk4(Network):
     RUNNING = False
     REVERSIBLE = False
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

@@ -100,6 +100,7 @@ TOTALS = {
 }
 SCALARS = ()
 GRADIENTS = ("K1", "b1", "K2", "b2")
+REGULARISER = False
 UNKNOWNS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

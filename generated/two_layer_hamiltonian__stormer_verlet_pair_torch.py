@@ -257,5 +257,6 @@ class TwoLayerHamiltonianStormerVerletPair(Network):
     RUNNING = False
     REVERSIBLE = True
     BY_STAGE = False
+    REGULARISER = False
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)

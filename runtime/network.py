@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.runtime import layer_costs
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
     check_network,
+    check_regulariser,
     dimensions,
     fitting,
     real_type,
@@ -163,20 +165,24 @@ class Network:
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
         """
-        if not self.h[:-1].all():
-            raise ValueError("a step is zero, and what changes within it has no rate")
-        total, by_step = 0.0, np.zeros(self.layers)
-        found = {}
-        for name, control in self.controls.items():
-            moved = np.diff(control.astype(float), axis=0)
-            moved = moved.reshape(self.layers - 1, math.prod(control.shape[1:]))
-            squares = (moved**2).sum(1)
-            total += float((squares / (2 * self.h[:-1])).sum())
-            by_step[:-1] -= squares / (2 * self.h[:-1] ** 2)
-            slopes = (moved / self.h[:-1, None]).reshape(-1, *control.shape[1:])
-            none = np.zeros_like(control[:1], float)
-            found[name] = np.concatenate([none, slopes]) - np.concatenate([slopes, none])
-        return total, found, by_step
+        return layer_costs.smoothness(self.controls, self.h)
+
+    def regulariser(self) -> tuple[float, dict[str, Floats], Floats]:
+        """The declared cost of the controls, ``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``.
+
+        In the last layer the rate of change is 0.  With controls at every stage, r is the sum of
+        the stages' values times their weights.
+
+        Returns:
+            The cost, its derivatives by the controls, and by the steps.
+
+        Raises:
+            ValueError: the field declares none, or a step is zero where r has a rate of change.
+        """
+        check_regulariser(self.product)
+        return layer_costs.declared(
+            self.product, self.sizes, self.controls, self.parameters, self.h
+        )
 
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""

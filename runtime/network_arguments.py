@@ -132,6 +132,21 @@ def check_return(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
         )  # fmt: skip
 
 
+def check_regulariser(product: Any) -> None:
+    """Refuse to ask for a cost that is not declared."""
+    if not product.REGULARISER:
+        raise ValueError(
+            f"{product.NAME} declares no regulariser; for example regulariser = "
+            '"sum(rate(K)**2)/2" in the field'
+        )
+
+
+def check_rates(possible: bool) -> None:
+    """Refuse rates of change over steps of zero."""
+    if not possible:
+        raise ValueError("a step is zero, and what changes within it has no rate; see pruned()")
+
+
 def check_count(name: str, value: int | None) -> None:
     """Refuse what is no positive whole number, or None."""
     if value is None:

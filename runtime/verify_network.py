@@ -119,6 +119,10 @@ def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     found |= {f"by {name}": one for name, one in gradient.controls.items()}
     if gradient.running is not None:
         found["running cost"] = gradient.running
+    if product.REGULARISER:
+        cost, by_control, by_step = network.regulariser()
+        found |= {f"regulariser by {name}": one for name, one in by_control.items()}
+        found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
     return found | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
@@ -151,10 +155,18 @@ def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     found |= {f"by {name}": _slope(one) for name, one in zip(names, states, strict=True)}
     for name in network.CONTROLS:
         found[f"by {name}"] = _slope(network.control(name))
-    return found | {
+    found |= {
         "by the steps": network.step_sizes.grad.numpy(),
         "by the time": network.t0.grad.numpy(),
     }
+    if network.REGULARISER:
+        network.zero_grad()
+        cost = network.regulariser()
+        cost.backward()
+        found |= {f"regulariser by {n}": _slope(network.control(n)) for n in network.CONTROLS}
+        found["regulariser"] = cost.detach().numpy()
+        found["regulariser by the steps"] = network.step_sizes.grad.numpy()
+    return found
 
 
 def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:

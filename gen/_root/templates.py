@@ -174,7 +174,8 @@ state = {{ y = ["d"] }}
 controls = {{ K = ["m", "d"], b = ["m"] }}
 f = "-transpose(K) @ sigma(K @ y + b) - gamma*y"   # several states: a table [f] with one line each
 activation = "tanh(x)"         # what sigma(x) is
-# running = "alpha/2*sum(K**2)"                    # a running cost, a scalar
+# running = "alpha/2*sum(K**2)"                    # a running cost, a scalar, for each sample
+# regulariser = "alpha/2*sum(rate(K)**2)"          # a cost of the controls and how fast they change
 
 [parameters]
 gamma = {{ default = 0.1, domain = "nonnegative", doc = "decay" }}

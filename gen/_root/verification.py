@@ -101,6 +101,10 @@ def network_cases(
     found |= {"by the steps": by_step, "by the time": np.array(by_time)}
     if running:
         found["running cost"] = ends[-1][:, 0]
+    if network.regulariser is not None:
+        cost, by_control, by_step = machine.regulariser()
+        found |= {f"regulariser by {raw[name]}": one for name, one in by_control.items()}
+        found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
     return [
         NetworkCase(
             "drawn",

@@ -27,6 +27,8 @@ ORACLES = ("J", "decay", "grad", "velocity")
 POLYNOMIALS = ("legendre",)
 #: In networks: the activation that is declared beside the field.
 ACTIVATION = "sigma"
+#: In regularisers: how fast a control changes from a layer to the next.
+RATE = "rate"
 FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
@@ -35,6 +37,7 @@ FUNCTIONS = (
     "transpose",
     "logsumexp",
     ACTIVATION,
+    RATE,
 )
 
 MAX_TEXT = 200_000

@@ -321,6 +321,8 @@ class Field:
         activation: what ``sigma(x)`` means, an expression in x.
         parameters: scalars that are no controls.
         running: the running cost r(t, y, U), a scalar; None for none.
+        regulariser: the cost r(U, U') of the controls of a layer and of their rates of change, a
+            scalar; None for none.
         methods: with which its generated code ships.
         varied: what the caller set instead of the declaration, as options of the command line.
         fixed: dimensions with the sizes that the caller gave them.
@@ -334,6 +336,7 @@ class Field:
     activation: Expression | None
     parameters: tuple[Parameter, ...]
     running: Expression | None
+    regulariser: Expression | None
     methods: tuple[str, ...]
     varied: tuple[str, ...] = ()
     fixed: tuple[tuple[str, int], ...] = ()

@@ -14,7 +14,11 @@ from hamilforge.gen.declare.errors import (
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
+    RATE,
     Expression,
+    Name,
+    Operation,
+    walk,
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, parameters
@@ -30,7 +34,7 @@ Shapes = dict[str, Shape]
 
 def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A network's vector field and its controls."""
-    reader.keys(("state", "controls", "f", "activation", "parameters", "running"))
+    reader.keys(("state", "controls", "f", "activation", "parameters", "running", "regulariser"))
     own, shapes = _scalars(reader)
     states = _arrays(reader, "state", shapes, required=True)
     controls = _arrays(reader, "controls", shapes)
@@ -41,9 +45,10 @@ def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     if "running" in reader.source.tables:
         running = reader.expression(reader.text("running"), "running")
         _shaped(reader, running, (), {**shapes, "t": ()}, functions, "running")
+    regulariser = _regulariser(reader, controls, own, functions)
     listed = methods(reader)
     reader.finish()
-    return kinds.Field(head, states, controls, rates, activation, own, running, listed)
+    return kinds.Field(head, states, controls, rates, activation, own, running, regulariser, listed)
 
 
 def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
@@ -164,6 +169,37 @@ def _rates(
         if value:
             rates.append((name, value))
     return tuple(rates)
+
+
+def _regulariser(
+    reader: Reader,
+    controls: tuple[tuple[str, Shape], ...],
+    own: tuple[kinds.Parameter, ...],
+    functions: tuple[str, ...],
+) -> Expression | None:
+    """``regulariser``: a scalar of the controls of a layer, and of how fast they change."""
+    if "regulariser" not in reader.source.tables:
+        return None
+    found = reader.expression(reader.text("regulariser"), "regulariser")
+    shapes = {**dict(controls), **{entry.name: () for entry in own}}
+    if _shaped(reader, found, (), shapes, (*functions, RATE), "regulariser") is None:
+        return None
+    assert found is not None
+    nodes = [*walk(found.tree)]
+    if not any(isinstance(node, Name) and node.name in dict(controls) for node in nodes):
+        reader.problem("it depends on no control", "regulariser")
+    for node in nodes:
+        if isinstance(node, Operation) and node.op == RATE:
+            (of,) = node.args
+            assert isinstance(of, Name)
+            if of.name not in dict(controls):
+                excerpt = caret(found.text, of.start, of.stop)
+                reader.problem(
+                    f"{RATE}(...) takes a control, and '{of.name}' is a parameter",
+                    "regulariser",
+                    excerpt=excerpt,
+                )
+    return found
 
 
 def _shaped(

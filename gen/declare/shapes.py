@@ -13,6 +13,7 @@ from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
+    RATE,
     REDUCTIONS,
     Expression,
     Name,
@@ -62,6 +63,8 @@ def infer_shape(
                     node,
                 )
             return shapes[node.name]
+        if node.op == RATE and node.op in allowed and not isinstance(node.args[0], Name):
+            raise fail(f"{RATE}(...) takes a control", node)
         found = [visit(arg) for arg in node.args]
         if node.op == "@":
             return product(node, found[0], found[1])

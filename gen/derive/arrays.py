@@ -18,6 +18,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
+    RATE,
     Expression,
     Name,
     Node,
@@ -229,6 +230,8 @@ class Lines:
             return Piece(value, (), False)
         if isinstance(node, Name):
             return self.piece(self.names.get(node.name, node.name))
+        if node.op == RATE and isinstance(node.args[0], Name):
+            return self.piece(self.names[f"{RATE}({node.args[0].name})"])
         if node.op == "@":
             return self._matrix_product(node)
         if node.op == "transpose":

@@ -34,6 +34,8 @@ def tell_field(field: kinds.Field) -> tuple[Block, ...]:
             + (f", with sigma(x) = {field.activation.text}" if field.activation else "")
         ),
     ]
+    if field.regulariser is not None:
+        blocks.append(Paragraph(f"The controls cost {field.regulariser.text} in each layer."))
     costs = f" + {field.running.text}" if field.running else ""
     costates = " + ".join(f"dot(p_{name}, {name}')" for name, _ in field.rates)
     blocks += [
@@ -123,6 +125,16 @@ def tell_network(
         blocks += _functions((part.states, part.shared))
     if network.finish.lines:
         blocks += [Paragraph("From these sums, the controls:"), *_functions((network.finish,))]
+    if field.regulariser is not None and network.regulariser is not None:
+        weighted = "sum_i b_i r(U_i, V_i)" if own else "r(U, V)"
+        blocks += [
+            Heading("The regulariser"),
+            Paragraph(
+                f"The sum over the layers of h {weighted} with V = (U of the next layer - U) / h, "
+                f"0 in the last, and r = {field.regulariser.text}:"
+            ),
+            *_functions((network.regulariser.gradient,)),
+        ]
     if isinstance(method, kinds.RungeKutta):
         blocks += [Heading("The adjoint tableau"), *_partner(method)]
     return tuple(blocks)

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.arrays import (
+    Array,
     LogSumExp,
     Outer,
     OverBatch,
@@ -126,6 +127,8 @@ class NetworkProduct:
             lines.append(f"    sigma(x) = {escaped(self.field.activation.text)}")
         if self.field.running is not None:
             lines.append(f"    running cost: {escaped(self.field.running.text)}")
+        if self.field.regulariser is not None:
+            lines.append(f"    regulariser: {escaped(self.field.regulariser.text)}")
         lines += ["", "The adjoint, from a costate w of the right-hand side:", ""]
         for part in self.network.parts:
             lines += [f"    {line}" for line in (*formulas(part.states), *formulas(part.shared))]
@@ -157,6 +160,28 @@ class NetworkProduct:
         network = self.network
         before = (str(network.step.count),) if network.by_stage else ()
         return tuple((name, (*before, *shape)) for name, shape in self.field.controls)
+
+    @cached_property
+    def cost_inputs(self) -> tuple[Array, ...]:
+        """The controls that the regulariser reads, then the rates of change of some."""
+        cost = self.network.regulariser
+        assert cost is not None
+        read = {*cost.value.inputs}
+        return tuple(a for a in (*self.network.controls, *cost.rates.values()) if a in read)
+
+    @cached_property
+    def cost_tables(self) -> tuple[tuple[str, str], ...]:
+        """Names of these controls, and the weights of a layer's sets of controls."""
+        cost, declared = self.network.regulariser, self.network.declared
+        if cost is None:
+            return ()
+        controls = [array for array in self.network.controls if array in self.cost_inputs]
+        weights = self.network.step.weights[0] if self.network.by_stage else ()
+        return (
+            ("COSTED", repr(tuple(declared[array.name] for array in controls))),
+            ("RATED", repr(tuple(declared[name] for name in cost.rates))),
+            ("WEIGHTS", repr(tuple(weight.value for weight in weights) or (1.0,))),
+        )
 
     @cached_property
     def constants(self) -> tuple[Constant, ...]:

@@ -1,16 +1,15 @@
 """A declared field and a method become a network; a declared objective becomes its target.
 
 In: declarations.  Out: :class:`Network` and :class:`Target`.  All right-hand sides are read into
-one list of lines and reversed there; :class:`_Cut` then says for each line how often it is computed
+one list of lines and reversed there; `cut.Cut` then says for each line how often it is computed
 (once for each layer, at each stage, or after the sums over stages and samples), and each function
 is what its results need.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sympy as sp
 
@@ -18,16 +17,14 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.adjoint import reverse
-from hamilforge.gen.derive.arrays import Array, Lines, Map, Outer, OverBatch, Piece, operands
+from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
 from hamilforge.gen.derive.tangent import forward
+from hamilforge.gen.program.build_regulariser import build_regulariser
 from hamilforge.gen.program.build_stages import build_stages
-from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.cut import MOMENTS, Cut, between, derivable
 from hamilforge.gen.program.network import (
     RUNNING,
-    Elementwise,
-    Function,
     LayerPart,
-    Line,
     Network,
     Target,
 )
@@ -37,8 +34,6 @@ from hamilforge.gen.tableau.pair import build_pair
 from hamilforge.gen.tableau.tableau import Tableau
 
 TIME = Array("t", (), False)
-#: When lines are computed; in an objective all at once.
-_MOMENTS = ("prepare", "stage", "sum", "finish")
 
 
 def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
@@ -58,7 +53,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     own = [Array(names[entry.name], (), False) for entry in field.parameters]
     lines = Lines((*states, *controls, *own, TIME), field.activation)
     lines.names |= names
-    with _derivable(field.head):
+    with derivable(field.head):
         results = [
             _batched(lines, lines.read(value), f"{state.name}_rate")
             for state, value in zip(states, rates, strict=True)
@@ -69,7 +64,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         for state in states
     ]
     wanted = tuple(array.name for array in (*states, *controls, TIME))
-    with _derivable(field.head):
+    with derivable(field.head):
         bars = [
             _distinct(lines, costates, forwards, reverse(lines, {result: costate}, wanted), states)
             for result, costate in zip(results, costates, strict=True)
@@ -80,7 +75,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         tangents = forward(lines, forwards, directions, results)
         by_states = {state.name: directions[state.name] for state in states}
         slopes = forward(lines, forwards, by_states, results)
-    cut = _Cut(lines, own_lines, directions.values())
+    cut = Cut(lines, own_lines, directions.values())
     parts = tuple(
         _part(cut, states, number, costates[number], result, bars[number], (tangents, slopes))
         for number, result in enumerate(results)
@@ -104,6 +99,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         finish=cut.finish(ends),
         timed=any(TIME in part.rate.inputs for part in parts),
         by_stage=field.by_stage,
+        regulariser=build_regulariser(field, names),
         step=step,
     )
 
@@ -126,12 +122,12 @@ def build_target(objective: kinds.Objective) -> Target:
     lines.names["prediction"] = prediction
     loss = _batched(lines, lines.read(objective.loss), "loss")
     seed = lines.given("seed", (), True)
-    with _derivable(objective.head):
+    with derivable(objective.head):
         bars = reverse(lines, {loss: seed}, tuple(array.name for array in (*states, *weights)))
-    cut = _Cut(lines)
-    value = cut.function("value", {"prediction": prediction, "loss": loss}, free=_MOMENTS)
+    cut = Cut(lines)
+    value = cut.function("value", {"prediction": prediction, "loss": loss}, free=MOMENTS)
     given = {line.target.name for line in value.lines if line.target.batched}
-    gradient = cut.function("gradient", bars, given, _MOMENTS)
+    gradient = cut.function("gradient", bars, given, MOMENTS)
     return Target(
         name=objective.head.name,
         dimensions=_dimensions([*states, *weights, *data]),
@@ -145,17 +141,8 @@ def build_target(objective: kinds.Objective) -> Target:
         seed=lines.arrays[seed],
         value=value,
         gradient=gradient,
-        kept=_between(value, gradient),
+        kept=between(value, gradient),
     )
-
-
-@contextlib.contextmanager
-def _derivable(head: kinds.Head) -> Iterator[None]:
-    """What has no derivative is an error of the declaration."""
-    try:
-        yield
-    except NotImplementedError as error:
-        raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
 
 
 def _tableaux(field: kinds.Field, method: kinds.LayerMethod, count: int) -> Sequence[Tableau]:
@@ -227,7 +214,7 @@ def _direction(lines: Lines, array: Array) -> str:
 
 
 def _part(
-    cut: _Cut,
+    cut: Cut,
     states: Sequence[Array],
     number: int,
     costate: str,
@@ -254,118 +241,6 @@ def _part(
         shared=shared,
         tangent=cut.function("tangent", {"rate": tangent} if tangent else {}),
         slope=cut.function("slope", {"rate": slope} if slope else {}),
-        kept=_between(rate, before, shared),
-        passed=_between(before, shared),
+        kept=between(rate, before, shared),
+        passed=between(before, shared),
     )
-
-
-def _between(first: Function, *later: Function) -> tuple[Array, ...]:
-    """What a function computes and later ones use."""
-    used = {array for function in later for array in function.inputs}
-    used |= {array for function in later for _, array in function.results}
-    return tuple(line.target for line in first.lines if line.target in used)
-
-
-class _Cut:
-    """When each line is computed.
-
-    ``prepare``: once for each layer, from controls alone; ``stage``: at each stage; ``sum``: over
-    samples, at each stage; ``finish``: from the sums over all stages.  What is made of a sum and of
-    the time is made at each stage.
-    """
-
-    def __init__(
-        self, lines: Lines, count: int | None = None, directions: Iterable[str] = ()
-    ) -> None:
-        """Args: lines; how many of them belong to one part each; arrays that are directions."""
-        self._lines = lines
-        self._line = {line.target.name: line for line in lines.lines}
-        self.when = dict.fromkeys(("t", *directions), "stage")
-        for line in lines.lines:
-            self.when[line.target.name] = self._moment(line)
-        late = [line for line in lines.lines[:count] if self._is(line, "finish")]
-        if any(self.when.get(name) == "stage" for line in late for name in operands(line.op)):
-            self.when |= {line.target.name: "sum" for line in late}
-
-    def _moment(self, line: arrays.Line) -> str:
-        read = [self._lines.arrays[name] for name in operands(line.op)]
-        whens = {self.when.get(array.name, "prepare") for array in read}
-        if line.target.batched:
-            return "stage"
-        if isinstance(line.op, Outer | OverBatch) and any(array.batched for array in read):
-            return "sum"
-        if whens & {"sum", "finish"}:
-            return "finish"
-        return "stage" if "stage" in whens or any(array.batched for array in read) else "prepare"
-
-    def array(self, name: str) -> Array:
-        """An array by its name."""
-        return self._lines.arrays[name]
-
-    def prepare(self) -> Function:
-        """What depends on controls and parameters alone."""
-        found = [line.target.name for line in self._lines.lines if self._is(line, "prepare")]
-        return self.function("prepare", {name: name for name in found}, free=("prepare",))
-
-    def finish(self, ends: Mapping[str, str]) -> Function:
-        """The cotangents of the controls, from the sums."""
-        given = {name for name, when in self.when.items() if when in ("sum", "prepare")}
-        return self.function("finish", ends, given, free=("finish",))
-
-    def sums(self, bars: Iterable[str]) -> tuple[str, ...]:
-        """The sums that some cotangents are made of."""
-        found: dict[str, None] = {}
-        todo = [*bars]
-        while todo:
-            name = todo.pop(0)
-            if self.when.get(name) == "sum":
-                found[name] = None
-            elif name in self._line and self.when[name] == "finish":
-                todo += operands(self._line[name].op)
-        return tuple(found)
-
-    def function(
-        self,
-        name: str,
-        results: Mapping[str, str],
-        given: Iterable[str] = (),
-        free: Sequence[str] = ("stage", "sum", "finish"),
-    ) -> Function:
-        """The lines that results need, but for those that are given or of another time."""
-        given = {*given}
-        needed: set[str] = set()
-        todo = [*results.values()]
-        while todo:
-            here = todo.pop()
-            ours = here in self._line and here not in given and self.when[here] in free
-            if here not in needed and ours:
-                needed.add(here)
-                todo += operands(self._line[here].op)
-        chosen = [line for line in self._lines.lines if line.target.name in needed]
-        inputs = dict.fromkeys(
-            self._lines.arrays[operand]
-            for line in chosen
-            for operand in operands(line.op)
-            if operand not in needed
-        )
-        for target in results.values():
-            if target not in needed:
-                inputs[self._lines.arrays[target]] = None
-        return Function(
-            name,
-            tuple(sorted(inputs, key=self._place)),
-            tuple(lower_line(line) for line in chosen),
-            tuple((key, self._lines.arrays[target]) for key, target in results.items()),
-        )
-
-    def _is(self, line: arrays.Line, when: str) -> bool:
-        return self.when[line.target.name] == when
-
-    def _place(self, array: Array) -> int:
-        return [*self._lines.arrays].index(array.name)
-
-
-def lower_line(line: arrays.Line) -> Line:
-    """A line with its elementwise expression in the IR."""
-    op = line.op
-    return Line(line.target, Elementwise(lower(op.value)) if isinstance(op, Map) else op)

@@ -222,6 +222,45 @@ class NetworkInterpreter:
             p_t += by_t
         return p, controls, by_step, p_t
 
+    def regulariser(self) -> tuple[float, dict[str, Floats], Floats]:
+        """``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``, and its derivatives by controls and steps.
+
+        With controls of each stage, r is the sum of the stages' values times their weights.
+        """
+        cost = self._network.regulariser
+        assert cost is not None
+        h, own = self._h, self._controls
+        total, by_step = 0.0, np.zeros(len(h))
+        by_control = {name: np.zeros_like(value) for name, value in own.items()}
+        stages: Sequence[tuple[int, ...]] = [()]
+        weights: Sequence[float] = [1.0]
+        if self._network.by_stage:
+            stages = [(stage,) for stage in range(self._network.step.count)]
+            weights = [float(weight) for weight in self._b[0]]
+        for layer, stage, weight in (
+            (layer, stage, weight)
+            for layer in range(len(h))
+            for stage, weight in zip(stages, weights, strict=True)
+        ):
+            here = (layer, *stage)
+            after = (min(layer + 1, len(h) - 1), *stage)
+            known = {name: value[here] for name, value in own.items()} | dict(self._parameters)
+            rates = {
+                rate.name: (own[name][after] - own[name][here]) / h[layer]
+                for name, rate in cost.rates.items()
+            }
+            found = results(cost.gradient, known | rates)
+            total += h[layer] * weight * float(found["cost"])
+            by_step[layer] += weight * float(found["cost"])
+            for name, value in by_control.items():
+                value[here] += h[layer] * weight * found.get(name, 0.0)
+            for name, rate in cost.rates.items():
+                slope = weight * np.asarray(found.get(rate.name, 0.0))
+                by_control[name][here] -= slope
+                by_control[name][after] += slope
+                by_step[layer] -= float((slope * rates[rate.name]).sum())
+        return total, by_control, by_step
+
     def costates(
         self, states: Sequence[Floats], costates: Sequence[Floats]
     ) -> list[Sequence[Floats]]:

@@ -101,6 +101,21 @@ class LayerPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Regulariser:
+    """The cost of the controls of a layer.
+
+    Attributes:
+        rates: for each control whose rate of change it has, by name, the array of that rate.
+        value: ``cost``.
+        gradient: ``cost``, and its derivatives by controls and rates.
+    """
+
+    rates: Mapping[str, Array]
+    value: Function
+    gradient: Function
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """Layers of a field by a method.
 
@@ -113,6 +128,7 @@ class Network:
         finish: cotangents of the controls from those of what ``prepare`` gave.
         timed: whether f depends on t.
         by_stage: whether every stage of a layer has controls of its own.
+        regulariser: the cost of the controls, if one is declared.
         step: the stages of a layer.
     """
 
@@ -126,6 +142,7 @@ class Network:
     finish: Function
     timed: bool
     by_stage: bool
+    regulariser: Regulariser | None
     step: Stages
 
 

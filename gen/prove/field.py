@@ -17,7 +17,7 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.derive.arrays import Array, Lines
 from hamilforge.gen.derive.words import NoWordsError, Words, jacobian, negative, transposed
-from hamilforge.gen.program.build_network import lower_line
+from hamilforge.gen.program.cut import lower_line
 from hamilforge.gen.program.interpret_network import run_lines
 from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.report import Finding, Report, compare_claims

@@ -76,6 +76,49 @@ def test_the_interpreted_adjoint_is_the_derivative(field, method, by_stage):
         assert abs(measured - derived) <= 1e-8 * max(1.0, abs(measured), abs(derived)), name
 
 
+@pytest.mark.parametrize("by_stage", [False, True])
+@pytest.mark.parametrize("cost", EXPECTED["regularisers"]["costs"])
+def test_the_interpreted_regulariser_is_a_sum_over_layers_with_its_derivatives(
+    tmp_path, cost, by_stage
+):
+    path = write(tmp_path, EXPECTED["regularisers"]["head"] + f'regulariser = "{cost}"\n')
+    network = network_of(path, "kutta3", by_stage=by_stage)
+    (case,) = verification.network_cases(network, ("float64",))
+
+    def machine(controls, h):
+        return NetworkInterpreter(network, controls, case.parameters, h, 0.0)
+
+    total, by_control, by_step = machine(case.controls, case.h).regulariser()
+    if cost == "sum(rate(K)**2)/2":
+        steps = case.h[:-1].reshape(-1, *(1,) * (case.controls["K"].ndim - 1))
+        squares = np.diff(case.controls["K"], axis=0) ** 2 / (2 * steps)
+        weights = np.array([1 / 6, 2 / 3, 1 / 6]) if by_stage else np.ones(1)
+        by_hand = (squares.reshape(len(case.h) - 1, len(weights), -1).sum(2) @ weights).sum()
+        assert abs(total - by_hand) < 1e-14 * by_hand
+    generator = np.random.default_rng(0)
+    for name in (*case.controls, "h"):
+        value = case.h if name == "h" else case.controls[name]
+        direction = generator.standard_normal(value.shape)
+
+        def moved(step, name=name, value=value, direction=direction):
+            new = value + step * direction
+            if name == "h":
+                return machine(case.controls, new).regulariser()[0]
+            return machine({**case.controls, name: new}, case.h).regulariser()[0]
+
+        e = 1e-4
+        measured = (8 * (moved(e) - moved(-e)) - (moved(2 * e) - moved(-2 * e))) / (12 * e)
+        derived = float(((by_step if name == "h" else by_control[name]) * direction).sum())
+        assert abs(measured - derived) <= 1e-8 * max(1.0, abs(measured)), name
+
+
+@pytest.mark.parametrize("case", EXPECTED["regularisers"]["refused"])
+def test_regularisers_that_mean_nothing_are_refused(tmp_path, case):
+    path = write(tmp_path, EXPECTED["regularisers"]["head"] + f'regulariser = "{case[0]}"\n')
+    with pytest.raises(DeclarationError, match=case[1]):
+        pipeline.load_field(path)
+
+
 @pytest.mark.parametrize("method", EXPECTED["partner"]["methods"])
 def test_the_derived_adjoint_is_the_symplectic_partner(method):
     # y' = f, p' = -f_y' p by the tableau and Hager's adjoint tableau, both forwards in time

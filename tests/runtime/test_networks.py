@@ -912,6 +912,29 @@ def test_smoothness_and_its_derivatives_are_the_same_on_both_backends():
     assert np.allclose(one.step_sizes.grad.numpy(), by_step, rtol=1e-13)
 
 
+def test_declared_regularisers_are_added_to_losses_and_refused_where_there_is_none():
+    options = {"steps": "learned", "dtype": torch.float64}
+    sizes = {"d": 2, "m": 3}
+    network = hf.network("haber_ruthotto", "stormer_verlet_pair", 5, sizes, **options)
+    with torch.no_grad():
+        for name in network.CONTROLS:
+            network.control(name).normal_()
+    alpha = float(network.parameter_alpha)
+    assert abs(network.regulariser() / alpha - network.smoothness()).item() < 1e-12
+    loss = network(torch.randn(4, 5, dtype=torch.float64)).square().sum() + network.regulariser()
+    loss.backward()
+    assert all(one.grad is not None for one in network.parameters())
+    with torch.no_grad():
+        network.step_sizes[2] = 0
+    with pytest.raises(ValueError, match="a step is zero"):
+        network.regulariser()
+    assert network.pruned().regulariser() > 0
+    for backend in ("torch", "numba"):
+        plain_one = hf.network("resnet", "rk4", 2, {"d": 2}, backend=backend)
+        with pytest.raises(ValueError, match="resnet__rk4 declares no regulariser"):
+            plain_one.regulariser()
+
+
 @pytest.mark.parametrize("field", EXPECTED["bounds"]["fields"])
 def test_bounds_of_the_one_sided_lipschitz_constant_hold_and_are_attained_where_exact(field):
     generator = np.random.default_rng(3)

@@ -87,9 +87,14 @@ class EntryPrinter(Printer):
 
 
 class ArrayWriter:
-    """Functions over arrays; the elementwise loops that they call are collected once."""
+    """Functions over arrays; the elementwise loops that they call are collected once.
 
-    def __init__(self) -> None:
+    Args:
+        mark: what the names of these loops begin with after ``set_``.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._mark = mark
         self.loops: dict[str, FunctionView] = {}
         #: Buffers for the matrices of sums that BLAS cannot add to, by the array they are for.
         self.partial: dict[str, Array] = {}
@@ -219,7 +224,7 @@ class ArrayWriter:
         """The loop of an elementwise line, printed once."""
         assert isinstance(line.operation, Elementwise)
         target = line.target
-        name = f"set_{target.name}"
+        name = f"set_{self._mark}{target.name}"
         printer = EntryPrinter({array.name: f"{array.name}_n" for array in read})
         text = printer(line.operation.value)
         arguments = [array.name for array in read]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
+from hamilforge.gen.emit.numba import regulariser
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
 from hamilforge.gen.emit.product import runtime_digest
 from hamilforge.gen.program.network import Function, LayerPart
@@ -78,6 +79,7 @@ class View:
     costates: tuple[str, ...]
     gradients: tuple[tuple[str, str, bool], ...]
     tables: tuple[tuple[str, str], ...]
+    cost: regulariser.View | None
 
 
 class NetworkWriter:
@@ -154,6 +156,8 @@ class NetworkWriter:
             if array.name in ends:
                 name = ends[array.name].name
                 gradients.append((array.name, name, is_scalar(array)))
+        cost = regulariser.view(self._product)
+        printed = (*functions, *(cost.functions if cost else ()))
         tables = (
             ("SIZES", repr(dict(self._product.field.fixed))),
             ("STATES", shape_table(self._product.states)),
@@ -174,13 +178,14 @@ class NetworkWriter:
                     )
                 ),
             ),
+            ("REGULARISER", repr(cost is not None)),
             ("UNKNOWNS", repr(tuple(array.shape for _, array in widths))),
         )
         return View(
             product=self._product,
             timed=network.timed,
             imports=tuple(
-                (module, runtime_digest(f"{module}.py")) for module in self._modules(functions)
+                (module, runtime_digest(f"{module}.py")) for module in self._modules(printed)
             ),
             loops=tuple(self._arrays.loops[name] for name in sorted(self._arrays.loops)),
             functions=tuple(functions),
@@ -203,7 +208,8 @@ class NetworkWriter:
             scalars=tuple(self._of_all(self._numbers_of_one)),
             costates=tuple(self._unrolled.end_costate(k) for k in range(len(self._states))),
             gradients=tuple(gradients),
-            tables=tables,
+            tables=(*tables, *(cost.tables if cost else ())),
+            cost=cost,
         )
 
     def _modules(self, functions: Iterable[FunctionView]) -> Iterable[str]:

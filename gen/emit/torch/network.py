@@ -7,7 +7,7 @@ for each sample is `(batch, 1)`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hamilforge.gen.derive.arrays import (
     Array,
@@ -26,7 +26,7 @@ from hamilforge.gen.emit.network_product import (
 )
 from hamilforge.gen.emit.torch.optimizer import TensorPrinter
 from hamilforge.gen.program.ir import names
-from hamilforge.gen.program.network import Elementwise, Function, Line
+from hamilforge.gen.program.network import Elementwise, Function, Line, Regulariser
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 
 TEMPLATE = "torch/network.py.jinja"
@@ -72,6 +72,7 @@ class View:
     controls: str
     kept_names: str
     helpers: str
+    tables: tuple[tuple[str, str], ...]
 
 
 def view(product: NetworkProduct) -> View:
@@ -225,6 +226,7 @@ class _Writer:
             controls=shape_table(self._product.controls),
             kept_names=repr(tuple(kept)),
             helpers=self._helpers(),
+            tables=self._product.cost_tables,
         )
 
     def _helpers(self) -> str:
@@ -266,6 +268,15 @@ class _Writer:
             yield function_view("prepare", "What depends on the controls alone.", network.prepare)
         if network.finish.lines:
             yield function_view("finish", "The gradients by the controls.", network.finish)
+        if network.regulariser is not None:
+            yield self._cost(network.regulariser)
+
+    def _cost(self, cost: Regulariser) -> FunctionView:
+        """The regulariser, with all parameters as arguments."""
+        given = [array.name for array in self._product.cost_inputs]
+        given += [entry.name for entry in self._network.parameters]
+        view = function_view("regulariser", "The cost of a layer's controls.", cost.value)
+        return replace(view, arguments=", ".join(given))
 
     def _copies(self) -> Iterable[str]:
         """The controls of each stage, where they have their own."""
