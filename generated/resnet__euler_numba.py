@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content e470321d23115fc3
+from hamilforge.runtime import vector_math  # content 667a3ce18279c581
 
 NAME = "resnet__euler"
 PARAMETERS = {}

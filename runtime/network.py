@@ -84,8 +84,12 @@ class Network:
         self.block = block
         generator = np.random.default_rng(seed)
         self.controls: dict[str, Floats] = {}
+        self._shapes = {
+            name: (layers, *(self.sizes[entry] for entry in shape))
+            for name, shape in product.CONTROLS.items()
+        }
         for name, shape in product.CONTROLS.items():
-            size = (layers, *(self.sizes[entry] for entry in shape))
+            size = self._shapes[name]
             rank = len(shape) - product.BY_STAGE
             if rank == 2:
                 drawn = generator.standard_normal(size) / math.sqrt(size[-1])
@@ -187,6 +191,21 @@ class Network:
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
         self.h[:] = projected(self.h, float(self.h.sum()) if total is None else total)
+
+    def checked_controls(self) -> list[Floats]:
+        """The controls in their order, as kernels take them.
+
+        Raises:
+            ValueError: one is undeclared, has another shape, or numbers that are not finite.
+        """
+        for name in self.controls:
+            if name not in self._shapes:
+                known = ", ".join(self._shapes)
+                raise ValueError(f"no control '{name}'; those are: {known}")
+        return [
+            fitting(f"the control {name}", self.controls[name], shape, self.dtype)
+            for name, shape in self._shapes.items()
+        ]
 
     def _checked(self, states: Sequence[Any], what: str = "") -> list[Floats]:
         names = [name for name, shape in self.product.STATES.items() if shape]

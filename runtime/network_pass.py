@@ -150,31 +150,20 @@ class Pass:
         if self._product.RUNNING:
             self._states.append(np.zeros((self._count, 1), network.dtype))
         self._room = Room.serving(network, self._count)
-        unknown = [name for name in network.controls if name not in self._product.CONTROLS]
-        if unknown:
-            known = ", ".join(self._product.CONTROLS)
-            raise ValueError(f"no control '{unknown[0]}'; those are: {known}")
-        self._controls = [
-            fitting(
-                f"the control {name}",
-                network.controls[name],
-                (network.layers, *(network.sizes[entry] for entry in shape)),
-                network.dtype,
-            )
-            for name, shape in self._product.CONTROLS.items()
-        ]
+        self._controls = network.checked_controls()
         self._values = [network.parameters[name] for name in self._product.PARAMETERS]
         self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
-        after = network.t0 + np.cumsum(self._steps)
+        after = self._steps.cumsum()
+        after += network.t0
         self._times = after - self._steps
         #: Where the layers begin, their steps and controls on the way forward, and on that back,
         #: where stages change places.
-        self._ways = (
-            (self._times, self._steps, self._controls),
-            (after, -self._steps, self._mirrored() if network.memory == "reversible" else []),
-        )
-        self._ends = [np.empty_like(one) for one in self._states]
-        self._starts = [np.empty_like(one) for one in self._states]
+        self._ways = [(self._times, self._steps, self._controls)]
+        if network.memory == "reversible":
+            self._ways.append((after, -self._steps, self._mirrored()))
+        # samples side by side, as the kernels have them
+        self._ends = [np.empty_like(one, order="F") for one in self._states]
+        self._starts = [np.empty_like(one, order="F") for one in self._states]
         self._losses: Floats | None = None
         self._single = self._count <= self._room.samples
         self._totals = self._room.sums
@@ -229,8 +218,10 @@ class Pass:
             for block in range(len(place)):
                 part = array[rows[min(block, len(rows) - 1)]].T
                 target = place[block, 0]
-                target[:, : part.shape[1]] = part
-                target[:, part.shape[1] :] = part[:, -1:]
+                count = part.shape[1]
+                target[:, :count] = part
+                if count < target.shape[1]:
+                    target[:, count:] = part[:, -1:]
 
     def _store(
         self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice], slot: int = 0
@@ -242,8 +233,9 @@ class Pass:
     def _costates(self, rows: Sequence[slice]) -> None:
         """Costates at the end; those of samples that pad a block are zero."""
         assert self._loss is not None
-        for place in self._room.costates:
-            place[:] = 0
+        if not self._single:
+            for place in self._room.costates:
+                place[:] = 0
         for block, part in enumerate(rows):
             count = part.stop - part.start
             ends = self._ends[:-1] if self._product.RUNNING else self._ends

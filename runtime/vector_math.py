@@ -75,8 +75,8 @@ def _logistic(x: Any) -> Callable[[Any], Any]:
 
 
 def _tanh_double(x: Any) -> Any:
-    y = 19.5 if x > 19.5 else x
-    y = -19.5 if y < -19.5 else y
+    # in this order of arguments a NaN stays one
+    y = max(min(x, 19.5), -19.5)
     z = y + y
     rounded = y * _TWO_PER_LOG2 + _ROUND
     n = rounded - _ROUND
@@ -92,8 +92,7 @@ def _tanh_double(x: Any) -> Any:
 
 
 def _tanh_single(x: Any) -> Any:
-    y = _TANH_END_S if x > _TANH_END_S else x
-    y = -_TANH_END_S if y < -_TANH_END_S else y
+    y = max(min(x, _TANH_END_S), -_TANH_END_S)
     z = y + y
     rounded = z * _PER_LOG2_S + _ROUND_S
     n = rounded - _ROUND_S

@@ -109,27 +109,28 @@ class FusedWriter(NetworkWriter):
     # --- loops
 
     def _forward(self) -> Iterable[str]:
-        values: dict[str, Combination] = {}
-        for statement in self._unrolled.forward:
-            if isinstance(statement, Combination) and not statement.target.endswith("_end"):
-                values[statement.target] = statement
-                continue
+        """A loop for each right-hand side; that of the last one sets the end of the layer too."""
+        sums = [one for one in self._unrolled.forward if isinstance(one, Combination)]
+        calls = [one for one in self._unrolled.forward if isinstance(one, Call)]
+        if len(sums) + len(calls) < len(self._unrolled.forward):
+            raise NotImplementedError("numba: stages that are solved for in one loop")
+        values = {one.target: one for one in sums}
+        ends = [values[f"{state.name}_end"] for state in self._states]
+        for call in calls:
             loop = _Loop(self)
-            if isinstance(statement, Combination):
-                loop.combination(statement)
-                loop.keep([statement.target])
-                name, doc = f"set_{statement.target}", f"The end of the layer: {statement.target}."
-            elif isinstance(statement, Call):
-                for argument in statement.arguments:
-                    if argument in values:
-                        loop.combination(values[argument])
-                loop.call(statement)
-                loop.keep([name for name in statement.results if name])
-                name = f"set_{statement.results[0]}"
-                doc = f"The right-hand side {statement.results[0]} of every sample."
-            else:
-                raise NotImplementedError("numba: stages that are solved for in one loop")
-            yield self._call_of(loop, name, doc, _FORWARD)
+            for argument in call.arguments:
+                if argument in values:
+                    loop.combination(values[argument])
+            loop.call(call)
+            kept = [name for name in call.results if name]
+            doc = f"The right-hand side {call.results[0]} of every sample."
+            if call is calls[-1]:
+                for end in ends:
+                    loop.combination(end)
+                kept += [end.target for end in ends]
+                doc = f"{doc[:-1]}, and the end of the layer."
+            loop.keep(kept)
+            yield self._call_of(loop, f"set_{call.results[0]}", doc, _FORWARD)
 
     def _backward(self) -> Iterable[str]:
         loop = _Loop(self)
