@@ -10,7 +10,7 @@ from typing import Unpack
 
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
-from hamilforge.gen.declare.variation import Variation, vary
+from hamilforge.gen.declare.variation import Variation, is_any, vary
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
@@ -176,6 +176,7 @@ def load_made(
     """
     if method is None:
         declaration = catalogue.load(name, ("optimizer", "objective", *kinds.PROBLEMS, "field"))
+        _refuse_choices(declaration, choices)
         if not isinstance(declaration, kinds.Optimizer | kinds.Objective):
             what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
             raise DeclarationError.single(
@@ -190,12 +191,16 @@ def load_made(
         if not _explicit(layers):
             choices["sizes"] = None
         return vary(declaration, choices), layers
-    if any(value not in (None, False) for value in choices.values()):
+    _refuse_choices(declaration, choices)
+    return load_problem(name), load_method(method)
+
+
+def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:
+    if is_any(choices) and not isinstance(declaration, kinds.Field):
         raise DeclarationError.single(
             declaration.head.source.where,
             "an activation, sizes and controls by stage belong to the field of a network",
         )
-    return load_problem(name), load_method(method)
 
 
 def _explicit(method: kinds.LayerMethod) -> bool:

@@ -76,8 +76,8 @@ MATRICES = {"A_bar_partial": ("m", "d"), "A_bar2_partial": ("m", "d"), "A_bar3":
 TOTALS = {"b_bar_total": ("m",), "A_bar_total": ("m", "d"), "A_bar2_total": ("m", "d")}
 SCALARS = ()
 GRADIENTS = ("A", "b")
-REGULARISER = False
 UNKNOWNS = ()
+REGULARISER = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

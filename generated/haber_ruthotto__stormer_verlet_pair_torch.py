@@ -208,7 +208,6 @@ class HaberRuthottoStormerVerletPair(Network):
     REGULARISER = True
     COSTED = ()
     RATED = ("K", "b", "c")
-    WEIGHTS = (1.0,)
     layer = staticmethod(layer)
     layer_adjoint = staticmethod(layer_adjoint)
     layer_cost = staticmethod(regulariser)

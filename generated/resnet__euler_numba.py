@@ -44,8 +44,8 @@ MATRICES = {"K_bar_partial": ("d", "d")}
 TOTALS = {"K_bar_total": ("d", "d"), "b_bar_total": ("d",)}
 SCALARS = ()
 GRADIENTS = ("K", "b")
-REGULARISER = False
 UNKNOWNS = ()
+REGULARISER = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

@@ -77,8 +77,8 @@ TOTALS = {
 }
 SCALARS = ()
 GRADIENTS = ("A1", "b1", "A2", "b2")
-REGULARISER = False
 UNKNOWNS = ()
+REGULARISER = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

@@ -100,8 +100,8 @@ TOTALS = {
 }
 SCALARS = ()
 GRADIENTS = ("K1", "b1", "K2", "b2")
-REGULARISER = False
 UNKNOWNS = ()
+REGULARISER = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

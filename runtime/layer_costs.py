@@ -4,11 +4,13 @@ In: the controls of all layers and the steps.  Out: R = sum_l h_l r_l and its de
 is made of the controls U_l of a layer and of their rates of change
 
     V_l = (U_(l+1) - U_l) / h_l,   V = 0 in the last layer.
+
+Where every stage has controls of its own, r_l is the mean of what each stage gives, and V goes from
+a stage to the same stage of the next layer.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -16,22 +18,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.network_arguments import check_rates
-
 Floats = NDArray[Any]
 #: A cost, its derivatives by the controls, and by the steps.
 Cost = tuple[float, dict[str, Floats], Floats]
 
 
-def smoothness(controls: Mapping[str, Floats], h: Floats) -> Cost:
+def smoothness(product: ModuleType, controls: Mapping[str, Floats], h: Floats) -> Cost:
     """``r = sum |V|^2 / 2``.
+
+    Args:
+        product: a generated numba module.
+        controls: of all layers, by name.
+        h: the steps.
 
     Raises:
         ValueError: a step is zero.
     """
     rates = _rates(controls, controls, h)
-    values = sum(((v**2).reshape(len(h), -1).sum(1) for v in rates.values()), np.zeros(len(h))) / 2
-    return _collected(values, {}, rates, rates, controls, h)
+    squares = sum(
+        ((rate**2).reshape(len(h), -1).sum(1) for rate in rates.values()), np.zeros(len(h))
+    )
+    stages = _stages(product)
+    slopes = {name: rate / stages for name, rate in rates.items()}
+    return _collected(squares / (2 * stages), {}, slopes, rates, controls, h)
 
 
 def declared(
@@ -41,45 +50,50 @@ def declared(
     parameters: Mapping[str, float],
     h: Floats,
 ) -> Cost:
-    """``r`` as the field declares it, for a generated numba module.
+    """``r`` as the field declares it.
 
     Raises:
         ValueError: a step is zero, and r has a rate of change.
     """
-    weights = np.array(product.WEIGHTS)
-    sets = (len(h), len(weights)) if product.BY_STAGE else (len(h),)
+    stages = _stages(product)
     rates = _rates(controls, product.RATED, h)
-    given = [controls[name] for name in product.COSTED] + [*rates.values()]
-    inputs = [np.ascontiguousarray(one.reshape(-1, *one.shape[len(sets) :])) for one in given]
+    given = [*(controls[name] for name in product.COSTED), *rates.values()]
+    axes = 2 if product.BY_STAGE else 1
+    inputs = [one.reshape(-1, *one.shape[axes:]) for one in given]
     found = [np.zeros_like(one) for one in inputs]
     buffers = [
         np.empty([sizes[entry] for entry in shape], inputs[0].dtype)
         for shape in product.COST_BUFFERS.values()
     ]
-    costs = np.empty(math.prod(sets))
+    costs = np.empty(len(h) * stages)
     product.regularise(costs, *inputs, *parameters.values(), *buffers, *found)
-    # the weight of each set of controls
-    w = np.broadcast_to(weights, sets) if product.BY_STAGE else np.ones(sets)
-    slopes = [
-        one.reshape(like.shape) * _spread(w, like) for one, like in zip(found, given, strict=True)
-    ]
-    count = len(product.COSTED)
-    values = (costs.reshape(sets) * w).reshape(len(h), -1).sum(1)
-    by_control = dict(zip(product.COSTED, slopes[:count], strict=True))
-    by_rate = dict(zip(product.RATED, slopes[count:], strict=True))
-    return _collected(values, by_control, by_rate, rates, controls, h)
+    slopes = [one.reshape(like.shape) / stages for one, like in zip(found, given, strict=True)]
+    return _collected(
+        costs.reshape(len(h), stages).mean(1),
+        dict(zip(product.COSTED, slopes, strict=False)),
+        dict(zip(product.RATED, slopes[len(product.COSTED) :], strict=True)),
+        rates,
+        controls,
+        h,
+    )
+
+
+def _stages(product: ModuleType) -> int:
+    """How many sets of controls a layer has."""
+    return int(next(iter(product.CONTROLS.values()))[0]) if product.BY_STAGE else 1
 
 
 def _spread(values: Floats, like: Floats) -> Floats:
     """Numbers of layers in the dimensions of a control."""
-    return values.reshape(*values.shape, *(1,) * (like.ndim - values.ndim))
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def _rates(controls: Mapping[str, Floats], names: Iterable[str], h: Floats) -> dict[str, Floats]:
     """V of some controls."""
     found = {}
     for name in names:
-        check_rates(bool(h[:-1].all()))
+        if not h[:-1].all():
+            raise ValueError("a step is zero, and what changes within it has no rate")
         control = controls[name]
         rate = np.zeros_like(control)
         rate[:-1] = np.diff(control, axis=0) / _spread(h[:-1], control)

@@ -65,7 +65,7 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
         ClaimError: one of them claims what is not so.
     """
     shipped = _shipped(name_or_path, method)
-    if shipped and all(value in (None, False) for value in choices.values()):
+    if shipped and not any(value or value == "" for value in choices.values()):
         return shipped
     from hamilforge.gen import pipeline
 

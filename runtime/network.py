@@ -15,6 +15,7 @@ import numpy as np
 
 from hamilforge.runtime import layer_costs
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.layer_costs import Cost
 from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
@@ -27,6 +28,7 @@ from hamilforge.runtime.network_arguments import (
 from hamilforge.runtime.network_pass import Floats, Gradient, Loss, Pass, Room
 from hamilforge.runtime.simplex import projected
 
+_DOUBLE = np.dtype(np.float64)
 MEMORY = ("all", "states", "checkpoint", "reversible")
 
 
@@ -155,44 +157,44 @@ class Network:
 
         return Pass(self, checked, loss, running, steps).gradient()
 
-    def smoothness(self) -> tuple[float, dict[str, Floats], Floats]:
+    def smoothness(self) -> Cost:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.
 
-        Of controls at every stage, those of the same stage are compared.
+        Of controls at every stage, the mean of this over the stages.
 
         Returns:
             The sum, its derivatives by the controls, and by the steps.
 
         Raises:
-            ValueError: a step is zero.
+            ValueError: a step is zero, or controls or steps do not fit.
 
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
         """
-        return layer_costs.smoothness(self.controls, self.h)
+        return layer_costs.smoothness(self.product, self.checked_controls(), self.checked_steps())
 
-    def regulariser(self) -> tuple[float, dict[str, Floats], Floats]:
+    def regulariser(self) -> Cost:
         """The declared cost of the controls, ``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``.
 
-        In the last layer the rate of change is 0.  With controls at every stage, r is the sum of
-        the stages' values times their weights.
+        In the last layer the rate of change is 0.  Of controls at every stage, r is the mean over
+        the stages.
 
         Returns:
             The cost, its derivatives by the controls, and by the steps.
 
         Raises:
-            ValueError: the field declares none, or a step is zero where r has a rate of change.
+            ValueError: the field declares none, a step is zero where r has a rate of change, or
+                controls or steps do not fit.
         """
         check_regulariser(self.product)
-        return layer_costs.declared(
-            self.product, self.sizes, self.controls, self.parameters, self.h
-        )
+        controls, h = self.checked_controls(), self.checked_steps()
+        return layer_costs.declared(self.product, self.sizes, controls, self.parameters, h)
 
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
         self.h[:] = projected(self.h, float(self.h.sum()) if total is None else total)
 
-    def checked_controls(self) -> list[Floats]:
+    def checked_controls(self) -> dict[str, Floats]:
         """The controls in their order, as kernels take them.
 
         Raises:
@@ -202,10 +204,18 @@ class Network:
             if name not in self._shapes:
                 known = ", ".join(self._shapes)
                 raise ValueError(f"no control '{name}'; those are: {known}")
-        return [
-            fitting(f"the control {name}", self.controls[name], shape, self.dtype)
+        return {
+            name: fitting(f"the control {name}", self.controls[name], shape, self.dtype)
             for name, shape in self._shapes.items()
-        ]
+        }
+
+    def checked_steps(self) -> Floats:
+        """The steps, as kernels take them.
+
+        Raises:
+            ValueError: they have another shape, or numbers that are not finite.
+        """
+        return fitting("h", self.h, (self.layers,), _DOUBLE)
 
     def _checked(self, states: Sequence[Any], what: str = "") -> list[Floats]:
         names = [name for name, shape in self.product.STATES.items() if shape]

@@ -106,9 +106,10 @@ def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:
     if memory not in known:
         raise ValueError(f"memory = {memory!r}; one of {', '.join(known)} was expected")
     if memory == "reversible" and not product.REVERSIBLE:
+        stages = " in this order of its stages" if product.BY_STAGE else ""
         raise ValueError(
             'memory = "reversible" goes back through the layers with -h, for which the method has '
-            f"to be symmetric; that of {product.NAME} is not"
+            f"to be symmetric{stages}; that of {product.NAME} is not"
         )
     return memory
 
@@ -139,12 +140,6 @@ def check_regulariser(product: Any) -> None:
             f"{product.NAME} declares no regulariser; for example regulariser = "
             '"sum(rate(K)**2)/2" in the field'
         )
-
-
-def check_rates(possible: bool) -> None:
-    """Refuse rates of change over steps of zero."""
-    if not possible:
-        raise ValueError("a step is zero, and what changes within it has no rate; see pruned()")
 
 
 def check_count(name: str, value: int | None) -> None:

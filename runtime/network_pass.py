@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime import checkpoints
-from hamilforge.runtime.network_arguments import check_return, fitting
+from hamilforge.runtime.network_arguments import check_return
 from hamilforge.runtime.solution import IntegrationError
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ class Pass:
         if self._product.RUNNING:
             self._states.append(np.zeros((self._count, 1), network.dtype))
         self._room = Room.serving(network, self._count)
-        self._controls = network.checked_controls()
+        self._controls = [*network.checked_controls().values()]
         self._values = [network.parameters[name] for name in self._product.PARAMETERS]
-        self._steps = fitting("h", network.h, (network.layers,), np.dtype(np.float64))
+        self._steps = network.checked_steps()
         after = self._steps.cumsum()
         after += network.t0
         self._times = after - self._steps

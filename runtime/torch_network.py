@@ -17,13 +17,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime import checkpoints
+from hamilforge.runtime import checkpoints, torch_layer_costs
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
     check_network,
-    check_rates,
     check_regulariser,
     check_return,
     dimensions,
@@ -79,7 +78,6 @@ class Network(torch.nn.Module):
     REGULARISER: ClassVar[bool]
     COSTED: ClassVar[tuple[str, ...]]
     RATED: ClassVar[tuple[str, ...]]
-    WEIGHTS: ClassVar[tuple[float, ...]]
     layer_cost: ClassVar[Callable[..., Any]]
     layer: ClassVar[Callable[..., Any]]
     layer_adjoint: ClassVar[Callable[..., Any]]
@@ -172,7 +170,7 @@ class Network(torch.nn.Module):
     def smoothness(self) -> Tensor:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, to be added to a loss.
 
-        Of controls at every stage, those of the same stage are compared.
+        Of controls at every stage, the mean of this over the stages.
 
         Raises:
             ValueError: a step is zero.
@@ -180,39 +178,19 @@ class Network(torch.nn.Module):
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
         """
-        h, total = self.h, self.h.new_zeros(())
-        for name in self.CONTROLS:
-            rate = self._rate(name, h).reshape(len(h), -1)
-            total = total + (h * rate.square().sum(1)).sum() / 2
-        return total
+        return torch_layer_costs.smoothness(self)
 
     def regulariser(self) -> Tensor:
         """The declared cost of the controls, ``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``.
 
-        In the last layer the rate of change is 0.  With controls at every stage, r is the sum of
-        the stages' values times their weights.
+        In the last layer the rate of change is 0.  Of controls at every stage, r is the mean over
+        the stages.
 
         Raises:
             ValueError: the field declares none, or a step is zero where r has a rate of change.
         """
         check_regulariser(self)
-        h = self.h
-        weights = h.new_tensor(self.WEIGHTS)
-        controls = [self.control(name) for name in self.COSTED]
-        controls += [self._rate(name, h) for name in self.RATED]
-        depth = 2 if self.BY_STAGE else 1
-        values = [getattr(self, f"parameter_{name}") for name in self.PARAMETERS]
-        cost = torch.func.vmap(self.layer_cost, (*(0,) * len(controls), *(None,) * len(values)))
-        (found,) = cost(*(one.flatten(0, depth - 1) for one in controls), *values)
-        return (h * (found.reshape(len(h), -1) * weights).sum(1)).sum()
-
-    def _rate(self, name: str, h: Tensor) -> Tensor:
-        """How fast a control changes: to the next layer, over the step; 0 in the last layer."""
-        if not torch.compiler.is_compiling():
-            check_rates(bool((h[:-1] != 0).all()))
-        control = self.control(name)
-        steps = h[:-1].reshape(-1, *(1,) * (control.dim() - 1))
-        return torch.cat([control.diff(dim=0) / steps, torch.zeros_like(control[:1])])
+        return torch_layer_costs.declared(self)
 
     def pruned(self) -> Network:
         """The network without the layers whose step is zero; its output is the same.

@@ -30,6 +30,7 @@ class NetworkCase:
 
     Attributes:
         found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by the steps``.
+        terms: how large what is added up to some of them is, where this may cancel.
     """
 
     name: str
@@ -42,6 +43,7 @@ class NetworkCase:
     states: Sequence[Floats]
     costates: Sequence[Floats]
     found: Mapping[str, Floats]
+    terms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ def deviations(
     for backend in backends:
         for case in cases:
             for label, found in _runs(loaded, case, backend):
-                worst = max(_deviation(found[name], value) for name, value in case.found.items())
+                terms = case.terms if isinstance(case, NetworkCase) else {}
+                worst = max(
+                    _deviation(found[name], value, terms.get(name, 0.0))
+                    for name, value in case.found.items()
+                )
                 epsilon = float(np.finfo(case.dtype).eps)
                 room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
                 yield Deviation(
@@ -92,8 +98,9 @@ def _runs(
         yield case.name, (_numba_target if backend == "numba" else _torch_target)(loaded, case)
 
 
-def _deviation(found: Any, wanted: Floats) -> float:
-    size = float(np.linalg.norm(wanted))
+def _deviation(found: Any, wanted: Floats, least: float) -> float:
+    """The distance of two arrays, relative to their size or to that of what they are sums of."""
+    size = max(float(np.linalg.norm(wanted)), least)
     difference = float(np.linalg.norm(np.asarray(found, float) - wanted))
     if not np.isfinite(difference):
         return float("inf")

@@ -224,7 +224,7 @@ def _generate(given: argparse.Namespace) -> int:
         try:
             return run(
                 given.names, given.out, given.method,
-                activation=given.activation, sizes=dict(given.size) or None,
+                activation=given.activation, sizes=dict(given.size),
                 by_stage=given.by_stage,
             )  # fmt: skip
         except (ClaimError, DeclarationError):

@@ -82,6 +82,11 @@ def solve(
         raise pipeline.DeclarationError.single(
             declared.head.source.where, "a control problem needs a running cost"
         )
+    if declared.regulariser is not None:
+        raise pipeline.DeclarationError.single(
+            declared.head.source.where,
+            "a control problem minimises the running cost alone, and a regulariser is declared too",
+        )
     if steps < 1 or not time > 0:
         raise ValueError("a positive number of steps and a positive time were expected")
     network = build_network(declared, pipeline.load_layer_method(method))

@@ -49,4 +49,6 @@ def show(
         assert isinstance(how, kinds.Integration)
         return formats.FORMATS[style](derivation.tell_pair(declared, how, report))
     declaration = catalogue.load(name)
+    if any(value or value == "" for value in choices.values()):
+        raise ValueError("an activation and controls by stage are shown of a field with a method")
     return formats.FORMATS[style](derivation.tell(declaration, pipeline.check(declaration)))

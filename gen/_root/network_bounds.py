@@ -145,11 +145,11 @@ def contractivity(network: Any) -> Contractivity:
         nu, is_exact = max(nus)
         bounds.append(nu)
         exact.append(is_exact)
-        known = [constant for constant in constants if constant is not None]
-        if not known:
+        if None in constants:
             largest.append(math.nan)
         else:
-            largest.append(2 * radius / max(known) if max(known) > 0 else math.inf)
+            constant = max(filter(None, constants), default=0.0)
+            largest.append(2 * radius / constant if constant > 0 else math.inf)
     return Contractivity(
         np.array(bounds),
         np.array(exact),

@@ -99,12 +99,15 @@ def network_cases(
     found |= {f"by {raw[array.name]}": one for array, one in zip(own, starts, strict=False)}
     found |= {f"by {raw[name]}": one for name, one in by_control.items()}
     found |= {"by the steps": by_step, "by the time": np.array(by_time)}
+    terms: dict[str, float] = {}
     if running:
         found["running cost"] = ends[-1][:, 0]
     if network.regulariser is not None:
         cost, by_control, by_step = machine.regulariser()
         found |= {f"regulariser by {raw[name]}": one for name, one in by_control.items()}
         found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
+        # a cost per time, less what the rates of change take of it
+        terms["regulariser by the steps"] = abs(cost) / float(h.sum())
     return [
         NetworkCase(
             "drawn",
@@ -117,6 +120,7 @@ def network_cases(
             states,
             costates,
             found,
+            terms,
         )
         for dtype in dtypes
     ]

@@ -26,6 +26,11 @@ class Variation(TypedDict, total=False):
     by_stage: bool
 
 
+def is_any(choices: Variation) -> bool:
+    """Whether something was chosen."""
+    return any(value or value == "" for value in choices.values())
+
+
 def vary(declaration: kinds.Field, choices: Variation) -> kinds.Field:
     """The same field as a caller wants it.
 

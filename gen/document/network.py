@@ -35,7 +35,12 @@ def tell_field(field: kinds.Field) -> tuple[Block, ...]:
         ),
     ]
     if field.regulariser is not None:
-        blocks.append(Paragraph(f"The controls cost {field.regulariser.text} in each layer."))
+        blocks.append(
+            Paragraph(
+                f"The controls cost {field.regulariser.text} in each layer; the conditions below "
+                "are those without it."
+            )
+        )
     costs = f" + {field.running.text}" if field.running else ""
     costates = " + ".join(f"dot(p_{name}, {name}')" for name, _ in field.rates)
     blocks += [
@@ -126,7 +131,7 @@ def tell_network(
     if network.finish.lines:
         blocks += [Paragraph("From these sums, the controls:"), *_functions((network.finish,))]
     if field.regulariser is not None and network.regulariser is not None:
-        weighted = "sum_i b_i r(U_i, V_i)" if own else "r(U, V)"
+        weighted = "times the mean of r(U_i, V_i)" if own else "r(U, V)"
         blocks += [
             Heading("The regulariser"),
             Paragraph(

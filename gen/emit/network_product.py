@@ -171,16 +171,17 @@ class NetworkProduct:
 
     @cached_property
     def cost_tables(self) -> tuple[tuple[str, str], ...]:
-        """Names of these controls, and the weights of a layer's sets of controls."""
+        """Whether there is a regulariser, and the declared names of what it reads."""
         cost, declared = self.network.regulariser, self.network.declared
         if cost is None:
-            return ()
-        controls = [array for array in self.network.controls if array in self.cost_inputs]
-        weights = self.network.step.weights[0] if self.network.by_stage else ()
+            return (("REGULARISER", "False"),)
+        read = {*self.cost_inputs}
+        controls = [array.name for array in self.network.controls if array in read]
+        rated = [name for name, rate in cost.rates.items() if rate in read]
         return (
-            ("COSTED", repr(tuple(declared[array.name] for array in controls))),
-            ("RATED", repr(tuple(declared[name] for name in cost.rates))),
-            ("WEIGHTS", repr(tuple(weight.value for weight in weights) or (1.0,))),
+            ("REGULARISER", "True"),
+            ("COSTED", repr(tuple(declared[name] for name in controls))),
+            ("RATED", repr(tuple(declared[name] for name in rated))),
         )
 
     @cached_property

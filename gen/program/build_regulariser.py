@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import RATE, Name, Operation, walk
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.adjoint import reverse
@@ -29,7 +30,7 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
         names: how declared names are spelled.
 
     Raises:
-        DeclarationError: the cost has no derivative.
+        DeclarationError: the cost has no derivative, or depends on no control.
     """
     if field.regulariser is None:
         return None
@@ -53,9 +54,14 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
         bars = reverse(lines, {cost: one}, wanted)
     lines.lines[:] = [_with_one(line, arrays.symbol(one)) for line in lines.lines]
     cut = Cut(lines)
+    value = cut.function("value", {"cost": cost}, free=MOMENTS)
+    if not {*value.inputs} & {*controls.values(), *rates.values()}:
+        raise DeclarationError.single(
+            field.head.source.where, "the regulariser depends on no control", "regulariser"
+        )
     return Regulariser(
         rates={names[name]: array for name, array in rates.items()},
-        value=cut.function("value", {"cost": cost}, free=MOMENTS),
+        value=value,
         gradient=cut.function("gradient", {"cost": cost, **bars}, free=MOMENTS),
     )
 

@@ -225,7 +225,7 @@ class NetworkInterpreter:
     def regulariser(self) -> tuple[float, dict[str, Floats], Floats]:
         """``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``, and its derivatives by controls and steps.
 
-        With controls of each stage, r is the sum of the stages' values times their weights.
+        With controls of each stage, r is the mean over the stages.
         """
         cost = self._network.regulariser
         assert cost is not None
@@ -233,15 +233,10 @@ class NetworkInterpreter:
         total, by_step = 0.0, np.zeros(len(h))
         by_control = {name: np.zeros_like(value) for name, value in own.items()}
         stages: Sequence[tuple[int, ...]] = [()]
-        weights: Sequence[float] = [1.0]
         if self._network.by_stage:
             stages = [(stage,) for stage in range(self._network.step.count)]
-            weights = [float(weight) for weight in self._b[0]]
-        for layer, stage, weight in (
-            (layer, stage, weight)
-            for layer in range(len(h))
-            for stage, weight in zip(stages, weights, strict=True)
-        ):
+        weight = 1 / len(stages)
+        for layer, stage in ((layer, stage) for layer in range(len(h)) for stage in stages):
             here = (layer, *stage)
             after = (min(layer + 1, len(h) - 1), *stage)
             known = {name: value[here] for name, value in own.items()} | dict(self._parameters)

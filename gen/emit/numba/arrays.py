@@ -90,7 +90,8 @@ class ArrayWriter:
     """Functions over arrays; the elementwise loops that they call are collected once.
 
     Args:
-        mark: what the names of these loops begin with after ``set_``.
+        mark: what the names of these loops begin with after ``set_``, so that those of two writers
+            differ.
     """
 
     def __init__(self, mark: str = "") -> None:

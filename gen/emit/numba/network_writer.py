@@ -52,6 +52,7 @@ class View:
         copies: the sets of controls that a layer has: one, or one for each stage.
         prepared: the calls of what depends on controls alone; then that for one copy.
         sums, numbers: what one copy has of totals and scalars.
+        cost: the regulariser, if there is one.
     """
 
     product: NetworkProduct
@@ -158,6 +159,10 @@ class NetworkWriter:
                 gradients.append((array.name, name, is_scalar(array)))
         cost = regulariser.view(self._product)
         printed = (*functions, *(cost.functions if cost else ()))
+        if len({function.name for function in (*self._arrays.loops.values(), *printed)}) < len(
+            printed
+        ) + len(self._arrays.loops):
+            raise NotImplementedError("numba: two functions would have one name")
         tables = (
             ("SIZES", repr(dict(self._product.field.fixed))),
             ("STATES", shape_table(self._product.states)),
@@ -178,7 +183,6 @@ class NetworkWriter:
                     )
                 ),
             ),
-            ("REGULARISER", repr(cost is not None)),
             ("UNKNOWNS", repr(tuple(array.shape for _, array in widths))),
         )
         return View(
@@ -208,7 +212,7 @@ class NetworkWriter:
             scalars=tuple(self._of_all(self._numbers_of_one)),
             costates=tuple(self._unrolled.end_costate(k) for k in range(len(self._states))),
             gradients=tuple(gradients),
-            tables=(*tables, *(cost.tables if cost else ())),
+            tables=(*tables, *(cost.tables if cost else self._product.cost_tables)),
             cost=cost,
         )
 

@@ -18,7 +18,8 @@ class View:
 
     Attributes:
         functions: elementwise loops, then the function of a layer.
-        inputs: arrays of all layers; then the parameters of the field.
+        inputs: controls, then rates of change.
+        parameters: those of the field.
         buffers: what the function fills.
         call: of the function, with what it returns.
         value: which of that is the cost.
@@ -42,7 +43,7 @@ def view(product: NetworkProduct) -> View | None:
     cost = product.network.regulariser
     if cost is None:
         return None
-    writer = ArrayWriter("cost_")
+    writer = ArrayWriter("cost__")  # no declared name has two underscores in a row
     function = writer.function("regulariser", "The cost of a layer's controls.", cost.gradient)
     targets = writer.targets(cost.gradient)
     returned = [array.name for array in writer.returned(cost.gradient)]

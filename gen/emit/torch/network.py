@@ -288,7 +288,7 @@ class _Writer:
     def _calls(self, function: Function) -> Iterable[str]:
         """The calls of a function of the controls, one for each of their copies."""
         own = {entry.name for entry in self._network.parameters}
-        for stage, _ in enumerate(self._unrolled.copies if function.lines else ()):
+        for stage in range(len(self._unrolled.copies) if function.lines else 0):
             results = [self._unrolled.copy(array, stage) for _, array in function.results]
             arguments = [
                 array.name if array.name in own else self._unrolled.copy(array, stage)
@@ -395,7 +395,7 @@ class _Writer:
                 yield f"{name} = {' + '.join(parts)}"
         for part in self._network.parts:
             for _, array in part.shared.results:
-                for stage, _ in enumerate(unrolled.copies):
+                for stage in range(len(unrolled.copies)):
                     name = unrolled.copy(array, stage)
                     if name not in totals:  # nothing depends on that stage
                         yield f"{name} = {self._zeros(array)}"

@@ -1,0 +1,160 @@
+"""Networks in tests: texts as modules, drawn numbers, and what they are compared with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import hamilforge.runtime
+from hamilforge import verification
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.build_network import build_network
+from hamilforge.runtime import verify_network
+from hamilforge.runtime.torch_network import Network
+
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
+)
+FIELDS = catalogue.names("field")
+GRADIENTS = EXPECTED["gradients"]
+
+
+def torch_text(field, method, **choices):
+    texts = pipeline.rendered(pipeline.load_made(field, method, **choices))
+    return next(text for name, text in texts.items() if name.endswith("_torch.py"))
+
+
+def torch_class(text):
+    scope = {}
+    exec(compile(text, "<generated>", "exec"), scope)
+    return next(
+        value
+        for value in scope.values()
+        if isinstance(value, type) and issubclass(value, Network) and value is not Network
+    )
+
+
+def plain(text, name="plain"):
+    """A generated numba module, or one of the runtime that kernels call, as plain Python."""
+    module = types.ModuleType(name)
+    text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.inner_functions .*$", SAME, text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime import .*$", "", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.linear import .*$", "", text, flags=re.M)
+    module.__dict__.update(PLAIN)
+    exec(compile(text, name, "exec"), module.__dict__)
+    return module
+
+
+SAME = "inner_function = summing_function = borrowing_function = lambda f: f"
+RUNTIME = Path(hamilforge.runtime.__file__).parent
+PLAIN = {
+    "vector_math": types.SimpleNamespace(
+        tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
+    )
+}
+for source in ("linear", "layer_kernels", "stage_systems"):
+    PLAIN[source] = plain((RUNTIME / f"{source}.py").read_text(encoding="utf-8"), source)
+    PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
+
+
+def numba_text(field, method, sizes=None, **choices):
+    texts = pipeline.rendered(pipeline.load_made(field, method, sizes=sizes, **choices))
+    return next(text for name, text in texts.items() if name.endswith("_numba.py"))
+
+
+class Written:
+    """A product as one of its texts says, not compiled."""
+
+    name = "written"
+
+    def __init__(self, text):
+        self.backend = "torch" if "import torch" in text else "numba"
+        self._made = torch_class(text) if self.backend == "torch" else plain(text)
+
+    def module(self, _):
+        return self._made
+
+    def torch_class(self):
+        return self._made
+
+
+def written(text, cases):
+    """A text beside the interpretation."""
+    product = Written(text)
+    return verify_network.compare(product, cases, [product.backend])
+
+
+def is_seen(text, cases):
+    """Whether a text differs from the interpretation, or fails."""
+    try:
+        product = Written(text)
+        found = verify_network.deviations(product, cases, [product.backend])
+        return not all(one.holds for one in found)
+    except (RuntimeError, TypeError, IndexError, ValueError, ArithmeticError):
+        return True
+
+
+def cases_of(field, method, **choices):
+    made = pipeline.load_made(field, method, **choices)
+    return verification.network_cases(build_network(*made), ("float64",))
+
+
+def drawn(made, layers=3, **options):
+    """A network with drawn controls, and states for it."""
+    dimensions = dict.fromkeys(
+        entry for shape in (*made.STATES.values(), *made.CONTROLS.values()) for entry in shape
+    )
+    sizes = {e: 2 + number for number, e in enumerate(dimensions) if not e.isdigit()}
+    generator = torch.Generator().manual_seed(3)
+    network = made(
+        layers, sizes, h=[0.3, 0.2, 0.25], steps="learned", t0=0.4, dtype=torch.float64, **options
+    )
+    with torch.no_grad():
+        for name in made.CONTROLS:
+            control = network.control(name)
+            control.copy_(0.6 * torch.randn(control.shape, generator=generator).double())
+    states = [
+        torch.randn(7, sizes[shape[0]], generator=generator).double()
+        for shape in made.STATES.values()
+        if shape
+    ]
+    return network, states
+
+
+def gradients(network, states, memory):
+    network.memory = memory
+    network.zero_grad()
+    inputs = [one.clone().requires_grad_() for one in states]
+    t0 = network.t0.detach().clone().requires_grad_()
+    network.t0 = t0
+    found = network(*inputs)
+    total = 0.0
+    if network.RUNNING:
+        found, cost = found
+        total = (cost**2).sum()
+    for end in found if isinstance(found, tuple) else (found,):
+        total = total + torch.sin(end).sum() + (end**3).sum() / 3
+    total.backward()
+    named = {name: one.grad for name, one in network.named_parameters()}
+    named |= {f"state {k}": one.grad for k, one in enumerate(inputs)}
+    named["t0"] = t0.grad
+    return float(total.detach()), named
+
+
+def near(found, wanted, room):
+    for name, value in wanted.items():
+        here = torch.zeros(()) if found[name] is None else found[name]
+        wanted_here = torch.zeros_like(here) if value is None else value
+        assert (here - wanted_here).norm() <= room * wanted_here.norm(), name
+
+
+def fitting(field):
+    pairs = GRADIENTS["pairs"] if len(pipeline.load_field(field).states) == 2 else []
+    return [*GRADIENTS["explicit"], *(f"partitioned/{name}" for name in pairs)]
