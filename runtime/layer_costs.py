@@ -32,7 +32,7 @@ def smoothness(product: ModuleType, controls: Mapping[str, Floats], h: Floats) -
         h: the steps.
 
     Raises:
-        ValueError: a step is zero.
+        ValueError: a step is not positive.
     """
     rates = _rates(controls, controls, h)
     squares = sum(
@@ -53,7 +53,7 @@ def declared(
     """``r`` as the field declares it.
 
     Raises:
-        ValueError: a step is zero, and r has a rate of change.
+        ValueError: a step is not positive, and r has a rate of change.
     """
     stages = _stages(product)
     rates = _rates(controls, product.RATED, h)
@@ -92,8 +92,8 @@ def _rates(controls: Mapping[str, Floats], names: Iterable[str], h: Floats) -> d
     """V of some controls."""
     found = {}
     for name in names:
-        if not h[:-1].all():
-            raise ValueError("a step is zero, and what changes within it has no rate")
+        if not (h[:-1] > 0).all():
+            raise ValueError("a step is not positive, and what changes within it has no rate")
         control = controls[name]
         rate = np.zeros_like(control)
         rate[:-1] = np.diff(control, axis=0) / _spread(h[:-1], control)

@@ -87,7 +87,9 @@ def load_layers(
         ClaimError: one of them claims what is not so.
         ValueError: there is no such dimension.
     """
-    small = all(isinstance(size, Integral) and 0 < size <= FUSED for size in sizes.values())
+    given = sizes.values() if isinstance(sizes, Mapping) else (sizes,)  # refused later
+    whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in given)
+    small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in given)
     own = {name: int(size) for name, size in sizes.items()} if small else None
     return load(field, method, sizes=own, **choices).module("numba")
 

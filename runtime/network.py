@@ -21,6 +21,7 @@ from hamilforge.runtime.network_arguments import (
     check_memory,
     check_network,
     check_regulariser,
+    described,
     dimensions,
     fitting,
     real_type,
@@ -72,7 +73,7 @@ class Network:
         block: int | None = None,
         seed: int = 0,
     ) -> None:
-        steps, values = check_network(product, layers, sizes, h, parameters)
+        steps, values = check_network(product, layers, sizes, h, parameters, t0)
         check_count("block", block)
         check_count("checkpoints", checkpoints)
         self.dtype = real_type(dtype)
@@ -101,6 +102,9 @@ class Network:
         self.room: Room | None = None
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.product.NAME}, {described(self)})"
 
     @property
     def memory(self) -> str:
@@ -147,7 +151,7 @@ class Network:
             raise ValueError("either costates or a loss was expected")
         checked = self._checked(states)
         if loss is None:
-            given = costates if isinstance(costates, tuple) else (costates,)
+            given = tuple(costates) if isinstance(costates, tuple | list) else (costates,)
             arrays = self._checked(given, "costate of ")
             if len(arrays[0]) != len(checked[0]):
                 raise ValueError(f"{len(arrays[0])} costates for {len(checked[0])} samples")
@@ -166,7 +170,7 @@ class Network:
             The sum, its derivatives by the controls, and by the steps.
 
         Raises:
-            ValueError: a step is zero, or controls or steps do not fit.
+            ValueError: a step is not positive, or controls or steps do not fit.
 
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
@@ -183,8 +187,8 @@ class Network:
             The cost, its derivatives by the controls, and by the steps.
 
         Raises:
-            ValueError: the field declares none, a step is zero where r has a rate of change, or
-                controls or steps do not fit.
+            ValueError: the field declares none, controls or steps do not fit, or a step is not
+                positive where r has a rate of change.
         """
         check_regulariser(self.product)
         controls, h = self.checked_controls(), self.checked_steps()

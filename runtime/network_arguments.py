@@ -38,7 +38,7 @@ def check_sizes(
     Raises:
         ValueError: with what was expected instead.
     """
-    fixed = fixed or {}
+    fixed, sizes = fixed or {}, _table("sizes", sizes)
     known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
     for given in sizes:
         if given in fixed and sizes[given] != fixed[given]:
@@ -58,12 +58,40 @@ def check_sizes(
                 "whole number was expected"
             )
     values = {key: float(default) for key, (default, _, _) in declared.items()}
-    for key, value in (parameters or {}).items():
+    for key, value in _table("parameters", parameters or {}).items():
         if key not in values:
             names = ", ".join(values) or "none"
             raise ValueError(f"no parameter '{key}'; those of {name} are: {names}")
-        values[key] = float(value)
+        values[key] = _number(key, value)
     return _with_numbers(shapes, sizes), values
+
+
+def _number(name: str, value: Any) -> float:
+    """A real number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool | str) or np.ndim(value):
+        raise ValueError(f"{name} = {value!r}: a number was expected")
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} = {value!r}: a number was expected") from error
+
+
+def _table(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} = {value!r}: names with numbers were expected, as in {{'d': 2}}")
+    return value
+
+
+def described(network: Any) -> str:
+    """Layers, sizes and memory of a network, as ``print`` shows them."""
+    sizes = ", ".join(f"{n}={k}" for n, k in network.sizes.items() if not n.isdigit())
+    found = f"layers={network.layers}, {sizes}, memory={network.memory}"
+    product = getattr(network, "product", network)
+    return f"{found}, controls by stage" if product.BY_STAGE else found
 
 
 def check_network(
@@ -72,6 +100,7 @@ def check_network(
     sizes: Mapping[str, int],
     h: float | Sequence[float] | None,
     parameters: Mapping[str, float] | None,
+    t0: float,
 ) -> tuple[list[float], dict[str, float]]:
     """The step of each layer, and the value of each parameter.
 
@@ -80,6 +109,8 @@ def check_network(
     """
     if isinstance(layers, bool) or not isinstance(layers, Integral) or layers < 1:
         raise ValueError(f"layers = {layers!r}: a positive whole number was expected")
+    if not math.isfinite(_number("t0", t0)):
+        raise ValueError(f"t0 = {t0!r}: a finite number was expected")
     shapes = {**product.STATES, **product.CONTROLS}
     _, values = check_sizes(
         product.NAME, shapes, sizes, product.PARAMETERS, parameters, getattr(product, "SIZES", {})
@@ -87,8 +118,8 @@ def check_network(
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        given = np.asarray(h, float)
-        steps = given.tolist() if given.ndim else [float(given)] * layers
+        many = isinstance(h, np.ndarray | Sequence) and not isinstance(h, str)
+        steps = [_number("h", one) for one in h] if many else [_number("h", h)] * layers
     if len(steps) != layers:
         raise ValueError(f"{len(steps)} steps for {layers} layers")
     for number, entry in enumerate(steps):
@@ -156,7 +187,10 @@ def real_type(dtype: Any) -> np.dtype[Any]:
     Raises:
         ValueError: it is another one.
     """
-    found = np.dtype(dtype)
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ValueError(f"dtype = {dtype!r}: float32 or float64 was expected") from error
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype = {found}: float32 or float64 was expected")
     return found

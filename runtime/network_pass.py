@@ -244,7 +244,7 @@ class Pass:
                 if self._losses is None:
                     self._losses = np.zeros(self._count)
                 self._losses[part] = losses
-            given = found if isinstance(found, tuple) else (found,)
+            given = tuple(found) if isinstance(found, tuple | list) else (found,)
             shapes = [(count, one.shape[1]) for one in ends]
             if [np.shape(one) for one in given] != shapes:
                 raise ValueError(

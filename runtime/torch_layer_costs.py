@@ -19,7 +19,7 @@ def smoothness(network: Network) -> Tensor:
     """``r = sum |V|^2 / 2``.
 
     Raises:
-        ValueError: a step is zero.
+        ValueError: a step is not positive.
     """
     h, total = network.h, network.h.new_zeros(())
     for name in network.CONTROLS:
@@ -32,7 +32,7 @@ def declared(network: Network) -> Tensor:
     """``r`` as the field declares it.
 
     Raises:
-        ValueError: a step is zero, and r has a rate of change.
+        ValueError: a step is not positive, and r has a rate of change.
     """
     h, axes = network.h, 2 if network.BY_STAGE else 1
     controls = [network.control(name) for name in network.COSTED]
@@ -50,8 +50,10 @@ def _stages(network: Network) -> int:
 
 def _rate(network: Network, name: str, h: Tensor) -> Tensor:
     """How fast a control changes: to the next layer, over the step; 0 in the last layer."""
-    if not torch.compiler.is_compiling() and not bool((h[:-1] != 0).all()):
-        raise ValueError("a step is zero, and what changes within it has no rate; see pruned()")
+    if not torch.compiler.is_compiling() and not bool((h[:-1] > 0).all()):
+        raise ValueError(
+            "a step is not positive, and what changes within it has no rate; see pruned()"
+        )
     control = network.control(name)
     steps = h[:-1].reshape(-1, *(1,) * (control.dim() - 1))
     return torch.cat([control.diff(dim=0) / steps, torch.zeros_like(control[:1])])

@@ -25,21 +25,17 @@ from hamilforge.runtime.network_arguments import (
     check_network,
     check_regulariser,
     check_return,
+    described,
     dimensions,
 )
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
 
-__all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear", "step"]
+__all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear"]
 MEMORY = ("all", "states", "checkpoint", "reversible", "autograd")
 STEPS = ("fixed", "learned", "softmax", "simplex")
 Tensor = torch.Tensor
 Arrays = tuple[Tensor, ...]
-
-
-def step(z: Tensor) -> Tensor:
-    """1 where z > 0, else 0."""
-    return (z > 0).to(z.dtype)
 
 
 class Network(torch.nn.Module):
@@ -96,7 +92,7 @@ class Network(torch.nn.Module):
         device: Any = None,
     ) -> None:
         super().__init__()
-        values, given = check_network(self, layers, sizes, h, parameters)
+        values, given = check_network(self, layers, sizes, h, parameters, t0)
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
         check_count("checkpoints", checkpoints)
@@ -105,7 +101,7 @@ class Network(torch.nn.Module):
         self.layers, self.sizes = layers, dimensions(self, sizes)
         self.steps, self.memory = steps, memory
         self.slots = checkpoints or max(1, math.isqrt(layers))
-        kind = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
             size = tuple(self.sizes[entry] for entry in shape)
             self.register_parameter(
@@ -152,7 +148,16 @@ class Network(torch.nn.Module):
         if name not in self.CONTROLS:
             raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
         found: Tensor = getattr(self, f"control_{name}")
+        shape = (self.layers, *(self.sizes[entry] for entry in self.CONTROLS[name]))
+        if found.shape != shape:
+            raise ValueError(
+                f"the control {name} has the shape {tuple(found.shape)}; {shape} was expected"
+            )
         return found
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return described(self)
 
     @property
     def h(self) -> Tensor:
@@ -173,7 +178,7 @@ class Network(torch.nn.Module):
         Of controls at every stage, the mean of this over the stages.
 
         Raises:
-            ValueError: a step is zero.
+            ValueError: a step is not positive.
 
         References:
             E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
@@ -187,7 +192,8 @@ class Network(torch.nn.Module):
         the stages.
 
         Raises:
-            ValueError: the field declares none, or a step is zero where r has a rate of change.
+            ValueError: the field declares none, or a step is not positive where r has a rate of
+                change.
         """
         check_regulariser(self)
         return torch_layer_costs.declared(self)
@@ -455,3 +461,16 @@ def _whole(found: Any, shape: torch.Size) -> Tensor | None:
         return torch.stack([one.expand(shape[1:]) for one in found])
     whole: Tensor = found.expand(shape)
     return whole
+
+
+def _real_type(dtype: Any) -> torch.dtype:
+    """The type of parameters; torch's default if None.
+
+    Raises:
+        ValueError: it is no type of real numbers.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    found = torch.get_default_dtype() if dtype is None else found
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype = {dtype!r}: a type of real numbers was expected")
+    return found

@@ -231,6 +231,8 @@ def _generate(given: argparse.Namespace) -> int:
             raise
         except ValueError as error:  # of a size
             return _complain(error, 2)
+    if given.activation is not None or given.size or given.by_stage or given.method:
+        return _complain(ValueError("options of a field or a problem take its name"), 2)
     folder = given.out or generation.catalogue_folder()
     if given.check:
         return generation.check_catalogue(folder)

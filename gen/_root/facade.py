@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,16 +172,26 @@ def network(
         ValueError: an argument is out of its domain.
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
+    from hamilforge.gen.declare.errors import did_you_mean
     from hamilforge.runtime import loader
     from hamilforge.runtime import network as module
 
     choices = {"activation": activation, "by_stage": by_stage}
     loaded = _loaded("hf.network", backend, "a field", field, method, **choices)
+    made: Any = loaded.torch_class() if backend == "torch" else module.Network
+    known = [*inspect.signature(made).parameters]
+    for name in options:
+        if name not in known:
+            named = ", ".join(one for one in known if one not in ("product", "layers", "sizes"))
+            raise ValueError(
+                f"no option '{name}' of a network for {backend}; those are: {named}"
+                + did_you_mean(name, known)
+            )
     if backend == "torch":
-        found = loaded.torch_class()(layers, sizes, **options)
+        found = made(layers, sizes, **options)
     else:
         kernels = loader.load_layers(field, method, sizes, **choices)
-        found = module.Network(kernels, layers, sizes, **options)
+        found = made(kernels, layers, sizes, **options)
     found.made = (field, method, choices)
     return found
 

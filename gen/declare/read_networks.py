@@ -45,7 +45,7 @@ def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     if "running" in reader.source.tables:
         running = reader.expression(reader.text("running"), "running")
         _shaped(reader, running, (), {**shapes, "t": ()}, functions, "running")
-    regulariser = _regulariser(reader, controls, own, functions)
+    regulariser = _regulariser(reader, (*dict(states), "t"), controls, own, functions)
     listed = methods(reader)
     reader.finish()
     return kinds.Field(head, states, controls, rates, activation, own, running, regulariser, listed)
@@ -173,6 +173,7 @@ def _rates(
 
 def _regulariser(
     reader: Reader,
+    others: tuple[str, ...],
     controls: tuple[tuple[str, Shape], ...],
     own: tuple[kinds.Parameter, ...],
     functions: tuple[str, ...],
@@ -182,6 +183,15 @@ def _regulariser(
         return None
     found = reader.expression(reader.text("regulariser"), "regulariser")
     shapes = {**dict(controls), **{entry.name: () for entry in own}}
+    for node in walk(found.tree) if found is not None else ():
+        if isinstance(node, Name) and node.name in others:
+            what = "the time" if node.name == "t" else "a state"
+            reader.problem(
+                f"'{node.name}' is {what}: a regulariser is of controls and parameters alone",
+                "regulariser",
+                excerpt=caret(found.text, node.start, node.stop) if found else "",
+            )
+            return None
     if _shaped(reader, found, (), shapes, (*functions, RATE), "regulariser") is None:
         return None
     assert found is not None

@@ -26,7 +26,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, root, to_sympy
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Lines:
                 return self.total(self.mapped(values[0] * values[1], parts))
             case "norm":
                 total = self.total(self.mapped(values[0] ** 2, parts))
-                return self.function(sp.sqrt(total.value), total)
+                return self.function(root(total.value), total)
             case "logsumexp":
                 of = self.named(parts[0], "terms")
                 return self.piece(self.add(LogSumExp(of), (), parts[0].batched, "logsumexp"))

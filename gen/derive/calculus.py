@@ -78,6 +78,9 @@ def _function(name: str, slope: Any) -> Any:
 logistic: Any = _function("logistic", lambda x: logistic(x) * logistic(-x))
 softplus = _function("softplus", lambda x: logistic(x))
 log_cosh = _function("log_cosh", lambda x: sp.tanh(x))
+#: 1 / x, but 0 at 0; and the square root whose derivative is 0 at 0, as a norm's is.
+inverse: Any = _function("inverse", lambda x: -(inverse(x) ** 2))
+root: Any = _function("root", lambda x: inverse(root(x)) / 2)
 
 #: Functions of the expression language in SymPy.
 FUNCTIONS: Mapping[str, Any] = {

@@ -123,10 +123,12 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
         for name in "abs cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
     },
     "atan": np.arctan,
+    "inverse": lambda z: np.where(z == 0, 0.0, 1 / np.where(z == 0, 1.0, z)),
     "log_cosh": _log_cosh,
     "logistic": _logistic,
     "pow": lambda base, exponent: np.power(base, _real(exponent)),
     "relu": lambda z: np.maximum(z, 0),
+    "root": np.sqrt,
     "softplus": _softplus,
     "step": lambda z: np.heaviside(z, 0.5),
 }

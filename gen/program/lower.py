@@ -13,7 +13,7 @@ import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
-from hamilforge.gen.derive.calculus import Total, log_cosh, logistic, softplus
+from hamilforge.gen.derive.calculus import Total, inverse, log_cosh, logistic, root, softplus
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref
 
 
@@ -48,6 +48,8 @@ _FUNCTIONS: Mapping[type, str] = {
     logistic: "logistic",
     softplus: "softplus",
     log_cosh: "log_cosh",
+    inverse: "inverse",
+    root: "root",
 }
 ONE = Const(Fraction(1))
 

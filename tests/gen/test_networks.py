@@ -46,10 +46,12 @@ def write(tmp_path, body, name="own"):
 def test_the_interpreted_adjoint_is_the_derivative(field, method, by_stage):
     network = network_of(field, method, by_stage=by_stage)
     (case,) = verification.network_cases(network, ("float64",))
+    spelled = {name: own for own, name in network.declared.items()}
     running = [np.zeros((9, 1))] * (len(network.parts) - len(case.states))
 
     def objective(controls, h, t0, states):
-        machine = NetworkInterpreter(network, controls, case.parameters, h, t0)
+        own = {spelled[name]: value for name, value in controls.items()}
+        machine = NetworkInterpreter(network, own, case.parameters, h, t0)
         ends = machine.forward([*states, *running])[-1]
         costates = [*case.costates, *(np.ones((9, 1)) for _ in running)]
         return sum(float((end * p).sum()) for end, p in zip(ends, costates, strict=True))

@@ -9,10 +9,12 @@ import torch
 import hamilforge as hf
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.runtime.network import Network
 
 from .networks import (
     EXPECTED,
     FIELDS,
+    Written,
     cases_of,
     fitting,
     numba_text,
@@ -119,6 +121,37 @@ def test_costs_of_controls_take_no_array_of_another_shape(name):
     for cost in (network.regulariser, network.smoothness):
         with pytest.raises(ValueError, match="real numbers of the shape"):
             cost()
+    module = hf.network("haber_ruthotto", "symplectic_euler_pair", 4, sizes)
+    module.control_b = torch.nn.Parameter(torch.ones(4, 1))
+    for cost in (module.regulariser, module.smoothness):
+        with pytest.raises(ValueError, match=r"the control b has the shape \(4, 1\); \(4, 3\)"):
+            cost()
+
+
+@pytest.mark.parametrize("by_stage", [False, True])
+def test_the_derivative_of_a_norm_at_zero_is_zero(tmp_path, by_stage):
+    path = tmp_path / "still.toml"
+    head = 'kind = "field"\nname = "still"\ntitle = "T"\nreference = "R"\n'
+    body = 'state = {y = ["d"]}\ncontrols = {b = ["d"]}\nf = "b*norm(y)"\n'
+    cost = 'regulariser = "norm(rate(b)) + norm(b)"\n'
+    path.write_text(head + body + cost, encoding="utf-8")
+    options = {"by_stage": by_stage, "dtype": torch.float64, "steps": "learned"}
+    network = hf.network(path, "heun2", 3, {"d": 2}, **options)
+    still = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    for memory in ("all", "autograd"):
+        network.memory = memory
+        still.grad = None
+        (network(still).sum() + network.regulariser()).backward()
+        assert (still.grad == 1).all()  # the state itself
+        for tensor in network.parameters():
+            assert not tensor.grad.any()
+    text = Written(numba_text(path, "heun2", by_stage=by_stage)).module("numba")
+    twin = Network(text, 3, {"d": 2})
+    cost, by_control, by_step = twin.regulariser()
+    found = twin.gradient(np.zeros((2, 2)), costates=np.ones((2, 2)))
+    assert (found.states[0] == 1).all()
+    for array in (cost, by_control["b"], by_step, found.controls["b"]):
+        assert not np.any(array)
 
 
 def test_declared_regularisers_are_added_to_losses_and_refused_where_there_is_none():
@@ -135,7 +168,7 @@ def test_declared_regularisers_are_added_to_losses_and_refused_where_there_is_no
     assert all(one.grad is not None for one in network.parameters())
     with torch.no_grad():
         network.step_sizes[2] = 0
-    with pytest.raises(ValueError, match="a step is zero"):
+    with pytest.raises(ValueError, match="a step is not positive"):
         network.regulariser()
     assert network.pruned().regulariser() > 0
     for backend in ("torch", "numba"):

@@ -326,6 +326,19 @@ def test_methods_that_are_not_symmetric_are_not_reversible():
         ({"h": [0.1]}, "1 steps for 3 layers"),
         ({"memory": "none"}, "memory = 'none'"),
         ({"parameters": {"gamma": 1.0}}, "no parameter 'gamma'"),
+        ({"parameters": [1]}, r"parameters = \[1\]: names with numbers"),
+        ({"sizes": 4}, "sizes = 4: names with numbers"),
+        ({"sizes": {"d": True}}, "a positive whole number"),
+        ({"h": "x"}, "h = 'x': a number was expected"),
+        ({"h": True}, "h = True: a number was expected"),
+        ({"h": np.ones((3, 1))}, "a number was expected"),
+        ({"t0": float("nan")}, "t0 = nan: a finite number"),
+        ({"dtype": "int32"}, "dtype = "),
+        ({"dtype": "float46"}, "dtype = 'float46'"),
+        (
+            {"checkpoint": 3},
+            "no option 'checkpoint' of a network for .* did you mean 'checkpoints'",
+        ),
     ],
 )
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -333,6 +346,19 @@ def test_networks_refuse_what_does_not_fit(backend, options, message):
     given = {"layers": 3, "sizes": {"d": 2}, **options}
     with pytest.raises(ValueError, match=message):
         hf.network("resnet", "rk4", backend=backend, **given)
+
+
+def test_options_of_one_backend_are_none_of_the_other():
+    with pytest.raises(ValueError, match="no option 'seed' of a network for torch"):
+        hf.network("resnet", "rk4", 3, {"d": 2}, seed=1)
+    with pytest.raises(ValueError, match="no option 'steps' of a network for numba"):
+        hf.network("resnet", "rk4", 3, {"d": 2}, backend="numba", steps="learned")
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_networks_say_what_they_are(backend):
+    network = hf.network("resnet", "heun2", 3, {"d": 6}, backend=backend, memory="states")
+    assert "layers=3, d=6, memory=states" in repr(network)
 
 
 def test_inputs_that_do_not_fit_are_refused():

@@ -53,6 +53,7 @@ class EntryPrinter(Printer):
         **{name: f"vector_math.{name}" for name in _VECTORISED},
         **{name: f"np.{name}" for name in _NUMPY},
         "atan": "np.arctan",
+        "root": "np.sqrt",
         "abs": "abs",
     }
 
@@ -76,6 +77,9 @@ class EntryPrinter(Printer):
             return f"({self.number(Fraction(0))} if {z} < 0 else {z})"
         if op == "step":
             return f"({self.number(Fraction(1))} if {z} > 0 else {self.number(Fraction(0))})"
+        if op == "inverse":
+            zero, one = self.number(Fraction(0)), self.number(Fraction(1))
+            return f"({zero} if {z} == {zero} else {one} / {z})"
         if op == "softplus":
             zero = self.number(Fraction(0))
             return f"(({z} if {z} > 0 else {zero}) + np.log1p(vector_math.exp(-abs({z}))))"

@@ -6,6 +6,7 @@ for each sample is `(batch, 1)`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,12 +33,16 @@ from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 TEMPLATE = "torch/network.py.jinja"
 
 
+#: Functions that are not torch's.
+FUNCTIONS = ("inverse", "root", "step")
+
+
 class _Printer(TensorPrinter):
     """Elementwise expressions; the derivative of ``relu`` at 0 is 0, as torch has it."""
 
     def call(self, op: str, args: list[str]) -> str:
-        """A function of torch."""
-        return f"step({args[0]})" if op == "step" else super().call(op, args)
+        """A function of torch, or of the runtime."""
+        return f"{op}({args[0]})" if op in FUNCTIONS else super().call(op, args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class View:
 
     product: NetworkProduct
     functions: tuple[FunctionView, ...]
+    imported: str
     forward: tuple[str, ...]
     endings: tuple[str, ...]
     backward: tuple[str, ...]
@@ -90,6 +96,12 @@ def function_view(
     results += [array.name for array in kept if array not in seen]
     arguments = [array.name for array in function.inputs]
     return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
+
+
+def imported(functions: Iterable[FunctionView]) -> str:
+    """The functions of the runtime that some functions call."""
+    text = "\n".join(line for view in functions for line in view.lines)
+    return ", ".join(name for name in FUNCTIONS if re.search(rf"\b{name}\(", text))
 
 
 def size_of(dimension: str, arrays: Iterable[Array]) -> str:
@@ -189,9 +201,11 @@ class _Writer:
         parameters = [entry.name for entry in network.parameters]
         kept = [name for name, _ in unrolled.kept]
         finish = dict(network.finish.results)
+        functions = tuple(self._functions())
         return View(
             product=self._product,
-            functions=tuple(self._functions()),
+            functions=functions,
+            imported=imported(functions),
             forward=tuple(self._statements(unrolled.forward[: -len(states)])),
             endings=tuple(self._statements(unrolled.forward[-len(states) :])),
             backward=(
@@ -234,9 +248,6 @@ class _Writer:
         solves = [one for one in self._unrolled.forward if isinstance(one, Solve)]
         if solves:
             found += ["solved", "solved_linear"]
-        text = "\n".join(line for view in self._functions() for line in view.lines)
-        if "step(" in text:
-            found.append("step")
         return ", ".join(sorted(found, key=lambda name: (name.islower(), name)))
 
     def _functions(self) -> Iterable[FunctionView]:

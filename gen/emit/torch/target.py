@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
-from hamilforge.gen.emit.torch.network import FunctionView, function_view
+from hamilforge.gen.emit.torch.network import FunctionView, function_view, imported
 
 TEMPLATE = "torch/target.py.jinja"
 
@@ -20,6 +20,7 @@ class View:
 
     product: TargetProduct
     functions: tuple[FunctionView, ...]
+    imported: str
     attributes: tuple[tuple[str, str], ...]
 
 
@@ -44,7 +45,8 @@ def view(product: TargetProduct) -> View:
         ("BACK", repr(tuple(array.name for array in target.gradient.inputs))),
         ("GRADIENTS", repr(tuple(target.declared[name] for name, _ in target.gradient.results))),
     )
-    return View(product, (value, gradient), attributes)
+    functions = (value, gradient)
+    return View(product, functions, imported(functions), attributes)
 
 
 def _kept(product: TargetProduct) -> tuple[str, ...]:

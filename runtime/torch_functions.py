@@ -1,0 +1,24 @@
+"""Functions of generated torch modules that torch has in another form, or not at all."""
+
+from __future__ import annotations
+
+import torch
+
+Tensor = torch.Tensor
+
+
+def step(z: Tensor) -> Tensor:
+    """1 where z > 0, else 0."""
+    return (z > 0).to(z.dtype)
+
+
+def inverse(z: Tensor) -> Tensor:
+    """1 / z, but 0 at 0."""
+    zero = z == 0
+    return torch.where(zero, 0.0, 1 / torch.where(zero, 1.0, z))
+
+
+def root(z: Tensor) -> Tensor:
+    """The square root; its derivative at 0 is 0."""
+    zero = z == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, z).sqrt())
