@@ -1,7 +1,7 @@
 """Networks as torch modules: layers of a field by a Runge–Kutta method, with the derived adjoint.
 
-A generated class brings a layer and its adjoint; here are the module, and the one
-``autograd.Function`` that goes through all layers.  What the way back keeps is chosen by name:
+A generated class brings a layer and its adjoint; here is the module, and in :mod:`torch_sweep` the
+way through all layers.  What the way back keeps is chosen by name:
 
 - ``all``: every stage; nothing is computed twice,
 - ``states``: the state before each layer; each layer is computed twice,
@@ -17,25 +17,24 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime import checkpoints, torch_layer_costs
+from hamilforge.runtime import torch_layer_costs
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
     check_network,
     check_regulariser,
-    check_return,
     described,
     dimensions,
 )
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
+from hamilforge.runtime.torch_sweep import Sweep
 
 __all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear"]
 MEMORY = ("all", "states", "checkpoint", "reversible", "autograd")
 STEPS = ("fixed", "learned", "softmax", "simplex")
 Tensor = torch.Tensor
-Arrays = tuple[Tensor, ...]
 
 
 class Network(torch.nn.Module):
@@ -257,7 +256,7 @@ class Network(torch.nn.Module):
             ends = self._plain(given, h, controls, values)
         else:
             flat = [entry for control in controls for entry in control]
-            ends = _Sweep.apply(self, self.t0, h, len(given), *given, *flat)
+            ends = Sweep.apply(self, self.t0, h, len(given), *given, *flat)
         cost = ends[-1][:, 0] if self.RUNNING else None
         out = ends[: len(sizes)]
         result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
@@ -301,166 +300,6 @@ class Network(torch.nn.Module):
             now, _ = self.layer(t, h[number], *now, *own, *values)
             t = t + h[number]
         return now
-
-
-class _Sweep(torch.autograd.Function):
-    """All layers; backward is the derived adjoint of each, in reverse."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
-    ) -> Any:
-        sweep = _Layers(module, t0, h, arrays[count:])
-        states: Arrays = arrays[:count]
-        saved: list[Tensor] = []
-        wanted = any(ctx.needs_input_grad)
-        places = {*range(module.layers)} if module.memory != "reversible" else set()
-        if module.memory == "checkpoint":
-            places = {*checkpoints.placed(module.layers, module.slots)}
-        for number in range(module.layers):
-            if wanted and number in places:
-                saved += states
-            states, kept = sweep.forward(number, states)
-            if wanted and module.memory == "all":
-                saved += kept
-        if wanted and module.memory == "reversible":
-            saved += [*states, *arrays[:count]]
-        ctx.module, ctx.count = module, count
-        ctx.save_for_backward(t0, h, *arrays[count:], *saved)
-        return tuple(states)
-
-    @staticmethod
-    def backward(ctx: Any, *costates: Any) -> Any:
-        module: Network = ctx.module
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                f"{module.NAME}: the derived adjoint is not differentiated again "
-                '(create_graph=True); with memory="autograd" torch differentiates the layers'
-            )
-        t0, h, *rest = ctx.saved_tensors
-        total = len(module.CONTROLS) * module.layers
-        sweep = _Layers(module, t0, h, rest[:total])
-        back = _Back(sweep, tuple(costates), any(ctx.needs_input_grad[1:3]))
-        saved, count = rest[total:], ctx.count
-        if module.memory == "all":
-            width = count + len(module.KEPT)
-            for number in range(module.layers - 1, -1, -1):
-                own = saved[number * width : (number + 1) * width]
-                back.through(number, own[:count], own[count:])
-        elif module.memory == "states":
-            for number in range(module.layers - 1, -1, -1):
-                back.again(number, saved[number * count : (number + 1) * count])
-        elif module.memory == "reversible":
-            states, first = tuple(saved[:count]), saved[count:]
-            for number in range(module.layers - 1, -1, -1):
-                states = sweep.retreat(number, states)
-                back.again(number, states)
-            for one, other in zip(states, first, strict=True):
-                check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
-        else:
-            kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
-            for number, start in checkpoints.backwards(
-                module.layers, module.slots, kept, sweep.advance
-            ):
-                back.again(number, start)
-        return None, back.time, back.step_gradient(), None, *back.costates, *back.gradients()
-
-
-class _Layers:
-    """The layers of a network at given controls."""
-
-    def __init__(self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> None:
-        self.module = module
-        self._controls = controls
-        here = h.device.type == "cpu" and not torch.compiler.is_compiling()
-        self.h: Sequence[Any] = h.tolist() if here else h.unbind(0)
-        self._values = [getattr(module, f"parameter_{name}") for name in module.PARAMETERS]
-        before = torch.cumsum(h, 0) - h
-        self._times = (t0 + before).unbind(0)
-
-    def own(self, number: int) -> list[Tensor]:
-        """Controls and parameters of a layer."""
-        layers = self.module.layers
-        return [*self._controls[number::layers], *self._values]
-
-    def place(self, number: int) -> tuple[Tensor, Any]:
-        """Time and step of a layer."""
-        return self._times[number], self.h[number]
-
-    def forward(self, number: int, states: Arrays, with_ends: bool = True) -> tuple[Arrays, Arrays]:
-        """A layer."""
-        found: tuple[Arrays, Arrays] = self.module.layer(
-            *self.place(number), *states, *self.own(number), with_ends=with_ends
-        )
-        return found
-
-    def retreat(self, number: int, states: Arrays) -> Arrays:
-        """The states before a layer, from those after it: its stages change places."""
-        t, h = self.place(number)
-        controls = self._controls[number :: self.module.layers]
-        if self.module.BY_STAGE:
-            controls = [control.flip(0) for control in controls]
-        found, _ = self.module.layer(t + h, -h, *states, *controls, *self._values)
-        return tuple(found)
-
-    def advance(self, states: Arrays, first: int, last: int) -> Arrays:
-        """Several layers."""
-        for number in range(first, last):
-            states, _ = self.forward(number, states)
-        return states
-
-
-class _Back:
-    """The way back through all layers."""
-
-    def __init__(self, layers: _Layers, costates: Arrays, with_steps: bool) -> None:
-        self._layers, self.costates, self._with_steps = layers, costates, with_steps
-        count = layers.module.layers
-        self._gradients: list[Sequence[Tensor | None]] = [()] * count
-        self._steps: list[Tensor] = [costates[0].new_zeros(())] * count
-        self.time = costates[0].new_zeros(())
-
-    def again(self, number: int, states: Sequence[Tensor]) -> None:
-        """A layer whose stages have to be computed again."""
-        _, kept = self._layers.forward(number, tuple(states), with_ends=False)
-        self.through(number, states, kept)
-
-    def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
-        """The adjoint of a layer."""
-        own = self._layers.own(number)
-        self.costates, gradients, by_step, by_time = self._layers.module.layer_adjoint(
-            *self._layers.place(number), *states, *own, *self.costates, *kept,
-            with_steps=self._with_steps,
-        )  # fmt: skip
-        self._gradients[number] = [
-            _whole(one, control.shape) for one, control in zip(gradients, own, strict=False)
-        ]
-        if by_step is not None:
-            self._steps[number] = by_step + self.time
-        if by_time is not None:
-            self.time = self.time + by_time
-
-    def step_gradient(self) -> Tensor:
-        """The gradient by the steps, `(layers,)`."""
-        return torch.stack(self._steps)
-
-    def gradients(self) -> list[Tensor | None]:
-        """The gradient by each control of each layer."""
-        count = len(self._layers.module.CONTROLS)
-        return [layer[k] for k in range(count) for layer in self._gradients]
-
-
-def _whole(found: Any, shape: torch.Size) -> Tensor | None:
-    """The derivative by a control of a layer; of those of its stages, where they are several.
-
-    What enters through a sum alone has one derivative for all its entries.
-    """
-    if found is None:
-        return None
-    if isinstance(found, tuple):
-        return torch.stack([one.expand(shape[1:]) for one in found])
-    whole: Tensor = found.expand(shape)
-    return whole
 
 
 def _real_type(dtype: Any) -> torch.dtype:

@@ -39,9 +39,15 @@ def write(tmp_path, body, name="own"):
 # --- derivatives ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize(
-    ("method", "by_stage"), [("rk4", False), ("gauss2", False), ("kutta3", True)]
+    ("field", "method", "by_stage"),
+    [
+        # five vector fields in one, solved for by iteration, take a minute
+        pytest.param(field, method, by_stage, marks=[pytest.mark.full] * slow)
+        for field in FIELDS
+        for method, by_stage in [("rk4", False), ("gauss2", False), ("kutta3", True)]
+        for slow in [(field, method) == ("controlled", "gauss2")]
+    ],
 )
 def test_the_interpreted_adjoint_is_the_derivative(field, method, by_stage):
     network = network_of(field, method, by_stage=by_stage)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hamilforge.gen.emit.network_product import NetworkProduct
 from hamilforge.gen.emit.numba.fused import FusedWriter, fits
-from hamilforge.gen.emit.numba.network_writer import NetworkWriter, View
+from hamilforge.gen.emit.numba.network_view import View
+from hamilforge.gen.emit.numba.network_writer import NetworkWriter
 
 TEMPLATE = "numba/network.py.jinja"
 

@@ -1,23 +1,15 @@
 """Layers of a network in torch: the field's functions, and a layer with its adjoint, unrolled.
 
-In: a network product.  Out: a view of finished lines.  Arrays are `(batch, size)`, what is a scalar
-for each sample is `(batch, 1)`.
+In: a network product.  Out: a view of finished lines.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hamilforge.gen.derive.arrays import (
     Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
 )
 from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import (
@@ -25,35 +17,11 @@ from hamilforge.gen.emit.network_product import (
     combination_text,
     shape_table,
 )
-from hamilforge.gen.emit.torch.optimizer import TensorPrinter
-from hamilforge.gen.program.ir import names
-from hamilforge.gen.program.network import Elementwise, Function, Line, Regulariser
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imported, size_of
+from hamilforge.gen.program.network import Function, Regulariser
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 
 TEMPLATE = "torch/network.py.jinja"
-
-
-#: Functions that are not torch's.
-FUNCTIONS = ("inverse", "root", "step")
-
-
-class _Printer(TensorPrinter):
-    """Elementwise expressions; the derivative of ``relu`` at 0 is 0, as torch has it."""
-
-    def call(self, op: str, args: list[str]) -> str:
-        """A function of torch, or of the runtime."""
-        return f"{op}({args[0]})" if op in FUNCTIONS else super().call(op, args)
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionView:
-    """A function: its arguments, its lines and what it returns."""
-
-    name: str
-    arguments: str
-    doc: str
-    lines: tuple[str, ...]
-    returns: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,103 +52,6 @@ class View:
 def view(product: NetworkProduct) -> View:
     """The view of a network's torch file."""
     return _Writer(product).view()
-
-
-def function_view(
-    name: str, doc: str, function: Function, kept: Iterable[Array] = ()
-) -> FunctionView:
-    """A function of arrays; its results, then what is kept."""
-    body = _Body(function)
-    results = [array.name for _, array in function.results]
-    seen = {array for _, array in function.results}
-    results += [array.name for array in kept if array not in seen]
-    arguments = [array.name for array in function.inputs]
-    return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
-
-
-def imported(functions: Iterable[FunctionView]) -> str:
-    """The functions of the runtime that some functions call."""
-    text = "\n".join(line for view in functions for line in view.lines)
-    return ", ".join(name for name in FUNCTIONS if re.search(rf"\b{name}\(", text))
-
-
-def size_of(dimension: str, arrays: Iterable[Array]) -> str:
-    """The size of a dimension, from an array that has it."""
-    if dimension.isdigit():
-        return dimension
-    for array in arrays:
-        if dimension in array.shape:
-            axis = array.shape.index(dimension) - len(array.shape)
-            return f"{array.name}.shape[{axis}]"
-    raise NotImplementedError(f"torch: no array with the dimension {dimension}")
-
-
-class _Body:
-    """The lines of a function in torch."""
-
-    def __init__(self, function: Function) -> None:
-        self._printer = _Printer()
-        self._arrays = {array.name: array for array in function.inputs}
-        self._short: dict[str, Array] = {}
-        self.lines = [self._line(line) for line in function.lines]
-
-    def _line(self, line: Line) -> str:
-        self._arrays[line.target.name] = line.target
-        return f"{line.target.name} = {self._text(line)}"
-
-    def _name(self, name: str, full: bool = False) -> str:
-        """An array; one that has a scalar's entries only is spread out where that matters."""
-        text = name
-        if full and name in self._short:
-            shape = self._short[name].shape
-            sizes = ", ".join(self._size(entry) for entry in shape)
-            text += f".expand(-1, {sizes})" if self._short[name].batched else f".expand({sizes})"
-        return text
-
-    def _size(self, dimension: str) -> str:
-        full = (array for array in self._arrays.values() if array.name not in self._short)
-        return size_of(dimension, full)
-
-    def _text(self, line: Line) -> str:
-        match line.operation:
-            case Elementwise(value=value):
-                shapes = {self._arrays[name].shape for name in names(value)}
-                if line.target.shape and line.target.shape not in shapes:
-                    self._short[line.target.name] = line.target
-                return self._printer(value)
-            case Product(left, right, left_transposed, right_transposed):
-                one, two = self._arrays[left], self._arrays[right]
-                if two.batched and not one.batched:
-                    mark = "" if left_transposed else ".T"
-                    return f"{self._name(right, True)} @ {self._name(left)}{mark}"
-                marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
-                return f"{self._name(left)}{marks[0]} @ {self._name(right, True)}{marks[1]}"
-            case Outer(left, right):
-                return self._outer(left, right)
-            case Transpose(of):
-                return f"{self._name(of)}.T"
-            case Total(of):
-                keep = "-1, keepdim=True" if self._arrays[of].batched else ""
-                return f"{self._name(of, True)}.sum({keep})"
-            case LogSumExp(of):
-                if self._arrays[of].batched:
-                    return f"torch.logsumexp({self._name(of, True)}, -1, keepdim=True)"
-                return f"torch.logsumexp({self._name(of, True)}.flatten(), 0)"
-            case OverBatch(of):
-                axis = "0" if self._arrays[of].shape else ""
-                return f"{self._name(of, True)}.sum({axis})"
-        raise NotImplementedError(f"torch: {type(line.operation).__name__}")
-
-    def _outer(self, left: str, right: str) -> str:
-        one, two = self._name(left, True), self._name(right, True)
-        match self._arrays[left].batched, self._arrays[right].batched:
-            case True, True:
-                return f"{one}.T @ {two}"
-            case False, True:
-                return f"torch.outer({one}, {two}.sum(0))"
-            case True, False:
-                return f"torch.outer({one}.sum(0), {two})"
-        return f"torch.outer({one}, {two})"
 
 
 class _Writer:

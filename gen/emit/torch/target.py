@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
-from hamilforge.gen.emit.torch.network import FunctionView, function_view, imported
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imported
 
 TEMPLATE = "torch/target.py.jinja"
 
