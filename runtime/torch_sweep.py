@@ -28,6 +28,7 @@ class Sweep(torch.autograd.Function):
     def forward(
         ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
     ) -> Any:
+        """From states, ``count`` of them, and the controls of each layer to the last states."""
         sweep = _Layers(module, t0, h, arrays[count:])
         states: Arrays = arrays[:count]
         saved: list[Tensor] = []
@@ -49,6 +50,7 @@ class Sweep(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *costates: Any) -> Any:
+        """From the derivatives by the last states to those by all inputs."""
         module: Network = ctx.module
         if torch.is_grad_enabled():
             raise RuntimeError(

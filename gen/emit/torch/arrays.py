@@ -1,7 +1,7 @@
 """Functions over arrays as torch prints them.
 
-In: straight-line functions over arrays.  Out: finished lines.  Arrays are `(batch, size)`, what is a
-scalar for each sample is `(batch, 1)`.
+In: straight-line functions over arrays.  Out: finished lines.  Arrays are `(batch, size)`, what is
+a scalar for each sample is `(batch, 1)`.
 """
 
 from __future__ import annotations
