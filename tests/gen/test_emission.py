@@ -158,6 +158,26 @@ def test_text_of_a_declaration_cannot_become_code(tmp_path, evil):
         assert not any(isinstance(node, ast.Name) and node.id == "os" for node in ast.walk(bad))
 
 
+def test_headers_say_what_was_read_and_the_command_that_writes_the_file_again(tmp_path):
+    for folder, name, method in (
+        ("optimizers", "heavy_ball", ()),
+        ("objectives", "mean_squared_error", ()),
+        ("fields", "resnet", ("rk4",)),
+        ("systems", "van_der_pol", ("rk4",)),
+    ):
+        path = tmp_path / "my \n file.toml"
+        path.write_text((catalogue.root() / folder / f"{name}.toml").read_text())
+        more = "".join(f" --method {one}" for one in method)
+        shipped, mine = (
+            next(iter(pipeline.generate(pipeline.load_made(one, *method)).values()))
+            for one in (name, path)
+        )
+        assert f"# Command: hamilforge generate {name}{more}\n" in shipped
+        assert f"# Source: {name}.toml" in shipped
+        assert f"# Command: hamilforge generate my file.toml{more}\n" in mine
+        assert "# Source: my file.toml" in mine
+
+
 def test_a_false_claim_is_refused_and_nothing_is_written(tmp_path):
     import hamilforge as hf
 
