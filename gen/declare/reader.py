@@ -53,10 +53,13 @@ class Reader:
 
     def problem(self, message: str, *path: str, excerpt: str = "") -> None:
         """Note a problem with the key at ``path``."""
-        table = f"[{'.'.join(path[:-1])}]." if path[:-1] else ""
-        key = table + path[-1] if path else ""
         line = self.source.line(*path)
-        self.problems.append(Problem(self.source.where, line, key, message, excerpt))
+        self.problems.append(Problem(self.source.where, line, self._key(path), message, excerpt))
+
+    @staticmethod
+    def _key(path: tuple[str, ...]) -> str:
+        table = f"[{'.'.join(path[:-1])}]." if path[:-1] else ""
+        return table + path[-1] if path else ""
 
     def finish(self) -> None:
         """Raise if there was any problem."""
@@ -114,6 +117,8 @@ class Reader:
         if isinstance(text, bool) or not isinstance(text, int | str):
             self.problem(f"{text!r} is not an expression; write it as a text in quotes", *path)
             return None
+        if not text and any(problem.key == self._key(path) for problem in self.problems):
+            return None  # what is there was no text
         try:
             return parse(str(text))
         except ExpressionError as error:

@@ -15,11 +15,13 @@ the generated code uses 0: for ``relu``, ``abs`` and ``sign``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import sympy as sp
 
-from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Head, Shape
 from hamilforge.gen.derive.arrays import (
     Array,
     Line,
@@ -55,6 +57,15 @@ def reverse(lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]) -
         if line.target.name in work.parts:
             work.through(line)
     return {name: work.total(lines.arrays[name]) for name in inputs if name in work.parts}
+
+
+@contextlib.contextmanager
+def derivable(head: Head) -> Iterator[None]:
+    """What has no derivative is an error of the declaration."""
+    try:
+        yield
+    except NotImplementedError as error:
+        raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
 
 
 class _Reverse:

@@ -16,12 +16,12 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive import arrays
-from hamilforge.gen.derive.adjoint import reverse
+from hamilforge.gen.derive.adjoint import derivable, reverse
 from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
 from hamilforge.gen.derive.tangent import forward
 from hamilforge.gen.program.build_regulariser import build_regulariser
 from hamilforge.gen.program.build_stages import build_stages
-from hamilforge.gen.program.cut import MOMENTS, Cut, between, derivable
+from hamilforge.gen.program.cut import MOMENTS, Cut, between
 from hamilforge.gen.program.network import (
     RUNNING,
     LayerPart,

@@ -16,9 +16,9 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import RATE, Name, Operation, walk
 from hamilforge.gen.derive import arrays
-from hamilforge.gen.derive.adjoint import reverse
+from hamilforge.gen.derive.adjoint import derivable, reverse
 from hamilforge.gen.derive.arrays import Array, Line, Lines, Map
-from hamilforge.gen.program.cut import MOMENTS, Cut, derivable
+from hamilforge.gen.program.cut import MOMENTS, Cut
 from hamilforge.gen.program.network import Regulariser
 
 

@@ -5,11 +5,8 @@ In: the lines of a field or of an objective with their reverse.  Out: straight-l
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.arrays import Array, Lines, Map, Outer, OverBatch, operands
 from hamilforge.gen.program.lower import lower
@@ -17,15 +14,6 @@ from hamilforge.gen.program.network import Elementwise, Function, Line
 
 #: When lines are computed; in an objective all at once.
 MOMENTS = ("prepare", "stage", "sum", "finish")
-
-
-@contextlib.contextmanager
-def derivable(head: kinds.Head) -> Iterator[None]:
-    """What has no derivative is an error of the declaration."""
-    try:
-        yield
-    except NotImplementedError as error:
-        raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
 
 
 class Cut:
