@@ -63,7 +63,7 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
-from hamilforge.runtime.torch_functions import step
+from hamilforge.runtime.torch_functions import plus, step
 from hamilforge.runtime.torch_network import Network
 
 A_2_1 = 1 / 2
@@ -226,7 +226,7 @@ def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, w
         C5_times_y_1,
         hidden5_1,
     ) = rate(y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
-    y_2 = y + h * A_2_1 * k_1
+    y_2 = plus(y, (h * A_2_1, k_1))
     (
         k_2,
         hidden_2,
@@ -238,7 +238,7 @@ def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, w
         C5_times_y_2,
         hidden5_2,
     ) = rate(y_2, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
-    y_3 = y + h * A_3_2 * k_2
+    y_3 = plus(y, (h * A_3_2, k_2))
     (
         k_3,
         hidden_3,
@@ -250,7 +250,7 @@ def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, w
         C5_times_y_3,
         hidden5_3,
     ) = rate(y_3, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5)
-    y_4 = y + h * k_3
+    y_4 = plus(y, (h, k_3))
     (
         k_4,
         hidden_4,
@@ -304,7 +304,7 @@ def layer(t, h, y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5, w
             C5_times_y_4,
             hidden5_4,
         )
-    y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
+    y_end = plus(y, (h * B_1, k_1), (h * B_2, k_2), (h * B_3, k_3), (h * B_4, k_4))
     return (y_end,), (
         k_1,
         hidden_1,
@@ -439,7 +439,7 @@ def layer_adjoint(
         C5_times_y_4,
         w_4,
     )
-    w_3 = B_3 * p + h * y_bar_4
+    w_3 = plus(B_3 * p, (h, y_bar_4))
     (
         y_bar_3,
         C5_times_y_bar_3,
@@ -468,7 +468,7 @@ def layer_adjoint(
         C5_times_y_3,
         w_3,
     )
-    w_2 = B_2 * p + h * A_3_2 * y_bar_3
+    w_2 = plus(B_2 * p, (h * A_3_2, y_bar_3))
     (
         y_bar_2,
         C5_times_y_bar_2,
@@ -497,7 +497,7 @@ def layer_adjoint(
         C5_times_y_2,
         w_2,
     )
-    w_1 = B_1 * p + h * A_2_1 * y_bar_2
+    w_1 = plus(B_1 * p, (h * A_2_1, y_bar_2))
     (
         y_bar_1,
         C5_times_y_bar_1,
@@ -526,7 +526,7 @@ def layer_adjoint(
         C5_times_y_1,
         w_1,
     )
-    p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
+    p_start = plus(p, (h, y_bar_1), (h, y_bar_2), (h, y_bar_3), (h, y_bar_4))
     (
         u1_bar,
         u2_bar,

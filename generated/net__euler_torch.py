@@ -27,6 +27,7 @@ Reference: L. Euler, Institutionum calculi integralis, volumen primum, St. Peter
 
 import torch
 
+from hamilforge.runtime.torch_functions import plus
 from hamilforge.runtime.torch_network import Network
 
 
@@ -67,7 +68,7 @@ def layer(t, h, y, K, b, with_ends=True):
     k_1, hidden_1 = rate(y, K, b)
     if not with_ends:
         return (), (k_1, hidden_1)
-    y_end = y + h * k_1
+    y_end = plus(y, (h, k_1))
     return (y_end,), (k_1, hidden_1)
 
 
@@ -75,7 +76,7 @@ def layer_adjoint(t, h, y, K, b, p, k_1, hidden_1, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_1 = p
     y_bar_1, K_times_y_bar_1 = states(K, hidden_1, w_1)
-    p_start = p + h * y_bar_1
+    p_start = plus(p, (h, y_bar_1))
     K_bar, b_bar = shared(y, K_times_y_bar_1)
     h_bar = None
     if with_steps:

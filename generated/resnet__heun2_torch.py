@@ -27,6 +27,7 @@ einer unabhaengigen Veraenderlichen, Z. Math. Phys. 45 (1900) 23-38
 
 import torch
 
+from hamilforge.runtime.torch_functions import plus
 from hamilforge.runtime.torch_network import Network
 
 B_1 = 1 / 2
@@ -63,11 +64,11 @@ def shared(y, K_times_y_bar):
 def layer(t, h, y, K, b, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     (k_1,) = rate(y, K, b)
-    y_2 = y + h * k_1
+    y_2 = plus(y, (h, k_1))
     (k_2,) = rate(y_2, K, b)
     if not with_ends:
         return (), (k_1, y_2, k_2)
-    y_end = y + h * (B_1 * k_1 + B_2 * k_2)
+    y_end = plus(y, (h * B_1, k_1), (h * B_2, k_2))
     return (y_end,), (k_1, y_2, k_2)
 
 
@@ -75,9 +76,9 @@ def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, with_steps=True):
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_2 = B_2 * p
     y_bar_2, K_times_y_bar_2 = states(K, k_2, w_2)
-    w_1 = B_1 * p + h * y_bar_2
+    w_1 = plus(B_1 * p, (h, y_bar_2))
     y_bar_1, K_times_y_bar_1 = states(K, k_1, w_1)
-    p_start = p + h * (y_bar_1 + y_bar_2)
+    p_start = plus(p, (h, y_bar_1), (h, y_bar_2))
     K_bar, b_bar = shared(torch.cat((y, y_2)), torch.cat((K_times_y_bar_1, K_times_y_bar_2)))
     h_bar = None
     if with_steps:

@@ -27,6 +27,7 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
+from hamilforge.runtime.torch_functions import plus
 from hamilforge.runtime.torch_network import Network
 
 A_2_1 = 1 / 2
@@ -67,15 +68,15 @@ def shared(y, K_times_y_bar):
 def layer(t, h, y, K, b, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     (k_1,) = rate(y, K, b)
-    y_2 = y + h * A_2_1 * k_1
+    y_2 = plus(y, (h * A_2_1, k_1))
     (k_2,) = rate(y_2, K, b)
-    y_3 = y + h * A_3_2 * k_2
+    y_3 = plus(y, (h * A_3_2, k_2))
     (k_3,) = rate(y_3, K, b)
-    y_4 = y + h * k_3
+    y_4 = plus(y, (h, k_3))
     (k_4,) = rate(y_4, K, b)
     if not with_ends:
         return (), (k_1, y_2, k_2, y_3, k_3, y_4, k_4)
-    y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
+    y_end = plus(y, (h * B_1, k_1), (h * B_2, k_2), (h * B_3, k_3), (h * B_4, k_4))
     return (y_end,), (k_1, y_2, k_2, y_3, k_3, y_4, k_4)
 
 
@@ -83,13 +84,13 @@ def layer_adjoint(t, h, y, K, b, p, k_1, y_2, k_2, y_3, k_3, y_4, k_4, with_step
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
     y_bar_4, K_times_y_bar_4 = states(K, k_4, w_4)
-    w_3 = B_3 * p + h * y_bar_4
+    w_3 = plus(B_3 * p, (h, y_bar_4))
     y_bar_3, K_times_y_bar_3 = states(K, k_3, w_3)
-    w_2 = B_2 * p + h * A_3_2 * y_bar_3
+    w_2 = plus(B_2 * p, (h * A_3_2, y_bar_3))
     y_bar_2, K_times_y_bar_2 = states(K, k_2, w_2)
-    w_1 = B_1 * p + h * A_2_1 * y_bar_2
+    w_1 = plus(B_1 * p, (h * A_2_1, y_bar_2))
     y_bar_1, K_times_y_bar_1 = states(K, k_1, w_1)
-    p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
+    p_start = plus(p, (h, y_bar_1), (h, y_bar_2), (h, y_bar_3), (h, y_bar_4))
     K_bar, b_bar = shared(
         torch.cat((y, y_2, y_3, y_4)),
         torch.cat((K_times_y_bar_1, K_times_y_bar_2, K_times_y_bar_3, K_times_y_bar_4)),

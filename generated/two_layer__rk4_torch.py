@@ -29,6 +29,7 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
+from hamilforge.runtime.torch_functions import plus
 from hamilforge.runtime.torch_network import Network
 
 A_2_1 = 1 / 2
@@ -79,15 +80,15 @@ def shared(y, hidden, w, A1_times_y_bar):
 def layer(t, h, y, A1, b1, A2, b2, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_1, hidden_1 = rate(y, A1, b1, A2, b2)
-    y_2 = y + h * A_2_1 * k_1
+    y_2 = plus(y, (h * A_2_1, k_1))
     k_2, hidden_2 = rate(y_2, A1, b1, A2, b2)
-    y_3 = y + h * A_3_2 * k_2
+    y_3 = plus(y, (h * A_3_2, k_2))
     k_3, hidden_3 = rate(y_3, A1, b1, A2, b2)
-    y_4 = y + h * k_3
+    y_4 = plus(y, (h, k_3))
     k_4, hidden_4 = rate(y_4, A1, b1, A2, b2)
     if not with_ends:
         return (), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
-    y_end = y + h * (B_1 * k_1 + B_2 * k_2 + B_3 * k_3 + B_4 * k_4)
+    y_end = plus(y, (h * B_1, k_1), (h * B_2, k_2), (h * B_3, k_3), (h * B_4, k_4))
     return (y_end,), (k_1, hidden_1, y_2, k_2, hidden_2, y_3, k_3, hidden_3, y_4, k_4, hidden_4)
 
 
@@ -116,13 +117,13 @@ def layer_adjoint(
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_4 = B_4 * p
     y_bar_4, A1_times_y_bar_4 = states(A1, A2, hidden_4, w_4)
-    w_3 = B_3 * p + h * y_bar_4
+    w_3 = plus(B_3 * p, (h, y_bar_4))
     y_bar_3, A1_times_y_bar_3 = states(A1, A2, hidden_3, w_3)
-    w_2 = B_2 * p + h * A_3_2 * y_bar_3
+    w_2 = plus(B_2 * p, (h * A_3_2, y_bar_3))
     y_bar_2, A1_times_y_bar_2 = states(A1, A2, hidden_2, w_2)
-    w_1 = B_1 * p + h * A_2_1 * y_bar_2
+    w_1 = plus(B_1 * p, (h * A_2_1, y_bar_2))
     y_bar_1, A1_times_y_bar_1 = states(A1, A2, hidden_1, w_1)
-    p_start = p + h * (y_bar_1 + y_bar_2 + y_bar_3 + y_bar_4)
+    p_start = plus(p, (h, y_bar_1), (h, y_bar_2), (h, y_bar_3), (h, y_bar_4))
     A1_bar, b1_bar, A2_bar, b2_bar = shared(
         torch.cat((y, y_2, y_3, y_4)),
         torch.cat((hidden_1, hidden_2, hidden_3, hidden_4)),

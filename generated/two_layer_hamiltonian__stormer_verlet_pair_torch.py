@@ -39,6 +39,7 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 
 import torch
 
+from hamilforge.runtime.torch_functions import plus
 from hamilforge.runtime.torch_network import Network
 
 PA_1_1 = 0.5
@@ -137,11 +138,11 @@ def finish(K1_bar, K1_bar2, b1_bar, K2_bar, K2_bar2, b2_bar):
 def layer(t, h, Y, Z, K1, b1, K2, b2, with_ends=True):
     """One layer: the states at its end, if they are wanted, and what the way back needs."""
     k_Z_1, hidden2_1 = rate_Z(Y, K2, b2)
-    Z_1 = Z + h * PA_1_1 * k_Z_1
+    Z_1 = plus(Z, (h * PA_1_1, k_Z_1))
     k_Y_1, hidden_1 = rate_Y(Z_1, K1, b1)
-    Z_2 = Z + h * PA_2_1 * k_Z_1
+    Z_2 = plus(Z, (h * PA_2_1, k_Z_1))
     k_Y_2, hidden_2 = rate_Y(Z_2, K1, b1)
-    Y_2 = Y + h * (QA_2_1 * k_Y_1 + QA_2_2 * k_Y_2)
+    Y_2 = plus(Y, (h * QA_2_1, k_Y_1), (h * QA_2_2, k_Y_2))
     k_Z_2, hidden2_2 = rate_Z(Y_2, K2, b2)
     if not with_ends:
         return (), (
@@ -157,8 +158,8 @@ def layer(t, h, Y, Z, K1, b1, K2, b2, with_ends=True):
             k_Z_2,
             hidden2_2,
         )
-    Y_end = Y + h * (QB_1 * k_Y_1 + QB_2 * k_Y_2)
-    Z_end = Z + h * (PB_1 * k_Z_1 + PB_2 * k_Z_2)
+    Y_end = plus(Y, (h * QB_1, k_Y_1), (h * QB_2, k_Y_2))
+    Z_end = plus(Z, (h * PB_1, k_Z_1), (h * PB_2, k_Z_2))
     return (Y_end, Z_end), (
         k_Z_1,
         hidden2_1,
@@ -201,14 +202,14 @@ def layer_adjoint(
     """The way back: costates at the beginning, gradients by controls, by h and by t."""
     w_Z_2 = PB_2 * p_Z
     Y_bar_2, K2T_times_hidden2_bar_2, K2_times_Y_bar_2 = states_Z(K2, hidden2_2, w_Z_2)
-    w_Y_2 = QB_2 * p_Y + h * QA_2_2 * Y_bar_2
+    w_Y_2 = plus(QB_2 * p_Y, (h * QA_2_2, Y_bar_2))
     Z_bar_2, K1_times_Z_bar_2 = states_Y(K1, hidden_2, w_Y_2)
-    w_Y_1 = QB_1 * p_Y + h * QA_2_1 * Y_bar_2
+    w_Y_1 = plus(QB_1 * p_Y, (h * QA_2_1, Y_bar_2))
     Z_bar_1, K1_times_Z_bar_1 = states_Y(K1, hidden_1, w_Y_1)
-    w_Z_1 = PB_1 * p_Z + h * (PA_1_1 * Z_bar_1 + PA_2_1 * Z_bar_2)
+    w_Z_1 = plus(PB_1 * p_Z, (h * PA_1_1, Z_bar_1), (h * PA_2_1, Z_bar_2))
     Y_bar_1, K2T_times_hidden2_bar_1, K2_times_Y_bar_1 = states_Z(K2, hidden2_1, w_Z_1)
-    p_Y_start = p_Y + h * (Y_bar_1 + Y_bar_2)
-    p_Z_start = p_Z + h * (Z_bar_1 + Z_bar_2)
+    p_Y_start = plus(p_Y, (h, Y_bar_1), (h, Y_bar_2))
+    p_Z_start = plus(p_Z, (h, Z_bar_1), (h, Z_bar_2))
     b1_bar, K1_bar, K1_bar2 = shared_Y(
         torch.cat((Z_1, Z_2)),
         torch.cat((hidden_1, hidden_2)),

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 Tensor = torch.Tensor
+
+
+def plus(start: Any, *terms: tuple[Any, Tensor]) -> Any:
+    """``start + factor * array + ...``, each term in one pass where its factor is a number."""
+    found = start
+    for factor, array in terms:
+        if isinstance(factor, float) and isinstance(found, Tensor):
+            found = torch.add(found, array, alpha=factor)
+        else:
+            found = found + factor * array
+    return found
 
 
 def step(z: Tensor) -> Tensor:

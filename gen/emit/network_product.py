@@ -44,21 +44,6 @@ from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, U
 from hamilforge.gen.prove.report import Report
 
 
-def combination_text(statement: Combination) -> str:
-    """A sum of terms; the terms that are multiplied by h together."""
-    plain: list[str] = []
-    stepped: list[str] = []
-    for term in statement.terms:
-        factor = "" if term.coefficient.value == 1 or not term.name else f"{term.name} * "
-        text = f"{factor}{term.array}"
-        (stepped if term.stepped else plain).append(text)
-    if not stepped:
-        return " + ".join(plain) or "0.0"
-    inner = " + ".join(stepped)
-    product = f"h * ({inner})" if len(stepped) > 1 else f"h * {inner}"
-    return " + ".join([*plain, product])
-
-
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas."""
     return [f"{line.target.name} = {formula(line)}" for line in function.lines]

@@ -24,7 +24,7 @@ from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.network import Elementwise, Function, Line
 
 #: Functions that are not torch's.
-FUNCTIONS = ("inverse", "root", "step")
+FUNCTIONS = ("inverse", "plus", "root", "step")
 
 
 class _Printer(TensorPrinter):
@@ -58,9 +58,9 @@ def function_view(
     return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
 
 
-def imported(functions: Iterable[FunctionView]) -> str:
-    """The functions of the runtime that some functions call."""
-    text = "\n".join(line for view in functions for line in view.lines)
+def imported(functions: Iterable[FunctionView], lines: Iterable[str] = ()) -> str:
+    """The functions of the runtime that some functions and lines call."""
+    text = "\n".join([*lines, *(line for view in functions for line in view.lines)])
     return ", ".join(name for name in FUNCTIONS if re.search(rf"\b{name}\(", text))
 
 

@@ -14,7 +14,6 @@ from hamilforge.gen.derive.arrays import (
 from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import (
     NetworkProduct,
-    combination_text,
     shape_table,
 )
 from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imported, size_of
@@ -73,17 +72,19 @@ class _Writer:
         kept = [name for name, _ in unrolled.kept]
         finish = dict(network.finish.results)
         functions = tuple(self._functions())
+        forward = tuple(self._statements(unrolled.forward))
+        backward = (
+            *self._statements(unrolled.backward),
+            *self._sums(),
+            *self._calls(network.finish),
+        )
         return View(
             product=self._product,
             functions=functions,
-            imported=imported(functions),
-            forward=tuple(self._statements(unrolled.forward[: -len(states)])),
-            endings=tuple(self._statements(unrolled.forward[-len(states) :])),
-            backward=(
-                *self._statements(unrolled.backward),
-                *self._sums(),
-                *self._calls(network.finish),
-            ),
+            imported=imported(functions, (*forward, *backward)),
+            forward=forward[: -len(states)],
+            endings=forward[-len(states) :],
+            backward=backward,
             layer_arguments=", ".join(
                 ["t", "h", *(state.name for state in states), *controls, *parameters]
             ),
@@ -192,7 +193,7 @@ class _Writer:
 
     def _simple(self, statement: Combination | Call) -> str:
         if isinstance(statement, Combination):
-            return f"{statement.target} = {combination_text(statement)}"
+            return f"{statement.target} = {_combination(statement)}"
         function = getattr(self._network.parts[statement.part], statement.function)
         arguments = []
         for array, name in zip(function.inputs, statement.arguments, strict=True):
@@ -308,6 +309,21 @@ class _Writer:
     def _time_gradient(self) -> Iterable[str]:
         found = [name for name, _ in self._unrolled.time_bars()]
         yield f"t_bar = h * ({' + '.join(found)})" if found else "t_bar = None"
+
+
+def _combination(statement: Combination) -> str:
+    """A sum of terms; those that are multiplied by h are added one by one."""
+    plain: list[str] = []
+    stepped: list[str] = []
+    for term in statement.terms:
+        named = bool(term.name) and term.coefficient.value != 1
+        if term.stepped:
+            factor = f"h * {term.name}" if named else "h"
+            stepped.append(f"({factor}, {term.array})")
+        else:
+            plain.append(f"{term.name} * {term.array}" if named else term.array)
+    start = " + ".join(plain) or "0.0"
+    return f"plus({', '.join([start, *stepped])})" if stepped else start
 
 
 def _targets(parts: Iterable[str]) -> str:
