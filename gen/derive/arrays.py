@@ -305,6 +305,6 @@ class Lines:
 
 def _word(piece: Piece) -> str:
     """What a line without a name of its own is called."""
-    if piece.batched:
-        return "hidden" if piece.shape else "value"
+    if piece.batched and piece.shape:
+        return "hidden"
     return ("scalar", "vector", "matrix")[len(piece.shape)]
