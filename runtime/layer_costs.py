@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.network_arguments import control_sets
+
 Floats = NDArray[Any]
 #: A cost, its derivatives by the controls, and by the steps.
 Cost = tuple[float, dict[str, Floats], Floats]
@@ -38,7 +40,7 @@ def smoothness(product: ModuleType, controls: Mapping[str, Floats], h: Floats) -
     squares = sum(
         ((rate**2).reshape(len(h), -1).sum(1) for rate in rates.values()), np.zeros(len(h))
     )
-    stages = _stages(product)
+    stages = control_sets(product)
     slopes = {name: rate / stages for name, rate in rates.items()}
     return _collected(squares / (2 * stages), {}, slopes, rates, controls, h)
 
@@ -55,7 +57,7 @@ def declared(
     Raises:
         ValueError: a step is not positive, and r has a rate of change.
     """
-    stages = _stages(product)
+    stages = control_sets(product)
     rates = _rates(controls, product.RATED, h)
     given = [*(controls[name] for name in product.COSTED), *rates.values()]
     axes = 2 if product.BY_STAGE else 1
@@ -76,11 +78,6 @@ def declared(
         controls,
         h,
     )
-
-
-def _stages(product: ModuleType) -> int:
-    """How many sets of controls a layer has."""
-    return int(next(iter(product.CONTROLS.values()))[0]) if product.BY_STAGE else 1
 
 
 def _spread(values: Floats, like: Floats) -> Floats:

@@ -164,6 +164,11 @@ def check_return(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
         )  # fmt: skip
 
 
+def control_sets(product: Any) -> int:
+    """How many sets of controls a layer has: one, or one for each stage."""
+    return int(next(iter(product.CONTROLS.values()))[0]) if product.BY_STAGE else 1
+
+
 def check_regulariser(product: Any) -> None:
     """Refuse to ask for a cost that is not declared."""
     if not product.REGULARISER:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hamilforge.runtime.network_arguments import control_sets
+
 if TYPE_CHECKING:
     from hamilforge.runtime.torch_network import Network
 
@@ -24,7 +26,7 @@ def smoothness(network: Network) -> Tensor:
     h, total = network.h, network.h.new_zeros(())
     for name in network.CONTROLS:
         squares = _rate(network, name, h).square().reshape(len(h), -1).sum(1)
-        total = total + (h * squares).sum() / (2 * _stages(network))
+        total = total + (h * squares).sum() / (2 * control_sets(network))
     return total
 
 
@@ -41,11 +43,6 @@ def declared(network: Network) -> Tensor:
     cost = torch.func.vmap(network.layer_cost, (*(0,) * len(controls), *(None,) * len(values)))
     (found,) = cost(*(one.flatten(0, axes - 1) for one in controls), *values)
     return (h * found.reshape(len(h), -1).mean(1)).sum()
-
-
-def _stages(network: Network) -> int:
-    """How many sets of controls a layer has."""
-    return int(next(iter(network.CONTROLS.values()))[0]) if network.BY_STAGE else 1
 
 
 def _rate(network: Network, name: str, h: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ def show(
     """
     from hamilforge.gen import pipeline
     from hamilforge.gen.declare import catalogue, kinds
+    from hamilforge.gen.declare.errors import DeclarationError
+    from hamilforge.gen.declare.variation import is_any
     from hamilforge.gen.document import derivation, formats
 
     if on is not None:
@@ -49,6 +51,9 @@ def show(
         assert isinstance(how, kinds.Integration)
         return formats.FORMATS[style](derivation.tell_pair(declared, how, report))
     declaration = catalogue.load(name)
-    if any(value or value == "" for value in choices.values()):
-        raise ValueError("an activation and controls by stage are shown of a field with a method")
+    if is_any(choices):
+        raise DeclarationError.single(
+            declaration.head.source.where,
+            "an activation and controls by stage are shown of a field with a method",
+        )
     return formats.FORMATS[style](derivation.tell(declaration, pipeline.check(declaration)))

@@ -10,7 +10,7 @@ import pytest
 import sympy as sp
 
 import hamilforge as hf
-from hamilforge import verification
+from hamilforge import document, verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
@@ -135,6 +135,8 @@ def test_choices_of_a_field_are_refused_elsewhere():
         for choice in ({"by_stage": True}, {"activation": ""}, {"sizes": {"d": 2}}):
             with pytest.raises(DeclarationError, match="belong to the field of a network"):
                 pipeline.load_made(*made, **choice)
+    with pytest.raises(DeclarationError, match="are shown of a field with a method"):
+        document.show("resnet", by_stage=True)
 
 
 @pytest.mark.parametrize("case", EXPECTED["regularisers"]["refused"])
