@@ -64,6 +64,7 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime import elementary  # content 8e3d8791de27ee18
 from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
 from hamilforge.runtime import vector_math  # content 667a3ce18279c581
 
@@ -324,8 +325,6 @@ def set_C4_times_y_bar(hidden4_bar, C4_times_y, d4, out):
 @njit(**INNER)
 def set_C5_times_y_bar(hidden5_bar, C5_times_y, d5, out):
     """C5_times_y_bar, entry by entry."""
-    number_1 = out.dtype.type(1.0)
-    number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
         hidden5_bar_row = hidden5_bar[i]
@@ -334,7 +333,7 @@ def set_C5_times_y_bar(hidden5_bar, C5_times_y, d5, out):
         for n in range(out_row.size):
             hidden5_bar_n = hidden5_bar_row[n]
             C5_times_y_n = C5_times_y_row[n]
-            out_row[n] = hidden5_bar_n * (number_1 if C5_times_y_n + d5_n > 0 else number_0)
+            out_row[n] = hidden5_bar_n * elementary.step(C5_times_y_n + d5_n)
 
 
 @njit(**INNER)
@@ -398,16 +397,13 @@ def set_hidden3_bar(u3, w, out):
 @njit(**INNER)
 def set_hidden4(C4_times_y, d4, out):
     """hidden4, entry by entry."""
-    number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
         C4_times_y_row = C4_times_y[i]
         d4_n = d4[i]
         for n in range(out_row.size):
             C4_times_y_n = C4_times_y_row[n]
-            out_row[n] = (C4_times_y_n + d4_n if C4_times_y_n + d4_n > 0 else number_0) + np.log1p(
-                vector_math.exp(-abs(C4_times_y_n + d4_n))
-            )
+            out_row[n] = elementary.softplus(C4_times_y_n + d4_n)
 
 
 @njit(**INNER)
@@ -424,14 +420,13 @@ def set_hidden4_bar(u4, w, out):
 @njit(**INNER)
 def set_hidden5(C5_times_y, d5, out):
     """hidden5, entry by entry."""
-    number_0 = out.dtype.type(0.0)
     for i in range(out.shape[0]):
         out_row = out[i]
         C5_times_y_row = C5_times_y[i]
         d5_n = d5[i]
         for n in range(out_row.size):
             C5_times_y_n = C5_times_y_row[n]
-            out_row[n] = number_0 if C5_times_y_n + d5_n < 0 else C5_times_y_n + d5_n
+            out_row[n] = elementary.relu(C5_times_y_n + d5_n)
 
 
 @njit(**INNER)

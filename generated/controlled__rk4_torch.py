@@ -63,7 +63,7 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
-from hamilforge.runtime.torch_functions import plus, step
+from hamilforge.runtime.torch_functions import plus, softplus, step
 from hamilforge.runtime.torch_network import Network
 
 A_2_1 = 1 / 2
@@ -83,7 +83,7 @@ def rate(y, u1, u2, u3, u4, u5, C1, C2, C3, C4, C5, d1, d2, d3, d4, d5):
     C3_times_y = y @ C3.T
     hidden3 = torch.sigmoid(C3_times_y + d3)
     C4_times_y = y @ C4.T
-    hidden4 = torch.nn.functional.softplus(C4_times_y + d4)
+    hidden4 = softplus(C4_times_y + d4)
     C5_times_y = y @ C5.T
     hidden5 = torch.relu(C5_times_y + d5)
     y_rate = hidden * u1 + hidden2 * u2 + hidden3 * u3 + hidden4 * u4 + hidden5 * u5

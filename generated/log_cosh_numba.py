@@ -18,8 +18,6 @@ descent methods, arXiv:1809.05042
 # Digest of the declarations: 0817ae606299af31
 # Command: hamilforge generate log_cosh
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
@@ -52,7 +50,7 @@ def _kick_drift(x, p, g, sign, l2, shrink, decay, kick, drift, drift_2, momentum
             gradient += l2 * x[i]
         x[i] *= shrink
         p_new = decay * p[i] - kick * gradient
-        x_new = x[i] + drift * math.tanh(p_new) + drift_2 * math.tanh(momentum * p_new)
+        x_new = x[i] + drift * np.tanh(p_new) + drift_2 * np.tanh(momentum * p_new)
         p[i] = p_new
         x[i] = x_new
 
@@ -93,7 +91,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 @njit(error_model="numpy", cache=True)
 def _solution(x, p, shift, shift_scale):
     for i in range(x.size):
-        x_new = x[i] - shift * math.tanh(shift_scale * p[i])
+        x_new = x[i] - shift * np.tanh(shift_scale * p[i])
         x[i] = x_new
 
 

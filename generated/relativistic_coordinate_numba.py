@@ -18,8 +18,6 @@ relativistic optimization, arXiv:1903.04100
 # Digest of the declarations: 0c86738158871d94
 # Command: hamilforge generate relativistic_coordinate
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
@@ -59,8 +57,8 @@ def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_mome
         v_new = decay * v[i] - kick * gradient
         x_new = (
             x[i]
-            + v_new / math.sqrt(delta * (v_new * v_new) + real(1))
-            + drift * (v_new / math.sqrt(delta_momentum_2 * (v_new * v_new) + real(1)))
+            + v_new / np.sqrt(delta * (v_new * v_new) + real(1))
+            + drift * (v_new / np.sqrt(delta_momentum_2 * (v_new * v_new) + real(1)))
         )
         v[i] = v_new
         x[i] = x_new
@@ -103,7 +101,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 def _solution(x, v, shift, shift_scale):
     real = x.dtype.type
     for i in range(x.size):
-        x_new = x[i] - shift * (v[i] / math.sqrt(shift_scale * (v[i] * v[i]) + real(1)))
+        x_new = x[i] - shift * (v[i] / np.sqrt(shift_scale * (v[i] * v[i]) + real(1)))
         x[i] = x_new
 
 

@@ -17,8 +17,6 @@ relativistic optimization, arXiv:1903.04100
 # Digest of the declarations: a9a8551c93828889
 # Command: hamilforge generate rgd_euler
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
@@ -97,7 +95,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         shrink = rows[group, 2]
         delta = rows[group, 5]
         norm_squared = totals[domain, 0]
-        drift = 1.0 / math.sqrt(delta * norm_squared + 1.0)
+        drift = 1.0 / np.sqrt(delta * norm_squared + 1.0)
         _kick_drift_2(x, v, real(shrink), real(drift))
 
 

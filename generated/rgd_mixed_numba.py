@@ -144,8 +144,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         momentum = rows[group, 9]
         old_norm_squared = totals[domain, 0]
         norm_squared = totals[domain, 1]
-        undo = undo_scale_2 / math.sqrt(old_norm_squared * undo_scale + 1.0)
-        drift = 1.0 / math.sqrt(delta * norm_squared + 1.0) + momentum / math.sqrt(
+        undo = undo_scale_2 / np.sqrt(old_norm_squared * undo_scale + 1.0)
+        drift = 1.0 / np.sqrt(delta * norm_squared + 1.0) + momentum / np.sqrt(
             delta_momentum_2 * norm_squared + 1.0
         )
         _kick_drift_2(
@@ -199,7 +199,7 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale = rows[group, 3]
         shift_scale_2 = rows[group, 4]
         old_norm_squared = totals[domain, 0]
-        shift = shift_scale_2 / math.sqrt(old_norm_squared * shift_scale + 1.0)
+        shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         _solution_2(x, v, real(shift))
 
 

@@ -22,8 +22,6 @@ relativistic optimization, arXiv:1903.04100
 # Digest of the declarations: 6710ff27978b3f72
 # Command: hamilforge generate rgd
 
-import math
-
 import numpy as np
 from numba import njit, prange
 
@@ -110,7 +108,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         delta_momentum_2 = rows[group, 6]
         momentum = rows[group, 7]
         norm_squared = totals[domain, 0]
-        drift = 1.0 / math.sqrt(delta * norm_squared + 1.0) + momentum / math.sqrt(
+        drift = 1.0 / np.sqrt(delta * norm_squared + 1.0) + momentum / np.sqrt(
             delta_momentum_2 * norm_squared + 1.0
         )
         _kick_drift_2(x, v, real(shrink), real(drift))
@@ -153,7 +151,7 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale = rows[group, 3]
         shift_scale_2 = rows[group, 4]
         old_norm_squared = totals[domain, 0]
-        shift = shift_scale_2 / math.sqrt(old_norm_squared * shift_scale + 1.0)
+        shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         _solution_2(x, v, real(shift))
 
 

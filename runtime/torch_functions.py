@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,25 @@ def plus(start: Any, *terms: tuple[Any, Tensor]) -> Any:
         else:
             found = found + factor * array
     return found
+
+
+def cbrt(z: Tensor) -> Tensor:
+    """The real cube root, of either sign."""
+    zero = z == 0
+    size = torch.where(zero, 1.0, z).abs()
+    guess = size ** (1 / 3)
+    return torch.where(zero, z, torch.sign(z) * (2 * guess + size / (guess * guess)) / 3)
+
+
+def softplus(z: Tensor) -> Tensor:
+    """log(1 + exp(z)); torch's own drops exp(-z) from 20 on, which float64 still sees."""
+    return torch.nn.functional.softplus(z, threshold=40)
+
+
+def log_cosh(z: Tensor) -> Tensor:
+    """log(cosh(z)), without overflow."""
+    size = z.abs()
+    return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
 
 
 def step(z: Tensor) -> Tensor:

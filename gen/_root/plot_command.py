@@ -137,6 +137,7 @@ def _stability(declaration: RungeKutta, picture: Path) -> int:
 
 def mechanics(derivation: Derivation) -> Mechanics:
     """The derived system in one dimension, at the picture's hyper-parameters."""
+    from hamilforge.gen.derive.calculus import derivative
     from hamilforge.gen.derive.rotation import g, last_b
     from hamilforge.gen.derive.system import p, t
     from hamilforge.runtime.plots import Mechanics
@@ -145,7 +146,7 @@ def mechanics(derivation: Derivation) -> Mechanics:
     known = _numbers(derivation, hyper)
     program = derivation.program
     kinetic = _one_dimensional(derivation.system.kinetic, known)
-    velocity = _function((p,), kinetic.diff(p))
+    velocity = _function((p,), derivative(kinetic, p))
     unit = _value(derivation.unit, known)
     ending = _value(derivation.specialised(derivation.rotated.momentum), known)
     return Mechanics(
@@ -234,13 +235,13 @@ def _one_dimensional(expr: Any, known: Mapping[str, Any]) -> Any:
 
 
 def _function(arguments: tuple[Any, ...], expr: Any) -> Callable[..., Any]:
-    import sympy as sp
+    """An expression as a function of numbers or arrays."""
+    from hamilforge.gen.program.interpret import FLOAT64, evaluate
+    from hamilforge.gen.program.lower import lower
 
-    from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS
-
-    own = {name: NUMPY_FUNCTIONS[name] for name in ("log_cosh", "logistic", "softplus")}
-    compiled: Callable[..., Any] = sp.lambdify(arguments, expr, [own, "numpy"])
-    return compiled
+    lowered = lower(expr)
+    names = [symbol.name for symbol in arguments]
+    return lambda *values: evaluate(lowered, dict(zip(names, values, strict=True)), FLOAT64)
 
 
 def _refuse(message: str) -> int:

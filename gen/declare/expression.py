@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.functions import CONSTANTS
+from hamilforge.gen.declare.functions import DECLARABLE as ELEMENTWISE
 
-ELEMENTWISE = (
-    "abs atan cos cosh exp log log1p expm1 logistic relu sign sin sinh softplus sqrt tan tanh"
-).split()
 REDUCTIONS = ("dot", "norm", "sum")
 ORACLES = ("J", "decay", "grad", "velocity")
 POLYNOMIALS = ("legendre",)
@@ -47,7 +46,7 @@ MAX_EXPONENT = 64
 ONE = Fraction(1)
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[-+*/@(),]))"
 )
 
@@ -85,7 +84,7 @@ Node = Number | Name | Operation
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression as it was written, with its tree."""
+    """An expression as it was written, with its tree; spans of nodes include parentheses."""
 
     text: str
     tree: Node
@@ -111,6 +110,18 @@ def walk(node: Node) -> Iterator[Node]:
         yield here
         if isinstance(here, Operation):
             todo.extend(reversed(here.args))
+
+
+def terms(node: Node) -> Iterator[Node]:
+    """The terms of a sum, nested sums and signs resolved: each is a term of the whole."""
+    todo = [(node, False)]
+    while todo:
+        here, negative = todo.pop()
+        if isinstance(here, Operation) and here.op in ("+", "-"):
+            turned = negative ^ (here.op == "-")
+            todo.extend((arg, turned) for arg in reversed(here.args))
+        else:
+            yield Operation("-", (here,), here.start, here.stop) if negative else here
 
 
 def parse(text: str) -> Expression:
@@ -244,8 +255,7 @@ class _Parser:
             return Name(token.text, token.start, token.stop)
         if token.text == "(":
             inner = self.sum(depth + 1)
-            self._expect(")")
-            return inner
+            return replace(inner, start=token.start, stop=self._expect(")").stop)
         raise ExpressionError(
             f"'{token.text}' is not expected here; a number, a name or '(' was",
             token.start,
@@ -377,6 +387,8 @@ def infer(expression: Expression, types: Types, functions: tuple[str, ...]) -> s
         if isinstance(node, Number):
             return "scalar"
         if isinstance(node, Name):
+            if node.name not in types and node.name in CONSTANTS:
+                return "scalar"
             if node.name not in types:
                 known = ", ".join(sorted(types)) or "none"
                 raise fail(

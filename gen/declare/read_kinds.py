@@ -7,6 +7,7 @@ In: a :class:`Source` and a way to find other declarations.  Out: a frozen decla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds, read_networks, read_problems, read_tableaux
@@ -16,9 +17,11 @@ from hamilforge.gen.declare.expression import (
     REDUCTIONS,
     Expression,
     Name,
+    Number,
     Operation,
     infer,
     parse,
+    terms,
     walk,
 )
 from hamilforge.gen.declare.read_parts import (
@@ -120,13 +123,18 @@ def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
         return None
     types = {**scalars, "p": "vector", "q": "vector"}
     reader.typed(energy, "scalar", types, (*ELEMENTWISE, *REDUCTIONS, "J"), "energy")
-    tree = energy.tree
-    terms = tree.args if isinstance(tree, Operation) and tree.op == "+" else (tree,)
     kinetic = []
     potentials = 0
-    for term in terms:
+    for term in terms(energy.tree):
         part = Expression(energy.text, term)
         if isinstance(term, Operation) and term.op == "J":
+            (argument,) = term.args
+            if not (isinstance(argument, Name) and argument.name == "q"):
+                reader.problem(
+                    "the loss is taken at q; expected 'J(q)'",
+                    "energy",
+                    excerpt=caret(energy.text, term.start, term.stop),
+                )
             potentials += 1
         elif "q" in part.names():
             if "p" in part.names():
@@ -134,12 +142,14 @@ def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
             else:
                 reader.problem("the potential is the loss itself; expected 'J(q)'", "energy")
         else:
-            kinetic.append(energy.text[term.start : term.stop])
+            kinetic.append(term)
     if potentials != 1:
         reader.problem("exactly one term J(q) was expected", "energy")
     if reader.problems:
         return None
-    return parse(" + ".join(f"({text})" for text in kinetic) or "0")
+    tree = energy.tree
+    whole = Operation("+", (*kinetic, Number(Fraction(0), 0, 0)), tree.start, tree.stop)
+    return Expression(energy.text, whole)
 
 
 def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:

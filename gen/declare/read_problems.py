@@ -15,8 +15,6 @@ from hamilforge.gen.declare.reader import SYMBOL, Reader
 #: Components of a problem; a field of more is not written out line by line.
 MAX_COMPONENTS = 400
 _COMMON = ("parameters", "invariants", "start")
-#: Names that begin so belong to derivatives and weights in generated code.
-PREFIXES = ("d_", "g_", "w_")
 Types = dict[str, str]
 
 
@@ -96,16 +94,12 @@ def _parameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
 
 
 def _free(reader: Reader, name: str, *path: str) -> None:
-    """Note a name that cannot be one, or that generated code needs for itself."""
-    if not SYMBOL.fullmatch(name) or name in ("t", "start", "stop"):
+    """Note a name that cannot be one."""
+    if not SYMBOL.fullmatch(name) or name == "t":
         reader.problem(
             f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
-            "first; t, start and stop are times",
+            "first; t is the time",
             *path,
-        )
-    if name.startswith(PREFIXES):
-        reader.problem(
-            f"'{name}' cannot be a name: {', '.join(PREFIXES)} begin derived names", *path
         )
 
 

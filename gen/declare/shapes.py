@@ -21,6 +21,7 @@ from hamilforge.gen.declare.expression import (
     Number,
     Operation,
 )
+from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 
 
@@ -55,6 +56,8 @@ def infer_shape(
         if isinstance(node, Number):
             return ()
         if isinstance(node, Name):
+            if node.name not in shapes and node.name in CONSTANTS:
+                return ()
             if node.name not in shapes:
                 known = ", ".join(sorted(shapes)) or "none"
                 raise fail(

@@ -36,7 +36,7 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
     symbol,
 )
-from hamilforge.gen.derive.calculus import Expr, logistic
+from hamilforge.gen.derive.calculus import Expr, derivative, logistic
 
 
 def reverse(lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]) -> dict[str, str]:
@@ -108,8 +108,8 @@ class _Reverse:
         match line.op:
             case Map(value=value):
                 for entry in sorted(value.free_symbols, key=str):
-                    slope = derivative(value, entry, target.name)
-                    piece = Piece(bar.value * slope, target.shape, target.batched)
+                    factor = slope(value, entry, target.name)
+                    piece = Piece(bar.value * factor, target.shape, target.batched)
                     self.contribute(entry.name, piece)
             case Product() as op:
                 self._product(op, self.total(target))
@@ -149,11 +149,9 @@ class _Reverse:
         self.contribute(op.right, found)
 
 
-def derivative(value: Expr, entry: sp.Symbol, name: str) -> Expr:
+def slope(value: Expr, entry: sp.Symbol, name: str) -> Expr:
     """The derivative of a line by one of its operands, in terms of the line's own value."""
-    found = value.diff(entry).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
-    if found.has(sp.Derivative):
-        raise NotImplementedError(f"no derivative of {value} by {entry} is known")
+    found = derivative(value, entry)
     own = symbol(name)
     if isinstance(value, logistic):
         found = found.xreplace({logistic(-value.args[0]): 1 - own})

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
-from hamilforge.gen.declare.expression import Expression, Name, Node, Number
+from hamilforge.gen.declare.expression import Expression, Name, Node, Number, parse
+from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, TABLE
 
 #: A SymPy expression; SymPy carries no types.
 Expr: TypeAlias = Any
@@ -57,54 +58,128 @@ class Total(sp.Function):
         names = {total: sp.Dummy(real=True) for total in inner}
         back = {name: total for total, name in names.items()}
         flat = arg.xreplace(names)
-        derivative = flat.diff(symbol).xreplace(back)
+        slope = derivative(flat, symbol).xreplace(back)
         for total, name in names.items():
-            derivative += Total(flat.diff(name).xreplace(back)) * total.diff(symbol)
-        return derivative
+            slope += Total(derivative(flat, name).xreplace(back)) * derivative(total, symbol)
+        return slope
 
 
-def _function(name: str, slope: Any) -> Any:
-    """A smooth scalar function with a given derivative, left as it is by SymPy."""
+class _Elementwise(sp.Function):
+    """A function of one real number that SymPy lacks; its derivative is that of its row."""
 
-    def fdiff(self: sp.Function, argindex: int = 1) -> Expr:
-        return slope(self.args[0])
+    nargs = 1
+    is_real = True
 
-    def real(_: sp.Function) -> bool:
-        return True
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """The derivative, as the table of functions has it."""
+        row = BY_NAME[type(self).__name__]
+        return to_sympy(parse(row.derivative), {"x": self.args[0]})
 
-    return type(name, (sp.Function,), {"nargs": 1, "fdiff": fdiff, "_eval_is_real": real})
+
+class relu(_Elementwise):
+    """The larger of x and 0."""
+
+    is_nonnegative = True
+
+    @classmethod
+    def eval(cls, arg: Expr) -> Expr | None:
+        """Itself or 0 where the sign is known; positive factors stand outside."""
+        if arg.is_nonnegative:
+            return arg
+        if arg.is_nonpositive:
+            return sp.S.Zero
+        factors = sp.Mul.make_args(arg)
+        outside = [factor for factor in factors if factor.is_positive]
+        if outside:
+            return sp.Mul(*outside) * cls(sp.Mul(*(f for f in factors if not f.is_positive)))
+        return None
 
 
-logistic: Any = _function("logistic", lambda x: logistic(x) * logistic(-x))
-softplus = _function("softplus", lambda x: logistic(x))
-log_cosh = _function("log_cosh", lambda x: sp.tanh(x))
+class step(_Elementwise):
+    """1 where x > 0, else 0."""
+
+    is_nonnegative = True
+
+    @classmethod
+    def eval(cls, arg: Expr) -> Expr | None:
+        """A number where the sign is known; positive factors do not matter."""
+        if arg.is_positive:
+            return sp.S.One
+        if arg.is_nonpositive:
+            return sp.S.Zero
+        factors = sp.Mul.make_args(arg)
+        kept = [factor for factor in factors if not factor.is_positive]
+        return cls(sp.Mul(*kept)) if len(kept) < len(factors) else None
+
+
+def _own(name: str, **attributes: object) -> Any:
+    """A function that SymPy leaves as it is."""
+    return type(name, (_Elementwise,), dict(attributes))
+
+
+logistic: Any = _own("logistic", is_positive=True)
+log_cosh: Any = _own("log_cosh", is_nonnegative=True)
 #: 1 / x, but 0 at 0; and the square root whose derivative is 0 at 0, as a norm's is.
-inverse: Any = _function("inverse", lambda x: -(inverse(x) ** 2))
-root: Any = _function("root", lambda x: inverse(root(x)) / 2)
+inverse: Any = _own("inverse")
+root: Any = _own("root", is_nonnegative=True)
 
-#: Functions of the expression language in SymPy.
+#: Functions of the expression language and of derivations in SymPy: SymPy's own where it has them.
 FUNCTIONS: Mapping[str, Any] = {
+    **{row.name: getattr(sp, row.name, None) or _own(row.name) for row in TABLE},
     "abs": sp.Abs,
-    "atan": sp.atan,
-    "cos": sp.cos,
-    "cosh": sp.cosh,
-    "exp": sp.exp,
+    # SymPy's turn f(-x) into pi - f(x) and 2 - f(x), which loses all digits where f(-x) is small
+    "acos": _own("acos"),
+    "erfc": _own("erfc", is_positive=True),
+    "cbrt": _own("cbrt"),
     "expm1": lambda x: sp.exp(x) - 1,
+    "inverse": inverse,
     "log": lambda x: log_cosh(x.args[0]) if isinstance(x, sp.cosh) else sp.log(x),
     "log1p": lambda x: sp.log(1 + x),
+    "log_cosh": log_cosh,
     "logistic": logistic,
-    "relu": lambda x: sp.Max(x, 0),
-    "sign": sp.sign,
-    "sin": sp.sin,
-    "sinh": sp.sinh,
-    "softplus": softplus,
-    "sqrt": sp.sqrt,
-    "tan": sp.tan,
-    "tanh": sp.tanh,
+    "relu": relu,
+    "root": root,
+    "softplus": _own("softplus", is_positive=True),
+    "step": step,
     "dot": lambda x, y: Total(x * y),
     "norm": lambda x: sp.sqrt(Total(x**2)),
     "sum": Total,
 }
+#: The functions that are SymPy classes, by class.
+NAMES: Mapping[type, str] = {sp.log: "log"} | {
+    function: name
+    for name, function in FUNCTIONS.items()
+    if name in BY_NAME and isinstance(function, type)
+}
+_DEFINITIONS = {
+    function: parse(BY_NAME[name].definition)
+    for function, name in NAMES.items()
+    if BY_NAME[name].definition
+}
+#: Exact numbers by name.
+CONSTANT_VALUES: Mapping[str, Expr] = {name: getattr(sp, name) for name in CONSTANTS}
+
+
+def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
+    """A derivative by one symbol after another; that of ``sign`` is 0, at 0 too.
+
+    Raises:
+        NotImplementedError: SymPy knows none.
+    """
+    for symbol in symbols:
+        slope = expr.diff(symbol).replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+        if slope.has(sp.Derivative, sp.Subs):
+            raise NotImplementedError(f"no derivative of {expr} by {symbol} is known")
+        expr = slope
+    return expr
+
+
+def expanded(expr: Expr) -> Expr:
+    """An expression with every function that has a definition written out."""
+    return expr.replace(
+        lambda part: type(part) in _DEFINITIONS,
+        lambda part: to_sympy(_DEFINITIONS[type(part)], {"x": part.args[0]}),
+    )
 
 
 def to_sympy(
@@ -117,7 +192,7 @@ def to_sympy(
         if isinstance(node, Number):
             return sp.Rational(node.value.numerator, node.value.denominator)
         if isinstance(node, Name):
-            return symbols[node.name]
+            return symbols[node.name] if node.name in symbols else CONSTANT_VALUES[node.name]
         args = [visit(arg) for arg in node.args]
         if node.op == "+":
             return sp.Add(*args)

@@ -18,8 +18,8 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, caret
-from hamilforge.gen.declare.expression import Expression, Operation
-from hamilforge.gen.derive.calculus import Expr, to_sympy
+from hamilforge.gen.declare.expression import Expression, terms
+from hamilforge.gen.derive.calculus import Expr, derivative, to_sympy
 from hamilforge.gen.derive.system import parameter_symbol
 
 #: The time, of either sign.
@@ -87,7 +87,7 @@ class VectorField:
 
     def gradient(self) -> tuple[Expr, ...]:
         """The gradient of H."""
-        return tuple(sp.diff(self.energy, name) for name in self.components)
+        return tuple(derivative(self.energy, name) for name in self.components)
 
     @functools.cached_property
     def hessian(self) -> dict[tuple[int, int], Expr]:
@@ -105,7 +105,7 @@ class VectorField:
         size = range(len(names))
 
         def turn(i: int, j: int, k: int) -> Expr:
-            return sum((sp.diff(s[i][j], names[m]) * s[m][k] for m in size), sp.S.Zero)
+            return sum((derivative(s[i][j], names[m]) * s[m][k] for m in size), sp.S.Zero)
 
         return all(
             sp.simplify(turn(i, j, k) + turn(j, k, i) + turn(k, i, j)) == 0
@@ -131,13 +131,13 @@ class VectorField:
     def divergence(self) -> Expr:
         """The trace of the Jacobian, with friction: zero where volume is preserved."""
         pairs = zip(self.components, self.damped, strict=True)
-        return sp.simplify(sum((sp.diff(value, name) for name, value in pairs), sp.S.Zero))
+        return sp.simplify(sum((derivative(value, name) for name, value in pairs), sp.S.Zero))
 
     def rate(self, quantity: Expr) -> Expr:
         """The derivative of a quantity along solutions."""
         pairs = zip(self.components, self.damped, strict=True)
-        along = (sp.diff(quantity, name) * value for name, value in pairs)
-        whole = sum(along, sp.diff(quantity, t))
+        along = (derivative(quantity, name) * value for name, value in pairs)
+        whole = sum(along, derivative(quantity, t))
         for form in (sp.expand(whole), sp.numer(sp.together(whole)).expand()):
             if form == 0:
                 return sp.S.Zero
@@ -164,7 +164,7 @@ class VectorField:
 def _slopes(values: Sequence[Expr], components: Sequence[sp.Symbol]) -> dict[tuple[int, int], Expr]:
     """The derivatives that are not zero, by row and column."""
     entries = {
-        (row, column): sp.diff(value, name)
+        (row, column): derivative(value, name)
         for row, value in enumerate(values)
         for column, name in enumerate(components)
     }
@@ -224,7 +224,7 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
 
 
 def _slope(energy: Expr, name: sp.Symbol) -> Expr:
-    return sp.powsimp(sp.diff(energy, name), combine="exp")
+    return sp.powsimp(derivative(energy, name), combine="exp")
 
 
 def _structure(
@@ -269,14 +269,12 @@ def refuse_coupling(field: VectorField) -> DeclarationError:
     """Why no explicit splitting exists: the terms of H that couple positions and momenta."""
     problem = field.problem
     assert isinstance(problem, kinds.Mechanics)
-    tree = problem.energy.tree
-    terms = tree.args if isinstance(tree, Operation) and tree.op == "+" else (tree,)
     symbols = {str(name): name for name in (*field.components, *field.parameters, t)}
     positions, momenta = (part.components for part in field.parts)
     excerpts = []
-    for term in terms:
+    for term in terms(problem.energy.tree):
         value = to_sympy(Expression(problem.energy.text, term), symbols)
-        mixed = (sp.diff(value, q, p) for q in positions for p in momenta)
+        mixed = (derivative(value, q, p) for q in positions for p in momenta)
         if any(sp.simplify(slope) != 0 for slope in mixed):
             excerpts.append(caret(problem.energy.text, term.start, term.stop))
     return DeclarationError.single(

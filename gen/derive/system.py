@@ -25,6 +25,7 @@ from hamilforge.gen.derive.calculus import (
     Expr,
     Total,
     coordinates,
+    derivative,
     tidy,
     tidy_scalars,
     to_sympy,
@@ -172,7 +173,7 @@ def derive_system(declaration: Hamiltonian) -> System:
     symbols = {parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters}
     kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
     gamma = to_sympy(declaration.friction, {**symbols, "t": t})
-    gradient = sp.powsimp(kinetic.diff(p), combine="exp")
+    gradient = sp.powsimp(derivative(kinetic, p), combine="exp")
     if any(expr.has(sp.nan, sp.zoo, sp.oo) for expr in (kinetic, gradient, gamma)):
         raise DeclarationError.single(
             declaration.head.source.where, "divides by zero", "kinetic or friction"

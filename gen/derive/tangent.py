@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import sympy as sp
 
-from hamilforge.gen.derive.adjoint import derivative
+from hamilforge.gen.derive.adjoint import slope
 from hamilforge.gen.derive.arrays import (
     Lines,
     LogSumExp,
@@ -45,9 +45,9 @@ def forward(
             case Map(value=value):
                 for entry in sorted(value.free_symbols, key=str):
                     if entry.name in dots:
-                        slope = derivative(value, entry, target.name)
+                        factor = slope(value, entry, target.name)
                         dot = lines.piece(dots[entry.name])
-                        pieces.append(Piece(dot.value * slope, target.shape, target.batched))
+                        pieces.append(Piece(dot.value * factor, target.shape, target.batched))
             case Product(left, right, left_transposed, right_transposed):
                 for one, two in ((dots.get(left), right), (left, dots.get(right))):
                     if one and two:

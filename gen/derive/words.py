@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from hamilforge.gen.derive.adjoint import derivative
+from hamilforge.gen.derive.adjoint import slope
 from hamilforge.gen.derive.arrays import Lines, Map, Product, Transpose
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Expr, derivative
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,7 @@ def jacobian(lines: Lines, result: str, state: str) -> dict[Word, Expr]:
                         continue
                     if not lines.arrays[entry.name].shape:
                         raise NoWordsError(f"{name} depends on {state} through a sum")
-                    slope = derivative(value, entry, name)
-                    scalar, diagonal = _split(lines, slope)
+                    scalar, diagonal = _split(lines, slope(value, entry, name))
                     for word, factor in known[entry.name].items():
                         _add(total, _joined(diagonal, word), scalar * factor)
                 if total:
@@ -141,11 +140,11 @@ def _matrix(lines: Lines, name: str, turned: bool) -> dict[Word, Expr]:
             for entry in sorted(value.free_symbols, key=str):
                 if not lines.arrays[entry.name].shape:
                     continue
-                slope = value.diff(entry)
-                if any(lines.arrays[one.name].shape for one in slope.free_symbols):
+                factor = derivative(value, entry)
+                if any(lines.arrays[one.name].shape for one in factor.free_symbols):
                     raise NoWordsError(f"{name} is not linear in its matrices")
-                for word, factor in _matrix(lines, entry.name, turned).items():
-                    _add(total, word, slope * factor)
+                for word, coefficient in _matrix(lines, entry.name, turned).items():
+                    _add(total, word, factor * coefficient)
             return total
         case Product(left, right, left_transposed, right_transposed):
             one = _matrix(lines, left, left_transposed)

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import sympy as sp
 
+from hamilforge.gen.declare.functions import BY_NAME
 from hamilforge.gen.document.blocks import (
     Butcher,
     Conditions,
@@ -58,6 +59,10 @@ class LatexPrinter(FormulaPrinter):
         sign = "-" if value < 0 else ""
         return f"{sign}\\tfrac{{{abs(value.numerator)}}}{{{value.denominator}}}"
 
+    def constant(self, op: str) -> str:
+        """A constant by its letter."""
+        return f"\\{op}"
+
     def call(self, op: str, args: list[str]) -> str:
         """Functions by their usual names."""
         arg = ", ".join(args)
@@ -71,8 +76,8 @@ class LatexPrinter(FormulaPrinter):
             return f"\\sum_{{{op.removeprefix('sum_')}}} \\left({arg}\\right)"
         if op == "sum over samples":
             return f"\\sum_{{\\text{{samples}}}} \\left({arg}\\right)"
-        known = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh")
-        name = f"\\{op}" if op in known else f"\\operatorname{{{latex_text(op)}}}"
+        known = BY_NAME[op].latex if op in BY_NAME else ""
+        name = known or f"\\operatorname{{{latex_text(op)}}}"
         return f"{name}\\left({arg}\\right)"
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:

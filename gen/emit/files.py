@@ -21,12 +21,13 @@ import jinja2
 
 from hamilforge.gen.emit import numba as numba_backend
 from hamilforge.gen.emit import torch as torch_backend
+from hamilforge.gen.emit.product import KERNEL_MODULES
 
 #: The backends: modules with SUFFIX, and VIEWS by kind of product.
 BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
 INDEX = "index.toml"
 #: The modules of the runtime whose code is compiled into kernels.
-COMPILED_IN = ("pointers.py", "linear.py", "layer_kernels.py", "stage_systems.py", "vector_math.py")
+COMPILED_IN = ("pointers.py", *(f"{name}.py" for name in KERNEL_MODULES))
 
 
 def render(product: Any) -> dict[str, str]:

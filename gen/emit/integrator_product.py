@@ -7,7 +7,6 @@ docstring with the equations and the method, and the names under which coefficie
 from __future__ import annotations
 
 import hashlib
-import keyword
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,14 +34,6 @@ from hamilforge.gen.program.integrator import (
 )
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.prove.report import Report
-
-#: Names that generated functions use beside those of the problem.
-_TAKEN = frozenset("t state parameters factor out np math torch start stop w".split())
-
-
-def safe(name: str) -> str:
-    """A declared name as one that no language or generated function has taken."""
-    return f"{name}_" if keyword.iskeyword(name) or name in _TAKEN else name
 
 
 def tuple_text(parts: Iterable[str]) -> str:
@@ -208,7 +199,8 @@ def _as_float(text: str) -> str:
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas."""
     printer = FormulaPrinter()
-    return [f"{line.target} = {printer(line.value)}" for line in function.body]
+    lines = (f"{line.target} = {printer(line.value)}" for line in function.body)
+    return [line.replace("__", "_") for line in lines]
 
 
 def prefixes(step: Stages) -> tuple[str, ...]:

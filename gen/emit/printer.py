@@ -6,13 +6,39 @@ like; nothing else about a backend's language is known here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import keyword
+import re
+from collections.abc import Container, Iterable, Mapping
 from fractions import Fraction
 from typing import ClassVar
 
-from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
+from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select, walk
 
-_SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(1, 6)
+_SUM, _PRODUCT, _NEGATION, _POWER, ATOM = range(1, 6)
+
+
+#: What no variable of generated code may be called, whatever it does.
+_LANGUAGE = frozenset(keyword.kwlist)
+
+
+def spelled(names: Iterable[str], taken: Container[str]) -> dict[str, str]:
+    """How names are written where some are taken: with underscores behind, where no name has any.
+
+    Args:
+        names: of variables, declared or derived; none ends in an underscore.
+        taken: what else the text around them means by a name.
+
+    Returns:
+        For each name that is taken, another one.
+    """
+    spelling = {}
+    for name in names:
+        free = name
+        while free in taken:
+            free += "_"
+        if free != name:
+            spelling[name] = free
+    return spelling
 
 
 class Printer:
@@ -20,13 +46,25 @@ class Printer:
 
     Attributes:
         functions: how each operation of one argument is called.
+        constants: how each constant is written.
+        written: the functions that are written out, in ``{z}``.
         rename: what a name is printed as, where it is not itself.
     """
 
     functions: ClassVar[Mapping[str, str]] = {}
+    constants: ClassVar[Mapping[str, str]] = {}
+    written: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, rename: Mapping[str, str] | None = None) -> None:
         self.rename = dict(rename or {})
+
+    @classmethod
+    def names(cls, exprs: Iterable[Expr]) -> frozenset[str]:
+        """The names that the text of some expressions has beside those of variables."""
+        table = {**cls.functions, **cls.constants, **cls.written}
+        parts = (part for expr in exprs for part in walk(expr))
+        texts = [table.get(part.op, "") for part in parts if isinstance(part, Apply)]
+        return _LANGUAGE | set(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
 
     def __call__(self, expr: Expr) -> str:
         """The text of an expression."""
@@ -38,15 +76,23 @@ class Printer:
             return str(value.numerator)
         return f"{value.numerator} / {value.denominator}"
 
+    def constant(self, op: str) -> str:
+        """An exact number with a name."""
+        if op not in self.constants:
+            raise NotImplementedError(f"{type(self).__name__}: no constant '{op}'")
+        return self.constants[op]
+
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
+        if op in self.written:
+            return self.written[op].format(z=args[0])
         if op not in self.functions:
             raise NotImplementedError(f"{type(self).__name__}: no function for '{op}'")
         return f"{self.functions[op]}({', '.join(args)})"
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice, and how tightly it binds."""
-        return f"({then} if {subject} == {value} else {otherwise})", _ATOM
+        return f"({then} if {subject} == {value} else {otherwise})", ATOM
 
     def _print(self, expr: Expr) -> tuple[str, int]:
         match expr:
@@ -54,9 +100,9 @@ class Printer:
                 text = self.number(value)
                 if value < 0:
                     return text, _NEGATION
-                return text, _ATOM if " / " not in text else _PRODUCT
+                return text, ATOM if " / " not in text else _PRODUCT
             case Ref(name=name):
-                return self.rename.get(name, name), _ATOM
+                return self.rename.get(name, name), ATOM
             case Apply(op="add", args=args):
                 return self._sum(args), _SUM
             case Apply(op="mul", args=args):
@@ -73,8 +119,10 @@ class Printer:
                 return f"-{text}", _SUM if binding == _PRODUCT else _NEGATION
             case Apply(op="pow", args=(base, exponent)):
                 return self.power(base, exponent)
+            case Apply(op=op, args=()):
+                return self.constant(op), ATOM
             case Apply(op=op, args=args):
-                return self.call(op, [self(arg) for arg in args]), _ATOM
+                return self.call(op, [self(arg) for arg in args]), ATOM
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
                 return self.select(self(subject), self.number(value), self(then), self(otherwise))
             case Reduce():
@@ -86,7 +134,7 @@ class Printer:
         match base, exponent:
             case Ref(), Const(value=value) if value in (2, 3):
                 return " * ".join([self(base)] * int(value)), _PRODUCT
-        text = f"{self._within(base, _ATOM)}**{self._within(exponent, _ATOM)}"
+        text = f"{self._within(base, ATOM)}**{self._within(exponent, ATOM)}"
         return text, _POWER
 
     def _sum(self, terms: tuple[Expr, ...]) -> str:
@@ -109,23 +157,39 @@ class Printer:
 class FormulaPrinter(Printer):
     """Formulas to read: every function by its own name."""
 
+    def constant(self, op: str) -> str:
+        """A constant by its name."""
+        return op
+
     def call(self, op: str, args: list[str]) -> str:
         """A function by its name."""
         return f"{op}({', '.join(args)})"
 
 
 class HostPrinter(Printer):
-    """Host scalars in Python floats; ``functions`` come from a namespace such as ``math``."""
+    """Host scalars in Python's floats: the functions of :mod:`math`, or what has their names.
 
-    functions = {
-        name: name for name in "exp expm1 log log1p sin cos tan atan sinh cosh tanh sqrt".split()
-    } | {"abs": "abs", "pow": "pow"}
+    What :mod:`math` lacks is written out so that it takes scalar tensors too.
+    """
 
-    def __init__(self, namespace: str) -> None:
-        super().__init__()
-        self._namespace = namespace
-
-    def call(self, op: str, args: list[str]) -> str:
-        """A function of the namespace, but for those that every number has."""
-        text = super().call(op, args)
-        return text if op == "abs" else f"{self._namespace}.{text}"
+    functions: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"math.{name}"
+            for name in (
+                "acos acosh asin asinh atan atanh cbrt cos cosh erf erfc exp expm1 log log1p sin "
+                "sinh sqrt tan tanh"
+            ).split()
+        },
+        "abs": "abs",
+        "root": "math.sqrt",
+    }
+    constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
+    written: ClassVar[Mapping[str, str]] = {
+        "inverse": "(0.0 if {z} == 0 else 1 / ({z}))",
+        "log_cosh": "(abs({z}) + math.log1p(math.exp(-2 * abs({z}))) - math.log(2.0))",
+        "logistic": "(math.exp(min({z}, 0.0)) / (1 + math.exp(-abs({z}))))",
+        "relu": "max({z}, 0.0)",
+        "sign": "(1.0 if {z} > 0 else -1.0 if {z} < 0 else 0.0)",
+        "softplus": "(max({z}, 0.0) + math.log1p(math.exp(-abs({z}))))",
+        "step": "(1.0 if {z} > 0 else 0.0)",
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -65,6 +66,16 @@ def runtime_digest(module: str) -> str:
     """The digest of a runtime module whose code is compiled into kernels."""
     path = Path(__file__).parents[2] / "runtime" / module
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+#: The modules of the runtime whose functions are called in kernels.
+KERNEL_MODULES = ("elementary", "layer_kernels", "linear", "stage_systems", "vector_math")
+
+
+def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """The modules of the runtime that a text of kernels calls, with their digests."""
+    called = [name for name in KERNEL_MODULES if name in always or f"{name}." in text]
+    return tuple((name, runtime_digest(f"{name}.py")) for name in called)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ class Product:
     def interface(self) -> str:
         """The constants and the host scalars, in Python."""
         program, host = self.program, self.program.host
-        printer = HostPrinter("math")
+        printer = HostPrinter()
         memory = tuple(name for name, _ in host.memory)
         table = ", ".join(
             f'"{entry.name}": ({number(entry.default)}, "{entry.domain}")'

@@ -18,6 +18,8 @@ from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_s
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.build_stages import Entries, build_stages, coefficient
 from hamilforge.gen.program.integrator import (
+    START,
+    STOP,
     Coefficient,
     DiscreteGradient,
     Flow,
@@ -150,7 +152,7 @@ def _impulse(field: VectorField) -> IrExpr:
             "friction",
         )
     whole = sp.simplify(integral.xreplace({u: stop}) - integral.xreplace({u: start}))
-    names = {start: "start", stop: "stop"}
+    names = {start: START, stop: STOP}
     found = lower(whole, names)
     for entry, symbol in zip(field.problem.parameters, field.parameters, strict=True):
         if entry.domain in ("nonnegative", "unit-interval", "real") and whole.has(symbol):

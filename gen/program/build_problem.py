@@ -1,4 +1,8 @@
-"""A derived field becomes the functions that methods need of it."""
+"""A derived field becomes the functions that methods need of it.
+
+What these functions call their results carries two underscores in a row, which no declared name
+has: ``d__x`` is the rate of x, ``w__x`` its costate, ``g__x`` the product by x.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Expr, derivative
 from hamilforge.gen.derive.field import VectorField, t
-from hamilforge.gen.program.integrator import Energy, Matrix, Part, Problem
+from hamilforge.gen.program.integrator import START, STOP, Energy, Matrix, Part, Problem
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
@@ -29,7 +33,7 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
     given = dict(declaration.start.values)
     start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
-    names = {start: "start", stop: "stop"}
+    names = {start: START, stop: STOP}
     conservative = field.energy is not None and field.friction == 0 and not field.energy.has(t)
     return Problem(
         name=declaration.head.name,
@@ -79,12 +83,12 @@ def _part(
     values: Sequence[Expr],
     needs: tuple[int, ...],
 ) -> Part:
-    rates = {f"d_{one}": value for one, value in zip(components, values, strict=True)}
-    weights = [sp.Symbol(f"w_{one}", real=True) for one in components]
+    rates = {f"d__{one}": value for one, value in zip(components, values, strict=True)}
+    weights = [sp.Symbol(f"w__{one}", real=True) for one in components]
     terms = (weight * value for weight, value in zip(weights, values, strict=True))
     along = sum(terms, sp.S.Zero)
     targets = (*field.components, *field.parameters)
-    slopes = {f"g_{target}": sp.diff(along, target) for target in targets}
+    slopes = {f"g__{target}": derivative(along, target) for target in targets}
     product = straight(f"{name}_product", (*_inputs(field), *map(str, weights)), slopes)
     stop = start + len(components)
     return Part(name, start, stop, _function(field, name, rates), product, needs)
@@ -93,7 +97,7 @@ def _part(
 def _matrix(field: VectorField, name: str, entries: Mapping[tuple[int, int], Expr]) -> Matrix:
     components = field.components
     results = {
-        f"d_{components[row]}_d_{components[column]}": value
+        f"d__{components[row]}__d__{components[column]}": value
         for (row, column), value in entries.items()
     }
     return Matrix(_function(field, name, results), tuple(entries))
@@ -103,7 +107,7 @@ def _energy(field: VectorField) -> Energy | None:
     if field.energy is None:
         return None
     gradient = {
-        f"d_{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
+        f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
     size = sum((sp.Abs(term) for term in sp.Add.make_args(field.energy)), sp.S.Zero)
     return Energy(
@@ -134,16 +138,16 @@ def _structure(field: VectorField) -> Matrix | None:
 def _structure_slope(field: VectorField) -> Matrix | None:
     if field.structure is None:
         return None
-    weights = [sp.Symbol(f"w_{name}", real=True) for name in field.components]
+    weights = [sp.Symbol(f"w__{name}", real=True) for name in field.components]
     results = {}
     for i, row in enumerate(field.structure):
         image = sum((s * w for s, w in zip(row, weights, strict=True)), sp.S.Zero)
         for j, name in enumerate(field.components):
-            slope = sp.diff(image, name)
+            slope = derivative(image, name)
             if slope != 0:
                 results[i, j] = slope
     names = {
-        f"d_{field.components[i]}_d_{field.components[j]}": slope
+        f"d__{field.components[i]}__d__{field.components[j]}": slope
         for (i, j), slope in results.items()
     }
     inputs = (*_inputs(field), *map(str, weights))

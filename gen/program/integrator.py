@@ -34,6 +34,8 @@ class Coefficient:
     exact: str = ""
 
 
+#: The ends of a time span; no declared name has two underscores in a row.
+START, STOP = "start__", "stop__"
 ZERO = Coefficient(0.0, "0")
 ONE = Coefficient(1.0, "1")
 Row = tuple[Coefficient, ...]

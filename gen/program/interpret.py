@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from hamilforge.gen.program.ir import (
     Apply,
@@ -35,8 +36,8 @@ class Algebra:
 
     Attributes:
         constant: an exact number as a number of the algebra.
-        functions: the operations of one argument, and ``pow``, whose exponent is an exact number
-            where the program has one; + - * / are the operators'.
+        functions: the elementwise functions, the constants, and ``pow``, whose exponent is an exact
+            number where the program has one; + - * / are the operators'.
         total: the sum of the entries of an array.
         select: ``select(subject, value, then, otherwise)``, entry by entry; the two values are
             functions, so that a scalar choice evaluates one of them.
@@ -86,8 +87,10 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
                 return algebra.functions["pow"](visit(base), value)
             case Apply(op="pow", args=(base, exponent)):
                 return algebra.functions["pow"](visit(base), visit(exponent))
-            case Apply(op=op, args=(arg,)):
-                return algebra.functions[op](visit(arg))
+            case Apply(op=op, args=args):
+                if op not in algebra.functions:
+                    raise NotImplementedError(f"interpret: no function '{op}' on these numbers")
+                return algebra.functions[op](*map(visit, args))
         raise NotImplementedError(f"interpret: {part}")
 
     return visit(expr)
@@ -105,32 +108,36 @@ def _real(value: Any) -> Any:
     return float(value) if isinstance(value, Fraction) else value
 
 
-def _softplus(z: Any) -> Any:
-    return np.logaddexp(z, 0)
-
-
-def _logistic(z: Any) -> Any:
-    return 1 / (1 + np.exp(-z))
-
-
 def _log_cosh(z: Any) -> Any:
     return abs(z) + np.log1p(np.exp(-2 * abs(z))) - math.log(2)
 
 
+def _inverse(z: Any) -> Any:
+    return np.where(z == 0, 0.0, 1 / np.where(z == 0, 1.0, z))
+
+
+def _logistic(z: Any) -> Any:
+    return np.exp(-np.logaddexp(0, -z))
+
+
+#: The reference of every backend.  At a kink these are what the table of functions says.
 NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     **{
         name: getattr(np, name)
-        for name in "abs cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
+        for name in "abs cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
     },
-    "atan": np.arctan,
-    "inverse": lambda z: np.where(z == 0, 0.0, 1 / np.where(z == 0, 1.0, z)),
+    **{f"a{name}": getattr(np, f"arc{name}") for name in "cos cosh sin sinh tan tanh".split()},
+    "erf": special.erf,
+    "erfc": special.erfc,
+    "inverse": _inverse,
     "log_cosh": _log_cosh,
     "logistic": _logistic,
+    "pi": lambda: math.pi,
     "pow": lambda base, exponent: np.power(base, _real(exponent)),
     "relu": lambda z: np.maximum(z, 0),
     "root": np.sqrt,
-    "softplus": _softplus,
-    "step": lambda z: np.heaviside(z, 0.5),
+    "softplus": lambda z: np.logaddexp(z, 0),
+    "step": lambda z: np.greater(z, 0).astype(np.result_type(z)),
 }
 
 

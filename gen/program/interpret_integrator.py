@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.gen.program.integrator import (
+    START,
+    STOP,
     Block,
     DiscreteGradient,
     Flows,
@@ -88,7 +90,7 @@ class IntegratorInterpreter:
         expr = self.integrator.problem.decay
         if expr is None:
             return 1.0
-        values = {**self.parameters, "start": start, "stop": stop}
+        values = {**self.parameters, START: start, STOP: stop}
         return float(evaluate(expr, values, FLOAT64))
 
     def _flows(self, flows: Flows, t: float, h: float, y: Floats) -> Floats:
@@ -102,7 +104,7 @@ class IntegratorInterpreter:
             if "D" in flow.letter:
                 y[where] *= self.decay(start, stop)
             if flow.letter == "BD":
-                values = {**self.parameters, "start": start, "stop": stop}
+                values = {**self.parameters, START: start, STOP: stop}
                 weight = float(evaluate(flows.impulse, values, FLOAT64))  # type: ignore[arg-type]
             if flow.letter != "D":
                 y[where] += weight * self.call(part.field, start, y)

@@ -34,7 +34,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """An operation: ``add mul`` (n-ary), ``neg div pow`` or a function of one argument."""
+    """An operation: ``add mul`` (n-ary), ``neg div pow``, a function; a constant has no args."""
 
     op: str
     args: tuple[Expr, ...]

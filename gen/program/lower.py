@@ -13,7 +13,7 @@ import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
-from hamilforge.gen.derive.calculus import Total, inverse, log_cosh, logistic, root, softplus
+from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref
 
 
@@ -30,27 +30,13 @@ class Root(sp.Function):
 
 
 _FUNCTIONS: Mapping[type, str] = {
+    **NAMES,
     Root: "sqrt",
     _Expm1: "expm1",
-    sp.exp: "exp",
-    sp.log: "log",
     expm1: "expm1",
     log1p: "log1p",
-    sp.sin: "sin",
-    sp.cos: "cos",
-    sp.tan: "tan",
-    sp.atan: "atan",
-    sp.sinh: "sinh",
-    sp.cosh: "cosh",
-    sp.tanh: "tanh",
-    sp.Abs: "abs",
-    sp.sign: "sign",
-    logistic: "logistic",
-    softplus: "softplus",
-    log_cosh: "log_cosh",
-    inverse: "inverse",
-    root: "root",
 }
+_CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
 ONE = Const(Fraction(1))
 
 
@@ -79,7 +65,8 @@ def negative(expr: Expr) -> Expr:
 
 def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
     """An expression in the IR; a symbol keeps its name unless ``rename`` has another."""
-    return _lower(optimize(_keep_digits(expr), [expm1_opt, log1p_opt]), rename or {})
+    whole = _keep_digits(expanded(expr))
+    return _lower(optimize(whole, [expm1_opt, log1p_opt]), rename or {})
 
 
 def _keep_digits(expr: sp.Expr) -> sp.Expr:
@@ -123,10 +110,10 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
         return _product(expr, rename)
     if isinstance(expr, sp.Pow):
         return _power(expr, rename)
-    if isinstance(expr, sp.Max) and len(expr.args) == 2 and 0 in expr.args:
-        return Apply("relu", (visit(next(arg for arg in expr.args if arg != 0)),))
-    if isinstance(expr, sp.Heaviside):
-        return Apply("step", (visit(expr.args[0]),))
+    if expr in _CONSTANTS:
+        return Apply(_CONSTANTS[expr], ())
+    if expr is sp.E:
+        return Apply("exp", (ONE,))
     op = _FUNCTIONS.get(type(expr))
     if op is not None:
         return Apply(op, (visit(expr.args[0]),))

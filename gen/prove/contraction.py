@@ -28,7 +28,7 @@ from scipy.optimize import minimize_scalar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.arrays import Array, Lines, Map
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Expr, derivative
 from hamilforge.gen.derive.words import Diagonal, Matrix, NoWordsError, Word, jacobian, transposed
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.lower import lower
@@ -153,7 +153,7 @@ def _range(lines: Lines, entry: Expr) -> tuple[float, float]:
     arguments = [function.args[0] for function in value.atoms(sp.Function)]
     for argument in sorted({*arguments, *value.atoms(sp.Add)}, key=sp.default_sort_key):
         for one in shaped:
-            factor = argument.diff(one)
+            factor = derivative(argument, one)
             if not factor.is_number or factor == 0:
                 continue
             moved = value.subs(one, (u - (argument - factor * one)) / factor)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from hamilforge.gen.declare.functions import CONSTANTS, PRIMITIVE
 from hamilforge.gen.program.interpret import Algebra, host_values, run_function
 from hamilforge.gen.program.ir import Program
 
@@ -111,6 +113,12 @@ class _Jets:
             else apply(argument)
         )
 
+    def _named(self, name: str) -> Jet:
+        """A constant: a random number, the same wherever it stands."""
+        if (name,) not in self._known:
+            self._known[name,] = (self.number(), Fraction(0))
+        return self.constant(self._known[name,][0])
+
     def power(self, base: Any, exponent: Any) -> Any:
         """A power: exact where the exponent is a small integer, a jet otherwise."""
         if isinstance(exponent, Fraction) and exponent.denominator == 1 and 0 <= exponent <= 8:
@@ -123,11 +131,8 @@ class _Jets:
 
     def algebra(self) -> Algebra:
         """Jets as an algebra for programs."""
-        names = (
-            "abs atan cos cosh exp expm1 log log1p log_cosh logistic relu sign sin sinh softplus "
-            "sqrt step tan tanh"
-        ).split()
-        functions = {name: self.function(name) for name in names} | {"pow": self.power}
+        functions = {name: self.function(name) for name in PRIMITIVE} | {"pow": self.power}
+        functions |= {name: partial(self._named, name) for name in CONSTANTS}
         return Algebra(
             self.constant,
             functions,

@@ -9,16 +9,21 @@ differential equations they satisfy (Knuth, The Art of Computer Programming 2, 4
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import mpmath
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.program.interpret import Algebra
+from hamilforge.gen.declare.expression import parse
+from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
+from hamilforge.gen.derive.calculus import to_sympy
+from hamilforge.gen.program.interpret import Algebra, evaluate
+from hamilforge.gen.program.lower import lower
 
 
 class Irrational(ArithmeticError):
@@ -107,9 +112,14 @@ _CONTEXT.dps = DIGITS
 
 
 def _float_function(name: str, value: Any) -> Any:
+    if name == "pi":
+        return +_CONTEXT.pi
     if name in ("sqrt", "log") and value < 0:
         raise Irrational(f"{name}({value})")
-    return getattr(_CONTEXT, name)(value)
+    result = getattr(_CONTEXT, name)(value)
+    if isinstance(result, _CONTEXT.mpc):
+        raise Irrational(f"{name}({value}) is not real")
+    return result
 
 
 FLOATS = Field(
@@ -369,8 +379,9 @@ def series_algebra(field: Field, precision: int) -> Algebra:
     def constant(value: Fraction) -> Series:
         return Series(field, 0, [field.convert(value)], precision)
 
-    one = constant(Fraction(1))
-    functions: Mapping[str, Callable[..., Any]] = {
+    zero, one, third = field.convert(Fraction(0)), constant(Fraction(1)), Fraction(1, 3)
+    functions: dict[str, Callable[..., Any]] = {
+        "pi": lambda: Series(field, 0, [field.function("pi", zero)], precision),
         "sqrt": _entrywise(lambda z: z.sqrt()),
         "exp": _entrywise(lambda z: z.exp()),
         "expm1": _entrywise(lambda z: z.exp() - one),
@@ -386,23 +397,37 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "sin": _entrywise(lambda z: z.sin_cos()[0]),
         "cos": _entrywise(lambda z: z.sin_cos()[1]),
         "tan": _entrywise(lambda z: z.sin_cos()[0] / z.sin_cos()[1]),
-        "atan": _entrywise(lambda z: z.integrated("atan", one / (one + z * z))),
         "softplus": _entrywise(lambda z: (one + z.exp()).log()),
         "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
         "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
         "step": _entrywise(lambda z: one if _positive(z) else one * 0),
+        "cbrt": _entrywise(lambda z: z.power(third) if _positive(z) else -(-z).power(third)),
+        "inverse": _entrywise(lambda z: one / z),
+        "root": _entrywise(lambda z: z.sqrt()),
     }
 
-    def total(array: Any) -> Any:
-        return sum(array[1:], array[0])
+    algebra = Algebra(constant, functions, _total, _select)
+    for name in set(PRIMITIVE) - set(functions):
+        functions[name] = _entrywise(partial(_from_slope, name, algebra))
+    return algebra
 
-    def select(
-        subject: Any, value: Fraction, then: Callable[[], Any], otherwise: Callable[[], Any]
-    ) -> Any:
-        del then, value
-        entries = np.asarray(subject, dtype=object).ravel()
-        if any(not entry.coefficients for entry in entries):
-            raise Irrational("a choice at its boundary")
-        return otherwise()
 
-    return Algebra(constant, functions, total, select)
+def _from_slope(name: str, algebra: Algebra, z: Series) -> Series:
+    """A function by the derivative that the table of functions has for it."""
+    x = sp.Symbol("x", real=True)
+    slope = lower(to_sympy(parse(BY_NAME[name].derivative), {"x": x}))
+    return z.integrated(name, evaluate(slope, {"x": z}, algebra))
+
+
+def _total(array: Any) -> Any:
+    return sum(array[1:], array[0])
+
+
+def _select(
+    subject: Any, value: Fraction, then: Callable[[], Any], otherwise: Callable[[], Any]
+) -> Any:
+    del then, value
+    entries = np.asarray(subject, dtype=object).ravel()
+    if any(not entry.coefficients for entry in entries):
+        raise Irrational("a choice at its boundary")
+    return otherwise()

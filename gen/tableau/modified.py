@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import sympy as sp
 
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Expr, derivative
 from hamilforge.gen.exact.convert import in_sympy
 from hamilforge.gen.exact.numbers import ZERO, Number
 from hamilforge.gen.tableau import structure
@@ -175,7 +175,7 @@ class _Differentials:
             return
         first, *rest = directions
         for symbol, factor in zip(self._components, first, strict=True):
-            slope = sp.diff(component, symbol)
+            slope = derivative(component, symbol)
             if slope == 0 or factor == 0:
                 continue
             for term in self._terms(slope, rest):
@@ -189,10 +189,10 @@ def _hamiltonian(
     q, p = components
     found = {}
     for power, (velocity, force) in fields.items():
-        if sp.simplify(sp.diff(velocity, q) + sp.diff(force, p)) != 0:
+        if sp.simplify(derivative(velocity, q) + derivative(force, p)) != 0:
             return None
         kinetic = sp.integrate(velocity, p)
-        potential = sp.integrate(sp.simplify(-force - sp.diff(kinetic, q)), q)
+        potential = sp.integrate(sp.simplify(-force - derivative(kinetic, q)), q)
         found[power] = _tidy(kinetic + potential)
     return found
 

@@ -22,12 +22,11 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
     operands,
 )
-from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.emit.numba.printer import NumbaPrinter
 from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.network import Elementwise, Function, Line
 
 _VECTORISED = ("tanh", "exp", "logistic")
-_NUMPY = "expm1 log log1p sign sin cos tan sinh cosh sqrt".split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +45,12 @@ def is_scalar(array: Array) -> bool:
     return not array.shape and not array.batched
 
 
-class EntryPrinter(Printer):
+class EntryPrinter(NumbaPrinter):
     """An entry of an array; numbers by names of the array's type."""
 
     functions: ClassVar[Mapping[str, str]] = {
+        **NumbaPrinter.functions,
         **{name: f"vector_math.{name}" for name in _VECTORISED},
-        **{name: f"np.{name}" for name in _NUMPY},
-        "atan": "np.arctan",
-        "root": "np.sqrt",
-        "abs": "abs",
     }
 
     def __init__(self, rename: Mapping[str, str]) -> None:
@@ -70,24 +66,10 @@ class EntryPrinter(Printer):
         self.numbers[name] = text
         return f"-{name}" if value < 0 else name
 
-    def call(self, op: str, args: list[str]) -> str:
-        """A function; some are choices."""
-        (z,) = args
-        if op == "relu":
-            return f"({self.number(Fraction(0))} if {z} < 0 else {z})"
-        if op == "step":
-            return f"({self.number(Fraction(1))} if {z} > 0 else {self.number(Fraction(0))})"
-        if op == "inverse":
-            zero, one = self.number(Fraction(0)), self.number(Fraction(1))
-            return f"({zero} if {z} == {zero} else {one} / {z})"
-        if op == "softplus":
-            zero = self.number(Fraction(0))
-            return f"(({z} if {z} > 0 else {zero}) + np.log1p(vector_math.exp(-abs({z}))))"
-        if op == "log_cosh":
-            two, log_two = self.number(Fraction(2)), "number_log_2"
-            self.numbers[log_two] = "np.log(2.0)"
-            return f"(abs({z}) + np.log1p(vector_math.exp(-{two} * abs({z}))) - {log_two})"
-        return super().call(op, args)
+    def constant(self, op: str) -> str:
+        """A constant of the array's type, by a name."""
+        self.numbers[f"number_{op}"] = super().constant(op)
+        return f"number_{op}"
 
 
 class ArrayWriter:

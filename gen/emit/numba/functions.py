@@ -5,13 +5,14 @@ In: a problem and the step that will call them.  Out: views with finished lines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from hamilforge.gen.emit.integrator_product import safe
-from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.printer import spelled
 from hamilforge.gen.program.integrator import (
+    START,
+    STOP,
     DiscreteGradient,
     Flows,
     Integrator,
@@ -23,29 +24,8 @@ from hamilforge.gen.program.integrator import (
 from hamilforge.gen.program.ir import Expr, Function, Ref, names
 from hamilforge.gen.program.lower import mul
 
-
-class _Printer(Printer):
-    """Real or complex scalars."""
-
-    functions: ClassVar[Mapping[str, str]] = {
-        **{
-            name: f"np.{name}"
-            for name in "exp expm1 log log1p sign sin cos tan sinh cosh tanh sqrt".split()
-        },
-        "atan": "np.arctan",
-        "abs": "abs",
-        "log_cosh": "_log_cosh",
-        "logistic": "_logistic",
-        "softplus": "_softplus",
-    }
-
-    def call(self, op: str, args: list[str]) -> str:
-        """A function; two are written out."""
-        if op == "relu":
-            return f"np.maximum({args[0]}, 0.0)"
-        if op == "step":
-            return f"(0.5 + 0.5 * np.sign({args[0]}))"
-        return super().call(op, args)
+#: What right-hand sides are multiplied by; no declared name has two underscores in a row.
+FACTOR = "factor__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,53 +84,45 @@ def functions(integrator: Integrator) -> list[FunctionView]:
     if problem.decay is not None:
         found.append(_span(problem, "decay", problem.decay, "exp(-int gamma) over a time span."))
     if problem.rate is not None and isinstance(step, DiscreteGradient):
-        lines = _unpacked(problem, names(problem.rate))
-        text = _Printer(_renamed(problem))(problem.rate)
-        found.append(
-            FunctionView("friction", "t, parameters", "gamma.", (*lines, f"return {text}"))
-        )
+        lines = _one_line(problem, problem.rate, "t, parameters")
+        found.append(FunctionView("friction", "t, parameters", "gamma.", lines))
     if isinstance(step, Flows) and step.impulse is not None:
         doc = "The integral of the friction factor to the end of a time span."
         found.append(_span(problem, "impulse", step.impulse, doc))
     return found
 
 
-def _renamed(problem: Problem) -> dict[str, str]:
-    every = (*problem.components, *(entry.name for entry in problem.parameters))
-    return {name: safe(name) for name in every if safe(name) != name}
+def _spelling(
+    problem: Problem, locals_: Iterable[str], arguments: str, values: Iterable[Expr]
+) -> dict[str, str]:
+    """How the variables of a function are written beside its arguments and what it calls."""
+    declared = (*problem.components, *(entry.name for entry in problem.parameters))
+    taken = NumbaPrinter.names(values) | set(arguments.split(", "))
+    return spelled((*declared, *locals_), taken)
 
 
-def _unpacked(problem: Problem, used: Sequence[str]) -> list[str]:
+def _unpacked(problem: Problem, used: Sequence[str], spelling: Mapping[str, str]) -> list[str]:
     """Components and parameters as locals, those that are used."""
-    lines = [
-        f"{safe(name)} = state[{k}]" for k, name in enumerate(problem.components) if name in used
+    sources = {name: f"state[{k}]" for k, name in enumerate(problem.components)}
+    sources |= {f"w__{name}": f"weights[{k}]" for k, name in enumerate(problem.components)}
+    sources |= {entry.name: f"parameters[{k}]" for k, entry in enumerate(problem.parameters)}
+    return [
+        f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
     ]
-    lines += [
-        f"w_{name} = weights[{k}]"
-        for k, name in enumerate(problem.components)
-        if f"w_{name}" in used
-    ]
-    lines += [
-        f"{safe(entry.name)} = parameters[{k}]"
-        for k, entry in enumerate(problem.parameters)
-        if entry.name in used
-    ]
-    return lines
 
 
 def _body(
-    problem: Problem, function: Function, factor: Expr | None = None
+    problem: Problem, function: Function, arguments: str, factor: Expr | None = None
 ) -> tuple[list[str], list[str]]:
     """The lines up to the results, and the texts of the results, times a factor."""
-    printer = _Printer(_renamed(problem))
-    used = {name for line in function.body for name in names(line.value)}
-    lines = _unpacked(problem, [name for name in function.scalars if name in used])
     results = {local for _, local in function.results}
-    lines += [
-        f"{line.target} = {printer(line.value)}"
-        for line in function.body
-        if line.target not in results
-    ]
+    inner = [line for line in function.body if line.target not in results]
+    values = [line.value for line in function.body]
+    spelling = _spelling(problem, (x.target for x in inner), arguments, values)
+    printer = NumbaPrinter(spelling | {FACTOR: "factor"})
+    used = {name for line in function.body for name in names(line.value)}
+    lines = _unpacked(problem, [name for name in function.scalars if name in used], spelling)
+    lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
     values = [line.value for line in function.body if line.target in results]
     if factor is not None:
         values = [mul(factor, value) for value in values]
@@ -158,33 +130,41 @@ def _body(
 
 
 def _field(problem: Problem, part: Part) -> FunctionView:
-    lines, texts = _body(problem, part.field, Ref("factor"))
+    arguments = "t, state, parameters, factor, out"
+    lines, texts = _body(problem, part.field, arguments, Ref(FACTOR))
     lines += [f"out[{part.start + k}] = {text}" for k, text in enumerate(texts)]
     rates = ", ".join(f"{name}'" for name in problem.components[part.start : part.stop])
     doc = f"The right-hand sides {rates}, times a factor."
     if part.name == "gradient":
         doc = "The gradient of H, times a factor."
-    return FunctionView(part.name, "t, state, parameters, factor, out", doc, tuple(lines))
+    return FunctionView(part.name, arguments, doc, tuple(lines))
 
 
 def _matrix(problem: Problem, matrix: Matrix, doc: str, more: str = "") -> FunctionView:
-    lines, texts = _body(problem, matrix.function)
+    arguments = f"t, state, parameters{more}, out"
+    lines, texts = _body(problem, matrix.function, arguments)
     lines += [
         f"out[{row}, {column}] = {text}"
         for (row, column), text in zip(matrix.places, texts, strict=True)
     ]
-    arguments = f"t, state, parameters{more}, out"
     return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
 
 
 def _scalar(
     problem: Problem, name: str, function: Function, doc: str, plain: bool = True
 ) -> FunctionView:
-    lines, (text,) = _body(problem, function)
-    return FunctionView(name, "t, state, parameters", doc, (*lines, f"return {text}"), plain)
+    arguments = "t, state, parameters"
+    lines, (text,) = _body(problem, function, arguments)
+    return FunctionView(name, arguments, doc, (*lines, f"return {text}"), plain)
 
 
 def _span(problem: Problem, name: str, value: Expr, doc: str) -> FunctionView:
-    lines = _unpacked(problem, names(value))
-    text = _Printer(_renamed(problem))(value)
-    return FunctionView(name, "start, stop, parameters", doc, (*lines, f"return {text}"))
+    arguments = "start, stop, parameters"
+    return FunctionView(name, arguments, doc, _one_line(problem, value, arguments))
+
+
+def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
+    """The lines of a function of times and parameters."""
+    spelling = _spelling(problem, (), arguments, [value])
+    text = NumbaPrinter(spelling | {START: "start", STOP: "stop"})(value)
+    return (*_unpacked(problem, names(value), spelling), f"return {text}")

@@ -14,7 +14,7 @@ from hamilforge.gen.emit.integrator_product import Constant, IntegratorProduct, 
 from hamilforge.gen.emit.numba.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.stages import StagesView, StagesWriter
-from hamilforge.gen.emit.product import runtime_digest
+from hamilforge.gen.emit.product import imported_modules, runtime_digest
 from hamilforge.gen.program.integrator import DiscreteGradient, Flows, Stages, Step
 
 TEMPLATE = "numba/integrator.py.jinja"
@@ -39,7 +39,7 @@ class View:
     width: int
     part_starts: str
     functions: tuple[FunctionView, ...]
-    helpers: tuple[str, ...]
+    imports: tuple[tuple[str, str], ...]
     constants: tuple[Constant, ...]
     step: StagesView | FlowsView | GradientView
     rows: int
@@ -76,7 +76,6 @@ def view(product: IntegratorProduct) -> View:
             rows = 8
     printed = tuple(functions(integrator))
     text = repr(printed) + repr(shown)
-    helpers = tuple(name for name in ("log_cosh", "logistic", "softplus") if f"_{name}(" in text)
     used = set(re.findall(r"\w+", text))
     return View(
         product=product,
@@ -84,7 +83,7 @@ def view(product: IntegratorProduct) -> View:
         width=size // len(problem.parts),
         part_starts=repr(tuple(part.start for part in problem.parts)),
         functions=printed,
-        helpers=helpers,
+        imports=imported_modules(text),
         constants=tuple(one for one in product.constants if one.name in used),
         step=shown,
         rows=rows,

@@ -15,7 +15,7 @@ from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
 from hamilforge.gen.emit.numba import regulariser
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
 from hamilforge.gen.emit.numba.network_view import Copy, View
-from hamilforge.gen.emit.product import runtime_digest
+from hamilforge.gen.emit.product import imported_modules
 from hamilforge.gen.program.network import Function, LayerPart
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Term
 
@@ -125,9 +125,7 @@ class NetworkWriter:
         return View(
             product=self._product,
             timed=network.timed,
-            imports=tuple(
-                (module, runtime_digest(f"{module}.py")) for module in self._modules(printed)
-            ),
+            imports=self._imports(printed),
             loops=tuple(self._arrays.loops[name] for name in sorted(self._arrays.loops)),
             functions=tuple(functions),
             combinations=tuple(sorted(self._terms)),
@@ -153,15 +151,13 @@ class NetworkWriter:
             cost=cost,
         )
 
-    def _modules(self, functions: Iterable[FunctionView]) -> Iterable[str]:
+    def _imports(self, functions: Iterable[FunctionView]) -> tuple[tuple[str, str], ...]:
         text = "\n".join(
             line for one in (*self._arrays.loops.values(), *functions) for line in one.lines
         )
-        yield "layer_kernels"
-        if self._implicit:
-            yield from ("linear", "stage_systems")  # the second calls the first
-        if "vector_math." in text:
-            yield "vector_math"
+        # stage_systems calls linear
+        implicit = ("linear", "stage_systems") if self._implicit else ()
+        return imported_modules(text, ("layer_kernels", *implicit))
 
     def _of_all(self, arrays: Iterable[Array], end: str = "") -> dict[str, Array]:
         """What all copies of the controls have of some arrays, by name."""

@@ -9,47 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
 
-from hamilforge.gen.emit.printer import FormulaPrinter, Printer
-from hamilforge.gen.emit.product import Product
+from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.printer import FormulaPrinter
+from hamilforge.gen.emit.product import Product, imported_modules
 from hamilforge.gen.program.ir import Assign, Function, Reduce, names
 from hamilforge.gen.program.passes import Pass, schedule
 
 TEMPLATE = "numba/optimizer.py.jinja"
 
-_MATH = {
-    name: f"math.{name}"
-    for name in "exp expm1 log log1p sin cos tan atan sinh cosh tanh sqrt".split()
-}
 
-
-class _Float64Printer(Printer):
+class _Float64Printer(NumbaPrinter):
     """Scalars after sums: Python floats are float64."""
-
-    functions: ClassVar[Mapping[str, str]] = {**_MATH, "abs": "abs"}
 
     def number(self, value: Fraction) -> str:
         return f"{float(value)!r}" if value.denominator == 1 else super().number(value)
 
 
-class _ArrayPrinter(_Float64Printer):
+class _ArrayPrinter(NumbaPrinter):
     """Entries of arrays in the arrays' own precision."""
-
-    functions: ClassVar[Mapping[str, str]] = {
-        **_Float64Printer.functions,
-        "sign": "np.sign",
-        "log_cosh": "_log_cosh",
-        "logistic": "_logistic",
-        "softplus": "_softplus",
-        "relu": "max",
-        "step": "np.sign",
-    }
 
     def number(self, value: Fraction) -> str:
         if value.denominator == 1:
             return f"real({value.numerator})"
         return f"real({value.numerator} / {value.denominator})"
+
+    def constant(self, op: str) -> str:
+        return f"real({super().constant(op)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +114,7 @@ class View:
     functions: tuple[FunctionView, ...]
     stages: str
     sums: int
-    helpers: tuple[str, ...]
+    imports: tuple[tuple[str, str], ...]
     uses_math: bool
 
 
@@ -141,11 +127,10 @@ def view(product: Product) -> View:
     program = product.derivation.program
     functions = [*program.functions, *([program.solution] if program.shifted else [])]
     views = tuple(_function(function) for function in functions)
-    text = repr(views) + product.interface
-    helpers = tuple(name for name in ("log_cosh", "logistic", "softplus") if f"_{name}(" in text)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
     sums = max((one.sum_count for one in views), default=0)
-    return View(product, views, stages, sums, helpers, "math." in text or bool(helpers))
+    imports = imported_modules(repr(views))
+    return View(product, views, stages, sums, imports, "math." in product.interface)
 
 
 def _function(function: Function) -> FunctionView:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
-from hamilforge.gen.emit.product import runtime_digest
+from hamilforge.gen.emit.product import imported_modules
 from hamilforge.gen.program.network import Function
 
 TEMPLATE = "numba/target.py.jinja"
@@ -58,7 +58,6 @@ def view(product: TargetProduct) -> View:
     inputs += [entry.name for entry in target.parameters]
     inputs.append(target.seed.name)
     text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
-    modules = [name for name in ("layer_kernels", "vector_math") if f"{name}." in text]
     ends = {key: array.name for key, array in target.value.results}
     ends |= {target.declared[key]: array.name for key, array in target.gradient.results}
     tables = (
@@ -71,7 +70,7 @@ def view(product: TargetProduct) -> View:
     )
     return View(
         product=product,
-        imports=tuple((name, runtime_digest(f"{name}.py")) for name in modules),
+        imports=imported_modules(text),
         functions=(*(writer.loops[name] for name in sorted(writer.loops)), *views),
         inputs=tuple(inputs),
         buffers=tuple(buffers),

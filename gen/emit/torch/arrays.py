@@ -6,7 +6,6 @@ a scalar for each sample is `(batch, 1)`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,20 +18,9 @@ from hamilforge.gen.derive.arrays import (
     Total,
     Transpose,
 )
-from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
 from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.network import Elementwise, Function, Line
-
-#: Functions that are not torch's.
-FUNCTIONS = ("inverse", "plus", "root", "step")
-
-
-class _Printer(TensorPrinter):
-    """Elementwise expressions; the derivative of ``relu`` at 0 is 0, as torch has it."""
-
-    def call(self, op: str, args: list[str]) -> str:
-        """A function of torch, or of the runtime."""
-        return f"{op}({args[0]})" if op in FUNCTIONS else super().call(op, args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +46,9 @@ def function_view(
     return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
 
 
-def imported(functions: Iterable[FunctionView], lines: Iterable[str] = ()) -> str:
-    """The functions of the runtime that some functions and lines call."""
-    text = "\n".join([*lines, *(line for view in functions for line in view.lines)])
-    return ", ".join(name for name in FUNCTIONS if re.search(rf"\b{name}\(", text))
+def imports(functions: Iterable[FunctionView], lines: Iterable[str] = ()) -> Imports:
+    """What some functions and lines call."""
+    return Imports.of("\n".join([*lines, *(line for f in functions for line in f.lines)]))
 
 
 def size_of(dimension: str, arrays: Iterable[Array]) -> str:
@@ -79,7 +66,7 @@ class _Body:
     """The lines of a function in torch."""
 
     def __init__(self, function: Function) -> None:
-        self._printer = _Printer()
+        self._printer = TensorPrinter()
         self._arrays = {array.name: array for array in function.inputs}
         self._short: dict[str, Array] = {}
         self.lines = [self._line(line) for line in function.lines]

@@ -7,12 +7,15 @@ solves are in the runtime, and read the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.integrator_product import IntegratorProduct, safe, tuple_text
-from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.emit.integrator_product import IntegratorProduct, tuple_text
+from hamilforge.gen.emit.printer import spelled
+from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
 from hamilforge.gen.program.integrator import (
+    START,
+    STOP,
     DiscreteGradient,
     Flows,
     Matrix,
@@ -45,7 +48,7 @@ class View:
     module: str
     kind: str
     attributes: tuple[tuple[str, str], ...]
-    uses_math: bool
+    imports: Imports
 
 
 def view(product: IntegratorProduct) -> View:
@@ -101,45 +104,47 @@ def view(product: IntegratorProduct) -> View:
             if problem.rate is not None:
                 functions.append(_rate(problem, problem.rate))
                 attributes.append(("FRICTION", "friction"))
-    text = repr(functions)
-    return View(product, tuple(functions), module, kind, tuple(attributes), "math." in text)
+    imports = Imports.of(repr(functions))
+    return View(product, tuple(functions), module, kind, tuple(attributes), imports)
 
 
-def _names(problem: Problem) -> dict[str, str]:
-    every = (*problem.components, *(entry.name for entry in problem.parameters))
-    return {name: safe(name) for name in every if safe(name) != name}
+def _spelling(
+    problem: Problem, locals_: Iterable[str], arguments: str, values: Iterable[Expr]
+) -> dict[str, str]:
+    """How the variables of a function are written beside its arguments and what it calls."""
+    declared = (*problem.components, *(entry.name for entry in problem.parameters))
+    taken = TensorPrinter.names(values) | set(arguments.split(", "))
+    return spelled((*declared, *locals_), taken)
 
 
-def _unpacked(problem: Problem, used: Sequence[str], state: bool = True) -> list[str]:
-    """Components, parameters and weights as locals."""
-    lines = []
-    rows = [("parameters", tuple(entry.name for entry in problem.parameters))]
-    if state:
-        rows.insert(0, ("state", problem.components))
-    for source, every in rows:
-        lines += [f"{safe(name)} = {source}[{k}]" for k, name in enumerate(every) if name in used]
-    return lines
+def _unpacked(problem: Problem, used: Sequence[str], spelling: Mapping[str, str]) -> list[str]:
+    """Components and parameters as locals, those that are used."""
+    sources = {name: f"state[{k}]" for k, name in enumerate(problem.components)}
+    sources |= {entry.name: f"parameters[{k}]" for k, entry in enumerate(problem.parameters)}
+    return [
+        f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
+    ]
 
 
 def _function(
     problem: Problem, function: Function, doc: str, more: str = "", single: bool = False
 ) -> FunctionView:
-    printer = TensorPrinter(_names(problem))
+    arguments = f"t, state, parameters{more}"
+    results = {local for _, local in function.results}
+    inner = [line for line in function.body if line.target not in results]
+    values = [line.value for line in function.body]
+    spelling = _spelling(problem, (x.target for x in inner), arguments, values)
+    printer = TensorPrinter(spelling)
     used = {name for line in function.body for name in names(line.value)}
-    lines = _unpacked(problem, [name for name in function.scalars if name in used])
-    weights = [name for name in function.scalars if name.startswith("w_") and more]
+    lines = _unpacked(problem, [name for name in function.scalars if name in used], spelling)
     if more:
+        weights = [name for name in function.scalars if name.startswith("w__")]
         unpacked = ", ".join(weights) + ("," if len(weights) == 1 else "")
         lines.append(f"{unpacked} = w")
-    results = {local for _, local in function.results}
-    lines += [
-        f"{line.target} = {printer(line.value)}"
-        for line in function.body
-        if line.target not in results
-    ]
+    lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
     texts = [printer(line.value) for line in function.body if line.target in results]
     lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
-    return FunctionView(function.name, f"t, state, parameters{more}", doc, tuple(lines))
+    return FunctionView(function.name, arguments, doc, tuple(lines))
 
 
 def _matrix(problem: Problem, matrix: Matrix, doc: str) -> FunctionView:
@@ -147,16 +152,21 @@ def _matrix(problem: Problem, matrix: Matrix, doc: str) -> FunctionView:
 
 
 def _span(problem: Problem, name: str, value: Expr) -> FunctionView:
-    lines = _unpacked(problem, names(value), state=False)
-    text = TensorPrinter(_names(problem))(value)
     doc = "exp(-int gamma) over a time span." if name == "decay" else "What a kick adds up to."
-    return FunctionView(name, "start, stop, parameters", doc, (*lines, f"return {text}"))
+    arguments = "start, stop, parameters"
+    return FunctionView(name, arguments, doc, _one_line(problem, value, arguments))
 
 
 def _rate(problem: Problem, value: Expr) -> FunctionView:
-    lines = _unpacked(problem, names(value), state=False)
-    text = TensorPrinter(_names(problem))(value)
-    return FunctionView("friction", "t, parameters", "gamma.", (*lines, f"return {text}"))
+    lines = _one_line(problem, value, "t, parameters")
+    return FunctionView("friction", "t, parameters", "gamma.", lines)
+
+
+def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
+    """The lines of a function of times and parameters."""
+    spelling = _spelling(problem, (), arguments, [value])
+    text = TensorPrinter(spelling | {START: "start", STOP: "stop"})(value)
+    return (*_unpacked(problem, names(value), spelling), f"return {text}")
 
 
 def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:

@@ -16,7 +16,8 @@ from hamilforge.gen.emit.network_product import (
     NetworkProduct,
     shape_table,
 )
-from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imported, size_of
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imports, size_of
+from hamilforge.gen.emit.torch.optimizer import Imports
 from hamilforge.gen.program.network import Function, Regulariser
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 
@@ -29,7 +30,7 @@ class View:
 
     product: NetworkProduct
     functions: tuple[FunctionView, ...]
-    imported: str
+    imports: Imports
     forward: tuple[str, ...]
     endings: tuple[str, ...]
     backward: tuple[str, ...]
@@ -81,7 +82,7 @@ class _Writer:
         return View(
             product=self._product,
             functions=functions,
-            imported=imported(functions, (*forward, *backward)),
+            imports=imports(functions, (*forward, *backward)),
             forward=forward[: -len(states)],
             endings=forward[-len(states) :],
             backward=backward,

@@ -6,39 +6,55 @@ A function works on lists of tensors, one expression per line, so that it reads 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
-from hamilforge.gen.program.ir import Function, Reduce, names
+from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names
 
 TEMPLATE = "torch/optimizer.py.jinja"
+
+
+_TORCH = (
+    "abs acos acosh asin asinh atan atanh cos cosh erf erfc exp expm1 log log1p relu sign sin sinh "
+    "sqrt tan tanh"
+).split()
+#: Functions that the runtime has for torch.
+RUNTIME = ("cbrt", "inverse", "log_cosh", "root", "softplus", "step")
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """What a generated file calls: :mod:`math`, and functions of the runtime."""
+
+    math: bool
+    functions: str
+
+    @classmethod
+    def of(cls, text: str) -> Imports:
+        """The imports of a text."""
+        called = (name for name in sorted((*RUNTIME, "plus")) if re.search(rf"\b{name}\(", text))
+        return cls("math." in text, ", ".join(called))
 
 
 class TensorPrinter(Printer):
     """Entries of tensors; scalars are Python's."""
 
     functions: ClassVar[Mapping[str, str]] = {
-        **{
-            name: f"torch.{name}"
-            for name in (
-                "abs atan cos cosh exp expm1 log log1p relu sign sin sinh sqrt tan tanh".split()
-            )
-        },
+        **{name: f"torch.{name}" for name in _TORCH},
+        **{name: name for name in RUNTIME},
         "logistic": "torch.sigmoid",
-        "softplus": "torch.nn.functional.softplus",
     }
+    constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
+    _host: ClassVar[Printer] = HostPrinter()
 
-    def call(self, op: str, args: list[str]) -> str:
-        """A function of torch; two are written out."""
-        (z,) = args
-        if op == "log_cosh":
-            return f"(torch.nn.functional.softplus(-2 * {z}) + {z} - math.log(2.0))"
-        if op == "step":
-            return f"torch.heaviside({z}, torch.full_like({z}, 0.5))"
-        return super().call(op, args)
+    def _print(self, expr: Expr) -> tuple[str, int]:
+        if isinstance(expr, Apply) and expr.op in self.functions and not names(expr):
+            return self._host(expr), ATOM  # torch's functions take no numbers
+        return super()._print(expr)
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice entry by entry."""
@@ -81,7 +97,7 @@ class View:
     functions: tuple[FunctionView, ...]
     stages: str
     arguments: tuple[ArgumentView, ...]
-    uses_math: bool
+    imports: Imports
 
 
 def view(product: Product) -> View:
@@ -96,8 +112,8 @@ def view(product: Product) -> View:
         )
         for entry in program.hyperparameters
     )
-    text = repr(views) + product.interface
-    return View(product, views, stages + ",", arguments, "math." in text)
+    imports = Imports.of(product.interface + repr(views))
+    return View(product, views, stages + ",", arguments, imports)
 
 
 def _function(function: Function) -> FunctionView:

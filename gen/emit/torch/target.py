@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
-from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imported
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imports
+from hamilforge.gen.emit.torch.optimizer import Imports
 
 TEMPLATE = "torch/target.py.jinja"
 
@@ -20,7 +21,7 @@ class View:
 
     product: TargetProduct
     functions: tuple[FunctionView, ...]
-    imported: str
+    imports: Imports
     attributes: tuple[tuple[str, str], ...]
 
 
@@ -46,7 +47,7 @@ def view(product: TargetProduct) -> View:
         ("GRADIENTS", repr(tuple(target.declared[name] for name, _ in target.gradient.results))),
     )
     functions = (value, gradient)
-    return View(product, functions, imported(functions), attributes)
+    return View(product, functions, imports(functions), attributes)
 
 
 def _kept(product: TargetProduct) -> tuple[str, ...]:

@@ -1,0 +1,83 @@
+"""The elementwise functions: one row for each, read by every stage and every backend.
+
+A row says what a function is called and what its derivative is, in the expression language itself,
+in ``x``.  That settles every kink once: the derivative of ``relu`` is ``step``, that of ``abs`` is
+``sign``, both are 0 at 0, and their derivatives are 0.  A function with a ``definition`` is written
+out where programs are made, so that no backend sees it.
+
+What a function is worth stands in one table for each kind of number, beside its kin:
+:mod:`program.interpret` (NumPy, the reference), :mod:`prove.series`, and one printer for each
+backend.  A name that is missing there raises by name, and fails a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """A function of one number.
+
+    Attributes:
+        name: in the expression language, and in programs.
+        derivative: in x.
+        definition: what it is short for, in x; empty for one that every backend has.
+        declarable: whether a declaration may call it; others come of derivations.
+        latex: how it is written before its argument; its name, upright, if empty.
+    """
+
+    name: str
+    derivative: str
+    definition: str = ""
+    declarable: bool = True
+    latex: str = ""
+
+
+TABLE = (
+    Elementwise("abs", "sign(x)"),
+    Elementwise("acos", "-1/sqrt(1 - x**2)", latex=r"\arccos"),
+    Elementwise("acosh", "1/(sqrt(x - 1)*sqrt(x + 1))"),
+    Elementwise("asin", "1/sqrt(1 - x**2)", latex=r"\arcsin"),
+    Elementwise("asinh", "1/sqrt(x**2 + 1)"),
+    Elementwise("atan", "1/(1 + x**2)", latex=r"\arctan"),
+    Elementwise("atanh", "1/(1 - x**2)"),
+    Elementwise("cbrt", "1/(3*cbrt(x)**2)"),
+    Elementwise("cos", "-sin(x)", latex=r"\cos"),
+    Elementwise("cosh", "sinh(x)", latex=r"\cosh"),
+    Elementwise("elu", "exp(-relu(-x))", definition="relu(x) + expm1(-relu(-x))"),
+    Elementwise("erf", "2*exp(-x**2)/sqrt(pi)"),
+    Elementwise("erfc", "-2*exp(-x**2)/sqrt(pi)"),
+    Elementwise("exp", "exp(x)", latex=r"\exp"),
+    Elementwise("expm1", "exp(x)"),
+    Elementwise(
+        "gelu",
+        "erfc(-x/sqrt(2))/2 + x*exp(-x**2/2)/sqrt(2*pi)",
+        definition="x*erfc(-x/sqrt(2))/2",
+    ),
+    Elementwise("leaky_relu", "1/100 + 99*step(x)/100", definition="relu(x) - relu(-x)/100"),
+    Elementwise("log", "1/x", latex=r"\log"),
+    Elementwise("log1p", "1/(1 + x)"),
+    Elementwise("logistic", "logistic(x)*logistic(-x)"),
+    Elementwise("relu", "step(x)"),
+    Elementwise("sign", "0"),
+    Elementwise("silu", "logistic(x)*(1 + x*logistic(-x))", definition="x*logistic(x)"),
+    Elementwise("sin", "cos(x)", latex=r"\sin"),
+    Elementwise("sinh", "cosh(x)", latex=r"\sinh"),
+    Elementwise("softplus", "logistic(x)"),
+    Elementwise("sqrt", "1/(2*sqrt(x))"),
+    Elementwise("step", "0"),
+    Elementwise("tan", "1 + tan(x)**2", latex=r"\tan"),
+    Elementwise("tanh", "1 - tanh(x)**2", latex=r"\tanh"),
+    # log(cosh(x)) without overflow; 1/x, but 0 at 0; the root whose derivative at 0 is 0
+    Elementwise("log_cosh", "tanh(x)", declarable=False),
+    Elementwise("inverse", "-inverse(x)**2", declarable=False),
+    Elementwise("root", "inverse(root(x))/2", declarable=False),
+)
+BY_NAME = {row.name: row for row in TABLE}
+#: What a declaration may call.
+DECLARABLE = tuple(row.name for row in TABLE if row.declarable)
+#: What a program may call: every backend and every kind of number has these.
+PRIMITIVE = tuple(row.name for row in TABLE if not row.definition)
+#: Exact numbers with a name: names of the expression language that a declaration may take over.
+CONSTANTS = ("pi",)

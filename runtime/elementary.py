@@ -1,0 +1,145 @@
+"""Elementwise functions that numba lacks: on numbers in kernels, on arrays outside of them.
+
+In: a float32, a float64 or a complex number, or, called from Python, an array.  Out: the function,
+in that precision.
+At a kink: ``relu(0) = step(0) = inverse(0) = 0``.  Compiled into kernels, which carry the digest of
+this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+from scipy import special
+
+_OPTIONS: Any = {"error_model": "numpy"}
+_SINGLE = tuple(map(np.float32, (0, 1, 2, math.log(2))))
+_DOUBLE = (0.0, 1.0, 2.0, math.log(2))
+
+
+def _numbers(z: Any) -> tuple[Any, ...]:
+    """0, 1, 2 and log 2 in the type of an argument."""
+    return _SINGLE if z == types.float32 else _DOUBLE
+
+
+def relu(z: Any) -> Any:
+    """The larger of z and 0."""
+    return np.maximum(z, 0)
+
+
+def step(z: Any) -> Any:
+    """1 where z > 0, else 0."""
+    return np.greater(z, 0).astype(np.result_type(z))
+
+
+def inverse(z: Any) -> Any:
+    """1 / z, but 0 at 0."""
+    return np.where(z == 0, 0.0, 1 / np.where(z == 0, 1.0, z))
+
+
+def logistic(z: Any) -> Any:
+    """1 / (1 + exp(-z))."""
+    return special.expit(z)
+
+
+def softplus(z: Any) -> Any:
+    """log(1 + exp(z))."""
+    return np.logaddexp(z, 0)
+
+
+def log_cosh(z: Any) -> Any:
+    """log(cosh(z)), without overflow."""
+    return abs(z) + np.log1p(np.exp(-2 * abs(z))) - math.log(2)
+
+
+def erf(z: Any) -> Any:
+    """The error function."""
+    return special.erf(z)
+
+
+def erfc(z: Any) -> Any:
+    """1 - erf(z)."""
+    return special.erfc(z)
+
+
+@overload(relu, jit_options=_OPTIONS)
+def _relu(z: Any) -> Callable[[Any], Any]:
+    zero, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return zero if z.real < zero else z
+
+    return implementation
+
+
+@overload(step, jit_options=_OPTIONS)
+def _step(z: Any) -> Callable[[Any], Any]:
+    zero, one, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return one if z.real > zero else zero
+
+    return implementation
+
+
+@overload(inverse, jit_options=_OPTIONS)
+def _inverse(z: Any) -> Callable[[Any], Any]:
+    zero, one, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return zero if z == zero else one / z
+
+    return implementation
+
+
+@overload(logistic, jit_options=_OPTIONS)
+def _logistic(z: Any) -> Callable[[Any], Any]:
+    _, one, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return one / (one + np.exp(-z))
+
+    return implementation
+
+
+@overload(softplus, jit_options=_OPTIONS)
+def _softplus(z: Any) -> Callable[[Any], Any]:
+    zero, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        positive = z.real > zero
+        return (z if positive else zero) + np.log1p(np.exp(-z if positive else z))
+
+    return implementation
+
+
+@overload(log_cosh, jit_options=_OPTIONS)
+def _log_cosh(z: Any) -> Callable[[Any], Any]:
+    zero, _, two, log_two = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        size = z if z.real > zero else -z
+        return size + np.log1p(np.exp(-two * size)) - log_two
+
+    return implementation
+
+
+@overload(erf, jit_options=_OPTIONS)
+def _erf(z: Any) -> Callable[[Any], Any]:
+    def implementation(z: Any) -> Any:
+        return math.erf(z)
+
+    return implementation
+
+
+@overload(erfc, jit_options=_OPTIONS)
+def _erfc(z: Any) -> Callable[[Any], Any]:
+    def implementation(z: Any) -> Any:
+        return math.erfc(z)
+
+    return implementation

@@ -1,0 +1,433 @@
+"""Every elementwise function means one thing everywhere: functions x families x backends.
+
+The values are mpmath's at forty digits, the derivatives mpmath's differences of these; at a kink
+they are what is written here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from numba import njit
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare.expression import parse
+from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRIMITIVE, TABLE
+from hamilforge.gen.derive.calculus import derivative, to_sympy
+from hamilforge.gen.document.formats import LatexPrinter
+from hamilforge.gen.emit.numba.arrays import EntryPrinter
+from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
+from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.program.interpret import FLOAT64, NUMPY_FUNCTIONS, evaluate
+from hamilforge.gen.program.ir import Apply, Ref, names, walk
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.prove.jets import _Jets
+from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
+from hamilforge.runtime import elementary, torch_functions, vector_math
+
+import sympy as sp  # isort: skip
+
+X = sp.Symbol("x", real=True)
+POINTS = (0.0, -0.0, 1e-9, -1e-9, 0.3, -0.3, 0.9, -0.9, 1.0, -1.0, 1.7, -1.7, 22.0, -22.0, 800.0)
+POINTS += (-800.0, 1e30, -1e30)
+mp = mpmath.mp.clone()
+mp.dps = 40
+
+
+def _relu(x):
+    return max(x, mp.mpf(0))
+
+
+#: Written out, independently of the table.
+VALUES = {
+    "abs": abs,
+    "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
+    "elu": lambda x: x if x > 0 else mp.expm1(x),
+    "gelu": lambda x: x * mp.ncdf(x) if x > -30 else x * mp.erfc(-x / mp.sqrt(2)) / 2,
+    "inverse": lambda x: 1 / x if x else mp.mpf(0),
+    "leaky_relu": lambda x: x if x > 0 else x / 100,
+    "log_cosh": lambda x: mp.log(mp.cosh(x)),
+    "logistic": lambda x: 1 / (1 + mp.exp(-x)),
+    "relu": _relu,
+    "root": mp.sqrt,
+    "silu": lambda x: x / (1 + mp.exp(-x)),
+    "softplus": lambda x: mp.log1p(mp.exp(x)) if x < 50 else x + mp.log1p(mp.exp(-x)),
+    "step": lambda x: mp.mpf(x > 0),
+}
+#: Derivatives at 0 where the function has a kink, or the definition says so.
+KINKS = {
+    "abs": 0,
+    "inverse": 0,
+    "leaky_relu": mp.mpf(1) / 100,
+    "relu": 0,
+    "root": 0,
+    "sign": 0,
+    "step": 0,
+}
+#: Where a difference would reach over a kink.
+CLOSE = 1e-6
+
+
+def value(name, x):
+    """The function at a point, or None where it is not real and finite."""
+    try:
+        result = VALUES.get(name, getattr(mp, name, None))(mp.mpf(x))
+    except (ValueError, ZeroDivisionError, OverflowError, mpmath.libmp.ComplexResult):
+        return None
+    if isinstance(result, mp.mpc) or not mp.isfinite(result) or abs(result) > mp.mpf("1e300"):
+        return None
+    return result
+
+
+@functools.cache
+def slope(name, x):
+    """The derivative at a point, or None."""
+    if x == 0 and name in KINKS:
+        return mp.mpf(KINKS[name])
+    if x == 0 and name == "cbrt":
+        return None
+    step = mp.mpf(10) ** -25 * max(1, abs(mp.mpf(x)))
+    if name in KINKS and abs(x) < CLOSE:
+        step = abs(mp.mpf(x)) * mp.mpf(10) ** -25
+    with mp.workdps(90):
+        ends = [value(name, mp.mpf(x) + k * step) for k in (-2, -1, 1, 2)]
+        if None in ends:
+            return None
+        return (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * step)
+
+
+def room(name, x, eps, of=value):
+    """How far a value in floating point may be off: rounding of the argument, and a few more."""
+    exact, change = of(name, x), slope(name, x)
+    own = abs(exact) + (abs(change * mp.mpf(x)) if change is not None else 0)
+    if of is slope:  # composed of several functions, as 1 - tanh(x)**2 is
+        own = abs(exact) * (1 + abs(mp.mpf(x))) + 1
+    extra = 1 if name == "log_cosh" else 0
+    return float(16 * eps * (own + extra)) + 1e-300
+
+
+def agree(name, x, result, eps=2.0**-52, of=value):
+    exact = of(name, x)
+    if exact is None:
+        return
+    assert abs(float(result) - float(exact)) <= room(name, x, eps, of), (name, x, result, exact)
+
+
+def program(name):
+    return lower(to_sympy(parse("f(x)".replace("f", name)), {"x": X}))
+
+
+def program_of(name):
+    """A function of x in the IR; of one that no declaration may call too."""
+    return program(name) if name in DECLARABLE else Apply(name, (Ref("x"),))
+
+
+def run(printer, expr, x, namespace):
+    text = printer(expr)
+    for number, meaning in getattr(printer, "numbers", {}).items():
+        namespace = {**namespace, number: eval(meaning, {"np": np})}
+    return eval(text, {**namespace, "x": x})
+
+
+def jitted(printer, expr):
+    text = printer(expr)
+    numbers = {k: eval(v, {"np": np}) for k, v in getattr(printer, "numbers", {}).items()}
+    space = {"np": np, "elementary": elementary, "vector_math": vector_math, **numbers}
+    exec(f"def f(x):\n    return {text}", space)
+    return njit(error_model="numpy")(space["f"])
+
+
+def test_every_kind_of_number_and_every_printer_has_every_function():
+    algebra = series_algebra(FLOATS, 4)
+    jets = _Jets(__import__("random").Random(0), 2).algebra()
+    for name in PRIMITIVE:
+        call = Apply(name, (Ref("x"),))
+        assert name in NUMPY_FUNCTIONS, name
+        assert name in algebra.functions, name
+        assert name in jets.functions, name
+        for printer in (NumbaPrinter(), EntryPrinter({}), TensorPrinter(), HostPrinter()):
+            assert printer(call), name
+        assert name in FormulaPrinter()(call)
+        assert LatexPrinter()(call), name
+    for name in CONSTANTS:
+        for printer in (NumbaPrinter(), EntryPrinter({}), TensorPrinter(), HostPrinter()):
+            assert printer(Apply(name, ())), name
+
+
+def test_a_function_that_a_printer_lacks_is_named():
+    with pytest.raises(NotImplementedError, match="NumbaPrinter: no function for 'bessel'"):
+        NumbaPrinter()(Apply("bessel", (Ref("x"),)))
+
+
+@pytest.mark.parametrize("name", [row.name for row in TABLE if row.declarable])
+def test_the_derivative_in_the_table_is_the_derivative(name):
+    declared = lower(to_sympy(parse(BY_NAME[name].derivative), {"x": X}))
+    derived = lower(derivative(to_sympy(parse(f"{name}(x)"), {"x": X}), X))
+    with np.errstate(all="ignore"):
+        for x in POINTS:
+            if abs(x) > 1e9 or slope(name, x) is None:
+                continue
+            for expr in (declared, derived):
+                agree(name, x, evaluate(expr, {"x": x}, FLOAT64), of=slope)
+
+
+@pytest.mark.parametrize("name", PRIMITIVE)
+def test_derivatives_have_derivatives_that_are_functions(name):
+    if name not in DECLARABLE:
+        return
+    first = derivative(to_sympy(parse(f"{name}(x)**3"), {"x": X}), X, X)
+    assert {part.op for part in walk(lower(first)) if isinstance(part, Apply)} <= {
+        *PRIMITIVE, *CONSTANTS, "add", "mul", "div", "neg", "pow"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [row.name for row in TABLE])
+def test_values_in_every_backend(name):
+    expr = program_of(name)
+    if name == "sqrt":
+        assert names(expr) == ("x",)
+    kernel, entry = jitted(NumbaPrinter(), expr), jitted(EntryPrinter({}), expr)
+    space = {"torch": torch, **vars(torch_functions)}
+    with np.errstate(all="ignore"):
+        array = evaluate(expr, {"x": np.array(POINTS)}, FLOAT64)
+        outside = run(NumbaPrinter(), expr, np.array(POINTS), {"np": np, "elementary": elementary})
+        tensor = run(TensorPrinter(), expr, torch.tensor(POINTS, dtype=torch.float64), space)
+        for k, x in enumerate(POINTS):
+            if value(name, x) is None:
+                continue
+            agree(name, x, evaluate(expr, {"x": x}, FLOAT64))
+            for result in (array[k], outside[k], tensor[k], kernel(x), entry(x)):
+                agree(name, x, result)
+            try:
+                agree(name, x, run(HostPrinter(), expr, x, {"math": math}))
+            except OverflowError:
+                assert abs(x) > 500
+
+
+@pytest.mark.parametrize("name", PRIMITIVE)
+def test_values_in_single_precision(name):
+    expr, eps = program_of(name), 2.0**-23
+    kernel, entry = jitted(NumbaPrinter(), expr), jitted(EntryPrinter({}), expr)
+    space = {"torch": torch, **vars(torch_functions)}
+    points = [float(np.float32(x)) for x in POINTS if abs(x) < 80]
+    with np.errstate(all="ignore"):
+        array = evaluate(expr, {"x": np.array(points, np.float32)}, FLOAT64)
+        tensor = run(TensorPrinter(), expr, torch.tensor(points, dtype=torch.float32), space)
+        assert array.dtype == np.float32
+        assert tensor.dtype == torch.float32
+        for k, x in enumerate(points):
+            exact = value(name, x)
+            if exact is None or abs(exact) > 1e37:
+                continue
+            single = np.float32(x)
+            for result in (array[k], tensor[k], kernel(single), entry(single)):
+                small = 1e-37 / room(name, x, eps) if room(name, x, eps) < 1e-37 else 1
+                agree(name, x, result, eps * max(1, small))
+
+
+@pytest.mark.parametrize("name", PRIMITIVE)
+def test_series_satisfy_the_functions(name):
+    """Two terms of f(x0 + h): the value and the derivative."""
+    algebra = series_algebra(FLOATS, 4)
+    for x in (0.3, 0.9, 1.7, -0.3):
+        if value(name, x) is None or slope(name, x) is None:
+            continue
+        argument = Series(FLOATS, 0, [mpmath.mpf(x), mpmath.mpf(1)], 4)
+        result = algebra.functions[name](argument)
+        agree(name, x, result[0])
+        agree(name, x, result[1], of=slope)
+
+
+# --- whole products -----------------------------------------------------------------------------
+
+#: Functions by where they are defined, and points inside.
+DOMAINS = {
+    "line": ("abs asinh atan cos elu erf gelu leaky_relu logistic relu sign silu sin softplus step "
+             "tanh".split(), (0.0, -0.0, 0.4, -0.4, 1.3, -1.3, 25.0, -25.0)),
+    "disc": ("acos asin atanh cosh erfc exp expm1 sinh tan".split(), (0.0, -0.0, 0.4, -0.7)),
+    "right": ("acosh cbrt log log1p sqrt".split(), (1.25, 2.0, 30.0)),
+}  # fmt: skip
+
+
+def test_the_whole_products_take_every_function():
+    assert sorted(name for group, _ in DOMAINS.values() for name in group) == sorted(DECLARABLE)
+
+
+def table(entries):
+    return "{ " + ", ".join(f'{key} = "{text}"' for key, text in entries.items()) + " }"
+
+
+@pytest.fixture
+def declared(tmp_path):
+    def write(name, text):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'name = "{name}"\ntitle = "-"\nreference = "-"\n{text}\n')
+        return path
+
+    return write
+
+
+def loaded(made, backend):
+    import importlib.util
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp())
+    for file, text in pipeline.generate(made).items():
+        (folder / file).write_text(text)
+        name = Path(file).stem
+        if name.endswith(f"_{backend}"):
+            spec = importlib.util.spec_from_file_location(name, folder / file)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+            return module
+    raise AssertionError(backend)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_fields_jacobians_and_products_of_integrators(declared, domain):
+    functions, points = DOMAINS[domain]
+    path = declared("grid", 'kind = "system"\nequations = ' + table(
+        {f"y_{name}": f"{name}(y_{name})" for name in functions}))  # fmt: skip
+    made = pipeline.load_made(path, "implicit_midpoint")
+    numba, torch_module = loaded(made, "numba"), loaded(made, "torch")
+    size, inner = len(functions), numba.jacobian
+    called = njit(lambda t, state, parameters, out: inner(t, state, parameters, out))
+    flow = next(v for k, v in vars(torch_module).items() if k == "GridImplicitMidpoint")
+    for x in points:
+        state, out = np.full(size, x), np.zeros(size)
+        numba.field(0.0, state, np.zeros(0), 1.0, out)
+        jacobian = np.zeros((size, size))
+        called(0.0, state, np.zeros(0), jacobian)
+        columns = tuple(torch.full((1,), x, dtype=torch.float64) for _ in functions)
+        time = torch.zeros(1, dtype=torch.float64)
+        rates = torch_module.field(time, columns, ())
+        ones = tuple(torch.ones(1, dtype=torch.float64) for _ in functions)
+        products = torch_module.field_product(time, columns, (), ones)
+        for k, name in enumerate(functions):
+            agree(name, x, out[k])
+            agree(name, x, rates[k])
+            agree(name, x, jacobian[k, k], of=slope)
+            agree(name, x, products[k], of=slope)
+    assert flow.NAME == "grid__implicit_midpoint"
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_energies_and_forces_on_numbers_and_trajectories(declared, domain):
+    functions, points = DOMAINS[domain]
+    q, p = [f"q_{name}" for name in functions], [f"p_{name}" for name in functions]
+    energy = " + ".join(
+        [f"{one}**2/2" for one in p] + [f"{n}({a})" for n, a in zip(functions, q, strict=True)]
+    )
+    path = declared(
+        "wells",
+        f'kind = "hamiltonian"\ncoordinates = {{ q = {q}, p = {p} }}\nenergy = "{energy}"'.replace(
+            "'", '"'
+        ),
+    )
+    numba = loaded(pipeline.load_made(path, "conformal_leapfrog"), "numba")
+    size = len(functions)
+    states = np.zeros((len(points), 2 * size))
+    states[:, :size] = np.array(points)[:, None]
+    along = np.zeros(len(points))
+    numba.along_energy(np.zeros(len(points)), states, np.zeros(0), along)
+    for x, total in zip(points, along, strict=True):
+        exact = sum(value(name, x) for name in functions)
+        assert abs(total - float(exact)) <= 1e-14 * float(sum(abs(value(n, x)) for n in functions))
+        out = np.zeros(2 * size)
+        numba.force(0.0, np.r_[np.full(size, x), np.zeros(size)], np.zeros(0), 1.0, out)
+        for k, name in enumerate(functions):
+            agree(name, x, -out[size + k], of=slope)
+
+
+@pytest.mark.parametrize("by", ["numba", "torch"])
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_networks_and_their_adjoints(declared, domain, by):
+    import hamilforge as hf
+
+    functions, points = DOMAINS[domain]
+    states = [f"y_{name}" for name in functions]
+    path = declared("grid_field", 'kind = "field"\nstate = { ' + ", ".join(
+        f'{s} = ["d"]' for s in states) + " }\nf = " + table(
+        {s: f"{n}({s})" for n, s in zip(functions, states, strict=True)}))  # fmt: skip
+    network = hf.network(path, "euler", 1, {"d": 1}, backend=by, h=1.0, dtype="float64")
+    column = np.array(points)[:, None]
+    if by == "numba":
+        start = tuple(column.copy() for _ in states)
+        ends = network(*start)
+        result = network.gradient(*start, costates=tuple(np.ones_like(column) for _ in states))
+        costates = result.states
+    else:
+        start = tuple(torch.tensor(column, requires_grad=True) for _ in states)
+        ends = network(*start)
+        sum(end.sum() for end in ends).backward()
+        ends = [end.detach() for end in ends]
+        costates = [tensor.grad for tensor in start]
+    for k, name in enumerate(functions):
+        for n, x in enumerate(points):
+            exact = value(name, x) + mp.mpf(x)
+            assert abs(float(ends[k][n, 0]) - float(exact)) <= room(
+                name, x, 2.0**-52
+            ) + 1e-15 * abs(x)
+            change = slope(name, x)
+            if change is not None:
+                near = room(name, x, 2.0**-52, slope) + 2e-16
+                assert abs(float(costates[k][n, 0]) - 1 - float(change)) <= near, (name, x)
+
+
+#: What brings any momentum into a domain, and its derivative.
+INSIDE = {
+    "line": ("p", lambda x: x, lambda x: 1),
+    "disc": ("tanh(p)/2", lambda x: mp.tanh(x) / 2, lambda x: (1 - mp.tanh(x) ** 2) / 2),
+    "right": ("2 + p**2", lambda x: 2 + x * x, lambda x: 2 * x),
+}
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_optimizers_fused_functional_and_on_numpy(declared, domain):
+    """A step from 0 with lr = 1 ends at the velocity, the derivative of the kinetic energy."""
+    import hamilforge as hf
+
+    functions, _ = DOMAINS[domain]
+    points = DOMAINS["line"][1]
+    argument, inside, change = INSIDE[domain]
+    kinetic = " + ".join(f"{k + 1}*sum({name}({argument}))" for k, name in enumerate(functions))
+    system = declared("grid_energy", f'kind = "hamiltonian"\nkinetic = "{kinetic}"\n'
+                      'potential = "J(q)"\nfriction = "0"')  # fmt: skip
+    path = declared("grid_optimizer", f'kind = "optimizer"\nsystem = "{system}"\n'
+                    'method = "symplectic_euler"\n[hyperparameters]\nlr = 0.1\n[set]\nh = "lr"\n'
+                    '[reduce]\nscope = "coordinate"')  # fmt: skip
+    gradient = -torch.tensor(points, dtype=torch.float64)  # p becomes the point
+    steps = []
+    for fused in (True, False):
+        x = torch.nn.Parameter(torch.zeros(len(points), dtype=torch.float64))
+        optimizer = hf.optimizer(path)([x], lr=1.0, fused=fused)
+        x.grad = gradient
+        optimizer.step()
+        with optimizer.solution():
+            steps.append(x.detach().clone())
+    steps.append(
+        hf.minimize(
+            lambda x: 0.0,
+            np.zeros(len(points)),
+            jac=lambda x: gradient.numpy(),
+            method=path,
+            options={"lr": 1.0, "maxiter": 1, "gtol": 0.0},
+        ).x
+    )
+    for n, x in enumerate(points):
+        place = inside(mp.mpf(x))
+        changes = [
+            (k + 1) * slope(name, place) * change(mp.mpf(x)) for k, name in enumerate(functions)
+        ]
+        exact, size = sum(changes), sum(map(abs, changes))
+        for result in steps:
+            assert abs(float(result[n]) - float(exact)) <= 1e-14 * float(1 + size) * (1 + abs(x)), x
