@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -33,8 +34,8 @@ class Loaded:
 
     def torch_class(self) -> Any:
         """The optimizer or module of the torch backend."""
-        words = self.name.split("_")
-        return getattr(self.module("torch"), "".join(word.capitalize() for word in words))
+        camel = "".join(word.capitalize() for word in self.name.split("_"))
+        return getattr(self.module("torch"), f"{camel}_" if keyword.iskeyword(camel) else camel)
 
 
 _PRODUCTS = "hamilforge.runtime.products"

@@ -105,18 +105,19 @@ class Objective:
             seeds, *buffers.values(), numbers,
         )  # fmt: skip
         scalars = dict(zip(product.NUMBERS, numbers, strict=False))
-        ends = {
+        gradients = {
             key: scalars[name] if name in scalars else buffers[name]
-            for key, name in product.RESULTS.items()
+            for key, name in product.GRADIENTS.items()
         }
         return Evaluation(
-            ends["prediction"].T,
-            np.asarray(ends["loss"][0], np.float64),
+            buffers[product.RESULTS["prediction"]].T,
+            np.asarray(buffers[product.RESULTS["loss"]][0], np.float64),
             tuple(
-                ends[name].T if name in ends else np.zeros((count, rows[name]), self.dtype)
-                for name in product.STATES
+                gradients[name].T if name in gradients else np.zeros((count, size), self.dtype)
+                for name, size in rows.items()
+                if name in product.STATES
             ),
-            {name: np.asarray(ends[name]) for name in product.WEIGHTS if name in ends},
+            {name: np.asarray(gradients[name]) for name in product.WEIGHTS if name in gradients},
         )
 
     def _weight(self, name: str) -> Any:

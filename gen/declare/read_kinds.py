@@ -31,7 +31,7 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     reference,
 )
-from hamilforge.gen.declare.reader import NAME, Reader
+from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -324,7 +324,7 @@ def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | 
         reader.problem("one buffer is stored; more than one was named", "state")
     name, text = next(iter(table.items()))
     if name != "p":
-        reader.symbol(name, "state", name)
+        reader.symbol(name, "state", name, taken={*MEANINGS, "x", "g"})
     value = reader.expression(text, "state", name)
     reader.typed(value, "vector", {**types, "p": "vector"}, ELEMENTWISE, "state", name)
     if value and "p" not in value.names():

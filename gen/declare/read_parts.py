@@ -24,7 +24,7 @@ def parameters(
     """
     found = []
     for name, entry in reader.table(table).items():
-        (check or reader.symbol)(name, table, name)
+        (check or reader.hyperparameter)(name, table, name)
         if not isinstance(entry, dict):
             entry = {"default": entry}
         for key in entry:

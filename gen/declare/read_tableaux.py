@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hamilforge.gen.declare import kinds
@@ -63,7 +64,7 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     tables: dict[str, Any] = reader.source.tables
     for key in at:
         tables = tables[key]
-    own = parameters(reader, "parameters") if not at else ()
+    own = parameters(reader, "parameters", _symbol(reader)) if not at else ()
     types: Types = {entry.name: "scalar" for entry in own}
     constants = _constants(reader, tables, types, at)
     exact = are_exact(reader) if not at else tables.get("coefficients", "exact") == "exact"
@@ -93,6 +94,11 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     return kinds.RungeKutta(head, table, constants, own, exact)
 
 
+def _symbol(reader: Reader) -> Callable[..., None]:
+    """Names of numbers in tables: i and j count stages, x is what roots are of."""
+    return functools.partial(reader.symbol, taken=("i", "j", "x"))
+
+
 def _given(forms: Sequence[str]) -> str:
     return f"; given: {', '.join(forms)}" if forms else ""
 
@@ -107,7 +113,7 @@ def _constants(
     found: list[tuple[str, Expression | kinds.Root]] = []
     for name, value in given.items():
         path = (*at, "constants", name)
-        reader.symbol(name, *path)
+        _symbol(reader)(name, *path)
         if name in types:
             reader.problem(f"'{name}' is a parameter already", *path)
         if isinstance(value, dict):

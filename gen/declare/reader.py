@@ -6,8 +6,9 @@ collected, and raised all together by :meth:`Reader.finish`.
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -29,18 +30,12 @@ from hamilforge.gen.declare.toml_source import Source
 NAME = re.compile(r"[a-z](?:_?[a-z0-9])*_?")
 SYMBOL = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
 HEAD = ("kind", "name", "title", "reference", "claims", "generate")
-RESERVED = frozenset(
-    "False None True and as assert async await break class continue def del elif else except "
-    "finally for from global if import in is lambda nonlocal not or pass raise return try while "
-    # what expressions mean
-    "with yield q p t h n J x "
-    # what generated code uses
-    "i k g v_new math np torch numba njit prange real sign l2 shrink total totals sums sum_over "
-    "chunks rows row addresses like tensor offset length group domain gradient array_at self "
-    "params options clock coefficients solution solution_row kick_drift earliest_time step_size "
-    "decay kick drift undo pull shift norm_squared old_norm_squared zip float pow abs max range "
-    # what every optimizer offers
-    "weight_decay decoupled_weight_decay maximize foreach differentiable fused".split()
+#: What expressions of optimizers mean by themselves.
+MEANINGS = frozenset("q p t h n".split())
+#: What every optimizer's constructor and parameter groups have beside the hyper-parameters.
+OPTIONS = frozenset(
+    "self params options super clock param_names initial_lr weight_decay decoupled_weight_decay "
+    "maximize foreach differentiable fused scope".split()
 )
 
 
@@ -147,19 +142,26 @@ class Reader:
     def _at_expression(self, text: str, error: ExpressionError, path: tuple[str, ...]) -> None:
         self.problem(error.message, *path, excerpt=caret(text, error.start, error.stop))
 
-    def symbol(self, name: str, *path: str) -> None:
-        """Check that a name can be a name in every generated language."""
-        taken = name in RESERVED or name.startswith("last_") or name.endswith("_new")
-        if not SYMBOL.fullmatch(name) or taken:
+    def symbol(self, name: str, *path: str, taken: Container[str] = MEANINGS) -> None:
+        """Note a name that cannot be one.
+
+        Args:
+            name: what is declared.
+            path: where.
+            taken: names that have a meaning already.
+        """
+        if not SYMBOL.fullmatch(name):
             self.problem(
-                f"'{name}' cannot be a name here: "
-                + (
-                    "it is taken by the language or by generated code"
-                    if taken
-                    else "letters, digits and single underscores, a letter first"
-                ),
+                f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
+                "first",
                 *path,
             )
+        elif name in taken:
+            self.problem(f"'{name}' cannot be a name here: it has a meaning already", *path)
+
+    def hyperparameter(self, name: str, *path: str) -> None:
+        """Note a name that cannot be a hyper-parameter's, which is a keyword argument in Python."""
+        self.symbol(name, *path, taken={*MEANINGS, *OPTIONS, *keyword.kwlist})
 
     def _get(self, path: tuple[str, ...]) -> Any:
         here: Any = self.source.tables

@@ -29,13 +29,15 @@ from hamilforge.gen.derive.system import Grad, h, n, p, q, t
 x, b, g, new_b = (Coordinate(name) for name in ("x", "b", "g", "b_new"))
 #: The buffer where it is read to undo what the last step did, with the units it had then.
 last_b = Coordinate("b_last")
+#: What the names of scalars of the last step begin with; no declared name has two underscores.
+LAST = "last__"
 
 
 def last(expr: Expr) -> Expr:
     """An expression with the values that were in force in the last step."""
     return expr.xreplace(
         {
-            symbol: sp.Symbol(f"last_{symbol.name}", **symbol.assumptions0)
+            symbol: sp.Symbol(f"{LAST}{symbol.name}", **symbol.assumptions0)
             for symbol in expr.free_symbols
             if not isinstance(symbol, Coordinate)
         }
@@ -44,14 +46,14 @@ def last(expr: Expr) -> Expr:
 
 def is_last(symbol: sp.Symbol) -> bool:
     """Whether a scalar is one that was in force in the last step."""
-    return symbol.name.startswith("last_") and not isinstance(symbol, Coordinate)
+    return symbol.name.startswith(LAST) and not isinstance(symbol, Coordinate)
 
 
 def present(expr: Expr) -> Expr:
     """The inverse of :func:`last`: what is in force in the last step when it is the present one."""
     return expr.xreplace(
         {
-            symbol: sp.Symbol(symbol.name.removeprefix("last_"), **symbol.assumptions0)
+            symbol: sp.Symbol(symbol.name.removeprefix(LAST), **symbol.assumptions0)
             for symbol in expr.free_symbols
             if is_last(symbol)
         }

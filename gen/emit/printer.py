@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Container, Iterable, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select, walk
@@ -41,6 +42,16 @@ def spelled(names: Iterable[str], taken: Container[str]) -> dict[str, str]:
     return spelling
 
 
+def words(*sources: str) -> frozenset[str]:
+    """The words of templates, by their files, and of texts: more than the names in them."""
+    folder = Path(__file__).parent
+    texts = (
+        (folder / source).read_text(encoding="utf-8") if source.endswith(".jinja") else source
+        for source in sources
+    )
+    return frozenset(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
+
+
 class Printer:
     """Python arithmetic.
 
@@ -57,6 +68,10 @@ class Printer:
 
     def __init__(self, rename: Mapping[str, str] | None = None) -> None:
         self.rename = dict(rename or {})
+
+    def variable(self, name: str) -> str:
+        """What a name is printed as."""
+        return self.rename.get(name, name)
 
     @classmethod
     def names(cls, exprs: Iterable[Expr]) -> frozenset[str]:
@@ -102,7 +117,7 @@ class Printer:
                     return text, _NEGATION
                 return text, ATOM if " / " not in text else _PRODUCT
             case Ref(name=name):
-                return self.rename.get(name, name), ATOM
+                return self.variable(name), ATOM
             case Apply(op="add", args=args):
                 return self._sum(args), _SUM
             case Apply(op="mul", args=args):
@@ -155,7 +170,11 @@ class Printer:
 
 
 class FormulaPrinter(Printer):
-    """Formulas to read: every function by its own name."""
+    """Formulas to read: every function by its own name, one underscore where programs have two."""
+
+    def variable(self, name: str) -> str:
+        """A name as people write it."""
+        return super().variable(name).replace("__", "_")
 
     def constant(self, op: str) -> str:
         """A constant by its name."""

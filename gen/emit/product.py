@@ -7,6 +7,7 @@ file offers to the runtime: the hyper-parameters, the host scalars, and what is 
 from __future__ import annotations
 
 import hashlib
+import keyword
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.declare import catalogue, kinds
-from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
+from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, spelled, words
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Assign, Expr, Program, Reduce
@@ -58,8 +59,9 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
 
 
 def class_name(name: str) -> str:
-    """A name as that of a class."""
-    return "".join(part.capitalize() for part in name.split("_"))
+    """A name as that of a class; ``none`` as ``None_``."""
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    return f"{camel}_" if keyword.iskeyword(camel) else camel
 
 
 def runtime_digest(module: str) -> str:
@@ -76,6 +78,15 @@ def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, 
     """The modules of the runtime that a text of kernels calls, with their digests."""
     called = [name for name in KERNEL_MODULES if name in always or f"{name}." in text]
     return tuple((name, runtime_digest(f"{name}.py")) for name in called)
+
+
+#: Names that the interface of an optimizer and the files around it use.
+_INTERFACE = words(
+    "numba/optimizer.py.jinja",
+    "torch/optimizer.py.jinja",
+    "BUFFER SCOPE START_TIME HYPERPARAMETERS SHIFTED MEMORY coefficients solution_row reach at "
+    "raise ValueError t n",
+)
 
 
 @dataclass(frozen=True)
@@ -148,24 +159,26 @@ class Product:
     def interface(self) -> str:
         """The constants and the host scalars, in Python."""
         program, host = self.program, self.program.host
-        printer = HostPrinter()
+        printer = HostPrinter(self._spelling)
+        variable = printer.variable
         memory = tuple(name for name, _ in host.memory)
         table = ", ".join(
             f'"{entry.name}": ({number(entry.default)}, "{entry.domain}")'
             for entry in program.hyperparameters
         )
-        body = [f"{line.target} = {printer(line.value)}" for line in host.body]
+        body = [f"{variable(line.target)} = {printer(line.value)}" for line in host.body]
         for name, bound in host.guards:
             body += [
-                f"if not {name} > {number(bound)}:",
-                f'    reach = f"the friction is asked for at t = {{{name}}}, before its start"',
+                f"if not {variable(name)} > {number(bound)}:",
+                f"    at = {variable(name)}",
+                '    reach = f"the friction is asked for at t = {at}, before its start"',
                 '    raise ValueError(reach + "; take a smaller step or start the clock later")',
             ]
         namespace = ("*", "math=math") if any("math." in line for line in body) else ()
         hyper = tuple(entry.name for entry in program.hyperparameters)
-        parameters = ", ".join((*hyper, "t", "n", *memory, *namespace))
-        rows = ", ".join(f"({_tuple(row)})" for row in host.rows)
-        kept = _tuple(tuple(line for _, line in host.memory))
+        parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *namespace))
+        rows = ", ".join(f"({_tuple(tuple(map(variable, row)))})" for row in host.rows)
+        kept = _tuple(tuple(variable(line) for _, line in host.memory))
         lines = [
             f'BUFFER = "{program.buffer}"',
             f'SCOPE = "{program.scope}"',
@@ -179,7 +192,7 @@ class Product:
             f"def coefficients({parameters}):",
             '    """Scalars of a step: a row per stage, the new memory, the step of the clock."""',
             *(f"    {line}" for line in body),
-            f"    return ({rows},), ({kept}), {host.step or '0.0'}",
+            f"    return ({rows},), ({kept}), {variable(host.step) or '0.0'}",
         ]
         if program.shifted:
             lines += [
@@ -195,7 +208,16 @@ class Product:
         """A named number in float64, with its exact form beside it."""
         exact = FormulaPrinter()(line.value).replace(" ", "")
         value = evaluate(line.value, self._constant_values, FLOAT64)
-        return f"{line.target} = {float(value)!r}  # {exact}"
+        return f"{self._spelling.get(line.target, line.target)} = {float(value)!r}  # {exact}"
+
+    @cached_property
+    def _spelling(self) -> dict[str, str]:
+        """How host scalars are written beside what else generated files mean by a name."""
+        host = self.program.host
+        own = (entry.name for entry in self.program.hyperparameters)
+        lines = (*host.constants, *host.body)
+        taken = HostPrinter.names(line.value for line in lines) | _INTERFACE
+        return spelled((*own, *(line.target for line in lines)), taken)
 
     @cached_property
     def _constant_values(self) -> dict[str, float]:

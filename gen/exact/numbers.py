@@ -7,14 +7,18 @@ for zero, so a sign is never a rounding.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import mpmath
 
+from hamilforge.gen.declare.errors import ExpressionError
+from hamilforge.gen.declare.expression import Name, Node, parse
+from hamilforge.gen.declare.expression import Number as Literal
 from hamilforge.gen.exact.elimination import row_reduced
 
 Rational = Fraction | int
@@ -241,7 +245,8 @@ def written(number: Number) -> str:
     for power, part in enumerate(number.parts):
         if not part:
             continue
-        theta = number.field.name if power == 1 else f"{_grouped(number.field.name)}**{power}"
+        grouped = _grouped(number.field.name)
+        theta = grouped if power == 1 else f"{grouped}**{power}"
         if power == 0:
             text = str(abs(part))
         elif abs(part) == 1:
@@ -256,10 +261,49 @@ def written(number: Number) -> str:
         return "0"
     first, *rest = terms
     head = ("-" if first[0] == "-" else "") + first[1]
-    return head + "".join(f" {mark} {text}" for mark, text in rest)
+    whole = head + "".join(f" {mark} {text}" for mark, text in rest)
+    _assert_reads_as(whole, number)
+    return whole
+
+
+def _assert_reads_as(text: str, number: Algebraic) -> None:
+    """A text that is not the number beside it is a fault of ours, and never printed."""
+    name = number.field.name
+    if re.fullmatch(r"[A-Za-z_]\w*", name) or not _is_expression(name):
+        text = text.replace(_grouped(name), "theta")
+
+    def visit(node: Node) -> Any:
+        if isinstance(node, Literal):
+            return mpmath.mpf(node.value.numerator) / node.value.denominator
+        if isinstance(node, Name):
+            return theta
+        args = [visit(arg) for arg in node.args]
+        operations: dict[str, Callable[..., Any]] = {
+            "+": lambda *terms: mpmath.fsum(terms),
+            "-": operator.neg,
+            "*": lambda *factors: mpmath.fprod(factors),
+            "/": operator.truediv,
+            "**": operator.pow,
+            "sqrt": mpmath.sqrt,
+        }
+        return operations[node.op](*args)
+
+    with mpmath.workdps(DIGITS):
+        theta, exact = high_precision(number.field.element([0, 1])), high_precision(number)
+        if not abs(visit(parse(text).tree) - exact) <= abs(exact) * mpmath.mpf(10) ** -20:
+            raise AssertionError(f"{text} is not {mpmath.nstr(exact, 20)}")
+
+
+def _is_expression(text: str) -> bool:
+    """Whether a name of a generator can be read, as ``sqrt(2)`` can."""
+    try:
+        return not {*parse(text).functions()} - {"sqrt"}
+    except ExpressionError:
+        return False
 
 
 def _grouped(name: str) -> str:
+    """A name that may stand beside any operator."""
     return name if re.fullmatch(r"\w+(\([^()]*\))?", name) else f"({name})"
 
 

@@ -7,6 +7,8 @@ scalars of their own, and so does what follows from them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import (
@@ -32,9 +34,9 @@ Written = tuple[Function, dict[str, Expr]]
 class _Hoist:
     """Host scalars by name; equal expressions share a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Iterable[str]) -> None:
         self.named: dict[str, Expr] = {}
-        self.taken: set[str] = set()
+        self.taken: set[str] = {*taken}
 
     def __call__(self, expr: Expr, role: str, direct: bool = False) -> IrExpr:
         """A reference to a host scalar; rational numbers stay as they are.
@@ -85,6 +87,7 @@ class FunctionWriter:
     def __init__(self, buffer: str, unit_is_positive: bool) -> None:
         self._buffer = buffer
         self._unit_is_positive = unit_is_positive
+        self._arrays = ("x", "x_new", "g", buffer, f"{buffer}_new")
         self.names: dict[Coordinate, str] = {
             x: "x",
             b: buffer,
@@ -94,7 +97,7 @@ class FunctionWriter:
 
     def stage(self, buffer: Expr, point: Expr) -> Written:
         """The function of a stage, and what its scalars are."""
-        hoist = _Hoist()
+        hoist = _Hoist(self._arrays)
         body: list[Assign] = []
         fresh = f"{self._buffer}_new"
         grouped = _grouped(buffer)
@@ -119,7 +122,7 @@ class FunctionWriter:
 
     def solution(self, position: Expr) -> Written:
         """The map from the point to the solution, and what its scalars are."""
-        hoist = _Hoist()
+        hoist = _Hoist(self._arrays)
         body: list[Assign] = []
         terms = [
             self._term(hoist, body, coefficient, part, "shift")
@@ -245,7 +248,7 @@ def _sum_name(total: Total) -> str:
 
 def _fresh_name(base: str, body: list[Assign], hoist: _Hoist) -> str:
     """A name that neither a line nor a host scalar of the function has."""
-    taken = {*(line.target for line in body), *hoist.named}
+    taken = {*(line.target for line in body), *hoist.named, *hoist.taken}
     name, number = base, 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1

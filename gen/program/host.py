@@ -7,7 +7,7 @@ hyper-parameters and in memory, finite on the closed domain, and what the next s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from fractions import Fraction
 
 import sympy as sp
@@ -58,13 +58,14 @@ class HostWriter:
         """Host lines in the present hyper-parameters and memory."""
         memory: dict[str, Expr] = {}
         lines: dict[str, Expr] = {}
+        taken = {"t", "n", *self._names()}
         several = len(stages) > 1
 
         def remember(expr: Expr, role: str) -> sp.Symbol:
             name = next((name for name, value in memory.items() if value == expr), None)
             if name is None:
                 name, number = f"last_{role}", 2
-                while name in memory:
+                while name in memory or name in taken:
                     name, number = f"last_{role}_{number}", number + 1
                 memory[name] = expr
             return sp.Symbol(name, real=True)
@@ -77,7 +78,7 @@ class HostWriter:
             if known is not None:
                 return known
             base, number = name, 2
-            while name in lines:
+            while name in lines or name in memory or name in taken:
                 name, number = f"{base}_{number}", number + 1
             lines[name] = expr
             return name
@@ -139,6 +140,15 @@ class HostWriter:
             return ()
         earliest = line(tidy((t + first * h).xreplace({h: self._step})), "earliest_time")
         return ((earliest, Fraction(int(pole.p), int(pole.q))),)
+
+    def _names(self) -> Iterator[str]:
+        """What is declared: hyper-parameters, parameters, constants of the method."""
+        optimizer = self._optimizer
+        own = getattr(optimizer.method, "parameters", ())
+        for entry in (*optimizer.hyperparameters, *optimizer.system.parameters, *own):
+            yield entry.name
+        for symbol in self._scheme.constants:
+            yield symbol.name
 
     def _hyperparameters(self, scalars: list[Expr]) -> tuple[Parameter, ...]:
         """The declared hyper-parameters, then parameters that neither were set nor cancel."""

@@ -11,7 +11,7 @@ further class beside :class:`Program` with slots for functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -120,7 +120,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Where a step begins and ends in q and p, for proofs; scalars carry the prefix ``last_``.
+    """Where a step begins and ends in q and p, for proofs; ``last__`` marks what the last step had.
 
     Attributes:
         position: q in ``x`` and the buffer.
@@ -178,6 +178,36 @@ def walk(expr: Expr) -> Iterator[Expr]:
         case Select(subject=subject, then=then, otherwise=otherwise):
             for part in (subject, then, otherwise):
                 yield from walk(part)
+
+
+def renamed(function: Function, names: Mapping[str, str]) -> Function:
+    """A function with other names for its arrays, scalars and locals."""
+
+    def name(old: str) -> str:
+        return names.get(old, old)
+
+    def visit(expr: Expr) -> Expr:
+        match expr:
+            case Ref(name=old):
+                return Ref(name(old))
+            case Apply(op=op, args=args):
+                return Apply(op, tuple(map(visit, args)))
+            case Reduce(arg=arg):
+                return Reduce(visit(arg))
+            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
+                return Select(visit(subject), value, visit(then), visit(otherwise))
+        return expr
+
+    return Function(
+        function.name,
+        tuple(map(name, function.arrays)),
+        tuple(map(name, function.scalars)),
+        tuple(
+            Assign(name(line.target), visit(line.value), line.level, line.note)
+            for line in function.body
+        ),
+        tuple((name(array), name(local)) for array, local in function.results),
+    )
 
 
 def names(expr: Expr) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.derive.rotation import LAST
 from hamilforge.gen.derive.system import p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import Algebra, evaluate, run_function
@@ -305,7 +306,7 @@ def field_values_by_name(derivation: Derivation, field: Field, algebra: Algebra)
 
 
 def _marked(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"last_{name}": value for name, value in values.items()}
+    return {f"{LAST}{name}": value for name, value in values.items()}
 
 
 class _Potential:

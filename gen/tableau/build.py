@@ -27,12 +27,12 @@ from hamilforge.gen.exact.linear import Matrix, Vector
 from hamilforge.gen.exact.numbers import ONE, ZERO, Number, NumberField, approximately
 from hamilforge.gen.exact.polynomials import Polynomial
 from hamilforge.gen.tableau.stages import Stages
-from hamilforge.gen.tableau.tableau import Tableau
+from hamilforge.gen.tableau.tableau import TOLERATED, Tableau
 
 #: Fields of a higher degree make no sense for a table that a person has typed.
 MAX_DEGREE = 24
 X = sp.Symbol("x")
-_DECIMALS = re.compile(r"\d*\.(\d+)")
+_DECIMALS = re.compile(r"[0-9]*\.([0-9]+)")
 
 
 def build(declaration: kinds.RungeKutta) -> Tableau:
@@ -261,7 +261,7 @@ def _tolerance(declaration: kinds.RungeKutta, entries: Sequence[Expression]) -> 
     places = [count for count in places if count >= 6]
     if not places:
         return Fraction(1, 10**12)
-    return Fraction(1000, 10 ** places[len(places) // 2])
+    return Fraction(TOLERATED, 10 ** places[len(places) // 2])
 
 
 def _node_polynomial(declaration: kinds.RungeKutta, expression: Expression) -> Polynomial:

@@ -14,7 +14,7 @@ from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Matrix
 from hamilforge.gen.exact.numbers import ONE, ZERO, Number, sign
 from hamilforge.gen.exact.polynomials import Polynomial, Root
-from hamilforge.gen.tableau.tableau import Tableau
+from hamilforge.gen.tableau.tableau import TOLERATED, Tableau
 
 #: Of a radius.
 ROOT_DIGITS = 25
@@ -67,9 +67,7 @@ def circle_radius(tableau: Tableau) -> Root | None:
     # det(weights + r form) = det(weights) det(I + r weights^-1 form)
     ratio = linear.solve(weights, form)
     signed = tuple(tuple(-entry for entry in row) for row in ratio)
-    polynomial = polynomials.chopped(
-        linear.reversed_characteristic(signed), 100 * tableau.tolerance
-    )
+    polynomial = polynomials.chopped(linear.reversed_characteristic(signed), tableau.tolerance)
     return _first_root(polynomial)
 
 
@@ -88,21 +86,21 @@ def ssp_radius(tableau: Tableau) -> Root | None:
     it stands for it.
     """
     table = tableau.by_stages
-    rows, slack = _table(table), 100 * table.tolerance
+    rows, unit = _table(table), table.tolerance / TOLERATED
     size = len(rows)
     if any(sign(entry) < 0 for row in rows for entry in row):
         return NONE
-    if not _monotonic(rows, Fraction(1, 2**40), slack):
+    if not _monotonic(rows, Fraction(1, 2**40), unit):
         return NONE
     upper = ONE
-    while _monotonic(rows, upper, slack):
+    while _monotonic(rows, upper, unit):
         upper *= 2
         if upper > 2**20 * size:
             return None
     lower = ZERO if upper == 1 else upper / 2
     while upper - lower > upper * Fraction(1, 2**40):
         middle = (lower + upper) / 2
-        if _monotonic(rows, middle, slack):
+        if _monotonic(rows, middle, unit):
             lower = middle
         else:
             upper = middle
@@ -116,11 +114,28 @@ def _table(tableau: Tableau) -> list[list[Number]]:
     return [[*(ZERO if tableau.is_zero(x) else x for x in row), ZERO] for row in rows]
 
 
-def _monotonic(rows: list[list[Number]], r: Fraction, slack: Fraction) -> bool:
+def _monotonic(rows: list[list[Number]], r: Fraction, unit: Fraction) -> bool:
+    """Whether the conditions hold at r, with entries that are known to half a unit.
+
+    With ``B = (I + rK)^-1``, a change D of K changes ``B K`` by ``B D B`` and ``B e`` by
+    ``-r B D B e``: by no more than ``|B| |D| |B|``.
+    """
     size = len(rows)
     matrix = linear.plus(linear.identity(size), tuple(map(tuple, rows)), r)
     try:
-        found = linear.solve(matrix, tuple((*row, ONE) for row in rows))
+        inverse = linear.solve(matrix, linear.identity(size))
     except linear.Singular:
         return False
-    return all(sign(entry + slack) >= 0 for row in found for entry in row)
+    products = linear.multiply(inverse, tuple(map(tuple, rows)))
+    applied = linear.apply(inverse, (ONE,) * size)
+    if not unit:
+        return all(sign(entry) >= 0 for row in (*products, applied) for entry in row)
+    half = unit / 2
+    across = [sum((abs(entry) for entry in row), ZERO) for row in inverse]
+    down = [sum((abs(row[j]) for row in inverse), ZERO) for j in range(size)]
+    spread = r * sum((abs(entry) for entry in applied), ZERO)
+    return all(
+        sign(product + half * across[i] * down[j]) >= 0
+        for i, row in enumerate(products)
+        for j, product in enumerate(row)
+    ) and all(sign(entry + half * across[i] * spread) >= 0 for i, entry in enumerate(applied))

@@ -11,6 +11,7 @@ J. F. Bonnans and J. Laurent-Varin, Numer. Math. 103 (2006) 1-10; J. M. Sanz-Ser
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -147,14 +148,18 @@ def classical_order(tableau: Tableau, embedded: bool = False, highest: int = MAX
 
 
 def principal_error(tableau: Tableau, order: int) -> float:
-    """The norm of the error coefficients ``(Phi - 1/gamma)/sigma`` one order later."""
-    table = rooted.table(order + 1)
-    residuals = ElementaryWeights(tableau).residuals(order + 1)
-    terms = [
-        float(approximately(value, 25) / table.symmetry[index]) ** 2
-        for index, value in zip(table.of_order(order + 1), residuals, strict=True)
-    ]
-    return float(sum(terms) ** 0.5)
+    """The norm of the error coefficients ``(Phi - 1/gamma)/sigma`` one order later.
+
+    Where the nodes are not the row sums, over the trees of y' = f(t, y), time leaves included.
+    """
+    if tableau.row_sums:
+        table = rooted.table(order + 1)
+        residuals = ElementaryWeights(tableau).residuals(order + 1)
+        symmetries = [table.symmetry[index] for index in table.of_order(order + 1)]
+    else:
+        residuals, symmetries = _nonautonomous(tableau).errors(order + 1)
+    terms = zip(residuals, symmetries, strict=True)
+    return math.hypot(*(float(approximately(value, 25) / count) for value, count in terms))
 
 
 def float_residuals(
@@ -296,6 +301,12 @@ class _Coloured:
         orders = range(1, highest + 1)
         return _search(map(self._residuals, orders), is_zero, self._name)
 
+    def errors(self, order: int) -> tuple[list[Number], list[int]]:
+        """The residuals of an order, and the symmetries of its trees."""
+        residuals = [self._residuals(each) for each in range(1, order + 1)][-1]
+        table = self._table(order)
+        return residuals, [table.symmetry[index] for index in self._kept(order)]
+
     def _table(self, order: int) -> rooted.Table:
         return rooted.table(order, 2, self._coupling.alternating)
 
@@ -343,7 +354,10 @@ def nonautonomous_order(tableau: Tableau, highest: int) -> Order:
 
     Time is a second component with ``t' = 1``: its vertices are leaves, and their image is c.
     """
+    return _nonautonomous(tableau).search(highest, tableau.is_zero)
+
+
+def _nonautonomous(tableau: Tableau) -> _Coloured:
     sums = linear.apply(tableau.a, tableau.stages.one)
     maps, covectors = (tableau.a, tableau.a), (tableau.weights, tableau.weights)
-    weights = _Coloured(tableau.stages, maps, (sums, tableau.c), covectors, COUPLED, time=True)
-    return weights.search(highest, tableau.is_zero)
+    return _Coloured(tableau.stages, maps, (sums, tableau.c), covectors, COUPLED, time=True)

@@ -20,6 +20,8 @@ from hamilforge.gen.exact.linear import Matrix, Vector
 from hamilforge.gen.exact.numbers import DIGITS, ZERO, Algebraic, Number, high_precision, sign
 from hamilforge.gen.tableau.stages import Stages
 
+#: Residuals of published digits count as zero up to so many units of their last place.
+TOLERATED = 1000
 #: Entries of computed tables below this are zero, as rationals of 45 digits.
 SLACK = Fraction(1, 10**35)
 

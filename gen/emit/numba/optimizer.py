@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
-from hamilforge.gen.emit.printer import FormulaPrinter
+from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
-from hamilforge.gen.program.ir import Assign, Function, Reduce, names
+from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed
 from hamilforge.gen.program.passes import Pass, schedule
 
 TEMPLATE = "numba/optimizer.py.jinja"
@@ -133,7 +133,18 @@ def view(product: Product) -> View:
     return View(product, views, stages, sums, imports, "math." in product.interface)
 
 
+#: Arrays that every optimizer has; the other names of a function are spelled beside the template's.
+_FIXED = ("x", "x_new", "g")
+
+
+def _spelled(function: Function) -> Function:
+    taken = words(TEMPLATE) | NumbaPrinter.names(line.value for line in function.body)
+    own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
+    return renamed(function, spelled((name for name in own if name not in _FIXED), taken))
+
+
 def _function(function: Function) -> FunctionView:
+    function = _spelled(function)
     before: list[Assign] = []
     columns: list[str] = []
     views = []

@@ -59,7 +59,7 @@ def view(product: TargetProduct) -> View:
     inputs.append(target.seed.name)
     text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
     ends = {key: array.name for key, array in target.value.results}
-    ends |= {target.declared[key]: array.name for key, array in target.gradient.results}
+    gradients = {target.declared[key]: array.name for key, array in target.gradient.results}
     tables = (
         ("STATES", shape_table(objective.states)),
         ("WEIGHTS", shape_table(objective.weights)),
@@ -67,6 +67,7 @@ def view(product: TargetProduct) -> View:
         ("PARAMETERS", product.parameters),
         ("BUFFERS", _table(buffers)),
         ("RESULTS", repr(ends)),
+        ("GRADIENTS", repr(gradients)),
     )
     return View(
         product=product,

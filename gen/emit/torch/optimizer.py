@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer
+from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
-from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names
+from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names, renamed
 
 TEMPLATE = "torch/optimizer.py.jinja"
 
@@ -116,13 +116,26 @@ def view(product: Product) -> View:
     return View(product, views, stages + ",", arguments, imports)
 
 
-def _function(function: Function) -> FunctionView:
+def _plurals(function: Function) -> dict[str, str]:
+    """What the lists of a function's arrays are called."""
     plural = {array: f"{array}s" for array in function.arrays}
-    plural |= {
-        line.target: f"new_{line.target.removesuffix('_new')}s"
-        for line in function.body
-        if line.level == "array"
-    }
+    targets = (line.target for line in function.body if line.level == "array")
+    return plural | {target: f"new_{target.removesuffix('_new')}s" for target in targets}
+
+
+def _spelled(function: Function) -> Function:
+    """A function whose names are none of the template's, and whose scalars are no array's."""
+    taken = words(TEMPLATE) | TensorPrinter.names(line.value for line in function.body)
+    arrays = [name for name in _plurals(function) if name not in ("x", "x_new", "g")]
+    function = renamed(function, spelled(arrays, taken))
+    plural = _plurals(function)
+    scalars = (*function.scalars, *(x.target for x in function.body if x.level != "array"))
+    return renamed(function, spelled(scalars, taken | {*plural, *plural.values(), "zip"}))
+
+
+def _function(function: Function) -> FunctionView:
+    function = _spelled(function)
+    plural = _plurals(function)
     lines = []
     for line in function.body:
         if isinstance(line.value, Reduce):

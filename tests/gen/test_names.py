@@ -1,0 +1,222 @@
+"""No declared name clashes with one of generated code: every name that occurs in any, tried.
+
+The texts are run as they are printed, in plain Python, beside the interpretation.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import keyword
+import re
+import tokenize
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.functions import PRIMITIVE
+from hamilforge.gen.declare.reader import MEANINGS, OPTIONS, SYMBOL
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.emit import files
+from hamilforge.gen.emit.integrator_product import IntegratorProduct
+from hamilforge.gen.emit.product import Product
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.interpret import Interpreter
+from hamilforge.runtime import elementary
+
+ROOT = Path(__file__).parents[2]
+
+
+def _names():
+    """Every name in generated code, every keyword, builtin and function, and some made of them."""
+    names = {*keyword.kwlist, *dir(builtins), *PRIMITIVE}
+    for path in sorted((ROOT / "generated").glob("*.py")):
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+            if token.type == tokenize.NAME:
+                names.add(token.string)
+    names |= {"factor", "loss", "cost", "none", "x_new", "d_a", "g_a", "w_a", "w_0", "last_lr"}
+    return sorted(name for name in names if SYMBOL.fullmatch(name))
+
+
+NAMES = _names()
+BATCHES = [NAMES[k : k + 48] for k in range(0, len(NAMES), 48)]
+
+
+@pytest.fixture
+def declared(tmp_path):
+    def write(text, name="problem"):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'name = "{name}"\ntitle = "-"\nreference = "-"\n{text}\n')
+        return path
+
+    return write
+
+
+def integrator(path, method):
+    """The texts of a problem with a method, without the proofs of the problem."""
+    problem, method = catalogue.load(path), pipeline.load_method(method)
+    field = derive_field(problem)
+    built = build_integrator(field, method)
+    report = pipeline.check(method)
+    return files.render(IntegratorProduct(built, problem, method, report, field.separable))
+
+
+def plain(texts, backend):
+    """A generated module with its kernels as plain Python."""
+    text = next(text for name, text in texts.items() if name.endswith(f"_{backend}.py"))
+    text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f; prange = range", text,
+                  flags=re.M)  # fmt: skip
+    text = re.sub(r"^from hamilforge.runtime import elementary.*$", "", text, flags=re.M)
+    module = types.ModuleType("plain")
+    module.elementary = elementary
+    exec(compile(text, "<generated>", "exec"), module.__dict__)
+    return module
+
+
+def test_the_names_are_those_that_would_hurt():
+    assert len(NAMES) > 600
+    assert {"factor", "state", "np", "out", "lambda", "sum", "gradient", "rows"} <= {*NAMES}
+
+
+@pytest.mark.parametrize("batch", range(len(BATCHES)))
+def test_components_and_parameters_of_systems(declared, batch):
+    names = [name for name in BATCHES[batch] if name != "t"]
+    half = len(names) // 2
+    own, parameters = names[:half], names[half:]
+    equations = {
+        name: f"{k}*sin({name})*{parameters[k]} - abs({name} + {own[k - 1]}) + softplus({name})"
+        for k, name in enumerate(own)
+    }
+    path = declared(
+        'kind = "system"\n[equations]\n'
+        + "".join(f'{name} = "{text}"\n' for name, text in equations.items())
+        + "[parameters]\n"
+        + "".join(f"{name} = {k + 2}\n" for k, name in enumerate(parameters))
+    )
+    texts = integrator(path, "euler")
+    state = np.linspace(-1.0, 1.0, half)
+    values = np.arange(2.0, len(parameters) + 2)
+    exact = np.arange(half) * np.sin(state) * values[:half] - abs(state + np.roll(state, 1))
+    exact += np.logaddexp(state, 0)
+    out = np.zeros(half)
+    plain(texts, "numba").field(0.0, state, values, 1.0, out)
+    assert np.allclose(out, exact, rtol=1e-13)
+    module = plain(texts, "torch")
+    columns = tuple(torch.tensor([entry], dtype=torch.float64) for entry in state)
+    constants = tuple(torch.tensor(entry, dtype=torch.float64) for entry in values)
+    rates = module.field(torch.zeros(1, dtype=torch.float64), columns, constants)
+    assert np.allclose(torch.cat(rates).numpy(), exact, rtol=1e-13)
+    ones = tuple(torch.ones(1, dtype=torch.float64) for _ in columns)
+    product = module.field_product(torch.zeros(1, dtype=torch.float64), columns, constants, ones)
+    signs = np.sign(state + np.roll(state, 1))
+    slopes = np.arange(half) * np.cos(state) * values[:half] - signs - np.roll(signs, -1)
+    slopes += 1 / (1 + np.exp(-state))
+    assert np.allclose(torch.cat(product[:half]).numpy(), slopes, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["start", "stop", "decay", "parameters", "math", "lambda"])
+def test_friction_by_any_name(declared, name):
+    path = declared(
+        'kind = "hamiltonian"\ncoordinates = { q = ["out"], p = ["state"] }\n'
+        f'energy = "state**2/2 + out**2/2"\nfriction = "{name}"\n[parameters]\n{name} = "1/2"\n'
+    )
+    texts = integrator(path, "conformal_leapfrog")
+    assert np.isclose(plain(texts, "numba").decay(1.0, 3.0, np.array([0.5])), np.exp(-1.0))
+    half = torch.tensor(0.5, dtype=torch.float64)
+    span = plain(texts, "torch").decay(torch.tensor(1.0), torch.tensor(3.0), (half,))
+    assert np.isclose(float(span), np.exp(-1.0))
+
+
+HYPER = [name for name in NAMES if name not in {*MEANINGS, *OPTIONS, *keyword.kwlist}]
+
+
+def optimizer(declared, names, buffer="v"):
+    """Hyper-parameters and a buffer by given names; velocities are p times a sum of them."""
+    weights = " + ".join(f"{k + 1}*{name}" for k, name in enumerate(names))
+    system = declared(
+        f'kind = "hamiltonian"\nkinetic = "dot(p, p)*({weights})/2"\nfriction = "rate"\n'
+        '[parameters]\nrate = { default = "1/10", domain = "nonnegative" }\n'
+        + "".join(f'{name} = {{ default = "1/2", domain = "positive" }}\n' for name in names),
+        "energy",
+    )
+    return declared(
+        f'kind = "optimizer"\nsystem = "{system}"\nmethod = "conformal_leapfrog"\n'
+        "[hyperparameters]\n"
+        + "".join(f'{name} = {{ default = "1/2", domain = "positive" }}\n' for name in names)
+        + f'[set]\nh = "1/10"\nrate = "1"\n[state]\n{buffer} = "p"\n',
+        "none",
+    )
+
+
+def compared(declaration, values):
+    """Two steps by the functional text, beside the interpretation."""
+    derivation = derive(declaration)
+    program = derivation.program
+    report = pipeline.check(catalogue.load("heavy_ball"))
+    texts = files.render(Product(derivation, report))
+    for text in texts.values():
+        compile(text, "<generated>", "exec")
+    module = plain(texts, "torch")
+    names = [entry.name for entry in program.hyperparameters]
+    interpreter = Interpreter(program, dict(zip(names, values, strict=True)), [np.zeros(5)])
+    x, buffer = torch.zeros(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    memory, t = tuple(0.0 for _ in module.MEMORY), 0.0
+    for number, gradient in enumerate(np.random.default_rng(0).standard_normal((2, 5)), start=1):
+        interpreter.step([gradient])
+        rows, memory, step = module.coefficients(*values, t, float(number), *memory)
+        t += step
+        (x,), (buffer,) = module.kick_drift([x], [buffer], [torch.tensor(gradient)], *rows[0])
+        assert np.allclose(x.numpy(), interpreter.x[0], rtol=1e-13)
+    return module
+
+
+@pytest.mark.parametrize("batch", range(0, len(HYPER), 40))
+def test_hyper_parameters_of_optimizers(declared, batch):
+    names = HYPER[batch : batch + 40]
+    path = optimizer(declared, names, "weights" if "weights" not in names else "v")
+    module = compared(catalogue.load(path), tuple(np.linspace(0.1, 0.9, len(names))))
+    assert "None_" in vars(module)
+
+
+@pytest.mark.parametrize("buffer", "k rows math gradient xs np torch sum_over".split())
+def test_buffers_of_optimizers(declared, buffer):
+    module = compared(catalogue.load(optimizer(declared, ["vs", "new_xs"], buffer)), (0.1, 0.9))
+    assert module.BUFFER == buffer
+
+
+@pytest.mark.parametrize("name", sorted({*MEANINGS, *OPTIONS, "lambda", "None"}))
+def test_names_with_a_meaning_are_refused_as_hyper_parameters(declared, name):
+    path = optimizer(declared, [name, "momentum"])
+    with pytest.raises(pipeline.DeclarationError, match="cannot be a name here"):
+        catalogue.load(path)
+
+
+@pytest.mark.parametrize("name", ["g", "lambda", "np", "BUFFER", "coefficients", "kick", "math"])
+def test_constants_of_methods_by_any_name(declared, name):
+    method = declared(
+        f'kind = "splitting"\nsteps = [["A", "{name}"], ["BD", 1], ["A", "1 - {name}"]]\n'
+        f'[constants]\n{name} = "1/2 + sqrt(2)/100"\n',
+        "halves",
+    )
+    path = declared(
+        f'kind = "optimizer"\nsystem = "classical"\nmethod = "{method}"\n[hyperparameters]\n'
+        'lr = { default = "1/10", domain = "positive" }\n'
+        'momentum = { default = "9/10", domain = "unit-interval" }\n'
+        '[set]\nh = "lr"\ngamma = "-log(momentum)/h"\nm = "1"\n',
+        "half",
+    )
+    compared(catalogue.load(path), (0.1, 0.9))
+
+
+def test_the_constant_of_the_guide_is_a_name(declared):
+    path = declared(
+        'kind = "runge-kutta"\nA = [["g"]]\nb = [1]\n'
+        '[constants]\ng = { root = "x**3 - 2", near = "1.2" }\n'
+    )
+    assert pipeline.check(catalogue.load(path)).to_dict()["order"] == 1
