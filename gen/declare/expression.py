@@ -12,10 +12,14 @@ numbers are bounded before any arithmetic is done.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
+
+import mpmath
 
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.functions import CONSTANTS
@@ -44,6 +48,8 @@ MAX_DEPTH = 50
 MAX_DIGITS = 60
 MAX_EXPONENT = 64
 ONE = Fraction(1)
+#: Numbers that are not rational count to so many digits where a number is wanted, up to this size.
+DIGITS, LARGEST = 50, 1e300
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
@@ -322,10 +328,43 @@ def constant(node: Node) -> Fraction | None:
     return left**right.numerator if right.denominator == 1 and (left or right > 0) else None
 
 
+def approximation(node: Node) -> Fraction | None:
+    """The value of an expression of numbers, constants and functions to 50 digits, if it is real.
+
+    Powers must be bounded already; an overflow is None.
+    """
+    try:
+        with mpmath.workdps(DIGITS + 10):
+            value = _numerical(node)
+            if isinstance(value, mpmath.mpf) and abs(value) < LARGEST:
+                return Fraction(mpmath.nstr(value, DIGITS))
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _numerical(node: Node) -> Any:
+    if isinstance(node, Number):
+        return mpmath.mpf(node.value.numerator) / node.value.denominator
+    if isinstance(node, Name):
+        return +getattr(mpmath, node.name) if node.name in CONSTANTS else None
+    values = [_numerical(arg) for arg in node.args]
+    operations: dict[str, Callable[..., Any]] = {
+        "+": lambda *terms: mpmath.fsum(terms),
+        "-": operator.neg,
+        "*": lambda *factors: mpmath.fprod(factors),
+        "/": operator.truediv,
+        "**": operator.pow,
+    }
+    if node.op in operations:
+        return operations[node.op](*values)
+    return getattr(mpmath, node.op)(*values) if node.op in ELEMENTWISE else None
+
+
 def _bounded_power(node: Operation) -> None:
     """Refuse powers that would be large when written out, before anything is computed."""
     base, exponent = node.args
-    value = constant(exponent) if _has_no_power(exponent) else None
+    value = _exponent(exponent)
     if value is None and constant_shape(exponent):
         raise ExpressionError("a tower of powers", node.start, node.stop)
     if value is None:
@@ -335,13 +374,23 @@ def _bounded_power(node: Operation) -> None:
     too_many = (
         terms > 1 and value.denominator == 1 and terms ** min(int(abs(value)), MAX_EXPONENT) > 10**6
     )
-    if size > MAX_EXPONENT or value.denominator > MAX_EXPONENT or too_many:
+    irrational = constant(exponent) is None
+    fine = value.denominator > MAX_EXPONENT and not irrational
+    if size > MAX_EXPONENT or fine or too_many:
         raise ExpressionError(
             f"a power or a tower of powers beyond the exponent {MAX_EXPONENT}, or with too many "
             "terms when it is multiplied out",
             node.start,
             node.stop,
         )
+
+
+def _exponent(node: Node) -> Fraction | None:
+    """The value of an exponent that is a number without powers."""
+    if not _has_no_power(node):
+        return None
+    exact = constant(node)
+    return approximation(node) if exact is None else exact
 
 
 def _has_no_power(node: Node) -> bool:
@@ -355,14 +404,14 @@ def _nested_exponent(node: Node) -> Fraction:
     inner = max((_nested_exponent(arg) for arg in node.args), default=ONE)
     if node.op != "**":
         return inner
-    exponent = constant(node.args[1]) if _has_no_power(node.args[1]) else None
+    exponent = _exponent(node.args[1])
     size = ONE if exponent is None else Fraction(abs(exponent))
     return inner * (size if size > ONE else ONE)
 
 
 def constant_shape(node: Node) -> bool:
     """Whether an expression is made of numbers alone."""
-    return not any(isinstance(part, Name) for part in walk(node))
+    return not any(isinstance(part, Name) and part.name not in CONSTANTS for part in walk(node))
 
 
 Types = Mapping[str, str]

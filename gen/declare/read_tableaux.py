@@ -25,6 +25,8 @@ _FORMS = {
     "mean": ["mean"],
     "compose": "compose constants parameters coefficients".split(),
 }
+#: Functions whose values may be algebraic numbers.
+ALGEBRAIC = ("sqrt", "cos", "sin", "tan")
 Types = dict[str, str]
 
 
@@ -127,7 +129,7 @@ def _constants(
                 found.append((name, kinds.Root(polynomial, near)))
         else:
             expression = reader.expression(value, *path)
-            reader.typed(expression, "scalar", types, ("sqrt",), *path)
+            reader.typed(expression, "scalar", types, ALGEBRAIC, *path)
             if expression:
                 found.append((name, expression))
         types[name] = "scalar"
@@ -158,7 +160,7 @@ def _rows(
         found = []
         for entry in value:
             expression = reader.expression(entry, *at, key)
-            reader.typed(expression, "scalar", types, ("sqrt",), *at, key)
+            reader.typed(expression, "scalar", types, ALGEBRAIC, *at, key)
             found.append(expression or parse("0"))
         return tuple(found)
 
@@ -259,7 +261,7 @@ def _composed(
         return None
     weights = [reader.expression(entry, *path, "weights") for entry in given]
     for weight in weights:
-        reader.typed(weight, "scalar", types, ("sqrt",), *path, "weights")
+        reader.typed(weight, "scalar", types, ALGEBRAIC, *path, "weights")
     if not isinstance(block, kinds.RungeKutta):
         return None
     return kinds.Composed(block, tuple(weight or parse("0") for weight in weights))

@@ -21,6 +21,7 @@ from hamilforge.gen.declare.errors import (
 )
 from hamilforge.gen.declare.expression import (
     Expression,
+    approximation,
     constant,
     infer,
     parse,
@@ -96,12 +97,14 @@ class Reader:
         return value
 
     def number(self, value: Any, *path: str) -> Fraction:
-        """A number, or a text that is one, exactly."""
+        """A number, or a text that is one: exactly if it is rational, else to 50 digits."""
         if isinstance(value, bool) or not isinstance(value, int | str):
             self.problem(f"{value!r} is not a number", *path)
             return Fraction(1)
         expression = self.expression(str(value), *path)
         exact = constant(expression.tree) if expression else Fraction(1)
+        if exact is None and expression:
+            exact = approximation(expression.tree)
         if exact is None:
             self.problem(f"{value!r} is not a number", *path)
             return Fraction(1)

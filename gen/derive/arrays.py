@@ -26,7 +26,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, root, to_sympy
+from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FUNCTIONS, Expr, root, to_sympy
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,10 @@ class Lines:
             value = sp.Rational(node.value.numerator, node.value.denominator)
             return Piece(value, (), False)
         if isinstance(node, Name):
-            return self.piece(self.names.get(node.name, node.name))
+            name = self.names.get(node.name, node.name)
+            if name not in self.arrays and node.name in CONSTANT_VALUES:
+                return Piece(CONSTANT_VALUES[node.name], (), False)
+            return self.piece(name)
         if node.op == RATE and isinstance(node.args[0], Name):
             return self.piece(self.names[f"{RATE}({node.args[0].name})"])
         if node.op == "@":

@@ -54,10 +54,13 @@ def field_of(scheme: Scheme) -> Field:
     if not scheme.exact:
         return FLOATS
     weights = [flow.weight for flow in scheme.flows]
+    values = (*constant_values(scheme.constants).values(), *weights)
+    if any(value.atoms(sp.NumberSymbol, sp.Function) for value in values):
+        return FLOATS  # pi is in no number field
     radicals = sorted(
         {
             atom
-            for value in (*constant_values(scheme.constants).values(), *weights)
+            for value in values
             for atom in value.atoms(sp.Pow)
             if atom.exp.is_Rational and not atom.exp.is_Integer
         },

@@ -24,7 +24,7 @@ from hamilforge.gen.declare.read_tableaux import MAX_STAGES
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.exact import linear, polynomials
 from hamilforge.gen.exact.linear import Matrix, Vector
-from hamilforge.gen.exact.numbers import ONE, ZERO, Number, NumberField, approximately
+from hamilforge.gen.exact.numbers import DIGITS, ONE, ZERO, Number, NumberField, approximately
 from hamilforge.gen.exact.polynomials import Polynomial
 from hamilforge.gen.tableau.stages import Stages
 from hamilforge.gen.tableau.tableau import TOLERATED, Tableau
@@ -127,9 +127,18 @@ class _Numbers:
                 return functools.reduce(lambda x, y: x * y, map(number, expr.args))
             if expr.is_Pow and expr.exp.is_Integer:
                 return number(expr.base) ** int(expr.exp)
-            raise _refuse(self._declaration, f"{expr} is no algebraic number", "A")
+            raise _refuse(
+                self._declaration,
+                f'{expr} is no algebraic number; coefficients = "decimal" takes it in 50 digits',
+                "A",
+            )
 
         return [number(sp.expand(expr)) for expr in exprs]
+
+    @staticmethod
+    def _digits(exprs: Sequence[Expr]) -> list[Number]:
+        """Numbers in 50 digits."""
+        return [Fraction(str(sp.N(expr, DIGITS))) for expr in exprs]
 
     def rows(self, table: kinds.Rows) -> Tableau:
         """The tableau of a typed table."""
@@ -142,9 +151,7 @@ class _Numbers:
         exprs += [self._sympy(entry, "b") for entry in table.b]
         for key, entries in (("b_hat", table.b_hat), ("c", table.c)):
             exprs += [self._sympy(entry, key) for entry in entries or ()]
-        numbers = self._numbers(exprs)
-        if not self._declaration.exact:
-            numbers = [approximately(number) for number in numbers]
+        numbers = self._numbers(exprs) if self._declaration.exact else self._digits(exprs)
         a = tuple(tuple(numbers[i * size : (i + 1) * size]) for i in range(size))
         rest = numbers[size * size :]
         b, rest = tuple(rest[:size]), rest[size:]
