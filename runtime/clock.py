@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -51,15 +51,62 @@ class Clock(NamedTuple):
         """The clock as a tuple of numbers and tuples, for checkpoints."""
         return tuple(self)
 
-    @classmethod
-    def from_plain(cls, values: Any) -> Clock:
-        """The clock of a checkpoint."""
-        return values if isinstance(values, Clock) else cls(*_tuples(values))
-
 
 def start(product: ModuleType) -> Clock:
     """The clock before the first step."""
     return Clock(product.START_TIME, 1, 0, (0.0,) * len(product.MEMORY))
+
+
+def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
+    """The clock of a checkpoint, checked: kernels trust its rows.
+
+    Args:
+        values: what :meth:`Clock.plain` gave, also as lists.
+        product: the generated module.
+        widths: how many scalars each stage takes.
+
+    Returns:
+        The clock; between steps without rows.
+
+    Raises:
+        ValueError: it is no clock, or not one of this product.
+    """
+    try:
+        clock = values if isinstance(values, Clock) else Clock(*_tuples(values))
+        between = clock.stage == 0
+        fits = (
+            isinstance(clock.n, int)
+            and clock.n >= 1
+            and isinstance(clock.stage, int)
+            and 0 <= clock.stage < len(widths)
+            and len(clock.memory) == len(product.MEMORY)
+            and _are_numbers((clock.t, *clock.memory))
+        )
+        if fits and not between:
+            step, memory = clock.pending
+            fits = (
+                [len(row) for row in clock.rows] == list(widths)
+                and len(memory) == len(product.MEMORY)
+                and len(clock.preparation) == 3
+                and _are_numbers((step, *memory, *clock.preparation, *itertools.chain(*clock.rows)))
+            )
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"the clock {values!r} is not one of this rule")
+    return Clock(clock.t, clock.n, 0, clock.memory) if between else clock
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    """Whether all are finite reals, or tensors of one entry, as differentiable steps leave them."""
+    return all(
+        value.numel() == 1
+        if hasattr(value, "numel")
+        else isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        for value in values
+    )
 
 
 def latch(
