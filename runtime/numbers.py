@@ -66,9 +66,10 @@ def real_array(name: str, value: Any) -> NDArray[np.float64]:
         raise ValueError(f"{refusal}{type(value).__name__}") from error
     if array.dtype.kind == "O":
         array = _of_objects(array, refusal)
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name} is complex; real numbers were expected")
     if array.dtype.kind not in "fiu":
-        kind = "complex ones" if array.dtype.kind == "c" else f"the type {array.dtype}"
-        raise ValueError(refusal + kind)
+        raise ValueError(f"{refusal}the type {array.dtype}")
     return np.array(array, np.float64)
 
 
