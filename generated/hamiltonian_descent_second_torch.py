@@ -102,7 +102,7 @@ class HamiltonianDescentSecond(GeneratedOptimizer):
         a: in positive: growth near p = 0
         A: in positive: growth at infinity
         gamma: in nonnegative: friction, per unit of time
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)

@@ -267,19 +267,19 @@ def along_runge_lenz(times, states, parameters, out):
 
 DENSE = np.array(
     [
-        [0.9999999999999977, -2.761981177486555, 2.8885456883064538, -1.035418677486561],
+        [0.9999999999999999, -2.7619811774865397, 2.888545688306414, -1.03541867748654],
         [
-            -4.902242646650174e-15,
-            -1.6716365706508348e-13,
-            4.124404597700318e-13,
-            -2.2773001999749266e-13,
+            -1.1127304062695006e-15,
+            -2.1444788839574068e-13,
+            4.889998865524986e-13,
+            -2.6173451641182054e-13,
         ],
-        [6.866121414376485e-15, 3.7071048711129273, -5.617264549054325, 2.3593959762342815],
-        [1.5370508961757343e-15, -0.984435324597774, 4.573037315862067, -2.9375603245976625],
-        [-8.510467476681932e-15, -1.2249465063551563, 1.160388295729457, -0.25781796861951656],
-        [-6.772360450213455e-15, 1.7395694671764161, -2.95532941054299, 1.3467123243190338],
-        [9.492406860545088e-15, 0.012344335075130664, -0.024688670150495584, 0.012344335075307411],
-        [1.942890293094024e-15, -0.4876556649248202, -0.024688670150578962, 0.5123443350753448],
+        [1.94038291144968e-15, 3.7071048711129615, -5.6172645490543704, 2.359395976234298],
+        [8.301598868245233e-16, -0.9844353245977578, 4.573037315862075, -2.9375603245976754],
+        [-4.831977538763775e-15, -1.224946506355178, 1.1603882957294507, -0.25781796861950385],
+        [-4.609932933838744e-15, 1.7395694671763697, -2.9553294105429804, 1.3467123243190484],
+        [3.71673975084993e-15, 0.012344335075165275, -0.02468867015051227, 0.012344335075304795],
+        [3.938784355774962e-15, -0.4876556649248009, -0.02468867015056857, 0.5123443350753293],
     ]
 )
 #: The safety factor, the exponents of the PI controller, and the bounds of a change of the step.
@@ -304,7 +304,7 @@ def estimate(t, h, y, parameters, relative, absolute, rows):
         after = y[i] + (
             W_1 * k[0, i] + W_3 * k[2, i] + W_4 * k[3, i] + W_5 * k[4, i] + W_6 * k[5, i]
         )
-        total += (error / (absolute + relative * max(abs(y[i]), abs(after)))) ** 2
+        total += (error / (absolute[i] + relative[i] * max(abs(y[i]), abs(after)))) ** 2
     return np.sqrt(total / SIZE)
 
 
@@ -342,17 +342,18 @@ def adaptive(
     slopes,
     flags,
 ):
-    """Steps chosen by a PI controller, to ``stop`` or until ``out`` is full.
+    """Steps chosen by a PI controller, to ``stop``, until ``out`` is full or for as many as are allowed.
 
     ``control`` holds the next step, the error of the last step that was taken, the numbers of steps,
-    of rejections and of states written, and the error of the last rejection. With ``times`` states are written there, else after every step. The result is t
+    of rejections and of states written, the error of the last rejection, and the number of steps at
+    which to return. With ``times`` states are written there, else after every step. The result is t
     and 0, or the residual of a step that cannot be taken.
     """
     old = rows[14]
     direction = 1.0 if stop >= t else -1.0
     place = int(control[4])
     most = FACTOR_MAX
-    while (stop - t) * direction > 0.0 and place < out.shape[0]:
+    while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
         h = control[0]
         if (t + 1.01 * h - stop) * direction > 0.0:
             h = stop - t

@@ -63,7 +63,7 @@ class NesterovVanishing(GeneratedOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: learning rate
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)

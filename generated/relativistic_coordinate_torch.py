@@ -69,7 +69,7 @@ class RelativisticCoordinate(GeneratedOptimizer):
         lr: in nonnegative: learning rate
         momentum: in unit-interval: factor by which the momentum fades in a step
         delta: in nonnegative: 4/(c h)^2; 0 is the classical leapfrog
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
