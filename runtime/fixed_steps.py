@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.solution import Floats, IntegrationError, Solution
+from hamilforge.runtime.threading_layer import parallel
 from hamilforge.runtime.workspace import Workspace
 
 #: Seconds of one call of a kernel, and after how many a progress bar appears.
@@ -123,8 +124,8 @@ def _run(
             room.rows[0], room.square[0], room.slopes[0], room.flags[0], block[0],
         )  # fmt: skip
         return
-    product.ensemble(
-        start, h, first, stretch, every, y, low, table,
+    parallel(
+        product.ensemble, start, h, first, stretch, every, y, low, table,
         room.rows, room.square, room.slopes, room.flags, block, done, residuals,
     )  # fmt: skip
 
