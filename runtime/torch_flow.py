@@ -17,6 +17,7 @@ from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.numbers import real_number, whole_number
 from hamilforge.runtime.solution import IntegrationError
 from hamilforge.runtime.torch_transforms import (
+    is_autocast,
     joined,
     no_forward_mode,
     no_second_derivative,
@@ -148,7 +149,7 @@ class Flow(torch.nn.Module):
         batch = y0 if y0.dim() == 2 else y0[None]
         if not len(batch):
             raise ValueError("a batch of no states")
-        if torch.is_autocast_enabled(y0.device.type) and y0.dtype in (torch.half, torch.bfloat16):
+        if is_autocast(y0) and y0.dtype in (torch.half, torch.bfloat16):
             batch = batch.float()
         with without_autocast(y0):
             values = [getattr(self, f"parameter_{name}").to(batch) for name in self.PARAMETERS]

@@ -22,11 +22,16 @@ def transforms_are_active() -> bool:
     return bool(torch._C._are_functorch_transforms_active())  # noqa: SLF001
 
 
+def is_autocast(tensor: Tensor) -> bool:
+    """Whether autocast is on where a tensor is; some devices know none."""
+    kind = tensor.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 def without_autocast(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     """A context in which nothing is cast to lower precision on a tensor's device."""
-    kind = tensor.device.type
-    if torch.is_autocast_enabled(kind):
-        return torch.autocast(kind, enabled=False)
+    if is_autocast(tensor):
+        return torch.autocast(tensor.device.type, enabled=False)
     return contextlib.nullcontext()
 
 
@@ -34,9 +39,7 @@ def autocast_to(dtype: torch.dtype, tensors: Sequence[Any]) -> list[Any]:
     """Inside autocast: floating-point tensors in the type of a module, as torch's layers cast."""
     return [
         one.to(dtype)
-        if isinstance(one, Tensor)
-        and one.is_floating_point()
-        and torch.is_autocast_enabled(one.device.type)
+        if isinstance(one, Tensor) and one.is_floating_point() and is_autocast(one)
         else one
         for one in tensors
     ]
