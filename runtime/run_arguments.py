@@ -30,7 +30,7 @@ def parameter_values(product: ModuleType, given: Mapping[str, Any]) -> dict[str,
     values: dict[str, Any] = {}
     for name, (default, domain, *_) in product.PARAMETERS.items():
         value = real_array(f"the parameter {name}", given.get(name, default))
-        if value.ndim > 1:
+        if value.ndim > 1 or not value.size:
             raise ValueError(
                 f"the parameter {name} has the shape {value.shape}; a number, or one for each "
                 "trajectory was expected"
