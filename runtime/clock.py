@@ -47,9 +47,17 @@ class Clock(NamedTuple):
         sign, l2, shrink = self.preparation
         return (sign, l2, 1.0 if self.stage else shrink, *self.rows[self.stage])
 
-    def plain(self) -> tuple[Any, ...]:
-        """The clock as a tuple of numbers and tuples, for checkpoints."""
-        return tuple(self)
+    def plain(self) -> Row:
+        """The clock as one row of numbers, for checkpoints: some formats drop empty tuples.
+
+        Time, number of the step, stage and memory; within a step, then, the rows, what is pending,
+        and the preparation.
+        """
+        here = (self.t, self.n, self.stage, *self.memory)
+        if not self.stage:
+            return here
+        step, memory = self.pending
+        return (*here, *itertools.chain(*self.rows), step, *memory, *self.preparation)
 
 
 def start(product: ModuleType) -> Clock:
@@ -61,7 +69,7 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     """The clock of a checkpoint, checked: kernels trust its rows.
 
     Args:
-        values: what :meth:`Clock.plain` gave, also as lists.
+        values: what :meth:`Clock.plain` gave, also as a list; or the tuple of older versions.
         product: the generated module.
         widths: how many scalars each stage takes.
 
@@ -72,7 +80,7 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
         ValueError: it is no clock, or not one of this product.
     """
     try:
-        clock = values if isinstance(values, Clock) else Clock(*_tuples(values))
+        clock = values if isinstance(values, Clock) else _read(values, product, widths)
         between = clock.stage == 0
         fits = (
             isinstance(clock.n, int)
@@ -90,11 +98,35 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
                 and len(clock.preparation) == 3
                 and _are_numbers((step, *memory, *clock.preparation, *itertools.chain(*clock.rows)))
             )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, StopIteration):
         fits = False
     if not fits:
         raise ValueError(f"the clock {values!r} is not one of this rule")
     return Clock(clock.t, clock.n, 0, clock.memory) if between else clock
+
+
+def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
+    """A clock from its row of numbers, or from the tuple that older versions saved."""
+    known = _tuples(values)
+    if len(known) == len(Clock._fields) and not isinstance(known[3], int | float):
+        t, n, stage, memory, rows, pending, preparation = known
+        left = (*(pending or (0.0,)), ())
+        return Clock(t, n, stage, memory or (), rows or (), (left[0], left[1] or ()), preparation)
+    entries = iter(known)
+
+    def take(count: int) -> Row:
+        return tuple(itertools.islice(entries, count))
+
+    t, n, stage = take(3)
+    memory = take(len(product.MEMORY))
+    clock = Clock(t, n, stage, memory)
+    if stage:
+        rows = tuple(map(take, widths))
+        pending = (next(entries), take(len(product.MEMORY)))
+        clock = Clock(t, n, stage, memory, rows, pending, take(3))
+    if take(1):
+        raise ValueError("more numbers than this clock has")
+    return clock
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:

@@ -402,8 +402,8 @@ class GeneratedOptimizer(Optimizer):
                 if self.param_groups[owners[index]]["differentiable"]:
                     self.state[params[index]][self.product.BUFFER] = buffer
                 else:
-                    buffers[index].copy_(buffer)
-                params[index].copy_(point)
+                    buffers[index].copy_(like(buffer, buffers[index]))
+                params[index].copy_(like(point, params[index]))
 
     @contextlib.contextmanager
     def solution(self) -> Iterator[None]:
@@ -452,7 +452,7 @@ class GeneratedOptimizer(Optimizer):
                 row = self.product.solution_row(*clock.memory)
                 solved = self.product.solution(params, self._buffers(params), *row)
                 for param, value in zip(params, solved, strict=True):
-                    param.copy_(value)
+                    param.copy_(like(value, param))
 
     def _domains(self, chosen: list[tuple[torch.Tensor, int]]) -> list[list[int]]:
         """The parameters over which sums run together."""

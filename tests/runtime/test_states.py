@@ -115,6 +115,35 @@ def test_a_clock_that_kernels_could_not_trust_is_refused() -> None:
     assert (flat(params) != point).any()
 
 
+@pytest.mark.parametrize("empty", [(), [], None])
+def test_a_clock_as_older_versions_saved_it_is_read(empty: Any) -> None:
+    for name in OPTIMIZERS:
+        for count in (1, 2):
+            optimizer, _ = trained(name, count)
+            group = optimizer.param_groups[0]
+            saved = optimizer.state_dict()
+            t, n, stage, *others = tuple(group["clock"])
+            pending = tuple(one if one != () else empty for one in others[2])
+            saved["param_groups"][0]["clock"] = [
+                t, n, stage, *(one or empty for one in others[:2]), pending, others[3],
+            ]  # fmt: skip
+            del saved["param_groups"][0]["rule"]
+            again, _ = trained(name, 0)
+            again.load_state_dict(saved)
+            assert again.param_groups[0]["clock"] == group["clock"]
+
+
+def test_a_clock_is_saved_as_one_row_of_numbers() -> None:
+    for name in OPTIMIZERS:
+        for count in (0, 1, 2):
+            optimizer, _ = trained(name, count)
+            plain = optimizer.state_dict()["param_groups"][0]["clock"]
+            assert all(isinstance(one, float | int) for one in plain)
+            again, _ = trained(name, 0)
+            again.load_state_dict(optimizer.state_dict())
+            assert again.param_groups[0]["clock"] == optimizer.param_groups[0]["clock"]
+
+
 def test_rows_cut_in_place_do_not_reach_a_kernel() -> None:
     optimizer, params = trained(first(**STAGED), len(optimizer_class(first(**STAGED)).STAGES) + 1)
     group = optimizer.param_groups[0]
@@ -152,8 +181,8 @@ def test_groups_at_different_stages_are_refused() -> None:
     optimizer = optimizer_class(first(**STAGED))(groups, lr=LR)
     stages(optimizer, params, quadratic_gradient, 1)
     saved = optimizer.state_dict()
-    count = len(saved["param_groups"][1]["clock"][3])
-    saved["param_groups"][1]["clock"] = (0.0, 1, 0, (0.0,) * count)
+    memory = optimizer.param_groups[1]["clock"].memory
+    saved["param_groups"][1]["clock"] = (0.0, 1, 0, *memory)
     with pytest.raises(ValueError, match="the groups stand at different stages of a step"):
         optimizer.load_state_dict(saved)
 
