@@ -392,9 +392,12 @@ class GeneratedOptimizer(Optimizer):
                 sign, l2, shrink, *_ = clocks[owners[index]].row()
                 gradient = like(grads[index], params[index])
                 gradient = gradient if sign == 1 else -gradient
-                gradients.append(gradient + l2 * params[index] if l2 != 0 else gradient)
+                # what a graph keeps must not be the parameter, which changes in place below
+                kept = self.param_groups[owners[index]]["differentiable"]
+                point = params[index].clone() if kept else params[index]
+                gradients.append(gradient + l2 * point if kept or l2 != 0 else gradient)
                 whole = not isinstance(shrink, torch.Tensor) and shrink == 1
-                points.append(params[index] if whole else params[index].clone() * shrink)
+                points.append(point if whole else point * shrink)
             old = [buffers[index] for index in members]
             stage = self.STAGES[clock.stage]
             new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
