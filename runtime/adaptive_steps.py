@@ -141,8 +141,8 @@ def _one_adaptive(
                 control,
                 pieces,
                 values,
-                f"the budget of {limits.steps} steps is used up {abs(stop - t):.3g} before the end, "
-                f"with steps of {abs(control[0]):.1e}: tolerances below rounding, or a stiff "
+                f"the budget of {limits.steps} steps is used up {abs(stop - t):.3g} before the "
+                f"end, with steps of {abs(control[0]):.1e}: tolerances below rounding, or a stiff "
                 "problem; give larger tolerances, a method for stiff problems, or a larger "
                 "max_steps",
             )

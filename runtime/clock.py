@@ -134,9 +134,7 @@ def _are_numbers(values: Iterable[Any]) -> bool:
     return all(
         value.numel() == 1
         if hasattr(value, "numel")
-        else isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
+        else isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         for value in values
     )
 

@@ -88,9 +88,7 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
         name: an optimizer by name or path.
     """
 
-    def solve(
-        fun: Callable[..., Any], x0: Any, args: Any = (), **kwargs: Any
-    ) -> OptimizeResult:
+    def solve(fun: Callable[..., Any], x0: Any, args: Any = (), **kwargs: Any) -> OptimizeResult:
         known = ("jac", "callback", "bounds", "constraints", "hess", "hessp", "tol")
         given = {key: kwargs.pop(key) for key in known if key in kwargs}
         return minimize(fun, x0, args, method=name, options=kwargs, **given)

@@ -103,8 +103,9 @@ def check_network(
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        many = isinstance(h, np.ndarray | Sequence) and not isinstance(h, str)
-        steps = [real_number("h", one) for one in h] if many else [real_number("h", h)] * layers
+        given: Any = h
+        many = not isinstance(h, str | bytes) and np.ndim(given) == 1
+        steps = [real_number("h", k) for k in given] if many else [real_number("h", h)] * layers
     if len(steps) != layers:
         raise ValueError(f"{len(steps)} steps for {layers} layers")
     for number, entry in enumerate(steps):

@@ -76,7 +76,12 @@ def real_array(name: str, value: Any) -> NDArray[np.float64]:
 def _of_objects(array: NDArray[Any], refusal: str) -> NDArray[Any]:
     """Fractions and the like as floats."""
     for entry in array.flat:
-        if entry is None or isinstance(entry, bool | str | bytes) or _is_complex(entry) or np.ndim(entry):
+        if (
+            entry is None
+            or isinstance(entry, bool | str | bytes)
+            or _is_complex(entry)
+            or np.ndim(entry)
+        ):
             raise ValueError(f"{refusal}{entry!r}")
     try:
         return array.astype(np.float64)

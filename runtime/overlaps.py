@@ -1,8 +1,8 @@
 """Tensors that share memory, where a step would write an entry for two of them.
 
 In: tensors that a step writes, and tensors that it reads.  Out: two of them with an entry in
-common, if there are any.  Intervals of addresses are swept in their order; where two overlap and one
-has gaps, as columns of a matrix do, NumPy decides.
+common, if there are any.  Intervals of addresses are swept in their order; where two overlap and
+one has gaps, as columns of a matrix do, NumPy decides.
 """
 
 from __future__ import annotations
@@ -45,9 +45,13 @@ def overlap(written: Tensors, read: Tensors) -> tuple[int, int] | None:
                 return first, second
         heapq.heappush(open_ends, (end, number))
     for number, tensor in enumerate(written):
-        if _has_span(tensor) and torch._debug_has_internal_overlap(tensor) == 1:
+        if _has_span(tensor) and _overlaps_itself(tensor):
             return number, number
     return None
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    return bool(torch._debug_has_internal_overlap(tensor) == 1)  # noqa: SLF001
 
 
 def _has_span(tensor: torch.Tensor) -> bool:

@@ -1,8 +1,8 @@
 """Optimizers that hold a part of the parameters, where sums over all of them would be wrong.
 
 torch's ``ZeroRedundancyOptimizer`` gives the optimizer in each process some of the parameters, and
-FSDP in its first form some of the entries.  FSDP2's parameters are ``DTensor``\\ s, whose sums are
-those of all processes.
+FSDP in its first form some of the entries.  Parameters of FSDP2 are of the class ``DTensor``,
+whose sums are those of all processes.
 """
 
 from __future__ import annotations

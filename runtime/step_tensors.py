@@ -52,9 +52,7 @@ def refuse_tensors(
     """
     for param, grad, buffer in zip(params, grads, buffers, strict=True):
         if grad.layout != torch.strided or param.layout != torch.strided:
-            raise RuntimeError(
-                f"{name(param)}: sparse gradients are not supported; use dense ones"
-            )
+            raise RuntimeError(f"{name(param)}: sparse gradients are not supported; use dense ones")
         if grad.is_complex() or param.is_complex():
             raise RuntimeError(
                 f"{name(param)}: complex parameters are not supported; optimize their real and "
@@ -62,8 +60,8 @@ def refuse_tensors(
             )
         if not param.is_floating_point():
             raise RuntimeError(
-                f"{name(param)} is of the type {param.dtype}, in which a step would be cut to whole "
-                "numbers; floating-point parameters were expected"
+                f"{name(param)} is of the type {param.dtype}, in which a step would be cut to "
+                "whole numbers; floating-point parameters were expected"
             )
         if _is_batched(param) or _is_batched(grad):
             raise RuntimeError(
@@ -104,8 +102,8 @@ def refuse_sums(params: Tensors, domains: Sequence[int], name: Naming) -> None:
         if param.dtype in _HALF and domain in precise:
             raise RuntimeError(
                 f"{name(param)} is of the type {param.dtype} among parameters of the type "
-                f"{precise[domain]} in one sum: steps that fit these are lost in its rounding; give "
-                'it their type, or give scope="tensor" to the optimizer, for sums over each tensor'
+                f"{precise[domain]} in one sum: steps that fit these are lost in its rounding; "
+                'give it their type, or scope="tensor" to the optimizer, for sums over each tensor'
             )
 
 

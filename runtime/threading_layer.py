@@ -3,8 +3,8 @@
 OpenMP's threads do not survive a fork: a child in which a parallel kernel is launched is ended by a
 signal.  In a forked process the same functions run compiled without threads, with the same results,
 for sums are taken in the order of the chunks.  torch's threads are OpenMP's too, and wait for ever
-in such a child; there it gets one, as a worker of a ``DataLoader`` does.  The layer ``workqueue`` takes one launch at a time,
-and a second one ends the process: launches wait for each other.
+in such a child; there it gets one, as a worker of a ``DataLoader`` does.  The layer ``workqueue``
+takes one launch at a time, and a second one ends the process: launches wait for each other.
 """
 
 from __future__ import annotations

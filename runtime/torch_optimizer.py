@@ -113,8 +113,8 @@ class GeneratedOptimizer(Optimizer):
         chosen: str = declared if scope is None or declared == "coordinate" else scope
         if chosen in ("all", "group") and is_made_for_a_shard():
             raise ValueError(
-                f"{type(self).__name__} takes sums over the parameters of its scope ({chosen}), and "
-                "ZeroRedundancyOptimizer gives each process some of them; use FSDP2 "
+                f"{type(self).__name__} takes sums over the parameters of its scope ({chosen}), "
+                "and ZeroRedundancyOptimizer gives each process some of them; use FSDP2 "
                 "(torch.distributed.fsdp.fully_shard), whose sums are those of all processes, or "
                 'scope="tensor", for sums over each tensor'
             )
@@ -172,9 +172,7 @@ class GeneratedOptimizer(Optimizer):
         """
         scopes = {self._checked_scope(group["scope"]) for group in groups}
         if len(scopes) > 1:
-            raise ValueError(
-                f"scope is one for all groups, not {' and '.join(sorted(scopes))}"
-            )
+            raise ValueError(f"scope is one for all groups, not {' and '.join(sorted(scopes))}")
         if len({group["clock"].stage for group in groups if group["clock"] is not None}) > 1:
             raise ValueError("the groups stand at different stages of a step")
 
@@ -187,7 +185,8 @@ class GeneratedOptimizer(Optimizer):
         """Add a group, after a check of its hyper-parameters.
 
         Raises:
-            ValueError: a hyper-parameter outside its domain, another scope, or the middle of a step.
+            ValueError: a hyper-parameter outside its domain, another scope, or the middle of a
+                step.
             RuntimeError: in evaluation mode, where the parameters are not the points.
         """
         self._refuse_at_solution("add_param_group()")
@@ -508,13 +507,13 @@ class GeneratedOptimizer(Optimizer):
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool | str):
+    if isinstance(value, bool | np.bool_ | str | bytes):
         raise ValueError(f"{name} = {value!r} is not a number")
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last of a complex tensor
         raise ValueError(f"{name} = {value!r} is not a number") from None
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 Tensor = torch.Tensor
 
@@ -61,10 +62,11 @@ def refuse_without_numbers(name: str, tensors: Sequence[Any]) -> None:
             )
         if tensor.is_quantized:
             raise ValueError(f"{name} takes no quantized tensors; call dequantize() first")
-        if tensor.device.type == "meta":
+        fake = isinstance(tensor, FakeTensor) and not torch.compiler.is_compiling()
+        if fake or tensor.device.type == "meta":
             raise ValueError(
-                f"{name} looks at its numbers, and a tensor on the device meta has none; for shapes "
-                "alone, the result has that of the input"
+                f"{name} looks at its numbers, and a tensor on the device meta has none, nor has a "
+                "fake one; for shapes alone, the result has that of the input"
             )
 
 

@@ -72,14 +72,12 @@ def test_a_run_that_needs_its_whole_budget_may_have_it() -> None:
         hf.integrate("kepler", "dormand_prince54", max_steps=plain.steps - 1, **run)
     fixed = {"t_span": (0, 1), "h": 0.1}
     hf.integrate("kepler", "rk4", max_steps=10, **fixed)
-    with pytest.raises(hf.IntegrationError, match="10 steps of h = 0.1, more than max_steps = 9"):
+    with pytest.raises(hf.IntegrationError, match=r"10 steps of h = 0.1, more than max_steps = 9"):
         hf.integrate("kepler", "rk4", max_steps=9, **fixed)
 
 
 @pytest.mark.parametrize("times", [None, np.linspace(0, 20, 301), [20.0]])
-def test_nothing_depends_on_where_runs_are_cut(
-    times: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_depends_on_where_runs_are_cut(times: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> Any:
         return hf.integrate("kepler", "dormand_prince54", t_span=(0, 20), rtol=1e-7, t_eval=times)
 

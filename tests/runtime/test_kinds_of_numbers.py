@@ -56,9 +56,7 @@ def test_what_is_not_real_is_refused_everywhere(value: Any) -> None:
         ),
         lambda: hf.integrate("kepler", "dormand_prince54", t_span=(0, 1), t_eval=value),
         lambda: hf.integrate("kepler", "dormand_prince54", t_span=(0, 1), atol=value),
-        lambda: hf.integrate(
-            "damped_pendulum", "rk4", {"q": value, "p": [0.0, 0.0]}, (0, 1), 0.1
-        ),
+        lambda: hf.integrate("damped_pendulum", "rk4", {"q": value, "p": [0.0, 0.0]}, (0, 1), 0.1),
     ]
     for call in calls[:-1]:
         with pytest.raises(ValueError, match=message):
@@ -150,7 +148,7 @@ def test_networks_and_objectives_take_reals_alone() -> None:
         for number, call in enumerate(calls):
             if number == 3 and value.dtype.kind in "Ub":
                 continue
-            with pytest.raises(ValueError, match="real numbers|not finite"):
+            with pytest.raises(ValueError, match=r"real numbers|not finite"):
                 call()
     with pytest.raises(ValueError, match="running = 1j"):
         network.gradient(points, costates=points, running=1j)

@@ -143,12 +143,7 @@ def test_overlaps_are_those_of_the_sets_of_entries(seed: int) -> None:
         entries.append({offset + gap * i + j for i in range(rows) for j in range(columns)})
     written = drawn(1, 5)
     found = overlap(tensors[:written], tensors[written:])
-    pairs = [
-        (i, j)
-        for i in range(written)
-        for j in range(i + 1, 4)
-        if entries[i] & entries[j]
-    ]
+    pairs = [(i, j) for i in range(written) for j in range(i + 1, 4) if entries[i] & entries[j]]
     assert (found in pairs) if pairs else found is None
 
 

@@ -1,4 +1,4 @@
-"""Several processes train one model: sums are those of all, or the optimizer says that they are not."""
+"""Several processes train one model: sums are those of all, or it is said that they are not."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def two(work: str) -> list[str]:
 
 
 def test_sharded_parameters_give_what_one_process_gives() -> None:
-    assert two("""
+    assert (
+        two("""
 def work(rank):
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -99,11 +100,14 @@ def work(rank):
                     solved = values(one)
                 ends.append([*values(one), *solved])
             say(rank, near(ends[0], ends[1]) and near(ends[0], ends[2]))
-""") == ["True"] * 15
+""")
+        == ["True"] * 15
+    )
 
 
 def test_states_of_sharded_parameters_are_saved_and_loaded() -> None:
-    assert two("""
+    assert (
+        two("""
 def work(rank):
     from torch.distributed.checkpoint.state_dict import (
         StateDictOptions, get_state_dict, set_state_dict)
@@ -126,11 +130,14 @@ def work(rank):
             train(other, second)
             train(reference, hf.optimizer(name)(reference.parameters(), lr=0.01), 6)
             say(rank, near(values(other), values(reference)))
-""") == ["True"] * 4
+""")
+        == ["True"] * 4
+    )
 
 
 def test_sums_over_a_part_of_the_parameters_are_refused() -> None:
-    assert two("""
+    assert (
+        two("""
 def work(rank):
     from torch.distributed.optim import ZeroRedundancyOptimizer
 
@@ -150,11 +157,14 @@ def work(rank):
         train(alone, made(alone.parameters(), lr=0.01, **options))
         say(rank, near(values(shared), values(alone)))
     hf.optimizer("rgd")(model().parameters())  # outside of it, in the same process
-""") == ["True"] * 5
+""")
+        == ["True"] * 5
+    )
 
 
 def test_flat_shards_are_refused() -> None:
-    assert two("""
+    assert (
+        two("""
 def work(rank):
     from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -172,4 +182,6 @@ def work(rank):
                 say(rank, name == "heavy_ball")
             except RuntimeError as error:
                 say(rank, name == "rgd" and "is a shard of FSDP" in str(error))
-""") == ["True"] * 4
+""")
+        == ["True"] * 4
+    )

@@ -70,13 +70,13 @@ def test_the_error_of_unequal_groups_names_the_option() -> None:
     groups = [{"params": params[:1]}, {"params": params[1:], "lr": LR}]
     optimizer = optimizer_class(SUMMING[0])(groups, lr=2 * LR)
     feed(params, quadratic_gradient)
-    with pytest.raises(ValueError, match='give .* scope="group"'):
+    with pytest.raises(ValueError, match=r'give .* scope="group"'):
         optimizer.step()
 
 
 @pytest.mark.parametrize("scope", ["everything", "", 3, "coordinate"])
 def test_an_unknown_scope_is_refused(scope: Any) -> None:
-    with pytest.raises(ValueError, match="scope = .*; one of all, group, tensor was expected"):
+    with pytest.raises(ValueError, match=r"scope = .*; one of all, group, tensor was expected"):
         optimizer_class(SUMMING[0])(parameters(start()), scope=scope)
 
 

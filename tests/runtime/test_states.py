@@ -37,7 +37,9 @@ def test_no_optimizer_takes_the_state_of_another() -> None:
         for other in OPTIMIZERS:
             if other == name:
                 continue
-            with pytest.raises(ValueError, match=rf"one of {other}\(.*and this optimizer is {name}"):
+            with pytest.raises(
+                ValueError, match=rf"one of {other}\(.*and this optimizer is {name}"
+            ):
                 optimizer.load_state_dict(copy.deepcopy(saved[other]))
         assert (flat(params) == point).all()
         after = optimizer.state_dict()
@@ -50,7 +52,7 @@ def test_a_state_of_torchs_own_is_refused(method: Any, other: Any) -> None:
     params = parameters(start())
     theirs = other(params, lr=LR)
     stages(theirs, params, quadratic_gradient, 2)
-    with pytest.raises(ValueError, match="the state is not one of .* no clock in it"):
+    with pytest.raises(ValueError, match=r"the state is not one of .* no clock in it"):
         method(params, lr=LR).load_state_dict(theirs.state_dict())
 
 
@@ -73,7 +75,7 @@ def test_what_an_older_state_lacks_is_as_it_was_by_default(key: str, way: str) -
         params = again.param_groups[0]["params"]
     assert again.param_groups[0]["lr"] == LR
     stages(again, params, quadratic_gradient, 2)
-    other, reference = trained(name, 4)
+    _, reference = trained(name, 4)
     assert (flat(params) == flat(reference)).all()
 
 

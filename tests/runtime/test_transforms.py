@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
 
 import hamilforge as hf
@@ -93,9 +94,11 @@ def test_an_ensemble_of_modules_is_each_of_them(kind: Any) -> None:
     for number, one in enumerate(modules):
         assert near(found[number], one(points))
     sums = grad(
-        lambda p: vmap(lambda p, b: functional_call(modules[0], (p, b), (points,)))(p, state[1])
-        .square()
-        .sum()
+        lambda p: (
+            vmap(lambda p, b: functional_call(modules[0], (p, b), (points,)))(p, state[1])
+            .square()
+            .sum()
+        )
     )(state[0])
     modules[1](points).square().sum().backward()
     for name, parameter in modules[1].named_parameters():
@@ -106,7 +109,9 @@ def test_an_ensemble_of_modules_is_each_of_them(kind: Any) -> None:
 def test_what_is_not_derived_is_said_with_what_to_use(kind: Any) -> None:
     single, row = of_one(made(kind)), drawn(2)
     for call in (lambda: jvp(single, (row,), (row,)), lambda: jacfwd(single)(row)):
-        with pytest.raises(RuntimeError, match=r"forward mode \(jvp, jacfwd\) is not; .*torch diff"):
+        with pytest.raises(
+            RuntimeError, match=r"forward mode \(jvp, jacfwd\) is not; .*torch diff"
+        ):
             call()
     with pytest.raises(RuntimeError, match=r"not differentiated again; .*torch differentiates"):
         jacrev(jacrev(single))(row)
@@ -184,6 +189,7 @@ def test_tensors_without_numbers_to_look_at_are_refused() -> None:
             "a tensor on the device meta has none": points.to("meta"),
             "quantized|float|type": torch.quantize_per_tensor(points, 0.1, 0, torch.quint8),
             "float|type|complex": points.to(torch.complex64),
+            "has none, nor has a fake one": FakeTensorMode().from_tensor(points),
         }
     loss = hf.objective("logistic_classifier", {"d": 2, "c": 1})
     modules = [
