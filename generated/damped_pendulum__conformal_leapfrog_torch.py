@@ -33,8 +33,8 @@ def velocity(t, state, parameters):
 
 def velocity_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
-    (w_q,) = w
-    return (0, w_q, 0)
+    (w__q,) = w
+    return (0, w__q, 0)
 
 
 def force(t, state, parameters):
@@ -46,8 +46,8 @@ def force(t, state, parameters):
 def force_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     q = state[0]
-    (w_p,) = w
-    return (-w_p * torch.cos(q), 0, 0)
+    (w__p,) = w
+    return (-w__p * torch.cos(q), 0, 0)
 
 
 def energy(t, state, parameters):

@@ -69,18 +69,18 @@ def field_product(t, state, parameters, w):
     p1 = state[2]
     p2 = state[3]
     gravity = parameters[0]
-    w_theta1, w_theta2, w_p1, w_p2 = w
+    w__theta1, w__theta2, w__p1, w__p2 = w
     sum = theta1 - theta2
     sin_sum = torch.sin(sum)
     sin_sum_squared = sin_sum * sin_sum
     sum_2 = 2 * sin_sum_squared + 2
     power = 1 / sum_2
-    product = power * w_theta2
+    product = power * w__theta2
     product_2 = 2 * p1
     product_3 = sin_sum * product_2
     product_4 = product * product_3
     product_5 = 2 * power
-    product_6 = product_5 * w_theta1
+    product_6 = product_5 * w__theta1
     product_7 = sin_sum * p2
     product_8 = product_6 * product_7
     cos_sum = torch.cos(sum)
@@ -89,9 +89,9 @@ def field_product(t, state, parameters, w):
     power_2 = 1 / (sum_2 * sum_2)
     product_10 = 4 * power_2
     product_11 = sin_sum * product_10
-    product_12 = cos_sum * sum_3 * product_11 * w_theta1
+    product_12 = cos_sum * sum_3 * product_11 * w__theta1
     sum_4 = 4 * p2 - cos_sum * product_2
-    product_13 = cos_sum * w_theta2
+    product_13 = cos_sum * w__theta2
     product_14 = product_11 * sum_4 * product_13
     product_15 = product_9 * product_2
     sum_5 = p1 * p1 + 2 * (p2 * p2) - product_15
@@ -108,20 +108,20 @@ def field_product(t, state, parameters, w):
     sum_8 = power * product_3 - 4 * sin_sum * cos_sum * power_2 * sum_4
     return (
         product_8
-        + sum_6 * w_p2
+        + sum_6 * w__p2
         + product_4
-        + w_p1 * (-2 * gravity * torch.cos(theta1) - sum_6)
+        + w__p1 * (-2 * gravity * torch.cos(theta1) - sum_6)
         - product_12
         - product_14,
         product_12
         + product_14
-        + sum_6 * w_p1
-        + w_p2 * (-gravity * torch.cos(theta2) - sum_6)
+        + sum_6 * w__p1
+        + w__p2 * (-gravity * torch.cos(theta2) - sum_6)
         - product_8
         - product_4,
-        product_6 + sum_7 * w_p2 - product_13 * product_5 - sum_7 * w_p1,
-        sum_8 * w_p2 + 4 * product - product_6 * cos_sum - sum_8 * w_p1,
-        -2 * w_p1 * torch.sin(theta1) - w_p2 * torch.sin(theta2),
+        product_6 + sum_7 * w__p2 - product_13 * product_5 - sum_7 * w__p1,
+        sum_8 * w__p2 + 4 * product - product_6 * cos_sum - sum_8 * w__p1,
+        -2 * w__p1 * torch.sin(theta1) - w__p2 * torch.sin(theta2),
     )
 
 

@@ -102,7 +102,7 @@ class HamiltonianDescentSecond(GeneratedOptimizer):
         a: in positive: growth near p = 0
         A: in positive: growth at infinity
         gamma: in nonnegative: friction, per unit of time
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -110,11 +110,11 @@ class HamiltonianDescentSecond(GeneratedOptimizer):
     def __init__(self, params, lr=0.1, a=2.0, A=1.0, gamma=1.0, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                a=a,
-                A=A,
-                gamma=gamma,
-            ),
+            {
+                "lr": lr,
+                "a": a,
+                "A": A,
+                "gamma": gamma,
+            },
             options,
         )

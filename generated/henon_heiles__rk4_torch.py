@@ -40,14 +40,14 @@ def field_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     x = state[0]
     y = state[1]
-    w_x, w_y, w_px, w_py = w
+    w__x, w__y, w__px, w__py = w
     product = 2 * x
     product_2 = 2 * y
     return (
-        w_px * (-product_2 - 1) - product * w_py,
-        w_py * (product_2 - 1) - product * w_px,
-        w_x,
-        w_y,
+        w__px * (-product_2 - 1) - product * w__py,
+        w__py * (product_2 - 1) - product * w__px,
+        w__x,
+        w__y,
     )
 
 

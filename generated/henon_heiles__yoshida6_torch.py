@@ -37,8 +37,8 @@ def velocity(t, state, parameters):
 
 def velocity_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
-    w_x, w_y = w
-    return (0, 0, w_x, w_y)
+    w__x, w__y = w
+    return (0, 0, w__x, w__y)
 
 
 def force(t, state, parameters):
@@ -52,10 +52,15 @@ def force_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     x = state[0]
     y = state[1]
-    w_px, w_py = w
+    w__px, w__py = w
     product = 2 * x
     product_2 = 2 * y
-    return (w_px * (-product_2 - 1) - product * w_py, w_py * (product_2 - 1) - product * w_px, 0, 0)
+    return (
+        w__px * (-product_2 - 1) - product * w__py,
+        w__py * (product_2 - 1) - product * w__px,
+        0,
+        0,
+    )
 
 
 def energy(t, state, parameters):

@@ -37,8 +37,8 @@ def velocity(t, state, parameters):
 
 def velocity_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
-    w_x, w_y = w
-    return (0, 0, w_x, w_y)
+    w__x, w__y = w
+    return (0, 0, w__x, w__y)
 
 
 def force(t, state, parameters):
@@ -53,18 +53,18 @@ def force_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     x = state[0]
     y = state[1]
-    w_px, w_py = w
+    w__px, w__py = w
     x_squared = x * x
     y_squared = y * y
     root = torch.sqrt(x_squared + y_squared)
     power = 1 / (root * root * root)
     product = 3 / root**5
-    product_2 = product * w_py
+    product_2 = product * w__py
     product_3 = x * y
-    product_4 = product * w_px
+    product_4 = product * w__px
     return (
-        x_squared * product_4 + product_2 * product_3 - power * w_px,
-        y_squared * product_2 + product_3 * product_4 - power * w_py,
+        x_squared * product_4 + product_2 * product_3 - power * w__px,
+        y_squared * product_2 + product_3 * product_4 - power * w__py,
         0,
         0,
     )

@@ -299,7 +299,7 @@ def estimate(t, h, y, parameters, relative, absolute, rows):
         after = y[i] + (
             W_1 * k[0, i] + W_3 * k[2, i] + W_4 * k[3, i] + W_5 * k[4, i] + W_6 * k[5, i]
         )
-        total += (error / (absolute + relative * max(abs(y[i]), abs(after)))) ** 2
+        total += (error / (absolute[i] + relative[i] * max(abs(y[i]), abs(after)))) ** 2
     return np.sqrt(total / SIZE)
 
 
@@ -337,17 +337,18 @@ def adaptive(
     slopes,
     flags,
 ):
-    """Steps chosen by a PI controller, to ``stop`` or until ``out`` is full.
+    """Steps chosen by a PI controller, to ``stop``, until ``out`` is full or for as many as are allowed.
 
     ``control`` holds the next step, the error of the last step that was taken, the numbers of steps,
-    of rejections and of states written, and the error of the last rejection. With ``times`` states are written there, else after every step. The result is t
+    of rejections and of states written, the error of the last rejection, and the number of steps at
+    which to return. With ``times`` states are written there, else after every step. The result is t
     and 0, or the residual of a step that cannot be taken.
     """
     old = rows[14]
     direction = 1.0 if stop >= t else -1.0
     place = int(control[4])
     most = FACTOR_MAX
-    while (stop - t) * direction > 0.0 and place < out.shape[0]:
+    while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
         h = control[0]
         if (t + 1.01 * h - stop) * direction > 0.0:
             h = stop - t

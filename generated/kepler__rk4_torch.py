@@ -41,20 +41,20 @@ def field_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     x = state[0]
     y = state[1]
-    w_x, w_y, w_px, w_py = w
+    w__x, w__y, w__px, w__py = w
     x_squared = x * x
     y_squared = y * y
     root = torch.sqrt(x_squared + y_squared)
     power = 1 / (root * root * root)
     product = 3 / root**5
-    product_2 = product * w_py
+    product_2 = product * w__py
     product_3 = x * y
-    product_4 = product * w_px
+    product_4 = product * w__px
     return (
-        x_squared * product_4 + product_2 * product_3 - power * w_px,
-        y_squared * product_2 + product_3 * product_4 - power * w_py,
-        w_x,
-        w_y,
+        x_squared * product_4 + product_2 * product_3 - power * w__px,
+        y_squared * product_2 + product_3 * product_4 - power * w__py,
+        w__x,
+        w__y,
     )
 
 

@@ -62,7 +62,7 @@ class LogCosh(GeneratedOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: the step h itself
         momentum: in unit-interval: factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -70,9 +70,9 @@ class LogCosh(GeneratedOptimizer):
     def __init__(self, params, lr=0.1, momentum=0.9, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+            },
             options,
         )

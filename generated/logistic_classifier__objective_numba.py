@@ -46,13 +46,8 @@ BUFFERS = {
     "mu_bar": (("c",), False),
     "W_bar_partial": (("c", "d"), False),
 }
-RESULTS = {
-    "prediction": "hidden",
-    "loss": "loss",
-    "y": "WT_times_W_times_y_bar",
-    "W": "W_bar",
-    "mu": "mu_bar",
-}
+RESULTS = {"prediction": "hidden", "loss": "loss"}
+GRADIENTS = {"y": "WT_times_W_times_y_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

@@ -88,12 +88,12 @@ def structure_slope(t, state, parameters, weights, out):
     """The derivative of S w by y for a vector w, where it is not zero."""
     u = state[0]
     v = state[1]
-    w_u = weights[0]
-    w_v = weights[1]
-    out[0, 0] = -v * w_v
-    out[0, 1] = -u * w_v
-    out[1, 0] = v * w_u
-    out[1, 1] = u * w_u
+    w__u = weights[0]
+    w__v = weights[1]
+    out[0, 0] = -v * w__v
+    out[0, 1] = -u * w__v
+    out[1, 0] = v * w__u
+    out[1, 1] = u * w__u
 
 
 NODES = (0.046910077030668004, 0.23076534494715845, 0.5, 0.7692346550528415, 0.953089922969332)

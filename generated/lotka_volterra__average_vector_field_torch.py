@@ -36,8 +36,8 @@ def field_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     u = state[0]
     v = state[1]
-    w_u, w_v = w
-    return (w_u * (v - 2) - v * w_v, u * w_u + w_v * (1 - u))
+    w__u, w__v = w
+    return (w__u * (v - 2) - v * w__v, u * w__u + w__v * (1 - u))
 
 
 def energy(t, state, parameters):

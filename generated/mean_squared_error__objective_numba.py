@@ -35,7 +35,8 @@ BUFFERS = {
     "total_bar": ((), True),
     "readout_bar": (("d",), True),
 }
-RESULTS = {"prediction": "readout", "loss": "loss", "y": "readout_bar"}
+RESULTS = {"prediction": "readout", "loss": "loss"}
+GRADIENTS = {"y": "readout_bar"}
 NUMBERS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

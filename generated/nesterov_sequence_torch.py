@@ -60,7 +60,7 @@ class NesterovSequence(GeneratedOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: learning rate
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -68,8 +68,8 @@ class NesterovSequence(GeneratedOptimizer):
     def __init__(self, params, lr=0.001, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-            ),
+            {
+                "lr": lr,
+            },
             options,
         )

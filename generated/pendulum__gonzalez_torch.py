@@ -34,8 +34,8 @@ def field(t, state, parameters):
 def field_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
     q = state[0]
-    w_q, w_p = w
-    return (-w_p * torch.cos(q), w_q)
+    w__q, w__p = w
+    return (-w__p * torch.cos(q), w__q)
 
 
 def energy(t, state, parameters):

@@ -45,7 +45,7 @@ class Polyak(GeneratedOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: learning rate
         momentum: in unit-interval: factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -53,9 +53,9 @@ class Polyak(GeneratedOptimizer):
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+            },
             options,
         )

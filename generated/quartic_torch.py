@@ -67,7 +67,7 @@ class Quartic(GeneratedOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: the step h itself
         momentum: in unit-interval: factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -75,9 +75,9 @@ class Quartic(GeneratedOptimizer):
     def __init__(self, params, lr=0.1, momentum=0.9, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+            },
             options,
         )

@@ -95,7 +95,7 @@ class RgdMixed(GeneratedOptimizer):
         momentum: in unit-interval: factor by which the momentum fades in a step
         delta: in nonnegative: 4/(c h)^2; 0 is the classical leapfrog
         alpha: in nonnegative: 1 is the conformal leapfrog, 0 is like Nesterov's method
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -103,11 +103,11 @@ class RgdMixed(GeneratedOptimizer):
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, alpha=0.5, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-                delta=delta,
-                alpha=alpha,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "delta": delta,
+                "alpha": alpha,
+            },
             options,
         )

@@ -74,7 +74,7 @@ class Rgd(GeneratedOptimizer):
         lr: in nonnegative: learning rate
         momentum: in unit-interval: factor by which the momentum fades in a step
         delta: in nonnegative: 4/(c h)^2; 0 is the classical leapfrog
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (kick_drift,)
@@ -82,10 +82,10 @@ class Rgd(GeneratedOptimizer):
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-                delta=delta,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "delta": delta,
+            },
             options,
         )

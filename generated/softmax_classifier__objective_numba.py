@@ -48,13 +48,8 @@ BUFFERS = {
     "mu_bar": (("c",), False),
     "W_bar_partial": (("c", "d"), False),
 }
-RESULTS = {
-    "prediction": "readout",
-    "loss": "loss",
-    "y": "WT_times_readout_bar",
-    "W": "W_bar",
-    "mu": "mu_bar",
-}
+RESULTS = {"prediction": "readout", "loss": "loss"}
+GRADIENTS = {"y": "WT_times_readout_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}

@@ -32,8 +32,8 @@ def field(t, state, parameters):
 
 def field_product(t, state, parameters, w):
     """w' df/d(state, parameters)."""
-    w_u, w_v = w
-    return (998 * w_u - 999 * w_v, 1998 * w_u - 1999 * w_v)
+    w__u, w__v = w
+    return (998 * w__u - 999 * w__v, 1998 * w__u - 1999 * w__v)
 
 
 def jacobian(t, state, parameters):

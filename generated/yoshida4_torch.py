@@ -76,7 +76,7 @@ class Yoshida4(GeneratedOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in nonnegative: learning rate
         momentum: in open-unit-interval: factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
     """
 
     STAGES = (
@@ -88,9 +88,9 @@ class Yoshida4(GeneratedOptimizer):
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(
             params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-            ),
+            {
+                "lr": lr,
+                "momentum": momentum,
+            },
             options,
         )

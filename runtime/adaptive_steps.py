@@ -1,9 +1,15 @@
-"""Runs whose steps follow an error estimate, with dense output."""
+"""Runs whose steps follow an error estimate, with dense output.
+
+Kernels are called for stretches of a fraction of a second each, so that long runs can be
+interrupted; they stop between steps that were taken, so nothing depends on where they were cut.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +20,26 @@ from hamilforge.runtime.workspace import Workspace
 
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
+#: Steps of the first call, before it is known how long they take, and seconds of each other one.
+FIRST_STRETCH, STRETCH = 64, 0.1
+#: Steps of one trajectory that may be taken if nothing else is asked for.
+MOST_STEPS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds an adaptive run.
+
+    Attributes:
+        relative, absolute: tolerances, `(components,)` each.
+        times: the times to keep; every step if None, for one trajectory.
+        steps: how many steps may be taken.
+    """
+
+    relative: Floats
+    absolute: Floats
+    times: Floats | None
+    steps: int
 
 
 def adaptive_steps(
@@ -23,9 +49,7 @@ def adaptive_steps(
     table: Floats,
     start: float,
     stop: float,
-    relative: float,
-    absolute: float,
-    times: Floats | None,
+    limits: Limits,
 ) -> Solution:
     """All trajectories, one after the other, each with steps of its own.
 
@@ -36,26 +60,26 @@ def adaptive_steps(
         table: the parameters of each trajectory.
         start: the time of the start.
         stop: the time of the end.
-        relative: the relative tolerance.
-        absolute: the absolute tolerance.
-        times: the times to keep; every step if None, for one trajectory.
+        limits: tolerances, times to keep, and the budget of steps.
+
+    Returns:
+        The states of all trajectories.
 
     Raises:
-        IntegrationError: no step is small enough.
+        IntegrationError: no step is small enough, or the budget is used up.
     """
-    found = [
-        _one_adaptive(product, y, row, start, stop, relative, absolute, times, values)
+    runs = [
+        _one_adaptive(product, y, row, start, stop, limits, values)
         for y, row in zip(state, table, strict=True)
     ]
-    moments = found[0][0]
     return Solution(
         product.NAME,
         product.COMPONENTS,
-        moments,
-        np.stack([states for _, states, _, _ in found]),
+        runs[0][0],
+        np.stack([states for _, states, _, _ in runs]),
         values,
-        max(steps for _, _, steps, _ in found),
-        max(rejected for _, _, _, rejected in found),
+        max(steps for _, _, steps, _ in runs),
+        max(rejected for _, _, _, rejected in runs),
         product,
     )
 
@@ -66,14 +90,13 @@ def _one_adaptive(
     row: Floats,
     start: float,
     stop: float,
-    relative: float,
-    absolute: float,
-    times: Floats | None,
+    limits: Limits,
     values: Mapping[str, Any],
 ) -> tuple[Floats, Floats, int, int]:
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
-    first = _first_step(product, y, row, start, stop, relative, absolute)
-    control = np.array([first, 1e-4, 0, 0, 0, np.inf])
+    times = limits.times
+    first = _first_step(product, y, row, start, stop, limits)
+    control = np.array([first, 1e-4, 0, 0, 0, np.inf, 0])
     wanted = np.empty(0) if times is None else times
     pieces: list[tuple[Floats, Floats]] = []
     if times is None:
@@ -83,35 +106,49 @@ def _one_adaptive(
         wanted = times[1:]
         if not wanted.size:
             return *pieces[0], 0, 0
-    t = start
+    t, stretch = start, FIRST_STRETCH
     while (stop - t) * (stop - start) > 0:
-        capacity = ROOM if times is None else max(wanted.size, 1)
+        begun, before = time.perf_counter(), int(control[2])
+        stretch = min(stretch, limits.steps - before)
+        capacity = min(ROOM, stretch) if times is None else max(wanted.size, 1)
         out, moments = np.empty((capacity, y.size)), np.empty(capacity)
-        if times is None:
-            control[4] = 0
+        control[4], control[6] = 0, before + stretch
         t, residual = product.adaptive(
-            t, stop, control, y, low, row, relative, absolute, wanted, moments, out,
+            t, stop, control, y, low, row, limits.relative, limits.absolute, wanted, moments, out,
             room.rows[0], room.square[0], room.slopes[0], room.flags[0],
         )  # fmt: skip
-        place = int(control[4])
+        place, taken = int(control[4]), int(control[2])
         pieces.append((moments[:place], out[:place]))
         if residual != 0.0 or not np.isfinite(y).all():
-            before = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-            so_far = Solution(
-                product.NAME, product.COMPONENTS, before[0], before[1], values, int(control[2]),
-                int(control[3]), product,
-            )  # fmt: skip
-            raise IntegrationError(
-                f"step {int(control[2])} of {product.NAME} at t = {t:.6g}: the step size fell to "
-                f"{control[0]:.1e} and its error is still {residual:.1e} times the tolerance: a "
-                "singularity, or tolerances below rounding",
+            raise _failure(
+                product,
                 t,
-                int(control[2]),
+                control,
+                pieces,
+                values,
+                f"the step size fell to {control[0]:.1e} and its error is still {residual:.1e} "
+                "times the tolerance: a singularity, or tolerances below rounding",
                 float(residual),
-                so_far,
             )
-        if times is not None and place >= wanted.size:
-            break
+        if times is not None:
+            wanted = wanted[place:]
+            if not wanted.size:
+                break
+        if taken >= limits.steps and (stop - t) * (stop - start) > 0:
+            raise _failure(
+                product,
+                t,
+                control,
+                pieces,
+                values,
+                f"the budget of {limits.steps} steps is used up {abs(stop - t):.3g} before the "
+                f"end, with steps of {abs(control[0]):.1e}: tolerances below rounding, or a stiff "
+                "problem; give larger tolerances, a method for stiff problems, or a larger "
+                "max_steps",
+            )
+        spent = max(time.perf_counter() - begun, 1e-5)
+        most = max(1, taken - before) * min(STRETCH / spent, 4.0)
+        stretch = max(1, min(int(most) + 1, 10_000_000))
     return (
         np.concatenate([moments for moments, _ in pieces]),
         np.concatenate([states for _, states in pieces]),
@@ -120,21 +157,38 @@ def _one_adaptive(
     )
 
 
-def _first_step(
+def _failure(
     product: ModuleType,
-    y: Floats,
-    row: Floats,
-    start: float,
-    stop: float,
-    relative: float,
-    absolute: float,
+    t: float,
+    control: Floats,
+    pieces: Sequence[tuple[Floats, Floats]],
+    values: Mapping[str, Any],
+    reason: str,
+    residual: float = 0.0,
+) -> IntegrationError:
+    """The error of a run that ends early, with the solution so far."""
+    step = int(control[2])
+    moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    so_far = Solution(
+        product.NAME, product.COMPONENTS, moments, states, values, step, int(control[3]), product
+    )
+    return IntegrationError(
+        f"step {step} of {product.NAME} at t = {t:.6g}: {reason}", t, step, residual, so_far
+    )
+
+
+def _first_step(
+    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
 ) -> float:
     """A hundredth of the time in which the state would change by its size, in the tolerances."""
     slope = np.zeros_like(y)
     for name in product.FIELDS:
         getattr(product, name)(start, y, row, 1.0, slope)
-    scale = absolute + relative * abs(y)
-    size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
-    guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
+    scale = limits.absolute + limits.relative * abs(y)
+    with np.errstate(over="ignore"):
+        size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
     least = 1e3 * float(np.spacing(max(abs(start), abs(stop))))
+    guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
+    if not math.isfinite(guess):  # tolerances so small that their multiples are no numbers
+        guess = least
     return math.copysign(min(max(guess, least), abs(stop - start)), stop - start)

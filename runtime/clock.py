@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -47,19 +47,96 @@ class Clock(NamedTuple):
         sign, l2, shrink = self.preparation
         return (sign, l2, 1.0 if self.stage else shrink, *self.rows[self.stage])
 
-    def plain(self) -> tuple[Any, ...]:
-        """The clock as a tuple of numbers and tuples, for checkpoints."""
-        return tuple(self)
+    def plain(self) -> Row:
+        """The clock as one row of numbers, for checkpoints: some formats drop empty tuples.
 
-    @classmethod
-    def from_plain(cls, values: Any) -> Clock:
-        """The clock of a checkpoint."""
-        return values if isinstance(values, Clock) else cls(*_tuples(values))
+        Time, number of the step, stage and memory; within a step, then, the rows, what is pending,
+        and the preparation.
+        """
+        here = (self.t, self.n, self.stage, *self.memory)
+        if not self.stage:
+            return here
+        step, memory = self.pending
+        return (*here, *itertools.chain(*self.rows), step, *memory, *self.preparation)
 
 
 def start(product: ModuleType) -> Clock:
     """The clock before the first step."""
     return Clock(product.START_TIME, 1, 0, (0.0,) * len(product.MEMORY))
+
+
+def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
+    """The clock of a checkpoint, checked: kernels trust its rows.
+
+    Args:
+        values: what :meth:`Clock.plain` gave, also as a list; or the tuple of older versions.
+        product: the generated module.
+        widths: how many scalars each stage takes.
+
+    Returns:
+        The clock; between steps without rows.
+
+    Raises:
+        ValueError: it is no clock, or not one of this product.
+    """
+    try:
+        clock = values if isinstance(values, Clock) else _read(values, product, widths)
+        between = clock.stage == 0
+        fits = (
+            isinstance(clock.n, int)
+            and clock.n >= 1
+            and isinstance(clock.stage, int)
+            and 0 <= clock.stage < len(widths)
+            and len(clock.memory) == len(product.MEMORY)
+            and _are_numbers((clock.t, *clock.memory))
+        )
+        if fits and not between:
+            step, memory = clock.pending
+            fits = (
+                [len(row) for row in clock.rows] == list(widths)
+                and len(memory) == len(product.MEMORY)
+                and len(clock.preparation) == 3
+                and _are_numbers((step, *memory, *clock.preparation, *itertools.chain(*clock.rows)))
+            )
+    except (TypeError, ValueError, StopIteration):
+        fits = False
+    if not fits:
+        raise ValueError(f"the clock {values!r} is not one of this rule")
+    return Clock(clock.t, clock.n, 0, clock.memory) if between else clock
+
+
+def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
+    """A clock from its row of numbers, or from the tuple that older versions saved."""
+    known = _tuples(values)
+    if len(known) == len(Clock._fields) and not isinstance(known[3], int | float):
+        t, n, stage, memory, rows, pending, preparation = known
+        left = (*(pending or (0.0,)), ())
+        return Clock(t, n, stage, memory or (), rows or (), (left[0], left[1] or ()), preparation)
+    entries = iter(known)
+
+    def take(count: int) -> Row:
+        return tuple(itertools.islice(entries, count))
+
+    t, n, stage = take(3)
+    memory = take(len(product.MEMORY))
+    clock = Clock(t, n, stage, memory)
+    if stage:
+        rows = tuple(map(take, widths))
+        pending = (next(entries), take(len(product.MEMORY)))
+        clock = Clock(t, n, stage, memory, rows, pending, take(3))
+    if take(1):
+        raise ValueError("more numbers than this clock has")
+    return clock
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    """Whether all are finite reals, or tensors of one entry, as differentiable steps leave them."""
+    return all(
+        value.numel() == 1
+        if hasattr(value, "numel")
+        else isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+    )
 
 
 def latch(

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.solution import Floats, IntegrationError, Solution
+from hamilforge.runtime.threading_layer import parallel
 from hamilforge.runtime.workspace import Workspace
 
 #: Seconds of one call of a kernel, and after how many a progress bar appears.
-STRETCH, PATIENCE = 0.25, 1.0
-#: Steps of the first call, before it is known how long they take.
+STRETCH, PATIENCE = 0.1, 1.0
+#: Steps of the first call, of all trajectories together, before it is known how long they take.
 FIRST_STRETCH = 2000
 ADVICE = "try a smaller step, an adaptive method, or a method for stiff problems"
 
@@ -62,7 +63,7 @@ def fixed_steps(
     done = np.zeros(trajectories, np.int64)
     residuals = np.zeros(trajectories)
     y = state.copy()
-    first, stretch = 0, min(count, FIRST_STRETCH)
+    first, stretch = 0, max(1, FIRST_STRETCH // trajectories)
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
@@ -123,8 +124,8 @@ def _run(
             room.rows[0], room.square[0], room.slopes[0], room.flags[0], block[0],
         )  # fmt: skip
         return
-    product.ensemble(
-        start, h, first, stretch, every, y, low, table,
+    parallel(
+        product.ensemble, start, h, first, stretch, every, y, low, table,
         room.rows, room.square, room.slopes, room.flags, block, done, residuals,
     )  # fmt: skip
 

@@ -10,16 +10,18 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from hamilforge.runtime import kernels
 from hamilforge.runtime.addresses import addresses
+from hamilforge.runtime.overlaps import is_wrapped
 
 Tensors = list[torch.Tensor]
 Groups = list[dict[str, Any]]
 
 KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
-_SWITCHES = operator.itemgetter("fused", "differentiable")
+_SWITCHES = operator.itemgetter("fused", "differentiable", "scope")
 _GRADIENT = operator.attrgetter("grad")
 
 
@@ -34,6 +36,8 @@ def obstacle(tensors: Tensors) -> str:
             return "a tensor is not contiguous, or a negated view"
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             return f"a tensor is of the class {type(tensor).__name__}"
+        if is_wrapped(tensor):
+            return "a tensor is wrapped by torch.func and has no storage"
     return ""
 
 
@@ -54,6 +58,8 @@ class Plan:
         grads: Tensors,
         owners: list[int],
         module: Any,
+        scope: str,
+        widths: list[int],
     ) -> None:
         buffer = module.BUFFER
         self._groups = [list(group["params"]) for group in groups]
@@ -66,10 +72,13 @@ class Plan:
         self._params = params
         self._dtype = KERNEL_DTYPES[params[0].dtype]
         lengths = [param.numel() for param in params]
-        self._how = kernels.plan(lengths, owners, module.SCOPE, module.SUMS)
+        self._how = kernels.plan(lengths, owners, scope, module.SUMS)
         self._stages = module.STAGES
+        #: How many numbers each stage's row has, its preparation included.
+        self.widths = [3 + width for width in widths]
         self._filled = [k for k, length in enumerate(lengths) if length]
         self._fixed = [*params, *buffers]
+        self._places: Any = None
         self._guard = _guard(self._fixed, grads)
 
     def gradients(
@@ -100,11 +109,28 @@ class Plan:
             return None
         return grads if fits else None
 
-    def run(self, stage: int, rows: Any, grads: Tensors) -> None:
-        """Gather the addresses and run the kernel of a stage."""
+    def tensors(self, grads: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+        """Parameters, gradients and buffers."""
+        count = len(self._params)
+        return self._params, grads, self._fixed[count:]
+
+    def table(self, grads: Tensors) -> Any:
+        """The addresses of parameters, buffers and gradients, `(3, tensors)`."""
         table = addresses([*self._fixed, *grads]).reshape(3, -1)
         if not table[:, self._filled].all():
             raise RuntimeError("a tensor has entries, but its storage was released")
+        return table
+
+    def has_moved(self, table: Any) -> bool:
+        """Whether parameters and buffers lie elsewhere than in the step before."""
+        written = table[:2]
+        moved = self._places is not None and not np.array_equal(written, self._places)
+        if moved or self._places is None:
+            self._places = written
+        return moved
+
+    def run(self, stage: int, rows: Any, table: Any) -> None:
+        """Run the kernel of a stage."""
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self._params)
 

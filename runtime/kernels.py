@@ -15,6 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.threading_layer import parallel
+
 CHUNK = 16384
 #: Up to this many entries one thread is as quick as two, and leaves no other one spinning, which
 #: would slow the step's own Python code.
@@ -78,12 +80,13 @@ def run(
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
     """
+    arguments = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
     if how.entries > SERIAL:
-        kernel(how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+        parallel(kernel, *arguments)
         return
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
-        kernel(how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+        parallel(kernel, *arguments)
     finally:
         numba.set_num_threads(threads)

@@ -52,6 +52,23 @@ def _see_the_cache() -> None:
     importlib.invalidate_caches()
 
 
+def imported(name: str) -> ModuleType:
+    """The module of a product from its name, for what was pickled with it.
+
+    Raises:
+        ImportError: the product is not here; it says where it was looked for.
+    """
+    if name.startswith(_PRODUCTS):
+        _see_the_cache()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"what was pickled needs the generated module {name}, which is neither shipped nor in "
+            f"the cache {cache_root()}; make it again from its declaration"
+        ) from error
+
+
 def load(name_or_path: str | Path, method: str | Path | None = None, **choices: Any) -> Loaded:
     """Find a product, or generate it.
 

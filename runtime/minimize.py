@@ -19,15 +19,19 @@ from scipy.optimize import OptimizeResult, approx_fprime
 from hamilforge.runtime.clock import check_domain, latch, start, tick
 from hamilforge.runtime.kernels import plan, run
 from hamilforge.runtime.loader import load
+from hamilforge.runtime.numbers import real_array, real_number, whole_number
 
 Vector = NDArray[np.float64]
 Callback = Callable[..., Any]
+EPSILON = float(np.finfo(float).eps)
+#: The finite differences that SciPy names.
+DIFFERENCES = ("2-point", "3-point", "cs")
 
 
 def minimize(
     fun: Callable[..., Any],
     x0: Any,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     *,
     method: str | Path = "rgd",
     jac: Any = None,
@@ -44,9 +48,10 @@ def minimize(
     Args:
         fun: ``fun(x, *args) -> float``; with ``jac=True`` it returns value and gradient.
         x0: start, shape `(n,)`.
-        args: further arguments of ``fun`` and ``jac``.
+        args: further arguments of ``fun`` and ``jac``; what is no tuple is one argument.
         method: an optimizer by name or path.
-        jac: ``jac(x, *args) -> (n,)``, True, or None for finite differences.
+        jac: ``jac(x, *args) -> (n,)``, True, or finite differences: ``"2-point"`` (also None),
+            ``"3-point"``, or ``"cs"``, a complex step.
         tol: the same as the option ``gtol``.
         callback: called for each gradient, with its point: as in SciPy, with an
             ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
@@ -63,8 +68,8 @@ def minimize(
         (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback), ``message``.
 
     Raises:
-        ValueError: bounds or constraints, an unknown option, or a hyper-parameter outside its
-            domain.
+        ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
+            or numbers that are not real.
     """
     del hess, hessp
     if bounds is not None:
@@ -83,9 +88,7 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
         name: an optimizer by name or path.
     """
 
-    def solve(
-        fun: Callable[..., Any], x0: Any, args: tuple[Any, ...] = (), **kwargs: Any
-    ) -> OptimizeResult:
+    def solve(fun: Callable[..., Any], x0: Any, args: Any = (), **kwargs: Any) -> OptimizeResult:
         known = ("jac", "callback", "bounds", "constraints", "hess", "hessp", "tol")
         given = {key: kwargs.pop(key) for key in known if key in kwargs}
         return minimize(fun, x0, args, method=name, options=kwargs, **given)
@@ -94,33 +97,73 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
 
 
 class _Evaluator:
-    """Value and gradient at a point, counted."""
+    """Value and gradient at a point, counted.
 
-    def __init__(self, fun: Callable[..., Any], jac: Any, args: tuple[Any, ...]) -> None:
-        self._fun, self._jac, self._args = fun, jac, args
+    What the user's functions do with the point that they get is their own affair: each gets a copy.
+    """
+
+    def __init__(self, fun: Callable[..., Any], jac: Any, args: Any) -> None:
+        known = callable(jac) or jac is None or isinstance(jac, bool) or jac in DIFFERENCES
+        if not known:
+            raise ValueError(
+                f"jac = {jac!r}: a function, True, None or one of {', '.join(DIFFERENCES)} was "
+                "expected"
+            )
+        self._fun, self._jac = fun, jac
+        self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
         self.values = self.gradients = 0
 
     def __call__(self, x: Vector) -> tuple[float, Vector]:
-        point = x.copy()
         self.gradients += 1
         if self._jac is True:
             self.values += 1
-            value, gradient = self._fun(point, *self._args)
+            value, gradient = self._fun(x.copy(), *self._args)
         else:
-            value = self._value(point)
-            gradient = (
-                self._jac(point, *self._args)
-                if callable(self._jac)
-                else approx_fprime(point, self._value, np.sqrt(np.finfo(float).eps))
-            )
-        vector = np.array(gradient, dtype=np.float64).ravel()
+            value = self._value(x)
+            gradient = self._gradient(x)
+        vector = real_array("the gradient", gradient).ravel()
         if vector.shape != x.shape:
             raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
-        return float(np.asarray(value).item()), vector
+        return self._real(value), vector
 
-    def _value(self, point: Vector) -> Any:
+    def _gradient(self, x: Vector) -> Any:
+        if callable(self._jac):
+            return self._jac(x.copy(), *self._args)
+        if self._jac == "3-point":
+            return self._differences(x, np.cbrt(EPSILON), self._central)
+        if self._jac == "cs":
+            return self._differences(x, np.sqrt(EPSILON), self._complex)
+        return approx_fprime(x, lambda point: self._real(self._value(point)), np.sqrt(EPSILON))
+
+    def _differences(
+        self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
+    ) -> Vector:
+        """The slope along each axis, by a step of the size of x."""
+        return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
+
+    def _central(self, x: Vector, axis: int, step: float) -> float:
+        ends = []
+        for sign in (1, -1):
+            point = x.copy()
+            point[axis] += sign * step
+            ends.append((self._real(self._value(point)), point[axis]))
+        return (ends[0][0] - ends[1][0]) / float(ends[0][1] - ends[1][1])
+
+    def _complex(self, x: Vector, axis: int, step: float) -> float:
+        point = x.astype(np.complex128)
+        point[axis] += 1j * step
+        return float(np.asarray(self._value(point)).item().imag) / step
+
+    def _value(self, point: NDArray[Any]) -> Any:
         self.values += 1
-        return self._fun(point, *self._args)
+        return self._fun(point.copy(), *self._args)
+
+    @staticmethod
+    def _real(value: Any) -> float:
+        array = real_array("the function's value", value)
+        if array.size != 1:
+            raise ValueError(f"the function's value has {array.size} entries; one was expected")
+        return float(array.item())
 
 
 class _Run:
@@ -136,9 +179,10 @@ class _Run:
     ) -> None:
         self._product, self._evaluate, self._callback = product, evaluate, callback
         limit = given.pop("maxiter", None)
-        self._limit = 1000 if limit is None else int(limit)
-        chosen = given.pop("gtol", None)
-        self._tolerance = float(tol if tol is not None else 1e-6 if chosen is None else chosen)
+        self._limit = 1000 if limit is None else whole_number("maxiter", limit, least=0)
+        gtol = given.pop("gtol", None)
+        chosen = tol if tol is not None else 1e-6 if gtol is None else gtol
+        self._tolerance = real_number("gtol" if tol is None else "tol", chosen)
         given.pop("disp", None)
         unknown = set(given) - set(product.HYPERPARAMETERS)
         if unknown:
@@ -148,16 +192,15 @@ class _Run:
             )
         self._hyper: dict[str, float] = {}
         for name, (default, domain) in product.HYPERPARAMETERS.items():
-            value = float(given.get(name, default))
+            value = real_number(name, given.get(name, default))
             check_domain(name, value, domain)
             self._hyper[name] = value
 
     def from_(self, x0: Any) -> OptimizeResult:
         """Run from a start."""
-        first = np.atleast_1d(np.asarray(x0))
-        if np.iscomplexobj(first):
-            raise ValueError("x0 is complex; real variables were expected")
-        self._x: Vector = np.array(first, dtype=np.float64).ravel()
+        first = np.atleast_1d(real_array("x0", x0))
+        self._x: Vector = first.ravel()
+        shape = first.shape
         if not self._x.size or not np.isfinite(self._x).all():
             raise ValueError("x0 is empty or not finite")
         self._buffer = np.zeros_like(self._x)
@@ -167,7 +210,7 @@ class _Run:
         done, status, message = self._iterate()
         value, gradient = self._evaluate(self._solved)
         return OptimizeResult(
-            x=self._solved.reshape(first.shape),
+            x=self._solved.reshape(shape),
             fun=value,
             jac=gradient,
             nit=done,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import ModuleType
+from contextlib import AbstractContextManager
+from types import MappingProxyType, ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 
 from hamilforge.runtime import layer_costs
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.layer_costs import Cost
+from hamilforge.runtime.loader import imported
 from hamilforge.runtime.network_arguments import (
     check_count,
     check_memory,
@@ -23,11 +26,14 @@ from hamilforge.runtime.network_arguments import (
     check_regulariser,
     described,
     dimensions,
+    finite_time,
     fitting,
     real_type,
 )
-from hamilforge.runtime.network_pass import Floats, Gradient, Loss, Pass, Room
+from hamilforge.runtime.network_pass import Floats, Gradient, Kind, Loss, Pass, Room
+from hamilforge.runtime.numbers import real_number, whole_number
 from hamilforge.runtime.simplex import projected
+from hamilforge.runtime.workspace import Rooms
 
 _DOUBLE = np.dtype(np.float64)
 MEMORY = ("all", "states", "checkpoint", "reversible")
@@ -55,6 +61,8 @@ class Network:
             own; to be changed in place.
         h: the steps, `(layers,)`, to be changed in place.
 
+    Any number of threads may call one network, and a loss may call its own again.
+
     Raises:
         ValueError: an argument is out of its domain; it says which.
     """
@@ -76,13 +84,13 @@ class Network:
         steps, values = check_network(product, layers, sizes, h, parameters, t0)
         check_count("block", block)
         check_count("checkpoints", checkpoints)
-        self.dtype = real_type(dtype)
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
-        self.product, self.layers, self.memory = product, layers, memory
-        self.slots = checkpoints or max(1, math.isqrt(layers))
-        self.sizes, self.t0 = dimensions(product, sizes), float(t0)
-        self.parameters = values
+        self._product, self._layers, self._dtype = product, int(layers), real_type(dtype)
+        self._sizes = MappingProxyType(dimensions(product, sizes))
+        self._parameters = MappingProxyType(values)
+        self.memory, self.t0 = memory, t0
+        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         self.h = np.array(steps)
         self.block = block
         generator = np.random.default_rng(seed)
@@ -99,21 +107,87 @@ class Network:
             else:
                 drawn = np.full(size, 0.0 if rank else 1.0)
             self.controls[name] = drawn.astype(self.dtype)
-        self.room: Room | None = None
+        self._rooms: Rooms[Room] = Rooms()
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.product.NAME}, {described(self)})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        own = {**vars(self), "_product": self._product.__name__}
+        own |= {"_sizes": dict(self._sizes), "_parameters": dict(self._parameters)}
+        del own["_rooms"]
+        return own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._product = imported(state["_product"])
+        self._sizes = MappingProxyType(state["_sizes"])
+        self._parameters = MappingProxyType(state["_parameters"])
+        self._rooms = Rooms()
+
+    @property
+    def product(self) -> ModuleType:
+        """The generated module."""
+        return self._product
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return self._layers
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The size of each dimension."""
+        return self._sizes
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """The field's own parameters."""
+        return self._parameters
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of controls and states."""
+        return self._dtype
+
     @property
     def memory(self) -> str:
-        """What is kept on the way forward."""
+        """What is kept on the way forward; it may be chosen anew."""
         return self._memory
 
     @memory.setter
     def memory(self, memory: str) -> None:
         self._memory = check_memory(self.product, memory, MEMORY)
+
+    @property
+    def checkpoints(self) -> int:
+        """How many states ``checkpoint`` keeps; it may be chosen anew."""
+        return self._checkpoints
+
+    @checkpoints.setter
+    def checkpoints(self, checkpoints: int) -> None:
+        self._checkpoints = whole_number("checkpoints", checkpoints)
+
+    @property
+    def block(self) -> int | None:
+        """Samples in a block, None for as many as fit the cache; it may be chosen anew."""
+        return self._block
+
+    @block.setter
+    def block(self, block: int | None) -> None:
+        check_count("block", block)
+        self._block = block
+
+    @property
+    def t0(self) -> float:
+        """The time at the first layer; it may be chosen anew."""
+        return self._t0
+
+    @t0.setter
+    def t0(self, t0: float) -> None:
+        self._t0 = finite_time(t0)
 
     def __call__(self, *states: Floats) -> Any:
         """The states after all layers.
@@ -128,7 +202,9 @@ class Network:
             ValueError: shapes that do not fit, or numbers that are not finite.
             IntegrationError: stages could not be solved for.
         """
-        found = Pass(self, self._checked(states), None).forward()
+        checked = self._checked(states)
+        with self._room(len(checked[0])) as room:
+            found = Pass(self, room, checked, None).forward()
         ends = found.ends[0] if len(found.ends) == 1 else found.ends
         return ends if found.running is None else (ends, found.running)
 
@@ -159,7 +235,9 @@ class Network:
             def loss(*arguments: Any) -> tuple[Any, Any]:
                 return None, tuple(one[arguments[-1]] for one in arrays)
 
-        return Pass(self, checked, loss, running, steps).gradient()
+        weight = real_number("running", running)
+        with self._room(len(checked[0])) as room:
+            return Pass(self, room, checked, loss, weight, steps).gradient()
 
     def smoothness(self) -> Cost:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.
@@ -220,6 +298,11 @@ class Network:
             ValueError: they have another shape, or numbers that are not finite.
         """
         return fitting("h", self.h, (self.layers,), _DOUBLE)
+
+    def _room(self, samples: int) -> AbstractContextManager[Room]:
+        """A room for one call."""
+        kind = Kind(samples, numba.get_num_threads(), self.memory, self.block)
+        return self._rooms.serving(kind, lambda: Room(self, kind))
 
     def _checked(self, states: Sequence[Any], what: str = "") -> list[Floats]:
         names = [name for name, shape in self.product.STATES.items() if shape]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.numbers import real_number, whole_number
 from hamilforge.runtime.solution import IntegrationError
 
 
@@ -62,22 +63,8 @@ def check_sizes(
         if key not in values:
             names = ", ".join(values) or "none"
             raise ValueError(f"no parameter '{key}'; those of {name} are: {names}")
-        values[key] = _number(key, value)
+        values[key] = real_number(key, value)
     return _with_numbers(shapes, sizes), values
-
-
-def _number(name: str, value: Any) -> float:
-    """A real number.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(value, bool | str) or np.ndim(value):
-        raise ValueError(f"{name} = {value!r}: a number was expected")
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} = {value!r}: a number was expected") from error
 
 
 def _table(name: str, value: Any) -> Mapping[str, Any]:
@@ -107,10 +94,8 @@ def check_network(
     Raises:
         ValueError: with what was expected instead.
     """
-    if isinstance(layers, bool) or not isinstance(layers, Integral) or layers < 1:
-        raise ValueError(f"layers = {layers!r}: a positive whole number was expected")
-    if not math.isfinite(_number("t0", t0)):
-        raise ValueError(f"t0 = {t0!r}: a finite number was expected")
+    whole_number("layers", layers)
+    finite_time(t0)
     shapes = {**product.STATES, **product.CONTROLS}
     _, values = check_sizes(
         product.NAME, shapes, sizes, product.PARAMETERS, parameters, getattr(product, "SIZES", {})
@@ -118,14 +103,27 @@ def check_network(
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        many = isinstance(h, np.ndarray | Sequence) and not isinstance(h, str)
-        steps = [_number("h", one) for one in h] if many else [_number("h", h)] * layers
+        given: Any = h
+        many = not isinstance(h, str | bytes) and np.ndim(given) == 1
+        steps = [real_number("h", k) for k in given] if many else [real_number("h", h)] * layers
     if len(steps) != layers:
         raise ValueError(f"{len(steps)} steps for {layers} layers")
     for number, entry in enumerate(steps):
         if not (entry > 0 and math.isfinite(entry)):
             raise ValueError(f"the step of layer {number} is {entry}: a positive one was expected")
     return steps, values
+
+
+def finite_time(t0: Any) -> float:
+    """A time at the first layer.
+
+    Raises:
+        ValueError: it is no number, or not finite.
+    """
+    found = real_number("t0", t0)
+    if not math.isfinite(found):
+        raise ValueError(f"t0 = {t0!r}: a finite number was expected")
+    return found
 
 
 def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:
@@ -180,10 +178,8 @@ def check_regulariser(product: Any) -> None:
 
 def check_count(name: str, value: int | None) -> None:
     """Refuse what is no positive whole number, or None."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} = {value!r}: a positive whole number was expected")
+    if value is not None:
+        whole_number(name, value)
 
 
 def real_type(dtype: Any) -> np.dtype[Any]:

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime import checkpoints
-from hamilforge.runtime.network_arguments import check_return
+from hamilforge.runtime.network_arguments import check_return, fitting
 from hamilforge.runtime.solution import IntegrationError
 
 if TYPE_CHECKING:
@@ -56,16 +55,16 @@ class Gradient:
     t0: float
 
 
-def _block_size(network: Network, samples: int) -> int:
+def _block_size(network: Network, samples: int, memory: str) -> int:
     """As many samples as vectors and BLAS use well, where their stages do not take too much."""
     product = network.product
     rows = sum(
         math.prod(network.sizes[entry] for entry in shape) for shape in product.KEPT.values()
     )
     rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
-    layers = network.layers if network.memory == "all" else 1
-    fitting = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
-    even = -(-samples // max(1, round(samples / max(64, min(512, fitting)))))
+    layers = network.layers if memory == "all" else 1
+    most = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
+    even = -(-samples // max(1, round(samples / max(64, min(512, most)))))
     return min(samples, even)
 
 
@@ -73,28 +72,28 @@ def _block_size(network: Network, samples: int) -> int:
 MOST_BYTES = 2**27
 
 
+class Kind(NamedTuple):
+    """What a room has to fit: samples, threads, what is kept, and samples in a block."""
+
+    samples: int
+    threads: int
+    memory: str
+    block: int | None
+
+
 class Room:
     """Everything that kernels write to, for the blocks of one round."""
 
-    @classmethod
-    def serving(cls, network: Network, samples: int) -> Room:
-        """The room of a network, kept from call to call as long as it fits."""
-        asked = (samples, numba.get_num_threads(), network.memory, network.block)
-        if network.room is None or network.room.asked != asked:
-            network.room = cls(network, asked)
-        return network.room
-
-    def __init__(self, network: Network, asked: tuple[int, int, str, int | None]) -> None:
-        self.asked = asked
-        count, threads, memory, block = asked
-        size = block or _block_size(network, count)
+    def __init__(self, network: Network, kind: Kind) -> None:
+        count, threads, memory, block = self.kind = kind
+        size = block or _block_size(network, count, memory)
         blocks, samples, layers = min(threads, -(-count // size)), min(size, count), network.layers
         self.blocks, self.samples = blocks, samples
-        product, kind = network.product, network.dtype
+        product, dtype = network.product, network.dtype
         kept = layers if memory == "all" else 1
 
         def array(*shape: int) -> Floats:
-            return np.zeros(shape, kind)
+            return np.zeros(shape, dtype)
 
         def sized(shape: Sequence[str]) -> tuple[int, ...]:
             return tuple(network.sizes[entry] for entry in shape)
@@ -133,11 +132,24 @@ if hasattr(os, "register_at_fork"):
 
 
 class Pass:
-    """One pass of all samples."""
+    """One pass of all samples.
+
+    What it depends on is read when it begins: a loss may call its network again, and other threads
+    may.
+
+    Args:
+        network: whose layers.
+        room: what the pass works in; nobody else does before it ends.
+        states: the first ones, each `(samples, size)`.
+        loss: what gives the costates at the end.
+        running: the weight of the running cost.
+        steps: whether derivatives by steps and time are wanted.
+    """
 
     def __init__(
         self,
         network: Network,
+        room: Room,
         states: Sequence[Floats],
         loss: Loss | None,
         running: float = 1.0,
@@ -149,8 +161,9 @@ class Pass:
         self._count = len(states[0])
         if self._product.RUNNING:
             self._states.append(np.zeros((self._count, 1), network.dtype))
-        self._room = Room.serving(network, self._count)
-        self._controls = [*network.checked_controls().values()]
+        self._room, self._memory, self._slots = room, room.kind.memory, network.checkpoints
+        self._named = network.checked_controls()
+        self._controls = [*self._named.values()]
         self._values = [network.parameters[name] for name in self._product.PARAMETERS]
         self._steps = network.checked_steps()
         after = self._steps.cumsum()
@@ -159,7 +172,7 @@ class Pass:
         #: Where the layers begin, their steps and controls on the way forward, and on that back,
         #: where stages change places.
         self._ways = [(self._times, self._steps, self._controls)]
-        if network.memory == "reversible":
+        if self._memory == "reversible":
             self._ways.append((after, -self._steps, self._mirrored()))
         # samples side by side, as the kernels have them
         self._ends = [np.empty_like(one, order="F") for one in self._states]
@@ -190,11 +203,10 @@ class Pass:
 
     def gradient(self) -> Gradient:
         """Forward and back, round by round."""
-        network = self._network
         for rows in self._rounds():
             self._load(self._room.states, self._states, rows)
             kept = self._forward()
-            last = network.layers if network.memory == "all" else 0
+            last = self._network.layers if self._memory == "all" else 0
             self._store(self._room.states, self._ends, rows, last)
             self._costates(rows)
             self._clear()
@@ -239,11 +251,12 @@ class Pass:
         for block, part in enumerate(rows):
             count = part.stop - part.start
             ends = self._ends[:-1] if self._product.RUNNING else self._ends
-            losses, found = self._loss(*(one[part] for one in ends), part)
+            # copies: what the loss does with them is its own affair
+            losses, found = self._loss(*(one[part].copy("K") for one in ends), part)
             if losses is not None:
                 if self._losses is None:
                     self._losses = np.zeros(self._count)
-                self._losses[part] = losses
+                self._losses[part] = self._checked_losses(losses, count)
             given = tuple(found) if isinstance(found, tuple | list) else (found,)
             shapes = [(count, one.shape[1]) for one in ends]
             if [np.shape(one) for one in given] != shapes:
@@ -251,10 +264,21 @@ class Pass:
                     f"the loss gives costates of the shapes {[np.shape(one) for one in given]}; "
                     f"{shapes} were expected"
                 )
-            for place, one in zip(self._room.costates, given, strict=False):
-                place[block, 0][:, :count] = np.asarray(one).T
+            for place, one, shape in zip(self._room.costates, given, shapes, strict=False):
+                costate = fitting("a costate of the loss", one, shape, self._network.dtype)
+                place[block, 0][:, :count] = costate.T
             if self._product.RUNNING:
                 self._room.costates[-1][block, 0][:, :count] = self._weight
+
+    @staticmethod
+    def _checked_losses(losses: Any, count: int) -> Floats:
+        array = np.asarray(losses)
+        if array.dtype.kind not in "fiu" or array.shape not in ((), (count,)):
+            raise ValueError(
+                f"the loss gives losses of the shape {array.shape} and the type {array.dtype}; "
+                f"real numbers of the shape ({count},) were expected"
+            )
+        return array
 
     # --- kernels
 
@@ -304,7 +328,7 @@ class Pass:
 
     def _forward(self) -> list[list[Floats]]:
         """All layers; the states that the way back begins again from."""
-        layers, memory = self._network.layers, self._network.memory
+        layers, memory = self._network.layers, self._memory
         if memory == "all":
             self._kernel_forward(0, layers, 1)
             return []
@@ -313,7 +337,7 @@ class Pass:
             return []
         places = [*range(layers)]
         if memory == "checkpoint":
-            places = checkpoints.placed(layers, self._network.slots)
+            places = checkpoints.placed(layers, self._slots)
         kept = []
         for first, last in zip(places, [*places[1:], layers], strict=True):
             kept.append(self._copy())
@@ -340,7 +364,7 @@ class Pass:
                 check_return(self._product.NAME, found, array[part])
 
     def _backward(self, kept: list[list[Floats]], rows: Sequence[slice]) -> None:
-        layers, memory = self._network.layers, self._network.memory
+        layers, memory = self._network.layers, self._memory
         if memory == "all":
             self._kernel_backward(0, layers)
             return
@@ -354,7 +378,7 @@ class Pass:
         again = (
             ((number, kept[number]) for number in range(layers - 1, -1, -1))
             if memory == "states"
-            else checkpoints.backwards(layers, self._network.slots, kept, self._advanced)
+            else checkpoints.backwards(layers, self._slots, kept, self._advanced)
         )
         for number, states in again:
             self._put(states)
@@ -385,16 +409,15 @@ class Pass:
 
     def _finish(self) -> dict[str, Floats]:
         names = self._product.GRADIENTS
-        found = {name: np.empty_like(self._network.controls[name]) for name in names}
+        found = {name: np.empty_like(self._named[name]) for name in names}
         matrices = [one[0] for one in self._room.matrices]
         self._product.finish(
             self._steps, *self._controls, *self._values, *matrices, *self._totals,
             self._by_scalar, *found.values(),
         )  # fmt: skip
-        controls = self._network.controls
         return {
             name: found[name] if name in found else np.zeros_like(value)
-            for name, value in controls.items()
+            for name, value in self._named.items()
         }
 
     def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.loader import imported
 from hamilforge.runtime.network_arguments import check_sizes, fitting, real_type
 
 Floats = NDArray[Any]
@@ -46,12 +47,11 @@ class Objective:
         seed: int = 0,
     ) -> None:
         shapes = {**product.STATES, **product.WEIGHTS, **product.DATA}
-        self.sizes, self.parameters = check_sizes(
-            product.NAME, shapes, sizes, product.PARAMETERS, parameters
-        )
+        known, values = check_sizes(product.NAME, shapes, sizes, product.PARAMETERS, parameters)
         for name, (_, domain, _) in product.PARAMETERS.items():
-            check_domain(name, self.parameters[name], domain)
-        self.product, self.dtype = product, real_type(dtype)
+            check_domain(name, values[name], domain)
+        self._product, self._dtype = product, real_type(dtype)
+        self._sizes, self._parameters = MappingProxyType(known), MappingProxyType(values)
         generator = np.random.default_rng(seed)
         self.weights: dict[str, Floats] = {}
         for name, shape in product.WEIGHTS.items():
@@ -60,15 +60,47 @@ class Objective:
             value = drawn if len(shape) == 2 else np.zeros(size)
             self.weights[name] = np.asarray(value, self.dtype)
 
+    def __getstate__(self) -> dict[str, Any]:
+        own = {**vars(self), "_product": self._product.__name__}
+        return own | {"_sizes": dict(self._sizes), "_parameters": dict(self._parameters)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._product = imported(state["_product"])
+        self._sizes = MappingProxyType(state["_sizes"])
+        self._parameters = MappingProxyType(state["_parameters"])
+
+    @property
+    def product(self) -> ModuleType:
+        """The generated module."""
+        return self._product
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The size of each dimension."""
+        return self._sizes
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """The objective's own parameters."""
+        return self._parameters
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of weights and states."""
+        return self._dtype
+
     def evaluate(self, *arrays: Floats, seed: Any = 1.0) -> Evaluation:
         """Prediction, losses, and the gradient of the sum of the losses times ``seed``.
+
+        Of no samples the sum is 0, and so is its gradient.
 
         Args:
             arrays: the states, each `(samples, size)`, then the data in their order.
             seed: a number, or one for each sample.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, or numbers that are not finite or not real.
         """
         product = self.product
         shapes = {**product.STATES, **product.DATA}
@@ -80,30 +112,32 @@ class Objective:
         )
         if not fits or len({len(one) for one in given}) > 1:
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in rows.items())
-            found = ", ".join(str(one.shape) for one in given)
-            raise ValueError(f"{product.NAME} takes {wanted}, not {found}")
-        if not all(np.isfinite(one).all() for one in given):
-            raise ValueError(f"{product.NAME}: numbers that are not finite")
+            shown = ", ".join(str(one.shape) for one in given)
+            raise ValueError(f"{product.NAME} takes {wanted}, not {shown}")
         count = len(given[0])
         known = {
-            name: np.ascontiguousarray(one.T, self.dtype)
+            name: np.ascontiguousarray(
+                fitting(f"{name} of {product.NAME}", one, one.shape, self.dtype).T
+            )
             for name, one in zip(rows, given, strict=True)
         }
         buffers = {
-            name: np.empty((self.sizes[shape[0]] if shape else 1, count), self.dtype)
+            name: np.zeros((self.sizes[shape[0]] if shape else 1, count), self.dtype)
             if batched
-            else np.empty(tuple(self.sizes[entry] for entry in shape), self.dtype)
+            else np.zeros(tuple(self.sizes[entry] for entry in shape), self.dtype)
             for name, (shape, batched) in product.BUFFERS.items()
         }
         numbers = np.zeros(max(1, len(product.NUMBERS)))
+        shape = () if np.ndim(seed) == 0 else (count,)
         seeds = np.empty((1, count), self.dtype)
-        seeds[:] = seed
+        seeds[:] = fitting("seed", seed, shape, self.dtype)
         weights = [self._weight(name) for name in product.WEIGHTS]
-        product.evaluate(
-            *(known[name] for name in product.STATES), *weights,
-            *(known[name] for name in product.DATA), *self.parameters.values(),
-            seeds, *buffers.values(), numbers,
-        )  # fmt: skip
+        if count:  # kernels begin their sums with the first sample
+            product.evaluate(
+                *(known[name] for name in product.STATES), *weights,
+                *(known[name] for name in product.DATA), *self.parameters.values(),
+                seeds, *buffers.values(), numbers,
+            )  # fmt: skip
         scalars = dict(zip(product.NUMBERS, numbers, strict=False))
         gradients = {
             key: scalars[name] if name in scalars else buffers[name]

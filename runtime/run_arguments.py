@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.numbers import real_array, real_number
 from hamilforge.runtime.solution import Floats
 
 #: States of one trajectory at most.
@@ -26,10 +27,17 @@ def parameter_values(product: ModuleType, given: Mapping[str, Any]) -> dict[str,
         if name not in product.PARAMETERS:
             known = ", ".join(product.PARAMETERS) or "none"
             raise ValueError(f"no parameter '{name}'; those of {product.NAME} are: {known}")
-    values = {name: given.get(name, entry[0]) for name, entry in product.PARAMETERS.items()}
-    for name, value in values.items():
-        for number in np.atleast_1d(np.asarray(value, float)):
-            check_domain(name, float(number), product.PARAMETERS[name][1])
+    values: dict[str, Any] = {}
+    for name, (default, domain, *_) in product.PARAMETERS.items():
+        value = real_array(f"the parameter {name}", given.get(name, default))
+        if value.ndim > 1 or not value.size:
+            raise ValueError(
+                f"the parameter {name} has the shape {value.shape}; a number, or one for each "
+                "trajectory was expected"
+            )
+        for number in np.atleast_1d(value):
+            check_domain(name, float(number), domain)
+        values[name] = value if value.ndim else float(value)
     return values
 
 
@@ -40,7 +48,7 @@ def time_span(t_span: Sequence[float]) -> tuple[float, float]:
         ValueError: it does not fit.
     """
     try:
-        start, stop = map(float, t_span)
+        start, stop = (real_number("a time of t_span", time) for time in t_span)
     except (TypeError, ValueError):
         raise ValueError(f"t_span is a pair of times, not {t_span!r}") from None
     if not (math.isfinite(start) and math.isfinite(stop) and start != stop):
@@ -63,14 +71,16 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
                 f"{', '.join(names)}"
             )
         y0 = np.stack(
-            np.broadcast_arrays(*(np.asarray(y0[name], float) for name in names)), axis=-1
+            np.broadcast_arrays(*(real_array(f"y0 of {name}", y0[name]) for name in names)), axis=-1
         )
-    state = np.array(y0, float)
+    state = real_array("y0", y0)
     if state.ndim not in (1, 2) or state.shape[-1] != len(names):
         raise ValueError(
             f"y0 has the shape {state.shape}; ({len(names)},) for {', '.join(names)}, or "
             f"(trajectories, {len(names)}) was expected"
         )
+    if not len(state):
+        raise ValueError("y0 holds no trajectory; one at least was expected")
     if not np.isfinite(state).all():
         raise ValueError("y0 holds NaN or infinite numbers")
     many = max((np.size(value) for value in values.values()), default=1)
@@ -88,7 +98,7 @@ def step_count(start: float, stop: float, h: float, every: int) -> tuple[int, fl
     Raises:
         ValueError: it does not fit.
     """
-    h = float(h)
+    h = real_number("h", h)
     if not (math.isfinite(h) and h > 0):
         raise ValueError(f"h = {h}: a positive step was expected (its sign follows from t_span)")
     exact = abs(stop - start) / h
@@ -130,15 +140,29 @@ def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Fl
                 )
 
 
-def tolerance(name: str, value: float) -> float:
-    """A positive tolerance.
+def tolerance(name: str, value: Any, size: int) -> Floats:
+    """Positive tolerances, one for each component.
+
+    Args:
+        name: what the user calls them.
+        value: a number, or one for each component.
+        size: how many components there are.
+
+    Returns:
+        `(size,)`.
 
     Raises:
         ValueError: it does not fit.
     """
-    if not (value > 0 and math.isfinite(value)):
+    array = real_array(name, value)
+    if array.shape not in ((), (1,), (size,)):
+        raise ValueError(
+            f"{name} has the shape {array.shape}; a number, or one for each of the {size} "
+            "components was expected"
+        )
+    if not ((array > 0).all() and np.isfinite(array).all()):
         raise ValueError(f"{name} = {value}: a positive number was expected")
-    return float(value)
+    return np.array(np.broadcast_to(array, (size,)))
 
 
 def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
@@ -149,7 +173,7 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     """
     if t_eval is None:
         return None
-    times = np.array(t_eval, float).ravel()
+    times = real_array("t_eval", t_eval).ravel()
     direction = math.copysign(1.0, stop - start)
     ordered = (np.diff(times) * direction > 0).all()
     if not times.size or not ordered or not np.isfinite(times).all():

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.loader import imported
+
 Floats = NDArray[np.float64]
 
 
@@ -35,7 +37,12 @@ class IntegrationError(RuntimeError):
         self, message: str, t: float, step: int, residual: float, solution: Solution | None = None
     ) -> None:
         super().__init__(message)
+        self.message = message
         self.t, self.step, self.residual, self.solution = t, step, residual, solution
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = (self.message, self.t, self.step, self.residual, self.solution)
+        return type(self), own, {"__notes__": self.__notes__} if hasattr(self, "__notes__") else {}
 
 
 @dataclass(frozen=True)
@@ -94,12 +101,54 @@ class Solution:
         along = getattr(self.product, f"along_{name}", None)
         if along is None:
             raise AttributeError(f"'{self.name}' declares no {name}")
+        self._refuse_what_kernels_do_not_fit()
         flat = self.y.reshape(-1, *self.y.shape[-2:])
         found = np.empty(flat.shape[:2])
-        table = parameter_table(self.parameters, len(flat))
+        known = {name: self.parameters[name] for name in getattr(self.product, "PARAMETERS", ())}
+        table = parameter_table(known, len(flat))
         for states, row, out in zip(flat, table, found, strict=True):
             along(self.t, states, row, out)
         return found.reshape(self.y.shape[:-1])
+
+    def _refuse_what_kernels_do_not_fit(self) -> None:
+        """Refuse arrays that kernels would read beyond.
+
+        Raises:
+            ValueError: shapes or parameters are not those of the problem.
+        """
+        product: Any = self.product
+        shape = np.shape(self.y)
+        wanted = (*np.shape(self.t), len(product.COMPONENTS))
+        if len(shape) not in (2, 3) or len(wanted) != 2 or shape[-2:] != wanted:
+            raise ValueError(
+                f"y has the shape {shape} and t {np.shape(self.t)}; {wanted} was expected of y"
+            )
+        if self.y.dtype != np.float64 or self.t.dtype != np.float64:
+            raise ValueError(f"t and y are {self.t.dtype} and {self.y.dtype}; float64 was expected")
+        missing = [name for name in product.PARAMETERS if name not in self.parameters]
+        if missing:
+            raise ValueError(f"the parameters of '{self.name}' lack {', '.join(missing)}")
+
+    def _all_along(self) -> dict[str, Floats]:
+        """Energy and invariants, for what will have no product."""
+        names = [name for name in dir(self.product) if name.startswith("along_")]
+        found = {name.removeprefix("along_"): name for name in names}
+        return {**{name: self.invariant(name) for name in found}, **self.saved}
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {key: value for key, value in vars(self).items() if key != "energy"}
+        if self.product is not None:
+            own |= {"product": self.product.__name__, "saved": self._all_along()}
+        return own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        name = state["product"]
+        if isinstance(name, str):
+            try:
+                state = {**state, "product": imported(name)}
+            except ImportError:  # energy and invariants were saved with it
+                state = {**state, "product": None}
+        vars(self).update(state)
 
     def save(self, path: str | Path) -> Path:
         """Write everything to an ``.npz`` file, all at once.
@@ -119,10 +168,7 @@ class Solution:
             "rejected": self.rejected,
         }
         arrays |= {f"parameter_{name}": value for name, value in self.parameters.items()}
-        for name in dir(self.product):
-            if name.startswith("along_"):
-                arrays[name] = self.invariant(name.removeprefix("along_"))
-        arrays |= {f"along_{name}": value for name, value in self.saved.items()}
+        arrays |= {f"along_{name}": value for name, value in self._all_along().items()}
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

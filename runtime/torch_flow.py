@@ -7,13 +7,25 @@ each step; backward takes the steps again, last to first, and applies each step'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.numbers import real_number, whole_number
 from hamilforge.runtime.solution import IntegrationError
+from hamilforge.runtime.torch_transforms import (
+    is_autocast,
+    joined,
+    no_forward_mode,
+    no_second_derivative,
+    one_by_one,
+    refuse_without_numbers,
+    transforms_are_active,
+    without_autocast,
+)
 
 #: Iterations of Newton's method at most, in the modules for implicit methods.
 ITERATIONS = 60
@@ -56,14 +68,8 @@ class Flow(torch.nn.Module):
         parameters: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if not (h != 0 and abs(h) < float("inf")):
-            raise ValueError(f"h = {h}: a finite step other than 0 was expected")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps = {steps!r}: a positive whole number was expected")
-        if not isinstance(every, int) or every < 0:
-            raise ValueError(f"every = {every!r}: a whole number from 0 was expected")
-        self.h, self.steps, self.every = float(h), steps, every
-        self.t0 = self.START_TIME if t0 is None else float(t0)
+        self.h, self.steps, self.every = h, steps, every
+        self.t0 = self.START_TIME if t0 is None else t0
         given = dict(parameters or {})
         trainable = (trainable,) if isinstance(trainable, str) else trainable
         for name in (*given, *trainable):
@@ -71,13 +77,55 @@ class Flow(torch.nn.Module):
                 known = ", ".join(self.PARAMETERS) or "none"
                 raise ValueError(f"no parameter '{name}'; those of {self.NAME} are: {known}")
         for name, (default, domain, _) in self.PARAMETERS.items():
-            value = float(given.get(name, default))
+            value = real_number(name, given.get(name, default))
             check_domain(name, value, domain)
             tensor = torch.tensor(value, dtype=torch.float64)
             if name in trainable:
                 self.register_parameter(f"parameter_{name}", torch.nn.Parameter(tensor))
             else:
                 self.register_buffer(f"parameter_{name}", tensor)
+
+    @property
+    def h(self) -> float:
+        """The step; it may be chosen anew."""
+        return self._h
+
+    @h.setter
+    def h(self, h: float) -> None:
+        step = real_number("h", h)
+        if not (step != 0 and math.isfinite(step)):
+            raise ValueError(f"h = {h}: a finite step other than 0 was expected")
+        self._h = step
+
+    @property
+    def t0(self) -> float:
+        """The time at the start; it may be chosen anew."""
+        return self._t0
+
+    @t0.setter
+    def t0(self, t0: float) -> None:
+        time = real_number("t0", t0)
+        if not math.isfinite(time):
+            raise ValueError(f"t0 = {t0}: a finite number was expected")
+        self._t0 = time
+
+    @property
+    def steps(self) -> int:
+        """How many steps; it may be chosen anew."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = whole_number("steps", steps)
+
+    @property
+    def every(self) -> int:
+        """Which states are returned; it may be chosen anew."""
+        return self._every
+
+    @every.setter
+    def every(self, every: int) -> None:
+        self._every = whole_number("every", every, least=0)
 
     def forward(self, y0: Tensor) -> Tensor:
         """States after the steps.
@@ -86,7 +134,7 @@ class Flow(torch.nn.Module):
             y0: `(batch, components)` or `(components,)`.
 
         Raises:
-            ValueError: another shape, or no floating-point numbers.
+            ValueError: another shape, no floating-point numbers, or a sparse or meta tensor.
             IntegrationError: a step has no solution, or a state is no longer finite.
         """
         size = len(self.COMPONENTS)
@@ -97,13 +145,20 @@ class Flow(torch.nn.Module):
                 f"a state of the shape {tuple(y0.shape)} and type {y0.dtype}; (batch, {size}) or "
                 f"({size},) floating-point numbers for {', '.join(self.COMPONENTS)} were expected"
             )
+        refuse_without_numbers(self.NAME, [y0])
         batch = y0 if y0.dim() == 2 else y0[None]
         if not len(batch):
             raise ValueError("a batch of no states")
-        values = [getattr(self, f"parameter_{name}").to(y0) for name in self.PARAMETERS]
-        states: Tensor = _Trajectory.apply(self, batch, *values)
-        found = states if y0.dim() == 2 else states[:, 0]
-        return found if self.every else found[-1]
+        if is_autocast(y0) and y0.dtype in (torch.half, torch.bfloat16):
+            batch = batch.float()
+        with without_autocast(y0):
+            values = [getattr(self, f"parameter_{name}").to(batch) for name in self.PARAMETERS]
+            if transforms_are_active():
+                states: Tensor = _Transformed.apply(self, batch, *values)[0]
+            else:
+                states = _Trajectory.apply(self, batch, *values)
+        whole = states if y0.dim() == 2 else states[:, 0]
+        return whole if self.every else whole[-1]
 
     def kept(self) -> range:
         """The steps whose states are returned."""
@@ -178,23 +233,60 @@ class Flow(torch.nn.Module):
         )
 
 
+INSTEAD = "step() of an explicit method is plain torch code, which torch differentiates"
+
+
+def _path(module: Flow, y0: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
+    """The states before, between and after all steps; additions are compensated."""
+    y, low = y0, torch.zeros_like(y0)
+    states = [y]
+    for number in range(module.steps):
+        t = _time(module, y0, number)
+        new = module.step(t, y, values)
+        change = low + (new - y)
+        total = y + change
+        low = (y - total) + change
+        y = total
+        if not bool(torch.isfinite(y).all()):
+            raise module.refuse(t, number, 0.0, "the state is no longer finite")
+        states.append(y)
+    return states
+
+
+def _way_back(
+    module: Flow, gradient: Tensor, states: Sequence[Tensor], values: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """The costate at the start, and the gradients by parameters.
+
+    Args:
+        module: the flow.
+        gradient: by the states that were returned.
+        states: before each step.
+        values: the parameters.
+    """
+    kept = {step: place for place, step in enumerate(module.kept())}
+    costate = torch.zeros_like(gradient[0])
+    totals = [torch.zeros_like(value) for value in values]
+    for number in range(module.steps, -1, -1):
+        if number in kept:
+            costate = costate + gradient[kept[number]]
+        if number == 0:
+            break
+        t = _time(module, costate, number - 1)
+        costate, by_values = module.adjoint(t, states[number - 1], values, costate)
+        totals = [
+            total + one.sum_to_size(total.shape)
+            for total, one in zip(totals, by_values, strict=True)
+        ]
+    return costate, totals
+
+
 class _Trajectory(torch.autograd.Function):
     """All steps; backward is the discrete adjoint of each, in reverse."""
 
     @staticmethod
     def forward(ctx: Any, module: Flow, y0: Tensor, *values: Tensor) -> Tensor:
-        y, low = y0, torch.zeros_like(y0)
-        states = [y]
-        for number in range(module.steps):
-            t = _time(module, y0, number)
-            new = module.step(t, y, values)
-            change = low + (new - y)
-            total = y + change
-            low = (y - total) + change
-            y = total
-            if not bool(torch.isfinite(y).all()):
-                raise module.refuse(t, number, 0.0, "the state is no longer finite")
-            states.append(y)
+        states = _path(module, y0, values)
         ctx.module = module
         ctx.save_for_backward(*states[:-1], *values)
         return torch.stack([states[k] for k in module.kept()])
@@ -205,26 +297,73 @@ class _Trajectory(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(
                 f"{module.NAME}: gradients of gradients (create_graph=True) are not derived; "
-                "step() of an explicit method is plain torch code and can be differentiated twice"
+                f"{INSTEAD}"
             )
         saved = ctx.saved_tensors
         states, values = saved[: module.steps], saved[module.steps :]
-        (gradient,) = gradients
-        kept = {step: place for place, step in enumerate(module.kept())}
-        costate = torch.zeros_like(gradient[0])
-        totals = [torch.zeros_like(value) for value in values]
-        for number in range(module.steps, -1, -1):
-            if number in kept:
-                costate = costate + gradient[kept[number]]
-            if number == 0:
-                break
-            t = _time(module, costate, number - 1)
-            costate, found = module.adjoint(t, states[number - 1], values, costate)
-            totals = [
-                total + one.sum_to_size(total.shape)
-                for total, one in zip(totals, found, strict=True)
-            ]
+        with without_autocast(gradients[0]):
+            costate, totals = _way_back(module, gradients[0], states, values)
         return None, costate, *totals
+
+
+class _Transformed(torch.autograd.Function):
+    """The same inside transforms of ``torch.func``: the states that are kept are results too."""
+
+    @staticmethod
+    def forward(module: Flow, y0: Tensor, *values: Tensor) -> Any:
+        states = _path(module, y0, values)
+        return torch.stack([states[k] for k in module.kept()]), *states[1:-1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        module, y0, *values = inputs
+        ctx.module = module
+        ctx.save_for_backward(y0, *output[1:], *values)
+        ctx.mark_non_differentiable(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return None, *_TransformedBack.apply(ctx.module, gradients[0], *ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise no_forward_mode(ctx.module.NAME, INSTEAD)
+
+    @staticmethod
+    def vmap(info: Any, axes: Any, module: Flow, y0: Tensor, *values: Tensor) -> Any:
+        if any(axis is not None for axis in axes[2:]):  # parameters of their own
+            return one_by_one(_Transformed, info, axes, (module, y0, *values))
+        count = info.batch_size
+        kept, *states = _Transformed.apply(module, joined(y0, axes[1], count), *values)
+        kept = kept.reshape(len(kept), count, -1, kept.shape[-1])
+        apart = [one.reshape(count, -1, one.shape[-1]) for one in states]
+        return (kept, *apart), (1, *[0] * len(apart))
+
+
+class _TransformedBack(torch.autograd.Function):
+    """The way back inside transforms."""
+
+    @staticmethod
+    def forward(module: Flow, gradient: Tensor, *saved: Tensor) -> Any:
+        states, values = saved[: module.steps], saved[module.steps :]
+        costate, totals = _way_back(module, gradient, states, values)
+        return costate, *totals
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.name = inputs[0].NAME
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise no_second_derivative(ctx.name, INSTEAD)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise no_second_derivative(ctx.name, INSTEAD)
+
+    @staticmethod
+    def vmap(info: Any, axes: Any, *arguments: Any) -> Any:
+        return one_by_one(_TransformedBack, info, axes, arguments)
 
 
 def _time(module: Flow, like: Tensor, step: int) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -27,9 +28,16 @@ from hamilforge.runtime.network_arguments import (
     described,
     dimensions,
 )
+from hamilforge.runtime.numbers import whole_number
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
-from hamilforge.runtime.torch_sweep import Sweep
+from hamilforge.runtime.torch_sweep import Sweep, TransformedSweep
+from hamilforge.runtime.torch_transforms import (
+    autocast_to,
+    refuse_without_numbers,
+    transforms_are_active,
+    without_autocast,
+)
 
 __all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear"]
 MEMORY = ("all", "states", "checkpoint", "reversible", "autograd")
@@ -97,9 +105,9 @@ class Network(torch.nn.Module):
         check_count("checkpoints", checkpoints)
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
-        self.layers, self.sizes = layers, dimensions(self, sizes)
-        self.steps, self.memory = steps, memory
-        self.slots = checkpoints or max(1, math.isqrt(layers))
+        self._layers, self._sizes = int(layers), dimensions(self, sizes)
+        self._steps, self.memory = steps, memory
+        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
             size = tuple(self.sizes[entry] for entry in shape)
@@ -123,8 +131,32 @@ class Network(torch.nn.Module):
         self.reset_parameters()
 
     @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return self._layers
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The size of each dimension."""
+        return MappingProxyType(self._sizes)
+
+    @property
+    def steps(self) -> str:
+        """What becomes of the steps in training."""
+        return self._steps
+
+    @property
+    def checkpoints(self) -> int:
+        """How many states ``checkpoint`` keeps; it may be chosen anew."""
+        return self._checkpoints
+
+    @checkpoints.setter
+    def checkpoints(self, checkpoints: int) -> None:
+        self._checkpoints = whole_number("checkpoints", checkpoints)
+
+    @property
     def memory(self) -> str:
-        """What the way back keeps."""
+        """What the way back keeps; it may be chosen anew."""
         return self._memory
 
     @memory.setter
@@ -162,6 +194,10 @@ class Network(torch.nn.Module):
     def h(self) -> Tensor:
         """The step of each layer, `(layers,)`."""
         sizes: Tensor = self.step_sizes
+        if sizes.shape != (self.layers,):
+            raise ValueError(
+                f"step_sizes has the shape {tuple(sizes.shape)}; ({self.layers},) was expected"
+            )
         return self.total * torch.softmax(sizes, 0) if self.steps == "softmax" else sizes
 
     def project_(self) -> None:
@@ -231,6 +267,8 @@ class Network(torch.nn.Module):
     def forward(self, *states: Tensor) -> Any:
         """The states after all layers.
 
+        Inside autocast states are cast to the type of the parameters, and so are the results.
+
         Args:
             states: each `(batch, size)`; or one tensor with all of them side by side.
 
@@ -241,6 +279,11 @@ class Network(torch.nn.Module):
             ValueError: shapes or types that do not fit, or numbers that are not finite.
             IntegrationError: stages could not be solved for.
         """
+        given = autocast_to(self.t0.dtype, states)
+        with without_autocast(self.t0):
+            return self._mapped(given)
+
+    def _mapped(self, states: Sequence[Tensor]) -> Any:
         sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
         names = [name for name, shape in self.STATES.items() if shape]
         joined = len(states) == 1 and len(sizes) > 1
@@ -256,7 +299,8 @@ class Network(torch.nn.Module):
             ends = self._plain(given, h, controls, values)
         else:
             flat = [entry for control in controls for entry in control]
-            ends = Sweep.apply(self, self.t0, h, len(given), *given, *flat)
+            sweep = TransformedSweep if transforms_are_active() else Sweep
+            ends = sweep.apply(self, self.t0, h, len(given), *given, *flat)
         cost = ends[-1][:, 0] if self.RUNNING else None
         out = ends[: len(sizes)]
         result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
@@ -282,9 +326,17 @@ class Network(torch.nn.Module):
                 raise ValueError(
                     f"{self.NAME} has parameters of type {kind}, and its input is {one.dtype}"
                 )
-        if not torch.compiler.is_compiling() and not all(
-            bool(torch.isfinite(one).all()) for one in given
-        ):
+        refuse_without_numbers(self.NAME, given)
+        if not torch.compiler.is_compiling() and not transforms_are_active():
+            self.refuse_infinite(given)
+
+    def refuse_infinite(self, states: Sequence[Tensor]) -> None:
+        """Refuse states that are not finite.
+
+        Raises:
+            ValueError: one is not.
+        """
+        if not all(bool(torch.isfinite(one).all()) for one in states):
             raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
 
     def _plain(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.network_arguments import check_sizes
+from hamilforge.runtime.torch_transforms import (
+    autocast_to,
+    refuse_without_numbers,
+    transforms_are_active,
+    without_autocast,
+)
 
 Tensor = torch.Tensor
 
@@ -78,9 +84,17 @@ class Objective(torch.nn.Module):
         Raises:
             ValueError: shapes that do not fit.
         """
-        self._refuse(arrays, {**self.STATES, **self.DATA})
         weights = [self.weight(name) for name in self.WEIGHTS]
-        losses: Tensor = _Loss.apply(self, *arrays, *weights)
+        own = [*weights, *(getattr(self, f"parameter_{name}") for name in self.PARAMETERS)]
+        given = autocast_to(own[0].dtype, arrays) if own else [*arrays]
+        self._refuse(given, {**self.STATES, **self.DATA})
+        losses: Tensor
+        with without_autocast(given[0]):
+            if transforms_are_active():  # torch differentiates the read-out itself
+                known = dict(zip((*self.STATES, *self.DATA), given, strict=True))
+                losses = self._evaluated(known)[1]
+            else:
+                losses = _Loss.apply(self, *given, *weights)
         return losses[:, 0]
 
     def prediction(self, *states: Tensor) -> Tensor:
@@ -103,7 +117,7 @@ class Objective(torch.nn.Module):
         known = self.named(arrays)
         return self.value(*(known[name] for name in self.READS))
 
-    def _refuse(self, arrays: tuple[Tensor, ...], shapes: Mapping[str, tuple[str, ...]]) -> None:
+    def _refuse(self, arrays: Sequence[Tensor], shapes: Mapping[str, tuple[str, ...]]) -> None:
         sizes = {name: self.sizes[shape[0]] if shape else 1 for name, shape in shapes.items()}
         fits = len(arrays) == len(sizes) and all(
             isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[1] == size
@@ -113,6 +127,9 @@ class Objective(torch.nn.Module):
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in sizes.items())
             found = ", ".join(str(tuple(getattr(one, "shape", ()))) for one in arrays)
             raise ValueError(f"{self.NAME} takes {wanted}, not {found}")
+        refuse_without_numbers(self.NAME, arrays)
+        if any(one.is_complex() for one in arrays):
+            raise ValueError(f"{self.NAME} takes real numbers, not complex ones")
 
 
 class _Loss(torch.autograd.Function):
@@ -141,6 +158,7 @@ class _Loss(torch.autograd.Function):
         known = module.named(dict(zip(names, saved[: ctx.count], strict=True)))
         known |= dict(zip(module.KEPT, saved[ctx.count :], strict=True))
         known[module.SEED] = seeds[0]
-        found = module.gradient(*(known[name] for name in module.BACK))
+        with without_autocast(seeds[0]):
+            found = module.gradient(*(known[name] for name in module.BACK))
         by_name = dict(zip(module.GRADIENTS, found, strict=True))
         return None, *(by_name.get(name) for name in names)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,19 @@ from torch.optim import Optimizer
 
 from hamilforge.runtime.clock import Clock, check_domain, latch, start, tick
 from hamilforge.runtime.fused_plan import Plan, obstacle
+from hamilforge.runtime.optimizer_state import (
+    check_buffers,
+    check_shapes,
+    restored_group,
+    saved_group,
+)
+from hamilforge.runtime.shards import is_made_for_a_shard, like
+from hamilforge.runtime.step_tensors import (
+    parameter_name,
+    refuse_overlaps,
+    refuse_sums,
+    refuse_tensors,
+)
 
 Tensors = list[torch.Tensor]
 
@@ -32,8 +46,10 @@ OPTIONS: dict[str, Any] = {
     "foreach": None,
     "differentiable": False,
     "fused": None,
+    "scope": None,
 }
-
+#: Over what sums may run, whatever the declaration says.
+SCOPES = ("all", "group", "tensor")
 
 #: Values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, type(None)))
@@ -56,14 +72,18 @@ class GeneratedOptimizer(Optimizer):
             ``decoupled_weight_decay`` (False): multiply the parameters by 1 - lr*weight_decay
             instead; ``maximize`` (False); ``differentiable`` (False): keep the graph through the
             step; ``fused`` (None): the compiled kernel, chosen where it applies; ``foreach``: None
-            or False, since the kernel takes all tensors at once.
+            or False, since the kernel takes all tensors at once; ``scope``: over what the rule's
+            sums run, ``all`` parameters, those of a ``group``, which may then have hyper-parameters
+            of its own, or each ``tensor``; as declared if None.  A rule without sums has none to
+            choose for.
 
     Raises:
-        ValueError: a hyper-parameter outside its domain.
+        ValueError: a hyper-parameter outside its domain, or a scope that the rule cannot have.
         TypeError: an unknown option.
     """
 
     STAGES: tuple[Callable[..., tuple[Tensors, Tensors]], ...]
+    _home: ClassVar[str]
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         for name in options:
@@ -71,24 +91,50 @@ class GeneratedOptimizer(Optimizer):
                 near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1, cutoff=0.7)
                 hint = f"; did you mean '{near[0]}'?" if near else ""
                 raise TypeError(f"{type(self).__name__} has no option '{name}'{hint}")
+        chosen = {**OPTIONS, **options}
+        chosen["scope"] = self._checked_scope(chosen["scope"])
         self._reset()
-        super().__init__(params, {**hyper, **OPTIONS, **options, "clock": None})
+        super().__init__(params, {**hyper, **chosen, "clock": None})
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "STAGES" in vars(cls):  # a generated class; what a user derives has its product
+            cls._home = cls.__module__
+
+    def _checked_scope(self, scope: Any) -> str:
+        """Over what sums run.
+
+        Raises:
+            ValueError: there is no such scope, or sums over a part of the parameters are not right.
+        """
+        declared: str = self.product.SCOPE
+        if scope is not None and scope not in (*SCOPES, declared):
+            raise ValueError(f"scope = {scope!r}; one of {', '.join(SCOPES)} was expected")
+        chosen: str = declared if scope is None or declared == "coordinate" else scope
+        if chosen in ("all", "group") and is_made_for_a_shard():
+            raise ValueError(
+                f"{type(self).__name__} takes sums over the parameters of its scope ({chosen}), "
+                "and ZeroRedundancyOptimizer gives each process some of them; use FSDP2 "
+                "(torch.distributed.fsdp.fully_shard), whose sums are those of all processes, or "
+                'scope="tensor", for sums over each tensor'
+            )
+        return chosen
 
     def _reset(self) -> None:
         self._plan: Plan | None = None
-        self._points: Tensors | None = None
+        self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self._choices: list[tuple[Any, ...]] | None = None
         self._settled: list[tuple[Any, ...]] = []
 
     @property
     def product(self) -> ModuleType:
         """The generated module of this class."""
-        return sys.modules[type(self).__module__]
+        return sys.modules[self._home]
 
     @property
     def kernels(self) -> ModuleType:
         """The compiled kernels of this product."""
-        name = type(self).__module__.removesuffix("_torch") + "_numba"
+        name = self._home.removesuffix("_torch") + "_numba"
         return importlib.import_module(name)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,15 +147,49 @@ class GeneratedOptimizer(Optimizer):
             raise RuntimeError(f"the parameters hold the solution; call train() before {what}")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        product = self.product
+        own: dict[str, Any] = {name: one[0] for name, one in product.HYPERPARAMETERS.items()}
+        known = state.get("defaults", vars(self).get("defaults", {}))
+        defaults = {**own, **OPTIONS, "scope": product.SCOPE, **known}
+        groups = [
+            restored_group(group, product, self._widths(), defaults)
+            for group in state["param_groups"]
+        ]
+        self._check_together(groups)
+        check_shapes(state["state"], product)
+        super().__setstate__({**state, "param_groups": groups})
         self._reset()
+
+    def _widths(self) -> list[int]:
+        """How many scalars each stage takes, beside points, buffers and gradients."""
+        return [len(inspect.signature(stage).parameters) - 3 for stage in self.STAGES]
+
+    def _check_together(self, groups: list[dict[str, Any]]) -> None:
+        """Refuse groups that one step cannot take.
+
+        Raises:
+            ValueError: their scopes differ, or the stages at which they stand.
+        """
+        scopes = {self._checked_scope(group["scope"]) for group in groups}
+        if len(scopes) > 1:
+            raise ValueError(f"scope is one for all groups, not {' and '.join(sorted(scopes))}")
+        if len({group["clock"].stage for group in groups if group["clock"] is not None}) > 1:
+            raise ValueError("the groups stand at different stages of a step")
+
+    @property
+    def _scope(self) -> str:
+        scope: str = self.param_groups[0]["scope"]
+        return scope
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, after a check of its hyper-parameters.
 
         Raises:
-            ValueError: a hyper-parameter outside its domain, or the middle of a step.
+            ValueError: a hyper-parameter outside its domain, another scope, or the middle of a
+                step.
+            RuntimeError: in evaluation mode, where the parameters are not the points.
         """
+        self._refuse_at_solution("add_param_group()")
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
         known = (*self.product.HYPERPARAMETERS, *OPTIONS)
@@ -133,8 +213,11 @@ class GeneratedOptimizer(Optimizer):
             )
         if values["fused"] and values["differentiable"]:
             raise ValueError("a fused step is not differentiable; choose one")
+        values["scope"] = self._checked_scope(values["scope"])
+        self._check_together([*self.param_groups, values])
         super().add_param_group(param_group)
-        joins = self.product.SCOPE == "all" and len(self.param_groups) > 1
+        self.param_groups[-1]["scope"] = values["scope"]
+        joins = self._scope == "all" and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
         self._reset()
@@ -190,12 +273,13 @@ class GeneratedOptimizer(Optimizer):
                     params.append(param)
                     grads.append(param.grad)
                     owners.append(number)
-        self._refuse(params, grads)
+        name = self.product.BUFFER
+        kept = [self.state[p].get(name) if p in self.state else None for p in params]
+        present = [buffer for buffer in kept if buffer is not None]
+        self._refuse(params, grads, owners, kept)
         if not params:
             return self._all_latched()
-        kept = [self.state[param] for param in params if param in self.state]
-        name = self.product.BUFFER
-        reason = obstacle([*params, *(state[name] for state in kept if name in state), *grads])
+        reason = obstacle([*params, *present, *grads])
         if any(group["differentiable"] for group in groups):
             reason = "a differentiable step keeps the graph"
         wanted = [group["fused"] for group in groups]
@@ -206,26 +290,33 @@ class GeneratedOptimizer(Optimizer):
         if reason or False in wanted:
             self._run_functional(params, buffers, grads, owners, clocks)
         else:
-            plan = Plan(groups, self.state, params, buffers, grads, owners, self.kernels)
+            choices = (self.kernels, self._scope, self._widths())
+            plan = Plan(groups, self.state, params, buffers, grads, owners, *choices)
             self._plan = plan
             self._run_fused(plan, grads, clocks)
         return clocks
 
-    def _refuse(self, params: Tensors, grads: Tensors) -> None:
-        """Refuse gradients that no form of the step takes, before anything is changed."""
-        for param, grad in zip(params, grads, strict=True):
-            if grad.layout != torch.strided:
-                raise RuntimeError("sparse gradients are not supported; use dense ones")
-            if grad.is_complex():
-                raise RuntimeError(
-                    "complex parameters are not supported; optimize their real and imaginary parts"
-                )
-            kept = self.state[param] if param in self.state else {}
-            shapes = [tuple(t.shape) for t in (param, grad, kept.get(self.product.BUFFER, param))]
-            if len(set(shapes)) > 1:
-                raise RuntimeError(
-                    f"the shapes of a parameter, its gradient and its buffer differ: {shapes}"
-                )
+    def _refuse(
+        self,
+        params: Tensors,
+        grads: Tensors,
+        owners: list[int],
+        buffers: list[torch.Tensor | None],
+    ) -> None:
+        """Refuse tensors that no form of the step takes, before anything is changed."""
+        refuse_tensors(params, grads, buffers, self._name)
+        if self.product.SCOPE != "coordinate":
+            domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
+            refuse_sums(params, domains, self._name)
+        present = [buffer for buffer in buffers if buffer is not None]
+        refuse_overlaps(params, grads, present, self._name)
+
+    def _name(self, param: torch.Tensor) -> str:
+        return parameter_name(self.param_groups, param)
+
+    def _domain(self, index: int, owner: int) -> int:
+        """Which of the sums a tensor takes part in, from its number and that of its group."""
+        return {"all": 0, "tensor": index}.get(self._scope, owner)
 
     def _all_latched(self) -> list[Clock]:
         """The clocks of all groups with the scalars of this step."""
@@ -244,6 +335,7 @@ class GeneratedOptimizer(Optimizer):
     def _settle(self) -> list[tuple[Any, ...]]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
         names = self.product.HYPERPARAMETERS
+        self._check_together(self.param_groups)
         settled: list[tuple[Any, ...]] = []
         for group in self.param_groups:
             self._check(group)
@@ -253,10 +345,11 @@ class GeneratedOptimizer(Optimizer):
             if group["differentiable"]:
                 settled[-1] += (_TensorMath(),)
         chosen = [[group[name] for name in names] for group in self.param_groups]
-        if self.product.SCOPE == "all" and any(one != chosen[0] for one in chosen):
+        if self._scope == "all" and any(one != chosen[0] for one in chosen):
             raise ValueError(
-                "sums run over all groups, so all groups need equal hyper-parameters; "
-                'declare [reduce] scope = "group" for groups of their own'
+                "sums run over all groups, so all groups need equal hyper-parameters; give "
+                f'{type(self).__name__} scope="group" (or "tensor"), or declare [reduce] scope = '
+                '"group", for sums and hyper-parameters of their own'
             )
         return settled
 
@@ -271,8 +364,14 @@ class GeneratedOptimizer(Optimizer):
         return buffers
 
     def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
-        rows = np.array([clock.row() for clock in clocks])
-        plan.run(clocks[0].stage, rows, grads)
+        stage = clocks[0].stage
+        rows = np.array([clock.row() for clock in clocks], np.float64)
+        if rows.shape[1] != plan.widths[stage]:
+            raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
+        table = plan.table(grads)
+        if plan.has_moved(table):
+            refuse_overlaps(*plan.tensors(grads), self._name)
+        plan.run(stage, rows, table)
 
     def _run_functional(
         self,
@@ -284,17 +383,20 @@ class GeneratedOptimizer(Optimizer):
     ) -> None:
         domains: dict[int, list[int]] = {}
         for index, owner in enumerate(owners):
-            key = {"all": 0, "tensor": index}.get(self.product.SCOPE, owner)
-            domains.setdefault(key, []).append(index)
+            domains.setdefault(self._domain(index, owner), []).append(index)
         for members in domains.values():
             clock = clocks[owners[members[0]]]
             points, gradients = [], []
             for index in members:
                 sign, l2, shrink, *_ = clocks[owners[index]].row()
-                gradient = grads[index] if sign == 1 else -grads[index]
-                gradients.append(gradient + l2 * params[index] if l2 != 0 else gradient)
+                gradient = like(grads[index], params[index])
+                gradient = gradient if sign == 1 else -gradient
+                # what a graph keeps must not be the parameter, which changes in place below
+                kept = self.param_groups[owners[index]]["differentiable"]
+                point = params[index].clone() if kept else params[index]
+                gradients.append(gradient + l2 * point if kept or l2 != 0 else gradient)
                 whole = not isinstance(shrink, torch.Tensor) and shrink == 1
-                points.append(params[index] if whole else params[index].clone() * shrink)
+                points.append(point if whole else point * shrink)
             old = [buffers[index] for index in members]
             stage = self.STAGES[clock.stage]
             new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
@@ -302,8 +404,8 @@ class GeneratedOptimizer(Optimizer):
                 if self.param_groups[owners[index]]["differentiable"]:
                     self.state[params[index]][self.product.BUFFER] = buffer
                 else:
-                    buffers[index].copy_(buffer)
-                params[index].copy_(point)
+                    buffers[index].copy_(like(buffer, buffers[index]))
+                params[index].copy_(like(point, params[index]))
 
     @contextlib.contextmanager
     def solution(self) -> Iterator[None]:
@@ -340,25 +442,25 @@ class GeneratedOptimizer(Optimizer):
             return
         with torch.no_grad():
             chosen = [
-                (param, group)
-                for group in self.param_groups
+                (param, number)
+                for number, group in enumerate(self.param_groups)
                 for param in group["params"]
                 if param in self.state
             ]
-            self._points = [param.clone() for param, _ in chosen]
+            self._points = [(param, param.clone()) for param, _ in chosen]
             for members in self._domains(chosen):
                 params = [chosen[index][0] for index in members]
-                row = self.product.solution_row(*chosen[members[0]][1]["clock"].memory)
+                clock = self.param_groups[chosen[members[0]][1]]["clock"]
+                row = self.product.solution_row(*clock.memory)
                 solved = self.product.solution(params, self._buffers(params), *row)
                 for param, value in zip(params, solved, strict=True):
-                    param.copy_(value)
+                    param.copy_(like(value, param))
 
-    def _domains(self, chosen: list[tuple[torch.Tensor, dict[str, Any]]]) -> list[list[int]]:
+    def _domains(self, chosen: list[tuple[torch.Tensor, int]]) -> list[list[int]]:
         """The parameters over which sums run together."""
         domains: dict[int, list[int]] = {}
-        for index, (_, group) in enumerate(chosen):
-            key = {"all": 0, "tensor": index}.get(self.product.SCOPE, id(group))
-            domains.setdefault(key, []).append(index)
+        for index, (_, owner) in enumerate(chosen):
+            domains.setdefault(self._domain(index, owner), []).append(index)
         return list(domains.values())
 
     def train(self) -> None:
@@ -366,9 +468,8 @@ class GeneratedOptimizer(Optimizer):
         if self._points is None:
             return
         points, self._points = self._points, None
-        params = [p for group in self.param_groups for p in group["params"] if p in self.state]
         with torch.no_grad():
-            for param, point in zip(params, points, strict=bool(points)):
+            for param, point in points:
                 param.copy_(point)
 
     def state_dict(self) -> dict[str, Any]:
@@ -379,23 +480,25 @@ class GeneratedOptimizer(Optimizer):
         """
         self._refuse_at_solution("state_dict()")
         packed: dict[str, Any] = super().state_dict()
-        for group in packed["param_groups"]:
-            group["clock"] = group["clock"].plain()
-        return packed
+        groups = [saved_group(group, self.product) for group in packed["param_groups"]]
+        return {**packed, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; the parameters must be those saved with it.
 
+        Options that the state does not have, because it is older, keep their values.
+
         Raises:
-            ValueError: the state is not one of this optimizer.
+            ValueError: the state is not one of this optimizer; nothing is changed.
+            RuntimeError: in evaluation mode, where the parameters are not the points.
         """
-        groups = [dict(group) for group in state_dict["param_groups"]]
-        for group in groups:
-            if "clock" not in group:
-                raise ValueError(f"the state is not one of {type(self).__name__}: no clock in it")
-            group["clock"] = Clock.from_plain(group["clock"])
-        self._reset()
-        super().load_state_dict({**state_dict, "param_groups": groups})
+        self._refuse_at_solution("load_state_dict()")
+        if not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
+        for group in state_dict["param_groups"]:
+            restored_group(group, self.product, self._widths(), {})
+        check_buffers(state_dict["state"], self.product)
+        super().load_state_dict(state_dict)
         for param, state in self.state.items():
             # A buffer of its own, laid out as the parameter is.
             for name, value in state.items():
@@ -404,13 +507,13 @@ class GeneratedOptimizer(Optimizer):
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool | str):
+    if isinstance(value, bool | np.bool_ | str | bytes):
         raise ValueError(f"{name} = {value!r} is not a number")
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last of a complex tensor
         raise ValueError(f"{name} = {value!r} is not a number") from None
 
 

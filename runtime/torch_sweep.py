@@ -13,12 +13,23 @@ import torch
 
 from hamilforge.runtime import checkpoints
 from hamilforge.runtime.network_arguments import check_return
+from hamilforge.runtime.torch_transforms import (
+    joined,
+    no_forward_mode,
+    no_second_derivative,
+    one_by_one,
+    without_autocast,
+)
 
 if TYPE_CHECKING:
     from hamilforge.runtime.torch_network import Network
 
 Tensor = torch.Tensor
 Arrays = tuple[Tensor, ...]
+
+
+#: What to use where the derived adjoint is not enough.
+INSTEAD = 'with memory="autograd" torch differentiates the layers'
 
 
 class Sweep(torch.autograd.Function):
@@ -29,24 +40,10 @@ class Sweep(torch.autograd.Function):
         ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
     ) -> Any:
         """From states, ``count`` of them, and the controls of each layer to the last states."""
-        sweep = _Layers(module, t0, h, arrays[count:])
-        states: Arrays = arrays[:count]
-        saved: list[Tensor] = []
-        wanted = any(ctx.needs_input_grad)
-        places = {*range(module.layers)} if module.memory != "reversible" else set()
-        if module.memory == "checkpoint":
-            places = {*checkpoints.placed(module.layers, module.slots)}
-        for number in range(module.layers):
-            if wanted and number in places:
-                saved += states
-            states, kept = sweep.forward(number, states)
-            if wanted and module.memory == "all":
-                saved += kept
-        if wanted and module.memory == "reversible":
-            saved += [*states, *arrays[:count]]
+        states, saved = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
-        return tuple(states)
+        return states
 
     @staticmethod
     def backward(ctx: Any, *costates: Any) -> Any:
@@ -55,35 +52,167 @@ class Sweep(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(
                 f"{module.NAME}: the derived adjoint is not differentiated again "
-                '(create_graph=True); with memory="autograd" torch differentiates the layers'
+                f"(create_graph=True); {INSTEAD}"
             )
         t0, h, *rest = ctx.saved_tensors
-        total = len(module.CONTROLS) * module.layers
-        sweep = _Layers(module, t0, h, rest[:total])
-        back = _Back(sweep, tuple(costates), any(ctx.needs_input_grad[1:3]))
-        saved, count = rest[total:], ctx.count
-        if module.memory == "all":
-            width = count + len(module.KEPT)
-            for number in range(module.layers - 1, -1, -1):
-                own = saved[number * width : (number + 1) * width]
-                back.through(number, own[:count], own[count:])
-        elif module.memory == "states":
-            for number in range(module.layers - 1, -1, -1):
-                back.again(number, saved[number * count : (number + 1) * count])
-        elif module.memory == "reversible":
-            states, first = tuple(saved[:count]), saved[count:]
-            for number in range(module.layers - 1, -1, -1):
-                states = sweep.retreat(number, states)
-                back.again(number, states)
-            for one, other in zip(states, first, strict=True):
-                check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
-        else:
-            kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
-            for number, start in checkpoints.backwards(
-                module.layers, module.slots, kept, sweep.advance
-            ):
-                back.again(number, start)
-        return None, back.time, back.step_gradient(), None, *back.costates, *back.gradients()
+        with without_autocast(h):
+            by_time, by_steps, *others = _backward(
+                module, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
+            )
+        return None, by_time, by_steps, None, *others
+
+
+class TransformedSweep(torch.autograd.Function):
+    """The same inside transforms of ``torch.func``; the way back goes forward once more first."""
+
+    @staticmethod
+    def forward(module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor) -> Any:
+        """The last states."""
+        module.refuse_infinite(arrays[:count])
+        states, _ = _forward(module, t0, h, count, arrays, False)
+        return states
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep the inputs."""
+        module, t0, h, count, *arrays = inputs
+        ctx.module, ctx.count = module, count
+        ctx.save_for_backward(t0, h, *arrays)
+
+    @staticmethod
+    def backward(ctx: Any, *costates: Any) -> Any:
+        """From the derivatives by the last states to those by all inputs."""
+        by_time, by_steps, *others = _TransformedBack.apply(
+            ctx.module, ctx.count, *costates, *ctx.saved_tensors
+        )
+        return None, by_time, by_steps, None, *others
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward mode."""
+        raise no_forward_mode(ctx.module.NAME, INSTEAD)
+
+    @staticmethod
+    def vmap(
+        info: Any, axes: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
+    ) -> Any:
+        """Members of a batch as more samples, where the layers are the same for all."""
+        if any(axis is not None for axis in (axes[1], axes[2], *axes[4 + count :])):
+            return one_by_one(TransformedSweep, info, axes, (module, t0, h, count, *arrays))
+        many = info.batch_size
+        rows = [joined(arrays[k], axes[4 + k], many) for k in range(count)]
+        ends = TransformedSweep.apply(module, t0, h, count, *rows, *arrays[count:])
+        return tuple(one.reshape(many, -1, one.shape[-1]) for one in ends), (0,) * count
+
+
+class _TransformedBack(torch.autograd.Function):
+    """The way back inside transforms."""
+
+    @staticmethod
+    def forward(module: Network, count: int, *tensors: Tensor) -> Any:
+        costates, (t0, h, *arrays) = tensors[:count], tensors[count:]
+        _, saved = _forward(module, t0, h, count, arrays, True)
+        rest = [*arrays[count:], *saved]
+        found = _backward(module, count, True, t0, h, costates, rest)
+        inputs = (t0, h, *arrays)
+        return tuple(
+            torch.zeros_like(one) if gradient is None else gradient.expand_as(one).clone()
+            for one, gradient in zip(inputs, found, strict=True)
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.name = inputs[0].NAME
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise no_second_derivative(ctx.name, INSTEAD)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise no_second_derivative(ctx.name, INSTEAD)
+
+    @staticmethod
+    def vmap(info: Any, axes: Any, *arguments: Any) -> Any:
+        return one_by_one(_TransformedBack, info, axes, arguments)
+
+
+def _forward(
+    module: Network, t0: Tensor, h: Tensor, count: int, arrays: Sequence[Tensor], wanted: bool
+) -> tuple[Arrays, list[Tensor]]:
+    """The last states, and what the module's choice of memory keeps for the way back.
+
+    Args:
+        module: the network.
+        t0: the time at the first layer.
+        h: the steps.
+        count: how many of the arrays are states.
+        arrays: states, then the controls of each layer.
+        wanted: whether there will be a way back.
+    """
+    sweep = _Layers(module, t0, h, arrays[count:])
+    states: Arrays = tuple(arrays[:count])
+    saved: list[Tensor] = []
+    places = {*range(module.layers)} if module.memory != "reversible" else set()
+    if module.memory == "checkpoint":
+        places = {*checkpoints.placed(module.layers, module.checkpoints)}
+    for number in range(module.layers):
+        if wanted and number in places:
+            saved += states
+        states, kept = sweep.forward(number, states)
+        if wanted and module.memory == "all":
+            saved += kept
+    if wanted and module.memory == "reversible":
+        saved += [*states, *arrays[:count]]
+    return tuple(states), saved
+
+
+def _backward(
+    module: Network,
+    count: int,
+    with_steps: bool,
+    t0: Tensor,
+    h: Tensor,
+    costates: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> tuple[Any, ...]:
+    """The derivatives by time, steps, states and the controls of each layer.
+
+    Args:
+        module: the network.
+        count: how many states there are.
+        with_steps: whether derivatives by time and steps are wanted.
+        t0: the time at the first layer.
+        h: the steps.
+        costates: the derivatives by the last states.
+        rest: the controls of each layer, then what :func:`_forward` has kept.
+    """
+    total = len(module.CONTROLS) * module.layers
+    sweep = _Layers(module, t0, h, rest[:total])
+    back = _Back(sweep, tuple(costates), with_steps)
+    saved = rest[total:]
+    if module.memory == "all":
+        width = count + len(module.KEPT)
+        for number in range(module.layers - 1, -1, -1):
+            own = saved[number * width : (number + 1) * width]
+            back.through(number, own[:count], own[count:])
+    elif module.memory == "states":
+        for number in range(module.layers - 1, -1, -1):
+            back.again(number, saved[number * count : (number + 1) * count])
+    elif module.memory == "reversible":
+        states, first = tuple(saved[:count]), saved[count:]
+        for number in range(module.layers - 1, -1, -1):
+            states = sweep.retreat(number, states)
+            back.again(number, states)
+        for one, other in zip(states, first, strict=True):
+            check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
+    else:
+        kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
+        for number, start in checkpoints.backwards(
+            module.layers, module.checkpoints, kept, sweep.advance
+        ):
+            back.again(number, start)
+    return back.time, back.step_gradient(), *back.costates, *back.gradients()
 
 
 class _Layers:

@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+_Room = TypeVar("_Room")
+
+
+class Rooms(Generic[_Room]):
+    """Arrays to work in that no call is using just now.
+
+    A call takes a room out and puts it back when it ends, so that calls of several threads, and a
+    call from within another, each have their own; one after the other they have the same again.
+    Lists hand out each entry once, whatever the number of threads.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[tuple[Hashable, _Room]] = []
+
+    @contextmanager
+    def serving(self, kind: Hashable, make: Callable[[], _Room]) -> Iterator[_Room]:
+        """A room for the time of a call.
+
+        Args:
+            kind: what the room has to fit; free rooms of another kind are given up.
+            make: makes a room of this kind.
+        """
+        room = self._taken(kind, make)
+        try:
+            yield room
+        finally:
+            if len(self._free) < (os.cpu_count() or 1):
+                self._free.append((kind, room))
+
+    def _taken(self, kind: Hashable, make: Callable[[], _Room]) -> _Room:
+        while self._free:
+            try:
+                of, room = self._free.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if of == kind:
+                return room
+        return make()
 
 
 @dataclass(slots=True)

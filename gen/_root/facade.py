@@ -97,8 +97,9 @@ def integrate(
             numbers by component; the declared one if None.
         t_span: from when to when; one unit of time from the declared start if None.
         h: the step; without, steps follow the error estimate of an embedded pair.
-        options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps),
-            ``parameters`` (by name), ``progress``.
+        options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps; a
+            number, or one for each component), ``max_steps``, ``parameters`` (by name),
+            ``progress``.
 
     Returns:
         ``.t``, ``.y`` of shape `(times, components)`, ``.energy``, ``.invariant(name)``,
@@ -308,7 +309,7 @@ def optimizer(name: Name) -> Any:
 def minimize(
     fun: Callable[..., Any],
     x0: Any,
-    args: tuple[Any, ...] = (),
+    args: Any = (),
     method: Name = "rgd",
     jac: Any = None,
     **options: Any,

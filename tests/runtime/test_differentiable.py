@@ -99,3 +99,38 @@ def test_hyper_parameters_of_a_differentiable_step_are_checked_too() -> None:
     param.grad = torch.ones_like(param)
     with pytest.raises(ValueError, match=r"lr = -1.0 is outside \[0, inf\)"):
         optimizer.step()
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
+@pytest.mark.parametrize("decoupled", [False, True], ids=["L2", "decoupled"])
+def test_the_derivative_by_weight_decay_passes_through_several_steps(
+    method: Any, decoupled: bool
+) -> None:
+    if (
+        decoupled
+        and "lr" not in method([torch.nn.Parameter(torch.ones(1))]).product.HYPERPARAMETERS
+    ):
+        pytest.skip("decoupled weight decay needs lr")
+    start = START.clone().requires_grad_()
+    decay = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, w: trained(method, x, lr=LR, weight_decay=w, decoupled_weight_decay=decoupled),
+        (start, decay),
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
+def test_losses_of_several_steps_are_differentiated_as_torchs_own_tests_do(method: Any) -> None:
+    def last_loss(start: torch.Tensor, lr: torch.Tensor) -> torch.Tensor:
+        param = start.clone()
+        optimizer = method([param], lr=lr, differentiable=True)
+        for _ in range(2 * len(method.STAGES)):
+            loss = (param.sum() - 2.0) ** 2
+            loss.backward(inputs=(param,), create_graph=True)
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    start = START.clone().requires_grad_()
+    lr = torch.tensor(LR, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(last_loss, (start, lr))

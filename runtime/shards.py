@@ -1,0 +1,40 @@
+"""Optimizers that hold a part of the parameters, where sums over all of them would be wrong.
+
+torch's ``ZeroRedundancyOptimizer`` gives the optimizer in each process some of the parameters, and
+FSDP in its first form some of the entries.  Parameters of FSDP2 are of the class ``DTensor``,
+whose sums are those of all processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_ZERO = "torch.distributed.optim.zero_redundancy_optimizer"
+
+
+def is_made_for_a_shard() -> bool:
+    """Whether the optimizer that is being made is one of several in a ZeroRedundancyOptimizer."""
+    module = sys.modules.get(_ZERO)
+    if module is None:
+        return False
+    code = module.ZeroRedundancyOptimizer._init_local_optimizer.__code__  # noqa: SLF001
+    frame = sys._getframe(1)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code is code:
+            return bool(frame.f_locals["self"].world_size > 1)
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def is_flat_shard(param: Any) -> bool:
+    """Whether a parameter is what FSDP in its first form leaves of several in this process."""
+    return bool(getattr(param, "_is_flat_param", False) or getattr(param, "_fsdp_flattened", False))
+
+
+def like(tensor: Any, model: Any) -> Any:
+    """A DTensor, placed on the processes as another is; anything else as it is."""
+    placements = getattr(model, "placements", None)
+    if placements is None or getattr(tensor, "placements", placements) == placements:
+        return tensor
+    return tensor.redistribute(model.device_mesh, placements)
