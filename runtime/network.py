@@ -274,7 +274,8 @@ class Network:
 
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
-        self.h[:] = projected(self.h, float(self.h.sum()) if total is None else total)
+        whole = self.h.sum() if total is None else total
+        self.h[:] = projected(self.h, real_number("total", whole))
 
     def checked_controls(self) -> dict[str, Floats]:
         """The controls in their order, as kernels take them.
