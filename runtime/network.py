@@ -219,6 +219,9 @@ class Network:
             running: the weight of the running cost, if the field has one.
             steps: whether derivatives by steps and time are wanted; they are 0 else.
 
+        Returns:
+            The derivatives, with losses and last states.
+
         Raises:
             ValueError: shapes that do not fit, or neither or both of costates and loss.
             IntegrationError: stages could not be solved for.
