@@ -219,6 +219,9 @@ class Network:
             running: the weight of the running cost, if the field has one.
             steps: whether derivatives by steps and time are wanted; they are 0 else.
 
+        Returns:
+            The derivatives, with losses and last states.
+
         Raises:
             ValueError: shapes that do not fit, or neither or both of costates and loss.
             IntegrationError: stages could not be solved for.
@@ -274,7 +277,8 @@ class Network:
 
     def project_(self, total: float | None = None) -> None:
         """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
-        self.h[:] = projected(self.h, float(self.h.sum()) if total is None else total)
+        whole = self.h.sum() if total is None else total
+        self.h[:] = projected(self.h, real_number("total", whole))
 
     def checked_controls(self) -> dict[str, Floats]:
         """The controls in their order, as kernels take them.

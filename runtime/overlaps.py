@@ -70,12 +70,12 @@ def _span(tensor: torch.Tensor, number: int) -> tuple[int, int, int] | None:
     return start, start + (reach + 1) * tensor.element_size(), number
 
 
-def _share(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.device != other.device:
+def _share(first: torch.Tensor, second: torch.Tensor) -> bool:
+    if first.device != second.device:
         return False
-    if one.is_contiguous() and other.is_contiguous():
+    if first.is_contiguous() and second.is_contiguous():
         return True
-    return np.shares_memory(_addressed(one), _addressed(other))
+    return np.shares_memory(_addressed(first), _addressed(second))
 
 
 class _Addressed:

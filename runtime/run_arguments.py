@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.numbers import real_array, real_number
+from hamilforge.runtime.numbers import real_array, real_number, whole_number
 from hamilforge.runtime.solution import Floats
 
 #: States of one trajectory at most.
@@ -23,6 +23,8 @@ def parameter_values(product: ModuleType, given: Mapping[str, Any]) -> dict[str,
     Raises:
         ValueError: it does not fit.
     """
+    if not isinstance(given, Mapping):
+        raise ValueError(f"parameters = {given!r}: names with numbers were expected")
     for name in given:
         if name not in product.PARAMETERS:
             known = ", ".join(product.PARAMETERS) or "none"
@@ -110,8 +112,7 @@ def step_count(start: float, stop: float, h: float, every: int) -> tuple[int, fl
         raise ValueError(
             f"t_span is {exact:.6g} steps of h = {h}, not a whole number; h = {near!r} fits"
         )
-    if not (isinstance(every, int | np.integer) and every >= 1):
-        raise ValueError(f"every = {every!r}: a positive whole number was expected")
+    every = whole_number("every", every)
     if count // every > MOST_STATES:
         raise ValueError(
             f"{count:.3g} steps of h = {h:g}, of which {count // every:.3g} states would be kept; "

@@ -38,3 +38,8 @@ def like(tensor: Any, model: Any) -> Any:
     if placements is None or getattr(tensor, "placements", placements) == placements:
         return tensor
     return tensor.redistribute(model.device_mesh, placements)
+
+
+def whole(tensor: Any) -> Any:
+    """A DTensor as every process has it when all have given their part; anything else as it is."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

@@ -121,8 +121,8 @@ def refuse_overlaps(params: Tensors, grads: Tensors, buffers: Tensors, name: Nam
     """
     if torch.compiler.is_compiling():
         return
-    found = overlap([*params, *buffers], grads)
-    if found is None:
+    pair = overlap([*params, *buffers], grads)
+    if pair is None:
         return
     count, written = len(params), len(params) + len(buffers)
 
@@ -133,7 +133,7 @@ def refuse_overlaps(params: Tensors, grads: Tensors, buffers: Tensors, name: Nam
             return "a buffer of the state"
         return f"the gradient of {name(params[number - written])}"
 
-    first, second = map(what, found)
+    first, second = map(what, pair)
     share = "has entries that share memory" if first == second else f"shares memory with {second}"
     raise RuntimeError(
         f"{first} {share}, so that one step would change it twice; clone one of them, or give the "

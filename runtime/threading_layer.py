@@ -67,8 +67,8 @@ def serial(kernel: Any) -> Any:
         function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
     )
     alone.__qualname__, alone.__module__ = name, function.__module__
-    options = {key: one for key, one in kernel.targetoptions.items() if key != "parallel"}
-    return njit(cache=True, **{key: options[key] for key in _KEPT if key in options})(alone)
+    options = {key: kernel.targetoptions[key] for key in _KEPT if key in kernel.targetoptions}
+    return njit(cache=True, **options)(alone)
 
 
 #: Options of a kernel on which its results depend.

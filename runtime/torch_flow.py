@@ -275,8 +275,8 @@ def _way_back(
         t = _time(module, costate, number - 1)
         costate, by_values = module.adjoint(t, states[number - 1], values, costate)
         totals = [
-            total + one.sum_to_size(total.shape)
-            for total, one in zip(totals, by_values, strict=True)
+            total + by_value.sum_to_size(total.shape)
+            for total, by_value in zip(totals, by_values, strict=True)
         ]
     return costate, totals
 
@@ -336,7 +336,7 @@ class _Transformed(torch.autograd.Function):
         count = info.batch_size
         kept, *states = _Transformed.apply(module, joined(y0, axes[1], count), *values)
         kept = kept.reshape(len(kept), count, -1, kept.shape[-1])
-        apart = [one.reshape(count, -1, one.shape[-1]) for one in states]
+        apart = [state.reshape(count, -1, state.shape[-1]) for state in states]
         return (kept, *apart), (1, *[0] * len(apart))
 
 

@@ -29,7 +29,7 @@ from hamilforge.runtime.optimizer_state import (
     restored_group,
     saved_group,
 )
-from hamilforge.runtime.shards import is_made_for_a_shard, like
+from hamilforge.runtime.shards import is_made_for_a_shard, like, whole
 from hamilforge.runtime.step_tensors import (
     parameter_name,
     refuse_overlaps,
@@ -56,8 +56,8 @@ _FIXED = frozenset((bool, int, float, type(None)))
 
 
 def sum_over(values: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The sum of all entries of all tensors, in float64."""
-    sums = [value.sum(dtype=torch.float64) for value in values]
+    """The sum of all entries of all tensors, in float64; of all processes for a DTensor."""
+    sums = [whole(value.sum(dtype=torch.float64)) for value in values]
     return torch.stack([one.to(sums[0].device) for one in sums]).sum() if sums else torch.zeros(())
 
 

@@ -102,7 +102,7 @@ class TransformedSweep(torch.autograd.Function):
         many = info.batch_size
         rows = [joined(arrays[k], axes[4 + k], many) for k in range(count)]
         ends = TransformedSweep.apply(module, t0, h, count, *rows, *arrays[count:])
-        return tuple(one.reshape(many, -1, one.shape[-1]) for one in ends), (0,) * count
+        return tuple(end.reshape(many, -1, end.shape[-1]) for end in ends), (0,) * count
 
 
 class _TransformedBack(torch.autograd.Function):
@@ -113,11 +113,11 @@ class _TransformedBack(torch.autograd.Function):
         costates, (t0, h, *arrays) = tensors[:count], tensors[count:]
         _, saved = _forward(module, t0, h, count, arrays, True)
         rest = [*arrays[count:], *saved]
-        found = _backward(module, count, True, t0, h, costates, rest)
+        gradients = _backward(module, count, True, t0, h, costates, rest)
         inputs = (t0, h, *arrays)
         return tuple(
-            torch.zeros_like(one) if gradient is None else gradient.expand_as(one).clone()
-            for one, gradient in zip(inputs, found, strict=True)
+            torch.zeros_like(array) if gradient is None else gradient.expand_as(array).clone()
+            for array, gradient in zip(inputs, gradients, strict=True)
         )
 
     @staticmethod

@@ -39,10 +39,10 @@ def without_autocast(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
 def autocast_to(dtype: torch.dtype, tensors: Sequence[Any]) -> list[Any]:
     """Inside autocast: floating-point tensors in the type of a module, as torch's layers cast."""
     return [
-        one.to(dtype)
-        if isinstance(one, Tensor) and one.is_floating_point() and is_autocast(one)
-        else one
-        for one in tensors
+        tensor.to(dtype)
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and is_autocast(tensor)
+        else tensor
+        for tensor in tensors
     ]
 
 
@@ -100,15 +100,15 @@ def one_by_one(
     members = []
     for k in range(info.batch_size):
         own = [
-            one if axis is None else one.select(axis, k)
-            for one, axis in zip(arguments, axes, strict=True)
+            argument if axis is None else argument.select(axis, k)
+            for argument, axis in zip(arguments, axes, strict=True)
         ]
         results = function.apply(*own)
         members.append(results if isinstance(results, tuple) else (results,))
     stacked = tuple(
         None if parts[0] is None else torch.stack(parts) for parts in zip(*members, strict=True)
     )
-    return stacked, tuple(None if one is None else 0 for one in stacked)
+    return stacked, tuple(None if result is None else 0 for result in stacked)
 
 
 def joined(tensor: Tensor, axis: int | None, count: int) -> Tensor:
@@ -118,6 +118,9 @@ def joined(tensor: Tensor, axis: int | None, count: int) -> Tensor:
         tensor: one of all members, or of each.
         axis: where the axis of the batch is; None if there is none.
         count: how many members there are.
+
+    Returns:
+        The rows of all members, one after the other.
     """
     whole = tensor.expand(count, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
     return whole.reshape(-1, *whole.shape[2:])

@@ -9,6 +9,7 @@ gradient.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.gen.program.interpret_network import NetworkInterpreter
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.numbers import real_array, real_number, whole_number
 
 Floats = NDArray[np.float64]
 
@@ -87,10 +89,16 @@ def solve(
             declared.head.source.where,
             "a control problem minimises the running cost alone, and a regulariser is declared too",
         )
-    if steps < 1 or not time > 0:
-        raise ValueError("a positive number of steps and a positive time were expected")
+    steps = whole_number("steps", steps)
+    time, t0 = real_number("time", time), real_number("t0", t0)
+    tolerance = real_number("tolerance", tolerance)
+    if not (0 < time < math.inf and math.isfinite(t0) and 0 < tolerance < math.inf):
+        raise ValueError(
+            f"time = {time}, t0 = {t0}, tolerance = {tolerance}: a positive time, a finite "
+            "beginning and a positive tolerance were expected"
+        )
     network = build_network(declared, pipeline.load_layer_method(method))
-    starts = [np.asarray(one, float) for one in (y0 if isinstance(y0, tuple) else (y0,))]
+    starts = [real_array("y0", one) for one in (y0 if isinstance(y0, tuple) else (y0,))]
     names = [name for name, _ in declared.states]
     if len(starts) != len(names) or any(one.ndim != 1 for one in starts):
         raise ValueError(f"a vector for each of the states {', '.join(names)} was expected")
@@ -127,8 +135,9 @@ def solve(
                 f"no parameter '{name}'; those of {declared.head.name} are: {names_known}"
             )
         (domain,) = [entry.domain for entry in declared.parameters if entry.name == name]
-        check_domain(name, float(value), domain)
-        values[spelled[name]] = float(value)
+        number = real_number(name, value)
+        check_domain(name, number, domain)
+        values[spelled[name]] = number
     begin = [*(one[None] for one in starts), np.zeros((1, 1))]
     costates = [*(np.zeros_like(one)[None] for one in starts), np.ones((1, 1))]
 

@@ -160,3 +160,37 @@ def test_half_precision_is_read_as_what_it_is() -> None:
     assert (network(points) == network(points.astype(float))).all()
     sol = hf.integrate("damped_pendulum", "rk4", np.array([1, 0], np.float16), (0, 1), 0.1)
     assert (sol.y == hf.integrate("damped_pendulum", "rk4", [1.0, 0.0], (0, 1), 0.1).y).all()
+
+
+def test_control_problems_take_reals_alone() -> None:
+    def solved(y0: Any = (1.0,), steps: Any = 2, **options: Any) -> Any:
+        return hf.optimal_control("hager", "kutta3", y0=[*y0], steps=steps, **options)
+
+    assert solved().cost == solved([Fraction(1)], np.int64(2), time=np.float32(1)).cost
+    for y0 in ([1j], ["1"], [True], [None]):
+        with pytest.raises(ValueError, match=r"y0.*real numbers were expected"):
+            solved(y0)
+    for steps in ("2", 2.5, 0, True, None):
+        with pytest.raises(ValueError, match="steps"):
+            solved(steps=steps)
+    for name in ("time", "t0", "tolerance"):
+        for value in (1j, "1", None, float("nan")):
+            with pytest.raises(ValueError, match=name):
+                solved(**{name: value})
+
+
+def test_whole_numbers_and_tables_are_what_they_are_called() -> None:
+    run = {"t_span": (0, 1), "h": 0.1}
+    for every in (True, "2", 1.5, 0):
+        with pytest.raises(ValueError, match="every"):
+            hf.integrate("kepler", "rk4", every=every, **run)
+    with pytest.raises(ValueError, match="names with numbers were expected"):
+        hf.integrate("damped_pendulum", "rk4", parameters=["gamma"], **run)
+    network = hf.network("resnet", "rk4", 2, {"d": 2}, backend="numba")
+    with pytest.raises(ValueError, match="total = 1j"):
+        network.project_(1j)
+    for h in (np.array([0.1j, 1]), np.ones((2, 2)), ["0.1", "0.2"], [True, True]):
+        with pytest.raises(ValueError, match="h = "):
+            hf.network("resnet", "rk4", 2, {"d": 2}, h=h, backend="numba")
+    for h in (np.array(0.5), torch.tensor([0.5, 0.5]), (0.5, 0.5)):
+        assert (hf.network("resnet", "rk4", 2, {"d": 2}, h=h, backend="numba").h == 0.5).all()

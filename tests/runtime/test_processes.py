@@ -185,3 +185,22 @@ def work(rank):
 """)
         == ["True"] * 4
     )
+
+
+def test_sharded_and_plain_parameters_are_trained_together() -> None:
+    assert (
+        two("""
+def work(rank):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (2,))
+    for name in ("heavy_ball", "rgd", "hamiltonian_descent"):
+        alone, mixed = model(), model()
+        fully_shard(mixed[0], mesh=mesh)
+        for one in (alone, mixed):
+            train(one, hf.optimizer(name)(one.parameters(), lr=0.01))
+        say(rank, near(values(alone), values(mixed)))
+""")
+        == ["True"] * 3
+    )
