@@ -279,6 +279,8 @@ DENSE = np.array(
 )
 #: The safety factor, the exponents of the PI controller, and the bounds of a change of the step.
 SAFETY, FACTOR_MIN, FACTOR_MAX = 0.9, 0.2, 5.0
+#: Below this, steps from t = 0 are no numbers of full precision.
+SMALLEST = 1e-290
 ALPHA, BETA = 0.7 / 5, 0.4 / 5
 
 
@@ -352,7 +354,7 @@ def adaptive(
         h = control[0]
         if (t + 1.01 * h - stop) * direction > 0.0:
             h = stop - t
-        if abs(h) <= 16 * 2.3e-16 * max(abs(t), abs(stop)):
+        elif abs(h) <= 16 * 2.3e-16 * abs(t) or abs(h) < SMALLEST:
             return t, control[5]
         residual = stages(t, h, y, parameters, rows, square, slopes, flags)
         error = np.inf

@@ -187,7 +187,7 @@ def _first_step(
     scale = limits.absolute + limits.relative * abs(y)
     with np.errstate(over="ignore"):
         size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
-    least = 1e3 * float(np.spacing(max(abs(start), abs(stop))))
+    least = 1e3 * float(np.spacing(abs(start)))
     guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
     if not math.isfinite(guess):  # tolerances so small that their multiples are no numbers
         guess = least

@@ -22,6 +22,8 @@ from hamilforge.runtime.workspace import Workspace
 STRETCH, PATIENCE = 0.1, 1.0
 #: Steps of the first call, of all trajectories together, before it is known how long they take.
 FIRST_STRETCH = 2000
+#: What part of its terms a constant energy may change by in a step that makes them grow.
+GROWN = 1 / 8
 ADVICE = "try a smaller step, an adaptive method, or a method for stiff problems"
 
 
@@ -32,7 +34,7 @@ def fixed_steps(
     values: Mapping[str, Any],
     table: Floats,
     start: float,
-    h: float,
+    stop: float,
     count: int,
     every: int,
     shown: bool,
@@ -46,7 +48,7 @@ def fixed_steps(
         values: the parameters by name.
         table: the parameters of each trajectory.
         start: the time of the start.
-        h: the step.
+        stop: the time of the end; no stage is later.
         count: how many steps.
         every: how many steps from one kept state to the next.
         shown: whether a progress bar may appear.
@@ -55,6 +57,7 @@ def fixed_steps(
         IntegrationError: a step could not be taken.
     """
     trajectories, size = state.shape
+    h = (stop - start) / count
     kept = count // every
     out = np.empty((trajectories, kept + 1, size))
     out[:, 0] = state
@@ -75,24 +78,17 @@ def fixed_steps(
     with _bar(shown, count, product.NAME) as report:
         while first < count:
             begun = time.perf_counter()
-            stretch = min(stretch, count - first)
+            stretch = min(stretch, max(count - 1 - first, 1))  # the last step by itself
             rows = slice(first // every + 1, (first + stretch) // every + 1)
             block = out[:, rows] if rows.stop > rows.start else np.empty((trajectories, 0, size))
-            _run(
-                product,
-                start,
-                h,
-                first,
-                stretch,
-                every,
-                y,
-                low,
-                table,
-                room,
-                block,
-                done,
-                residuals,
-            )
+            last = start + first * h
+            if first == count - 1 and abs(last + h - start) > abs(stop - start):
+                # rounding would take the end of the step beyond the end of the time span
+                step = (last, stop - last, 0, 1, 1 if count % every == 0 else 2)
+            else:
+                step = (start, h, first, stretch, every)
+            _run(product, *step, y, low, table, room, block, done, residuals)
+            done += first - step[2]
             _check(product, h, start, first + stretch, done, residuals, so_far)
             _check_energy(product, table, times, out, rows, so_far, every)
             first += stretch
@@ -170,25 +166,31 @@ def _check_energy(
 ) -> None:
     """A constant energy that jumps by more than all its terms: a singularity was stepped over.
 
-    A jump is between neighbouring states that are kept; the size of the terms is that at the start
-    or in the middle of what was computed, whichever is larger.  A drift is left to be seen.
+    A jump is between neighbouring states that are kept, and more than the sum of the terms at the
+    start and before it.  Where the terms grow, the method's own error grows with them: a jump is
+    also more than an eighth of the terms after it, and than four times what it usually is of them.
+    A drift is left to be seen.
     """
     if not product.CONSERVATIVE or rows.stop <= rows.start:
         return
     block = slice(rows.start - 1, rows.stop)
-    found = np.empty(rows.stop - rows.start + 1)
+    energies, sizes = np.empty((2, rows.stop - rows.start + 1))
     for m, row in enumerate(table):
-        product.along_energy(times[block], out[m, block], row, found)
-        jumps = abs(np.diff(found))
-        if (jumps <= product.energy_size(times[0], out[m, 0], row)).all():
+        product.along_energy(times[block], out[m, block], row, energies)
+        jumps = abs(np.diff(energies))
+        first = product.energy_size(times[0], out[m, 0], row)
+        if (jumps <= first).all():
             continue
-        sizes = np.empty(rows.stop)
-        sizes[:] = product.energy_size(times[: rows.stop], out[m, : rows.stop].T, row)
-        wrong = np.flatnonzero(~(jumps <= max(sizes[0], float(np.median(sizes)))))
+        sizes[:] = product.energy_size(times[block], out[m, block].T, row)
+        with np.errstate(all="ignore"):
+            usual = float(np.nanmedian(jumps / sizes[1:]))
+        fine = jumps <= np.maximum(first, sizes[:-1])
+        fine |= jumps <= max(GROWN, 4 * usual) * sizes[1:]
+        wrong = np.flatnonzero(~fine)
         if wrong.size:
             at = rows.start + int(wrong[0])
             t = float(times[at])
-            before, after = found[wrong[0]], found[wrong[0] + 1]
+            before, after = energies[wrong[0]], energies[wrong[0] + 1]
             raise IntegrationError(
                 f"{product.NAME}: before t = {t:.6g} (step {at * every}) the energy, constant "
                 f"along solutions, jumped from {before:.4g} to {after:.4g}, by more than the "

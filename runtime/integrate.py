@@ -89,7 +89,7 @@ def integrate(
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
         if t_eval is not None:
             raise ValueError("with a fixed step h states are kept at steps; give every instead")
-        count, signed = step_count(start, stop, h, every)
+        count = step_count(start, stop, h, every)
         if budget is not None and count > budget:
             raise IntegrationError(
                 f"{product.NAME}: t_span is {count} steps of h = {h:g}, more than max_steps = "
@@ -97,9 +97,7 @@ def integrate(
                 start, 0, 0.0,
             )  # fmt: skip
         shown = sys.stderr.isatty() if progress is None else progress
-        return fixed_steps(
-            product, state, single, values, table, start, signed, count, every, shown
-        )
+        return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
 
 
 def _only(solution: Solution) -> Solution:

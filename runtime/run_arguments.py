@@ -94,8 +94,8 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
     return np.ascontiguousarray(state), single
 
 
-def step_count(start: float, stop: float, h: float, every: int) -> tuple[int, float]:
-    """How many steps fill the time span, and the step with its sign.
+def step_count(start: float, stop: float, h: float, every: int) -> int:
+    """How many steps fill the time span.
 
     Raises:
         ValueError: it does not fit.
@@ -120,7 +120,7 @@ def step_count(start: float, stop: float, h: float, every: int) -> tuple[int, fl
         )
     if every > count:
         raise ValueError(f"every = {every} is more than the {count} steps: no state would be kept")
-    return count, (stop - start) / count
+    return count
 
 
 def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Floats) -> None:

@@ -22,6 +22,10 @@ _SUM, _PRODUCT, _NEGATION, _POWER, ATOM = range(1, 6)
 _LANGUAGE = frozenset(keyword.kwlist)
 
 
+#: Integers up to here are numbers in double precision.
+WHOLE = 2**53
+
+
 def spelled(names: Iterable[str], taken: Container[str]) -> dict[str, str]:
     """How names are written where some are taken: with underscores behind, where no name has any.
 
@@ -86,7 +90,9 @@ class Printer:
         return self._print(expr)[0]
 
     def number(self, value: Fraction) -> str:
-        """An exact number."""
+        """An exact number; in floating point where that has fewer digits than its integers."""
+        if max(abs(value.numerator), value.denominator) > WHOLE:
+            return repr(float(value))
         if value.denominator == 1:
             return str(value.numerator)
         return f"{value.numerator} / {value.denominator}"

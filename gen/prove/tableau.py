@@ -16,6 +16,7 @@ from hamilforge.gen.exact.polynomials import Root
 from hamilforge.gen.prove.report import Finding, Report, Value, compare_claims
 from hamilforge.gen.tableau import contractivity, order, stability, structure
 from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.dense import continuous_weights
 from hamilforge.gen.tableau.family import Family, family
 from hamilforge.gen.tableau.order import Order
 from hamilforge.gen.tableau.pair import build_pair, is_explicit_pair, is_symplectic_pair
@@ -165,6 +166,7 @@ class _Proof:
             Finding("explicit", tableau.is_explicit, explicit, ANY),
             classical,
             self._embedded(),
+            self._dense(),
             self._control(),
             *self._simplifying(),
             *self._structure(),
@@ -192,6 +194,23 @@ class _Proof:
         found = order.classical_order(self._tableau, embedded=True)
         evidence = order_evidence(found, self._tableau, "order conditions", self._arithmetic)
         return Finding("embedded_order", found.order, evidence, ANY)
+
+    def _dense(self) -> Finding:
+        """The order of the values between the steps of an adaptive run."""
+        name, reach = "dense_order", "values at given times in an adaptive run"
+        if self._tableau.b_hat is None:
+            return Finding(name, None, "the table", reach, "there is no b_hat: steps are fixed")
+        curve = continuous_weights(self._tableau).order
+        orders = (order.classical_order(self._tableau, lower).order for lower in (False, True))
+        estimate = min(orders)
+        if curve >= estimate:
+            by = f"continuous weights: the conditions of all trees to order {curve} on the stages"
+            return Finding(name, curve, by, reach)
+        by = (
+            f"a step of its own to each time: continuous weights are of order {curve}, below the "
+            f"{estimate} of the error estimate"
+        )
+        return Finding(name, self._order, by, reach)
 
     def _control(self) -> Finding:
         tableau, name = self._tableau, "control_order"

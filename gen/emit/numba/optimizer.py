@@ -30,9 +30,7 @@ class _ArrayPrinter(NumbaPrinter):
     """Entries of arrays in the arrays' own precision."""
 
     def number(self, value: Fraction) -> str:
-        if value.denominator == 1:
-            return f"real({value.numerator})"
-        return f"real({value.numerator} / {value.denominator})"
+        return f"real({super().number(value)})"
 
     def constant(self, op: str) -> str:
         return f"real({super().constant(op)})"

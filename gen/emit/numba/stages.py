@@ -85,6 +85,7 @@ class StagesView:
     estimates: tuple[Span, ...]
     error_order: int
     dense: str
+    dense_order: int
 
 
 def _times(row: Row, name: str, array: str, last: int) -> list[str]:
@@ -133,6 +134,7 @@ class StagesWriter:
             ),
             error_order=step.error_order,
             dense=_table(step.interpolant.weights) if step.interpolant else "",
+            dense_order=step.interpolant.order if step.interpolant else 0,
         )
 
     def _sum(self, part: int, name: str, row: Row) -> Span:
