@@ -27,7 +27,7 @@ from hamilforge.gen.declare.reader import SYMBOL, Reader
 from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
 
 MAX_ARRAYS = 64
-_DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9]\d{0,8}")
+_DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9][0-9]{0,8}")
 _RANKS = {"state": (1, 1), "controls": (0, 2), "weights": (0, 2), "data": (0, 1)}
 Shapes = dict[str, Shape]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import Head, Shape
 from hamilforge.gen.derive.arrays import (
     Array,
@@ -64,7 +64,7 @@ def derivable(head: Head) -> Iterator[None]:
     """What has no derivative is an error of the declaration."""
     try:
         yield
-    except NotImplementedError as error:
+    except NotDerivableError as error:
         raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
 
 
@@ -153,7 +153,7 @@ def derivative(value: Expr, entry: sp.Symbol, name: str) -> Expr:
     """The derivative of a line by one of its operands, in terms of the line's own value."""
     found = value.diff(entry).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
     if found.has(sp.Derivative):
-        raise NotImplementedError(f"no derivative of {value} by {entry} is known")
+        raise NotDerivableError(f"no derivative of {value} by {entry} is known")
     own = symbol(name)
     if isinstance(value, logistic):
         found = found.xreplace({logistic(-value.args[0]): 1 - own})

@@ -22,6 +22,7 @@ from hamilforge.gen.declare.errors import (
 )
 from hamilforge.gen.declare.expression import ELEMENTWISE, parse
 from hamilforge.gen.declare.kinds import Head
+from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
 
 Value = int | float | str | bool | dict[str, Any] | None
@@ -126,7 +127,7 @@ class Report:
 
     def __str__(self) -> str:
         """A card to read."""
-        lines = [f"{self.kind} {self.name}: {self.title}", ""]
+        lines = [visible(f"{self.kind} {self.name}: {self.title}"), ""]
         width = max((len(finding.name) for finding in self.findings), default=0)
         for finding in self.findings:
             value = shown(finding)

@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node
 from hamilforge.gen.declare.expression import Number as Literal
 from hamilforge.gen.declare.read_tableaux import MAX_STAGES
@@ -32,7 +32,7 @@ from hamilforge.gen.tableau.tableau import Tableau
 #: Fields of a higher degree make no sense for a table that a person has typed.
 MAX_DEGREE = 24
 X = sp.Symbol("x")
-_DECIMALS = re.compile(r"\d*\.(\d+)")
+_DECIMALS = re.compile(r"[0-9]*\.([0-9]+)")
 
 
 def build(declaration: kinds.RungeKutta) -> Tableau:
@@ -227,7 +227,7 @@ def _generated(
     width = max(Fraction(1), abs(near)) / 10**50
     chain = polynomials.sturm_chain(monic)
     if polynomials.count_roots(chain, near - width, near + width) != 1:
-        raise ArithmeticError(f"{theta} is not told from its conjugates")
+        raise NotDerivableError(f"{theta} is not told from its conjugates")
     field = NumberField(
         monic, near - width, near + width, names[0] if len(names) == 1 else str(theta), theta
     )
