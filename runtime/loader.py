@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hamilforge.runtime.cache import cache_root
+from hamilforge.runtime import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ FUSED = 4
 def _see_the_cache() -> None:
     """Let modules be found in the cache as it is named now, and as it was filled just now."""
     products = importlib.import_module(_PRODUCTS)
-    root = str(cache_root())
-    if root not in products.__path__:
-        products.__path__.append(root)
+    for root in map(str, cache.roots()):
+        if root not in products.__path__:
+            products.__path__.append(root)
     importlib.invalidate_caches()
 
 
@@ -117,9 +117,7 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
 
 def _cached(name: str, digest: str, texts: Callable[[], Mapping[str, str]]) -> Loaded:
     """A product in the user's cache, put there if it is not."""
-    from hamilforge.runtime import cache
-
     key = f"p_{digest}"
-    if not (cache.cache_root() / key).is_dir():
+    if cache.find(key) is None:
         cache.store(key, texts())
     return Loaded(f"{_PRODUCTS}.{key}", name)

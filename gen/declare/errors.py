@@ -107,12 +107,7 @@ def caret(text: str, start: int, stop: int, width: int = 72) -> str:
     """The part of ``text`` around ``start`` with carets under ``start..stop``."""
     left = max(0, start - width // 2)
     blank = str.maketrans("\n\t", "  ")
-    before, at, behind = (
-        visible(piece.translate(blank))
-        for piece in (
-            text[left:start],
-            text[start : min(stop, left + width)],
-            text[stop : left + width],
-        )
-    )
+    right = left + width
+    pieces = text[left:start], text[start : min(stop, right)], text[stop:right]
+    before, at, behind = (visible(piece.translate(blank)) for piece in pieces)
     return f"    {before}{at}{behind}\n    {' ' * len(before)}{'^' * max(1, len(at))}"
