@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hamilforge.gen.declare import budget, catalogue, kinds
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import (
     ClaimError,
     DeclarationError,
-    InternalError,
-    NotDerivableError,
     Problem,
 )
 from hamilforge.gen.declare.variation import Variation, is_any, vary
@@ -128,25 +127,7 @@ def understood(work: Callable[[], Value], *declarations: kinds.Declaration) -> V
     """
     named = " with ".join(f"'{entry.head.name}'" for entry in declarations)
     where = ", ".join(dict.fromkeys(entry.head.source.where for entry in declarations))
-    try:
-        return budget.within(budget.WHOLE, named, work)
-    except (DeclarationError, InternalError):
-        raise
-    except budget.BudgetError as error:
-        raise DeclarationError.single(where, f"{error}; make it smaller") from error
-    except NotDerivableError as error:
-        message = f"{named} cannot be derived and proved: {error}"
-        raise DeclarationError.single(where, message) from error
-    except ZeroDivisionError as error:
-        raise DeclarationError.single(where, f"{named} divides by zero") from error
-    except RecursionError as error:
-        message = f"{named} is nested too deeply to be derived"
-        raise DeclarationError.single(where, message) from error
-    except MemoryError as error:
-        message = f"{named} takes more memory than there is"
-        raise DeclarationError.single(where, message) from error
-    except Exception as error:
-        raise InternalError.of(error, f"the derivation of {named} ({where})") from error
+    return blamed(work, named, where, "derived and proved")
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:

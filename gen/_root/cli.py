@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(place + (error.strerror or str(error)))
     except KeyboardInterrupt:
         return complain("interrupted")
+    except Exception as error:
+        return complain(InternalError.of(error, f"the command {argv_text(argv)}"), 3)
+
+
+def argv_text(argv: Sequence[str] | None) -> str:
+    """A command as it was typed."""
+    return shlex.join(sys.argv[1:] if argv is None else argv)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -42,6 +42,8 @@ FUNCTIONS = (
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 50
+#: Of divisions and products with ``@`` in a row, with the depth of their operands.
+MAX_ROW = 200
 MAX_DIGITS = 60
 MAX_EXPONENT = 64
 ONE = Fraction(1)
@@ -130,6 +132,7 @@ def parse(text: str) -> Expression:
             token.start,
             token.stop,
         )
+    _bounded_depth(tree)
     for node in walk(tree):
         if isinstance(node, Operation) and node.op == "**":
             _bounded_power(node)
@@ -310,6 +313,21 @@ def constant(node: Node) -> Fraction | None:
     if node.op == "/":
         return left / right if right else None
     return left**right.numerator if right.denominator == 1 and (left or right > 0) else None
+
+
+def _bounded_depth(tree: Node) -> None:
+    """Refuse what is deep though no parentheses are: divisions and products of matrices in a row."""
+    todo = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_ROW:
+            raise ExpressionError(
+                f"more than {MAX_ROW} divisions and matrix products in a row",
+                node.start,
+                node.stop,
+            )
+        if isinstance(node, Operation):
+            todo.extend((part, depth + 1) for part in node.args)
 
 
 def _bounded_power(node: Operation) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from hamilforge.gen.declare.errors import DeclarationError, Problem
 
 MAX_BYTES = 1_000_000
+BYTE_ORDER_MARK = "\ufeff"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 KeyPath = tuple[str, ...]
@@ -71,10 +72,12 @@ def from_bytes(where: str, data: bytes) -> Source:
     except UnicodeDecodeError as error:
         raise DeclarationError.single(where, f"not UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
+        found = re.search(r"line ([0-9]+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
-        twice = " (a key is given twice)" if "overwrite" in str(error) else ""
-        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}{twice}"),)) from error
+        hint = " (a key is given twice)" if "overwrite" in str(error) else ""
+        if text.startswith(BYTE_ORDER_MARK):
+            hint = ": the file begins with a byte-order mark; save it as UTF-8 without one"
+        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}{hint}"),)) from error
     except (RecursionError, ValueError) as error:
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DeclarationError.single(where, f"not TOML: {message}") from error

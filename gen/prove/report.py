@@ -6,9 +6,10 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +25,9 @@ from hamilforge.gen.declare.expression import ELEMENTWISE, parse
 from hamilforge.gen.declare.kinds import Head
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
+
+#: A decimal number, with the digits of ASCII.
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
 
 Value = int | float | str | bool | dict[str, Any] | None
 
@@ -217,13 +221,13 @@ def _same(declared: object, found: Value) -> bool:
 
 def _same_digits(declared: str, found: float) -> bool:
     """Whether a decimal number is the one found, rounded or cut to the digits it has."""
-    try:
-        value = Decimal(declared)
-    except InvalidOperation:
+    if not _DECIMAL.fullmatch(declared) or not math.isfinite(found):
         return False
+    value = Decimal(declared)
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
-        return False
+    assert isinstance(exponent, int)
+    if abs(exponent) > 400 or abs(value.adjusted()) > 400:
+        return False  # beyond floating point
     unit = Fraction(10) ** exponent
     if exponent >= 0:
         return Fraction(value) == Fraction(found)

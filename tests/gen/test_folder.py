@@ -74,7 +74,9 @@ def test_what_is_in_the_way_of_a_product_is_an_error_before_anything(tmp_path, c
         if kind == "link":
             target.write_text(HEADER.format("heavy_ball"))
         place.symlink_to(target)
-    with pytest.raises(FileExistsError, match="heavy_ball_torch.py: in the way".replace(".", r"\.")):
+    with pytest.raises(
+        FileExistsError, match="heavy_ball_torch.py: in the way".replace(".", r"\.")
+    ):
         hf.generate("heavy_ball", tmp_path / "out")
     assert main(["generate", "nesterov", "heavy_ball", "--out", str(tmp_path / "out")]) == 2
     assert "nothing was written" in capsys.readouterr().err
