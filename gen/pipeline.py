@@ -270,7 +270,11 @@ def rendered(made: Made) -> dict[str, str]:
 
 def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Report:
     """The report of a method, once the claims of both have been checked."""
-    refuse_false_claims(check(declaration), declaration.head)
+    if isinstance(declaration, kinds.Problem):  # what is not claimed is not waited for
+        claimed = understood(lambda: problem.prove(declaration, claimed_only=True), declaration)
+    else:
+        claimed = check(declaration)
+    refuse_false_claims(claimed, declaration.head)
     report = check(method)
     refuse_false_claims(report, method.head)
     return report

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and leave nothing behind.
+"""Files that appear whole or not at all, leave nothing behind, and are read back with care.
 
 In: a path and a writer.  Out: the file, replaced at once.  Where the system has files without names
 (``O_TMPFILE``), what is not finished vanishes with its process, however that ends.  Elsewhere a
@@ -12,10 +12,15 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 #: For how long a temporary file of a dead process is left alone: it may be of another machine.
 ABANDONED = 60.0
@@ -35,6 +40,33 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+class DamagedFileError(ValueError):
+    """A file that was read back is not what was written; the text names it."""
+
+
+@contextlib.contextmanager
+def stored(path: Path, what: str) -> Iterator[Mapping[str, Any]]:
+    """The arrays of an ``.npz`` file, read within the block.
+
+    Raises:
+        OSError: there is no such file.
+        DamagedFileError: it is no such file, or not all of one.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if not isinstance(arrays, Mapping):
+                raise ValueError("a single array")
+            yield arrays
+    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedFileError(f"{path} is not {what} as it was saved: {reason}") from error
+
+
+def beginning(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The arrays whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+
+
 def _has_nameless(folder: Path) -> bool:
     """Whether files without names can be made in a folder, and be given a name later."""
     if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
@@ -48,14 +80,20 @@ def _has_nameless(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _nameless(path: Path) -> Iterator[BinaryIO]:
-    descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR, 0o666)
     with os.fdopen(descriptor, "wb") as file:
         yield file
         file.flush()
         os.fsync(descriptor)
         temporary = _temporary(path)
-        os.link(f"/proc/self/fd/{descriptor}", temporary, follow_symlinks=True)
-        _put(temporary, path)
+        try:
+            # the folder is named for linkat to be called, which follows the link; link does not
+            os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
+        except OSError:  # of file systems that give files no names afterwards
+            with _named(path) as copy, open(f"/proc/self/fd/{descriptor}", "rb") as source:
+                shutil.copyfileobj(source, copy)
+        else:
+            _put(temporary, path)
 
 
 @contextlib.contextmanager

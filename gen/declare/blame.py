@@ -1,8 +1,8 @@
 """Whose fault it is: every exception of a stage becomes one of three.
 
-In: work on a declaration.  Out: its value; or a :class:`DeclarationError`, the user's to mend; or an
-:class:`InternalError`, ours.  (The third, what is undecided, is no exception: a finding without a
-value says why.)
+In: work on a declaration.  Out: its value; or a :class:`DeclarationError`, the user's to mend;
+or an :class:`InternalError`, ours.  (The third, what is undecided, is no exception: a finding
+without a value says why.)
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from typing import TypeVar
 from hamilforge.gen.declare.errors import NotDerivableError
 
 #: For everything between a declaration and its report or code, in seconds.
-WHOLE = 8.0
-#: For one proof.
-PROOF = 1.5
+WHOLE = 6.5
+#: For one proof, and for all that can do without a value.
+PROOF, PROOFS = 1.5, 3.5
 
 Value = TypeVar("Value")
 
@@ -55,6 +55,27 @@ def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
         raise BudgetError(
             f"{what} takes more than its budget of {seconds:g} s" + (f", at {part}" if part else "")
         ) from None
+
+
+class Allowance:
+    """What is left for proofs: each has its budget, and all together have theirs."""
+
+    def __init__(self) -> None:
+        self._left = PROOFS
+
+    def within(self, what: str, work: Callable[[], Value]) -> Value:
+        """The value of a proof.
+
+        Raises:
+            BudgetError: it takes too long, or those before it did.
+        """
+        if self._left <= 0:
+            raise BudgetError(f"the proofs before {what} took all of their {PROOFS:g} s")
+        begun = time.thread_time()
+        try:
+            return within(min(PROOF, self._left), what, work)
+        finally:
+            self._left -= time.thread_time() - begun
 
 
 @contextlib.contextmanager

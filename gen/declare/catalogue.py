@@ -26,6 +26,8 @@ FOLDERS = {
     "objective": "objectives",
 }
 MAX_REFERENCES = 10
+#: To which one refers, and those to which they do, each as often as it is meant.
+MAX_DECLARATIONS = 2000
 
 
 def root() -> Path:
@@ -94,6 +96,7 @@ class _Catalogue:
 
     def __init__(self) -> None:
         self._read: dict[Path, kinds.Declaration] = {}
+        self._sizes: dict[Path, int] = {}
 
     def load(self, path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
         """Read a file and what it refers to."""
@@ -102,11 +105,22 @@ class _Catalogue:
                 str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
             )
 
+        size = 1
+
         def find(name: str, kinds_wanted: tuple[str, ...]) -> kinds.Declaration:
-            return self.load(locate(name, kinds_wanted, path.parent), kinds_wanted, depth + 1)
+            nonlocal size
+            place = locate(name, kinds_wanted, path.parent)
+            declaration = self.load(place, kinds_wanted, depth + 1)
+            size += self._sizes[place]
+            if size > MAX_DECLARATIONS:
+                raise DeclarationError.single(
+                    "", f"more than {MAX_DECLARATIONS} declarations are referred to, all told"
+                )
+            return declaration
 
         if path not in self._read:
             self._read[path] = read_kinds.read(toml_source.read(path), find)
+            self._sizes[path] = size
         declaration = self._read[path]
         kind = kinds.kind_of(declaration)
         if wanted and kind not in wanted:

@@ -316,7 +316,7 @@ def constant(node: Node) -> Fraction | None:
 
 
 def _bounded_depth(tree: Node) -> None:
-    """Refuse what is deep though no parentheses are: divisions and products of matrices in a row."""
+    """Refuse what is deep without parentheses: divisions and matrix products in a row."""
     todo = [(tree, 0)]
     while todo:
         node, depth = todo.pop()

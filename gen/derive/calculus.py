@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number
 
 #: A SymPy expression; SymPy carries no types.
@@ -131,7 +132,8 @@ def to_sympy(
             return args[0] ** args[1]
         return functions[node.op](*args)
 
-    return visit(expression.tree)
+    with at(f"'{expression.text[:60]}{'...' * (len(expression.text) > 60)}'"):
+        return visit(expression.tree)
 
 
 def coordinates(expr: Expr) -> frozenset[Coordinate]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +15,7 @@ from typing import Any
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import Allowance, BudgetError
 from hamilforge.gen.declare.errors import (
     DeclarationError,
     ExpressionError,
@@ -193,10 +194,18 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
             found[name].value,
             _same(declared, found[name].value)
             or (isinstance(declared, str) and _same(declared, found[name].exact)),
-            found[name].evidence,
+            found[name].evidence if found[name].value is not None else found[name].why,
         )
         for name, declared in head.claims.items()
     )
+
+
+def attempted(allowance: Allowance, name: str, proof: Callable[[], Finding], reach: str) -> Finding:
+    """The finding of a proof within its budget; past it there is no value, and that is why."""
+    try:
+        return allowance.within(f"the proof of {name}", proof)
+    except BudgetError as error:
+        return Finding(name, None, "a proof that was not finished", reach, str(error))
 
 
 def shown(finding: Finding) -> str:

@@ -32,6 +32,8 @@ from hamilforge.gen.tableau.tableau import Tableau
 #: Fields of a higher degree make no sense for a table that a person has typed.
 MAX_DEGREE = 24
 X = sp.Symbol("x")
+#: Of the polynomial of a named root.
+MAX_DEGREE = 24
 _DECIMALS = re.compile(r"[0-9]*\.([0-9]+)")
 
 
@@ -65,7 +67,12 @@ def root_of(declaration: kinds.RungeKutta, name: str, root: kinds.Root) -> Expr:
     key = f"[constants].{name}"
     if not expr.is_polynomial(X) or expr.has(sp.zoo, sp.nan):
         raise _refuse(declaration, f"{root.polynomial.text} is no polynomial in x", key)
-    polynomial = sp.Poly(expr, X).sqf_part()
+    polynomial = sp.Poly(expr, X)
+    if polynomial.degree() <= MAX_DEGREE:
+        polynomial = polynomial.sqf_part()
+    if polynomial.degree() > MAX_DEGREE:
+        message = f"a root of degree {polynomial.degree()}; at most {MAX_DEGREE} is worked with"
+        raise _refuse(declaration, message, key)
     count = polynomial.count_roots() if polynomial.degree() > 0 else 0
     if not count:
         raise _refuse(declaration, f"{root.polynomial.text} has no real root", key)
