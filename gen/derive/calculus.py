@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number
 
 #: A SymPy expression; SymPy carries no types.
@@ -133,7 +134,10 @@ def to_sympy(
         return functions[node.op](*args)
 
     with at(f"'{expression.text[:60]}{'...' * (len(expression.text) > 60)}'"):
-        return visit(expression.tree)
+        value = visit(expression.tree)
+    if value.has(sp.I):
+        raise NotDerivableError(f"{expression.text[:200]} is no real number")
+    return value
 
 
 def coordinates(expr: Expr) -> frozenset[Coordinate]:
