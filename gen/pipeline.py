@@ -127,7 +127,8 @@ def understood(work: Callable[[], Value], *declarations: kinds.Declaration) -> V
     """
     named = " with ".join(f"'{entry.head.name}'" for entry in declarations)
     where = ", ".join(dict.fromkeys(entry.head.source.where for entry in declarations))
-    return blamed(work, named, where, "derived and proved")
+    size = sum(len(entry.head.source.data) for entry in declarations)
+    return blamed(work, named, where, "derived and proved", size)
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:

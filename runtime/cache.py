@@ -114,7 +114,8 @@ def _is_whole(folder: Path) -> bool:
         if folder.is_symlink():
             return False
         lines = (folder / DIGESTS).read_text(encoding="utf-8").splitlines()
-        digests = dict(reversed(line.split(" ", 1)) for line in lines)
+        entries = [line.partition(" ") for line in lines]
+        digests = {name: digest for digest, _, name in entries}
         return "__init__.py" in digests and all(
             digest == _digest((folder / name).read_bytes()) for name, digest in digests.items()
         )

@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from hamilforge.gen.declare.errors import NotDerivableError
 
-#: For everything between a declaration and its report or code, in seconds.
-WHOLE = 6.5
+#: For everything between a declaration and its report or code, in seconds; and more for each
+#: thousand bytes of a long one: many terms may take their time, few may not.
+WHOLE, EACH, LONG = 6.5, 1.0, 3000
 #: For one proof, and for all that can do without a value.
 PROOF, PROOFS = 1.5, 3.5
 
@@ -28,6 +29,11 @@ Value = TypeVar("Value")
 
 class BudgetError(NotDerivableError):
     """Work that exceeds its budget."""
+
+
+def whole(size: int) -> float:
+    """The budget of a declaration of so many bytes."""
+    return WHOLE + EACH * max(0, size - LONG) / 1000
 
 
 def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
