@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare import budget, catalogue, kinds
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import (
     ClaimError,
@@ -114,12 +114,15 @@ def _proved(declaration: kinds.Declaration) -> Report:
             return field_report.prove_objective(declaration)
 
 
-def understood(work: Callable[[], Value], *declarations: kinds.Declaration) -> Value:
+def understood(
+    work: Callable[[], Value], *declarations: kinds.Declaration, factor: float = 1.0
+) -> Value:
     """The value of a derivation or a proof, within its budget.
 
     Args:
         work: what is done.
         declarations: what it is done with; an error names them all.
+        factor: of the budget.
 
     Raises:
         DeclarationError: this derivation or proof is not known, or takes too long.
@@ -128,7 +131,8 @@ def understood(work: Callable[[], Value], *declarations: kinds.Declaration) -> V
     named = " with ".join(f"'{entry.head.name}'" for entry in declarations)
     where = ", ".join(dict.fromkeys(entry.head.source.where for entry in declarations))
     size = sum(len(entry.head.source.data) for entry in declarations)
-    return blamed(work, named, where, "derived and proved", size)
+    seconds = budget.whole(size) * factor
+    return blamed(work, named, where, "derived and proved", seconds)
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:
@@ -253,7 +257,7 @@ def rendered(made: Made) -> dict[str, str]:
                 unrolled = Unrolled(build_network(field, layers))
                 return files.render(NetworkProduct(unrolled, field, layers, report))
 
-            return understood(layered, field, layers)
+            return understood(layered, field, layers, factor=budget.CODE)
         case (kinds.Mechanics() | kinds.System() as problem_, method):
             assert isinstance(method, kinds.Integration)
             report = _believed(problem_, method)
@@ -265,7 +269,7 @@ def rendered(made: Made) -> dict[str, str]:
                     IntegratorProduct(built, problem_, method, report, derived.separable)
                 )
 
-            return understood(integrated, problem_, method)
+            return understood(integrated, problem_, method, factor=budget.CODE)
     raise NotImplementedError(f"no product of {made}")
 
 
@@ -291,7 +295,9 @@ def _rendered_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
 
     derivation, report = understood(derived, declaration)
     refuse_false_claims(report, declaration.head)
-    return understood(lambda: files.render(Product(derivation, report)), declaration)
+    return understood(
+        lambda: files.render(Product(derivation, report)), declaration, factor=budget.CODE
+    )
 
 
 def shipped() -> Iterator[Made]:

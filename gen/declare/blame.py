@@ -16,7 +16,9 @@ from hamilforge.gen.declare.errors import DeclarationError, InternalError, NotDe
 Value = TypeVar("Value")
 
 
-def blamed(work: Callable[[], Value], named: str, where: str, what: str, size: int = 0) -> Value:
+def blamed(
+    work: Callable[[], Value], named: str, where: str, what: str, seconds: float = budget.WHOLE
+) -> Value:
     """The value of some work on declarations, within its budget.
 
     Args:
@@ -24,14 +26,14 @@ def blamed(work: Callable[[], Value], named: str, where: str, what: str, size: i
         named: the declarations, as messages say them.
         where: their files.
         what: is done to them: ``derived and proved``.
-        size: of the files, in bytes.
+        seconds: the budget.
 
     Raises:
         DeclarationError: this cannot be done with such a declaration, or takes too long.
         InternalError: anything else went wrong.
     """
     try:
-        return budget.within(budget.whole(size), named, work)
+        return budget.within(seconds, named, work)
     except (DeclarationError, InternalError):
         raise
     except budget.BudgetError as error:

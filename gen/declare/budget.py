@@ -21,6 +21,8 @@ from hamilforge.gen.declare.errors import NotDerivableError
 #: For everything between a declaration and its report or code, in seconds; and more for each
 #: thousand bytes of a long one: many terms may take their time, few may not.
 WHOLE, EACH, LONG = 6.5, 1.0, 3000
+#: How much more code may take than a report: it is made once.
+CODE = 8.0
 #: For one proof, and for all that can do without a value.
 PROOF, PROOFS = 1.5, 3.5
 

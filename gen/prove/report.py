@@ -15,14 +15,15 @@ from typing import Any
 
 import sympy as sp
 
-from hamilforge.gen.declare.budget import Allowance, BudgetError
+from hamilforge.gen.declare.budget import PROOF, Allowance, BudgetError, within
 from hamilforge.gen.declare.errors import (
     DeclarationError,
     ExpressionError,
+    NotDerivableError,
     Problem,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
 from hamilforge.gen.declare.kinds import Head
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
@@ -248,12 +249,16 @@ def _same_formula(declared: str, found: str) -> bool:
     """Whether two texts are expressions of one scalar."""
     try:
         left, right = parse(declared), parse(found)
+        for side in (left, right):
+            infer(side, dict.fromkeys(side.names(), "scalar"), tuple(ELEMENTWISE))
     except ExpressionError:
         return False
-    if (left.functions() | right.functions()) - set(ELEMENTWISE):
-        return False
     symbols = {name: sp.Symbol(name, positive=True) for name in left.names() | right.names()}
-    try:
+
+    def equal() -> bool:
         return bool(sp.simplify(to_sympy(left, symbols) - to_sympy(right, symbols)) == 0)
-    except ZeroDivisionError:
+
+    try:
+        return within(PROOF, f"the claim {declared[:60]}", equal)
+    except (NotDerivableError, ZeroDivisionError):
         return False
