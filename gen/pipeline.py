@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Unpack
+from typing import TypeVar, Unpack
 
-from hamilforge.gen.declare import catalogue, kinds
-from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
+from hamilforge.gen.declare import budget, catalogue, kinds
+from hamilforge.gen.declare.blame import blamed
+from hamilforge.gen.declare.errors import (
+    ClaimError,
+    DeclarationError,
+    Problem,
+)
 from hamilforge.gen.declare.variation import Variation, is_any, vary
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
 from hamilforge.gen.emit.network_product import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.product import Product, declaration_digest
-from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.unroll import Unrolled
@@ -29,6 +33,7 @@ from hamilforge.gen.tableau.pair import build_pair, is_explicit_pair
 
 #: The declarations that a product is made of.
 Made = tuple[kinds.Declaration, ...]
+Value = TypeVar("Value")
 
 
 def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
@@ -82,43 +87,52 @@ def check(declaration: kinds.Declaration) -> Report:
     Raises:
         DeclarationError: it cannot be derived or proved.
     """
-    with understood(declaration):
-        match declaration:
-            case kinds.Optimizer():
-                return optimizer.prove(derive(declaration))
-            case kinds.Hamiltonian():
-                return parts.prove_hamiltonian(declaration)
-            case kinds.Splitting():
-                return parts.prove_splitting(declaration)
-            case kinds.Update():
-                return parts.prove_update(declaration)
-            case kinds.RungeKutta():
-                return tableau.prove_runge_kutta(declaration)
-            case kinds.Partitioned():
-                return tableau.prove_partitioned(declaration)
-            case kinds.DiscreteGradient():
-                return discrete_gradient.prove(declaration)
-            case kinds.System() | kinds.Mechanics():
-                return problem.prove(declaration)
-            case kinds.Field():
-                return field_report.prove(declaration)
-            case kinds.Objective():
-                return field_report.prove_objective(declaration)
+    return understood(lambda: _proved(declaration), declaration)
 
 
-@contextlib.contextmanager
-def understood(declaration: kinds.Declaration) -> Iterator[None]:
-    """What lies beyond the derivations and proofs is an error of the declaration, said as such."""
-    try:
-        yield
-    except DeclarationError:
-        raise
-    except (ArithmeticError, NotImplementedError, RecursionError, TypeError, ValueError) as error:
-        head = declaration.head
-        reason = f"{type(error).__name__}: {error}"
-        raise DeclarationError.single(
-            head.source.where, f"'{head.name}' cannot be derived and proved ({reason})"
-        ) from error
+def _proved(declaration: kinds.Declaration) -> Report:
+    match declaration:
+        case kinds.Optimizer():
+            return optimizer.prove(derive(declaration))
+        case kinds.Hamiltonian():
+            return parts.prove_hamiltonian(declaration)
+        case kinds.Splitting():
+            return parts.prove_splitting(declaration)
+        case kinds.Update():
+            return parts.prove_update(declaration)
+        case kinds.RungeKutta():
+            return tableau.prove_runge_kutta(declaration)
+        case kinds.Partitioned():
+            return tableau.prove_partitioned(declaration)
+        case kinds.DiscreteGradient():
+            return discrete_gradient.prove(declaration)
+        case kinds.System() | kinds.Mechanics():
+            return problem.prove(declaration)
+        case kinds.Field():
+            return field_report.prove(declaration)
+        case kinds.Objective():
+            return field_report.prove_objective(declaration)
+
+
+def understood(
+    work: Callable[[], Value], *declarations: kinds.Declaration, factor: float = 1.0
+) -> Value:
+    """The value of a derivation or a proof, within its budget.
+
+    Args:
+        work: what is done.
+        declarations: what it is done with; an error names them all.
+        factor: of the budget.
+
+    Raises:
+        DeclarationError: this derivation or proof is not known, or takes too long.
+        InternalError: anything else went wrong.
+    """
+    named = " with ".join(f"'{entry.head.name}'" for entry in declarations)
+    where = ", ".join(dict.fromkeys(entry.head.source.where for entry in declarations))
+    size = sum(len(entry.head.source.data) for entry in declarations)
+    seconds = budget.whole(size) * factor
+    return blamed(work, named, where, "derived and proved", seconds)
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:
@@ -205,8 +219,8 @@ def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:
 
 def _explicit(method: kinds.LayerMethod) -> bool:
     if isinstance(method, kinds.RungeKutta):
-        return build(method).is_explicit
-    return is_explicit_pair(*build_pair(method))
+        return understood(lambda: build(method).is_explicit, method)
+    return understood(lambda: is_explicit_pair(*build_pair(method)), method)
 
 
 def product_name(made: Made) -> str:
@@ -233,28 +247,39 @@ def rendered(made: Made) -> dict[str, str]:
             return _rendered_optimizer(declaration)
         case (kinds.Objective() as objective,):
             refuse_false_claims(check(objective), objective.head)
-            with understood(objective):
-                return files.render(TargetProduct(build_target(objective), objective))
+            return understood(
+                lambda: files.render(TargetProduct(build_target(objective), objective)), objective
+            )
         case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
             report = _believed(field, layers)
-            with understood(field):
+
+            def layered() -> dict[str, str]:
                 unrolled = Unrolled(build_network(field, layers))
-            return files.render(NetworkProduct(unrolled, field, layers, report))
+                return files.render(NetworkProduct(unrolled, field, layers, report))
+
+            return understood(layered, field, layers, factor=budget.CODE)
         case (kinds.Mechanics() | kinds.System() as problem_, method):
             assert isinstance(method, kinds.Integration)
             report = _believed(problem_, method)
-            with understood(problem_):
+
+            def integrated() -> dict[str, str]:
                 derived = derive_field(problem_)
                 built = build_integrator(derived, method)
-            return files.render(
-                IntegratorProduct(built, problem_, method, report, derived.separable)
-            )
+                return files.render(
+                    IntegratorProduct(built, problem_, method, report, derived.separable)
+                )
+
+            return understood(integrated, problem_, method, factor=budget.CODE)
     raise NotImplementedError(f"no product of {made}")
 
 
 def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Report:
     """The report of a method, once the claims of both have been checked."""
-    refuse_false_claims(check(declaration), declaration.head)
+    if isinstance(declaration, kinds.Problem):  # what is not claimed is not waited for
+        claimed = understood(lambda: problem.prove(declaration, claimed_only=True), declaration)
+    else:
+        claimed = check(declaration)
+    refuse_false_claims(claimed, declaration.head)
     report = check(method)
     refuse_false_claims(report, method.head)
     return report
@@ -263,11 +288,16 @@ def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Repo
 def _rendered_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
     for part in (declaration.system, declaration.method):
         refuse_false_claims(check(part), part.head)
-    with understood(declaration):
+
+    def derived() -> tuple[Derivation, Report]:
         derivation = derive(declaration)
-        report = optimizer.prove(derivation)
+        return derivation, optimizer.prove(derivation)
+
+    derivation, report = understood(derived, declaration)
     refuse_false_claims(report, declaration.head)
-    return files.render(Product(derivation, report))
+    return understood(
+        lambda: files.render(Product(derivation, report)), declaration, factor=budget.CODE
+    )
 
 
 def shipped() -> Iterator[Made]:
@@ -300,13 +330,14 @@ def modified(method: str | Path, system: str | Path, terms: int = 2) -> Modified
     declared = catalogue.load(method, ("runge-kutta",))
     on = load_problem(system)
     assert isinstance(declared, kinds.RungeKutta)
-    field = derive_field(on)
+    field = understood(lambda: derive_field(on), on)
     if not field.autonomous or len(field.components) > 2:
         raise DeclarationError.single(
             on.head.source.where,
             "modified equations are written for autonomous fields of one or two components",
         )
-    try:
-        return modified_equation(build(declared), field.components, field.damped, terms)
-    except ValueError as error:
-        raise DeclarationError.single(declared.head.source.where, str(error)) from error
+    return understood(
+        lambda: modified_equation(build(declared), field.components, field.damped, terms),
+        declared,
+        on,
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hamilforge.runtime.cache import cache_root
+from hamilforge.runtime import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ FUSED = 4
 def _see_the_cache() -> None:
     """Let modules be found in the cache as it is named now, and as it was filled just now."""
     products = importlib.import_module(_PRODUCTS)
-    root = str(cache_root())
-    if root not in products.__path__:
-        products.__path__.append(root)
+    for root in map(str, cache.roots()):
+        if root not in products.__path__:
+            products.__path__.append(root)
     importlib.invalidate_caches()
 
 
@@ -65,7 +65,7 @@ def imported(name: str) -> ModuleType:
     except ImportError as error:
         raise ImportError(
             f"what was pickled needs the generated module {name}, which is neither shipped nor in "
-            f"the cache {cache_root()}; make it again from its declaration"
+            f"the cache {cache.cache_root()}; make it again from its declaration"
         ) from error
 
 
@@ -135,9 +135,7 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
 
 def _cached(name: str, digest: str, texts: Callable[[], Mapping[str, str]]) -> Loaded:
     """A product in the user's cache, put there if it is not."""
-    from hamilforge.runtime import cache
-
     key = f"p_{digest}"
-    if not (cache.cache_root() / key).is_dir():
+    if cache.find(key) is None:
         cache.store(key, texts())
     return Loaded(f"{_PRODUCTS}.{key}", name)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from hamilforge.runtime import pictures
 from hamilforge.runtime.clock import latch, start, tick
 from hamilforge.runtime.kernels import plan, run
 
@@ -156,7 +157,7 @@ def draw(name: str, product: ModuleType, mechanics: Mechanics, out: Path) -> Non
     title = mechanics.title.replace("$", r"\$")
     figure.suptitle(f"{name}: {title}\n{settings}; step h = {mechanics.h:.3g}", fontsize=13)
     _legend(figure, len(product.STAGES))
-    figure.savefig(out, dpi=150)
+    pictures.save(figure, out, dpi=150)
 
 
 def _portrait(

@@ -7,8 +7,6 @@ the product's kernels when they are asked for.  It is saved to and read from ``.
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.loader import imported
+from hamilforge.runtime.whole_files import beginning, stored, whole
 
 Floats = NDArray[np.float64]
 
@@ -169,40 +168,29 @@ class Solution:
         }
         arrays |= {f"parameter_{name}": value for name, value in self.parameters.items()}
         arrays |= {f"along_{name}": value for name, value in self._all_along().items()}
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole(target) as file:
+            np.savez_compressed(file, **arrays)
         return target
 
     @staticmethod
     def read(path: str | Path) -> Solution:
-        """What :meth:`save` wrote; without a product."""
-        with np.load(path, allow_pickle=False) as file:
-            parameters = {
-                key.removeprefix("parameter_"): file[key]
-                for key in file.files
-                if key.startswith("parameter_")
-            }
+        """What :meth:`save` wrote; without a product.
+
+        Raises:
+            OSError: there is no such file.
+            DamagedFileError: it is no solution, or not all of one.
+        """
+        with stored(Path(path), "a solution") as file:
             return Solution(
                 str(file["name"]),
                 tuple(map(str, file["components"])),
                 file["t"],
                 file["y"],
-                parameters,
+                beginning(file, "parameter_"),
                 int(file["steps"]),
                 int(file["rejected"]),
                 None,
-                {
-                    key.removeprefix("along_"): file[key]
-                    for key in file.files
-                    if key.startswith("along_")
-                },
+                beginning(file, "along_"),
             )
 
 

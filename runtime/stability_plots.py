@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime import pictures
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -59,7 +61,7 @@ def draw(
     _star(star, numerator, denominator, contact)
     _oscillation(error, numerator, denominator)
     figure.suptitle(title.replace("$", r"\$"), fontsize=13)
-    figure.savefig(out, dpi=150)
+    pictures.save(figure, out, dpi=150)
 
 
 def _window(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float]:

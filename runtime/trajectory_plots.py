@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.runtime import pictures
 from hamilforge.runtime.integrate import integrate
 from hamilforge.runtime.solution import Floats, IntegrationError, Solution
 
@@ -61,7 +62,7 @@ def draw(title: str, products: Sequence[ModuleType], request: Request, picture: 
     for panel, ax in zip(panels, figure.subplots(1, len(panels)), strict=True):
         panel(ax, products, runs, request)
     figure.suptitle(title.replace("$", r"\$"), fontsize=13)
-    figure.savefig(picture, dpi=150)
+    pictures.save(figure, picture, dpi=150)
 
 
 def _run(product: ModuleType, h: float, span: float) -> Solution:

@@ -1,53 +1,77 @@
 """The command line: one function per command, everything heavy imported when it is needed.
 
-Exit status: 0 fine, 1 a claim or a check failed, 2 a bad declaration or call.
+Exit status: 0 fine, 1 a claim or a check failed, 2 a bad declaration or call, 3 a fault of
+hamilforge.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hamilforge.gen.declare.visible import visible_lines
+from hamilforge.terminal import complain, degrade, say
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 FORMATS = ("text", "latex", "markdown")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
+    degrade()
     parser = _parser()
     given = parser.parse_args(argv)
     if not hasattr(given, "run"):
         parser.print_help()
         return 2
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
 
     try:
         status: int = given.run(given)
+        sys.stdout.flush()
         return status
     except ClaimError as error:
-        return _complain(error, 1)
+        return complain(error, 1)
     except (DeclarationError, ImportError) as error:
-        return _complain(error, 2)
+        return complain(error)
+    except InternalError as error:
+        return complain(error, 3)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except OSError as error:
-        return _complain(f"{error.filename or ''}: {error.strerror}", 2)
+        place = f"{error.filename}: " if error.filename else ""
+        return complain(place + (error.strerror or str(error)))
     except KeyboardInterrupt:
-        return _complain("interrupted", 2)
+        return complain("interrupted")
+    except Exception as error:
+        return complain(InternalError.of(error, f"the command {argv_text(argv)}"), 3)
 
 
-def _complain(error: object, status: int) -> int:
-    print(f"hamilforge: {error}", file=sys.stderr)
-    return status
+def argv_text(argv: Sequence[str] | None) -> str:
+    """A command as it was typed."""
+    return shlex.join(sys.argv[1:] if argv is None else argv)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints show every character of what was typed."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        super()._print_message(visible_lines(message), file)
 
 
 def _parser() -> argparse.ArgumentParser:
     from hamilforge import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "hamilforge",
         description="Declare a Hamiltonian or a method; get it derived, proved, and compiled.",
     )
@@ -120,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         help="for a problem: what integrates it; several are compared",
     )
-    plotting.add_argument("--h", type=float, help="for a problem: the step")
-    plotting.add_argument("--time", type=float, help="for a problem: how long")
+    plotting.add_argument("--h", type=_number, help="for a problem: the step")
+    plotting.add_argument("--time", type=_number, help="for a problem: how long")
     plotting.add_argument(
         "--section",
         metavar="COMPONENT",
@@ -132,22 +156,22 @@ def _parser() -> argparse.ArgumentParser:
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
     bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))
     bench.add_argument("--json", action="store_true")
-    bench.add_argument("--rounds", type=int, help="interleaved rounds, at least 20")
+    bench.add_argument("--rounds", type=_whole, help="interleaved rounds, at least 20")
 
     reproducing = command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
     reproducing.add_argument("name", metavar="NAME", help="rk-networks")
     reproducing.add_argument("--out", type=Path, help="a folder for files and pictures")
     reproducing.add_argument("--data", action="append", default=[], help="one of its data sets")
     reproducing.add_argument("--network", action="append", default=[], help="one of its networks")
-    reproducing.add_argument("--seeds", type=int, default=1, help="how many seeds, from 0")
-    reproducing.add_argument("--iterations", type=int, help="instead of the published number")
-    reproducing.add_argument("--time", type=float, help="the sum of the steps")
+    reproducing.add_argument("--seeds", type=_whole, default=1, help="how many seeds, from 0")
+    reproducing.add_argument("--iterations", type=_whole, help="instead of the published number")
+    reproducing.add_argument("--time", type=_number, help="the sum of the steps")
     reproducing.add_argument(
         "--optimizer",
         metavar="NAME|PATH",
         help="instead of descent with backtracking: a declared one, or torch.Adam and the like",
     )
-    reproducing.add_argument("--lr", type=float, help="its learning rate")
+    reproducing.add_argument("--lr", type=_number, help="its learning rate")
 
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
     demo.add_argument("--out", type=Path, help="the folder for the picture")
@@ -165,16 +189,30 @@ def _choices(command: argparse.ArgumentParser) -> None:
 def _size(text: str) -> tuple[str, int]:
     """``d=2``."""
     name, mark, number = text.partition("=")
-    if not (mark and name and number.isdecimal() and int(number) > 0):
+    if not (mark and name and re.fullmatch("0*[1-9][0-9]{0,8}", number)):
         raise argparse.ArgumentTypeError(f"'{text}': a name and a positive number, as in d=2")
     return name, int(number)
+
+
+def _whole(text: str) -> int:
+    """``20``."""
+    if not re.fullmatch("[+-]?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number was expected")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """``0.1``."""
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"'{text}': a number was expected")
+    return float(text)
 
 
 def _new(given: argparse.Namespace) -> int:
     from hamilforge import templates
 
     path = templates.write(given.kind, given.name)
-    print(f"{path}\nnext: hamilforge check {path}")
+    say(f"{path}\nnext: hamilforge check {path}")
     return 0
 
 
@@ -182,9 +220,9 @@ def _list(given: argparse.Namespace) -> int:
     from hamilforge import listing
 
     if given.markdown:
-        print(listing.markdown(given.kind or "optimizer"))
+        say(listing.markdown(given.kind or "optimizer"))
         return 0
-    print(listing.table(given.kind, given.where))
+    say(listing.table(given.kind, given.where))
     return 0
 
 
@@ -193,25 +231,24 @@ def _check(given: argparse.Namespace) -> int:
 
     reports = [check(name) for name in given.names]
     if given.json:
-        print(json.dumps([report.to_dict() for report in reports], indent=2))
+        say(json.dumps([report.to_dict() for report in reports], indent=2))
     else:
-        print("\n\n".join(map(str, reports)))
+        say("\n\n".join(map(str, reports)))
     return 0 if all(report.holds for report in reports) else 1
 
 
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
 
-    sys.stdout.write(
-        document.show(
-            given.name,
-            given.format,
-            given.on,
-            given.method,
-            activation=given.activation,
-            by_stage=given.by_stage,
-        )
+    told = document.show(
+        given.name,
+        given.format,
+        given.on,
+        given.method,
+        activation=given.activation,
+        by_stage=given.by_stage,
     )
+    say(told.removesuffix("\n"))
     return 0
 
 
@@ -230,9 +267,9 @@ def _generate(given: argparse.Namespace) -> int:
         except (ClaimError, DeclarationError):
             raise
         except ValueError as error:  # of a size
-            return _complain(error, 2)
+            return complain(error)
     if given.activation is not None or given.size or given.by_stage or given.method:
-        return _complain(ValueError("options of a field or a problem take its name"), 2)
+        return complain("options of a field or a problem take its name")
     folder = given.out or generation.catalogue_folder()
     if given.check:
         return generation.check_catalogue(folder)
@@ -243,7 +280,7 @@ def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
     found = [verify(name, given.method, given.activation, given.by_stage) for name in given.names]
-    print("\n\n".join(map(str, found)))
+    say("\n\n".join(map(str, found)))
     return 0 if all(one.holds for one in found) else 1
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,9 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 import hamilforge as hf
+from hamilforge import terminal
+from hamilforge.gen.declare.visible import visible_lines
+from hamilforge.terminal import complain
 
 if TYPE_CHECKING:
     from hamilforge.runtime.demo.training import Curve, Digits, Lineup
@@ -41,22 +43,22 @@ def run(out: Path | None = None, epochs: int | None = None) -> int:
     """
     missing = [name for module, name in LIBRARIES.items() if not importlib.util.find_spec(module)]
     if missing:
-        return _refuse(
+        return complain(
             f'the demo needs {" and ".join(missing)}; pip install "hamilforge[demo]" brings '
             f"{'it' if len(missing) == 1 else 'them'}"
         )
     if epochs is not None and epochs < 1:
-        return _refuse(f"the demo trains for at least 1 epoch, not {epochs}")
+        return complain(f"the demo trains for at least 1 epoch, not {epochs}")
     picture = Path(PICTURE) if out is None else out / PICTURE if out.is_dir() else out
     if not picture.absolute().parent.is_dir():
-        return _refuse(f"there is no folder {picture.absolute().parent} for the picture")
+        return complain(f"there is no folder {picture.absolute().parent} for the picture")
     if picture.suffix not in (".png", ".svg", ".pdf"):
-        return _refuse(f"a picture's name ends in .png, .svg or .pdf, unlike {picture.name}")
+        return complain(f"a picture's name ends in .png, .svg or .pdf, unlike {picture.name}")
 
     from hamilforge.runtime.demo import training
 
     begin = time.perf_counter()
-    console = Console()
+    console = terminal.console()
     lineup = training.read_lineup()
     if not _tell(console, lineup.declaration):
         return 1
@@ -69,7 +71,7 @@ def run(out: Path | None = None, epochs: int | None = None) -> int:
     if not verification.holds:
         return 1
     _train(console, lineup, digits, epochs or lineup.epochs, picture)
-    console.print(f"All in {time.perf_counter() - begin:.0f} s.", highlight=False)
+    console.print(f"All in {time.perf_counter() - begin:.0f} s.")
     return 0
 
 
@@ -118,7 +120,7 @@ def _train(console: Console, lineup: Lineup, digits: Digits, epochs: int, pictur
 
     _headline(console, "7. At work: handwritten digits, same weights, same batches")
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         console=console,
@@ -134,8 +136,10 @@ def _train(console: Console, lineup: Lineup, digits: Digits, epochs: int, pictur
             lambda contender: progress.update(task, advance=1, description=contender.label),
         )
     console.print(_table(results, epochs))
-    curves.draw(results, picture)
-    _print(console, f"\nLearning curves: {picture}")
+    drawn = terminal.Picture(picture)
+    curves.draw(results, drawn.path)
+    _print(console, "\nLearning curves:")
+    drawn.done()
 
 
 def _table(results: Sequence[Curve], epochs: int) -> Table:
@@ -168,10 +172,5 @@ def _headline(console: Console, text: str) -> None:
 
 
 def _print(console: Console, text: str) -> None:
-    """Text as it is: no markup in it is obeyed, no line is broken."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
+    """Text as it is: no line is broken."""
+    console.print(visible_lines(text), soft_wrap=True)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from hamilforge.control_problem import Control
+    from hamilforge.gen.declare.variation import Variation
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
     from hamilforge.network_bounds import Contractivity
@@ -63,21 +64,13 @@ def generate(
     Raises:
         DeclarationError: the declaration has problems.
         ClaimError: it claims what is not so; nothing is written.
+        FileExistsError: files in the folder are in the way; nothing is written.
         ValueError: a size is of no dimension, or no positive number.
     """
-    from hamilforge.gen import pipeline
-    from hamilforge.gen.emit import files
-    from hamilforge.runtime import cache
+    from hamilforge import generation
 
-    made = pipeline.load_made(name, method, activation=activation, sizes=sizes, by_stage=by_stage)
-    texts = pipeline.generate(made)
-    if out is None:
-        folder = cache.store(f"p_{pipeline.key(*made)}", texts)
-    else:
-        folder = Path(out)
-        for file, text in texts.items():
-            files.write(folder / file, text)
-    return [folder / file for file in sorted(texts)]
+    choices: Variation = {"activation": activation, "sizes": sizes, "by_stage": by_stage}
+    return generation.write([name], out, method, **choices)
 
 
 def integrate(

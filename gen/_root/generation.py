@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
-import sys
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Unpack
 
-from hamilforge.facade import generate
 from hamilforge.gen import pipeline
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import Variation
-from hamilforge.gen.emit import files
+from hamilforge.gen.emit import files, folder
+from hamilforge.runtime import cache
+from hamilforge.terminal import say, warn
 
 
 def catalogue_folder() -> Path:
     """The folder of the generated files that ship."""
     return Path(str(resources("hamilforge.generated")))
+
+
+def write(
+    names: Sequence[str | Path],
+    out: str | Path | None,
+    method: str | Path | None = None,
+    **choices: Unpack[Variation],
+) -> list[Path]:
+    """Generate some products into a folder or the cache: all of them, or nothing is written.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        DeclarationError: a declaration has problems.
+        ClaimError: one claims what is not so.
+        FileExistsError: files in the folder are in the way.
+    """
+    products = [pipeline.load_made(name, method, **choices) for name in names]
+    texts = [pipeline.generate(made) for made in products]
+    if out is None:
+        folders = [
+            cache.store(f"p_{pipeline.key(*made)}", text)
+            for made, text in zip(products, texts, strict=True)
+        ]
+    else:
+        folders = [Path(out)] * len(texts)
+        folder.update(Path(out), _together(texts))
+    return [
+        place / name
+        for place, product in zip(folders, texts, strict=True)
+        for name in sorted(product)
+    ]
+
+
+def _together(products: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The files of all products; two products of one name cannot be in one folder."""
+    together: dict[str, str] = {}
+    for product in products:
+        for name, text in product.items():
+            if together.setdefault(name, text) != text:
+                raise DeclarationError.single(name, "two different declarations make this file")
+    return together
 
 
 def write_named(
@@ -27,27 +70,23 @@ def write_named(
     **choices: Unpack[Variation],
 ) -> int:
     """Generate some optimizers, or problems with a method, into a folder or the cache."""
-    for name in names:
-        for path in generate(name, out, method, **choices):
-            print(path)
+    for path in write(names, out, method, **choices):
+        say(path)
     return 0
 
 
-def write_catalogue(folder: Path) -> int:
+def write_catalogue(out: Path) -> int:
     """Generate the catalogue; files of products that no longer exist are removed."""
     texts = pipeline.generate_catalogue()
-    changed = [name for name, text in texts.items() if files.write(folder / name, text)]
-    stale = files.compare(folder, texts).stale
-    for name in stale:
-        (folder / name).unlink()
-    print(f"{len(texts)} files in {folder}: {len(changed)} written, {len(stale)} removed")
+    done = folder.update(out, texts)
+    say(f"{len(texts)} files in {out}: {len(done.written)} written, {len(done.removed)} removed")
     return 0
 
 
-def check_catalogue(folder: Path) -> int:
-    """Compare the folder with what would be generated; 1 if it is stale."""
+def check_catalogue(out: Path) -> int:
+    """Compare a folder with what would be generated; 1 if it is stale."""
     texts = pipeline.generate_catalogue()
-    return _verdict(folder, texts, "hamilforge generate")
+    return _verdict(out, texts, "hamilforge generate")
 
 
 def check_named(
@@ -57,32 +96,29 @@ def check_named(
     **choices: Unpack[Variation],
 ) -> int:
     """Compare the files of some optimizers, or of problems with a method."""
-    folder = out or catalogue_folder()
+    where = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
         texts |= pipeline.generate(pipeline.load_made(name, method, **choices))
-    found = files.compare(folder, texts)
+    found = files.compare(where, texts)
     if not (found.missing or found.changed):
-        print(f"{len(texts)} files in {folder} are as generated")
+        say(f"{len(texts)} files in {where} are as generated")
         return 0
-    print(found.diff)
-    print(
-        f"missing: {', '.join(found.missing) or 'none'}; run: hamilforge generate", file=sys.stderr
-    )
+    say(found.diff)
+    warn(f"missing: {', '.join(found.missing) or 'none'}; run: hamilforge generate")
     return 1
 
 
-def _verdict(folder: Path, texts: dict[str, str], command: str) -> int:
-    found = files.compare(folder, texts)
+def _verdict(where: Path, texts: dict[str, str], command: str) -> int:
+    found = files.compare(where, texts)
     if not found:
-        print(f"{len(texts)} files in {folder} are as generated")
+        say(f"{len(texts)} files in {where} are as generated")
         return 0
-    recorded = _recorded_versions(folder)
+    recorded = folder.recorded_versions(where)
     if recorded and recorded != files.versions():
-        print(
+        warn(
             f"generated with {recorded}, compared with {files.versions()}: "
-            "the text may differ where the programs agree",
-            file=sys.stderr,
+            "the text may differ where the programs agree"
         )
         from hamilforge.verification import verify
 
@@ -94,25 +130,16 @@ def _verdict(folder: Path, texts: dict[str, str], command: str) -> int:
             if not verify(*name.split("__")).holds
         ]
         if not wrong and not found.missing and not found.stale:
-            print("all programs agree numerically")
+            say("all programs agree numerically")
             return 0
-        print(f"programs that disagree: {', '.join(wrong)}", file=sys.stderr)
+        warn(f"programs that disagree: {', '.join(wrong)}")
     for title, names in (
         ("missing", found.missing),
         ("stale", found.stale),
         ("changed", found.changed),
     ):
         for name in names:
-            print(f"{title}: {name}")
-    print(found.diff)
-    print(f"{folder} is not what would be generated; run: {command}", file=sys.stderr)
+            say(f"{title}: {name}")
+    say(found.diff)
+    warn(f"{where} is not what would be generated; run: {command}")
     return 1
-
-
-def _recorded_versions(folder: Path) -> dict[str, str]:
-    path = folder / files.INDEX
-    try:
-        versions = tomllib.loads(path.read_text(encoding="utf-8")).get("versions", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}
-    return {str(name): str(version) for name, version in versions.items()}

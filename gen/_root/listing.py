@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from hamilforge import terminal
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
 _TOKEN = re.compile(
-    r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_]\w*)|(-?\d+(?:\.\d+)?)|'([^']*)'|\"([^\"]*)\")"
+    r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_][A-Za-z0-9_]*)|(-?[0-9]+(?:\.[0-9]+)?)|'([^']*)'|\"([^\"]*)\")"
 )
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -107,11 +107,12 @@ def table(kind: str | None, where: str | None) -> str:
                 if not test.holds(values):
                     continue
             cells = [_cell(values.get(column)) for column in columns]
-            found.add_row(chosen, declaration.head.name, *cells, declaration.head.title)
+            texts = (chosen, declaration.head.name, *cells, declaration.head.title)
+            found.add_row(*map(terminal.cell, texts))
     for name in test.names if test is not None else ():
         if name not in known:
             raise _refuse(f"no property is named '{name}'" + did_you_mean(name, known))
-    console = Console(file=io.StringIO(), width=120)
+    console = terminal.console(file=io.StringIO(), width=120)
     console.print(found)
     stream = console.file
     assert isinstance(stream, io.StringIO)

@@ -7,11 +7,13 @@ kernels; this module hands it the derived mechanics as plain functions.
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hamilforge.gen.declare.visible import visible
+from hamilforge.terminal import Picture, complain
 
 if TYPE_CHECKING:
     from hamilforge.gen.declare.kinds import RungeKutta
@@ -53,11 +55,11 @@ def run(
         ClaimError: it claims what is not so.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        return _refuse('a plot needs matplotlib; pip install "hamilforge[demo]" brings it')
+        return complain('a plot needs matplotlib; pip install "hamilforge[demo]" brings it')
     if out is not None and out.suffix not in SUFFIXES:
-        return _refuse(f"a picture's name ends in {', '.join(SUFFIXES)}, unlike {out.name}")
+        return complain(f"a picture's name ends in {', '.join(SUFFIXES)}, unlike {out.name}")
     if out is not None and not out.absolute().parent.is_dir():
-        return _refuse(f"there is no folder {out.absolute().parent} for the picture")
+        return complain(f"there is no folder {out.absolute().parent} for the picture")
 
     if methods:
         return _trajectories(name, methods, h, time, section, out)
@@ -68,14 +70,14 @@ def run(
 
     found = catalogue.load(name, ("optimizer", "runge-kutta", *kinds.PROBLEMS))
     if isinstance(found, kinds.Problem):
-        return _refuse(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
+        return complain(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
     if isinstance(found, kinds.RungeKutta):
-        return _stability(found, out or Path(f"{found.head.name}.png"))
+        return _stability(found, Picture(out or Path(f"{found.head.name}.png")))
     declaration = pipeline.load_optimizer(name)
-    picture = out or Path(f"{declaration.head.name}.png")
+    picture = Picture(out or Path(f"{declaration.head.name}.png"))
     product = loader.load(name).module("numba")
-    plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture)
-    print(picture)
+    plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture.path)
+    picture.done()
     return 0
 
 
@@ -96,16 +98,17 @@ def _trajectories(
     products = [loader.load(name, method).module("numba") for method in methods]
     step = H if h is None else h
     request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
-    picture = out or Path(f"{head.name}.png")
+    picture = Picture(out or Path(f"{head.name}.png"))
     try:
-        trajectory_plots.draw(f"{head.name}: {head.title}", products, request, picture)
+        title = visible(f"{head.name}: {head.title}")
+        trajectory_plots.draw(title, products, request, picture.path)
     except (ValueError, IntegrationError) as error:
-        return _refuse(str(error))
-    print(picture)
+        return complain(error)
+    picture.done()
     return 0
 
 
-def _stability(declaration: RungeKutta, picture: Path) -> int:
+def _stability(declaration: RungeKutta, picture: Picture) -> int:
     """Draw the stability function of a tableau."""
     from hamilforge.gen import pipeline
     from hamilforge.gen.tableau.build import build
@@ -126,12 +129,12 @@ def _stability(declaration: RungeKutta, picture: Path) -> int:
     order, embedded = report["order"], tableau.embedded()
     assert isinstance(order, int)
     other = floats(stability_function(embedded)) if embedded else None
-    title = f"{declaration.head.name}: {declaration.head.title}"
+    title = visible(f"{declaration.head.name}: {declaration.head.title}")
     function = stability_function(tableau, order)
     terms = enumerate(function.taylor(2 * tableau.size + 3))
     contact = next((k - 1 for k, c in terms if not tableau.is_zero(c - inverse_factorial(k))), 0)
-    stability_plots.draw(title, *floats(function), contact, picture, other)
-    print(picture)
+    stability_plots.draw(title, *floats(function), contact, picture.path, other)
+    picture.done()
     return 0
 
 
@@ -150,7 +153,7 @@ def mechanics(derivation: Derivation) -> Mechanics:
     unit = _value(derivation.unit, known)
     ending = _value(derivation.specialised(derivation.rotated.momentum), known)
     return Mechanics(
-        title=derivation.optimizer.head.title,
+        title=visible(derivation.optimizer.head.title),
         hyper={name: float(value) for name, value in hyper.items()},
         h=float(known["h"]),
         start_time=float(known["h"] if "n" in program.host.inputs else program.start_time),
@@ -242,8 +245,3 @@ def _function(arguments: tuple[Any, ...], expr: Any) -> Callable[..., Any]:
     lowered = lower(expr)
     names = [symbol.name for symbol in arguments]
     return lambda *values: evaluate(lowered, dict(zip(names, values, strict=True)), FLOAT64)
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hamilforge import terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,26 +43,23 @@ def run(
     """
     import importlib.util
 
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Table
 
     from hamilforge.runtime.reproduce import rk_networks
 
     if name not in EXPERIMENTS:
-        print(f"hamilforge: no experiment '{name}'; there is {EXPERIMENTS[0]}", file=sys.stderr)
-        return 2
+        return terminal.complain(f"no experiment '{name}'; there is {EXPERIMENTS[0]}")
     folder = out or Path(name)
     settings = rk_networks.line_up()
     try:
         chosen = rk_networks.runs(settings, data, networks, range(seeds), iterations, changes)
     except ValueError as error:
-        print(f"hamilforge: {error}", file=sys.stderr)
-        return 2
+        return terminal.complain(error)
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = terminal.console()
     results = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         for one in chosen:
             task = bar.add_task(
@@ -71,8 +69,7 @@ def run(
             try:
                 results[one.name] = rk_networks.train(one, settings, folder, advance)
             except ValueError as error:
-                print(f"hamilforge: {error}", file=sys.stderr)
-                return 2
+                return terminal.complain(error)
     table = Table("data", "network", "iterations", "cost", "accuracy", "on other points", box=None)
     for which in dict.fromkeys(one.data for one in chosen):
         for label in dict.fromkeys(one.entry["name"] for one in chosen):
@@ -98,17 +95,18 @@ def run(
 
     for which in dict.fromkeys(one.data for one in chosen):
         first = {one: results[one.name] for one in chosen if one.data == which and one.seed == 0}
-        path = folder / f"{which}.png"
-        rk_networks_pictures.draw(first, settings["objective"], path)
-        console.print(str(path))
+        picture = terminal.Picture(folder / f"{which}.png")
+        rk_networks_pictures.draw(first, settings["objective"], picture.path)
+        picture.done()
         if seeds > 1:
             histories: dict[str, list[Any]] = {}
             for one in chosen:
                 if one.data == which:
                     histories.setdefault(one.entry["name"], []).append(results[one.name].history)
-            path = folder / f"{which}_seeds.png"
-            rk_networks_pictures.curves(histories, f"{which}, seeds 0 to {seeds - 1}", path)
-            console.print(str(path))
+            picture = terminal.Picture(folder / f"{which}_seeds.png")
+            title = f"{which}, seeds 0 to {seeds - 1}"
+            rk_networks_pictures.curves(histories, title, picture.path)
+            picture.done()
     return 0
 
 

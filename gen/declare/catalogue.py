@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from hamilforge.gen.declare import kinds, read_kinds, toml_source
+from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
 FOLDERS = {
@@ -25,6 +26,8 @@ FOLDERS = {
     "objective": "objectives",
 }
 MAX_REFERENCES = 10
+#: To which one refers, and those to which they do, each as often as it is meant.
+MAX_DECLARATIONS = 2000
 
 
 def root() -> Path:
@@ -53,14 +56,19 @@ def load(name_or_path: str | Path, wanted: tuple[str, ...] = ()) -> kinds.Declar
     Raises:
         DeclarationError: it is not found, is of another kind, or has problems.
     """
-    return _load(locate(str(name_or_path), wanted, None), wanted, 0)
+    path = locate(str(name_or_path), wanted, None)
+    return blamed(lambda: _Catalogue().load(path, wanted, 0), f"'{path.stem}'", str(path), "read")
 
 
 def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
     """The file a reference means; relative paths are relative to ``beside``."""
     if name.endswith(".toml"):
         path = Path(name) if beside is None else beside / name
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as error:  # a name that is too long
+            raise DeclarationError.single("", f"'{path}': {error.strerror}") from error
+        if not there:
             raise DeclarationError.single("", f"no file '{path}'")
         return path
     kind, _, bare = name.rpartition("/")
@@ -83,19 +91,40 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
     )
 
 
-def _load(path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
-    if depth > MAX_REFERENCES:
-        raise DeclarationError.single(
-            str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
-        )
+class _Catalogue:
+    """One reading: each file that is referred to is read once, however often it is."""
 
-    def find(name: str, kinds_wanted: tuple[str, ...]) -> kinds.Declaration:
-        return _load(locate(name, kinds_wanted, path.parent), kinds_wanted, depth + 1)
+    def __init__(self) -> None:
+        self._read: dict[Path, kinds.Declaration] = {}
+        self._sizes: dict[Path, int] = {}
 
-    declaration = read_kinds.read(toml_source.read(path), find)
-    kind = kinds.kind_of(declaration)
-    if wanted and kind not in wanted:
-        raise DeclarationError.single(
-            str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"
-        )
-    return declaration
+    def load(self, path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
+        """Read a file and what it refers to."""
+        if depth > MAX_REFERENCES:
+            raise DeclarationError.single(
+                str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
+            )
+
+        size = 1
+
+        def find(name: str, kinds_wanted: tuple[str, ...]) -> kinds.Declaration:
+            nonlocal size
+            place = locate(name, kinds_wanted, path.parent)
+            declaration = self.load(place, kinds_wanted, depth + 1)
+            size += self._sizes[place]
+            if size > MAX_DECLARATIONS:
+                raise DeclarationError.single(
+                    "", f"more than {MAX_DECLARATIONS} declarations are referred to, all told"
+                )
+            return declaration
+
+        if path not in self._read:
+            self._read[path] = read_kinds.read(toml_source.read(path), find)
+            self._sizes[path] = size
+        declaration = self._read[path]
+        kind = kinds.kind_of(declaration)
+        if wanted and kind not in wanted:
+            raise DeclarationError.single(
+                str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"
+            )
+        return declaration

@@ -8,8 +8,14 @@ at fault, the expression with a caret.
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from hamilforge.gen.declare.visible import visible, visible_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.where}:{self.line}" if self.line else self.where
         parts = [part + ":" for part in (place, self.key) if part]
-        text = " ".join([*parts, self.message])
-        return text + (f"\n{self.excerpt}" if self.excerpt else "")
+        text = visible(" ".join([*parts, self.message]))
+        return text + (f"\n{visible_lines(self.excerpt)}" if self.excerpt else "")
 
 
 class DeclarationError(ValueError):
@@ -53,6 +59,36 @@ class ClaimError(DeclarationError):
     """A declaration claims something that is not so; nothing is generated from it."""
 
 
+class NotDerivableError(NotImplementedError):
+    """What a derivation or a proof cannot do, said by the one that knows it cannot.
+
+    The text is the reason, in the user's terms; who knows the declaration says which one it is.
+    """
+
+
+class InternalError(RuntimeError):
+    """A contradiction inside hamilforge: no declaration and no call is to blame."""
+
+    @classmethod
+    def of(cls, error: BaseException, what: str) -> InternalError:
+        """What to report of an exception that nobody expected.
+
+        Args:
+            error: the exception, as it was caught.
+            what: was being done.
+        """
+        calls = traceback.extract_tb(error.__traceback__)
+        place = f" in {Path(calls[-1].filename).name}:{calls[-1].lineno}" if calls else ""
+        versions = f"hamilforge {version('hamilforge')}, SymPy {version('sympy')}"
+        return cls(
+            visible(
+                f"this is a bug in hamilforge: {what} ended in {type(error).__name__}{place}: "
+                f"{str(error)[:500]}. Please report it with the declaration; {versions}, Python "
+                f"{'.'.join(map(str, sys.version_info[:3]))}"
+            )
+        )
+
+
 class ExpressionError(ValueError):
     """An expression cannot be read; ``start`` and ``stop`` say where in its text."""
 
@@ -70,6 +106,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def caret(text: str, start: int, stop: int, width: int = 72) -> str:
     """The part of ``text`` around ``start`` with carets under ``start..stop``."""
     left = max(0, start - width // 2)
-    piece = text[left : left + width].replace("\n", " ").replace("\t", " ")
-    marks = max(1, min(stop, left + width) - start)
-    return f"    {piece}\n    {' ' * (start - left)}{'^' * marks}"
+    blank = str.maketrans("\n\t", "  ")
+    right = left + width
+    pieces = text[left:start], text[start : min(stop, right)], text[stop:right]
+    before, at, behind = (visible(piece.translate(blank)) for piece in pieces)
+    return f"    {before}{at}{behind}\n    {' ' * len(before)}{'^' * max(1, len(at))}"

@@ -45,6 +45,8 @@ FUNCTIONS = (
 
 MAX_TEXT = 200_000
 MAX_DEPTH = 50
+#: Of divisions and products with ``@`` in a row, with the depth of their operands.
+MAX_ROW = 200
 MAX_DIGITS = 60
 MAX_EXPONENT = 64
 ONE = Fraction(1)
@@ -147,6 +149,7 @@ def parse(text: str) -> Expression:
             token.start,
             token.stop,
         )
+    _bounded_depth(tree)
     for node in walk(tree):
         if isinstance(node, Operation) and node.op == "**":
             _bounded_power(node)
@@ -359,6 +362,21 @@ def _numerical(node: Node) -> Any:
     if node.op in operations:
         return operations[node.op](*values)
     return getattr(mpmath, node.op)(*values) if node.op in ELEMENTWISE else None
+
+
+def _bounded_depth(tree: Node) -> None:
+    """Refuse what is deep without parentheses: divisions and matrix products in a row."""
+    todo = [(tree, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_ROW:
+            raise ExpressionError(
+                f"more than {MAX_ROW} divisions and matrix products in a row",
+                node.start,
+                node.stop,
+            )
+        if isinstance(node, Operation):
+            todo.extend((part, depth + 1) for part in node.args)
 
 
 def _bounded_power(node: Operation) -> None:

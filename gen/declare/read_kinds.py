@@ -31,7 +31,7 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     reference,
 )
-from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader
+from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader, shortened
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -193,7 +193,7 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
     flows = []
     for entry in steps:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
-            reader.problem(f"{entry!r} is not a pair [letter, weight]", "steps")
+            reader.problem(f"{shortened(entry)} is not a pair [letter, weight]", "steps")
             continue
         if entry[0] not in kinds.LETTERS:
             reader.problem(
@@ -202,6 +202,8 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
                 "steps",
             )
         flows.append(kinds.Flow(entry[0], weight(entry[1], "steps")))
+    if not any("B" in flow.letter for flow in flows):
+        reader.problem("a splitting has at least one kick, B or BD", "steps")
     return tuple(flows)
 
 
@@ -216,7 +218,7 @@ def _update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     for line in lines:
         target, equals, text = (line if isinstance(line, str) else "").partition("=")
         if not equals:
-            reader.problem(f"{line!r} is not of the form 'name = expression'", "assign")
+            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
             continue
         target = target.strip()
         if target not in ("q", "p"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -27,7 +28,9 @@ from hamilforge.gen.declare.reader import SYMBOL, Reader
 from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
 
 MAX_ARRAYS = 64
-_DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9]\d{0,8}")
+#: Of an array whose dimensions are numbers.
+MAX_ENTRIES = 10**6
+_DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9][0-9]{0,8}")
 _RANKS = {"state": (1, 1), "controls": (0, 2), "weights": (0, 2), "data": (0, 1)}
 Shapes = dict[str, Shape]
 
@@ -109,6 +112,10 @@ def _arrays(
                 ["[]", '["d"]', '["d", "d"]'][rank] for rank in range(least, most + 1)
             )
             reader.problem(f"a shape was expected, such as {ranks}", table, name)
+            continue
+        count = math.prod(int(entry) for entry in shape if entry.isdigit())
+        if count > MAX_ENTRIES:
+            reader.problem(f"{count} entries; at most {MAX_ENTRIES} are declared", table, name)
             continue
         shapes[name] = shape
         found.append((name, shape))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 from hamilforge.gen.declare.expression import Expression
-from hamilforge.gen.declare.reader import Reader, inside
+from hamilforge.gen.declare.reader import Reader, inside, shortened
 
 Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
 
@@ -31,9 +31,9 @@ def parameters(
             if key not in ("default", "domain", "doc"):
                 reader.problem("unknown key; expected default, domain or doc", table, name, key)
         domain = entry.get("domain", "real")
-        if domain not in kinds.DOMAINS:
+        if not isinstance(domain, str) or domain not in kinds.DOMAINS:
             reader.problem(
-                f"unknown domain {domain!r}; expected one of {', '.join(kinds.DOMAINS)}"
+                f"unknown domain {shortened(domain)}; expected one of {', '.join(kinds.DOMAINS)}"
                 + did_you_mean(str(domain), kinds.DOMAINS),
                 table,
                 name,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.expression import Expression, parse
+from hamilforge.gen.declare.expression import Expression, constant, parse
 from hamilforge.gen.declare.read_parts import Find, are_exact, parameters, reference
 from hamilforge.gen.declare.reader import Reader
 
 MAX_STAGES = 100
+#: Of a coefficient.
+LARGEST = Fraction(10**60)
 KEYS = (
     "A b b_hat c row_sums stages collocation mean compose constants parameters coefficients".split()
 )
@@ -161,6 +164,7 @@ def _rows(
         for entry in value:
             expression = reader.expression(entry, *at, key)
             reader.typed(expression, "scalar", types, ALGEBRAIC, *at, key)
+            _bounded(reader, expression, *at, key)
             found.append(expression or parse("0"))
         return tuple(found)
 
@@ -182,6 +186,13 @@ def _rows(
     if row_sums is False and "c" not in tables:
         reader.problem("nodes that are not the row sums must be given", *at, "c")
     return kinds.Rows(a, full("b") or (), full("b_hat"), full("c"), row_sums is not False)
+
+
+def _bounded(reader: Reader, entry: Expression | None, *path: str) -> None:
+    """Note a coefficient that no method has, and no arithmetic of conditions survives."""
+    value = constant(entry.tree) if entry else None
+    if value and not 1 / LARGEST <= abs(value) <= LARGEST:
+        reader.problem("coefficients lie between 1e-60 and 1e60", *path)
 
 
 def _formula(
@@ -262,6 +273,7 @@ def _composed(
     weights = [reader.expression(entry, *path, "weights") for entry in given]
     for weight in weights:
         reader.typed(weight, "scalar", types, ALGEBRAIC, *path, "weights")
+        _bounded(reader, weight, *path, "weights")
     if not isinstance(block, kinds.RungeKutta):
         return None
     return kinds.Composed(block, tuple(weight or parse("0") for weight in weights))

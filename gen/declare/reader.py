@@ -30,6 +30,9 @@ from hamilforge.gen.declare.toml_source import Source
 
 NAME = re.compile(r"[a-z](?:_?[a-z0-9])*_?")
 SYMBOL = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
+#: What a declaration may leave empty.
+MAY_BE_EMPTY = (("title",), ("reference",))
+LARGEST, SMALLEST = Fraction(10**300), Fraction(1, 10**300)
 HEAD = ("kind", "name", "title", "reference", "claims", "generate")
 #: What expressions of optimizers mean by themselves.
 MEANINGS = frozenset("q p t h n".split())
@@ -80,8 +83,10 @@ class Reader:
                 self.problem("missing; a text was expected", *path)
             return default or ""
         if not isinstance(value, str):
-            self.problem(f"{value!r} is not a text", *path)
+            self.problem(f"{shortened(value)} is not a text", *path)
             return ""
+        if not value and path not in MAY_BE_EMPTY:
+            self.problem("an empty text; a text was expected", *path)
         return value
 
     def table(self, name: str, required: bool = False) -> Mapping[str, Any]:
@@ -99,21 +104,26 @@ class Reader:
     def number(self, value: Any, *path: str) -> Fraction:
         """A number, or a text that is one: exactly if it is rational, else to 50 digits."""
         if isinstance(value, bool) or not isinstance(value, int | str):
-            self.problem(f"{value!r} is not a number", *path)
+            self.problem(f"{shortened(value)} is not a number", *path)
             return Fraction(1)
         expression = self.expression(str(value), *path)
         exact = constant(expression.tree) if expression else Fraction(1)
         if exact is None and expression:
             exact = approximation(expression.tree)
         if exact is None:
-            self.problem(f"{value!r} is not a number", *path)
+            self.problem(f"{shortened(value)} is not a number", *path)
+            return Fraction(1)
+        if exact and not SMALLEST <= abs(exact) <= LARGEST:
+            self.problem("beyond the numbers of floating point: 1e-300 to 1e300", *path)
             return Fraction(1)
         return exact
 
     def expression(self, text: Any, *path: str) -> Expression | None:
         """An expression, or None with the problem noted."""
         if isinstance(text, bool) or not isinstance(text, int | str):
-            self.problem(f"{text!r} is not an expression; write it as a text in quotes", *path)
+            self.problem(
+                f"{shortened(text)} is not an expression; write it as a text in quotes", *path
+            )
             return None
         if not text and any(problem.key == self._key(path) for problem in self.problems):
             return None  # what is there was no text
@@ -171,6 +181,15 @@ class Reader:
         for key in path:
             here = here.get(key) if isinstance(here, dict) else None
         return here
+
+
+def shortened(value: object, most: int = 60) -> str:
+    """A value as Python writes it, at most so many characters of it."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested deeply; an integer of thousands of digits
+        return f"this {type(value).__name__}"
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def inside(value: Fraction | float, domain: str) -> bool:

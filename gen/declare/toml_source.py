@@ -6,6 +6,7 @@ that numbers stay exact), and the line on which each key stands, which tomllib d
 
 from __future__ import annotations
 
+import bisect
 import re
 import tomllib
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from typing import Any
 from hamilforge.gen.declare.errors import DeclarationError, Problem
 
 MAX_BYTES = 1_000_000
+BYTE_ORDER_MARK = "\ufeff"
+#: How deep tables are whose keys have lines of their own; declarations have four.
+MAX_PATH = 8
+#: Of a dotted key.
+MAX_PARTS = 50
+_QUOTED = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'")
+_NO_KEY = re.compile(r"[^A-Za-z0-9_. \t-]+")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 KeyPath = tuple[str, ...]
@@ -67,18 +75,31 @@ def from_bytes(where: str, data: bytes) -> Source:
     """Read a declaration from its bytes; ``where`` is the name used in errors."""
     try:
         text = data.decode("utf-8")
+        _refuse_long_keys(where, text)
         tables = tomllib.loads(text, parse_float=str)
     except UnicodeDecodeError as error:
         raise DeclarationError.single(where, f"not UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line (\d+)", str(error))
+        found = re.search(r"line ([0-9]+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
-        twice = " (a key is given twice)" if "overwrite" in str(error) else ""
-        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}{twice}"),)) from error
+        hint = " (a key is given twice)" if "overwrite" in str(error) else ""
+        if text.startswith(BYTE_ORDER_MARK):
+            hint = ": the file begins with a byte-order mark; save it as UTF-8 without one"
+        raise DeclarationError((Problem(where, line, "", f"not TOML: {error}{hint}"),)) from error
     except (RecursionError, ValueError) as error:
         message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise DeclarationError.single(where, f"not TOML: {message}") from error
     return Source(where, data, tables, _Scanner(text).lines())
+
+
+def _refuse_long_keys(where: str, text: str) -> None:
+    """Refuse keys of thousands of parts, whose reading takes the square of their length."""
+    bare = _QUOTED.sub("q", text)
+    for run in _NO_KEY.split(bare):
+        if run.count(".") > MAX_PARTS:
+            raise DeclarationError.single(
+                where, f"not read: a key of {run.count('.') + 1} parts; at most {MAX_PARTS} are"
+            )
 
 
 class _Scanner:
@@ -88,6 +109,7 @@ class _Scanner:
         self._text = text.replace("\r\n", "\n")
         self._at = 0
         self._found: dict[KeyPath, int] = {}
+        self._ends = [match.start() for match in re.finditer("\n", self._text)]
 
     def lines(self) -> dict[KeyPath, int]:
         table: KeyPath = ()
@@ -111,8 +133,8 @@ class _Scanner:
         self._value(path)
 
     def _record(self, path: KeyPath) -> None:
-        line = self._text.count("\n", 0, self._at) + 1
-        for end in range(1, len(path) + 1):
+        line = bisect.bisect_left(self._ends, self._at) + 1
+        for end in range(1, min(len(path), MAX_PATH) + 1):
             self._found.setdefault(path[:end], line)
 
     def _key(self) -> KeyPath:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import Head, Shape
 from hamilforge.gen.derive.arrays import (
     Array,
@@ -64,7 +64,7 @@ def derivable(head: Head) -> Iterator[None]:
     """What has no derivative is an error of the declaration."""
     try:
         yield
-    except NotImplementedError as error:
+    except NotDerivableError as error:
         raise DeclarationError.single(head.source.where, f"'{head.name}': {error}") from error
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     RATE,
@@ -158,7 +159,7 @@ class Lines:
         if (op, shape) in self._known:
             return self._known[op, shape]
         if batched and len(shape) > 1:
-            raise NotImplementedError(
+            raise NotDerivableError(
                 f"'{name}' would be a matrix for each sample; multiply vectors by what depends on "
                 "the sample instead, as in norm(y)*(A @ y)"
             )

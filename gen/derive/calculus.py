@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import at
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number, parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, TABLE
 
@@ -164,12 +166,12 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
     """A derivative by one symbol after another; that of ``sign`` is 0, at 0 too.
 
     Raises:
-        NotImplementedError: SymPy knows none.
+        NotDerivableError: SymPy knows none.
     """
     for symbol in symbols:
         slope = expr.diff(symbol).replace(sp.DiracDelta, lambda *_: sp.S.Zero)
         if slope.has(sp.Derivative, sp.Subs):
-            raise NotImplementedError(f"no derivative of {expr} by {symbol} is known")
+            raise NotDerivableError(f"no derivative of {expr} by {symbol} is known")
         expr = slope
     return expr
 
@@ -206,7 +208,11 @@ def to_sympy(
             return args[0] ** args[1]
         return functions[node.op](*args)
 
-    return visit(expression.tree)
+    with at(f"'{expression.text[:60]}{'...' * (len(expression.text) > 60)}'"):
+        value = visit(expression.tree)
+    if value.has(sp.I):
+        raise NotDerivableError(f"{expression.text[:200]} is no real number")
+    return value
 
 
 def coordinates(expr: Expr) -> frozenset[Coordinate]:

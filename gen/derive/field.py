@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, caret
+from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import Expression, terms
 from hamilforge.gen.derive.calculus import Expr, derivative, to_sympy
 from hamilforge.gen.derive.system import parameter_symbol
@@ -277,10 +277,11 @@ def refuse_coupling(field: VectorField) -> DeclarationError:
         mixed = (derivative(value, q, p) for q in positions for p in momenta)
         if any(sp.simplify(slope) != 0 for slope in mixed):
             excerpts.append(caret(problem.energy.text, term.start, term.stop))
-    return DeclarationError.single(
-        problem.head.source.where,
+    message = (
         "this term couples q and p, so H is not K(p) + V(q): drift and kick are then no exact "
-        "flows, and an explicit splitting does not exist; a Runge-Kutta method or a pair does\n"
-        + "\n".join(excerpts),
-        "energy",
+        "flows, and an explicit splitting does not exist; a Runge-Kutta method or a pair does"
+    )
+    source = problem.head.source
+    return DeclarationError(
+        [Problem(source.where, source.line("energy"), "energy", message, "\n".join(excerpts))]
     )

@@ -13,6 +13,7 @@ from fractions import Fraction
 import sympy as sp
 
 from hamilforge.gen.declare.functions import BY_NAME
+from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.document.blocks import (
     Butcher,
     Conditions,
@@ -134,17 +135,17 @@ def latex_text(text: str) -> str:
         "^": r"\textasciicircum{}",
         **{c: f"\\{c}" for c in "&%$#_{}"},
     }
-    return "".join(special.get(c, c) for c in text if c.isprintable())
+    return "".join(special.get(c, c) for c in visible(text))
 
 
 def markdown_text(text: str) -> str:
     """User text in Markdown."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|$" else c for c in text if c.isprintable())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|$" else c for c in visible(text))
 
 
 def plain_text(text: str) -> str:
     """User text on a terminal: control characters do not reach it."""
-    return "".join(c for c in text if c.isprintable())
+    return visible(text)
 
 
 def text(document: Document) -> str:

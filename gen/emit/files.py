@@ -1,4 +1,4 @@
-"""Generated files: rendered, formatted in one call, written atomically and only when changed.
+"""Generated files: rendered, and formatted in one call.
 
 In: products.  Out: file texts by name, the index, and the difference to a folder.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,11 @@ import jinja2
 
 from hamilforge.gen.emit import numba as numba_backend
 from hamilforge.gen.emit import torch as torch_backend
+from hamilforge.gen.emit.folder import INDEX, carries_header
 from hamilforge.gen.emit.product import KERNEL_MODULES
 
 #: The backends: modules with SUFFIX, and VIEWS by kind of product.
 BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
-INDEX = "index.toml"
 #: The modules of the runtime whose code is compiled into kernels.
 COMPILED_IN = ("pointers.py", *(f"{name}.py" for name in KERNEL_MODULES))
 
@@ -87,24 +86,6 @@ def index(files: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(path: Path, text: str) -> bool:
-    """Write a file atomically, if its content changes; whether it did."""
-    data = text.encode("utf-8")
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How a folder differs from what would be generated."""
@@ -120,12 +101,12 @@ class Difference:
 
 def compare(folder: Path, files: Mapping[str, str]) -> Difference:
     """The set of paths first, then the differences, as a unified diff."""
-    there = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    there = {path.name for path in folder.glob("*.py") if path.name in files or _is_product(path)}
     there |= {path.name for path in folder.glob(INDEX)}
     changed: list[str] = []
     lines: list[str] = []
     for name in sorted(there & set(files)):
-        old = (folder / name).read_text(encoding="utf-8")
+        old = (folder / name).read_text(encoding="utf-8", errors="replace")
         if old != files[name]:
             changed.append(name)
             lines += difflib.unified_diff(
@@ -133,6 +114,11 @@ def compare(folder: Path, files: Mapping[str, str]) -> Difference:
             )
     missing, stale = sorted(set(files) - there), sorted(there - set(files))
     return Difference(tuple(missing), tuple(stale), tuple(changed), "\n".join(lines))
+
+
+def _is_product(path: Path) -> bool:
+    """Whether a file is a product by its name or by its header."""
+    return path.stem.endswith(tuple(f"_{b.SUFFIX}" for b in BACKENDS)) or carries_header(path)
 
 
 def emitter_digest() -> str:

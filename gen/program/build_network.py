@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.adjoint import derivable, reverse
 from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
@@ -166,7 +166,7 @@ def _dimensions(found: Iterable[Array]) -> tuple[str, ...]:
 def _batched(lines: Lines, piece: Piece, name: str) -> str:
     """A line for a result: one value for each sample, even where it is an input or shared."""
     if not piece.value.free_symbols:
-        raise NotImplementedError(
+        raise NotDerivableError(
             f"the {name.replace('_', ' ')} is the number {piece.value}: it depends on nothing"
         )
     found = lines.named(Piece(piece.value, piece.shape, True), name)

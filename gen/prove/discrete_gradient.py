@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.exact import linear
 from hamilforge.gen.exact.numbers import as_rational
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
@@ -77,7 +78,7 @@ class _Method:
                 power = tableau.stages.power(tableau.c, k)
                 moment = as_rational(linear.dot(tableau.weights, power))
                 if moment is None:
-                    raise NotImplementedError("a quadrature with irrational moments")
+                    raise NotDerivableError("a quadrature with irrational moments")
                 self._moments.append(moment)
 
     def energy(self, point: Sequence[Any]) -> Any:

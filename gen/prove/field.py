@@ -22,6 +22,8 @@ from hamilforge.gen.program.interpret_network import run_lines
 from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
+#: The largest dimension at which numbers are drawn.
+DRAWN = 64
 THIS = "all dimensions and controls"
 
 
@@ -80,6 +82,9 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     if proved:
         by = "the Jacobian as a polynomial in matrices that do not commute: J' W + W J = 0"
         return Finding("hamiltonian", True, by, THIS)
+    if any(int(entry) > DRAWN for entry in (*one, *other) if entry.isdigit()):
+        why = f"{reason} does not decide, and numbers are drawn up to a dimension of {DRAWN}"
+        return Finding("hamiltonian", None, "drawn numbers", THIS, why)
     defect = _defect(field, lines, results)
     if defect > 1e-6:
         by = (

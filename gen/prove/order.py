@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.derive.rotation import LAST
 from hamilforge.gen.derive.system import p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
@@ -77,7 +77,7 @@ def program_order(derivation: Derivation, start: int = 1) -> ProgramOrder:
         lowest = min(valuation for valuation, _ in experiments)
         if lowest < precision:
             return ProgramOrder(lowest - 1, experiments[0][1], len(experiments))
-    raise NotImplementedError(f"an order above {MAX_ORDER}")
+    raise NotDerivableError(f"an order above {MAX_ORDER}")
 
 
 def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
@@ -251,7 +251,7 @@ class _Experiment:
         differences = [*(position - exact_position), *(momentum - exact_momentum)]
         known = min(difference.precision for difference in differences)
         if known < self._precision:
-            raise NotImplementedError("the working precision is too small")
+            raise NotDerivableError("the working precision is too small")
         exact = self._derivation.scheme.exact
         return min(_valuation(one, self._precision, 0.0 if exact else 1e-11) for one in differences)
 

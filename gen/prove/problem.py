@@ -2,72 +2,102 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.calculus import written
+from hamilforge.gen.declare.budget import Allowance
+from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.derive.field import VectorField, derive_field
-from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 BY = "differentiated by SymPy"
 THIS = "this problem, all parameters"
 ENDS = (sp.Symbol("start", real=True), sp.Symbol("stop", real=True))
 
 
-def prove(declaration: kinds.Problem) -> Report:
-    """Dimension, structure and invariants of a problem."""
+#: Proofs by the names of their findings.
+Proofs = dict[str, Callable[[], Finding]]
+
+
+def prove(declaration: kinds.Problem, claimed_only: bool = False) -> Report:
+    """Dimension, structure and invariants of a problem.
+
+    Args:
+        declaration: the problem.
+        claimed_only: whether only what is claimed is proved, as for code; the rest has no value.
+    """
     field = derive_field(declaration)
-    head = declaration.head
-    findings = [
-        Finding("dimension", len(field.components), "the components", THIS),
-        Finding("autonomous", field.autonomous, "t in the equations", THIS),
-    ]
-    kind = "system"
-    if isinstance(declaration, kinds.Mechanics):
-        kind = "hamiltonian"
-        findings += _mechanics(field)
-    findings.append(Finding("divergence", written(field.divergence), BY, THIS))
+    mechanical = isinstance(declaration, kinds.Mechanics)
+    proofs = _proofs(field) | (_mechanics(field) if mechanical else {}) | _along(field)
+    head = _with_invariants(declaration.head, field)
+    allowance = Allowance()
+    findings = tuple(
+        _skipped(name)
+        if claimed_only and name not in head.claims
+        else attempted(allowance, name, proof, THIS)
+        for name, proof in proofs.items()
+    )
+    kind = "hamiltonian" if mechanical else "system"
+    return Report(head.name, kind, head.title, findings, compare_claims(head, findings))
+
+
+def _skipped(name: str) -> Finding:
+    return Finding(name, None, "not looked at", THIS, "it is not claimed")
+
+
+def _proofs(field: VectorField) -> Proofs:
+    return {
+        "dimension": lambda: Finding("dimension", len(field.components), "the components", THIS),
+        "autonomous": lambda: Finding("autonomous", field.autonomous, "t in the equations", THIS),
+    }
+
+
+def _along(field: VectorField) -> Proofs:
+    """What holds along solutions."""
+    proofs: Proofs = {
+        "divergence": lambda: Finding("divergence", written(field.divergence), BY, THIS)
+    }
     if field.structure is not None:
         by = "S + S' = 0, S grad H equals the equations, and Jacobi's identity, by SymPy"
-        findings.append(Finding("poisson", field.jacobi, by, THIS))
+        proofs["poisson"] = lambda: Finding("poisson", field.jacobi, by, THIS)
     for name, value in field.invariants:
-        rate = field.rate(value)
-        findings.append(
-            Finding(
-                f"invariant_{name}",
-                rate == 0,
-                f"its derivative along solutions is {written(rate)}, {BY}",
-                THIS,
-            )
-        )
-    claimed = {f"invariant_{name}": True for name, _ in field.invariants}
-    claims = compare_claims(_with_invariants(head, claimed), tuple(findings))
-    return Report(head.name, kind, head.title, tuple(findings), claims)
+        proofs[f"invariant_{name}"] = functools.partial(_invariant, field, name, value)
+    return proofs
 
 
-def _with_invariants(head: kinds.Head, claimed: dict[str, bool]) -> kinds.Head:
+def _invariant(field: VectorField, name: str, value: Expr) -> Finding:
+    rate = field.rate(value)
+    by = f"its derivative along solutions is {written(rate)}, {BY}"
+    return Finding(f"invariant_{name}", rate == 0, by, THIS)
+
+
+def _with_invariants(head: kinds.Head, field: VectorField) -> kinds.Head:
     """A declared invariant is a claim."""
+    claimed = {f"invariant_{name}": True for name, _ in field.invariants}
     return kinds.Head(
         head.name, head.title, head.reference, {**claimed, **head.claims}, head.source
     )
 
 
-def _mechanics(field: VectorField) -> list[Finding]:
-    found = [
-        Finding(
+def _mechanics(field: VectorField) -> Proofs:
+    return {
+        "separable": lambda: Finding(
             "separable",
             field.separable,
             "the variables in dH/dp and dH/dq",
             "an explicit splitting exists if true",
         ),
-        Finding(
+        "conformal_factor": lambda: Finding(
             "conformal_factor",
             written(field.decay(*ENDS)),
             "exp(-int gamma) from start to stop, integrated by SymPy: the flow scales the "
             "symplectic form by it",
             THIS,
         ),
-    ]
-    text = "dH/dt = " + written(field.rate(field.energy))
-    found.append(Finding("energy_rate", text, BY, THIS))
-    return found
+        "energy_rate": lambda: Finding(
+            "energy_rate", "dH/dt = " + written(field.rate(field.energy)), BY, THIS
+        ),
+    }

@@ -6,23 +6,30 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import PROOF, Allowance, BudgetError, within
 from hamilforge.gen.declare.errors import (
     DeclarationError,
     ExpressionError,
+    NotDerivableError,
     Problem,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
 from hamilforge.gen.declare.kinds import Head
+from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
+
+#: A decimal number, with the digits of ASCII.
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
 
 Value = int | float | str | bool | dict[str, Any] | None
 
@@ -126,7 +133,7 @@ class Report:
 
     def __str__(self) -> str:
         """A card to read."""
-        lines = [f"{self.kind} {self.name}: {self.title}", ""]
+        lines = [visible(f"{self.kind} {self.name}: {self.title}"), ""]
         width = max((len(finding.name) for finding in self.findings), default=0)
         for finding in self.findings:
             value = shown(finding)
@@ -188,10 +195,18 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
             found[name].value,
             _same(declared, found[name].value)
             or (isinstance(declared, str) and _same(declared, found[name].exact)),
-            found[name].evidence,
+            found[name].evidence if found[name].value is not None else found[name].why,
         )
         for name, declared in head.claims.items()
     )
+
+
+def attempted(allowance: Allowance, name: str, proof: Callable[[], Finding], reach: str) -> Finding:
+    """The finding of a proof within its budget; past it there is no value, and that is why."""
+    try:
+        return allowance.within(f"the proof of {name}", proof)
+    except BudgetError as error:
+        return Finding(name, None, "a proof that was not finished", reach, str(error))
 
 
 def shown(finding: Finding) -> str:
@@ -216,13 +231,13 @@ def _same(declared: object, found: Value) -> bool:
 
 def _same_digits(declared: str, found: float) -> bool:
     """Whether a decimal number is the one found, rounded or cut to the digits it has."""
-    try:
-        value = Decimal(declared)
-    except InvalidOperation:
+    if not _DECIMAL.fullmatch(declared) or not math.isfinite(found):
         return False
+    value = Decimal(declared)
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int):
-        return False
+    assert isinstance(exponent, int)
+    if abs(exponent) > 400 or abs(value.adjusted()) > 400:
+        return False  # beyond floating point
     unit = Fraction(10) ** exponent
     if exponent >= 0:
         return Fraction(value) == Fraction(found)
@@ -234,12 +249,16 @@ def _same_formula(declared: str, found: str) -> bool:
     """Whether two texts are expressions of one scalar."""
     try:
         left, right = parse(declared), parse(found)
+        for side in (left, right):
+            infer(side, dict.fromkeys(side.names(), "scalar"), tuple(ELEMENTWISE))
     except ExpressionError:
         return False
-    if (left.functions() | right.functions()) - set(ELEMENTWISE):
-        return False
     symbols = {name: sp.Symbol(name, positive=True) for name in left.names() | right.names()}
-    try:
+
+    def equal() -> bool:
         return bool(sp.simplify(to_sympy(left, symbols) - to_sympy(right, symbols)) == 0)
-    except ZeroDivisionError:
+
+    try:
+        return within(PROOF, f"the claim {declared[:60]}", equal)
+    except (NotDerivableError, ZeroDivisionError):
         return False

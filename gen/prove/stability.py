@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.rotation import b, g, last_b, new_b, present, x
 from hamilforge.gen.derive.scheme import constant_values
@@ -112,7 +113,7 @@ def tidy_linear(expr: Expr, variables: tuple[sp.Symbol, ...]) -> Expr:
     parts = [whole.coeff(one) for one in variables]
     rest = sp.expand(whole - sp.Add(*(a * b for a, b in zip(parts, variables, strict=True))))
     if rest != 0 or any(part.has(*variables) for part in parts):
-        raise NotImplementedError("the step is not linear on a quadratic J")
+        raise NotDerivableError("the step is not linear on a quadratic J")
     symbols = whole.free_symbols - {*variables, curvature}
     tidied = [tidy(part) if symbols else sp.expand(part.evalf(30)) for part in parts]
     return sp.Add(*(part * one for part, one in zip(tidied, variables, strict=True)))

@@ -10,6 +10,7 @@ import math
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.exact.numbers import Algebraic, Number, as_rational, written
 from hamilforge.gen.exact.polynomials import Root
@@ -30,8 +31,12 @@ SIGNS = "signs of polynomials decided by Sturm's theorem"
 def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
     """All properties of a tableau; those of a family at its defaults."""
     head = declaration.head
-    findings = tuple(_Proof(build(declaration), head.source.where).findings())
-    found = family(declaration)
+    with at("its coefficients"):
+        table = build(declaration)
+    with at("the proofs of its properties"):
+        findings = tuple(_Proof(table, head.source.where).findings())
+    with at("the order conditions in its parameters"):
+        found = family(declaration)
     notes: tuple[str, ...] = ()
     if declaration.parameters:
         chosen = ", ".join(f"{entry.name} = {entry.default}" for entry in declaration.parameters)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Coordinate, Expr
 from hamilforge.gen.derive.scheme import Scheme
 from hamilforge.gen.derive.system import Decay, Grad, Velocity, h, n, p, q, t
@@ -25,7 +26,7 @@ def update_order(scheme: Scheme) -> int:
         for left, right in zip(one, flow, strict=True):
             if sp.simplify(sp.expand(left - right).coeff(h, degree)) != 0:
                 return degree - 1
-    raise NotImplementedError(f"an order above {MAX_ORDER}")
+    raise NotDerivableError(f"an order above {MAX_ORDER}")
 
 
 def _slopes(count: int) -> list[sp.Symbol]:

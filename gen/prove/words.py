@@ -20,6 +20,7 @@ from typing import Any
 import mpmath
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.scheme import Scheme, constant_values
 from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, number_field
@@ -125,7 +126,7 @@ def word_order(scheme: Scheme) -> WordOrder:
         limit = float(DECIMAL) if field is FLOATS else 0.0
         if worst > limit:
             return WordOrder(order - 1, letters, field.name, tuple(residuals), count)
-    raise NotImplementedError(f"an order above {MAX_ORDER}")
+    raise NotDerivableError(f"an order above {MAX_ORDER}")
 
 
 def _expand(letter: str, joint: bool) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node
 from hamilforge.gen.declare.expression import Number as Literal
 from hamilforge.gen.declare.read_tableaux import MAX_STAGES
@@ -65,7 +65,12 @@ def root_of(declaration: kinds.RungeKutta, name: str, root: kinds.Root) -> Expr:
     key = f"[constants].{name}"
     if not expr.is_polynomial(X) or expr.has(sp.zoo, sp.nan):
         raise _refuse(declaration, f"{root.polynomial.text} is no polynomial in x", key)
-    polynomial = sp.Poly(expr, X).sqf_part()
+    polynomial = sp.Poly(expr, X)
+    if polynomial.degree() <= MAX_DEGREE:
+        polynomial = polynomial.sqf_part()
+    if polynomial.degree() > MAX_DEGREE:
+        message = f"a root of degree {polynomial.degree()}; at most {MAX_DEGREE} is worked with"
+        raise _refuse(declaration, message, key)
     count = polynomial.count_roots() if polynomial.degree() > 0 else 0
     if not count:
         raise _refuse(declaration, f"{root.polynomial.text} has no real root", key)
@@ -234,7 +239,7 @@ def _generated(
     width = max(Fraction(1), abs(near)) / 10**50
     chain = polynomials.sturm_chain(monic)
     if polynomials.count_roots(chain, near - width, near + width) != 1:
-        raise ArithmeticError(f"{theta} is not told from its conjugates")
+        raise NotDerivableError(f"{theta} is not told from its conjugates")
     field = NumberField(
         monic, near - width, near + width, names[0] if len(names) == 1 else str(theta), theta
     )

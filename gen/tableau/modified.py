@@ -17,6 +17,7 @@ from fractions import Fraction
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, derivative
 from hamilforge.gen.exact.convert import in_sympy
 from hamilforge.gen.exact.numbers import ZERO, Number
@@ -124,7 +125,7 @@ def modified_equation(
     order = classical_order(tableau).order
     highest = order + terms
     if highest > MAX_TERM:
-        raise ValueError(
+        raise NotDerivableError(
             f"terms up to h^{highest - 1} come from trees of order {highest}; at most {MAX_TERM}"
         )
     weights = coefficients(tableau, highest)

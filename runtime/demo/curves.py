@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hamilforge.runtime import pictures
 from hamilforge.runtime.demo.training import Curve
 
 #: Told apart by the colour-blind too (Okabe and Ito); what torch brings is grey.
@@ -51,4 +52,4 @@ def draw(curves: Sequence[Curve], out: Path) -> None:
     handles, labels = losses.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.suptitle("Handwritten digits: same weights, same batches", fontsize=13)
-    figure.savefig(out, dpi=150)
+    pictures.save(figure, out, dpi=150)

@@ -7,8 +7,8 @@ controls and the history, from which an interrupted run goes on; pictures; and a
 from __future__ import annotations
 
 import os
-import tempfile
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from hamilforge.runtime.network import Network
 from hamilforge.runtime.objective import Objective
 from hamilforge.runtime.reproduce.data_sets import Floats, points
 from hamilforge.runtime.simplex import projected
+from hamilforge.runtime.whole_files import DamagedFileError, beginning, stored, whole
 
 Progress = Callable[[int], None]
 
@@ -219,7 +220,7 @@ def train(
     problem = Problem(run, settings["objective"])
     path = folder / f"{run.name}.npz"
     empty = np.empty(0, np.uint8)
-    result = restore(path) or Result(
+    result = begin(path, problem.arrays()) or Result(
         problem.arrays(), np.empty((0, 3)), float(run.entry["lipschitz"]), False, empty
     )
     move = (Optimized if run.entry.get("optimizer") else Descended)(run, problem, result)
@@ -292,36 +293,51 @@ class Optimized:
 
 def keep(path: Path, result: Result) -> None:
     """Write a result, all at once."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            entries: dict[str, Any] = {
-                f"array_{name}": value for name, value in result.arrays.items()
-            }
-            entries |= {"history": result.history, "lipschitz": result.lipschitz}
-            entries |= {"memory": result.memory}
-            np.savez(file, stuck=result.stuck, **entries)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    entries: dict[str, Any] = {f"array_{name}": value for name, value in result.arrays.items()}
+    entries |= {"history": result.history, "lipschitz": result.lipschitz}
+    entries |= {"memory": result.memory, "stuck": result.stuck}
+    with whole(path) as file:
+        np.savez(file, **entries)
 
 
-def restore(path: Path) -> Result | None:
-    """A result that was kept, if there is one."""
+def restore(path: Path, wanted: Mapping[str, Floats] | None = None) -> Result | None:
+    """A result that was kept, if there is one.
+
+    Args:
+        path: of its file.
+        wanted: arrays of the shapes that it must have.
+
+    Raises:
+        DamagedFileError: the file is not what was kept.
+    """
     if not path.is_file():
         return None
-    with np.load(path) as stored:
-        arrays = {
-            n.removeprefix("array_"): stored[n] for n in stored.files if n.startswith("array_")
-        }
-        return Result(
-            arrays,
-            stored["history"],
-            float(stored["lipschitz"]),
-            bool(stored["stuck"]),
-            stored["memory"] if "memory" in stored.files else np.empty(0, np.uint8),
-        )
+    with stored(path, "the state of a run") as file:
+        arrays = beginning(file, "array_")
+        for name, value in (wanted or arrays).items():
+            if arrays[name].shape != value.shape or not np.issubdtype(arrays[name].dtype, float):
+                raise ValueError(f"the array {name} is another one")
+        history = file["history"]
+        if history.ndim != 2 or history.shape[1] != 3:
+            raise ValueError("the history has other columns")
+        memory = file["memory"] if "memory" in file else np.empty(0, np.uint8)
+        return Result(arrays, history, float(file["lipschitz"]), bool(file["stuck"]), memory)
+
+
+def begin(path: Path, wanted: Mapping[str, Floats]) -> Result | None:
+    """A result to go on from; a damaged one is put aside, and said.
+
+    Args:
+        path: of its file.
+        wanted: arrays of the shapes that it must have.
+    """
+    try:
+        return restore(path, wanted)
+    except DamagedFileError as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        os.replace(path, aside)
+        warnings.warn(f"{error}; it is now {aside.name}, and the run begins anew", stacklevel=3)
+        return None
 
 
 def along(network: Network, start: Floats) -> list[Floats]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.runtime import pictures
 from hamilforge.runtime.reproduce.data_sets import Floats
 from hamilforge.runtime.reproduce.rk_networks import Problem, Result, Run, along
 
@@ -50,7 +51,7 @@ def draw(results: Mapping[Run, Result], objective: str, path: Path) -> None:
         _history(row[6], result.history)
     figure.suptitle(next(iter(results)).data, y=1.0, va="bottom")
     figure.tight_layout()
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    pictures.save(figure, path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -82,7 +83,7 @@ def curves(histories: Mapping[str, Sequence[Floats]], title: str, path: Path) ->
     axes[1].legend(fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    pictures.save(figure, path, dpi=90)
     plt.close(figure)
 
 

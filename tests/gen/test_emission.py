@@ -18,6 +18,7 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError
 from hamilforge.gen.emit import files
+from hamilforge.gen.emit.folder import update
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 
@@ -77,9 +78,9 @@ def test_two_processes_with_different_hash_seeds_give_the_same_bytes():
 
 def test_an_unchanged_file_is_not_written_again(tmp_path):
     path = tmp_path / "a.py"
-    assert files.write(path, "x = 1\n")
+    assert update(tmp_path, {"a.py": "x = 1\n"}).written == ("a.py",)
     before = path.stat().st_mtime_ns
-    assert not files.write(path, "x = 1\n")
+    assert update(tmp_path, {"a.py": "x = 1\n"}).written == ()
     assert path.stat().st_mtime_ns == before
     assert [one.name for one in tmp_path.iterdir()] == ["a.py"]
 

@@ -214,8 +214,8 @@ def test_a_folder_that_appears_meanwhile_is_kept(
     rename = Path.rename
 
     def late(self: Path, target: Path) -> Path:
-        target.mkdir()
-        (target / "one.py").write_text("one = 'first'\n")
+        monkeypatch.setattr(Path, "rename", rename)
+        cache.store("p_key", {"one.py": "one = 'first'\n"})
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", late)
@@ -240,3 +240,121 @@ def test_a_false_claim_leaves_nothing_in_the_cache(
 def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
     made = loader.load(first(**PLAIN)).torch_class()
     assert pickle.loads(pickle.dumps(made)) is made
+
+
+LOAD = """
+import sys
+from hamilforge.runtime.loader import load
+print(load(sys.argv[1]).module("numba").BUFFER)
+"""
+
+
+def loaded(path: Path, root: Path | None, **environment: str | None) -> tuple[str, str]:
+    """What a process says on both streams that loads a declaration."""
+    given = {**os.environ, **({"HAMILFORGE_CACHE": str(root)} if root else {})}
+    for name, value in environment.items():
+        given.pop(name, None)
+        if value is not None:
+            given[name] = value
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path)],
+        env=given, capture_output=True, text=True, timeout=120, check=False, cwd=path.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_folders_are_the_users_alone_whatever_the_umask_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "above" / "cache"
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(root))
+    before = os.umask(0)
+    try:
+        folder = cache.store("p_key", {"one.py": ""})
+    finally:
+        os.umask(before)
+    assert folder.parent == root
+    for place in (folder, root, root.parent):
+        assert place.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("which", ["root", "product"])
+@pytest.mark.parametrize("how", ["group", "world", "owner"])
+def test_what_others_may_write_is_not_run(tmp_path: Path, which: str, how: str) -> None:
+    root = tmp_path / "cache"
+    path = declared(tmp_path, first(**PLAIN), "trusting")
+    said, _ = loaded(path, root)
+    (folder,) = root.iterdir()
+    (folder / "trusting_numba.py").write_text("BUFFER = 'evil'")
+    lines = [line.split(" ", 1) for line in (folder / cache.DIGESTS).read_text().splitlines()]
+    digests = [f"{cache._digest((folder / name).read_bytes())} {name}\n" for _, name in lines]
+    (folder / cache.DIGESTS).write_text("".join(digests))  # as one who knows would do it
+    place = root if which == "root" else folder
+    if how != "owner":
+        place.chmod(0o770 if how == "group" else 0o707)
+    elif os.geteuid() == 0:
+        os.chown(place, 65534, 65534)
+    else:
+        pytest.skip("another owner needs root")
+    again, error = loaded(path, root)
+    assert again == said != "evil"
+    if which == "root":
+        assert len(error.splitlines()) == 1
+        assert "works without a cache" in error
+
+
+@pytest.mark.parametrize("damage", ["", "BUFFER = 'edited'\n", None], ids=["empty", "edit", "gone"])
+def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str | None) -> None:
+    root = tmp_path / "cache"
+    path = declared(tmp_path, first(**PLAIN), "damaged")
+    said, _ = loaded(path, root)
+    (folder,) = root.iterdir()
+    for file in folder.glob("*.py"):
+        file.unlink()
+        if damage is not None:
+            file.write_text(damage)
+    for _ in range(2):
+        assert loaded(path, root) == (said, "")
+    assert [place.name for place in root.iterdir()] == [folder.name]
+
+
+def test_where_there_is_no_cache_one_line_says_so_and_nothing_is_left(tmp_path: Path) -> None:
+    path = declared(tmp_path, first(**PLAIN), "homeless")
+    file = tmp_path / "file"
+    file.write_text("")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    cases: list[tuple[Path | None, dict[str, str | None]]] = [
+        (None, {"HAMILFORGE_CACHE": None, "XDG_CACHE_HOME": "relative"}),
+        (file, {}),
+        (file / "below", {}),
+        (Path("/proc/cache"), {}),
+    ]
+    if os.geteuid() == 0:
+        cases.append((Path("/dev/full/cache"), {}))
+    said = loaded(path, tmp_path / "cache")[0]
+    for root, environment in cases:
+        again, error = loaded(path, root, TMPDIR=str(temporary), **environment)
+        assert again == said
+        assert len(error.splitlines()) == 1, error
+        assert "works without a cache" in error
+        assert not list(temporary.iterdir())
+    assert not (tmp_path / "relative").exists()
+
+
+def test_a_full_disk_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache._Private, "folder", None)
+    write = Path.write_text
+
+    def full(self: Path, *given: Any, **options: Any) -> int:
+        if (tmp_path / "cache") in self.parents:
+            raise OSError(28, "No space left on device", str(self))
+        return write(self, *given, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    path = declared(tmp_path, first(**PLAIN), "crowded")
+    assert loader.load(path).module("numba").BUFFER
+    assert loader.load(path).module("numba").BUFFER
+    assert capsys.readouterr().err.count("No space left") == 1

@@ -1,0 +1,67 @@
+"""The terminal: the one place where text leaves for standard output and standard error.
+
+What is written has no control characters but line ends; square brackets in it are square brackets;
+a terminal that lacks a character gets its escape.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hamilforge.gen.declare.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+def degrade() -> None:
+    """Let standard output and standard error write what their encoding lacks as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def say(text: object) -> None:
+    """Write lines of text to standard output."""
+    print(visible_lines(text))
+
+
+def complain(text: object, status: int = 2) -> int:
+    """Write an error to standard error; return the exit status."""
+    print(f"hamilforge: {visible_lines(text)}", file=sys.stderr)
+    return status
+
+
+def warn(text: object) -> None:
+    """Write a remark to standard error."""
+    print(visible_lines(text), file=sys.stderr)
+
+
+def console(**options: Any) -> Console:
+    """A console that takes text as it is: no markup, no emoji, no highlighting."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False, **options)
+
+
+def cell(text: object) -> Text:
+    """Text for a table."""
+    from rich.text import Text
+
+    return Text(visible(text))
+
+
+class Picture:
+    """A picture to be written: whether one of its name was there is said afterwards."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._replaces = path.exists()
+
+    def done(self) -> None:
+        """Say where it is, and what it has replaced."""
+        say(f"{self.path} (replaced)" if self._replaces else self.path)
