@@ -24,11 +24,16 @@ from hamilforge.gen.declare.reader import MEANINGS, OPTIONS, SYMBOL
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
+from hamilforge.gen.emit.network_product import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.product import Product
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.interpret import Interpreter
+from hamilforge.gen.program.unroll import Unrolled
 from hamilforge.runtime import elementary
+from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.torch_objective import Objective
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,7 +89,14 @@ def test_the_names_are_those_that_would_hurt():
     assert {"factor", "state", "np", "out", "lambda", "sum", "gradient", "rows"} <= {*NAMES}
 
 
-@pytest.mark.parametrize("batch", range(len(BATCHES)))
+def sampled(count):
+    """All batches, of which most are left to ``-m full``."""
+    return [
+        pytest.param(k, marks=[pytest.mark.full] if k % 8 else [], id=str(k)) for k in range(count)
+    ]
+
+
+@pytest.mark.parametrize("batch", sampled(len(BATCHES)))
 def test_components_and_parameters_of_systems(declared, batch):
     names = [name for name in BATCHES[batch] if name != "t"]
     half = len(names) // 2
@@ -176,9 +188,9 @@ def compared(declaration, values):
     return module
 
 
-@pytest.mark.parametrize("batch", range(0, len(HYPER), 40))
+@pytest.mark.parametrize("batch", sampled(len(HYPER) // 12 + 1))
 def test_hyper_parameters_of_optimizers(declared, batch):
-    names = HYPER[batch : batch + 40]
+    names = HYPER[12 * batch : 12 * batch + 12]
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
     module = compared(catalogue.load(path), tuple(np.linspace(0.1, 0.9, len(names))))
     assert "None_" in vars(module)
@@ -214,9 +226,96 @@ def test_constants_of_methods_by_any_name(declared, name):
     compared(catalogue.load(path), (0.1, 0.9))
 
 
+def torch_class(texts, base):
+    text = next(text for name, text in texts.items() if name.endswith("_torch.py"))
+    scope = {}
+    exec(compile(text, "<generated>", "exec"), scope)
+    made = (v for v in scope.values() if isinstance(v, type) and issubclass(v, base))
+    return next(value for value in made if value is not base)
+
+
+def gradients(module, arrays, loss):
+    """The gradient of a loss by all parameters and arrays."""
+    leaves = [array.clone().requires_grad_() for array in arrays]
+    return torch.autograd.grad(loss(module, leaves), [*module.parameters(), *leaves],
+                               allow_unused=True, materialize_grads=True)  # fmt: skip
+
+
+WIDE = [name for name in NAMES if name not in ("t", "x", "prediction", "running_cost")]
+
+
+@pytest.mark.parametrize("batch", sampled(len(WIDE) // 20 + 1))
+def test_states_controls_and_weights_of_networks(declared, batch):
+    """The derived adjoint beside torch's autograd through the same layers."""
+    names = WIDE[20 * batch : 20 * batch + 20]
+    states, controls, parameters = names[:8], names[8:16], names[16:]
+    rates = {
+        name: f"tanh({controls[k % len(controls)]}*{name} + {states[k - 1]})"
+        + "".join(f" + {k}*{other}*{name}" for other in parameters)
+        for k, name in enumerate(states)
+    }
+    path = declared(
+        'kind = "field"\n[state]\n' + "".join(f'{name} = ["d"]\n' for name in states)
+        + "[controls]\n" + "".join(f'{name} = ["d"]\n' for name in controls)
+        + "[f]\n" + "".join(f'{name} = "{text}"\n' for name, text in rates.items())
+        + "[parameters]\n" + "".join(f"{name} = 0.1\n" for name in parameters),
+        "field",
+    )  # fmt: skip
+    field, method = catalogue.load(path), pipeline.load_layer_method("heun2")
+    product = NetworkProduct(Unrolled(build_network(field, method)), field, method,
+                             pipeline.check(method))  # fmt: skip
+    made = torch_class(files.render(product), Network)
+    torch.manual_seed(0)
+    derived = made(2, {"d": 3}, dtype=torch.float64)
+    plain_ = made(2, {"d": 3}, dtype=torch.float64, memory="autograd")
+    plain_.load_state_dict(derived.state_dict())
+    arrays = [torch.randn(4, 3, dtype=torch.float64) for _ in states]
+
+    def loss(module, leaves):
+        ends = module(*leaves)
+        return sum((k + 1) * end.square().sum() for k, end in enumerate(ends))
+
+    for one, other in zip(*(gradients(m, arrays, loss) for m in (derived, plain_)), strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch", sampled(len(WIDE) // 12 + 1))
+def test_states_weights_and_data_of_objectives(declared, batch):
+    """The derived gradient beside torch's through the prediction."""
+    names = WIDE[12 * batch : 12 * batch + 12]
+    state, weights, data = names[0], names[1:8], names[8:]
+    prediction = f"{state}*(" + " + ".join(weights or ["1"]) + ")"
+    wanted = " + ".join(data or ["0"])
+    path = declared(
+        f'kind = "objective"\nprediction = "{prediction}"\n'
+        f'loss = "sum((prediction - ({wanted}))**2)"\n[state]\n{state} = ["d"]\n'
+        + "[weights]\n" + "".join(f'{name} = ["d"]\n' for name in weights)
+        + "[data]\n" + "".join(f'{name} = ["d"]\n' for name in data),
+        "objective",
+    )  # fmt: skip
+    declaration = catalogue.load(path)
+    product = TargetProduct(build_target(declaration), declaration)
+    module = torch_class(files.render(product), Objective)({"d": 3}, dtype=torch.float64)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.normal_()
+    arrays = [torch.randn(4, 3, dtype=torch.float64) for _ in (state, *data)]
+
+    def derived(objective, leaves):
+        return objective(*leaves).sum()
+
+    def by_torch(objective, leaves):
+        residual = objective.prediction(leaves[0]) - sum(leaves[1:])
+        return residual.square().sum()
+
+    pairs = zip(*(gradients(module, arrays, loss) for loss in (derived, by_torch)), strict=True)
+    for one, other in [*pairs][: len(weights) + 1]:
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
 def test_the_constant_of_the_guide_is_a_name(declared):
     path = declared(
         'kind = "runge-kutta"\nA = [["g"]]\nb = [1]\n'
         '[constants]\ng = { root = "x**3 - 2", near = "1.2" }\n'
     )
-    assert pipeline.check(catalogue.load(path)).to_dict()["order"] == 1
+    assert pipeline.check(catalogue.load(path))["order"] == 1
