@@ -97,6 +97,16 @@ REFUSED = {
         system(("x", "x"), more='[start]\nx = "1e-300*1e-300"\n'),
         "beyond the numbers of floating point",
     ),
+    "a constant step": (
+        OPTIMIZER.format('"classical"', '"conformal_leapfrog"').replace('h = "lr"', 'h = "0.26"'),
+        "depends on no hyper-parameter",
+    ),
+    "a step that is no number": (
+        OPTIMIZER.format('"classical"', '"conformal_leapfrog"').replace(
+            'h = "lr"', 'h = "lr + log(lr - lr)"'
+        ),
+        "is no real number",
+    ),
     "an imaginary weight": (
         f'kind = "splitting"\n{HEAD}steps = [["A", "sqrt(-1)"], ["B", 1]]\n',
         "no real number",
