@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
@@ -69,6 +70,11 @@ def derive(optimizer: Optimizer) -> Derivation:
     system = derive_system(optimizer.system)
     if optimizer.scope == "coordinate":
         system = per_coordinate(system)
+    with at("the program of its step"):
+        return _derived(optimizer, system)
+
+
+def _derived(optimizer: Optimizer, system: System) -> Derivation:
     names = {entry.name: parameter_symbol(entry) for entry in optimizer.hyperparameters}
     scheme = derive_scheme(optimizer.method, {**names, **system.symbols})
     rotated = rotate(scheme)
