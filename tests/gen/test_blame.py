@@ -181,6 +181,25 @@ def test_references_that_fan_out_are_counted(tmp_path, deep):
         catalogue.load(tmp_path / "m0.toml")
 
 
+def test_a_decimal_weight_beside_cube_roots_with_friction_ends_with_its_stage(tmp_path):
+    written(
+        tmp_path,
+        f'kind = "splitting"\n{HEAD}steps = [["D", "0.123456789012345"], ["A", "w"], ["B", "1/2"], '
+        '["D", "0.876543210987655"], ["A", "1 - w"], ["B", "1/2"]]\n'
+        '[constants]\nw = "1/(2 - 2**(1/3))"\n',
+        "cubes",
+    )
+    text = OPTIMIZER.format('"classical"', '"cubes.toml"').replace(
+        'h = "lr"', 'h = "sqrt(2*m*lr)"\ngamma = "lr/h"'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, "check", str(written(tmp_path, text))],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0 or "takes more than its budget" in done.stderr
+
+
 GATES = system(
     ("v", "-g*m**3*n*(v - 50)"),
     ("m", "(0.1*(v + 40)/(1 - exp(-(v + 40)/10)))*(1 - m) - 4*exp(-(v + 65)/18)*m"),
