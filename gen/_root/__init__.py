@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         optimizer,
         verify,
     )
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
     from hamilforge.runtime.solution import IntegrationError, Solution
 
 __version__ = "0.1.0"
@@ -39,6 +39,7 @@ __all__ = [
     "ClaimError",
     "DeclarationError",
     "IntegrationError",
+    "InternalError",
     "Solution",
     "check",
     "contractivity",
@@ -58,6 +59,7 @@ _ELSEWHERE = {
     "ClaimError": "gen.declare.errors",
     "DeclarationError": "gen.declare.errors",
     "IntegrationError": "runtime.solution",
+    "InternalError": "gen.declare.errors",
     "Solution": "runtime.solution",
 }
 

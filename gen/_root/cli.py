@@ -32,7 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(given, "run"):
         parser.print_help()
         return 2
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
+    from hamilforge.gen.declare.errors import (
+        ClaimError,
+        DeclarationError,
+        InternalError,
+        NotDerivableError,
+    )
 
     try:
         status: int = given.run(given)
@@ -40,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except ClaimError as error:
         return complain(error, 1)
-    except (DeclarationError, ImportError) as error:
+    except (DeclarationError, ImportError, NotDerivableError) as error:
         return complain(error)
     except InternalError as error:
         return complain(error, 3)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hamilforge.gen.declare.variation import Variation
+    from hamilforge.gen.document.blocks import Document
 
 
 def show(
@@ -30,30 +33,34 @@ def show(
         DeclarationError: the declaration is not found or has problems.
     """
     from hamilforge.gen import pipeline
-    from hamilforge.gen.declare import catalogue, kinds
+    from hamilforge.gen.declare import budget, catalogue, kinds
     from hamilforge.gen.declare.errors import DeclarationError
     from hamilforge.gen.declare.variation import is_any
     from hamilforge.gen.document import derivation, formats
+
+    def told(tell: Callable[[], Document], *of: kinds.Declaration) -> str:
+        return pipeline.understood(lambda: formats.FORMATS[style](tell()), *of, factor=budget.CODE)
 
     if on is not None:
         tableau = catalogue.load(name, ("runge-kutta",))
         system = pipeline.load_problem(on)
         assert isinstance(tableau, kinds.RungeKutta)
         found = pipeline.modified(name, on)
-        return formats.FORMATS[style](derivation.tell_modified(tableau, system, found))
+        return told(lambda: derivation.tell_modified(tableau, system, found), tableau, system)
     if method is not None:
         declared, how = pipeline.load_made(name, method, **choices)
         report = pipeline.check(how)
         if isinstance(declared, kinds.Field):
             assert isinstance(how, kinds.LayerMethod)
-            return formats.FORMATS[style](derivation.tell_network(declared, how, report))
+            return told(lambda: derivation.tell_network(declared, how, report), declared, how)
         assert isinstance(declared, kinds.Problem)
         assert isinstance(how, kinds.Integration)
-        return formats.FORMATS[style](derivation.tell_pair(declared, how, report))
+        return told(lambda: derivation.tell_pair(declared, how, report), declared, how)
     declaration = catalogue.load(name)
     if is_any(choices):
         raise DeclarationError.single(
             declaration.head.source.where,
             "an activation and controls by stage are shown of a field with a method",
         )
-    return formats.FORMATS[style](derivation.tell(declaration, pipeline.check(declaration)))
+    card = pipeline.check(declaration)
+    return told(lambda: derivation.tell(declaration, card), declaration)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
@@ -69,6 +70,11 @@ def derive(optimizer: Optimizer) -> Derivation:
     system = derive_system(optimizer.system)
     if optimizer.scope == "coordinate":
         system = per_coordinate(system)
+    with at("the program of its step"):
+        return _derived(optimizer, system)
+
+
+def _derived(optimizer: Optimizer, system: System) -> Derivation:
     names = {entry.name: parameter_symbol(entry) for entry in optimizer.hyperparameters}
     scheme = derive_scheme(optimizer.method, {**names, **system.symbols})
     rotated = rotate(scheme)
@@ -76,6 +82,7 @@ def derive(optimizer: Optimizer) -> Derivation:
     values: dict[sp.Symbol, Expr] = {}
     for symbol, expr in equations.items():
         values[symbol] = expr.xreplace(values)
+    _refuse_a_constant_step(optimizer, values[h])
     unit = tidy(unit.xreplace(values))
     program = _Builder(optimizer, system, scheme, rotated, values, unit).program()
     return Derivation(optimizer, system, scheme, rotated, values, equations, unit, program)
@@ -97,6 +104,20 @@ def _settings(
                 optimizer.head.source.where, "the buffer must be a multiple of p", "[state]"
             )
     return values, unit
+
+
+def _refuse_a_constant_step(optimizer: Optimizer, step: Expr) -> None:
+    """A step that no hyper-parameter makes small has no order and no limit."""
+    if step.has(sp.zoo, sp.nan, sp.oo):
+        raise DeclarationError.single(
+            optimizer.head.source.where, "the step h is no real number", "[set].h"
+        )
+    if not step.free_symbols & {parameter_symbol(entry) for entry in optimizer.hyperparameters}:
+        raise DeclarationError.single(
+            optimizer.head.source.where,
+            f"the step h = {step} depends on no hyper-parameter, so nothing makes it small",
+            "[set].h",
+        )
 
 
 def _specialise(expr: Expr, system: System) -> Expr:

@@ -13,6 +13,7 @@ import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref
 
@@ -117,7 +118,9 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
     op = _FUNCTIONS.get(type(expr))
     if op is not None:
         return Apply(op, (visit(expr.args[0]),))
-    raise NotImplementedError(f"lower: no operation for {type(expr).__name__} in {expr}")
+    if expr.has(sp.nan, sp.zoo, sp.oo, sp.I):
+        raise NotDerivableError(f"{expr} is no real number")
+    raise NotDerivableError(f"lower: no operation for {type(expr).__name__} in {expr}")
 
 
 def _is_negative(expr: Expr) -> bool:

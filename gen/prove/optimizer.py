@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.system import System, p, t
 from hamilforge.gen.program.build import Derivation
@@ -29,14 +30,13 @@ ANY = "any K, J, friction and dimension"
 def prove(derivation: Derivation) -> Report:
     """Everything that can be proved about an optimizer."""
     head = derivation.optimizer.head
-    findings = (
-        *_order(derivation),
-        *_form(derivation),
-        _fixed_points(derivation),
-        _energy_rate(derivation),
-        _stability(derivation),
-        *_cost(derivation),
-    )
+    with at("the proof of its order"):
+        order = _order(derivation)
+    with at("the proof of its symplectic form"):
+        form = _form(derivation)
+    with at("the proofs of its fixed points, energy and stability"):
+        rest = _fixed_points(derivation), _energy_rate(derivation), _stability(derivation)
+    findings = (*order, *form, *rest, *_cost(derivation))
     return Report(
         head.name,
         "optimizer",

@@ -8,7 +8,6 @@ ends the worker itself (time, memory, a signal) is the fault of the seed it had 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -127,5 +126,4 @@ def _products(path: Path, declaration: object) -> list[tuple[object, ...]]:
 
 
 if __name__ == "__main__":
-    os.nice(5)
     _work(*map(int, sys.argv[1:]))

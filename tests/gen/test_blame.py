@@ -97,6 +97,16 @@ REFUSED = {
         system(("x", "x"), more='[start]\nx = "1e-300*1e-300"\n'),
         "beyond the numbers of floating point",
     ),
+    "a constant step": (
+        OPTIMIZER.format('"classical"', '"conformal_leapfrog"').replace('h = "lr"', 'h = "0.26"'),
+        "depends on no hyper-parameter",
+    ),
+    "a step that is no number": (
+        OPTIMIZER.format('"classical"', '"conformal_leapfrog"').replace(
+            'h = "lr"', 'h = "lr + log(lr - lr)"'
+        ),
+        "is no real number",
+    ),
     "an imaginary weight": (
         f'kind = "splitting"\n{HEAD}steps = [["A", "sqrt(-1)"], ["B", 1]]\n',
         "no real number",
@@ -169,6 +179,25 @@ def test_references_that_fan_out_are_counted(tmp_path, deep):
         return
     with pytest.raises(DeclarationError, match="more than 2000 declarations"):
         catalogue.load(tmp_path / "m0.toml")
+
+
+def test_a_decimal_weight_beside_cube_roots_with_friction_ends_with_its_stage(tmp_path):
+    written(
+        tmp_path,
+        f'kind = "splitting"\n{HEAD}steps = [["D", "0.123456789012345"], ["A", "w"], ["B", "1/2"], '
+        '["D", "0.876543210987655"], ["A", "1 - w"], ["B", "1/2"]]\n'
+        '[constants]\nw = "1/(2 - 2**(1/3))"\n',
+        "cubes",
+    )
+    text = OPTIMIZER.format('"classical"', '"cubes.toml"').replace(
+        'h = "lr"', 'h = "sqrt(2*m*lr)"\ngamma = "lr/h"'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, "check", str(written(tmp_path, text))],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0 or "takes more than its budget" in done.stderr
 
 
 GATES = system(

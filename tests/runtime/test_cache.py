@@ -358,3 +358,41 @@ def test_a_full_disk_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert loader.load(path).module("numba").BUFFER
     assert loader.load(path).module("numba").BUFFER
     assert capsys.readouterr().err.count("No space left") == 1
+
+
+def test_numba_gets_a_place_where_neither_package_nor_home_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numba
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/none")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "/proc/none")
+    monkeypatch.setattr(cache._Private, "folder", None)
+    cache.give_numba_a_place()
+    assert numba.config.CACHE_DIR == "/proc/none"  # the package can be written
+    monkeypatch.setattr(cache, "_can_be_made", lambda _: False)
+    cache.give_numba_a_place()
+    place = Path(numba.config.CACHE_DIR)
+    assert place == cache._Private.folder
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert os.environ["NUMBA_CACHE_DIR"] == str(place)
+    assert capsys.readouterr().err.count("works without a cache") == 1
+
+    @numba.njit(cache=True)
+    def twice(x: float) -> float:
+        return 2 * x
+
+    assert twice(1.5) == 3.0
+
+
+def test_an_unknown_home_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HAMILFORGE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(cache.NoCacheError, match="home folder is not known"):
+        cache.cache_root()
+    assert cache.root() == cache._Private.folder
+    cache.give_numba_a_place()
