@@ -7,14 +7,14 @@ docstring with the equations and the method, and the names under which coefficie
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.emit.printer import FormulaPrinter
+from hamilforge.gen.emit.printer import FormulaPrinter, Printer, spelled
 from hamilforge.gen.emit.product import (
     called,
     class_name,
@@ -29,10 +29,11 @@ from hamilforge.gen.program.integrator import (
     DiscreteGradient,
     Flows,
     Integrator,
+    Problem,
     Row,
     Stages,
 )
-from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.ir import Expr, Function
 from hamilforge.gen.prove.report import Report
 
 
@@ -194,6 +195,37 @@ def _plain(text: str) -> bool:
 
 def _as_float(text: str) -> str:
     return f"{text}.0" if text.lstrip("-").isdigit() else text
+
+
+def spelling_of(
+    problem: Problem,
+    printer: type[Printer],
+    arguments: str,
+    values: Iterable[Expr],
+    targets: Iterable[str] = (),
+) -> dict[str, str]:
+    """How the variables of a function are written beside its arguments and what it calls.
+
+    Args:
+        problem: whose components and parameters are variables.
+        printer: of the values.
+        arguments: of the function, as a text.
+        values: what its lines compute.
+        targets: the variables that its lines set.
+    """
+    declared = (*problem.components, *(entry.name for entry in problem.parameters))
+    taken = printer.names(values) | set(arguments.split(", "))
+    return spelled((*declared, *targets), taken)
+
+
+def unpacked(problem: Problem, used: Container[str], spelling: Mapping[str, str]) -> list[str]:
+    """Components, weights and parameters as variables, those that are used."""
+    sources = {name: f"state[{k}]" for k, name in enumerate(problem.components)}
+    sources |= {f"w__{name}": f"weights[{k}]" for k, name in enumerate(problem.components)}
+    sources |= {entry.name: f"parameters[{k}]" for k, entry in enumerate(problem.parameters)}
+    return [
+        f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
+    ]
 
 
 def formulas(function: Function) -> list[str]:

@@ -5,11 +5,10 @@ In: a problem and the step that will call them.  Out: views with finished lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hamilforge.gen.emit.integrator_product import spelling_of, unpacked
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
-from hamilforge.gen.emit.printer import spelled
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
@@ -92,25 +91,6 @@ def functions(integrator: Integrator) -> list[FunctionView]:
     return found
 
 
-def _spelling(
-    problem: Problem, locals_: Iterable[str], arguments: str, values: Iterable[Expr]
-) -> dict[str, str]:
-    """How the variables of a function are written beside its arguments and what it calls."""
-    declared = (*problem.components, *(entry.name for entry in problem.parameters))
-    taken = NumbaPrinter.names(values) | set(arguments.split(", "))
-    return spelled((*declared, *locals_), taken)
-
-
-def _unpacked(problem: Problem, used: Sequence[str], spelling: Mapping[str, str]) -> list[str]:
-    """Components and parameters as locals, those that are used."""
-    sources = {name: f"state[{k}]" for k, name in enumerate(problem.components)}
-    sources |= {f"w__{name}": f"weights[{k}]" for k, name in enumerate(problem.components)}
-    sources |= {entry.name: f"parameters[{k}]" for k, entry in enumerate(problem.parameters)}
-    return [
-        f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
-    ]
-
-
 def _body(
     problem: Problem, function: Function, arguments: str, factor: Expr | None = None
 ) -> tuple[list[str], list[str]]:
@@ -118,10 +98,10 @@ def _body(
     results = {local for _, local in function.results}
     inner = [line for line in function.body if line.target not in results]
     values = [line.value for line in function.body]
-    spelling = _spelling(problem, (x.target for x in inner), arguments, values)
+    spelling = spelling_of(problem, NumbaPrinter, arguments, values, (x.target for x in inner))
     printer = NumbaPrinter(spelling | {FACTOR: "factor"})
     used = {name for line in function.body for name in names(line.value)}
-    lines = _unpacked(problem, [name for name in function.scalars if name in used], spelling)
+    lines = unpacked(problem, [name for name in function.scalars if name in used], spelling)
     lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
     values = [line.value for line in function.body if line.target in results]
     if factor is not None:
@@ -165,6 +145,6 @@ def _span(problem: Problem, name: str, value: Expr, doc: str) -> FunctionView:
 
 def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
     """The lines of a function of times and parameters."""
-    spelling = _spelling(problem, (), arguments, [value])
+    spelling = spelling_of(problem, NumbaPrinter, arguments, [value])
     text = NumbaPrinter(spelling | {START: "start", STOP: "stop"})(value)
-    return (*_unpacked(problem, names(value), spelling), f"return {text}")
+    return (*unpacked(problem, names(value), spelling), f"return {text}")

@@ -7,11 +7,14 @@ solves are in the runtime, and read the tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.integrator_product import IntegratorProduct, tuple_text
-from hamilforge.gen.emit.printer import spelled
+from hamilforge.gen.emit.integrator_product import (
+    IntegratorProduct,
+    spelling_of,
+    tuple_text,
+    unpacked,
+)
 from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
 from hamilforge.gen.program.integrator import (
     START,
@@ -108,24 +111,6 @@ def view(product: IntegratorProduct) -> View:
     return View(product, tuple(functions), module, kind, tuple(attributes), imports)
 
 
-def _spelling(
-    problem: Problem, locals_: Iterable[str], arguments: str, values: Iterable[Expr]
-) -> dict[str, str]:
-    """How the variables of a function are written beside its arguments and what it calls."""
-    declared = (*problem.components, *(entry.name for entry in problem.parameters))
-    taken = TensorPrinter.names(values) | set(arguments.split(", "))
-    return spelled((*declared, *locals_), taken)
-
-
-def _unpacked(problem: Problem, used: Sequence[str], spelling: Mapping[str, str]) -> list[str]:
-    """Components and parameters as locals, those that are used."""
-    sources = {name: f"state[{k}]" for k, name in enumerate(problem.components)}
-    sources |= {entry.name: f"parameters[{k}]" for k, entry in enumerate(problem.parameters)}
-    return [
-        f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
-    ]
-
-
 def _function(
     problem: Problem, function: Function, doc: str, more: str = "", single: bool = False
 ) -> FunctionView:
@@ -133,14 +118,13 @@ def _function(
     results = {local for _, local in function.results}
     inner = [line for line in function.body if line.target not in results]
     values = [line.value for line in function.body]
-    spelling = _spelling(problem, (x.target for x in inner), arguments, values)
+    spelling = spelling_of(problem, TensorPrinter, arguments, values, (x.target for x in inner))
     printer = TensorPrinter(spelling)
     used = {name for line in function.body for name in names(line.value)}
-    lines = _unpacked(problem, [name for name in function.scalars if name in used], spelling)
+    weights = [name for name in function.scalars if name.startswith("w__")]
+    lines = unpacked(problem, used.difference(weights), spelling)
     if more:
-        weights = [name for name in function.scalars if name.startswith("w__")]
-        unpacked = ", ".join(weights) + ("," if len(weights) == 1 else "")
-        lines.append(f"{unpacked} = w")
+        lines.append(", ".join(weights) + (", = w" if len(weights) == 1 else " = w"))
     lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
     texts = [printer(line.value) for line in function.body if line.target in results]
     lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
@@ -164,9 +148,9 @@ def _rate(problem: Problem, value: Expr) -> FunctionView:
 
 def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
     """The lines of a function of times and parameters."""
-    spelling = _spelling(problem, (), arguments, [value])
+    spelling = spelling_of(problem, TensorPrinter, arguments, [value])
     text = TensorPrinter(spelling | {START: "start", STOP: "stop"})(value)
-    return (*_unpacked(problem, names(value), spelling), f"return {text}")
+    return (*unpacked(problem, names(value), spelling), f"return {text}")
 
 
 def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:
