@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -132,15 +132,19 @@ def terms(node: Node) -> Iterator[Node]:
             yield Operation("-", (here,), here.start, here.stop) if negative else here
 
 
-def parse(text: str) -> Expression:
+def parse(text: str, functions: Container[str] = FUNCTIONS) -> Expression:
     """Read an expression.
+
+    Args:
+        text: what to read.
+        functions: what may be called; a table of ours may call more than a declaration.
 
     Raises:
         ExpressionError: where the text is no expression, or too large to be one in earnest.
     """
     if len(text) > MAX_TEXT:
         raise ExpressionError(f"{len(text)} characters; at most {MAX_TEXT} are read", 0, 1)
-    parser = _Parser(text)
+    parser = _Parser(text, functions)
     tree = parser.sum(0)
     if parser.token.kind != "end":
         token = parser.token
@@ -185,7 +189,8 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Parser:
     """Recursive descent by precedence; every nesting is counted."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, functions: Container[str]) -> None:
+        self._functions = functions
         self._tokens = _tokens(text)
         self.token = next(self._tokens)
 
@@ -272,7 +277,7 @@ class _Parser:
         )
 
     def _call(self, name: _Token, depth: int) -> Node:
-        if name.text not in FUNCTIONS:
+        if name.text not in self._functions:
             raise ExpressionError(
                 f"'{name.text}' is not a function of the expression language"
                 + did_you_mean(name.text, FUNCTIONS),

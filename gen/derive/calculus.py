@@ -75,7 +75,7 @@ class _Elementwise(sp.Function):
     def fdiff(self, argindex: int = 1) -> Expr:
         """The derivative, as the table of functions has it."""
         row = BY_NAME[type(self).__name__]
-        return to_sympy(parse(row.derivative), {"x": self.args[0]})
+        return to_sympy(parse(row.derivative, FUNCTIONS), {"x": self.args[0]})
 
 
 class relu(_Elementwise):
@@ -154,7 +154,7 @@ NAMES: Mapping[type, str] = {sp.log: "log"} | {
     if name in BY_NAME and isinstance(function, type)
 }
 _DEFINITIONS = {
-    function: parse(BY_NAME[name].definition)
+    function: parse(BY_NAME[name].definition, FUNCTIONS)
     for function, name in NAMES.items()
     if BY_NAME[name].definition
 }

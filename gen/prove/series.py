@@ -415,7 +415,7 @@ def series_algebra(field: Field, precision: int) -> Algebra:
 def _from_slope(name: str, algebra: Algebra, z: Series) -> Series:
     """A function by the derivative that the table of functions has for it."""
     x = sp.Symbol("x", real=True)
-    slope = lower(to_sympy(parse(BY_NAME[name].derivative), {"x": x}))
+    slope = lower(to_sympy(parse(BY_NAME[name].derivative, BY_NAME), {"x": x}))
     return z.integrated(name, evaluate(slope, {"x": z}, algebra))
 
 

@@ -161,7 +161,7 @@ def optimizer(declared, names, buffer="v"):
         f'kind = "optimizer"\nsystem = "{system}"\nmethod = "conformal_leapfrog"\n'
         "[hyperparameters]\n"
         + "".join(f'{name} = {{ default = "1/2", domain = "positive" }}\n' for name in names)
-        + f'[set]\nh = "1/10"\nrate = "1"\n[state]\n{buffer} = "p"\n',
+        + f'[set]\nh = "{names[0]}/10"\nrate = "1"\n[state]\n{buffer} = "p"\n',
         "none",
     )
 

@@ -364,7 +364,7 @@ def test_a_control_problem_needs_a_running_cost_and_a_start_that_fits():
         hf.optimal_control("resnet", "rk4", [1.0], 4)
     with pytest.raises(ValueError, match="a vector for each of the states y"):
         hf.optimal_control("hager", "rk4", 1.0, 4)
-    with pytest.raises(ValueError, match="a positive number of steps"):
+    with pytest.raises(ValueError, match="a positive whole number was expected"):
         hf.optimal_control("hager", "rk4", [1.0], 0)
 
 
