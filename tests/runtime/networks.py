@@ -15,7 +15,7 @@ from hamilforge import verification
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build_network import build_network
-from hamilforge.runtime import verify_network
+from hamilforge.runtime import elementary, verify_network
 from hamilforge.runtime.torch_network import Network
 
 EXPECTED = tomllib.loads(
@@ -55,6 +55,7 @@ def plain(text, name="plain"):
 SAME = "inner_function = summing_function = borrowing_function = lambda f: f"
 RUNTIME = Path(hamilforge.runtime.__file__).parent
 PLAIN = {
+    "elementary": elementary,
     "vector_math": types.SimpleNamespace(
         tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
     )
