@@ -58,7 +58,7 @@ PLAIN = {
     "elementary": elementary,
     "vector_math": types.SimpleNamespace(
         tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
-    )
+    ),
 }
 for source in ("linear", "layer_kernels", "stage_systems"):
     PLAIN[source] = plain((RUNTIME / f"{source}.py").read_text(encoding="utf-8"), source)
