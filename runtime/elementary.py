@@ -20,6 +20,7 @@ from scipy import special
 _OPTIONS: Any = {"error_model": "numpy"}
 _SINGLE = tuple(map(np.float32, (0, 1, 2, math.log(2))))
 _DOUBLE = (0.0, 1.0, 2.0, math.log(2))
+_HUNDRED_SINGLE = np.float32(100)
 
 
 def _numbers(z: Any) -> tuple[Any, ...]:
@@ -35,6 +36,16 @@ def relu(z: Any) -> Any:
 def step(z: Any) -> Any:
     """1 where z > 0, else 0."""
     return np.greater(z, 0).astype(np.result_type(z))
+
+
+def elu(z: Any) -> Any:
+    """Z where it is positive, else exp(z) - 1."""
+    return np.maximum(z, 0) + np.expm1(np.minimum(z, 0))
+
+
+def leaky_relu(z: Any) -> Any:
+    """Z where it is positive, else z / 100."""
+    return np.maximum(z, 0) + np.minimum(z, 0) / 100
 
 
 def inverse(z: Any) -> Any:
@@ -83,6 +94,26 @@ def _step(z: Any) -> Callable[[Any], Any]:
 
     def implementation(z: Any) -> Any:
         return one if z.real > zero else zero
+
+    return implementation
+
+
+@overload(elu, jit_options=_OPTIONS)
+def _elu(z: Any) -> Callable[[Any], Any]:
+    zero, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return z if z.real > zero else np.expm1(z)
+
+    return implementation
+
+
+@overload(leaky_relu, jit_options=_OPTIONS)
+def _leaky_relu(z: Any) -> Callable[[Any], Any]:
+    zero, *_, hundred = (*_numbers(z), _HUNDRED_SINGLE if z == types.float32 else 100.0)
+
+    def implementation(z: Any) -> Any:
+        return z if z.real > zero else z / hundred
 
     return implementation
 

@@ -273,7 +273,7 @@ class Pass:
     @staticmethod
     def _checked_losses(losses: Any, count: int) -> Floats:
         array = np.asarray(losses)
-        if array.dtype.kind not in "fiu" or array.shape not in ((), (count,)):
+        if array.dtype.kind not in "fiu" or array.shape != (count,):
             raise ValueError(
                 f"the loss gives losses of the shape {array.shape} and the type {array.dtype}; "
                 f"real numbers of the shape ({count},) were expected"

@@ -22,11 +22,12 @@ def plus(start: Any, *terms: tuple[Any, Tensor]) -> Any:
 
 
 def cbrt(z: Tensor) -> Tensor:
-    """The real cube root, of either sign."""
+    """The real cube root, of either sign; its derivative at 0 is infinite."""
     zero = z == 0
     size = torch.where(zero, 1.0, z).abs()
     guess = size ** (1 / 3)
-    return torch.where(zero, z, torch.sign(z) * (2 * guess + size / (guess * guess)) / 3)
+    value = torch.sign(z) * (2 * guess + size / (guess * guess)) / 3
+    return torch.where(zero, torch.where(zero, z, 1.0) ** (1 / 3), value)
 
 
 def softplus(z: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class Objective(torch.nn.Module):
             isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[1] == size
             for one, size in zip(arrays, sizes.values(), strict=False)
         )
-        if not fits:
+        if not fits or len({len(one) for one in arrays}) > 1:
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in sizes.items())
             found = ", ".join(str(tuple(getattr(one, "shape", ()))) for one in arrays)
             raise ValueError(f"{self.NAME} takes {wanted}, not {found}")

@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
+from hamilforge.runtime import torch_functions
 from hamilforge.runtime.clock import Clock, check_domain, latch, start, tick
 from hamilforge.runtime.fused_plan import Plan, obstacle
 from hamilforge.runtime.optimizer_state import (
@@ -527,8 +529,10 @@ def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 class _TensorMath:
-    """The functions of :mod:`math`, on numbers and tensors."""
+    """The functions and constants of :mod:`math`, on numbers and tensors."""
+
+    pi = math.pi
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
-        function = getattr(torch, name)
+        function = getattr(torch_functions, name, None) or getattr(torch, name)
         return lambda value: function(torch.as_tensor(value, dtype=torch.float64))

@@ -109,6 +109,8 @@ class _Reverse:
             case Map(value=value):
                 for entry in sorted(value.free_symbols, key=str):
                     factor = slope(value, entry, target.name)
+                    if factor == 0:  # of sign and step
+                        continue
                     piece = Piece(bar.value * factor, target.shape, target.batched)
                     self.contribute(entry.name, piece)
             case Product() as op:

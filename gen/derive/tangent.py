@@ -46,6 +46,8 @@ def forward(
                 for entry in sorted(value.free_symbols, key=str):
                     if entry.name in dots:
                         factor = slope(value, entry, target.name)
+                        if factor == 0:
+                            continue
                         dot = lines.piece(dots[entry.name])
                         pieces.append(Piece(dot.value * factor, target.shape, target.batched))
             case Product(left, right, left_transposed, right_transposed):

@@ -210,7 +210,9 @@ class HostPrinter(Printer):
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
     written: ClassVar[Mapping[str, str]] = {
+        "elu": "(max({z}, 0.0) + math.expm1(min({z}, 0.0)))",
         "inverse": "(0.0 if {z} == 0 else 1 / ({z}))",
+        "leaky_relu": "(max({z}, 0.0) + min({z}, 0.0) / 100)",
         "log_cosh": "(abs({z}) + math.log1p(math.exp(-2 * abs({z}))) - math.log(2.0))",
         "logistic": "(math.exp(min({z}, 0.0)) / (1 + math.exp(-abs({z}))))",
         "relu": "max({z}, 0.0)",

@@ -127,9 +127,11 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
         for name in "abs cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
     },
     **{f"a{name}": getattr(np, f"arc{name}") for name in "cos cosh sin sinh tan tanh".split()},
+    "elu": lambda z: np.maximum(z, 0) + np.expm1(np.minimum(z, 0)),
     "erf": special.erf,
     "erfc": special.erfc,
     "inverse": _inverse,
+    "leaky_relu": lambda z: np.maximum(z, 0) + np.minimum(z, 0) / 100,
     "log_cosh": _log_cosh,
     "logistic": _logistic,
     "pi": lambda: math.pi,

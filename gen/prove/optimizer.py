@@ -11,6 +11,7 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.system import System, p, t
 from hamilforge.gen.program.build import Derivation
@@ -64,6 +65,10 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
 def _order(derivation: Derivation) -> tuple[Finding, ...]:
     on_paper, evidence = order_evidence(derivation)
     found = program_order(derivation, on_paper)
+    if found.order < 1:
+        raise NotDerivableError(
+            "the step does not vanish with the hyper-parameters that it is made of"
+        )
     if derivation.scheme.flows and found.order < on_paper:
         raise NotImplementedError(
             f"{derivation.program.name}: the program has order {found.order}, its composition "

@@ -146,6 +146,8 @@ class Report:
             lines.append("")
         for claim in self.claims:
             verdict = "holds" if claim.holds else f"is FALSE: found {claim.found!r}"
+            if claim.found is None:
+                verdict = "is not shown"  # undecided, or there is no such thing
             because = "" if claim.holds else f" by {claim.because}"
             lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}{because}")
         return "\n".join(lines)

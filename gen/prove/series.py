@@ -19,6 +19,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
 from hamilforge.gen.derive.calculus import to_sympy
@@ -26,7 +27,7 @@ from hamilforge.gen.program.interpret import Algebra, evaluate
 from hamilforge.gen.program.lower import lower
 
 
-class Irrational(ArithmeticError):
+class Irrational(NotDerivableError, ArithmeticError):
     """A value is not in the field."""
 
 
@@ -401,6 +402,8 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
         "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
         "step": _entrywise(lambda z: one if _positive(z) else one * 0),
+        "elu": _entrywise(lambda z: z if _positive(z) else z.exp() - one),
+        "leaky_relu": _entrywise(lambda z: z if _positive(z) else z / 100),
         "cbrt": _entrywise(lambda z: z.power(third) if _positive(z) else -(-z).power(third)),
         "inverse": _entrywise(lambda z: one / z),
         "root": _entrywise(lambda z: z.sqrt()),

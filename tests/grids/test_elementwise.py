@@ -208,6 +208,22 @@ def test_values_in_every_backend(name):
                 assert abs(x) > 500
 
 
+@pytest.mark.parametrize("name", [row.name for row in TABLE])
+def test_autograd_through_the_text_has_the_derivatives_of_the_table(name):
+    """At kinks too: layers with memory = "autograd" are differentiated by torch."""
+    space = {"torch": torch, "math": math, **vars(torch_functions)}
+    for x in POINTS:
+        if abs(x) > 1e9 or slope(name, x) is None or value(name, x) is None:
+            continue
+        leaf = torch.tensor([x], dtype=torch.float64, requires_grad=True)
+        result = run(TensorPrinter(), program_of(name), leaf, space)
+        if result.requires_grad:
+            result.sum().backward()
+            agree(name, x, leaf.grad[0], of=slope)
+        else:
+            assert slope(name, x) == 0
+
+
 @pytest.mark.parametrize("name", PRIMITIVE)
 def test_values_in_single_precision(name):
     expr, eps = program_of(name), 2.0**-23

@@ -12,7 +12,7 @@ from hamilforge.gen.emit.printer import Printer
 
 _NUMPY = "cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
 _INVERSE = "cos cosh sin sinh tan tanh".split()
-_RUNTIME = "erf erfc inverse log_cosh logistic relu softplus step".split()
+_RUNTIME = "elu erf erfc inverse leaky_relu log_cosh logistic relu softplus step".split()
 
 
 class NumbaPrinter(Printer):

@@ -43,7 +43,7 @@ def view(product: NetworkProduct) -> View | None:
     cost = product.network.regulariser
     if cost is None:
         return None
-    writer = ArrayWriter("cost__")  # no declared name has two underscores in a row
+    writer = ArrayWriter("cost___")  # no name of the layers has three underscores in a row
     function = writer.function("regulariser", "The cost of a layer's controls.", cost.gradient)
     targets = writer.targets(cost.gradient)
     returned = [array.name for array in writer.returned(cost.gradient)]

@@ -46,6 +46,8 @@ class TensorPrinter(Printer):
     functions: ClassVar[Mapping[str, str]] = {
         **{name: f"torch.{name}" for name in _TORCH},
         **{name: name for name in RUNTIME},
+        "elu": "torch.nn.functional.elu",
+        "leaky_relu": "torch.nn.functional.leaky_relu",
         "logistic": "torch.sigmoid",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
