@@ -517,7 +517,7 @@ def finish(
 
 
 @njit(**INNER)
-def set_cost__K_rate_bar(K_rate, total3_bar, out):
+def set_cost___K_rate_bar(K_rate, total3_bar, out):
     """K_rate_bar, entry by entry."""
     number_2 = out.dtype.type(2.0)
     total3_bar_n = out.dtype.type(total3_bar)
@@ -528,7 +528,7 @@ def set_cost__K_rate_bar(K_rate, total3_bar, out):
 
 
 @njit(**INNER)
-def set_cost__b_rate_bar(b_rate, total3_bar, out):
+def set_cost___b_rate_bar(b_rate, total3_bar, out):
     """b_rate_bar, entry by entry."""
     number_2 = out.dtype.type(2.0)
     total3_bar_n = out.dtype.type(total3_bar)
@@ -538,7 +538,7 @@ def set_cost__b_rate_bar(b_rate, total3_bar, out):
 
 
 @njit(**INNER)
-def set_cost__c_rate_bar(c_rate, total3_bar, out):
+def set_cost___c_rate_bar(c_rate, total3_bar, out):
     """c_rate_bar, entry by entry."""
     number_2 = out.dtype.type(2.0)
     total3_bar_n = out.dtype.type(total3_bar)
@@ -548,7 +548,7 @@ def set_cost__c_rate_bar(c_rate, total3_bar, out):
 
 
 @njit(**INNER)
-def set_cost__terms(K_rate, out):
+def set_cost___terms(K_rate, out):
     """terms, entry by entry."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -557,7 +557,7 @@ def set_cost__terms(K_rate, out):
 
 
 @njit(**INNER)
-def set_cost__terms2(b_rate, out):
+def set_cost___terms2(b_rate, out):
     """terms2, entry by entry."""
     for i in range(out.shape[0]):
         b_rate_n = b_rate[i]
@@ -565,7 +565,7 @@ def set_cost__terms2(b_rate, out):
 
 
 @njit(**INNER)
-def set_cost__terms3(c_rate, out):
+def set_cost___terms3(c_rate, out):
     """terms3, entry by entry."""
     for i in range(out.shape[0]):
         c_rate_n = c_rate[i]
@@ -577,19 +577,19 @@ def regulariser(
     K_rate, b_rate, c_rate, alpha, terms, terms2, terms3, K_rate_bar, b_rate_bar, c_rate_bar
 ):
     """The cost of a layer's controls."""
-    set_cost__terms(K_rate, terms)
+    set_cost___terms(K_rate, terms)
     total = terms.sum()
-    set_cost__terms2(b_rate, terms2)
+    set_cost___terms2(b_rate, terms2)
     total2 = terms2.sum()
-    set_cost__terms3(c_rate, terms3)
+    set_cost___terms3(c_rate, terms3)
     total3 = terms3.sum()
     number_2 = 2.0
     cost = alpha * (total + total2 + total3) / number_2
     number_2 = 2.0
     total3_bar = alpha / number_2
-    set_cost__K_rate_bar(K_rate, total3_bar, K_rate_bar)
-    set_cost__b_rate_bar(b_rate, total3_bar, b_rate_bar)
-    set_cost__c_rate_bar(c_rate, total3_bar, c_rate_bar)
+    set_cost___K_rate_bar(K_rate, total3_bar, K_rate_bar)
+    set_cost___b_rate_bar(b_rate, total3_bar, b_rate_bar)
+    set_cost___c_rate_bar(c_rate, total3_bar, c_rate_bar)
     return cost
 
 

@@ -65,7 +65,7 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
 def _order(derivation: Derivation) -> tuple[Finding, ...]:
     on_paper, evidence = order_evidence(derivation)
     found = program_order(derivation, on_paper)
-    if found.order < 1:
+    if found.order < 0:
         raise NotDerivableError(
             "the step does not vanish with the hyper-parameters that it is made of"
         )
