@@ -11,7 +11,7 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.exact.numbers import Algebraic, Number, as_rational, written
 from hamilforge.gen.exact.polynomials import Root
 from hamilforge.gen.prove.report import Finding, Report, Value, compare_claims
@@ -205,7 +205,10 @@ class _Proof:
         name, reach = "dense_order", "values at given times in an adaptive run"
         if self._tableau.b_hat is None:
             return Finding(name, None, "the table", reach, "there is no b_hat: steps are fixed")
-        curve = continuous_weights(self._tableau).order
+        try:
+            curve = continuous_weights(self._tableau).order
+        except NotDerivableError as error:
+            return Finding(name, None, "the conditions of order one", reach, str(error))
         orders = (order.classical_order(self._tableau, lower).order for lower in (False, True))
         estimate = min(orders)
         if curve >= estimate:

@@ -24,6 +24,7 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.exact.numbers import DIGITS
 from hamilforge.gen.tableau.order import classical_order
 from hamilforge.gen.tableau.tableau import Tableau
@@ -55,7 +56,11 @@ class ContinuousWeights:
 
 
 def continuous_weights(tableau: Tableau) -> ContinuousWeights:
-    """The continuous weights of a method."""
+    """The continuous weights of a method.
+
+    Raises:
+        NotDerivableError: it is not consistent.
+    """
     with mpmath.workdps(DIGITS):
         return _highest(tableau)
 
@@ -73,7 +78,7 @@ def _highest(tableau: Tableau) -> ContinuousWeights:
                 coefficients = _solved(functions, density, degree, b, smooth)
                 if coefficients is not None:
                     return ContinuousWeights(coefficients, wanted, smooth)
-    raise ArithmeticError("a consistent method has continuous weights of order one")
+    raise NotDerivableError("the method is not consistent, so no curve joins its steps")
 
 
 def _stage_functions(a: Any, order: int) -> tuple[Any, Sequence[tuple[int, int]]]:

@@ -328,7 +328,7 @@ def test_an_optimizers_hamiltonian_is_no_problem_to_integrate_and_the_reverse(tm
         ('coordinates = { q = ["x", "y"], p = ["v"] }\nenergy = "x"', "come in pairs"),
         ('coordinates = { q = ["x"], p = ["x"] }\nenergy = "x"', "has a meaning already"),
         ('coordinates = { q = ["x"], p = ["v"] }\nenergy = "x*u"', "unknown name 'u'"),
-        ('coordinates = { q = ["t"], p = ["v"] }\nenergy = "v"', "t, start and stop are times"),
+        ('coordinates = { q = ["t"], p = ["v"] }\nenergy = "v"', "t is the time"),
         ('coordinates = { q = [], p = [] }\nenergy = "1"', "at least one name"),
         (
             'coordinates = { q = ["x"], p = ["v"] }\nenergy = "x"\n[start]\nw = 1',
