@@ -19,8 +19,9 @@ import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr
 
-#: Sums of more terms are not searched for a shorter form once numbers show that they are not zero.
-SMALL = 8
+#: Sums of more operations are not searched for a shorter form once numbers show that they are not
+#: zero.
+SMALL = 20
 #: The digits of numbers that are put in, and what may be their rounding.
 DIGITS, ROUNDING = 40, 1e-20
 #: The most terms that a term of a group may have when it is multiplied out.
@@ -63,7 +64,7 @@ def shortest(products: Iterable[tuple[Expr, Expr]]) -> Expr:
     something = bool(rest) and differs(whole)
     if not something and _vanishes_whole(whole):
         return sp.S.Zero
-    return whole if something and len(rest) > SMALL else sp.simplify(whole)
+    return whole if something and sp.count_ops(whole) > SMALL else sp.simplify(whole)
 
 
 def remaining(terms: Iterable[Expr]) -> tuple[Expr, ...]:
@@ -79,7 +80,9 @@ def remaining(terms: Iterable[Expr]) -> tuple[Expr, ...]:
 
 
 def differs(expr: Expr) -> bool:
-    """Whether numbers show that an expression is not zero."""
+    """Whether numbers show that an expression is not zero: one in functions that SymPy knows."""
+    if any(not type(call).__module__.startswith("sympy.") for call in expr.atoms(sp.Function)):
+        return False
     symbols = sorted(expr.free_symbols, key=str)
     numbers = {symbol: sp.Rational(2 * k + 3, k + 7) for k, symbol in enumerate(symbols)}
     value = expr.evalf(DIGITS, subs=numbers)
