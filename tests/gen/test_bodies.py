@@ -17,7 +17,7 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare.functions import TABLE, Elementwise
 from hamilforge.gen.derive.calculus import FUNCTIONS, gradient
 from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.derive.sums import differs, remaining, shortest
+from hamilforge.gen.derive.sums import SMALL, differs, remaining, shortest
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.gen.program.lower import FACTORED, lower
@@ -117,45 +117,50 @@ def test_friction_takes_energy_and_volume_and_momentum(planets: Write) -> None:
     assert report["invariant_momentum_x"] is False
 
 
-def work(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """How often SymPy differentiates and simplifies for a report, each with its memory empty."""
-    counts = {"diff": 0, "simplify": 0}
+def counted(
+    patch: pytest.MonkeyPatch, owner: Any, name: str, measure: Callable[[Any], int]
+) -> list[int]:
+    """What a function of SymPy is called with, by a measure; its memory is emptied before."""
+    function, calls = getattr(owner, name), list[int]()
 
-    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            counts[name] += 1
-            return function(*args, **kwargs)
+    def call(expr: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(measure(expr))
+        return function(expr, *args, **kwargs)
 
-        return call
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sp.Expr, "diff", counted("diff", sp.Expr.diff))
-        patch.setattr(sp, "simplify", counted("simplify", sp.simplify))
-        clear_cache()
-        assert checked(path).holds
-    return counts["diff"], counts["simplify"]
+    patch.setattr(owner, name, call)
+    clear_cache()
+    return calls
 
 
-def test_the_work_of_a_report_grows_no_faster_than_the_terms(
-    planets: Write, monkeypatch: pytest.MonkeyPatch
+def test_differentiation_follows_the_terms_and_not_the_symbols(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    few, many = 4, 8
-    terms = [len(pairs(count)) for count in (few, many)]
-    (diffs, searches), (more_diffs, more_searches) = (
-        work(planets(count), monkeypatch) for count in (few, many)
-    )
-    assert diffs > terms[0]
-    assert more_diffs / diffs <= terms[1] / terms[0]
-    assert more_searches == searches
+    counts = []
+    for length in (11, 41):
+        symbols = sp.symbols(f"x:{length}", real=True)
+        chain = sp.Add(*(sp.cos(x - y) for x, y in itertools.pairwise(symbols)))
+        with monkeypatch.context() as patch:
+            calls = counted(patch, sp.Expr, "diff", lambda _: 1)
+            slopes = gradient(chain, symbols)
+        assert slopes == {x: chain.diff(x) for x in symbols}
+        assert list(slopes) == list(symbols)
+        counts.append(len(calls))
+    assert 0 < counts[1] < 4.5 * counts[0]
 
 
-def test_only_what_a_term_depends_on_is_differentiated() -> None:
-    symbols = sp.symbols("x:40", real=True)
-    chain = sp.Add(*(sp.cos(x - y) for x, y in itertools.pairwise(symbols)))
-    slopes = gradient(chain, symbols)
-    assert slopes == {x: chain.diff(x) for x in symbols}
-    assert list(slopes) == list(symbols)
-    assert gradient(symbols[0] * 2, symbols) == {symbols[0]: 2}
+@pytest.mark.parametrize("count", [4, 8])
+def test_no_large_sum_is_searched_for_a_short_form(
+    planets: Write, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    path = planets(count)
+    with monkeypatch.context() as patch:
+        searches = [
+            counted(patch, sp, name, lambda expr: int(sp.count_ops(expr)))
+            for name in ("simplify", "together", "expand")
+        ]
+        assert checked(path).holds
+    assert all(sizes == [] or max(sizes) < 20 * SMALL for sizes in searches)
+    assert searches[2]
 
 
 def test_groups_of_terms_vanish_by_the_bases_they_share() -> None:

@@ -76,7 +76,7 @@ def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_t
     size = 1 + abs(found).max()
     assert abs(found - slopes(part.field)).max() < 1e-7 * size
     w = generator.standard_normal(y.size)
-    more = {f"w_{name}": value for name, value in zip(problem.components, w, strict=True)}
+    more = {f"w__{name}": value for name, value in zip(problem.components, w, strict=True)}
     product = machine.call(part.product, at, y, more)
     assert abs(product[: y.size] - w @ found).max() < 1e-12 * size
     if problem.energy:
