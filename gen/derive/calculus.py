@@ -10,7 +10,7 @@ function is SymPy's, and the one rule added is that of the sum,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -169,15 +169,37 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
         NotDerivableError: SymPy knows none.
     """
     for symbol in symbols:
-        slope = expr.diff(symbol).replace(sp.DiracDelta, lambda *_: sp.S.Zero)
+        slope = expr.diff(symbol)
+        if slope.has(sp.DiracDelta):
+            slope = slope.replace(sp.DiracDelta, lambda *_: sp.S.Zero)
         if slope.has(sp.Derivative, sp.Subs):
             raise NotDerivableError(f"no derivative of {expr} by {symbol} is known")
         expr = slope
     return expr
 
 
+def gradient(expr: Expr, symbols: Collection[sp.Symbol]) -> dict[sp.Symbol, Expr]:
+    """The derivatives that are not zero, by symbol in the order of ``symbols``.
+
+    A sum is differentiated term by term, each term by its own symbols only: the work follows the
+    number of terms, however many symbols there are.
+
+    Raises:
+        NotDerivableError: SymPy knows none.
+    """
+    wanted = set(symbols)
+    slopes: dict[sp.Symbol, list[Expr]] = {}
+    for term in sp.Add.make_args(expr):
+        for symbol in term.free_symbols & wanted:
+            slopes.setdefault(symbol, []).append(derivative(term, symbol))
+    sums = {symbol: sp.Add(*slopes[symbol]) for symbol in symbols if symbol in slopes}
+    return {symbol: slope for symbol, slope in sums.items() if slope != 0}
+
+
 def expanded(expr: Expr) -> Expr:
     """An expression with every function that has a definition written out."""
+    if not expr.has(*_DEFINITIONS):
+        return expr
     return expr.replace(
         lambda part: type(part) in _DEFINITIONS,
         lambda part: to_sympy(_DEFINITIONS[type(part)], {"x": part.args[0]}),

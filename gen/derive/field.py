@@ -19,7 +19,8 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import Expression, terms
-from hamilforge.gen.derive.calculus import Expr, derivative, to_sympy
+from hamilforge.gen.derive.calculus import Expr, derivative, gradient, to_sympy
+from hamilforge.gen.derive.sums import shortest
 from hamilforge.gen.derive.system import parameter_symbol
 
 #: The time, of either sign.
@@ -87,7 +88,8 @@ class VectorField:
 
     def gradient(self) -> tuple[Expr, ...]:
         """The gradient of H."""
-        return tuple(derivative(self.energy, name) for name in self.components)
+        slopes = gradient(self.energy, self.components)
+        return tuple(slopes.get(name, sp.S.Zero) for name in self.components)
 
     @functools.cached_property
     def hessian(self) -> dict[tuple[int, int], Expr]:
@@ -129,19 +131,25 @@ class VectorField:
 
     @property
     def divergence(self) -> Expr:
-        """The trace of the Jacobian, with friction: zero where volume is preserved."""
-        pairs = zip(self.components, self.damped, strict=True)
-        return sp.simplify(sum((derivative(value, name) for name, value in pairs), sp.S.Zero))
+        """The trace of the Jacobian, with friction: zero where volume is preserved.
+
+        That of ``(dH/dp, -dH/dq)`` is zero, for mixed derivatives are equal.
+        """
+        if isinstance(self.problem, kinds.Mechanics):
+            return sp.simplify(-self.friction * len(self.parts[1].components))
+        pairs = zip(self.components, self.values, strict=True)
+        return shortest(
+            (slope, sp.S.One)
+            for name, value in pairs
+            for slope in gradient(value, (name,)).values()
+        )
 
     def rate(self, quantity: Expr) -> Expr:
         """The derivative of a quantity along solutions."""
+        slopes = gradient(quantity, self.components)
         pairs = zip(self.components, self.damped, strict=True)
-        along = (derivative(quantity, name) * value for name, value in pairs)
-        whole = sum(along, derivative(quantity, t))
-        for form in (sp.expand(whole), sp.numer(sp.together(whole)).expand()):
-            if form == 0:
-                return sp.S.Zero
-        return sp.simplify(whole)
+        along = ((slopes[name], value) for name, value in pairs if name in slopes)
+        return shortest(((derivative(quantity, t), sp.S.One), *along))
 
     def decay(self, start: sp.Symbol, stop: sp.Symbol) -> Expr:
         """exp(-int gamma) from ``start`` to ``stop``.
@@ -163,12 +171,12 @@ class VectorField:
 
 def _slopes(values: Sequence[Expr], components: Sequence[sp.Symbol]) -> dict[tuple[int, int], Expr]:
     """The derivatives that are not zero, by row and column."""
-    entries = {
-        (row, column): derivative(value, name)
+    columns = {name: column for column, name in enumerate(components)}
+    return {
+        (row, columns[name]): slope
         for row, value in enumerate(values)
-        for column, name in enumerate(components)
+        for name, slope in gradient(value, components).items()
     }
-    return {place: slope for place, slope in entries.items() if slope != 0}
 
 
 def derive_field(declaration: kinds.Problem) -> VectorField:
@@ -215,16 +223,17 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
     energy = derived(declaration.energy, "energy")
     positions = tuple(components[name] for name in declaration.positions)
     momenta = tuple(components[name] for name in declaration.momenta)
+    slopes = gradient(energy, (*positions, *momenta))
+    velocity, force = (
+        tuple(sp.powsimp(slopes.get(name, sp.S.Zero), combine="exp") for name in names)
+        for names in (momenta, positions)
+    )
     parts = (
-        Part("q", positions, tuple(_slope(energy, name) for name in momenta)),
-        Part("p", momenta, tuple(-_slope(energy, name) for name in positions)),
+        Part("q", positions, velocity),
+        Part("p", momenta, tuple(-value for value in force)),
     )
     friction = derived(declaration.friction, "friction")
     return VectorField(declaration, parts, parameters, energy, friction, None, invariants)
-
-
-def _slope(energy: Expr, name: sp.Symbol) -> Expr:
-    return sp.powsimp(derivative(energy, name), combine="exp")
 
 
 def _structure(
@@ -274,8 +283,8 @@ def refuse_coupling(field: VectorField) -> DeclarationError:
     excerpts = []
     for term in terms(problem.energy.tree):
         value = to_sympy(Expression(problem.energy.text, term), symbols)
-        mixed = (derivative(value, q, p) for q in positions for p in momenta)
-        if any(sp.simplify(slope) != 0 for slope in mixed):
+        mixed = (gradient(slope, momenta) for slope in gradient(value, positions).values())
+        if any(sp.simplify(slope) != 0 for slopes in mixed for slope in slopes.values()):
             excerpts.append(caret(problem.energy.text, term.start, term.stop))
     message = (
         "this term couples q and p, so H is not K(p) + V(q): drift and kick are then no exact "

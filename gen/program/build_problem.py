@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
-from hamilforge.gen.derive.calculus import Expr, derivative
+from hamilforge.gen.derive.calculus import Expr, gradient
 from hamilforge.gen.derive.field import VectorField, t
 from hamilforge.gen.program.integrator import START, STOP, Energy, Matrix, Part, Problem
 from hamilforge.gen.program.ir import Function
@@ -85,13 +85,25 @@ def _part(
 ) -> Part:
     rates = {f"d__{one}": value for one, value in zip(components, values, strict=True)}
     weights = [sp.Symbol(f"w__{one}", real=True) for one in components]
-    terms = (weight * value for weight, value in zip(weights, values, strict=True))
-    along = sum(terms, sp.S.Zero)
-    targets = (*field.components, *field.parameters)
-    slopes = {f"g__{target}": derivative(along, target) for target in targets}
+    slopes = _along(weights, values, (*field.components, *field.parameters))
     product = straight(f"{name}_product", (*_inputs(field), *map(str, weights)), slopes)
     stop = start + len(components)
     return Part(name, start, stop, _function(field, name, rates), product, needs)
+
+
+def _along(
+    weights: Sequence[sp.Symbol], values: Sequence[Expr], targets: Sequence[sp.Symbol]
+) -> dict[str, Expr]:
+    """The derivatives of ``sum_i w_i f_i``: each f_i by its own symbols, term by term."""
+    found: dict[sp.Symbol, list[Expr]] = {target: [] for target in targets}
+    for weight, value in zip(weights, values, strict=True):
+        if value.is_Add:
+            for target, slope in gradient(value, targets).items():
+                found[target].append(weight * slope)
+        else:
+            for target, slope in gradient(weight * value, targets).items():
+                found[target].append(slope)
+    return {f"g__{target}": sp.Add(*slopes) for target, slopes in found.items()}
 
 
 def _matrix(field: VectorField, name: str, entries: Mapping[tuple[int, int], Expr]) -> Matrix:
@@ -142,10 +154,10 @@ def _structure_slope(field: VectorField) -> Matrix | None:
     results = {}
     for i, row in enumerate(field.structure):
         image = sum((s * w for s, w in zip(row, weights, strict=True)), sp.S.Zero)
+        slopes = gradient(image, field.components)
         for j, name in enumerate(field.components):
-            slope = derivative(image, name)
-            if slope != 0:
-                results[i, j] = slope
+            if name in slopes:
+                results[i, j] = slopes[name]
     names = {
         f"d__{field.components[i]}__d__{field.components[j]}": slope
         for (i, j), slope in results.items()

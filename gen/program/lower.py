@@ -39,6 +39,8 @@ _FUNCTIONS: Mapping[type, str] = {
 }
 _CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
 ONE = Const(Fraction(1))
+#: The most symbols of a polynomial that is factored.
+FACTORED = 12
 
 
 def constant(value: int | Fraction) -> Const:
@@ -66,8 +68,20 @@ def negative(expr: Expr) -> Expr:
 
 def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
     """An expression in the IR; a symbol keeps its name unless ``rename`` has another."""
-    whole = _keep_digits(expanded(expr))
-    return _lower(optimize(whole, [expm1_opt, log1p_opt]), rename or {})
+    return _lower(_rewritten(_keep_digits(expanded(expr))), rename or {})
+
+
+def _rewritten(expr: sp.Expr) -> sp.Expr:
+    """An expression with expm1 and log1p where they help, and factored where that is shorter.
+
+    SymPy's rewriting factors a polynomial, which takes for ever in many symbols: there, common
+    factors are taken out of sums, and that is all.
+    """
+    if len(expr.free_symbols) <= FACTORED:
+        return optimize(expr, [expm1_opt, log1p_opt])
+    for rule in (expm1_opt, log1p_opt):
+        expr = expr.replace(rule.query, rule.value)
+    return min(expr, sp.factor_terms(expr), key=sp.count_ops)
 
 
 def _keep_digits(expr: sp.Expr) -> sp.Expr:

@@ -208,6 +208,15 @@ GATES = system(
 )
 
 
+@pytest.fixture
+def endless_divergence(monkeypatch):
+    """A proof that ends only with its budget."""
+    monkeypatch.setattr(
+        "hamilforge.gen.derive.field.VectorField.divergence", property(lambda _: busy())
+    )
+
+
+@pytest.mark.usefixtures("endless_divergence")
 def test_a_proof_past_its_budget_has_no_value_and_says_why(tmp_path):
     report = pipeline.check(catalogue.load(written(tmp_path, GATES)))
     assert report["dimension"] == 3
@@ -225,6 +234,7 @@ def test_code_waits_for_no_proof_that_it_does_not_need(tmp_path, monkeypatch):
     assert pipeline.rendered(pipeline.load_made(written(tmp_path, GATES), "rk4"))
 
 
+@pytest.mark.usefixtures("endless_divergence")
 def test_a_claim_on_what_was_not_decided_is_not_believed(tmp_path):
     path = written(tmp_path, GATES + "[claims]\ndivergence = 0\n")
     with pytest.raises(DeclarationError, match="takes more than its budget"):
