@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,3 +57,17 @@ def root(z: Tensor) -> Tensor:
     """The square root; its derivative at 0 is 0."""
     zero = z == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, z).sqrt())
+
+
+#: Functions of :mod:`math` that torch has not.
+_LACKING = {"cbrt": cbrt}
+
+
+class TensorMath:
+    """The functions and constants of :mod:`math`, on numbers and tensors."""
+
+    pi = math.pi
+
+    def __getattr__(self, name: str) -> Callable[[Any], Any]:
+        function = _LACKING.get(name) or getattr(torch, name)
+        return lambda value: function(torch.as_tensor(value, dtype=torch.float64))

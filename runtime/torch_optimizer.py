@@ -8,10 +8,8 @@ form, checkpoints, and the way from the point of the gradient to the solution an
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import inspect
-import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +20,17 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from hamilforge.runtime import torch_functions
-from hamilforge.runtime.clock import Clock, check_domain, latch, start, tick
+from hamilforge.runtime.clock import Clock, latch, start, tick
 from hamilforge.runtime.fused_plan import Plan, obstacle
+from hamilforge.runtime.optimizer_options import (
+    OPTIONS,
+    SCOPES,
+    check_together,
+    check_values,
+    preparation,
+    refuse_misspelled,
+    refuse_unknown,
+)
 from hamilforge.runtime.optimizer_state import (
     check_buffers,
     check_shapes,
@@ -38,20 +44,9 @@ from hamilforge.runtime.step_tensors import (
     refuse_sums,
     refuse_tensors,
 )
+from hamilforge.runtime.torch_functions import TensorMath
 
 Tensors = list[torch.Tensor]
-
-OPTIONS: dict[str, Any] = {
-    "weight_decay": 0.0,
-    "decoupled_weight_decay": False,
-    "maximize": False,
-    "foreach": None,
-    "differentiable": False,
-    "fused": None,
-    "scope": None,
-}
-#: Over what sums may run, whatever the declaration says.
-SCOPES = ("all", "group", "tensor")
 
 #: Values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, type(None)))
@@ -88,11 +83,7 @@ class GeneratedOptimizer(Optimizer):
     _home: ClassVar[str]
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
-        for name in options:
-            if name not in OPTIONS:
-                near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1, cutoff=0.7)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise TypeError(f"{type(self).__name__} has no option '{name}'{hint}")
+        refuse_unknown(type(self).__name__, options, hyper)
         chosen = {**OPTIONS, **options}
         chosen["scope"] = self._checked_scope(chosen["scope"])
         self._reset()
@@ -194,27 +185,10 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_at_solution("add_param_group()")
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
-        known = (*self.product.HYPERPARAMETERS, *OPTIONS)
-        for name in param_group:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            if near and name not in known:
-                raise TypeError(
-                    f"{type(self).__name__} has no option '{name}'; did you mean '{near[0]}'?"
-                )
+        refuse_misspelled(type(self).__name__, param_group, self.product)
         values = {**self.defaults, **param_group}
-        self._check(values)
-        if values["decoupled_weight_decay"] and "lr" not in self.product.HYPERPARAMETERS:
-            raise ValueError(
-                "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
-                "hyper-parameter lr; use weight_decay alone"
-            )
-        if values["foreach"]:
-            raise ValueError(
-                "foreach=True has no meaning here: the fused kernel takes all tensors in one call, "
-                "and fused=False takes the functional form"
-            )
-        if values["fused"] and values["differentiable"]:
-            raise ValueError("a fused step is not differentiable; choose one")
+        check_values(values, self.product)
+        check_together(values, self.product)
         values["scope"] = self._checked_scope(values["scope"])
         self._check_together([*self.param_groups, values])
         super().add_param_group(param_group)
@@ -223,11 +197,6 @@ class GeneratedOptimizer(Optimizer):
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
         self._reset()
-
-    def _check(self, values: dict[str, Any]) -> None:
-        for name, (_, domain) in self.product.HYPERPARAMETERS.items():
-            check_domain(name, _number(name, values[name]), domain)
-        check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One stage: one gradient, one update.
@@ -336,16 +305,17 @@ class GeneratedOptimizer(Optimizer):
 
     def _settle(self) -> list[tuple[Any, ...]]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
-        names = self.product.HYPERPARAMETERS
+        product = self.product
+        names = product.HYPERPARAMETERS
         self._check_together(self.param_groups)
         settled: list[tuple[Any, ...]] = []
         for group in self.param_groups:
-            self._check(group)
+            check_values(group, product)
             number = (lambda value: value) if group["differentiable"] else float
             hyper = {name: number(group[name]) for name in names}
-            settled.append((hyper, tuple(map(number, _preparation(group)))))
+            settled.append((hyper, tuple(map(number, preparation(group)))))
             if group["differentiable"]:
-                settled[-1] += (_TensorMath(),)
+                settled[-1] += (TensorMath(),)
         chosen = [[group[name] for name in names] for group in self.param_groups]
         if self._scope == "all" and any(one != chosen[0] for one in chosen):
             raise ValueError(
@@ -383,10 +353,7 @@ class GeneratedOptimizer(Optimizer):
         owners: list[int],
         clocks: list[Clock],
     ) -> None:
-        domains: dict[int, list[int]] = {}
-        for index, owner in enumerate(owners):
-            domains.setdefault(self._domain(index, owner), []).append(index)
-        for members in domains.values():
+        for members in self._domains(owners):
             clock = clocks[owners[members[0]]]
             points, gradients = [], []
             for index in members:
@@ -397,8 +364,8 @@ class GeneratedOptimizer(Optimizer):
                 kept = self.param_groups[owners[index]]["differentiable"]
                 point = params[index].clone() if kept else params[index]
                 gradients.append(gradient + l2 * point if kept or l2 != 0 else gradient)
-                whole = not isinstance(shrink, torch.Tensor) and shrink == 1
-                points.append(point if whole else point * shrink)
+                unshrunk = not isinstance(shrink, torch.Tensor) and shrink == 1
+                points.append(point if unshrunk else point * shrink)
             old = [buffers[index] for index in members]
             stage = self.STAGES[clock.stage]
             new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
@@ -450,7 +417,7 @@ class GeneratedOptimizer(Optimizer):
                 if param in self.state
             ]
             self._points = [(param, param.clone()) for param, _ in chosen]
-            for members in self._domains(chosen):
+            for members in self._domains([owner for _, owner in chosen]):
                 params = [chosen[index][0] for index in members]
                 clock = self.param_groups[chosen[members[0]][1]]["clock"]
                 row = self.product.solution_row(*clock.memory)
@@ -458,10 +425,10 @@ class GeneratedOptimizer(Optimizer):
                 for param, value in zip(params, solved, strict=True):
                     param.copy_(like(value, param))
 
-    def _domains(self, chosen: list[tuple[torch.Tensor, int]]) -> list[list[int]]:
-        """The parameters over which sums run together."""
+    def _domains(self, owners: list[int]) -> list[list[int]]:
+        """The numbers of the tensors over which sums run together, from those of their groups."""
         domains: dict[int, list[int]] = {}
-        for index, (_, owner) in enumerate(chosen):
+        for index, owner in enumerate(owners):
             domains.setdefault(self._domain(index, owner), []).append(index)
         return list(domains.values())
 
@@ -506,33 +473,3 @@ class GeneratedOptimizer(Optimizer):
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.shape == param.shape:
                     state[name] = torch.empty_like(param, requires_grad=False).copy_(value)
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool | np.bool_ | str | bytes):
-        raise ValueError(f"{name} = {value!r} is not a number")
-    if isinstance(value, torch.Tensor) and value.numel() != 1:
-        raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):  # the last of a complex tensor
-        raise ValueError(f"{name} = {value!r} is not a number") from None
-
-
-def _preparation(group: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
-    sign = -1.0 if group["maximize"] else 1.0
-    decay = group["weight_decay"]
-    if group["decoupled_weight_decay"]:
-        return sign, 0.0, 1.0 - group["lr"] * decay
-    return sign, decay, 1.0
-
-
-class _TensorMath:
-    """The functions and constants of :mod:`math`, on numbers and tensors."""
-
-    pi = math.pi
-
-    def __getattr__(self, name: str) -> Callable[[Any], Any]:
-        function = getattr(torch_functions, name, None) or getattr(torch, name)
-        return lambda value: function(torch.as_tensor(value, dtype=torch.float64))
