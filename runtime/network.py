@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -17,29 +17,27 @@ import numpy as np
 
 from hamilforge.runtime import layer_costs
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.compiled import Compiled
 from hamilforge.runtime.layer_costs import Cost
-from hamilforge.runtime.loader import imported
+from hamilforge.runtime.layered import Layered
 from hamilforge.runtime.network_arguments import (
     check_count,
-    check_memory,
     check_network,
     check_regulariser,
     described,
     dimensions,
-    finite_time,
     fitting,
     real_type,
 )
 from hamilforge.runtime.network_pass import Floats, Gradient, Kind, Loss, Pass, Room
-from hamilforge.runtime.numbers import real_number, whole_number
+from hamilforge.runtime.numbers import finite_number, real_number
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.workspace import Rooms
 
 _DOUBLE = np.dtype(np.float64)
-MEMORY = ("all", "states", "checkpoint", "reversible")
 
 
-class Network:
+class Network(Compiled, Layered):
     """``layers`` steps of y' = f(t, y, U) on NumPy arrays.
 
     Args:
@@ -67,6 +65,8 @@ class Network:
         ValueError: an argument is out of its domain; it says which.
     """
 
+    MEMORIES = ("all", "states", "checkpoint", "reversible")
+
     def __init__(
         self,
         product: ModuleType,
@@ -86,9 +86,8 @@ class Network:
         check_count("checkpoints", checkpoints)
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
-        self._product, self._layers, self._dtype = product, int(layers), real_type(dtype)
-        self._sizes = MappingProxyType(dimensions(product, sizes))
-        self._parameters = MappingProxyType(values)
+        super().__init__(product, dimensions(product, sizes), values, real_type(dtype))
+        self._layers = int(layers)
         self.memory, self.t0 = memory, t0
         self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         self.h = np.array(steps)
@@ -115,60 +114,16 @@ class Network:
         return f"{type(self).__name__}({self.product.NAME}, {described(self)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {**vars(self), "_product": self._product.__name__}
-        own |= {"_sizes": dict(self._sizes), "_parameters": dict(self._parameters)}
+        own = super().__getstate__()
         del own["_rooms"]
         return own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._product = imported(state["_product"])
-        self._sizes = MappingProxyType(state["_sizes"])
-        self._parameters = MappingProxyType(state["_parameters"])
+        super().__setstate__(state)
         self._rooms = Rooms()
 
-    @property
-    def product(self) -> ModuleType:
-        """The generated module."""
-        return self._product
-
-    @property
-    def layers(self) -> int:
-        """How many layers there are."""
-        return self._layers
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The size of each dimension."""
-        return self._sizes
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The field's own parameters."""
-        return self._parameters
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of controls and states."""
-        return self._dtype
-
-    @property
-    def memory(self) -> str:
-        """What is kept on the way forward; it may be chosen anew."""
-        return self._memory
-
-    @memory.setter
-    def memory(self, memory: str) -> None:
-        self._memory = check_memory(self.product, memory, MEMORY)
-
-    @property
-    def checkpoints(self) -> int:
-        """How many states ``checkpoint`` keeps; it may be chosen anew."""
-        return self._checkpoints
-
-    @checkpoints.setter
-    def checkpoints(self, checkpoints: int) -> None:
-        self._checkpoints = whole_number("checkpoints", checkpoints)
+    def _generated(self) -> ModuleType:
+        return self.product
 
     @property
     def block(self) -> int | None:
@@ -187,7 +142,7 @@ class Network:
 
     @t0.setter
     def t0(self, t0: float) -> None:
-        self._t0 = finite_time(t0)
+        self._t0 = finite_number("t0", t0)
 
     def __call__(self, *states: Floats) -> Any:
         """The states after all layers.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.numbers import real_number, whole_number
+from hamilforge.runtime.numbers import finite_number, real_number, whole_number
 from hamilforge.runtime.solution import IntegrationError
 
 
@@ -95,7 +95,7 @@ def check_network(
         ValueError: with what was expected instead.
     """
     whole_number("layers", layers)
-    finite_time(t0)
+    finite_number("t0", t0)
     shapes = {**product.STATES, **product.CONTROLS}
     _, values = check_sizes(
         product.NAME, shapes, sizes, product.PARAMETERS, parameters, getattr(product, "SIZES", {})
@@ -112,18 +112,6 @@ def check_network(
         if not (entry > 0 and math.isfinite(entry)):
             raise ValueError(f"the step of layer {number} is {entry}: a positive one was expected")
     return steps, values
-
-
-def finite_time(t0: Any) -> float:
-    """A time at the first layer.
-
-    Raises:
-        ValueError: it is no number, or not finite.
-    """
-    found = real_number("t0", t0)
-    if not math.isfinite(found):
-        raise ValueError(f"t0 = {t0!r}: a finite number was expected")
-    return found
 
 
 def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:

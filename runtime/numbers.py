@@ -7,6 +7,7 @@ looked at here, once for all of the runtime.
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Any
 
@@ -29,6 +30,18 @@ def real_number(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{name} = {value!r}: a number was expected") from None
+
+
+def finite_number(name: str, value: Any) -> float:
+    """A number that is finite.
+
+    Raises:
+        ValueError: it is no number, or not finite.
+    """
+    number = real_number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} = {value!r}: a finite number was expected")
+    return number
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.loader import imported
+from hamilforge.runtime.compiled import Compiled
 from hamilforge.runtime.network_arguments import check_sizes, fitting, real_type
 
 Floats = NDArray[Any]
 
 
-class Objective:
+class Objective(Compiled):
     """A read-out of a network's last states, and a loss for each sample.
 
     Args:
@@ -50,8 +50,7 @@ class Objective:
         known, values = check_sizes(product.NAME, shapes, sizes, product.PARAMETERS, parameters)
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
-        self._product, self._dtype = product, real_type(dtype)
-        self._sizes, self._parameters = MappingProxyType(known), MappingProxyType(values)
+        super().__init__(product, known, values, real_type(dtype))
         generator = np.random.default_rng(seed)
         self.weights: dict[str, Floats] = {}
         for name, shape in product.WEIGHTS.items():
@@ -59,36 +58,6 @@ class Objective:
             drawn = generator.standard_normal(size) / math.sqrt(size[-1] if size else 1)
             value = drawn if len(shape) == 2 else np.zeros(size)
             self.weights[name] = np.asarray(value, self.dtype)
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = {**vars(self), "_product": self._product.__name__}
-        return own | {"_sizes": dict(self._sizes), "_parameters": dict(self._parameters)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._product = imported(state["_product"])
-        self._sizes = MappingProxyType(state["_sizes"])
-        self._parameters = MappingProxyType(state["_parameters"])
-
-    @property
-    def product(self) -> ModuleType:
-        """The generated module."""
-        return self._product
-
-    @property
-    def sizes(self) -> Mapping[str, int]:
-        """The size of each dimension."""
-        return self._sizes
-
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The objective's own parameters."""
-        return self._parameters
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of weights and states."""
-        return self._dtype
 
     def evaluate(self, *arrays: Floats, seed: Any = 1.0) -> Evaluation:
         """Prediction, losses, and the gradient of the sum of the losses times ``seed``.

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import torch
 
 from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.numbers import real_number, whole_number
+from hamilforge.runtime.numbers import finite_number, real_number, whole_number
 from hamilforge.runtime.solution import IntegrationError
 from hamilforge.runtime.torch_transforms import (
+    TransformedBack,
     is_autocast,
     joined,
     no_forward_mode,
-    no_second_derivative,
     one_by_one,
     refuse_without_numbers,
     transforms_are_active,
@@ -48,6 +48,9 @@ class Flow(torch.nn.Module):
     Raises:
         ValueError: an argument is out of its domain.
     """
+
+    #: What to use where the derived adjoint is not enough.
+    INSTEAD = "step() of an explicit method is plain torch code, which torch differentiates"
 
     NAME: ClassVar[str]
     COMPONENTS: ClassVar[tuple[str, ...]]
@@ -104,10 +107,7 @@ class Flow(torch.nn.Module):
 
     @t0.setter
     def t0(self, t0: float) -> None:
-        time = real_number("t0", t0)
-        if not math.isfinite(time):
-            raise ValueError(f"t0 = {t0}: a finite number was expected")
-        self._t0 = time
+        self._t0 = finite_number("t0", t0)
 
     @property
     def steps(self) -> int:
@@ -233,9 +233,6 @@ class Flow(torch.nn.Module):
         )
 
 
-INSTEAD = "step() of an explicit method is plain torch code, which torch differentiates"
-
-
 def _path(module: Flow, y0: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
     """The states before, between and after all steps; additions are compensated."""
     y, low = y0, torch.zeros_like(y0)
@@ -297,7 +294,7 @@ class _Trajectory(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(
                 f"{module.NAME}: gradients of gradients (create_graph=True) are not derived; "
-                f"{INSTEAD}"
+                f"{module.INSTEAD}"
             )
         saved = ctx.saved_tensors
         states, values = saved[: module.steps], saved[module.steps :]
@@ -327,7 +324,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise no_forward_mode(ctx.module.NAME, INSTEAD)
+        raise no_forward_mode(ctx.module.NAME, ctx.module.INSTEAD)
 
     @staticmethod
     def vmap(info: Any, axes: Any, module: Flow, y0: Tensor, *values: Tensor) -> Any:
@@ -340,7 +337,7 @@ class _Transformed(torch.autograd.Function):
         return (kept, *apart), (1, *[0] * len(apart))
 
 
-class _TransformedBack(torch.autograd.Function):
+class _TransformedBack(TransformedBack):
     """The way back inside transforms."""
 
     @staticmethod
@@ -348,22 +345,6 @@ class _TransformedBack(torch.autograd.Function):
         states, values = saved[: module.steps], saved[module.steps :]
         costate, totals = _way_back(module, gradient, states, values)
         return costate, *totals
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.name = inputs[0].NAME
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        raise no_second_derivative(ctx.name, INSTEAD)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise no_second_derivative(ctx.name, INSTEAD)
-
-    @staticmethod
-    def vmap(info: Any, axes: Any, *arguments: Any) -> Any:
-        return one_by_one(_TransformedBack, info, axes, arguments)
 
 
 def _time(module: Flow, like: Tensor, step: int) -> Tensor:

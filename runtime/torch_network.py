@@ -20,15 +20,14 @@ import torch
 
 from hamilforge.runtime import torch_layer_costs
 from hamilforge.runtime.clock import check_domain
+from hamilforge.runtime.layered import Layered
 from hamilforge.runtime.network_arguments import (
     check_count,
-    check_memory,
     check_network,
     check_regulariser,
     described,
     dimensions,
 )
-from hamilforge.runtime.numbers import whole_number
 from hamilforge.runtime.simplex import projected
 from hamilforge.runtime.torch_solve import solved, solved_linear
 from hamilforge.runtime.torch_sweep import Sweep, TransformedSweep
@@ -39,13 +38,12 @@ from hamilforge.runtime.torch_transforms import (
     without_autocast,
 )
 
-__all__ = ["MEMORY", "STEPS", "Network", "solved", "solved_linear"]
-MEMORY = ("all", "states", "checkpoint", "reversible", "autograd")
+__all__ = ["STEPS", "Network", "solved", "solved_linear"]
 STEPS = ("fixed", "learned", "softmax", "simplex")
 Tensor = torch.Tensor
 
 
-class Network(torch.nn.Module):
+class Network(Layered, torch.nn.Module):
     """``layers`` steps of y' = f(t, y, U), with controls of shape `(layers, …)` as parameters.
 
     Controls of every stage are `(layers, stages, …)`.
@@ -69,6 +67,10 @@ class Network(torch.nn.Module):
     Raises:
         ValueError: an argument is out of its domain; it says which.
     """
+
+    MEMORIES = ("all", "states", "checkpoint", "reversible", "autograd")
+    #: What to use where the derived adjoint is not enough.
+    INSTEAD = 'with memory="autograd" torch differentiates the layers'
 
     NAME: ClassVar[str]
     STATES: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -131,11 +133,6 @@ class Network(torch.nn.Module):
         self.reset_parameters()
 
     @property
-    def layers(self) -> int:
-        """How many layers there are."""
-        return self._layers
-
-    @property
     def sizes(self) -> Mapping[str, int]:
         """The size of each dimension."""
         return MappingProxyType(self._sizes)
@@ -144,24 +141,6 @@ class Network(torch.nn.Module):
     def steps(self) -> str:
         """What becomes of the steps in training."""
         return self._steps
-
-    @property
-    def checkpoints(self) -> int:
-        """How many states ``checkpoint`` keeps; it may be chosen anew."""
-        return self._checkpoints
-
-    @checkpoints.setter
-    def checkpoints(self, checkpoints: int) -> None:
-        self._checkpoints = whole_number("checkpoints", checkpoints)
-
-    @property
-    def memory(self) -> str:
-        """What the way back keeps; it may be chosen anew."""
-        return self._memory
-
-    @memory.setter
-    def memory(self, memory: str) -> None:
-        self._memory = check_memory(self, memory, MEMORY)
 
     def reset_parameters(self) -> None:
         """Matrices normal with variance 1 / columns, vectors zero, scalars one."""

@@ -14,9 +14,9 @@ import torch
 from hamilforge.runtime import checkpoints
 from hamilforge.runtime.network_arguments import check_return
 from hamilforge.runtime.torch_transforms import (
+    TransformedBack,
     joined,
     no_forward_mode,
-    no_second_derivative,
     one_by_one,
     without_autocast,
 )
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 Arrays = tuple[Tensor, ...]
-
-
-#: What to use where the derived adjoint is not enough.
-INSTEAD = 'with memory="autograd" torch differentiates the layers'
 
 
 class Sweep(torch.autograd.Function):
@@ -52,7 +48,7 @@ class Sweep(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError(
                 f"{module.NAME}: the derived adjoint is not differentiated again "
-                f"(create_graph=True); {INSTEAD}"
+                f"(create_graph=True); {module.INSTEAD}"
             )
         t0, h, *rest = ctx.saved_tensors
         with without_autocast(h):
@@ -90,7 +86,7 @@ class TransformedSweep(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Refuse forward mode."""
-        raise no_forward_mode(ctx.module.NAME, INSTEAD)
+        raise no_forward_mode(ctx.module.NAME, ctx.module.INSTEAD)
 
     @staticmethod
     def vmap(
@@ -105,7 +101,7 @@ class TransformedSweep(torch.autograd.Function):
         return tuple(end.reshape(many, -1, end.shape[-1]) for end in ends), (0,) * count
 
 
-class _TransformedBack(torch.autograd.Function):
+class _TransformedBack(TransformedBack):
     """The way back inside transforms."""
 
     @staticmethod
@@ -119,22 +115,6 @@ class _TransformedBack(torch.autograd.Function):
             torch.zeros_like(array) if gradient is None else gradient.expand_as(array).clone()
             for array, gradient in zip(inputs, gradients, strict=True)
         )
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.name = inputs[0].NAME
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        raise no_second_derivative(ctx.name, INSTEAD)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise no_second_derivative(ctx.name, INSTEAD)
-
-    @staticmethod
-    def vmap(info: Any, axes: Any, *arguments: Any) -> Any:
-        return one_by_one(_TransformedBack, info, axes, arguments)
 
 
 def _forward(

@@ -111,6 +111,33 @@ def one_by_one(
     return stacked, tuple(None if result is None else 0 for result in stacked)
 
 
+class TransformedBack(torch.autograd.Function):
+    """The way back inside transforms; it has no derivative of its own.
+
+    A subclass has ``forward(module, ...)``, of a module with NAME and INSTEAD, what to use instead.
+    """
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep what errors say."""
+        ctx.name, ctx.instead = inputs[0].NAME, inputs[0].INSTEAD
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Refuse a second derivative."""
+        raise no_second_derivative(ctx.name, ctx.instead)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse a second derivative."""
+        raise no_second_derivative(ctx.name, ctx.instead)
+
+    @classmethod
+    def vmap(cls, info: Any, axes: Any, *arguments: Any) -> Any:
+        """Members one after the other."""
+        return one_by_one(cls, info, axes, arguments)
+
+
 def joined(tensor: Tensor, axis: int | None, count: int) -> Tensor:
     """The members of a batch as rows of one: `(count, rows, …)` as `(count rows, …)`.
 
