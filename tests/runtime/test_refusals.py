@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+
+from hamilforge.runtime.optimizer_options import OPTIONS, check_together
 
 from .problems import quadratic_gradient, start
 from .training import feed, first, flat, optimizer_class, parameters, stages
@@ -40,6 +43,13 @@ def test_no_hyper_parameter_leaves_its_domain(method: Any, value: float) -> None
 def test_weight_decay_is_not_negative(method: Any, value: float) -> None:
     with pytest.raises(ValueError, match=r"weight_decay = .* is outside \[0, inf\)"):
         method(parameters(start()), weight_decay=value)
+
+
+def test_decoupled_weight_decay_needs_a_learning_rate() -> None:
+    product: Any = SimpleNamespace(HYPERPARAMETERS={"momentum": (0.9, "nonnegative", "")})
+    options = OPTIONS | {"decoupled_weight_decay": True}
+    with pytest.raises(ValueError, match="there is no hyper-parameter lr; use weight_decay alone"):
+        check_together(options, product)
 
 
 @pytest.mark.parametrize(
