@@ -343,7 +343,7 @@ def approximation(node: Node) -> Fraction | None:
     """
     try:
         with mpmath.workdps(DIGITS + 10):
-            value = _numerical(node)
+            value = numerical(node, {name: +getattr(mpmath, name) for name in CONSTANTS})
             if isinstance(value, mpmath.mpf) and abs(value) < LARGEST:
                 return Fraction(mpmath.nstr(value, DIGITS))
     except (ArithmeticError, AttributeError, TypeError, ValueError):
@@ -351,12 +351,21 @@ def approximation(node: Node) -> Fraction | None:
     return None
 
 
-def _numerical(node: Node) -> Any:
+def numerical(node: Node, names: Mapping[str, Any]) -> Any:
+    """The value in mpmath, at its working precision, of an expression of names with a value.
+
+    Args:
+        node: a tree of numbers, names, operations and functions of one real number.
+        names: a value for each name.
+
+    Returns:
+        A number of mpmath; None for what has no value of its own.
+    """
     if isinstance(node, Number):
         return mpmath.mpf(node.value.numerator) / node.value.denominator
     if isinstance(node, Name):
-        return +getattr(mpmath, node.name) if node.name in CONSTANTS else None
-    values = [_numerical(arg) for arg in node.args]
+        return names.get(node.name)
+    values = [numerical(arg, names) for arg in node.args]
     operations: dict[str, Callable[..., Any]] = {
         "+": lambda *terms: mpmath.fsum(terms),
         "-": operator.neg,

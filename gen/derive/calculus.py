@@ -11,6 +11,7 @@ function is SymPy's, and the one rule added is that of the sum,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -74,8 +75,7 @@ class _Elementwise(sp.Function):
 
     def fdiff(self, argindex: int = 1) -> Expr:
         """The derivative, as the table of functions has it."""
-        row = BY_NAME[type(self).__name__]
-        return to_sympy(parse(row.derivative, FUNCTIONS), {"x": self.args[0]})
+        return declared_derivative(type(self).__name__, self.args[0])
 
 
 class relu(_Elementwise):
@@ -160,6 +160,16 @@ _DEFINITIONS = {
 }
 #: Exact numbers by name.
 CONSTANT_VALUES: Mapping[str, Expr] = {name: getattr(sp, name) for name in CONSTANTS}
+
+
+def declared_derivative(name: str, x: Expr) -> Expr:
+    """The derivative at x of a function of one real number, as the table of functions has it."""
+    return to_sympy(_parsed_derivative(name), {"x": x})
+
+
+@cache
+def _parsed_derivative(name: str) -> Expression:
+    return parse(BY_NAME[name].derivative, FUNCTIONS)
 
 
 def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:

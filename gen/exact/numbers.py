@@ -7,9 +7,8 @@ for zero, so a sign is never a rounding.
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -17,8 +16,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import Name, Node, parse
-from hamilforge.gen.declare.expression import Number as Literal
+from hamilforge.gen.declare.expression import numerical, parse
 from hamilforge.gen.exact.elimination import row_reduced
 
 Rational = Fraction | int
@@ -272,25 +270,10 @@ def _assert_reads_as(text: str, number: Algebraic) -> None:
     if re.fullmatch(r"[A-Za-z_]\w*", name) or not _is_expression(name):
         text = text.replace(_grouped(name), "theta")
 
-    def visit(node: Node) -> Any:
-        if isinstance(node, Literal):
-            return mpmath.mpf(node.value.numerator) / node.value.denominator
-        if isinstance(node, Name):
-            return theta
-        args = [visit(arg) for arg in node.args]
-        operations: dict[str, Callable[..., Any]] = {
-            "+": lambda *terms: mpmath.fsum(terms),
-            "-": operator.neg,
-            "*": lambda *factors: mpmath.fprod(factors),
-            "/": operator.truediv,
-            "**": operator.pow,
-            "sqrt": mpmath.sqrt,
-        }
-        return operations[node.op](*args)
-
     with mpmath.workdps(DIGITS):
         theta, exact = high_precision(number.field.element([0, 1])), high_precision(number)
-        if not abs(visit(parse(text).tree) - exact) <= abs(exact) * mpmath.mpf(10) ** -20:
+        read = numerical(parse(text).tree, {"theta": theta})
+        if not abs(read - exact) <= abs(exact) * mpmath.mpf(10) ** -20:
             raise AssertionError(f"{text} is not {mpmath.nstr(exact, 20)}")
 
 

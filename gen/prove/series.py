@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import mpmath
@@ -20,10 +20,10 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.expression import parse
-from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
-from hamilforge.gen.derive.calculus import to_sympy
+from hamilforge.gen.declare.functions import PRIMITIVE
+from hamilforge.gen.derive.calculus import declared_derivative
 from hamilforge.gen.program.interpret import Algebra, evaluate
+from hamilforge.gen.program.ir import Expr
 from hamilforge.gen.program.lower import lower
 
 
@@ -417,9 +417,12 @@ def series_algebra(field: Field, precision: int) -> Algebra:
 
 def _from_slope(name: str, algebra: Algebra, z: Series) -> Series:
     """A function by the derivative that the table of functions has for it."""
-    x = sp.Symbol("x", real=True)
-    slope = lower(to_sympy(parse(BY_NAME[name].derivative, BY_NAME), {"x": x}))
-    return z.integrated(name, evaluate(slope, {"x": z}, algebra))
+    return z.integrated(name, evaluate(_slope(name), {"x": z}, algebra))
+
+
+@cache
+def _slope(name: str) -> Expr:
+    return lower(declared_derivative(name, sp.Symbol("x", real=True)))
 
 
 def _total(array: Any) -> Any:

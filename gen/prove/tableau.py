@@ -6,6 +6,7 @@ In: a declaration.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import sympy as sp
 
@@ -160,6 +161,14 @@ class _Proof:
         self._reduced = structure.reduced(tableau)
         self._arithmetic = arithmetic_of(tableau)
 
+    @cached_property
+    def _main_order(self) -> Order:
+        return order.classical_order(self._tableau)
+
+    @cached_property
+    def _embedded_order(self) -> Order:
+        return order.classical_order(self._tableau, embedded=True)
+
     def findings(self) -> list[Finding]:
         """All properties, in the order of the report."""
         tableau = self._tableau
@@ -182,7 +191,7 @@ class _Proof:
 
     def _classical(self) -> Finding:
         tableau = self._tableau
-        found = order.classical_order(tableau)
+        found = self._main_order
         if not tableau.row_sums:
             found = order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
         refuse_without_gap(found, tableau, self._where)
@@ -196,7 +205,7 @@ class _Proof:
     def _embedded(self) -> Finding:
         if self._tableau.b_hat is None:
             return Finding("embedded_order", None, "the table", ANY, "there is no b_hat")
-        found = order.classical_order(self._tableau, embedded=True)
+        found = self._embedded_order
         evidence = order_evidence(found, self._tableau, "order conditions", self._arithmetic)
         return Finding("embedded_order", found.order, evidence, ANY)
 
@@ -209,8 +218,7 @@ class _Proof:
             curve = continuous_weights(self._tableau).order
         except NotDerivableError as error:
             return Finding(name, None, "the conditions of order one", reach, str(error))
-        orders = (order.classical_order(self._tableau, lower).order for lower in (False, True))
-        estimate = min(orders)
+        estimate = min(self._main_order.order, self._embedded_order.order)
         if curve >= estimate:
             by = f"continuous weights: the conditions of all trees to order {curve} on the stages"
             return Finding(name, curve, by, reach)
