@@ -19,7 +19,7 @@ import math
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "p"
 SCOPE = "coordinate"

@@ -20,6 +20,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime import wide  # content 5da94d39ebda2766
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -57,11 +58,16 @@ def _kick_drift_1(x, p, g, sign, l2, decay, kick):
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _kick_drift_1_norm_squared(p):
-    total = 0.0
-    for i in range(p.size):
-        p_new_wide = np.float64(p[i])
-        total += p_new_wide * p_new_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(p.size):
+            p_new_wide = scale * np.float64(p[i])
+            total += p_new_wide * p_new_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", cache=True)
@@ -70,6 +76,25 @@ def _kick_drift_2(x, p, shrink, drift):
         x[i] *= shrink
         x_new = x[i] + drift * p[i]
         x[i] = x_new
+
+
+@njit(error_model="numpy", cache=True)
+def _kick_drift_2_wide(
+    norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
+):
+    """The scalars after sums of squares that left the range of float64."""
+    norm_squared = wide.of(norm_squared, norm_squared__exponent)
+    drift = (
+        wide.of(0.0)
+        if wide.equals(norm_squared, 0.0)
+        else wide.mul(
+            wide.mul(wide.of(lr), wide.power(norm_squared, drift_scale)),
+            wide.power(
+                wide.add(wide.power(norm_squared, drift_scale_2), wide.of(1.0)), drift_scale_3
+            ),
+        )
+    )
+    return wide.narrow(drift)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -87,11 +112,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         decay = rows[group, 3]
         kick = rows[group, 4]
         _kick_drift_1(x, p, g, real(sign), real(l2), real(decay), real(kick))
-        sums[k, 0] = _kick_drift_1_norm_squared(p)
-    for row in range(totals.shape[0]):
-        totals[row, 0] = 0.0
-    for k in range(chunks.shape[0]):
-        totals[chunks[k, 4], 0] += sums[k, 0]
+        sums[k, 0], sums[k, 1] = _kick_drift_1_norm_squared(p)
+    wide.add_up(chunks, sums, totals, 0)
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
@@ -111,8 +133,13 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
             * norm_squared**drift_scale
             * (norm_squared**drift_scale_2 + 1.0) ** drift_scale_3
         )
+        norm_squared__exponent = totals[domain, 1]
+        if norm_squared__exponent != 0.0:
+            drift = _kick_drift_2_wide(
+                norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
+            )
         _kick_drift_2(x, p, real(shrink), real(drift))
 
 
 STAGES = (kick_drift,)
-SUMS = 1
+SUMS = 2

@@ -24,7 +24,8 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.torch_sums import narrow, squares_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -70,24 +71,28 @@ def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
-    norm_squared = sum_over(p_new.double() * p_new.double() for p_new in new_ps)
-    drift = torch.where(
-        norm_squared == 0,
-        0,
-        kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
+    norm_squared = squares_over(new_ps)
+    drift = narrow(
+        torch.where(
+            norm_squared == 0,
+            0,
+            kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
+        )
     )
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps
 
 
 def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3, shift_scale_4):
-    old_norm_squared = sum_over(p.double() * p.double() for p in ps)
-    shift = torch.where(
-        old_norm_squared == 0,
-        0,
-        shift_scale_4
-        * old_norm_squared**shift_scale
-        * (old_norm_squared**shift_scale_2 + 1) ** shift_scale_3,
+    old_norm_squared = squares_over(ps)
+    shift = narrow(
+        torch.where(
+            old_norm_squared == 0,
+            0,
+            shift_scale_4
+            * old_norm_squared**shift_scale
+            * (old_norm_squared**shift_scale_2 + 1) ** shift_scale_3,
+        )
     )
     new_xs = [x - shift * p for x, p in zip(xs, ps)]
     return new_xs

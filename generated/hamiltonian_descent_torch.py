@@ -19,7 +19,8 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.torch_sums import narrow, squares_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -46,11 +47,13 @@ def coefficients(lr, a, A, gamma, t, n):
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
-    norm_squared = sum_over(p_new.double() * p_new.double() for p_new in new_ps)
-    drift = torch.where(
-        norm_squared == 0,
-        0,
-        lr * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
+    norm_squared = squares_over(new_ps)
+    drift = narrow(
+        torch.where(
+            norm_squared == 0,
+            0,
+            lr * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
+        )
     )
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps

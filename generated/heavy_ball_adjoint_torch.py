@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

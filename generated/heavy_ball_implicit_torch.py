@@ -17,7 +17,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

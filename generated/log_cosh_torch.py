@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "p"
 SCOPE = "coordinate"

@@ -20,7 +20,7 @@ accelerated gradient method, arXiv:1503.01243
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

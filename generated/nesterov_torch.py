@@ -20,7 +20,7 @@ O(1/k^2), Soviet Math. Dokl. 27 (1983) 372-376
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

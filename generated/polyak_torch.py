@@ -17,7 +17,7 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "buffer"
 SCOPE = "coordinate"

@@ -24,6 +24,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime import wide  # content 5da94d39ebda2766
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -58,11 +59,16 @@ def _kick_drift_1(x, p, g, sign, l2, decay, kick):
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _kick_drift_1_norm_squared(p):
-    total = 0.0
-    for i in range(p.size):
-        p_new_wide = np.float64(p[i])
-        total += p_new_wide * p_new_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(p.size):
+            p_new_wide = scale * np.float64(p[i])
+            total += p_new_wide * p_new_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", cache=True)
@@ -71,6 +77,14 @@ def _kick_drift_2(x, p, shrink, drift):
         x[i] *= shrink
         x_new = x[i] + drift * p[i]
         x[i] = x_new
+
+
+@njit(error_model="numpy", cache=True)
+def _kick_drift_2_wide(norm_squared, norm_squared__exponent, drift_scale):
+    """The scalars after sums of squares that left the range of float64."""
+    norm_squared = wide.of(norm_squared, norm_squared__exponent)
+    drift = wide.mul(wide.of(drift_scale), norm_squared)
+    return wide.narrow(drift)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -88,11 +102,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         decay = rows[group, 3]
         kick = rows[group, 4]
         _kick_drift_1(x, p, g, real(sign), real(l2), real(decay), real(kick))
-        sums[k, 0] = _kick_drift_1_norm_squared(p)
-    for row in range(totals.shape[0]):
-        totals[row, 0] = 0.0
-    for k in range(chunks.shape[0]):
-        totals[chunks[k, 4], 0] += sums[k, 0]
+        sums[k, 0], sums[k, 1] = _kick_drift_1_norm_squared(p)
+    wide.add_up(chunks, sums, totals, 0)
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
@@ -103,16 +114,24 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift_scale = rows[group, 5]
         norm_squared = totals[domain, 0]
         drift = drift_scale * norm_squared
+        norm_squared__exponent = totals[domain, 1]
+        if norm_squared__exponent != 0.0:
+            drift = _kick_drift_2_wide(norm_squared, norm_squared__exponent, drift_scale)
         _kick_drift_2(x, p, real(shrink), real(drift))
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _solution_1_old_norm_squared(p):
-    total = 0.0
-    for i in range(p.size):
-        p_wide = np.float64(p[i])
-        total += p_wide * p_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(p.size):
+            p_wide = scale * np.float64(p[i])
+            total += p_wide * p_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", cache=True)
@@ -122,6 +141,14 @@ def _solution_2(x, p, shift):
         x[i] = x_new
 
 
+@njit(error_model="numpy", cache=True)
+def _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale):
+    """The scalars after sums of squares that left the range of float64."""
+    old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
+    shift = wide.mul(old_norm_squared, wide.of(shift_scale))
+    return wide.narrow(shift)
+
+
 @njit(parallel=True, error_model="numpy", cache=True)
 def solution(chunks, rows, addresses, sums, totals, like):
     """2 passes over all chunks (tensor, offset, length, group, domain of sums)."""
@@ -129,11 +156,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         p = array_at(addresses[1, tensor], offset, length, like)
-        sums[k, 0] = _solution_1_old_norm_squared(p)
-    for row in range(totals.shape[0]):
-        totals[row, 0] = 0.0
-    for k in range(chunks.shape[0]):
-        totals[chunks[k, 4], 0] += sums[k, 0]
+        sums[k, 0], sums[k, 1] = _solution_1_old_norm_squared(p)
+    wide.add_up(chunks, sums, totals, 0)
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
@@ -143,8 +167,11 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale = rows[group, 3]
         old_norm_squared = totals[domain, 0]
         shift = old_norm_squared * shift_scale
+        old_norm_squared__exponent = totals[domain, 1]
+        if old_norm_squared__exponent != 0.0:
+            shift = _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale)
         _solution_2(x, p, real(shift))
 
 
 STAGES = (kick_drift,)
-SUMS = 1
+SUMS = 2

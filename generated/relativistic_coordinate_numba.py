@@ -21,6 +21,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime import elementary  # content cf9becb52c4005b4
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -48,17 +49,24 @@ def solution_row(last_decay, last_shift_scale):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_momentum_2):
-    real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i]
         if l2 != 0:
             gradient += l2 * x[i]
         x[i] *= shrink
         v_new = decay * v[i] - kick * gradient
+        v_new__down = elementary.down(v_new)
+        v_new__unit = v_new__down * v_new
         x_new = (
             x[i]
-            + v_new / np.sqrt(delta * (v_new * v_new) + real(1))
-            + drift * (v_new / np.sqrt(delta_momentum_2 * (v_new * v_new) + real(1)))
+            + v_new__unit / np.sqrt(delta * (v_new__unit * v_new__unit) + v_new__down * v_new__down)
+            + drift
+            * (
+                v_new__unit
+                / np.sqrt(
+                    delta_momentum_2 * (v_new__unit * v_new__unit) + v_new__down * v_new__down
+                )
+            )
         )
         v[i] = v_new
         x[i] = x_new
@@ -99,9 +107,12 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 
 @njit(error_model="numpy", cache=True)
 def _solution(x, v, shift, shift_scale):
-    real = x.dtype.type
     for i in range(x.size):
-        x_new = x[i] - shift * (v[i] / np.sqrt(shift_scale * (v[i] * v[i]) + real(1)))
+        v__down = elementary.down(v[i])
+        v__unit = v__down * v[i]
+        x_new = x[i] - shift * (
+            v__unit / np.sqrt(shift_scale * (v__unit * v__unit) + v__down * v__down)
+        )
         x[i] = x_new
 
 

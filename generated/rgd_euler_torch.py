@@ -19,7 +19,8 @@ relativistic optimization, arXiv:1903.04100
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.torch_sums import narrow, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -40,8 +41,8 @@ def coefficients(lr, momentum, delta, t, n):
 
 def kick_drift(xs, vs, gs, decay, kick, delta):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
-    norm_squared = sum_over(v_new.double() * v_new.double() for v_new in new_vs)
-    drift = 1 / torch.sqrt(delta * norm_squared + 1)
+    norm_squared = squares_over(new_vs)
+    drift = narrow(1 / torch.sqrt(delta * norm_squared + 1))
     new_xs = [x + drift * v_new for x, v_new in zip(xs, new_vs)]
     return new_xs, new_vs
 

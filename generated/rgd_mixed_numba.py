@@ -31,6 +31,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime import wide  # content 5da94d39ebda2766
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -68,24 +69,34 @@ def solution_row(last_decay, last_undo_scale, last_undo_scale_2):
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _kick_drift_1_old_norm_squared(v):
-    total = 0.0
-    for i in range(v.size):
-        v_wide = np.float64(v[i])
-        total += v_wide * v_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(v.size):
+            v_wide = scale * np.float64(v[i])
+            total += v_wide * v_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
-    total = 0.0
-    for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        v_new = decay * v[i] - kick * gradient
-        v_new_wide = np.float64(v_new)
-        total += v_new_wide * v_new_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(x.size):
+            gradient = sign * g[i]
+            if l2 != 0:
+                gradient += l2 * x[i]
+            v_new = decay * v[i] - kick * gradient
+            v_new_wide = scale * np.float64(v_new)
+            total += v_new_wide * v_new_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", cache=True)
@@ -99,6 +110,37 @@ def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, undo):
         x_new = x[i] - undo * v[i] + drift * v_new
         v[i] = v_new
         x[i] = x_new
+
+
+@njit(error_model="numpy", cache=True)
+def _kick_drift_2_wide(
+    old_norm_squared,
+    norm_squared,
+    old_norm_squared__exponent,
+    norm_squared__exponent,
+    undo_scale_2,
+    undo_scale,
+    delta,
+    momentum,
+    delta_momentum_2,
+):
+    """The scalars after sums of squares that left the range of float64."""
+    old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
+    norm_squared = wide.of(norm_squared, norm_squared__exponent)
+    undo = wide.div(
+        wide.of(undo_scale_2),
+        wide.root(wide.add(wide.mul(old_norm_squared, wide.of(undo_scale)), wide.of(1.0))),
+    )
+    drift = wide.add(
+        wide.div(
+            wide.of(1.0), wide.root(wide.add(wide.mul(wide.of(delta), norm_squared), wide.of(1.0)))
+        ),
+        wide.div(
+            wide.of(momentum),
+            wide.root(wide.add(wide.mul(wide.of(delta_momentum_2), norm_squared), wide.of(1.0))),
+        ),
+    )
+    return wide.narrow(undo), wide.narrow(drift)
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -115,16 +157,12 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         l2 = rows[group, 1]
         decay = rows[group, 3]
         kick = rows[group, 4]
-        sums[k, 0] = _kick_drift_1_old_norm_squared(v)
-        sums[k, 1] = _kick_drift_1_norm_squared(
+        sums[k, 0], sums[k, 1] = _kick_drift_1_old_norm_squared(v)
+        sums[k, 2], sums[k, 3] = _kick_drift_1_norm_squared(
             x, v, g, real(sign), real(l2), real(decay), real(kick)
         )
-    for row in range(totals.shape[0]):
-        totals[row, 0] = 0.0
-        totals[row, 1] = 0.0
-    for k in range(chunks.shape[0]):
-        totals[chunks[k, 4], 0] += sums[k, 0]
-        totals[chunks[k, 4], 1] += sums[k, 1]
+    wide.add_up(chunks, sums, totals, 0)
+    wide.add_up(chunks, sums, totals, 2)
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
@@ -143,11 +181,25 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         delta_momentum_2 = rows[group, 8]
         momentum = rows[group, 9]
         old_norm_squared = totals[domain, 0]
-        norm_squared = totals[domain, 1]
+        norm_squared = totals[domain, 2]
         undo = undo_scale_2 / np.sqrt(old_norm_squared * undo_scale + 1.0)
         drift = 1.0 / np.sqrt(delta * norm_squared + 1.0) + momentum / np.sqrt(
             delta_momentum_2 * norm_squared + 1.0
         )
+        old_norm_squared__exponent = totals[domain, 1]
+        norm_squared__exponent = totals[domain, 3]
+        if old_norm_squared__exponent != 0.0 or norm_squared__exponent != 0.0:
+            undo, drift = _kick_drift_2_wide(
+                old_norm_squared,
+                norm_squared,
+                old_norm_squared__exponent,
+                norm_squared__exponent,
+                undo_scale_2,
+                undo_scale,
+                delta,
+                momentum,
+                delta_momentum_2,
+            )
         _kick_drift_2(
             x,
             v,
@@ -164,11 +216,16 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _solution_1_old_norm_squared(v):
-    total = 0.0
-    for i in range(v.size):
-        v_wide = np.float64(v[i])
-        total += v_wide * v_wide
-    return total
+    for exponent in wide.EXPONENTS:
+        scale = 2.0**-exponent
+        total = 0.0
+        for i in range(v.size):
+            v_wide = scale * np.float64(v[i])
+            total += v_wide * v_wide
+
+        if wide.fits(total, exponent):
+            break
+    return total, 2.0 * exponent
 
 
 @njit(error_model="numpy", cache=True)
@@ -178,6 +235,17 @@ def _solution_2(x, v, shift):
         x[i] = x_new
 
 
+@njit(error_model="numpy", cache=True)
+def _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale):
+    """The scalars after sums of squares that left the range of float64."""
+    old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
+    shift = wide.div(
+        wide.of(shift_scale_2),
+        wide.root(wide.add(wide.mul(old_norm_squared, wide.of(shift_scale)), wide.of(1.0))),
+    )
+    return wide.narrow(shift)
+
+
 @njit(parallel=True, error_model="numpy", cache=True)
 def solution(chunks, rows, addresses, sums, totals, like):
     """2 passes over all chunks (tensor, offset, length, group, domain of sums)."""
@@ -185,11 +253,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         v = array_at(addresses[1, tensor], offset, length, like)
-        sums[k, 0] = _solution_1_old_norm_squared(v)
-    for row in range(totals.shape[0]):
-        totals[row, 0] = 0.0
-    for k in range(chunks.shape[0]):
-        totals[chunks[k, 4], 0] += sums[k, 0]
+        sums[k, 0], sums[k, 1] = _solution_1_old_norm_squared(v)
+    wide.add_up(chunks, sums, totals, 0)
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
@@ -200,8 +265,13 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale_2 = rows[group, 4]
         old_norm_squared = totals[domain, 0]
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
+        old_norm_squared__exponent = totals[domain, 1]
+        if old_norm_squared__exponent != 0.0:
+            shift = _solution_2_wide(
+                old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
+            )
         _solution_2(x, v, real(shift))
 
 
 STAGES = (kick_drift,)
-SUMS = 2
+SUMS = 4

@@ -30,7 +30,8 @@ import math
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.torch_sums import narrow, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -69,19 +70,20 @@ def kick_drift(
     xs, vs, gs, decay, kick, undo_scale, undo_scale_2, delta, delta_momentum_2, momentum
 ):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
-    old_norm_squared = sum_over(v.double() * v.double() for v in vs)
-    undo = undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1)
-    norm_squared = sum_over(v_new.double() * v_new.double() for v_new in new_vs)
-    drift = 1 / torch.sqrt(delta * norm_squared + 1) + momentum / torch.sqrt(
-        delta_momentum_2 * norm_squared + 1
+    old_norm_squared = squares_over(vs)
+    undo = narrow(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1))
+    norm_squared = squares_over(new_vs)
+    drift = narrow(
+        1 / torch.sqrt(delta * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
     )
     new_xs = [x - undo * v + drift * v_new for x, v, v_new in zip(xs, vs, new_vs)]
     return new_xs, new_vs
 
 
 def solution(xs, vs, shift_scale, shift_scale_2):
-    old_norm_squared = sum_over(v.double() * v.double() for v in vs)
-    shift = shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1)
+    old_norm_squared = squares_over(vs)
+    shift = narrow(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

@@ -24,7 +24,8 @@ relativistic optimization, arXiv:1903.04100
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.torch_sums import narrow, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -51,17 +52,18 @@ def solution_row(last_decay, last_shift_scale):
 
 def kick_drift(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
-    norm_squared = sum_over(v_new.double() * v_new.double() for v_new in new_vs)
-    drift = 1 / torch.sqrt(delta * norm_squared + 1) + momentum / torch.sqrt(
-        delta_momentum_2 * norm_squared + 1
+    norm_squared = squares_over(new_vs)
+    drift = narrow(
+        1 / torch.sqrt(delta * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
     )
     new_xs = [x + drift * v_new for x, v_new in zip(xs, new_vs)]
     return new_xs, new_vs
 
 
 def solution(xs, vs, shift_scale, shift_scale_2):
-    old_norm_squared = sum_over(v.double() * v.double() for v in vs)
-    shift = shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1)
+    old_norm_squared = squares_over(vs)
+    shift = narrow(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

@@ -20,7 +20,7 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 
 import torch
 
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer, sum_over
+from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

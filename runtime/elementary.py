@@ -78,6 +78,11 @@ def erfc(z: Any) -> Any:
     return special.erfc(z)
 
 
+def down(z: Any) -> Any:
+    """1 / max(|z|, 1): what scales an entry so that its powers are in range."""
+    return 1 / np.maximum(abs(z), 1)
+
+
 @overload(relu, jit_options=_OPTIONS)
 def _relu(z: Any) -> Callable[[Any], Any]:
     zero, *_ = _numbers(z)
@@ -172,5 +177,15 @@ def _erf(z: Any) -> Callable[[Any], Any]:
 def _erfc(z: Any) -> Callable[[Any], Any]:
     def implementation(z: Any) -> Any:
         return math.erfc(z)
+
+    return implementation
+
+
+@overload(down, jit_options=_OPTIONS)
+def _down(z: Any) -> Callable[[Any], Any]:
+    _, one, *_ = _numbers(z)
+
+    def implementation(z: Any) -> Any:
+        return one / max(abs(z), one)
 
     return implementation

@@ -59,6 +59,11 @@ def root(z: Tensor) -> Tensor:
     return torch.where(zero, 0.0, torch.where(zero, 1.0, z).sqrt())
 
 
+def down(z: Tensor) -> Tensor:
+    """1 / max(|z|, 1), a scale: no graph goes through it, since nothing depends on its choice."""
+    return 1 / z.detach().abs().clamp(min=1)
+
+
 #: Functions of :mod:`math` that torch has not.
 _LACKING = {"cbrt": cbrt}
 

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from hamilforge.runtime.optimizer_state import (
     restored_group,
     saved_group,
 )
-from hamilforge.runtime.shards import is_made_for_a_shard, like, whole
+from hamilforge.runtime.shards import is_made_for_a_shard, like
 from hamilforge.runtime.step_tensors import (
     parameter_name,
     refuse_overlaps,
@@ -50,12 +50,6 @@ Tensors = list[torch.Tensor]
 
 #: Values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, type(None)))
-
-
-def sum_over(values: Iterable[torch.Tensor]) -> torch.Tensor:
-    """The sum of all entries of all tensors, in float64; of all processes for a DTensor."""
-    sums = [whole(value.sum(dtype=torch.float64)) for value in values]
-    return torch.stack([one.to(sums[0].device) for one in sums]).sum() if sums else torch.zeros(())
 
 
 class GeneratedOptimizer(Optimizer):

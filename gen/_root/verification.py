@@ -36,6 +36,8 @@ from hamilforge.runtime.verify_network import NetworkCase, TargetCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
+#: Gradients whose squares are in the range of float64, but not in that of unscaled sums.
+LARGE = 1e60
 
 
 def verify(
@@ -200,7 +202,11 @@ def _lost(machine: IntegratorInterpreter, t: float, before: Floats, after: Float
 
 
 def reference_cases(program: Program) -> list[Case]:
-    """Trajectories of the interpretation: defaults and drawn hyper-parameters, both precisions."""
+    """Trajectories of the interpretation: defaults and drawn hyper-parameters, both precisions.
+
+    Where sums are taken, one of them has gradients whose squares kernels scale and the
+    interpretation does not.
+    """
     defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
     generator = np.random.default_rng(7)
     drawn = {}
@@ -211,6 +217,12 @@ def reference_cases(program: Program) -> list[Case]:
     for label, hyper in (("defaults", defaults), ("drawn", drawn)):
         for dtype in ("float64", "float32"):
             cases.append(_case(program, label, dtype, hyper))
+    if program.scope != "coordinate":
+        large = _case(program, "large gradients", "float64", defaults, LARGE)
+        finite = (
+            np.isfinite(array).all() for after in large.after for one in after for array in one
+        )
+        cases += [large] if all(finite) else []
     return cases
 
 
@@ -222,18 +234,21 @@ def _tolerance(program: Program) -> float:
     return ULPS if operations <= plain else FUNCTION_ULPS
 
 
-def _case(program: Program, label: str, dtype: str, hyper: dict[str, float]) -> Case:
+def _case(
+    program: Program, label: str, dtype: str, hyper: dict[str, float], size: float = 1.0
+) -> Case:
     generator = np.random.default_rng(3)
 
-    def draw() -> list[Any]:
-        return [generator.standard_normal(shape).astype(dtype) for shape in SHAPES]
+    def draw(size: float = 1.0) -> list[Any]:
+        arrays = (size * generator.standard_normal(shape) for shape in SHAPES)
+        return [array.astype(dtype) for array in arrays]
 
     machine = Interpreter(program, dict(hyper), draw())
     case = Case(
         label, dtype, hyper, len(program.stages), _tolerance(program), [], [], [], [], [], [], []
     )
     for _ in range(STEPS * len(program.stages)):
-        gradients = draw()
+        gradients = draw(size)
         case.points.append(machine.x)
         case.buffers.append(machine.buffer)
         case.gradients.append(gradients)

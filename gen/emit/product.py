@@ -71,7 +71,14 @@ def runtime_digest(module: str) -> str:
 
 
 #: The modules of the runtime whose functions are called in kernels.
-KERNEL_MODULES = ("elementary", "layer_kernels", "linear", "stage_systems", "vector_math")
+KERNEL_MODULES = (
+    "elementary",
+    "layer_kernels",
+    "linear",
+    "stage_systems",
+    "vector_math",
+    "wide",
+)
 
 
 def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:

@@ -213,3 +213,13 @@ def renamed(function: Function, names: Mapping[str, str]) -> Function:
 def names(expr: Expr) -> tuple[str, ...]:
     """The names an expression refers to, each once, in order of occurrence."""
     return tuple(dict.fromkeys(part.name for part in walk(expr) if isinstance(part, Ref)))
+
+
+def squared_in(expr: Expr) -> str | None:
+    """The array of whose squares an expression is the sum; None if it is none."""
+    match expr:
+        case Reduce(arg=Apply(op="mul", args=(Ref(name=one), Ref(name=other)))) if one == other:
+            return one
+        case Reduce(arg=Apply(op="pow", args=(Ref(name=name), Const(value=exponent)))):
+            return name if exponent == 2 else None
+    return None

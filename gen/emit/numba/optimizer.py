@@ -7,23 +7,17 @@ Array arithmetic is in the arrays' own precision, sums and what follows from the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, WidePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
-from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed
+from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed, squared_in
 from hamilforge.gen.program.passes import Pass, schedule
+from hamilforge.gen.program.ranges import within_range
 
 TEMPLATE = "numba/optimizer.py.jinja"
-
-
-class _Float64Printer(NumbaPrinter):
-    """Scalars after sums: Python floats are float64."""
-
-    def number(self, value: Fraction) -> str:
-        return f"{float(value)!r}" if value.denominator == 1 else super().number(value)
 
 
 class _ArrayPrinter(NumbaPrinter):
@@ -45,6 +39,7 @@ class LoopView:
         gradient: whether it forms the gradient from ``g``, ``sign``, ``l2`` and ``x``.
         body: the lines of the loop.
         total: the summand; empty for a loop that stores.
+        squares: whether the sum is of squares, whose entries are scaled where it needs that.
     """
 
     name: str
@@ -54,6 +49,7 @@ class LoopView:
     gradient: bool
     body: tuple[str, ...]
     total: str
+    squares: bool = False
 
     @property
     def casts(self) -> bool:
@@ -72,6 +68,31 @@ class LoopView:
 
 
 @dataclass(frozen=True, slots=True)
+class WideView:
+    """The scalars after sums of squares that left their range.
+
+    Attributes:
+        exponents: of the sums, with their columns in the totals.
+        parameters: of the function: sums, exponents, scalars.
+        body: its lines, in numbers of any range.
+        results: the scalars.
+        returns: the scalars as floats.
+    """
+
+    name: str
+    exponents: tuple[tuple[str, int], ...]
+    parameters: str
+    body: tuple[str, ...]
+    results: str
+    returns: str
+
+    @property
+    def beyond(self) -> str:
+        """Whether a sum left its range."""
+        return " or ".join(f"{exponent} != 0.0" for exponent, _ in self.exponents)
+
+
+@dataclass(frozen=True, slots=True)
 class PassView:
     """One sweep over the chunks.
 
@@ -79,6 +100,7 @@ class PassView:
         arrays: with their positions in the address table.
         row: the scalars read from the row of the chunk's group, with their positions.
         prelude: the lines in front of the loops: totals, and what follows from them.
+        wide: the same where squares left their range.
         store: the loop that stores, if any.
         sums: the loops that return sums, with their columns.
     """
@@ -86,6 +108,7 @@ class PassView:
     arrays: tuple[tuple[str, int], ...]
     row: tuple[tuple[str, int], ...]
     prelude: tuple[str, ...]
+    wide: WideView | None
     store: LoopView | None
     sums: tuple[tuple[int, LoopView], ...]
 
@@ -127,7 +150,7 @@ def view(product: Product) -> View:
     views = tuple(_function(function) for function in functions)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
     sums = max((one.sum_count for one in views), default=0)
-    imports = imported_modules(repr(views))
+    imports = imported_modules(repr(views), ("wide",) if sums else ())
     return View(product, views, stages, sums, imports, "math." in product.interface)
 
 
@@ -142,7 +165,7 @@ def _spelled(function: Function) -> Function:
 
 
 def _function(function: Function) -> FunctionView:
-    function = _spelled(function)
+    function = _spelled(within_range(function))
     before: list[Assign] = []
     columns: list[str] = []
     views = []
@@ -151,7 +174,7 @@ def _function(function: Function) -> FunctionView:
         name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
         views.append(_pass(function, one, name, before, columns))
         before += [*one.sums, *one.scalars]
-        columns += [line.target for line in one.sums]
+        columns += [name for line in one.sums for name in (line.target, _exponent(line))]
     return FunctionView(function.name, tuple(views), len(columns))
 
 
@@ -161,14 +184,14 @@ def _pass(
     loops = _Loops(function, one, {line.target for line in before})
     store = loops.storing(name) if one.stores else None
     sums = tuple(
-        (len(columns) + index, loops.summing(f"{name}_{line.target}", line))
+        (len(columns) + 2 * index, loops.summing(f"{name}_{line.target}", line))
         for index, line in enumerate(one.sums)
     )
     views = [*([store] if store else []), *(view for _, view in sums)]
     wanted = {name for view in views for name in view.scalars}
     needed = _needed(before, wanted)
     wanted |= {part for line in needed for part in names(line.value)}
-    scalar = _Float64Printer()
+    scalar = Float64Printer()
     prelude = tuple(
         f"{line.target} = totals[domain, {columns.index(line.target)}]"
         if isinstance(line.value, Reduce)
@@ -181,8 +204,43 @@ def _pass(
         tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
         tuple((scalar, at) for at, scalar in places if scalar in wanted),
         prelude,
+        _wide(name, needed, columns),
         store,
         sums,
+    )
+
+
+def _exponent(line: Assign) -> str:
+    """What the exponent of a sum is called; no declared name has two underscores in a row."""
+    return f"{line.target}__exponent"
+
+
+def _wide(name: str, needed: list[Assign], columns: list[str]) -> WideView | None:
+    """The scalars that a pass needs of earlier ones, where sums of squares left their range."""
+    sums = [line for line in needed if squared_in(line.value)]
+    scalars = [line for line in needed if not isinstance(line.value, Reduce)]
+    if not sums or not scalars:
+        return None
+    own = {line.target for line in (*sums, *scalars)}
+    printer = WidePrinter(own)
+    exponents = [(_exponent(line), columns.index(line.target) + 1) for line in sums]
+    given = dict.fromkeys(part for line in scalars for part in names(line.value))
+    parameters = (
+        *(line.target for line in sums),
+        *(exponent for exponent, _ in exponents),
+        *(part for part in given if part not in own),
+    )
+    body = (
+        *(f"{line.target} = wide.of({line.target}, {_exponent(line)})" for line in sums),
+        *(f"{line.target} = {printer(line.value)}" for line in scalars),
+    )
+    return WideView(
+        f"{name}_wide",
+        tuple(exponents),
+        ", ".join(parameters),
+        body,
+        ", ".join(line.target for line in scalars),
+        ", ".join(f"wide.narrow({line.target})" for line in scalars),
     )
 
 
@@ -209,9 +267,11 @@ class _Loops:
         lines = self._lines([part for part in parts if part not in stored])
         reads = [stored.get(part, part) for part in parts]
         arrays = [name for name in reads if name in self._function.arrays]
-        wide = [f"{part}_wide = np.float64({self._read(part, stored)})" for part in parts]
-        total = _Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
-        return self._view(name, lines, arrays, wide, total)
+        squares = squared_in(line.value) is not None
+        scale = "scale * " if squares else ""
+        wide = [f"{part}_wide = {scale}np.float64({self._read(part, stored)})" for part in parts]
+        total = Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
+        return replace(self._view(name, lines, arrays, wide, total), squares=squares)
 
     def _read(self, part: str, stored: Mapping[str, str]) -> str:
         array = stored.get(part, part)

@@ -5,14 +5,16 @@ The same text, called from Python, takes arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from fractions import Fraction
 from typing import ClassVar
 
-from hamilforge.gen.emit.printer import Printer
+from hamilforge.gen.emit.printer import ATOM, Printer
+from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, Select, names
 
 _NUMPY = "cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
 _INVERSE = "cos cosh sin sinh tan tanh".split()
-_RUNTIME = "elu erf erfc inverse leaky_relu log_cosh logistic relu softplus step".split()
+_RUNTIME = "down elu erf erfc inverse leaky_relu log_cosh logistic relu softplus step".split()
 
 
 class NumbaPrinter(Printer):
@@ -26,3 +28,64 @@ class NumbaPrinter(Printer):
         "root": "np.sqrt",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "np.pi"}
+
+
+class Float64Printer(NumbaPrinter):
+    """Scalars after sums: Python floats are float64."""
+
+    def number(self, value: Fraction) -> str:
+        """An exact number as a float."""
+        return f"{float(value)!r}" if value.denominator == 1 else super().number(value)
+
+
+class WidePrinter(NumbaPrinter):
+    """The same in numbers of any range, by :mod:`runtime.wide`.
+
+    Args:
+        variables: the variables that are such numbers; all others are floats.
+    """
+
+    _arithmetic: ClassVar[Mapping[str, str]] = {"add": "add", "mul": "mul", "div": "div"}
+    _functions: ClassVar[Mapping[str, str]] = {
+        "neg": "negative",
+        "sqrt": "root",
+        "root": "root",
+        "log": "log",
+        "log1p": "log1p",
+    }
+    _float: ClassVar[Printer] = Float64Printer()
+
+    def __init__(self, variables: Set[str]) -> None:
+        super().__init__()
+        self._variables = variables
+
+    def _print(self, expr: Expr) -> tuple[str, int]:
+        return self._wide(expr), ATOM
+
+    def _wide(self, expr: Expr) -> str:
+        if not self._variables & {*names(expr)}:
+            return f"wide.of({self._float(expr)})"
+        match expr:
+            case Ref(name=name):
+                return name
+            case Apply(op=op, args=args) if op in self._arithmetic:
+                text = self(args[0])
+                for arg in args[1:]:
+                    text = f"wide.{self._arithmetic[op]}({text}, {self(arg)})"
+                return text
+            case Apply(op="pow", args=(base, exponent)):
+                return f"wide.power({self(base)}, {self._narrow(exponent)})"
+            case Apply(op=op, args=(arg,)) if op in self._functions:
+                return f"wide.{self._functions[op]}({self(arg)})"
+            case Apply(op=op, args=args):
+                return f"wide.of({self.call(op, [self._narrow(arg) for arg in args])})"
+            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
+                test = f"wide.equals({self(subject)}, {self._float(Const(value))})"
+                return f"({self(then)} if {test} else {self(otherwise)})"
+        raise NotImplementedError(f"WidePrinter: {type(expr).__name__}")
+
+    def _narrow(self, expr: Expr) -> str:
+        """An expression as a float."""
+        if not self._variables & {*names(expr)}:
+            return self._float(expr)
+        return f"wide.narrow({self(expr)})"

@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
-from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names, renamed
+from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names, renamed, squared_in
+from hamilforge.gen.program.ranges import within_range
 
 TEMPLATE = "torch/optimizer.py.jinja"
 
@@ -23,7 +24,9 @@ _TORCH = (
     "sqrt tan tanh"
 ).split()
 #: Functions that the runtime has for torch.
-RUNTIME = ("cbrt", "inverse", "log_cosh", "root", "softplus", "step")
+RUNTIME = ("cbrt", "down", "inverse", "log_cosh", "root", "softplus", "step")
+#: Sums over tensors, and what makes a tensor of scalars after them.
+SUMS = ("narrow", "squares_over", "sum_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,16 @@ class Imports:
 
     math: bool
     functions: str
+    sums: str
 
     @classmethod
     def of(cls, text: str) -> Imports:
         """The imports of a text."""
-        called = (name for name in sorted((*RUNTIME, "plus")) if re.search(rf"\b{name}\(", text))
-        return cls("math." in text, ", ".join(called))
+        functions, sums = (
+            ", ".join(name for name in sorted(names) if re.search(rf"\b{name}\(", text))
+            for names in ((*RUNTIME, "plus"), SUMS)
+        )
+        return cls("math." in text, functions, sums)
 
 
 class TensorPrinter(Printer):
@@ -122,12 +129,15 @@ def _plurals(function: Function) -> dict[str, str]:
     """What the lists of a function's arrays are called."""
     plural = {array: f"{array}s" for array in function.arrays}
     targets = (line.target for line in function.body if line.level == "array")
-    return plural | {target: f"new_{target.removesuffix('_new')}s" for target in targets}
+    return plural | {
+        target: f"new_{target.removesuffix('_new')}s" if target.endswith("_new") else f"{target}s"
+        for target in targets
+    }
 
 
 def _spelled(function: Function) -> Function:
     """A function whose names are none of the template's, and whose scalars are no array's."""
-    taken = words(TEMPLATE) | TensorPrinter.names(line.value for line in function.body)
+    taken = words(TEMPLATE, *SUMS) | TensorPrinter.names(line.value for line in function.body)
     arrays = [name for name in _plurals(function) if name not in ("x", "x_new", "g")]
     function = renamed(function, spelled(arrays, taken))
     plural = _plurals(function)
@@ -136,17 +146,19 @@ def _spelled(function: Function) -> Function:
 
 
 def _function(function: Function) -> FunctionView:
-    function = _spelled(function)
+    function = _spelled(within_range(function))
     plural = _plurals(function)
     lines = []
     for line in function.body:
-        if isinstance(line.value, Reduce):
+        if (squared := squared_in(line.value)) is not None:
+            lines.append(LineView(line.target, f"squares_over({plural[squared]})"))
+        elif isinstance(line.value, Reduce):
             used = _tensors(line.value.arg, plural)
             wide = {name: f"{name}.double()" for name in used}
             text = TensorPrinter(wide)(line.value.arg)
             lines.append(LineView(line.target, f"sum_over({_over(text, used, plural)})"))
         elif line.level == "reduced":
-            lines.append(LineView(line.target, TensorPrinter()(line.value)))
+            lines.append(LineView(line.target, f"narrow({TensorPrinter()(line.value)})"))
         else:
             used = _tensors(line.value, plural)
             text = _over(TensorPrinter()(line.value), used, plural)

@@ -1,0 +1,175 @@
+"""Sums of squares of tensors, and scalars after them, beyond the range of float64.
+
+The square of a float64 entry beyond 1e154 overflows and that of one below 1e-162 vanishes, where
+what follows from their sum need not: ``v / sqrt(1 + sum(v*v))``.  :func:`squares_over` takes such a
+sum of scaled entries and gives a :class:`WideScalar`, whose arithmetic has an exponent of its own;
+:func:`narrow` makes a tensor of what follows.  Squares of float32 entries are within float64, and
+their sum is a plain tensor.  No step waits for a device, and graphs go through all of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+
+from hamilforge.runtime.overlaps import is_wrapped
+from hamilforge.runtime.shards import whole
+from hamilforge.runtime.wide import FAR, RANGE
+
+Tensor = torch.Tensor
+
+
+def sum_over(values: Iterable[Tensor]) -> Tensor:
+    """The sum of all entries of all tensors, in float64; of all processes for a DTensor."""
+    sums = [whole(value.sum(dtype=torch.float64)) for value in values]
+    return torch.stack([one.to(sums[0].device) for one in sums]).sum() if sums else torch.zeros(())
+
+
+def squares_over(tensors: Iterable[Tensor]) -> Any:
+    """The sum of the squares of all entries of all tensors.
+
+    Returns:
+        A float64 tensor; a :class:`WideScalar` where the squares may leave its range.
+    """
+    tensors = [tensor for tensor in tensors if tensor.numel()]
+    total = sum_over(tensor.double() * tensor.double() for tensor in tensors)
+    if all(tensor.dtype != torch.float64 for tensor in tensors) or _is_known_to_fit(total):
+        return total
+    with torch.no_grad():
+        sizes = [whole(tensor.abs().amax()) for tensor in tensors]
+        largest = torch.stack([one.to(sizes[0].device) for one in sizes]).amax()
+        exponent = torch.where(largest.isfinite(), torch.frexp(largest.double())[1], 0).double()
+    scaled = (_scaled(tensor.double(), -exponent) for tensor in tensors)
+    return WideScalar(sum_over(one * one for one in scaled), 2 * exponent)
+
+
+def _is_known_to_fit(total: Tensor) -> bool:
+    """Whether a sum can be looked at without waiting for a device, and needs no scale."""
+    if total.device.type != "cpu" or torch.compiler.is_compiling() or is_wrapped(total):
+        return False
+    return RANGE[0] < float(total) < RANGE[1]
+
+
+def narrow(scalar: Any) -> Any:
+    """A scalar as a float64 tensor: infinite or 0 beyond its range."""
+    return scalar.narrow() if isinstance(scalar, WideScalar) else scalar
+
+
+class WideScalar:
+    """``mantissa * 2**exponent``, both tensors of no dimension.
+
+    Relative errors are a few roundings; those of a power ``x**a`` are ``a * exponent`` of them.
+    """
+
+    _functions: ClassVar[dict[Callable[..., Any], str]] = {
+        torch.sqrt: "_root",
+        torch.log: "_log",
+        torch.log1p: "_log1p",
+        torch.where: "_where",
+        torch.abs: "_abs",
+    }
+
+    def __init__(self, mantissa: Tensor, exponent: Any) -> None:
+        with torch.no_grad():
+            usable = mantissa.isfinite() & (mantissa != 0)
+            more = torch.where(usable, torch.frexp(mantissa)[1], 0).double()
+        self.mantissa = _scaled(mantissa, -more)
+        self.exponent = torch.where(usable, more + exponent, 0.0)
+
+    def narrow(self) -> Tensor:
+        """The nearest float64 number."""
+        return _scaled(self.mantissa, self.exponent)
+
+    def __add__(self, other: Any) -> WideScalar:
+        x, y = self, _of(other, self.mantissa)
+        swap = (x.mantissa == 0) | ((y.mantissa != 0) & (x.exponent < y.exponent))
+        exponent = torch.where(swap, y.exponent, x.exponent)
+        high = torch.where(swap, y.mantissa, x.mantissa)
+        low = torch.where(swap, x.mantissa, y.mantissa)
+        below = (x.exponent - y.exponent).abs()
+        return WideScalar(high + _scaled(low, -below), exponent)
+
+    def __mul__(self, other: Any) -> WideScalar:
+        y = _of(other, self.mantissa)
+        return WideScalar(self.mantissa * y.mantissa, self.exponent + y.exponent)
+
+    def __truediv__(self, other: Any) -> WideScalar:
+        y = _of(other, self.mantissa)
+        return WideScalar(self.mantissa / y.mantissa, self.exponent - y.exponent)
+
+    def __neg__(self) -> WideScalar:
+        return WideScalar(-self.mantissa, self.exponent)
+
+    def __sub__(self, other: Any) -> WideScalar:
+        return self + -_of(other, self.mantissa)
+
+    def __rsub__(self, other: Any) -> WideScalar:
+        return -self + other
+
+    def __rtruediv__(self, other: Any) -> WideScalar:
+        return _of(other, self.mantissa) / self
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __pow__(self, power: Any) -> WideScalar:
+        power = narrow(power)
+        orders = self.exponent * power
+        with torch.no_grad():
+            rounded = torch.as_tensor(orders).floor()
+        return WideScalar(self.mantissa**power * 2.0 ** (orders - rounded), rounded)
+
+    def __rpow__(self, base: Any) -> WideScalar:
+        return _of(base ** self.narrow(), self.mantissa)
+
+    def __eq__(self, other: object) -> Any:
+        y = _of(other, self.mantissa)
+        return (self.mantissa == y.mantissa) & (self.exponent == y.exponent)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Torch's functions; those that know no exponents take the nearest float."""
+        like = next(arg for arg in args if isinstance(arg, WideScalar))
+        if function in cls._functions:
+            return getattr(like, cls._functions[function])(*args, **(kwargs or {}))
+        return _of(function(*map(narrow, args), **(kwargs or {})), like.mantissa)
+
+    def _root(self, _: Any) -> WideScalar:
+        odd = self.exponent % 2
+        return WideScalar((self.mantissa * (1 + odd)).sqrt(), (self.exponent - odd) / 2)
+
+    def _log(self, _: Any) -> WideScalar:
+        return _of(self.mantissa.log() + self.exponent * math.log(2), self.mantissa)
+
+    def _log1p(self, _: Any) -> WideScalar:
+        return torch.where(self.exponent > 100, torch.log(self), torch.log1p(self.narrow()))
+
+    def _abs(self, _: Any) -> WideScalar:
+        return WideScalar(self.mantissa.abs(), self.exponent)
+
+    def _where(self, test: Any, then: Any, otherwise: Any) -> WideScalar:
+        x, y = _of(then, self.mantissa), _of(otherwise, self.mantissa)
+        mantissa = torch.where(test, x.mantissa, y.mantissa)
+        return WideScalar(mantissa, torch.where(test, x.exponent, y.exponent))
+
+
+def _of(value: Any, like: Tensor) -> WideScalar:
+    if isinstance(value, WideScalar):
+        return value
+    return WideScalar(torch.as_tensor(value, dtype=torch.float64, device=like.device), 0.0)
+
+
+def _scaled(tensor: Tensor, exponent: Any) -> Tensor:
+    """``tensor * 2**exponent``, in steps of which none leaves the range before the last."""
+    exponent = torch.as_tensor(exponent, dtype=torch.float64).clamp(-FAR, FAR)
+    third = (exponent / 3).trunc()
+    for part in (third, third, exponent - 2 * third):
+        tensor = tensor * 2.0**part
+    return tensor

@@ -1,0 +1,144 @@
+"""Scalars beyond the range of float64, in kernels: ``mantissa * 2**exponent`` as a pair of floats.
+
+Squares of entries beyond 1e154 overflow and those below 1e-162 vanish, where what follows from
+their sum need not: ``v / sqrt(1 + sum(v*v))``.  A sum of squares is therefore taken of scaled
+entries where it leaves :data:`RANGE`, and the few scalars that follow from it are computed with an
+exponent of their own.
+
+In: floats.  Out: pairs, their mantissa in [1/2, 1), and floats again.  Relative errors are a few
+roundings; those of a power ``x**a`` are ``a * exponent`` of them.  Compiled into kernels, which
+carry the digest of this file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.inner_functions import inner_function
+
+#: A mantissa and its exponent.
+Wide = tuple[float, float]
+
+#: Sums of squares in here are used as they are: their third powers are in the range of float64,
+#: and every sum of squares of float32 numbers but 0 is in it.
+RANGE = (1e-95, 1e95)
+#: Sums of squares of entries that were scaled; they are used with their exponents.
+SCALED_RANGE = (1e-280, 1e280)
+#: More binary orders of magnitude than float64 has.
+FAR = 2400.0
+#: Entries are divided by 2 to one of these before they are squared; the first that fits is taken.
+EXPONENTS = (0.0, 600.0, -600.0)
+_LOG_2 = math.log(2)
+
+
+@inner_function
+def fits(total: float, exponent: float) -> bool:
+    """Whether a sum of squares needs no other exponent; that of what is no number has none."""
+    least, most = RANGE if exponent == 0.0 else SCALED_RANGE
+    return least < total < most or total != total
+
+
+@inner_function
+def add_up(chunks: Any, sums: Any, totals: Any, column: int) -> None:
+    """The sums of all domains from those of the chunks, in their order.
+
+    Args:
+        chunks: `(chunks, 5)`; the last column is the domain.
+        sums: `(chunks, columns)`: a sum in ``column``, its exponent in the next.
+        totals: `(domains, columns)`, alike; set.
+        column: of the sum.
+    """
+    for domain in range(totals.shape[0]):
+        totals[domain, column], totals[domain, column + 1] = 0.0, -np.inf
+    for k in range(chunks.shape[0]):
+        if sums[k, column] != 0.0:
+            domain = chunks[k, 4]
+            totals[domain, column + 1] = max(totals[domain, column + 1], sums[k, column + 1])
+    for k in range(chunks.shape[0]):
+        if sums[k, column] != 0.0:
+            domain = chunks[k, 4]
+            below = sums[k, column + 1] - totals[domain, column + 1]
+            totals[domain, column] += sums[k, column] * 2.0**below
+    for domain in range(totals.shape[0]):
+        if totals[domain, column] == 0.0:
+            totals[domain, column + 1] = 0.0
+
+
+@inner_function
+def of(value: float, exponent: float = 0.0) -> Wide:
+    """``value * 2**exponent``."""
+    if value == 0.0 or not math.isfinite(value):
+        return value, 0.0
+    mantissa, more = math.frexp(value)
+    return mantissa, exponent + more
+
+
+@inner_function
+def narrow(x: Wide) -> float:
+    """The nearest float: infinite or 0 beyond their range."""
+    return math.ldexp(x[0], int(min(max(x[1], -FAR), FAR)))
+
+
+@inner_function
+def equals(x: Wide, number: float) -> bool:
+    """Whether a scalar is a float."""
+    other = of(number)
+    return x[0] == other[0] and x[1] == other[1]
+
+
+@inner_function
+def negative(x: Wide) -> Wide:
+    """``-x``."""
+    return -x[0], x[1]
+
+
+@inner_function
+def add(x: Wide, y: Wide) -> Wide:
+    """``x + y``."""
+    if x[0] == 0.0 or (y[0] != 0.0 and x[1] < y[1]):
+        x, y = y, x
+    if y[0] == 0.0 or not math.isfinite(x[0]):
+        return of(x[0] + y[0], x[1])
+    return of(x[0] + y[0] * 2.0 ** max(y[1] - x[1], -FAR), x[1])
+
+
+@inner_function
+def mul(x: Wide, y: Wide) -> Wide:
+    """``x * y``."""
+    return of(x[0] * y[0], x[1] + y[1])
+
+
+@inner_function
+def div(x: Wide, y: Wide) -> Wide:
+    """``x / y``."""
+    return of(x[0] / y[0], x[1] - y[1])
+
+
+@inner_function
+def root(x: Wide) -> Wide:
+    """The square root."""
+    odd = x[1] % 2.0
+    return of(np.sqrt(x[0] * 2.0**odd), (x[1] - odd) / 2.0)
+
+
+@inner_function
+def power(x: Wide, exponent: float) -> Wide:
+    """``x**exponent``."""
+    orders = x[1] * exponent
+    whole = math.floor(orders)
+    return of(x[0] ** exponent * 2.0 ** (orders - whole), whole)
+
+
+@inner_function
+def log(x: Wide) -> Wide:
+    """The natural logarithm."""
+    return of(np.log(x[0]) + x[1] * _LOG_2)
+
+
+@inner_function
+def log1p(x: Wide) -> Wide:
+    """``log(1 + x)``."""
+    return log(x) if x[1] > 100.0 else of(np.log1p(narrow(x)))

@@ -1,0 +1,193 @@
+"""Steps over the whole range of both types: rules x backends x sizes of gradients.
+
+The reference is the program in numbers without bounds, mpmath's.  Where all its entries are numbers
+of the type, the step gives these; where one is too large, the step says so by what is not finite.
+A factor of an array is itself a number of the type: below the least it is 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.interpret import Algebra, Interpreter, run_function
+from hamilforge.runtime.torch_sums import WideScalar, narrow, squares_over
+
+mp = mpmath.mp.clone()
+mp.dps = 30
+RULES = catalogue.names("optimizer")
+ENTRIES = (1.0, -0.5, 0.0, 1e-3, 0.75)
+#: Relative errors that rounding may leave after two steps, and decimal exponents of gradients.
+TYPES = {
+    torch.float32: (2e-5, (-30, -20, -10, 0, 8, 15, 18, 19, 20, 25, 30, 36)),
+    torch.float64: (1e-12, (-290, -200, -163, -160, -100, 0, 45, 60, 90, 120, 150, 154, 200, 300)),
+}
+
+
+def _entries(function: Any) -> Any:
+    return np.frompyfunc(function, 1, 1)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    number = mp.mpf(exponent.numerator) / exponent.denominator
+    return np.frompyfunc(lambda x: mp.power(x, number), 1, 1)(base)
+
+
+UNBOUNDED = Algebra(
+    constant=lambda value: mp.mpf(value.numerator) / value.denominator,
+    functions={
+        "abs": abs,
+        "pow": lambda base, exponent: (
+            _power(base, exponent)
+            if hasattr(exponent, "numerator")
+            else np.frompyfunc(mp.power, 2, 1)(base, exponent)
+        ),
+        "sqrt": _entries(mp.sqrt),
+        "tanh": _entries(mp.tanh),
+        "log": _entries(mp.log),
+        "log1p": _entries(mp.log1p),
+    },
+    total=np.sum,
+    select=lambda subject, value, then, otherwise: (
+        (then() if subject == value else otherwise())
+        if np.ndim(subject) == 0
+        else np.where(subject == value, then(), otherwise())
+    ),
+)
+
+
+class Unbounded(Interpreter):
+    """A program in mpmath's numbers; the scalars of the host are floats."""
+
+    def _run(self, function: Any, arrays: Any, scalars: Any) -> Any:
+        numbers = {name: mp.mpf(float(value)) for name, value in scalars.items()}
+        return run_function(function, arrays, numbers, UNBOUNDED)
+
+
+def _reference(program: Any, gradients: Any, count: int) -> tuple[Any, Any, Any]:
+    hyper = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    numbers = [np.array([mp.mpf(entry) for entry in one.tolist()], object) for one in gradients]
+    run = Unbounded(program, hyper, [0 * one for one in numbers])
+    for _ in range(count):
+        run.step(numbers)
+    return np.concatenate(run.x), np.concatenate(run.solution()), abs(np.concatenate(run.buffer))
+
+
+def _agree(found: Any, wanted: Any, buffer: Any) -> None:
+    dtype = found.dtype
+    tolerance = TYPES[dtype][0]
+    limits = torch.finfo(dtype)
+    if any(abs(value) > limits.max for value in wanted):
+        assert not np.isfinite(found).all()
+        return
+    for entry, value, factor in zip(found.tolist(), wanted, buffer, strict=True):
+        slack = limits.tiny * (1 + 4 * limits.eps * factor)
+        assert abs(mp.mpf(entry) - value) <= tolerance * abs(value) + slack
+
+
+def _check(rule: str, program: Any, gradients: Any, fused: bool) -> None:
+    dtype = gradients[0].dtype
+    count = 2 * len(program.stages)
+    params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+    optimizer = hf.optimizer(rule)(params, fused=fused)
+    for _ in range(count):
+        for param, gradient in zip(params, gradients, strict=True):
+            param.grad = gradient.clone()
+        optimizer.step()
+    point, solution, buffer = _reference(program, gradients, count)
+    _agree(torch.cat(params).detach(), point, buffer)
+    if all(abs(value) < torch.finfo(dtype).max for value in point):
+        with optimizer.solution():
+            _agree(torch.cat(params).detach(), solution, buffer)
+
+
+def _gradient(exponent: int, dtype: torch.dtype) -> Any:
+    return torch.tensor(ENTRIES, dtype=torch.float64).mul(10.0**exponent).to(dtype)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
+    program = derive(catalogue.load(rule, ("optimizer",))).program
+    for exponent in TYPES[dtype][1]:
+        _check(rule, program, [_gradient(exponent, dtype)], fused)
+
+
+#: Kinetic energies of which each needs another operation on wide scalars, or on scaled entries.
+KINETIC = {
+    "powers": "dot(p, p)**(2/3)*3/4",
+    "a root in a quotient": "dot(p, p)/(2*sqrt(1 + dot(p, p)))",
+    "a logarithm": "log(1 + dot(p, p))/2",
+    "a difference": "sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
+    "a function that ends": "atan(dot(p, p))/2",
+    "a quotient of powers": "dot(p, p)**2/(1 + dot(p, p)**(3/2))/4",
+    "entries": "sum(sqrt(1 + p**2))",
+    "powers of entries": "sum(p**2/(2*sqrt(1 + 3*p**2)))",
+}
+SYSTEM = """\
+kind = "hamiltonian"
+name = "mine_system"
+title = "A system"
+reference = "None"
+kinetic = "{kinetic}"
+potential = "J(q)"
+friction = "gamma"
+[parameters]
+gamma = {{ default = 1.0, domain = "nonnegative", doc = "friction" }}
+"""
+OPTIMIZER = """\
+kind = "optimizer"
+name = "mine"
+title = "A rule"
+reference = "None"
+system = "mine_system.toml"
+method = "conformal_leapfrog"
+[hyperparameters]
+lr = { default = 1e-2, domain = "nonnegative", doc = "step" }
+momentum = { default = 0.9, domain = "unit-interval", doc = "factor" }
+[set]
+h = "lr"
+gamma = "-log(momentum)/h"
+"""
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("kinetic", KINETIC.values(), ids=KINETIC)
+def test_scalars_and_entries_of_any_energy_have_the_whole_range(
+    kinetic: str, fused: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OPTIMIZER)
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
+    program = derive(catalogue.load(path)).program
+    for exponent in TYPES[torch.float64][1]:
+        _check(str(path), program, [_gradient(exponent, torch.float64)], fused)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+def test_parts_of_a_sum_may_have_scales_of_their_own(fused: bool) -> None:
+    program = derive(catalogue.load("rgd", ("optimizer",))).program
+    for exponents in [(200, 0, -200), (-200, -300), (200, 210), (-200, 0), (0, 0)]:
+        gradients = [_gradient(exponent, torch.float64) for exponent in exponents]
+        _check("rgd", program, gradients, fused)
+
+
+def test_the_graph_goes_through_wide_scalars() -> None:
+    for exponent in (0, 180, -180):
+        gradient = _gradient(exponent, torch.float64).requires_grad_()
+        scale = 10.0**exponent
+        total = squares_over([gradient])
+        length = narrow(torch.sqrt(total) / scale)
+        (slope,) = torch.autograd.grad(length, gradient)
+        entries = torch.tensor(ENTRIES, dtype=torch.float64)
+        assert torch.allclose(slope * scale, entries / entries.norm(), rtol=1e-12)
+        assert isinstance(total, WideScalar) == (exponent != 0)
