@@ -17,7 +17,7 @@ import torch
 
 from hamilforge.runtime.overlaps import is_wrapped
 from hamilforge.runtime.shards import whole
-from hamilforge.runtime.wide import FAR, RANGE
+from hamilforge.runtime.wide import EXPONENTS, FAR, RANGE, SCALED_RANGE
 
 Tensor = torch.Tensor
 
@@ -39,11 +39,22 @@ def squares_over(tensors: Iterable[Tensor]) -> Any:
     if all(tensor.dtype != torch.float64 for tensor in tensors) or _is_known_to_fit(total):
         return total
     with torch.no_grad():
-        sizes = [whole(tensor.abs().amax()) for tensor in tensors]
-        largest = torch.stack([one.to(sizes[0].device) for one in sizes]).amax()
-        exponent = torch.where(largest.isfinite(), torch.frexp(largest.double())[1], 0).double()
-    scaled = (_scaled(tensor.double(), -exponent) for tensor in tensors)
-    return WideScalar(sum_over(one * one for one in scaled), 2 * exponent)
+        exponent = torch.zeros_like(total)
+        known = _fits(total, RANGE)
+        for other in EXPONENTS[1:]:
+            taken = ~known & _fits(_squares(tensors, 2.0**-other), SCALED_RANGE)
+            exponent = torch.where(taken, other, exponent)
+            known = known | taken
+    return WideScalar(_squares(tensors, 2.0**-exponent), 2 * exponent)
+
+
+def _squares(tensors: Iterable[Tensor], scale: Any) -> Tensor:
+    scaled = (scale * tensor.double() for tensor in tensors)
+    return sum_over(one * one for one in scaled)
+
+
+def _fits(total: Tensor, bounds: tuple[float, float]) -> Tensor:
+    return (bounds[0] < total) & (total < bounds[1])
 
 
 def _is_known_to_fit(total: Tensor) -> bool:
