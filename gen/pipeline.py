@@ -14,7 +14,7 @@ from hamilforge.gen.declare.errors import (
     DeclarationError,
     Problem,
 )
-from hamilforge.gen.declare.variation import Variation, is_any, vary
+from hamilforge.gen.declare.variation import Variation, is_any, vary, with_sites
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
@@ -207,8 +207,12 @@ def load_made(
         if not _explicit(layers):
             choices["sizes"] = None
         return vary(declaration, choices), layers
-    _refuse_choices(declaration, choices)
-    return load_problem(name), load_method(method)
+    problem_ = load_problem(name)
+    if isinstance(problem_, kinds.Mechanics):
+        _refuse_choices(problem_, {**choices, "sizes": None})
+        return with_sites(problem_, choices.get("sizes")), load_method(method)
+    _refuse_choices(problem_, choices)
+    return problem_, load_method(method)
 
 
 def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.numbers import real_array, real_number, whole_number
-from hamilforge.runtime.solution import Floats
+from hamilforge.runtime.solution import Floats, brief
 
 #: States of one trajectory at most.
 MOST_STATES = 10**9
@@ -61,24 +61,17 @@ def time_span(t_span: Sequence[float]) -> tuple[float, float]:
 def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> tuple[Floats, bool]:
     """The start as `(trajectories, components)`, and whether it was one."""
     names = product.COMPONENTS
+    known = ", ".join(brief(names))
     if y0 is None:
         if product.START is None:
-            raise ValueError(f"{product.NAME} declares no start; give y0 for {', '.join(names)}")
+            raise ValueError(f"{product.NAME} declares no start; give y0 for {known}")
         y0 = product.START
     if isinstance(y0, Mapping):
-        unknown = set(y0) ^ set(names)
-        if unknown:
-            raise ValueError(
-                f"y0 names {', '.join(sorted(y0))}; all of the components are needed: "
-                f"{', '.join(names)}"
-            )
-        y0 = np.stack(
-            np.broadcast_arrays(*(real_array(f"y0 of {name}", y0[name]) for name in names)), axis=-1
-        )
+        y0 = _by_component(product, y0)
     state = real_array("y0", y0)
     if state.ndim not in (1, 2) or state.shape[-1] != len(names):
         raise ValueError(
-            f"y0 has the shape {state.shape}; ({len(names)},) for {', '.join(names)}, or "
+            f"y0 has the shape {state.shape}; ({len(names)},) for {known}, or "
             f"(trajectories, {len(names)}) was expected"
         )
     if not len(state):
@@ -92,6 +85,30 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
     if many not in (1, len(state)):
         raise ValueError(f"{len(state)} starts and {many} sets of parameters")
     return np.ascontiguousarray(state), single
+
+
+def _by_component(product: ModuleType, y0: Mapping[str, Any]) -> Floats:
+    """A start given by name: a number for each component, or, of a lattice, one for each site."""
+    sites: Mapping[str, tuple[int, int]] = getattr(product, "SITES", {})
+    names = tuple(sites or product.COMPONENTS)
+    if set(y0) != set(names):
+        raise ValueError(
+            f"y0 names {', '.join(sorted(map(str, y0)))}; all of the components are needed: "
+            f"{', '.join(names)}"
+        )
+    arrays = [real_array(f"y0 of {name}", y0[name]) for name in names]
+    if not sites:
+        return np.stack(np.broadcast_arrays(*arrays), axis=-1)
+    counts = [stop - start for start, stop in sites.values()]
+    for name, array, count in zip(names, arrays, counts, strict=True):
+        if array.ndim > 2 or (array.ndim and array.shape[-1] not in (1, count)):
+            raise ValueError(
+                f"y0 of {name} has the shape {array.shape}; a number, ({count},) for each site, or "
+                f"(trajectories, {count}) was expected"
+            )
+    many = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
+    pairs = zip(arrays, counts, strict=True)
+    return np.concatenate([np.broadcast_to(a, (*many, count)) for a, count in pairs], axis=-1)
 
 
 def step_count(start: float, stop: float, h: float, every: int) -> int:

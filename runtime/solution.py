@@ -7,7 +7,7 @@ the product's kernels when they are asked for.  It is saved to and read from ``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -73,12 +73,18 @@ class Solution:
     def __getitem__(self, component: str) -> Floats:
         """One component along the solution: `(times,)` or `(trajectories, times)`.
 
+        Of a lattice, ``"x[3]"`` is x at a site, and ``"x"`` x at all of them: `(times, sites)`.
+
         Raises:
             KeyError: there is no such component.
         """
-        if component not in self.components:
-            raise KeyError(f"no component '{component}'; there are {', '.join(self.components)}")
-        return self.y[..., self.components.index(component)]
+        if component in self.components:
+            return self.y[..., self.components.index(component)]
+        sites = [k for k, name in enumerate(self.components) if name.startswith(f"{component}[")]
+        if not sites:
+            known = ", ".join(brief(self.components))
+            raise KeyError(f"no component '{component}'; there are {known}")
+        return self.y[..., sites[0] : sites[-1] + 1]
 
     @functools.cached_property
     def energy(self) -> Floats:
@@ -192,6 +198,16 @@ class Solution:
                 None,
                 beginning(file, "along_"),
             )
+
+
+def brief(components: Sequence[str]) -> tuple[str, ...]:
+    """The names of components; those at the sites of a lattice by the first and the last."""
+    found: dict[str, list[str]] = {}
+    for name in components:
+        found.setdefault(name.partition("[")[0] if name.endswith("]") else name, []).append(name)
+    return tuple(
+        names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" for names in found.values()
+    )
 
 
 def parameter_table(parameters: Mapping[str, Any], count: int) -> Floats:

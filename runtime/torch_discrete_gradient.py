@@ -7,7 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, columns
+from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, columns, is_lost
+
+#: Differences below this are no denominators of increments, relative to 1 + |u|.
+SMALL = 1e-5
 
 
 class DiscreteGradient(Flow):
@@ -28,12 +31,14 @@ class DiscreteGradient(Flow):
         v = y + self.h * self._rate(t, y, y + 1e-3, values).detach()
         before = float("inf")
         epsilon = torch.finfo(y.dtype).eps
+        room = 1e3 if not self.DIRECTIONS else 1 / SMALL  # of quotients by small differences
         for _ in range(ITERATIONS):
             defect, slope = self._with_slope(t, y, v, values)
             change = self.solve(t, slope, defect)
             v = v - change
-            size, scale = float(change.abs().max()), float(v.abs().max())
-            if size == 0 or (size <= 1000 * epsilon * scale and size >= before):
+            size = float(change.abs().sum(-1).max())
+            scale = float((y.abs() + v.abs()).sum(-1).max())
+            if is_lost(size, before, scale, epsilon, room):
                 return v
             before = size
         number = round((float(t) - self.t0) / self.h)
@@ -84,11 +89,11 @@ class DiscreteGradient(Flow):
         return torch.cat([rate[:, :half], rate[:, half:] - taken], -1)
 
     def _energy(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        found: Tensor = self.ENERGY(t, y.unbind(-1), values)
+        found: Tensor = self.ENERGY(t, self.entries(y), values)
         return found
 
     def _slopes(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        return columns(self.GRADIENT(t, y.unbind(-1), values), y)
+        return columns(self.GRADIENT(t, self.entries(y), values), y)
 
     def _mean(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
         if self.DIRECTIONS:
@@ -117,7 +122,7 @@ class DiscreteGradient(Flow):
             between = self._slopes(t, torch.stack(columns, -1), values)[:, i]
             columns[i] = v[:, i]
             after = torch.stack(columns, -1)
-            large = difference.abs() > 1e-5 * (1 + u[:, i].abs())
+            large = difference.abs() > SMALL * (1 + u[:, i].abs())
             over = self._energy(t, after, values) - self._energy(t, before, values)
             quotient = over / torch.where(large, difference, 1.0)
             found[i] = torch.where(large, quotient, between)

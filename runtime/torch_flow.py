@@ -15,7 +15,7 @@ import torch
 
 from hamilforge.runtime.clock import check_domain
 from hamilforge.runtime.numbers import finite_number, real_number, whole_number
-from hamilforge.runtime.solution import IntegrationError
+from hamilforge.runtime.solution import IntegrationError, brief
 from hamilforge.runtime.torch_transforms import (
     TransformedBack,
     is_autocast,
@@ -60,6 +60,8 @@ class Flow(torch.nn.Module):
     FIELDS: ClassVar[tuple[Callable[..., Entries], ...]]
     PRODUCTS: ClassVar[tuple[Callable[..., Entries], ...]]
     DECAY: ClassVar[Callable[..., Any] | None] = None
+    #: Of a lattice: where the entries of each component are, one for each site.
+    SITES: ClassVar[Mapping[str, tuple[int, int]]] = {}
 
     def __init__(
         self,
@@ -141,9 +143,10 @@ class Flow(torch.nn.Module):
         if not isinstance(y0, torch.Tensor):
             raise ValueError(f"a tensor was expected, not {type(y0).__name__}")
         if y0.dim() not in (1, 2) or y0.shape[-1] != size or not y0.is_floating_point():
+            known = ", ".join(brief(self.COMPONENTS))
             raise ValueError(
                 f"a state of the shape {tuple(y0.shape)} and type {y0.dtype}; (batch, {size}) or "
-                f"({size},) floating-point numbers for {', '.join(self.COMPONENTS)} were expected"
+                f"({size},) floating-point numbers for {known} were expected"
             )
         refuse_without_numbers(self.NAME, [y0])
         batch = y0 if y0.dim() == 2 else y0[None]
@@ -180,14 +183,18 @@ class Flow(torch.nn.Module):
 
     def field(self, part: int, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         """A part's right-hand sides, `(batch, components of the part)`."""
-        return columns(self.FIELDS[part](t, y.unbind(-1), values), y)
+        return columns(self.FIELDS[part](t, self.entries(y), values), y)
+
+    def entries(self, y: Tensor) -> Sequence[Tensor]:
+        """The columns of states, as the problem's functions take them."""
+        return y.T if self.SITES else y.unbind(-1)  # type: ignore[return-value]
 
     def product(
         self, part: int, t: Tensor, y: Tensor, values: Sequence[Tensor], w: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """``w' df/dy`` for a part, and ``w' df/d(parameter)`` for each parameter."""
-        found = self.PRODUCTS[part](t, y.unbind(-1), values, w.unbind(-1))
-        size = len(self.COMPONENTS)
+        found = self.PRODUCTS[part](t, self.entries(y), values, self.entries(w))
+        size = len(self.SITES or self.COMPONENTS)
         return columns(found[:size], y), scalars(found[size:], y)
 
     def matrix(
@@ -200,6 +207,8 @@ class Flow(torch.nn.Module):
     ) -> Tensor:
         """A matrix of the problem, `(batch, components, components)`."""
         size = len(self.COMPONENTS)
+        if self.SITES:
+            return _banded(places, function(t, self.entries(y), values), y)
         rows = [[torch.zeros_like(y[:, 0])] * size for _ in range(size)]
         for (i, j), entry in zip(places, function(t, y.unbind(-1), values), strict=True):
             rows[i][j] = columns((entry,), y)[:, 0]
@@ -351,10 +360,36 @@ def _time(module: Flow, like: Tensor, step: int) -> Tensor:
     return torch.tensor(module.t0 + step * module.h, dtype=torch.float64, device=like.device)
 
 
+def is_lost(size: float, before: float, scale: float, epsilon: float, room: float = 1e3) -> bool:
+    """Whether a change of Newton's method is one of rounding.
+
+    Args:
+        size: of the change.
+        before: of the one before it.
+        scale: of what is changed.
+        epsilon: of the precision.
+        room: how many roundings may be in it.
+    """
+    return size <= epsilon**2 * scale or (size <= room * epsilon * scale and size >= before)
+
+
 def columns(entries: Sequence[Any], like: Tensor) -> Tensor:
-    """Entries side by side; a number stands for a column of it."""
+    """Entries side by side; a number stands for a column of it, `(sites, batch)` for many."""
     zero = torch.zeros_like(like[:, 0])
-    return torch.stack([zero + entry for entry in entries], -1)
+    parts = [zero + entry for entry in entries]
+    if all(part.dim() == 1 for part in parts):
+        return torch.stack(parts, -1)
+    return torch.cat(parts).T
+
+
+def _banded(places: Sequence[Any], bands: Entries, like: Tensor) -> Tensor:
+    """A matrix from its bands, each of which has an entry `(batch,)` for each site."""
+    count, size = len(bands[0]), like.shape[-1]
+    matrix = like.new_zeros(len(like), size, size)
+    sites = torch.arange(count, device=like.device)
+    for (row, column, offset), band in zip(places, bands, strict=True):
+        matrix[:, row + sites, column + (sites + offset) % count] += band.T
+    return matrix
 
 
 def scalars(entries: Sequence[Any], like: Tensor) -> list[Tensor]:

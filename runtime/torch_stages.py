@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, replaced
+from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, is_lost, replaced
 
 
 class Stages(Flow):
@@ -119,7 +119,7 @@ class _Run:
             self._scatter(increments, old + change)
             size = float(change.abs().max())
             scale = max(float(stage.abs().max()) for stage in self._stage)
-            if size == 0 or (size <= 1000 * epsilon * scale and size >= before):
+            if is_lost(size, before, scale, epsilon):
                 return
             before = size
         raise self._module.refuse(

@@ -64,9 +64,10 @@ class Workspace:
     def of(product: ModuleType, count: int, dtype: type = np.float64) -> Workspace:
         """Fresh arrays; a step after them starts anew."""
         size, unknowns = product.SIZE, product.UNKNOWNS
+        matrix = size if unknowns else 0  # matrices are for equations
         return Workspace(
             np.zeros((count, product.ROWS, size), dtype),
             np.zeros((count, unknowns + 2, max(unknowns, 1)), dtype),
-            np.zeros((count, 3 * size, size), dtype),
+            np.zeros((count, 3 * matrix, matrix), dtype),
             np.zeros((count, 2 + unknowns), np.int64),
         )

@@ -115,20 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("--method", metavar="METHOD", help="for a problem: the step that solves it")
     _choices(show)
+    _sizes(show)
     show.add_argument("--format", choices=FORMATS, default="text")
 
     generating = command("generate", _generate, "Generate code; the whole catalogue by default.")
     generating.add_argument("names", nargs="*", metavar="NAME|PATH")
     generating.add_argument("--method", metavar="METHOD", help="for a problem: what integrates it")
     _choices(generating)
-    generating.add_argument(
-        "--size",
-        action="append",
-        default=[],
-        type=_size,
-        metavar="NAME=NUMBER",
-        help="for a field: a dimension that the code is made for; small ones make it quicker",
-    )
+    _sizes(generating)
     generating.add_argument("--out", type=Path, help="a folder")
     generating.add_argument(
         "--check", action="store_true", help="compare with the folder instead of writing"
@@ -138,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
     verifying.add_argument("--method", metavar="METHOD", help="for problems: what integrates them")
     _choices(verifying)
+    _sizes(verifying)
 
     plotting = command(
         "plot", _plot, "Draw a motion, a tableau's stability, or a problem's integration."
@@ -156,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COMPONENT",
         help="for a problem: the Poincare section where it grows through zero",
     )
+    _sizes(plotting)
     plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
@@ -188,6 +184,19 @@ def _choices(command: argparse.ArgumentParser) -> None:
     command.add_argument("--activation", metavar="TEXT", help="for a field: what sigma(x) is")
     command.add_argument(
         "--by-stage", action="store_true", help="for a field: controls of its own at every stage"
+    )
+
+
+def _sizes(command: argparse.ArgumentParser) -> None:
+    """How large what code is made for is."""
+    command.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        type=_size,
+        metavar="NAME=NUMBER",
+        help="for a lattice: the number of its sites; for a field: a dimension that the code is "
+        "made for, where small ones make it quicker",
     )
 
 
@@ -251,6 +260,7 @@ def _show(given: argparse.Namespace) -> int:
         given.on,
         given.method,
         activation=given.activation,
+        sizes=dict(given.size),
         by_stage=given.by_stage,
     )
     say(told.removesuffix("\n"))
@@ -283,8 +293,15 @@ def _generate(given: argparse.Namespace) -> int:
 
 def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
-    found = [verify(name, given.method, given.activation, given.by_stage) for name in given.names]
+    chosen = (given.activation, given.by_stage, dict(given.size))
+    try:
+        found = [verify(name, given.method, *chosen) for name in given.names]
+    except (ClaimError, DeclarationError):
+        raise
+    except ValueError as error:  # of a size
+        return complain(error)
     say("\n\n".join(map(str, found)))
     return 0 if all(one.holds for one in found) else 1
 
@@ -293,8 +310,9 @@ def _plot(given: argparse.Namespace) -> int:
     from hamilforge import plot_command
 
     return plot_command.run(
-        given.name, given.out, given.method or (), given.h, given.time, given.section
-    )
+        given.name, given.out, given.method or (), given.h, given.time, given.section,
+        dict(given.size),
+    )  # fmt: skip
 
 
 def _bench(given: argparse.Namespace) -> int:

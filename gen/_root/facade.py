@@ -54,7 +54,8 @@ def generate(
         name: a name in the catalogue, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
         activation: of a field, an expression in x instead of the declared one.
-        sizes: of dimensions of a field that its code is made for.
+        sizes: of a lattice, the number of its sites; of a field, dimensions that its code is made
+            for.
         by_stage: whether every stage of a layer has controls of its own.
         out: a folder; the user's cache if None.
 
@@ -79,6 +80,7 @@ def integrate(
     y0: Any = None,
     t_span: Sequence[float] | None = None,
     h: float | None = None,
+    sizes: Mapping[str, int] | None = None,
     **options: Any,
 ) -> Solution:
     """Integrate a declared Hamiltonian or system with a declared method, compiled.
@@ -90,13 +92,14 @@ def integrate(
             numbers by component; the declared one if None.
         t_span: from when to when; one unit of time from the declared start if None.
         h: the step; without, steps follow the error estimate of an embedded pair.
+        sizes: of a lattice, the number of its sites by name.
         options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps; a
             number, or one for each component), ``max_steps``, ``parameters`` (by name),
             ``progress``.
 
     Returns:
         ``.t``, ``.y`` of shape `(times, components)`, ``.energy``, ``.invariant(name)``,
-        ``["x"]``, ``.save(path)``.
+        ``["x"]`` (of a lattice `(times, sites)`, and ``["x[3]"]`` at one of them), ``.save(path)``.
 
     Raises:
         DeclarationError: a declaration has problems, or the two do not fit.
@@ -106,13 +109,20 @@ def integrate(
     from hamilforge.runtime import integrate as module
     from hamilforge.runtime import loader
 
-    product = loader.load(problem, method).module("numba")
+    product = loader.load(problem, method, sizes=sizes).module("numba")
     if t_span is None:
         t_span = (product.START_TIME, product.START_TIME + 1.0)
     return module.integrate(product, y0, t_span, h, **options)
 
 
-def flow(problem: Name, method: Name, h: float, steps: int, **options: Any) -> Any:
+def flow(
+    problem: Name,
+    method: Name,
+    h: float,
+    steps: int,
+    sizes: Mapping[str, int] | None = None,
+    **options: Any,
+) -> Any:
     """The numerical flow as a ``torch.nn.Module`` on batches of states, on any device.
 
     Its gradients, by states and by parameters, come from the discrete adjoint of each step.
@@ -122,6 +132,7 @@ def flow(problem: Name, method: Name, h: float, steps: int, **options: Any) -> A
         method: a Runge–Kutta method, a pair, a splitting or a discrete gradient.
         h: the step.
         steps: how many.
+        sizes: of a lattice, the number of its sites by name.
         options: ``t0``, ``every`` (return every so many states), ``trainable`` (parameters of the
             problem that become ``nn.Parameter``), ``parameters`` (values by name).
 
@@ -132,7 +143,7 @@ def flow(problem: Name, method: Name, h: float, steps: int, **options: Any) -> A
     _need_torch("hf.flow makes a torch module", "hf.integrate works without")
     from hamilforge.runtime import loader
 
-    return loader.load(problem, method).torch_class()(h, steps, **options)
+    return loader.load(problem, method, sizes=sizes).torch_class()(h, steps, **options)
 
 
 def network(
@@ -346,6 +357,7 @@ def verify(
     method: Name | None = None,
     activation: str | None = None,
     by_stage: bool = False,
+    sizes: Mapping[str, int] | None = None,
 ) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
@@ -354,6 +366,7 @@ def verify(
         method: for a problem, the method that integrates it; for a field, that of its layers.
         activation: of a field, instead of the declared one.
         by_stage: of a field: whether every stage of a layer has controls of its own.
+        sizes: of a lattice, the number of its sites by name.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
@@ -363,4 +376,4 @@ def verify(
     """
     from hamilforge import verification
 
-    return verification.verify(name, method, activation=activation, by_stage=by_stage)
+    return verification.verify(name, method, activation=activation, by_stage=by_stage, sizes=sizes)

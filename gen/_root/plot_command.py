@@ -36,6 +36,7 @@ def run(
     h: float | None = None,
     time: float | None = None,
     section: str | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> int:
     """Draw an optimizer's motion, a tableau's stability, or a problem integrated by methods.
 
@@ -46,6 +47,7 @@ def run(
         h: for a problem, the step; 1/20 if None.
         time: for a problem, how long; 2,000 steps if None.
         section: for a problem, the component of the Poincare section.
+        sizes: of a lattice, the number of its sites by name.
 
     Returns:
         The exit status: 0 fine, 2 the picture cannot be drawn.
@@ -62,7 +64,7 @@ def run(
         return complain(f"there is no folder {out.absolute().parent} for the picture")
 
     if methods:
-        return _trajectories(name, methods, h, time, section, out)
+        return _trajectories(name, methods, h, time, section, sizes, out)
     from hamilforge.gen import pipeline
     from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
@@ -87,15 +89,23 @@ def _trajectories(
     h: float | None,
     time: float | None,
     section: str | None,
+    sizes: Mapping[str, int] | None,
     out: Path | None,
 ) -> int:
     """Draw a problem integrated by methods."""
     from hamilforge.gen import pipeline
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
     from hamilforge.runtime import loader, trajectory_plots
     from hamilforge.runtime.solution import IntegrationError
 
     head = pipeline.load_problem(name).head
-    products = [loader.load(name, method).module("numba") for method in methods]
+    try:
+        loaded = [loader.load(name, method, sizes=sizes) for method in methods]
+    except (ClaimError, DeclarationError):
+        raise
+    except ValueError as error:  # of a size
+        return complain(error)
+    products = [one.module("numba") for one in loaded]
     step = H if h is None else h
     request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
     picture = Picture(out or Path(f"{head.name}.png"))

@@ -21,6 +21,28 @@ m = {{ default = 1, domain = "positive", doc = "mass" }}
 gamma = {{ default = 1, domain = "nonnegative", doc = "friction, per unit of time" }}
 """
 
+_LATTICE = """kind = "hamiltonian"
+name = "{name}"
+title = "What it is"
+reference = "Where it comes from"
+# Every coordinate has a value at each of N sites, in a ring; shift(x, k) is x at the site i + k.
+coordinates = {{ q = ["x[N]"], p = ["p[N]"] }}
+energy = "sum(p**2)/2 + sum((x - shift(x, 1))**2)/2 + beta/4*sum((x - shift(x, 1))**4)"
+
+[sites]
+N = 32                         # or --size N=1000; proofs are for any N
+
+[parameters]
+beta = {{ default = 1, domain = "nonnegative", doc = "stiffness" }}
+
+[invariants]                   # claims: proved for any N
+momentum = "sum(p)"
+
+[start]                        # in the number i = 0, 1, ... of a site
+x = "sin(2*pi*i/N)/2"
+p = 0
+"""
+
 _SPLITTING = """kind = "splitting"
 name = "{name}"
 title = "What it is"
@@ -198,6 +220,7 @@ loss = "sum((prediction - target)**2)/2"
 TEMPLATES: Mapping[str, str] = {
     "hamiltonian": _HAMILTONIAN,
     "mechanics": _MECHANICS,
+    "lattice": _LATTICE,
     "splitting": _SPLITTING,
     "update": _UPDATE,
     "optimizer": _OPTIMIZER,

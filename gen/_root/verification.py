@@ -22,8 +22,8 @@ from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
-from hamilforge.gen.program.integrator import DiscreteGradient, Integrator
-from hamilforge.gen.program.interpret import Interpreter
+from hamilforge.gen.program.integrator import DiscreteGradient, Integrator, Problem
+from hamilforge.gen.program.interpret import FLOAT64, Interpreter, evaluate
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
 from hamilforge.gen.program.ir import Apply, Program, walk
@@ -161,7 +161,7 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
     generator = np.random.default_rng(11)
     defaults = {entry.name: float(entry.default) for entry in problem.parameters}
     drawn = {name: value * float(generator.uniform(0.9, 1.1)) for name, value in defaults.items()}
-    start = np.array([0.5 if value is None else float(value) for value in problem.start])
+    start = declared_start(problem)
     beside = start + 0.05 * generator.uniform(-1, 1, start.size) * (1 + abs(start))
     gradients = isinstance(integrator.step, DiscreteGradient)
     room = verify_integrator.GRADIENT_ULPS if gradients else verify_integrator.ULPS
@@ -179,8 +179,7 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
             states.append(machine.step(t, h, states[-1]))
         table = np.array(states)
         # a right-hand side is as exact as the largest of its operands, which stiffness enlarges
-        slopes = (machine.matrix(problem.jacobian, times[0], state) for state in states)
-        stiffness = max(float(abs(slope).sum(axis=1).max()) for slope in slopes)
+        stiffness = max(machine.stiffness(times[0], state) for state in states)
         ulps = room * max(1.0, abs(h) * stiffness)
         if gradients:
             lost = max(_lost(machine, *row) for row in zip(times, table, table[1:], strict=False))
@@ -188,6 +187,18 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
             ulps += min(verify_integrator.QUOTIENT_ROUNDINGS * abs(h) * lost, 1e5)
         cases.append(StepCase(label, parameters, h, times, table[:-1], table[1:], ulps))
     return cases
+
+
+def declared_start(problem: Problem) -> Floats:
+    """Where a problem begins; at 1/2 where nothing is declared."""
+    if problem.lattice is None:
+        return np.array([0.5 if value is None else float(value) for value in problem.start])
+    sites = {"i": np.arange(problem.lattice.count), problem.lattice.name: problem.lattice.count}
+    values = (
+        0.5 if value is None else evaluate(value, sites, FLOAT64) for value in problem.lattice.start
+    )
+    shape = problem.lattice.count
+    return np.concatenate([np.broadcast_to(value, shape).astype(float) for value in values])
 
 
 def _lost(machine: IntegratorInterpreter, t: float, before: Floats, after: Floats) -> float:

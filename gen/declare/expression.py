@@ -32,6 +32,8 @@ POLYNOMIALS = ("legendre",)
 ACTIVATION = "sigma"
 #: In regularisers: how fast a control changes from a layer to the next.
 RATE = "rate"
+#: In lattices: the values at the sites that are so many further, around the ring.
+SHIFT = "shift"
 FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
@@ -41,6 +43,7 @@ FUNCTIONS = (
     "logsumexp",
     ACTIVATION,
     RATE,
+    SHIFT,
 )
 
 MAX_TEXT = 200_000
@@ -49,6 +52,8 @@ MAX_DEPTH = 50
 MAX_ROW = 200
 MAX_DIGITS = 60
 MAX_EXPONENT = 64
+#: Sites over which a shift may reach.
+MAX_SHIFT = 16
 ONE = Fraction(1)
 #: Numbers that are not rational count to so many digits where a number is wanted, up to this size.
 DIGITS, LARGEST = 50, 1e300
@@ -290,7 +295,7 @@ class _Parser:
             self._advance()
             args.append(self.sum(depth + 1))
         stop = self._expect(")").stop
-        wanted = 2 if name.text == "dot" else 1
+        wanted = 2 if name.text in ("dot", SHIFT) else 1
         if len(args) != wanted:
             raise ExpressionError(
                 f"{name.text} takes {wanted} argument{'s' * (wanted > 1)}, not {len(args)}",
@@ -492,6 +497,14 @@ def infer(expression: Expression, types: Types, functions: tuple[str, ...]) -> s
             raise fail(f"{node.op}(...) takes vectors (one entry per coordinate)", node)
         if node.op == "decay" and kinds[0] != "scalar":
             raise fail("decay(s) takes a time span, a scalar", node)
+        if node.op == SHIFT:
+            by = constant(node.args[1])
+            if kinds[0] != "vector" or by is None or by.denominator > 1 or abs(by) > MAX_SHIFT:
+                raise fail(
+                    f"shift(x, k) takes what has a value at each site, and a whole number from "
+                    f"-{MAX_SHIFT} to {MAX_SHIFT}",
+                    node,
+                )
         if node.op in (*REDUCTIONS, "J"):
             return "scalar"
         return kinds[0]

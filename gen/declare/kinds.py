@@ -75,6 +75,21 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Sites:
+    """The places of a lattice, in a ring: each coordinate has a value at every one of them.
+
+    Attributes:
+        name: what their number is called.
+        count: how many there are; None until code is made.
+        start: what coordinates begin with, in ``i`` = 0, 1, … and the number of sites.
+    """
+
+    name: str
+    count: int | None
+    start: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Mechanics:
     """H(q, p, t) in named coordinates: q' = dH/dp, p' = -dH/dq - gamma(t) p.
 
@@ -82,6 +97,8 @@ class Mechanics:
         positions, momenta: the names, in pairs.
         invariants: what is constant along solutions, by name.
         methods: with which its generated code ships.
+        sites: of a lattice; then every coordinate has a value at each of them.
+        varied: what the caller set instead of the declaration, as options of the command line.
     """
 
     head: Head
@@ -93,6 +110,8 @@ class Mechanics:
     invariants: tuple[tuple[str, Expression], ...]
     start: Start
     methods: tuple[str, ...]
+    sites: Sites | None = None
+    varied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

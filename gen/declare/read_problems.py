@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare import kinds, read_lattices
 from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
 from hamilforge.gen.declare.read_parts import Find, parameters
@@ -20,30 +20,41 @@ Types = dict[str, str]
 
 def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
-    reader.keys(("coordinates", "energy", "friction", *_COMMON))
+    table = reader.table("coordinates", required=True)
+    lattice = read_lattices.named(reader, table)
+    reader.keys(("coordinates", "energy", "friction", *(("sites",) if lattice else ()), *_COMMON))
     own = _parameters(reader)
     types = _types(own)
-    table = reader.table("coordinates", required=True)
+    if lattice:
+        table = read_lattices.without_sites(table)
+        free(reader, lattice, "coordinates")
+        types[lattice] = "scalar"
     for key in table:
         if key not in ("q", "p"):
             reader.problem("unknown key; expected q and p", "coordinates", key)
-    positions, momenta = (_components(reader, table.get(key), types, key) for key in ("q", "p"))
+    kind = "vector" if lattice else "scalar"
+    positions, momenta = (
+        _components(reader, table.get(key), types, key, kind) for key in ("q", "p")
+    )
     if len(positions) != len(momenta):
         reader.problem(
             f"{len(positions)} positions and {len(momenta)} momenta; they come in pairs",
             "coordinates",
         )
-    energy = _scalar(reader, reader.text("energy"), types, "energy")
+    functions = read_lattices.FUNCTIONS if lattice else ELEMENTWISE
+    energy = _scalar(reader, reader.text("energy"), types, "energy", functions=functions)
     friction = reader.expression(reader.text("friction", default="0"), "friction")
     reader.typed(friction, "scalar", _types(own), ELEMENTWISE, "friction")
-    invariants = _invariants(reader, types)
-    begin = start(reader, (*positions, *momenta))
+    invariants = _invariants(reader, types, functions)
+    names = (*positions, *momenta)
+    begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
+    sites = read_lattices.sites(reader, lattice, names) if lattice else None
     listed = methods(reader)
     reader.finish()
     assert energy is not None
     assert friction is not None
     return kinds.Mechanics(
-        head, positions, momenta, energy, friction, own, invariants, begin, listed
+        head, positions, momenta, energy, friction, own, invariants, begin, listed, sites
     )
 
 
@@ -69,8 +80,13 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     return kinds.System(head, tuple(equations), own, invariants, poisson, begin, listed)
 
 
-def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) -> kinds.Start:
-    """``[start]``: the time and some of the components."""
+def start(
+    reader: Reader,
+    names: Sequence[str],
+    time: Fraction = Fraction(0),
+    also: Sequence[str] = (),
+) -> kinds.Start:
+    """``[start]``: the time and some of the components; others read what ``also`` has."""
     table = reader.table("start")
     values = []
     for key, value in table.items():
@@ -78,8 +94,8 @@ def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) ->
             time = reader.number(value, "start", "t")
         elif key in names:
             values.append((key, reader.number(value, "start", key)))
-        else:
-            known = ("t", *names)
+        elif key not in also:
+            known = ("t", *names, *also)
             reader.problem(
                 f"nothing of that name can start; expected {', '.join(known)}"
                 + did_you_mean(key, known),
@@ -90,10 +106,10 @@ def start(reader: Reader, names: Sequence[str], time: Fraction = Fraction(0)) ->
 
 
 def _parameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
-    return parameters(reader, "parameters", lambda name, *path: _free(reader, name, *path))
+    return parameters(reader, "parameters", lambda name, *path: free(reader, name, *path))
 
 
-def _free(reader: Reader, name: str, *path: str) -> None:
+def free(reader: Reader, name: str, *path: str) -> None:
     """Note a name that cannot be one."""
     if not SYMBOL.fullmatch(name) or name == "t":
         reader.problem(
@@ -107,7 +123,9 @@ def _types(own: Sequence[kinds.Parameter]) -> Types:
     return {entry.name: "scalar" for entry in own} | {"t": "scalar"}
 
 
-def _components(reader: Reader, given: Any, types: Types, key: str) -> tuple[str, ...]:
+def _components(
+    reader: Reader, given: Any, types: Types, key: str, kind: str = "scalar"
+) -> tuple[str, ...]:
     """Names of components, each noted in ``types``."""
     path = ("equations",) if key == "equations" else ("coordinates", key)
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
@@ -121,21 +139,29 @@ def _components(reader: Reader, given: Any, types: Types, key: str) -> tuple[str
     for name in given:
         if name in types and name != "t":
             reader.problem(f"'{name}' has a meaning already", *path)
-        _free(reader, name, *path)
-        types[name] = "scalar"
+        free(reader, name, *path)
+        types[name] = kind
     return tuple(given)
 
 
-def _scalar(reader: Reader, text: Any, types: Mapping[str, str], *path: str) -> Expression | None:
+def _scalar(
+    reader: Reader,
+    text: Any,
+    types: Mapping[str, str],
+    *path: str,
+    functions: tuple[str, ...] = ELEMENTWISE,
+) -> Expression | None:
     value = reader.expression(text, *path)
-    reader.typed(value, "scalar", types, ELEMENTWISE, *path)
+    reader.typed(value, "scalar", types, functions, *path)
     return value
 
 
-def _invariants(reader: Reader, types: Types) -> tuple[tuple[str, Expression], ...]:
+def _invariants(
+    reader: Reader, types: Types, functions: tuple[str, ...] = ELEMENTWISE
+) -> tuple[tuple[str, Expression], ...]:
     found = []
     for name, text in reader.table("invariants").items():
-        value = _scalar(reader, text, types, "invariants", name)
+        value = _scalar(reader, text, types, "invariants", name, functions=functions)
         if not SYMBOL.fullmatch(name) or name == "energy":
             reader.problem(f"'{name}' cannot be the name of an invariant", "invariants", name)
         if value:

@@ -1,4 +1,4 @@
-"""What a caller may set of a field instead of its declaration."""
+"""What a caller may set of a field or of a lattice instead of its declaration."""
 
 from __future__ import annotations
 
@@ -29,6 +29,46 @@ class Variation(TypedDict, total=False):
 def is_any(choices: Variation) -> bool:
     """Whether something was chosen."""
     return any(value or value == "" for value in choices.values())
+
+
+def with_sites(declaration: kinds.Mechanics, sizes: Mapping[str, int] | None) -> kinds.Mechanics:
+    """The same lattice with a number of sites.
+
+    Raises:
+        DeclarationError: neither the caller nor the declaration says how many, or the declaration
+            has no sites.
+        ValueError: a size is that of something else, or no positive number.
+    """
+    where, sites = declaration.head.source.where, declaration.sites
+    if sites is None:
+        if sizes:
+            raise DeclarationError.single(
+                where, f"'{declaration.head.name}' has no sites: no size of it can be chosen"
+            )
+        return declaration
+    for name, size in (sizes or {}).items():
+        if name != sites.name:
+            raise ValueError(
+                f"no dimension '{name}'; that of {declaration.head.name} is {sites.name}"
+            )
+        _check_size(name, size)
+    count = (sizes or {}).get(sites.name, sites.count)
+    if count is None:
+        raise DeclarationError.single(
+            where,
+            f"how many sites there are is not said: --size {sites.name}=100, "
+            f"sizes={{'{sites.name}': 100}}, or [sites] {sites.name} = 100",
+            "coordinates",
+        )
+    varied = tuple(f"--size {name}={size}" for name, size in (sizes or {}).items())
+    return dataclasses.replace(
+        declaration, sites=dataclasses.replace(sites, count=count), varied=varied
+    )
+
+
+def _check_size(name: str, size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
 
 
 def vary(declaration: kinds.Field, choices: Variation) -> kinds.Field:
@@ -87,8 +127,7 @@ def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Fie
                 f"no dimension '{name}'; those of {declaration.head.name} are: "
                 f"{', '.join(known) or 'none'}"
             )
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
+        _check_size(name, size)
 
     def numbered(
         declared: tuple[tuple[str, Shape], ...],

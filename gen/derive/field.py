@@ -186,6 +186,10 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
         DeclarationError: a right-hand side divides by zero, or the Poisson structure does not give
             the equations.
     """
+    if isinstance(declaration, kinds.Mechanics) and declaration.sites is not None:
+        from hamilforge.gen.derive.lattice import derive_lattice
+
+        return derive_lattice(declaration)
     symbols: dict[str, Expr] = {
         entry.name: parameter_symbol(entry) for entry in declaration.parameters
     }

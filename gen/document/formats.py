@@ -6,6 +6,7 @@ the IR, by a printer of their own for LaTeX.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -34,6 +35,9 @@ _GREEK = frozenset(
     "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi "
     "omega".split()
 )
+
+#: The value of a coordinate at a site of a lattice.
+_AT_SITE = re.compile(r"(\w+)\[([^\[\]]+)\]")
 
 
 class TextPrinter(FormulaPrinter):
@@ -103,9 +107,8 @@ class LatexPrinter(FormulaPrinter):
             case Select():
                 return super()._print(expr)
         text, binding = super()._print(expr)
-        return (
-            (latex_name(text), binding) if binding == 5 and text.isidentifier() else (text, binding)
-        )
+        named = binding == 5 and (text.isidentifier() or _AT_SITE.fullmatch(text))
+        return (latex_name(text) if named else text), binding
 
     def _within(self, expr: Expr, least: int) -> str:
         text, binding = self._print(expr)
@@ -113,7 +116,10 @@ class LatexPrinter(FormulaPrinter):
 
 
 def latex_name(name: str) -> str:
-    """A name in LaTeX: Greek letters, words upright, the rest as subscripts."""
+    """A name in LaTeX: Greek letters, words upright, the rest and sites as subscripts."""
+    at_site = _AT_SITE.fullmatch(name)
+    if at_site:
+        return f"{{{latex_name(at_site[1])}}}_{{{at_site[2]}}}"
     head, *rest = name.split("_")
     if head in _GREEK:
         head = f"\\{head}"

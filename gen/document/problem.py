@@ -8,8 +8,9 @@ from fractions import Fraction
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Coordinate, Expr
 from hamilforge.gen.derive.field import VectorField, derive_field
+from hamilforge.gen.derive.lattice import LatticeField, place
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
 from hamilforge.gen.program.integrator import (
     ONE,
@@ -31,16 +32,35 @@ ENDS = (sp.Symbol("start", real=True), sp.Symbol("stop", real=True))
 _FLOWS = {"A": "drift", "B": "kick", "D": "friction", "BD": "kick with friction"}
 
 
+def site_names(field: VectorField) -> dict[sp.Symbol, str]:
+    """How values at the sites of a lattice are written: ``x[i]``, ``x[i + 1]``."""
+    if not isinstance(field, LatticeField):
+        return {}
+    quantities = (field.energy, *field.values, *(value for _, value in field.invariants))
+    symbols = {symbol for value in quantities for symbol in value.atoms(Coordinate)}
+    names = {}
+    for symbol in symbols | set(field.components):
+        name, offset = place(symbol)
+        further = f" {'+' if offset > 0 else '-'} {abs(offset)}" if offset else ""
+        names[symbol] = f"{name}[i{further}]"
+    return names
+
+
 def component_lines(
     components: Sequence[sp.Symbol],
     values: Sequence[Expr],
     names: Mapping[Expr, Expr] | None = None,
+    written: Mapping[sp.Symbol, str] | None = None,
 ) -> Formulas:
     """The right-hand side of each component."""
     pairs = zip(components, values, strict=True)
+    written = written or {}
     return Formulas(
         tuple(
-            Formula(f"{name}.", lower(value.xreplace(dict(names or {})))) for name, value in pairs
+            Formula(
+                f"{written.get(name, name)}.", lower(value.xreplace(dict(names or {})), written)
+            )
+            for name, value in pairs
         )
     )
 
@@ -48,10 +68,14 @@ def component_lines(
 def tell_problem(declaration: kinds.Problem) -> tuple[Block, ...]:
     """Energy, equations, friction and invariants."""
     field = derive_field(declaration)
+    written = site_names(field)
     blocks: list[Block] = []
     if field.energy is not None:
-        blocks += [Heading("The energy"), Formulas((Formula("H", lower(field.energy)),))]
-    blocks += [Heading("The equations"), component_lines(field.components, field.damped)]
+        blocks += [Heading("The energy"), Formulas((Formula("H", lower(field.energy, written)),))]
+    if written:
+        blocks.append(Paragraph("Sites i are in a ring; sums are over all of them."))
+    lines = component_lines(field.components, field.damped, written=written)
+    blocks += [Heading("The equations"), lines]
     if field.friction != 0:
         blocks += [
             Paragraph("From start to stop, friction by itself multiplies momenta by"),
@@ -61,8 +85,8 @@ def tell_problem(declaration: kinds.Problem) -> tuple[Block, ...]:
         blocks.append(Paragraph("The equations are S grad H with the skew-symmetric S of entries"))
         blocks.append(_structure(field))
     if field.invariants:
-        lines = tuple(Formula(name, lower(value)) for name, value in field.invariants)
-        blocks += [Heading("Invariants"), Formulas(lines)]
+        constant = tuple(Formula(name, lower(value, written)) for name, value in field.invariants)
+        blocks += [Heading("Invariants"), Formulas(constant)]
     return tuple(blocks)
 
 

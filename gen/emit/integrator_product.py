@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.emit.printer import FormulaPrinter, Printer, spelled
+from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, Printer, spelled
 from hamilforge.gen.emit.product import (
     called,
     class_name,
@@ -29,11 +29,12 @@ from hamilforge.gen.program.integrator import (
     DiscreteGradient,
     Flows,
     Integrator,
+    Lattice,
     Problem,
     Row,
     Stages,
 )
-from hamilforge.gen.program.ir import Expr, Function
+from hamilforge.gen.program.ir import Expr, Function, Reduce
 from hamilforge.gen.prove.report import Report
 
 
@@ -117,7 +118,9 @@ class IntegratorProduct:
     @cached_property
     def header(self) -> str:
         """Where the file comes from."""
-        return pair_header(self.problem.head, self.method.head, self.template, self.digest)
+        varied = getattr(self.problem, "varied", ())
+        more = "".join(f" {escaped(option)}" for option in varied)
+        return pair_header(self.problem.head, self.method.head, self.template, self.digest, more)
 
     @cached_property
     def docstring(self) -> str:
@@ -170,13 +173,44 @@ class IntegratorProduct:
         return parameter_table(self.integrator.problem.parameters)
 
     @cached_property
+    def components(self) -> str:
+        """The names of the components; those of a lattice have the number of their site."""
+        problem = self.integrator.problem
+        if problem.lattice is None:
+            return repr(problem.components)
+        count = problem.lattice.count
+        each = (f'*(f"{name}[{{i}}]" for i in range({count}))' for name in problem.components)
+        return tuple_text(each)
+
+    @cached_property
+    def rows(self) -> str:
+        """Of a lattice, where the entries of each component are."""
+        problem = self.integrator.problem
+        count = problem.lattice.count if problem.lattice else 0
+        places = enumerate(problem.components if problem.lattice else ())
+        each = (f'"{name}": ({k * count}, {(k + 1) * count})' for k, name in places)
+        return f"{{{', '.join(each)}}}"
+
+    @cached_property
     def start(self) -> str:
         """Where a trajectory begins by default."""
+        if self.integrator.problem.lattice is not None:
+            return _lattice_start(self.integrator.problem.lattice)
         values = self.integrator.problem.start
         if any(value is None for value in values):
             return "None"
         inner = ", ".join(number(value) for value in values if value is not None)
         return f"({inner}{',' if len(values) == 1 else ''})"
+
+
+def _lattice_start(lattice: Lattice) -> str:
+    """A start by a formula for each component, over the sites."""
+    if any(value is None for value in lattice.start):
+        return "None"
+    printer = HostPrinter({lattice.name: str(lattice.count)})
+    texts = (printer(value) for value in lattice.start if value is not None)
+    each = (f"*(float({text}) for i in range({lattice.count}))" for text in texts)
+    return tuple_text(each)
 
 
 def constant(name: str, coefficient: Coefficient) -> Constant:
@@ -231,8 +265,12 @@ def unpacked(problem: Problem, used: Container[str], spelling: Mapping[str, str]
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas."""
     printer = FormulaPrinter()
-    lines = (f"{line.target} = {printer(line.value)}" for line in function.body)
+    lines = (f"{line.target} = {_formula(line.value, printer)}" for line in function.body)
     return [line.replace("__", "_") for line in lines]
+
+
+def _formula(value: Expr, printer: FormulaPrinter) -> str:
+    return f"sum({printer(value.arg)})" if isinstance(value, Reduce) else printer(value)
 
 
 def prefixes(step: Stages) -> tuple[str, ...]:

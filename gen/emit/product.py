@@ -53,7 +53,7 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
     digest = hashlib.sha256()
     for source in kinds.sources(declaration):
         digest.update(len(source.data).to_bytes(8, "little") + source.data)
-    if isinstance(declaration, kinds.Field):
+    if isinstance(declaration, kinds.Field | kinds.Mechanics):
         digest.update(" ".join(declaration.varied).encode())
     return digest.hexdigest()[:16]
 

@@ -14,7 +14,9 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.field import VectorField, refuse_coupling, t
+from hamilforge.gen.derive.lattice import LatticeField
 from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_scheme
+from hamilforge.gen.program.build_lattice import build_lattice
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.build_stages import Entries, build_stages, coefficient
 from hamilforge.gen.program.integrator import (
@@ -25,6 +27,7 @@ from hamilforge.gen.program.integrator import (
     Flow,
     Flows,
     Integrator,
+    Stages,
     Step,
 )
 from hamilforge.gen.program.ir import Expr as IrExpr
@@ -32,6 +35,9 @@ from hamilforge.gen.program.ir import Ref, Select
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.pair import build_pair
+
+#: Equations that are solved at once, with a full matrix.
+MOST_UNKNOWNS = 2400
 
 
 def build_integrator(field: VectorField, method: kinds.Integration) -> Integrator:
@@ -41,8 +47,9 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
         DeclarationError: the method does not fit the problem, with the reason.
     """
     whole = isinstance(method, kinds.RungeKutta | kinds.DiscreteGradient) and not field.friction
-    problem = build_problem(field, bool(whole))
-    needs = [part.needs for part in problem.parts]
+    whole = bool(whole) or len(field.parts) == 1
+    needs = [(0,)] if whole else [tuple(sorted(field.needs(number))) for number in range(2)]
+    name = field.problem.head.name
     step: Step
     match method:
         case kinds.RungeKutta():
@@ -51,7 +58,7 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
             if len(field.parts) != 2:
                 raise _refuse(
                     method,
-                    f"a pair needs positions and momenta, and '{problem.name}' has none: it is a "
+                    f"a pair needs positions and momenta, and '{name}' has none: it is a "
                     "plain system; a Runge-Kutta method fits it",
                 )
             step = build_stages(needs, build_pair(method), canonical=True)
@@ -59,7 +66,35 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
             step = _flows(field, method)
         case kinds.DiscreteGradient():
             step = _discrete_gradient(field, method)
-    return Integrator(f"{problem.name}__{method.head.name}", problem, step)
+    if isinstance(field, LatticeField):
+        problem = build_lattice(field, whole, _solves(field, method, step, len(needs)))
+    else:
+        problem = build_problem(field, whole)
+    return Integrator(f"{name}__{method.head.name}", problem, step)
+
+
+def _solves(field: LatticeField, method: kinds.Integration, step: Step, parts: int) -> bool:
+    """Whether a step on a lattice solves equations, which have a full matrix.
+
+    Raises:
+        DeclarationError: there are too many.
+    """
+    match step:
+        case Stages(blocks=blocks):
+            most = max((len(block.increments) for block in blocks if block.implicit), default=0)
+        case DiscreteGradient():
+            most = parts
+        case _:
+            most = 0
+    assert field.sites.count is not None
+    unknowns = most * len(field.components) * field.sites.count // parts
+    if unknowns > MOST_UNKNOWNS:
+        raise _refuse(
+            method,
+            f"{unknowns} equations with a full matrix would be solved in a step, and at most "
+            f"{MOST_UNKNOWNS} are; an explicit method or a splitting solves none",
+        )
+    return unknowns > 0
 
 
 def _refuse(method: kinds.Integration, message: str) -> DeclarationError:

@@ -14,6 +14,7 @@ B. E. Moore, J. Sci. Comput. 66 (2016) 1234-1259)
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -42,6 +43,41 @@ Row = tuple[Coefficient, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Lattice:
+    """Sites in a ring, at each of which every component has a value.
+
+    Functions of a lattice have arrays, one entry for each site: components, and components some
+    sites further (:func:`stencil`).
+
+    Attributes:
+        name: what the number of sites is called.
+        count: how many there are.
+        start: what each component begins with, in ``i`` = 0, 1, …; None where nothing is declared.
+    """
+
+    name: str
+    count: int
+    start: tuple[Expr | None, ...]
+
+
+def stencil(name: str) -> tuple[str, int]:
+    """Which array a name means, and how many sites further."""
+    match = re.fullmatch(r"(.*)__(plus|minus)_([0-9]+)", name)
+    if match is None:
+        return name, 0
+    return match[1], int(match[3]) * (1 if match[2] == "plus" else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Entries of a matrix, one for each site i: at ``row + i`` and ``column + i + offset``."""
+
+    row: int
+    column: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """The components from ``start`` to ``stop``, and their right-hand sides.
 
@@ -64,7 +100,7 @@ class Matrix:
     """A function whose results are the nonzero entries of a matrix."""
 
     function: Function
-    places: tuple[tuple[int, int], ...]
+    places: tuple[tuple[int, int] | Band, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +110,7 @@ class Energy:
     value: Function
     size: Function
     gradient: Function
-    hessian: Matrix
+    hessian: Matrix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +119,14 @@ class Problem:
 
     Attributes:
         start: the components at the start, where declared.
-        jacobian: df/dy without friction.
+        jacobian: df/dy without friction; None where no method asks for it.
         energy: H, if it has one.
         conservative: whether H is constant along solutions.
         structure: S of y' = S grad H, if it has one.
         structure_slope: the derivative of S(y) w by y for a vector w, where S depends on y.
         decay: the friction factor between the times ``start`` and ``stop``; None without friction.
         rate: gamma at ``t``; None without friction.
+        lattice: the sites, if there are any: then there are as many entries of each component.
     """
 
     name: str
@@ -98,7 +135,7 @@ class Problem:
     start_time: Fraction
     start: tuple[Fraction | None, ...]
     parts: tuple[Part, ...]
-    jacobian: Matrix
+    jacobian: Matrix | None
     energy: Energy | None
     conservative: bool
     structure: Matrix | None
@@ -106,6 +143,12 @@ class Problem:
     decay: Expr | None
     rate: Expr | None
     invariants: tuple[tuple[str, Function], ...]
+    lattice: Lattice | None = None
+
+    @property
+    def size(self) -> int:
+        """How many numbers a state is."""
+        return len(self.components) * (self.lattice.count if self.lattice else 1)
 
 
 @dataclass(frozen=True, slots=True)

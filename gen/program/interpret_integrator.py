@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
+    Band,
     Block,
     DiscreteGradient,
     Flows,
     Increment,
     Integrator,
+    Lattice,
     Matrix,
     Stages,
     Value,
+    stencil,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Function
@@ -33,6 +36,8 @@ Floats = NDArray[np.float64]
 #: Newton's iterations at most; they end when a change is lost in rounding.
 ITERATIONS = 60
 LOST = 1e-15
+#: In how many directions differences are taken.
+DIRECTIONS = 8
 
 
 class NoConvergence(ArithmeticError):
@@ -70,20 +75,57 @@ class IntegratorInterpreter:
         self, function: Function, t: float, y: Floats, more: Mapping[str, float] | None = None
     ) -> Floats:
         """The results of a function of the problem."""
-        names = self.integrator.problem.components
+        problem = self.integrator.problem
         values: dict[str, Any] = {**self.parameters, "t": t, **(more or {})}
-        values |= dict(zip(names, map(float, y), strict=True))
+        if problem.lattice is None:
+            values |= dict(zip(problem.components, map(float, y), strict=True))
+        else:
+            values |= self._at_sites(problem.lattice, function, y)
         for line in function.body:
             values[line.target] = evaluate(line.value, values, FLOAT64)
-        return np.array([values[local] for _, local in function.results], float)
+        found = [values[local] for _, local in function.results]
+        if problem.lattice is None:
+            return np.array(found, float)
+        rows = {line.target for line in function.body if line.level == "array"}
+        shapes = [problem.lattice.count if local in rows else 1 for _, local in function.results]
+        pairs = zip(found, shapes, strict=True)
+        return np.concatenate([np.broadcast_to(value, shape) for value, shape in pairs])
+
+    def _at_sites(self, lattice: Lattice, function: Function, y: Floats) -> dict[str, Any]:
+        """The arrays of a function of a lattice, and the number of sites."""
+        components = self.integrator.problem.components
+        rows = dict(zip(components, y.reshape(len(components), -1), strict=True))
+        values: dict[str, Any] = {lattice.name: float(lattice.count)}
+        for array in function.arrays:
+            name, offset = stencil(array)
+            values[array] = np.roll(rows[name], -offset)
+        return values
 
     def matrix(self, matrix: Matrix, t: float, y: Floats) -> Floats:
         """A matrix of the problem, in full."""
-        size = len(self.integrator.problem.components)
-        found = np.zeros((size, size))
-        for place, value in zip(matrix.places, self.call(matrix.function, t, y), strict=True):
-            found[place] = value
+        problem = self.integrator.problem
+        found = np.zeros((problem.size, problem.size))
+        values = self.call(matrix.function, t, y)
+        if problem.lattice is None:
+            for place, value in zip(matrix.places, values, strict=True):
+                found[place] = value
+            return found
+        sites = np.arange(problem.lattice.count)
+        bands = values.reshape(len(matrix.places), -1)
+        for band, entries in zip(matrix.places, bands, strict=True):
+            assert isinstance(band, Band)
+            found[band.row + sites, band.column + (sites + band.offset) % len(sites)] += entries
         return found
+
+    def stiffness(self, t: float, y: Floats) -> float:
+        """The largest sum of sizes in a row of df/dy; of differences, where it is not derived."""
+        jacobian = self.integrator.problem.jacobian
+        if jacobian is not None:
+            return float(abs(self.matrix(jacobian, t, y)).sum(axis=1).max())
+        signs = np.random.default_rng(5).choice((-1.0, 1.0), (DIRECTIONS, len(y)))
+        moves = 1e-6 * (1 + abs(y).max()) * signs
+        changes = (self._rate(t, y + move) - self._rate(t, y - move) for move in moves)
+        return max(float(abs(change).max()) for change in changes) / (2 * abs(moves).max())
 
     def decay(self, start: float, stop: float) -> float:
         """The friction factor over a time span."""
@@ -273,9 +315,9 @@ class _StageStep:
         rows = []
         for node in increments:
             time, factor = self._factor(node)
-            jacobian = self._machine.matrix(
-                self._machine.integrator.problem.jacobian, time, self._values[node.stage]
-            )
+            derived = self._machine.integrator.problem.jacobian
+            assert derived is not None
+            jacobian = self._machine.matrix(derived, time, self._values[node.stage])
             row = []
             for other in increments:
                 entry = self._step.alpha[other.part][node.stage][other.stage].value

@@ -11,6 +11,7 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.derive.field import VectorField, derive_field
+from hamilforge.gen.derive.lattice import LatticeField
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 BY = "differentiated by SymPy"
@@ -37,7 +38,7 @@ def prove(declaration: kinds.Problem, claimed_only: bool = False) -> Report:
     findings = tuple(
         _skipped(name)
         if claimed_only and name not in head.claims
-        else attempted(allowance, name, proof, THIS)
+        else attempted(allowance, name, proof, _reach(field))
         for name, proof in proofs.items()
     )
     kind = "hamiltonian" if mechanical else "system"
@@ -48,17 +49,28 @@ def _skipped(name: str) -> Finding:
     return Finding(name, None, "not looked at", THIS, "it is not claimed")
 
 
+def _reach(field: VectorField) -> str:
+    """For what is proved: of a lattice, also for how many sites."""
+    if isinstance(field, LatticeField):
+        return f"{THIS}, {field.count} >= {2 * field.reach + 1} sites in a ring"
+    return THIS
+
+
 def _proofs(field: VectorField) -> Proofs:
+    reach = _reach(field)
+    size: int | str = len(field.components)
+    if isinstance(field, LatticeField):
+        size = f"{size}*{field.count}" if field.sites.count is None else size * field.sites.count
     return {
-        "dimension": lambda: Finding("dimension", len(field.components), "the components", THIS),
-        "autonomous": lambda: Finding("autonomous", field.autonomous, "t in the equations", THIS),
+        "dimension": lambda: Finding("dimension", size, "the components", reach),
+        "autonomous": lambda: Finding("autonomous", field.autonomous, "t in the equations", reach),
     }
 
 
 def _along(field: VectorField) -> Proofs:
     """What holds along solutions."""
     proofs: Proofs = {
-        "divergence": lambda: Finding("divergence", written(field.divergence), BY, THIS)
+        "divergence": lambda: Finding("divergence", written(field.divergence), BY, _reach(field))
     }
     if field.structure is not None:
         by = "S + S' = 0, S grad H equals the equations, and Jacobi's identity, by SymPy"
@@ -71,7 +83,7 @@ def _along(field: VectorField) -> Proofs:
 def _invariant(field: VectorField, name: str, value: Expr) -> Finding:
     rate = field.rate(value)
     by = f"its derivative along solutions is {written(rate)}, {BY}"
-    return Finding(f"invariant_{name}", rate == 0, by, THIS)
+    return Finding(f"invariant_{name}", rate == 0, by, _reach(field))
 
 
 def _with_invariants(head: kinds.Head, field: VectorField) -> kinds.Head:
@@ -95,9 +107,9 @@ def _mechanics(field: VectorField) -> Proofs:
             written(field.decay(*ENDS)),
             "exp(-int gamma) from start to stop, integrated by SymPy: the flow scales the "
             "symplectic form by it",
-            THIS,
+            _reach(field),
         ),
         "energy_rate": lambda: Finding(
-            "energy_rate", "dH/dt = " + written(field.rate(field.energy)), BY, THIS
+            "energy_rate", "dH/dt = " + written(field.rate(field.energy)), BY, _reach(field)
         ),
     }

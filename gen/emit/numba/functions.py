@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.integrator_product import spelling_of, unpacked
+from hamilforge.gen.emit.numba.lattices import SiteWriter, site
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
+    Band,
     DiscreteGradient,
     Flows,
     Integrator,
@@ -53,6 +55,7 @@ def functions(integrator: Integrator) -> list[FunctionView]:
     if not isinstance(step, DiscreteGradient):
         found += [_field(problem, part) for part in problem.parts]
     if isinstance(step, Stages) and any(block.implicit for block in step.blocks):
+        assert problem.jacobian is not None
         found.append(_matrix(problem, problem.jacobian, "df/dy, where it is not zero."))
     if problem.energy:
         inside = isinstance(step, DiscreteGradient)
@@ -66,12 +69,13 @@ def functions(integrator: Integrator) -> list[FunctionView]:
             whole = Part(
                 "gradient",
                 0,
-                len(problem.components),
+                problem.size,
                 problem.energy.gradient,
                 problem.energy.gradient,
                 (),
             )
             found.append(_field(problem, whole))
+            assert problem.energy.hessian is not None
             found.append(_matrix(problem, problem.energy.hessian, "The Hessian of H."))
             assert problem.structure is not None
             found.append(_matrix(problem, problem.structure, "S, where it is not zero."))
@@ -111,9 +115,15 @@ def _body(
 
 def _field(problem: Problem, part: Part) -> FunctionView:
     arguments = "t, state, parameters, factor, out"
-    lines, texts = _body(problem, part.field, arguments, Ref(FACTOR))
-    lines += [f"out[{part.start + k}] = {text}" for k, text in enumerate(texts)]
-    rates = ", ".join(f"{name}'" for name in problem.components[part.start : part.stop])
+    count = problem.lattice.count if problem.lattice else 1
+    if problem.lattice:
+        writer = SiteWriter(problem, part.field, arguments, "factor")
+        lines = writer.loops(lambda k: f"out[{site(part.start + k * count)}]")
+    else:
+        lines, texts = _body(problem, part.field, arguments, Ref(FACTOR))
+        lines += [f"out[{part.start + k}] = {text}" for k, text in enumerate(texts)]
+    names = problem.components[part.start // count : part.stop // count]
+    rates = ", ".join(f"{name}'" for name in names)
     doc = f"The right-hand sides {rates}, times a factor."
     if part.name == "gradient":
         doc = "The gradient of H, times a factor."
@@ -122,11 +132,16 @@ def _field(problem: Problem, part: Part) -> FunctionView:
 
 def _matrix(problem: Problem, matrix: Matrix, doc: str, more: str = "") -> FunctionView:
     arguments = f"t, state, parameters{more}, out"
-    lines, texts = _body(problem, matrix.function, arguments)
-    lines += [
-        f"out[{row}, {column}] = {text}"
-        for (row, column), text in zip(matrix.places, texts, strict=True)
-    ]
+    if problem.lattice:
+        writer = SiteWriter(problem, matrix.function, arguments)
+        bands = [band for band in matrix.places if isinstance(band, Band)]
+        lines = writer.loops(lambda k: writer.entry(bands[k]))
+    else:
+        lines, texts = _body(problem, matrix.function, arguments)
+        lines += [
+            f"out[{row}, {column}] = {text}"
+            for (row, column), text in zip(matrix.places, texts, strict=True)  # type: ignore[misc]
+        ]
     return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
 
 
@@ -134,6 +149,11 @@ def _scalar(
     problem: Problem, name: str, function: Function, doc: str, plain: bool = True
 ) -> FunctionView:
     arguments = "t, state, parameters"
+    if problem.lattice:
+        writer = SiteWriter(problem, function, arguments)
+        return FunctionView(
+            name, arguments, doc, tuple(writer.whole() if plain else writer.number()), plain
+        )
     lines, (text,) = _body(problem, function, arguments)
     return FunctionView(name, arguments, doc, (*lines, f"return {text}"), plain)
 

@@ -58,7 +58,7 @@ def view(product: IntegratorProduct) -> View:
     """The view of a product's numba file."""
     integrator = product.integrator
     problem, step = integrator.problem, integrator.step
-    size = len(problem.components)
+    size = problem.size
     solve = 0
     match step:
         case Stages():

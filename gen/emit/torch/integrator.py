@@ -15,10 +15,12 @@ from hamilforge.gen.emit.integrator_product import (
     tuple_text,
     unpacked,
 )
+from hamilforge.gen.emit.torch.lattices import lattice_lines
 from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
+    Band,
     DiscreteGradient,
     Flows,
     Matrix,
@@ -62,7 +64,7 @@ def view(product: IntegratorProduct) -> View:
         doc = "The right-hand sides."
         functions.append(_function(problem, part.field, doc))
         doc = "w' df/d(state, parameters)."
-        functions.append(_function(problem, part.product, doc, ", w"))
+        functions.append(_function(problem, part.product, doc, ", w", first=part.start))
     attributes = [
         ("PARTS", tuple_text(f"({part.start}, {part.stop})" for part in problem.parts)),
         ("FIELDS", tuple_text(part.field.name for part in problem.parts)),
@@ -79,6 +81,7 @@ def view(product: IntegratorProduct) -> View:
             module, kind = "torch_stages", "Stages"
             attributes += _stages(step)
             if any(block.implicit for block in step.blocks):
+                assert problem.jacobian is not None
                 functions.append(_matrix(problem, problem.jacobian, "df/dy"))
                 attributes += _places("JACOBIAN", problem.jacobian)
         case Flows():
@@ -112,9 +115,17 @@ def view(product: IntegratorProduct) -> View:
 
 
 def _function(
-    problem: Problem, function: Function, doc: str, more: str = "", single: bool = False
+    problem: Problem,
+    function: Function,
+    doc: str,
+    more: str = "",
+    single: bool = False,
+    first: int = 0,
 ) -> FunctionView:
     arguments = f"t, state, parameters{more}"
+    if problem.lattice:
+        lines = lattice_lines(problem, function, arguments, first, single)
+        return FunctionView(function.name, arguments, doc, lines)
     results = {local for _, local in function.results}
     inner = [line for line in function.body if line.target not in results]
     values = [line.value for line in function.body]
@@ -154,7 +165,11 @@ def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
 
 
 def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:
-    return [(name, matrix.function.name), (f"{name}_PLACES", repr(matrix.places))]
+    places = tuple(
+        (place.row, place.column, place.offset) if isinstance(place, Band) else place
+        for place in matrix.places
+    )
+    return [(name, matrix.function.name), (f"{name}_PLACES", repr(places))]
 
 
 def _stages(step: Stages) -> list[tuple[str, str]]:

@@ -1,0 +1,199 @@
+"""A derived lattice becomes the functions that methods need of it: over arrays, an entry a site.
+
+In: a :class:`LatticeField` with a number of sites.  Out: the same :class:`Problem` as of any other
+field; its functions take sums over the sites first, and then compute what is asked for at each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.derive.calculus import (
+    Coordinate,
+    Expr,
+    Total,
+    coordinates,
+    outer_totals,
+)
+from hamilforge.gen.derive.field import t
+from hamilforge.gen.derive.lattice import (
+    LatticeField,
+    at_site,
+    counted,
+    scalar_derivative,
+    site_gradient,
+    start_values,
+)
+from hamilforge.gen.program.integrator import (
+    START,
+    STOP,
+    Band,
+    Energy,
+    Lattice,
+    Matrix,
+    Part,
+    Problem,
+    stencil,
+)
+from hamilforge.gen.program.ir import Assign, Function, Reduce, names
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.straight import straight
+
+
+def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
+    """The functions of a lattice.
+
+    Args:
+        field: what was derived.
+        whole: whether all components are one part.
+        slopes: whether the method asks for derivatives of right-hand sides.
+
+    Raises:
+        DeclarationError: the friction has no elementary integral, or derivatives are no bands.
+    """
+    declaration = field.problem
+    assert isinstance(declaration, kinds.Mechanics)
+    count = field.sites.count
+    assert count is not None
+    start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
+    damped = field.friction != 0
+    begin = start_values(declaration)
+    components = tuple(str(name) for name in field.components)
+    lattice = Lattice(
+        field.sites.name,
+        count,
+        tuple(lower(begin[name]) if name in begin else None for name in components),
+    )
+    halves = (("field", 0, 2),) if whole else (("velocity", 0, 1), ("force", 1, 2))
+    needs = [(0,)] if whole else [tuple(sorted(field.needs(number))) for number in range(2)]
+    parts = [
+        _part(field, name, first, last, need)
+        for (name, first, last), need in zip(halves, needs, strict=True)
+    ]
+    return Problem(
+        name=declaration.head.name,
+        components=components,
+        parameters=declaration.parameters,
+        start_time=declaration.start.time,
+        start=(),
+        parts=tuple(parts),
+        jacobian=_matrix(field, "jacobian", field.bands) if slopes else None,
+        energy=_energy(field, slopes),
+        conservative=field.friction == 0 and not field.energy.has(t),
+        structure=_structure(field) if slopes else None,
+        structure_slope=None,
+        decay=lower(field.decay(start, stop), {start: START, stop: STOP}) if damped else None,
+        rate=lower(field.friction) if damped else None,
+        invariants=tuple(
+            (name, _function(field, name, {}, {name: value})) for name, value in field.invariants
+        ),
+        lattice=lattice,
+    )
+
+
+def _function(
+    field: LatticeField,
+    name: str,
+    rows: Mapping[str, Expr],
+    numbers: Mapping[str, Expr] | None = None,
+) -> Function:
+    """A function of arrays: sums over the sites, then what follows from them.
+
+    Args:
+        field: the lattice.
+        name: of the function.
+        rows: results with a value at each site.
+        numbers: results with one value; they come last.
+    """
+    results = {**rows, **(numbers or {})}
+    scalars = ("t", *map(str, field.parameters), field.sites.name)
+    sums: dict[Expr, sp.Symbol] = {}
+    body: list[Assign] = []
+
+    def without_sums(expr: Expr) -> Expr:
+        for total in outer_totals(expr):
+            if total not in sums:
+                inner = lower(without_sums(total.args[0]))
+                sums[total] = sp.Symbol(f"total__{len(sums) + 1}", real=True)
+                body.append(Assign(sums[total].name, Reduce(inner), "reduced"))
+        return expr.xreplace(sums)
+
+    plain = {key: without_sums(counted(value, field.count)) for key, value in results.items()}
+    used = {symbol for expr in plain.values() for symbol in coordinates(expr)}
+    used |= {symbol for total in sums for symbol in coordinates(total.args[0])}
+    arrays = tuple(sorted((str(symbol) for symbol in used), key=stencil))
+    lines = straight(name, (*scalars, *arrays, *(sums[total].name for total in sums)), plain)
+    at_sites = {*arrays}
+    for line in lines.body:
+        level = "array" if line.target in rows or at_sites & {*names(line.value)} else "reduced"
+        if level == "array":
+            at_sites.add(line.target)
+        body.append(replace(line, level=level))
+    return Function(name, arrays, scalars, tuple(body), lines.results)
+
+
+def _part(field: LatticeField, name: str, first: int, last: int, needs: tuple[int, ...]) -> Part:
+    own = [
+        (component, value)
+        for part in field.parts[first:last]
+        for component, value in zip(part.components, part.values, strict=True)
+    ]
+    rates = {f"d__{component}": value for component, value in own}
+    weights = [Coordinate(f"w__{component}") for component, _ in own]
+    along = sp.Add(
+        *(Total(weight * value) for weight, (_, value) in zip(weights, own, strict=True))
+    )
+    slopes = {
+        f"g__{component}": slope
+        for component, slope in site_gradient(along, field.components).items()
+    }
+    by_parameters = {f"g__{entry}": scalar_derivative(along, entry) for entry in field.parameters}
+    assert field.sites.count is not None
+    half = len(field.parts[0].components)
+    return Part(
+        name,
+        first * half * field.sites.count,
+        last * half * field.sites.count,
+        _function(field, name, rates),
+        _function(field, f"{name}_product", slopes, by_parameters),
+        needs,
+    )
+
+
+def _energy(field: LatticeField, slopes: bool) -> Energy:
+    rows = {
+        f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
+    }
+    sizes = (
+        sp.Abs(term.replace(Total, lambda arg: Total(sp.Abs(arg))))
+        for term in sp.Add.make_args(field.energy)
+    )
+    return Energy(
+        _function(field, "energy", {}, {"energy": field.energy}),
+        _function(field, "energy_size", {}, {"size": sp.Add(*sizes)}),
+        _function(field, "gradient", rows),
+        _matrix(field, "hessian", field.hessian_bands) if slopes else None,
+    )
+
+
+def _structure(field: LatticeField) -> Matrix:
+    """S of y' = S grad H."""
+    half = len(field.components) // 2
+    entries = {(k, half + k, 0): sp.S.One for k in range(half)}
+    return _matrix(field, "structure", entries | {(half + k, k, 0): -sp.S.One for k in range(half)})
+
+
+def _matrix(field: LatticeField, name: str, entries: Mapping[tuple[int, int, int], Expr]) -> Matrix:
+    components: Sequence[sp.Symbol] = field.components
+    count = field.sites.count
+    assert count is not None
+    results = {
+        f"d__{components[row]}__d__{at_site(str(components[column]), offset)}": value
+        for (row, column, offset), value in entries.items()
+    }
+    bands = (Band(row * count, column * count, offset) for row, column, offset in entries)
+    return Matrix(_function(field, name, results), tuple(bands))

@@ -1,0 +1,307 @@
+"""Lattices: one line for any number of sites, proved for all of them, in loops.
+
+The reference is the same problem with a coordinate for each site, written out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.cli import main
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.variation import with_sites
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
+
+Write = Callable[..., Path]
+COUNT = 5
+#: Energies: of the ring, and what they are at a site i of one that is written out.
+ENERGIES = {
+    "a chain": (
+        "sum(p**2)/2 + sum(exp(x - shift(x, 1)))",
+        lambda i, s: f"p{i}**2/2 + exp(x{i} - x{s(i + 1)})",
+    ),
+    "further neighbours": (
+        "sum(p**2)/2 + sum((x - shift(x, 2))**4)/4 + sum(cos(k*x*shift(x, -1)))",
+        lambda i, s: f"p{i}**2/2 + (x{i} - x{s(i + 2)})**4/4 + cos(k*x{i}*x{s(i - 1)})",
+    ),
+    "coupled momenta": (
+        "dot(p, shift(p, 1))/2 + sum(p**2) + sum(x**2*p*shift(p, -2))",
+        lambda i, s: f"p{i}*p{s(i + 1)}/2 + p{i}**2 + x{i}**2*p{i}*p{s(i - 2)}",
+    ),
+    "a shifted expression": (
+        "sum(p**2)/2 + sum(shift(x*shift(x, 1) + sin(x), -1)**2)",
+        lambda i, s: f"p{i}**2/2 + (x{s(i - 1)}*x{i} + sin(x{s(i - 1)}))**2",
+    ),
+}
+
+
+def at(index: int) -> int:
+    return index % COUNT
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A function that writes a declaration."""
+    numbers = itertools.count()
+
+    def written(coordinates: str, energy: str, more: str = "", friction: str = "gamma") -> Path:
+        path = tmp_path / f"mine{next(numbers)}.toml"
+        path.write_text(
+            f'kind = "hamiltonian"\nname = "mine"\ntitle = "Mine"\nreference = "None"\n'
+            f'coordinates = {{ {coordinates} }}\nenergy = "{energy}"\nfriction = "{friction}"\n'
+            "[parameters]\n"
+            'k = { default = 0.7, domain = "real", doc = "a number" }\n'
+            f'gamma = {{ default = 0, domain = "nonnegative", doc = "friction" }}\n{more}'
+        )
+        return path
+
+    return written
+
+
+RING = 'q = ["x[N]"], p = ["p[N]"]'
+
+
+def written_out(write: Write, term: Callable[..., str]) -> Path:
+    names = [", ".join(f'"{name}{i}"' for i in range(COUNT)) for name in "xp"]
+    energy = " + ".join(term(i, at) for i in range(COUNT))
+    return write(f"q = [{names[0]}], p = [{names[1]}]", energy)
+
+
+def problem(path: Path, method: str, count: int | None = None) -> Any:
+    declaration = pipeline.load_problem(path)
+    if count is not None:
+        declaration = with_sites(declaration, {"N": count})
+    return build_integrator(derive_field(declaration), pipeline.load_method(method))
+
+
+def state(seed: int = 0) -> Any:
+    return np.random.default_rng(seed).standard_normal(2 * COUNT) * 0.5
+
+
+@pytest.mark.parametrize("energy", ENERGIES)
+def test_a_ring_is_what_it_is_when_it_is_written_out(energy: str, write: Write) -> None:
+    text, term = ENERGIES[energy]
+    parameters = {"k": 0.7, "gamma": 0.0}
+    ring = IntegratorInterpreter(problem(write(RING, text), "gauss2", COUNT), parameters)
+    plain = IntegratorInterpreter(problem(written_out(write, term), "gauss2"), parameters)
+    y = state()
+    for one, other in zip(
+        ring.integrator.problem.parts, plain.integrator.problem.parts, strict=True
+    ):
+        assert ring.call(one.field, 0.0, y) == pytest.approx(plain.call(other.field, 0.0, y))
+    jacobians = (ring.integrator.problem.jacobian, plain.integrator.problem.jacobian)
+    one, other = (m.matrix(j, 0.0, y) for m, j in zip((ring, plain), jacobians, strict=True))
+    assert one == pytest.approx(other)
+    assert abs(one).max() > 0.1
+    assert ring.energy(0.0, y) == pytest.approx(plain.energy(0.0, y))
+    assert ring.step(0.0, 0.1, y) == pytest.approx(plain.step(0.0, 0.1, y))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "rk4",
+        "gauss2",
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("lobatto_iiia_iiib3", "gonzalez")
+        ),
+    ],
+)
+def test_compiled_rings_are_what_they_are_when_they_are_written_out(
+    method: str, write: Write
+) -> None:
+    text, term = ENERGIES["further neighbours"]
+    paths = (write(RING, text), written_out(write, term))
+    starts = [0.5 * state(), state(3) * 0.3]
+    options: dict[str, Any] = {"t_span": (0, 0.5), "h": 0.1, "parameters": {"gamma": 0.2}}
+    ring = hf.integrate(paths[0], method, np.array(starts), sizes={"N": COUNT}, **options)
+    plain = hf.integrate(paths[1], method, np.array(starts), **options)
+    assert ring.y == pytest.approx(plain.y, abs=1e-12)
+    assert ring.energy == pytest.approx(plain.energy, abs=1e-12)
+    flows = [
+        hf.flow(
+            path, method, 0.1, 5, sizes=sizes, trainable=("k", "gamma"), parameters={"gamma": 0.2}
+        )
+        for path, sizes in zip(paths, ({"N": COUNT}, None), strict=True)
+    ]
+    gradients = []
+    for flow in flows:
+        y0 = torch.tensor(np.array(starts)).requires_grad_()
+        end = flow(y0)
+        (end**2 * torch.arange(1.0, 11.0)).sum().backward()
+        assert end.detach().numpy() == pytest.approx(plain.y[:, -1], abs=1e-12)
+        gradients.append([y0.grad, flow.parameter_k.grad, flow.parameter_gamma.grad])
+    for one, other in zip(*gradients, strict=True):
+        assert abs(one).max() > 1e-3
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+def test_sums_over_all_sites_may_stand_in_functions(write: Write) -> None:
+    text = "sum(p**2)/2 + N/2 - (sum(cos(x))**2 + sum(sin(x))**2)/(2*N) + sum((x - sum(x)/N)**2)/4"
+    terms = [f"x{i}" for i in range(COUNT)]
+    mean = f"({' + '.join(terms)})/{COUNT}"
+    cosines, sines = (" + ".join(f"{f}({x})" for x in terms) for f in ("cos", "sin"))
+    energy = (
+        " + ".join(f"p{i}**2/2 + (x{i} - {mean})**2/4" for i in range(COUNT))
+        + f" + {COUNT}/2 - (({cosines})**2 + ({sines})**2)/{2 * COUNT}"
+    )
+    names = [", ".join(f'"{name}{i}"' for i in range(COUNT)) for name in "xp"]
+    plain = write(f"q = [{names[0]}], p = [{names[1]}]", energy)
+    ring = write(RING, text, '[invariants]\nmomentum = "sum(p)"\n', "0")
+    options: dict[str, Any] = {"t_span": (0, 1), "h": 0.1}
+    found = hf.integrate(ring, "yoshida6", state(), sizes={"N": COUNT}, **options)
+    wanted = hf.integrate(plain, "yoshida6", state(), **options)
+    assert found.y == pytest.approx(wanted.y, abs=1e-13)
+    assert found.energy == pytest.approx(wanted.energy)
+    assert hf.verify(ring, "rk4", sizes={"N": COUNT}).holds
+    y0 = torch.tensor(state()[None]).requires_grad_()
+    flow = hf.flow(ring, "yoshida6", 0.1, 3, sizes={"N": COUNT})
+    assert torch.autograd.gradcheck(flow, y0)
+    with pytest.raises(DeclarationError, match="sums over all sites"):
+        hf.integrate(ring, "gauss2", state(), sizes={"N": COUNT}, **options)
+
+
+def test_invariants_are_proved_for_every_number_of_sites(write: Write) -> None:
+    claims = {
+        "momentum": "sum(p)",
+        "third": "sum(p**3)/3 + sum((p + shift(p, 1))*exp(x - shift(x, 1)))",
+        "the same": "2*sum(shift(p, 3))",
+        "square": "sum(p)**2 + sum(shift(p, 1)*p - p*shift(p, -1))",
+    }
+    more = "[invariants]\n" + "".join(
+        f'{name.replace(" ", "_")} = "{text}"\n' for name, text in claims.items()
+    )
+    report = pipeline.check(catalogue.load(write(RING, ENERGIES["a chain"][0], more, "0")))
+    assert [claim.holds for claim in report.claims] == [True] * len(claims)
+    assert all(
+        "N >= 3 sites" in finding.reach
+        for finding in report.findings
+        if finding.name.startswith("invariant")
+    )
+    assert report["dimension"] == "2*N"
+    for wrong in ("sum(p**3)/3", "sum(x)", "sum(p**3)/3 + sum(p*exp(x - shift(x, 1)))", "sum(p)*t"):
+        path = write(RING, ENERGIES["a chain"][0], f'[invariants]\nwrong = "{wrong}"\n', "0")
+        assert not pipeline.check(catalogue.load(path)).holds
+
+
+def test_what_depends_on_time_at_every_site_changes_the_energy(write: Write) -> None:
+    report = pipeline.check(catalogue.load(write(RING, "sum(p**2)/2 + sum(cos(x - t))", "", "0")))
+    assert report["energy_rate"] == "dH/dt = sum(sin(-t + x))"
+    assert report["autonomous"] is False
+
+
+def test_friction_takes_energy_at_every_site(write: Write) -> None:
+    report = pipeline.check(catalogue.load(write(RING, ENERGIES["a chain"][0])))
+    assert report["energy_rate"] == "dH/dt = -gamma*sum(p**2)"
+    assert report["divergence"] == "-N*gamma"
+    assert report["separable"] is True
+    coupled = pipeline.check(catalogue.load(write(RING, ENERGIES["coupled momenta"][0])))
+    assert coupled["separable"] is False
+
+
+def test_code_does_not_grow_with_the_sites() -> None:
+    lengths = []
+    for count in (10, 100_000):
+        made = pipeline.load_made("toda_lattice", "yoshida6", sizes={"N": count})
+        texts = pipeline.rendered(made)
+        assert all("for i in range" in text for text in texts.values())
+        lengths.append([text.count("\n") for text in texts.values()])
+    assert lengths[0] == lengths[1]
+
+
+def test_a_ring_has_its_sites_by_name(write: Write, tmp_path: Path) -> None:
+    path = write(RING, ENERGIES["a chain"][0], '[sites]\nN = 4\n[start]\nx = "i/N"\np = -1\n')
+    own = hf.integrate(path, "rk4", t_span=(0, 0.2), h=0.1)
+    assert own.y[0] == pytest.approx([0, 0.25, 0.5, 0.75, -1, -1, -1, -1])
+    wave = np.linspace(0, 1, 6)
+    run = hf.integrate(path, "rk4", {"x": wave, "p": 0}, (0, 0.2), 0.1, sizes={"N": 6})
+    assert run["x"].shape == (3, 6)
+    assert run["x"][0] == pytest.approx(wave)
+    assert (run["x[2]"] == run["x"][:, 2]).all()
+    assert (run["p"] == run.y[:, 6:]).all()
+    many = hf.integrate(
+        path, "rk4", {"x": np.array([wave, 2 * wave]), "p": 0}, (0, 0.2), 0.1, sizes={"N": 6}
+    )
+    assert many["x"].shape == (2, 3, 6)
+    read = hf.Solution.read(run.save(tmp_path / "run"))
+    assert (read["p"] == run["p"]).all()
+    assert (pickle.loads(pickle.dumps(run)).energy == run.energy).all()
+    with pytest.raises(KeyError, match=re.escape("x[0] to x[5], p[0] to p[5]")):
+        run["y"]
+    with pytest.raises(ValueError, match=re.escape("(6,) for each site")):
+        hf.integrate(path, "rk4", {"x": [1, 2], "p": 0}, (0, 0.2), 0.1, sizes={"N": 6})
+    with pytest.raises(ValueError, match="all of the components are needed: x, p"):
+        hf.integrate(path, "rk4", {"x": wave}, (0, 0.2), 0.1, sizes={"N": 6})
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "energy", "more", "what"),
+    [
+        ('q = ["x[N]"], p = ["p"]', "p**2", "", "or none has"),
+        ('q = ["x[N]"], p = ["p[M]"]', "sum(p**2)", "", "or none has"),
+        ('q = ["x[i]"], p = ["p[i]"]', "sum(p**2)", "", "i is the number of a site"),
+        ('q = ["x[x]"], p = ["p[x]"]', "sum(p**2)", "", "'x' has a meaning already"),
+        ('q = ["x[2N]"], p = ["p[2N]"]', "sum(p**2)", "", "'2N' cannot be a name"),
+        ('q = ["x[N]", "y[N]"], p = ["p[N]"]', "sum(p**2)", "", "2 positions and 1 momenta"),
+        (RING, "p**2", "", "a vector; a scalar was expected"),
+        (RING, "sum(k)", "", "takes vectors"),
+        (RING, "sum(shift(p, k))", "", "a whole number from -16 to 16"),
+        (RING, "sum(shift(p, 1/2))", "", "a whole number from -16 to 16"),
+        (RING, "sum(shift(p, 17))", "", "a whole number from -16 to 16"),
+        (RING, "sum(shift(k, 1)*p)", "", "what has a value at each site"),
+        (RING, "sum(shift(p))", "", "shift takes 2 arguments"),
+        (RING, "sum(p**2)", "[sites]\nM = 3\n", "unknown key; expected N"),
+        (RING, "sum(p**2)", "[sites]\nN = 0\n", "a number from 1 to 1000000"),
+        (RING, "sum(p**2)", "[sites]\nN = 3.5\n", "a number from 1 to 1000000"),
+        (RING, "sum(p**2)", "[start]\nx = \"k*i\"\n", "unknown name 'k'"),
+        (RING, "sum(p**2)", "[start]\ny = 1\n", "expected t, x, p"),
+        ('q = ["x"], p = ["p"]', "p**2 + shift(x, 1)", "", "shift(...) has no meaning here"),
+        ('q = ["x"], p = ["p"]', "p**2", "[sites]\nN = 3\n", "sites: unknown key"),
+    ],
+)  # fmt: skip
+def test_what_is_no_ring_is_refused(
+    coordinates: str, energy: str, more: str, what: str, write: Write
+) -> None:
+    with pytest.raises(DeclarationError, match=re.escape(what)):
+        pipeline.check(catalogue.load(write(coordinates, energy, more)))
+
+
+def test_sizes_that_do_not_fit_are_refused(write: Write, capsys: Any) -> None:
+    path = write(RING, ENERGIES["further neighbours"][0])
+    run = ("generate", str(path), "--method", "rk4", "--out", str(path.parent / "out"))
+    assert main([*run]) == 2
+    assert "how many sites there are is not said: --size N=100" in capsys.readouterr().err
+    assert main([*run, "--size", "M=9"]) == 2
+    assert "no dimension 'M'; that of mine is N" in capsys.readouterr().err
+    assert main([*run, "--size", "N=4"]) == 2
+    assert "reach 2 sites to either side, so there are 5 sites at least" in capsys.readouterr().err
+    assert not (path.parent / "out").exists()
+    assert main([*run, "--size", "N=9"]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(path), "--method", "rk4", "--size", "N=9"]) == 0
+    with pytest.raises(DeclarationError, match="4000 equations with a full matrix"):
+        hf.integrate(path, "gauss2", sizes={"N": 1000})
+    with pytest.raises(DeclarationError, match="has no sites"):
+        hf.integrate("kepler", "rk4", sizes={"N": 10})
+
+
+def test_the_largest_rings_run() -> None:
+    run = hf.integrate("toda_lattice", "rk4", t_span=(0, 0.2), h=0.1, sizes={"N": 100_000})
+    assert run["x"].shape == (3, 100_000)
+    assert abs(run.energy / run.energy[0] - 1).max() < 1e-6
+    assert isinstance(pipeline.load_problem("toda_lattice"), kinds.Mechanics)
