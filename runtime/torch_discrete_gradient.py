@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, columns
+from hamilforge.runtime.torch_solve import largest
 
 
 class DiscreteGradient(Flow):
@@ -32,7 +33,7 @@ class DiscreteGradient(Flow):
             defect, slope = self._with_slope(t, y, v, values)
             change = self.solve(t, slope, defect)
             v = v - change
-            size, scale = float(change.abs().max()), float(v.abs().max())
+            size, scale = largest(change), largest(v)
             if size == 0 or (size <= 1000 * epsilon * scale and size >= before):
                 return v
             before = size
