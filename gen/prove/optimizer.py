@@ -64,7 +64,13 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
 
 def _order(derivation: Derivation) -> tuple[Finding, ...]:
     on_paper, evidence = order_evidence(derivation)
-    found = program_order(derivation, on_paper)
+    evidence += "one step of the emitted program in series in h"
+    reach = "constant step and fixed system parameters"
+    try:
+        found = program_order(derivation, on_paper)
+    except NotDerivableError as error:
+        why = f"a step is not known as a series in h: {error}"
+        return (Finding("order", None, evidence, reach, why),)
     if found.order < 0:
         raise NotDerivableError(
             "the step does not vanish with the hyper-parameters that it is made of"
@@ -75,13 +81,9 @@ def _order(derivation: Derivation) -> tuple[Finding, ...]:
             f"{on_paper}"
         )
     evidence += (
-        f"one step of the emitted program in series in h, {found.field}, against the flow: zero "
-        f"to h^{found.order}, not at h^{found.order + 1}"
+        f", {found.field}, against the flow: zero to h^{found.order}, not at h^{found.order + 1}"
     )
-    reach = (
-        f"constant step and fixed system parameters; the series at {found.points} points with "
-        "a polynomial J in 2 dimensions"
-    )
+    reach += f"; the series at {found.points} points with a polynomial J in 2 dimensions"
     return (Finding("order", found.order, evidence, reach),)
 
 
