@@ -162,6 +162,15 @@ def test_a_step_that_can_be_solved_for_its_hyper_parameter_has_an_order(optimize
     assert pipeline.check(catalogue.load(path))["order"] == 2
 
 
+@pytest.mark.parametrize("default", ["1e-30", "1e-9", "0", "1e30"])
+def test_the_form_of_a_step_does_not_depend_on_what_it_is_by_default(tmp_path, default):
+    text = next(p for p in catalogue.paths("optimizer") if p.stem == "nesterov_vanishing")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.read_text().replace("default = 1e-3", f"default = {default}"))
+    assert f"default = {default}" in path.read_text()
+    assert pipeline.check(catalogue.load(path))["symplectic_form"] == "none"
+
+
 def test_a_false_claim_of_a_part_is_refused(optimizer, tmp_path):
     method = update("p = (1 - h*gamma)*p - h*grad(q)", "q = q + h*velocity(p)")
     path = optimizer(method=method + "[claims]\norder = 2\n")
