@@ -143,8 +143,11 @@ def refuse_false_claims(report: Report, head: kinds.Head) -> None:
             head.source.line("claims", claim.name),
             f"[claims].{claim.name}",
             f"{claim.declared!r} is claimed, but "
-            + ("not shown" if claim.found is None else f"{claim.found!r} is true")
-            + f" by {claim.because}",
+            + (
+                f"not shown: {claim.because}"
+                if claim.found is None
+                else f"{claim.found!r} is true by {claim.because}"
+            ),
         )
         for claim in report.claims
         if not claim.holds

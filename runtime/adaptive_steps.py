@@ -72,14 +72,17 @@ def adaptive_steps(
         _one_adaptive(product, y, row, start, stop, limits, values)
         for y, row in zip(state, table, strict=True)
     ]
+    times = runs[0][0] if runs else limits.times
+    assert times is not None  # without them there is one trajectory
+    shape = (len(runs), len(times), state.shape[1])
     return Solution(
         product.NAME,
         product.COMPONENTS,
-        runs[0][0],
-        np.stack([states for _, states, _, _ in runs]),
+        times,
+        np.reshape([states for _, states, _, _ in runs], shape),
         values,
-        max(steps for _, _, steps, _ in runs),
-        max(rejected for _, _, _, rejected in runs),
+        max((steps for _, _, steps, _ in runs), default=0),
+        max((rejected for _, _, _, rejected in runs), default=0),
         product,
     )
 

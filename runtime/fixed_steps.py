@@ -66,7 +66,7 @@ def fixed_steps(
     done = np.zeros(trajectories, np.int64)
     residuals = np.zeros(trajectories)
     y = state.copy()
-    first, stretch = 0, max(1, FIRST_STRETCH // trajectories)
+    first, stretch = 0, max(1, FIRST_STRETCH // max(1, trajectories))
 
     def so_far(steps: int) -> Solution:
         rows = steps // every + 1
@@ -76,7 +76,7 @@ def fixed_steps(
         )
 
     with _bar(shown, count, product.NAME) as report:
-        while first < count:
+        while first < count and trajectories:
             begun = time.perf_counter()
             stretch = min(stretch, max(count - 1 - first, 1))  # the last step by itself
             rows = slice(first // every + 1, (first + stretch) // every + 1)

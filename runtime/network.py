@@ -273,7 +273,7 @@ class Network(Compiled, Layered):
         for name, given in zip(names, states, strict=True):
             array = np.asarray(given)
             size = self.sizes[self.product.STATES[name][0]]
-            if array.ndim != 2 or array.shape[1] != size or not len(array):
+            if array.ndim != 2 or array.shape[1] != size:
                 raise ValueError(
                     f"{what}{name} has the shape {array.shape}; (samples, {size}) was expected"
                 )

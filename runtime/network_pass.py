@@ -65,7 +65,7 @@ def _block_size(network: Network, samples: int, memory: str) -> int:
     layers = network.layers if memory == "all" else 1
     most = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
     even = -(-samples // max(1, round(samples / max(64, min(512, most)))))
-    return min(samples, even)
+    return max(1, min(samples, even))
 
 
 #: Bytes of stages that a block should not exceed: fewer samples make products slower.
@@ -87,7 +87,8 @@ class Room:
     def __init__(self, network: Network, kind: Kind) -> None:
         count, threads, memory, block = self.kind = kind
         size = block or _block_size(network, count, memory)
-        blocks, samples, layers = min(threads, -(-count // size)), min(size, count), network.layers
+        blocks, samples = max(1, min(threads, -(-count // size))), max(1, min(size, count))
+        layers = network.layers
         self.blocks, self.samples = blocks, samples
         product, dtype = network.product, network.dtype
         kept = layers if memory == "all" else 1
@@ -178,7 +179,7 @@ class Pass:
         self._ends = [np.empty_like(one, order="F") for one in self._states]
         self._starts = [np.empty_like(one, order="F") for one in self._states]
         self._losses: Floats | None = None
-        self._single = self._count <= self._room.samples
+        self._single = 0 < self._count <= self._room.samples
         self._totals = self._room.sums
         if not self._single:
             for total in self._totals:
@@ -202,7 +203,11 @@ class Pass:
         return self._result()
 
     def gradient(self) -> Gradient:
-        """Forward and back, round by round."""
+        """Forward and back, round by round; of no samples all derivatives are zero."""
+        if not self._count:
+            self._costates([slice(0, 0)])  # the loss has its say: its results have no rows
+            zeros = {name: np.zeros_like(value) for name, value in self._named.items()}
+            return self._result(zeros)
         for rows in self._rounds():
             self._load(self._room.states, self._states, rows)
             kept = self._forward()

@@ -74,8 +74,6 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
             f"y0 has the shape {state.shape}; ({len(names)},) for {known}, or "
             f"(trajectories, {len(names)}) was expected"
         )
-    if not len(state):
-        raise ValueError("y0 holds no trajectory; one at least was expected")
     if not np.isfinite(state).all():
         raise ValueError("y0 holds NaN or infinite numbers")
     many = max((np.size(value) for value in values.values()), default=1)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, columns, is_lost
+from hamilforge.runtime.torch_solve import largest
 
 #: Differences below this are no denominators of increments, relative to 1 + |u|.
 SMALL = 1e-5
@@ -36,8 +37,8 @@ class DiscreteGradient(Flow):
             defect, slope = self._with_slope(t, y, v, values)
             change = self.solve(t, slope, defect)
             v = v - change
-            size = float(change.abs().sum(-1).max())
-            scale = float((y.abs() + v.abs()).sum(-1).max())
+            size = largest(change.abs().sum(-1))
+            scale = largest((y.abs() + v.abs()).sum(-1))
             if is_lost(size, before, scale, epsilon, room):
                 return v
             before = size

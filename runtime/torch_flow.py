@@ -150,8 +150,6 @@ class Flow(torch.nn.Module):
             )
         refuse_without_numbers(self.NAME, [y0])
         batch = y0 if y0.dim() == 2 else y0[None]
-        if not len(batch):
-            raise ValueError("a batch of no states")
         if is_autocast(y0) and y0.dtype in (torch.half, torch.bfloat16):
             batch = batch.float()
         with without_autocast(y0):

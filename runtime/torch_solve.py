@@ -42,17 +42,17 @@ def solved(
     epsilon = torch.finfo(found.dtype).eps
     factors, before = None, float("inf")
     # near a rest point right-hand sides are no more exact than the states are over a step
-    reach = max(float(one.abs().max()) for one in like) / abs(float(h))
+    reach = max(map(largest, like)) / abs(float(h))
     for _ in range(ITERATIONS):
         parts = _split(found, like)
         change = _joined(stages(*parts)) - found
-        if factors is None or not float(change.abs().max()) <= CONTRACTION * before:
+        if factors is None or not largest(change) <= CONTRACTION * before:
             matrix = _matrix(lambda *v, at=parts: slopes(*at, *v), like)
             factors = torch.linalg.lu_factor(matrix)
-        before = float(change.abs().max())
+        before = largest(change)
         step = torch.linalg.lu_solve(*factors, change[..., None])[..., 0]
         found = found + step
-        size, scale = float(step.abs().max()), float(found.abs().max()) + reach
+        size, scale = largest(step), largest(found) + reach
         if size <= 4 * epsilon * scale:
             return _split(found, like)
         if not size < float("inf"):
@@ -82,6 +82,11 @@ def solved_linear(stages: Callable[..., Arrays], like: Arrays) -> tuple[Tensor, 
     found = torch.linalg.lu_solve(*factors, offset[..., None])[..., 0]
     rest = _joined(stages(*_split(found, like))) - found
     return _split(found + torch.linalg.lu_solve(*factors, rest[..., None])[..., 0], like)
+
+
+def largest(tensor: Tensor) -> float:
+    """The largest absolute value of a tensor's entries; 0 if it has none."""
+    return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
 def _matrix(linear: Callable[..., Arrays], like: Arrays) -> Tensor:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 
 from hamilforge.runtime.torch_flow import ITERATIONS, Entries, Flow, Tensor, is_lost, replaced
+from hamilforge.runtime.torch_solve import largest
 
 
 class Stages(Flow):
@@ -117,8 +118,8 @@ class _Run:
                 self._compute(node)
             change = self._module.solve(self._t, matrix, self._gathered(increments) - old)
             self._scatter(increments, old + change)
-            size = float(change.abs().max())
-            scale = max(float(stage.abs().max()) for stage in self._stage)
+            size = largest(change)
+            scale = max(map(largest, self._stage))
             if is_lost(size, before, scale, epsilon):
                 return
             before = size

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select, walk
+from hamilforge.gen.program.lower import WHOLE
 
 _SUM, _PRODUCT, _NEGATION, _POWER, ATOM = range(1, 6)
 
 
 #: What no variable of generated code may be called, whatever it does.
 _LANGUAGE = frozenset(keyword.kwlist)
-
-
-#: Integers up to here are numbers in double precision.
-WHOLE = 2**53
 
 
 def spelled(names: Iterable[str], taken: Container[str]) -> dict[str, str]:

@@ -121,7 +121,7 @@ def _energy(field: VectorField) -> Energy | None:
     gradient = {
         f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
-    size = sum((sp.Abs(term) for term in sp.Add.make_args(field.energy)), sp.S.Zero)
+    size = sp.Add(*map(sp.Abs, sp.Add.make_args(field.energy)))
     return Energy(
         _function(field, "energy", {"energy": field.energy}),
         _function(field, "energy_size", {"size": size}),
@@ -153,7 +153,7 @@ def _structure_slope(field: VectorField) -> Matrix | None:
     weights = [sp.Symbol(f"w__{name}", real=True) for name in field.components]
     results = {}
     for i, row in enumerate(field.structure):
-        image = sum((s * w for s, w in zip(row, weights, strict=True)), sp.S.Zero)
+        image = sp.Add(*(s * w for s, w in zip(row, weights, strict=True)))
         slopes = gradient(image, field.components)
         for j, name in enumerate(field.components):
             if name in slopes:

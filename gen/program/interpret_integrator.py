@@ -72,7 +72,7 @@ class IntegratorInterpreter:
         return float(self.call(energy.value, t, y)[0])
 
     def call(
-        self, function: Function, t: float, y: Floats, more: Mapping[str, float] | None = None
+        self, function: Function, t: float, y: Floats, more: Mapping[str, Any] | None = None
     ) -> Floats:
         """The results of a function of the problem."""
         problem = self.integrator.problem
@@ -80,7 +80,7 @@ class IntegratorInterpreter:
         if problem.lattice is None:
             values |= dict(zip(problem.components, map(float, y), strict=True))
         else:
-            values |= self._at_sites(problem.lattice, function, y)
+            values |= self._at_sites(problem.lattice, function, y, more or {})
         for line in function.body:
             values[line.target] = evaluate(line.value, values, FLOAT64)
         found = [values[local] for _, local in function.results]
@@ -91,10 +91,12 @@ class IntegratorInterpreter:
         pairs = zip(found, shapes, strict=True)
         return np.concatenate([np.broadcast_to(value, shape) for value, shape in pairs])
 
-    def _at_sites(self, lattice: Lattice, function: Function, y: Floats) -> dict[str, Any]:
+    def _at_sites(
+        self, lattice: Lattice, function: Function, y: Floats, more: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """The arrays of a function of a lattice, and the number of sites."""
         components = self.integrator.problem.components
-        rows = dict(zip(components, y.reshape(len(components), -1), strict=True))
+        rows = {**dict(zip(components, y.reshape(len(components), -1), strict=True)), **more}
         values: dict[str, Any] = {lattice.name: float(lattice.count)}
         for array in function.arrays:
             name, offset = stencil(array)

@@ -6,7 +6,9 @@ with quotients and roots written as such and ``exp(x) - 1``, ``log(1 + x)`` as `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 import sympy as sp
@@ -39,8 +41,13 @@ _FUNCTIONS: Mapping[type, str] = {
 }
 _CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
 ONE = Const(Fraction(1))
-#: The most symbols of a polynomial that is factored.
-FACTORED = 12
+#: The most generators (symbols, calls, roots) of a polynomial that is factored, and its most terms
+#: and highest degree when multiplied out.
+FACTORED, TERMS, DEGREE = 12, 500, 64
+#: The most arguments of one sum or product.
+LONG = 64
+#: Integers up to here are numbers in double precision.
+WHOLE = 2**53
 
 
 def constant(value: int | Fraction) -> Const:
@@ -50,13 +57,22 @@ def constant(value: int | Fraction) -> Const:
 
 def add(*terms: Expr) -> Expr:
     """A sum."""
-    return terms[0] if len(terms) == 1 else Apply("add", terms)
+    return terms[0] if len(terms) == 1 else _grouped("add", terms)
 
 
 def mul(*factors: Expr) -> Expr:
     """A product; factors of one are dropped."""
     kept = tuple(factor for factor in factors if factor != ONE)
-    return kept[0] if len(kept) == 1 else Apply("mul", kept) if kept else ONE
+    return kept[0] if len(kept) == 1 else _grouped("mul", kept) if kept else ONE
+
+
+def _grouped(op: str, args: tuple[Expr, ...]) -> Expr:
+    """A sum or a product; a long one of shorter ones, as compilers descend into each argument."""
+    if len(args) <= LONG:
+        return Apply(op, args)
+    size = math.isqrt(len(args) - 1) + 1
+    groups = (args[k : k + size] for k in range(0, len(args), size))
+    return Apply(op, tuple(Apply(op, one) if len(one) > 1 else one[0] for one in groups))
 
 
 def negative(expr: Expr) -> Expr:
@@ -74,14 +90,74 @@ def lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str] | None = None) -> Expr:
 def _rewritten(expr: sp.Expr) -> sp.Expr:
     """An expression with expm1 and log1p where they help, and factored where that is shorter.
 
-    SymPy's rewriting factors a polynomial, which takes for ever in many symbols: there, common
-    factors are taken out of sums, and that is all.
+    SymPy's rewriting factors a polynomial, which takes for ever in many generators, terms or
+    degrees: there, common factors are taken out of sums, and that is all.  No form is taken whose
+    integers are too long for double precision where those of the expression are not.
     """
-    if len(expr.free_symbols) <= FACTORED:
-        return optimize(expr, [expm1_opt, log1p_opt])
-    for rule in (expm1_opt, log1p_opt):
-        expr = expr.replace(rule.query, rule.value)
-    return min(expr, sp.factor_terms(expr), key=sp.count_ops)
+    longest = max(WHOLE, _longest(expr))
+    if _is_factored(expr):
+        form = optimize(expr, [expm1_opt, log1p_opt])
+        if _longest(form) <= longest:
+            return form
+    expr = expr.replace(expm1_opt.query, expm1_opt.value)
+    expr = expr.replace(
+        lambda part: isinstance(part, sp.log) and part.args[0].is_Add and 1 in part.args[0].args,
+        lambda part: log1p(part.args[0] - 1),
+    )
+    forms = (form for form in (expr, sp.factor_terms(expr)) if _longest(form) <= longest)
+    return min(forms, key=sp.count_ops, default=expr)
+
+
+def _longest(expr: sp.Expr) -> int:
+    """The largest integer of an expression: a numerator or a denominator."""
+    return max((max(abs(n.p), n.q) for n in expr.atoms(sp.Rational)), default=1)
+
+
+def _is_factored(expr: sp.Expr) -> bool:
+    """Whether all polynomials in an expression are small enough to be factored."""
+    if len(expr.free_symbols) > FACTORED:
+        return False
+    outer = _Size.of(expr)
+    found = [outer]
+    todo = list(outer.generators)
+    while todo and found[-1].is_small:
+        arguments = [arg for arg in todo.pop().args if not arg.is_Atom]
+        inner = [_Size.of(arg) for arg in arguments]
+        found += inner
+        todo += [generator for size in inner for generator in size.generators]
+    return all(size.is_small for size in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """A polynomial's generators, its degree, and how many terms it has when multiplied out."""
+
+    generators: frozenset[sp.Expr]
+    degree: int
+    terms: int
+
+    @classmethod
+    def of(cls, expr: sp.Expr) -> _Size:
+        """The size of an expression."""
+        if expr.is_number:
+            return cls(frozenset(), 0, 1)
+        if expr.is_Pow and expr.exp.is_Integer:
+            base, times = cls.of(expr.base), min(abs(int(expr.exp)), DEGREE + 1)
+            return cls(base.generators, base.degree * times, min(base.terms**times, TERMS + 1))
+        if not isinstance(expr, sp.Add | sp.Mul):
+            return cls(frozenset((expr,)), 1, 1)
+        parts = [cls.of(arg) for arg in expr.args]
+        generators = frozenset().union(*(part.generators for part in parts))
+        if expr.is_Add:
+            terms = sum(part.terms for part in parts)
+            return cls(generators, max(part.degree for part in parts), terms)
+        terms = min(math.prod(part.terms for part in parts), TERMS + 1)
+        return cls(generators, sum(part.degree for part in parts), terms)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its factors are looked for."""
+        return len(self.generators) <= FACTORED and self.degree <= DEGREE and self.terms <= TERMS
 
 
 def _keep_digits(expr: sp.Expr) -> sp.Expr:
@@ -166,6 +242,9 @@ def _product(expr: sp.Mul, rename: Mapping[sp.Symbol, str]) -> Expr:
         under.append(Apply("sqrt", (mul(*root_under),)))
     sign = coefficient < 0
     numerator, denominator = abs(int(coefficient.p)), int(coefficient.q)
+    if max(numerator, denominator) > WHOLE:  # rounded once, as what they are together
+        over.insert(0, constant(Fraction(numerator, denominator)))
+        numerator = denominator = 1
     if numerator != 1:
         over.insert(0, constant(numerator))
     if denominator != 1:

@@ -287,6 +287,10 @@ class Unrolled:
             yield Combination(target, self._states[node.part], inside)
             return
         part = self.network.parts[node.part]
+        target = f"{self.rate(node.part, node.stage)}_slope"
+        if not part.slope.results:  # it is constant between its jumps, or depends on no state
+            yield Combination(target, part.state, ())
+            return
         directions = {f"{state.name}_dot": k for k, state in enumerate(self._states)}
         arguments = []
         for array in part.slope.inputs:
@@ -296,7 +300,6 @@ class Unrolled:
             else:
                 arguments.append(self.name_at(array, node.part, node.stage))
         call = self._call("slope", part.slope, node, ())
-        target = f"{self.rate(node.part, node.stage)}_slope"
         yield replace(call, arguments=tuple(arguments), results=(target,))
 
     # --- back

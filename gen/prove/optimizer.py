@@ -25,6 +25,8 @@ from hamilforge.gen.prove.report import Finding, Report, compare_claims
 from hamilforge.gen.prove.stability import Limit, rest_is_isolated, stability_limit
 from hamilforge.gen.prove.words import word_order
 
+#: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
+USUAL = 1e-4, 1e4
 ANY = "any K, J, friction and dimension"
 
 
@@ -64,7 +66,13 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
 
 def _order(derivation: Derivation) -> tuple[Finding, ...]:
     on_paper, evidence = order_evidence(derivation)
-    found = program_order(derivation, on_paper)
+    evidence += "one step of the emitted program in series in h"
+    reach = "constant step and fixed system parameters"
+    try:
+        found = program_order(derivation, on_paper)
+    except NotDerivableError as error:
+        why = f"a step is not known as a series in h: {error}"
+        return (Finding("order", None, evidence, reach, why),)
     if found.order < 0:
         raise NotDerivableError(
             "the step does not vanish with the hyper-parameters that it is made of"
@@ -75,19 +83,15 @@ def _order(derivation: Derivation) -> tuple[Finding, ...]:
             f"{on_paper}"
         )
     evidence += (
-        f"one step of the emitted program in series in h, {found.field}, against the flow: zero "
-        f"to h^{found.order}, not at h^{found.order + 1}"
+        f", {found.field}, against the flow: zero to h^{found.order}, not at h^{found.order + 1}"
     )
-    reach = (
-        f"constant step and fixed system parameters; the series at {found.points} points with "
-        "a polynomial J in 2 dimensions"
-    )
+    reach += f"; the series at {found.points} points with a polynomial J in 2 dimensions"
     return (Finding("order", found.order, evidence, reach),)
 
 
 def _form(derivation: Derivation) -> tuple[Finding, ...]:
     form = form_of(derivation.scheme, linear_velocity(derivation.system))
-    inputs = _default_inputs(derivation)
+    inputs = _usual_inputs(derivation)
     numeric = numeric_factor(derivation.program, inputs)
     random_jets = is_conformal(derivation.program)
     if (random_jets or numeric is not None) != (form.factor is not None):
@@ -130,10 +134,14 @@ def _form(derivation: Derivation) -> tuple[Finding, ...]:
     )
 
 
-def _default_inputs(derivation: Derivation) -> dict[str, float]:
-    """The default hyper-parameters, a half where they are zero; a time and a number of a step."""
+def _usual_inputs(derivation: Derivation) -> dict[str, float]:
+    """The default hyper-parameters, a half where a step made of them might be lost in rounding or
+    differences; a time and a number of a step.
+    """
     program = derivation.program
-    values = {entry.name: float(entry.default) or 0.5 for entry in program.hyperparameters}
+    defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    least, most = USUAL
+    values = {name: one if least <= one <= most else 0.5 for name, one in defaults.items()}
     return {**values, "t": float(program.start_time) + 1.0, "n": 3.0}
 
 

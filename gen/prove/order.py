@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.rotation import LAST
 from hamilforge.gen.derive.system import p, parameter_symbol, t
 from hamilforge.gen.program.build import Derivation
@@ -69,7 +69,8 @@ def program_order(derivation: Derivation, start: int = 1) -> ProgramOrder:
         start: the order at which to begin looking; the result does not depend on it.
 
     Raises:
-        DeclarationError: ``[set]`` cannot be solved for the hyper-parameters.
+        NotDerivableError: ``[set]`` cannot be solved for the hyper-parameters, or they are no
+            Laurent series in h.
     """
     inverse = invert(derivation)
     for precision in range(start + 2, MAX_ORDER + 3):
@@ -84,7 +85,7 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
     """The hyper-parameters that ``[set]`` determines, in h and the parameters.
 
     Raises:
-        DeclarationError: the equations cannot be solved.
+        NotDerivableError: the equations cannot be solved.
     """
     declared = [parameter_symbol(entry) for entry in derivation.optimizer.hyperparameters]
     found: dict[sp.Symbol, sp.Expr] = {}
@@ -99,13 +100,12 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
         left, right = waiting.pop(index)
         if not unknown:
             continue
-        solutions = sp.solve(sp.Eq(right, left), unknown[0])
+        try:
+            solutions = sp.solve(sp.Eq(right, left), unknown[0])
+        except NotImplementedError:
+            solutions = []
         if not solutions:
-            raise DeclarationError.single(
-                derivation.optimizer.head.source.where,
-                f"cannot be solved for '{unknown[0]}', so it does not say what the user means",
-                f"[set].{left}",
-            )
+            raise NotDerivableError(f"[set].{left} cannot be solved for '{unknown[0]}'")
         found[unknown[0]] = solutions[0]
     for _ in found:
         found = {symbol: value.xreplace(found) for symbol, value in found.items()}

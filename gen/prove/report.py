@@ -145,19 +145,21 @@ class Report:
         if self.claims:
             lines.append("")
         for claim in self.claims:
-            verdict = "holds" if claim.holds else f"is FALSE: found {claim.found!r}"
-            if claim.found is None:
-                verdict = "is not shown"  # undecided, or there is no such thing
-            because = "" if claim.holds else f" by {claim.because}"
-            lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}{because}")
+            verdict = "holds"
+            if not claim.holds:
+                verdict = f"is FALSE: found {claim.found!r} by {claim.because}"
+            if claim.found is None:  # undecided, or there is no such thing
+                verdict = f"is not shown: {claim.because}"
+            lines.append(f"  claim {claim.name} = {claim.declared!r} {verdict}")
         return "\n".join(lines)
 
     def sentence(self) -> str:
         """What was proved, in a line or two, for docstrings."""
         parts = []
         known = {finding.name: finding for finding in self.findings}
-        if "order" in known:
-            parts.append(f"Order {known['order'].value}.")
+        order = known.get("order")
+        if order is not None and order.value is not None:
+            parts.append(f"Order {order.value}.")
         form = known.get("symplectic_form")
         if form is not None and form.value == "conformal":
             parts.append(

@@ -115,8 +115,8 @@ _CONTEXT.dps = DIGITS
 def _float_function(name: str, value: Any) -> Any:
     if name == "pi":
         return +_CONTEXT.pi
-    if name in ("sqrt", "log") and value < 0:
-        raise Irrational(f"{name}({value})")
+    if (name == "sqrt" and value < 0) or (name == "log" and value <= 0):
+        raise Irrational(f"{name}({_CONTEXT.nstr(value, 10)})")
     result = getattr(_CONTEXT, name)(value)
     if isinstance(result, _CONTEXT.mpc):
         raise Irrational(f"{name}({value}) is not real")

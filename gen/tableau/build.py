@@ -113,7 +113,7 @@ class _Numbers:
                 atom
                 for expr in exprs
                 for atom in expr.atoms(sp.Pow, sp.CRootOf)
-                if isinstance(atom, sp.CRootOf) or not atom.exp.is_Integer
+                if isinstance(atom, sp.CRootOf) or _is_radical(atom)
             },
             key=sp.default_sort_key,
         )
@@ -132,9 +132,10 @@ class _Numbers:
                 return functools.reduce(lambda x, y: x * y, map(number, expr.args))
             if expr.is_Pow and expr.exp.is_Integer:
                 return number(expr.base) ** int(expr.exp)
+            named = expr.xreplace({value: sp.Symbol(name) for value, name in self._names.items()})
             raise _refuse(
                 self._declaration,
-                f'{expr} is no algebraic number; coefficients = "decimal" takes it in 50 digits',
+                f'{named} is no algebraic number; coefficients = "decimal" takes it in 50 digits',
                 "A",
             )
 
@@ -224,6 +225,12 @@ class _Numbers:
         a = tuple(tuple(numbers[i * size : (i + 1) * size]) for i in range(size))
         c = linear.apply(a, (ONE,) * size)
         return Tableau(Stages(size), a, tuple(numbers[size * size :]), None, c)
+
+
+def _is_radical(power: Expr) -> bool:
+    """Whether a power is a root of an algebraic number, as sqrt(2) is, and 2**sqrt(2) is not."""
+    exponent = power.exp
+    return bool(exponent.is_Rational and not exponent.is_Integer and power.base.is_algebraic)
 
 
 @functools.lru_cache(maxsize=256)

@@ -143,6 +143,15 @@ def test_pi_is_a_number_everywhere(checked, kind, text):
     assert checked(text, kind).holds
 
 
+@pytest.mark.parametrize("number", ["2**sqrt(2)", "4**g", "sqrt(pi)"])
+def test_powers_that_are_no_roots_in_a_table_are_taken_in_digits(checked, number):
+    root = '[constants]\ng = { root = "x**2 - 3", near = "1.7" }\n'
+    table = f'A = [[], ["{number}"]]\nb = ["1/2", "1/2"]\n{root}'
+    with pytest.raises(DeclarationError, match=r"is no algebraic number.*decimal"):
+        checked(table)
+    assert checked('coefficients = "decimal"\n' + table)["order"] == 1
+
+
 def test_pi_in_a_table_is_taken_in_digits(checked):
     table = 'A = [[], ["pi/4"]]\nb = ["1/2", "1/2"]'
     with pytest.raises(DeclarationError, match=r"pi is no algebraic number.*decimal"):

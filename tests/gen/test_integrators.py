@@ -17,12 +17,15 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field, t
+from hamilforge.gen.derive.lattice import LatticeField, place
 from hamilforge.gen.program.build_integrator import build_integrator
+from hamilforge.gen.program.build_lattice import build_lattice
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter, NoConvergence
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
 from hamilforge.gen.tableau.pair import build_pair
+from hamilforge.verification import declared_start
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")
@@ -43,6 +46,25 @@ def interpreter(problem, method):
     return IntegratorInterpreter(integrator, parameters)
 
 
+def written_out(field):
+    """The components of a field and their rates; those of a lattice site by site."""
+    if not isinstance(field, LatticeField):
+        return field.components, field.damped
+    count = field.sites.count
+    symbols = {
+        (str(name), k): sp.Symbol(f"{name}_{k}", real=True)
+        for name in field.components
+        for k in range(count)
+    }
+
+    def at(value, k):
+        places = {symbol: place(symbol) for symbol in value.free_symbols if symbol.name != "t"}
+        return value.xreplace({s: symbols[n, (k + o) % count] for s, (n, o) in places.items()})
+
+    rates = [at(value, k) for value in field.damped for k in range(count)]
+    return tuple(symbols.values()), rates
+
+
 def write(folder, name, text):
     path = folder / f"{name}.toml"
     path.write_text(f'name = "{name}"\ntitle = "t"\nreference = "r"\n{text}', encoding="utf-8")
@@ -52,14 +74,14 @@ def write(folder, name, text):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_to(name):
     field = derive_field(pipeline.load_problem(name))
-    problem = build_problem(field, True)
+    lattice = isinstance(field, LatticeField)
+    problem = build_lattice(field, True, True) if lattice else build_problem(field, True)
     parameters = {entry.name: float(entry.default) for entry in problem.parameters}
     method = pipeline.load_method("runge-kutta/rk4")
     machine = IntegratorInterpreter(build_integrator(field, method), parameters)
     generator = np.random.default_rng(2)
-    y = np.array([float(v) for v in problem.start]) + 0.1 * generator.uniform(
-        0, 1, len(problem.start)
-    )
+    start = declared_start(problem)
+    y = start + 0.1 * generator.uniform(0, 1, len(start))
     at = float(problem.start_time) + 0.5
     (part,) = problem.parts
 
@@ -76,7 +98,8 @@ def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_t
     size = 1 + abs(found).max()
     assert abs(found - slopes(part.field)).max() < 1e-7 * size
     w = generator.standard_normal(y.size)
-    more = {f"w__{name}": value for name, value in zip(problem.components, w, strict=True)}
+    parts = w.reshape(len(problem.components), -1) if lattice else w
+    more = {f"w__{name}": value for name, value in zip(problem.components, parts, strict=True)}
     product = machine.call(part.product, at, y, more)
     assert abs(product[: y.size] - w @ found).max() < 1e-12 * size
     if problem.energy:
@@ -246,8 +269,9 @@ def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
     order = proved_order(declared, method)
     field = derive_field(declared)
     values = {symbol: machine.parameters[str(symbol)] for symbol in field.parameters}
-    right = sp.lambdify((t, field.components), [v.subs(values) for v in field.damped], "numpy")
-    start = np.array([float(value) for value in machine.integrator.problem.start])
+    components, rates = written_out(field)
+    right = sp.lambdify((t, components), [v.subs(values) for v in rates], "numpy")
+    start = declared_start(machine.integrator.problem)
     first, span = float(declared.start.time), 2.0
     marks = first + span * np.arange(1, 5) / 4
     reference = solve_ivp(

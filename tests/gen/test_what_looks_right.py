@@ -7,7 +7,7 @@ import pytest
 
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.program.build import derive
 from hamilforge.runtime.clock import latch, start, tick
 from hamilforge.runtime.loader import load
@@ -33,7 +33,9 @@ def optimizer(tmp_path, monkeypatch):
     """A function that writes an optimizer with a system and a method of its own."""
     monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
 
-    def write(kinetic="dot(p, p)/(2*m)", method="symplectic_euler", friction="gamma", scope="all"):
+    def write(
+        kinetic="dot(p, p)/(2*m)", method="symplectic_euler", friction="gamma", scope="all", h="lr"
+    ):
         (tmp_path / "system.toml").write_text(system(kinetic, friction))
         if method.startswith("kind"):
             (tmp_path / "method.toml").write_text(method)
@@ -43,7 +45,7 @@ def optimizer(tmp_path, monkeypatch):
             'kind = "optimizer"\nname = "mine"\ntitle = "t"\nreference = "r"\n'
             f'system = "system.toml"\nmethod = "{method}"\n'
             '[hyperparameters]\nlr = { default = 0.05, domain = "nonnegative" }\n'
-            f'[set]\nh = "lr"\n[reduce]\nscope = "{scope}"\n'
+            f'[set]\nh = "{h}"\n[reduce]\nscope = "{scope}"\n'
         )
         return path
 
@@ -123,6 +125,50 @@ def test_every_scope_is_verified(optimizer, scope):
 def test_kinetic_energies_beyond_the_catalogue_are_proved(optimizer, kinetic):
     report = pipeline.check(catalogue.load(optimizer(kinetic, "conformal_leapfrog")))
     assert (report["order"], report["symplectic_form"]) == (2, "conformal")
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("lr**2", "the root of an odd power of h"),
+        ("lr**3", "a root of a power of h"),
+        ("exp(lr)", "log(0.0)"),
+        ("lr + lr**5", "[set].h cannot be solved for 'lr'"),
+        ("lr + lr*sin(lr)", "[set].h cannot be solved for 'lr'"),
+        ("lr*exp(lr)", "no operation for LambertW"),
+    ],
+)
+def test_a_step_that_is_no_series_in_h_has_no_order_but_has_code(optimizer, step, why):
+    path = optimizer(method="conformal_leapfrog", h=step)
+    report = pipeline.check(catalogue.load(path))
+    found = report.to_dict()["properties"]
+    assert found["order"] is None
+    assert why in found["order_why"]
+    assert report["symplectic_form"] == "conformal"
+    texts = pipeline.generate(pipeline.load_made(path))
+    assert not any("Order None" in text for text in texts.values())
+    assert verify(path).holds
+    path.write_text(f"{path.read_text()}[claims]\norder = 2\n")
+    claimed = pipeline.check(catalogue.load(path))
+    assert not claimed.holds
+    assert "claim order = 2 is not shown: a step is not known as a series in h" in str(claimed)
+    with pytest.raises(ClaimError, match="2 is claimed, but not shown: a step is not known"):
+        pipeline.generate(pipeline.load_made(path))
+
+
+@pytest.mark.parametrize("step", ["sqrt(lr)", "sin(lr)", "log(1 + lr)", "lr + lr**2"])
+def test_a_step_that_can_be_solved_for_its_hyper_parameter_has_an_order(optimizer, step):
+    path = optimizer(method="conformal_leapfrog", h=step)
+    assert pipeline.check(catalogue.load(path))["order"] == 2
+
+
+@pytest.mark.parametrize("default", ["1e-30", "1e-9", "0", "1e30"])
+def test_the_form_of_a_step_does_not_depend_on_what_it_is_by_default(tmp_path, default):
+    text = next(p for p in catalogue.paths("optimizer") if p.stem == "nesterov_vanishing")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.read_text().replace("default = 1e-3", f"default = {default}"))
+    assert f"default = {default}" in path.read_text()
+    assert pipeline.check(catalogue.load(path))["symplectic_form"] == "none"
 
 
 def test_a_false_claim_of_a_part_is_refused(optimizer, tmp_path):

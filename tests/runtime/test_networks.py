@@ -61,6 +61,33 @@ def test_any_activation_is_differentiated(activation):
     near(found, wanted, 1e-13)
 
 
+@pytest.mark.parametrize("method", GRADIENTS["implicit"][::3])
+@pytest.mark.parametrize("activation", ["sign(x)", "step(x)"])
+def test_activations_that_only_jump_send_nothing_back(activation, method):
+    sizes = {"d": 2, "m": 3}
+    module, network = (
+        hf.network("two_layer", method, 3, sizes, activation=activation, backend=backend, **options)
+        for backend, options in (("torch", {"dtype": torch.float64}), ("numba", {}))
+    )
+    with torch.no_grad():  # no stage comes near a jump
+        module.control("A1").mul_(0.01)
+        module.control("b1").copy_(torch.tensor([3.0, -2.0, 4.0]).expand(3, 3))
+    network.controls = {name: module.control(name).detach().numpy() for name in network.controls}
+    start = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    end = module(start)
+    (end**2).sum().backward()
+    last = end.detach().numpy()
+    found = network.gradient(start.detach().numpy(), costates=2 * last)
+    assert np.allclose(found.ends[0], last, rtol=1e-14)
+    assert np.array_equal(start.grad, 2 * last)
+    for name, gradient in found.controls.items():
+        slope = module.control(name).grad
+        slope = np.zeros(gradient.shape) if slope is None else slope.numpy()
+        assert np.allclose(slope, gradient, rtol=1e-13, atol=1e-14)
+    assert not found.controls["A1"].any()
+    assert found.controls["A2"].any()
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_costate_times_tangent_is_constant_along_the_layers(field):
     made = torch_class(torch_text(field, "rk4"))

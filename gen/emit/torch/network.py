@@ -323,6 +323,8 @@ def _combination(statement: Combination) -> str:
             stepped.append(f"({factor}, {term.array})")
         else:
             plain.append(f"{term.name} * {term.array}" if named else term.array)
+    if not statement.terms:
+        return f"torch.zeros_like({statement.shape.name})"
     start = " + ".join(plain) or "0.0"
     return f"plus({', '.join([start, *stepped])})" if stepped else start
 
