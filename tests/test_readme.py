@@ -18,6 +18,14 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def declared(name, folder):
+    """The declaration of a name, in a file."""
+    (text,) = (block for block in blocks("toml") if f'name = "{name}"' in block)
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
 @pytest.mark.parametrize("kind", ["optimizer", "runge-kutta", "partitioned"])
 def test_the_table_is_the_one_the_proofs_give(kind):
     table = README.split(f"<!-- {kind}: begin -->")[1].split(f"<!-- {kind}: end -->")[0].strip()
@@ -54,9 +62,7 @@ def test_a_command_runs(command, tmp_path):
 def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 
-    declaration = blocks("toml")[0]
-    path = tmp_path / "mine.toml"
-    path.write_text(declaration)
+    path = declared("mine", tmp_path)
     report, formulas = blocks("text")[:2]
     found = str(hf.check(path))
     for line in report.splitlines():
@@ -73,8 +79,7 @@ def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tm
 def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 
-    path = tmp_path / "kutta3.toml"
-    path.write_text(blocks("toml")[1])
+    path = declared("kutta3", tmp_path)
     found = str(hf.check(path)).splitlines()
     for line in blocks("text")[2].splitlines():
         assert line in found, line
@@ -83,11 +88,19 @@ def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
 def test_the_hamiltonian_in_coordinates_is_integrated(tmp_path):
     import hamilforge as hf
 
-    path = tmp_path / "swing.toml"
-    path.write_text(blocks("toml")[2])
+    path = declared("swing", tmp_path)
     assert hf.check(path).holds
     found = hf.integrate(path, "gauss2", t_span=(0, 10), h=0.1)
     assert found.energy[-1] < found.energy[0]
+
+
+def test_the_lattice_has_as_many_sites_as_are_wanted(tmp_path):
+    import hamilforge as hf
+
+    path = declared("chain", tmp_path)
+    assert hf.check(path)["energy_rate"] == "dH/dt = 0"
+    found = hf.integrate(path, "yoshida4", t_span=(0, 1), h=0.1, sizes={"N": 7})
+    assert found["x"].shape == (11, 7)
 
 
 def test_the_field_is_a_network(tmp_path):
@@ -95,8 +108,7 @@ def test_the_field_is_a_network(tmp_path):
 
     import hamilforge as hf
 
-    path = tmp_path / "leaky.toml"
-    path.write_text(blocks("toml")[3])
+    path = declared("leaky", tmp_path)
     assert hf.check(path).holds
     network = hf.network(path, "kutta3", 3, {"d": 2, "m": 3})
     end, cost = network(torch.randn(5, 2))
