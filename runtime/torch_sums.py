@@ -160,7 +160,8 @@ class WideScalar:
         return _of(self.mantissa.log() + self.exponent * math.log(2), self.mantissa)
 
     def _log1p(self, _: Any) -> WideScalar:
-        return torch.where(self.exponent > 100, torch.log(self), torch.log1p(self.narrow()))
+        near = _of(torch.log1p(self.narrow()), self.mantissa)
+        return self._where(self.exponent > 100, self._log(None), near)
 
     def _abs(self, _: Any) -> WideScalar:
         return WideScalar(self.mantissa.abs(), self.exponent)

@@ -40,7 +40,7 @@ class Neighbour(Coordinate):
 
     __slots__ = ("of", "offset")
 
-    def __new__(cls, of: str, offset: int) -> Neighbour:  # type: ignore[override]
+    def __new__(cls, of: str, offset: int) -> Neighbour:
         """The value of ``of`` at the site i + offset."""
         side = "plus" if offset > 0 else "minus"
         symbol = super().__new__(cls, f"{of}__{side}_{abs(offset)}")

@@ -57,8 +57,9 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
     """
     declaration = field.problem
     assert isinstance(declaration, kinds.Mechanics)
-    count = field.sites.count
+    count, energy = field.sites.count, field.energy
     assert count is not None
+    assert energy is not None
     start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
     begin = start_values(declaration)
@@ -83,7 +84,7 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
         parts=tuple(parts),
         jacobian=_matrix(field, "jacobian", field.bands) if slopes else None,
         energy=_energy(field, slopes),
-        conservative=field.friction == 0 and not field.energy.has(t),
+        conservative=field.friction == 0 and not energy.has(t),
         structure=_structure(field) if slopes else None,
         structure_slope=None,
         decay=lower(field.decay(start, stop), {start: START, stop: STOP}) if damped else None,
@@ -165,15 +166,16 @@ def _part(field: LatticeField, name: str, first: int, last: int, needs: tuple[in
 
 
 def _energy(field: LatticeField, slopes: bool) -> Energy:
+    energy: Expr = field.energy
     rows = {
         f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
     sizes = (
         sp.Abs(term.replace(Total, lambda arg: Total(sp.Abs(arg))))
-        for term in sp.Add.make_args(field.energy)
+        for term in sp.Add.make_args(energy)
     )
     return Energy(
-        _function(field, "energy", {}, {"energy": field.energy}),
+        _function(field, "energy", {}, {"energy": energy}),
         _function(field, "energy_size", {}, {"size": sp.Add(*sizes)}),
         _function(field, "gradient", rows),
         _matrix(field, "hessian", field.hessian_bands) if slopes else None,

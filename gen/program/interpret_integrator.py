@@ -110,6 +110,7 @@ class IntegratorInterpreter:
         values = self.call(matrix.function, t, y)
         if problem.lattice is None:
             for place, value in zip(matrix.places, values, strict=True):
+                assert not isinstance(place, Band)
                 found[place] = value
             return found
         sites = np.arange(problem.lattice.count)

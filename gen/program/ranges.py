@@ -23,7 +23,8 @@ def within_range(function: Function) -> Function:
     body: list[Assign] = []
     targets = {line.target for line in function.body if line.level == "array"}
     for line in function.body:
-        value, scaled = line.value, []
+        value = line.value
+        scaled: list[str] = []
         if line.level == "array":
             for name in (*function.arrays, *sorted(targets)):
                 homogeneous = _homogeneous(value, name)

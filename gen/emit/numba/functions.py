@@ -138,10 +138,9 @@ def _matrix(problem: Problem, matrix: Matrix, doc: str, more: str = "") -> Funct
         lines = writer.loops(lambda k: writer.entry(bands[k]))
     else:
         lines, texts = _body(problem, matrix.function, arguments)
-        lines += [
-            f"out[{row}, {column}] = {text}"
-            for (row, column), text in zip(matrix.places, texts, strict=True)  # type: ignore[misc]
-        ]
+        for place, text in zip(matrix.places, texts, strict=True):
+            assert not isinstance(place, Band)
+            lines.append(f"out[{place[0]}, {place[1]}] = {text}")
     return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
 
 

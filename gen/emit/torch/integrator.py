@@ -124,8 +124,8 @@ def _function(
 ) -> FunctionView:
     arguments = f"t, state, parameters{more}"
     if problem.lattice:
-        lines = lattice_lines(problem, function, arguments, first, single)
-        return FunctionView(function.name, arguments, doc, lines)
+        finished = lattice_lines(problem, function, arguments, first, single)
+        return FunctionView(function.name, arguments, doc, finished)
     results = {local for _, local in function.results}
     inner = [line for line in function.body if line.target not in results]
     values = [line.value for line in function.body]
