@@ -11,11 +11,39 @@ import pytest
 
 from hamilforge import listing
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+#: The README, and those of the rooms.
+READMES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("[!.]*/**/README.md")))
+    if not {"build", "env"} & {*path.parts}
+}
+README = READMES["README.md"]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, *names):
+    """The blocks of a language in some of the READMEs, or in all."""
+    texts = "\n".join(READMES[name] for name in names or READMES)
+    return re.findall(rf"```{language}\n(.*?)```", texts, re.DOTALL)
+
+
+def test_the_readme_is_short():
+    assert README.count("\n") <= 220
+
+
+def test_links_lead_to_files():
+    for name, text in READMES.items():
+        for target in re.findall(r"\]\((?!https?:)([^)#]*)[^)]*\)", text):
+            assert (ROOT / name).parent.joinpath(target).exists(), (name, target)
+
+
+def test_rows_are_those_of_the_tables():
+    tables = READMES["tableaux/README.md"].splitlines()
+    rows = [
+        line for line in README.splitlines() if re.match(r"\| [a-z_]+[0-9]* \|.*(none|\d)", line)
+    ]
+    assert len(rows) >= 10
+    assert {*rows} <= {*tables}
 
 
 def declared(name, folder):
@@ -28,7 +56,8 @@ def declared(name, folder):
 
 @pytest.mark.parametrize("kind", ["optimizer", "runge-kutta", "partitioned"])
 def test_the_table_is_the_one_the_proofs_give(kind):
-    table = README.split(f"<!-- {kind}: begin -->")[1].split(f"<!-- {kind}: end -->")[0].strip()
+    text = READMES["tableaux/README.md"]
+    table = text.split(f"<!-- {kind}: begin -->")[1].split(f"<!-- {kind}: end -->")[0].strip()
     assert table == listing.markdown(kind), f"hamilforge list --kind {kind} --markdown"
 
 
@@ -40,9 +69,9 @@ def test_a_python_block_runs(code, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-COMMANDS = [
+COMMANDS = dict.fromkeys(
     line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamilforge ")
-]
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,7 +92,7 @@ def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tm
     import hamilforge as hf
 
     path = declared("mine", tmp_path)
-    report, formulas = blocks("text")[:2]
+    report, formulas = blocks("text", "README.md")[:2]
     found = str(hf.check(path))
     for line in report.splitlines():
         assert line.strip() in [one.strip() for one in found.splitlines()], line
@@ -81,7 +110,7 @@ def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
 
     path = declared("kutta3", tmp_path)
     found = str(hf.check(path)).splitlines()
-    for line in blocks("text")[2].splitlines():
+    for line in blocks("text", "tableaux/README.md")[0].splitlines():
         assert line in found, line
 
 
