@@ -222,7 +222,8 @@ def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:
     if is_any(choices) and not isinstance(declaration, kinds.Field):
         raise DeclarationError.single(
             declaration.head.source.where,
-            "an activation, sizes and controls by stage belong to the field of a network",
+            "an activation, sizes and controls by stage belong to the field of a network, and "
+            "sizes to a lattice with a method",
         )
 
 

@@ -110,15 +110,15 @@ def field_product(t, state, parameters, w):
         product_8
         + sum_6 * w__p2
         + product_4
-        + w__p1 * (-2 * gravity * torch.cos(theta1) - sum_6)
         - product_12
-        - product_14,
+        - product_14
+        - w__p1 * (2 * gravity * torch.cos(theta1) + sum_6),
         product_12
         + product_14
         + sum_6 * w__p1
-        + w__p2 * (-gravity * torch.cos(theta2) - sum_6)
         - product_8
-        - product_4,
+        - product_4
+        - w__p2 * (gravity * torch.cos(theta2) + sum_6),
         product_6 + sum_7 * w__p2 - product_13 * product_5 - sum_7 * w__p1,
         sum_8 * w__p2 + 4 * product - product_6 * cos_sum - sum_8 * w__p1,
         -2 * w__p1 * torch.sin(theta1) - w__p2 * torch.sin(theta2),

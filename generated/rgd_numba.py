@@ -25,7 +25,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content 5da94d39ebda2766
+from hamilforge.runtime import wide  # content d92ae694435d5a2d
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -70,7 +70,7 @@ def _kick_drift_1_norm_squared(v):
             v_new_wide = scale * np.float64(v[i])
             total += v_new_wide * v_new_wide
 
-        if wide.fits(total, exponent):
+        if v.itemsize == 4 or wide.fits(total, exponent):
             break
     return total, 2.0 * exponent
 
@@ -147,7 +147,7 @@ def _solution_1_old_norm_squared(v):
             v_wide = scale * np.float64(v[i])
             total += v_wide * v_wide
 
-        if wide.fits(total, exponent):
+        if v.itemsize == 4 or wide.fits(total, exponent):
             break
     return total, 2.0 * exponent
 

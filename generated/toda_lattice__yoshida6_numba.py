@@ -89,7 +89,7 @@ def velocity(t, state, parameters, factor, out):
 def force(t, state, parameters, factor, out):
     """The right-hand sides p', times a factor."""
     for i in range(32):
-        i__minus_1 = i - 1 if i >= 1 else i + 31
+        i__minus_1 = i + 31 if i < 1 else i - 1
         i__plus_1 = i + 1 if i < 31 else i - 31
         x__minus_1 = state[i__minus_1]
         x = state[i]

@@ -206,7 +206,8 @@ class Flow(torch.nn.Module):
         """A matrix of the problem, `(batch, components, components)`."""
         size = len(self.COMPONENTS)
         if self.SITES:
-            return _banded(places, function(t, self.entries(y), values), y)
+            count = size // len(self.SITES)
+            return _banded(places, function(t, self.entries(y), values), y, count)
         rows = [[torch.zeros_like(y[:, 0])] * size for _ in range(size)]
         for (i, j), entry in zip(places, function(t, y.unbind(-1), values), strict=True):
             rows[i][j] = columns((entry,), y)[:, 0]
@@ -380,9 +381,9 @@ def columns(entries: Sequence[Any], like: Tensor) -> Tensor:
     return torch.cat(parts).T
 
 
-def _banded(places: Sequence[Any], bands: Entries, like: Tensor) -> Tensor:
+def _banded(places: Sequence[Any], bands: Entries, like: Tensor, count: int) -> Tensor:
     """A matrix from its bands, each of which has an entry `(batch,)` for each site."""
-    count, size = len(bands[0]), like.shape[-1]
+    size = like.shape[-1]
     matrix = like.new_zeros(len(like), size, size)
     sites = torch.arange(count, device=like.device)
     for (row, column, offset), band in zip(places, bands, strict=True):

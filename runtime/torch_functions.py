@@ -27,7 +27,8 @@ def cbrt(z: Tensor) -> Tensor:
     zero = z == 0
     size = torch.where(zero, 1.0, z).abs()
     guess = size ** (1 / 3)
-    value = torch.sign(z) * (2 * guess + size / (guess * guess)) / 3
+    better = (2 * guess + size / (guess * guess)) / 3
+    value = torch.sign(z) * torch.where(guess.isinf(), guess, better)
     return torch.where(zero, torch.where(zero, z, 1.0) ** (1 / 3), value)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from hamilforge.runtime.overlaps import is_wrapped
 from hamilforge.runtime.shards import whole
-from hamilforge.runtime.wide import EXPONENTS, FAR, RANGE, SCALED_RANGE
+from hamilforge.runtime.wide import EXPONENTS, FAR, NEAR, RANGE, SCALED_RANGE
 
 Tensor = torch.Tensor
 
@@ -36,7 +36,9 @@ def squares_over(tensors: Iterable[Tensor]) -> Any:
     """
     tensors = [tensor for tensor in tensors if tensor.numel()]
     total = sum_over(tensor.double() * tensor.double() for tensor in tensors)
-    if all(tensor.dtype != torch.float64 for tensor in tensors) or _is_known_to_fit(total):
+    if all(tensor.dtype != torch.float64 for tensor in tensors):
+        return total
+    if _is_known(total) and _needs_no_scale(float(total.detach()), tensors):
         return total
     with torch.no_grad():
         exponent = torch.zeros_like(total)
@@ -57,11 +59,16 @@ def _fits(total: Tensor, bounds: tuple[float, float]) -> Tensor:
     return (bounds[0] < total) & (total < bounds[1])
 
 
-def _is_known_to_fit(total: Tensor) -> bool:
-    """Whether a sum can be looked at without waiting for a device, and needs no scale."""
-    if total.device.type != "cpu" or torch.compiler.is_compiling() or is_wrapped(total):
-        return False
-    return RANGE[0] < float(total) < RANGE[1]
+def _is_known(total: Tensor) -> bool:
+    """Whether a sum can be looked at without waiting for a device."""
+    return total.device.type == "cpu" and not (torch.compiler.is_compiling() or is_wrapped(total))
+
+
+def _needs_no_scale(total: float, tensors: Iterable[Tensor]) -> bool:
+    """Whether a sum is in its range, or of nothing but zeros."""
+    if total == 0:
+        return not any(bool(tensor.detach().any()) for tensor in tensors)
+    return RANGE[0] < total < RANGE[1]
 
 
 def narrow(scalar: Any) -> Any:
@@ -72,7 +79,8 @@ def narrow(scalar: Any) -> Any:
 class WideScalar:
     """``mantissa * 2**exponent``, both tensors of no dimension.
 
-    Relative errors are a few roundings; those of a power ``x**a`` are ``a * exponent`` of them.
+    Relative errors are a few roundings; that of a power ``x**a`` is ``a * exponent`` of them.
+    Functions of one argument that are not in the table below take the nearest float.
     """
 
     _functions: ClassVar[dict[Callable[..., Any], str]] = {
@@ -157,11 +165,17 @@ class WideScalar:
         return WideScalar((self.mantissa * (1 + odd)).sqrt(), (self.exponent - odd) / 2)
 
     def _log(self, _: Any) -> WideScalar:
-        return _of(self.mantissa.log() + self.exponent * math.log(2), self.mantissa)
+        far = self.exponent.abs() > NEAR
+        near = torch.where(far, 1.0, self.narrow()).log()
+        mantissa = torch.where(far, self.mantissa, 1.0)
+        return _of(torch.where(far, mantissa.log() + self.exponent * math.log(2), near), mantissa)
 
     def _log1p(self, _: Any) -> WideScalar:
-        near = _of(torch.log1p(self.narrow()), self.mantissa)
-        return self._where(self.exponent > 100, self._log(None), near)
+        far = self.exponent > NEAR
+        near = torch.log1p(torch.where(far, 0.0, self.narrow()))
+        one = torch.ones_like(self.mantissa)
+        taken = WideScalar(torch.where(far, self.mantissa, one), torch.where(far, self.exponent, 0))
+        return self._where(far, taken._log(None), _of(near, one))
 
     def _abs(self, _: Any) -> WideScalar:
         return WideScalar(self.mantissa.abs(), self.exponent)
@@ -175,7 +189,9 @@ class WideScalar:
 def _of(value: Any, like: Tensor) -> WideScalar:
     if isinstance(value, WideScalar):
         return value
-    return WideScalar(torch.as_tensor(value, dtype=torch.float64, device=like.device), 0.0)
+    if not isinstance(value, Tensor):  # no copy to a device, which would wait for it
+        return WideScalar(torch.full_like(like.detach(), value), 0.0)
+    return WideScalar(value.to(like), 0.0)
 
 
 def _scaled(tensor: Tensor, exponent: Any) -> Tensor:

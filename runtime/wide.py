@@ -6,7 +6,7 @@ entries where it leaves :data:`RANGE`, and the few scalars that follow from it a
 exponent of their own.
 
 In: floats.  Out: pairs, their mantissa in [1/2, 1), and floats again.  Relative errors are a few
-roundings; those of a power ``x**a`` are ``a * exponent`` of them.  Compiled into kernels, which
+roundings; that of a power ``x**a`` is ``a * exponent`` of them.  Compiled into kernels, which
 carry the digest of this file.
 """
 
@@ -27,6 +27,8 @@ Wide = tuple[float, float]
 RANGE = (1e-95, 1e95)
 #: Sums of squares of entries that were scaled; they are used with their exponents.
 SCALED_RANGE = (1e-280, 1e280)
+#: Exponents up to which logarithms are those of the nearest float.
+NEAR = 100.0
 #: More binary orders of magnitude than float64 has.
 FAR = 2400.0
 #: Entries are divided by 2 to one of these before they are squared; the first that fits is taken.
@@ -135,10 +137,10 @@ def power(x: Wide, exponent: float) -> Wide:
 @inner_function
 def log(x: Wide) -> Wide:
     """The natural logarithm."""
-    return of(np.log(x[0]) + x[1] * _LOG_2)
+    return of(np.log(narrow(x)) if abs(x[1]) <= NEAR else np.log(x[0]) + x[1] * _LOG_2)
 
 
 @inner_function
 def log1p(x: Wide) -> Wide:
     """``log(1 + x)``."""
-    return log(x) if x[1] > 100.0 else of(np.log1p(narrow(x)))
+    return log(x) if x[1] > NEAR else of(np.log1p(narrow(x)))

@@ -253,16 +253,22 @@ def _check(given: argparse.Namespace) -> int:
 
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
-    told = document.show(
-        given.name,
-        given.format,
-        given.on,
-        given.method,
-        activation=given.activation,
-        sizes=dict(given.size),
-        by_stage=given.by_stage,
-    )
+    try:
+        told = document.show(
+            given.name,
+            given.format,
+            given.on,
+            given.method,
+            activation=given.activation,
+            sizes=dict(given.size),
+            by_stage=given.by_stage,
+        )
+    except (ClaimError, DeclarationError):
+        raise
+    except ValueError as error:  # of a size
+        return complain(error)
     say(told.removesuffix("\n"))
     return 0
 

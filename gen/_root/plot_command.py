@@ -249,9 +249,11 @@ def _one_dimensional(expr: Any, known: Mapping[str, Any]) -> Any:
 
 def _function(arguments: tuple[Any, ...], expr: Any) -> Callable[..., Any]:
     """An expression as a function of numbers or arrays."""
+    import sympy as sp
+
     from hamilforge.gen.program.interpret import FLOAT64, evaluate
     from hamilforge.gen.program.lower import lower
 
-    lowered = lower(expr)
+    lowered = lower(expr.replace(lambda part: part.is_Float, lambda part: sp.Rational(part)))
     names = [symbol.name for symbol in arguments]
     return lambda *values: evaluate(lowered, dict(zip(names, values, strict=True)), FLOAT64)

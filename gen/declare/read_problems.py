@@ -28,6 +28,8 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     if lattice:
         table = read_lattices.without_sites(table)
         free(reader, lattice, "coordinates")
+        if lattice in types and lattice != "t":
+            reader.problem(f"'{lattice}' has a meaning already", "coordinates")
         types[lattice] = "scalar"
     for key in table:
         if key not in ("q", "p"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TypedDict
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, Problem, caret
 from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.read_lattices import MOST_SITES
 
 
 class Variation(TypedDict, total=False):
@@ -46,12 +48,16 @@ def with_sites(declaration: kinds.Mechanics, sizes: Mapping[str, int] | None) ->
                 where, f"'{declaration.head.name}' has no sites: no size of it can be chosen"
             )
         return declaration
+    if sizes is not None and not isinstance(sizes, Mapping):
+        raise ValueError(f"sizes = {sizes!r}: numbers by name were expected, as in {{'N': 100}}")
     for name, size in (sizes or {}).items():
         if name != sites.name:
             raise ValueError(
                 f"no dimension '{name}'; that of {declaration.head.name} is {sites.name}"
             )
         _check_size(name, size)
+        if size > MOST_SITES:
+            raise ValueError(f"{name} = {size}: at most {MOST_SITES} sites")
     count = (sizes or {}).get(sites.name, sites.count)
     if count is None:
         raise DeclarationError.single(
@@ -62,12 +68,12 @@ def with_sites(declaration: kinds.Mechanics, sizes: Mapping[str, int] | None) ->
         )
     varied = tuple(f"--size {name}={size}" for name, size in (sizes or {}).items())
     return dataclasses.replace(
-        declaration, sites=dataclasses.replace(sites, count=count), varied=varied
+        declaration, sites=dataclasses.replace(sites, count=int(count)), varied=varied
     )
 
 
 def _check_size(name: str, size: object) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
         raise ValueError(f"the size of '{name}' is {size!r}: a positive number was expected")
 
 

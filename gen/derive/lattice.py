@@ -13,26 +13,33 @@ and a sum vanishes for every number of sites if its terms, each shifted to begin
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import SHIFT, Expression
+from hamilforge.gen.declare.read_lattices import SITE
 from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
     Total,
     coordinates,
     derivative,
+    expanded,
     outer_totals,
     to_sympy,
 )
-from hamilforge.gen.derive.field import Part, VectorField, t
-from hamilforge.gen.derive.sums import shortest
+from hamilforge.gen.derive.sums import DIGITS, ROUNDING, shortest
 from hamilforge.gen.derive.system import parameter_symbol
+from hamilforge.gen.derive.vector_field import Part, VectorField, t
+
+#: Sites at least of a ring on which numbers are put in.
+COUNTED = 5
 
 
 class Neighbour(Coordinate):
@@ -72,6 +79,11 @@ def shifted(expr: Expr, by: int) -> Expr:
     return flat.xreplace(moved).xreplace(back)
 
 
+def shift(expr: Expr, by: Expr) -> Expr:
+    """What ``shift(x, k)`` of a declaration means."""
+    return shifted(expr, int(by))
+
+
 def _places(expr: Expr) -> list[tuple[Coordinate, tuple[str, int]]]:
     return [(symbol, place(symbol)) for symbol in coordinates(expr)]
 
@@ -83,20 +95,35 @@ def counted(expr: Expr, count: Expr) -> Expr:
     return counted(expr.xreplace(products), count) if alike else expr
 
 
+def _begun(term: Expr) -> Expr:
+    """A term of a sum shifted so that it begins at the generic site."""
+    offsets = [offset for _, (_, offset) in _places(term)]
+    return shifted(term, -min(offsets)) if offsets else term
+
+
+def begun(expr: Expr) -> Expr:
+    """An expression with every sum shifted so that it begins at the generic site."""
+    if isinstance(expr, Total):
+        return Total(_begun(begun(expr.args[0])))
+    return expr.func(*map(begun, expr.args)) if expr.args else expr
+
+
 def settled(expr: Expr) -> Expr:
-    """An expression with every term of every sum shifted so that it begins at the generic site."""
+    """The same, with sums multiplied out and each of their terms shifted by itself."""
+    if isinstance(expr, Total):
+        inner = sp.expand(settled(expr.args[0]))
+        return Total(sp.Add(*map(_begun, sp.Add.make_args(inner))))
+    return expr.func(*map(settled, expr.args)) if expr.args else expr
 
-    def moved(term: Expr) -> Expr:
-        offsets = [offset for _, (_, offset) in _places(term)]
-        return shifted(term, -min(offsets)) if offsets else term
 
-    def visit(part: Expr) -> Expr:
-        if isinstance(part, Total):
-            inner = sp.expand(visit(part.args[0]))
-            return Total(sp.Add(*map(moved, sp.Add.make_args(inner))))
-        return part.func(*map(visit, part.args)) if part.args else part
-
-    return visit(expr)
+def at_sites(expr: Expr) -> Expr:
+    """An expression to read: ``x[i]``, ``x[i + 1]``."""
+    names = {}
+    for symbol in expr.atoms(Coordinate):
+        name, offset = place(symbol)
+        further = f" {'+' if offset > 0 else '-'} {abs(offset)}" if offset else ""
+        names[symbol] = sp.Symbol(f"{name}[i{further}]", real=True)
+    return expr.xreplace(names)
 
 
 @dataclass(frozen=True)
@@ -165,38 +192,84 @@ class LatticeField(VectorField):
             k for k, other in enumerate(self.parts) if names & set(map(str, other.components))
         )
 
+    def coupled(self, term: Expr) -> bool:
+        """Whether a term of the energy gives velocities that depend on positions."""
+        positions, momenta = (part.components for part in self.parts)
+        slopes = site_gradient(term, momenta).values()
+        names = {place(symbol)[0] for slope in slopes for symbol in _all(slope)}
+        return bool(names & set(map(str, positions)))
+
     @property
     def divergence(self) -> Expr:
         """The trace of the Jacobian, with friction."""
         return sp.simplify(-self.friction * len(self.parts[1].components) * self.count)
 
     def rate(self, quantity: Expr) -> Expr:
-        """The derivative of a quantity along solutions, shown for every number of sites."""
+        """The derivative of a quantity along solutions, shown for every number of sites.
+
+        That of the energy is its own by the time, less what friction takes: the rest is
+        ``sum(dH/dx dH/dp - dH/dp dH/dx)``.
+        """
         slopes = site_gradient(quantity, self.components)
-        pairs = zip(self.components, self.damped, strict=True)
-        along = sp.Add(*(Total(slopes[name] * rate) for name, rate in pairs))
+        if quantity == self.energy:
+            friction = (-self.friction * p * slopes[p] for p in self.parts[1].components)
+            along = sp.Add(*(Total(taken) for taken in friction))
+        else:
+            pairs = zip(self.components, self.damped, strict=True)
+            along = sp.Add(*(Total(slopes[name] * rate) for name, rate in pairs))
         whole = settled(sp.expand(scalar_derivative(quantity, t) + along))
         return _sums_joined(counted(whole, self.count))
 
+    def differs(self, quantity: Expr) -> bool:
+        """Whether numbers on a ring show that a scalar of sums is not zero."""
+        sites = max(COUNTED, 2 * self.reach + 1)
+        numbers = random.Random(sites)
+        names = sorted({place(symbol)[0] for symbol in _all(quantity)})
+        places = [(name, k) for name in names for k in range(sites)]
+        values = {each: numbers.uniform(0.2, 0.9) for each in places}
+        scalars = {
+            symbol: numbers.uniform(0.2, 0.9)
+            for symbol in sorted(quantity.free_symbols - _all(quantity), key=str)
+        } | {self.count: sites}
+
+        def visit(part: Expr, site: int) -> Any:
+            if isinstance(part, Total):
+                return sp.Add(*(visit(part.args[0], k) for k in range(sites)))
+            if isinstance(part, Coordinate):
+                name, offset = place(part)
+                return sp.Float(values[name, (site + offset) % sites], DIGITS)
+            if part in scalars:
+                return sp.Float(scalars[part], DIGITS)
+            return part.func(*(visit(arg, site) for arg in part.args)) if part.args else part
+
+        value = expanded(visit(quantity, 0)).evalf(DIGITS)
+        return bool(value.is_Float and abs(value) > ROUNDING)
+
 
 def _sums_joined(expr: Expr) -> Expr:
-    """An expression linear in sums with those of equal factors as one sum, in a short form."""
+    """An expression with what stands beside equal functions of sums as one sum, in a short form."""
     flat, back = _without_sums(expr)
-    flat = sp.expand(flat)
-    factors: dict[Expr, list[Expr]] = {}
-    rest = flat
-    for name, total in back.items():
-        factor = flat.coeff(name)
-        rest -= factor * name
-        factors.setdefault(factor, []).append(total.args[0])
-    rest = sp.expand(rest)
-    if any(factor.has(*back) for factor in factors) or rest.has(*back):
-        return expr
-    joined = (
-        factor * Total(shortest((arg, sp.S.One) for arg in args))
-        for factor, args in factors.items()
-    )
-    return rest + sp.Add(*(term for term in joined if not term.has(Total(sp.S.Zero))))
+    groups: dict[Expr, list[Expr]] = {}
+    rest = sp.S.Zero
+    for term in sp.Add.make_args(sp.expand(flat)):
+        factors = sp.Mul.make_args(term)
+        inside = [f for f in factors if f in back and not term.xreplace({f: sp.S.One}).has(f)]
+        if not inside:
+            rest += term
+            continue
+        last = max(inside, key=lambda name: sp.default_sort_key(back[name]))
+        others = [factor for factor in factors if factor != last]
+        beside = sp.Mul(*(factor for factor in others if factor.has(*back)))
+        plain = sp.Mul(*(factor for factor in others if not factor.has(*back)))
+        groups.setdefault(beside, []).append(plain * back[last].args[0])
+    joined = []
+    for beside, args in groups.items():
+        inner = shortest((arg, sp.S.One) for arg in args)
+        if inner != 0:
+            joined.append(beside.xreplace(back) * Total(inner))
+    whole = rest.xreplace(back) + sp.Add(*joined)
+    flat, _ = _without_sums(whole)
+    return sp.S.Zero if sp.numer(sp.together(sp.powsimp(flat))).expand() == 0 else whole
 
 
 def _all(expr: Expr) -> set[Coordinate]:
@@ -268,11 +341,11 @@ def derive_lattice(declaration: kinds.Mechanics) -> LatticeField:
     symbols |= {name: Coordinate(name) for name in names}
 
     def derived(expression: Expression, key: str) -> Expr:
-        value = to_sympy(expression, symbols, {SHIFT: lambda x, by: shifted(x, int(by))})
+        value = to_sympy(expression, symbols, {SHIFT: shift})
         if value.has(sp.zoo, sp.nan, sp.oo):
             where = declaration.head.source.where
             raise DeclarationError.single(where, f"{expression.text}: divides by zero", key)
-        return counted(value, symbols[sites.name])
+        return begun(counted(value, symbols[sites.name]))
 
     energy = derived(declaration.energy, "energy")
     slopes = {
@@ -303,8 +376,19 @@ def derive_lattice(declaration: kinds.Mechanics) -> LatticeField:
 
 
 def start_values(declaration: kinds.Mechanics) -> Mapping[str, Expr]:
-    """What coordinates begin with, in the symbols ``i`` and the number of sites."""
+    """What coordinates begin with, in the symbols ``i`` and the number of sites.
+
+    Raises:
+        DeclarationError: it divides by zero.
+    """
     sites = declaration.sites
     assert sites is not None
-    names = {name: sp.Symbol(name, real=True) for name in ("i", sites.name)}
-    return {name: to_sympy(value, names) for name, value in sites.start}
+    names = {name: sp.Symbol(name, real=True) for name in (SITE, sites.name)}
+    found = {}
+    for name, value in sites.start:
+        found[name] = to_sympy(value, names)
+        if found[name].has(sp.zoo, sp.nan, sp.oo):
+            raise DeclarationError.single(
+                declaration.head.source.where, f"{value.text}: divides by zero", f"[start].{name}"
+            )
+    return found

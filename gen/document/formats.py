@@ -95,7 +95,9 @@ class LatexPrinter(FormulaPrinter):
             case Reduce(arg=arg):
                 return f"\\textstyle\\sum_i {self._within(arg, 2)}", 2
             case Apply(op="mul", args=args):
-                return " \\, ".join(self._within(arg, 2) for arg in args), 2
+                # a sum would take in what stands behind it
+                least = [3 if isinstance(arg, Reduce) else 2 for arg in args[:-1]] + [2]
+                return " \\, ".join(map(self._within, args, least)), 2
             case Apply(op="matmul", args=(left, right)):
                 return f"{self._within(left, 5)} \\cdot {self._within(right, 5)}", 2
             case Apply(op="transpose", args=(arg,)):

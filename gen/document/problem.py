@@ -9,8 +9,9 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr
-from hamilforge.gen.derive.field import VectorField, derive_field
-from hamilforge.gen.derive.lattice import LatticeField, place
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.lattice import LatticeField, at_sites
+from hamilforge.gen.derive.vector_field import VectorField
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
 from hamilforge.gen.program.integrator import (
     ONE,
@@ -38,12 +39,7 @@ def site_names(field: VectorField) -> dict[sp.Symbol, str]:
         return {}
     quantities = (field.energy, *field.values, *(value for _, value in field.invariants))
     symbols = {symbol for value in quantities for symbol in value.atoms(Coordinate)}
-    names = {}
-    for symbol in symbols | set(field.components):
-        name, offset = place(symbol)
-        further = f" {'+' if offset > 0 else '-'} {abs(offset)}" if offset else ""
-        names[symbol] = f"{name}[i{further}]"
-    return names
+    return {symbol: str(at_sites(symbol)) for symbol in symbols | set(field.components)}
 
 
 def component_lines(

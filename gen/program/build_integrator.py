@@ -13,9 +13,10 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr
-from hamilforge.gen.derive.field import VectorField, refuse_coupling, t
+from hamilforge.gen.derive.field import refuse_coupling
 from hamilforge.gen.derive.lattice import LatticeField
 from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_scheme
+from hamilforge.gen.derive.vector_field import VectorField, t
 from hamilforge.gen.program.build_lattice import build_lattice
 from hamilforge.gen.program.build_problem import build_problem
 from hamilforge.gen.program.build_stages import Entries, build_stages, coefficient

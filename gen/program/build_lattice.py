@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.read_lattices import SITE
 from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
@@ -19,7 +22,6 @@ from hamilforge.gen.derive.calculus import (
     coordinates,
     outer_totals,
 )
-from hamilforge.gen.derive.field import t
 from hamilforge.gen.derive.lattice import (
     LatticeField,
     at_site,
@@ -28,6 +30,7 @@ from hamilforge.gen.derive.lattice import (
     site_gradient,
     start_values,
 )
+from hamilforge.gen.derive.vector_field import t
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
@@ -39,7 +42,9 @@ from hamilforge.gen.program.integrator import (
     Problem,
     stencil,
 )
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Assign, Function, Reduce, names
+from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
 
@@ -62,12 +67,13 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
     assert energy is not None
     start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
-    begin = start_values(declaration)
+    begin = {name: lower(value) for name, value in start_values(declaration).items()}
+    _check_start(declaration, begin, field.sites.name, count)
     components = tuple(str(name) for name in field.components)
     lattice = Lattice(
         field.sites.name,
         count,
-        tuple(lower(begin[name]) if name in begin else None for name in components),
+        tuple(begin.get(name) for name in components),
     )
     halves = (("field", 0, 2),) if whole else (("velocity", 0, 1), ("force", 1, 2))
     needs = [(0,)] if whole else [tuple(sorted(field.needs(number))) for number in range(2)]
@@ -94,6 +100,27 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
         ),
         lattice=lattice,
     )
+
+
+def _check_start(
+    declaration: kinds.Mechanics, begin: Mapping[str, IrExpr], name: str, count: int
+) -> None:
+    """Refuse a start that is no number at some site.
+
+    Raises:
+        DeclarationError: it names the site.
+    """
+    sites = np.arange(count)
+    for component, value in begin.items():
+        with np.errstate(all="ignore"):
+            numbers = evaluate(value, {SITE: sites.astype(float), name: float(count)}, FLOAT64)
+        wrong = np.flatnonzero(~np.isfinite(np.broadcast_to(numbers, count)))
+        if wrong.size:
+            raise DeclarationError.single(
+                declaration.head.source.where,
+                f"no number at {SITE} = {wrong[0]}",
+                f"[start].{component}",
+            )
 
 
 def _function(
@@ -170,16 +197,22 @@ def _energy(field: LatticeField, slopes: bool) -> Energy:
     rows = {
         f"d__{name}": value for name, value in zip(field.components, field.gradient(), strict=True)
     }
-    sizes = (
-        sp.Abs(term.replace(Total, lambda arg: Total(sp.Abs(arg))))
-        for term in sp.Add.make_args(energy)
-    )
+    sizes = map(_size, sp.Add.make_args(energy))
     return Energy(
         _function(field, "energy", {}, {"energy": energy}),
         _function(field, "energy_size", {}, {"size": sp.Add(*sizes)}),
         _function(field, "gradient", rows),
         _matrix(field, "hessian", field.hessian_bands) if slopes else None,
     )
+
+
+def _size(term: Expr) -> Expr:
+    """The sizes of what a term adds up, where it is a multiple of a sum; else that of the term."""
+    sums = [factor for factor in sp.Mul.make_args(term) if isinstance(factor, Total)]
+    rest = term.xreplace(dict.fromkeys(sums, sp.S.One))
+    if len(sums) == 1 and not outer_totals(rest):
+        return sp.Abs(rest) * Total(sp.Abs(sums[0].args[0]))
+    return sp.Abs(term)
 
 
 def _structure(field: LatticeField) -> Matrix:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr, gradient
-from hamilforge.gen.derive.field import VectorField, t
+from hamilforge.gen.derive.vector_field import VectorField, t
 from hamilforge.gen.program.integrator import START, STOP, Energy, Matrix, Part, Problem
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.lower import lower

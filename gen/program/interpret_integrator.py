@@ -89,7 +89,8 @@ class IntegratorInterpreter:
         rows = {line.target for line in function.body if line.level == "array"}
         shapes = [problem.lattice.count if local in rows else 1 for _, local in function.results]
         pairs = zip(found, shapes, strict=True)
-        return np.concatenate([np.broadcast_to(value, shape) for value, shape in pairs])
+        rows_of = [np.broadcast_to(value, shape) for value, shape in pairs]
+        return np.concatenate([np.zeros(0), *rows_of])
 
     def _at_sites(
         self, lattice: Lattice, function: Function, y: Floats, more: Mapping[str, Any]
@@ -114,7 +115,7 @@ class IntegratorInterpreter:
                 found[place] = value
             return found
         sites = np.arange(problem.lattice.count)
-        bands = values.reshape(len(matrix.places), -1)
+        bands = values.reshape(len(matrix.places), len(sites))
         for band, entries in zip(matrix.places, bands, strict=True):
             assert isinstance(band, Band)
             found[band.row + sites, band.column + (sites + band.offset) % len(sites)] += entries

@@ -43,7 +43,7 @@ _CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
 ONE = Const(Fraction(1))
 #: The most generators (symbols, calls, roots) of a polynomial that is factored, and its most terms
 #: and highest degree when multiplied out.
-FACTORED, TERMS, DEGREE = 12, 500, 64
+FACTORED, TERMS, DEGREE = 6, 500, 64
 #: The most arguments of one sum or product.
 LONG = 64
 #: Integers up to here are numbers in double precision.

@@ -5,7 +5,8 @@ where it adds powers of an entry: with ``down = 1/max(|v|, 1)`` and ``u = down v
 
     v / sqrt(delta v**2 + 1) = u / sqrt(delta u**2 + down**2),
 
-in which no power overflows.  Nothing else changes, nor where |v| <= 1.  Backends print what this
+in which no power overflows; down**2 vanishes beyond 1e154 (1e19 in single precision), where delta
+must not.  Nothing else changes, nor where |v| <= 1.  Backends print what this
 gives; everything else knows the plain function.
 """
 

@@ -10,8 +10,9 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.derive.calculus import Expr, written
-from hamilforge.gen.derive.field import VectorField, derive_field
-from hamilforge.gen.derive.lattice import LatticeField
+from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.lattice import LatticeField, at_sites
+from hamilforge.gen.derive.vector_field import VectorField
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 BY = "differentiated by SymPy"
@@ -60,9 +61,15 @@ def _proofs(field: VectorField) -> Proofs:
     reach = _reach(field)
     size: int | str = len(field.components)
     if isinstance(field, LatticeField):
-        size = f"{size}*{field.count}" if field.sites.count is None else size * field.sites.count
+        count = field.sites.count
+        size = f"{size}*{field.count}" if count is None else size * count
+    of_size = (
+        reach
+        if isinstance(size, str) or not isinstance(field, LatticeField)
+        else (f"{THIS}, {field.count} = {field.sites.count}")
+    )
     return {
-        "dimension": lambda: Finding("dimension", size, "the components", reach),
+        "dimension": lambda: Finding("dimension", size, "the components", of_size),
         "autonomous": lambda: Finding("autonomous", field.autonomous, "t in the equations", reach),
     }
 
@@ -82,8 +89,18 @@ def _along(field: VectorField) -> Proofs:
 
 def _invariant(field: VectorField, name: str, value: Expr) -> Finding:
     rate = field.rate(value)
-    by = f"its derivative along solutions is {written(rate)}, {BY}"
-    return Finding(f"invariant_{name}", rate == 0, by, _reach(field))
+    by = f"its derivative along solutions is {_written(field, rate)}, {BY}"
+    if rate == 0:
+        return Finding(f"invariant_{name}", True, by, _reach(field))
+    if field.differs(rate):
+        return Finding(f"invariant_{name}", False, by, f"{THIS}, by numbers that were put in")
+    why = "its derivative was not shown to vanish, nor not to vanish"
+    return Finding(f"invariant_{name}", None, by, _reach(field), why)
+
+
+def _written(field: VectorField, expr: Expr) -> str:
+    """An expression as people write it, with the sites of a lattice."""
+    return written(at_sites(expr) if isinstance(field, LatticeField) else expr)
 
 
 def _with_invariants(head: kinds.Head, field: VectorField) -> kinds.Head:
@@ -110,6 +127,6 @@ def _mechanics(field: VectorField) -> Proofs:
             _reach(field),
         ),
         "energy_rate": lambda: Finding(
-            "energy_rate", "dH/dt = " + written(field.rate(field.energy)), BY, _reach(field)
+            "energy_rate", "dH/dt = " + _written(field, field.rate(field.energy)), BY, _reach(field)
         ),
     }

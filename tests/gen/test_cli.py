@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.build import derive
 from hamilforge.templates import TEMPLATES
 
 
@@ -109,3 +111,12 @@ def test_a_field_is_generated_for_sizes_and_with_another_activation(tmp_path, ca
     assert "no dimension 'e'; those of resnet are: d" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["generate", *given, "--size", "d=-1"])
+
+
+@pytest.mark.parametrize("name", catalogue.names("optimizer"))
+def test_the_functions_of_a_picture_are_numbers(name):
+    from hamilforge import plot_command
+
+    drawn = plot_command.mechanics(derive(catalogue.load(name, ("optimizer",))))
+    assert np.isfinite(drawn.velocity(np.array([-1.0, 0.5]))).all()
+    assert np.isfinite(drawn.momentum(0.5, 0.25, drawn.start_time + 1))

@@ -16,8 +16,9 @@ from scipy.integrate import solve_ivp
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.field import derive_field, t
+from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.derive.lattice import LatticeField, place
+from hamilforge.gen.derive.vector_field import t
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_lattice import build_lattice
 from hamilforge.gen.program.build_problem import build_problem

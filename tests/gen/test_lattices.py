@@ -6,8 +6,11 @@ The reference is the same problem with a coordinate for each site, written out.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,24 +197,112 @@ def test_invariants_are_proved_for_every_number_of_sites(write: Write) -> None:
         if finding.name.startswith("invariant")
     )
     assert report["dimension"] == "2*N"
+    identities = {
+        "angles": ("sum(p**2)/2 + sum(cos(3*x))/3 - 3*sum(cos(x))",
+                   "sum(p**2)/2 + 4/3*sum(cos(x)**3) - 4*sum(cos(x))"),
+        "a function": ("sum(p**2)/2 + sum(sin(x)**2)", "exp(sum(p**2)/2 - sum(cos(2*x))/2)"),
+        "a power": ("sum(p**2)/2 + sum(x)**k", "sum(p**2)/2 + sum(x)**k"),
+    }  # fmt: skip
+    for energy, text in identities.values():
+        path = write(RING, energy, f'[invariants]\nright = "{text}"\n', "0")
+        report = pipeline.check(catalogue.load(path))
+        assert report["energy_rate"] == "dH/dt = 0"
+        assert report.holds
+    path = write(RING, identities["a function"][0],
+                 '[invariants]\nright = "(sum(p**2)/2 - sum(cos(2*x))/2)**2"\n', "0")  # fmt: skip
+    undecided = pipeline.check(catalogue.load(path))
+    assert undecided["invariant_right"] in (None, True)
+    assert "is FALSE" not in str(undecided)
     for wrong in ("sum(p**3)/3", "sum(x)", "sum(p**3)/3 + sum(p*exp(x - shift(x, 1)))", "sum(p)*t"):
         path = write(RING, ENERGIES["a chain"][0], f'[invariants]\nwrong = "{wrong}"\n', "0")
-        assert not pipeline.check(catalogue.load(path)).holds
+        assert pipeline.check(catalogue.load(path))["invariant_wrong"] is False
 
 
 def test_what_depends_on_time_at_every_site_changes_the_energy(write: Write) -> None:
     report = pipeline.check(catalogue.load(write(RING, "sum(p**2)/2 + sum(cos(x - t))", "", "0")))
-    assert report["energy_rate"] == "dH/dt = sum(sin(-t + x))"
+    assert report["energy_rate"] == "dH/dt = sum(-sin(-x[i] + t))"
     assert report["autonomous"] is False
 
 
 def test_friction_takes_energy_at_every_site(write: Write) -> None:
     report = pipeline.check(catalogue.load(write(RING, ENERGIES["a chain"][0])))
-    assert report["energy_rate"] == "dH/dt = -gamma*sum(p**2)"
+    assert report["energy_rate"] == "dH/dt = -gamma*sum(p[i]**2)"
     assert report["divergence"] == "-N*gamma"
     assert report["separable"] is True
     coupled = pipeline.check(catalogue.load(write(RING, ENERGIES["coupled momenta"][0])))
     assert coupled["separable"] is False
+
+
+def test_times_are_those_of_the_steps(write: Write) -> None:
+    text = "sum(p**2)/2 + (1 + t)*sum(x**2)/2 + t*sum(x*shift(x, 1))"
+    plain = written_out(write, lambda i, s: f"p{i}**2/2 + (1 + t)*x{i}**2/2 + t*x{i}*x{s(i + 1)}")
+    y0 = torch.tensor(state()[None])
+    for method in ("rk4", "gauss2"):
+        path = write(RING, text)
+        found = hf.integrate(path, method, state(), (0, 1), 0.1, sizes={"N": COUNT})
+        assert found.y == pytest.approx(
+            hf.integrate(plain, method, state(), (0, 1), 0.1).y, abs=1e-12
+        )
+        end = hf.flow(path, method, 0.1, 10, sizes={"N": COUNT})(y0)
+        assert end.numpy()[0] == pytest.approx(found.y[-1], abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["rk4", "itoh_abe"])
+def test_an_energy_may_reach_around_the_ring(method: str, write: Write) -> None:
+    far = write(RING, "sum(p**2)/2 + sum(x**2)/2 + sum(shift(x, 5)*shift(x, 4)*shift(p, 4))/100")
+    near = write(RING, "sum(p**2)/2 + sum(x**2)/2 + sum(shift(x, 1)*x*p)/100")
+    found, wanted = (
+        hf.integrate(path, method, [0.1, 0.2, 0.4, 0.3, -0.5, 0.6], (0, 0.5), 0.1, sizes={"N": 3})
+        for path in (far, near)
+    )
+    assert found.y == pytest.approx(wanted.y, abs=1e-12)
+    assert found.energy == pytest.approx(wanted.energy, abs=1e-12)
+
+
+def test_forces_that_do_not_change_have_no_slopes(write: Write) -> None:
+    path = write(RING, "sum(p) + sum(x)")
+    assert hf.verify(path, "gauss2", sizes={"N": 3}).holds
+
+
+def test_a_splitting_of_coupled_terms_names_them(write: Write) -> None:
+    path = write(RING, "sum(p**2)/2 + N*sum(x*p*shift(p, 1))")
+    with pytest.raises(DeclarationError, match="couples q and p") as caught:
+        hf.integrate(path, "yoshida6", sizes={"N": 5})
+    line, marks = str(caught.value).splitlines()[-2:]
+    assert line[marks.index("^") : marks.rindex("^") + 1].strip() == "N*sum(x*p*shift(p, 1))"
+
+
+def test_the_terms_of_an_energy_have_sizes(write: Write) -> None:
+    path = write(RING, "sum(p**2)/2 - sum(x) + cos(sum(x)) + 1/(1 + sum(x)**2)")
+    machine = IntegratorInterpreter(problem(path, "rk4", 3), {"k": 0.0, "gamma": 0.0})
+    y = np.array([np.pi / 2, -np.pi / 2, 0, 0, 0, 0])
+    energy = machine.integrator.problem.energy
+    assert machine.call(energy.size, 0.0, y)[0] == pytest.approx(np.pi + 2)
+
+
+def test_coordinates_may_have_the_names_of_sites(write: Write) -> None:
+    energy = "sum(a**2 + b**2)/2 + sum((X - shift(X, 1))**2 + (Y - shift(Y, -1))**2)"
+    one = write(
+        'q = ["i[N]", "site[N]"], p = ["a[N]", "b[N]"]',
+        energy.replace("X", "i").replace("Y", "site"),
+    )
+    other = write(
+        'q = ["x[N]", "y[N]"], p = ["a[N]", "b[N]"]', energy.replace("X", "x").replace("Y", "y")
+    )
+    start = np.random.default_rng(4).standard_normal(12)
+    runs = [hf.integrate(path, "rk4", start, (0, 1), 0.1, sizes={"N": 3}) for path in (one, other)]
+    assert runs[0].y == pytest.approx(runs[1].y, abs=1e-14)
+
+
+def test_code_takes_no_longer_for_another_order_of_terms(write: Write) -> None:
+    text = (
+        "from hamilforge.gen import pipeline as p\n"
+        f"made = p.load_made({str(write(RING, ENERGIES['further neighbours'][0]))!r}, 'rk4', "
+        "sizes={'N': 9})\np.rendered(made)"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", text], env=environment, check=True, timeout=60)
 
 
 def test_code_does_not_grow_with_the_sites() -> None:
@@ -270,6 +361,7 @@ def test_a_ring_has_its_sites_by_name(write: Write, tmp_path: Path) -> None:
         (RING, "sum(p**2)", "[sites]\nN = 3.5\n", "a number from 1 to 1000000"),
         (RING, "sum(p**2)", "[start]\nx = \"k*i\"\n", "unknown name 'k'"),
         (RING, "sum(p**2)", "[start]\ny = 1\n", "expected t, x, p"),
+        ('q = ["x[k]"], p = ["p[k]"]', "sum(p**2)", "", "'k' has a meaning already"),
         ('q = ["x"], p = ["p"]', "p**2 + shift(x, 1)", "", "shift(...) has no meaning here"),
         ('q = ["x"], p = ["p"]', "p**2", "[sites]\nN = 3\n", "sites: unknown key"),
     ],
@@ -294,6 +386,21 @@ def test_sizes_that_do_not_fit_are_refused(write: Write, capsys: Any) -> None:
     assert main([*run, "--size", "N=9"]) == 0
     capsys.readouterr()
     assert main(["verify", str(path), "--method", "rk4", "--size", "N=9"]) == 0
+    assert main(["show", str(path), "--method", "rk4", "--size", "M=9"]) == 2
+    with pytest.raises(ValueError, match="at most 1000000 sites"):
+        hf.integrate(path, "rk4", sizes={"N": 10**10})
+    with pytest.raises(ValueError, match="numbers by name"):
+        hf.integrate(path, "rk4", sizes=8)
+    for start, what in {
+        "1/i": "i = 0",
+        "log(2 - i)": "i = 2",
+        "sqrt(i - 1)": "i = 0",
+        "exp(1000*i)": "i = 1",
+        "1/0": "divides by zero",
+    }.items():
+        bad = write(RING, "sum(p**2)/2", f'[start]\nx = "{start}"\n')
+        with pytest.raises(DeclarationError, match=re.escape(what)):
+            hf.integrate(bad, "rk4", sizes={"N": 9})
     with pytest.raises(DeclarationError, match="4000 equations with a full matrix"):
         hf.integrate(path, "gauss2", sizes={"N": 1000})
     with pytest.raises(DeclarationError, match="has no sites"):

@@ -181,6 +181,44 @@ def test_parts_of_a_sum_may_have_scales_of_their_own(fused: bool) -> None:
         _check("rgd", program, gradients, fused)
 
 
+FUNCTIONS = (torch.sqrt, torch.log, torch.log1p, torch.abs, torch.tanh, torch.atan, torch.exp)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_functions_of_wide_scalars_and_their_graphs_are_those_of_numbers(function: Any) -> None:
+    for size in (1e-60, 1e-3, 1 + 1e-10, 5.0, 1e60):
+        entries = torch.tensor([size, 0.0], dtype=torch.float64, requires_grad=True)
+        wide = WideScalar((entries * entries).sum(), 0.0)
+        plain = (entries * entries).sum()
+        found, wanted = narrow(function(wide)), function(plain)
+        assert torch.allclose(found, wanted, rtol=1e-12, atol=0)
+        if wanted.isfinite():
+            slopes = [torch.autograd.grad(value, entries)[0] for value in (found, wanted)]
+            assert torch.allclose(*slopes, rtol=1e-9, atol=0)
+
+
+def test_graphs_at_nothing_but_zeros_are_those_of_plain_sums() -> None:
+    entries = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    for function in (torch.log1p, torch.exp, torch.tanh):
+        (slope,) = torch.autograd.grad(narrow(function(squares_over([entries]))), entries)
+        assert (slope == 0).all()
+    wide = WideScalar((entries * entries).sum(), 0.0)
+    (slope,) = torch.autograd.grad(narrow(torch.log1p(wide)), entries)
+    assert (slope == 0).all()
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+def test_rules_whose_functions_are_the_runtimes_take_zeros(fused: bool, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(OPTIMIZER)
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic="cbrt(1 + dot(p, p))"))
+    param = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = hf.optimizer(str(tmp_path / "mine.toml"))([param], fused=fused)
+    for size in (0.0, 1.0, 1e200):
+        param.grad = torch.full((3,), size, dtype=torch.float64)
+        optimizer.step()
+        assert param.isfinite().all()
+
+
 def test_the_graph_goes_through_wide_scalars() -> None:
     for exponent in (0, 180, -180):
         gradient = _gradient(exponent, torch.float64).requires_grad_()

@@ -37,8 +37,9 @@ class SiteWriter:
         self._lattice: Lattice = problem.lattice
         values = [line.value for line in function.body]
         taken = NumbaPrinter.names(values) | {*arguments.split(", "), SITE, "range", "np"}
+        taken |= {_index(stencil(array)[1]) for array in function.arrays}
         own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
-        self._spelling = spelled(own, taken)
+        self._spelling = spelled((name for name in own if name != "t"), taken)
         rename = self._spelling | {self._lattice.name: str(self._lattice.count)}
         self._printer = NumbaPrinter(rename)
         self._results = [local for _, local in function.results]
@@ -65,8 +66,7 @@ class SiteWriter:
 
     def entry(self, band: Band) -> str:
         """Where the entry of a band is that belongs to a site."""
-        count, offset = self._lattice.count, band.offset
-        column = f"(i + {offset % count}) % {count}" if offset else SITE
+        column = f"({_around(band.offset, self._lattice.count)})" if band.offset else SITE
         plus = f"{band.column} + " if band.column else ""
         return f"out[{site(band.row)}, {plus}{column}]"
 
@@ -146,9 +146,8 @@ class SiteWriter:
 
 def _around(offset: int, count: int) -> str:
     """The site that is so much further in the ring."""
-    if offset > 0:
-        return f"i + {offset} if i < {count - offset} else i - {count - offset}"
-    return f"i - {-offset} if i >= {-offset} else i + {count + offset}"
+    further = offset % count
+    return f"i + {further} if i < {count - further} else i - {count - further}"
 
 
 def site(first: int) -> str:

@@ -42,7 +42,8 @@ def _lines(
     values = [line.value for line in function.body]
     taken = TensorPrinter.names(values) | {*arguments.split(", "), "torch"}
     own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
-    printer = TensorPrinter(spelled(own, taken) | {lattice.name: str(lattice.count)})
+    spelling = spelled((name for name in own if name != "t"), taken)
+    printer = TensorPrinter(spelling | {lattice.name: str(lattice.count)})
     used = {name for value in values for name in names(value)}
     for k, entry in enumerate(problem.parameters):
         if entry.name in used:

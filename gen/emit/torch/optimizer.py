@@ -70,6 +70,16 @@ class TensorPrinter(Printer):
         return f"torch.where({subject} == {value}, {then}, {otherwise})", 5
 
 
+class ScalarPrinter(TensorPrinter):
+    """Scalars after sums, which may be wide: functions of the runtime take the nearest float."""
+
+    def call(self, op: str, args: list[str]) -> str:
+        """A function call."""
+        if op in RUNTIME:
+            args = [f"narrow({arg})" for arg in args]
+        return super().call(op, args)
+
+
 @dataclass(frozen=True, slots=True)
 class LineView:
     """One line: a list of tensors or a scalar after sums."""
@@ -158,7 +168,7 @@ def _function(function: Function) -> FunctionView:
             text = TensorPrinter(wide)(line.value.arg)
             lines.append(LineView(line.target, f"sum_over({_over(text, used, plural)})"))
         elif line.level == "reduced":
-            lines.append(LineView(line.target, f"narrow({TensorPrinter()(line.value)})"))
+            lines.append(LineView(line.target, f"narrow({ScalarPrinter()(line.value)})"))
         else:
             used = _tensors(line.value, plural)
             text = _over(TensorPrinter()(line.value), used, plural)
