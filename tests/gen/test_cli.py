@@ -118,5 +118,5 @@ def test_the_functions_of_a_picture_are_numbers(name):
     from hamilforge import plot_command
 
     drawn = plot_command.mechanics(derive(catalogue.load(name, ("optimizer",))))
-    assert np.isfinite(drawn.velocity(np.array([-1.0, 0.5]))).all()
+    assert np.isfinite(drawn.velocity(0.5))
     assert np.isfinite(drawn.momentum(0.5, 0.25, drawn.start_time + 1))
