@@ -133,7 +133,8 @@ def test_choices_of_a_field_are_refused_elsewhere():
     for made in (("heavy_ball",), ("kepler", "rk4"), ("objective/logistic_classifier",)):
         pipeline.load_made(*made, sizes={}, by_stage=False, activation=None)
         for choice in ({"by_stage": True}, {"activation": ""}, {"sizes": {"d": 2}}):
-            with pytest.raises(DeclarationError, match="belong to the field of a network|has no sites"):
+            what = r"belong to the field of a network|has no sites"
+            with pytest.raises(DeclarationError, match=what):
                 pipeline.load_made(*made, **choice)
     with pytest.raises(DeclarationError, match="are shown of a field with a method"):
         document.show("resnet", by_stage=True)
