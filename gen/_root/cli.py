@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hamilforge.gen.declare.visible import visible_lines
-from hamilforge.terminal import complain, degrade, say
+from hamilforge.terminal import complain, degrade, of_sizes, say
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -253,9 +253,8 @@ def _check(given: argparse.Namespace) -> int:
 
 def _show(given: argparse.Namespace) -> int:
     from hamilforge import document
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
-    try:
+    def run() -> int:
         told = document.show(
             given.name,
             given.format,
@@ -265,30 +264,24 @@ def _show(given: argparse.Namespace) -> int:
             sizes=dict(given.size),
             by_stage=given.by_stage,
         )
-    except (ClaimError, DeclarationError):
-        raise
-    except ValueError as error:  # of a size
-        return complain(error)
-    say(told.removesuffix("\n"))
-    return 0
+        say(told.removesuffix("\n"))
+        return 0
+
+    return of_sizes(run)
 
 
 def _generate(given: argparse.Namespace) -> int:
     from hamilforge import generation
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
     if given.names:
         run = generation.check_named if given.check else generation.write_named
-        try:
-            return run(
+        return of_sizes(
+            lambda: run(
                 given.names, given.out, given.method,
                 activation=given.activation, sizes=dict(given.size),
                 by_stage=given.by_stage,
-            )  # fmt: skip
-        except (ClaimError, DeclarationError):
-            raise
-        except ValueError as error:  # of a size
-            return complain(error)
+            )
+        )  # fmt: skip
     if given.activation is not None or given.size or given.by_stage or given.method:
         return complain("options of a field or a problem take its name")
     folder = given.out or generation.catalogue_folder()
@@ -299,17 +292,15 @@ def _generate(given: argparse.Namespace) -> int:
 
 def _verify(given: argparse.Namespace) -> int:
     from hamilforge.facade import verify
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 
     chosen = (given.activation, given.by_stage, dict(given.size))
-    try:
+
+    def run() -> int:
         found = [verify(name, given.method, *chosen) for name in given.names]
-    except (ClaimError, DeclarationError):
-        raise
-    except ValueError as error:  # of a size
-        return complain(error)
-    say("\n\n".join(map(str, found)))
-    return 0 if all(one.holds for one in found) else 1
+        say("\n\n".join(map(str, found)))
+        return 0 if all(one.holds for one in found) else 1
+
+    return of_sizes(run)
 
 
 def _plot(given: argparse.Namespace) -> int:

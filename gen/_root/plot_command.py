@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamilforge.gen.declare.visible import visible
-from hamilforge.terminal import Picture, complain
+from hamilforge.terminal import Picture, complain, of_sizes
 
 if TYPE_CHECKING:
     from hamilforge.gen.declare.kinds import RungeKutta
@@ -94,28 +94,26 @@ def _trajectories(
 ) -> int:
     """Draw a problem integrated by methods."""
     from hamilforge.gen import pipeline
-    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
     from hamilforge.runtime import loader, trajectory_plots
     from hamilforge.runtime.solution import IntegrationError
 
     head = pipeline.load_problem(name).head
-    try:
-        loaded = [loader.load(name, method, sizes=sizes) for method in methods]
-    except (ClaimError, DeclarationError):
-        raise
-    except ValueError as error:  # of a size
-        return complain(error)
-    products = [one.module("numba") for one in loaded]
     step = H if h is None else h
     request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
-    picture = Picture(out or Path(f"{head.name}.png"))
-    try:
+
+    def draw() -> int:
+        loaded = [loader.load(name, method, sizes=sizes) for method in methods]
+        products = [one.module("numba") for one in loaded]
+        picture = Picture(out or Path(f"{head.name}.png"))
         title = visible(f"{head.name}: {head.title}")
-        trajectory_plots.draw(title, products, request, picture.path)
-    except (ValueError, IntegrationError) as error:
-        return complain(error)
-    picture.done()
-    return 0
+        try:
+            trajectory_plots.draw(title, products, request, picture.path)
+        except IntegrationError as error:
+            return complain(error)
+        picture.done()
+        return 0
+
+    return of_sizes(draw)
 
 
 def _stability(declaration: RungeKutta, picture: Picture) -> int:

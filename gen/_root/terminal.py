@@ -7,6 +7,7 @@ a terminal that lacks a character gets its escape.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,26 @@ def complain(text: object, status: int = 2) -> int:
     """Write an error to standard error; return the exit status."""
     print(f"hamilforge: {visible_lines(text)}", file=sys.stderr)
     return status
+
+
+def of_sizes(work: Callable[[], int]) -> int:
+    """Run what takes sizes: one that does not fit is an error of the call.
+
+    Args:
+        work: returns the exit status.
+
+    Raises:
+        DeclarationError: a declaration has problems.
+        ClaimError: it claims what is not so.
+    """
+    from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+
+    try:
+        return work()
+    except (ClaimError, DeclarationError):
+        raise
+    except ValueError as error:
+        return complain(error)
 
 
 def warn(text: object) -> None:

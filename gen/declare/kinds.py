@@ -426,6 +426,12 @@ def kind_of(declaration: Declaration) -> str:
     return next(name for name, types in KINDS.items() if type(declaration) in types)
 
 
+def varied(declaration: Declaration) -> tuple[str, ...]:
+    """What a caller set of a declaration, as options of the command line."""
+    chosen: tuple[str, ...] = getattr(declaration, "varied", ())
+    return chosen
+
+
 def sources(declaration: Declaration) -> Iterator[Source]:
     """The texts of a declaration and of all it refers to."""
     yield declaration.head.source

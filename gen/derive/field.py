@@ -20,7 +20,7 @@ from hamilforge.gen.declare.expression import SHIFT, Expression, terms
 from hamilforge.gen.derive.calculus import Expr, gradient, to_sympy
 from hamilforge.gen.derive.lattice import LatticeField, derive_lattice, shift
 from hamilforge.gen.derive.system import parameter_symbol
-from hamilforge.gen.derive.vector_field import Part, VectorField, t
+from hamilforge.gen.derive.vector_field import Part, VectorField, defined, t
 
 
 def derive_field(declaration: kinds.Problem) -> VectorField:
@@ -47,10 +47,7 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
 
     def derived(expression: Expression, key: str) -> Expr:
         value = to_sympy(expression, symbols)
-        if value.has(sp.zoo, sp.nan, sp.oo):
-            where = declaration.head.source.where
-            raise DeclarationError.single(where, f"{expression.text}: divides by zero", key)
-        return value
+        return defined(value, expression, declaration.head.source.where, key)
 
     invariants = tuple(
         (name, derived(value, f"[invariants].{name}")) for name, value in declaration.invariants

@@ -36,7 +36,7 @@ from hamilforge.gen.derive.calculus import (
 )
 from hamilforge.gen.derive.sums import DIGITS, ROUNDING, shortest
 from hamilforge.gen.derive.system import parameter_symbol
-from hamilforge.gen.derive.vector_field import Part, VectorField, t
+from hamilforge.gen.derive.vector_field import Part, VectorField, defined, t
 
 #: Sites at least of a ring on which numbers are put in.
 COUNTED = 5
@@ -342,9 +342,7 @@ def derive_lattice(declaration: kinds.Mechanics) -> LatticeField:
 
     def derived(expression: Expression, key: str) -> Expr:
         value = to_sympy(expression, symbols, {SHIFT: shift})
-        if value.has(sp.zoo, sp.nan, sp.oo):
-            where = declaration.head.source.where
-            raise DeclarationError.single(where, f"{expression.text}: divides by zero", key)
+        value = defined(value, expression, declaration.head.source.where, key)
         return begun(counted(value, symbols[sites.name]))
 
     energy = derived(declaration.energy, "energy")
@@ -384,11 +382,8 @@ def start_values(declaration: kinds.Mechanics) -> Mapping[str, Expr]:
     sites = declaration.sites
     assert sites is not None
     names = {name: sp.Symbol(name, real=True) for name in (SITE, sites.name)}
-    found = {}
-    for name, value in sites.start:
-        found[name] = to_sympy(value, names)
-        if found[name].has(sp.zoo, sp.nan, sp.oo):
-            raise DeclarationError.single(
-                declaration.head.source.where, f"{value.text}: divides by zero", f"[start].{name}"
-            )
-    return found
+    where = declaration.head.source.where
+    return {
+        name: defined(to_sympy(value, names), value, where, f"[start].{name}")
+        for name, value in sites.start
+    }

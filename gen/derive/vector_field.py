@@ -14,11 +14,23 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.expression import Expression
 from hamilforge.gen.derive.calculus import Expr, derivative, expanded, gradient
 from hamilforge.gen.derive.sums import differs, shortest
 
 #: The time, of either sign.
 t = sp.Symbol("t", real=True)
+
+
+def defined(value: Expr, expression: Expression, where: str, key: str) -> Expr:
+    """A value that is finite.
+
+    Raises:
+        DeclarationError: the expression, which stands under the key, divides by zero.
+    """
+    if value.has(sp.zoo, sp.nan, sp.oo):
+        raise DeclarationError.single(where, f"{expression.text}: divides by zero", key)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,12 @@ class VectorField:
         """The parts on whose components a part's right-hand side depends."""
         names = set().union(*(value.free_symbols for value in self.parts[part].values))
         return frozenset(k for k, other in enumerate(self.parts) if names & set(other.components))
+
+    def parts_needed(self, whole: bool) -> list[tuple[int, ...]]:
+        """The numbers of the parts that each part depends on; one part if they are ``whole``."""
+        if whole:
+            return [(0,)]
+        return [tuple(sorted(self.needs(number))) for number in range(len(self.parts))]
 
     @functools.cached_property
     def separable(self) -> bool:

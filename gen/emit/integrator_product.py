@@ -118,8 +118,7 @@ class IntegratorProduct:
     @cached_property
     def header(self) -> str:
         """Where the file comes from."""
-        varied = getattr(self.problem, "varied", ())
-        more = "".join(f" {escaped(option)}" for option in varied)
+        more = "".join(f" {escaped(option)}" for option in kinds.varied(self.problem))
         return pair_header(self.problem.head, self.method.head, self.template, self.digest, more)
 
     @cached_property

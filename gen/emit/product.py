@@ -53,8 +53,7 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
     digest = hashlib.sha256()
     for source in kinds.sources(declaration):
         digest.update(len(source.data).to_bytes(8, "little") + source.data)
-    if isinstance(declaration, kinds.Field | kinds.Mechanics):
-        digest.update(" ".join(declaration.varied).encode())
+    digest.update(" ".join(kinds.varied(declaration)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -49,7 +49,7 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
     """
     whole = isinstance(method, kinds.RungeKutta | kinds.DiscreteGradient) and not field.friction
     whole = bool(whole) or len(field.parts) == 1
-    needs = [(0,)] if whole else [tuple(sorted(field.needs(number))) for number in range(2)]
+    needs = field.parts_needed(whole)
     name = field.problem.head.name
     step: Step
     match method:

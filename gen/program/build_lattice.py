@@ -76,7 +76,7 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
         tuple(begin.get(name) for name in components),
     )
     halves = (("field", 0, 2),) if whole else (("velocity", 0, 1), ("force", 1, 2))
-    needs = [(0,)] if whole else [tuple(sorted(field.needs(number))) for number in range(2)]
+    needs = field.parts_needed(whole)
     parts = [
         _part(field, name, first, last, need)
         for (name, first, last), need in zip(halves, needs, strict=True)

@@ -67,7 +67,7 @@ def _parts(field: VectorField, whole: bool) -> tuple[Part, ...]:
     if whole or len(field.parts) == 1:
         return (_part(field, "field", 0, field.components, field.values, (0,)),)
     positions, momenta = field.parts
-    first, second = (tuple(sorted(field.needs(number))) for number in range(2))
+    first, second = field.parts_needed(False)
     half = len(positions.components)
     return (
         _part(field, "velocity", 0, positions.components, positions.values, first),
