@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -36,13 +36,13 @@ SHIFTED = False
 MEMORY = ()
 
 
-def coefficients(lr, a, A, gamma, t, n):
+def coefficients(lr, a_, A, gamma, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 / (gamma * lr + 1)
     kick = lr / (gamma * lr + 1)
-    drift_scale = a / 2 - 1
-    drift_scale_2 = a / 2
-    drift_scale_3 = A / a - 1
+    drift_scale = a_ / 2 - 1
+    drift_scale_2 = a_ / 2
+    drift_scale_3 = A / a_ - 1
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
@@ -71,18 +71,18 @@ def _kick_drift_1_norm_squared(p):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, p, shrink, drift):
+def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
         x[i] *= shrink
-        x_new = x[i] + drift * p[i]
+        x_new = x[i] + drift * p[i] * drift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2_wide(
-    norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
+    itemsize, norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
 ):
-    """The scalars after sums of squares that left the range of float64."""
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = (
         wide.of(0.0)
@@ -94,7 +94,8 @@ def _kick_drift_2_wide(
             ),
         )
     )
-    return wide.narrow(drift)
+    drift, drift__power = wide.split(drift, itemsize)
+    return drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -133,12 +134,19 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
             * norm_squared**drift_scale
             * (norm_squared**drift_scale_2 + 1.0) ** drift_scale_3
         )
+        drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0:
-            drift = _kick_drift_2_wide(
-                norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
+        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+            drift, drift__power = _kick_drift_2_wide(
+                like.itemsize,
+                norm_squared,
+                norm_squared__exponent,
+                lr,
+                drift_scale,
+                drift_scale_2,
+                drift_scale_3,
             )
-        _kick_drift_2(x, p, real(shrink), real(drift))
+        _kick_drift_2(x, p, real(shrink), real(drift), real(drift__power))
 
 
 STAGES = (kick_drift,)

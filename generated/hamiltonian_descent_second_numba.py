@@ -25,7 +25,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -43,7 +43,7 @@ MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_
 
 def coefficients(
     lr,
-    a,
+    a_,
     A,
     gamma,
     t,
@@ -55,9 +55,9 @@ def coefficients(
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a / 2 - 1
-    drift_scale_2 = a / 2
-    drift_scale_3 = A / a - 1
+    drift_scale = a_ / 2 - 1
+    drift_scale_2 = a_ / 2
+    drift_scale_3 = A / a_ - 1
     return (
         ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
         (drift_scale, drift_scale_2, drift_scale_3, lr),
@@ -95,18 +95,18 @@ def _kick_drift_1_norm_squared(p):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, p, shrink, drift):
+def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
         x[i] *= shrink
-        x_new = x[i] + drift * p[i]
+        x_new = x[i] + drift * p[i] * drift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2_wide(
-    norm_squared, norm_squared__exponent, kick, drift_scale, drift_scale_2, drift_scale_3
+    itemsize, norm_squared, norm_squared__exponent, kick, drift_scale, drift_scale_2, drift_scale_3
 ):
-    """The scalars after sums of squares that left the range of float64."""
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = (
         wide.of(0.0)
@@ -118,7 +118,8 @@ def _kick_drift_2_wide(
             ),
         )
     )
-    return wide.narrow(drift)
+    drift, drift__power = wide.split(drift, itemsize)
+    return drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -157,9 +158,11 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
             * norm_squared**drift_scale
             * (norm_squared**drift_scale_2 + 1.0) ** drift_scale_3
         )
+        drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0:
-            drift = _kick_drift_2_wide(
+        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+            drift, drift__power = _kick_drift_2_wide(
+                like.itemsize,
                 norm_squared,
                 norm_squared__exponent,
                 kick,
@@ -167,7 +170,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
                 drift_scale_2,
                 drift_scale_3,
             )
-        _kick_drift_2(x, p, real(shrink), real(drift))
+        _kick_drift_2(x, p, real(shrink), real(drift), real(drift__power))
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
@@ -185,14 +188,15 @@ def _solution_1_old_norm_squared(p):
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2(x, p, shift):
+def _solution_2(x, p, shift, shift__power):
     for i in range(x.size):
-        x_new = x[i] - shift * p[i]
+        x_new = x[i] - shift * p[i] * shift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
 def _solution_2_wide(
+    itemsize,
     old_norm_squared,
     old_norm_squared__exponent,
     shift_scale_4,
@@ -200,7 +204,7 @@ def _solution_2_wide(
     shift_scale_2,
     shift_scale_3,
 ):
-    """The scalars after sums of squares that left the range of float64."""
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = (
         wide.of(0.0)
@@ -212,7 +216,8 @@ def _solution_2_wide(
             ),
         )
     )
-    return wide.narrow(shift)
+    shift, shift__power = wide.split(shift, itemsize)
+    return shift, shift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -242,9 +247,11 @@ def solution(chunks, rows, addresses, sums, totals, like):
             * old_norm_squared**shift_scale
             * (old_norm_squared**shift_scale_2 + 1.0) ** shift_scale_3
         )
+        shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0:
-            shift = _solution_2_wide(
+        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+            shift, shift__power = _solution_2_wide(
+                like.itemsize,
                 old_norm_squared,
                 old_norm_squared__exponent,
                 shift_scale_4,
@@ -252,7 +259,7 @@ def solution(chunks, rows, addresses, sums, totals, like):
                 shift_scale_2,
                 shift_scale_3,
             )
-        _solution_2(x, p, real(shift))
+        _solution_2(x, p, real(shift), real(shift__power))
 
 
 STAGES = (kick_drift,)

@@ -25,7 +25,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -42,7 +42,7 @@ MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_
 
 def coefficients(
     lr,
-    a,
+    a_,
     A,
     gamma,
     t,
@@ -54,9 +54,9 @@ def coefficients(
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a / 2 - 1
-    drift_scale_2 = a / 2
-    drift_scale_3 = A / a - 1
+    drift_scale = a_ / 2 - 1
+    drift_scale_2 = a_ / 2
+    drift_scale_3 = A / a_ - 1
     return (
         ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
         (drift_scale, drift_scale_2, drift_scale_3, lr),
@@ -72,7 +72,7 @@ def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
     norm_squared = squares_over(new_ps)
-    drift = narrow(
+    drift = factor(
         torch.where(
             norm_squared == 0,
             0,
@@ -85,7 +85,7 @@ def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_
 
 def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3, shift_scale_4):
     old_norm_squared = squares_over(ps)
-    shift = narrow(
+    shift = factor(
         torch.where(
             old_norm_squared == 0,
             0,

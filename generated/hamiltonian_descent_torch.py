@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -35,20 +35,20 @@ SHIFTED = False
 MEMORY = ()
 
 
-def coefficients(lr, a, A, gamma, t, n):
+def coefficients(lr, a_, A, gamma, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 / (gamma * lr + 1)
     kick = lr / (gamma * lr + 1)
-    drift_scale = a / 2 - 1
-    drift_scale_2 = a / 2
-    drift_scale_3 = A / a - 1
+    drift_scale = a_ / 2 - 1
+    drift_scale_2 = a_ / 2
+    drift_scale_3 = A / a_ - 1
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
     norm_squared = squares_over(new_ps)
-    drift = narrow(
+    drift = factor(
         torch.where(
             norm_squared == 0,
             0,

@@ -24,7 +24,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -72,19 +72,20 @@ def _kick_drift_1_norm_squared(p):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, p, shrink, drift):
+def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
         x[i] *= shrink
-        x_new = x[i] + drift * p[i]
+        x_new = x[i] + drift * p[i] * drift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2_wide(norm_squared, norm_squared__exponent, drift_scale):
-    """The scalars after sums of squares that left the range of float64."""
+def _kick_drift_2_wide(itemsize, norm_squared, norm_squared__exponent, drift_scale):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.mul(wide.of(drift_scale), norm_squared)
-    return wide.narrow(drift)
+    drift, drift__power = wide.split(drift, itemsize)
+    return drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -114,10 +115,13 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift_scale = rows[group, 5]
         norm_squared = totals[domain, 0]
         drift = drift_scale * norm_squared
+        drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0:
-            drift = _kick_drift_2_wide(norm_squared, norm_squared__exponent, drift_scale)
-        _kick_drift_2(x, p, real(shrink), real(drift))
+        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+            drift, drift__power = _kick_drift_2_wide(
+                like.itemsize, norm_squared, norm_squared__exponent, drift_scale
+            )
+        _kick_drift_2(x, p, real(shrink), real(drift), real(drift__power))
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
@@ -135,18 +139,19 @@ def _solution_1_old_norm_squared(p):
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2(x, p, shift):
+def _solution_2(x, p, shift, shift__power):
     for i in range(x.size):
-        x_new = x[i] - shift * p[i]
+        x_new = x[i] - shift * p[i] * shift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale):
-    """The scalars after sums of squares that left the range of float64."""
+def _solution_2_wide(itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.mul(old_norm_squared, wide.of(shift_scale))
-    return wide.narrow(shift)
+    shift, shift__power = wide.split(shift, itemsize)
+    return shift, shift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -167,10 +172,13 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale = rows[group, 3]
         old_norm_squared = totals[domain, 0]
         shift = old_norm_squared * shift_scale
+        shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0:
-            shift = _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale)
-        _solution_2(x, p, real(shift))
+        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+            shift, shift__power = _solution_2_wide(
+                like.itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale
+            )
+        _solution_2(x, p, real(shift), real(shift__power))
 
 
 STAGES = (kick_drift,)

@@ -24,7 +24,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "p"
 SCOPE = "all"
@@ -49,14 +49,14 @@ def solution_row(last_decay, last_shift_scale):
 def kick_drift(xs, ps, gs, decay, kick, drift_scale):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
     norm_squared = squares_over(new_ps)
-    drift = narrow(drift_scale * norm_squared)
+    drift = factor(drift_scale * norm_squared)
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps
 
 
 def solution(xs, ps, shift_scale):
     old_norm_squared = squares_over(ps)
-    shift = narrow(old_norm_squared * shift_scale)
+    shift = factor(old_norm_squared * shift_scale)
     new_xs = [x - shift * p for x, p in zip(xs, ps)]
     return new_xs
 

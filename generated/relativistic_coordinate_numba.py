@@ -49,22 +49,25 @@ def solution_row(last_decay, last_shift_scale):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_momentum_2):
+    real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i]
         if l2 != 0:
             gradient += l2 * x[i]
         x[i] *= shrink
         v_new = decay * v[i] - kick * gradient
-        v_new__down = elementary.down(v_new)
+        v_new__down = elementary.down(abs(delta) ** (real(1 / 2)) * v_new)
         v_new__unit = v_new__down * v_new
+        v_new__down_2 = elementary.down(abs(delta_momentum_2) ** (real(1 / 2)) * v_new)
+        v_new__unit_2 = v_new__down_2 * v_new
         x_new = (
             x[i]
-            + v_new__unit / np.sqrt(delta * (v_new__unit * v_new__unit) + v_new__down * v_new__down)
+            + v_new__unit / np.sqrt(delta * v_new__unit * v_new__unit + v_new__down * v_new__down)
             + drift
             * (
-                v_new__unit
+                v_new__unit_2
                 / np.sqrt(
-                    delta_momentum_2 * (v_new__unit * v_new__unit) + v_new__down * v_new__down
+                    delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
                 )
             )
         )
@@ -107,11 +110,12 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 
 @njit(error_model="numpy", cache=True)
 def _solution(x, v, shift, shift_scale):
+    real = x.dtype.type
     for i in range(x.size):
-        v__down = elementary.down(v[i])
+        v__down = elementary.down(abs(shift_scale) ** (real(1 / 2)) * v[i])
         v__unit = v__down * v[i]
         x_new = x[i] - shift * (
-            v__unit / np.sqrt(shift_scale * (v__unit * v__unit) + v__down * v__down)
+            v__unit / np.sqrt(shift_scale * v__unit * v__unit + v__down * v__down)
         )
         x[i] = x_new
 

@@ -48,26 +48,32 @@ def solution_row(last_decay, last_shift_scale):
 
 def kick_drift(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
-    v_new__downs = [down(v_new) for v_new in new_vs]
+    v_new__downs = [down(abs(delta) ** (1 / 2) * v_new) for v_new in new_vs]
     v_new__units = [v_new__down * v_new for v_new__down, v_new in zip(v_new__downs, new_vs)]
+    v_new__down_2s = [down(abs(delta_momentum_2) ** (1 / 2) * v_new) for v_new in new_vs]
+    v_new__unit_2s = [v_new__down_2 * v_new for v_new__down_2, v_new in zip(v_new__down_2s, new_vs)]
     new_xs = [
         x
-        + v_new__unit / torch.sqrt(delta * (v_new__unit * v_new__unit) + v_new__down * v_new__down)
+        + v_new__unit / torch.sqrt(delta * v_new__unit * v_new__unit + v_new__down * v_new__down)
         + drift
         * (
-            v_new__unit
-            / torch.sqrt(delta_momentum_2 * (v_new__unit * v_new__unit) + v_new__down * v_new__down)
+            v_new__unit_2
+            / torch.sqrt(
+                delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
+            )
         )
-        for x, v_new__unit, v_new__down in zip(xs, v_new__units, v_new__downs)
+        for x, v_new__unit, v_new__down, v_new__unit_2, v_new__down_2 in zip(
+            xs, v_new__units, v_new__downs, v_new__unit_2s, v_new__down_2s
+        )
     ]
     return new_xs, new_vs
 
 
 def solution(xs, vs, shift, shift_scale):
-    v__downs = [down(v) for v in vs]
+    v__downs = [down(abs(shift_scale) ** (1 / 2) * v) for v in vs]
     v__units = [v__down * v for v__down, v in zip(v__downs, vs)]
     new_xs = [
-        x - shift * (v__unit / torch.sqrt(shift_scale * (v__unit * v__unit) + v__down * v__down))
+        x - shift * (v__unit / torch.sqrt(shift_scale * v__unit * v__unit + v__down * v__down))
         for x, v__unit, v__down in zip(xs, v__units, v__downs)
     ]
     return new_xs

@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -65,21 +65,22 @@ def _kick_drift_1_norm_squared(v):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, v, shrink, drift):
+def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
         x[i] *= shrink
-        x_new = x[i] + drift * v[i]
+        x_new = x[i] + drift * v[i] * drift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2_wide(norm_squared, norm_squared__exponent, delta):
-    """The scalars after sums of squares that left the range of float64."""
+def _kick_drift_2_wide(itemsize, norm_squared, norm_squared__exponent, delta):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.div(
         wide.of(1.0), wide.root(wide.add(wide.mul(wide.of(delta), norm_squared), wide.of(1.0)))
     )
-    return wide.narrow(drift)
+    drift, drift__power = wide.split(drift, itemsize)
+    return drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -109,10 +110,13 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         delta = rows[group, 5]
         norm_squared = totals[domain, 0]
         drift = 1.0 / np.sqrt(delta * norm_squared + 1.0)
+        drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0:
-            drift = _kick_drift_2_wide(norm_squared, norm_squared__exponent, delta)
-        _kick_drift_2(x, v, real(shrink), real(drift))
+        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+            drift, drift__power = _kick_drift_2_wide(
+                like.itemsize, norm_squared, norm_squared__exponent, delta
+            )
+        _kick_drift_2(x, v, real(shrink), real(drift), real(drift__power))
 
 
 STAGES = (kick_drift,)

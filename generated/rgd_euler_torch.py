@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -42,7 +42,7 @@ def coefficients(lr, momentum, delta, t, n):
 def kick_drift(xs, vs, gs, decay, kick, delta):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
     norm_squared = squares_over(new_vs)
-    drift = narrow(1 / torch.sqrt(delta * norm_squared + 1))
+    drift = factor(1 / torch.sqrt(delta * norm_squared + 1))
     new_xs = [x + drift * v_new for x, v_new in zip(xs, new_vs)]
     return new_xs, new_vs
 

@@ -31,7 +31,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -100,20 +100,21 @@ def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, undo):
+def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, drift__power, undo, undo__power):
     for i in range(x.size):
         gradient = sign * g[i]
         if l2 != 0:
             gradient += l2 * x[i]
         x[i] *= shrink
         v_new = decay * v[i] - kick * gradient
-        x_new = x[i] - undo * v[i] + drift * v_new
+        x_new = x[i] - undo * v[i] * undo__power + drift * v_new * drift__power
         v[i] = v_new
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2_wide(
+    itemsize,
     old_norm_squared,
     norm_squared,
     old_norm_squared__exponent,
@@ -124,7 +125,7 @@ def _kick_drift_2_wide(
     momentum,
     delta_momentum_2,
 ):
-    """The scalars after sums of squares that left the range of float64."""
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     undo = wide.div(
@@ -140,7 +141,9 @@ def _kick_drift_2_wide(
             wide.root(wide.add(wide.mul(wide.of(delta_momentum_2), norm_squared), wide.of(1.0))),
         ),
     )
-    return wide.narrow(undo), wide.narrow(drift)
+    undo, undo__power = wide.split(undo, itemsize)
+    drift, drift__power = wide.split(drift, itemsize)
+    return undo, undo__power, drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -186,10 +189,18 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift = 1.0 / np.sqrt(delta * norm_squared + 1.0) + momentum / np.sqrt(
             delta_momentum_2 * norm_squared + 1.0
         )
+        undo__power = 1.0
+        drift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
         norm_squared__exponent = totals[domain, 3]
-        if old_norm_squared__exponent != 0.0 or norm_squared__exponent != 0.0:
-            undo, drift = _kick_drift_2_wide(
+        if (
+            old_norm_squared__exponent != 0.0
+            or norm_squared__exponent != 0.0
+            or not wide.is_normal(undo, like.itemsize)
+            or not wide.is_normal(drift, like.itemsize)
+        ):
+            undo, undo__power, drift, drift__power = _kick_drift_2_wide(
+                like.itemsize,
                 old_norm_squared,
                 norm_squared,
                 old_norm_squared__exponent,
@@ -210,7 +221,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
             real(decay),
             real(kick),
             real(drift),
+            real(drift__power),
             real(undo),
+            real(undo__power),
         )
 
 
@@ -229,21 +242,24 @@ def _solution_1_old_norm_squared(v):
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2(x, v, shift):
+def _solution_2(x, v, shift, shift__power):
     for i in range(x.size):
-        x_new = x[i] - shift * v[i]
+        x_new = x[i] - shift * v[i] * shift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale):
-    """The scalars after sums of squares that left the range of float64."""
+def _solution_2_wide(
+    itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
+):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.div(
         wide.of(shift_scale_2),
         wide.root(wide.add(wide.mul(old_norm_squared, wide.of(shift_scale)), wide.of(1.0))),
     )
-    return wide.narrow(shift)
+    shift, shift__power = wide.split(shift, itemsize)
+    return shift, shift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -265,12 +281,17 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale_2 = rows[group, 4]
         old_norm_squared = totals[domain, 0]
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
+        shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0:
-            shift = _solution_2_wide(
-                old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
+        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+            shift, shift__power = _solution_2_wide(
+                like.itemsize,
+                old_norm_squared,
+                old_norm_squared__exponent,
+                shift_scale_2,
+                shift_scale,
             )
-        _solution_2(x, v, real(shift))
+        _solution_2(x, v, real(shift), real(shift__power))
 
 
 STAGES = (kick_drift,)

@@ -31,7 +31,7 @@ import math
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -71,9 +71,9 @@ def kick_drift(
 ):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
     old_norm_squared = squares_over(vs)
-    undo = narrow(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1))
+    undo = factor(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1))
     norm_squared = squares_over(new_vs)
-    drift = narrow(
+    drift = factor(
         1 / torch.sqrt(delta * norm_squared + 1)
         + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
     )
@@ -83,7 +83,7 @@ def kick_drift(
 
 def solution(xs, vs, shift_scale, shift_scale_2):
     old_norm_squared = squares_over(vs)
-    shift = narrow(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
+    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

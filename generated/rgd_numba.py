@@ -25,7 +25,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content d92ae694435d5a2d
+from hamilforge.runtime import wide  # content a213eeb56164be1c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -76,16 +76,18 @@ def _kick_drift_1_norm_squared(v):
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2(x, v, shrink, drift):
+def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
         x[i] *= shrink
-        x_new = x[i] + drift * v[i]
+        x_new = x[i] + drift * v[i] * drift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _kick_drift_2_wide(norm_squared, norm_squared__exponent, delta, momentum, delta_momentum_2):
-    """The scalars after sums of squares that left the range of float64."""
+def _kick_drift_2_wide(
+    itemsize, norm_squared, norm_squared__exponent, delta, momentum, delta_momentum_2
+):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.add(
         wide.div(
@@ -96,7 +98,8 @@ def _kick_drift_2_wide(norm_squared, norm_squared__exponent, delta, momentum, de
             wide.root(wide.add(wide.mul(wide.of(delta_momentum_2), norm_squared), wide.of(1.0))),
         ),
     )
-    return wide.narrow(drift)
+    drift, drift__power = wide.split(drift, itemsize)
+    return drift, drift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -130,12 +133,18 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift = 1.0 / np.sqrt(delta * norm_squared + 1.0) + momentum / np.sqrt(
             delta_momentum_2 * norm_squared + 1.0
         )
+        drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0:
-            drift = _kick_drift_2_wide(
-                norm_squared, norm_squared__exponent, delta, momentum, delta_momentum_2
+        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+            drift, drift__power = _kick_drift_2_wide(
+                like.itemsize,
+                norm_squared,
+                norm_squared__exponent,
+                delta,
+                momentum,
+                delta_momentum_2,
             )
-        _kick_drift_2(x, v, real(shrink), real(drift))
+        _kick_drift_2(x, v, real(shrink), real(drift), real(drift__power))
 
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
@@ -153,21 +162,24 @@ def _solution_1_old_norm_squared(v):
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2(x, v, shift):
+def _solution_2(x, v, shift, shift__power):
     for i in range(x.size):
-        x_new = x[i] - shift * v[i]
+        x_new = x[i] - shift * v[i] * shift__power
         x[i] = x_new
 
 
 @njit(error_model="numpy", cache=True)
-def _solution_2_wide(old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale):
-    """The scalars after sums of squares that left the range of float64."""
+def _solution_2_wide(
+    itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
+):
+    """The factors, by numbers of any range: each a normal number and a power of two."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.div(
         wide.of(shift_scale_2),
         wide.root(wide.add(wide.mul(old_norm_squared, wide.of(shift_scale)), wide.of(1.0))),
     )
-    return wide.narrow(shift)
+    shift, shift__power = wide.split(shift, itemsize)
+    return shift, shift__power
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -189,12 +201,17 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift_scale_2 = rows[group, 4]
         old_norm_squared = totals[domain, 0]
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
+        shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0:
-            shift = _solution_2_wide(
-                old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
+        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+            shift, shift__power = _solution_2_wide(
+                like.itemsize,
+                old_norm_squared,
+                old_norm_squared__exponent,
+                shift_scale_2,
+                shift_scale,
             )
-        _solution_2(x, v, real(shift))
+        _solution_2(x, v, real(shift), real(shift__power))
 
 
 STAGES = (kick_drift,)

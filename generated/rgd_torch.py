@@ -25,7 +25,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import narrow, squares_over
+from hamilforge.runtime.torch_sums import factor, squares_over
 
 BUFFER = "v"
 SCOPE = "all"
@@ -53,7 +53,7 @@ def solution_row(last_decay, last_shift_scale):
 def kick_drift(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
     norm_squared = squares_over(new_vs)
-    drift = narrow(
+    drift = factor(
         1 / torch.sqrt(delta * norm_squared + 1)
         + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
     )
@@ -63,7 +63,7 @@ def kick_drift(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
 
 def solution(xs, vs, shift_scale, shift_scale_2):
     old_norm_squared = squares_over(vs)
-    shift = narrow(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
+    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

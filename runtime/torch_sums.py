@@ -3,8 +3,9 @@
 The square of a float64 entry beyond 1e154 overflows and that of one below 1e-162 vanishes, where
 what follows from their sum need not: ``v / sqrt(1 + sum(v*v))``.  :func:`squares_over` takes such a
 sum of scaled entries and gives a :class:`WideScalar`, whose arithmetic has an exponent of its own;
-:func:`narrow` makes a tensor of what follows.  Squares of float32 entries are within float64, and
-their sum is a plain tensor.  No step waits for a device, and graphs go through all of it.
+:func:`factor` makes of what follows what tensors are multiplied by.  Squares of float32 entries are
+within float64, and their sum is a plain tensor.  No step waits for a device, and graphs go through
+all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 
 from hamilforge.runtime.overlaps import is_wrapped
 from hamilforge.runtime.shards import whole
-from hamilforge.runtime.wide import EXPONENTS, FAR, NEAR, RANGE, SCALED_RANGE
+from hamilforge.runtime.wide import EXPONENTS, FAR, LIMITS, NEAR, RANGE, SCALED_RANGE
 
 Tensor = torch.Tensor
 
@@ -69,6 +70,18 @@ def _needs_no_scale(total: float, tensors: Iterable[Tensor]) -> bool:
     if total == 0:
         return not any(bool(tensor.detach().any()) for tensor in tensors)
     return RANGE[0] < total < RANGE[1]
+
+
+def factor(scalar: Any) -> Any:
+    """What tensors of any type are multiplied by.
+
+    Returns:
+        A float64 tensor, where it is known to be a normal number of every type; a :class:`Factor`.
+    """
+    nearest = narrow(scalar)
+    if _is_known(nearest) and 2.0 ** -LIMITS[0] <= abs(float(nearest.detach())) <= 2.0 ** LIMITS[0]:
+        return nearest
+    return Factor(scalar if isinstance(scalar, WideScalar) else WideScalar(scalar, 0.0))
 
 
 def narrow(scalar: Any) -> Any:
@@ -184,6 +197,33 @@ class WideScalar:
         x, y = _of(then, self.mantissa), _of(otherwise, self.mantissa)
         mantissa = torch.where(test, x.mantissa, y.mantissa)
         return WideScalar(mantissa, torch.where(test, x.exponent, y.exponent))
+
+
+class Factor:
+    """A scalar that multiplies tensors in two steps, in range where the product is.
+
+    The first is a normal number of the tensor's type, the second a power of two: 1 where the
+    scalar is such a number itself.
+    """
+
+    def __init__(self, scalar: WideScalar) -> None:
+        self._scalar = scalar
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, Factor):
+            return Factor(self._scalar * other._scalar)
+        if not isinstance(other, Tensor):
+            return Factor(self._scalar * other)
+        limit = math.log2(torch.finfo(other.dtype).max) - 3
+        exponent = torch.as_tensor(self._scalar.exponent)
+        inner = exponent.clamp(-limit, limit)
+        number = _scaled(self._scalar.mantissa, inner)
+        return number * other * 2.0 ** (exponent - inner).clamp(-limit, limit)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Factor:
+        return Factor(-self._scalar)
 
 
 def _of(value: Any, like: Tensor) -> WideScalar:

@@ -3,7 +3,8 @@
 Squares of entries beyond 1e154 overflow and those below 1e-162 vanish, where what follows from
 their sum need not: ``v / sqrt(1 + sum(v*v))``.  A sum of squares is therefore taken of scaled
 entries where it leaves :data:`RANGE`, and the few scalars that follow from it are computed with an
-exponent of their own.
+exponent of their own, there and where one is no normal number of the type of the arrays it
+multiplies; these take it in two factors (:func:`split`).
 
 In: floats.  Out: pairs, their mantissa in [1/2, 1), and floats again.  Relative errors are a few
 roundings; that of a power ``x**a`` is ``a * exponent`` of them.  Compiled into kernels, which
@@ -29,6 +30,8 @@ RANGE = (1e-95, 1e95)
 SCALED_RANGE = (1e-280, 1e280)
 #: Exponents up to which logarithms are those of the nearest float.
 NEAR = 100.0
+#: Binary orders of magnitude of normal numbers of 4 and 8 bytes, and of their inverses.
+LIMITS = (125.0, 1021.0)
 #: More binary orders of magnitude than float64 has.
 FAR = 2400.0
 #: Entries are divided by 2 to one of these before they are squared; the first that fits is taken.
@@ -82,6 +85,25 @@ def of(value: float, exponent: float = 0.0) -> Wide:
 def narrow(x: Wide) -> float:
     """The nearest float: infinite or 0 beyond their range."""
     return math.ldexp(x[0], int(min(max(x[1], -FAR), FAR)))
+
+
+@inner_function
+def is_normal(value: float, itemsize: int) -> bool:
+    """Whether a factor is a normal number of the type of arrays, by its size in bytes."""
+    limit = LIMITS[1] if itemsize == 8 else LIMITS[0]
+    return 2.0**-limit <= abs(value) <= 2.0**limit
+
+
+@inner_function
+def split(x: Wide, itemsize: int) -> Wide:
+    """A scalar as the product of a normal number of the type of arrays and a power of two.
+
+    Entries times the first, times the second, are in range where the result is.  The power is
+    bounded by that of the normal numbers.
+    """
+    limit = LIMITS[1] if itemsize == 8 else LIMITS[0]
+    inner = min(max(x[1], -limit), limit)
+    return math.ldexp(x[0], int(inner)), 2.0 ** min(max(x[1] - inner, -limit), limit)
 
 
 @inner_function

@@ -1,54 +1,95 @@
-"""Entries whose powers leave their range: the same function, of entries that are scaled first.
+"""Numbers that leave their range on the way to one that does not.
 
-In: the function of a stage, or of the solution.  Out: the same with each array line homogeneous
-where it adds powers of an entry: with ``down = 1/max(|v|, 1)`` and ``u = down v``,
+In: the function of a stage, or of the solution.  Out: the same for backends to print; everything
+else knows the plain function.
 
-    v / sqrt(delta v**2 + 1) = u / sqrt(delta u**2 + down**2),
+:func:`within_range` makes array lines homogeneous where they add powers of an entry: with
+``down = 1/max(|k v|, 1)`` and ``u = down v``,
 
-in which no power overflows; down**2 vanishes beyond 1e154 (1e19 in single precision), where delta
-must not.  Nothing else changes, nor where |v| <= 1.  Backends print what this
-gives; everything else knows the plain function.
+    v / sqrt(delta v**2 + 1) = u / sqrt(delta u**2 + down**2),    k = sqrt(delta),
+
+in which no power overflows; down**2 vanishes beyond ``k |v| = 1e154`` (1e19 in single precision),
+where ``delta u**2`` is 1.  Where ``k |v| <= 1`` nothing changes.
+
+:func:`with_powers` writes each factor of entries that follows from sums as two,
+``drift * v * drift__power``: the second is 1 where the first is a normal number of the type, and a
+power of two elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from hamilforge.gen.program.ir import Apply, Assign, Const, Expr, Function, Ref, Select, walk
-from hamilforge.gen.program.lower import constant, mul
+from hamilforge.gen.program.ir import (
+    Apply,
+    Assign,
+    Const,
+    Expr,
+    Function,
+    Reduce,
+    Ref,
+    Select,
+    names,
+    walk,
+)
+from hamilforge.gen.program.lower import ONE, add, constant, mul
 
 
 def within_range(function: Function) -> Function:
     """A function whose array lines overflow no sooner than what they compute."""
     body: list[Assign] = []
     targets = {line.target for line in function.body if line.level == "array"}
+    entries = {name: _Entry(name) for name in (*function.arrays, *sorted(targets))}
     for line in function.body:
         value = line.value
-        scaled: list[str] = []
         if line.level == "array":
-            for name in (*function.arrays, *sorted(targets)):
-                homogeneous = _homogeneous(value, name)
-                if homogeneous != value:
-                    value, scaled = homogeneous, [*scaled, name]
-        known = {line.target for line in body}
-        for name in scaled:
-            down, unit = _down(name), _unit(name)
-            if down not in known:
-                body += [
-                    Assign(down, Apply("down", (Ref(name),)), "array", f"scale of {name}"),
-                    Assign(unit, mul(Ref(down), Ref(name)), "array", f"{name}, scaled"),
-                ]
+            for entry in entries.values():
+                value = entry.homogeneous(value)
+                body += entry.taken_lines()
         body.append(replace(line, value=value))
     return replace(function, body=tuple(body))
 
 
-def _down(name: str) -> str:
-    return f"{name}__down"
+def power_of(name: str) -> str:
+    """What the power of two beside a factor is called; no declared name has ``__``."""
+    return f"{name}__power"
 
 
-def _unit(name: str) -> str:
-    return f"{name}__unit"
+def with_powers(function: Function) -> Function:
+    """A function whose array lines multiply factors that follow from sums in two steps."""
+    factors = {line.target for line in function.body if line.level == "reduced"}
+
+    def closed(expr: Expr) -> Expr:
+        if isinstance(expr, Apply) and expr.op == "neg":
+            return Apply("neg", (closed(expr.args[0]),))
+        value, powers = split(expr)
+        return mul(value, *powers)
+
+    def split(expr: Expr) -> tuple[Expr, list[Expr]]:
+        match expr:
+            case Ref(name=name) if name in factors:
+                return expr, [Ref(power_of(name))]
+            case Apply(op="mul" | "neg" as op, args=args):
+                parts = [split(arg) for arg in args]
+                value = Apply(op, tuple(part for part, _ in parts))
+                return value, [power for _, powers in parts for power in powers]
+            case Apply(op="div", args=(over, under)):
+                value, powers = split(over)
+                return Apply("div", (value, closed(under))), powers
+            case Apply(op=op, args=args):
+                return Apply(op, tuple(map(closed, args))), []
+            case Select(subject, value, then, otherwise):
+                return Select(closed(subject), value, closed(then), closed(otherwise)), []
+        return expr, []
+
+    body = (
+        replace(line, value=closed(line.value))
+        if line.level == "array" and not isinstance(line.value, Reduce)
+        else line
+        for line in function.body
+    )
+    return replace(function, body=tuple(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,80 +105,176 @@ class _Graded:
     mixed: bool = False
 
 
-def _homogeneous(expr: Expr, name: str) -> Expr:
-    """The terms of a line that add powers of an entry, each in the scaled entry."""
-    match expr:
-        case Apply(op="add" | "neg" as op, args=args):
-            return Apply(op, tuple(_homogeneous(arg, name) for arg in args))
-        case Apply(op="mul", args=args) if any(name not in _names(arg) for arg in args):
-            return Apply("mul", tuple(_homogeneous(arg, name) for arg in args))
-    graded = _graded(expr, name)
-    if graded is None or not graded.mixed:
-        return expr
-    return _times_down(graded.value, name, -graded.degree)
+@dataclass(slots=True)
+class _Entry:
+    """The entries of an array, and the scales they are divided by.
+
+    Attributes:
+        scales: what an entry is multiplied by before its size is looked at; each has a scaled
+            entry of its own.
+        lines: those of scales and scaled entries that are not in the function yet.
+    """
+
+    name: str
+    scales: list[Expr] = field(default_factory=list)
+    lines: list[Assign] = field(default_factory=list)
+
+    def taken_lines(self) -> list[Assign]:
+        """The new lines, once."""
+        lines, self.lines = self.lines, []
+        return lines
+
+    def homogeneous(self, expr: Expr) -> Expr:
+        """The terms of a line that add powers of an entry, each in the scaled entry."""
+        match expr:
+            case Apply(op="add" | "neg" as op, args=args):
+                return Apply(op, tuple(map(self.homogeneous, args)))
+            case Apply(op="mul", args=args) if any(self.name not in names(arg) for arg in args):
+                return Apply("mul", tuple(map(self.homogeneous, args)))
+        graded = _Grading(self.name, "", "").graded(expr)
+        if graded is None or not graded.mixed:
+            return expr
+        grading = self._grading(_size(expr, self.name))
+        graded = grading.graded(expr)
+        assert graded is not None
+        return grading.times_down(graded.value, -graded.degree)
+
+    def _grading(self, scale: Expr) -> _Grading:
+        """The names of the scale and the scaled entry; their lines are added where they are new."""
+        new = scale not in self.scales
+        if new:
+            self.scales.append(scale)
+        number = self.scales.index(scale) + 1
+        end = f"_{number}" if number > 1 else ""
+        grading = _Grading(self.name, f"{self.name}__down{end}", f"{self.name}__unit{end}")
+        if new:
+            entry = Ref(self.name)
+            down, unit = Apply("down", (mul(scale, entry),)), mul(Ref(grading.down), entry)
+            self.lines += [
+                Assign(grading.down, down, "array", f"scale of {self.name}"),
+                Assign(grading.unit, unit, "array", f"{self.name}, scaled"),
+            ]
+        return grading
 
 
-def _names(expr: Expr) -> set[str]:
-    return {part.name for part in walk(expr) if isinstance(part, Ref)}
+def _size(expr: Expr, name: str) -> Expr:
+    """``k`` for which powers of ``k |v|`` are about as large as the terms added to 1.
+
+    That is the sum of ``|c|**(1/d)`` over all added terms ``c v**d``; 1 where a term is none.
+    """
+    terms = [term for part in walk(expr) for term in _added(part) if name in names(term)]
+    sizes = dict.fromkeys(_size_of_term(term, name) for term in terms)
+    if any(not names(size) for size in sizes):
+        return ONE
+    return add(*sizes)
 
 
-def _graded(expr: Expr, name: str) -> _Graded | None:
-    """An expression in the scaled entry; None where it is no sum of powers."""
-    if name not in _names(expr):
-        return _Graded(expr, Fraction(0))
-    match expr:
-        case Ref():
-            return _Graded(Ref(_unit(name)), Fraction(1))
-        case Apply(op="neg", args=(arg,)):
-            part = _graded(arg, name)
-            return part and replace(part, value=Apply("neg", (part.value,)))
-        case Apply(op="sqrt", args=(arg,)):
-            part = _graded(arg, name)
-            return part and _Graded(Apply("sqrt", (part.value,)), part.degree / 2, part.mixed)
-        case Apply(op="pow", args=(base, Const(value=exponent) as power)):
-            part = _graded(base, name)
-            return part and _Graded(
-                Apply("pow", (part.value, power)), part.degree * exponent, part.mixed
-            )
-        case Apply(op="add" | "mul" | "div" as op, args=args):
-            parts = [_graded(arg, name) for arg in args]
-            known = [part for part in parts if part is not None]
-            return _combined(op, known, name) if len(known) == len(parts) else None
-        case Select(subject=Ref(name=subject)) if subject == name:
-            then, otherwise = _graded(expr.then, name), _graded(expr.otherwise, name)
-            if then is None or otherwise is None or expr.value:
-                return None
-            if then.value != constant(0):
-                return None
-            value = Select(Ref(_unit(name)), expr.value, then.value, otherwise.value)
-            return _Graded(value, otherwise.degree, otherwise.mixed)
-    return None
+def _added(expr: Expr) -> tuple[Expr, ...]:
+    return expr.args if isinstance(expr, Apply) and expr.op == "add" else ()
 
 
-def _combined(op: str, parts: list[_Graded], name: str) -> _Graded:
-    mixed = any(part.mixed for part in parts)
-    values = tuple(part.value for part in parts)
-    degrees = [part.degree for part in parts]
-    if op == "mul":
-        return _Graded(Apply("mul", values), sum(degrees, Fraction(0)), mixed)
-    if op == "div":
-        return _Graded(Apply("div", values), degrees[0] - degrees[1], mixed)
-    degree = max(degrees)
-    terms = (_times_down(part.value, name, degree - part.degree) for part in parts)
-    return _Graded(Apply("add", tuple(terms)), degree, mixed or len(set(degrees)) > 1)
+def _size_of_term(term: Expr, name: str) -> Expr:
+    """``|c|**(1/d)`` of ``c v**d``."""
+    factors = term.args if isinstance(term, Apply) and term.op == "mul" else (term,)
+    coefficients = [factor for factor in factors if name not in names(factor)]
+    entries = mul(*(factor for factor in factors if name in names(factor)))
+    graded = _Grading(name, "", "").graded(entries)
+    if graded is None or graded.mixed or graded.degree <= 0 or not coefficients:
+        return ONE
+    return Apply("pow", (Apply("abs", (mul(*coefficients),)), Const(1 / graded.degree)))
 
 
-def _times_down(expr: Expr, name: str, power: Fraction) -> Expr:
-    """``expr * down**power``."""
-    if power == 0:
-        return expr
-    down: Expr = Ref(_down(name))
-    factor = down if abs(power) == 1 else Apply("pow", (down, Const(abs(power))))
-    if power < 0:
-        return Apply("div", (expr, factor))
-    match expr:
-        case Const(value=value) if value == 1:
-            return factor
-        case Apply(op="neg", args=(arg,)):
-            return Apply("neg", (_times_down(arg, name, power),))
-    return mul(expr, factor)
+@dataclass(frozen=True, slots=True)
+class _Grading:
+    """Expressions in a scaled entry.
+
+    Attributes:
+        name: of the entry.
+        down, unit: of its scale and of the scaled entry.
+    """
+
+    name: str
+    down: str
+    unit: str
+
+    def graded(self, expr: Expr) -> _Graded | None:
+        """An expression in the scaled entry; None where it is no sum of powers."""
+        if self.name not in names(expr):
+            return _Graded(expr, Fraction(0))
+        match expr:
+            case Ref():
+                return _Graded(Ref(self.unit), Fraction(1))
+            case Apply(op="neg", args=(arg,)):
+                part = self.graded(arg)
+                return part and replace(part, value=Apply("neg", (part.value,)))
+            case Apply(op="sqrt", args=(arg,)):
+                part = self.graded(arg)
+                return part and _Graded(Apply("sqrt", (part.value,)), part.degree / 2, part.mixed)
+            case Apply(op="pow", args=(base, Const(value=exponent) as power)):
+                part = self.graded(base)
+                return part and _Graded(
+                    Apply("pow", (part.value, power)), part.degree * exponent, part.mixed
+                )
+            case Apply(op="add" | "mul" | "div" as op, args=args):
+                parts = [self.graded(arg) for arg in args]
+                known = [part for part in parts if part is not None]
+                return self._combined(op, known) if len(known) == len(parts) else None
+            case Select(subject=Ref(name=subject)) if subject == self.name:
+                then, otherwise = self.graded(expr.then), self.graded(expr.otherwise)
+                if then is None or otherwise is None or expr.value:
+                    return None
+                if then.value != constant(0):
+                    return None
+                value = Select(Ref(self.unit), expr.value, then.value, otherwise.value)
+                return _Graded(value, otherwise.degree, otherwise.mixed)
+        return None
+
+    def _combined(self, op: str, parts: list[_Graded]) -> _Graded:
+        mixed = any(part.mixed for part in parts)
+        values = tuple(part.value for part in parts)
+        degrees = [part.degree for part in parts]
+        if op == "mul":
+            return _Graded(mul(*self._chained(values)), sum(degrees, Fraction(0)), mixed)
+        if op == "div":
+            return _Graded(Apply("div", values), degrees[0] - degrees[1], mixed)
+        degree = max(degrees)
+        terms = (self.times_down(part.value, degree - part.degree) for part in parts)
+        return _Graded(Apply("add", tuple(terms)), degree, mixed or len(set(degrees)) > 1)
+
+    def _chained(self, factors: tuple[Expr, ...]) -> list[Expr]:
+        """Factors, of which no product of the first few overflows: powers come last, one by one.
+
+        A coefficient of 0 times the power of an entry that was not scaled for it is then 0.
+        """
+        powers = [factor for factor in factors if self._is_power(factor)]
+        chained = [factor for factor in factors if factor not in powers]
+        for power in powers:
+            exponent = power.args[1].value if isinstance(power, Apply) else Fraction(1)
+            chained += [Ref(self.unit)] * int(exponent)
+            if exponent % 1:
+                chained.append(Apply("pow", (Ref(self.unit), Const(exponent % 1))))
+        return chained
+
+    def _is_power(self, expr: Expr) -> bool:
+        """Whether an expression is a positive power of the scaled entry."""
+        match expr:
+            case Ref(name=name):
+                return name == self.unit
+            case Apply(op="pow", args=(Ref(name=name), Const(value=exponent))):
+                return name == self.unit and exponent > 0
+        return False
+
+    def times_down(self, expr: Expr, power: Fraction) -> Expr:
+        """``expr * down**power``."""
+        if power == 0:
+            return expr
+        down: Expr = Ref(self.down)
+        factor = down if abs(power) == 1 else Apply("pow", (down, Const(abs(power))))
+        if power < 0:
+            return Apply("div", (expr, factor))
+        match expr:
+            case Const(value=value) if value == 1:
+                return factor
+            case Apply(op="neg", args=(arg,)):
+                return Apply("neg", (self.times_down(arg, power),))
+        return mul(expr, factor)

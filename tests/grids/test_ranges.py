@@ -2,7 +2,6 @@
 
 The reference is the program in numbers without bounds, mpmath's.  Where all its entries are numbers
 of the type, the step gives these; where one is too large, the step says so by what is not finite.
-A factor of an array is itself a number of the type: below the least it is 0.
 """
 
 from __future__ import annotations
@@ -72,41 +71,43 @@ class Unbounded(Interpreter):
         return run_function(function, arrays, numbers, UNBOUNDED)
 
 
-def _reference(program: Any, gradients: Any, count: int) -> tuple[Any, Any, Any]:
-    hyper = {entry.name: float(entry.default) for entry in program.hyperparameters}
+def _reference(program: Any, gradients: Any, count: int, changed: Any) -> Any:
+    hyper = {entry.name: float(entry.default) for entry in program.hyperparameters} | changed
     numbers = [np.array([mp.mpf(entry) for entry in one.tolist()], object) for one in gradients]
     run = Unbounded(program, hyper, [0 * one for one in numbers])
+    largest = 0
     for _ in range(count):
         run.step(numbers)
-    return np.concatenate(run.x), np.concatenate(run.solution()), abs(np.concatenate(run.buffer))
+        largest = np.maximum(largest, abs(np.concatenate(run.x)))
+    return np.concatenate(run.x), np.concatenate(run.solution()), largest
 
 
-def _agree(found: Any, wanted: Any, buffer: Any) -> None:
+def _agree(found: Any, wanted: Any, largest: Any) -> None:
     dtype = found.dtype
     tolerance = TYPES[dtype][0]
     limits = torch.finfo(dtype)
     if any(abs(value) > limits.max for value in wanted):
         assert not np.isfinite(found).all()
         return
-    for entry, value, factor in zip(found.tolist(), wanted, buffer, strict=True):
-        slack = limits.tiny * (1 + 4 * limits.eps * factor)
-        assert abs(mp.mpf(entry) - value) <= tolerance * abs(value) + slack
+    sizes = np.maximum(abs(wanted), largest)
+    for entry, value, size in zip(found.tolist(), wanted, sizes, strict=True):
+        assert abs(mp.mpf(entry) - value) <= tolerance * size + limits.tiny
 
 
-def _check(rule: str, program: Any, gradients: Any, fused: bool) -> None:
+def _check(rule: str, program: Any, gradients: Any, fused: bool, **changed: float) -> None:
     dtype = gradients[0].dtype
     count = 2 * len(program.stages)
     params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
-    optimizer = hf.optimizer(rule)(params, fused=fused)
+    optimizer = hf.optimizer(rule)(params, fused=fused, **changed)
     for _ in range(count):
         for param, gradient in zip(params, gradients, strict=True):
             param.grad = gradient.clone()
         optimizer.step()
-    point, solution, buffer = _reference(program, gradients, count)
-    _agree(torch.cat(params).detach(), point, buffer)
+    point, solution, largest = _reference(program, gradients, count, changed)
+    _agree(torch.cat(params).detach(), point, largest)
     if all(abs(value) < torch.finfo(dtype).max for value in point):
         with optimizer.solution():
-            _agree(torch.cat(params).detach(), solution, buffer)
+            _agree(torch.cat(params).detach(), solution, largest)
 
 
 def _gradient(exponent: int, dtype: torch.dtype) -> Any:
@@ -122,12 +123,33 @@ def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype, fus
         _check(rule, program, [_gradient(exponent, dtype)], fused)
 
 
+#: Values at both ends of domains, as far as two steps of them are no overflow by themselves.
+ENDS = {
+    "nonnegative": (0.0, 4.0),
+    "positive": (0.5, 4.0),
+    "unit-interval": (0.0, 0.999),
+    "open-unit-interval": (0.01, 0.999),
+}
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_ends_of_domains_have_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
+    program = derive(catalogue.load(rule, ("optimizer",))).program
+    for entry in program.hyperparameters:
+        for value in ENDS.get(entry.domain, ()):
+            for exponent in TYPES[dtype][1][::2]:
+                _check(rule, program, [_gradient(exponent, dtype)], fused, **{entry.name: value})
+
+
 #: Kinetic energies of which each needs another operation on wide scalars, or on scaled entries.
 KINETIC = {
+    "a length": "norm(p)",
     "powers": "dot(p, p)**(2/3)*3/4",
     "a root in a quotient": "dot(p, p)/(2*sqrt(1 + dot(p, p)))",
     "a logarithm": "log(1 + dot(p, p))/2",
-    "a difference": "sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
+    "a difference": "2*sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
     "a function that ends": "atan(dot(p, p))/2",
     "a quotient of powers": "dot(p, p)**2/(1 + dot(p, p)**(3/2))/4",
     "entries": "sum(sqrt(1 + p**2))",
@@ -161,16 +183,17 @@ gamma = "-log(momentum)/h"
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("kinetic", KINETIC.values(), ids=KINETIC)
 def test_scalars_and_entries_of_any_energy_have_the_whole_range(
-    kinetic: str, fused: bool, tmp_path: Path
+    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(OPTIMIZER)
     (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
     program = derive(catalogue.load(path)).program
-    for exponent in TYPES[torch.float64][1]:
-        _check(str(path), program, [_gradient(exponent, torch.float64)], fused)
+    for exponent in TYPES[dtype][1]:
+        _check(str(path), program, [_gradient(exponent, dtype)], fused)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])

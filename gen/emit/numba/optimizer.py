@@ -15,7 +15,7 @@ from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
 from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed, squared_in
 from hamilforge.gen.program.passes import Pass, schedule
-from hamilforge.gen.program.ranges import within_range
+from hamilforge.gen.program.ranges import power_of, with_powers, within_range
 
 TEMPLATE = "numba/optimizer.py.jinja"
 
@@ -69,27 +69,32 @@ class LoopView:
 
 @dataclass(frozen=True, slots=True)
 class WideView:
-    """The scalars after sums of squares that left their range.
+    """The factors that follow from sums, where one is no normal number of the type.
 
     Attributes:
-        exponents: of the sums, with their columns in the totals.
+        exponents: of the sums of squares, with their columns in the totals.
+        factors: each with its power of two.
         parameters: of the function: sums, exponents, scalars.
         body: its lines, in numbers of any range.
-        results: the scalars.
-        returns: the scalars as floats.
     """
 
     name: str
     exponents: tuple[tuple[str, int], ...]
+    factors: tuple[tuple[str, str], ...]
     parameters: str
     body: tuple[str, ...]
-    results: str
-    returns: str
+
+    @property
+    def results(self) -> str:
+        """What the function returns."""
+        return ", ".join(name for pair in self.factors for name in pair)
 
     @property
     def beyond(self) -> str:
-        """Whether a sum left its range."""
-        return " or ".join(f"{exponent} != 0.0" for exponent, _ in self.exponents)
+        """Whether a sum left its range, or a factor."""
+        sums = (f"{exponent} != 0.0" for exponent, _ in self.exponents)
+        factors = (f"not wide.is_normal({factor}, like.itemsize)" for factor, _ in self.factors)
+        return " or ".join((*sums, *factors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class PassView:
         arrays: with their positions in the address table.
         row: the scalars read from the row of the chunk's group, with their positions.
         prelude: the lines in front of the loops: totals, and what follows from them.
-        wide: the same where squares left their range.
+        wide: the same in numbers of any range.
         store: the loop that stores, if any.
         sums: the loops that return sums, with their columns.
     """
@@ -165,7 +170,7 @@ def _spelled(function: Function) -> Function:
 
 
 def _function(function: Function) -> FunctionView:
-    function = _spelled(within_range(function))
+    function = with_powers(_spelled(within_range(function)))
     before: list[Assign] = []
     columns: list[str] = []
     views = []
@@ -181,7 +186,8 @@ def _function(function: Function) -> FunctionView:
 def _pass(
     function: Function, one: Pass, name: str, before: list[Assign], columns: list[str]
 ) -> PassView:
-    loops = _Loops(function, one, {line.target for line in before})
+    known = [line.target for line in before]
+    loops = _Loops(function, one, {*known, *map(power_of, known)})
     store = loops.storing(name) if one.stores else None
     sums = tuple(
         (len(columns) + 2 * index, loops.summing(f"{name}_{line.target}", line))
@@ -190,13 +196,17 @@ def _pass(
     views = [*([store] if store else []), *(view for _, view in sums)]
     wanted = {name for view in views for name in view.scalars}
     needed = _needed(before, wanted)
+    factors = [line.target for line in needed if power_of(line.target) in wanted]
     wanted |= {part for line in needed for part in names(line.value)}
     scalar = Float64Printer()
-    prelude = tuple(
-        f"{line.target} = totals[domain, {columns.index(line.target)}]"
-        if isinstance(line.value, Reduce)
-        else f"{line.target} = {scalar(line.value)}"
-        for line in needed
+    prelude = (
+        *(
+            f"{line.target} = totals[domain, {columns.index(line.target)}]"
+            if isinstance(line.value, Reduce)
+            else f"{line.target} = {scalar(line.value)}"
+            for line in needed
+        ),
+        *(f"{power_of(factor)} = 1.0" for factor in factors),
     )
     used = {array for view in views for array in view.arrays}
     places = enumerate((*PREPARATION, *function.scalars))
@@ -204,7 +214,7 @@ def _pass(
         tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
         tuple((scalar, at) for at, scalar in places if scalar in wanted),
         prelude,
-        _wide(name, needed, columns),
+        _wide(name, needed, columns, factors) if factors else None,
         store,
         sums,
     )
@@ -215,33 +225,33 @@ def _exponent(line: Assign) -> str:
     return f"{line.target}__exponent"
 
 
-def _wide(name: str, needed: list[Assign], columns: list[str]) -> WideView | None:
-    """The scalars that a pass needs of earlier ones, where sums of squares left their range."""
-    sums = [line for line in needed if squared_in(line.value)]
+def _wide(name: str, needed: list[Assign], columns: list[str], factors: list[str]) -> WideView:
+    """The factors that a pass needs of earlier ones, in numbers of any range."""
+    sums = [line for line in needed if isinstance(line.value, Reduce)]
     scalars = [line for line in needed if not isinstance(line.value, Reduce)]
-    if not sums or not scalars:
-        return None
-    own = {line.target for line in (*sums, *scalars)}
-    printer = WidePrinter(own)
-    exponents = [(_exponent(line), columns.index(line.target) + 1) for line in sums]
+    own = {line.target for line in needed}
+    exponents = {
+        line.target: (_exponent(line), columns.index(line.target) + 1)
+        for line in sums
+        if squared_in(line.value)
+    }
     given = dict.fromkeys(part for line in scalars for part in names(line.value))
     parameters = (
         *(line.target for line in sums),
-        *(exponent for exponent, _ in exponents),
+        *(exponent for exponent, _ in exponents.values()),
         *(part for part in given if part not in own),
     )
+    printer = WidePrinter(own)
     body = (
-        *(f"{line.target} = wide.of({line.target}, {_exponent(line)})" for line in sums),
+        *(_wide_sum(line.target, *exponents.get(line.target, ())[:1]) for line in sums),
         *(f"{line.target} = {printer(line.value)}" for line in scalars),
     )
-    return WideView(
-        f"{name}_wide",
-        tuple(exponents),
-        ", ".join(parameters),
-        body,
-        ", ".join(line.target for line in scalars),
-        ", ".join(f"wide.narrow({line.target})" for line in scalars),
-    )
+    pairs = tuple((factor, power_of(factor)) for factor in factors)
+    return WideView(f"{name}_wide", tuple(exponents.values()), pairs, ", ".join(parameters), body)
+
+
+def _wide_sum(total: str, *exponent: str) -> str:
+    return f"{total} = wide.of({', '.join((total, *exponent))})"
 
 
 class _Loops:

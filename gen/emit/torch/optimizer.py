@@ -20,13 +20,13 @@ TEMPLATE = "torch/optimizer.py.jinja"
 
 
 _TORCH = (
-    "abs acos acosh asin asinh atan atanh cos cosh erf erfc exp expm1 log log1p relu sign sin sinh "
+    "acos acosh asin asinh atan atanh cos cosh erf erfc exp expm1 log log1p relu sign sin sinh "
     "sqrt tan tanh"
 ).split()
 #: Functions that the runtime has for torch.
 RUNTIME = ("cbrt", "down", "inverse", "log_cosh", "root", "softplus", "step")
-#: Sums over tensors, and what makes a tensor of scalars after them.
-SUMS = ("narrow", "squares_over", "sum_over")
+#: Sums over tensors, and what makes a factor of tensors, or a float, of scalars after them.
+SUMS = ("factor", "narrow", "squares_over", "sum_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class TensorPrinter(Printer):
     functions: ClassVar[Mapping[str, str]] = {
         **{name: f"torch.{name}" for name in _TORCH},
         **{name: name for name in RUNTIME},
+        "abs": "abs",
         "elu": "torch.nn.functional.elu",
         "leaky_relu": "torch.nn.functional.leaky_relu",
         "logistic": "torch.sigmoid",
@@ -158,25 +159,53 @@ def _spelled(function: Function) -> Function:
 def _function(function: Function) -> FunctionView:
     function = _spelled(within_range(function))
     plural = _plurals(function)
-    lines = []
+    factors = _factors(function)
+    lines: list[LineView] = []
     for line in function.body:
-        if (squared := squared_in(line.value)) is not None:
-            lines.append(LineView(line.target, f"squares_over({plural[squared]})"))
-        elif isinstance(line.value, Reduce):
-            used = _tensors(line.value.arg, plural)
-            wide = {name: f"{name}.double()" for name in used}
-            text = TensorPrinter(wide)(line.value.arg)
-            lines.append(LineView(line.target, f"sum_over({_over(text, used, plural)})"))
-        elif line.level == "reduced":
-            lines.append(LineView(line.target, f"narrow({ScalarPrinter()(line.value)})"))
-        else:
+        if line.level == "array":
             used = _tensors(line.value, plural)
-            text = _over(TensorPrinter()(line.value), used, plural)
+            text = _over(TensorPrinter(factors)(line.value), used, plural)
             lines.append(LineView(plural[line.target], f"[{text}]"))
+            continue
+        text = _scalar(line.value, plural)
+        name = factors.get(line.target)
+        if name == line.target:
+            text = f"factor({text})"
+        lines.append(LineView(line.target, text))
+        if name not in (None, line.target):
+            lines.append(LineView(name, f"factor({line.target})"))
     results = dict(function.results)
     returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
     parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
     return FunctionView(function.name, parameters, tuple(lines), returns)
+
+
+def _scalar(value: Expr, plural: Mapping[str, str]) -> str:
+    """A sum over tensors, or what follows from sums."""
+    if (squared := squared_in(value)) is not None:
+        return f"squares_over({plural[squared]})"
+    if isinstance(value, Reduce):
+        used = _tensors(value.arg, plural)
+        text = TensorPrinter({name: f"{name}.double()" for name in used})(value.arg)
+        return f"sum_over({_over(text, used, plural)})"
+    return ScalarPrinter()(value)
+
+
+def _factors(function: Function) -> dict[str, str]:
+    """Scalars that multiply tensors, and what they are called there.
+
+    It is their own name where no other scalar follows from them; no declared name has ``__``.
+    """
+    read = {
+        level: {name for line in function.body if line.level == level for name in names(line.value)}
+        for level in ("array", "reduced")
+    }
+    factors = [line.target for line in function.body if line.level == "reduced"]
+    return {
+        name: f"{name}__factor" if name in read["reduced"] else name
+        for name in factors
+        if name in read["array"]
+    }
 
 
 def _tensors(expr: object, plural: Mapping[str, str]) -> list[str]:
