@@ -149,7 +149,7 @@ KINETIC = {
     "powers": "dot(p, p)**(2/3)*3/4",
     "a root in a quotient": "dot(p, p)/(2*sqrt(1 + dot(p, p)))",
     "a logarithm": "log(1 + dot(p, p))/2",
-    "a difference": "2*sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
+    "a difference": "3*sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
     "a function that ends": "atan(dot(p, p))/2",
     "a quotient of powers": "dot(p, p)**2/(1 + dot(p, p)**(3/2))/4",
     "entries": "sum(sqrt(1 + p**2))",
