@@ -96,7 +96,8 @@ def _by_component(product: ModuleType, y0: Mapping[str, Any]) -> Floats:
         )
     arrays = [real_array(f"y0 of {name}", y0[name]) for name in names]
     if not sites:
-        return np.stack(np.broadcast_arrays(*arrays), axis=-1)
+        many = _common_shape(names, arrays, [array.shape for array in arrays])
+        return np.stack([np.broadcast_to(array, many) for array in arrays], axis=-1)
     counts = [stop - start for start, stop in sites.values()]
     for name, array, count in zip(names, arrays, counts, strict=True):
         if array.ndim > 2 or (array.ndim and array.shape[-1] not in (1, count)):
@@ -104,9 +105,23 @@ def _by_component(product: ModuleType, y0: Mapping[str, Any]) -> Floats:
                 f"y0 of {name} has the shape {array.shape}; a number, ({count},) for each site, or "
                 f"(trajectories, {count}) was expected"
             )
-    many = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
+    many = _common_shape(names, arrays, [array.shape[:-1] for array in arrays])
     pairs = zip(arrays, counts, strict=True)
     return np.concatenate([np.broadcast_to(a, (*many, count)) for a, count in pairs], axis=-1)
+
+
+def _common_shape(
+    names: Sequence[str], arrays: Sequence[Floats], shapes: Sequence[tuple[int, ...]]
+) -> tuple[int, ...]:
+    """The shape of the trajectories of all components."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        pairs = zip(names, arrays, strict=True)
+        texts = ", ".join(f"{name} {array.shape}" for name, array in pairs)
+        raise ValueError(
+            f"components of y0 with different numbers of trajectories: {texts}"
+        ) from None
 
 
 def step_count(start: float, stop: float, h: float, every: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from hamilforge.runtime import pictures
 from hamilforge.runtime.integrate import integrate
-from hamilforge.runtime.solution import Floats, IntegrationError, Solution
+from hamilforge.runtime.solution import Floats, IntegrationError, Solution, brief
 
 #: Work and precision are measured at ``h / 2**k`` for these k, over this part of the time.
 HALVINGS, PART = range(-2, 4), 0.2
@@ -48,7 +48,7 @@ def draw(title: str, products: Sequence[ModuleType], request: Request, picture: 
     """
     names = products[0].COMPONENTS
     if request.section and request.section not in names:
-        raise ValueError(f"no component '{request.section}'; there are {', '.join(names)}")
+        raise ValueError(f"no component '{request.section}'; there are {', '.join(brief(names))}")
     runs = [_run(product, request.h, request.time) for product in products]
     panels: list[Any] = [_portrait]
     if hasattr(products[0], "along_energy"):

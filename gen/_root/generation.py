@@ -105,7 +105,9 @@ def check_named(
         say(f"{len(texts)} files in {where} are as generated")
         return 0
     say(found.diff)
-    warn(f"missing: {', '.join(found.missing) or 'none'}; run: hamilforge generate")
+    if found.missing:
+        warn(f"missing: {', '.join(found.missing)}")
+    warn(f"run: hamilforge generate {' '.join(names)}")
     return 1
 
 

@@ -479,3 +479,12 @@ def test_gradients_of_gradients_are_refused():
     y = torch.tensor([[0.4, 0.0, 0.0, 2.0]], dtype=torch.float64, requires_grad=True)
     with pytest.raises(RuntimeError, match="gradients of gradients"):
         torch.autograd.grad(flow(y).sum(), y, create_graph=True)
+
+
+@pytest.mark.parametrize("problem", ["kepler", "toda_lattice"])
+def test_components_of_a_start_have_as_many_trajectories(problem: str) -> None:
+    names = {"kepler": ("x", "y", "px", "py"), "toda_lattice": ("x", "p")}[problem]
+    width = () if problem == "kepler" else (32,)
+    start = {name: np.ones((2 + (name == names[0]), *width)) for name in names}
+    with pytest.raises(ValueError, match=r"different numbers of trajectories: \w+ \(3,"):
+        hf.integrate(problem, "yoshida4", start, t_span=(0, 1), h=0.1)
