@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -38,6 +38,25 @@ class Loaded:
         return getattr(self.module("torch"), f"{camel}_" if keyword.iskeyword(camel) else camel)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A product of the cache that this process has asked for, and the files it was made of."""
+
+    key: str
+    sources: Mapping[str, bytes]
+    product: Loaded
+
+    def is_current(self) -> bool:
+        """Whether the files are what they were, and the product is still in the cache."""
+        try:
+            same = all(Path(where).read_bytes() == data for where, data in self.sources.items())
+        except OSError:
+            return False
+        return same and cache.find(self.key) is not None
+
+
+#: By what was asked for.
+_KNOWN: dict[str, _Known] = {}
 _PRODUCTS = "hamilforge.runtime.products"
 #: Sizes of dimensions up to which the kernels of a network are made for these sizes.
 FUSED = 4
@@ -85,14 +104,23 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     shipped = _shipped(name_or_path, method)
     if shipped and not any(value or value == "" for value in choices.values()):
         return shipped
-    from hamilforge.gen import pipeline
+    request = repr((str(name_or_path), method and str(method), sorted(choices.items())))
+    known = _KNOWN.get(request)
+    if known and known.is_current():
+        return known.product
+    from hamilforge.gen import products  # without SymPy
 
-    made = pipeline.load_made(name_or_path, method, **choices)
+    made = products.load_made(name_or_path, method, **choices)
     if shipped and not getattr(made[0], "varied", ()):
         return shipped
-    return _cached(
-        pipeline.product_name(made), pipeline.key(*made), lambda: pipeline.generate(made)
-    )
+    key = f"p_{products.key(*made)}"
+    if cache.find(key) is None:
+        from hamilforge.gen import pipeline
+
+        cache.store(key, pipeline.generate(made))
+    product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
+    _KNOWN[request] = _Known(key, products.sources(made), product)
+    return product
 
 
 def load_layers(
@@ -131,11 +159,3 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
     return {"optimizer": [bare], "objective": [f"{bare}__objective"]}.get(
         kind, [] if kind else [bare, f"{bare}__objective"]
     )
-
-
-def _cached(name: str, digest: str, texts: Callable[[], Mapping[str, str]]) -> Loaded:
-    """A product in the user's cache, put there if it is not."""
-    key = f"p_{digest}"
-    if cache.find(key) is None:
-        cache.store(key, texts())
-    return Loaded(f"{_PRODUCTS}.{key}", name)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.gen.program.interpret_network import NetworkInterpreter
 from hamilforge.runtime.clock import check_domain
@@ -79,7 +79,7 @@ def solve(
         ValueError: an argument is out of its domain.
         ArithmeticError: the equations could not be solved.
     """
-    declared = pipeline.load_field(field, by_stage=True)
+    declared = products.load_field(field, by_stage=True)
     if declared.running is None:
         raise pipeline.DeclarationError.single(
             declared.head.source.where, "a control problem needs a running cost"
@@ -97,7 +97,7 @@ def solve(
             f"time = {time}, t0 = {t0}, tolerance = {tolerance}: a positive time, a finite "
             "beginning and a positive tolerance were expected"
         )
-    network = build_network(declared, pipeline.load_layer_method(method))
+    network = build_network(declared, products.load_layer_method(method))
     starts = [real_array("y0", one) for one in (y0 if isinstance(y0, tuple) else (y0,))]
     names = [name for name, _ in declared.states]
     if len(starts) != len(names) or any(one.ndim != 1 for one in starts):

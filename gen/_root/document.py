@@ -32,23 +32,23 @@ def show(
     Raises:
         DeclarationError: the declaration is not found or has problems.
     """
-    from hamilforge.gen import pipeline
+    from hamilforge.gen import pipeline, products
     from hamilforge.gen.declare import budget, catalogue, kinds
     from hamilforge.gen.declare.errors import DeclarationError
     from hamilforge.gen.declare.variation import is_any
     from hamilforge.gen.document import derivation, formats
 
     def told(tell: Callable[[], Document], *of: kinds.Declaration) -> str:
-        return pipeline.understood(lambda: formats.FORMATS[style](tell()), *of, factor=budget.CODE)
+        return products.understood(lambda: formats.FORMATS[style](tell()), *of, factor=budget.CODE)
 
     if on is not None:
         tableau = catalogue.load(name, ("runge-kutta",))
-        system = pipeline.load_problem(on)
+        system = products.load_problem(on)
         assert isinstance(tableau, kinds.RungeKutta)
         found = pipeline.modified(name, on)
         return told(lambda: derivation.tell_modified(tableau, system, found), tableau, system)
     if method is not None:
-        declared, how = pipeline.load_made(name, method, **choices)
+        declared, how = products.load_made(name, method, **choices)
         report = pipeline.check(how)
         if isinstance(declared, kinds.Field):
             assert isinstance(how, kinds.LayerMethod)

@@ -7,9 +7,10 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Unpack
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import Variation
+from hamilforge.gen.digests import versions
 from hamilforge.gen.emit import files, folder
 from hamilforge.runtime import cache
 from hamilforge.terminal import say, warn
@@ -36,12 +37,12 @@ def write(
         ClaimError: one claims what is not so.
         FileExistsError: files in the folder are in the way.
     """
-    products = [pipeline.load_made(name, method, **choices) for name in names]
-    texts = [pipeline.generate(made) for made in products]
+    all_made = [products.load_made(name, method, **choices) for name in names]
+    texts = [pipeline.generate(made) for made in all_made]
     if out is None:
         folders = [
-            cache.store(f"p_{pipeline.key(*made)}", text)
-            for made, text in zip(products, texts, strict=True)
+            cache.store(f"p_{products.key(*made)}", text)
+            for made, text in zip(all_made, texts, strict=True)
         ]
     else:
         folders = [Path(out)] * len(texts)
@@ -53,10 +54,10 @@ def write(
     ]
 
 
-def _together(products: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _together(texts: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The files of all products; two products of one name cannot be in one folder."""
     together: dict[str, str] = {}
-    for product in products:
+    for product in texts:
         for name, text in product.items():
             if together.setdefault(name, text) != text:
                 raise DeclarationError.single(name, "two different declarations make this file")
@@ -99,7 +100,7 @@ def check_named(
     where = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:
-        texts |= pipeline.generate(pipeline.load_made(name, method, **choices))
+        texts |= pipeline.generate(products.load_made(name, method, **choices))
     found = files.compare(where, texts)
     if not (found.missing or found.changed):
         say(f"{len(texts)} files in {where} are as generated")
@@ -117,9 +118,9 @@ def _verdict(where: Path, texts: dict[str, str], command: str) -> int:
         say(f"{len(texts)} files in {where} are as generated")
         return 0
     recorded = folder.recorded_versions(where)
-    if recorded and recorded != files.versions():
+    if recorded and recorded != versions():
         warn(
-            f"generated with {recorded}, compared with {files.versions()}: "
+            f"generated with {recorded}, compared with {versions()}: "
             "the text may differ where the programs agree"
         )
         from hamilforge.verification import verify

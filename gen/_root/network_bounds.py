@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.words import Matrix, NoWordsError
 from hamilforge.gen.prove import contraction
@@ -126,8 +126,8 @@ def contractivity(network: Any) -> Contractivity:
     if made is None:
         raise ValueError("a network was expected that hf.network has made")
     field, method, choices = made
-    declared = pipeline.load_field(field, **choices)
-    layer_method = pipeline.load_layer_method(method)
+    declared = products.load_field(field, **choices)
+    layer_method = products.load_layer_method(method)
     try:
         slopes = contraction.slopes(declared)
     except NoWordsError as error:

@@ -65,7 +65,7 @@ def run(
 
     if methods:
         return _trajectories(name, methods, h, time, section, sizes, out)
-    from hamilforge.gen import pipeline
+    from hamilforge.gen import products
     from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
     from hamilforge.runtime import loader, plots
@@ -75,7 +75,7 @@ def run(
         return complain(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
     if isinstance(found, kinds.RungeKutta):
         return _stability(found, Picture(out or Path(f"{found.head.name}.png")))
-    declaration = pipeline.load_optimizer(name)
+    declaration = products.load_optimizer(name)
     picture = Picture(out or Path(f"{declaration.head.name}.png"))
     product = loader.load(name).module("numba")
     plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture.path)
@@ -93,11 +93,11 @@ def _trajectories(
     out: Path | None,
 ) -> int:
     """Draw a problem integrated by methods."""
-    from hamilforge.gen import pipeline
+    from hamilforge.gen import products
     from hamilforge.runtime import loader, trajectory_plots
     from hamilforge.runtime.solution import IntegrationError
 
-    head = pipeline.load_problem(name).head
+    head = products.load_problem(name).head
     step = H if h is None else h
     request = trajectory_plots.Request(step, 2000 * step if time is None else time, section or "")
 

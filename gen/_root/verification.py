@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import products
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.variation import Variation
@@ -48,7 +48,7 @@ def verify(
     if importlib.util.find_spec("torch"):
         backends.append("torch")
     loaded = loader.load(name, method, **choices)
-    match pipeline.load_made(name, method, **choices):
+    match products.load_made(name, method, **choices):
         case (kinds.Optimizer() as optimizer,):
             return compare(loaded, reference_cases(derive(optimizer).program), backends)
         case (kinds.Objective() as objective,):

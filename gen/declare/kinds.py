@@ -255,6 +255,10 @@ class Composed:
     weights: tuple[Expression, ...]
 
 
+#: How the coefficients of a Runge–Kutta method are given.
+Table = Rows | Formula | Collocation | Mean | Composed
+
+
 @dataclass(frozen=True, slots=True)
 class RungeKutta:
     """A Runge–Kutta method.
@@ -267,7 +271,7 @@ class RungeKutta:
     """
 
     head: Head
-    table: Rows | Formula | Collocation | Mean | Composed
+    table: Table
     constants: tuple[tuple[str, Expression | Root], ...]
     parameters: tuple[Parameter, ...]
     exact: bool

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib.metadata
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from hamilforge.gen.digests import versions
 from hamilforge.gen.emit import numba as numba_backend
 from hamilforge.gen.emit import torch as torch_backend
 from hamilforge.gen.emit.folder import INDEX, carries_header
-from hamilforge.gen.emit.product import KERNEL_MODULES
 
 #: The backends: modules with SUFFIX, and VIEWS by kind of product.
 BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
-#: The modules of the runtime whose code is compiled into kernels.
-COMPILED_IN = ("pointers.py", *(f"{name}.py" for name in KERNEL_MODULES))
 
 
 def render(product: Any) -> dict[str, str]:
@@ -68,11 +65,6 @@ def formatted(files: Mapping[str, str]) -> dict[str, str]:
         if done.returncode:
             raise NotImplementedError(f"ruff cannot format a generated file: {done.stderr}")
         return {name: (Path(folder) / name).read_text(encoding="utf-8") for name in files}
-
-
-def versions() -> dict[str, str]:
-    """The versions on which the bytes of generated files may depend."""
-    return {name: importlib.metadata.version(name) for name in ("jinja2", "ruff", "sympy")}
 
 
 def index(files: Mapping[str, str]) -> str:
@@ -119,20 +111,3 @@ def compare(folder: Path, files: Mapping[str, str]) -> Difference:
 def _is_product(path: Path) -> bool:
     """Whether a file is a product by its name or by its header."""
     return path.stem.endswith(tuple(f"_{b.SUFFIX}" for b in BACKENDS)) or carries_header(path)
-
-
-def emitter_digest() -> str:
-    """A digest of everything that turns declarations into text: this package and its versions."""
-    digest = hashlib.sha256(repr(sorted(versions().items())).encode())
-    package = Path(__file__).parents[1]
-    for name in COMPILED_IN:
-        digest.update((package.parent / "runtime" / name).read_bytes())
-    for path in _sources(package):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _sources(package: Path) -> Iterable[Path]:
-    found = [*package.rglob("*.py"), *package.rglob("*.jinja")]
-    return sorted(path for path in found if "_root" not in path.parts)

@@ -6,7 +6,6 @@ file offers to the runtime: the hyper-parameters, the host scalars, and what is 
 
 from __future__ import annotations
 
-import hashlib
 import keyword
 import textwrap
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.digests import KERNEL_MODULES, declaration_digest, runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, spelled, words
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
@@ -48,36 +48,10 @@ def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_long_words=True, break_on_hyphens=False)
 
 
-def declaration_digest(declaration: kinds.Declaration) -> str:
-    """A digest of a declaration and of all it refers to."""
-    digest = hashlib.sha256()
-    for source in kinds.sources(declaration):
-        digest.update(len(source.data).to_bytes(8, "little") + source.data)
-    digest.update(" ".join(kinds.varied(declaration)).encode())
-    return digest.hexdigest()[:16]
-
-
 def class_name(name: str) -> str:
     """A name as that of a class; ``none`` as ``None_``."""
     camel = "".join(part.capitalize() for part in name.split("_"))
     return f"{camel}_" if keyword.iskeyword(camel) else camel
-
-
-def runtime_digest(module: str) -> str:
-    """The digest of a runtime module whose code is compiled into kernels."""
-    path = Path(__file__).parents[2] / "runtime" / module
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-#: The modules of the runtime whose functions are called in kernels.
-KERNEL_MODULES = (
-    "elementary",
-    "layer_kernels",
-    "linear",
-    "stage_systems",
-    "vector_math",
-    "wide",
-)
 
 
 def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:

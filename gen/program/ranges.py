@@ -72,8 +72,8 @@ def with_powers(function: Function) -> Function:
                 return expr, [Ref(power_of(name))]
             case Apply(op="mul" | "neg" as op, args=args):
                 parts = [split(arg) for arg in args]
-                value = Apply(op, tuple(part for part, _ in parts))
-                return value, [power for _, powers in parts for power in powers]
+                product = Apply(op, tuple(part for part, _ in parts))
+                return product, [power for _, powers in parts for power in powers]
             case Apply(op="div", args=(over, under)):
                 value, powers = split(over)
                 return Apply("div", (value, closed(under))), powers
@@ -246,23 +246,21 @@ class _Grading:
 
         A coefficient of 0 times the power of an entry that was not scaled for it is then 0.
         """
-        powers = [factor for factor in factors if self._is_power(factor)]
-        chained = [factor for factor in factors if factor not in powers]
-        for power in powers:
-            exponent = power.args[1].value if isinstance(power, Apply) else Fraction(1)
+        chained = [factor for factor in factors if self._exponent(factor) is None]
+        for exponent in filter(None, map(self._exponent, factors)):
             chained += [Ref(self.unit)] * int(exponent)
             if exponent % 1:
                 chained.append(Apply("pow", (Ref(self.unit), Const(exponent % 1))))
         return chained
 
-    def _is_power(self, expr: Expr) -> bool:
-        """Whether an expression is a positive power of the scaled entry."""
+    def _exponent(self, expr: Expr) -> Fraction | None:
+        """The exponent of a positive power of the scaled entry; None for anything else."""
         match expr:
-            case Ref(name=name):
-                return name == self.unit
+            case Ref(name=name) if name == self.unit:
+                return Fraction(1)
             case Apply(op="pow", args=(Ref(name=name), Const(value=exponent))):
-                return name == self.unit and exponent > 0
-        return False
+                return exponent if name == self.unit and exponent > 0 else None
+        return None
 
     def times_down(self, expr: Expr, power: Fraction) -> Expr:
         """``expr * down**power``."""

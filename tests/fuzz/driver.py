@@ -112,16 +112,16 @@ def _work(first: int, last: int, generate_every: int) -> None:
 
 def _products(path: Path, declaration: object) -> list[tuple[object, ...]]:
     """What can be made of a declaration: with a method, if it needs one."""
-    from hamilforge.gen import pipeline
+    from hamilforge.gen import products
     from hamilforge.gen.declare import kinds
 
     match declaration:
         case kinds.Optimizer() | kinds.Objective():
-            return [pipeline.load_made(path)]
+            return [products.load_made(path)]
         case kinds.Mechanics() | kinds.System() | kinds.Field():
-            return [pipeline.load_made(path, "rk4")]
+            return [products.load_made(path, "rk4")]
         case kinds.RungeKutta() | kinds.Partitioned():
-            return [pipeline.load_made("harmonic_oscillator", path)]
+            return [products.load_made("harmonic_oscillator", path)]
     return []
 
 

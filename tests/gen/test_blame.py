@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 
 from hamilforge.cli import main
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import budget, catalogue
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError, InternalError, NotDerivableError
@@ -231,14 +231,14 @@ def test_code_waits_for_no_proof_that_it_does_not_need(tmp_path, monkeypatch):
         raise AssertionError("asked for")
 
     monkeypatch.setattr("hamilforge.gen.derive.field.VectorField.divergence", property(never))
-    assert pipeline.rendered(pipeline.load_made(written(tmp_path, GATES), "rk4"))
+    assert pipeline.rendered(products.load_made(written(tmp_path, GATES), "rk4"))
 
 
 @pytest.mark.usefixtures("endless_divergence")
 def test_a_claim_on_what_was_not_decided_is_not_believed(tmp_path):
     path = written(tmp_path, GATES + "[claims]\ndivergence = 0\n")
     with pytest.raises(DeclarationError, match="takes more than its budget"):
-        pipeline.rendered(pipeline.load_made(path, "rk4"))
+        pipeline.rendered(products.load_made(path, "rk4"))
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "9e400", "nan", "inf", "-", "１"])
@@ -361,6 +361,6 @@ def test_an_error_of_two_declarations_names_both(tmp_path, monkeypatch):
     monkeypatch.setattr("hamilforge.gen.pipeline.build_integrator", work)
     path = written(tmp_path, table("[[]]", "[1]", ""))
     with pytest.raises(DeclarationError) as caught:
-        pipeline.rendered(pipeline.load_made("henon_heiles", path))
+        pipeline.rendered(products.load_made("henon_heiles", path))
     assert str(path) in str(caught.value)
     assert "'henon_heiles' with 'mine' cannot be" in str(caught.value)

@@ -13,7 +13,7 @@ import sympy as sp
 from numpy.typing import NDArray
 from sympy.core.cache import clear_cache
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.functions import TABLE, Elementwise
 from hamilforge.gen.derive.calculus import FUNCTIONS, gradient
 from hamilforge.gen.derive.field import derive_field
@@ -77,7 +77,7 @@ def planets(tmp_path: Path) -> Write:
 
 
 def checked(path: Path) -> Report:
-    return pipeline.check(pipeline.load_problem(path))
+    return pipeline.check(products.load_problem(path))
 
 
 @pytest.mark.parametrize("count", [3, 4])
@@ -227,7 +227,7 @@ def gravity(q: Floats, masses: Floats, constant: float) -> Floats:
 
 
 def test_the_program_of_three_planets_is_gravity(planets: Write) -> None:
-    declared = pipeline.load_problem(planets(3))
+    declared = products.load_problem(planets(3))
     parameters = {entry.name: float(entry.default) for entry in declared.parameters}
     constant = parameters["G"]
     masses = np.array([parameters[f"m{i}"] for i in (1, 2, 3)])
@@ -241,7 +241,7 @@ def test_the_program_of_three_planets_is_gravity(planets: Write) -> None:
         return np.concatenate([velocity.ravel(), force.ravel()])
 
     def machine(method: str) -> IntegratorInterpreter:
-        integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
+        integrator = build_integrator(derive_field(declared), products.load_method(method))
         return IntegratorInterpreter(integrator, parameters)
 
     half = q + h / 2 * p / masses[:, None]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hamilforge import generation
-from hamilforge.gen import pipeline
+from hamilforge.gen import digests, pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError
 from hamilforge.gen.emit import files
@@ -58,9 +58,9 @@ def test_an_edited_line_a_missing_and_a_stale_file_are_caught(texts, tmp_path, c
 
 def test_two_processes_with_different_hash_seeds_give_the_same_bytes():
     code = (
-        "from hamilforge.gen import pipeline; import hashlib;"
+        "from hamilforge.gen import pipeline, products; import hashlib;"
         "names = ['rgd', 'yoshida4', 'nesterov_vanishing'];"
-        "texts = [pipeline.generate(pipeline.load_made(n)) for n in names];"
+        "texts = [pipeline.generate(products.load_made(n)) for n in names];"
         "print(hashlib.sha256(repr(texts).encode()).hexdigest())"
     )
     digests = set()
@@ -121,7 +121,7 @@ def test_a_kernel_file_is_self_contained(path):
             for alias in node.names
         }
         modules.remove("hamilforge.runtime")
-    compiled_in = {f"hamilforge.runtime.{name.removesuffix('.py')}" for name in files.COMPILED_IN}
+    compiled_in = {f"hamilforge.runtime.{name.removesuffix('.py')}" for name in digests.COMPILED_IN}
     assert modules <= {"numba", *compiled_in}
     for module in modules - {"numba"}:
         source = Path(importlib.import_module(module).__file__)
@@ -147,8 +147,8 @@ def test_text_of_a_declaration_cannot_become_code(tmp_path, evil):
     changed = [line.replace('doc = "learning rate"', f'doc = "{quoted}"') for line in changed]
     path = tmp_path / "evil.toml"
     path.write_text("\n".join(changed).replace('name = "heavy_ball"', 'name = "evil"'))
-    plain = pipeline.generate(pipeline.load_made("heavy_ball"))
-    made = pipeline.generate(pipeline.load_made(path))
+    plain = pipeline.generate(products.load_made("heavy_ball"))
+    made = pipeline.generate(products.load_made(path))
     for backend in ("numba", "torch"):
         good, bad = (
             ast.parse(one[f"{name}_{backend}.py"])
@@ -170,7 +170,7 @@ def test_headers_say_what_was_read_and_the_command_that_writes_the_file_again(tm
         path.write_text((catalogue.root() / folder / f"{name}.toml").read_text())
         more = "".join(f" --method {one}" for one in method)
         shipped, mine = (
-            next(iter(pipeline.generate(pipeline.load_made(one, *method)).values()))
+            next(iter(pipeline.generate(products.load_made(one, *method)).values()))
             for one in (name, path)
         )
         assert f"# Command: hamilforge generate {name}{more}\n" in shipped

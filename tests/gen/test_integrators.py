@@ -13,7 +13,7 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
@@ -41,8 +41,8 @@ TABLES = catalogue.names("runge-kutta")
 
 
 def interpreter(problem, method):
-    declared = pipeline.load_problem(problem)
-    integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
+    declared = products.load_problem(problem)
+    integrator = build_integrator(derive_field(declared), products.load_method(method))
     parameters = {entry.name: float(entry.default) for entry in declared.parameters}
     return IntegratorInterpreter(integrator, parameters)
 
@@ -74,11 +74,11 @@ def write(folder, name, text):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_to(name):
-    field = derive_field(pipeline.load_problem(name))
+    field = derive_field(products.load_problem(name))
     lattice = isinstance(field, LatticeField)
     problem = build_lattice(field, True, True) if lattice else build_problem(field, True)
     parameters = {entry.name: float(entry.default) for entry in problem.parameters}
-    method = pipeline.load_method("runge-kutta/rk4")
+    method = products.load_method("runge-kutta/rk4")
     machine = IntegratorInterpreter(build_integrator(field, method), parameters)
     generator = np.random.default_rng(2)
     start = declared_start(problem)
@@ -111,7 +111,7 @@ def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_t
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_problem_keeps_its_claims_and_invariants(name):
-    report = pipeline.check(pipeline.load_problem(name))
+    report = pipeline.check(products.load_problem(name))
     assert report.holds
 
 
@@ -135,7 +135,7 @@ def test_a_poisson_structure_that_does_not_give_the_equations_is_refused(tmp_pat
         'energy = "u**2 + v**2"\nmatrix = [["0", "1"], ["-1", "0"]]\n',
     )
     with pytest.raises(DeclarationError, match="the equations say"):
-        derive_field(pipeline.load_problem(path))
+        derive_field(products.load_problem(path))
 
 
 # --- the tables that kernels use ------------------------------------------------------------
@@ -149,8 +149,8 @@ def probe(out, parameters):
 
 def as_python(method, problem):
     """The generated kernels as plain Python."""
-    declared = pipeline.load_problem(problem)
-    texts = pipeline.rendered((declared, pipeline.load_method(method)))
+    declared = products.load_problem(problem)
+    texts = pipeline.rendered((declared, products.load_method(method)))
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
     text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
     return re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
@@ -240,7 +240,7 @@ def test_the_probe_sees_a_changed_coefficient():
 
 
 def proved_order(problem, method):
-    declared = pipeline.load_method(method)
+    declared = products.load_method(method)
     report = pipeline.check(declared)
     field = derive_field(problem)
     if isinstance(declared, kinds.Partitioned) and field.separable:
@@ -254,7 +254,7 @@ def proved_order(problem, method):
 @pytest.mark.parametrize("method", EXPECTED["slopes"]["methods"])
 @pytest.mark.parametrize("problem", EXPECTED["slopes"]["problems"])
 def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
-    declared = pipeline.load_problem(problem)
+    declared = products.load_problem(problem)
     try:
         machine = interpreter(problem, method)
     except DeclarationError as error:
@@ -336,7 +336,7 @@ def test_a_splitting_of_a_coupled_energy_is_refused_saying_which_term():
 
 def test_an_optimizers_hamiltonian_is_no_problem_to_integrate_and_the_reverse(tmp_path):
     with pytest.raises(DeclarationError, match="leaves J to the user"):
-        pipeline.load_problem("classical")
+        products.load_problem("classical")
     path = write(
         tmp_path,
         "odd",
@@ -380,7 +380,7 @@ def test_degenerate_energies_are_integrated(tmp_path, energy):
     for method in EXPECTED["slopes"]["methods"]:
         machine = interpreter(path, method)
         y = machine.step(0.0, 0.25, np.array([1.0, 2.0]))
-        field = derive_field(pipeline.load_problem(path))
+        field = derive_field(products.load_problem(path))
         right = sp.lambdify((t, field.components), field.damped)
         wanted = solve_ivp(right, (0, 0.25), [1.0, 2.0], rtol=1e-10, atol=1e-12).y[:, -1]
         # every field here is constant or linear with a square of zero
@@ -432,7 +432,7 @@ def test_names_in_declarations_do_not_meet_those_of_generated_code(tmp_path):
         "[start]\ny = 1\nstate = 0\nlambda = 0\nh = 0\nout = 1\nk = 0\n",
     )
     assert pipeline.check(catalogue.load(path)).holds
-    texts = pipeline.generate((pipeline.load_problem(path), pipeline.load_method("rk4")))
+    texts = pipeline.generate((products.load_problem(path), products.load_method("rk4")))
     for text in texts.values():
         compile(text, "names", "exec")
     for name in ("start", "w_y", "d_y", "t", "a__b"):
@@ -524,7 +524,7 @@ def test_every_changed_operation_of_a_kernel_is_seen(problem, method):
     machine = interpreter(problem, method)
     text = as_python(method, problem)
     assert moved(ast.parse(text), machine, problem) < 1e-14
-    timed = not derive_field(pipeline.load_problem(problem)).autonomous
+    timed = not derive_field(products.load_problem(problem)).autonomous
     count = len(list(arithmetic(ast.parse(text), timed)))
     assert count > 10
     for index in range(count):

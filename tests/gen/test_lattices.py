@@ -21,7 +21,7 @@ import torch
 
 import hamilforge as hf
 from hamilforge.cli import main
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import with_sites
@@ -85,10 +85,10 @@ def written_out(write: Write, term: Callable[..., str]) -> Path:
 
 
 def problem(path: Path, method: str, count: int | None = None) -> Any:
-    declaration = pipeline.load_problem(path)
+    declaration = products.load_problem(path)
     if count is not None:
         declaration = with_sites(declaration, {"N": count})
-    return build_integrator(derive_field(declaration), pipeline.load_method(method))
+    return build_integrator(derive_field(declaration), products.load_method(method))
 
 
 def state(seed: int = 0) -> Any:
@@ -296,9 +296,9 @@ def test_coordinates_may_have_the_names_of_sites(write: Write) -> None:
 
 def test_code_takes_no_longer_for_another_order_of_terms(write: Write) -> None:
     text = (
-        "from hamilforge.gen import pipeline as p\n"
-        f"made = p.load_made({str(write(RING, ENERGIES['further neighbours'][0]))!r}, 'rk4', "
-        "sizes={'N': 9})\np.rendered(made)"
+        "from hamilforge.gen import pipeline, products\n"
+        f"made = products.load_made({str(write(RING, ENERGIES['further neighbours'][0]))!r}, 'rk4', "
+        "sizes={'N': 9})\npipeline.rendered(made)"
     )
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
@@ -308,7 +308,7 @@ def test_code_takes_no_longer_for_another_order_of_terms(write: Write) -> None:
 def test_code_does_not_grow_with_the_sites() -> None:
     lengths = []
     for count in (10, 100_000):
-        made = pipeline.load_made("toda_lattice", "yoshida6", sizes={"N": count})
+        made = products.load_made("toda_lattice", "yoshida6", sizes={"N": count})
         texts = pipeline.rendered(made)
         assert all("for i in range" in text for text in texts.values())
         lengths.append([text.count("\n") for text in texts.values()])
@@ -411,4 +411,4 @@ def test_the_largest_rings_run() -> None:
     run = hf.integrate("toda_lattice", "rk4", t_span=(0, 0.2), h=0.1, sizes={"N": 100_000})
     assert run["x"].shape == (3, 100_000)
     assert abs(run.energy / run.energy[0] - 1).max() < 1e-6
-    assert isinstance(pipeline.load_problem("toda_lattice"), kinds.Mechanics)
+    assert isinstance(products.load_problem("toda_lattice"), kinds.Mechanics)

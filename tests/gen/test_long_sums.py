@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.emit.printer import HostPrinter
 from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.lower import DEGREE, FACTORED, add, lower, mul
@@ -65,5 +65,5 @@ def test_a_flat_sum_of_many_calls_has_code_within_its_budget(tmp_path: Path, met
         'coordinates = { q = ["x", "y"], p = ["u", "v"] }\n'
         f'energy = "u**2/2 + v**2/2 + {" + ".join(terms)}"\n'
     )
-    texts = pipeline.rendered(pipeline.load_made(path, method))
+    texts = pipeline.rendered(products.load_made(path, method))
     assert all(text.count("cos(") >= len(terms) for text in texts.values())

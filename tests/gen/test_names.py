@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.functions import PRIMITIVE
 from hamilforge.gen.declare.reader import MEANINGS, OPTIONS, SYMBOL
@@ -65,7 +65,7 @@ def declared(tmp_path):
 
 def integrator(path, method):
     """The texts of a problem with a method, without the proofs of the problem."""
-    problem, method = catalogue.load(path), pipeline.load_method(method)
+    problem, method = catalogue.load(path), products.load_method(method)
     field = derive_field(problem)
     built = build_integrator(field, method)
     report = pipeline.check(method)
@@ -261,7 +261,7 @@ def test_states_controls_and_weights_of_networks(declared, batch):
         + "[parameters]\n" + "".join(f"{name} = 0.1\n" for name in parameters),
         "field",
     )  # fmt: skip
-    field, method = catalogue.load(path), pipeline.load_layer_method("heun2")
+    field, method = catalogue.load(path), products.load_layer_method("heun2")
     product = NetworkProduct(Unrolled(build_network(field, method)), field, method,
                              pipeline.check(method))  # fmt: skip
     made = torch_class(files.render(product), Network)

@@ -11,7 +11,7 @@ import sympy as sp
 
 import hamilforge as hf
 from hamilforge import document, verification
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.program.build_network import build_network
@@ -25,7 +25,7 @@ FIELDS = catalogue.names("field")
 
 
 def network_of(field, method, **choices):
-    return build_network(*pipeline.load_made(field, method, **choices))
+    return build_network(*products.load_made(field, method, **choices))
 
 
 def write(tmp_path, body, name="own"):
@@ -123,7 +123,7 @@ def test_a_regulariser_without_controls_is_refused_and_so_is_one_in_a_control_pr
     head = EXPECTED["regularisers"]["head"]
     path = write(tmp_path, head + 'regulariser = "0*sum(K) + alpha"\n')
     with pytest.raises(DeclarationError, match="the regulariser depends on no control"):
-        pipeline.generate(pipeline.load_made(path, "euler"))
+        pipeline.generate(products.load_made(path, "euler"))
     path = write(tmp_path, head + 'running = "u**2"\nregulariser = "u**2"\n')
     with pytest.raises(DeclarationError, match="minimises the running cost alone"):
         hf.optimal_control(path, "rk4", [1.0], 2)
@@ -131,11 +131,11 @@ def test_a_regulariser_without_controls_is_refused_and_so_is_one_in_a_control_pr
 
 def test_choices_of_a_field_are_refused_elsewhere():
     for made in (("heavy_ball",), ("kepler", "rk4"), ("objective/logistic_classifier",)):
-        pipeline.load_made(*made, sizes={}, by_stage=False, activation=None)
+        products.load_made(*made, sizes={}, by_stage=False, activation=None)
         for choice in ({"by_stage": True}, {"activation": ""}, {"sizes": {"d": 2}}):
             what = r"belong to the field of a network|has no sites"
             with pytest.raises(DeclarationError, match=what):
-                pipeline.load_made(*made, **choice)
+                products.load_made(*made, **choice)
     with pytest.raises(DeclarationError, match="are shown of a field with a method"):
         document.show("resnet", by_stage=True)
 
@@ -144,7 +144,7 @@ def test_choices_of_a_field_are_refused_elsewhere():
 def test_regularisers_that_mean_nothing_are_refused(tmp_path, case):
     path = write(tmp_path, EXPECTED["regularisers"]["head"] + f'regulariser = "{case[0]}"\n')
     with pytest.raises(DeclarationError, match=case[1]):
-        pipeline.load_field(path)
+        products.load_field(path)
 
 
 @pytest.mark.parametrize("method", EXPECTED["partner"]["methods"])
@@ -248,7 +248,7 @@ def test_discretise_then_optimise_is_optimise_then_discretise_symbolically(metho
 )
 def test_shapes_that_do_not_fit_are_refused_in_the_users_names(tmp_path, body, message):
     with pytest.raises(DeclarationError, match=message):
-        pipeline.load_field(write(tmp_path, body))
+        products.load_field(write(tmp_path, body))
 
 
 def test_a_pair_needs_two_states():
@@ -259,23 +259,23 @@ def test_a_pair_needs_two_states():
 def test_a_field_that_depends_on_nothing_is_refused(tmp_path):
     path = write(tmp_path, 'state = { y = ["d"] }\nf = "0*y + 1"\n')
     with pytest.raises(DeclarationError, match="it depends on nothing"):
-        pipeline.generate(pipeline.load_made(path, "euler"))
+        pipeline.generate(products.load_made(path, "euler"))
 
 
 def test_a_false_claim_about_a_field_is_refused(tmp_path):
     path = write(tmp_path, 'state = { y = ["d"] }\nf = "cos(t)*y"\n[claims]\nautonomous = true\n')
     with pytest.raises(ClaimError, match="autonomous"):
-        pipeline.generate(pipeline.load_made(path, "euler"))
+        pipeline.generate(products.load_made(path, "euler"))
 
 
 def test_an_activation_given_by_hand_is_an_expression_in_x_and_another_product():
-    own = pipeline.load_made("resnet", "euler", activation="x*logistic(x)")
-    assert pipeline.key(*own) != pipeline.key(*pipeline.load_made("resnet", "euler"))
+    own = products.load_made("resnet", "euler", activation="x*logistic(x)")
+    assert products.key(*own) != products.key(*products.load_made("resnet", "euler"))
     assert any("logistic" in text for text in pipeline.rendered(own).values())
     with pytest.raises(DeclarationError, match="unknown name 'y'"):
-        pipeline.load_field("resnet", activation="tanh(y)")
+        products.load_field("resnet", activation="tanh(y)")
     with pytest.raises(DeclarationError, match="it has no activation to set"):
-        pipeline.load_field("controlled", activation="tanh(x)")
+        products.load_field("controlled", activation="tanh(x)")
 
 
 def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):
@@ -284,10 +284,10 @@ def test_names_that_generated_code_needs_are_spelled_differently(tmp_path):
         'state = { w = ["n"] }\ncontrols = { h = ["n", "n"], lambda = ["n"], k_1 = ["n"] }\n'
         'f = "tanh(h @ w + lambda) - k_1*w"\n',
     )
-    network = build_network(pipeline.load_field(path), pipeline.load_layer_method("rk4"))
+    network = build_network(products.load_field(path), products.load_layer_method("rk4"))
     declared = [network.declared[array.name] for array in network.controls]
     assert declared == ["h", "lambda", "k_1"]
-    for name, text in pipeline.rendered(pipeline.load_made(path, "rk4")).items():
+    for name, text in pipeline.rendered(products.load_made(path, "rk4")).items():
         compile(text, name, "exec")
 
 
@@ -331,7 +331,7 @@ def test_a_matrix_for_each_sample_is_refused(tmp_path):
         'state = { y = ["d"] }\ncontrols = { A = ["d", "d"] }\nf = "(A*norm(y)) @ y"\n',
     )
     with pytest.raises(DeclarationError, match="a matrix for each sample"):
-        pipeline.generate(pipeline.load_made(path, "euler"))
+        pipeline.generate(products.load_made(path, "euler"))
 
 
 def exact_state(t):
@@ -348,7 +348,7 @@ def control_errors(method):
 
 @pytest.mark.parametrize(("method", "order"), EXPECTED["control"]["orders"])
 def test_hagers_problem_shows_the_control_order_that_is_proved(method, order):
-    assert pipeline.check(pipeline.load_layer_method(method))["control_order"] == order
+    assert pipeline.check(products.load_layer_method(method))["control_order"] == order
     coarse, fine = control_errors(method)
     assert abs(np.log2(coarse / fine) - order) < 0.2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.program.build import derive
@@ -145,7 +145,7 @@ def test_a_step_that_is_no_series_in_h_has_no_order_but_has_code(optimizer, step
     assert found["order"] is None
     assert why in found["order_why"]
     assert report["symplectic_form"] == "conformal"
-    texts = pipeline.generate(pipeline.load_made(path))
+    texts = pipeline.generate(products.load_made(path))
     assert not any("Order None" in text for text in texts.values())
     assert verify(path).holds
     path.write_text(f"{path.read_text()}[claims]\norder = 2\n")
@@ -153,7 +153,7 @@ def test_a_step_that_is_no_series_in_h_has_no_order_but_has_code(optimizer, step
     assert not claimed.holds
     assert "claim order = 2 is not shown: a step is not known as a series in h" in str(claimed)
     with pytest.raises(ClaimError, match="2 is claimed, but not shown: a step is not known"):
-        pipeline.generate(pipeline.load_made(path))
+        pipeline.generate(products.load_made(path))
 
 
 @pytest.mark.parametrize("step", ["sqrt(lr)", "sin(lr)", "log(1 + lr)", "lr + lr**2"])
@@ -175,7 +175,7 @@ def test_a_false_claim_of_a_part_is_refused(optimizer, tmp_path):
     method = update("p = (1 - h*gamma)*p - h*grad(q)", "q = q + h*velocity(p)")
     path = optimizer(method=method + "[claims]\norder = 2\n")
     with pytest.raises(DeclarationError, match="2 is claimed, but 1 is true"):
-        pipeline.generate(pipeline.load_made(path))
+        pipeline.generate(products.load_made(path))
 
 
 def test_scalar_locals_are_numbers(optimizer):

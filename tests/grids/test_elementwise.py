@@ -15,7 +15,7 @@ import pytest
 import torch
 from numba import njit
 
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRIMITIVE, TABLE
 from hamilforge.gen.derive.calculus import derivative, to_sympy
@@ -311,7 +311,7 @@ def test_fields_jacobians_and_products_of_integrators(declared, domain):
     functions, points = DOMAINS[domain]
     path = declared("grid", 'kind = "system"\nequations = ' + table(
         {f"y_{name}": f"{name}(y_{name})" for name in functions}))  # fmt: skip
-    made = pipeline.load_made(path, "implicit_midpoint")
+    made = products.load_made(path, "implicit_midpoint")
     numba, torch_module = loaded(made, "numba"), loaded(made, "torch")
     size, inner = len(functions), numba.jacobian
     called = njit(lambda t, state, parameters, out: inner(t, state, parameters, out))
@@ -325,12 +325,12 @@ def test_fields_jacobians_and_products_of_integrators(declared, domain):
         time = torch.zeros(1, dtype=torch.float64)
         rates = torch_module.field(time, columns, ())
         ones = tuple(torch.ones(1, dtype=torch.float64) for _ in functions)
-        products = torch_module.field_product(time, columns, (), ones)
+        adjoints = torch_module.field_product(time, columns, (), ones)
         for k, name in enumerate(functions):
             agree(name, x, out[k])
             agree(name, x, rates[k])
             agree(name, x, jacobian[k, k], of=slope)
-            agree(name, x, products[k], of=slope)
+            agree(name, x, adjoints[k], of=slope)
     assert flow.NAME == "grid__implicit_midpoint"
 
 
@@ -347,7 +347,7 @@ def test_energies_and_forces_on_numbers_and_trajectories(declared, domain):
             "'", '"'
         ),
     )
-    numba = loaded(pipeline.load_made(path, "conformal_leapfrog"), "numba")
+    numba = loaded(products.load_made(path, "conformal_leapfrog"), "numba")
     size = len(functions)
     states = np.zeros((len(points), 2 * size))
     states[:, :size] = np.array(points)[:, None]

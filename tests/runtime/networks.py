@@ -12,7 +12,7 @@ import torch
 
 import hamilforge.runtime
 from hamilforge import verification
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.runtime import elementary, verify_network
@@ -26,7 +26,7 @@ GRADIENTS = EXPECTED["gradients"]
 
 
 def torch_text(field, method, **choices):
-    texts = pipeline.rendered(pipeline.load_made(field, method, **choices))
+    texts = pipeline.rendered(products.load_made(field, method, **choices))
     return next(text for name, text in texts.items() if name.endswith("_torch.py"))
 
 
@@ -66,7 +66,7 @@ for source in ("linear", "layer_kernels", "stage_systems"):
 
 
 def numba_text(field, method, sizes=None, **choices):
-    texts = pipeline.rendered(pipeline.load_made(field, method, sizes=sizes, **choices))
+    texts = pipeline.rendered(products.load_made(field, method, sizes=sizes, **choices))
     return next(text for name, text in texts.items() if name.endswith("_numba.py"))
 
 
@@ -103,7 +103,7 @@ def is_seen(text, cases):
 
 
 def cases_of(field, method, **choices):
-    made = pipeline.load_made(field, method, **choices)
+    made = products.load_made(field, method, **choices)
     return verification.network_cases(build_network(*made), ("float64",))
 
 
@@ -157,5 +157,5 @@ def near(found, wanted, room):
 
 
 def fitting(field):
-    pairs = GRADIENTS["pairs"] if len(pipeline.load_field(field).states) == 2 else []
+    pairs = GRADIENTS["pairs"] if len(products.load_field(field).states) == 2 else []
     return [*GRADIENTS["explicit"], *(f"partitioned/{name}" for name in pairs)]

@@ -165,6 +165,47 @@ def test_a_product_found_in_the_cache_is_not_generated_again(
     assert loader.load(path) == before
 
 
+FOUND = """
+import sys
+from hamilforge.runtime.loader import load
+load(*sys.argv[1:]).module("numba")
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"sympy", "jinja2", "torch"}))
+"""
+
+
+def test_what_is_in_the_cache_is_found_without_sympy(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    rule = declared(tmp_path, first(**PLAIN), "mine")
+    method = tmp_path / "mine_method.toml"
+    table = (catalogue.root() / "runge_kutta" / "kutta3.toml").read_text(encoding="utf-8")
+    method.write_text(table.replace('name = "kutta3"', 'name = "mine_method"'), encoding="utf-8")
+    for request in ((rule,), ("henon_heiles", method), ("resnet", method)):
+        made = output(run(FOUND, root, *request))
+        assert b"sympy" in made
+        assert output(run(FOUND, root, *request)) == b"[]\n"
+
+
+@pytest.mark.parametrize("change", ["declaration", "system", "cache"])
+def test_what_this_process_has_asked_for_is_looked_at_again(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "classical.toml").write_text(
+        (catalogue.root() / "hamiltonians" / "classical.toml").read_text(encoding="utf-8")
+    )
+    path = declared(tmp_path, "heavy_ball", "mine", ('"classical"', '"classical.toml"'))
+    before = loader.load(path)
+    assert loader.load(path) is before
+    if change == "cache":
+        monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / "other"))
+        assert loader.load(path) == before
+        assert cache.find(before.package.rpartition(".")[2])
+        return
+    changed = path if change == "declaration" else tmp_path / "classical.toml"
+    changed.write_text(changed.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
+    assert loader.load(path) != before
+
+
 def test_the_folder_of_the_cache_may_change_between_uses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.gen import pipeline
+from hamilforge.gen import products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
@@ -48,8 +48,8 @@ def test_kernels_modules_and_the_interpretation_agree(problem, method):
 def test_steps_that_follow_each_other_are_those_of_the_interpretation(problem, method):
     # what a kernel keeps from step to step (stages, forces, first guesses) changes nothing
     product = load_product(problem, method).module("numba")
-    declared = pipeline.load_problem(problem)
-    integrator = build_integrator(derive_field(declared), pipeline.load_method(method))
+    declared = products.load_problem(problem)
+    integrator = build_integrator(derive_field(declared), products.load_method(method))
     machine = IntegratorInterpreter(
         integrator, {entry.name: float(entry.default) for entry in declared.parameters}
     )
@@ -65,7 +65,7 @@ def test_steps_that_follow_each_other_are_those_of_the_interpretation(problem, m
 def fits(problem, method):
     """Whether the method can integrate the problem; the reasons it may give are few."""
     try:
-        build_integrator(derive_field(pipeline.load_problem(problem)), pipeline.load_method(method))
+        build_integrator(derive_field(products.load_problem(problem)), products.load_method(method))
     except DeclarationError as error:
         if not any(reason in str(error) for reason in EXPECTED["full"]["reasons"]):
             raise

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hamilforge as hf
-from hamilforge.gen import pipeline
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.network import Network
 
@@ -25,7 +25,7 @@ from .networks import (
 # --- controls at every stage --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", [name for name in FIELDS if pipeline.load_field(name).controls])
+@pytest.mark.parametrize("field", [name for name in FIELDS if products.load_field(name).controls])
 def test_controls_of_every_stage_have_exact_adjoints(field):
     few = EXPECTED["texts"]["methods"]
     methods = [name for name in fitting(field) if name.split("/")[-1] in few]
@@ -180,7 +180,7 @@ def test_declared_regularisers_are_added_to_losses_and_refused_where_there_is_no
 @pytest.mark.parametrize("field", EXPECTED["bounds"]["fields"])
 def test_bounds_of_the_one_sided_lipschitz_constant_hold_and_are_attained_where_exact(field):
     generator = np.random.default_rng(3)
-    sizes = {"d": 3, "m": 4} if "m" in str(pipeline.load_field(field).controls) else {"d": 3}
+    sizes = {"d": 3, "m": 4} if "m" in str(products.load_field(field).controls) else {"d": 3}
     network = hf.network(field, "euler", 2, sizes, h=1.0, backend="numba")
     for value in network.controls.values():
         value[...] = generator.standard_normal(value.shape)
@@ -251,7 +251,7 @@ def test_a_corner_that_no_point_reaches_is_a_bound_and_not_the_constant():
 
 @pytest.mark.parametrize("activation", ["x*abs(x)", "x*sin(x)", "x**3", "exp(x)"])
 def test_slopes_that_are_not_bounded_have_no_bound(activation):
-    found = pipeline.check(pipeline.load_field("gradient_flow", activation=activation))
+    found = pipeline.check(products.load_field("gradient_flow", activation=activation))
     assert found["one_sided_lipschitz"] is None
     assert "is not bounded" in found.finding("one_sided_lipschitz").why
 
@@ -271,5 +271,5 @@ def test_slopes_that_are_not_bounded_have_no_bound(activation):
     ],
 )
 def test_reports_bound_the_slope_of_any_activation(activation, bound):
-    found = pipeline.check(pipeline.load_field("gradient_flow", activation=activation))
+    found = pipeline.check(products.load_field("gradient_flow", activation=activation))
     assert found["one_sided_lipschitz"] == bound

@@ -1,0 +1,66 @@
+"""Digests of what generated files depend on: declarations, generator, runtime modules, versions.
+
+In: declarations, and the files of this package.  Out: hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+
+from hamilforge.gen.declare import kinds
+
+#: The folders of the generator that the text of a product depends on.
+EMITTER = ("declare", "derive", "exact", "trees", "tableau", "program", "prove", "emit")
+#: The modules of the runtime whose functions are called in kernels.
+KERNEL_MODULES = (
+    "elementary",
+    "layer_kernels",
+    "linear",
+    "stage_systems",
+    "vector_math",
+    "wide",
+)
+#: The modules of the runtime whose code is compiled into kernels.
+COMPILED_IN = ("pointers.py", "inner_functions.py", *(f"{name}.py" for name in KERNEL_MODULES))
+
+
+def declaration_digest(declaration: kinds.Declaration) -> str:
+    """A digest of a declaration and of all it refers to."""
+    digest = hashlib.sha256()
+    for source in kinds.sources(declaration):
+        digest.update(len(source.data).to_bytes(8, "little") + source.data)
+    digest.update(" ".join(kinds.varied(declaration)).encode())
+    return digest.hexdigest()[:16]
+
+
+def runtime_digest(module: str) -> str:
+    """The digest of a runtime module whose code is compiled into kernels."""
+    path = Path(__file__).parents[1] / "runtime" / module
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """The versions on which the bytes of generated files may depend."""
+    return {name: importlib.metadata.version(name) for name in ("jinja2", "ruff", "sympy")}
+
+
+@functools.cache
+def emitter_digest() -> str:
+    """A digest of everything that turns declarations into text, and of versions; computed once."""
+    digest = hashlib.sha256(repr(sorted(versions().items())).encode())
+    package = Path(__file__).parent
+    for name in COMPILED_IN:
+        digest.update((package.parent / "runtime" / name).read_bytes())
+    for path in _sources(package):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(package: Path) -> Iterable[Path]:
+    found = (path for folder in EMITTER for path in (package / folder).rglob("*"))
+    return sorted(path for path in found if path.suffix in (".py", ".jinja"))
