@@ -42,13 +42,12 @@ def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, p, g, sign, l2, shrink, decay, kick, drift):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         p_new = decay * p[i] - kick * gradient
-        x_new = x[i] + drift * p_new
+        x_new = x_shrunk + drift * p_new
         p[i] = p_new
         x[i] = x_new
 

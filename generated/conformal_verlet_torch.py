@@ -19,6 +19,7 @@ import math
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "p"
@@ -37,6 +38,12 @@ def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
     decay_2 = math.sqrt(momentum)
     kick_2 = math.sqrt(lr * momentum) / 2
     return ((decay, kick, drift),), (decay_2, kick_2), 0.0
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, ps, gs, decay, kick, drift):

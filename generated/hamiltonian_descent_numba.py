@@ -48,10 +48,9 @@ def coefficients(lr, a_, A, gamma, t, n):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_1(x, p, g, sign, l2, decay, kick):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         p_new = decay * p[i] - kick * gradient
         p[i] = p_new
 
@@ -73,8 +72,8 @@ def _kick_drift_1_norm_squared(p):
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
-        x[i] *= shrink
-        x_new = x[i] + drift * p[i] * drift__power
+        x_shrunk = shrink * x[i]
+        x_new = x_shrunk + drift * p[i] * drift__power
         x[i] = x_new
 
 

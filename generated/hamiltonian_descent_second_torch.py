@@ -24,6 +24,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.torch_sums import factor, squares_over
 
@@ -67,6 +68,12 @@ def coefficients(
 def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4):
     """Scalars of the map from the point to the solution."""
     return (last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3):

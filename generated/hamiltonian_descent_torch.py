@@ -19,6 +19,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.torch_sums import factor, squares_over
 
@@ -43,6 +44,12 @@ def coefficients(lr, a_, A, gamma, t, n):
     drift_scale_2 = a_ / 2
     drift_scale_3 = A / a_ - 1
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr):

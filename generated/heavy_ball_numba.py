@@ -35,13 +35,12 @@ def coefficients(lr, momentum, t, n):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         v_new = decay * v[i] - kick * gradient
-        x_new = x[i] + v_new
+        x_new = x_shrunk + v_new
         v[i] = v_new
         x[i] = x_new
 

@@ -44,13 +44,12 @@ def solution_row(last_decay, last_shift):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, p, g, sign, l2, shrink, decay, kick, drift, drift_2, momentum):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         p_new = decay * p[i] - kick * gradient
-        x_new = x[i] + drift * np.tanh(p_new) + drift_2 * np.tanh(momentum * p_new)
+        x_new = x_shrunk + drift * np.tanh(p_new) + drift_2 * np.tanh(momentum * p_new)
         p[i] = p_new
         x[i] = x_new
 
@@ -104,8 +103,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
         group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         p = array_at(addresses[1, tensor], offset, length, like)
-        shift = rows[group, 3]
-        shift_scale = rows[group, 4]
+        shift = rows[group, 0]
+        shift_scale = rows[group, 1]
         _solution(x, p, real(shift), real(shift_scale))
 
 

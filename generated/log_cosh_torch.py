@@ -20,6 +20,7 @@ descent methods, arXiv:1809.05042
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "p"
@@ -39,6 +40,12 @@ def coefficients(lr, momentum, t, n, last_decay, last_shift):
 def solution_row(last_decay, last_shift):
     """Scalars of the map from the point to the solution."""
     return (last_shift, last_decay)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, ps, gs, decay, kick, drift, drift_2, momentum):

@@ -46,13 +46,12 @@ def solution_row(last_undo):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, undo, drift):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         v_new = decay * v[i] - kick * gradient
-        x_new = x[i] - undo * v[i] + drift * v_new
+        x_new = x_shrunk - undo * v[i] + drift * v_new
         v[i] = v_new
         x[i] = x_new
 
@@ -104,7 +103,7 @@ def solution(chunks, rows, addresses, sums, totals, like):
         group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
-        shift = rows[group, 3]
+        shift = rows[group, 0]
         _solution(x, v, real(shift))
 
 

@@ -20,6 +20,7 @@ accelerated gradient method, arXiv:1503.01243
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
@@ -41,6 +42,12 @@ def coefficients(lr, t, n, last_undo):
 def solution_row(last_undo):
     """Scalars of the map from the point to the solution."""
     return (last_undo,)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, vs, gs, decay, kick, undo, drift):

@@ -17,6 +17,7 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "buffer"
@@ -30,6 +31,12 @@ MEMORY = ()
 def coefficients(lr, momentum, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     return ((momentum, lr),), (), 0.0
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, buffers, gs, decay, drift):

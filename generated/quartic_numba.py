@@ -49,10 +49,9 @@ def solution_row(last_decay, last_shift_scale):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_1(x, p, g, sign, l2, decay, kick):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         p_new = decay * p[i] - kick * gradient
         p[i] = p_new
 
@@ -74,8 +73,8 @@ def _kick_drift_1_norm_squared(p):
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
-        x[i] *= shrink
-        x_new = x[i] + drift * p[i] * drift__power
+        x_shrunk = shrink * x[i]
+        x_new = x_shrunk + drift * p[i] * drift__power
         x[i] = x_new
 
 
@@ -169,7 +168,7 @@ def solution(chunks, rows, addresses, sums, totals, like):
         domain = chunks[k, 4]
         x = array_at(addresses[0, tensor], offset, length, like)
         p = array_at(addresses[1, tensor], offset, length, like)
-        shift_scale = rows[group, 3]
+        shift_scale = rows[group, 0]
         old_norm_squared = totals[domain, 0]
         shift = old_norm_squared * shift_scale
         shift__power = 1.0

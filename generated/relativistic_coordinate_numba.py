@@ -51,17 +51,15 @@ def solution_row(last_decay, last_shift_scale):
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_momentum_2):
     real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         v_new = decay * v[i] - kick * gradient
         v_new__down = elementary.down(abs(delta) ** (real(1 / 2)) * v_new)
         v_new__unit = v_new__down * v_new
         v_new__down_2 = elementary.down(abs(delta_momentum_2) ** (real(1 / 2)) * v_new)
         v_new__unit_2 = v_new__down_2 * v_new
         x_new = (
-            x[i]
+            x_shrunk
             + v_new__unit / np.sqrt(delta * v_new__unit * v_new__unit + v_new__down * v_new__down)
             + drift
             * (
@@ -129,8 +127,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
         group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
-        shift = rows[group, 3]
-        shift_scale = rows[group, 4]
+        shift = rows[group, 0]
+        shift_scale = rows[group, 1]
         _solution(x, v, real(shift), real(shift_scale))
 
 

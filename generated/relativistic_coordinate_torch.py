@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 
 import torch
 
-from hamilforge.runtime.torch_functions import down
+from hamilforge.runtime.torch_functions import down, is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
@@ -44,6 +44,12 @@ def coefficients(lr, momentum, delta, t, n, last_decay, last_shift_scale):
 def solution_row(last_decay, last_shift_scale):
     """Scalars of the map from the point to the solution."""
     return (last_decay, last_shift_scale)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):

@@ -42,10 +42,9 @@ def coefficients(lr, momentum, delta, t, n):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_1(x, v, g, sign, l2, decay, kick):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         v_new = decay * v[i] - kick * gradient
         v[i] = v_new
 
@@ -67,8 +66,8 @@ def _kick_drift_1_norm_squared(v):
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
-        x[i] *= shrink
-        x_new = x[i] + drift * v[i] * drift__power
+        x_shrunk = shrink * x[i]
+        x_new = x_shrunk + drift * v[i] * drift__power
         x[i] = x_new
 
 

@@ -83,13 +83,12 @@ def _kick_drift_1_old_norm_squared(v):
 
 @njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
 def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
+    real = x.dtype.type
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
         total = 0.0
         for i in range(x.size):
-            gradient = sign * g[i]
-            if l2 != 0:
-                gradient += l2 * x[i]
+            gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
             v_new = decay * v[i] - kick * gradient
             v_new_wide = scale * np.float64(v_new)
             total += v_new_wide * v_new_wide
@@ -101,13 +100,12 @@ def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, drift__power, undo, undo__power):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
-        x[i] *= shrink
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
+        x_shrunk = shrink * x[i]
         v_new = decay * v[i] - kick * gradient
-        x_new = x[i] - undo * v[i] * undo__power + drift * v_new * drift__power
+        x_new = x_shrunk - undo * v[i] * undo__power + drift * v_new * drift__power
         v[i] = v_new
         x[i] = x_new
 
@@ -277,8 +275,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
         domain = chunks[k, 4]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
-        shift_scale = rows[group, 3]
-        shift_scale_2 = rows[group, 4]
+        shift_scale = rows[group, 0]
+        shift_scale_2 = rows[group, 1]
         old_norm_squared = totals[domain, 0]
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         shift__power = 1.0

@@ -30,6 +30,7 @@ import math
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.torch_sums import factor, squares_over
 
@@ -64,6 +65,12 @@ def coefficients(
 def solution_row(last_decay, last_undo_scale, last_undo_scale_2):
     """Scalars of the map from the point to the solution."""
     return (last_undo_scale, last_undo_scale_2)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(

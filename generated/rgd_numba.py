@@ -53,10 +53,9 @@ def solution_row(last_decay, last_shift_scale):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_1(x, v, g, sign, l2, decay, kick):
+    real = x.dtype.type
     for i in range(x.size):
-        gradient = sign * g[i]
-        if l2 != 0:
-            gradient += l2 * x[i]
+        gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         v_new = decay * v[i] - kick * gradient
         v[i] = v_new
 
@@ -78,8 +77,8 @@ def _kick_drift_1_norm_squared(v):
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
-        x[i] *= shrink
-        x_new = x[i] + drift * v[i] * drift__power
+        x_shrunk = shrink * x[i]
+        x_new = x_shrunk + drift * v[i] * drift__power
         x[i] = x_new
 
 
@@ -197,8 +196,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
         domain = chunks[k, 4]
         x = array_at(addresses[0, tensor], offset, length, like)
         v = array_at(addresses[1, tensor], offset, length, like)
-        shift_scale = rows[group, 3]
-        shift_scale_2 = rows[group, 4]
+        shift_scale = rows[group, 0]
+        shift_scale_2 = rows[group, 1]
         old_norm_squared = totals[domain, 0]
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         shift__power = 1.0

@@ -20,6 +20,7 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 
 import torch
 
+from hamilforge.runtime.torch_functions import is_number
 from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
@@ -56,6 +57,12 @@ def coefficients(lr, momentum, t, n, last_decay_1, last_shift):
 def solution_row(last_decay_1, last_shift):
     """Scalars of the map from the point to the solution."""
     return (last_shift,)
+
+
+def prepared(xs, gs, sign, l2, shrink):
+    gradients = [(sign * g if is_number(l2, 0) else sign * g + l2 * x) for g, x in zip(gs, xs)]
+    x_shrunks = [shrink * x for x in xs]
+    return x_shrunks, gradients
 
 
 def kick_drift(xs, vs, gs, decay, kick, drift):

@@ -16,6 +16,10 @@ from typing import Any, NamedTuple
 Row = tuple[Any, ...]
 
 
+#: The gradient's sign, the L2 factor and the factor of decoupled decay where nothing is prepared.
+NEUTRAL: Row = (1.0, 0.0, 1.0)
+
+
 class Clock(NamedTuple):
     """Where a group stands.
 
@@ -36,7 +40,7 @@ class Clock(NamedTuple):
     memory: Row
     rows: tuple[Row, ...] = ()
     pending: tuple[float, Row] = (0.0, ())
-    preparation: Row = (1.0, 0.0, 1.0)
+    preparation: Row = NEUTRAL
 
     def __repr__(self) -> str:
         stage = f", stage {self.stage + 1}" if self.stage else ""
@@ -143,7 +147,7 @@ def latch(
     product: ModuleType,
     clock: Clock,
     hyper: Mapping[str, Any],
-    preparation: Row = (1.0, 0.0, 1.0),
+    preparation: Row = NEUTRAL,
     tensor_math: Any = None,
 ) -> Clock:
     """Compute the rows of a step at its first stage; in the middle of a step, do nothing.

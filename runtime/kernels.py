@@ -76,7 +76,8 @@ def run(
     Args:
         kernel: a driver of a generated module.
         how: the chunks.
-        rows: `(groups, 3 + k)`: the gradient's sign, L2 and shrink factors, the stage's scalars.
+        rows: `(groups, scalars)`: of a stage the gradient's sign, L2 factor and factor of
+            decoupled decay, then its own.
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
     """

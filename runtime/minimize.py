@@ -264,7 +264,7 @@ class _Run:
     def _step(self, gradient: Vector) -> None:
         clock = latch(self._product, self._clock, self._hyper)
         arrays = (self._x, self._buffer, gradient)
-        self._run(self._product.STAGES[clock.stage], clock.rows[clock.stage], arrays)
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
         self._clock = tick(clock)
         if self._clock.stage == 0:
             self._solved = self._x.copy()
@@ -274,4 +274,4 @@ class _Run:
 
     def _run(self, kernel: Any, row: tuple[float, ...], arrays: tuple[Vector, ...]) -> None:
         addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
-        run(kernel, self._how, np.array([(1.0, 0.0, 1.0, *row)]), addresses, "float64")
+        run(kernel, self._how, np.array([row]), addresses, "float64")

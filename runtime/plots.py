@@ -105,7 +105,7 @@ def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: fl
     kept = [(0.0, q, 0.0)]
 
     def call(kernel: Any, row: Sequence[float], point: Vector, gradient: Vector) -> None:
-        rows = np.array([(1.0, 0.0, 1.0, *row)])
+        rows = np.array([row])
         addresses = np.array([[a.ctypes.data] for a in (point, buffer, gradient)], np.uintp)
         run(kernel, how, rows, addresses, "float64")
 
@@ -113,7 +113,7 @@ def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: fl
         begin = mechanics.start_time + (number - 1) * mechanics.h
         for _ in product.STAGES:
             clock = latch(product, clock, mechanics.hyper)
-            row = clock.rows[clock.stage]
+            row = clock.row()
             call(product.STAGES[clock.stage], row, x, np.asarray(landscape.slope(x)))
             clock = tick(clock)
         solution = x.copy()

@@ -65,6 +65,11 @@ def down(z: Tensor) -> Tensor:
     return 1 / z.detach().abs().clamp(min=1)
 
 
+def is_number(value: Any, number: float) -> bool:
+    """Whether a scalar is this number; a tensor is none, since its graph goes on."""
+    return not isinstance(value, Tensor) and value == number
+
+
 #: Functions of :mod:`math` that torch has not.
 _LACKING = {"cbrt": cbrt}
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from hamilforge.runtime.clock import Clock, latch, start, tick
+from hamilforge.runtime.clock import NEUTRAL, Clock, latch, start, tick
 from hamilforge.runtime.fused_plan import Plan, obstacle
 from hamilforge.runtime.optimizer_options import (
     OPTIONS,
@@ -353,13 +353,15 @@ class GeneratedOptimizer(Optimizer):
             for index in members:
                 sign, l2, shrink, *_ = clocks[owners[index]].row()
                 gradient = like(grads[index], params[index])
-                gradient = gradient if sign == 1 else -gradient
                 # what a graph keeps must not be the parameter, which changes in place below
                 kept = self.param_groups[owners[index]]["differentiable"]
                 point = params[index].clone() if kept else params[index]
-                gradients.append(gradient + l2 * point if kept or l2 != 0 else gradient)
-                unshrunk = not isinstance(shrink, torch.Tensor) and shrink == 1
-                points.append(point if unshrunk else point * shrink)
+                if kept or (sign, l2, shrink) != NEUTRAL:
+                    (point,), (gradient,) = self.product.prepared(
+                        [point], [gradient], sign, l2, shrink
+                    )
+                gradients.append(gradient)
+                points.append(point)
             old = [buffers[index] for index in members]
             stage = self.STAGES[clock.stage]
             new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])

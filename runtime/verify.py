@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.clock import latch, start, tick
+from hamilforge.runtime.clock import NEUTRAL, latch, start, tick
 from hamilforge.runtime.kernels import plan, run
 from hamilforge.runtime.loader import Loaded
 
@@ -36,7 +36,8 @@ class Case:
         hyper: the hyper-parameters.
         stages: the number of stages of a step.
         ulps: what an array entry may deviate by.
-        rows: the host scalars of each stage.
+        preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
+        rows: the scalars of each stage: those of its preparation, then those of the host.
         points: x at the start of each stage.
         buffers: the buffer at the start of each stage.
         gradients: g of each stage.
@@ -50,6 +51,7 @@ class Case:
     hyper: dict[str, float]
     stages: int
     ulps: float
+    preparation: tuple[float, float, float]
     rows: list[tuple[float, ...]]
     points: list[Arrays]
     buffers: list[Arrays]
@@ -93,7 +95,7 @@ class Verification:
 
 
 class Backend(Protocol):
-    """One stage of a product: from x, buffer and g to the new x and buffer."""
+    """One stage of a product, its preparation with it: from x, buffer and g to x and buffer."""
 
     def __call__(
         self, number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays, /
@@ -122,7 +124,12 @@ def torch_backend(product: ModuleType) -> Backend:
     def stage(
         number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
     ) -> tuple[Arrays, Arrays]:
-        found = _over_domains(product, stages[number], row, (x, buffer, g))
+        def prepared(xs: Any, buffers: Any, gs: Any, *row: float) -> Any:
+            count = len(NEUTRAL)
+            points, gradients = product.prepared(xs, gs, *row[:count])
+            return stages[number](points, buffers, gradients, *row[count:])
+
+        found = _over_domains(product, prepared, row, (x, buffer, g))
         return [point for point, _ in found], [kept for _, kept in found]
 
     return stage
@@ -149,8 +156,8 @@ def _host_deviation(product: ModuleType, case: Case) -> float:
     clock = start(product)
     worst = 0.0
     for wanted in case.rows:
-        clock = latch(product, clock, case.hyper)
-        found = clock.rows[clock.stage]
+        clock = latch(product, clock, case.hyper, case.preparation)
+        found = clock.row()
         clock = tick(clock)
         pairs = [*zip(found, wanted, strict=True)]
         if clock.stage == 0:
@@ -189,7 +196,7 @@ def _on_copies(
     first = copies[0]
     how = plan([one.size for one in first], [0] * len(first), product.SCOPE, product.SUMS)
     addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
-    run(kernel, how, np.array([(1.0, 0.0, 1.0, *row)]), addresses, first[0].dtype.name)
+    run(kernel, how, np.array([row]), addresses, first[0].dtype.name)
     return copies
 
 

@@ -28,6 +28,7 @@ from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
 from hamilforge.gen.program.ir import Apply, Program, walk
 from hamilforge.gen.program.network import Network, Target
+from hamilforge.gen.program.preparation import NEUTRAL
 from hamilforge.runtime import loader, verify_integrator, verify_network
 from hamilforge.runtime.network_pass import Floats
 from hamilforge.runtime.verify import FUNCTION_ULPS, ULPS, Case, Verification, compare
@@ -36,6 +37,8 @@ from hamilforge.runtime.verify_network import NetworkCase, TargetCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
+#: The gradient's sign, the L2 factor, and the factor of decoupled decay.
+PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: Gradients whose squares are in the range of float64, but not in that of unscaled sums.
 LARGE = 1e60
 
@@ -215,7 +218,8 @@ def _lost(machine: IntegratorInterpreter, t: float, before: Floats, after: Float
 def reference_cases(program: Program) -> list[Case]:
     """Trajectories of the interpretation: defaults and drawn hyper-parameters, both precisions.
 
-    Where sums are taken, one of them has gradients whose squares kernels scale and the
+    Two have gradients and points that are prepared: maximised with L2 decay, and with decoupled
+    decay.  Where sums are taken, one of them has gradients whose squares kernels scale and the
     interpretation does not.
     """
     defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
@@ -228,9 +232,11 @@ def reference_cases(program: Program) -> list[Case]:
     for label, hyper in (("defaults", defaults), ("drawn", drawn)):
         for dtype in ("float64", "float32"):
             cases.append(_case(program, label, dtype, hyper))
+    for label, preparation in PREPARATIONS.items():
+        cases.append(_case(program, label, "float64", defaults, preparation))
     if program.scope != "coordinate":
         with np.errstate(all="ignore"):  # of energies that leave the range
-            large = _case(program, "large gradients", "float64", defaults, LARGE)
+            large = _case(program, "large gradients", "float64", defaults, size=LARGE)
         finite = (
             np.isfinite(array).all() for after in large.after for one in after for array in one
         )
@@ -247,7 +253,12 @@ def _tolerance(program: Program) -> float:
 
 
 def _case(
-    program: Program, label: str, dtype: str, hyper: dict[str, float], size: float = 1.0
+    program: Program,
+    label: str,
+    dtype: str,
+    hyper: dict[str, float],
+    preparation: tuple[float, float, float] = NEUTRAL,
+    size: float = 1.0,
 ) -> Case:
     generator = np.random.default_rng(3)
 
@@ -255,10 +266,9 @@ def _case(
         arrays = (size * generator.standard_normal(shape) for shape in SHAPES)
         return [array.astype(dtype) for array in arrays]
 
-    machine = Interpreter(program, dict(hyper), draw())
-    case = Case(
-        label, dtype, hyper, len(program.stages), _tolerance(program), [], [], [], [], [], [], []
-    )
+    machine = Interpreter(program, dict(hyper), draw(), preparation=preparation)
+    stages, ulps = len(program.stages), _tolerance(program)
+    case = Case(label, dtype, hyper, stages, ulps, preparation, [], [], [], [], [], [], [])
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
         case.points.append(machine.x)

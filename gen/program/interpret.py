@@ -28,6 +28,7 @@ from hamilforge.gen.program.ir import (
     Ref,
     Select,
 )
+from hamilforge.gen.program.preparation import NEUTRAL, prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,12 +231,15 @@ class Interpreter:
         hyper: the hyper-parameters in force; read at a step's first stage.
         x: the point, a list of arrays.
         buffer: the state buffer, alike.
+        preparation: the gradient's sign, the L2 factor, the factor of decoupled decay, which acts
+            in a step's first stage.
     """
 
     program: Program
     hyper: dict[str, float]
     x: list[Any]
     buffer: list[Any] = field(default_factory=list)
+    preparation: tuple[float, float, float] = NEUTRAL
     t: float = 0.0
     n: int = 1
     stage: int = 0
@@ -250,9 +254,8 @@ class Interpreter:
     def step(self, gradients: Sequence[Any]) -> None:
         """One stage, with the gradients at the point."""
         program = self.program
-        function = program.functions[program.stages[self.stage]]
-        scalars = self._scalars()
         arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
+        function, scalars = self._next()
         found = self._run(function, arrays, scalars)
         self.x, self.buffer = found["x"], found[program.buffer]
         self.stage += 1
@@ -262,8 +265,7 @@ class Interpreter:
     def operands(self, gradients: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """For each entry of x and buffer, the largest operand of the next stage's last sum."""
         program = self.program
-        function = program.functions[program.stages[self.stage]]
-        scalars = self._scalars()
+        function, scalars = self._next()
         arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
         found: dict[str, list[Any]] = {}
         for array, local in function.results:
@@ -294,18 +296,22 @@ class Interpreter:
         return self._run(function, arrays, scalars)["x"]
 
     def row(self) -> tuple[float, ...]:
-        """The host scalars of the next stage, in the order of its function."""
-        return tuple(self._scalars().values())
+        """The scalars of the next stage: of its preparation, then those of the host.
 
-    def _scalars(self) -> dict[str, float]:
-        """The scalars of the next stage; the host lines are computed at a step's first."""
+        The host lines are computed at a step's first stage.
+        """
         program = self.program
         if self.stage == 0:
             inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
             self._host = host_values(program, inputs, self.memory)
-        names = program.functions[program.stages[self.stage]].scalars
-        row = program.host.rows[self.stage]
-        return {name: self._host[line] for name, line in zip(names, row, strict=True)}
+        sign, l2, shrink = self.preparation
+        own = (self._host[line] for line in program.host.rows[self.stage])
+        return (sign, l2, 1.0 if self.stage else shrink, *own)
+
+    def _next(self) -> tuple[Function, dict[str, float]]:
+        """The function of the next stage, after its preparation, and its scalars."""
+        function = prepared(self.program.functions[self.program.stages[self.stage]])
+        return function, dict(zip(function.scalars, self.row(), strict=True))
 
     def _end_of_step(self) -> None:
         self.memory = {name: self._host[line] for name, line in self.program.host.memory}

@@ -297,8 +297,8 @@ def test_coordinates_may_have_the_names_of_sites(write: Write) -> None:
 def test_code_takes_no_longer_for_another_order_of_terms(write: Write) -> None:
     text = (
         "from hamilforge.gen import pipeline, products\n"
-        f"made = products.load_made({str(write(RING, ENERGIES['further neighbours'][0]))!r}, 'rk4', "
-        "sizes={'N': 9})\npipeline.rendered(made)"
+        f"made = products.load_made({str(write(RING, ENERGIES['further neighbours'][0]))!r}, "
+        "'rk4', sizes={'N': 9})\npipeline.rendered(made)"
     )
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}

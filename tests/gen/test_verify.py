@@ -53,10 +53,6 @@ class Fault(ast.NodeTransformer):
         self.generic_visit(node)
         return node.operand if isinstance(node.op, ast.USub) and self._hit() else node
 
-    def visit_If(self, node):
-        """Weight decay: verification runs without it, the tests of training run with it."""
-        return node
-
 
 def faulty(name, backend, wanted, tmp_path):
     """An emitted file with one fault; None when there are no more."""

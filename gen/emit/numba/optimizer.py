@@ -15,6 +15,8 @@ from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
 from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed, squared_in
 from hamilforge.gen.program.passes import Pass, schedule
+from hamilforge.gen.program.preparation import NAMES as PREPARED_NAMES
+from hamilforge.gen.program.preparation import prepared
 from hamilforge.gen.program.ranges import power_of, with_powers, within_range
 
 TEMPLATE = "numba/optimizer.py.jinja"
@@ -35,8 +37,7 @@ class LoopView:
     """A function over a chunk: it stores arrays, or it returns a sum.
 
     Attributes:
-        arguments: arrays first, then scalars.
-        gradient: whether it forms the gradient from ``g``, ``sign``, ``l2`` and ``x``.
+        arrays, scalars: its arguments, in this order.
         body: the lines of the loop.
         total: the summand; empty for a loop that stores.
         squares: whether the sum is of squares, whose entries are scaled where it needs that.
@@ -46,7 +47,6 @@ class LoopView:
     formulas: tuple[str, ...]
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
-    gradient: bool
     body: tuple[str, ...]
     total: str
     squares: bool = False
@@ -144,15 +144,12 @@ class View:
     uses_math: bool
 
 
-#: What stands in the first columns of a row: the gradient's sign, L2 and decoupled weight decay.
-PREPARATION = ("sign", "l2", "shrink")
-
-
 def view(product: Product) -> View:
     """The view of a product's kernels."""
     program = product.derivation.program
-    functions = [*program.functions, *([program.solution] if program.shifted else [])]
-    views = tuple(_function(function) for function in functions)
+    views = tuple(_function(prepared(_named(function))) for function in program.functions)
+    if program.shifted:
+        views += (_function(_named(program.solution)),)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
     sums = max((one.sum_count for one in views), default=0)
     imports = imported_modules(repr(views), ("wide",) if sums else ())
@@ -163,14 +160,18 @@ def view(product: Product) -> View:
 _FIXED = ("x", "x_new", "g")
 
 
-def _spelled(function: Function) -> Function:
-    taken = words(TEMPLATE) | NumbaPrinter.names(line.value for line in function.body)
+def _named(function: Function) -> Function:
+    """A function within range, whose names are none of the template's or of the preparation's."""
+    function = within_range(function)
+    taken = words(TEMPLATE, *PREPARED_NAMES) | NumbaPrinter.names(
+        line.value for line in function.body
+    )
     own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
     return renamed(function, spelled((name for name in own if name not in _FIXED), taken))
 
 
 def _function(function: Function) -> FunctionView:
-    function = with_powers(_spelled(within_range(function)))
+    function = with_powers(function)
     before: list[Assign] = []
     columns: list[str] = []
     views = []
@@ -209,7 +210,7 @@ def _pass(
         *(f"{power_of(factor)} = 1.0" for factor in factors),
     )
     used = {array for view in views for array in view.arrays}
-    places = enumerate((*PREPARATION, *function.scalars))
+    places = enumerate(function.scalars)
     return PassView(
         tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
         tuple((scalar, at) for at, scalar in places if scalar in wanted),
@@ -261,7 +262,7 @@ class _Loops:
         self._function, self._pass = function, one
         self._scalars = (*function.scalars, *sorted(known))
         entries = {array: f"{array}[i]" for array in function.arrays}
-        self._printer = _ArrayPrinter(entries | {"g": "gradient"})
+        self._printer = _ArrayPrinter(entries)
 
     def storing(self, name: str) -> LoopView:
         """The loop that computes what the pass stores."""
@@ -299,19 +300,13 @@ class _Loops:
         self, name: str, lines: list[Assign], arrays: list[str], after: list[str], total: str
     ) -> LoopView:
         used = {part for line in lines for part in names(line.value)} | set(arrays)
-        gradient = "g" in used
-        if gradient:
-            used.add("x")
-        shrinks = "x" in dict(self._pass.stores) and "g" in self._function.arrays and not total
-        preparation = (("sign", "l2") if gradient else ()) + (("shrink",) if shrinks else ())
         body = [f"{line.target} = {self._printer(line.value)}" for line in lines]
         plain = FormulaPrinter()
         return LoopView(
             name,
             tuple(f"{line.target} = {plain(line.value)}" for line in lines),
             tuple(array for array in self._function.arrays if array in used),
-            (*preparation, *(scalar for scalar in self._scalars if scalar in used)),
-            gradient,
+            tuple(scalar for scalar in self._scalars if scalar in used),
             (*body, *after),
             total,
         )

@@ -7,13 +7,14 @@ A function works on lists of tensors, one expression per line, so that it reads 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
 from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names, renamed, squared_in
+from hamilforge.gen.program.preparation import PREPARATION
 from hamilforge.gen.program.ranges import within_range
 
 TEMPLATE = "torch/optimizer.py.jinja"
@@ -42,7 +43,7 @@ class Imports:
         """The imports of a text."""
         functions, sums = (
             ", ".join(name for name in sorted(names) if re.search(rf"\b{name}\(", text))
-            for names in ((*RUNTIME, "plus"), SUMS)
+            for names in ((*RUNTIME, "is_number", "plus"), SUMS)
         )
         return cls("math." in text, functions, sums)
 
@@ -69,6 +70,25 @@ class TensorPrinter(Printer):
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice entry by entry."""
         return f"torch.where({subject} == {value}, {then}, {otherwise})", 5
+
+
+class EntryPrinter(TensorPrinter):
+    """Entries of tensors, of which some lines choose by a scalar of the host.
+
+    Args:
+        rename: what a name is printed as, where it is not itself.
+        scalars: the names of the scalars.
+    """
+
+    def __init__(self, rename: Mapping[str, str], scalars: Container[str]) -> None:
+        super().__init__(rename)
+        self._scalars = scalars
+
+    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice by a number; a tensor keeps its graph."""
+        if subject not in self._scalars:
+            return super().select(subject, value, then, otherwise)
+        return f"({then} if is_number({subject}, {value}) else {otherwise})", ATOM
 
 
 class ScalarPrinter(TensorPrinter):
@@ -123,7 +143,8 @@ class View:
 def view(product: Product) -> View:
     """The view of a product's torch file."""
     program = product.program
-    functions = [*program.functions, *([program.solution] if program.shifted else [])]
+    functions = [PREPARATION, *program.functions]
+    functions += [program.solution] if program.shifted else []
     views = tuple(_function(function) for function in functions)
     stages = ", ".join(program.functions[index].name for index in program.stages)
     arguments = tuple(
@@ -164,7 +185,7 @@ def _function(function: Function) -> FunctionView:
     for line in function.body:
         if line.level == "array":
             used = _tensors(line.value, plural)
-            text = _over(TensorPrinter(factors)(line.value), used, plural)
+            text = _over(EntryPrinter(factors, function.scalars)(line.value), used, plural)
             lines.append(LineView(plural[line.target], f"[{text}]"))
             continue
         text = _scalar(line.value, plural)
