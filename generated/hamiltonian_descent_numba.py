@@ -20,7 +20,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -36,13 +36,13 @@ SHIFTED = False
 MEMORY = ()
 
 
-def coefficients(lr, a_, A, gamma, t, n):
+def coefficients(lr, a, A, gamma, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 / (gamma * lr + 1)
     kick = lr / (gamma * lr + 1)
-    drift_scale = a_ / 2 - 1
-    drift_scale_2 = a_ / 2
-    drift_scale_3 = A / a_ - 1
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
@@ -81,7 +81,7 @@ def _kick_drift_2(x, p, shrink, drift, drift__power):
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = (
         wide.of(0.0)
@@ -135,7 +135,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
         drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+        if not wide.is_plain(norm_squared, norm_squared__exponent) or not wide.is_normal(
+            drift, like.itemsize
+        ):
             drift, drift__power = _kick_drift_2_wide(
                 like.itemsize,
                 norm_squared,

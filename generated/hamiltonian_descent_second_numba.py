@@ -25,7 +25,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -43,7 +43,7 @@ MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_
 
 def coefficients(
     lr,
-    a_,
+    a,
     A,
     gamma,
     t,
@@ -55,9 +55,9 @@ def coefficients(
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a_ / 2 - 1
-    drift_scale_2 = a_ / 2
-    drift_scale_3 = A / a_ - 1
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
     return (
         ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
         (drift_scale, drift_scale_2, drift_scale_3, lr),
@@ -105,7 +105,7 @@ def _kick_drift_2(x, p, shrink, drift, drift__power):
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, kick, drift_scale, drift_scale_2, drift_scale_3
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = (
         wide.of(0.0)
@@ -159,7 +159,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
         drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+        if not wide.is_plain(norm_squared, norm_squared__exponent) or not wide.is_normal(
+            drift, like.itemsize
+        ):
             drift, drift__power = _kick_drift_2_wide(
                 like.itemsize,
                 norm_squared,
@@ -203,7 +205,7 @@ def _solution_2_wide(
     shift_scale_2,
     shift_scale_3,
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = (
         wide.of(0.0)
@@ -248,7 +250,9 @@ def solution(chunks, rows, addresses, sums, totals, like):
         )
         shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+        if not wide.is_plain(old_norm_squared, old_norm_squared__exponent) or not wide.is_normal(
+            shift, like.itemsize
+        ):
             shift, shift__power = _solution_2_wide(
                 like.itemsize,
                 old_norm_squared,

@@ -43,7 +43,7 @@ MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_
 
 def coefficients(
     lr,
-    a_,
+    a,
     A,
     gamma,
     t,
@@ -55,9 +55,9 @@ def coefficients(
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 - gamma * lr
-    drift_scale = a_ / 2 - 1
-    drift_scale_2 = a_ / 2
-    drift_scale_3 = A / a_ - 1
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
     return (
         ((decay, lr, drift_scale, drift_scale_2, drift_scale_3),),
         (drift_scale, drift_scale_2, drift_scale_3, lr),
@@ -84,7 +84,8 @@ def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_
             norm_squared == 0,
             0,
             kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
-        )
+        ),
+        xs,
     )
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps
@@ -99,7 +100,8 @@ def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3, shift_scale_4):
             shift_scale_4
             * old_norm_squared**shift_scale
             * (old_norm_squared**shift_scale_2 + 1) ** shift_scale_3,
-        )
+        ),
+        xs,
     )
     new_xs = [x - shift * p for x, p in zip(xs, ps)]
     return new_xs

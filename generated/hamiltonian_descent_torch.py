@@ -36,13 +36,13 @@ SHIFTED = False
 MEMORY = ()
 
 
-def coefficients(lr, a_, A, gamma, t, n):
+def coefficients(lr, a, A, gamma, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay = 1 / (gamma * lr + 1)
     kick = lr / (gamma * lr + 1)
-    drift_scale = a_ / 2 - 1
-    drift_scale_2 = a_ / 2
-    drift_scale_3 = A / a_ - 1
+    drift_scale = a / 2 - 1
+    drift_scale_2 = a / 2
+    drift_scale_3 = A / a - 1
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
@@ -60,7 +60,8 @@ def kick_drift(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_
             norm_squared == 0,
             0,
             lr * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
-        )
+        ),
+        xs,
     )
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps

@@ -31,21 +31,21 @@ START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}
 SHIFTED = True
 MEMORY = ("last_shift",)
-a_ = 0.1931833275037836  # 482958318759459/2500000000000000
+a = 0.1931833275037836  # 482958318759459/2500000000000000
 
 
 def coefficients(lr, momentum, t, n, last_shift, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     decay_1 = math.sqrt(momentum)
     kick_1 = 0 if momentum == 0 else lr * math.expm1(math.log(momentum) / 2) / math.log(momentum)
-    drift_1 = 1 - 2 * a_
-    drift_2 = 2 * a_
+    drift_1 = 1 - 2 * a
+    drift_2 = 2 * a
     return (
         (
             (decay_1, kick_1, drift_1),
             (decay_1, kick_1, drift_2),
         ),
-        (a_,),
+        (a,),
         0.0,
     )
 

@@ -24,7 +24,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "p"
@@ -80,7 +80,7 @@ def _kick_drift_2(x, p, shrink, drift, drift__power):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2_wide(itemsize, norm_squared, norm_squared__exponent, drift_scale):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.mul(wide.of(drift_scale), norm_squared)
     drift, drift__power = wide.split(drift, itemsize)
@@ -116,7 +116,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift = drift_scale * norm_squared
         drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+        if not wide.is_plain(norm_squared, norm_squared__exponent) or not wide.is_normal(
+            drift, like.itemsize
+        ):
             drift, drift__power = _kick_drift_2_wide(
                 like.itemsize, norm_squared, norm_squared__exponent, drift_scale
             )
@@ -146,7 +148,7 @@ def _solution_2(x, p, shift, shift__power):
 
 @njit(error_model="numpy", cache=True)
 def _solution_2_wide(itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.mul(old_norm_squared, wide.of(shift_scale))
     shift, shift__power = wide.split(shift, itemsize)
@@ -173,7 +175,9 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift = old_norm_squared * shift_scale
         shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+        if not wide.is_plain(old_norm_squared, old_norm_squared__exponent) or not wide.is_normal(
+            shift, like.itemsize
+        ):
             shift, shift__power = _solution_2_wide(
                 like.itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale
             )

@@ -56,14 +56,14 @@ def prepared(xs, gs, sign, l2, shrink):
 def kick_drift(xs, ps, gs, decay, kick, drift_scale):
     new_ps = [decay * p - kick * g for p, g in zip(ps, gs)]
     norm_squared = squares_over(new_ps)
-    drift = factor(drift_scale * norm_squared)
+    drift = factor(drift_scale * norm_squared, xs)
     new_xs = [x + drift * p_new for x, p_new in zip(xs, new_ps)]
     return new_xs, new_ps
 
 
 def solution(xs, ps, shift_scale):
     old_norm_squared = squares_over(ps)
-    shift = factor(old_norm_squared * shift_scale)
+    shift = factor(old_norm_squared * shift_scale, xs)
     new_xs = [x - shift * p for x, p in zip(xs, ps)]
     return new_xs
 

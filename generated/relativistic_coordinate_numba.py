@@ -62,11 +62,9 @@ def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_mome
             x_shrunk
             + v_new__unit / np.sqrt(delta * v_new__unit * v_new__unit + v_new__down * v_new__down)
             + drift
-            * (
-                v_new__unit_2
-                / np.sqrt(
-                    delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
-                )
+            * v_new__unit_2
+            / np.sqrt(
+                delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
             )
         )
         v[i] = v_new
@@ -112,8 +110,8 @@ def _solution(x, v, shift, shift_scale):
     for i in range(x.size):
         v__down = elementary.down(abs(shift_scale) ** (real(1 / 2)) * v[i])
         v__unit = v__down * v[i]
-        x_new = x[i] - shift * (
-            v__unit / np.sqrt(shift_scale * v__unit * v__unit + v__down * v__down)
+        x_new = x[i] - shift * v__unit / np.sqrt(
+            shift_scale * v__unit * v__unit + v__down * v__down
         )
         x[i] = x_new
 

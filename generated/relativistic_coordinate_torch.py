@@ -62,11 +62,9 @@ def kick_drift(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
         x
         + v_new__unit / torch.sqrt(delta * v_new__unit * v_new__unit + v_new__down * v_new__down)
         + drift
-        * (
-            v_new__unit_2
-            / torch.sqrt(
-                delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
-            )
+        * v_new__unit_2
+        / torch.sqrt(
+            delta_momentum_2 * v_new__unit_2 * v_new__unit_2 + v_new__down_2 * v_new__down_2
         )
         for x, v_new__unit, v_new__down, v_new__unit_2, v_new__down_2 in zip(
             xs, v_new__units, v_new__downs, v_new__unit_2s, v_new__down_2s
@@ -79,7 +77,7 @@ def solution(xs, vs, shift, shift_scale):
     v__downs = [down(abs(shift_scale) ** (1 / 2) * v) for v in vs]
     v__units = [v__down * v for v__down, v in zip(v__downs, vs)]
     new_xs = [
-        x - shift * (v__unit / torch.sqrt(shift_scale * v__unit * v__unit + v__down * v__down))
+        x - shift * v__unit / torch.sqrt(shift_scale * v__unit * v__unit + v__down * v__down)
         for x, v__unit, v__down in zip(xs, v__units, v__downs)
     ]
     return new_xs

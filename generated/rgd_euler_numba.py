@@ -20,7 +20,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -73,7 +73,7 @@ def _kick_drift_2(x, v, shrink, drift, drift__power):
 
 @njit(error_model="numpy", cache=True)
 def _kick_drift_2_wide(itemsize, norm_squared, norm_squared__exponent, delta):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.div(
         wide.of(1.0), wide.root(wide.add(wide.mul(wide.of(delta), norm_squared), wide.of(1.0)))
@@ -111,7 +111,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         drift = 1.0 / np.sqrt(delta * norm_squared + 1.0)
         drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+        if not wide.is_plain(norm_squared, norm_squared__exponent) or not wide.is_normal(
+            drift, like.itemsize
+        ):
             drift, drift__power = _kick_drift_2_wide(
                 like.itemsize, norm_squared, norm_squared__exponent, delta
             )

@@ -49,7 +49,7 @@ def prepared(xs, gs, sign, l2, shrink):
 def kick_drift(xs, vs, gs, decay, kick, delta):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
     norm_squared = squares_over(new_vs)
-    drift = factor(1 / torch.sqrt(delta * norm_squared + 1))
+    drift = factor(1 / torch.sqrt(delta * norm_squared + 1), xs)
     new_xs = [x + drift * v_new for x, v_new in zip(xs, new_vs)]
     return new_xs, new_vs
 

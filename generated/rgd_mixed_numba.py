@@ -31,7 +31,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -123,7 +123,7 @@ def _kick_drift_2_wide(
     momentum,
     delta_momentum_2,
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     undo = wide.div(
@@ -192,8 +192,8 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         old_norm_squared__exponent = totals[domain, 1]
         norm_squared__exponent = totals[domain, 3]
         if (
-            old_norm_squared__exponent != 0.0
-            or norm_squared__exponent != 0.0
+            not wide.is_plain(old_norm_squared, old_norm_squared__exponent)
+            or not wide.is_plain(norm_squared, norm_squared__exponent)
             or not wide.is_normal(undo, like.itemsize)
             or not wide.is_normal(drift, like.itemsize)
         ):
@@ -250,7 +250,7 @@ def _solution_2(x, v, shift, shift__power):
 def _solution_2_wide(
     itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.div(
         wide.of(shift_scale_2),
@@ -281,7 +281,9 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+        if not wide.is_plain(old_norm_squared, old_norm_squared__exponent) or not wide.is_normal(
+            shift, like.itemsize
+        ):
             shift, shift__power = _solution_2_wide(
                 like.itemsize,
                 old_norm_squared,

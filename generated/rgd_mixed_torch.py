@@ -78,11 +78,12 @@ def kick_drift(
 ):
     new_vs = [decay * v - kick * g for v, g in zip(vs, gs)]
     old_norm_squared = squares_over(vs)
-    undo = factor(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1))
+    undo = factor(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1), xs)
     norm_squared = squares_over(new_vs)
     drift = factor(
         1 / torch.sqrt(delta * norm_squared + 1)
-        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1),
+        xs,
     )
     new_xs = [x - undo * v + drift * v_new for x, v, v_new in zip(xs, vs, new_vs)]
     return new_xs, new_vs
@@ -90,7 +91,7 @@ def kick_drift(
 
 def solution(xs, vs, shift_scale, shift_scale_2):
     old_norm_squared = squares_over(vs)
-    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
+    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1), xs)
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

@@ -25,7 +25,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content a213eeb56164be1c
+from hamilforge.runtime import wide  # content f6379b5420291e0c
 from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
 
 BUFFER = "v"
@@ -86,7 +86,7 @@ def _kick_drift_2(x, v, shrink, drift, drift__power):
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, delta, momentum, delta_momentum_2
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)
     drift = wide.add(
         wide.div(
@@ -134,7 +134,9 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
         drift__power = 1.0
         norm_squared__exponent = totals[domain, 1]
-        if norm_squared__exponent != 0.0 or not wide.is_normal(drift, like.itemsize):
+        if not wide.is_plain(norm_squared, norm_squared__exponent) or not wide.is_normal(
+            drift, like.itemsize
+        ):
             drift, drift__power = _kick_drift_2_wide(
                 like.itemsize,
                 norm_squared,
@@ -171,7 +173,7 @@ def _solution_2(x, v, shift, shift__power):
 def _solution_2_wide(
     itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
 ):
-    """The factors, by numbers of any range: each a normal number and a power of two."""
+    """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     old_norm_squared = wide.of(old_norm_squared, old_norm_squared__exponent)
     shift = wide.div(
         wide.of(shift_scale_2),
@@ -202,7 +204,9 @@ def solution(chunks, rows, addresses, sums, totals, like):
         shift = shift_scale_2 / np.sqrt(old_norm_squared * shift_scale + 1.0)
         shift__power = 1.0
         old_norm_squared__exponent = totals[domain, 1]
-        if old_norm_squared__exponent != 0.0 or not wide.is_normal(shift, like.itemsize):
+        if not wide.is_plain(old_norm_squared, old_norm_squared__exponent) or not wide.is_normal(
+            shift, like.itemsize
+        ):
             shift, shift__power = _solution_2_wide(
                 like.itemsize,
                 old_norm_squared,

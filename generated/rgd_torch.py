@@ -62,7 +62,8 @@ def kick_drift(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
     norm_squared = squares_over(new_vs)
     drift = factor(
         1 / torch.sqrt(delta * norm_squared + 1)
-        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1),
+        xs,
     )
     new_xs = [x + drift * v_new for x, v_new in zip(xs, new_vs)]
     return new_xs, new_vs
@@ -70,7 +71,7 @@ def kick_drift(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
 
 def solution(xs, vs, shift_scale, shift_scale_2):
     old_norm_squared = squares_over(vs)
-    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1))
+    shift = factor(shift_scale_2 / torch.sqrt(old_norm_squared * shift_scale + 1), xs)
     new_xs = [x - shift * v for x, v in zip(xs, vs)]
     return new_xs
 

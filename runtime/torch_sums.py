@@ -11,14 +11,16 @@ all of it.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from hamilforge.runtime.overlaps import is_wrapped
 from hamilforge.runtime.shards import whole
-from hamilforge.runtime.wide import EXPONENTS, FAR, LIMITS, NEAR, RANGE, SCALED_RANGE
+from hamilforge.runtime.wide import EXPONENTS, FAR, NEAR, PLAIN, RANGE, SCALED_RANGE
 
 Tensor = torch.Tensor
 
@@ -33,14 +35,15 @@ def squares_over(tensors: Iterable[Tensor]) -> Any:
     """The sum of the squares of all entries of all tensors.
 
     Returns:
-        A float64 tensor; a :class:`WideScalar` where the squares may leave its range.
+        A float64 tensor; a :class:`WideScalar` where the squares, or what follows from them, may
+        leave its range.
     """
     tensors = [tensor for tensor in tensors if tensor.numel()]
     total = sum_over(tensor.double() * tensor.double() for tensor in tensors)
+    if _is_known(total) and _is_plain(float(total.detach()), tensors):
+        return total
     if all(tensor.dtype != torch.float64 for tensor in tensors):
-        return total
-    if _is_known(total) and _needs_no_scale(float(total.detach()), tensors):
-        return total
+        return WideScalar(total, 0.0) if _is_known(total) else total
     with torch.no_grad():
         exponent = torch.zeros_like(total)
         known = _fits(total, RANGE)
@@ -61,27 +64,38 @@ def _fits(total: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 
 def _is_known(total: Tensor) -> bool:
-    """Whether a sum can be looked at without waiting for a device."""
-    return total.device.type == "cpu" and not (torch.compiler.is_compiling() or is_wrapped(total))
+    """Whether a sum has a number that can be looked at without waiting for a device."""
+    traced = torch.compiler.is_compiling() or is_wrapped(total) or is_in_torch_dispatch_mode()
+    return total.device.type == "cpu" and type(total) is Tensor and not traced
 
 
-def _needs_no_scale(total: float, tensors: Iterable[Tensor]) -> bool:
-    """Whether a sum is in its range, or of nothing but zeros."""
+def _is_plain(total: float, tensors: Iterable[Tensor]) -> bool:
+    """Whether a sum and what follows from it need no exponents, or it is of nothing but zeros."""
     if total == 0:
         return not any(bool(tensor.detach().any()) for tensor in tensors)
-    return RANGE[0] < total < RANGE[1]
+    return PLAIN[0] < total < PLAIN[1]
 
 
-def factor(scalar: Any) -> Any:
-    """What tensors of any type are multiplied by.
+def factor(scalar: Any, tensors: Iterable[Tensor]) -> Any:
+    """What tensors are multiplied by.
 
     Returns:
-        A float64 tensor, where it is known to be a normal number of every type; a :class:`Factor`.
+        A float64 tensor, where it is known to be a normal number of their types; a :class:`Factor`.
     """
+    limits = [_limit(tensor.dtype) for tensor in tensors]
+    least, most = min(limits, default=0), max(limits, default=0)
     nearest = narrow(scalar)
-    if _is_known(nearest) and 2.0 ** -LIMITS[0] <= abs(float(nearest.detach())) <= 2.0 ** LIMITS[0]:
+    if _is_known(nearest) and 2.0**-least <= abs(float(nearest.detach())) <= 2.0**least:
         return nearest
-    return Factor(scalar if isinstance(scalar, WideScalar) else WideScalar(scalar, 0.0))
+    wide = _of(scalar, nearest)
+    exponent = wide.exponent
+    inner = exponent.clamp(-least, least)
+    return Factor(_scaled(wide.mantissa, inner), 2.0 ** (exponent - inner).clamp(-most, most))
+
+
+def _limit(dtype: torch.dtype) -> int:
+    """Binary orders of magnitude of the normal numbers of a type, and of their inverses."""
+    return math.frexp(torch.finfo(dtype).max)[1] - 3
 
 
 def narrow(scalar: Any) -> Any:
@@ -147,6 +161,11 @@ class WideScalar:
     __radd__ = __add__
     __rmul__ = __mul__
 
+    def _abs(self, _: Any = None) -> WideScalar:
+        return WideScalar(self.mantissa.abs(), self.exponent)
+
+    __abs__ = _abs
+
     def __pow__(self, power: Any) -> WideScalar:
         power = narrow(power)
         orders = self.exponent * power
@@ -190,40 +209,43 @@ class WideScalar:
         taken = WideScalar(torch.where(far, self.mantissa, one), torch.where(far, self.exponent, 0))
         return self._where(far, taken._log(None), _of(near, one))
 
-    def _abs(self, _: Any) -> WideScalar:
-        return WideScalar(self.mantissa.abs(), self.exponent)
-
     def _where(self, test: Any, then: Any, otherwise: Any) -> WideScalar:
         x, y = _of(then, self.mantissa), _of(otherwise, self.mantissa)
         mantissa = torch.where(test, x.mantissa, y.mantissa)
         return WideScalar(mantissa, torch.where(test, x.exponent, y.exponent))
 
 
+_PRODUCTS = (operator.mul, torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+
+
 class Factor:
     """A scalar that multiplies tensors in two steps, in range where the product is.
 
-    The first is a normal number of the tensor's type, the second a power of two: 1 where the
-    scalar is such a number itself.
+    Args:
+        number: a normal number of the tensors' types.
+        power: a power of two: 1 where the scalar is such a number itself.
     """
 
-    def __init__(self, scalar: WideScalar) -> None:
-        self._scalar = scalar
+    def __init__(self, number: Tensor, power: Tensor) -> None:
+        self.number, self.power = number, power
 
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, Factor):
-            return Factor(self._scalar * other._scalar)
-        if not isinstance(other, Tensor):
-            return Factor(self._scalar * other)
-        limit = math.log2(torch.finfo(other.dtype).max) - 3
-        exponent = torch.as_tensor(self._scalar.exponent)
-        inner = exponent.clamp(-limit, limit)
-        number = _scaled(self._scalar.mantissa, inner)
-        return number * other * 2.0 ** (exponent - inner).clamp(-limit, limit)
+    def __mul__(self, tensor: Tensor) -> Tensor:
+        return tensor * self.number * self.power
 
     __rmul__ = __mul__
 
     def __neg__(self) -> Factor:
-        return Factor(-self._scalar)
+        return Factor(-self.number, self.power)
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Products with tensors, whoever comes first; nothing else is printed of a factor."""
+        if function not in _PRODUCTS:
+            raise NotImplementedError(f"{function} of a factor")
+        scalar, tensor = args if isinstance(args[0], Factor) else reversed(args)
+        return tensor * scalar.number * scalar.power
 
 
 def _of(value: Any, like: Tensor) -> WideScalar:

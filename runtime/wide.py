@@ -3,8 +3,8 @@
 Squares of entries beyond 1e154 overflow and those below 1e-162 vanish, where what follows from
 their sum need not: ``v / sqrt(1 + sum(v*v))``.  A sum of squares is therefore taken of scaled
 entries where it leaves :data:`RANGE`, and the few scalars that follow from it are computed with an
-exponent of their own, there and where one is no normal number of the type of the arrays it
-multiplies; these take it in two factors (:func:`split`).
+exponent of their own beyond :data:`PLAIN`, and where one is no normal number of the type of the
+arrays it multiplies; these take it in two factors (:func:`split`).
 
 In: floats.  Out: pairs, their mantissa in [1/2, 1), and floats again.  Relative errors are a few
 roundings; that of a power ``x**a`` is ``a * exponent`` of them.  Compiled into kernels, which
@@ -23,9 +23,11 @@ from hamilforge.runtime.inner_functions import inner_function
 #: A mantissa and its exponent.
 Wide = tuple[float, float]
 
-#: Sums of squares in here are used as they are: their third powers are in the range of float64,
-#: and every sum of squares of float32 numbers but 0 is in it.
+#: Sums of squares in here are taken of entries as they are; every sum of squares of float32 numbers
+#: but 0 is in it.
 RANGE = (1e-95, 1e95)
+#: Sums in here need no exponent after them either: their tenth powers are in the range of float64.
+PLAIN = (1e-30, 1e30)
 #: Sums of squares of entries that were scaled; they are used with their exponents.
 SCALED_RANGE = (1e-280, 1e280)
 #: Exponents up to which logarithms are those of the nearest float.
@@ -88,6 +90,12 @@ def narrow(x: Wide) -> float:
 
 
 @inner_function
+def is_plain(total: float, exponent: float) -> bool:
+    """Whether scalars may follow from a sum without exponents of their own."""
+    return exponent == 0.0 and PLAIN[0] < total < PLAIN[1]
+
+
+@inner_function
 def is_normal(value: float, itemsize: int) -> bool:
     """Whether a factor is a normal number of the type of arrays, by its size in bytes."""
     limit = LIMITS[1] if itemsize == 8 else LIMITS[0]
@@ -98,8 +106,8 @@ def is_normal(value: float, itemsize: int) -> bool:
 def split(x: Wide, itemsize: int) -> Wide:
     """A scalar as the product of a normal number of the type of arrays and a power of two.
 
-    Entries times the first, times the second, are in range where the result is.  The power is
-    bounded by that of the normal numbers.
+    Normal entries times the first, times the second, are in range where the result is.  The power
+    is bounded by that of the normal numbers, so that 0 times it is 0.
     """
     limit = LIMITS[1] if itemsize == 8 else LIMITS[0]
     inner = min(max(x[1], -limit), limit)
@@ -117,6 +125,12 @@ def equals(x: Wide, number: float) -> bool:
 def negative(x: Wide) -> Wide:
     """``-x``."""
     return -x[0], x[1]
+
+
+@inner_function
+def absolute(x: Wide) -> Wide:
+    """``|x|``."""
+    return abs(x[0]), x[1]
 
 
 @inner_function

@@ -44,10 +44,15 @@ def spelled(names: Iterable[str], taken: Container[str]) -> dict[str, str]:
 
 
 def words(*sources: str) -> frozenset[str]:
-    """The words of templates, by their files, and of texts: more than the names in them."""
+    """The words of templates, by their files, and of texts: more than the names in them.
+
+    Docstrings are not looked at.
+    """
     folder = Path(__file__).parent
     texts = (
-        (folder / source).read_text(encoding="utf-8") if source.endswith(".jinja") else source
+        re.sub(r'""".*?"""', "", (folder / source).read_text(encoding="utf-8"), flags=re.DOTALL)
+        if source.endswith(".jinja")
+        else source
         for source in sources
     )
     return frozenset(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))

@@ -9,7 +9,8 @@ else knows the plain function.
     v / sqrt(delta v**2 + 1) = u / sqrt(delta u**2 + down**2),    k = sqrt(delta),
 
 in which no power overflows; down**2 vanishes beyond ``k |v| = 1e154`` (1e19 in single precision),
-where ``delta u**2`` is 1.  Where ``k |v| <= 1`` nothing changes.
+where ``delta u**2`` is 1.  Where ``k |v| <= 1`` nothing changes.  (Of three powers or more the
+coefficient of the highest must not vanish.)
 
 :func:`with_powers` writes each factor of entries that follows from sums as two,
 ``drift * v * drift__power``: the second is 1 where the first is a normal number of the type, and a
@@ -83,10 +84,11 @@ def with_powers(function: Function) -> Function:
                 return Select(closed(subject), value, closed(then), closed(otherwise)), []
         return expr, []
 
+    for line in function.body:
+        if isinstance(line.value, Reduce) and factors & {*names(line.value)}:
+            raise NotImplementedError(f"a sum over what follows from a sum: {line.target}")
     body = (
-        replace(line, value=closed(line.value))
-        if line.level == "array" and not isinstance(line.value, Reduce)
-        else line
+        replace(line, value=closed(line.value)) if line.level == "array" else line
         for line in function.body
     )
     return replace(function, body=tuple(body))
@@ -129,8 +131,6 @@ class _Entry:
         match expr:
             case Apply(op="add" | "neg" as op, args=args):
                 return Apply(op, tuple(map(self.homogeneous, args)))
-            case Apply(op="mul", args=args) if any(self.name not in names(arg) for arg in args):
-                return Apply("mul", tuple(map(self.homogeneous, args)))
         graded = _Grading(self.name, "", "").graded(expr)
         if graded is None or not graded.mixed:
             return expr
@@ -167,6 +167,15 @@ def _size(expr: Expr, name: str) -> Expr:
     if any(not names(size) for size in sizes):
         return ONE
     return add(*sizes)
+
+
+def _flat(factors: list[Expr]) -> list[Expr]:
+    """The factors of factors."""
+    nested = (
+        factor.args if isinstance(factor, Apply) and factor.op == "mul" else (factor,)
+        for factor in factors
+    )
+    return [factor for group in nested for factor in group]
 
 
 def _added(expr: Expr) -> tuple[Expr, ...]:
@@ -234,18 +243,31 @@ class _Grading:
         values = tuple(part.value for part in parts)
         degrees = [part.degree for part in parts]
         if op == "mul":
-            return _Graded(mul(*self._chained(values)), sum(degrees, Fraction(0)), mixed)
+            return _Graded(self._product(values), sum(degrees, Fraction(0)), mixed)
         if op == "div":
             return _Graded(Apply("div", values), degrees[0] - degrees[1], mixed)
         degree = max(degrees)
         terms = (self.times_down(part.value, degree - part.degree) for part in parts)
         return _Graded(Apply("add", tuple(terms)), degree, mixed or len(set(degrees)) > 1)
 
-    def _chained(self, factors: tuple[Expr, ...]) -> list[Expr]:
-        """Factors, of which no product of the first few overflows: powers come last, one by one.
+    def _product(self, factors: tuple[Expr, ...]) -> Expr:
+        """A product of which no part overflows before a small coefficient is in it.
 
-        A coefficient of 0 times the power of an entry that was not scaled for it is then 0.
+        Numerators come first, in them coefficients, and powers of the entry one by one: 0 times
+        the power of an entry that was not scaled for it is then 0.
         """
+        over: list[Expr] = []
+        under: list[Expr] = []
+        for factor in factors:
+            if isinstance(factor, Apply) and factor.op == "div":
+                over.append(factor.args[0])
+                under.append(factor.args[1])
+            else:
+                over.append(factor)
+        product = mul(*self._chained(_flat(over)))
+        return Apply("div", (product, mul(*under))) if under else product
+
+    def _chained(self, factors: list[Expr]) -> list[Expr]:
         chained = [factor for factor in factors if self._exponent(factor) is None]
         for exponent in filter(None, map(self._exponent, factors)):
             chained += [Ref(self.unit)] * int(exponent)

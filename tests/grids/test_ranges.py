@@ -13,11 +13,14 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import Algebra, Interpreter, run_function
+from hamilforge.runtime import loader
 from hamilforge.runtime.torch_sums import WideScalar, narrow, squares_over
 
 mp = mpmath.mp.clone()
@@ -44,6 +47,7 @@ UNBOUNDED = Algebra(
     constant=lambda value: mp.mpf(value.numerator) / value.denominator,
     functions={
         "abs": abs,
+        "sign": _entries(mp.sign),
         "pow": lambda base, exponent: (
             _power(base, exponent)
             if hasattr(exponent, "numerator")
@@ -152,6 +156,8 @@ KINETIC = {
     "a difference": "3*sqrt(4 + dot(p, p)) - sqrt(1 + dot(p, p))",
     "a function that ends": "atan(dot(p, p))/2",
     "a quotient of powers": "dot(p, p)**2/(1 + dot(p, p)**(3/2))/4",
+    "a size": "sqrt(1 + abs(dot(p, p) - 1))",
+    "high powers": "dot(p, p)**5/(1 + dot(p, p)**(9/2))/5",
     "entries": "sum(sqrt(1 + p**2))",
     "powers of entries": "sum(p**2/(2*sqrt(1 + 3*p**2)))",
 }
@@ -194,6 +200,59 @@ def test_scalars_and_entries_of_any_energy_have_the_whole_range(
     program = derive(catalogue.load(path)).program
     for exponent in TYPES[dtype][1]:
         _check(str(path), program, [_gradient(exponent, dtype)], fused)
+
+
+#: Energies of which a coefficient may vanish.
+COEFFICIENTS = {
+    "in a quotient": "sum(p**2/(2*sqrt(1 + c*p**2)))",
+    "of a fourth power": "sum((1 + c*p**4)**(1/4))",
+    "of all": "sum(sqrt(1 + c*p**2))",
+}
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("kinetic", COEFFICIENTS.values(), ids=COEFFICIENTS)
+def test_coefficients_of_entries_may_vanish(
+    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    own = 'c = { default = 1.0, domain = "nonnegative", doc = "coefficient" }\n'
+    path.write_text(OPTIMIZER.replace("[set]", f'k{own[1:]}[set]\nc = "k"'))
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic) + own)
+    program = derive(catalogue.load(path)).program
+    for k in (0.0, 1e-30, 1e-8, 4.0):
+        for exponent in TYPES[dtype][1][::2]:
+            _check(str(path), program, [_gradient(exponent, dtype)], fused, k=k)
+
+
+def test_factors_of_half_precision_are_split_at_its_own_range(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OPTIMIZER)
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic="norm(p)"))
+    param = torch.nn.Parameter(torch.zeros(2, dtype=torch.float16))
+    optimizer = hf.optimizer(str(path))([param], lr=1.0, fused=False)
+    param.grad = torch.tensor([1e-5, -5e-6], dtype=torch.float16)
+    optimizer.step()
+    length = param.grad.double() / param.grad.double().norm()
+    assert torch.allclose(param.double() / param.double().norm(), -length, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, *TYPES], ids=str)
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_steps_can_be_traced_and_compiled_whole(dtype: torch.dtype, size: float) -> None:
+    product = loader.load("rgd").module("torch")
+    arrays = [[size * torch.linspace(k - 1, k, 5, dtype=dtype)] for k in range(3)]
+    row = (0.9, 1e-3, 0.1, 0.081, 0.9)
+    expected = product.kick_drift(*arrays, *row)
+    compiled = torch.compile(product.kick_drift, backend="eager", fullgraph=True)
+    traced = make_fx(lambda *lists: product.kick_drift(*lists, *row))(*arrays)
+    for form in (compiled(*arrays, *row), traced(*arrays)):
+        for found, wanted in zip(form, expected, strict=True):
+            assert torch.equal(found[0], wanted[0]) or dtype == torch.float16
+            assert torch.allclose(found[0], wanted[0], rtol=1e-2)
+    with FakeTensorMode():
+        product.kick_drift(*([torch.ones(3, dtype=dtype)] for _ in range(3)), *row)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])

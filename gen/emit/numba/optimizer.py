@@ -72,14 +72,14 @@ class WideView:
     """The factors that follow from sums, where one is no normal number of the type.
 
     Attributes:
-        exponents: of the sums of squares, with their columns in the totals.
+        sums: the sums of squares, with their exponents, and the columns of these in the totals.
         factors: each with its power of two.
         parameters: of the function: sums, exponents, scalars.
         body: its lines, in numbers of any range.
     """
 
     name: str
-    exponents: tuple[tuple[str, int], ...]
+    sums: tuple[tuple[str, str, int], ...]
     factors: tuple[tuple[str, str], ...]
     parameters: str
     body: tuple[str, ...]
@@ -92,7 +92,7 @@ class WideView:
     @property
     def beyond(self) -> str:
         """Whether a sum left its range, or a factor."""
-        sums = (f"{exponent} != 0.0" for exponent, _ in self.exponents)
+        sums = (f"not wide.is_plain({total}, {exponent})" for total, exponent, _ in self.sums)
         factors = (f"not wide.is_normal({factor}, like.itemsize)" for factor, _ in self.factors)
         return " or ".join((*sums, *factors))
 
@@ -231,28 +231,27 @@ def _wide(name: str, needed: list[Assign], columns: list[str], factors: list[str
     sums = [line for line in needed if isinstance(line.value, Reduce)]
     scalars = [line for line in needed if not isinstance(line.value, Reduce)]
     own = {line.target for line in needed}
-    exponents = {
-        line.target: (_exponent(line), columns.index(line.target) + 1)
-        for line in sums
-        if squared_in(line.value)
-    }
+    squares = [line for line in sums if squared_in(line.value)]
+    exponents = {line.target: _exponent(line) for line in squares}
     given = dict.fromkeys(part for line in scalars for part in names(line.value))
     parameters = (
         *(line.target for line in sums),
-        *(exponent for exponent, _ in exponents.values()),
+        *exponents.values(),
         *(part for part in given if part not in own),
     )
     printer = WidePrinter(own)
     body = (
-        *(_wide_sum(line.target, *exponents.get(line.target, ())[:1]) for line in sums),
+        *(f"{total} = wide.of({total}, {exponent})" for total, exponent in exponents.items()),
+        *(f"{x.target} = wide.of({x.target})" for x in sums if x not in squares),
         *(f"{line.target} = {printer(line.value)}" for line in scalars),
     )
-    pairs = tuple((factor, power_of(factor)) for factor in factors)
-    return WideView(f"{name}_wide", tuple(exponents.values()), pairs, ", ".join(parameters), body)
-
-
-def _wide_sum(total: str, *exponent: str) -> str:
-    return f"{total} = wide.of({', '.join((total, *exponent))})"
+    return WideView(
+        f"{name}_wide",
+        tuple((total, exponent, columns.index(total) + 1) for total, exponent in exponents.items()),
+        tuple((factor, power_of(factor)) for factor in factors),
+        ", ".join(parameters),
+        body,
+    )
 
 
 class _Loops:

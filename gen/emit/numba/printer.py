@@ -47,6 +47,7 @@ class WidePrinter(NumbaPrinter):
 
     _arithmetic: ClassVar[Mapping[str, str]] = {"add": "add", "mul": "mul", "div": "div"}
     _functions: ClassVar[Mapping[str, str]] = {
+        "abs": "absolute",
         "neg": "negative",
         "sqrt": "root",
         "root": "root",

@@ -189,12 +189,12 @@ def _function(function: Function) -> FunctionView:
             lines.append(LineView(plural[line.target], f"[{text}]"))
             continue
         text = _scalar(line.value, plural)
-        name = factors.get(line.target)
+        name = factors.get(line.target, "")
         if name == line.target:
-            text = f"factor({text})"
+            text = f"factor({text}, {plural[function.arrays[0]]})"
         lines.append(LineView(line.target, text))
-        if name not in (None, line.target):
-            lines.append(LineView(name, f"factor({line.target})"))
+        if name and name != line.target:
+            lines.append(LineView(name, f"factor({line.target}, {plural[function.arrays[0]]})"))
     results = dict(function.results)
     returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
     parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
