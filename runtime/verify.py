@@ -22,6 +22,8 @@ from hamilforge.runtime.loader import Loaded
 Arrays = list[NDArray[Any]]
 #: What an array entry may deviate by, given equal scalars, in units in the last place.
 ULPS = 4.0
+#: The same where factors follow from sums, which are taken in another order.
+SUM_ULPS = 8.0
 #: The same where entries pass through functions such as sinh, which libraries round differently.
 FUNCTION_ULPS = 16.0
 #: What a host scalar may deviate by: a few roundings and powers, evaluated in another order.

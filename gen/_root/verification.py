@@ -31,7 +31,7 @@ from hamilforge.gen.program.network import Network, Target
 from hamilforge.gen.program.preparation import NEUTRAL
 from hamilforge.runtime import loader, verify_integrator, verify_network
 from hamilforge.runtime.network_pass import Floats
-from hamilforge.runtime.verify import FUNCTION_ULPS, ULPS, Case, Verification, compare
+from hamilforge.runtime.verify import FUNCTION_ULPS, SUM_ULPS, ULPS, Case, Verification, compare
 from hamilforge.runtime.verify_integrator import StepCase
 from hamilforge.runtime.verify_network import NetworkCase, TargetCase
 
@@ -245,11 +245,13 @@ def reference_cases(program: Program) -> list[Case]:
 
 
 def _tolerance(program: Program) -> float:
-    """More room where entries of arrays pass through functions beyond arithmetic and roots."""
+    """More room where entries pass through functions beyond arithmetic and roots, or sums do."""
     plain = {"add", "mul", "neg", "div", "pow", "sqrt", "abs"}
     lines = [line.value for function in program.functions for line in function.body]
     operations = {part.op for value in lines for part in walk(value) if isinstance(part, Apply)}
-    return ULPS if operations <= plain else FUNCTION_ULPS
+    if not operations <= plain:
+        return FUNCTION_ULPS
+    return ULPS if program.scope == "coordinate" else SUM_ULPS
 
 
 def _case(

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
@@ -23,7 +24,7 @@ from hamilforge.gen.derive.calculus import (
     tidy_scalars,
 )
 from hamilforge.gen.derive.rotation import b, g, is_last, last_b, new_b, x
-from hamilforge.gen.program.ir import Assign, Function, Ref, Select
+from hamilforge.gen.program.ir import Assign, Function, Reduce, Ref, Select
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.limits import regular
 from hamilforge.gen.program.lower import add, constant, lower, mul, negative
@@ -157,7 +158,7 @@ class FunctionWriter:
         sums: dict[sp.Symbol, str] = {}
         plain: dict[Expr, Expr] = {}
         for total in outer_totals(coefficient):
-            value = lower(total, {**self.names})
+            value = Reduce(self._summand(hoist, total, role))
             name = next((line.target for line in body if line.value == value), None) or _fresh_name(
                 _sum_name(total), body, hoist
             )
@@ -173,6 +174,15 @@ class FunctionWriter:
         name = _fresh_name(role, body, hoist)
         body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
         return Ref(name)
+
+    def _summand(self, hoist: _Hoist, total: Total, role: str) -> IrExpr:
+        """What a sum is taken of, with its host scalars named."""
+        (arg,) = total.args
+        if arg.has(Total):
+            raise NotDerivableError("a sum within a sum has no program yet: declare one of them")
+        if not arg.free_symbols - {*self.names}:
+            return lower(arg, {**self.names})
+        return self._hoisted(hoist, arg, f"{role}_scale", is_host)
 
     def _scalar(self, hoist: _Hoist, expr: Expr, role: str, sums: set[sp.Symbol]) -> IrExpr:
         return self._hoisted(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.build import derive
 from hamilforge.generation import catalogue_folder
 from hamilforge.runtime.verify import (
@@ -21,7 +23,7 @@ from hamilforge.runtime.verify import (
     numba_backend,
     torch_backend,
 )
-from hamilforge.verification import reference_cases
+from hamilforge.verification import reference_cases, verify
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "proofs.toml"
 NAMES = tomllib.loads(EXPECTED.read_text())["mutation"]["verify"]
@@ -98,3 +100,50 @@ def test_every_operation_of_the_emitted_code_is_checked(name, backend, tmp_path)
         assert worst_deviation(module, backend, cases) > 100 * ULPS, (name, wanted)
         wanted += 1
     assert wanted >= 4
+
+
+SYSTEM = """\
+kind = "hamiltonian"
+name = "mine_system"
+title = "A system"
+reference = "-"
+kinetic = "{kinetic}"
+potential = "J(q)"
+friction = "gamma"
+[parameters]
+gamma = {{ default = 1.0, domain = "nonnegative" }}
+"""
+RULE = """\
+kind = "optimizer"
+name = "mine"
+title = "A rule"
+reference = "-"
+system = "mine_system.toml"
+method = "conformal_leapfrog"
+[hyperparameters]
+lr = { default = 1e-2, domain = "nonnegative" }
+momentum = { default = 0.9, domain = "open-unit-interval" }
+[set]
+h = "lr"
+gamma = "-log(momentum)/h"
+"""
+
+
+def rule(tmp_path, kinetic):
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
+    path = tmp_path / "mine.toml"
+    path.write_text(RULE)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kinetic", ["sum(p**2)*sum(sqrt(1 + 3*p**2))/2", "sqrt(1 + sum(sqrt(1 + p**2)))"]
+)
+def test_sums_with_scalars_in_them_agree(kinetic, tmp_path):
+    assert verify(rule(tmp_path, kinetic)).holds
+
+
+def test_a_sum_within_a_sum_is_refused_in_words(tmp_path):
+    path = rule(tmp_path, "sum(sqrt(1 + dot(p, p) + p**2))")
+    with pytest.raises(DeclarationError, match="a sum within a sum"):
+        pipeline.check(catalogue.load(path))

@@ -281,7 +281,7 @@ class _Loops:
         scale = "scale * " if squares else ""
         wide = [f"{part}_wide = {scale}np.float64({self._read(part, stored)})" for part in parts]
         total = Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
-        return replace(self._view(name, lines, arrays, wide, total), squares=squares)
+        return replace(self._view(name, lines, [*arrays, *parts], wide, total), squares=squares)
 
     def _read(self, part: str, stored: Mapping[str, str]) -> str:
         array = stored.get(part, part)
@@ -296,9 +296,9 @@ class _Loops:
         return [line for line in self._pass.body if line.target in need]
 
     def _view(
-        self, name: str, lines: list[Assign], arrays: list[str], after: list[str], total: str
+        self, name: str, lines: list[Assign], read: list[str], after: list[str], total: str
     ) -> LoopView:
-        used = {part for line in lines for part in names(line.value)} | set(arrays)
+        used = {part for line in lines for part in names(line.value)} | set(read)
         body = [f"{line.target} = {self._printer(line.value)}" for line in lines]
         plain = FormulaPrinter()
         return LoopView(
