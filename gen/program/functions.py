@@ -158,7 +158,7 @@ class FunctionWriter:
         sums: dict[sp.Symbol, str] = {}
         plain: dict[Expr, Expr] = {}
         for total in outer_totals(coefficient):
-            value = Reduce(self._summand(hoist, total, role))
+            value: IrExpr = Reduce(self._summand(hoist, total, role))
             name = next((line.target for line in body if line.value == value), None) or _fresh_name(
                 _sum_name(total), body, hoist
             )
