@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hamilforge.gen import products
+from hamilforge.gen import families, products
 from hamilforge.gen.declare import budget, catalogue, kinds
 from hamilforge.gen.declare.errors import (
     ClaimError,
@@ -21,8 +21,7 @@ from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.unroll import Unrolled
-from hamilforge.gen.prove import discrete_gradient, optimizer, parts, problem, tableau
-from hamilforge.gen.prove import field as field_report
+from hamilforge.gen.prove import optimizer, problem
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
@@ -34,31 +33,9 @@ def check(declaration: kinds.Declaration) -> Report:
     Raises:
         DeclarationError: it cannot be derived or proved.
     """
-    return products.understood(lambda: _proved(declaration), declaration)
-
-
-def _proved(declaration: kinds.Declaration) -> Report:
-    match declaration:
-        case kinds.Optimizer():
-            return optimizer.prove(derive(declaration))
-        case kinds.Hamiltonian():
-            return parts.prove_hamiltonian(declaration)
-        case kinds.Splitting():
-            return parts.prove_splitting(declaration)
-        case kinds.Update():
-            return parts.prove_update(declaration)
-        case kinds.RungeKutta():
-            return tableau.prove_runge_kutta(declaration)
-        case kinds.Partitioned():
-            return tableau.prove_partitioned(declaration)
-        case kinds.DiscreteGradient():
-            return discrete_gradient.prove(declaration)
-        case kinds.System() | kinds.Mechanics():
-            return problem.prove(declaration)
-        case kinds.Field():
-            return field_report.prove(declaration)
-        case kinds.Objective():
-            return field_report.prove_objective(declaration)
+    kind = families.kind_of(declaration)
+    report: Report = products.understood(lambda: kind.prove(declaration), declaration)
+    return report
 
 
 def refuse_false_claims(report: Report, head: kinds.Head) -> None:
@@ -94,35 +71,38 @@ def generate(made: products.Made) -> dict[str, str]:
 
 def rendered(made: products.Made) -> dict[str, str]:
     """The generated files of a product, not yet formatted."""
-    match made:
-        case (kinds.Optimizer() as declaration,):
-            return _rendered_optimizer(declaration)
-        case (kinds.Objective() as objective,):
-            refuse_false_claims(check(objective), objective.head)
-            return products.understood(
-                lambda: files.render(TargetProduct(build_target(objective), objective)), objective
-            )
-        case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
-            report = _believed(field, layers)
+    return families.family_of(made).render(*made)
 
-            def layered() -> dict[str, str]:
-                unrolled = Unrolled(build_network(field, layers))
-                return files.render(NetworkProduct(unrolled, field, layers, report))
 
-            return products.understood(layered, field, layers, factor=budget.CODE)
-        case (kinds.Mechanics() | kinds.System() as problem_, method):
-            assert isinstance(method, kinds.Integration)
-            report = _believed(problem_, method)
+def render_objective(objective: kinds.Objective) -> dict[str, str]:
+    """The files of an objective."""
+    refuse_false_claims(check(objective), objective.head)
+    return products.understood(
+        lambda: files.render(TargetProduct(build_target(objective), objective)), objective
+    )
 
-            def integrated() -> dict[str, str]:
-                derived = derive_field(problem_)
-                built = build_integrator(derived, method)
-                return files.render(
-                    IntegratorProduct(built, problem_, method, report, derived.separable)
-                )
 
-            return products.understood(integrated, problem_, method, factor=budget.CODE)
-    raise NotImplementedError(f"no product of {made}")
+def render_network(field: kinds.Field, layers: kinds.LayerMethod) -> dict[str, str]:
+    """The files of a field with the method of its layers."""
+    report = _believed(field, layers)
+
+    def layered() -> dict[str, str]:
+        unrolled = Unrolled(build_network(field, layers))
+        return files.render(NetworkProduct(unrolled, field, layers, report))
+
+    return products.understood(layered, field, layers, factor=budget.CODE)
+
+
+def render_integrator(declared: kinds.Problem, method: kinds.Integration) -> dict[str, str]:
+    """The files of a problem with the method that integrates it."""
+    report = _believed(declared, method)
+
+    def integrated() -> dict[str, str]:
+        derived = derive_field(declared)
+        built = build_integrator(derived, method)
+        return files.render(IntegratorProduct(built, declared, method, report, derived.separable))
+
+    return products.understood(integrated, declared, method, factor=budget.CODE)
 
 
 def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Report:
@@ -139,7 +119,8 @@ def _believed(declaration: kinds.Declaration, method: kinds.Declaration) -> Repo
     return report
 
 
-def _rendered_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
+def render_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
+    """The files of an optimizer."""
     for part in (declaration.system, declaration.method):
         refuse_false_claims(check(part), part.head)
 
@@ -156,13 +137,14 @@ def _rendered_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
 
 def shipped() -> Iterator[products.Made]:
     """What the products of the catalogue are made of, in the order of its kinds."""
-    for kind in ("optimizer", "objective"):
-        for path in catalogue.paths(kind):
-            yield products.load_made(path)
-    for kind in (*kinds.PROBLEMS, "field"):
-        for path in catalogue.paths(kind):
-            for method in getattr(catalogue.load(path), "methods", ()):
-                yield products.load_made(path, method)
+    for family in families.FAMILIES:
+        for kind in families.kinds_of(family):
+            for path in catalogue.paths(kind):
+                declaration = catalogue.load(path)
+                if not isinstance(declaration, family.made_of):
+                    continue
+                for method in getattr(declaration, "methods", ()) if family.methods else (None,):
+                    yield products.load_made(path, method)
 
 
 def generate_catalogue() -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, Unpack
 
-from hamilforge.gen import digests
+from hamilforge.gen import digests, families
 from hamilforge.gen.declare import budget, catalogue, kinds
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError
@@ -41,7 +41,7 @@ def load_problem(name_or_path: str | Path) -> kinds.Problem:
     Raises:
         DeclarationError: it is not found, or has no equations of its own.
     """
-    declaration = catalogue.load(name_or_path, kinds.PROBLEMS)
+    declaration = catalogue.load(name_or_path, families.serving(families.PROBLEM))
     if not isinstance(declaration, kinds.Problem):
         raise DeclarationError.single(
             declaration.head.source.where,
@@ -57,7 +57,7 @@ def load_method(name_or_path: str | Path) -> kinds.Integration:
     Raises:
         DeclarationError: it is not found, or is of another kind.
     """
-    declaration = catalogue.load(name_or_path, kinds.INTEGRATIONS)
+    declaration = catalogue.load(name_or_path, families.serving(families.INTEGRATION))
     assert isinstance(declaration, kinds.Integration)
     return declaration
 
@@ -80,7 +80,7 @@ def load_layer_method(name_or_path: str | Path) -> kinds.LayerMethod:
     Raises:
         DeclarationError: it is not found, or is of another kind.
     """
-    declaration = catalogue.load(name_or_path, kinds.LAYER_METHODS)
+    declaration = catalogue.load(name_or_path, families.serving(families.LAYERS))
     assert isinstance(declaration, kinds.LayerMethod)
     return declaration
 
@@ -100,7 +100,9 @@ def load_made(
         DeclarationError: a declaration is not found, is of another kind, or has problems.
     """
     if method is None:
-        declaration = catalogue.load(name, ("optimizer", "objective", *kinds.PROBLEMS, "field"))
+        declaration = catalogue.load(
+            name, ("optimizer", "objective", *families.serving(families.PROBLEM), "field")
+        )
         _refuse_choices(declaration, choices)
         if not isinstance(declaration, kinds.Optimizer | kinds.Objective):
             what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
@@ -110,7 +112,7 @@ def load_made(
                 "--method rk4",
             )
         return (declaration,)
-    declaration = catalogue.load(name, (*kinds.PROBLEMS, "field"))
+    declaration = catalogue.load(name, families.kinds_of(*families.made_with_methods()))
     if isinstance(declaration, kinds.Field):
         layers = load_layer_method(method)
         if not _explicit(layers):
@@ -162,9 +164,8 @@ def _is_zero(entry: Expression) -> bool:
 
 def product_name(made: Made) -> str:
     """The name of the product of some declarations."""
-    if isinstance(made[0], kinds.Objective):
-        return f"{made[0].head.name}__objective"
-    return "__".join(one.head.name for one in made)
+    names = "__".join(declaration.head.name for declaration in made)
+    return names + families.family_of(made).suffix
 
 
 def key(*declarations: kinds.Declaration) -> str:

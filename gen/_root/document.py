@@ -32,7 +32,7 @@ def show(
     Raises:
         DeclarationError: the declaration is not found or has problems.
     """
-    from hamilforge.gen import pipeline, products
+    from hamilforge.gen import families, pipeline, products
     from hamilforge.gen.declare import budget, catalogue, kinds
     from hamilforge.gen.declare.errors import DeclarationError
     from hamilforge.gen.declare.variation import is_any
@@ -48,14 +48,11 @@ def show(
         found = pipeline.modified(name, on)
         return told(lambda: derivation.tell_modified(tableau, system, found), tableau, system)
     if method is not None:
-        declared, how = products.load_made(name, method, **choices)
-        report = pipeline.check(how)
-        if isinstance(declared, kinds.Field):
-            assert isinstance(how, kinds.LayerMethod)
-            return told(lambda: derivation.tell_network(declared, how, report), declared, how)
-        assert isinstance(declared, kinds.Problem)
-        assert isinstance(how, kinds.Integration)
-        return told(lambda: derivation.tell_pair(declared, how, report), declared, how)
+        made = products.load_made(name, method, **choices)
+        report = pipeline.check(made[1])
+        declared, how = made
+        family = families.family_of(made)
+        return told(lambda: family.tell(declared, how, report), declared, how)
     declaration = catalogue.load(name)
     if is_any(choices):
         raise DeclarationError.single(

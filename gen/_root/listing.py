@@ -17,7 +17,7 @@ from typing import Any
 from rich.table import Table
 
 from hamilforge import terminal
-from hamilforge.gen import pipeline
+from hamilforge.gen import families, pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
@@ -32,52 +32,6 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-#: The columns of a filtered list, and of the table of properties, by kind.
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "optimizer": (
-        "order",
-        "symplectic_form",
-        "points",
-        "gradients_per_step",
-        "bytes_per_parameter",
-    ),
-    "runge-kutta": ("stages", "order", "control_order", "symplectic", "a_stable"),
-    "partitioned": ("stages", "order", "separable_order", "symplectic"),
-}
-_MARKDOWN: Mapping[str, tuple[str, ...]] = {
-    "optimizer": (
-        "order",
-        "conformal_factor",
-        "stability_limit",
-        "points",
-        "gradients_per_step",
-        "passes",
-    ),
-    "runge-kutta": (
-        "stages",
-        "order",
-        "embedded_order",
-        "control_order",
-        "stage_order",
-        "symplectic",
-        "symmetric",
-        "a_stable",
-        "l_stable",
-        "circle_radius",
-        "ssp_radius",
-        "real_stability",
-        "imaginary_stability",
-    ),
-    "partitioned": (
-        "stages",
-        "order",
-        "separable_order",
-        "nystrom_order",
-        "symplectic",
-        "symplectic_separable",
-    ),
-}
-
 Test = Callable[[Mapping[str, Any]], bool]
 
 
@@ -87,17 +41,17 @@ def table(kind: str | None, where: str | None) -> str:
     Raises:
         DeclarationError: an unknown kind, or a filter that cannot be read.
     """
-    if kind is not None and kind not in catalogue.FOLDERS:
+    if kind is not None and kind not in families.names():
         raise DeclarationError.single(
-            "", f"unknown kind '{kind}'" + did_you_mean(kind, catalogue.FOLDERS)
+            "", f"unknown kind '{kind}'" + did_you_mean(kind, families.names())
         )
     test = parse_filter(where) if where else None
     found = Table(box=None, pad_edge=False)
-    columns = _COLUMNS.get(kind or "optimizer", ("order",)) if test is not None else ()
+    columns = families.named(kind or "optimizer").columns if test is not None else ()
     for column in ("kind", "name", *columns, "title"):
         found.add_column(column.replace("_", " "), overflow="fold")
     known: set[str] = set()
-    for chosen in [kind] if kind else list(catalogue.FOLDERS):
+    for chosen in [kind] if kind else families.names():
         for path in catalogue.paths(chosen):
             declaration = catalogue.load(path)
             values: dict[str, Any] = {}
@@ -121,7 +75,7 @@ def table(kind: str | None, where: str | None) -> str:
 
 def markdown(kind: str) -> str:
     """The catalogue's proved properties as a Markdown table, for one kind."""
-    columns = _MARKDOWN.get(kind, ("order",))
+    columns = families.named(kind).properties
     lines = ["| name | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for path in catalogue.paths(kind):

@@ -65,12 +65,12 @@ def run(
 
     if methods:
         return _trajectories(name, methods, h, time, section, sizes, out)
-    from hamilforge.gen import products
+    from hamilforge.gen import families, products
     from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
     from hamilforge.runtime import loader, plots
 
-    found = catalogue.load(name, ("optimizer", "runge-kutta", *kinds.PROBLEMS))
+    found = catalogue.load(name, ("optimizer", "runge-kutta", *families.serving(families.PROBLEM)))
     if isinstance(found, kinds.Problem):
         return complain(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
     if isinstance(found, kinds.RungeKutta):

@@ -6,14 +6,14 @@ Above both: it hands reference trajectories from one to the other.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
-from hamilforge.gen import products
+from hamilforge.gen import families, products
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.variation import Variation
@@ -51,27 +51,31 @@ def verify(
     if importlib.util.find_spec("torch"):
         backends.append("torch")
     loaded = loader.load(name, method, **choices)
-    match products.load_made(name, method, **choices):
-        case (kinds.Optimizer() as optimizer,):
-            return compare(loaded, reference_cases(derive(optimizer).program), backends)
-        case (kinds.Objective() as objective,):
-            return verify_network.compare(loaded, target_cases(build_target(objective)), backends)
-        case (kinds.Field() as field, kinds.RungeKutta() | kinds.Partitioned() as layers):
-            cases = network_cases(build_network(field, layers))
-            found = verify_network.compare(loaded, cases, backends)
-            fused = loader.load(name, method, **{**choices, "sizes": cases[0].sizes})
-            if fused == loaded:
-                return found
-            more = verify_network.compare(fused, cases, ["numba"])
-            return Verification(
-                loaded.name,
-                (*found.deviations, *(replace(d, backend="numba, fused") for d in more.deviations)),
-            )
-        case (kinds.Mechanics() | kinds.System() as problem, declared):
-            assert isinstance(declared, kinds.Integration)
-            integrator = build_integrator(derive_field(problem), declared)
-            return verify_integrator.compare(loaded, step_cases(integrator), backends)
-    raise NotImplementedError(f"no reference for {name}")
+    made = products.load_made(name, method, **choices)
+    cases = _CASES[families.family_of(made).name]
+    found = cases.compare(loaded, cases.of(*made), backends)
+    if not isinstance(made[0], kinds.Field):
+        return found
+    sizes = cases.of(*made)[0].sizes
+    fused = loader.load(name, method, **{**choices, "sizes": sizes})
+    if fused == loaded:
+        return found
+    more = cases.compare(fused, cases.of(*made), ["numba"])
+    own = (replace(d, backend="numba, fused") for d in more.deviations)
+    return Verification(loaded.name, (*found.deviations, *own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cases:
+    """How products of a family are verified.
+
+    Attributes:
+        of: the cases of some declarations, by the interpretation of their program.
+        compare: runs backends through cases.
+    """
+
+    of: Callable[..., Any]
+    compare: Callable[..., Verification]
 
 
 def network_cases(
@@ -283,3 +287,19 @@ def _case(
         if machine.stage == 0:
             case.ends.append((tuple(machine.memory.values()), machine.solution()))
     return case
+
+
+#: By the family of the product.
+_CASES: Mapping[str, _Cases] = {
+    "optimizer": _Cases(lambda rule: reference_cases(derive(rule).program), compare),
+    "objective": _Cases(
+        lambda objective: target_cases(build_target(objective)), verify_network.compare
+    ),
+    "network": _Cases(
+        lambda field, layers: network_cases(build_network(field, layers)), verify_network.compare
+    ),
+    "integrator": _Cases(
+        lambda problem, method: step_cases(build_integrator(derive_field(problem), method)),
+        verify_integrator.compare,
+    ),
+}

@@ -1,7 +1,7 @@
 """Where declarations are found: the catalogue that ships, and files anywhere.
 
 In: a name (``rgd``, ``splitting/leapfrog``) or a path.  Out: the declaration, read and checked.
-A bare name means the optimizer first, then the other kinds in the order of :data:`FOLDERS`.
+A bare name means the optimizer first, then the other kinds in the order of their records.
 """
 
 from __future__ import annotations
@@ -9,22 +9,11 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from hamilforge.gen import families
 from hamilforge.gen.declare import kinds, read_kinds, toml_source
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 
-FOLDERS = {
-    "optimizer": "optimizers",
-    "hamiltonian": "hamiltonians",
-    "splitting": "splitting",
-    "update": "updates",
-    "runge-kutta": "runge_kutta",
-    "partitioned": "partitioned",
-    "discrete-gradient": "discrete_gradients",
-    "system": "systems",
-    "field": "fields",
-    "objective": "objectives",
-}
 MAX_REFERENCES = 10
 #: To which one refers, and those to which they do, each as often as it is meant.
 MAX_DECLARATIONS = 2000
@@ -37,7 +26,8 @@ def root() -> Path:
 
 def paths(kind: str | None = None) -> tuple[Path, ...]:
     """The files of the catalogue, of one kind or of all, sorted."""
-    folders = [FOLDERS[kind]] if kind else list(FOLDERS.values())
+    chosen = [kind] if kind else families.names()
+    folders = [families.named(name).folder for name in chosen]
     return tuple(path for folder in folders for path in sorted((root() / folder).glob("*.toml")))
 
 
@@ -72,11 +62,11 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
             raise DeclarationError.single("", f"no file '{path}'")
         return path
     kind, _, bare = name.rpartition("/")
-    candidates = wanted or tuple(FOLDERS)
+    candidates = wanted or families.names()
     if kind:
-        if kind not in FOLDERS:
+        if kind not in families.names():
             raise DeclarationError.single(
-                "", f"unknown kind '{kind}'" + did_you_mean(kind, FOLDERS)
+                "", f"unknown kind '{kind}'" + did_you_mean(kind, families.names())
             )
         candidates = (kind,)
     for candidate in candidates:
@@ -122,7 +112,7 @@ class _Catalogue:
             self._read[path] = read_kinds.read(toml_source.read(path), find)
             self._sizes[path] = size
         declaration = self._read[path]
-        kind = kinds.kind_of(declaration)
+        kind = families.kind_of(declaration).name
         if wanted and kind not in wanted:
             raise DeclarationError.single(
                 str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from hamilforge.gen.declare.expression import Expression
 from hamilforge.gen.declare.toml_source import Source
@@ -407,27 +408,6 @@ Declaration = (
     | Field
     | Objective
 )
-KINDS: Mapping[str, tuple[type[Declaration], ...]] = {
-    "hamiltonian": (Hamiltonian, Mechanics),
-    "splitting": (Splitting,),
-    "update": (Update,),
-    "optimizer": (Optimizer,),
-    "runge-kutta": (RungeKutta,),
-    "partitioned": (Partitioned,),
-    "discrete-gradient": (DiscreteGradient,),
-    "system": (System,),
-    "field": (Field,),
-    "objective": (Objective,),
-}
-#: The kinds of problems, and of methods for them, in the order in which a bare name is looked up.
-PROBLEMS = ("hamiltonian", "system")
-LAYER_METHODS = ("runge-kutta", "partitioned")
-INTEGRATIONS = ("runge-kutta", "partitioned", "splitting", "discrete-gradient")
-
-
-def kind_of(declaration: Declaration) -> str:
-    """The name of a declaration's kind."""
-    return next(name for name, types in KINDS.items() if type(declaration) in types)
 
 
 def varied(declaration: Declaration) -> tuple[str, ...]:
@@ -439,20 +419,17 @@ def varied(declaration: Declaration) -> tuple[str, ...]:
 def sources(declaration: Declaration) -> Iterator[Source]:
     """The texts of a declaration and of all it refers to."""
     yield declaration.head.source
-    match declaration:
-        case Optimizer(system=system, method=method):
-            yield from sources(system)
-            yield from sources(method)
-        case Splitting(steps=Composition(block=block)):
-            yield from sources(block)
-        case RungeKutta(table=Mean(of=parts)):
-            for part in parts:
-                yield from sources(part)
-        case RungeKutta(table=Composed(block=block)):
-            yield from sources(block)
-        case DiscreteGradient(quadrature=RungeKutta() as quadrature):
-            yield from sources(quadrature)
-        case Partitioned(q=q, p=p):
-            for half in (q, p):
-                if half is not None and half.head.source is not declaration.head.source:
-                    yield from sources(half)
+    for part in _parts(declaration):
+        if part.head.source is not declaration.head.source:
+            yield from sources(part)
+
+
+def _parts(value: Any) -> Iterator[Declaration]:
+    """The declarations within one, or within how its coefficients are given."""
+    for name in value.__dataclass_fields__:
+        entry = getattr(value, name)
+        for part in entry if isinstance(entry, tuple) else (entry,):
+            if hasattr(part, "head"):
+                yield part
+            elif type(part).__module__ == __name__:
+                yield from _parts(part)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds, read_networks, read_problems, read_tableaux
+from hamilforge.gen import families
+from hamilforge.gen.declare import kinds, read_problems
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -47,16 +48,17 @@ def read(source: Source, find: Find) -> kinds.Declaration:
     """
     reader = Reader(source)
     kind = reader.text("kind")
-    if kind and kind not in _READERS:
+    known = families.names()
+    if kind and kind not in known:
         reader.problem(
-            f"unknown kind '{kind}'; expected one of {', '.join(_READERS)}"
-            + did_you_mean(kind, _READERS),
+            f"unknown kind '{kind}'; expected one of {', '.join(known)}"
+            + did_you_mean(kind, known),
             "kind",
         )
     head = _head(reader)
-    if kind not in _READERS:
+    if kind not in known:
         reader.finish()
-    declaration = _READERS[kind](reader, head, find)
+    declaration = families.named(kind).read(reader, head, find)
     reader.finish()
     return declaration
 
@@ -78,7 +80,8 @@ def _head(reader: Reader) -> kinds.Head:
     )
 
 
-def _hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A Hamiltonian for optimizers; one with coordinates is read elsewhere."""
     if "coordinates" in reader.source.tables:
         return read_problems.mechanics(reader, head, find)
     reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
@@ -152,7 +155,8 @@ def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
     return Expression(energy.text, whole)
 
 
-def _splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A composition of exact flows, or of a block of them."""
     reader.keys(("steps", "compose", "constants", "coefficients"))
     constants, known = named_numbers(reader, ("sqrt", "cos", "sin"))
     exact = are_exact(reader)
@@ -207,7 +211,8 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
     return tuple(flows)
 
 
-def _update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+def update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """Assignments in order."""
     reader.keys(("assign", "parameters"))
     own = parameters(reader, "parameters")
     lines = reader.source.tables.get("assign")
@@ -253,7 +258,8 @@ def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonia
     reader.problems.extend(own.problems)
 
 
-def _optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
+    """A system with a method, in hyper-parameters."""
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     hyperparameters = parameters(reader, "hyperparameters")
     if not hyperparameters:
@@ -332,17 +338,3 @@ def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | 
     if value and "p" not in value.names():
         reader.problem("the buffer must be linear in p; p does not occur", "state", name)
     return name, value
-
-
-_READERS: Mapping[str, Callable[[Reader, kinds.Head, Find], kinds.Declaration]] = {
-    "hamiltonian": _hamiltonian,
-    "splitting": _splitting,
-    "update": _update,
-    "optimizer": _optimizer,
-    "runge-kutta": read_tableaux.runge_kutta,
-    "partitioned": read_tableaux.partitioned,
-    "discrete-gradient": read_tableaux.discrete_gradient,
-    "system": read_problems.system,
-    "field": read_networks.field,
-    "objective": read_networks.objective,
-}

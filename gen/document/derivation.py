@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from hamilforge.gen import families
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy_scalars, written
 from hamilforge.gen.derive.field import derive_field
@@ -20,7 +21,7 @@ from hamilforge.gen.derive.system import (
     Velocity,
     derive_system,
 )
-from hamilforge.gen.document import network, problem, tableau
+from hamilforge.gen.document import network, problem
 from hamilforge.gen.document.blocks import (
     Block,
     Document,
@@ -50,45 +51,26 @@ _FLOW_NAMES = {
 
 def tell(declaration: kinds.Declaration, report: Report) -> Document:
     """The document of a declaration."""
-    match declaration:
-        case kinds.Optimizer():
-            return _optimizer(derive(declaration), report)
-        case kinds.Hamiltonian():
-            system = derive_system(declaration)
-            return (*_head(declaration.head), *_system(system), *_proved(report))
-        case kinds.Splitting() | kinds.Update():
-            scheme = derive_scheme(declaration, {})
-            return (
-                *_head(declaration.head),
-                *_method(scheme, None),
-                *_rotation(rotate(scheme), None),
-                *_proved(report),
-            )
-        case kinds.RungeKutta():
-            parts = tableau.tell_runge_kutta(declaration, report)
-            return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.System() | kinds.Mechanics():
-            parts = problem.tell_problem(declaration)
-            return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.DiscreteGradient():
-            parts = problem.tell_discrete_gradient(declaration)
-            return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.Partitioned():
-            parts = tableau.tell_partitioned(declaration)
-            return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.Field():
-            parts = network.tell_field(declaration)
-            return (*_head(declaration.head), *parts, *_proved(report))
-        case kinds.Objective():
-            parts = network.tell_objective(declaration)
-            return (*_head(declaration.head), *parts, *_proved(report))
+    parts = families.kind_of(declaration).tell(declaration, report)
+    return (*_head(declaration.head), *parts, *_proved(report))
+
+
+def tell_hamiltonian(declaration: kinds.Hamiltonian, _: Report) -> tuple[Block, ...]:
+    """The system of a Hamiltonian for optimizers."""
+    return (*_system(derive_system(declaration)),)
+
+
+def tell_scheme(declaration: kinds.Splitting | kinds.Update, _: Report) -> tuple[Block, ...]:
+    """A method for any system, and what is left of it between two gradients."""
+    scheme = derive_scheme(declaration, {})
+    return (*_method(scheme, None), *_rotation(rotate(scheme), None))
 
 
 def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report) -> Document:
     """The document of a problem with the method that integrates it."""
     return (
         *_head(declared.head),
-        *problem.tell_problem(declared),
+        *problem.tell_problem(declared, report),
         Heading("The method"),
         *_head(method.head)[1:],
         *problem.tell_integrator(build_integrator(derive_field(declared), method)),
@@ -144,10 +126,10 @@ def _head(head: kinds.Head) -> tuple[Block, ...]:
     return (Heading(head.title or head.name, 1), Paragraph(f"Reference: {head.reference}"))
 
 
-def _optimizer(derivation: Derivation, report: Report) -> Document:
-    optimizer = derivation.optimizer
+def tell_optimizer(optimizer: kinds.Optimizer, _: Report) -> Document:
+    """System, method, settings and program of an optimizer."""
+    derivation = derive(optimizer)
     return (
-        *_head(optimizer.head),
         Heading("The system"),
         Paragraph(f"{optimizer.system.head.title} ({optimizer.system.head.name})."),
         *_system(derivation.system),
@@ -157,7 +139,6 @@ def _optimizer(derivation: Derivation, report: Report) -> Document:
         *_rotation(derivation.rotated, derivation.system),
         *_settings(derivation),
         *_program(derivation.program),
-        *_proved(report),
     )
 
 

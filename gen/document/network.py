@@ -23,7 +23,7 @@ from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 
 
-def tell_field(field: kinds.Field) -> tuple[Block, ...]:
+def tell_field(field: kinds.Field, _: Report) -> tuple[Block, ...]:
     """States, controls, right-hand sides, the Hamiltonian of the control problem."""
     shapes = [*field.states, *field.controls]
     blocks: list[Block] = [
@@ -85,7 +85,7 @@ def _is_linear(field: kinds.Field, name: str) -> bool:
     return max(degree(value.tree) for value in expressions) == 1
 
 
-def tell_objective(objective: kinds.Objective) -> tuple[Block, ...]:
+def tell_objective(objective: kinds.Objective, _: Report) -> tuple[Block, ...]:
     """Read-out, loss and gradient."""
     target = build_target(objective)
     return (
@@ -103,7 +103,7 @@ def tell_network(
     """The layer, its discrete adjoint, the gradients, and the adjoint tableau."""
     order, own = report["order"], network.by_stage
     blocks: list[Block] = [
-        *tell_field(field),
+        *tell_field(field, report),
         Heading("A layer"),
         Paragraph(
             f"One step of {method.head.title}, order {order}, with {network.step.count} stages and "

@@ -27,6 +27,7 @@ from hamilforge.gen.program.integrator import (
 from hamilforge.gen.program.ir import Apply, Const, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import add, lower, mul, negative
+from hamilforge.gen.prove.report import Report
 
 #: The ends of a time span.
 ENDS = (sp.Symbol("start", real=True), sp.Symbol("stop", real=True))
@@ -61,7 +62,7 @@ def component_lines(
     )
 
 
-def tell_problem(declaration: kinds.Problem) -> tuple[Block, ...]:
+def tell_problem(declaration: kinds.Problem, _: Report) -> tuple[Block, ...]:
     """Energy, equations, friction and invariants."""
     field = derive_field(declaration)
     written = site_names(field)
@@ -98,7 +99,7 @@ def _structure(field: VectorField) -> Formulas:
     )
 
 
-def tell_discrete_gradient(declaration: kinds.DiscreteGradient) -> tuple[Block, ...]:
+def tell_discrete_gradient(declaration: kinds.DiscreteGradient, _: Report) -> tuple[Block, ...]:
     """The definition of a discrete gradient."""
     if declaration.quadrature is not None:
         how = (

@@ -47,7 +47,7 @@ def tell_runge_kutta(declaration: kinds.RungeKutta, report: Report) -> Document:
     )
 
 
-def tell_partitioned(declaration: kinds.Partitioned) -> Document:
+def tell_partitioned(declaration: kinds.Partitioned, _: Report) -> Document:
     """The document of a pair, without its proved properties."""
     q = build(declaration.q)
     p = q.adjoint() if declaration.p is None else build(declaration.p)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -18,12 +20,15 @@ from typing import Any
 import jinja2
 
 from hamilforge.gen.digests import versions
-from hamilforge.gen.emit import numba as numba_backend
-from hamilforge.gen.emit import torch as torch_backend
 from hamilforge.gen.emit.folder import INDEX, carries_header
 
-#: The backends: modules with SUFFIX, and VIEWS by kind of product.
-BACKENDS: tuple[Any, ...] = (numba_backend, torch_backend)
+#: The backends, one for each folder beside this file: packages with SUFFIX, and VIEWS by kind of
+#: product.
+BACKENDS: tuple[Any, ...] = tuple(
+    importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+    if module.ispkg
+)
 
 
 def render(product: Any) -> dict[str, str]:
@@ -32,23 +37,29 @@ def render(product: Any) -> dict[str, str]:
     Args:
         product: a frozen dataclass with ``kind``, ``name`` and ``template``.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    files = {}
+    for backend in BACKENDS:
+        maker = backend.VIEWS.get(product.kind)
+        if maker is None:  # a backend need not serve every family
+            continue
+        named = replace(product, template=f"gen/emit/{maker.TEMPLATE}")
+        view = maker.view(named)
+        fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
+        text = _environment(backend).get_template(maker.TEMPLATE).render(fields)
+        files[f"{product.name}_{backend.SUFFIX}.py"] = text
+    return files
+
+
+def _environment(backend: Any) -> jinja2.Environment:
+    """Templates are named by their paths from the folder that holds the backend's."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(backend.__file__).parents[1]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
     )
-    files = {}
-    for backend in BACKENDS:
-        maker = backend.VIEWS[product.kind]
-        named = replace(product, template=f"gen/emit/{maker.TEMPLATE}")
-        view = maker.view(named)
-        fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
-        text = environment.get_template(maker.TEMPLATE).render(fields)
-        files[f"{product.name}_{backend.SUFFIX}.py"] = text
-    return files
 
 
 def formatted(files: Mapping[str, str]) -> dict[str, str]:

@@ -12,9 +12,10 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.system import System, p, t
-from hamilforge.gen.program.build import Derivation
+from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.prove.conformal import Form, block_text, form_of, telescoped
@@ -28,6 +29,11 @@ from hamilforge.gen.prove.words import word_order
 #: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
 USUAL = 1e-4, 1e4
 ANY = "any K, J, friction and dimension"
+
+
+def prove_optimizer(optimizer: Optimizer) -> Report:
+    """Everything that can be proved about a declared optimizer."""
+    return prove(derive(optimizer))
 
 
 def prove(derivation: Derivation) -> Report:

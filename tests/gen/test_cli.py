@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from hamilforge import templates
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build import derive
-from hamilforge.templates import TEMPLATES
 
 
-@pytest.mark.parametrize("kind", sorted(TEMPLATES))
+@pytest.mark.parametrize("kind", templates.kinds())
 def test_a_new_declaration_checks_and_is_not_overwritten(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["new", kind, "mine"]) == 0

@@ -7,7 +7,8 @@ import tomllib
 
 import pytest
 
-from hamilforge.gen.declare import catalogue, kinds, toml_source
+from hamilforge.gen import families
+from hamilforge.gen.declare import catalogue, toml_source
 from hamilforge.gen.declare.errors import DeclarationError
 
 PATHS = catalogue.paths()
@@ -26,7 +27,7 @@ def test_a_file_is_named_after_its_declaration_and_gives_title_and_reference(pat
     assert declaration.head.name == path.stem
     assert declaration.head.title
     assert len(declaration.head.reference) > 20
-    assert catalogue.FOLDERS[kinds.kind_of(declaration)] == path.parent.name
+    assert families.kind_of(declaration).folder == path.parent.name
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}-{path.stem}")

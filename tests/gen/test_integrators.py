@@ -13,7 +13,7 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_ivp
 
-from hamilforge.gen import pipeline, products
+from hamilforge.gen import families, pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
@@ -33,7 +33,7 @@ EXPECTED = tomllib.loads(
 )
 PROBLEMS = [
     path.stem
-    for kind in kinds.PROBLEMS
+    for kind in families.serving(families.PROBLEM)
     for path in catalogue.paths(kind)
     if isinstance(catalogue.load(path), kinds.Problem)
 ]
