@@ -17,7 +17,16 @@ BENCHES = {
 
 
 def run(what: str, as_json: bool, rounds: int | None) -> int:
-    """Measure, and print a table or JSON."""
+    """Measure, and print a table or JSON.
+
+    Args:
+        what: which benchmark, a key of ``BENCHES``.
+        as_json: JSON instead of a table.
+        rounds: the number of turns of each contestant; what the line-up says if None.
+
+    Returns:
+        The exit status, 0.
+    """
     bench = importlib.import_module(BENCHES[what])
     rows = bench.run(rounds=rounds)
     if as_json:

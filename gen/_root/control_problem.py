@@ -74,6 +74,10 @@ def solve(
         parameters: values of the field's own parameters; the declared ones else.
         sizes: of dimensions that no state has.
 
+    Returns:
+        States and costates at the ends of the steps, the controls, the running cost and the slope
+        that is left.
+
     Raises:
         DeclarationError: a declaration has problems, or the field no running cost.
         ValueError: an argument is out of its domain.

@@ -29,6 +29,9 @@ def show(
             its layers are made with; then the discrete adjoint.
         choices: what a field has instead of its declaration.
 
+    Returns:
+        The document as text in that style.
+
     Raises:
         DeclarationError: the declaration is not found or has problems.
     """

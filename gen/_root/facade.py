@@ -136,6 +136,10 @@ def flow(
         options: ``t0``, ``every`` (return every so many states), ``trainable`` (parameters of the
             problem that become ``nn.Parameter``), ``parameters`` (values by name).
 
+    Returns:
+        The module, a :class:`hamilforge.runtime.torch_flow.Flow`: it takes states,
+        `(batch, components)` or `(components,)`, and returns those after the steps.
+
     Raises:
         DeclarationError: a declaration has problems, or the two do not fit.
         ImportError: PyTorch is not installed.
@@ -171,6 +175,10 @@ def network(
             ``steps`` and ``device``, for numba ``block`` and ``seed``; see
             :class:`hamilforge.runtime.torch_network.Network` and
             :class:`hamilforge.runtime.network.Network`.
+
+    Returns:
+        The network; it is called with the states, each `(batch, size)`, and returns those after the
+        layers.
 
     Raises:
         DeclarationError: a declaration has problems, or the two do not fit.
@@ -256,6 +264,9 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
         options: ``parameters``, ``dtype``; for torch ``trainable`` and ``device``, for numba
             ``seed``.
 
+    Returns:
+        A ``torch.nn.Module`` or a :class:`hamilforge.runtime.objective.Objective`.
+
     Raises:
         DeclarationError: the declaration has problems.
         ValueError: an argument is out of its domain.
@@ -322,6 +333,25 @@ def minimize(
 
     Further keywords are hyper-parameters, so that this function is also a callable for the
     ``method`` of ``scipy.optimize.minimize``, which passes its options as keywords.
+
+    Args:
+        fun: ``fun(x, *args) -> float``; with ``jac=True`` it returns value and gradient.
+        x0: the start, `(n,)`.
+        args: further arguments of ``fun`` and ``jac``; what is no tuple is one argument.
+        method: an optimizer, by name or path.
+        jac: ``jac(x, *args)``, `(n,)`; True; or finite differences: ``"2-point"`` (also None),
+            ``"3-point"`` or ``"cs"``.
+        options: hyper-parameters, ``maxiter``, ``gtol``; and SciPy's ``tol``, ``callback``,
+            ``options``, ``bounds``, ``constraints``, ``hess`` and ``hessp``. What is in ``options``
+            is overruled by keywords.
+
+    Returns:
+        ``x`` (the solution, `(n,)`), ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``,
+        ``status``, ``message``.
+
+    Raises:
+        ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
+            or numbers that are not real.
     """
     from hamilforge.runtime import minimize as module
 

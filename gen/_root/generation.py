@@ -29,6 +29,13 @@ def write(
 ) -> list[Path]:
     """Generate some products into a folder or the cache: all of them, or nothing is written.
 
+    Args:
+        names: names in the catalogue, or paths.
+        out: a folder; the cache if None.
+        method: what integrates the problems, or what the layers of the fields are made with; None
+            for optimizers and objectives.
+        choices: what a field or a lattice has instead of its declaration.
+
     Returns:
         The paths of the files.
 
@@ -70,7 +77,23 @@ def write_named(
     method: str | None = None,
     **choices: Unpack[Variation],
 ) -> int:
-    """Generate some optimizers, or problems with a method, into a folder or the cache."""
+    """Generate some optimizers, or problems with a method, into a folder or the cache.
+
+    Args:
+        names: names in the catalogue, or paths.
+        out: a folder; the cache if None.
+        method: what integrates the problems, or what the layers of the fields are made with; None
+            for optimizers and objectives.
+        choices: what a field or a lattice has instead of its declaration.
+
+    Returns:
+        The exit status, 0; the paths are printed.
+
+    Raises:
+        DeclarationError: a declaration has problems.
+        ClaimError: one claims what is not so.
+        FileExistsError: files in the folder are in the way.
+    """
     for path in write(names, out, method, **choices):
         say(path)
     return 0
@@ -96,7 +119,22 @@ def check_named(
     method: str | None = None,
     **choices: Unpack[Variation],
 ) -> int:
-    """Compare the files of some optimizers, or of problems with a method."""
+    """Compare the files of some optimizers, or of problems with a method.
+
+    Args:
+        names: names in the catalogue, or paths.
+        out: the folder of the files; that of the generated catalogue if None.
+        method: what integrates the problems, or what the layers of the fields are made with; None
+            for optimizers and objectives.
+        choices: what a field or a lattice has instead of its declaration.
+
+    Returns:
+        The exit status: 0 if all files are as generated, 1 if one is missing or differs.
+
+    Raises:
+        DeclarationError: a declaration has problems.
+        ClaimError: one claims what is not so.
+    """
     where = out or catalogue_folder()
     texts: dict[str, str] = {}
     for name in names:

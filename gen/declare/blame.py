@@ -28,6 +28,9 @@ def blamed(
         what: is done to them: ``derived and proved``.
         seconds: the budget.
 
+    Returns:
+        What the work returns.
+
     Raises:
         DeclarationError: this cannot be done with such a declaration, or takes too long.
         InternalError: anything else went wrong.

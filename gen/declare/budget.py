@@ -46,6 +46,9 @@ def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
         what: is worked on, for the message.
         work: called once.
 
+    Returns:
+        What the work returns.
+
     Raises:
         BudgetError: it takes longer.
     """

@@ -51,7 +51,19 @@ def load(name_or_path: str | Path, wanted: tuple[str, ...] = ()) -> kinds.Declar
 
 
 def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
-    """The file a reference means; relative paths are relative to ``beside``."""
+    """The file a reference means; relative paths are relative to ``beside``.
+
+    Args:
+        name: a name of the catalogue, ``kind/name``, or a path that ends in ``.toml``.
+        wanted: the kinds that will do, in the order in which they are looked through; all if empty.
+        beside: the folder that a relative path starts from; the working directory if None.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DeclarationError: there is no such file, kind or name.
+    """
     if name.endswith(".toml"):
         path = Path(name) if beside is None else beside / name
         try:

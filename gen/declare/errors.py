@@ -48,7 +48,16 @@ class DeclarationError(ValueError):
 
     @classmethod
     def single(cls, where: str, message: str, key: str = "") -> DeclarationError:
-        """An error with one problem that belongs to no line."""
+        """An error with one problem that belongs to no line.
+
+        Args:
+            where: the file; empty if it is not known here.
+            message: what is wrong, and what was expected.
+            key: of the declaration, as in ``[start].t``; empty for none.
+
+        Returns:
+            The error, to be raised.
+        """
         return cls((Problem(where, None, key, message),))
 
     def __reduce__(self) -> tuple[type[DeclarationError], tuple[tuple[Problem, ...]]]:
@@ -104,7 +113,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def caret(text: str, start: int, stop: int, width: int = 72) -> str:
-    """The part of ``text`` around ``start`` with carets under ``start..stop``."""
+    """The part of ``text`` around ``start`` with carets under ``start..stop``.
+
+    Args:
+        text: the expression.
+        start: where the fault begins, an index of ``text``.
+        stop: where it ends, exclusive.
+        width: how many characters of ``text`` are shown at most.
+
+    Returns:
+        Two lines, indented by four blanks: the part, and the carets.
+    """
     left = max(0, start - width // 2)
     blank = str.maketrans("\n\t", "  ")
     right = left + width

@@ -462,6 +462,9 @@ def infer(expression: Expression, types: Types, functions: tuple[str, ...]) -> s
         types: the type of each name that may occur.
         functions: the functions that mean something here.
 
+    Returns:
+        ``"scalar"`` or ``"vector"``.
+
     Raises:
         ExpressionError: an unknown name, or an operation that its operands do not fit.
     """

@@ -81,7 +81,19 @@ def _head(reader: Reader) -> kinds.Head:
 
 
 def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A Hamiltonian for optimizers; one with coordinates is read elsewhere."""
+    """A Hamiltonian for optimizers; one with coordinates is read elsewhere.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        A Hamiltonian, or mechanics if there are coordinates.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     if "coordinates" in reader.source.tables:
         return read_problems.mechanics(reader, head, find)
     reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
@@ -156,7 +168,19 @@ def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
 
 
 def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A composition of exact flows, or of a block of them."""
+    """A composition of exact flows, or of a block of them.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The splitting.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     reader.keys(("steps", "compose", "constants", "coefficients"))
     constants, known = named_numbers(reader, ("sqrt", "cos", "sin"))
     exact = are_exact(reader)
@@ -259,7 +283,19 @@ def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonia
 
 
 def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A system with a method, in hyper-parameters."""
+    """A system with a method, in hyper-parameters.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The optimizer, with its system and its method.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     hyperparameters = parameters(reader, "hyperparameters")
     if not hyperparameters:

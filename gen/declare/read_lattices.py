@@ -61,7 +61,16 @@ def without_sites(coordinates: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sites(reader: Reader, name: str, coordinates: Sequence[str]) -> kinds.Sites:
-    """The sites, and what coordinates begin with there."""
+    """The sites, and what coordinates begin with there.
+
+    Args:
+        reader: the file.
+        name: what the number of sites is called.
+        coordinates: the names of positions and momenta, without brackets.
+
+    Returns:
+        The sites; problems are noted by the reader.
+    """
     table = reader.table("sites")
     for key in table:
         if key != name:

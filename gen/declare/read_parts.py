@@ -21,6 +21,9 @@ def parameters(
         reader: the file.
         table: the table's name.
         check: notes a name that cannot be one; what generated optimizers need if None.
+
+    Returns:
+        The parameters, in the order of the table; problems are noted by the reader.
     """
     found = []
     for name, entry in reader.table(table).items():
@@ -85,7 +88,17 @@ def are_exact(reader: Reader) -> bool:
 def reference(
     reader: Reader, wanted: tuple[str, ...], find: Find, *path: str
 ) -> kinds.Declaration | None:
-    """Another declaration, by the name or path at a key."""
+    """Another declaration, by the name or path at a key.
+
+    Args:
+        reader: the file.
+        wanted: the kinds that will do.
+        find: reads another declaration, from its name or path and the kinds that will do.
+        path: the key, from the outermost table on.
+
+    Returns:
+        The declaration; None if there is none, with the problem noted by the reader.
+    """
     name = reader.text(*path)
     if not name:
         return None

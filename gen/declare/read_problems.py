@@ -88,7 +88,17 @@ def start(
     time: Fraction = Fraction(0),
     also: Sequence[str] = (),
 ) -> kinds.Start:
-    """``[start]``: the time and some of the components; others read what ``also`` has."""
+    """``[start]``: the time and some of the components; others read what ``also`` has.
+
+    Args:
+        reader: the file.
+        names: the components that may have a number.
+        time: when it begins, if ``t`` is not there.
+        also: names that others read.
+
+    Returns:
+        The time, and the components that are there; problems are noted by the reader.
+    """
     table = reader.table("start")
     values = []
     for key, value in table.items():

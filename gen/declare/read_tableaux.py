@@ -34,13 +34,37 @@ Types = dict[str, str]
 
 
 def runge_kutta(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A Runge–Kutta method."""
+    """A Runge–Kutta method.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The Runge–Kutta method.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     reader.keys(KEYS)
     return _tableau(reader, head, find, ())
 
 
 def partitioned(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A pair of methods, by name or inline."""
+    """A pair of methods, by name or inline.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The pair; for p None where it is the adjoint of q.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     reader.keys(("q", "p"))
     q = _half(reader, head, find, "q")
     p = None
@@ -280,7 +304,19 @@ def _composed(
 
 
 def discrete_gradient(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
-    """A discrete gradient, by a quadrature or by increments."""
+    """A discrete gradient, by a quadrature or by increments.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with: name, title, reference, claims, source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The discrete gradient.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
     reader.keys(("quadrature", "increments"))
     tables = reader.source.tables
     if ("quadrature" in tables) == ("increments" in tables):

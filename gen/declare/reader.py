@@ -141,7 +141,15 @@ class Reader:
         functions: Iterable[str],
         *path: str,
     ) -> None:
-        """Check names, functions and type of an expression."""
+        """Check names, functions and type of an expression.
+
+        Args:
+            expression: what to check; None, one that could not be read, is passed over.
+            wanted: ``"scalar"`` or ``"vector"``; a scalar will do for a vector.
+            types: the type of each name that may occur.
+            functions: the functions that mean something here.
+            path: the key, for a problem that is noted.
+        """
         if expression is None:
             return
         try:

@@ -40,6 +40,9 @@ def infer_shape(
         shapes: the shape of each name that may occur.
         functions: the functions that mean something here.
 
+    Returns:
+        Its dimensions; empty for a scalar.
+
     Raises:
         ExpressionError: an unknown name or function, or operands that do not fit; the message
             names both with their shapes.
