@@ -152,7 +152,16 @@ class _Reverse:
 
 
 def slope(value: Expr, entry: sp.Symbol, name: str) -> Expr:
-    """The derivative of a line by one of its operands, in terms of the line's own value."""
+    """The derivative of a line by one of its operands, in terms of the line's own value.
+
+    Args:
+        value: the right-hand side of an elementwise line.
+        entry: the symbol of the operand.
+        name: of the line.
+
+    Returns:
+        The derivative; for ``value`` itself it has the symbol of the line.
+    """
     found = derivative(value, entry)
     own = symbol(name)
     if isinstance(value, logistic):

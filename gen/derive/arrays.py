@@ -155,7 +155,21 @@ class Lines:
         return Piece(symbol(name), array.shape, array.batched)
 
     def add(self, op: Op, shape: Shape, batched: bool, name: str) -> str:
-        """The array that an operation gives, called ``name`` or ``name2``, … if it is new."""
+        """The array that an operation gives, called ``name`` or ``name2``, … if it is new.
+
+        Args:
+            op: the operation; its operands are known arrays.
+            shape: of the result, without the samples.
+            batched: whether the result has a value for each sample.
+            name: what the array is to be called.
+
+        Returns:
+            The name of the array: of the earlier line if there is one with this operation and
+            shape.
+
+        Raises:
+            NotDerivableError: the result would be a matrix for each sample.
+        """
         if (op, shape) in self._known:
             return self._known[op, shape]
         if batched and len(shape) > 1:
@@ -171,7 +185,16 @@ class Lines:
         return free
 
     def given(self, name: str, shape: Shape, batched: bool) -> str:
-        """A further input, called ``name`` or ``name2``, … if that is taken."""
+        """A further input, called ``name`` or ``name2``, … if that is taken.
+
+        Args:
+            name: what the array is to be called.
+            shape: of the array, without the samples.
+            batched: whether it has a value for each sample.
+
+        Returns:
+            The name of the array.
+        """
         free = self._free(name)
         self.arrays[free] = Array(free, shape, batched)
         return free

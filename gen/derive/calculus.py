@@ -219,7 +219,19 @@ def expanded(expr: Expr) -> Expr:
 def to_sympy(
     expression: Expression, symbols: Mapping[str, Expr], oracles: Mapping[str, Any] | None = None
 ) -> Expr:
-    """An expression in SymPy; all its names must be in ``symbols`` or ``oracles``."""
+    """An expression in SymPy; all its names must be in ``symbols`` or ``oracles``.
+
+    Args:
+        expression: what was parsed.
+        symbols: what each name stands for; constants such as ``pi`` need none.
+        oracles: further functions, by name, called with the converted arguments; None for none.
+
+    Returns:
+        The expression; decimal numbers become rationals.
+
+    Raises:
+        NotDerivableError: the value is not real.
+    """
     functions = {**FUNCTIONS, **(oracles or {})}
 
     def visit(node: Node) -> Expr:

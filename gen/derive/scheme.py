@@ -110,7 +110,20 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
 def flatten(
     splitting: Splitting, depth: int = 0, taken: frozenset[str] = frozenset()
 ) -> tuple[tuple[WeightedFlow, ...], dict[sp.Symbol, Expr], bool]:
-    """A splitting as one list of flows: blocks written out, neighbours of one letter merged."""
+    """A splitting as one list of flows: blocks written out, neighbours of one letter merged.
+
+    Args:
+        splitting: the declaration.
+        depth: how many compositions it stands in; constants of blocks are named after it.
+        taken: names that constants must not have.
+
+    Returns:
+        The flows, without those of weight 0; the constants with their values; and whether all of
+        these are exact and not published digits.
+
+    Raises:
+        DeclarationError: a weight or a constant divides by zero.
+    """
     suffix = f"_block{depth}" if depth else ""
     names = {
         name: sp.Symbol(name + suffix + "_weight" * (name + suffix in taken), real=True)

@@ -25,6 +25,15 @@ t = sp.Symbol("t", real=True)
 def defined(value: Expr, expression: Expression, where: str, key: str) -> Expr:
     """A value that is finite.
 
+    Args:
+        value: what the expression is in SymPy.
+        expression: as it was declared, for the message.
+        where: the file.
+        key: of the declaration.
+
+    Returns:
+        The value itself.
+
     Raises:
         DeclarationError: the expression, which stands under the key, divides by zero.
     """

@@ -61,6 +61,14 @@ def negative(words: Words) -> dict[Word, Expr]:
 def jacobian(lines: Lines, result: str, state: str) -> dict[Word, Expr]:
     """The derivative of a result by a state.
 
+    Args:
+        lines: the field.
+        result: the array that is differentiated.
+        state: the input by which.
+
+    Returns:
+        The factor of each word, zero terms left out; the empty word is the unit matrix.
+
     Raises:
         NoWordsError: it is no polynomial of this kind.
     """

@@ -67,7 +67,16 @@ def tell_scheme(declaration: kinds.Splitting | kinds.Update, _: Report) -> tuple
 
 
 def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report) -> Document:
-    """The document of a problem with the method that integrates it."""
+    """The document of a problem with the method that integrates it.
+
+    Args:
+        declared: the problem.
+        method: what integrates it.
+        report: of the method.
+
+    Returns:
+        Problem, method, step and what was proved.
+    """
     return (
         *_head(declared.head),
         *problem.tell_problem(declared, report),
@@ -79,7 +88,16 @@ def tell_pair(declared: kinds.Problem, method: kinds.Integration, report: Report
 
 
 def tell_network(field: kinds.Field, method: kinds.LayerMethod, report: Report) -> Document:
-    """The document of a field with the method of its layers."""
+    """The document of a field with the method of its layers.
+
+    Args:
+        field: the field.
+        method: what its layers are made with.
+        report: of the method.
+
+    Returns:
+        Layer, adjoint, method and what was proved.
+    """
     built = build_network(field, method)
     return (
         *_head(field.head),
@@ -91,7 +109,16 @@ def tell_network(field: kinds.Field, method: kinds.LayerMethod, report: Report) 
 
 
 def tell_modified(method: kinds.RungeKutta, system: kinds.Problem, found: Modified) -> Document:
-    """The modified equation of a method on a system; roots by the names they were given."""
+    """The modified equation of a method on a system; roots by the names they were given.
+
+    Args:
+        method: the Runge–Kutta method, for its title and the names of its roots.
+        system: the problem, for its title.
+        found: the modified equation of the one on the other.
+
+    Returns:
+        The field, its terms by powers of h and, if there is one, the modified Hamiltonian.
+    """
     names = {
         root_of(method, name, value): sp.Symbol(name)
         for name, value in method.constants

@@ -86,7 +86,17 @@ class LatexPrinter(FormulaPrinter):
         return f"{name}\\left({arg}\\right)"
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice by cases."""
+        """A choice by cases.
+
+        Args:
+            subject: the text of what is compared.
+            value: the text of the number it is compared with.
+            then: the text where both are equal.
+            otherwise: the text elsewhere.
+
+        Returns:
+            The text, and how tightly it binds: as an atom.
+        """
         cases = f"{then} & {subject} = {value} \\\\ {otherwise} & \\text{{otherwise}}"
         return f"\\begin{{cases}} {cases} \\end{{cases}}", 5
 

@@ -100,7 +100,17 @@ def tell_objective(objective: kinds.Objective, _: Report) -> tuple[Block, ...]:
 def tell_network(
     field: kinds.Field, method: kinds.LayerMethod, network: Network, report: Report
 ) -> tuple[Block, ...]:
-    """The layer, its discrete adjoint, the gradients, and the adjoint tableau."""
+    """The layer, its discrete adjoint, the gradients, and the adjoint tableau.
+
+    Args:
+        field: the field.
+        method: what its layers are made with.
+        network: the program of both.
+        report: of the method; of it the order is read.
+
+    Returns:
+        The blocks, without head and proofs.
+    """
     order, own = report["order"], network.by_stage
     blocks: list[Block] = [
         *tell_field(field, report),

@@ -49,7 +49,17 @@ def component_lines(
     names: Mapping[Expr, Expr] | None = None,
     written: Mapping[sp.Symbol, str] | None = None,
 ) -> Formulas:
-    """The right-hand side of each component."""
+    """The right-hand side of each component.
+
+    Args:
+        components: the components of the state.
+        values: their right-hand sides, in the same order.
+        names: what is written in place of parts of these; None for nothing.
+        written: names of symbols as readers know them; None for their own.
+
+    Returns:
+        A formula for each component, with a dot behind its name.
+    """
     pairs = zip(components, values, strict=True)
     written = written or {}
     return Formulas(

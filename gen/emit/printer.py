@@ -114,7 +114,17 @@ class Printer:
         return f"{self.functions[op]}({', '.join(args)})"
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice, and how tightly it binds."""
+        """A choice, and how tightly it binds.
+
+        Args:
+            subject: the text of what is compared.
+            value: the text of the number it is compared with.
+            then: the text where both are equal.
+            otherwise: the text elsewhere.
+
+        Returns:
+            The text, and how tightly it binds: as an atom.
+        """
         return f"({then} if {subject} == {value} else {otherwise})", ATOM
 
     def _print(self, expr: Expr) -> tuple[str, int]:

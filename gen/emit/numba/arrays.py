@@ -96,7 +96,17 @@ class ArrayWriter:
         return list(dict.fromkeys(array for _, array in function.results if is_scalar(array)))
 
     def function(self, name: str, doc: str, function: Function) -> FunctionView:
-        """A function that fills its buffers and returns its scalars."""
+        """A function that fills its buffers and returns its scalars.
+
+        Args:
+            name: of the function.
+            doc: its docstring.
+            function: what is written.
+
+        Returns:
+            The view; its arguments are the inputs, then buffers for the arrays that are computed.
+            Scalars among the results are returned.
+        """
         arrays = {array.name: array for array in function.inputs}
         lines: list[str] = []
         self._partial_now = []
@@ -117,7 +127,17 @@ class ArrayWriter:
             yield f"return {', '.join(array.name for array in scalars)}"
 
     def summing(self, name: str, doc: str, function: Function) -> FunctionView:
-        """A function that adds its results to arrays called ``<name>_total``."""
+        """A function that adds its results to arrays called ``<name>_total``.
+
+        Args:
+            name: of the function.
+            doc: its docstring.
+            function: what is written.
+
+        Returns:
+            The view; its arguments are the inputs, then the buffers, then the totals. Scalars among
+            the results are returned.
+        """
         arrays = {array.name: array for array in function.inputs}
         results = {array for _, array in function.results}
         used = {name for line in function.lines for name in read_by(line)}

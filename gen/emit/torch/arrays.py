@@ -37,7 +37,17 @@ class FunctionView:
 def function_view(
     name: str, doc: str, function: Function, kept: Iterable[Array] = ()
 ) -> FunctionView:
-    """A function of arrays; its results, then what is kept."""
+    """A function of arrays; its results, then what is kept.
+
+    Args:
+        name: of the function.
+        doc: its docstring.
+        function: what is written.
+        kept: arrays that are returned too, if they are not results.
+
+    Returns:
+        The view.
+    """
     body = _Body(function)
     results = [array.name for _, array in function.results]
     seen = {array for _, array in function.results}

@@ -30,6 +30,9 @@ def lattice_lines(
         arguments: of the function, as a text.
         first: where the entries begin that weights belong to.
         single: whether its one result is returned by itself.
+
+    Returns:
+        Finished lines, the ``return`` last.
     """
     return tuple(_lines(problem, function, arguments, first, single))
 

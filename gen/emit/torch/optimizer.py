@@ -68,7 +68,17 @@ class TensorPrinter(Printer):
         return super()._print(expr)
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice entry by entry."""
+        """A choice entry by entry.
+
+        Args:
+            subject: the text of what is compared.
+            value: the text of the number it is compared with.
+            then: the text where both are equal.
+            otherwise: the text elsewhere.
+
+        Returns:
+            The text, and how tightly it binds: as an atom.
+        """
         return f"torch.where({subject} == {value}, {then}, {otherwise})", 5
 
 
@@ -85,7 +95,17 @@ class EntryPrinter(TensorPrinter):
         self._scalars = scalars
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice by a number; a tensor keeps its graph."""
+        """A choice by a number; a tensor keeps its graph.
+
+        Args:
+            subject: the text of what is compared.
+            value: the text of the number it is compared with.
+            then: the text where both are equal.
+            otherwise: the text elsewhere.
+
+        Returns:
+            The text, and how tightly it binds: as an atom.
+        """
         if subject not in self._scalars:
             return super().select(subject, value, then, otherwise)
         return f"({then} if is_number({subject}, {value}) else {otherwise})", ATOM
