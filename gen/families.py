@@ -89,7 +89,16 @@ class Family:
         return rendered
 
     def tell(self, declaration: kinds.Declaration, method: kinds.Declaration, report: Any) -> Any:
-        """The document of a declaration with a method."""
+        """The document of a declaration with a method.
+
+        Args:
+            declaration: the problem or field.
+            method: what integrates it, or what its layers are made with.
+            report: of the method.
+
+        Returns:
+            The document, heads and what was proved included.
+        """
         return _resolved(self.teller)(declaration, method, report)
 
 

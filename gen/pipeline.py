@@ -159,6 +159,14 @@ def generate_catalogue() -> dict[str, str]:
 def modified(method: str | Path, system: str | Path, terms: int = 2) -> Modified:
     """The modified equation of a Runge–Kutta method on a declared system.
 
+    Args:
+        method: a Runge–Kutta method, by name or path.
+        system: a Hamiltonian in coordinates, or a system, by name or path.
+        terms: how many powers of h, from h^p on, with p the order of the method.
+
+    Returns:
+        The terms of the modified equation, and of the modified Hamiltonian where there is one.
+
     Raises:
         DeclarationError: a declaration has problems; the system depends on time or has more than
             two components; or the terms are of too high an order.

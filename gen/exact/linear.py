@@ -54,7 +54,16 @@ def multiply(left: Matrix, right: Matrix) -> Matrix:
 
 
 def plus(left: Matrix, right: Matrix, factor: Number = 1) -> Matrix:
-    """``left + factor*right``."""
+    """``left + factor*right``.
+
+    Args:
+        left: a matrix.
+        right: another, of the same shape.
+        factor: of the right one.
+
+    Returns:
+        The sum, of that shape.
+    """
     return tuple(
         tuple(a + factor * b for a, b in zip(one, other, strict=True))
         for one, other in zip(left, right, strict=True)

@@ -26,7 +26,16 @@ def trim(coefficients: Sequence[Number]) -> Polynomial:
 
 
 def add(left: Polynomial, right: Polynomial, factor: Number = 1) -> Polynomial:
-    """``left + factor*right``."""
+    """``left + factor*right``.
+
+    Args:
+        left: a polynomial.
+        right: another.
+        factor: of the right one.
+
+    Returns:
+        The sum, without leading zeros.
+    """
     size = max(len(left), len(right))
     left, right = (tuple(p) + (ZERO,) * (size - len(p)) for p in (left, right))
     return trim([a + factor * b for a, b in zip(left, right, strict=True)])
@@ -143,7 +152,16 @@ def _changes_at(chain: list[Polynomial], point: Number | None) -> int:
 
 
 def count_roots(chain: list[Polynomial], lower: Number, upper: Number | None) -> int:
-    """The number of real roots in ``(lower, upper]``; no bound for None."""
+    """The number of real roots in ``(lower, upper]``; no bound for None.
+
+    Args:
+        chain: Sturm's chain of a squarefree polynomial.
+        lower: the bound that does not count.
+        upper: the bound that does; plus infinity if None.
+
+    Returns:
+        How many, each counted once.
+    """
     return _changes_at(chain, lower) - _changes_at(chain, upper)
 
 
@@ -179,6 +197,9 @@ def smallest_root(polynomial: Polynomial, above: Number, digits: int = 30) -> Ro
         polynomial: squarefree.
         above: where to begin; a root there does not count.
         digits: the relative width of the interval.
+
+    Returns:
+        An interval that holds it; one point if the root is found exactly. None without a root.
     """
     if len(polynomial) < 2:
         return None

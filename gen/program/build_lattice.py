@@ -57,6 +57,9 @@ def build_lattice(field: LatticeField, whole: bool, slopes: bool) -> Problem:
         whole: whether all components are one part.
         slopes: whether the method asks for derivatives of right-hand sides.
 
+    Returns:
+        The problem; Jacobian and structure are left out where ``slopes`` is false.
+
     Raises:
         DeclarationError: the friction has no elementary integral, or derivatives are no bands.
     """

@@ -49,6 +49,10 @@ def build_stages(
         canonical: whether the two parts are positions and momenta, so that a symplectic pair
             conserves their form and has its coefficients rounded accordingly.
         embedded: whether the error estimate is wanted where there is one.
+
+    Returns:
+        The stages, in the order of computation; with an error estimate and dense output where they
+        are wanted and exist.
     """
     first, last = tableaux[0], tableaux[-1]
     separable = is_separable(needs)

@@ -81,7 +81,17 @@ class Cut:
         given: Iterable[str] = (),
         free: Sequence[str] = ("stage", "sum", "finish"),
     ) -> Function:
-        """The lines that results need, but for those that are given or of another time."""
+        """The lines that results need, but for those that are given or of another time.
+
+        Args:
+            name: of the function.
+            results: for each name a result is returned under, the array that it is.
+            given: arrays that are not computed here.
+            free: the moments of the lines that may be computed here; others are inputs.
+
+        Returns:
+            The function; its inputs are what its lines and results read and do not compute.
+        """
         given = {*given}
         needed: set[str] = set()
         todo = [*results.values()]

@@ -55,7 +55,21 @@ class HostWriter:
         functions: list[Function],
         order: list[int],
     ) -> tuple[tuple[Parameter, ...], Host]:
-        """Host lines in the present hyper-parameters and memory."""
+        """Host lines in the present hyper-parameters and memory.
+
+        Args:
+            stages: for each stage, the scalars of its function by name.
+            solution: those of the solution map.
+            functions: the functions of the stages, each once.
+            order: for each stage, the index of its function in ``functions``.
+
+        Returns:
+            The hyper-parameters that occur, and the host lines.
+
+        Raises:
+            DeclarationError: a scalar is infinite at a zero that a domain includes, or the clock
+                starts before a pole of the friction.
+        """
         memory: dict[str, Expr] = {}
         lines: dict[str, Expr] = {}
         taken = {"t", "n", *self._names()}

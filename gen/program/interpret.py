@@ -53,7 +53,19 @@ class Algebra:
 
 
 def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
-    """The value of an expression."""
+    """The value of an expression.
+
+    Args:
+        expr: what is evaluated.
+        values: the value of each name that occurs.
+        algebra: what numbers are.
+
+    Returns:
+        A number of the algebra, or an array of them.
+
+    Raises:
+        NotImplementedError: the algebra has no such function, or the expression is of another kind.
+    """
 
     def visit(part: Expr) -> Any:
         match part:
@@ -172,6 +184,9 @@ def host_values(
         inputs: the hyper-parameters, ``t`` and ``n``.
         memory: what the last step left; zeros before the first.
         algebra: what numbers are.
+
+    Returns:
+        The inputs, the memory, and the value of every line, by name.
     """
     values = {**inputs, **memory}
     for line in (*program.host.constants, *program.host.body):
@@ -187,6 +202,13 @@ def run_function(
     per_tensor: bool = False,
 ) -> dict[str, list[Any]]:
     """Run a function on several tensors; sums run over all of them, or over each.
+
+    Args:
+        function: what is run.
+        arrays: for each array of the function, its tensors, one entry each; equally many of all.
+        scalars: the host scalars by name.
+        algebra: what numbers are.
+        per_tensor: whether a sum runs over each tensor by itself; over all of them else.
 
     Returns:
         The new value of each array that the function changes.

@@ -54,6 +54,14 @@ class IntegratorInterpreter:
     def step(self, t: float, h: float, y: Floats) -> Floats:
         """The state after one step.
 
+        Args:
+            t: the time at its start.
+            h: the step.
+            y: the state, `(components,)`; of a lattice `(components * sites,)`.
+
+        Returns:
+            The state at ``t + h``, of the same shape.
+
         Raises:
             NoConvergence: an implicit step found no solution.
         """
@@ -74,7 +82,19 @@ class IntegratorInterpreter:
     def call(
         self, function: Function, t: float, y: Floats, more: Mapping[str, Any] | None = None
     ) -> Floats:
-        """The results of a function of the problem."""
+        """The results of a function of the problem.
+
+        Args:
+            function: of the problem.
+            t: the time.
+            y: the state, `(components,)`; of a lattice `(components * sites,)`.
+            more: further variables by name, such as the weights of a product; of a lattice,
+                `(sites,)`. None for none.
+
+        Returns:
+            The results, one after another, `(results,)`; of a lattice, `(sites,)` for each result
+            that is an array.
+        """
         problem = self.integrator.problem
         values: dict[str, Any] = {**self.parameters, "t": t, **(more or {})}
         if problem.lattice is None:
@@ -105,7 +125,16 @@ class IntegratorInterpreter:
         return values
 
     def matrix(self, matrix: Matrix, t: float, y: Floats) -> Floats:
-        """A matrix of the problem, in full."""
+        """A matrix of the problem, in full.
+
+        Args:
+            matrix: of the problem.
+            t: the time.
+            y: the state, `(components,)`; of a lattice `(components * sites,)`.
+
+        Returns:
+            All entries, `(size, size)`, with the size of the state.
+        """
         problem = self.integrator.problem
         found = np.zeros((problem.size, problem.size))
         values = self.call(matrix.function, t, y)
@@ -182,7 +211,18 @@ class IntegratorInterpreter:
         return np.concatenate([self.call(p.field, t, y) for p in self.integrator.problem.parts])
 
     def mean_gradient(self, gradient: DiscreteGradient, t: float, u: Floats, v: Floats) -> Floats:
-        """The discrete gradient of H between two states."""
+        """The discrete gradient of H between two states.
+
+        Args:
+            gradient: the method.
+            t: the time at which H is taken.
+            u: the one state, `(components,)`; of a lattice `(components * sites,)`.
+            v: the other, alike.
+
+        Returns:
+            A vector of the shape of ``u``, whose product with ``v - u`` is ``H(v) - H(u)`` up to
+            rounding.
+        """
         energy = self.integrator.problem.energy
         assert energy is not None
         if gradient.directions:

@@ -41,7 +41,16 @@ def run(function: Function, values: Values) -> dict[str, Any]:
 
 
 def run_lines(lines: Sequence[Line], inputs: Mapping[str, Array], values: Values) -> dict[str, Any]:
-    """All arrays that lines compute, by name; inputs included."""
+    """All arrays that lines compute, by name; inputs included.
+
+    Args:
+        lines: in the order of computation.
+        inputs: arrays by name, at least those that the lines do not compute.
+        values: their values, `(samples, size)` if batched.
+
+    Returns:
+        All values by name, those that were handed in included.
+    """
     known, shapes = dict(values), dict(inputs)
     for line in lines:
         shapes[line.target.name] = line.target

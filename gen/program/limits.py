@@ -33,6 +33,9 @@ def finish(
         numbers: rational values of the named constants, for the signs of exponents.
         where: the declaration, for errors.
 
+    Returns:
+        The scalar; choices are nested, one for each zero that needs a limit.
+
     Raises:
         DeclarationError: the scalar is infinite there.
     """

@@ -26,6 +26,9 @@ def straight(name: str, inputs: Sequence[str], results: Mapping[str, Expr]) -> F
         name: of the function.
         inputs: its arguments.
         results: the expressions by the names they are returned under, in order.
+
+    Returns:
+        The function, without arrays; subexpressions that occur twice have a line of their own.
     """
     values = [_with_roots(sp.sympify(value)) for value in results.values()]
     numbered = (sp.Symbol(f"shared {k}") for k in range(10**6))

@@ -135,7 +135,16 @@ class Unrolled:
         return self._mark("p", part)
 
     def bar(self, state: int, by: int, stage: int) -> str:
-        """What a part contributes to the cotangent of a stage value."""
+        """What a part contributes to the cotangent of a stage value.
+
+        Args:
+            state: the number of the state.
+            by: the number of the part.
+            stage: the number of the stage, from 0 on.
+
+        Returns:
+            The name; of the part it bears the state's name where several parts depend on the state.
+        """
         name = f"{self._states[state].name}_bar"
         several = sum(state in part.needs for part in self.network.parts) > 1
         return f"{name}_{self._states[by].name}_{stage + 1}" if several else f"{name}_{stage + 1}"
@@ -145,7 +154,16 @@ class Unrolled:
         return letter if len(self._states) == 1 else f"{letter}_{self._states[part].name}"
 
     def name_at(self, array: Array, part: int, stage: int) -> str:
-        """What an input of a part's functions is called at a stage."""
+        """What an input of a part's functions is called at a stage.
+
+        Args:
+            array: the input.
+            part: the number of the part whose functions read it.
+            stage: the number of the stage, from 0 on.
+
+        Returns:
+            The name.
+        """
         own = self.network.parts[part]
         if array in self._states:
             return self.stage_value(self._states.index(array), stage)
