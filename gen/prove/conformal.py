@@ -207,5 +207,14 @@ def _grouped(expr: Expr) -> str:
 
 
 def telescoped(scheme: Scheme, factor: Expr, decay: Callable[[Expr, Expr], Expr]) -> Expr:
-    """A factor with the friction factors in closed form."""
+    """A factor with the friction factors in closed form.
+
+    Args:
+        scheme: the method, whose constants may occur.
+        factor: the factor, in friction factors ``Decay(start, stop)``.
+        decay: ``decay(start, stop)``, the friction factor between two times.
+
+    Returns:
+        The factor, simplified, in constants that do not depend on others.
+    """
     return tidy(free_constants(scheme.constants, factor.replace(Decay, decay)))

@@ -200,7 +200,16 @@ def _extremes(value: Expr) -> tuple[float, float]:
 
 
 def product(word: Word, controls: Mapping[str, Floats], size: int) -> Floats:
-    """A product of control matrices; the unit matrix for no letter."""
+    """A product of control matrices; the unit matrix for no letter.
+
+    Args:
+        word: matrices, in the order of the product.
+        controls: of one layer, by name, `(rows, columns)`.
+        size: of the unit matrix.
+
+    Returns:
+        The product, `(rows, columns)`.
+    """
     found: Floats = np.eye(size)
     for k, letter in enumerate(word):
         assert isinstance(letter, Matrix)
@@ -219,6 +228,9 @@ def one_sided(
         controls: of one layer, by name.
         parameters: of the field.
         size: of the state.
+
+    Returns:
+        The bound in units of 1/time, and whether it is the supremum.
     """
     numbers = []
     for term in found.terms:
@@ -275,7 +287,17 @@ def _by_gradient(found: Slopes, numbers: Sequence[Any], size: int) -> float:
 def cocoercivity(
     found: Slopes, controls: Mapping[str, Floats], parameters: Mapping[str, float], size: int
 ) -> float | None:
-    """L with <df, dy> <= -|df|^2/L, which is c high |M|^2; None where none is known."""
+    """L with <df, dy> <= -|df|^2/L, which is c high |M|^2; None where none is known.
+
+    Args:
+        found: the Jacobian.
+        controls: of one layer, by name.
+        parameters: of the field, by name.
+        size: of the state.
+
+    Returns:
+        The constant; None where the Jacobian is not -c M'DM.
+    """
     term = found.gradient
     if term is None:
         return None

@@ -148,6 +148,9 @@ def is_conformal(program: Program, dimension: int = 2, seeds: tuple[int, ...] = 
         program: the program.
         dimension: of q; at 1 every map of the plane would pass.
         seeds: one random point each; hyper-parameters and functions' jets are shared.
+
+    Returns:
+        Whether it is at every point, with the same factor.
     """
     factors = [_factor_at(program, dimension, seed) for seed in seeds]
     return None not in factors and len(set(factors)) == 1

@@ -297,7 +297,16 @@ def _valuation(series: Series, precision: int, tolerance: float) -> int:
 
 
 def field_values_by_name(derivation: Derivation, field: Field, algebra: Algebra) -> dict[str, Any]:
-    """The constants of a scheme as constant series."""
+    """The constants of a scheme as constant series.
+
+    Args:
+        derivation: of the optimizer.
+        field: where the constants live.
+        algebra: of series over that field.
+
+    Returns:
+        The series by the names of the constants.
+    """
     one = algebra.constant(Fraction(1))
     return {
         symbol.name: one * value

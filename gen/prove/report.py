@@ -206,7 +206,17 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
 
 
 def attempted(allowance: Allowance, name: str, proof: Callable[[], Finding], reach: str) -> Finding:
-    """The finding of a proof within its budget; past it there is no value, and that is why."""
+    """The finding of a proof within its budget; past it there is no value, and that is why.
+
+    Args:
+        allowance: what is left for proofs.
+        name: of the property.
+        proof: finds it; called once.
+        reach: of the finding where the proof does not end in time.
+
+    Returns:
+        The finding of the proof, or one without a value.
+    """
     try:
         return allowance.within(f"the proof of {name}", proof)
     except BudgetError as error:

@@ -72,7 +72,17 @@ def _family_note(name: str, found: Family) -> str:
 
 
 def order_evidence(found: Order, tableau: Tableau, what: str, arithmetic: str) -> str:
-    """What was computed to find an order."""
+    """What was computed to find an order.
+
+    Args:
+        found: the order.
+        tableau: the method, whose tolerance is 0 unless its coefficients are published digits.
+        what: the conditions, as in "order conditions".
+        arithmetic: what they were computed in.
+
+    Returns:
+        The evidence as a text: what vanishes, and the first condition that does not.
+    """
     text = f"all {found.conditions} {what} to order {found.order} in {arithmetic}"
     if tableau.tolerance:
         gap = "none" if not found.within else f"{float(found.within):.0e}"
@@ -141,6 +151,11 @@ def root_text(root: Root, square: bool = False) -> str:
 
 def refuse_without_gap(found: Order, tableau: Tableau, where: str) -> None:
     """Published digits that do not decide an order are no table.
+
+    Args:
+        found: the order.
+        tableau: the method; nothing is refused of exact coefficients.
+        where: the file.
 
     Raises:
         DeclarationError: the residuals of conditions that hold are as large as those beyond.

@@ -71,7 +71,16 @@ def field_of(scheme: Scheme) -> Field:
 
 
 def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
-    """An expression in constants as a number of the field."""
+    """An expression in constants as a number of the field.
+
+    Args:
+        expr: rational numbers, constants and radicals, in sums, products and whole powers.
+        values: the constants, as numbers of the field.
+        field: where the numbers live.
+
+    Returns:
+        The number.
+    """
     if expr.is_Rational:
         return field.convert(Fraction(int(expr.p), int(expr.q)))
     if expr.is_Symbol:
@@ -142,6 +151,9 @@ def word_coefficients(
         flows: for each factor the letters in its sum, and its weight.
         length: the greatest length.
         field: where the weights live.
+
+    Returns:
+        The coefficient of each word that has one, the empty word included.
     """
     series: dict[Word, Any] = {(): field.convert(Fraction(1))}
     for letters, weight in flows:

@@ -60,7 +60,19 @@ def _refuse(declaration: kinds.RungeKutta, message: str, key: str) -> Declaratio
 
 
 def root_of(declaration: kinds.RungeKutta, name: str, root: kinds.Root) -> Expr:
-    """A declared root in SymPy."""
+    """A declared root in SymPy.
+
+    Args:
+        declaration: the method, for its file.
+        name: of the constant.
+        root: its polynomial in x, and a number near it.
+
+    Returns:
+        The real root that is nearest to the number, as a ``CRootOf`` or a simpler number.
+
+    Raises:
+        DeclarationError: it is no polynomial, of too high a degree, or without a real root.
+    """
     expr = to_sympy(root.polynomial, {"x": X})
     key = f"[constants].{name}"
     if not expr.is_polynomial(X) or expr.has(sp.zoo, sp.nan):

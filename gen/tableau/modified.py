@@ -119,6 +119,10 @@ def modified_equation(
         field: the right-hand side, autonomous.
         terms: how many powers of h, from h^p on.
 
+    Returns:
+        The terms by powers of h; with the modified Hamiltonian if the method is symplectic and the
+        field Hamiltonian in two components.
+
     Raises:
         ValueError: the terms are of too high an order.
     """

@@ -132,7 +132,16 @@ class ElementaryWeights:
 
 
 def classical_order(tableau: Tableau, embedded: bool = False, highest: int = MAX_ORDER) -> Order:
-    """The order of a method, or of its embedded one."""
+    """The order of a method, or of its embedded one.
+
+    Args:
+        tableau: the method.
+        embedded: whether the order is that of its embedded weights.
+        highest: the largest order to look at.
+
+    Returns:
+        The order, and the first condition that fails.
+    """
     weights = ElementaryWeights(tableau)
     covector = None
     if embedded:
@@ -165,7 +174,16 @@ def principal_error(tableau: Tableau, order: int) -> float:
 def float_residuals(
     a: NDArray[np.float64], b: NDArray[np.float64], order: int
 ) -> NDArray[np.float64]:
-    """All residuals up to an order in floating point, in whole arrays: one pass per order."""
+    """All residuals up to an order in floating point, in whole arrays: one pass per order.
+
+    Args:
+        a: the coefficients, `(stages, stages)`.
+        b: the weights, `(stages,)`.
+        order: the largest.
+
+    Returns:
+        ``Phi - 1/gamma`` for each tree up to the order, `(trees,)`, in the order of their table.
+    """
     table = rooted.table(order)
     left, right = _indices(order)
     functions = np.ones((len(left), b.size))
@@ -201,6 +219,9 @@ def control_order(tableau: Tableau, transposed: Matrix, highest: int) -> Order:
         tableau: the method.
         transposed: what an edge from a branch to its parent applies.
         highest: the largest order to look at.
+
+    Returns:
+        The order, and the first condition that fails.
     """
     maps = (tableau.a, transposed)
 
@@ -268,6 +289,15 @@ def pair_order(q: Tableau, p: Tableau, coupling: Coupling, highest: int) -> Orde
     ``q' = f(q, p)``, ``p' = g(q, p)`` (coupled); of those whose colours alternate for
     ``q' = f(p)``, ``p' = g(q)`` (separable); and of those in which vertices of q have one child at
     most for ``q' = p``, ``p' = g(q)`` (Nystrom).
+
+    Args:
+        q: the table of the positions.
+        p: that of the momenta, over the same stages.
+        coupling: how the two depend on each other.
+        highest: the largest order to look at.
+
+    Returns:
+        The order, and the first condition that fails.
     """
     maps, nodes = (q.a, p.a), (q.c, p.c)
     weights = _Coloured(q.stages, maps, nodes, (q.weights, p.weights), coupling)

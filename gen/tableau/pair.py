@@ -35,7 +35,16 @@ def build_pair(declaration: kinds.Partitioned) -> tuple[Tableau, Tableau]:
 
 
 def is_symplectic_pair(q: Tableau, p: Tableau, separable: bool = False) -> bool:
-    """Whether ``b_i a^_ij + b^_j a_ji = b_i b^_j``, and ``b = b^`` unless H is separable."""
+    """Whether ``b_i a^_ij + b^_j a_ji = b_i b^_j``, and ``b = b^`` unless H is separable.
+
+    Args:
+        q: the table of the positions.
+        p: that of the momenta, over the same stages.
+        separable: whether H is.
+
+    Returns:
+        Whether it is, for published digits up to their tolerance.
+    """
     same = q.vanishes(tuple(x - y for x, y in zip(q.b, p.b, strict=True)))
     stages = q.stages
     left = linear.multiply(linear.multiply(stages.gram, stages.multiplication(q.b)), p.a)

@@ -190,12 +190,30 @@ class Oscillation:
 
 
 def dispersion(function: StabilityFunction, terms: int, tableau: Tableau) -> Oscillation:
-    """The error of the phase, ``y - arg R(iy)``."""
+    """The error of the phase, ``y - arg R(iy)``.
+
+    Args:
+        function: R.
+        terms: how many coefficients of the expansions at 0, from that of z^0 on.
+        tableau: whose tolerance tells what is zero.
+
+    Returns:
+        Its order and its constant; None for both if no error was found.
+    """
     return _oscillation(function, terms, tableau, phase=True)
 
 
 def dissipation(function: StabilityFunction, terms: int, tableau: Tableau) -> Oscillation:
-    """The error of the amplitude, ``1 - |R(iy)|``."""
+    """The error of the amplitude, ``1 - |R(iy)|``.
+
+    Args:
+        function: R.
+        terms: how many coefficients of the expansions at 0, from that of z^0 on.
+        tableau: whose tolerance tells what is zero.
+
+    Returns:
+        Its order and its constant; None for both if no error was found.
+    """
     return _oscillation(function, terms, tableau, phase=False)
 
 

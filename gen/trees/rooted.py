@@ -104,6 +104,9 @@ def table(order: int, colours: int = 1, alternating: bool = False) -> Table:
         order: the largest number of vertices.
         colours: how many colours a vertex can have.
         alternating: whether neighbours have different colours.
+
+    Returns:
+        The trees, by rising order.
     """
     left = [-1] * colours
     right = [-1] * colours
