@@ -64,7 +64,8 @@ class HostWriter:
             order: for each stage, the index of its function in ``functions``.
 
         Returns:
-            The hyper-parameters that occur, and the host lines.
+            The declared hyper-parameters, then parameters that neither were set nor cancel; and
+            the host lines.
 
         Raises:
             DeclarationError: a scalar is infinite at a zero that a domain includes, or the clock

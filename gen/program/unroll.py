@@ -143,7 +143,7 @@ class Unrolled:
             stage: the number of the stage, from 0 on.
 
         Returns:
-            The name; of the part it bears the state's name where several parts depend on the state.
+            The name; it has that of the part's state in it where several parts depend on ``state``.
         """
         name = f"{self._states[state].name}_bar"
         several = sum(state in part.needs for part in self.network.parts) > 1

@@ -124,7 +124,7 @@ def modified_equation(
         field Hamiltonian in two components.
 
     Raises:
-        ValueError: the terms are of too high an order.
+        NotDerivableError: the terms are of too high an order.
     """
     order = classical_order(tableau).order
     highest = order + terms
