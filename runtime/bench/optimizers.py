@@ -49,7 +49,7 @@ def run(
     """Run the benchmark.
 
     Args:
-        case: only cases whose text contains this.
+        case: only cases whose text contains this; all if None.
         rounds: the number of turns of each contestant; what the line-up says if None.
         progress: called with each case before it is measured.
 
