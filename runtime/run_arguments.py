@@ -234,7 +234,7 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     """The times to keep, in the order of the integration.
 
     Args:
-        t_eval: times that go from start to stop, each once; None for no choice.
+        t_eval: times within the span, in the order of the integration; None for no choice.
         start: the time of the start.
         stop: the time of the end.
 

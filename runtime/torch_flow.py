@@ -451,8 +451,8 @@ def is_lost(size: float, before: float, scale: float, epsilon: float, room: floa
         room: how many roundings may be in it.
 
     Returns:
-        True if the next change would be below rounding as Newton's method converges quadratically,
-        or if this one is within its room and no smaller than the one before.
+        True if the change is far below any rounding, or if it is within the room and no smaller
+        than the one before.
     """
     return size <= epsilon**2 * scale or (size <= room * epsilon * scale and size >= before)
 

@@ -65,7 +65,7 @@ def interleaved(
             its mean is what counts. A turn is one run where that takes longer.
 
     Returns:
-        Median and spread of each contestant's turns, by name.
+        Median and spread of the seconds of each contestant's turns, by name.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
