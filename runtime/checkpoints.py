@@ -62,6 +62,9 @@ def backwards(
         kept: the states before the layers that ``placed`` says.
         advance: ``advance(state, first, last)`` is the state before ``last`` from that before
             ``first``.
+
+    Yields:
+        Each number of a layer, counted from 0, with the state before it.
     """
     slots = min(slots, layers)
     starts = placed(layers, slots)

@@ -160,6 +160,10 @@ def latch(
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.
 
+    Returns:
+        The clock with the rows of all stages, and what takes effect at the end of the step; in the
+        middle of a step the clock as it was.
+
     Raises:
         ValueError: a scalar is not finite, or the step leaves the friction's domain.
     """
@@ -209,6 +213,12 @@ _DOMAINS: Mapping[str, tuple[Callable[[float], bool], str]] = {
 
 def check_domain(name: str, value: float, domain: str) -> None:
     """Refuse a hyper-parameter outside its domain.
+
+    Args:
+        name: of the hyper-parameter, for the message.
+        value: its value.
+        domain: ``positive``, ``nonnegative``, ``unit-interval`` (0 but not 1),
+            ``open-unit-interval`` or ``real``; all of them finite.
 
     Raises:
         ValueError: NaN, infinite, or out of the domain.

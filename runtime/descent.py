@@ -75,7 +75,11 @@ def step(
         evaluate: the cost elsewhere.
         lipschitz: the estimate.
         rule: how it changes.
-        project: onto what the arrays have to stay in.
+        project: onto what the arrays have to stay in; None if they may go anywhere.
+
+    Returns:
+        The first trial that was taken, with its cost and the next estimate; the old arrays and
+        their cost, with the estimate as it has grown, if none was.
 
     Raises:
         ValueError: the cost or the gradient is not finite, or Armijo's rule has a projection.

@@ -53,6 +53,10 @@ def fixed_steps(
         every: how many steps from one kept state to the next.
         shown: whether a progress bar may appear.
 
+    Returns:
+        States of the shape `(trajectories, times, components)`, `(times, components)` if
+        ``single``, and the times, the start and every ``every``-th step.
+
     Raises:
         IntegrationError: a step could not be taken.
     """

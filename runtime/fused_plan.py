@@ -130,7 +130,13 @@ class Plan:
         return moved
 
     def run(self, stage: int, rows: Any, table: Any) -> None:
-        """Run the kernel of a stage."""
+        """Run the kernel of a stage.
+
+        Args:
+            stage: its number within the step, from 0.
+            rows: `(groups, scalars)`: the preparation's three scalars, then the stage's own.
+            table: the addresses, `(3, tensors)`, as :meth:`table` gives them.
+        """
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self._params)
 

@@ -49,6 +49,9 @@ def plan(lengths: Sequence[int], groups: Sequence[int], scope: str, columns: int
         groups: number of each tensor's group.
         scope: over what sums run: ``all``, ``group``, ``tensor`` or ``coordinate``.
         columns: how many sums the product takes.
+
+    Returns:
+        The chunks, with room for the sums of each chunk and of each domain.
     """
     rows = []
     for tensor, (length, group) in enumerate(zip(lengths, groups, strict=True)):

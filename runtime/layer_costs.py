@@ -33,6 +33,10 @@ def smoothness(product: ModuleType, controls: Mapping[str, Floats], h: Floats) -
         controls: of all layers, by name.
         h: the steps.
 
+    Returns:
+        R, its derivatives by the controls, by name and of their shapes, and those by the steps,
+        `(layers,)`.
+
     Raises:
         ValueError: a step is not positive.
     """
@@ -53,6 +57,18 @@ def declared(
     h: Floats,
 ) -> Cost:
     """``r`` as the field declares it.
+
+    Args:
+        product: a generated numba module.
+        sizes: of each dimension, by name, those that are numbers included.
+        controls: of all layers, by name, each `(layers, …)`, or `(layers, stages, …)` where every
+            stage has its own.
+        parameters: the values of the field's parameters, in the order of their declaration.
+        h: the steps, `(layers,)`.
+
+    Returns:
+        R, its derivatives by the controls, by name and of their shapes, and those by the steps,
+        `(layers,)`.
 
     Raises:
         ValueError: a step is not positive, and r has a rate of change.

@@ -128,6 +128,16 @@ def load_layers(
 ) -> ModuleType:
     """The kernels of a network: made for its sizes where these are small.
 
+    Args:
+        field: a name in the catalogue, or a path.
+        method: of the layers, a name or a path.
+        sizes: the size of each dimension, by name; the kernels are made for them if none is above
+            :data:`FUSED`, and for any sizes else.
+        choices: ``activation`` and ``by_stage``, as :func:`load` takes them.
+
+    Returns:
+        The generated numba module.
+
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
         ClaimError: one of them claims what is not so.

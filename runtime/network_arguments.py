@@ -36,6 +36,19 @@ def check_sizes(
 ) -> tuple[dict[str, int], dict[str, float]]:
     """The size of each dimension, and the value of each parameter.
 
+    Args:
+        name: of the product, for messages.
+        shapes: of states, controls, weights and data, by name: names of dimensions, or numbers as
+            texts.
+        sizes: the size of each dimension that is no number, by name.
+        declared: the parameters, by name: default, domain, description.
+        parameters: values in the place of defaults, by name; None for the defaults.
+        fixed: sizes for which the kernels were made, by name; None if they take any.
+
+    Returns:
+        The sizes, those that are numbers included, and the values of all parameters, both by name;
+        the values are numbers, but their domains are not looked at.
+
     Raises:
         ValueError: with what was expected instead.
     """
@@ -91,6 +104,18 @@ def check_network(
 ) -> tuple[list[float], dict[str, float]]:
     """The step of each layer, and the value of each parameter.
 
+    Args:
+        product: a generated numba module, or a network of torch.
+        layers: how many.
+        sizes: the size of each dimension, by name.
+        h: the step of every layer, or one for each; None for 1 / layers.
+        parameters: values in the place of defaults, by name; None for the defaults.
+        t0: the time at the first layer.
+
+    Returns:
+        One positive step for each layer, and the values of all parameters by name, whose domains
+        are not looked at.
+
     Raises:
         ValueError: with what was expected instead.
     """
@@ -117,6 +142,14 @@ def check_network(
 def check_memory(product: Any, memory: str, known: Sequence[str]) -> str:
     """What is kept on the way forward.
 
+    Args:
+        product: a generated numba module, or a network of torch.
+        memory: what the user chose.
+        known: the choices of the backend.
+
+    Returns:
+        The choice, as it was.
+
     Raises:
         ValueError: there is no such choice, or the method does not allow it.
     """
@@ -135,6 +168,11 @@ def check_return(name: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
     """Refuse to go on where the way back did not end where the way forward began.
 
     Layers that bring points together take digits away that -h cannot bring back.
+
+    Args:
+        name: of the product, for the message.
+        found: the first states as they came back, `(samples, size)`.
+        wanted: the first states as they were, `(samples, size)`.
 
     Raises:
         IntegrationError: more than half of the digits were lost.
@@ -187,6 +225,15 @@ def real_type(dtype: Any) -> np.dtype[Any]:
 
 def fitting(what: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An array of a shape, finite and real, for kernels that check nothing.
+
+    Args:
+        what: what the user calls it, for messages.
+        given: what they gave.
+        shape: what it has to have.
+        dtype: what it becomes.
+
+    Returns:
+        A C-contiguous array; the same one if it is an array of this type and order already.
 
     Raises:
         ValueError: it is not.

@@ -99,7 +99,18 @@ class Orbit:
 
 
 def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: float) -> Orbit:
-    """Run the compiled kernels from rest at ``q``; keep the solution at the end of each step."""
+    """Run the compiled kernels from rest at ``q``; keep the solution at the end of each step.
+
+    Args:
+        product: a generated numba module of an optimizer.
+        mechanics: of the same optimizer, with the hyper-parameters and the step.
+        landscape: whose slope is the gradient.
+        q: the point of the start.
+
+    Returns:
+        The start and the end of each step, up to :data:`TIME`, or to the last before the solution
+        leaves (-FAR, FAR).
+    """
     x, buffer = np.array([q]), np.zeros(1)
     how, clock = plan([1], [0], product.SCOPE, product.SUMS), start(product)
     kept = [(0.0, q, 0.0)]
@@ -128,7 +139,16 @@ def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: fl
 
 
 def flow(mechanics: Mechanics, landscape: Landscape, q: float) -> Orbit:
-    """The continuous motion from rest at ``q``."""
+    """The continuous motion from rest at ``q``.
+
+    Args:
+        mechanics: velocity, friction and the time of the start.
+        landscape: whose slope is the force with the opposite sign.
+        q: the point of the start.
+
+    Returns:
+        The orbit at 1201 times from 0 to :data:`TIME`.
+    """
 
     def field(t: float, state: Vector) -> list[float]:
         position, momentum = state
@@ -143,7 +163,17 @@ def flow(mechanics: Mechanics, landscape: Landscape, q: float) -> Orbit:
 
 
 def draw(name: str, product: ModuleType, mechanics: Mechanics, out: Path) -> None:
-    """Draw the figure of an optimizer; the suffix of ``out`` says in which format."""
+    """Draw the figure of an optimizer; the suffix of ``out`` says in which format.
+
+    Args:
+        name: of the optimizer, for the title.
+        product: its generated numba module.
+        mechanics: its system.
+        out: the file; it is replaced if there is one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 8.2), layout="constrained")

@@ -59,7 +59,22 @@ def time_span(t_span: Sequence[float]) -> tuple[float, float]:
 
 
 def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> tuple[Floats, bool]:
-    """The start as `(trajectories, components)`, and whether it was one."""
+    """The start as `(trajectories, components)`, and whether it was one.
+
+    Args:
+        product: a generated numba module.
+        y0: `(components,)`, `(trajectories, components)`, or numbers by component; None for the
+            declared start.
+        values: the parameters by name, each a number or `(trajectories,)`.
+
+    Returns:
+        The starts, contiguous, one for each set of parameters if y0 was one; and whether there was
+        one of both.
+
+    Raises:
+        ValueError: y0 does not fit or is not finite, no start is declared, or there are several
+            sets of parameters, but not as many as starts.
+    """
     names = product.COMPONENTS
     known = ", ".join(brief(names))
     if y0 is None:
@@ -127,6 +142,15 @@ def _common_shape(
 def step_count(start: float, stop: float, h: float, every: int) -> int:
     """How many steps fill the time span.
 
+    Args:
+        start: the time of the start.
+        stop: the time of the end.
+        h: the length of a step, without a sign.
+        every: how many steps from one kept state to the next.
+
+    Returns:
+        The number of steps, at least 1.
+
     Raises:
         ValueError: it does not fit.
     """
@@ -154,7 +178,17 @@ def step_count(start: float, stop: float, h: float, every: int) -> int:
 
 
 def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Floats) -> None:
-    """Refuse a start at which the equations or the energy have no meaning."""
+    """Refuse a start at which the equations or the energy have no meaning.
+
+    Args:
+        product: a generated numba module.
+        start: the time of the start.
+        state: the starts, `(trajectories, components)`.
+        table: the parameters of each, `(trajectories, parameters)`.
+
+    Raises:
+        ValueError: a right-hand side or an energy is not finite there.
+    """
     slope = np.zeros(state.shape[1])
     with np.errstate(all="ignore"):
         for m, (y, row) in enumerate(zip(state, table, strict=True)):
@@ -198,6 +232,14 @@ def tolerance(name: str, value: Any, size: int) -> Floats:
 
 def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     """The times to keep, in the order of the integration.
+
+    Args:
+        t_eval: times within the span, in the order of the integration; None for no choice.
+        start: the time of the start.
+        stop: the time of the end.
+
+    Returns:
+        `(times,)`; None if t_eval is None.
 
     Raises:
         ValueError: it does not fit.

@@ -23,7 +23,16 @@ Complex = NDArray[np.complex128]
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float], z: NDArray[Any]) -> Complex:
-    """R(z)."""
+    """R(z).
+
+    Args:
+        numerator: the coefficients of P, rising powers.
+        denominator: those of Q, rising powers.
+        z: where, in any shape.
+
+    Returns:
+        R at each z, of the shape of z; infinite or NaN at poles.
+    """
     over = np.polynomial.polynomial.polyval(z, numerator)
     under = np.polynomial.polynomial.polyval(z, denominator)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -27,7 +27,19 @@ class DiscreteGradient(Flow):
     FRICTION: ClassVar[Callable[..., Any] | None] = None
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """Newton's method for all of the batch at once, from the Euler step."""
+        """Newton's method for all of the batch at once, from the Euler step.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+
+        Returns:
+            The states after the step, `(batch, components)`. They have no graph.
+
+        Raises:
+            IntegrationError: no convergence, or a singular matrix.
+        """
         y = y.detach()
         v = y + self.h * self._rate(t, y, y + 1e-3, values).detach()
         before = float("inf")
@@ -48,7 +60,21 @@ class DiscreteGradient(Flow):
     def adjoint(
         self, t: Tensor, y: Tensor, values: Sequence[Tensor], costate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The implicit function theorem: one transposed solve, and one product with the defect."""
+        """The implicit function theorem: one transposed solve, and one product with the defect.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+            costate: the derivatives by the states after the step, `(batch, components)`.
+
+        Returns:
+            The derivatives by the states before the step, `(batch, components)`, and those by each
+            parameter, `(batch,)`, to be summed over the batch.
+
+        Raises:
+            IntegrationError: the step cannot be taken again.
+        """
         v = self.step(t, y, values)
         _, slope = self._with_slope(t, y, v, values)
         weight = self.solve(t, slope.transpose(-1, -2), costate)

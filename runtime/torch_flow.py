@@ -170,17 +170,55 @@ class Flow(torch.nn.Module):
         )
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """The state after one step."""
+        """The state after one step.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+
+        Returns:
+            The states after the step, `(batch, components)`.
+
+        Raises:
+            IntegrationError: the step of an implicit method has no solution.
+            NotImplementedError: the class is no generated one.
+        """
         raise NotImplementedError
 
     def adjoint(
         self, t: Tensor, y: Tensor, values: Sequence[Tensor], costate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The costate before a step from the one after it, and the gradients by parameters."""
+        """The costate before a step from the one after it, and the gradients by parameters.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+            costate: the derivatives by the states after the step, `(batch, components)`.
+
+        Returns:
+            The derivatives by the states before the step, `(batch, components)`, and those by each
+            parameter, `(batch,)`, to be summed over the batch.
+
+        Raises:
+            IntegrationError: the step of an implicit method has no solution.
+            NotImplementedError: the class is no generated one.
+        """
         raise NotImplementedError
 
     def field(self, part: int, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """A part's right-hand sides, `(batch, components of the part)`."""
+        """A part's right-hand sides, `(batch, components of the part)`.
+
+        Args:
+            part: its number.
+            t: the time, `()`.
+            y: states, `(batch, components)`.
+            values: the parameters in their order, each `()` or `(batch,)`.
+
+        Returns:
+            The slopes of the components of this part alone.
+        """
         return columns(self.FIELDS[part](t, self.entries(y), values), y)
 
     def entries(self, y: Tensor) -> Sequence[Tensor]:
@@ -190,7 +228,19 @@ class Flow(torch.nn.Module):
     def product(
         self, part: int, t: Tensor, y: Tensor, values: Sequence[Tensor], w: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """``w' df/dy`` for a part, and ``w' df/d(parameter)`` for each parameter."""
+        """``w' df/dy`` for a part, and ``w' df/d(parameter)`` for each parameter.
+
+        Args:
+            part: its number.
+            t: the time, `()`.
+            y: states, `(batch, components)`.
+            values: the parameters in their order, each `()` or `(batch,)`.
+            w: what the derivatives are multiplied by, `(batch, components of the part)`.
+
+        Returns:
+            The product with the derivatives by the states, `(batch, components)`, and that for each
+            parameter, `(batch,)`.
+        """
         found = self.PRODUCTS[part](t, self.entries(y), values, self.entries(w))
         size = len(self.SITES or self.COMPONENTS)
         return columns(found[:size], y), scalars(found[size:], y)
@@ -203,7 +253,19 @@ class Flow(torch.nn.Module):
         y: Tensor,
         values: Sequence[Tensor],
     ) -> Tensor:
-        """A matrix of the problem, `(batch, components, components)`."""
+        """A matrix of the problem, `(batch, components, components)`.
+
+        Args:
+            function: gives the entries that are not zero everywhere, from t, columns and values.
+            places: row and column of each entry; of a lattice, row and column of a band at the
+                first site, and by how many sites the column is further.
+            t: the time, `()`.
+            y: states, `(batch, components)`.
+            values: the parameters in their order, each `()` or `(batch,)`.
+
+        Returns:
+            A matrix for each of the batch, with zeros where no entry is.
+        """
         size = len(self.COMPONENTS)
         if self.SITES:
             count = size // len(self.SITES)
@@ -220,6 +282,14 @@ class Flow(torch.nn.Module):
     def solve(self, t: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
         """The solution of a linear system for each of the batch.
 
+        Args:
+            t: the time at the start of the step, for the message.
+            matrix: `(batch, n, n)`.
+            right: the right-hand sides, `(batch, n)`.
+
+        Returns:
+            `(batch, n)`.
+
         Raises:
             IntegrationError: a matrix is singular.
         """
@@ -231,7 +301,18 @@ class Flow(torch.nn.Module):
         return solution
 
     def refuse(self, t: Tensor, step: int, residual: float, what: str) -> IntegrationError:
-        """The error of a step that cannot be taken."""
+        """The error of a step that cannot be taken.
+
+        Args:
+            t: the time at the start of the step.
+            step: its number, from 0.
+            residual: the last change of the iteration; 0 if there was none, infinite if it is not
+                known.
+            what: what went wrong.
+
+        Returns:
+            The error, to be raised.
+        """
         return IntegrationError(
             f"step {step} of {self.NAME} at t = {float(t):.6g} with h = {self.h:g}: {what}; try a "
             "smaller step",
@@ -368,6 +449,10 @@ def is_lost(size: float, before: float, scale: float, epsilon: float, room: floa
         scale: of what is changed.
         epsilon: of the precision.
         room: how many roundings may be in it.
+
+    Returns:
+        True if the change is far below any rounding, or if it is within the room and no smaller
+        than the one before.
     """
     return size <= epsilon**2 * scale or (size <= room * epsilon * scale and size >= before)
 
@@ -398,5 +483,14 @@ def scalars(entries: Sequence[Any], like: Tensor) -> list[Tensor]:
 
 
 def replaced(tensor: Tensor, where: slice, value: Tensor) -> Tensor:
-    """A copy with some columns replaced."""
+    """A copy with some columns replaced.
+
+    Args:
+        tensor: `(batch, columns)`.
+        where: the columns that are replaced.
+        value: their entries, `(batch, columns replaced)`.
+
+    Returns:
+        `(batch, columns)`.
+    """
     return torch.cat([tensor[:, : where.start], value, tensor[:, where.stop :]], -1)

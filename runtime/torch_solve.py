@@ -35,6 +35,9 @@ def solved(
         t: time at the beginning of the layer, for messages.
         h: the layer's step.
 
+    Returns:
+        One for each of ``like``, `(batch, size)`.
+
     Raises:
         IntegrationError: the iteration did not converge.
     """

@@ -17,7 +17,16 @@ class Flows(Flow):
     IMPULSE: ClassVar[Callable[..., Any] | None] = None
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """The state after a step."""
+        """The state after a step.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+
+        Returns:
+            The states after the step, `(batch, components)`.
+        """
         for flow in self.FLOWS:
             y = self._flow(flow, t, y, values)
         return y
@@ -52,7 +61,18 @@ class Flows(Flow):
     def adjoint(
         self, t: Tensor, y: Tensor, values: Sequence[Tensor], costate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Each flow's adjoint, last to first."""
+        """Each flow's adjoint, last to first.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+            costate: the derivatives by the states after the step, `(batch, components)`.
+
+        Returns:
+            The derivatives by the states before the step, `(batch, components)`, and those by each
+            parameter, `(batch,)`, to be summed over the batch.
+        """
         before = []
         for flow in self.FLOWS:
             before.append(y)

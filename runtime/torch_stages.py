@@ -34,7 +34,19 @@ class Stages(Flow):
     JACOBIAN_PLACES: ClassVar[tuple[tuple[int, int], ...]]
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        """The state after a step."""
+        """The state after a step.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+
+        Returns:
+            The states after the step, `(batch, components)`.
+
+        Raises:
+            IntegrationError: implicit stages did not converge, or a matrix is singular.
+        """
         run = _Run(self, t, y, values)
         run.forward()
         return run.end()
@@ -42,7 +54,21 @@ class Stages(Flow):
     def adjoint(
         self, t: Tensor, y: Tensor, values: Sequence[Tensor], costate: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The division-free adjoint: costates of increments and of stage values, in reverse."""
+        """The division-free adjoint: costates of increments and of stage values, in reverse.
+
+        Args:
+            t: the time at the start of the step, `()`, float64.
+            y: the states before the step, `(batch, components)`.
+            values: the parameters in their order, each `()`.
+            costate: the derivatives by the states after the step, `(batch, components)`.
+
+        Returns:
+            The derivatives by the states before the step, `(batch, components)`, and those by each
+            parameter, `(batch,)`, to be summed over the batch.
+
+        Raises:
+            IntegrationError: implicit stages did not converge, or a matrix is singular.
+        """
         run = _Run(self, t, y, values)
         run.forward()
         return run.backward(costate)

@@ -35,7 +35,23 @@ class Sweep(torch.autograd.Function):
     def forward(
         ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
     ) -> Any:
-        """From states, ``count`` of them, and the controls of each layer to the last states."""
+        """From states, ``count`` of them, and the controls of each layer to the last states.
+
+        Args:
+            ctx: keeps what the way back needs.
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)`, then the controls of all layers, each
+                control's layers one after the other.
+
+        Returns:
+            A tuple of the last states, each `(batch, size)`.
+
+        Raises:
+            IntegrationError: stages could not be solved for.
+        """
         states, saved = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
@@ -63,14 +79,36 @@ class TransformedSweep(torch.autograd.Function):
 
     @staticmethod
     def forward(module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor) -> Any:
-        """The last states."""
+        """The last states.
+
+        Args:
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)`, then the controls of all layers, each
+                control's layers one after the other.
+
+        Returns:
+            A tuple of the last states, each `(batch, size)`.
+
+        Raises:
+            ValueError: the states have numbers that are not finite.
+            IntegrationError: stages could not be solved for.
+        """
         module.refuse_infinite(arrays[:count])
         states, _ = _forward(module, t0, h, count, arrays, False)
         return states
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep the inputs."""
+        """Keep the inputs.
+
+        Args:
+            ctx: what keeps them.
+            inputs: the arguments of :meth:`forward`.
+            output: its result; not kept.
+        """
         module, t0, h, count, *arrays = inputs
         ctx.module, ctx.count = module, count
         ctx.save_for_backward(t0, h, *arrays)
@@ -92,7 +130,22 @@ class TransformedSweep(torch.autograd.Function):
     def vmap(
         info: Any, axes: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
     ) -> Any:
-        """Members of a batch as more samples, where the layers are the same for all."""
+        """Members of a batch as more samples, where the layers are the same for all.
+
+        Args:
+            info: what vmap says; it has the number of members.
+            axes: where each argument, ``module`` the first, has its axis of members; None where it
+                has none.
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)` besides its axis of members, then the controls
+                of all layers, each control's layers one after the other.
+
+        Returns:
+            The last states, each `(members, batch, size)`, and their axes of members, 0 each.
+        """
         if any(axis is not None for axis in (axes[1], axes[2], *axes[4 + count :])):
             return one_by_one(TransformedSweep, info, axes, (module, t0, h, count, *arrays))
         many = info.batch_size

@@ -119,7 +119,13 @@ class TransformedBack(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep what errors say."""
+        """Keep what errors say.
+
+        Args:
+            ctx: what keeps it.
+            inputs: the arguments of ``forward``, the module first.
+            output: its result; not kept.
+        """
         ctx.name, ctx.instead = inputs[0].NAME, inputs[0].INSTEAD
 
     @staticmethod

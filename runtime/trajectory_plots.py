@@ -42,6 +42,12 @@ class Request:
 def draw(title: str, products: Sequence[ModuleType], request: Request, picture: Path) -> None:
     """Draw the panels of a problem integrated by one method or several.
 
+    Args:
+        title: above the panels.
+        products: the generated numba modules, one for each method, all of one problem.
+        request: step, time, and the component of the section.
+        picture: a PNG, SVG or PDF file.
+
     Raises:
         ValueError: there is no such component, or the section is empty.
         IntegrationError: a step cannot be taken.

@@ -138,7 +138,16 @@ def torch_backend(product: ModuleType) -> Backend:
 
 
 def compare(loaded: Loaded, cases: Sequence[Case], backends: Sequence[str]) -> Verification:
-    """Run every backend through every case, stage by stage from the reference's states."""
+    """Run every backend through every case, stage by stage from the reference's states.
+
+    Args:
+        loaded: the product.
+        cases: trajectories of the reference.
+        backends: ``numba``, ``torch`` or both.
+
+    Returns:
+        For each backend and case two deviations: of the host's scalars, and of the arrays.
+    """
     makers = {"numba": numba_backend, "torch": torch_backend}
     deviations = []
     for name in backends:

@@ -48,7 +48,16 @@ class StepCase:
 
 
 def compare(loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str]) -> Verification:
-    """Run every backend one step from every state of every case."""
+    """Run every backend one step from every state of every case.
+
+    Args:
+        loaded: the product.
+        cases: steps of the reference.
+        backends: ``numba``, ``torch`` or both.
+
+    Returns:
+        A deviation for each backend and case.
+    """
     steps: Mapping[str, Callable[[Loaded, StepCase], Floats]] = {
         "numba": _numba_steps,
         "torch": _torch_steps,
@@ -74,7 +83,18 @@ def _numba_steps(loaded: Loaded, case: StepCase) -> Floats:
 
 
 def kernel_step(product: Any, t: float, h: float, state: Any, row: Floats) -> Any:
-    """One step of the kernels from a fresh workspace; real or complex."""
+    """One step of the kernels from a fresh workspace; real or complex.
+
+    Args:
+        product: a generated numba module.
+        t: the time at the start of the step.
+        h: the step.
+        state: `(components,)`.
+        row: the parameters in their order, `(parameters,)`.
+
+    Returns:
+        The state after the step, `(components,)`; NaN if the step could not be taken.
+    """
     y = np.array(state)
     room = Workspace.of(product, 1, y.dtype.type)
     done, _, _ = product.trajectory(

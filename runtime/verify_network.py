@@ -62,14 +62,34 @@ class TargetCase:
 def compare(
     loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
 ) -> Verification:
-    """Run every backend on every case."""
+    """Run every backend on every case.
+
+    Args:
+        loaded: the product.
+        cases: of networks or of objectives.
+        backends: ``numba``, ``torch`` or both.
+
+    Returns:
+        A deviation for each backend and case, and of a network for each choice of memory that was
+        tried.
+    """
     return Verification(loaded.name, tuple(deviations(loaded, cases, backends)))
 
 
 def deviations(
     loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
 ) -> Iterator[Deviation]:
-    """One run after another."""
+    """One run after another.
+
+    Args:
+        loaded: the product.
+        cases: of networks or of objectives.
+        backends: ``numba``, ``torch`` or both.
+
+    Yields:
+        The largest deviation of a run, for each backend and case, and of a network for each choice
+        of memory that was tried.
+    """
     for backend in backends:
         for case in cases:
             for label, found in _runs(loaded, case, backend):

@@ -62,7 +62,16 @@ class Workspace:
 
     @staticmethod
     def of(product: ModuleType, count: int, dtype: type = np.float64) -> Workspace:
-        """Fresh arrays; a step after them starts anew."""
+        """Fresh arrays; a step after them starts anew.
+
+        Args:
+            product: a generated numba module of an integrator.
+            count: how many trajectories.
+            dtype: of the states; complex for derivatives by a complex step.
+
+        Returns:
+            Zeros, the first axis ``count`` long.
+        """
         size, unknowns = product.SIZE, product.UNKNOWNS
         matrix = size if unknowns else 0  # matrices are for equations
         return Workspace(

@@ -49,9 +49,12 @@ def run(
     """Run the benchmark.
 
     Args:
-        case: only cases whose text contains this.
+        case: only cases whose text contains this; all if None.
         rounds: the number of turns of each contestant; what the line-up says if None.
         progress: called with each case before it is measured.
+
+    Returns:
+        The rows of the chosen cases, in the order in which they were measured.
 
     Raises:
         ValueError: no case has this text.
@@ -223,7 +226,15 @@ def _flat_chunk(x: Any, v: Any, g: Any, lr: Any, momentum: Any) -> None:
 
 @njit(parallel=True, error_model="numpy")
 def flat_heavy_ball(x: Any, v: Any, g: Any, lr: Any, momentum: Any) -> None:
-    """Set v = momentum v - lr g; x = x + v: three arrays read, two written."""
+    """Set v = momentum v - lr g; x = x + v: three arrays read, two written.
+
+    Args:
+        x: points, `(entries,)`, changed in place.
+        v: velocities, `(entries,)`, changed in place.
+        g: gradients, `(entries,)`.
+        lr: the learning rate.
+        momentum: the factor of the old velocity.
+    """
     for k in prange((x.size + FLAT_CHUNK - 1) // FLAT_CHUNK):
         a, b = k * FLAT_CHUNK, min((k + 1) * FLAT_CHUNK, x.size)
         _flat_chunk(x[a:b], v[a:b], g[a:b], lr, momentum)

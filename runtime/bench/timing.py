@@ -63,6 +63,9 @@ def interleaved(
         rounds: the number of turns of each.
         burst: seconds for which a turn goes on, as the steps of a training loop follow each other;
             its mean is what counts. A turn is one run where that takes longer.
+
+    Returns:
+        Median and spread of the seconds of each contestant's turns, by name.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -99,6 +102,9 @@ def in_fresh_process(setup: str, timed: str, environment: Mapping[str, str]) -> 
         setup: code that runs first, not timed.
         timed: the code.
         environment: variables added to those of this process.
+
+    Returns:
+        The seconds, without those of the setup and of starting Python.
 
     Raises:
         RuntimeError: the process failed; the message ends as its errors did.

@@ -173,7 +173,16 @@ def one_thread() -> Iterator[None]:
 
 
 def time_steps(contender: Contender, lineup: Lineup, digits: Digits) -> tuple[float, float]:
-    """Seconds of the first step, which compiles or loads what was compiled, and of the second."""
+    """Seconds of the first step, which compiles or loads what was compiled, and of the second.
+
+    Args:
+        contender: whose steps are timed.
+        lineup: the sizes of the network and of the batch.
+        digits: the data; each gradient is that of the first batch of the training digits.
+
+    Returns:
+        Both times, without those of the gradients.
+    """
     model = classifier(lineup)
     seconds = []
     with one_thread():
@@ -196,6 +205,9 @@ def train(
         digits: the data.
         epochs: passes over the training digits, at least 1.
         advance: called after each epoch of each contender.
+
+    Returns:
+        A curve for each contender, in the order of the line-up.
     """
     model = classifier(lineup)
     with one_thread():

@@ -75,6 +75,14 @@ DATA_SETS: Mapping[str, Callable[[Generator, int], tuple[Floats, Floats]]] = {
 def points(name: str, count: int, seed: int) -> tuple[Floats, Floats]:
     """Points `(count, 2)` in any order, and labels `(count, 1)`.
 
+    Args:
+        name: ``donut1d``, ``donut2d``, ``spiral`` or ``squares``.
+        count: how many points.
+        seed: of the random numbers; the same seed gives the same points.
+
+    Returns:
+        The points, and a label 0 or 1 for each.
+
     Raises:
         ValueError: there is no such data set.
     """

@@ -102,6 +102,9 @@ def runs(
         changes: what every network has instead of the line-up's: ``time``, the sum of the steps;
             ``optimizer`` and ``lr`` instead of descent with backtracking.
 
+    Returns:
+        A run for each data set, network and seed, in the order of these three.
+
     Raises:
         ValueError: a name is none of the line-up, or the time is not positive.
     """
@@ -215,7 +218,10 @@ def train(
         run: the network and its data.
         settings: the line-up.
         folder: of the files.
-        progress: called with the number of iterations done.
+        progress: called with the number of iterations done; None for no calls.
+
+    Returns:
+        What the run has reached; it is also what its file then holds.
     """
     problem = Problem(run, settings["objective"])
     path = folder / f"{run.name}.npz"
@@ -252,7 +258,20 @@ class Descended:
     def step(
         self, arrays: dict[str, Floats], cost: float, gradient: Arrays
     ) -> tuple[dict[str, Floats], float, bool]:
-        """New arrays, the cost there, and whether no trial was taken."""
+        """New arrays, the cost there, and whether no trial was taken.
+
+        Args:
+            arrays: controls, classifier and steps, by name.
+            cost: there.
+            gradient: there, of what is trained, by name.
+
+        Returns:
+            The arrays and the cost there, both the old ones if no trial was taken, and whether none
+            was.
+
+        Raises:
+            ValueError: the cost or the gradient is not finite.
+        """
         taken = step(
             arrays, cost, gradient, self._problem.cost, self._lipschitz, self._rule, self._project
         )
@@ -260,7 +279,16 @@ class Descended:
         return dict(taken.arrays), taken.cost, not taken.taken
 
     def result(self, arrays: dict[str, Floats], history: Floats, stuck: bool) -> Result:
-        """What has been reached."""
+        """What has been reached.
+
+        Args:
+            arrays: controls, classifier and steps, by name.
+            history: `(iterations, 3)`: cost, accuracy on the points trained on and on others.
+            stuck: whether no trial was taken any more.
+
+        Returns:
+            The result, with the estimate of the Lipschitz constant to go on with.
+        """
         return Result(arrays, history, self._lipschitz, stuck, np.empty(0, np.uint8))
 
 
@@ -278,7 +306,19 @@ class Optimized:
     def step(
         self, _: dict[str, Floats], cost: float, gradient: Arrays
     ) -> tuple[dict[str, Floats], float, bool]:
-        """New arrays, the cost there, and whether it is no number."""
+        """New arrays, the cost there, and whether it is no number.
+
+        Args:
+            cost: not used; the cost of the new arrays is computed.
+            gradient: at the arrays before the step, of what is trained, by name.
+
+        Returns:
+            The arrays at which the next gradient is asked for, the cost there, and whether it is
+            not finite.
+
+        Raises:
+            ValueError: the optimizer cannot take a step from a gradient.
+        """
         arrays = self._optimizer.step(gradient)
         if self._problem.steps == "simplex":
             arrays = dict(self._problem.project(arrays))
@@ -287,7 +327,16 @@ class Optimized:
         return arrays, cost, not np.isfinite(cost)
 
     def result(self, arrays: dict[str, Floats], history: Floats, stuck: bool) -> Result:
-        """What has been reached."""
+        """What has been reached.
+
+        Args:
+            arrays: controls, classifier and steps, by name.
+            history: `(iterations, 3)`: cost, accuracy on the points trained on and on others.
+            stuck: whether the cost is no finite number any more.
+
+        Returns:
+            The result, with what the optimizer remembers.
+        """
         return Result(arrays, history, self._lipschitz, stuck, self._optimizer.memory())
 
 
