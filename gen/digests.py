@@ -8,24 +8,28 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hamilforge.gen.declare import kinds
 
 #: The folders of the generator that the text of a product depends on.
 EMITTER = ("declare", "derive", "exact", "trees", "tableau", "program", "prove", "emit")
-#: The modules of the runtime whose functions are called in kernels.
-KERNEL_MODULES = (
-    "elementary",
-    "layer_kernels",
-    "linear",
-    "stage_systems",
-    "vector_math",
-    "wide",
-)
+#: The modules of the runtime whose functions are called in kernels, with their rooms.
+KERNEL_MODULES: Mapping[str, str] = {
+    "elementary": "core",
+    "layer_kernels": "networks",
+    "linear": "core",
+    "stage_systems": "integrators",
+    "vector_math": "core",
+    "wide": "optimizers",
+}
 #: The modules of the runtime whose code is compiled into kernels.
-COMPILED_IN = ("pointers.py", "inner_functions.py", *(f"{name}.py" for name in KERNEL_MODULES))
+COMPILED_IN: Mapping[str, str] = {
+    "pointers": "core",
+    "inner_functions": "core",
+    **KERNEL_MODULES,
+}
 
 
 def declaration_digest(declaration: kinds.Declaration) -> str:
@@ -37,9 +41,13 @@ def declaration_digest(declaration: kinds.Declaration) -> str:
     return digest.hexdigest()[:16]
 
 
+def _runtime() -> Path:
+    return Path(__file__).parents[1] / "runtime"
+
+
 def runtime_digest(module: str) -> str:
     """The digest of a runtime module whose code is compiled into kernels."""
-    path = Path(__file__).parents[1] / "runtime" / module
+    path = _runtime() / COMPILED_IN[module] / f"{module}.py"
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
@@ -53,8 +61,8 @@ def emitter_digest() -> str:
     """A digest of everything that turns declarations into text, and of versions; computed once."""
     digest = hashlib.sha256(repr(sorted(versions().items())).encode())
     package = Path(__file__).parent
-    for name in COMPILED_IN:
-        digest.update((package.parent / "runtime" / name).read_bytes())
+    for name, room in COMPILED_IN.items():
+        digest.update((_runtime() / room / f"{name}.py").read_bytes())
     for path in _sources(package):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())

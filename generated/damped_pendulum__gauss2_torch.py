@@ -21,7 +21,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 
 import torch
 
-from hamilforge.runtime.torch_stages import Stages
+from hamilforge.runtime.integrators.torch_stages import Stages
 
 
 def velocity(t, state, parameters):

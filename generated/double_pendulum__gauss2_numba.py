@@ -34,7 +34,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
+from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")

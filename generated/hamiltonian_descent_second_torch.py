@@ -24,9 +24,9 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_functions import is_number
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import factor, squares_over
+from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
 BUFFER = "p"
 SCOPE = "all"

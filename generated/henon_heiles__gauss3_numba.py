@@ -25,7 +25,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
+from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "henon_heiles__gauss3"
 COMPONENTS = ("x", "y", "px", "py")

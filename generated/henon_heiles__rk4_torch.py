@@ -24,7 +24,7 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
-from hamilforge.runtime.torch_stages import Stages
+from hamilforge.runtime.integrators.torch_stages import Stages
 
 
 def field(t, state, parameters):

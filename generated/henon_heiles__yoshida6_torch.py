@@ -25,7 +25,7 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 
 import torch
 
-from hamilforge.runtime.torch_splitting import Flows
+from hamilforge.runtime.integrators.torch_splitting import Flows
 
 
 def velocity(t, state, parameters):

@@ -25,7 +25,7 @@ relativistic optimization, arXiv:1903.04100
 
 import torch
 
-from hamilforge.runtime.torch_splitting import Flows
+from hamilforge.runtime.integrators.torch_splitting import Flows
 
 
 def velocity(t, state, parameters):

@@ -24,7 +24,7 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 
 import torch
 
-from hamilforge.runtime.torch_stages import Stages
+from hamilforge.runtime.integrators.torch_stages import Stages
 
 
 def field(t, state, parameters):

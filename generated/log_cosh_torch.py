@@ -20,8 +20,8 @@ descent methods, arXiv:1809.05042
 
 import torch
 
-from hamilforge.runtime.torch_functions import is_number
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "p"
 SCOPE = "coordinate"

@@ -24,8 +24,8 @@ Dyn. 6 (2019) 171-198, arXiv:1904.05657
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "logistic_classifier"
 STATES = {"y": ("d",)}

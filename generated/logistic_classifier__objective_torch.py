@@ -23,7 +23,7 @@ Dyn. 6 (2019) 171-198, arXiv:1904.05657
 
 import torch
 
-from hamilforge.runtime.torch_objective import Objective
+from hamilforge.runtime.networks.torch_objective import Objective
 
 
 def value(y, W, mu, target):

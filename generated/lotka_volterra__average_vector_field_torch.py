@@ -22,7 +22,7 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 
 import torch
 
-from hamilforge.runtime.torch_discrete_gradient import DiscreteGradient
+from hamilforge.runtime.integrators.torch_discrete_gradient import DiscreteGradient
 
 
 def field(t, state, parameters):

@@ -23,7 +23,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
+from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 BUFFER = "v"
 SCOPE = "coordinate"

@@ -20,7 +20,7 @@ Paris 1805
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
+from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
 
 NAME = "mean_squared_error"
 STATES = {"y": ("d",)}

@@ -19,7 +19,7 @@ Paris 1805
 
 import torch
 
-from hamilforge.runtime.torch_objective import Objective
+from hamilforge.runtime.networks.torch_objective import Objective
 
 
 def value(y, target):

@@ -22,8 +22,8 @@ import math
 
 import torch
 
-from hamilforge.runtime.torch_functions import is_number
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "v"
 SCOPE = "coordinate"

@@ -27,8 +27,8 @@ Reference: L. Euler, Institutionum calculi integralis, volumen primum, St. Peter
 
 import torch
 
-from hamilforge.runtime.torch_functions import plus
-from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.core.torch_functions import plus
+from hamilforge.runtime.networks.torch_network import Network
 
 
 def rate(y, K, b):

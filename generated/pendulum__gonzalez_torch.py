@@ -21,7 +21,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 
 import torch
 
-from hamilforge.runtime.torch_discrete_gradient import DiscreteGradient
+from hamilforge.runtime.integrators.torch_discrete_gradient import DiscreteGradient
 
 
 def field(t, state, parameters):

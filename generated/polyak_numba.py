@@ -18,7 +18,7 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
+from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 BUFFER = "buffer"
 SCOPE = "coordinate"

@@ -17,8 +17,8 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 
 import torch
 
-from hamilforge.runtime.torch_functions import is_number
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 BUFFER = "buffer"
 SCOPE = "coordinate"

@@ -21,8 +21,8 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import elementary  # content cf9becb52c4005b4
-from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
+from hamilforge.runtime.core import elementary  # content cf9becb52c4005b4
+from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 BUFFER = "v"
 SCOPE = "coordinate"

@@ -27,8 +27,8 @@ Reference: L. Euler, Institutionum calculi integralis, volumen primum, St. Peter
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "resnet__euler"
 PARAMETERS = {}

@@ -27,8 +27,8 @@ einer unabhaengigen Veraenderlichen, Z. Math. Phys. 45 (1900) 23-38
 
 import torch
 
-from hamilforge.runtime.torch_functions import plus
-from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.core.torch_functions import plus
+from hamilforge.runtime.networks.torch_network import Network
 
 B_1 = 1 / 2
 B_2 = 1 / 2

@@ -28,8 +28,8 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "resnet__rk4"
 PARAMETERS = {}

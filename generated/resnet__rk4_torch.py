@@ -27,8 +27,8 @@ Z. Math. Phys. 46 (1901) 435-453
 
 import torch
 
-from hamilforge.runtime.torch_functions import plus
-from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.core.torch_functions import plus
+from hamilforge.runtime.networks.torch_network import Network
 
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2

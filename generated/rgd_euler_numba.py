@@ -20,8 +20,8 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime import wide  # content f6379b5420291e0c
-from hamilforge.runtime.pointers import array_at  # content fc9445b6bb62690c
+from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
+from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 BUFFER = "v"
 SCOPE = "all"

@@ -30,9 +30,9 @@ import math
 
 import torch
 
-from hamilforge.runtime.torch_functions import is_number
-from hamilforge.runtime.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.torch_sums import factor, squares_over
+from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
 BUFFER = "v"
 SCOPE = "all"

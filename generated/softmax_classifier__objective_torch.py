@@ -23,7 +23,7 @@ outputs, Neurocomputing, NATO ASI Series F68 (1990) 227-236, doi:10.1007/978-3-6
 
 import torch
 
-from hamilforge.runtime.torch_objective import Objective
+from hamilforge.runtime.networks.torch_objective import Objective
 
 
 def value(y, W, mu, target):

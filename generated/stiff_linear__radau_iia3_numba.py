@@ -21,7 +21,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.linear import factored, solved  # content d0ade2e4a675b611
+from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")

@@ -20,7 +20,7 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 
 import torch
 
-from hamilforge.runtime.torch_stages import Stages
+from hamilforge.runtime.integrators.torch_stages import Stages
 
 
 def field(t, state, parameters):

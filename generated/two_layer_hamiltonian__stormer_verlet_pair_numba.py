@@ -40,8 +40,8 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime import layer_kernels  # content 30a2fcc716ba2bf6
-from hamilforge.runtime import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}

@@ -39,8 +39,8 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 
 import torch
 
-from hamilforge.runtime.torch_functions import plus
-from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.core.torch_functions import plus
+from hamilforge.runtime.networks.torch_network import Network
 
 PA_1_1 = 0.5
 PA_2_1 = 0.5

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         verify,
     )
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
-    from hamilforge.runtime.solution import IntegrationError, Solution
+    from hamilforge.runtime.core.errors import IntegrationError
+    from hamilforge.runtime.integrators.solution import Solution
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,9 +59,9 @@ __all__ = [
 _ELSEWHERE = {
     "ClaimError": "gen.declare.errors",
     "DeclarationError": "gen.declare.errors",
-    "IntegrationError": "runtime.solution",
+    "IntegrationError": "runtime.core.errors",
     "InternalError": "gen.declare.errors",
-    "Solution": "runtime.solution",
+    "Solution": "runtime.integrators.solution",
 }
 
 

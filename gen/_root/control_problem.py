@@ -23,8 +23,8 @@ from scipy.optimize import minimize
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.gen.program.interpret_network import NetworkInterpreter
-from hamilforge.runtime.clock import check_domain
-from hamilforge.runtime.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 
 Floats = NDArray[np.float64]
 

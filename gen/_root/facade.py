@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
     from hamilforge.network_bounds import Contractivity
-    from hamilforge.runtime.loader import Loaded
-    from hamilforge.runtime.solution import Solution
-    from hamilforge.runtime.verify import Verification
+    from hamilforge.runtime.core.comparison import Verification
+    from hamilforge.runtime.core.loader import Loaded
+    from hamilforge.runtime.integrators.solution import Solution
 
 Name = str | Path
 
@@ -106,8 +106,8 @@ def integrate(
         ValueError: the arguments do not fit.
         IntegrationError: a step could not be taken; it says where, why, and what to try.
     """
-    from hamilforge.runtime import integrate as module
-    from hamilforge.runtime import loader
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.integrators import integrate as module
 
     product = loader.load(problem, method, sizes=sizes).module("numba")
     if t_span is None:
@@ -137,7 +137,7 @@ def flow(
             problem that become ``nn.Parameter``), ``parameters`` (values by name).
 
     Returns:
-        The module, a :class:`hamilforge.runtime.torch_flow.Flow`: it takes states,
+        The module, a :class:`hamilforge.runtime.integrators.torch_flow.Flow`: it takes states,
         `(batch, components)` or `(components,)`, and returns those after the steps.
 
     Raises:
@@ -145,7 +145,7 @@ def flow(
         ImportError: PyTorch is not installed.
     """
     _need_torch("hf.flow makes a torch module", "hf.integrate works without")
-    from hamilforge.runtime import loader
+    from hamilforge.runtime.core import loader
 
     return loader.load(problem, method, sizes=sizes).torch_class()(h, steps, **options)
 
@@ -173,8 +173,8 @@ def network(
             `(layers, stages, …)` instead of `(layers, …)`.
         options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``; for torch
             ``steps`` and ``device``, for numba ``block`` and ``seed``; see
-            :class:`hamilforge.runtime.torch_network.Network` and
-            :class:`hamilforge.runtime.network.Network`.
+            :class:`hamilforge.runtime.networks.torch_network.Network` and
+            :class:`hamilforge.runtime.networks.network.Network`.
 
     Returns:
         The network; it is called with the states, each `(batch, size)`, and returns those after the
@@ -186,8 +186,8 @@ def network(
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
     from hamilforge.gen.declare.errors import did_you_mean
-    from hamilforge.runtime import loader
-    from hamilforge.runtime import network as module
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.networks import network as module
 
     choices = {"activation": activation, "by_stage": by_stage}
     loaded = _loaded("hf.network", backend, "a field", field, method, **choices)
@@ -265,7 +265,7 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
             ``seed``.
 
     Returns:
-        A ``torch.nn.Module`` or a :class:`hamilforge.runtime.objective.Objective`.
+        A ``torch.nn.Module`` or a :class:`hamilforge.runtime.networks.objective.Objective`.
 
     Raises:
         DeclarationError: the declaration has problems.
@@ -276,7 +276,7 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
     loaded = _loaded("hf.objective", backend, "an objective", where)
     if backend == "torch":
         return loaded.torch_class()(sizes, **options)
-    from hamilforge.runtime import objective as module
+    from hamilforge.runtime.networks import objective as module
 
     return module.Objective(loaded.module("numba"), sizes, **options)
 
@@ -289,7 +289,7 @@ def _loaded(
         raise ValueError(f"backend = {backend!r}; torch or numba was expected")
     if backend == "torch":
         _need_torch(f"{what} makes a torch module", 'backend="numba" works without')
-    from hamilforge.runtime import loader
+    from hamilforge.runtime.core import loader
 
     loaded = loader.load(name, method, **choices)
     if not hasattr(loaded.module("numba"), "CONTROLS" if kind == "a field" else "WEIGHTS"):
@@ -316,7 +316,7 @@ def optimizer(name: Name) -> Any:
         ImportError: PyTorch is not installed.
     """
     _need_torch("hf.optimizer makes a torch optimizer", "hf.minimize works without")
-    from hamilforge.runtime import loader
+    from hamilforge.runtime.core import loader
 
     return loader.load(name).torch_class()
 
@@ -329,7 +329,7 @@ def minimize(
     jac: Any = None,
     **options: Any,
 ) -> OptimizeResult:
-    """Minimise a function with a declared optimizer; see :mod:`hamilforge.runtime.minimize`.
+    """Minimise a function with a declared optimizer, as ``scipy.optimize.minimize`` does.
 
     Further keywords are hyper-parameters, so that this function is also a callable for the
     ``method`` of ``scipy.optimize.minimize``, which passes its options as keywords.
@@ -353,7 +353,7 @@ def minimize(
         ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
             or numbers that are not real.
     """
-    from hamilforge.runtime import minimize as module
+    from hamilforge.runtime.optimizers import minimize as module
 
     known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
     given = {name: options.pop(name) for name in known if name in options}

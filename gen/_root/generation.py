@@ -12,7 +12,7 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.digests import versions
 from hamilforge.gen.emit import files, folder
-from hamilforge.runtime import cache
+from hamilforge.runtime.core import cache
 from hamilforge.terminal import say, warn
 
 

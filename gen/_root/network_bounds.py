@@ -19,7 +19,7 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.words import Matrix, NoWordsError
 from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.contraction import Slopes
-from hamilforge.runtime.network_pass import Floats
+from hamilforge.runtime.networks.network_pass import Floats
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Contractivity:
         """
         import torch
 
-        from hamilforge.runtime.torch_network import Network
+        from hamilforge.runtime.networks.torch_network import Network
 
         if not isinstance(network, Network):
             raise ValueError("a penalty is for a network of torch, which autograd differentiates")

@@ -1,6 +1,6 @@
 """``hamilforge plot``: the phase portrait and the energy of an optimizer.
 
-In: a declaration.  Out: a picture, drawn by :mod:`hamilforge.runtime.plots` from the compiled
+In: a declaration.  Out: a picture, drawn by :mod:`runtime.optimizers.plots` from the compiled
 kernels; this module hands it the derived mechanics as plain functions.
 """
 
@@ -18,7 +18,7 @@ from hamilforge.terminal import Picture, complain, of_sizes
 if TYPE_CHECKING:
     from hamilforge.gen.declare.kinds import RungeKutta
     from hamilforge.gen.program.build import Derivation
-    from hamilforge.runtime.plots import Mechanics
+    from hamilforge.runtime.optimizers.plots import Mechanics
 
 #: The step of the picture, a twentieth of the period of J = q^2/2 for m = 1: large enough for
 #: single steps to be seen.  The first hyper-parameter that scales h (a learning rate) is chosen for
@@ -68,7 +68,8 @@ def run(
     from hamilforge.gen import families, products
     from hamilforge.gen.declare import catalogue, kinds
     from hamilforge.gen.program.build import derive
-    from hamilforge.runtime import loader, plots
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.optimizers import plots
 
     found = catalogue.load(name, ("optimizer", "runge-kutta", *families.serving(families.PROBLEM)))
     if isinstance(found, kinds.Problem):
@@ -94,8 +95,9 @@ def _trajectories(
 ) -> int:
     """Draw a problem integrated by methods."""
     from hamilforge.gen import products
-    from hamilforge.runtime import loader, trajectory_plots
-    from hamilforge.runtime.solution import IntegrationError
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.core.errors import IntegrationError
+    from hamilforge.runtime.integrators import trajectory_plots
 
     head = products.load_problem(name).head
     step = H if h is None else h
@@ -125,7 +127,7 @@ def _stability(declaration: RungeKutta, picture: Picture) -> int:
         inverse_factorial,
         stability_function,
     )
-    from hamilforge.runtime import stability_plots
+    from hamilforge.runtime.integrators import stability_plots
 
     report = pipeline.check(declaration)
     pipeline.refuse_false_claims(report, declaration.head)
@@ -151,7 +153,7 @@ def mechanics(derivation: Derivation) -> Mechanics:
     from hamilforge.gen.derive.calculus import derivative
     from hamilforge.gen.derive.rotation import g, last_b
     from hamilforge.gen.derive.system import p, t
-    from hamilforge.runtime.plots import Mechanics
+    from hamilforge.runtime.optimizers.plots import Mechanics
 
     hyper = _visible(derivation)
     known = _numbers(derivation, hyper)

@@ -29,11 +29,14 @@ from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_
 from hamilforge.gen.program.ir import Apply, Program, walk
 from hamilforge.gen.program.network import Network, Target
 from hamilforge.gen.program.preparation import NEUTRAL
-from hamilforge.runtime import loader, verify_integrator, verify_network
-from hamilforge.runtime.network_pass import Floats
-from hamilforge.runtime.verify import FUNCTION_ULPS, SUM_ULPS, ULPS, Case, Verification, compare
-from hamilforge.runtime.verify_integrator import StepCase
-from hamilforge.runtime.verify_network import NetworkCase, TargetCase
+from hamilforge.runtime.core import loader
+from hamilforge.runtime.core.comparison import Verification
+from hamilforge.runtime.integrators import verify_integrator
+from hamilforge.runtime.integrators.verify_integrator import StepCase
+from hamilforge.runtime.networks import verify_network
+from hamilforge.runtime.networks.network_pass import Floats
+from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
+from hamilforge.runtime.optimizers.verify import FUNCTION_ULPS, SUM_ULPS, ULPS, Case, compare
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3

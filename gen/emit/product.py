@@ -54,10 +54,10 @@ def class_name(name: str) -> str:
     return f"{camel}_" if keyword.iskeyword(camel) else camel
 
 
-def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str, str], ...]:
     """The modules of the runtime that a text of kernels calls, with their digests."""
     called = [name for name in KERNEL_MODULES if name in always or f"{name}." in text]
-    return tuple((name, runtime_digest(f"{name}.py")) for name in called)
+    return tuple((KERNEL_MODULES[name], name, runtime_digest(name)) for name in called)
 
 
 #: Names that the interface of an optimizer and the files around it use.
@@ -209,7 +209,7 @@ class Product:
     @cached_property
     def pointers_digest(self) -> str:
         """The digest of the runtime module whose code is compiled into kernels."""
-        return runtime_digest("pointers.py")
+        return runtime_digest("pointers")
 
 
 def _tuple(names: tuple[str, ...]) -> str:

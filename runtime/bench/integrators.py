@@ -23,9 +23,10 @@ import numpy as np
 from hamilforge.runtime.bench import right_hand_sides
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
-from hamilforge.runtime.integrate import integrate
-from hamilforge.runtime.loader import load as load_product
-from hamilforge.runtime.solution import Floats, IntegrationError
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.loader import load as load_product
+from hamilforge.runtime.integrators.integrate import integrate
+from hamilforge.runtime.integrators.solution import Floats
 
 __all__ = ["run", "table"]
 BENCH = "integrators"
@@ -270,8 +271,8 @@ def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str,
 def _compile(problem: str, method: str) -> list[Row]:
     """The first trajectory in a fresh process, with an empty cache of kernels and a filled one."""
     setup = (
-        "from hamilforge.runtime.loader import load as load_product\n"
-        "from hamilforge.runtime.integrate import integrate\n"
+        "from hamilforge.runtime.core.loader import load as load_product\n"
+        "from hamilforge.runtime.integrators.integrate import integrate\n"
         "import numba, numpy\n"
         "numba.njit(lambda x: x + 1.0)(1.0)\n"
         f"product = load_product('{problem}', '{method}').module('numba')"

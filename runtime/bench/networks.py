@@ -20,9 +20,9 @@ import numpy as np
 
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved, printed_by_fresh_process
-from hamilforge.runtime.loader import load, load_layers
-from hamilforge.runtime.network import Network
-from hamilforge.runtime.network_pass import Floats
+from hamilforge.runtime.core.loader import load, load_layers
+from hamilforge.runtime.networks.network import Network
+from hamilforge.runtime.networks.network_pass import Floats
 
 __all__ = ["run", "table"]
 #: Seconds of a turn: what takes less runs several times, as in training.

@@ -22,7 +22,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 
 __all__ = ["line_up", "run", "table"]
 

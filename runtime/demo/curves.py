@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hamilforge.runtime import pictures
+from hamilforge.runtime.core import pictures
 from hamilforge.runtime.demo.training import Curve
 
 #: Told apart by the colour-blind too (Okabe and Ito); what torch brings is grey.

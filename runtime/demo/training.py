@@ -41,7 +41,7 @@ class Contender:
         """The optimizer of a model's parameters."""
         import torch
 
-        from hamilforge.runtime import loader
+        from hamilforge.runtime.core import loader
 
         if self.generated:
             made = loader.load(self.source).torch_class()

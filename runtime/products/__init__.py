@@ -4,6 +4,6 @@ Each product is a subpackage named after the digest of all that made it, so that
 be unpickled in another process by its ordinary module name.
 """
 
-from hamilforge.runtime.cache import roots
+from hamilforge.runtime.core.cache import roots
 
 __path__ = [*__path__, *map(str, roots())]

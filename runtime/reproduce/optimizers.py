@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.reproduce.data_sets import Floats
 
 TORCH = "torch."

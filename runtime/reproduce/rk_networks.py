@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.descent import Arrays, Rule, step
-from hamilforge.runtime.loader import load, load_layers
-from hamilforge.runtime.network import Network
-from hamilforge.runtime.objective import Objective
+from hamilforge.runtime.core.loader import load, load_layers
+from hamilforge.runtime.core.whole_files import DamagedFileError, beginning, stored, whole
+from hamilforge.runtime.networks.descent import Arrays, Rule, step
+from hamilforge.runtime.networks.network import Network
+from hamilforge.runtime.networks.objective import Objective
+from hamilforge.runtime.networks.simplex import projected
 from hamilforge.runtime.reproduce.data_sets import Floats, points
-from hamilforge.runtime.simplex import projected
-from hamilforge.runtime.whole_files import DamagedFileError, beginning, stored, whole
 
 Progress = Callable[[int], None]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime import pictures
+from hamilforge.runtime.core import pictures
 from hamilforge.runtime.reproduce.data_sets import Floats
 from hamilforge.runtime.reproduce.rk_networks import Problem, Result, Run, along
 

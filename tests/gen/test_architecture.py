@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GEN = [path for path in sorted((ROOT / "gen").rglob("*.py")) if "_root" not in path.parts]
 RUNTIME = sorted((ROOT / "runtime").rglob("*.py"))
-DOOR = ROOT / "runtime" / "loader.py"
+DOOR = ROOT / "runtime" / "core" / "loader.py"
 
 
 def imported(path):
@@ -39,6 +39,57 @@ def test_the_generator_never_imports_numba_torch_or_the_runtime(path):
 def test_the_runtime_imports_the_generator_only_through_the_loader(path):
     banned = ("sympy", "jinja2") if path == DOOR else ("sympy", "jinja2", "hamilforge.gen")
     assert not [name for name in imported(path) if within(name, banned)]
+
+
+def edges():
+    """Which module imports which when it is imported itself; for types alone, none does."""
+    trees = {}
+    for path in [*GEN, *RUNTIME]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(("hamilforge", *parts)).removesuffix(".__init__")
+        trees[name] = ast.parse(path.read_text())
+
+    def targets(node):
+        if isinstance(node, ast.Import):
+            return {alias.name for alias in node.names}
+        if not isinstance(node, ast.ImportFrom):
+            return set()
+        modules = {f"{node.module}.{alias.name}" for alias in node.names} & trees.keys()
+        return modules or {node.module}
+
+    return {
+        name: set().union(*map(targets, tree.body)) & trees.keys() - {name}
+        for name, tree in trees.items()
+    }
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = edges()
+    done = set()
+    while ready := {name for name, targets in graph.items() if targets <= done} - done:
+        done |= ready
+    assert not graph.keys() - done
+
+
+FAMILIES = ("optimizers", "integrators", "networks")
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: str(path.relative_to(ROOT)))
+def test_families_of_the_runtime_stand_on_the_core_alone(path):
+    """Benches, demo and reproductions stand above all of them."""
+    (room, *_) = path.relative_to(ROOT / "runtime").parts
+    if room not in ("core", *FAMILIES):
+        return
+    others = [f"hamilforge.runtime.{family}" for family in FAMILIES if family != room]
+    others += [f"hamilforge.runtime.{above}" for above in ("bench", "demo", "reproduce")]
+    assert not [name for name in imported(path) if within(name, others)]
+
+
+def test_the_runtime_has_no_other_rooms():
+    rooms = {path.parent.name for path in RUNTIME}
+    above = {"bench", "demo", "products", "reproduce"}
+    assert rooms == {"runtime", "core", *FAMILIES, *above}
+    assert [path.name for path in (ROOT / "runtime").glob("*.py")] == ["__init__.py"]
 
 
 STAGES = "declare derive exact trees tableau program prove emit document".split()
@@ -136,7 +187,7 @@ else:
 
 def test_running_a_shipped_product_does_not_import_the_generator():
     code = """
-import hamilforge.runtime.minimize as m, sys
+import hamilforge.runtime.optimizers.minimize as m, sys
 m.minimize(lambda x: float(x @ x), [1.0], jac=lambda x: 2 * x, method="heavy_ball")
 assert "sympy" not in sys.modules and "jinja2" not in sys.modules
 assert not [name for name in sys.modules if name.startswith("hamilforge.gen.")]

@@ -113,15 +113,17 @@ def test_a_kernel_file_is_self_contained(path):
         node.module for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)
     }
     assert "numba" in modules
-    if "hamilforge.runtime" in modules:
-        modules |= {
-            f"hamilforge.runtime.{alias.name}"
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.ImportFrom) and node.module == "hamilforge.runtime"
-            for alias in node.names
-        }
-        modules.remove("hamilforge.runtime")
-    compiled_in = {f"hamilforge.runtime.{name.removesuffix('.py')}" for name in digests.COMPILED_IN}
+    rooms = {f"hamilforge.runtime.{room}" for room in digests.COMPILED_IN.values()}
+    modules |= {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module in rooms
+        for alias in node.names
+    }
+    modules -= rooms
+    compiled_in = {
+        f"hamilforge.runtime.{room}.{name}" for name, room in digests.COMPILED_IN.items()
+    }
     assert modules <= {"numba", *compiled_in}
     for module in modules - {"numba"}:
         source = Path(importlib.import_module(module).__file__)

@@ -31,9 +31,9 @@ from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.interpret import Interpreter
 from hamilforge.gen.program.unroll import Unrolled
-from hamilforge.runtime import elementary
-from hamilforge.runtime.torch_network import Network
-from hamilforge.runtime.torch_objective import Objective
+from hamilforge.runtime.core import elementary
+from hamilforge.runtime.networks.torch_network import Network
+from hamilforge.runtime.networks.torch_objective import Objective
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import FLOAT64, Interpreter, evaluate
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.prove.order import invert
-from hamilforge.runtime.clock import latch, start, tick
-from hamilforge.runtime.loader import load
-from hamilforge.runtime.verify import numba_backend
+from hamilforge.runtime.core.loader import load
+from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick
+from hamilforge.runtime.optimizers.verify import numba_backend
 
 OPTIMIZERS = catalogue.names("optimizer")
 SPAN = 2.0
@@ -110,7 +110,7 @@ def compiled_step(name):
     def step(z):
         x, buffer = [z[:2].copy()], [z[2:].copy()]
         for number, row in enumerate(clock.rows):
-            x, buffer = backend(number, row, x, buffer, [gradient(x[0])])
+            x, buffer = backend(number, (*NEUTRAL, *row), x, buffer, [gradient(x[0])])
         return np.concatenate([x[0], buffer[0]])
 
     return step

@@ -15,7 +15,7 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.build import derive
 from hamilforge.generation import catalogue_folder
-from hamilforge.runtime.verify import (
+from hamilforge.runtime.optimizers.verify import (
     ULPS,
     _deviation,
     _host_deviation,
@@ -89,16 +89,22 @@ def worst_deviation(module, backend, cases):
     )
 
 
+#: Of kernels, which are compiled for each fault, a part.
 @pytest.mark.parametrize(
-    ("name", "backend"), [*((name, "torch") for name in NAMES), ("rgd", "numba")]
+    ("name", "backend", "stride"),
+    [
+        *((name, "torch", 1) for name in NAMES),
+        ("rgd", "numba", 6),
+        pytest.param("rgd", "numba", 1, marks=pytest.mark.full),
+    ],
 )
-def test_every_operation_of_the_emitted_code_is_checked(name, backend, tmp_path):
+def test_every_operation_of_the_emitted_code_is_checked(name, backend, stride, tmp_path):
     program = derive(catalogue.load(name, ("optimizer",))).program
     cases = [case for case in reference_cases(program) if case.dtype == "float64"]
     wanted = 0
     while (module := faulty(name, backend, wanted, tmp_path)) is not None:
         assert worst_deviation(module, backend, cases) > 100 * ULPS, (name, wanted)
-        wanted += 1
+        wanted += stride
     assert wanted >= 4
 
 

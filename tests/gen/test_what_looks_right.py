@@ -9,8 +9,8 @@ from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
 from hamilforge.gen.program.build import derive
-from hamilforge.runtime.clock import latch, start, tick
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
+from hamilforge.runtime.optimizers.clock import latch, start, tick
 from hamilforge.verification import reference_cases, verify
 
 

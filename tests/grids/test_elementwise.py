@@ -29,7 +29,7 @@ from hamilforge.gen.program.ir import Apply, Ref, names, walk
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.prove.jets import _Jets
 from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
-from hamilforge.runtime import elementary, torch_functions, vector_math
+from hamilforge.runtime.core import elementary, torch_functions, vector_math
 
 import sympy as sp  # isort: skip
 

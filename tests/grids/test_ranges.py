@@ -20,8 +20,8 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import Algebra, Interpreter, run_function
-from hamilforge.runtime import loader
-from hamilforge.runtime.torch_sums import WideScalar, narrow, squares_over
+from hamilforge.runtime.core import loader
+from hamilforge.runtime.optimizers.torch_sums import WideScalar, narrow, squares_over
 
 mp = mpmath.mp.clone()
 mp.dps = 30

@@ -15,8 +15,9 @@ from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.build_network import build_network
-from hamilforge.runtime import elementary, verify_network
-from hamilforge.runtime.torch_network import Network
+from hamilforge.runtime.core import elementary
+from hamilforge.runtime.networks import verify_network
+from hamilforge.runtime.networks.torch_network import Network
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
@@ -44,9 +45,9 @@ def plain(text, name="plain"):
     """A generated numba module, or one of the runtime that kernels call, as plain Python."""
     module = types.ModuleType(name)
     text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f", text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime.inner_functions .*$", SAME, text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.core.inner_functions .*$", SAME, text, flags=re.M)
     text = re.sub(r"^from hamilforge.runtime import .*$", "", text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime.linear import .*$", "", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime.core.linear import .*$", "", text, flags=re.M)
     module.__dict__.update(PLAIN)
     exec(compile(text, name, "exec"), module.__dict__)
     return module

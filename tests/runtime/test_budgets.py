@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.runtime import adaptive_steps, fixed_steps
+from hamilforge.runtime.integrators import adaptive_steps, fixed_steps
 
 #: Seconds after which a child is ended.
 PATIENCE = 240.0
@@ -143,7 +143,7 @@ def test_a_long_run_hears_ctrl_c(what: str, stiff: Path) -> None:
     import signal
     import numpy as np
     import hamilforge as hf
-    from hamilforge.runtime import loader
+    from hamilforge.runtime.core import loader
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where the parent ignores it
     stiff = {str(stiff)!r}
     loader.load(stiff, "dormand_prince54").module("numba")

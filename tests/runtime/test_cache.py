@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hamilforge.gen.declare import catalogue
-from hamilforge.runtime import cache, loader
+from hamilforge.runtime.core import cache, loader
 
 from .training import first
 
@@ -50,7 +50,7 @@ def output(process: subprocess.Popen[bytes]) -> bytes:
 
 TRAIN = """
 import pickle, sys, torch
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 Method = load(sys.argv[1]).torch_class()
 param = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
 optimizer = Method([param], lr=0.1, fused=False)
@@ -99,7 +99,7 @@ def test_two_processes_that_generate_the_same_product_both_succeed(tmp_path: Pat
 
 MINIMIZE = """
 import sys
-from hamilforge.runtime.minimize import minimize
+from hamilforge.runtime.optimizers.minimize import minimize
 found = minimize(lambda x: (x @ x, 2 * x), [1.0, 2.0], method=sys.argv[1], jac=True,
                  options={"lr": 0.1, "maxiter": 500})
 print(found.success, "torch" in sys.modules)
@@ -113,7 +113,7 @@ def test_minimize_takes_a_path_and_no_torch(tmp_path: Path) -> None:
 
 SCOPES = """
 import sys, torch
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 Method = load(sys.argv[1]).torch_class()
 def trained(sizes, apart):
     params = [torch.nn.Parameter(torch.linspace(1, 2, n, dtype=torch.float64)) for n in sizes]
@@ -167,7 +167,7 @@ def test_a_product_found_in_the_cache_is_not_generated_again(
 
 FOUND = """
 import sys
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 load(*sys.argv[1:]).module("numba")
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"sympy", "jinja2", "torch"}))
 """
@@ -285,7 +285,7 @@ def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
 
 LOAD = """
 import sys
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 print(load(sys.argv[1]).module("numba").BUFFER)
 """
 

@@ -15,10 +15,11 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
-from hamilforge.runtime.loader import load as load_product
-from hamilforge.runtime.solution import IntegrationError, Solution
-from hamilforge.runtime.verify_integrator import kernel_step
-from hamilforge.runtime.workspace import Workspace
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.loader import load as load_product
+from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.solution import Solution
+from hamilforge.runtime.integrators.verify_integrator import kernel_step
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import scipy.optimize
 import torch
 
 import hamilforge as hf
-from hamilforge.runtime.numbers import real_array, real_number
+from hamilforge.runtime.core.numbers import real_array, real_number
 
 OPTIONS = {"lr": 1e-2, "maxiter": 2000}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hamilforge.gen.declare import catalogue
-from hamilforge.runtime.overlaps import overlap
+from hamilforge.runtime.core.overlaps import overlap
 
 from .children import told
 from .training import first, flat, optimizer_class

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from hamilforge.runtime.minimize import method, minimize
+from hamilforge.runtime.optimizers.minimize import method, minimize
 
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start
 from .training import first, load, optimizer_class, parameters, solutions

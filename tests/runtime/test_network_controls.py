@@ -9,7 +9,7 @@ import torch
 import hamilforge as hf
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.runtime.network import Network
+from hamilforge.runtime.networks.network import Network
 
 from .networks import (
     EXPECTED,

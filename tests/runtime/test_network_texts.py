@@ -9,7 +9,8 @@ import re
 import pytest
 
 import hamilforge as hf
-from hamilforge.runtime import loader, verify_network
+from hamilforge.runtime.core import loader
+from hamilforge.runtime.networks import verify_network
 
 from .networks import (
     EXPECTED,

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import hamilforge as hf
-from hamilforge.runtime import checkpoints, vector_math
-from hamilforge.runtime.simplex import projected
-from hamilforge.runtime.solution import IntegrationError
+from hamilforge.runtime.core import vector_math
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.networks import checkpoints
+from hamilforge.runtime.networks.simplex import projected
 
 from .networks import (
     EXPECTED,

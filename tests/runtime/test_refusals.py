@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from hamilforge.runtime.optimizer_options import OPTIONS, check_together
+from hamilforge.runtime.optimizers.optimizer_options import OPTIONS, check_together
 
 from .problems import quadratic_gradient, start
 from .training import feed, first, flat, optimizer_class, parameters, stages

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hamilforge.runtime import descent
+from hamilforge.runtime.networks import descent
 from hamilforge.runtime.reproduce import data_sets, rk_networks
 
 # --- training ---------------------------------------------------------------------------------

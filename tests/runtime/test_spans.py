@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.runtime.solution import IntegrationError
+from hamilforge.runtime.core.errors import IntegrationError
 
 
 @pytest.fixture

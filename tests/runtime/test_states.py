@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hamilforge.gen.declare import catalogue
-from hamilforge.runtime.clock import Clock
+from hamilforge.runtime.optimizers.clock import Clock
 
 from .problems import quadratic_gradient, start
 from .training import first, flat, optimizer_class, parameters, stages

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hamilforge.runtime.addresses import FEW, addresses
+from hamilforge.runtime.core.addresses import FEW, addresses
 
 from .problems import quadratic_gradient, rosenbrock_gradient, start
 from .training import feed, first, flat, load, optimizer_class, parameters, solutions, stages, steps

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hamilforge.runtime import whole_files
+from hamilforge.runtime.core import whole_files
+from hamilforge.runtime.core.whole_files import DamagedFileError, whole
+from hamilforge.runtime.integrators.solution import Solution
 from hamilforge.runtime.reproduce import rk_networks
-from hamilforge.runtime.solution import Solution
-from hamilforge.runtime.whole_files import DamagedFileError, whole
 
 SAVE = """
 import sys, time
 import numpy as np
-from hamilforge.runtime import whole_files
-from hamilforge.runtime.solution import Solution
+from hamilforge.runtime.core import whole_files
+from hamilforge.runtime.integrators.solution import Solution
 if sys.argv[2] == "named":
     whole_files._has_nameless = lambda folder: False
 if sys.argv[2] == "copied":

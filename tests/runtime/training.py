@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hamilforge.gen.declare import catalogue
-from hamilforge.runtime.loader import load
+from hamilforge.runtime.core.loader import load
 
 from .problems import Gradient, Vector
 

@@ -39,7 +39,7 @@ class View:
     width: int
     part_starts: str
     functions: tuple[FunctionView, ...]
-    imports: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, str, str], ...]
     constants: tuple[Constant, ...]
     step: StagesView | FlowsView | GradientView
     rows: int
@@ -98,7 +98,7 @@ def view(product: IntegratorProduct) -> View:
         fixed_step=_fixed_step(step),
         moving_structure=problem.structure_slope is not None,
         conservative=problem.conservative,
-        linear_digest=runtime_digest("linear.py"),
+        linear_digest=runtime_digest("linear"),
     )
 
 

@@ -33,7 +33,7 @@ class View:
     """All that the template shows.
 
     Attributes:
-        imports: modules of the runtime, each with its digest.
+        imports: modules of the runtime: room, name, digest.
         loops: elementwise loops; then the functions of the field.
         combinations: how many terms the sums of arrays have that occur.
         forward, backward: the lines of a layer and of its adjoint.
@@ -47,7 +47,7 @@ class View:
 
     product: NetworkProduct
     timed: bool
-    imports: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, str, str], ...]
     loops: tuple[FunctionView, ...]
     functions: tuple[FunctionView, ...]
     combinations: tuple[int, ...]

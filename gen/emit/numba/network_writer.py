@@ -151,7 +151,7 @@ class NetworkWriter:
             cost=cost,
         )
 
-    def _imports(self, functions: Iterable[FunctionView]) -> tuple[tuple[str, str], ...]:
+    def _imports(self, functions: Iterable[FunctionView]) -> tuple[tuple[str, str, str], ...]:
         text = "\n".join(
             line for one in (*self._arrays.loops.values(), *functions) for line in one.lines
         )

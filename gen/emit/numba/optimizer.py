@@ -140,7 +140,7 @@ class View:
     functions: tuple[FunctionView, ...]
     stages: str
     sums: int
-    imports: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, str, str], ...]
     uses_math: bool
 
 

@@ -39,7 +39,7 @@ class Float64Printer(NumbaPrinter):
 
 
 class WidePrinter(NumbaPrinter):
-    """The same in numbers of any range, by :mod:`runtime.wide`.
+    """The same in numbers of any range, by :mod:`runtime.optimizers.wide`.
 
     Args:
         variables: the variables that are such numbers; all others are floats.

@@ -28,7 +28,7 @@ class View:
     """
 
     product: TargetProduct
-    imports: tuple[tuple[str, str], ...]
+    imports: tuple[tuple[str, str, str], ...]
     functions: tuple[FunctionView, ...]
     inputs: tuple[str, ...]
     buffers: tuple[str, ...]

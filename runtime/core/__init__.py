@@ -1,0 +1,1 @@
+"""What every family stands on: the loader and its cache, numbers, compiled functions, tensors."""

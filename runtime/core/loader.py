@@ -1,0 +1,171 @@
+"""The loader: a name or a path becomes modules.
+
+What ships is imported from ``hamilforge.generated``; anything else is generated into the user's
+cache on first use.  This is the one place of the runtime that calls the generator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hamilforge.runtime.core import cache
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A product that can be imported: ``<package>.<name>_<backend>``."""
+
+    package: str
+    name: str
+
+    def module(self, backend: str) -> ModuleType:
+        """The module of a backend, imported on first use."""
+        if self.package.startswith(_PRODUCTS):
+            _see_the_cache()
+        return importlib.import_module(f"{self.package}.{self.name}_{backend}")
+
+    def torch_class(self) -> Any:
+        """The optimizer or module of the torch backend."""
+        camel = "".join(word.capitalize() for word in self.name.split("_"))
+        return getattr(self.module("torch"), f"{camel}_" if keyword.iskeyword(camel) else camel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A product of the cache that this process has asked for, and the files it was made of."""
+
+    key: str
+    sources: Mapping[str, bytes]
+    product: Loaded
+
+    def is_current(self) -> bool:
+        """Whether the files are what they were, and the product is still in the cache."""
+        try:
+            same = all(Path(where).read_bytes() == data for where, data in self.sources.items())
+        except OSError:
+            return False
+        return same and cache.find(self.key) is not None
+
+
+#: By what was asked for.
+_KNOWN: dict[str, _Known] = {}
+_PRODUCTS = "hamilforge.runtime.products"
+#: Sizes of dimensions up to which the kernels of a network are made for these sizes.
+FUSED = 4
+
+
+def _see_the_cache() -> None:
+    """Let modules be found in the cache as it is named now, and as it was filled just now."""
+    products = importlib.import_module(_PRODUCTS)
+    for root in map(str, cache.roots()):
+        if root not in products.__path__:
+            products.__path__.append(root)
+    importlib.invalidate_caches()
+
+
+def imported(name: str) -> ModuleType:
+    """The module of a product from its name, for what was pickled with it.
+
+    Raises:
+        ImportError: the product is not here; it says where it was looked for.
+    """
+    if name.startswith(_PRODUCTS):
+        _see_the_cache()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"what was pickled needs the generated module {name}, which is neither shipped nor in "
+            f"the cache {cache.cache_root()}; make it again from its declaration"
+        ) from error
+
+
+def load(name_or_path: str | Path, method: str | Path | None = None, **choices: Any) -> Loaded:
+    """Find a product, or generate it.
+
+    Args:
+        name_or_path: an optimizer or an objective; with a method, a problem or a field.
+        method: what integrates the problem, or makes the layers of the field.
+        choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
+            code is to be made for, ``by_stage`` for controls of every stage.
+
+    Raises:
+        DeclarationError: a declaration is not found, has problems, or they do not fit.
+        ClaimError: one of them claims what is not so.
+    """
+    shipped = _shipped(name_or_path, method)
+    if shipped and not any(value or value == "" for value in choices.values()):
+        return shipped
+    request = repr((str(name_or_path), method and str(method), sorted(choices.items())))
+    known = _KNOWN.get(request)
+    if known and known.is_current():
+        return known.product
+    from hamilforge.gen import products  # without SymPy
+
+    made = products.load_made(name_or_path, method, **choices)
+    if shipped and not getattr(made[0], "varied", ()):
+        return shipped
+    key = f"p_{products.key(*made)}"
+    if cache.find(key) is None:
+        from hamilforge.gen import pipeline
+
+        cache.store(key, pipeline.generate(made))
+    product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
+    _KNOWN[request] = _Known(key, products.sources(made), product)
+    return product
+
+
+def load_layers(
+    field: str | Path, method: str | Path, sizes: Mapping[str, int], **choices: Any
+) -> ModuleType:
+    """The kernels of a network: made for its sizes where these are small.
+
+    Args:
+        field: a name in the catalogue, or a path.
+        method: of the layers, a name or a path.
+        sizes: the size of each dimension, by name; the kernels are made for them if none is above
+            :data:`FUSED`, and for any sizes else.
+        choices: ``activation`` and ``by_stage``, as :func:`load` takes them.
+
+    Returns:
+        The generated numba module.
+
+    Raises:
+        DeclarationError: a declaration is not found, has problems, or they do not fit.
+        ClaimError: one of them claims what is not so.
+        ValueError: there is no such dimension.
+    """
+    given = sizes.values() if isinstance(sizes, Mapping) else (sizes,)  # refused later
+    whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in given)
+    small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in given)
+    own = {name: int(size) for name, size in sizes.items()} if small else None
+    return load(field, method, sizes=own, **choices).module("numba")
+
+
+def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:
+    """The shipped product of bare names, if there is one."""
+    for name in _shipped_names(name_or_path, method):
+        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
+            return Loaded("hamilforge.generated", name)
+    return None
+
+
+def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[str]:
+    """What a shipped product of bare names would be called."""
+    given = [str(name_or_path)] if method is None else [str(name_or_path), str(method)]
+    if any(one.endswith(".toml") for one in given):
+        return []
+    kind, _, bare = given[0].rpartition("/")
+    if method is not None:
+        return ["__".join(one.rpartition("/")[2] for one in given)]
+    return {"optimizer": [bare], "objective": [f"{bare}__objective"]}.get(
+        kind, [] if kind else [bare, f"{bare}__objective"]
+    )

@@ -1,0 +1,1 @@
+"""Integrators: steps fixed and adaptive, solutions, flows in torch."""

@@ -1,0 +1,1 @@
+"""Networks: layers forwards and back, objectives, costs."""

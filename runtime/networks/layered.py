@@ -1,0 +1,47 @@
+"""What networks of both backends have in common: how many layers, and what is kept of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.networks.network_arguments import check_memory
+
+
+class Layered:
+    """Layers whose number is fixed; what the way forward keeps may be chosen anew.
+
+    A subclass says which choices of ``memory`` it has.
+    """
+
+    MEMORIES: ClassVar[tuple[str, ...]]
+    _layers: int
+    _memory: str
+    _checkpoints: int
+
+    def _generated(self) -> Any:
+        """What has the constants of the generated file."""
+        return self
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return self._layers
+
+    @property
+    def memory(self) -> str:
+        """What is kept on the way forward; it may be chosen anew."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, memory: str) -> None:
+        self._memory = check_memory(self._generated(), memory, self.MEMORIES)
+
+    @property
+    def checkpoints(self) -> int:
+        """How many states ``checkpoint`` keeps; it may be chosen anew."""
+        return self._checkpoints
+
+    @checkpoints.setter
+    def checkpoints(self, checkpoints: int) -> None:
+        self._checkpoints = whole_number("checkpoints", checkpoints)

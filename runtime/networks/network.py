@@ -1,0 +1,283 @@
+"""Networks on NumPy arrays: layers of a field by a Runge–Kutta method, and the derived adjoint.
+
+In: a generated numba module, and numbers.  Out: last states and derivatives.  How the samples are
+cut into blocks, and what is kept of them, is the matter of :mod:`runtime.networks.network_pass`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from hamilforge.runtime.core.compiled import Compiled
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.numbers import finite_number, real_number
+from hamilforge.runtime.core.workspace import Rooms
+from hamilforge.runtime.networks import layer_costs
+from hamilforge.runtime.networks.layer_costs import Cost
+from hamilforge.runtime.networks.layered import Layered
+from hamilforge.runtime.networks.network_arguments import (
+    check_count,
+    check_network,
+    check_regulariser,
+    described,
+    dimensions,
+    fitting,
+    real_type,
+)
+from hamilforge.runtime.networks.network_pass import Floats, Gradient, Kind, Loss, Pass, Room
+from hamilforge.runtime.networks.simplex import projected
+
+_DOUBLE = np.dtype(np.float64)
+
+
+class Network(Compiled, Layered):
+    """``layers`` steps of y' = f(t, y, U) on NumPy arrays.
+
+    Args:
+        product: a generated numba module.
+        layers: how many.
+        sizes: the size of each dimension, by name.
+        h: the step of each layer: a number, or one for each; 1 / layers if None.
+        memory: ``all``, ``states``, ``checkpoint`` or, where the method is symmetric,
+            ``reversible``, which keeps the last states alone and goes back with -h.
+        checkpoints: with ``checkpoint``: the number of states kept.
+        t0: the time at the first layer.
+        parameters: values of the field's own parameters.
+        dtype: ``float64`` or ``float32``.
+        block: samples in a block; chosen for the cache if None.
+        seed: of the controls at the beginning.
+
+    Attributes:
+        controls: arrays of shape `(layers, …)`, or `(layers, stages, …)` where every stage has its
+            own; to be changed in place.
+        h: the steps, `(layers,)`, to be changed in place.
+
+    Any number of threads may call one network, and a loss may call its own again.
+
+    Raises:
+        ValueError: an argument is out of its domain; it says which.
+    """
+
+    MEMORIES = ("all", "states", "checkpoint", "reversible")
+
+    def __init__(
+        self,
+        product: ModuleType,
+        layers: int,
+        sizes: Mapping[str, int],
+        h: float | Sequence[float] | None = None,
+        memory: str = "all",
+        checkpoints: int | None = None,
+        t0: float = 0.0,
+        parameters: Mapping[str, float] | None = None,
+        dtype: Any = np.float64,
+        block: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        steps, values = check_network(product, layers, sizes, h, parameters, t0)
+        check_count("block", block)
+        check_count("checkpoints", checkpoints)
+        for name, (_, domain, _) in product.PARAMETERS.items():
+            check_domain(name, values[name], domain)
+        super().__init__(product, dimensions(product, sizes), values, real_type(dtype))
+        self._layers = int(layers)
+        self.memory, self.t0 = memory, t0
+        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
+        self.h = np.array(steps)
+        self.block = block
+        generator = np.random.default_rng(seed)
+        self.controls: dict[str, Floats] = {}
+        self._shapes = {
+            name: (layers, *(self.sizes[entry] for entry in shape))
+            for name, shape in product.CONTROLS.items()
+        }
+        for name, shape in product.CONTROLS.items():
+            size = self._shapes[name]
+            rank = len(shape) - product.BY_STAGE
+            if rank == 2:
+                drawn = generator.standard_normal(size) / math.sqrt(size[-1])
+            else:
+                drawn = np.full(size, 0.0 if rank else 1.0)
+            self.controls[name] = drawn.astype(self.dtype)
+        self._rooms: Rooms[Room] = Rooms()
+        #: Field, method and choices, where ``hf.network`` has made it.
+        self.made: tuple[Any, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.product.NAME}, {described(self)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = super().__getstate__()
+        del own["_rooms"]
+        return own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._rooms = Rooms()
+
+    def _generated(self) -> ModuleType:
+        return self.product
+
+    @property
+    def block(self) -> int | None:
+        """Samples in a block, None for as many as fit the cache; it may be chosen anew."""
+        return self._block
+
+    @block.setter
+    def block(self, block: int | None) -> None:
+        check_count("block", block)
+        self._block = block
+
+    @property
+    def t0(self) -> float:
+        """The time at the first layer; it may be chosen anew."""
+        return self._t0
+
+    @t0.setter
+    def t0(self, t0: float) -> None:
+        self._t0 = finite_number("t0", t0)
+
+    def __call__(self, *states: Floats) -> Any:
+        """The states after all layers.
+
+        Args:
+            states: each `(samples, size)`.
+
+        Returns:
+            In the same form; with a running cost, a pair of that and the cost, `(samples,)`.
+
+        Raises:
+            ValueError: shapes that do not fit, or numbers that are not finite.
+            IntegrationError: stages could not be solved for.
+        """
+        checked = self._checked(states)
+        with self._room(len(checked[0])) as room:
+            found = Pass(self, room, checked, None).forward()
+        ends = found.ends[0] if len(found.ends) == 1 else found.ends
+        return ends if found.running is None else (ends, found.running)
+
+    def gradient(self, *states: Floats, costates: Any = None, loss: Loss | None = None,
+                 running: float = 1.0, steps: bool = True) -> Gradient:  # fmt: skip
+        """Derivatives by controls, steps, first states and time.
+
+        Args:
+            states: each `(samples, size)`.
+            costates: the derivatives by the last states, each `(samples, size)`; or
+            loss: ``loss(*ends, rows)`` gives losses `(samples,)` and costates of those rows.
+            running: the weight of the running cost, if the field has one.
+            steps: whether derivatives by steps and time are wanted; they are 0 else.
+
+        Returns:
+            The derivatives, with losses and last states.
+
+        Raises:
+            ValueError: shapes that do not fit, or neither or both of costates and loss.
+            IntegrationError: stages could not be solved for.
+        """
+        if (costates is None) == (loss is None):
+            raise ValueError("either costates or a loss was expected")
+        checked = self._checked(states)
+        if loss is None:
+            given = tuple(costates) if isinstance(costates, tuple | list) else (costates,)
+            arrays = self._checked(given, "costate of ")
+            if len(arrays[0]) != len(checked[0]):
+                raise ValueError(f"{len(arrays[0])} costates for {len(checked[0])} samples")
+
+            def loss(*arguments: Any) -> tuple[Any, Any]:
+                return None, tuple(one[arguments[-1]] for one in arrays)
+
+        weight = real_number("running", running)
+        with self._room(len(checked[0])) as room:
+            return Pass(self, room, checked, loss, weight, steps).gradient()
+
+    def smoothness(self) -> Cost:
+        """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.
+
+        Of controls at every stage, the mean of this over the stages.
+
+        Returns:
+            The sum, its derivatives by the controls, and by the steps.
+
+        Raises:
+            ValueError: a step is not positive, or controls or steps do not fit.
+
+        References:
+            E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
+        """
+        return layer_costs.smoothness(self.product, self.checked_controls(), self.checked_steps())
+
+    def regulariser(self) -> Cost:
+        """The declared cost of the controls, ``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``.
+
+        In the last layer the rate of change is 0.  Of controls at every stage, r is the mean over
+        the stages.
+
+        Returns:
+            The cost, its derivatives by the controls, and by the steps.
+
+        Raises:
+            ValueError: the field declares none, controls or steps do not fit, or a step is not
+                positive where r has a rate of change.
+        """
+        check_regulariser(self.product)
+        controls, h = self.checked_controls(), self.checked_steps()
+        return layer_costs.declared(self.product, self.sizes, controls, self.parameters, h)
+
+    def project_(self, total: float | None = None) -> None:
+        """Bring the steps to the simplex: none negative, with the sum they have or ``total``."""
+        whole = self.h.sum() if total is None else total
+        self.h[:] = projected(self.h, real_number("total", whole))
+
+    def checked_controls(self) -> dict[str, Floats]:
+        """The controls in their order, as kernels take them.
+
+        Raises:
+            ValueError: one is undeclared, has another shape, or numbers that are not finite.
+        """
+        for name in self.controls:
+            if name not in self._shapes:
+                known = ", ".join(self._shapes)
+                raise ValueError(f"no control '{name}'; those are: {known}")
+        return {
+            name: fitting(f"the control {name}", self.controls[name], shape, self.dtype)
+            for name, shape in self._shapes.items()
+        }
+
+    def checked_steps(self) -> Floats:
+        """The steps, as kernels take them.
+
+        Raises:
+            ValueError: they have another shape, or numbers that are not finite.
+        """
+        return fitting("h", self.h, (self.layers,), _DOUBLE)
+
+    def _room(self, samples: int) -> AbstractContextManager[Room]:
+        """A room for one call."""
+        kind = Kind(samples, numba.get_num_threads(), self.memory, self.block)
+        return self._rooms.serving(kind, lambda: Room(self, kind))
+
+    def _checked(self, states: Sequence[Any], what: str = "") -> list[Floats]:
+        names = [name for name, shape in self.product.STATES.items() if shape]
+        if len(states) != len(names):
+            raise ValueError(
+                f"{len(states)} arrays; {self.product.NAME} has the states {', '.join(names)}"
+            )
+        found = []
+        for name, given in zip(names, states, strict=True):
+            array = np.asarray(given)
+            size = self.sizes[self.product.STATES[name][0]]
+            if array.ndim != 2 or array.shape[1] != size:
+                raise ValueError(
+                    f"{what}{name} has the shape {array.shape}; (samples, {size}) was expected"
+                )
+            found.append(fitting(f"{what}{name}", array, array.shape, self.dtype))
+        if len({len(array) for array in found}) > 1:
+            raise ValueError("the states have different numbers of samples")
+        return found

@@ -1,0 +1,346 @@
+"""Networks as torch modules: layers of a field by a Runge–Kutta method, with the derived adjoint.
+
+A generated class brings a layer and its adjoint; here is the module, and in :mod:`torch_sweep` the
+way through all layers.  What the way back keeps is chosen by name:
+
+- ``all``: every stage; nothing is computed twice,
+- ``states``: the state before each layer; each layer is computed twice,
+- ``checkpoint``: the states before a few layers (:mod:`checkpoints`),
+- ``autograd``: what torch's autograd keeps of the same loop; for gradients of gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.torch_solve import solved, solved_linear
+from hamilforge.runtime.core.torch_transforms import (
+    autocast_to,
+    refuse_without_numbers,
+    transforms_are_active,
+    without_autocast,
+)
+from hamilforge.runtime.networks import torch_layer_costs
+from hamilforge.runtime.networks.layered import Layered
+from hamilforge.runtime.networks.network_arguments import (
+    check_count,
+    check_network,
+    check_regulariser,
+    described,
+    dimensions,
+)
+from hamilforge.runtime.networks.simplex import projected
+from hamilforge.runtime.networks.torch_sweep import Sweep, TransformedSweep
+
+__all__ = ["STEPS", "Network", "solved", "solved_linear"]
+STEPS = ("fixed", "learned", "softmax", "simplex")
+Tensor = torch.Tensor
+
+
+class Network(Layered, torch.nn.Module):
+    """``layers`` steps of y' = f(t, y, U), with controls of shape `(layers, …)` as parameters.
+
+    Controls of every stage are `(layers, stages, …)`.
+
+    Args:
+        layers: how many.
+        sizes: the size of each dimension, by name.
+        h: the step of each layer: a number, or one for each; 1 / layers if None.
+        steps: ``fixed``; ``learned``, a parameter; ``softmax`` or ``simplex``, a parameter with the
+            sum of all steps fixed, by a softmax or by :meth:`project_`.
+        memory: what the way back keeps: ``all``, ``states``, ``checkpoint``; where the method is
+            symmetric ``reversible``, the last states alone; or ``autograd``, where torch itself
+            differentiates the layers.
+        checkpoints: with ``checkpoint``: the number of states kept; about the root of the layers if
+            None.
+        t0: the time at the first layer.
+        parameters: values of the field's own parameters; the declared ones else.
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Raises:
+        ValueError: an argument is out of its domain; it says which.
+    """
+
+    MEMORIES = ("all", "states", "checkpoint", "reversible", "autograd")
+    #: What to use where the derived adjoint is not enough.
+    INSTEAD = 'with memory="autograd" torch differentiates the layers'
+
+    NAME: ClassVar[str]
+    STATES: ClassVar[Mapping[str, tuple[str, ...]]]
+    CONTROLS: ClassVar[Mapping[str, tuple[str, ...]]]
+    PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
+    KEPT: ClassVar[tuple[str, ...]]
+    RUNNING: ClassVar[bool]
+    REVERSIBLE: ClassVar[bool]
+    BY_STAGE: ClassVar[bool]
+    REGULARISER: ClassVar[bool]
+    COSTED: ClassVar[tuple[str, ...]]
+    RATED: ClassVar[tuple[str, ...]]
+    layer_cost: ClassVar[Callable[..., Any]]
+    layer: ClassVar[Callable[..., Any]]
+    layer_adjoint: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        layers: int,
+        sizes: Mapping[str, int],
+        h: float | Sequence[float] | None = None,
+        steps: str = "fixed",
+        memory: str = "all",
+        checkpoints: int | None = None,
+        t0: float = 0.0,
+        parameters: Mapping[str, float] | None = None,
+        dtype: torch.dtype | None = None,
+        device: Any = None,
+    ) -> None:
+        super().__init__()
+        values, given = check_network(self, layers, sizes, h, parameters, t0)
+        if steps not in STEPS:
+            raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
+        check_count("checkpoints", checkpoints)
+        #: Field, method and choices, where ``hf.network`` has made it.
+        self.made: tuple[Any, ...] | None = None
+        self._layers, self._sizes = int(layers), dimensions(self, sizes)
+        self._steps, self.memory = steps, memory
+        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
+        kind = {"dtype": _real_type(dtype), "device": device}
+        for name, shape in self.CONTROLS.items():
+            size = tuple(self.sizes[entry] for entry in shape)
+            self.register_parameter(
+                f"control_{name}", torch.nn.Parameter(torch.empty(layers, *size, **kind))
+            )
+        steps_now = torch.tensor(values, **kind)
+        self.total: Tensor
+        self.register_buffer("total", steps_now.sum())
+        self.step_sizes: Tensor
+        self.t0: Tensor
+        if steps == "fixed":
+            self.register_buffer("step_sizes", steps_now)
+        else:
+            start = torch.log(steps_now / self.total) if steps == "softmax" else steps_now
+            self.register_parameter("step_sizes", torch.nn.Parameter(start))
+        self.register_buffer("t0", torch.tensor(float(t0), **kind))
+        for name, (_, domain, _) in self.PARAMETERS.items():
+            check_domain(name, given[name], domain)
+            self.register_buffer(f"parameter_{name}", torch.tensor(given[name], **kind))
+        self.reset_parameters()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The size of each dimension."""
+        return MappingProxyType(self._sizes)
+
+    @property
+    def steps(self) -> str:
+        """What becomes of the steps in training."""
+        return self._steps
+
+    def reset_parameters(self) -> None:
+        """Matrices normal with variance 1 / columns, vectors zero, scalars one."""
+        for name, shape in self.CONTROLS.items():
+            control = self.control(name)
+            with torch.no_grad():
+                rank = len(shape) - self.BY_STAGE
+                if rank == 2:
+                    control.normal_(0.0, control.shape[-1] ** -0.5)
+                else:
+                    control.fill_(0.0 if rank else 1.0)
+
+    def control(self, name: str) -> Tensor:
+        """A control of all layers, `(layers, …)`."""
+        if name not in self.CONTROLS:
+            raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
+        found: Tensor = getattr(self, f"control_{name}")
+        shape = (self.layers, *(self.sizes[entry] for entry in self.CONTROLS[name]))
+        if found.shape != shape:
+            raise ValueError(
+                f"the control {name} has the shape {tuple(found.shape)}; {shape} was expected"
+            )
+        return found
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return described(self)
+
+    @property
+    def h(self) -> Tensor:
+        """The step of each layer, `(layers,)`."""
+        sizes: Tensor = self.step_sizes
+        if sizes.shape != (self.layers,):
+            raise ValueError(
+                f"step_sizes has the shape {tuple(sizes.shape)}; ({self.layers},) was expected"
+            )
+        return self.total * torch.softmax(sizes, 0) if self.steps == "softmax" else sizes
+
+    def project_(self) -> None:
+        """Bring steps on the simplex back to it: none negative, with the sum they began with."""
+        if self.steps == "simplex":
+            with torch.no_grad():
+                flat = self.step_sizes.detach().cpu().double().numpy()
+                self.step_sizes.copy_(torch.from_numpy(projected(flat, float(self.total))))
+
+    def smoothness(self) -> Tensor:
+        """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, to be added to a loss.
+
+        Of controls at every stage, the mean of this over the stages.
+
+        Raises:
+            ValueError: a step is not positive.
+
+        References:
+            E. Haber and L. Ruthotto, Inverse Problems 34 (2018) 014004, arXiv:1705.03341.
+        """
+        return torch_layer_costs.smoothness(self)
+
+    def regulariser(self) -> Tensor:
+        """The declared cost of the controls, ``sum_l h_l r(U_l, (U_(l+1) - U_l) / h_l)``.
+
+        In the last layer the rate of change is 0.  Of controls at every stage, r is the mean over
+        the stages.
+
+        Raises:
+            ValueError: the field declares none, or a step is not positive where r has a rate of
+                change.
+        """
+        check_regulariser(self)
+        return torch_layer_costs.declared(self)
+
+    def pruned(self) -> Network:
+        """The network without the layers whose step is zero; its output is the same.
+
+        Steps that were on a simplex are fixed in it.
+
+        Raises:
+            ValueError: every step is zero.
+        """
+        h = self.h.detach()
+        kept = h != 0
+        if not bool(kept.any()):
+            raise ValueError("every step is zero: no layer would be left")
+        found = type(self)(
+            int(kept.sum()),
+            {name: size for name, size in self.sizes.items() if not name.isdigit()},
+            h[kept].abs().tolist(),
+            "learned" if self.steps == "learned" else "fixed",
+            self.memory,
+            None,
+            float(self.t0),
+            {name: float(getattr(self, f"parameter_{name}")) for name in self.PARAMETERS},
+            h.dtype,
+            h.device,
+        )
+        with torch.no_grad():
+            found.step_sizes.copy_(h[kept])
+            for name in self.CONTROLS:
+                found.control(name).copy_(self.control(name)[kept])
+        found.made = self.made
+        return found
+
+    def forward(self, *states: Tensor) -> Any:
+        """The states after all layers.
+
+        Inside autocast states are cast to the type of the parameters, and so are the results.
+
+        Args:
+            states: each `(batch, size)`; or one tensor with all of them side by side.
+
+        Returns:
+            In the same form; with a running cost, a pair of that and the cost, `(batch,)`.
+
+        Raises:
+            ValueError: shapes or types that do not fit, or numbers that are not finite.
+            IntegrationError: stages could not be solved for.
+        """
+        given = autocast_to(self.t0.dtype, states)
+        with without_autocast(self.t0):
+            return self._mapped(given)
+
+    def _mapped(self, states: Sequence[Tensor]) -> Any:
+        sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
+        names = [name for name, shape in self.STATES.items() if shape]
+        joined = len(states) == 1 and len(sizes) > 1
+        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(sizes)
+        given = [*torch.split(states[0], sizes, -1)] if fits else [*states]
+        self._refuse(given, names, sizes)
+        if self.RUNNING:
+            given.append(given[0].new_zeros(len(given[0]), 1))
+        controls = [self.control(name).unbind(0) for name in self.CONTROLS]
+        values = [getattr(self, f"parameter_{name}") for name in self.PARAMETERS]
+        h = self.h
+        if self.memory == "autograd":
+            ends = self._plain(given, h, controls, values)
+        else:
+            flat = [entry for control in controls for entry in control]
+            sweep = TransformedSweep if transforms_are_active() else Sweep
+            ends = sweep.apply(self, self.t0, h, len(given), *given, *flat)
+        cost = ends[-1][:, 0] if self.RUNNING else None
+        out = ends[: len(sizes)]
+        result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
+        return result if cost is None else (result, cost)
+
+    def _refuse(self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
+        wanted = " and ".join(
+            f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
+        )
+        fits = len(given) == len(sizes) and all(
+            isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[-1] == size
+            for one, size in zip(given, sizes, strict=False)
+        )
+        if not fits:
+            shapes = ", ".join(
+                str(tuple(one.shape)) if isinstance(one, torch.Tensor) else type(one).__name__
+                for one in given
+            )
+            raise ValueError(f"{self.NAME} takes {wanted}, not {shapes}")
+        kind = self.t0.dtype
+        for one in given:
+            if one.dtype != kind:
+                raise ValueError(
+                    f"{self.NAME} has parameters of type {kind}, and its input is {one.dtype}"
+                )
+        refuse_without_numbers(self.NAME, given)
+        if not torch.compiler.is_compiling() and not transforms_are_active():
+            self.refuse_infinite(given)
+
+    def refuse_infinite(self, states: Sequence[Tensor]) -> None:
+        """Refuse states that are not finite.
+
+        Raises:
+            ValueError: one is not.
+        """
+        if not all(bool(torch.isfinite(one).all()) for one in states):
+            raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
+
+    def _plain(
+        self,
+        states: Sequence[Tensor],
+        h: Tensor,
+        controls: Sequence[Sequence[Tensor]],
+        values: Sequence[Tensor],
+    ) -> Sequence[Tensor]:
+        t, now = self.t0, tuple(states)
+        for number in range(self.layers):
+            own = [control[number] for control in controls]
+            now, _ = self.layer(t, h[number], *now, *own, *values)
+            t = t + h[number]
+        return now
+
+
+def _real_type(dtype: Any) -> torch.dtype:
+    """The type of parameters; torch's default if None.
+
+    Raises:
+        ValueError: it is no type of real numbers.
+    """
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    found = torch.get_default_dtype() if dtype is None else found
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype = {dtype!r}: a type of real numbers was expected")
+    return found

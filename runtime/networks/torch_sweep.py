@@ -1,0 +1,345 @@
+"""The way through the layers of a torch module, forward and back: one ``autograd.Function``.
+
+In: a module with a layer and its adjoint, states and controls.  Out: the last states, and on the
+way back the derivatives, from what the module's choice of memory has kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hamilforge.runtime.core.torch_transforms import (
+    TransformedBack,
+    joined,
+    no_forward_mode,
+    one_by_one,
+    without_autocast,
+)
+from hamilforge.runtime.networks import checkpoints
+from hamilforge.runtime.networks.network_arguments import check_return
+
+if TYPE_CHECKING:
+    from hamilforge.runtime.networks.torch_network import Network
+
+Tensor = torch.Tensor
+Arrays = tuple[Tensor, ...]
+
+
+class Sweep(torch.autograd.Function):
+    """All layers; backward is the derived adjoint of each, in reverse."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
+    ) -> Any:
+        """From states, ``count`` of them, and the controls of each layer to the last states.
+
+        Args:
+            ctx: keeps what the way back needs.
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)`, then the controls of all layers, each
+                control's layers one after the other.
+
+        Returns:
+            A tuple of the last states, each `(batch, size)`.
+
+        Raises:
+            IntegrationError: stages could not be solved for.
+        """
+        states, saved = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
+        ctx.module, ctx.count = module, count
+        ctx.save_for_backward(t0, h, *arrays[count:], *saved)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, *costates: Any) -> Any:
+        """From the derivatives by the last states to those by all inputs."""
+        module: Network = ctx.module
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                f"{module.NAME}: the derived adjoint is not differentiated again "
+                f"(create_graph=True); {module.INSTEAD}"
+            )
+        t0, h, *rest = ctx.saved_tensors
+        with without_autocast(h):
+            by_time, by_steps, *others = _backward(
+                module, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
+            )
+        return None, by_time, by_steps, None, *others
+
+
+class TransformedSweep(torch.autograd.Function):
+    """The same inside transforms of ``torch.func``; the way back goes forward once more first."""
+
+    @staticmethod
+    def forward(module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor) -> Any:
+        """The last states.
+
+        Args:
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)`, then the controls of all layers, each
+                control's layers one after the other.
+
+        Returns:
+            A tuple of the last states, each `(batch, size)`.
+
+        Raises:
+            ValueError: the states have numbers that are not finite.
+            IntegrationError: stages could not be solved for.
+        """
+        module.refuse_infinite(arrays[:count])
+        states, _ = _forward(module, t0, h, count, arrays, False)
+        return states
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep the inputs.
+
+        Args:
+            ctx: what keeps them.
+            inputs: the arguments of :meth:`forward`.
+            output: its result; not kept.
+        """
+        module, t0, h, count, *arrays = inputs
+        ctx.module, ctx.count = module, count
+        ctx.save_for_backward(t0, h, *arrays)
+
+    @staticmethod
+    def backward(ctx: Any, *costates: Any) -> Any:
+        """From the derivatives by the last states to those by all inputs."""
+        by_time, by_steps, *others = _TransformedBack.apply(
+            ctx.module, ctx.count, *costates, *ctx.saved_tensors
+        )
+        return None, by_time, by_steps, None, *others
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward mode."""
+        raise no_forward_mode(ctx.module.NAME, ctx.module.INSTEAD)
+
+    @staticmethod
+    def vmap(
+        info: Any, axes: Any, module: Network, t0: Tensor, h: Tensor, count: int, *arrays: Tensor
+    ) -> Any:
+        """Members of a batch as more samples, where the layers are the same for all.
+
+        Args:
+            info: what vmap says; it has the number of members.
+            axes: where each argument, ``module`` the first, has its axis of members; None where it
+                has none.
+            module: the network.
+            t0: the time at the first layer, `()`.
+            h: the steps, `(layers,)`.
+            count: how many of the arrays are states.
+            arrays: the states, each `(batch, size)` besides its axis of members, then the controls
+                of all layers, each control's layers one after the other.
+
+        Returns:
+            The last states, each `(members, batch, size)`, and their axes of members, 0 each.
+        """
+        if any(axis is not None for axis in (axes[1], axes[2], *axes[4 + count :])):
+            return one_by_one(TransformedSweep, info, axes, (module, t0, h, count, *arrays))
+        many = info.batch_size
+        rows = [joined(arrays[k], axes[4 + k], many) for k in range(count)]
+        ends = TransformedSweep.apply(module, t0, h, count, *rows, *arrays[count:])
+        return tuple(end.reshape(many, -1, end.shape[-1]) for end in ends), (0,) * count
+
+
+class _TransformedBack(TransformedBack):
+    """The way back inside transforms."""
+
+    @staticmethod
+    def forward(module: Network, count: int, *tensors: Tensor) -> Any:
+        costates, (t0, h, *arrays) = tensors[:count], tensors[count:]
+        _, saved = _forward(module, t0, h, count, arrays, True)
+        rest = [*arrays[count:], *saved]
+        gradients = _backward(module, count, True, t0, h, costates, rest)
+        inputs = (t0, h, *arrays)
+        return tuple(
+            torch.zeros_like(array) if gradient is None else gradient.expand_as(array).clone()
+            for array, gradient in zip(inputs, gradients, strict=True)
+        )
+
+
+def _forward(
+    module: Network, t0: Tensor, h: Tensor, count: int, arrays: Sequence[Tensor], wanted: bool
+) -> tuple[Arrays, list[Tensor]]:
+    """The last states, and what the module's choice of memory keeps for the way back.
+
+    Args:
+        module: the network.
+        t0: the time at the first layer.
+        h: the steps.
+        count: how many of the arrays are states.
+        arrays: states, then the controls of each layer.
+        wanted: whether there will be a way back.
+    """
+    sweep = _Layers(module, t0, h, arrays[count:])
+    states: Arrays = tuple(arrays[:count])
+    saved: list[Tensor] = []
+    places = {*range(module.layers)} if module.memory != "reversible" else set()
+    if module.memory == "checkpoint":
+        places = {*checkpoints.placed(module.layers, module.checkpoints)}
+    for number in range(module.layers):
+        if wanted and number in places:
+            saved += states
+        states, kept = sweep.forward(number, states)
+        if wanted and module.memory == "all":
+            saved += kept
+    if wanted and module.memory == "reversible":
+        saved += [*states, *arrays[:count]]
+    return tuple(states), saved
+
+
+def _backward(
+    module: Network,
+    count: int,
+    with_steps: bool,
+    t0: Tensor,
+    h: Tensor,
+    costates: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> tuple[Any, ...]:
+    """The derivatives by time, steps, states and the controls of each layer.
+
+    Args:
+        module: the network.
+        count: how many states there are.
+        with_steps: whether derivatives by time and steps are wanted.
+        t0: the time at the first layer.
+        h: the steps.
+        costates: the derivatives by the last states.
+        rest: the controls of each layer, then what :func:`_forward` has kept.
+    """
+    total = len(module.CONTROLS) * module.layers
+    sweep = _Layers(module, t0, h, rest[:total])
+    back = _Back(sweep, tuple(costates), with_steps)
+    saved = rest[total:]
+    if module.memory == "all":
+        width = count + len(module.KEPT)
+        for number in range(module.layers - 1, -1, -1):
+            own = saved[number * width : (number + 1) * width]
+            back.through(number, own[:count], own[count:])
+    elif module.memory == "states":
+        for number in range(module.layers - 1, -1, -1):
+            back.again(number, saved[number * count : (number + 1) * count])
+    elif module.memory == "reversible":
+        states, first = tuple(saved[:count]), saved[count:]
+        for number in range(module.layers - 1, -1, -1):
+            states = sweep.retreat(number, states)
+            back.again(number, states)
+        for one, other in zip(states, first, strict=True):
+            check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
+    else:
+        kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
+        for number, start in checkpoints.backwards(
+            module.layers, module.checkpoints, kept, sweep.advance
+        ):
+            back.again(number, start)
+    return back.time, back.step_gradient(), *back.costates, *back.gradients()
+
+
+class _Layers:
+    """The layers of a network at given controls."""
+
+    def __init__(self, module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> None:
+        self.module = module
+        self._controls = controls
+        here = h.device.type == "cpu" and not torch.compiler.is_compiling()
+        self.h: Sequence[Any] = h.tolist() if here else h.unbind(0)
+        self._values = [getattr(module, f"parameter_{name}") for name in module.PARAMETERS]
+        before = torch.cumsum(h, 0) - h
+        self._times = (t0 + before).unbind(0)
+
+    def own(self, number: int) -> list[Tensor]:
+        """Controls and parameters of a layer."""
+        layers = self.module.layers
+        return [*self._controls[number::layers], *self._values]
+
+    def place(self, number: int) -> tuple[Tensor, Any]:
+        """Time and step of a layer."""
+        return self._times[number], self.h[number]
+
+    def forward(self, number: int, states: Arrays, with_ends: bool = True) -> tuple[Arrays, Arrays]:
+        """A layer."""
+        found: tuple[Arrays, Arrays] = self.module.layer(
+            *self.place(number), *states, *self.own(number), with_ends=with_ends
+        )
+        return found
+
+    def retreat(self, number: int, states: Arrays) -> Arrays:
+        """The states before a layer, from those after it: its stages change places."""
+        t, h = self.place(number)
+        controls = self._controls[number :: self.module.layers]
+        if self.module.BY_STAGE:
+            controls = [control.flip(0) for control in controls]
+        found, _ = self.module.layer(t + h, -h, *states, *controls, *self._values)
+        return tuple(found)
+
+    def advance(self, states: Arrays, first: int, last: int) -> Arrays:
+        """Several layers."""
+        for number in range(first, last):
+            states, _ = self.forward(number, states)
+        return states
+
+
+class _Back:
+    """The way back through all layers."""
+
+    def __init__(self, layers: _Layers, costates: Arrays, with_steps: bool) -> None:
+        self._layers, self.costates, self._with_steps = layers, costates, with_steps
+        count = layers.module.layers
+        self._gradients: list[Sequence[Tensor | None]] = [()] * count
+        self._steps: list[Tensor] = [costates[0].new_zeros(())] * count
+        self.time = costates[0].new_zeros(())
+
+    def again(self, number: int, states: Sequence[Tensor]) -> None:
+        """A layer whose stages have to be computed again."""
+        _, kept = self._layers.forward(number, tuple(states), with_ends=False)
+        self.through(number, states, kept)
+
+    def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
+        """The adjoint of a layer."""
+        own = self._layers.own(number)
+        self.costates, gradients, by_step, by_time = self._layers.module.layer_adjoint(
+            *self._layers.place(number), *states, *own, *self.costates, *kept,
+            with_steps=self._with_steps,
+        )  # fmt: skip
+        self._gradients[number] = [
+            _whole(one, control.shape) for one, control in zip(gradients, own, strict=False)
+        ]
+        if by_step is not None:
+            self._steps[number] = by_step + self.time
+        if by_time is not None:
+            self.time = self.time + by_time
+
+    def step_gradient(self) -> Tensor:
+        """The gradient by the steps, `(layers,)`."""
+        return torch.stack(self._steps)
+
+    def gradients(self) -> list[Tensor | None]:
+        """The gradient by each control of each layer."""
+        count = len(self._layers.module.CONTROLS)
+        return [layer[k] for k in range(count) for layer in self._gradients]
+
+
+def _whole(found: Any, shape: torch.Size) -> Tensor | None:
+    """The derivative by a control of a layer; of those of its stages, where they are several.
+
+    What enters through a sum alone has one derivative for all its entries.
+    """
+    if found is None:
+        return None
+    if isinstance(found, tuple):
+        return torch.stack([one.expand(shape[1:]) for one in found])
+    whole: Tensor = found.expand(shape)
+    return whole

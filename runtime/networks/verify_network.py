@@ -1,0 +1,231 @@
+"""Comparison of networks and objectives: both backends beside the interpretation of their program.
+
+In: a loaded product and derivatives of the reference, computed elsewhere.  Out: the largest
+relative deviation of each backend, in the norm of each array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.comparison import Deviation, Verification
+from hamilforge.runtime.core.loader import Loaded
+from hamilforge.runtime.networks.network import Network
+from hamilforge.runtime.networks.network_pass import Floats
+from hamilforge.runtime.networks.objective import Objective
+
+#: Deviations in units of the rounding of a number: 1e-13 in float64 is 450 of them.
+ROUNDINGS = 450.0
+#: The same in float32: 1e-5.
+SINGLE_ROUNDINGS = 84.0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCase:
+    """A network with numbers, and what the reference found.
+
+    Attributes:
+        found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by the steps``.
+        terms: how large what is added up to some of them is, where this may cancel.
+    """
+
+    name: str
+    dtype: str
+    sizes: Mapping[str, int]
+    parameters: Mapping[str, float]
+    controls: Mapping[str, Floats]
+    h: Floats
+    t0: float
+    states: Sequence[Floats]
+    costates: Sequence[Floats]
+    found: Mapping[str, Floats]
+    terms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCase:
+    """An objective with numbers, and what the reference found."""
+
+    name: str
+    dtype: str
+    sizes: Mapping[str, int]
+    parameters: Mapping[str, float]
+    weights: Mapping[str, Floats]
+    arrays: Sequence[Floats]
+    found: Mapping[str, Floats]
+
+
+def compare(
+    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+) -> Verification:
+    """Run every backend on every case.
+
+    Args:
+        loaded: the product.
+        cases: of networks or of objectives.
+        backends: ``numba``, ``torch`` or both.
+
+    Returns:
+        A deviation for each backend and case, and of a network for each choice of memory that was
+        tried.
+    """
+    return Verification(loaded.name, tuple(deviations(loaded, cases, backends)))
+
+
+def deviations(
+    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+) -> Iterator[Deviation]:
+    """One run after another.
+
+    Args:
+        loaded: the product.
+        cases: of networks or of objectives.
+        backends: ``numba``, ``torch`` or both.
+
+    Yields:
+        The largest deviation of a run, for each backend and case, and of a network for each choice
+        of memory that was tried.
+    """
+    for backend in backends:
+        for case in cases:
+            for label, found in _runs(loaded, case, backend):
+                terms = case.terms if isinstance(case, NetworkCase) else {}
+                worst = max(
+                    _deviation(found[name], value, terms.get(name, 0.0))
+                    for name, value in case.found.items()
+                )
+                epsilon = float(np.finfo(case.dtype).eps)
+                room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
+                yield Deviation(
+                    backend, label, case.dtype, worst / epsilon, worst <= room * epsilon
+                )
+
+
+def _runs(
+    loaded: Loaded, case: NetworkCase | TargetCase, backend: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a backend finds: a network with all its stages kept, and with its states alone."""
+    if isinstance(case, NetworkCase):
+        module = loaded.torch_class() if backend == "torch" else loaded.module("numba")
+        for memory in ("all", "states", *(("reversible",) if module.REVERSIBLE else ())):
+            run = _numba if backend == "numba" else _torch
+            yield f"{case.name}, keeping {memory}", run(loaded, case, memory)
+    else:
+        yield case.name, (_numba_target if backend == "numba" else _torch_target)(loaded, case)
+
+
+def _deviation(found: Any, wanted: Floats, least: float) -> float:
+    """The distance of two arrays, relative to their size or to that of what they are sums of."""
+    size = max(float(np.linalg.norm(wanted)), least)
+    difference = float(np.linalg.norm(np.asarray(found, float) - wanted))
+    if not np.isfinite(difference):
+        return float("inf")
+    return difference / size if size else difference
+
+
+def _named(case: NetworkCase, product: Any) -> list[str]:
+    return [name for name, shape in product.STATES.items() if shape]
+
+
+def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
+    product = loaded.module("numba")
+    network = Network(
+        product, len(case.h), case.sizes, case.h.tolist(), t0=case.t0, parameters=case.parameters,
+        dtype=case.dtype, block=4, memory=memory,
+    )  # fmt: skip
+    for name, value in case.controls.items():
+        network.controls[name][...] = value
+    gradient = network.gradient(*case.states, costates=tuple(case.costates))
+    names = _named(case, product)
+    found = {f"end of {name}": one for name, one in zip(names, gradient.ends, strict=True)}
+    found |= {f"by {name}": one for name, one in zip(names, gradient.states, strict=True)}
+    found |= {f"by {name}": one for name, one in gradient.controls.items()}
+    if gradient.running is not None:
+        found["running cost"] = gradient.running
+    if product.REGULARISER:
+        cost, by_control, by_step = network.regulariser()
+        found |= {f"regulariser by {name}": one for name, one in by_control.items()}
+        found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
+    return found | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
+
+
+def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
+    import torch
+
+    kind = getattr(torch, case.dtype)
+    network = loaded.torch_class()(
+        len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
+        parameters=case.parameters, dtype=kind, memory=memory,
+    )  # fmt: skip
+    network.t0.requires_grad_()
+    with torch.no_grad():
+        for name, value in case.controls.items():
+            network.control(name).copy_(torch.from_numpy(value))
+    states = [torch.from_numpy(one).to(kind).requires_grad_() for one in case.states]
+    ends = network(*states)
+    total: Any = 0.0
+    found: dict[str, Any] = {}
+    if network.RUNNING:
+        ends, cost = ends
+        total = cost.sum()
+        found["running cost"] = cost.detach().numpy()
+    ends = ends if isinstance(ends, tuple) else (ends,)
+    for end, costate in zip(ends, case.costates, strict=True):
+        total = total + (end * torch.from_numpy(costate).to(kind)).sum()
+    total.backward()
+    names = _named(case, network)
+    found |= {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
+    found |= {f"by {name}": _slope(one) for name, one in zip(names, states, strict=True)}
+    for name in network.CONTROLS:
+        found[f"by {name}"] = _slope(network.control(name))
+    found |= {
+        "by the steps": network.step_sizes.grad.numpy(),
+        "by the time": network.t0.grad.numpy(),
+    }
+    if network.REGULARISER:
+        network.zero_grad()
+        cost = network.regulariser()
+        cost.backward()
+        found |= {f"regulariser by {n}": _slope(network.control(n)) for n in network.CONTROLS}
+        found["regulariser"] = cost.detach().numpy()
+        found["regulariser by the steps"] = network.step_sizes.grad.numpy()
+    return found
+
+
+def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
+    product = loaded.module("numba")
+    objective = Objective(product, case.sizes, case.parameters, case.dtype)
+    for name, value in case.weights.items():
+        objective.weights[name][...] = value
+    found = objective.evaluate(*case.arrays)
+    states = {f"by {n}": s for n, s in zip(product.STATES, found.states, strict=True)}
+    weights = {f"by {name}": one for name, one in found.weights.items()}
+    return {"prediction": found.prediction, "loss": found.losses, **states, **weights}
+
+
+def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
+    import torch
+
+    kind = getattr(torch, case.dtype)
+    objective = loaded.torch_class()(case.sizes, parameters=case.parameters, dtype=kind)
+    with torch.no_grad():
+        for name, value in case.weights.items():
+            objective.weight(name).copy_(torch.from_numpy(value))
+    arrays = [torch.from_numpy(one).to(kind) for one in case.arrays]
+    states = [one.requires_grad_() for one in arrays[: len(objective.STATES)]]
+    losses = objective(*arrays)
+    losses.sum().backward()
+    found = {"prediction": objective.prediction(*states).detach().numpy()}
+    found["loss"] = losses.detach().numpy()
+    found |= {f"by {n}": _slope(s) for n, s in zip(objective.STATES, states, strict=True)}
+    return found | {f"by {n}": _slope(objective.weight(n)) for n in objective.WEIGHTS}
+
+
+def _slope(tensor: Any) -> Floats:
+    """The derivative by a tensor; zero where nothing depends on it."""
+    found: Floats = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+    return found

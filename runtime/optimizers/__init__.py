@@ -1,0 +1,1 @@
+"""Optimizers: clocks, kernels, the class behind every generated one, minimisation."""

@@ -1,0 +1,278 @@
+"""Minimisation in SciPy's manner, with the kernels of any generated optimizer; no torch needed.
+
+The function :func:`minimize` takes what ``scipy.optimize.minimize`` takes; :func:`method` makes a
+callable for its ``method`` argument.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, approx_fprime
+
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.loader import load
+from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.optimizers.clock import latch, start, tick
+from hamilforge.runtime.optimizers.kernels import plan, run
+
+Vector = NDArray[np.float64]
+Callback = Callable[..., Any]
+EPSILON = float(np.finfo(float).eps)
+#: The finite differences that SciPy names.
+DIFFERENCES = ("2-point", "3-point", "cs")
+
+
+def minimize(
+    fun: Callable[..., Any],
+    x0: Any,
+    args: Any = (),
+    *,
+    method: str | Path = "rgd",
+    jac: Any = None,
+    tol: float | None = None,
+    callback: Callback | None = None,
+    options: dict[str, Any] | None = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    hess: Any = None,
+    hessp: Any = None,
+) -> OptimizeResult:
+    """Minimise a function of several variables.
+
+    Args:
+        fun: ``fun(x, *args) -> float``; with ``jac=True`` it returns value and gradient.
+        x0: start, shape `(n,)`.
+        args: further arguments of ``fun`` and ``jac``; what is no tuple is one argument.
+        method: an optimizer by name or path.
+        jac: ``jac(x, *args) -> (n,)``, True, or finite differences: ``"2-point"`` (also None),
+            ``"3-point"``, or ``"cs"``, a complex step.
+        tol: the same as the option ``gtol``.
+        callback: called for each gradient, with its point: as in SciPy, with an
+            ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
+            ``intermediate_result``, else with a copy of ``x``; ``StopIteration`` ends the run.
+        options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), and the
+            optimizer's hyper-parameters.
+        bounds: refused.
+        constraints: refused.
+        hess: not used, as SciPy's first-order methods do not.
+        hessp: not used.
+
+    Returns:
+        ``x`` (the solution), ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``
+        (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback), ``message``.
+
+    Raises:
+        ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
+            or numbers that are not real.
+    """
+    del hess, hessp
+    if bounds is not None:
+        raise ValueError("bounds are not supported: the flow of a Hamiltonian does not know them")
+    if constraints not in ((), [], None, {}):
+        raise ValueError("constraints are not supported")
+    product = load(method).module("numba")
+    evaluate = _Evaluator(fun, jac, args)
+    return _Run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
+
+
+def method(name: str | Path) -> Callable[..., OptimizeResult]:
+    """A callable for the ``method`` argument of ``scipy.optimize.minimize``.
+
+    Args:
+        name: an optimizer by name or path.
+    """
+
+    def solve(fun: Callable[..., Any], x0: Any, args: Any = (), **kwargs: Any) -> OptimizeResult:
+        known = ("jac", "callback", "bounds", "constraints", "hess", "hessp", "tol")
+        given = {key: kwargs.pop(key) for key in known if key in kwargs}
+        return minimize(fun, x0, args, method=name, options=kwargs, **given)
+
+    return solve
+
+
+class _Evaluator:
+    """Value and gradient at a point, counted.
+
+    What the user's functions do with the point that they get is their own affair: each gets a copy.
+    """
+
+    def __init__(self, fun: Callable[..., Any], jac: Any, args: Any) -> None:
+        known = callable(jac) or jac is None or isinstance(jac, bool) or jac in DIFFERENCES
+        if not known:
+            raise ValueError(
+                f"jac = {jac!r}: a function, True, None or one of {', '.join(DIFFERENCES)} was "
+                "expected"
+            )
+        self._fun, self._jac = fun, jac
+        self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
+        self.values = self.gradients = 0
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        self.gradients += 1
+        if self._jac is True:
+            self.values += 1
+            value, gradient = self._fun(x.copy(), *self._args)
+        else:
+            value = self._value(x)
+            gradient = self._gradient(x)
+        vector = real_array("the gradient", gradient).ravel()
+        if vector.shape != x.shape:
+            raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
+        return self._real(value), vector
+
+    def _gradient(self, x: Vector) -> Any:
+        if callable(self._jac):
+            return self._jac(x.copy(), *self._args)
+        if self._jac == "3-point":
+            return self._differences(x, np.cbrt(EPSILON), self._central)
+        if self._jac == "cs":
+            return self._differences(x, np.sqrt(EPSILON), self._complex)
+        return approx_fprime(x, lambda point: self._real(self._value(point)), np.sqrt(EPSILON))
+
+    def _differences(
+        self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
+    ) -> Vector:
+        """The slope along each axis, by a step of the size of x."""
+        return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
+
+    def _central(self, x: Vector, axis: int, step: float) -> float:
+        ends = []
+        for sign in (1, -1):
+            point = x.copy()
+            point[axis] += sign * step
+            ends.append((self._real(self._value(point)), point[axis]))
+        return (ends[0][0] - ends[1][0]) / float(ends[0][1] - ends[1][1])
+
+    def _complex(self, x: Vector, axis: int, step: float) -> float:
+        point = x.astype(np.complex128)
+        point[axis] += 1j * step
+        return float(np.asarray(self._value(point)).item().imag) / step
+
+    def _value(self, point: NDArray[Any]) -> Any:
+        self.values += 1
+        return self._fun(point.copy(), *self._args)
+
+    @staticmethod
+    def _real(value: Any) -> float:
+        array = real_array("the function's value", value)
+        if array.size != 1:
+            raise ValueError(f"the function's value has {array.size} entries; one was expected")
+        return float(array.item())
+
+
+class _Run:
+    """One minimisation: the state of the optimizer, and where it may stop."""
+
+    def __init__(
+        self,
+        product: ModuleType,
+        evaluate: _Evaluator,
+        given: dict[str, Any],
+        tol: float | None,
+        callback: Callback | None,
+    ) -> None:
+        self._product, self._evaluate, self._callback = product, evaluate, callback
+        limit = given.pop("maxiter", None)
+        self._limit = 1000 if limit is None else whole_number("maxiter", limit, least=0)
+        gtol = given.pop("gtol", None)
+        chosen = tol if tol is not None else 1e-6 if gtol is None else gtol
+        self._tolerance = real_number("gtol" if tol is None else "tol", chosen)
+        given.pop("disp", None)
+        unknown = set(given) - set(product.HYPERPARAMETERS)
+        if unknown:
+            raise ValueError(
+                f"unknown options {sorted(unknown)}; expected maxiter, gtol or one of "
+                f"{', '.join(product.HYPERPARAMETERS)}"
+            )
+        self._hyper: dict[str, float] = {}
+        for name, (default, domain) in product.HYPERPARAMETERS.items():
+            value = real_number(name, given.get(name, default))
+            check_domain(name, value, domain)
+            self._hyper[name] = value
+
+    def from_(self, x0: Any) -> OptimizeResult:
+        """Run from a start."""
+        first = np.atleast_1d(real_array("x0", x0))
+        self._x: Vector = first.ravel()
+        shape = first.shape
+        if not self._x.size or not np.isfinite(self._x).all():
+            raise ValueError("x0 is empty or not finite")
+        self._buffer = np.zeros_like(self._x)
+        self._how = plan([self._x.size], [0], self._product.SCOPE, self._product.SUMS)
+        self._clock = start(self._product)
+        self._solved = self._x.copy()
+        done, status, message = self._iterate()
+        value, gradient = self._evaluate(self._solved)
+        return OptimizeResult(
+            x=self._solved.reshape(shape),
+            fun=value,
+            jac=gradient,
+            nit=done,
+            nfev=self._evaluate.values,
+            njev=self._evaluate.gradients,
+            success=status == 0,
+            status=status,
+            message=message,
+        )
+
+    def _iterate(self) -> tuple[int, int, str]:
+        """Step until it is enough; the last whole step's solution stays in ``_solved``."""
+        for done in range(self._limit):
+            value, gradient = self._evaluate(self._x)
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                return done, 2, "the function or its gradient is not finite"
+            if self._clock.stage == 0 and self._is_small(gradient) and self._is_solved():
+                return done, 0, "the largest entry of the gradient is below gtol"
+            if self._stopped(value):
+                return done, 99, "stopped by the callback"
+            self._step(gradient)
+        if self._clock.stage == 0 and self._limit:
+            _, gradient = self._evaluate(self._solved)
+            if self._is_small(gradient):
+                return self._limit, 0, "the largest entry of the gradient is below gtol"
+        return self._limit, 1, "the number of iterations is used up"
+
+    def _is_small(self, gradient: Vector) -> bool:
+        return bool(abs(gradient).max() <= self._tolerance)
+
+    def _is_solved(self) -> bool:
+        """A small gradient at the point is not enough where the point is not the solution."""
+        if not self._product.SHIFTED:
+            return True
+        _, gradient = self._evaluate(self._solved)
+        return self._is_small(gradient)
+
+    def _stopped(self, value: float) -> bool:
+        if self._callback is None:
+            return False
+        parameters = list(inspect.signature(self._callback).parameters)
+        try:
+            if parameters == ["intermediate_result"]:
+                self._callback(intermediate_result=OptimizeResult(x=self._x.copy(), fun=value))
+            else:
+                self._callback(self._x.copy())
+        except StopIteration:
+            return True
+        return False
+
+    def _step(self, gradient: Vector) -> None:
+        clock = latch(self._product, self._clock, self._hyper)
+        arrays = (self._x, self._buffer, gradient)
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
+        self._clock = tick(clock)
+        if self._clock.stage == 0:
+            self._solved = self._x.copy()
+            if self._product.SHIFTED:
+                row = self._product.solution_row(*self._clock.memory)
+                self._run(self._product.solution, row, (self._solved, self._buffer, self._buffer))
+
+    def _run(self, kernel: Any, row: tuple[float, ...], arrays: tuple[Vector, ...]) -> None:
+        addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
+        run(kernel, self._how, np.array([row]), addresses, "float64")

@@ -1,0 +1,116 @@
+"""What a group of parameters may set, checked: hyper-parameters, options, and what they exclude.
+
+In: a generated product and the values of a group.  Out: nothing, or a refusal that names the value;
+and the preparation of the gradient that the options ask for.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from hamilforge.runtime.core.domains import check_domain
+
+OPTIONS: dict[str, Any] = {
+    "weight_decay": 0.0,
+    "decoupled_weight_decay": False,
+    "maximize": False,
+    "foreach": None,
+    "differentiable": False,
+    "fused": None,
+    "scope": None,
+}
+#: Over what sums may run, whatever the declaration says.
+SCOPES = ("all", "group", "tensor")
+
+
+def refuse_unknown(rule: str, options: Iterable[str], hyper: Iterable[str]) -> None:
+    """Refuse options that there are not.
+
+    Args:
+        rule: the name of the optimizer's class.
+        options: the names that were given.
+        hyper: the names of its hyper-parameters, for a hint.
+
+    Raises:
+        TypeError: there is no such option.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1, cutoff=0.7)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise TypeError(f"{rule} has no option '{name}'{hint}")
+
+
+def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> None:
+    """Refuse keys of a group that look like options, but for a letter or two.
+
+    Args:
+        rule: the name of the optimizer's class.
+        group: the keys; a group may have some of its user's own.
+        product: the generated module.
+
+    Raises:
+        TypeError: a key is nearly the name of an option.
+    """
+    known = (*product.HYPERPARAMETERS, *OPTIONS)
+    for name in group:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if near and name not in known:
+            raise TypeError(f"{rule} has no option '{name}'; did you mean '{near[0]}'?")
+
+
+def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
+    """Check hyper-parameters and weight decay by themselves.
+
+    Raises:
+        ValueError: one is no number, or outside its domain.
+    """
+    for name, (_, domain) in product.HYPERPARAMETERS.items():
+        check_domain(name, _number(name, values[name]), domain)
+    check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
+
+
+def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
+    """Check options beside each other.
+
+    Raises:
+        ValueError: one has no meaning beside another, or for this rule.
+    """
+    if values["decoupled_weight_decay"] and "lr" not in product.HYPERPARAMETERS:
+        raise ValueError(
+            "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
+            "hyper-parameter lr; use weight_decay alone"
+        )
+    if values["foreach"]:
+        raise ValueError(
+            "foreach=True has no meaning here: the fused kernel takes all tensors in one call, "
+            "and fused=False takes the functional form"
+        )
+    if values["fused"] and values["differentiable"]:
+        raise ValueError("a fused step is not differentiable; choose one")
+
+
+def preparation(group: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
+    sign = -1.0 if group["maximize"] else 1.0
+    decay = group["weight_decay"]
+    if group["decoupled_weight_decay"]:
+        return sign, 0.0, 1.0 - group["lr"] * decay
+    return sign, decay, 1.0
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        raise ValueError(f"{name} = {value!r} is not a number")
+    if isinstance(value, torch.Tensor) and value.numel() != 1:
+        raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # the last of a complex tensor
+        raise ValueError(f"{name} = {value!r} is not a number") from None

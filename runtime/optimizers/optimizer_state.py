@@ -1,0 +1,109 @@
+"""States of optimizers: what is written into one, and what is checked before one is used.
+
+A state names its rule, the meaning of its buffers and of its clock's memory with it, so that what
+another rule has left is refused by name.  What is missing because the state is older than an option
+takes the option's default, as in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from hamilforge.runtime.optimizers.clock import restored
+
+#: What a group of a saved state has beside its options: the rule, and where the group stands.
+RULE, CLOCK = "rule", "clock"
+
+
+def rule(product: ModuleType) -> str:
+    """A rule with the names of all that its state holds, such as ``rgd(v; last_decay)``."""
+    name = product.__name__.rpartition(".")[2].removesuffix("_torch")
+    kept = "; ".join(filter(None, (product.BUFFER, ", ".join(product.MEMORY))))
+    return f"{name}({kept})"
+
+
+def saved_group(group: Mapping[str, Any], product: ModuleType) -> dict[str, Any]:
+    """A group as it stands in a state: plain values, and the name of the rule."""
+    return {**group, CLOCK: group[CLOCK].plain(), RULE: rule(product)}
+
+
+def restored_group(
+    group: Mapping[str, Any],
+    product: ModuleType,
+    widths: Sequence[int],
+    defaults: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A group of a state, checked.
+
+    Args:
+        group: as it was saved.
+        product: the generated module of the optimizer that takes it.
+        widths: how many scalars each stage takes.
+        defaults: values of options and hyper-parameters that the state does not have.
+
+    Returns:
+        The group with its clock.
+
+    Raises:
+        ValueError: the state is that of another rule.
+    """
+    own, kept = rule(product), dict(group)
+    name = kept.pop(RULE, None)
+    if name is not None and name != own:
+        raise ValueError(f"the state is one of {name}, and this optimizer is {own}")
+    if CLOCK not in kept:
+        raise ValueError(
+            f"the state is not one of {own}: no clock in it; what another optimizer has left has "
+            "no meaning here"
+        )
+    lacking = [key for key in product.HYPERPARAMETERS if key not in kept]
+    if name is None and lacking:
+        raise ValueError(f"the state is not one of {own}: no {', '.join(lacking)} in it")
+    kept = {**defaults, **kept}
+    try:
+        kept[CLOCK] = restored(kept[CLOCK], product, widths)
+    except ValueError as error:
+        raise ValueError(f"the state is not one of {own}: {error}") from error
+    return kept
+
+
+def check_buffers(entries: Mapping[Any, Any], product: ModuleType) -> None:
+    """Refuse entries of a state that are not this rule's, before torch converts them.
+
+    Raises:
+        ValueError: there is no buffer of the rule's name, or it is no tensor of reals.
+    """
+    own, name = rule(product), product.BUFFER
+    for key, entry in entries.items():
+        if not entry:
+            continue
+        if not isinstance(entry, Mapping) or name not in entry:
+            raise ValueError(
+                f"the state is not one of {own}: the entry of parameter {key} has no {name}"
+            )
+        buffer = entry[name]
+        if not isinstance(buffer, torch.Tensor) or not buffer.is_floating_point():
+            kind = getattr(buffer, "dtype", type(buffer).__name__)
+            raise ValueError(
+                f"the state of parameter {key}: {name} is {kind}; floating-point numbers were "
+                "expected"
+            )
+
+
+def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType) -> None:
+    """Refuse buffers of other shapes than their parameters have.
+
+    Raises:
+        ValueError: one has another shape.
+    """
+    for number, (param, entry) in enumerate(state.items()):
+        buffer = entry.get(product.BUFFER) if isinstance(param, torch.Tensor) else None
+        if buffer is not None and buffer.shape != param.shape:
+            raise ValueError(
+                f"the state of parameter {number}: {product.BUFFER} has the shape "
+                f"{tuple(buffer.shape)}, and the parameter {tuple(param.shape)}"
+            )

@@ -1,0 +1,471 @@
+"""The optimizer behind every generated class.
+
+A generated class brings the functions of its stages and its host scalars; this one brings what all
+of them share: groups, options, lazy state, the choice between the fused kernel and the functional
+form, checkpoints, and the way from the point of the gradient to the solution and back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from hamilforge.runtime.core.shards import is_made_for_a_shard, like
+from hamilforge.runtime.core.torch_functions import TensorMath
+from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, start, tick
+from hamilforge.runtime.optimizers.fused_plan import Plan, obstacle
+from hamilforge.runtime.optimizers.optimizer_options import (
+    OPTIONS,
+    SCOPES,
+    check_together,
+    check_values,
+    preparation,
+    refuse_misspelled,
+    refuse_unknown,
+)
+from hamilforge.runtime.optimizers.optimizer_state import (
+    check_buffers,
+    check_shapes,
+    restored_group,
+    saved_group,
+)
+from hamilforge.runtime.optimizers.step_tensors import (
+    parameter_name,
+    refuse_overlaps,
+    refuse_sums,
+    refuse_tensors,
+)
+
+Tensors = list[torch.Tensor]
+
+#: Values that stay what they are; a tensor may change in place.
+_FIXED = frozenset((bool, int, float, type(None)))
+
+
+class GeneratedOptimizer(Optimizer):
+    """A generated optimizer.
+
+    Args:
+        params: parameters, named parameters, or dictionaries that define groups.
+        hyper: the hyper-parameters; each may differ between groups, and change between steps.  A
+            tensor is read at the first stage of each step.
+        options: ``weight_decay`` (0): factor of the parameters added to the gradient (L2);
+            ``decoupled_weight_decay`` (False): multiply the parameters by 1 - lr*weight_decay
+            instead; ``maximize`` (False); ``differentiable`` (False): keep the graph through the
+            step; ``fused`` (None): the compiled kernel, chosen where it applies; ``foreach``: None
+            or False, since the kernel takes all tensors at once; ``scope``: over what the rule's
+            sums run, ``all`` parameters, those of a ``group``, which may then have hyper-parameters
+            of its own, or each ``tensor``; as declared if None.  A rule without sums has none to
+            choose for.
+
+    Raises:
+        ValueError: a hyper-parameter outside its domain, or a scope that the rule cannot have.
+        TypeError: an unknown option.
+    """
+
+    STAGES: tuple[Callable[..., tuple[Tensors, Tensors]], ...]
+    _home: ClassVar[str]
+
+    def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
+        refuse_unknown(type(self).__name__, options, hyper)
+        chosen = {**OPTIONS, **options}
+        chosen["scope"] = self._checked_scope(chosen["scope"])
+        self._reset()
+        super().__init__(params, {**hyper, **chosen, "clock": None})
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "STAGES" in vars(cls):  # a generated class; what a user derives has its product
+            cls._home = cls.__module__
+
+    def _checked_scope(self, scope: Any) -> str:
+        """Over what sums run.
+
+        Raises:
+            ValueError: there is no such scope, or sums over a part of the parameters are not right.
+        """
+        declared: str = self.product.SCOPE
+        if scope is not None and scope not in (*SCOPES, declared):
+            raise ValueError(f"scope = {scope!r}; one of {', '.join(SCOPES)} was expected")
+        chosen: str = declared if scope is None or declared == "coordinate" else scope
+        if chosen in ("all", "group") and is_made_for_a_shard():
+            raise ValueError(
+                f"{type(self).__name__} takes sums over the parameters of its scope ({chosen}), "
+                "and ZeroRedundancyOptimizer gives each process some of them; use FSDP2 "
+                "(torch.distributed.fsdp.fully_shard), whose sums are those of all processes, or "
+                'scope="tensor", for sums over each tensor'
+            )
+        return chosen
+
+    def _reset(self) -> None:
+        self._plan: Plan | None = None
+        self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        self._choices: list[tuple[Any, ...]] | None = None
+        self._settled: list[tuple[Any, ...]] = []
+
+    @property
+    def product(self) -> ModuleType:
+        """The generated module of this class."""
+        return sys.modules[self._home]
+
+    @property
+    def kernels(self) -> ModuleType:
+        """The compiled kernels of this product."""
+        name = self._home.removesuffix("_torch") + "_numba"
+        return importlib.import_module(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._refuse_at_solution("copying the optimizer")
+        state: dict[str, Any] = super().__getstate__()
+        return state
+
+    def _refuse_at_solution(self, what: str) -> None:
+        if self._points is not None:
+            raise RuntimeError(f"the parameters hold the solution; call train() before {what}")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        product = self.product
+        own: dict[str, Any] = {name: one[0] for name, one in product.HYPERPARAMETERS.items()}
+        known = state.get("defaults", vars(self).get("defaults", {}))
+        defaults = {**own, **OPTIONS, "scope": product.SCOPE, **known}
+        groups = [
+            restored_group(group, product, self._widths(), defaults)
+            for group in state["param_groups"]
+        ]
+        self._check_together(groups)
+        check_shapes(state["state"], product)
+        super().__setstate__({**state, "param_groups": groups})
+        self._reset()
+
+    def _widths(self) -> list[int]:
+        """How many scalars each stage takes, beside points, buffers and gradients."""
+        return [len(inspect.signature(stage).parameters) - 3 for stage in self.STAGES]
+
+    def _check_together(self, groups: list[dict[str, Any]]) -> None:
+        """Refuse groups that one step cannot take.
+
+        Raises:
+            ValueError: their scopes differ, or the stages at which they stand.
+        """
+        scopes = {self._checked_scope(group["scope"]) for group in groups}
+        if len(scopes) > 1:
+            raise ValueError(f"scope is one for all groups, not {' and '.join(sorted(scopes))}")
+        if len({group["clock"].stage for group in groups if group["clock"] is not None}) > 1:
+            raise ValueError("the groups stand at different stages of a step")
+
+    @property
+    def _scope(self) -> str:
+        scope: str = self.param_groups[0]["scope"]
+        return scope
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, after a check of its hyper-parameters.
+
+        Raises:
+            ValueError: a hyper-parameter outside its domain, another scope, or the middle of a
+                step.
+            RuntimeError: in evaluation mode, where the parameters are not the points.
+        """
+        self._refuse_at_solution("add_param_group()")
+        if any(group["clock"].stage for group in self.param_groups):
+            raise ValueError("a group can be added only between steps, not between stages")
+        refuse_misspelled(type(self).__name__, param_group, self.product)
+        values = {**self.defaults, **param_group}
+        check_values(values, self.product)
+        check_together(values, self.product)
+        values["scope"] = self._checked_scope(values["scope"])
+        self._check_together([*self.param_groups, values])
+        super().add_param_group(param_group)
+        self.param_groups[-1]["scope"] = values["scope"]
+        joins = self._scope == "all" and len(self.param_groups) > 1
+        clock = self.param_groups[0]["clock"] if joins else start(self.product)
+        self.param_groups[-1]["clock"] = clock
+        self._reset()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One stage: one gradient, one update.
+
+        Args:
+            closure: computes the loss again and returns it.
+
+        Raises:
+            RuntimeError: sparse or complex gradients, evaluation mode, or ``fused=True`` where the
+                kernel does not apply.
+            ValueError: scalars that are not finite, or unequal where the scope is ``all``.  Nothing
+                is changed by a step that raises.
+        """
+        self._refuse_at_solution("step()")
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        differentiable = any(group["differentiable"] for group in self.param_groups)
+        with torch.set_grad_enabled(differentiable):
+            self._stage()
+        return loss
+
+    def _stage(self) -> None:
+        groups = self.param_groups
+        plan = self._plan
+        if plan is not None and (grads := plan.gradients(groups, self.state)) is not None:
+            clocks = self._all_latched()
+            self._run_fused(plan, grads, clocks)
+        else:
+            self._plan = None
+            clocks = self._stage_from_scratch()
+        for group, clock in zip(groups, clocks, strict=True):
+            group["clock"] = tick(clock)
+
+    def _stage_from_scratch(self) -> list[Clock]:
+        """A stage with every tensor looked at one by one, and a plan for the next if fused."""
+        groups = self.param_groups
+        params: Tensors = []
+        grads: Tensors = []
+        owners: list[int] = []
+        for number, group in enumerate(groups):
+            for param in group["params"]:
+                if param.grad is not None:
+                    params.append(param)
+                    grads.append(param.grad)
+                    owners.append(number)
+        name = self.product.BUFFER
+        kept = [self.state[p].get(name) if p in self.state else None for p in params]
+        present = [buffer for buffer in kept if buffer is not None]
+        self._refuse(params, grads, owners, kept)
+        if not params:
+            return self._all_latched()
+        reason = obstacle([*params, *present, *grads])
+        if any(group["differentiable"] for group in groups):
+            reason = "a differentiable step keeps the graph"
+        wanted = [group["fused"] for group in groups]
+        if any(wanted) and reason:
+            raise RuntimeError(f"fused=True, but {reason}")
+        clocks = self._all_latched()
+        buffers = self._buffers(params)
+        if reason or False in wanted:
+            self._run_functional(params, buffers, grads, owners, clocks)
+        else:
+            choices = (self.kernels, self._scope, self._widths())
+            plan = Plan(groups, self.state, params, buffers, grads, owners, *choices)
+            self._plan = plan
+            self._run_fused(plan, grads, clocks)
+        return clocks
+
+    def _refuse(
+        self,
+        params: Tensors,
+        grads: Tensors,
+        owners: list[int],
+        buffers: list[torch.Tensor | None],
+    ) -> None:
+        """Refuse tensors that no form of the step takes, before anything is changed."""
+        refuse_tensors(params, grads, buffers, self._name)
+        if self.product.SCOPE != "coordinate":
+            domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
+            refuse_sums(params, domains, self._name)
+        present = [buffer for buffer in buffers if buffer is not None]
+        refuse_overlaps(params, grads, present, self._name)
+
+    def _name(self, param: torch.Tensor) -> str:
+        return parameter_name(self.param_groups, param)
+
+    def _domain(self, index: int, owner: int) -> int:
+        """Which of the sums a tensor takes part in, from its number and that of its group."""
+        return {"all": 0, "tensor": index}.get(self._scope, owner)
+
+    def _all_latched(self) -> list[Clock]:
+        """The clocks of all groups with the scalars of this step."""
+        groups, product = self.param_groups, self.product
+        if groups[0]["clock"].stage:
+            return [group["clock"] for group in groups]
+        choose = operator.itemgetter(*product.HYPERPARAMETERS, *OPTIONS)
+        choices = [(*values, *map(type, values)) for values in map(choose, groups)]
+        fixed = all(_FIXED.issuperset(one[len(one) // 2 :]) for one in choices)
+        if not fixed or choices != self._choices:
+            self._settled = self._settle()
+            self._choices = choices if fixed else None
+        pairs = zip(groups, self._settled, strict=True)
+        return [latch(product, group["clock"], *settled) for group, settled in pairs]
+
+    def _settle(self) -> list[tuple[Any, ...]]:
+        """What :func:`latch` takes beside the clock, for each group, after a check."""
+        product = self.product
+        names = product.HYPERPARAMETERS
+        self._check_together(self.param_groups)
+        settled: list[tuple[Any, ...]] = []
+        for group in self.param_groups:
+            check_values(group, product)
+            number = (lambda value: value) if group["differentiable"] else float
+            hyper = {name: number(group[name]) for name in names}
+            settled.append((hyper, tuple(map(number, preparation(group)))))
+            if group["differentiable"]:
+                settled[-1] += (TensorMath(),)
+        chosen = [[group[name] for name in names] for group in self.param_groups]
+        if self._scope == "all" and any(one != chosen[0] for one in chosen):
+            raise ValueError(
+                "sums run over all groups, so all groups need equal hyper-parameters; give "
+                f'{type(self).__name__} scope="group" (or "tensor"), or declare [reduce] scope = '
+                '"group", for sums and hyper-parameters of their own'
+            )
+        return settled
+
+    def _buffers(self, params: Tensors) -> Tensors:
+        name = self.product.BUFFER
+        buffers = []
+        for param in params:
+            state = self.state[param]
+            if name not in state:
+                state[name] = torch.zeros_like(param, requires_grad=False)
+            buffers.append(state[name])
+        return buffers
+
+    def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
+        stage = clocks[0].stage
+        rows = np.array([clock.row() for clock in clocks], np.float64)
+        if rows.shape[1] != plan.widths[stage]:
+            raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
+        table = plan.table(grads)
+        if plan.has_moved(table):
+            refuse_overlaps(*plan.tensors(grads), self._name)
+        plan.run(stage, rows, table)
+
+    def _run_functional(
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        grads: Tensors,
+        owners: list[int],
+        clocks: list[Clock],
+    ) -> None:
+        for members in self._domains(owners):
+            clock = clocks[owners[members[0]]]
+            points, gradients = [], []
+            for index in members:
+                sign, l2, shrink, *_ = clocks[owners[index]].row()
+                gradient = like(grads[index], params[index])
+                # what a graph keeps must not be the parameter, which changes in place below
+                kept = self.param_groups[owners[index]]["differentiable"]
+                point = params[index].clone() if kept else params[index]
+                if kept or (sign, l2, shrink) != NEUTRAL:
+                    (point,), (gradient,) = self.product.prepared(
+                        [point], [gradient], sign, l2, shrink
+                    )
+                gradients.append(gradient)
+                points.append(point)
+            old = [buffers[index] for index in members]
+            stage = self.STAGES[clock.stage]
+            new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
+            for index, point, buffer in zip(members, new_points, new_buffers, strict=True):
+                if self.param_groups[owners[index]]["differentiable"]:
+                    self.state[params[index]][self.product.BUFFER] = buffer
+                else:
+                    buffers[index].copy_(like(buffer, buffers[index]))
+                params[index].copy_(like(point, params[index]))
+
+    @contextlib.contextmanager
+    def solution(self) -> Iterator[None]:
+        """Within this context the parameters hold the solution, not the gradient's point.
+
+        The way back is that of the group's last step, also for a parameter that had no gradient in
+        it.
+
+        Raises:
+            RuntimeError: between the stages of a step, where there is no solution.
+        """
+        outer = self._points is not None
+        self.eval()
+        try:
+            yield
+        finally:
+            if not outer:
+                self.train()
+
+    def eval(self) -> None:
+        """Let the parameters hold the solution, until :meth:`train`.
+
+        Raises:
+            RuntimeError: between the stages of a step, where there is no solution.
+        """
+        if any(group["clock"].stage for group in self.param_groups):
+            raise RuntimeError(
+                f"a step of {len(self.STAGES)} stages is not finished, so there is no solution yet"
+            )
+        if self._points is not None:
+            return
+        self._points = []
+        if not self.product.SHIFTED:
+            return
+        with torch.no_grad():
+            chosen = [
+                (param, number)
+                for number, group in enumerate(self.param_groups)
+                for param in group["params"]
+                if param in self.state
+            ]
+            self._points = [(param, param.clone()) for param, _ in chosen]
+            for members in self._domains([owner for _, owner in chosen]):
+                params = [chosen[index][0] for index in members]
+                clock = self.param_groups[chosen[members[0]][1]]["clock"]
+                row = self.product.solution_row(*clock.memory)
+                solved = self.product.solution(params, self._buffers(params), *row)
+                for param, value in zip(params, solved, strict=True):
+                    param.copy_(like(value, param))
+
+    def _domains(self, owners: list[int]) -> list[list[int]]:
+        """The numbers of the tensors over which sums run together, from those of their groups."""
+        domains: dict[int, list[int]] = {}
+        for index, owner in enumerate(owners):
+            domains.setdefault(self._domain(index, owner), []).append(index)
+        return list(domains.values())
+
+    def train(self) -> None:
+        """Let the parameters hold the point of the gradient again."""
+        if self._points is None:
+            return
+        points, self._points = self._points, None
+        with torch.no_grad():
+            for param, point in points:
+                param.copy_(point)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, from which training resumes bit for bit.
+
+        Raises:
+            RuntimeError: in evaluation mode, where the parameters are not the points.
+        """
+        self._refuse_at_solution("state_dict()")
+        packed: dict[str, Any] = super().state_dict()
+        groups = [saved_group(group, self.product) for group in packed["param_groups"]]
+        return {**packed, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; the parameters must be those saved with it.
+
+        Options that the state does not have, because it is older, keep their values.
+
+        Raises:
+            ValueError: the state is not one of this optimizer; nothing is changed.
+            RuntimeError: in evaluation mode, where the parameters are not the points.
+        """
+        self._refuse_at_solution("load_state_dict()")
+        if not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
+        for group in state_dict["param_groups"]:
+            restored_group(group, self.product, self._widths(), {})
+        check_buffers(state_dict["state"], self.product)
+        super().load_state_dict(state_dict)
+        for param, state in self.state.items():
+            # A buffer of its own, laid out as the parameter is.
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == param.shape:
+                    state[name] = torch.empty_like(param, requires_grad=False).copy_(value)

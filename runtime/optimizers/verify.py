@@ -1,0 +1,223 @@
+"""Comparison of backends: the generated kernels beside what they should compute.
+
+In: a loaded product and a trajectory of reference states, computed elsewhere by the
+interpretation of the program. Out: the largest deviation of each backend, in units in the last
+place of the largest operand of the last sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime.core.comparison import Deviation, Verification
+from hamilforge.runtime.core.loader import Loaded
+from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick
+from hamilforge.runtime.optimizers.kernels import plan, run
+
+Arrays = list[NDArray[Any]]
+#: What an array entry may deviate by, given equal scalars, in units in the last place.
+ULPS = 4.0
+#: The same where factors follow from sums, which are taken in another order.
+SUM_ULPS = 8.0
+#: The same where entries pass through functions such as sinh, which libraries round differently.
+FUNCTION_ULPS = 16.0
+#: What a host scalar may deviate by: a few roundings and powers, evaluated in another order.
+HOST_ULPS = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A trajectory of one backend's states to be compared.
+
+    Attributes:
+        hyper: the hyper-parameters.
+        stages: the number of stages of a step.
+        ulps: what an array entry may deviate by.
+        preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
+        rows: the scalars of each stage: those of its preparation, then those of the host.
+        points: x at the start of each stage.
+        buffers: the buffer at the start of each stage.
+        gradients: g of each stage.
+        after: x and buffer after each stage, as the reference computes them.
+        ends: memory and solution after each whole step.
+        scales: the largest operand of the last sum or its result, for each entry.
+    """
+
+    name: str
+    dtype: str
+    hyper: dict[str, float]
+    stages: int
+    ulps: float
+    preparation: tuple[float, float, float]
+    rows: list[tuple[float, ...]]
+    points: list[Arrays]
+    buffers: list[Arrays]
+    gradients: list[Arrays]
+    after: list[tuple[Arrays, Arrays]]
+    scales: list[tuple[Arrays, Arrays]]
+    ends: list[tuple[tuple[float, ...], Arrays]]
+
+
+class Backend(Protocol):
+    """One stage of a product, its preparation with it: from x, buffer and g to x and buffer."""
+
+    def __call__(
+        self, number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays, /
+    ) -> tuple[Arrays, Arrays]:
+        """Run a stage."""
+        ...
+
+
+def numba_backend(product: ModuleType) -> Backend:
+    """The compiled kernels."""
+
+    def stage(
+        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        x, buffer, _ = _on_copies(product, product.STAGES[number], row, (x, buffer, g))
+        return x, buffer
+
+    return stage
+
+
+def torch_backend(product: ModuleType) -> Backend:
+    """The functional form."""
+    classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
+    stages = next(value.STAGES for value in classes if value.__module__ == product.__name__)
+
+    def stage(
+        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        def prepared(xs: Any, buffers: Any, gs: Any, *row: float) -> Any:
+            count = len(NEUTRAL)
+            points, gradients = product.prepared(xs, gs, *row[:count])
+            return stages[number](points, buffers, gradients, *row[count:])
+
+        found = _over_domains(product, prepared, row, (x, buffer, g))
+        return [point for point, _ in found], [kept for _, kept in found]
+
+    return stage
+
+
+def compare(loaded: Loaded, cases: Sequence[Case], backends: Sequence[str]) -> Verification:
+    """Run every backend through every case, stage by stage from the reference's states.
+
+    Args:
+        loaded: the product.
+        cases: trajectories of the reference.
+        backends: ``numba``, ``torch`` or both.
+
+    Returns:
+        For each backend and case two deviations: of the host's scalars, and of the arrays.
+    """
+    makers = {"numba": numba_backend, "torch": torch_backend}
+    deviations = []
+    for name in backends:
+        product = loaded.module(name)
+        backend = makers[name](product)
+        for case in cases:
+            scalars = _host_deviation(product, case)
+            label = f"{name} scalars"
+            deviations.append(Deviation(label, case.name, "float64", scalars, scalars <= HOST_ULPS))
+            worst = max(_deviation(backend, case), _solution_deviation(product, name, case))
+            deviations.append(Deviation(name, case.name, case.dtype, worst, worst <= case.ulps))
+    return Verification(loaded.name, tuple(deviations))
+
+
+def _host_deviation(product: ModuleType, case: Case) -> float:
+    """The largest deviation of a host scalar, in units in its last place."""
+    clock = start(product)
+    worst = 0.0
+    for wanted in case.rows:
+        clock = latch(product, clock, case.hyper, case.preparation)
+        found = clock.row()
+        clock = tick(clock)
+        pairs = [*zip(found, wanted, strict=True)]
+        if clock.stage == 0:
+            memory, _ = case.ends[clock.n - 2]
+            pairs += zip(clock.memory, memory, strict=True)
+        for one, other in pairs:
+            worst = max(worst, abs(one - other) / float(np.spacing(max(abs(other), 1e-300))))
+    return worst
+
+
+def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
+    """The largest deviation of the map from the point to the solution, given the memory."""
+    if not product.SHIFTED:
+        return 0.0
+    worst = 0.0
+    for number, (memory, wanted) in enumerate(case.ends):
+        x, buffer = case.after[(number + 1) * case.stages - 1]
+        row = product.solution_row(*memory)
+        found = _SOLUTIONS[backend](product, row, x, buffer)
+        for one, other, start_x in zip(found, wanted, x, strict=True):
+            size = np.maximum(np.maximum(abs(other), abs(start_x)), abs(other - start_x))
+            ulp = np.spacing(np.maximum(size, np.finfo(other.dtype).tiny))
+            worst = max(worst, float((abs(one - other) / ulp).max(initial=0.0)))
+    return worst
+
+
+def _numba_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+    return _on_copies(product, product.solution, row, (x, buffer, buffer))[0]
+
+
+def _on_copies(
+    product: ModuleType, kernel: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+) -> list[Arrays]:
+    """Run a kernel on copies of point, buffer and gradient; return them."""
+    copies = [[one.copy() for one in tensors] for tensors in arrays]
+    first = copies[0]
+    how = plan([one.size for one in first], [0] * len(first), product.SCOPE, product.SUMS)
+    addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
+    run(kernel, how, np.array([row]), addresses, first[0].dtype.name)
+    return copies
+
+
+def _torch_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+    def solved(*arguments: Any) -> tuple[Any]:
+        return (product.solution(*arguments),)
+
+    return [value for (value,) in _over_domains(product, solved, row, (x, buffer))]
+
+
+def _over_domains(
+    product: ModuleType, function: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+) -> list[tuple[NDArray[Any], ...]]:
+    """Call a function of lists of tensors on each domain of sums; its results by tensor."""
+    import torch
+
+    count = len(arrays[0])
+    domains = [[k] for k in range(count)] if product.SCOPE == "tensor" else [range(count)]
+    found = []
+    for members in domains:
+        lists = [[torch.from_numpy(tensors[k].copy()) for k in members] for tensors in arrays]
+        results = zip(*function(*lists, *row), strict=True)
+        found += [tuple(one.numpy() for one in result) for result in results]
+    return found
+
+
+_SOLUTIONS = {"numba": _numba_solution, "torch": _torch_solution}
+
+
+def _deviation(backend: Backend, case: Case) -> float:
+    """The largest deviation of an array entry, stage by stage from the reference's states."""
+    worst = 0.0
+    for number, (row, after) in enumerate(zip(case.rows, case.after, strict=True)):
+        x, buffer, g = case.points[number], case.buffers[number], case.gradients[number]
+        found_x, found_buffer = backend(number % case.stages, row, x, buffer, g)
+        found = (*found_x, *found_buffer)
+        wanted = (*after[0], *after[1])
+        sizes = (*case.scales[number][0], *case.scales[number][1])
+        for one, other, size in zip(found, wanted, sizes, strict=True):
+            if not np.isfinite(one).all():
+                return float("inf")
+            ulp = np.spacing(np.maximum(size, np.finfo(other.dtype).tiny).astype(other.dtype))
+            difference = abs(one.astype(np.float64) - other.astype(np.float64))
+            worst = max(worst, float((difference / ulp).max(initial=0.0)))
+    return worst
