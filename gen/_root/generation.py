@@ -146,7 +146,10 @@ def check_named(
     say(found.diff)
     if found.missing:
         warn(f"missing: {', '.join(found.missing)}")
-    warn(f"run: hamilforge generate {' '.join(names)}")
+    again = ["hamilforge generate"]
+    if out is not None:
+        again += [*names, *(["--method", str(method)] if method else []), "--out", str(out)]
+    warn(f"run: {' '.join(again)}")
     return 1
 
 
