@@ -131,6 +131,14 @@ KINDS: tuple[Kind, ...] = (
         ),
     ),
     Kind(
+        "optimizer",
+        "optimizers",
+        kinds.Rule,
+        reader="declare.read_kinds:optimizer",
+        prover="prove.rule:prove_rule",
+        teller="document.derivation:tell_rule",
+    ),
+    Kind(
         "hamiltonian",
         "hamiltonians",
         kinds.Hamiltonian,
@@ -245,6 +253,7 @@ KINDS: tuple[Kind, ...] = (
 )
 FAMILIES: tuple[Family, ...] = (
     Family("optimizer", (kinds.Optimizer,), (), "pipeline:render_optimizer"),
+    Family("rule", (kinds.Rule,), (), "pipeline:render_rule"),
     Family("objective", (kinds.Objective,), (), "pipeline:render_objective", suffix="__objective"),
     Family(
         "network",

@@ -20,6 +20,7 @@ from hamilforge.gen.emit.product import Product
 from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
+from hamilforge.gen.program.build_rule import derive_rule
 from hamilforge.gen.program.unroll import Unrolled
 from hamilforge.gen.prove import optimizer, problem
 from hamilforge.gen.prove.report import Report
@@ -72,6 +73,15 @@ def generate(made: products.Made) -> dict[str, str]:
 def rendered(made: products.Made) -> dict[str, str]:
     """The generated files of a product, not yet formatted."""
     return families.family_of(made).render(*made)
+
+
+def render_rule(rule: kinds.Rule) -> dict[str, str]:
+    """The files of an optimizer that is a list of assignments."""
+    report = check(rule)
+    refuse_false_claims(report, rule.head)
+    return products.understood(
+        lambda: files.render(Product(derive_rule(rule), report)), rule, factor=budget.CODE
+    )
 
 
 def render_objective(objective: kinds.Objective) -> dict[str, str]:

@@ -31,7 +31,10 @@ def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
     """
     declaration = catalogue.load(name_or_path, ("optimizer",))
     if not isinstance(declaration, kinds.Optimizer):
-        raise DeclarationError.single(str(name_or_path), "an optimizer was expected")
+        raise DeclarationError.single(
+            declaration.head.source.where,
+            f"'{declaration.head.name}' is a rule without a system: it has no energy",
+        )
     return declaration
 
 
@@ -100,11 +103,11 @@ def load_made(
         DeclarationError: a declaration is not found, is of another kind, or has problems.
     """
     if method is None:
-        declaration = catalogue.load(
-            name, ("optimizer", "objective", *families.serving(families.PROBLEM), "field")
-        )
+        alone, with_methods = families.made_alone(), families.made_with_methods()
+        wanted = (*families.kinds_of(*alone), *families.kinds_of(*with_methods))
+        declaration = catalogue.load(name, wanted)
         _refuse_choices(declaration, choices)
-        if not isinstance(declaration, kinds.Optimizer | kinds.Objective):
+        if not any(family.takes((declaration,)) for family in alone):
             what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
             raise DeclarationError.single(
                 declaration.head.source.where,

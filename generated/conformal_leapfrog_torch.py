@@ -23,7 +23,7 @@ import torch
 from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
-BUFFER = "v"
+STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}

@@ -23,7 +23,7 @@ from numba import njit, prange
 from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
-BUFFER = "p"
+STATES = ("p",)
 SCOPE = "all"
 START_TIME = 0.0
 HYPERPARAMETERS = {

@@ -23,7 +23,7 @@ from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
-BUFFER = "p"
+STATES = ("p",)
 SCOPE = "all"
 START_TIME = 0.0
 HYPERPARAMETERS = {

@@ -24,7 +24,7 @@ from numba import njit, prange
 from hamilforge.runtime.core import elementary  # content cf9becb52c4005b4
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
-BUFFER = "v"
+STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {

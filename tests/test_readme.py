@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from hamilforge import listing
+from hamilforge import listing, templates
 
 ROOT = Path(__file__).parents[1]
 #: The README, and those of the rooms.
@@ -143,3 +144,15 @@ def test_the_field_is_a_network(tmp_path):
     end, cost = network(torch.randn(5, 2))
     (end.sum() + cost.sum()).backward()
     assert network.control("A").grad.shape == (3, 3, 2)
+
+
+def test_the_rule_is_that_of_the_template(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = tomllib.loads(declared("mine_adam", tmp_path).read_text())
+    begun = tomllib.loads(templates.write("rule", "begun").read_text())
+    assert {**shown, "name": "", "title": "", "reference": ""} == {
+        **begun,
+        "name": "",
+        "title": "",
+        "reference": "",
+    }

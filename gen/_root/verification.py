@@ -22,6 +22,7 @@ from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
+from hamilforge.gen.program.build_rule import derive_rule
 from hamilforge.gen.program.integrator import DiscreteGradient, Integrator, Problem
 from hamilforge.gen.program.interpret import FLOAT64, Interpreter, evaluate
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
@@ -281,12 +282,13 @@ def _case(
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
         case.points.append(machine.x)
-        case.buffers.append(machine.buffer)
+        case.states.append([*machine.states.values()])
         case.gradients.append(gradients)
         case.rows.append(machine.row())
-        case.scales.append(machine.operands(gradients))
+        sizes = machine.operands(gradients)
+        case.scales.append([sizes[name] for name in ("x", *program.states)])
         machine.step(gradients)
-        case.after.append((machine.x, machine.buffer))
+        case.after.append([machine.x, *machine.states.values()])
         if machine.stage == 0:
             case.ends.append((tuple(machine.memory.values()), machine.solution()))
     return case
@@ -295,6 +297,7 @@ def _case(
 #: By the family of the product.
 _CASES: Mapping[str, _Cases] = {
     "optimizer": _Cases(lambda rule: reference_cases(derive(rule).program), compare),
+    "rule": _Cases(lambda rule: reference_cases(derive_rule(rule).program), compare),
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),

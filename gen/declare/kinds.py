@@ -191,6 +191,23 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """An optimizer that is a list of assignments, of which no differential equation is declared.
+
+    Attributes:
+        unknowns: the point, then the arrays of the state, which begin at zero.
+        assignments: in order; targets that are no unknowns are local.
+        scope: over what dot, sum and norm run.
+    """
+
+    head: Head
+    hyperparameters: tuple[Parameter, ...]
+    unknowns: tuple[str, ...]
+    assignments: tuple[Assignment, ...]
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Root:
     """The real root of a polynomial in x nearest to a number."""
 
@@ -401,6 +418,7 @@ Declaration = (
     | Splitting
     | Update
     | Optimizer
+    | Rule
     | RungeKutta
     | Partitioned
     | DiscreteGradient

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen import families
-from hamilforge.gen.declare import kinds, read_problems
+from hamilforge.gen.declare import kinds, read_problems, read_rules
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -296,6 +296,8 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
+    if "unknowns" in reader.source.tables:
+        return read_rules.rule(reader, head)
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     hyperparameters = parameters(reader, "hyperparameters")
     if not hyperparameters:

@@ -34,6 +34,7 @@ from hamilforge.gen.document.blocks import (
 from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.build_rule import derive_rule
 from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
@@ -58,6 +59,23 @@ def tell(declaration: kinds.Declaration, report: Report) -> Document:
 def tell_hamiltonian(declaration: kinds.Hamiltonian, _: Report) -> tuple[Block, ...]:
     """The system of a Hamiltonian for optimizers."""
     return (*_system(derive_system(declaration)),)
+
+
+def tell_rule(rule: kinds.Rule, _: Report) -> tuple[Block, ...]:
+    """The assignments of a rule as declared, and its program."""
+    point, *states = rule.unknowns
+    kept = f"Each step begins with grad({point})." + (
+        f" {', '.join(states)} {'is' if len(states) == 1 else 'are'} kept, and begin"
+        f"{'s' * (len(states) == 1)} at zero."
+        if states
+        else ""
+    )
+    return (
+        Heading("The rule"),
+        Paragraph(kept),
+        *(Paragraph(f"{line.target} = {line.value.text}") for line in rule.assignments),
+        *_program(derive_rule(rule).program),
+    )
 
 
 def tell_scheme(declaration: kinds.Splitting | kinds.Update, _: Report) -> tuple[Block, ...]:

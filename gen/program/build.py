@@ -192,7 +192,7 @@ class _Builder:
             settings=tuple(
                 Assign(symbol.name, lower(value), "host") for symbol, value in self._values.items()
             ),
-            buffer=self._buffer,
+            states=(self._buffer,),
             scope=self._optimizer.scope if reduced else "coordinate",
             host=host,
             functions=tuple(functions),

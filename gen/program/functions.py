@@ -7,7 +7,7 @@ scalars of their own, and so does what follows from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import sympy as sp
 
@@ -32,7 +32,7 @@ from hamilforge.gen.program.lower import add, constant, lower, mul, negative
 Written = tuple[Function, dict[str, Expr]]
 
 
-class _Hoist:
+class Hoist:
     """Host scalars by name; equal expressions share a name."""
 
     def __init__(self, taken: Iterable[str]) -> None:
@@ -76,7 +76,141 @@ def _monomial(expr: Expr) -> str | None:
     return "_".join(sorted(parts))
 
 
-class FunctionWriter:
+class ArrayWriter:
+    """Writes lines over arrays: sums and scalars are named on the way.
+
+    Args:
+        names: what each array is called.
+    """
+
+    #: Whether the factor of an array is a scalar of its own, whatever it is worth.
+    direct = False
+
+    def __init__(self, names: Mapping[Coordinate, str]) -> None:
+        self.names: dict[Coordinate, str] = dict(names)
+
+    def named(self, name: str) -> Coordinate:
+        """A new array by name."""
+        symbol = Coordinate(name)
+        self.names[symbol] = name
+        return symbol
+
+    def line(self, hoist: Hoist, body: list[Assign], value: Expr, role: str) -> IrExpr:
+        """An array expression, after what it needs was added to the body.
+
+        Args:
+            hoist: the host scalars.
+            body: the lines so far; sums, and scalars after them, are appended.
+            value: in arrays, numbers and sums.
+            role: what scalars are named after.
+
+        Returns:
+            The expression in the IR.
+        """
+        groups: dict[Expr, Expr] = {}
+        for term in sp.Add.make_args(value):
+            coefficient, part = split_product(term)
+            groups[part] = groups.get(part, sp.Integer(0)) + coefficient
+        return add(
+            *(
+                self._term(hoist, body, coefficient, part, role)
+                for part, coefficient in sorted(groups.items(), key=self._place)
+            )
+        )
+
+    def _place(self, group: tuple[Expr, Expr]) -> tuple[bool, int, str]:
+        """Terms in the order of their arrays, what is subtracted last."""
+        part, coefficient = group
+        places = [*self.names]
+        first = min((places.index(one) for one in coordinates(part)), default=len(places))
+        return self._is_negative(coefficient, part, ""), first, str(part)
+
+    def _is_negative(self, coefficient: Expr, part: Expr, role: str) -> bool:
+        """Whether a term is subtracted."""
+        return bool(part != x and coefficient.as_coeff_Mul()[0].is_negative)
+
+    def _term(
+        self, hoist: Hoist, body: list[Assign], coefficient: Expr, part: Expr, role: str
+    ) -> IrExpr:
+        """``coefficient * part`` in the IR, with sums and scalars named on the way."""
+        minus = self._is_negative(coefficient, part, role)
+        coefficient = tidy_scalars(-coefficient if minus else coefficient)
+        if is_host(coefficient):
+            scalar = hoist(coefficient, role if self.direct else f"{role}_scale", self.direct)
+        else:
+            scalar = self._reduced(hoist, body, coefficient, role)
+        array = self._array(hoist, tidy_scalars(part), role)
+        term = mul(scalar, array)
+        return negative(term) if minus else term
+
+    def _reduced(self, hoist: Hoist, body: list[Assign], coefficient: Expr, role: str) -> IrExpr:
+        """A scalar that needs sums, as lines after them."""
+        sums: dict[sp.Symbol, str] = {}
+        plain: dict[Expr, Expr] = {}
+        for total in outer_totals(coefficient):
+            value: IrExpr = Reduce(self._summand(hoist, total, role))
+            name = next((line.target for line in body if line.value == value), None) or _fresh_name(
+                _sum_name(total), body, hoist
+            )
+            if all(line.target != name for line in body):
+                body.append(Assign(name, value, "reduced", "sum over all coordinates in scope"))
+            plain[total] = sp.Symbol(name, positive=True)
+            sums[plain[total]] = name
+        terms = _collected(coefficient.xreplace(plain), set(sums))
+        value = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
+        for symbol, name in sums.items():
+            if any(not regular(term, symbol) for term in terms):
+                value = Select(Ref(name), constant(0).value, constant(0), value)
+        name = _fresh_name(role, body, hoist)
+        body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
+        return Ref(name)
+
+    def _summand(self, hoist: Hoist, total: Total, role: str) -> IrExpr:
+        """What a sum is taken of, with its host scalars named."""
+        (arg,) = total.args
+        if arg.has(Total):
+            raise NotDerivableError("a sum within a sum has no program yet: declare one of them")
+        if not arg.free_symbols - {*self.names}:
+            return lower(arg, {**self.names})
+        return self._hoisted(hoist, arg, f"{role}_scale", is_host)
+
+    def _scalar(self, hoist: Hoist, expr: Expr, role: str, sums: set[sp.Symbol]) -> IrExpr:
+        return self._hoisted(
+            hoist, expr, f"{role}_scale", lambda part: not part.free_symbols & sums
+        )
+
+    def _array(self, hoist: Hoist, part: Expr, role: str) -> IrExpr:
+        lowered = self._hoisted(hoist, part, f"{role}_scale", is_host)
+        for symbol in sorted(coordinates(part), key=str):
+            if not regular(part, symbol):
+                return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
+        return lowered
+
+    def _hoisted(self, hoist: Hoist, expr: Expr, role: str, on_host: object) -> IrExpr:
+        """Lower an expression, its largest host parts replaced by named scalars."""
+        assert callable(on_host)
+        rename: dict[sp.Symbol, str] = dict(self.names)
+
+        def visit(part: Expr) -> Expr:
+            if on_host(part):
+                if part.is_Rational:
+                    return part
+                reference = hoist(part, role)
+                assert isinstance(reference, Ref)
+                symbol = sp.Symbol(reference.name, positive=part.is_positive, real=True)
+                rename[symbol] = reference.name
+                return symbol
+            if isinstance(part, sp.Add | sp.Mul):
+                scalars = [arg for arg in part.args if on_host(arg)]
+                others = [visit(arg) for arg in part.args if not on_host(arg)]
+                whole = part.func(*scalars)
+                return part.func(visit(whole) if scalars else whole, *others)
+            return part.func(*(visit(arg) for arg in part.args)) if part.args else part
+
+        return lower(visit(expr), rename)
+
+
+class FunctionWriter(ArrayWriter):
     """Writes the functions of an optimizer.
 
     Args:
@@ -85,20 +219,21 @@ class FunctionWriter:
             front of the scalars.
     """
 
+    direct = True
+
     def __init__(self, buffer: str, unit_is_positive: bool) -> None:
         self._buffer = buffer
         self._unit_is_positive = unit_is_positive
         self._arrays = ("x", "x_new", "g", buffer, f"{buffer}_new")
-        self.names: dict[Coordinate, str] = {
-            x: "x",
-            b: buffer,
-            last_b: buffer,
-            new_b: f"{buffer}_new",
-        }
+        super().__init__({x: "x", b: buffer, last_b: buffer, new_b: f"{buffer}_new"})
+
+    def _is_negative(self, coefficient: Expr, part: Expr, role: str) -> bool:
+        subtracted = ("kick", "undo", "shift") if self._unit_is_positive else ("drift",)
+        return part != x and role in subtracted
 
     def stage(self, buffer: Expr, point: Expr) -> Written:
         """The function of a stage, and what its scalars are."""
-        hoist = _Hoist(self._arrays)
+        hoist = Hoist(self._arrays)
         body: list[Assign] = []
         fresh = f"{self._buffer}_new"
         grouped = _grouped(buffer)
@@ -123,7 +258,7 @@ class FunctionWriter:
 
     def solution(self, position: Expr) -> Written:
         """The map from the point to the solution, and what its scalars are."""
-        hoist = _Hoist(self._arrays)
+        hoist = Hoist(self._arrays)
         body: list[Assign] = []
         terms = [
             self._term(hoist, body, coefficient, part, "shift")
@@ -134,90 +269,6 @@ class FunctionWriter:
             "solution", ("x", self._buffer), tuple(hoist.named), tuple(body), (("x", "x_new"),)
         )
         return function, hoist.named
-
-    def _term(
-        self, hoist: _Hoist, body: list[Assign], coefficient: Expr, part: Expr, role: str
-    ) -> IrExpr:
-        """``coefficient * part`` in the IR, with sums and scalars named on the way."""
-        coefficient = tidy_scalars(coefficient)
-        minus = part != x and role in (
-            ("kick", "undo", "shift") if self._unit_is_positive else ("drift",)
-        )
-        if minus:
-            coefficient = tidy_scalars(-coefficient)
-        if is_host(coefficient):
-            scalar = hoist(coefficient, role, direct=True)
-        else:
-            scalar = self._reduced(hoist, body, coefficient, role)
-        array = self._array(hoist, tidy_scalars(part), role)
-        term = mul(scalar, array)
-        return negative(term) if minus else term
-
-    def _reduced(self, hoist: _Hoist, body: list[Assign], coefficient: Expr, role: str) -> IrExpr:
-        """A scalar that needs sums, as lines after them."""
-        sums: dict[sp.Symbol, str] = {}
-        plain: dict[Expr, Expr] = {}
-        for total in outer_totals(coefficient):
-            value: IrExpr = Reduce(self._summand(hoist, total, role))
-            name = next((line.target for line in body if line.value == value), None) or _fresh_name(
-                _sum_name(total), body, hoist
-            )
-            if all(line.target != name for line in body):
-                body.append(Assign(name, value, "reduced", "sum over all coordinates in scope"))
-            plain[total] = sp.Symbol(name, positive=True)
-            sums[plain[total]] = name
-        terms = _collected(coefficient.xreplace(plain), set(sums))
-        value = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
-        for symbol, name in sums.items():
-            if any(not regular(term, symbol) for term in terms):
-                value = Select(Ref(name), constant(0).value, constant(0), value)
-        name = _fresh_name(role, body, hoist)
-        body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
-        return Ref(name)
-
-    def _summand(self, hoist: _Hoist, total: Total, role: str) -> IrExpr:
-        """What a sum is taken of, with its host scalars named."""
-        (arg,) = total.args
-        if arg.has(Total):
-            raise NotDerivableError("a sum within a sum has no program yet: declare one of them")
-        if not arg.free_symbols - {*self.names}:
-            return lower(arg, {**self.names})
-        return self._hoisted(hoist, arg, f"{role}_scale", is_host)
-
-    def _scalar(self, hoist: _Hoist, expr: Expr, role: str, sums: set[sp.Symbol]) -> IrExpr:
-        return self._hoisted(
-            hoist, expr, f"{role}_scale", lambda part: not part.free_symbols & sums
-        )
-
-    def _array(self, hoist: _Hoist, part: Expr, role: str) -> IrExpr:
-        lowered = self._hoisted(hoist, part, f"{role}_scale", is_host)
-        for symbol in sorted(coordinates(part), key=str):
-            if not regular(part, symbol):
-                return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
-        return lowered
-
-    def _hoisted(self, hoist: _Hoist, expr: Expr, role: str, on_host: object) -> IrExpr:
-        """Lower an expression, its largest host parts replaced by named scalars."""
-        assert callable(on_host)
-        rename: dict[sp.Symbol, str] = dict(self.names)
-
-        def visit(part: Expr) -> Expr:
-            if on_host(part):
-                if part.is_Rational:
-                    return part
-                reference = hoist(part, role)
-                assert isinstance(reference, Ref)
-                symbol = sp.Symbol(reference.name, positive=part.is_positive, real=True)
-                rename[symbol] = reference.name
-                return symbol
-            if isinstance(part, sp.Add | sp.Mul):
-                scalars = [arg for arg in part.args if on_host(arg)]
-                others = [visit(arg) for arg in part.args if not on_host(arg)]
-                whole = part.func(*scalars)
-                return part.func(visit(whole) if scalars else whole, *others)
-            return part.func(*(visit(arg) for arg in part.args)) if part.args else part
-
-        return lower(visit(expr), rename)
 
 
 def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:
@@ -242,7 +293,7 @@ def _grouped(expr: Expr) -> list[tuple[Expr, Expr]]:
     return sorted(
         ((part, total) for part, total in kept if total != 0),
         key=lambda item: (
-            min((order[one] for one in coordinates(item[0])), default=len(order)),
+            min((order.get(one, 5) for one in coordinates(item[0])), default=len(order)),
             str(item[0]),
         ),
     )
@@ -256,7 +307,7 @@ def _sum_name(total: Total) -> str:
     return "old_norm_squared" if arg == last_b**2 else "total"
 
 
-def _fresh_name(base: str, body: list[Assign], hoist: _Hoist) -> str:
+def _fresh_name(base: str, body: list[Assign], hoist: Hoist) -> str:
     """A name that neither a line nor a host scalar of the function has."""
     taken = {*(line.target for line in body), *hoist.named, *hoist.taken}
     name, number = base, 2

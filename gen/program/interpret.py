@@ -252,7 +252,7 @@ class Interpreter:
     Attributes:
         hyper: the hyper-parameters in force; read at a step's first stage.
         x: the point, a list of arrays.
-        buffer: the state buffer, alike.
+        states: the state's arrays by name, alike.
         preparation: the gradient's sign, the L2 factor, the factor of decoupled decay, which acts
             in a step's first stage.
     """
@@ -260,7 +260,7 @@ class Interpreter:
     program: Program
     hyper: dict[str, float]
     x: list[Any]
-    buffer: list[Any] = field(default_factory=list)
+    states: dict[str, list[Any]] = field(default_factory=dict)
     preparation: tuple[float, float, float] = NEUTRAL
     t: float = 0.0
     n: int = 1
@@ -269,26 +269,28 @@ class Interpreter:
     _host: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.buffer = [np.zeros_like(tensor) for tensor in self.x]
+        self.states = {
+            name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
+        }
         self.t = float(self.program.start_time)
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
 
     def step(self, gradients: Sequence[Any]) -> None:
         """One stage, with the gradients at the point."""
-        program = self.program
-        arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
+        arrays = {"x": self.x, **self.states, "g": list(gradients)}
         function, scalars = self._next()
         found = self._run(function, arrays, scalars)
-        self.x, self.buffer = found["x"], found[program.buffer]
+        self.x = found.pop("x")
+        self.states = {**self.states, **found}
         self.stage += 1
-        if self.stage == len(program.stages):
+        if self.stage == len(self.program.stages):
             self._end_of_step()
 
-    def operands(self, gradients: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """For each entry of x and buffer, the largest operand of the next stage's last sum."""
+    def operands(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
+        """For each entry of point and state, the largest operand of the next stage's last sum."""
         program = self.program
         function, scalars = self._next()
-        arrays = {"x": self.x, program.buffer: self.buffer, "g": list(gradients)}
+        arrays = {"x": self.x, **self.states, "g": list(gradients)}
         found: dict[str, list[Any]] = {}
         for array, local in function.results:
             line = next(line for line in function.body if line.target == local)
@@ -305,16 +307,18 @@ class Interpreter:
                 )[array]
                 sizes.append([abs(np.asarray(value, np.float64)) for value in values])
             found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
-        return found["x"], found[program.buffer]
+        return found
 
     def solution(self) -> list[Any]:
         """The solution at the end of a step."""
+        if not self.program.shifted:
+            return self.x
         function = self.program.solution
         scalars = {
             name: self.memory[line]
             for name, line in zip(function.scalars, self.program.host.solution, strict=True)
         }
-        arrays = {"x": self.x, self.program.buffer: self.buffer}
+        arrays = {"x": self.x, **self.states}
         return self._run(function, arrays, scalars)["x"]
 
     def row(self) -> tuple[float, ...]:

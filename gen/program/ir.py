@@ -142,28 +142,34 @@ class Program:
     Attributes:
         hyperparameters: what the user sets, in order.
         settings: what h and the parameters of system and method are, in the hyper-parameters.
-        buffer: the name of the state buffer.
+        states: the names of the state's arrays, zero before the first step.
         scope: over what sums run; ``coordinate`` where there are none.
         functions: the different functions of the stages.
         stages: for each stage, the index of its function.
         solution: the map from the point to the solution.
         shifted: whether the point is not the solution.
-        boundary: the ends of a step, for proofs.
+        boundary: the ends of a step in q and p, for proofs; None where there are none.
         start_time: t at the first step.
     """
 
     name: str
     hyperparameters: tuple[Parameter, ...]
     settings: tuple[Assign, ...]
-    buffer: str
+    states: tuple[str, ...]
     scope: str
     host: Host
     functions: tuple[Function, ...]
     stages: tuple[int, ...]
     solution: Function
     shifted: bool
-    boundary: Boundary
+    boundary: Boundary | None
     start_time: Fraction
+
+    @property
+    def buffer(self) -> str:
+        """The one array that a rule made of a Hamiltonian keeps."""
+        (name,) = self.states
+        return name
 
 
 def walk(expr: Expr) -> Iterator[Expr]:

@@ -248,7 +248,8 @@ class _Grading:
             return _Graded(Apply("div", values), degrees[0] - degrees[1], mixed)
         degree = max(degrees)
         terms = (self.times_down(part.value, degree - part.degree) for part in parts)
-        return _Graded(Apply("add", tuple(terms)), degree, mixed or len(set(degrees)) > 1)
+        overflows = len(set(degrees)) > 1 and degree > 1
+        return _Graded(Apply("add", tuple(terms)), degree, mixed or overflows)
 
     def _product(self, factors: tuple[Expr, ...]) -> Expr:
         """A product of which no part overflows before a small coefficient is in it.

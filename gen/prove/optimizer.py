@@ -17,6 +17,7 @@ from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.system import System, p, t
 from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
+from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.prove.conformal import Form, block_text, form_of, telescoped
 from hamilforge.gen.prove.differences import numeric_factor
@@ -45,7 +46,7 @@ def prove(derivation: Derivation) -> Report:
         form = _form(derivation)
     with at("the proofs of its fixed points, energy and stability"):
         rest = _fixed_points(derivation), _energy_rate(derivation), _stability(derivation)
-    findings = (*order, *form, *rest, *_cost(derivation))
+    findings = (*order, *form, *rest, *cost(derivation.program))
     return Report(
         head.name,
         "optimizer",
@@ -250,14 +251,14 @@ def _stability(derivation: Derivation) -> Finding:
     return Finding("stability_limit", limit.text, evidence, reach, limit.why)
 
 
-def _cost(derivation: Derivation) -> tuple[Finding, ...]:
-    program = derivation.program
+def cost(program: Program) -> tuple[Finding, ...]:
+    """What a step of a program asks for: gradients, arrays, passes over memory."""
     passes = [schedule(program.functions[index]) for index in program.stages]
     by, reach = "the emitted program", "every stage"
     return (
         Finding("points", "shifted" if program.shifted else "solution", by, reach),
         Finding("gradients_per_step", len(program.stages), by, "a whole step"),
-        Finding("state_buffers", 1, by, reach),
+        Finding("state_buffers", len(program.states), by, reach),
         Finding("passes", max(len(one) for one in passes), by, reach),
         Finding(
             "bytes_per_parameter",

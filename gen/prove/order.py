@@ -221,6 +221,8 @@ class _Experiment:
     def run(self) -> int:
         """The lowest power of h in which the step and the flow differ."""
         program, algebra = self._derivation.program, self._algebra
+        boundary = program.boundary
+        assert boundary is not None  # of a system
         before = self._frame(self._time - self._step)
         now = self._frame(self._time)
         constants = field_values_by_name(self._derivation, self._field, algebra)
@@ -231,8 +233,8 @@ class _Experiment:
         host = self._host(now, memory)
         start = {**parameters, **_marked({**parameters, **before}), "q": self._q, "p": self._p}
         start["g"] = self._potential.gradient(self._q)
-        buffer = evaluate(program.boundary.buffer, start, algebra)
-        point = evaluate(program.boundary.point, {**start, program.buffer: buffer}, algebra)
+        buffer = evaluate(boundary.buffer, start, algebra)
+        point = evaluate(boundary.point, {**start, program.buffer: buffer}, algebra)
         for index, row in zip(program.stages, program.host.rows, strict=True):
             function = program.functions[index]
             scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
@@ -244,9 +246,9 @@ class _Experiment:
             new = run_function(function, arrays, scalars, algebra)
             point, buffer = new["x"][0], new[program.buffer][0]
         end = {**parameters, **_marked({**parameters, **now}), "x": point, program.buffer: buffer}
-        position = evaluate(program.boundary.position, end, algebra)
+        position = evaluate(boundary.position, end, algebra)
         end["g"] = self._potential.gradient(position)
-        momentum = evaluate(program.boundary.momentum, end, algebra)
+        momentum = evaluate(boundary.momentum, end, algebra)
         exact_position, exact_momentum = self._flow()
         differences = [*(position - exact_position), *(momentum - exact_momentum)]
         known = min(difference.precision for difference in differences)

@@ -6,6 +6,7 @@ at each step. Whether the plan still fits is looked at anew each step too.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -54,21 +55,20 @@ class Plan:
         groups: Groups,
         state: dict[torch.Tensor, dict[str, Any]],
         params: Tensors,
-        buffers: Tensors,
+        states: list[Tensors],
         grads: Tensors,
         owners: list[int],
         module: Any,
         scope: str,
         widths: list[int],
     ) -> None:
-        buffer = module.BUFFER
         self._groups = [list(group["params"]) for group in groups]
         self._switches = list(map(_SWITCHES, groups))
         self._states = list(state.values())
-        self._buffer_of = operator.itemgetter(buffer)
-        self._usable = all(buffer in one for one in self._states)
+        self._names = module.STATES
+        self._usable = all(name in one for one in self._states for name in self._names)
         self._usable &= len(params) == sum(map(len, self._groups)) == len(self._states)
-        self._state_buffers = list(map(self._buffer_of, self._states)) if self._usable else []
+        self._buffers = self._present() if self._usable else []
         self._params = params
         self._dtype = KERNEL_DTYPES[params[0].dtype]
         lengths = [param.numel() for param in params]
@@ -77,7 +77,7 @@ class Plan:
         #: How many numbers each stage's row has, its preparation included.
         self.widths = [3 + width for width in widths]
         self._filled = [k for k, length in enumerate(lengths) if length]
-        self._fixed = [*params, *buffers]
+        self._fixed = [*params, *itertools.chain(*states)]
         self._places: Any = None
         self._guard = _guard(self._fixed, grads)
 
@@ -101,13 +101,16 @@ class Plan:
                 return None
             grads += map(_GRADIENT, present)
         try:
-            buffers = map(self._buffer_of, states)
-            fits = all(map(same, buffers, self._state_buffers)) and self._guard(
+            fits = all(map(same, self._present(), self._buffers)) and self._guard(
                 *self._fixed, *grads
             )
         except (KeyError, TypeError):  # a buffer or a gradient is missing
             return None
         return grads if fits else None
+
+    def _present(self) -> Tensors:
+        """The state's arrays of all parameters, name by name."""
+        return [state[name] for name in self._names for state in self._states]
 
     def tensors(self, grads: Tensors) -> tuple[Tensors, Tensors, Tensors]:
         """Parameters, gradients and buffers."""
@@ -115,15 +118,15 @@ class Plan:
         return self._params, grads, self._fixed[count:]
 
     def table(self, grads: Tensors) -> Any:
-        """The addresses of parameters, buffers and gradients, `(3, tensors)`."""
-        table = addresses([*self._fixed, *grads]).reshape(3, -1)
+        """The addresses of parameters, states and gradients, `(2 + states, tensors)`."""
+        table = addresses([*self._fixed, *grads]).reshape(len(self._names) + 2, -1)
         if not table[:, self._filled].all():
             raise RuntimeError("a tensor has entries, but its storage was released")
         return table
 
     def has_moved(self, table: Any) -> bool:
         """Whether parameters and buffers lie elsewhere than in the step before."""
-        written = table[:2]
+        written = table[:-1]
         moved = self._places is not None and not np.array_equal(written, self._places)
         if moved or self._places is None:
             self._places = written

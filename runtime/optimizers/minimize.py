@@ -204,7 +204,7 @@ class _Run:
         shape = first.shape
         if not self._x.size or not np.isfinite(self._x).all():
             raise ValueError("x0 is empty or not finite")
-        self._buffer = np.zeros_like(self._x)
+        self._states = [np.zeros_like(self._x) for _ in self._product.STATES]
         self._how = plan([self._x.size], [0], self._product.SCOPE, self._product.SUMS)
         self._clock = start(self._product)
         self._solved = self._x.copy()
@@ -264,14 +264,14 @@ class _Run:
 
     def _step(self, gradient: Vector) -> None:
         clock = latch(self._product, self._clock, self._hyper)
-        arrays = (self._x, self._buffer, gradient)
+        arrays = (self._x, *self._states, gradient)
         self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
         self._clock = tick(clock)
         if self._clock.stage == 0:
             self._solved = self._x.copy()
             if self._product.SHIFTED:
                 row = self._product.solution_row(*self._clock.memory)
-                self._run(self._product.solution, row, (self._solved, self._buffer, self._buffer))
+                self._run(self._product.solution, row, (self._solved, *self._states))
 
     def _run(self, kernel: Any, row: tuple[float, ...], arrays: tuple[Vector, ...]) -> None:
         addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)

@@ -22,7 +22,7 @@ RULE, CLOCK = "rule", "clock"
 def rule(product: ModuleType) -> str:
     """A rule with the names of all that its state holds, such as ``rgd(v; last_decay)``."""
     name = product.__name__.rpartition(".")[2].removesuffix("_torch")
-    kept = "; ".join(filter(None, (product.BUFFER, ", ".join(product.MEMORY))))
+    kept = "; ".join(filter(None, (", ".join(product.STATES), ", ".join(product.MEMORY))))
     return f"{name}({kept})"
 
 
@@ -77,21 +77,20 @@ def check_buffers(entries: Mapping[Any, Any], product: ModuleType) -> None:
     Raises:
         ValueError: there is no buffer of the rule's name, or it is no tensor of reals.
     """
-    own, name = rule(product), product.BUFFER
+    own = rule(product)
     for key, entry in entries.items():
-        if not entry:
-            continue
-        if not isinstance(entry, Mapping) or name not in entry:
-            raise ValueError(
-                f"the state is not one of {own}: the entry of parameter {key} has no {name}"
-            )
-        buffer = entry[name]
-        if not isinstance(buffer, torch.Tensor) or not buffer.is_floating_point():
-            kind = getattr(buffer, "dtype", type(buffer).__name__)
-            raise ValueError(
-                f"the state of parameter {key}: {name} is {kind}; floating-point numbers were "
-                "expected"
-            )
+        for name in product.STATES if entry else ():
+            if not isinstance(entry, Mapping) or name not in entry:
+                raise ValueError(
+                    f"the state is not one of {own}: the entry of parameter {key} has no {name}"
+                )
+            array = entry[name]
+            if not isinstance(array, torch.Tensor) or not array.is_floating_point():
+                kind = getattr(array, "dtype", type(array).__name__)
+                raise ValueError(
+                    f"the state of parameter {key}: {name} is {kind}; floating-point numbers were "
+                    "expected"
+                )
 
 
 def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType) -> None:
@@ -101,9 +100,10 @@ def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType) -> None
         ValueError: one has another shape.
     """
     for number, (param, entry) in enumerate(state.items()):
-        buffer = entry.get(product.BUFFER) if isinstance(param, torch.Tensor) else None
-        if buffer is not None and buffer.shape != param.shape:
-            raise ValueError(
-                f"the state of parameter {number}: {product.BUFFER} has the shape "
-                f"{tuple(buffer.shape)}, and the parameter {tuple(param.shape)}"
-            )
+        for name in product.STATES if isinstance(param, torch.Tensor) else ():
+            array = entry.get(name)
+            if array is not None and array.shape != param.shape:
+                raise ValueError(
+                    f"the state of parameter {number}: {name} has the shape "
+                    f"{tuple(array.shape)}, and the parameter {tuple(param.shape)}"
+                )

@@ -36,21 +36,24 @@ def parameter_name(groups: Groups, wanted: torch.Tensor) -> str:
 
 
 def refuse_tensors(
-    params: Tensors, grads: Tensors, buffers: Sequence[torch.Tensor | None], name: Naming
+    params: Tensors,
+    grads: Tensors,
+    kept: Sequence[Sequence[torch.Tensor | None]],
+    name: Naming,
 ) -> None:
     """Refuse tensors that no form of the step takes.
 
     Args:
         params: the parameters.
         grads: their gradients.
-        buffers: their buffers, None where there is none yet.
+        kept: for each array of the state those of all parameters, None where there is none yet.
         name: how a parameter is called.
 
     Raises:
         RuntimeError: sparse, complex or whole numbers, tensors inside ``torch.func.vmap``, or
             shapes that differ.
     """
-    for param, grad, buffer in zip(params, grads, buffers, strict=True):
+    for param, grad, *arrays in zip(params, grads, *kept, strict=True):
         if grad.layout != torch.strided or param.layout != torch.strided:
             raise RuntimeError(f"{name(param)}: sparse gradients are not supported; use dense ones")
         if grad.is_complex() or param.is_complex():
@@ -69,10 +72,11 @@ def refuse_tensors(
                 "and keeps state for them; call step() outside of vmap, or stack the models in "
                 "parameters with an axis of their own"
             )
-        shapes = [tuple(t.shape) for t in (param, grad, param if buffer is None else buffer)]
+        present = [array for array in arrays if array is not None]
+        shapes = [tuple(tensor.shape) for tensor in (param, grad, *present)]
         if len(set(shapes)) > 1:
             raise RuntimeError(
-                f"{name(param)}: the shapes of a parameter, its gradient and its buffer differ: "
+                f"{name(param)}: the shapes of a parameter, its gradient and its state differ: "
                 f"{shapes}"
             )
 

@@ -148,8 +148,9 @@ class GeneratedOptimizer(Optimizer):
         self._reset()
 
     def _widths(self) -> list[int]:
-        """How many scalars each stage takes, beside points, buffers and gradients."""
-        return [len(inspect.signature(stage).parameters) - 3 for stage in self.STAGES]
+        """How many scalars each stage takes, beside points, states and gradients."""
+        lists = len(self.product.STATES) + 2
+        return [len(inspect.signature(stage).parameters) - lists for stage in self.STAGES]
 
     def _check_together(self, groups: list[dict[str, Any]]) -> None:
         """Refuse groups that one step cannot take.
@@ -238,9 +239,11 @@ class GeneratedOptimizer(Optimizer):
                     params.append(param)
                     grads.append(param.grad)
                     owners.append(number)
-        name = self.product.BUFFER
-        kept = [self.state[p].get(name) if p in self.state else None for p in params]
-        present = [buffer for buffer in kept if buffer is not None]
+        kept = [
+            [self.state[p].get(name) if p in self.state else None for p in params]
+            for name in self.product.STATES
+        ]
+        present = [array for arrays in kept for array in arrays if array is not None]
         self._refuse(params, grads, owners, kept)
         if not params:
             return self._all_latched()
@@ -251,12 +254,12 @@ class GeneratedOptimizer(Optimizer):
         if any(wanted) and reason:
             raise RuntimeError(f"fused=True, but {reason}")
         clocks = self._all_latched()
-        buffers = self._buffers(params)
+        states = self._states(params)
         if reason or False in wanted:
-            self._run_functional(params, buffers, grads, owners, clocks)
+            self._run_functional(params, states, grads, owners, clocks)
         else:
             choices = (self.kernels, self._scope, self._widths())
-            plan = Plan(groups, self.state, params, buffers, grads, owners, *choices)
+            plan = Plan(groups, self.state, params, states, grads, owners, *choices)
             self._plan = plan
             self._run_fused(plan, grads, clocks)
         return clocks
@@ -266,14 +269,14 @@ class GeneratedOptimizer(Optimizer):
         params: Tensors,
         grads: Tensors,
         owners: list[int],
-        buffers: list[torch.Tensor | None],
+        kept: list[list[torch.Tensor | None]],
     ) -> None:
         """Refuse tensors that no form of the step takes, before anything is changed."""
-        refuse_tensors(params, grads, buffers, self._name)
+        refuse_tensors(params, grads, kept, self._name)
         if self.product.SCOPE != "coordinate":
             domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
             refuse_sums(params, domains, self._name)
-        present = [buffer for buffer in buffers if buffer is not None]
+        present = [array for arrays in kept for array in arrays if array is not None]
         refuse_overlaps(params, grads, present, self._name)
 
     def _name(self, param: torch.Tensor) -> str:
@@ -319,15 +322,14 @@ class GeneratedOptimizer(Optimizer):
             )
         return settled
 
-    def _buffers(self, params: Tensors) -> Tensors:
-        name = self.product.BUFFER
-        buffers = []
+    def _states(self, params: Tensors) -> list[Tensors]:
+        """The arrays of the state, name by name; what is not there is zero."""
         for param in params:
             state = self.state[param]
-            if name not in state:
-                state[name] = torch.zeros_like(param, requires_grad=False)
-            buffers.append(state[name])
-        return buffers
+            for name in self.product.STATES:
+                if name not in state:
+                    state[name] = torch.zeros_like(param, requires_grad=False)
+        return [[self.state[param][name] for param in params] for name in self.product.STATES]
 
     def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
         stage = clocks[0].stage
@@ -342,7 +344,7 @@ class GeneratedOptimizer(Optimizer):
     def _run_functional(
         self,
         params: Tensors,
-        buffers: Tensors,
+        states: list[Tensors],
         grads: Tensors,
         owners: list[int],
         clocks: list[Clock],
@@ -362,14 +364,16 @@ class GeneratedOptimizer(Optimizer):
                     )
                 gradients.append(gradient)
                 points.append(point)
-            old = [buffers[index] for index in members]
+            old = [[arrays[index] for index in members] for arrays in states]
             stage = self.STAGES[clock.stage]
-            new_points, new_buffers = stage(points, old, gradients, *clock.rows[clock.stage])
-            for index, point, buffer in zip(members, new_points, new_buffers, strict=True):
-                if self.param_groups[owners[index]]["differentiable"]:
-                    self.state[params[index]][self.product.BUFFER] = buffer
-                else:
-                    buffers[index].copy_(like(buffer, buffers[index]))
+            new_points, *new = stage(points, *old, gradients, *clock.rows[clock.stage])
+            for name, arrays, new_arrays in zip(self.product.STATES, states, new, strict=True):
+                for index, array in zip(members, new_arrays, strict=True):
+                    if self.param_groups[owners[index]]["differentiable"]:
+                        self.state[params[index]][name] = array
+                    else:
+                        arrays[index].copy_(like(array, arrays[index]))
+            for index, point in zip(members, new_points, strict=True):
                 params[index].copy_(like(point, params[index]))
 
     @contextlib.contextmanager
@@ -417,7 +421,7 @@ class GeneratedOptimizer(Optimizer):
                 params = [chosen[index][0] for index in members]
                 clock = self.param_groups[chosen[members[0]][1]]["clock"]
                 row = self.product.solution_row(*clock.memory)
-                solved = self.product.solution(params, self._buffers(params), *row)
+                solved = self.product.solution(params, *self._states(params), *row)
                 for param, value in zip(params, solved, strict=True):
                     param.copy_(like(value, param))
 

@@ -7,6 +7,7 @@ place of the largest operand of the last sum.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -42,9 +43,9 @@ class Case:
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         rows: the scalars of each stage: those of its preparation, then those of the host.
         points: x at the start of each stage.
-        buffers: the buffer at the start of each stage.
+        states: the state's arrays at the start of each stage.
         gradients: g of each stage.
-        after: x and buffer after each stage, as the reference computes them.
+        after: x and the state's arrays after each stage, as the reference computes them.
         ends: memory and solution after each whole step.
         scales: the largest operand of the last sum or its result, for each entry.
     """
@@ -57,31 +58,29 @@ class Case:
     preparation: tuple[float, float, float]
     rows: list[tuple[float, ...]]
     points: list[Arrays]
-    buffers: list[Arrays]
+    states: list[list[Arrays]]
     gradients: list[Arrays]
-    after: list[tuple[Arrays, Arrays]]
-    scales: list[tuple[Arrays, Arrays]]
+    after: list[list[Arrays]]
+    scales: list[list[Arrays]]
     ends: list[tuple[tuple[float, ...], Arrays]]
 
 
 class Backend(Protocol):
-    """One stage of a product, its preparation with it: from x, buffer and g to x and buffer."""
+    """One stage of a product, its preparation with it."""
 
     def __call__(
-        self, number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays, /
-    ) -> tuple[Arrays, Arrays]:
-        """Run a stage."""
+        self, number: int, row: Sequence[float], arrays: Sequence[Arrays], /
+    ) -> list[Arrays]:
+        """Run a stage: from point, states and gradient to point and states."""
         ...
 
 
 def numba_backend(product: ModuleType) -> Backend:
     """The compiled kernels."""
 
-    def stage(
-        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        x, buffer, _ = _on_copies(product, product.STAGES[number], row, (x, buffer, g))
-        return x, buffer
+    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
+        *changed, _ = _on_copies(product, product.STAGES[number], row, arrays)
+        return changed
 
     return stage
 
@@ -90,17 +89,17 @@ def torch_backend(product: ModuleType) -> Backend:
     """The functional form."""
     classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
     stages = next(value.STAGES for value in classes if value.__module__ == product.__name__)
+    count, lists = len(NEUTRAL), len(product.STATES) + 2
 
-    def stage(
-        number: int, row: Sequence[float], x: Arrays, buffer: Arrays, g: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        def prepared(xs: Any, buffers: Any, gs: Any, *row: float) -> Any:
-            count = len(NEUTRAL)
+    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
+        def prepared(*arguments: Any) -> Any:
+            xs, *states, gs = arguments[:lists]
+            row = arguments[lists:]
             points, gradients = product.prepared(xs, gs, *row[:count])
-            return stages[number](points, buffers, gradients, *row[count:])
+            return stages[number](points, *states, gradients, *row[count:])
 
-        found = _over_domains(product, prepared, row, (x, buffer, g))
-        return [point for point, _ in found], [kept for _, kept in found]
+        found = _over_domains(product, prepared, row, arrays)
+        return [list(changed) for changed in zip(*found, strict=True)]
 
     return stage
 
@@ -153,9 +152,9 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
         return 0.0
     worst = 0.0
     for number, (memory, wanted) in enumerate(case.ends):
-        x, buffer = case.after[(number + 1) * case.stages - 1]
+        x, *states = case.after[(number + 1) * case.stages - 1]
         row = product.solution_row(*memory)
-        found = _SOLUTIONS[backend](product, row, x, buffer)
+        found = _SOLUTIONS[backend](product, row, [x, *states])
         for one, other, start_x in zip(found, wanted, x, strict=True):
             size = np.maximum(np.maximum(abs(other), abs(start_x)), abs(other - start_x))
             ulp = np.spacing(np.maximum(size, np.finfo(other.dtype).tiny))
@@ -163,14 +162,14 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> float:
     return worst
 
 
-def _numba_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
-    return _on_copies(product, product.solution, row, (x, buffer, buffer))[0]
+def _numba_solution(product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays]) -> Arrays:
+    return _on_copies(product, product.solution, row, arrays)[0]
 
 
 def _on_copies(
-    product: ModuleType, kernel: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+    product: ModuleType, kernel: Any, row: Sequence[float], arrays: Sequence[Arrays]
 ) -> list[Arrays]:
-    """Run a kernel on copies of point, buffer and gradient; return them."""
+    """Run a kernel on copies of its arrays; return them."""
     copies = [[one.copy() for one in tensors] for tensors in arrays]
     first = copies[0]
     how = plan([one.size for one in first], [0] * len(first), product.SCOPE, product.SUMS)
@@ -179,15 +178,15 @@ def _on_copies(
     return copies
 
 
-def _torch_solution(product: ModuleType, row: Sequence[float], x: Arrays, buffer: Arrays) -> Arrays:
+def _torch_solution(product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays]) -> Arrays:
     def solved(*arguments: Any) -> tuple[Any]:
         return (product.solution(*arguments),)
 
-    return [value for (value,) in _over_domains(product, solved, row, (x, buffer))]
+    return [value for (value,) in _over_domains(product, solved, row, arrays)]
 
 
 def _over_domains(
-    product: ModuleType, function: Any, row: Sequence[float], arrays: tuple[Arrays, ...]
+    product: ModuleType, function: Any, row: Sequence[float], arrays: Sequence[Arrays]
 ) -> list[tuple[NDArray[Any], ...]]:
     """Call a function of lists of tensors on each domain of sums; its results by tensor."""
     import torch
@@ -209,11 +208,10 @@ def _deviation(backend: Backend, case: Case) -> float:
     """The largest deviation of an array entry, stage by stage from the reference's states."""
     worst = 0.0
     for number, (row, after) in enumerate(zip(case.rows, case.after, strict=True)):
-        x, buffer, g = case.points[number], case.buffers[number], case.gradients[number]
-        found_x, found_buffer = backend(number % case.stages, row, x, buffer, g)
-        found = (*found_x, *found_buffer)
-        wanted = (*after[0], *after[1])
-        sizes = (*case.scales[number][0], *case.scales[number][1])
+        arrays = [case.points[number], *case.states[number], case.gradients[number]]
+        found = itertools.chain(*backend(number % case.stages, row, arrays))
+        wanted = itertools.chain(*after)
+        sizes = itertools.chain(*case.scales[number])
         for one, other, size in zip(found, wanted, sizes, strict=True):
             if not np.isfinite(one).all():
                 return float("inf")

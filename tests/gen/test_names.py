@@ -199,7 +199,7 @@ def test_hyper_parameters_of_optimizers(declared, batch):
 @pytest.mark.parametrize("buffer", "k rows math gradient xs np torch sum_over".split())
 def test_buffers_of_optimizers(declared, buffer):
     module = compared(catalogue.load(optimizer(declared, ["vs", "new_xs"], buffer)), (0.1, 0.9))
-    assert module.BUFFER == buffer
+    assert module.STATES == (buffer,)
 
 
 @pytest.mark.parametrize("name", sorted({*MEANINGS, *OPTIONS, "lambda", "None"}))
@@ -209,7 +209,7 @@ def test_names_with_a_meaning_are_refused_as_hyper_parameters(declared, name):
         catalogue.load(path)
 
 
-@pytest.mark.parametrize("name", ["g", "lambda", "np", "BUFFER", "coefficients", "kick", "math"])
+@pytest.mark.parametrize("name", ["g", "lambda", "np", "STATES", "coefficients", "kick", "math"])
 def test_constants_of_methods_by_any_name(declared, name):
     method = declared(
         f'kind = "splitting"\nsteps = [["A", "{name}"], ["BD", 1], ["A", "1 - {name}"]]\n'

@@ -110,7 +110,8 @@ def compiled_step(name):
     def step(z):
         x, buffer = [z[:2].copy()], [z[2:].copy()]
         for number, row in enumerate(clock.rows):
-            x, buffer = backend(number, (*NEUTRAL, *row), x, buffer, [gradient(x[0])])
+            arrays = [x, buffer, [gradient(x[0])]]
+            x, buffer = backend(number, (*NEUTRAL, *row), arrays)
         return np.concatenate([x[0], buffer[0]])
 
     return step

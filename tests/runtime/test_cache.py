@@ -212,7 +212,7 @@ def test_the_folder_of_the_cache_may_change_between_uses(
     for number in range(2):
         monkeypatch.setenv("HAMILFORGE_CACHE", str(tmp_path / f"cache{number}"))
         path = declared(tmp_path, first(**PLAIN), f"moved{number}")
-        assert loader.load(path).module("torch").BUFFER
+        assert loader.load(path).module("torch").STATES
 
 
 def test_what_ships_is_not_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +286,7 @@ def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
 LOAD = """
 import sys
 from hamilforge.runtime.core.loader import load
-print(load(sys.argv[1]).module("numba").BUFFER)
+print(load(sys.argv[1]).module("numba").STATES)
 """
 
 
@@ -327,7 +327,7 @@ def test_what_others_may_write_is_not_run(tmp_path: Path, which: str, how: str) 
     path = declared(tmp_path, first(**PLAIN), "trusting")
     said, _ = loaded(path, root)
     (folder,) = root.iterdir()
-    (folder / "trusting_numba.py").write_text("BUFFER = 'evil'")
+    (folder / "trusting_numba.py").write_text("STATES = 'evil'")
     lines = [line.split(" ", 1) for line in (folder / cache.DIGESTS).read_text().splitlines()]
     digests = [f"{cache._digest((folder / name).read_bytes())} {name}\n" for _, name in lines]
     (folder / cache.DIGESTS).write_text("".join(digests))  # as one who knows would do it
@@ -345,7 +345,7 @@ def test_what_others_may_write_is_not_run(tmp_path: Path, which: str, how: str) 
         assert "works without a cache" in error
 
 
-@pytest.mark.parametrize("damage", ["", "BUFFER = 'edited'\n", None], ids=["empty", "edit", "gone"])
+@pytest.mark.parametrize("damage", ["", "STATES = 'edited'\n", None], ids=["empty", "edit", "gone"])
 def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str | None) -> None:
     root = tmp_path / "cache"
     path = declared(tmp_path, first(**PLAIN), "damaged")
@@ -396,8 +396,8 @@ def test_a_full_disk_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Path, "write_text", full)
     path = declared(tmp_path, first(**PLAIN), "crowded")
-    assert loader.load(path).module("numba").BUFFER
-    assert loader.load(path).module("numba").BUFFER
+    assert loader.load(path).module("numba").STATES
+    assert loader.load(path).module("numba").STATES
     assert capsys.readouterr().err.count("No space left") == 1
 
 

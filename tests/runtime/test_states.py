@@ -167,7 +167,7 @@ def test_rows_cut_in_place_do_not_reach_a_kernel() -> None:
 )
 def test_a_buffer_of_another_shape_or_type_is_refused(change: Any, message: str) -> None:
     optimizer, params = trained(first(**PLAIN))
-    name = optimizer.product.BUFFER
+    name = optimizer.product.STATES[0]
     saved = optimizer.state_dict()
     saved["state"] = {key: dict(entry) for key, entry in saved["state"].items()}
     saved["state"][0][name] = change(saved["state"][0][name])
@@ -200,7 +200,7 @@ def test_a_loaded_buffer_is_the_optimizers_own() -> None:
     saved = optimizer.state_dict()
     again = optimizer_class(first(**PLAIN))(params, lr=LR)
     again.load_state_dict(saved)
-    name = optimizer.product.BUFFER
+    name = optimizer.product.STATES[0]
     kept = saved["state"][0][name].clone()
     stages(again, params, quadratic_gradient, 2)
     assert torch.equal(saved["state"][0][name], kept)

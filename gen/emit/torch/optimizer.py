@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
@@ -163,9 +163,8 @@ class View:
 def view(product: Product) -> View:
     """The view of a product's torch file."""
     program = product.program
-    functions = [PREPARATION, *program.functions]
-    functions += [program.solution] if program.shifted else []
-    views = tuple(_function(function) for function in functions)
+    views = tuple(map(_stage, (PREPARATION, *program.functions)))
+    views += (_function(program.solution),) if program.shifted else ()
     stages = ", ".join(program.functions[index].name for index in program.stages)
     arguments = tuple(
         ArgumentView(
@@ -219,6 +218,12 @@ def _function(function: Function) -> FunctionView:
     returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
     parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
     return FunctionView(function.name, parameters, tuple(lines), returns)
+
+
+def _stage(function: Function) -> FunctionView:
+    """A function that returns a tuple of lists, also of one: point and states."""
+    view = _function(function)
+    return view if len(function.results) > 1 else replace(view, returns=f"({view.returns},)")
 
 
 def _scalar(value: Expr, plural: Mapping[str, str]) -> str:

@@ -1,0 +1,138 @@
+"""Optimizers that are assignments: rules of which no differential equation is declared.
+
+In: the file of an optimizer with ``unknowns`` and ``assign``.  Out: a :class:`Rule`.
+"""
+
+from __future__ import annotations
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
+from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
+    REDUCTIONS,
+    Expression,
+    Name,
+    Operation,
+    infer,
+    walk,
+)
+from hamilforge.gen.declare.read_parts import parameters
+from hamilforge.gen.declare.reader import Reader, shortened
+
+
+def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
+    """Read unknowns, of which the first is the point, and assignments to them, in order.
+
+    Args:
+        reader: the file.
+        head: name, title, reference, claims and source.
+
+    Returns:
+        The rule, its types checked.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(("unknowns", "assign", "hyperparameters", "reduce"))
+    hyperparameters = parameters(reader, "hyperparameters")
+    unknowns = _unknowns(reader, {entry.name for entry in hyperparameters})
+    scope = reader.text("reduce", "scope", default="all")
+    if scope not in kinds.SCOPES:
+        reader.problem(
+            f"unknown scope '{scope}'; expected one of {', '.join(kinds.SCOPES)}"
+            + did_you_mean(scope, kinds.SCOPES),
+            "reduce",
+            "scope",
+        )
+    assignments = _assignments(reader)
+    reader.finish()
+    _check(reader, unknowns, hyperparameters, assignments)
+    reader.finish()
+    return kinds.Rule(head, hyperparameters, unknowns, assignments, scope)
+
+
+def _unknowns(reader: Reader, taken: set[str]) -> tuple[str, ...]:
+    names = reader.source.tables.get("unknowns")
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or not names:
+        reader.problem('a list of names was expected, such as ["theta", "m"]', "unknowns")
+        return ()
+    for number, name in enumerate(names):
+        reader.symbol(name, "unknowns")
+        if name in taken or name in names[:number]:
+            reader.problem(f"'{name}' is declared twice", "unknowns")
+    return tuple(names)
+
+
+def _assignments(reader: Reader) -> tuple[kinds.Assignment, ...]:
+    lines = reader.source.tables.get("assign")
+    if not isinstance(lines, list) or not lines:
+        reader.problem("a list of 'name = expression' was expected", "assign")
+        return ()
+    assignments = []
+    for line in lines:
+        target, equals, text = (line if isinstance(line, str) else "").partition("=")
+        if not equals:
+            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
+            continue
+        reader.symbol(target.strip(), "assign")
+        value = reader.expression(text.strip(), "assign")
+        if value:
+            assignments.append(kinds.Assignment(target.strip(), value))
+    return tuple(assignments)
+
+
+def _check(
+    reader: Reader,
+    unknowns: tuple[str, ...],
+    hyperparameters: tuple[kinds.Parameter, ...],
+    assignments: tuple[kinds.Assignment, ...],
+) -> None:
+    """The types of all assignments, and what each must not be."""
+    point = unknowns[0]
+    types = {entry.name: "scalar" for entry in hyperparameters}
+    types |= {"n": "scalar"} | {name: "vector" for name in unknowns}
+    assigned: set[str] = set()
+    for assignment in assignments:
+        target, value = assignment.target, assignment.value
+        if target in assigned:
+            reader.problem(f"'{target}' is assigned twice", "assign")
+        elif target in types and target not in unknowns:
+            reader.problem(f"'{target}' cannot be assigned: it has a meaning already", "assign")
+        try:
+            _refuse_other_points(value, point, point in assigned)
+            found = infer(value, types, (*ELEMENTWISE, *REDUCTIONS, "grad"))
+            if target in unknowns and found != "vector":
+                raise ExpressionError("a scalar; a vector was expected", 0, len(value.text))
+            types[target] = found
+        except ExpressionError as error:
+            excerpt = caret(value.text, error.start, error.stop)
+            reader.problem(error.message, "assign", excerpt=excerpt)
+        assigned.add(target)
+    for name in unknowns:
+        if name not in assigned:
+            reader.problem(f"'{name}' is never assigned", "assign")
+    if not any("grad" in assignment.value.functions() for assignment in assignments):
+        reader.problem(f"a rule needs grad({point})", "assign")
+    used = set().union(*(assignment.value.names() for assignment in assignments))
+    for entry in hyperparameters:
+        if entry.name not in used:
+            reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", entry.name)
+
+
+def _refuse_other_points(value: Expression, point: str, moved: bool) -> None:
+    """The gradient is that at the point where the step begins."""
+    for node in walk(value.tree):
+        if not isinstance(node, Operation) or node.op != "grad":
+            continue
+        (arg,) = node.args
+        if not isinstance(arg, Name) or arg.name != point:
+            raise ExpressionError(
+                f"the gradient is taken at the point: grad({point})", node.start, node.stop
+            )
+        if moved:
+            raise ExpressionError(
+                f"a gradient after '{point}' is assigned is one at another point",
+                node.start,
+                node.stop,
+            )

@@ -1,0 +1,28 @@
+"""What is proved about a rule of which no differential equation is declared."""
+
+from __future__ import annotations
+
+from hamilforge.gen.declare.kinds import Rule
+from hamilforge.gen.program.build_rule import derive_rule
+from hamilforge.gen.prove.optimizer import cost
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
+
+_NO_SYSTEM = "the rule names no system that it approximates"
+
+
+def prove_rule(rule: Rule) -> Report:
+    """The cost of a rule, by its program; order and form are those of a system, and there is none.
+
+    Raises:
+        DeclarationError: a claim is about no property of a rule.
+    """
+    derivation = derive_rule(rule)
+    findings = (
+        *(
+            Finding(name, None, "the declaration", "every rule of this form", _NO_SYSTEM)
+            for name in ("order", "symplectic_form", "conformal_factor", "stability_limit")
+        ),
+        *cost(derivation.program),
+    )
+    head = rule.head
+    return Report(head.name, "optimizer", head.title, findings, compare_claims(head, findings))

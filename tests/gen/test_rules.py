@@ -1,0 +1,238 @@
+"""Optimizers that are assignments, the whole line: declared, proved, emitted, beside torch's."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.document import show
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+from hamilforge.plot_command import run as plot
+from hamilforge.templates import write
+from hamilforge.verification import verify
+
+HEAD = 'kind = "optimizer"\nname = "mine"\ntitle = "Mine"\nreference = "-"\n'
+LR = 'lr = { default = 0.1, domain = "nonnegative" }\n'
+DTYPES = (torch.float32, torch.float64)
+
+
+@pytest.fixture
+def averages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The rule that ``hamilforge new rule`` begins with."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / write("rule", "mine")
+
+
+def declared(folder: Path, unknowns: str, *assign: str, hyper: str = LR, more: str = "") -> Path:
+    lines = ", ".join(f'"{line}"' for line in assign)
+    path = folder / "mine.toml"
+    text = f"unknowns = {unknowns}\nassign = [{lines}]\n[hyperparameters]\n{hyper}{more}"
+    path.write_text(HEAD + text)
+    return path
+
+
+def pair(dtype: torch.dtype) -> tuple[list[Any], list[Any]]:
+    torch.manual_seed(3)
+    ours = [torch.nn.Parameter(torch.randn(shape, dtype=dtype)) for shape in ((5, 7), (3,), ())]
+    return ours, [torch.nn.Parameter(param.detach().clone()) for param in ours]
+
+
+def step(optimizer: Any, params: list[Any]) -> None:
+    for param in params:
+        param.grad = torch.sin(3 * param.detach())
+    optimizer.step()
+
+
+def distance(ours: list[Any], theirs: list[Any]) -> float:
+    return max(float((a - b).detach().abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("reference", "options"),
+    [
+        (torch.optim.Adam, {}),
+        (torch.optim.Adam, {"weight_decay": 0.1}),
+        (torch.optim.Adam, {"maximize": True}),
+        (torch.optim.AdamW, {"weight_decay": 0.1}),
+    ],
+    ids=["plain", "L2", "maximize", "decoupled"],
+)
+def test_two_averages_are_torchs_adam(
+    reference: Any, options: dict[str, Any], dtype: torch.dtype, fused: bool, averages: Path
+) -> None:
+    ours, theirs = pair(dtype)
+    own = {**options, "decoupled_weight_decay": reference is torch.optim.AdamW}
+    optimizer = hf.optimizer(str(averages))(ours, lr=1e-2, fused=fused, **own)
+    other = reference(theirs, lr=1e-2, **({"weight_decay": 0.0} | options))
+    for _ in range(30):
+        step(optimizer, ours)
+        step(other, theirs)
+    assert distance(ours, theirs) <= 8 * torch.finfo(dtype).eps
+    assert {*optimizer.state[ours[0]]} == {"m", "v"}
+    assert torch.allclose(optimizer.state[ours[0]]["v"], other.state[theirs[0]]["exp_avg_sq"])
+
+
+def test_every_backend_agrees_with_the_interpretation(averages: Path) -> None:
+    assert verify(averages).holds
+
+
+def test_the_report_says_what_a_step_costs_and_why_there_is_no_order(averages: Path) -> None:
+    report = hf.check(averages)
+    assert report["state_buffers"] == 2
+    assert report["passes"] == report["gradients_per_step"] == 1
+    assert report["bytes_per_parameter"] == 28  # x, m, v read and written, g read
+    assert report["order"] is None
+    assert "no system" in report.finding("order").why
+    assert "grad(theta)**2" in show(averages)
+
+
+def test_states_are_saved_restored_and_copied(averages: Path) -> None:
+    ours, theirs = pair(torch.float64)
+    method = hf.optimizer(str(averages))
+    first, second = method(ours), method(theirs)
+    for _ in range(3):
+        step(first, ours)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for param, other in zip(ours, theirs, strict=True):
+        other.data.copy_(param.data)
+    for _ in range(3):
+        step(first, ours)
+        step(second, theirs)
+    assert distance(ours, theirs) == 0
+    damaged = copy.deepcopy(first.state_dict())
+    del damaged["state"][0]["v"]
+    with pytest.raises(ValueError, match="has no v"):
+        second.load_state_dict(damaged)
+
+
+def test_differentiable_steps_keep_the_graph_through_every_array(averages: Path) -> None:
+    scale = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+
+    def end(scale: Any) -> Any:
+        start = torch.linspace(-1, 1, 4, dtype=torch.float64)
+        param = torch.zeros(4, dtype=torch.float64, requires_grad=True).clone()
+        optimizer = hf.optimizer(str(averages))([param], lr=0.1, eps=0.5, differentiable=True)
+        for _ in range(2):
+            param.grad = scale * (start + 0.1 * param.clone() ** 2)
+            optimizer.step()
+        return (param * start).sum()
+
+    (slope,) = torch.autograd.grad(end(scale), scale)
+    step_size = 1e-5
+    with torch.no_grad():
+        ends = [end(scale + k * step_size) for k in (1, -1)]
+    assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step_size), rel=1e-4)
+
+
+def test_it_minimises_without_torch(averages: Path) -> None:
+    found = hf.minimize(
+        lambda x: float(((x - 3) ** 2).sum()),
+        [0.0, 1.0],
+        jac=lambda x: 2 * (x - 3),
+        method=str(averages),
+        options={"lr": 0.1, "maxiter": 3000},
+    )
+    assert found.success
+    assert np.allclose(found.x, 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+def test_sums_and_locals_in_a_rule(fused: bool, tmp_path: Path) -> None:
+    path = declared(
+        tmp_path,
+        '["theta"]',
+        "size = norm(grad(theta)) + 1",
+        "direction = grad(theta)/size",
+        "theta = theta - lr*direction",
+    )
+    ours, theirs = pair(torch.float64)
+    optimizer = hf.optimizer(str(path))(ours, fused=fused)
+    step(optimizer, ours)
+    gradients = [torch.sin(3 * param.detach()) for param in theirs]
+    size = 1 + torch.cat([gradient.ravel() for gradient in gradients]).norm()
+    for param, gradient in zip(theirs, gradients, strict=True):
+        param.data -= 0.1 * gradient / size
+    assert distance(ours, theirs) < 1e-15
+    assert verify(path).holds
+    assert not optimizer.state[ours[0]]
+
+
+@pytest.mark.parametrize("name", ["x", "g", "x_new", "gradient", "sign", "np", "lambda", "m_new"])
+def test_arrays_may_have_any_name(name: str, tmp_path: Path) -> None:
+    path = declared(
+        tmp_path,
+        f'["theta", "{name}"]',
+        f"{name} = {name}/2 + grad(theta)",
+        f"theta = theta - lr*{name}",
+    )
+    ours, theirs = pair(torch.float64)
+    optimizer = hf.optimizer(str(path))(ours)
+    other = torch.optim.SGD(theirs, lr=0.1, momentum=0.5)
+    for _ in range(5):
+        step(optimizer, ours)
+        step(other, theirs)
+    assert distance(ours, theirs) < 1e-14
+    assert verify(path).holds
+
+
+@pytest.mark.parametrize(
+    ("unknowns", "assign", "message"),
+    [
+        ("[]", ["theta = theta - lr*grad(theta)"], "a list of names"),
+        ('["theta", "theta"]', ["theta = theta - lr*grad(theta)"], "declared twice"),
+        ('["theta", "lr"]', ["theta = theta - lr*grad(theta)"], "declared twice"),
+        ('["theta", "m"]', ["theta = theta - lr*grad(theta)"], "'m' is never assigned"),
+        ('["theta"]', ["theta = theta - lr*theta"], r"needs grad\(theta\)"),
+        ('["theta"]', ["theta = theta - lr*grad(2*theta)"], "at the point"),
+        ('["theta", "m"]', ["m = grad(m)", "theta = theta - lr*m"], "at the point"),
+        (
+            '["theta", "m"]',
+            ["theta = theta - lr*grad(theta)", "m = grad(theta)"],
+            "at another point",
+        ),
+        ('["theta"]', ["theta = lr*norm(grad(theta))"], "a vector was expected"),
+        ('["theta"]', ["theta = theta - grad(theta)"], "'lr' is used nowhere"),
+        ('["theta"]', ["lr = 1", "theta = theta - lr*grad(theta)"], "cannot be assigned"),
+        ('["theta"]', ["a = lr", "a = 2*lr", "theta = theta - a*grad(theta)"], "assigned twice"),
+        ('["theta"]', ["theta = theta - lr*grad(thet)"], "thet"),
+        ('["theta"]', ["theta"], "of the form"),
+    ],
+)
+def test_what_is_no_rule_is_refused(
+    unknowns: str, assign: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        catalogue.load(declared(tmp_path, unknowns, *assign))
+
+
+def test_a_claim_that_nothing_shows_is_refused(tmp_path: Path) -> None:
+    path = declared(
+        tmp_path,
+        '["theta"]',
+        "theta = theta - lr*grad(theta)",
+        more="[claims]\norder = 1\n",
+    )
+    assert not pipeline.check(catalogue.load(path)).holds
+    with pytest.raises(ClaimError, match="not shown"):
+        hf.generate(path, tmp_path / "out")
+
+
+def test_an_infinite_scalar_is_refused(tmp_path: Path) -> None:
+    path = declared(tmp_path, '["theta"]', "theta = theta - grad(theta)/lr")
+    with pytest.raises(DeclarationError, match="infinite at lr = 0"):
+        hf.check(path)
+
+
+def test_a_rule_without_energy_has_no_portrait(averages: Path) -> None:
+    with pytest.raises(DeclarationError, match="has no energy"):
+        plot(str(averages))
