@@ -14,6 +14,7 @@ import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.digests import COMPILED_IN
 from hamilforge.gen.program.build_network import build_network
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks import verify_network
@@ -46,7 +47,7 @@ def plain(text, name="plain"):
     module = types.ModuleType(name)
     text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f", text, flags=re.M)
     text = re.sub(r"^from hamilforge.runtime.core.inner_functions .*$", SAME, text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime import .*$", "", text, flags=re.M)
+    text = re.sub(r"^from hamilforge.runtime\.\w+ import .*$", "", text, flags=re.M)
     text = re.sub(r"^from hamilforge.runtime.core.linear import .*$", "", text, flags=re.M)
     module.__dict__.update(PLAIN)
     exec(compile(text, name, "exec"), module.__dict__)
@@ -62,7 +63,8 @@ PLAIN = {
     ),
 }
 for source in ("linear", "layer_kernels", "stage_systems"):
-    PLAIN[source] = plain((RUNTIME / f"{source}.py").read_text(encoding="utf-8"), source)
+    path = RUNTIME / COMPILED_IN[source] / f"{source}.py"
+    PLAIN[source] = plain(path.read_text(encoding="utf-8"), source)
     PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
 
 
