@@ -51,9 +51,8 @@ def show(
         found = pipeline.modified(name, on)
         return told(lambda: derivation.tell_modified(tableau, system, found), tableau, system)
     if method is not None:
-        made = products.load_made(name, method, **choices)
-        report = pipeline.check(made[1])
-        declared, how = made
+        declared, how = made = products.load_made(name, method, **choices)
+        report = pipeline.check(how)
         family = families.family_of(made)
         return told(lambda: family.tell(declared, how, report), declared, how)
     declaration = catalogue.load(name)

@@ -56,15 +56,15 @@ def verify(
         backends.append("torch")
     loaded = loader.load(name, method, **choices)
     made = products.load_made(name, method, **choices)
-    cases = _CASES[families.family_of(made).name]
-    found = cases.compare(loaded, cases.of(*made), backends)
+    family = _CASES[families.family_of(made).name]
+    cases = family.of(*made)
+    found = family.compare(loaded, cases, backends)
     if not isinstance(made[0], kinds.Field):
         return found
-    sizes = cases.of(*made)[0].sizes
-    fused = loader.load(name, method, **{**choices, "sizes": sizes})
+    fused = loader.load(name, method, **{**choices, "sizes": cases[0].sizes})
     if fused == loaded:
         return found
-    more = cases.compare(fused, cases.of(*made), ["numba"])
+    more = family.compare(fused, cases, ["numba"])
     own = (replace(d, backend="numba, fused") for d in more.deviations)
     return Verification(loaded.name, (*found.deviations, *own))
 

@@ -28,9 +28,11 @@ from hamilforge.gen.declare.expression import (
 from hamilforge.gen.declare.read_parts import (
     Find,
     are_exact,
+    assignments,
     named_numbers,
     parameters,
     reference,
+    scope,
 )
 from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader, shortened
 from hamilforge.gen.declare.toml_source import Source
@@ -239,28 +241,14 @@ def update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """Assignments in order."""
     reader.keys(("assign", "parameters"))
     own = parameters(reader, "parameters")
-    lines = reader.source.tables.get("assign")
-    if not isinstance(lines, list) or not lines:
-        reader.problem("a list of 'name = expression' was expected", "assign")
-        lines = []
-    assignments = []
-    for line in lines:
-        target, equals, text = (line if isinstance(line, str) else "").partition("=")
-        if not equals:
-            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
-            continue
-        target = target.strip()
-        if target not in ("q", "p"):
-            reader.symbol(target, "assign")
-        value = reader.expression(text.strip(), "assign")
-        if value:
-            assignments.append(kinds.Assignment(target, value))
-    for needed in ("q", "p"):
-        if lines and needed not in {assignment.target for assignment in assignments}:
-            reader.problem(f"an update assigns q and p; {needed} is missing", "assign")
-    if lines and not any("grad" in line.value.functions() for line in assignments):
-        reader.problem("an update needs at least one grad(...)", "assign")
-    return kinds.Update(head, tuple(assignments), own)
+    lines = assignments(reader, own=("q", "p"))
+    if lines is not None:
+        for needed in ("q", "p"):
+            if needed not in {assignment.target for assignment in lines}:
+                reader.problem(f"an update assigns q and p; {needed} is missing", "assign")
+        if not any("grad" in assignment.value.functions() for assignment in lines):
+            reader.problem("an update needs at least one grad(...)", "assign")
+    return kinds.Update(head, lines or (), own)
 
 
 def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonian) -> None:
@@ -337,14 +325,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     if "h" not in table:
         reader.problem("the step h must be set", "set")
     buffer, buffer_value = _state(reader, types)
-    scope = reader.text("reduce", "scope", default="all")
-    if scope not in kinds.SCOPES:
-        reader.problem(
-            f"unknown scope '{scope}'; expected one of {', '.join(kinds.SCOPES)}"
-            + did_you_mean(scope, kinds.SCOPES),
-            "reduce",
-            "scope",
-        )
+    over = scope(reader)
     if isinstance(method, kinds.Update):
         _check_update(reader, method, system)
     start_time = read_problems.start(reader, (), system.start_time).time
@@ -357,7 +338,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         tuple(settings),
         buffer,
         buffer_value,
-        scope,
+        over,
         start_time,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
@@ -111,3 +111,42 @@ def reference(
             else:
                 reader.problems.append(problem)
         return None
+
+
+def assignments(reader: Reader, own: Container[str] = ()) -> tuple[kinds.Assignment, ...] | None:
+    """The list ``assign``; None where there is none, which is noted.
+
+    Args:
+        reader: the file.
+        own: targets that have a meaning already and may be assigned.
+    """
+    lines = reader.source.tables.get("assign")
+    if not isinstance(lines, list) or not lines:
+        reader.problem("a list of 'name = expression' was expected", "assign")
+        return None
+    declared = []
+    for line in lines:
+        target, equals, text = (line if isinstance(line, str) else "").partition("=")
+        if not equals:
+            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
+            continue
+        target = target.strip()
+        if target not in own:
+            reader.symbol(target, "assign")
+        value = reader.expression(text.strip(), "assign")
+        if value:
+            declared.append(kinds.Assignment(target, value))
+    return tuple(declared)
+
+
+def scope(reader: Reader) -> str:
+    """Over what sums run; ``all`` if nothing is said."""
+    over = reader.text("reduce", "scope", default="all")
+    if over not in kinds.SCOPES:
+        reader.problem(
+            f"unknown scope '{over}'; expected one of {', '.join(kinds.SCOPES)}"
+            + did_you_mean(over, kinds.SCOPES),
+            "reduce",
+            "scope",
+        )
+    return over

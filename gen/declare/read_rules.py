@@ -6,7 +6,7 @@ In: the file of an optimizer with ``unknowns`` and ``assign``.  Out: a :class:`R
 from __future__ import annotations
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
+from hamilforge.gen.declare.errors import ExpressionError, caret
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
     REDUCTIONS,
@@ -16,8 +16,8 @@ from hamilforge.gen.declare.expression import (
     infer,
     walk,
 )
-from hamilforge.gen.declare.read_parts import parameters
-from hamilforge.gen.declare.reader import Reader, shortened
+from hamilforge.gen.declare.read_parts import assignments, parameters, scope
+from hamilforge.gen.declare.reader import Reader
 
 
 def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
@@ -36,19 +36,12 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
     reader.keys(("unknowns", "assign", "hyperparameters", "reduce"))
     hyperparameters = parameters(reader, "hyperparameters")
     unknowns = _unknowns(reader, {entry.name for entry in hyperparameters})
-    scope = reader.text("reduce", "scope", default="all")
-    if scope not in kinds.SCOPES:
-        reader.problem(
-            f"unknown scope '{scope}'; expected one of {', '.join(kinds.SCOPES)}"
-            + did_you_mean(scope, kinds.SCOPES),
-            "reduce",
-            "scope",
-        )
-    assignments = _assignments(reader)
+    over = scope(reader)
+    lines = assignments(reader) or ()
     reader.finish()
-    _check(reader, unknowns, hyperparameters, assignments)
+    _check(reader, unknowns, hyperparameters, lines)
     reader.finish()
-    return kinds.Rule(head, hyperparameters, unknowns, assignments, scope)
+    return kinds.Rule(head, hyperparameters, unknowns, lines, over)
 
 
 def _unknowns(reader: Reader, taken: set[str]) -> tuple[str, ...]:
@@ -64,36 +57,18 @@ def _unknowns(reader: Reader, taken: set[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _assignments(reader: Reader) -> tuple[kinds.Assignment, ...]:
-    lines = reader.source.tables.get("assign")
-    if not isinstance(lines, list) or not lines:
-        reader.problem("a list of 'name = expression' was expected", "assign")
-        return ()
-    assignments = []
-    for line in lines:
-        target, equals, text = (line if isinstance(line, str) else "").partition("=")
-        if not equals:
-            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
-            continue
-        reader.symbol(target.strip(), "assign")
-        value = reader.expression(text.strip(), "assign")
-        if value:
-            assignments.append(kinds.Assignment(target.strip(), value))
-    return tuple(assignments)
-
-
 def _check(
     reader: Reader,
     unknowns: tuple[str, ...],
     hyperparameters: tuple[kinds.Parameter, ...],
-    assignments: tuple[kinds.Assignment, ...],
+    lines: tuple[kinds.Assignment, ...],
 ) -> None:
     """The types of all assignments, and what each must not be."""
     point = unknowns[0]
     types = {entry.name: "scalar" for entry in hyperparameters}
     types |= {"n": "scalar"} | {name: "vector" for name in unknowns}
     assigned: set[str] = set()
-    for assignment in assignments:
+    for assignment in lines:
         target, value = assignment.target, assignment.value
         if target in assigned:
             reader.problem(f"'{target}' is assigned twice", "assign")
@@ -112,9 +87,9 @@ def _check(
     for name in unknowns:
         if name not in assigned:
             reader.problem(f"'{name}' is never assigned", "assign")
-    if not any("grad" in assignment.value.functions() for assignment in assignments):
+    if not any("grad" in assignment.value.functions() for assignment in lines):
         reader.problem(f"a rule needs grad({point})", "assign")
-    used = set().union(*(assignment.value.names() for assignment in assignments))
+    used = set().union(*(assignment.value.names() for assignment in lines))
     for entry in hyperparameters:
         if entry.name not in used:
             reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", entry.name)

@@ -267,11 +267,13 @@ class Interpreter:
     stage: int = 0
     memory: dict[str, float] = field(default_factory=dict)
     _host: dict[str, float] = field(default_factory=dict)
+    _functions: tuple[Function, ...] = ()
 
     def __post_init__(self) -> None:
         self.states = {
             name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
         }
+        self._functions = tuple(map(prepared, self.program.functions))
         self.t = float(self.program.start_time)
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
 
@@ -336,7 +338,7 @@ class Interpreter:
 
     def _next(self) -> tuple[Function, dict[str, float]]:
         """The function of the next stage, after its preparation, and its scalars."""
-        function = prepared(self.program.functions[self.program.stages[self.stage]])
+        function = self._functions[self.program.stages[self.stage]]
         return function, dict(zip(function.scalars, self.row(), strict=True))
 
     def _end_of_step(self) -> None:
