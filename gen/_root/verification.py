@@ -24,10 +24,11 @@ from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
 from hamilforge.gen.program.build_rule import derive_rule
 from hamilforge.gen.program.integrator import DiscreteGradient, Integrator, Problem
-from hamilforge.gen.program.interpret import FLOAT64, Interpreter, evaluate
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
-from hamilforge.gen.program.ir import Apply, Program, walk
+from hamilforge.gen.program.interpret_optimizer import Interpreter
+from hamilforge.gen.program.ir import Apply, Program, parts
 from hamilforge.gen.program.network import Network, Target
 from hamilforge.gen.program.preparation import NEUTRAL
 from hamilforge.runtime.core import loader
@@ -255,8 +256,8 @@ def reference_cases(program: Program) -> list[Case]:
 def _tolerance(program: Program) -> float:
     """More room where entries pass through functions beyond arithmetic and roots, or sums do."""
     plain = {"add", "mul", "neg", "div", "pow", "sqrt", "abs"}
-    lines = [line.value for function in program.functions for line in function.body]
-    operations = {part.op for value in lines for part in walk(value) if isinstance(part, Apply)}
+    lines = [line.value for function in program.functions for line in function.lines]
+    operations = {part.op for value in lines for part in parts(value) if isinstance(part, Apply)}
     if not operations <= plain:
         return FUNCTION_ULPS
     return ULPS if program.scope == "coordinate" else SUM_ULPS

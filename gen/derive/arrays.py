@@ -32,11 +32,16 @@ from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FUNCTIONS, Expr, roo
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A named array; ``shape`` does not count the batch."""
+    """A named array; ``shape`` does not count the samples, ``batched`` says that it has them."""
 
     name: str
-    shape: Shape
-    batched: bool
+    shape: Shape = ()
+    batched: bool = False
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is one number."""
+        return not self.shape and not self.batched
 
 
 @dataclass(frozen=True, slots=True)

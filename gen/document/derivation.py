@@ -31,6 +31,7 @@ from hamilforge.gen.document.blocks import (
     Heading,
     Paragraph,
 )
+from hamilforge.gen.document.lines import formulas
 from hamilforge.gen.program.build import Derivation, derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network
@@ -331,9 +332,7 @@ def _program(program: Program) -> tuple[Block, ...]:
     blocks: list[Block] = [Heading("The program")]
     if program.host.body:
         blocks.append(Paragraph("Scalars, computed once per step on the host:"))
-        blocks.append(
-            Formulas(tuple(Formula(line.target, line.value) for line in program.host.body))
-        )
+        blocks.append(Formulas(tuple(Formula(line.name, line.expr) for line in program.host.body)))
     if program.host.memory:
         memory = ", ".join(f"{name} = {line}" for name, line in program.host.memory)
         blocks.append(Paragraph(f"Remembered for the next step (zero before the first): {memory}."))
@@ -353,7 +352,7 @@ def _program(program: Program) -> tuple[Block, ...]:
 
 
 def _function(function: Function) -> Formulas:
-    return Formulas(tuple(Formula(line.target, line.value) for line in function.body))
+    return Formulas(tuple(formulas(function)))
 
 
 def _proved(report: Report) -> tuple[Block, ...]:

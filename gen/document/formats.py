@@ -28,7 +28,7 @@ from hamilforge.gen.document.blocks import (
     WeightSum,
 )
 from hamilforge.gen.emit.printer import FormulaPrinter
-from hamilforge.gen.program.ir import Apply, Expr, Reduce, Select
+from hamilforge.gen.program.ir import Apply, Expr, Reduce, Select, Value
 
 WIDTH = 88
 _GREEK = frozenset(
@@ -43,7 +43,7 @@ _AT_SITE = re.compile(r"(\w+)\[([^\[\]]+)\]")
 class TextPrinter(FormulaPrinter):
     """Formulas in plain text: ``sum(...)`` over coordinates, ``A @ v`` and ``A'`` of matrices."""
 
-    def _print(self, expr: Expr) -> tuple[str, int]:
+    def _print(self, expr: Value) -> tuple[str, int]:
         match expr:
             case Reduce(arg=arg):
                 return f"sum({self(arg)})", 5
@@ -100,7 +100,7 @@ class LatexPrinter(FormulaPrinter):
         cases = f"{then} & {subject} = {value} \\\\ {otherwise} & \\text{{otherwise}}"
         return f"\\begin{{cases}} {cases} \\end{{cases}}", 5
 
-    def _print(self, expr: Expr) -> tuple[str, int]:
+    def _print(self, expr: Value) -> tuple[str, int]:
         match expr:
             case Reduce(arg=arg):
                 return f"\\textstyle\\sum_i {self._within(arg, 2)}", 2

@@ -6,19 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
-from hamilforge.gen.derive.arrays import (
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
+from hamilforge.gen.document.lines import formulas
 from hamilforge.gen.program.build_network import build_target
-from hamilforge.gen.program.ir import Apply, Expr, Ref
+from hamilforge.gen.program.ir import Apply, Expr, Function, Ref
 from hamilforge.gen.program.lower import add, mul
-from hamilforge.gen.program.network import Elementwise, Function, Line, Network
+from hamilforge.gen.program.network import Network
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 
@@ -180,36 +173,8 @@ def _recursion(by_stage: bool) -> tuple[Formula, ...]:
 
 
 def _functions(functions: Sequence[Function]) -> list[Block]:
-    formulas = tuple(_formula(line) for function in functions for line in function.lines)
-    return [Formulas(formulas)] if formulas else []
-
-
-def _formula(line: Line) -> Formula:
-    return Formula(line.target.name, _expression(line))
-
-
-def _expression(line: Line) -> Expr:
-    match line.operation:
-        case Elementwise(value=value):
-            return value
-        case Product(left, right, left_transposed, right_transposed):
-            marked = (_marked(left, left_transposed), _marked(right, right_transposed))
-            return Apply("matmul", marked)
-        case Outer(left, right):
-            product = Apply("matmul", (Ref(left), _marked(right, True)))
-            return product if line.target.batched else Apply("sum over samples", (product,))
-        case Transpose(of):
-            return _marked(of, True)
-        case Total(of):
-            return Apply("sum", (Ref(of),))
-        case LogSumExp(of):
-            return Apply("logsumexp", (Ref(of),))
-        case OverBatch(of):
-            return Apply("sum over samples", (Ref(of),))
-
-
-def _marked(name: str, transposed: bool) -> Expr:
-    return Apply("transpose", (Ref(name),)) if transposed else Ref(name)
+    lines = tuple(formula for function in functions for formula in formulas(function))
+    return [Formulas(lines)] if lines else []
 
 
 def _partner(method: kinds.RungeKutta) -> Iterable[Block]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, Printer, spelled
+from hamilforge.gen.emit.printer import HostPrinter, Printer, formulas, spelled
 from hamilforge.gen.emit.product import (
     called,
     class_name,
@@ -34,7 +34,7 @@ from hamilforge.gen.program.integrator import (
     Row,
     Stages,
 )
-from hamilforge.gen.program.ir import Expr, Function, Reduce
+from hamilforge.gen.program.ir import Expr
 from hamilforge.gen.prove.report import Report
 
 
@@ -282,17 +282,6 @@ def unpacked(problem: Problem, used: Container[str], spelling: Mapping[str, str]
     return [
         f"{spelling.get(name, name)} = {source}" for name, source in sources.items() if name in used
     ]
-
-
-def formulas(function: Function) -> list[str]:
-    """The lines of a function as formulas."""
-    printer = FormulaPrinter()
-    lines = (f"{line.target} = {_formula(line.value, printer)}" for line in function.body)
-    return [line.replace("__", "_") for line in lines]
-
-
-def _formula(value: Expr, printer: FormulaPrinter) -> str:
-    return f"sum({printer(value.arg)})" if isinstance(value, Reduce) else printer(value)
 
 
 def prefixes(step: Stages) -> tuple[str, ...]:

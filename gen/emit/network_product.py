@@ -13,15 +13,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.integrator_product import (
     Constant,
     constant,
@@ -29,7 +21,7 @@ from hamilforge.gen.emit.integrator_product import (
     pair_header,
     parameter_table,
 )
-from hamilforge.gen.emit.printer import FormulaPrinter
+from hamilforge.gen.emit.printer import formulas
 from hamilforge.gen.emit.product import (
     called,
     class_name,
@@ -39,35 +31,9 @@ from hamilforge.gen.emit.product import (
     wrapped,
 )
 from hamilforge.gen.program.integrator import Stages
-from hamilforge.gen.program.network import RUNNING, Elementwise, Function, Line, Network, Target
+from hamilforge.gen.program.network import RUNNING, Network, Target
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Unrolled
 from hamilforge.gen.prove.report import Report
-
-
-def formulas(function: Function) -> list[str]:
-    """The lines of a function as formulas."""
-    return [f"{line.target.name} = {formula(line)}" for line in function.lines]
-
-
-def formula(line: Line) -> str:
-    """One line as a formula: ``'`` transposes, sums over the samples are marked as such."""
-    batched = line.target.batched
-    match line.operation:
-        case Elementwise(value=value):
-            return FormulaPrinter()(value)
-        case Product(left, right, left_transposed, right_transposed):
-            marks = ("'" if left_transposed else "", "'" if right_transposed else "")
-            return f"{left}{marks[0]} {right}{marks[1]}"
-        case Outer(left, right):
-            return f"{left} {right}'" if batched else f"sum over samples {left} {right}'"
-        case Transpose(of):
-            return f"{of}'"
-        case Total(of):
-            return f"sum({of})"
-        case LogSumExp(of):
-            return f"logsumexp({of})"
-        case OverBatch(of):
-            return f"sum over samples {of}"
 
 
 @dataclass(frozen=True)

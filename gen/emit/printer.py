@@ -13,7 +13,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
-from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select, walk
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.program.ir import (
+    Apply,
+    Const,
+    Expr,
+    Function,
+    Reduce,
+    Ref,
+    Select,
+    Value,
+    parts,
+)
 from hamilforge.gen.program.lower import WHOLE
 
 _SUM, _PRODUCT, _NEGATION, _POWER, ATOM = range(1, 6)
@@ -80,14 +91,14 @@ class Printer:
         return self.rename.get(name, name)
 
     @classmethod
-    def names(cls, exprs: Iterable[Expr]) -> frozenset[str]:
-        """The names that the text of some expressions has beside those of variables."""
+    def names(cls, values: Iterable[Value]) -> frozenset[str]:
+        """The names that the text of some values has beside those of variables."""
         table = {**cls.functions, **cls.constants, **cls.written}
-        parts = (part for expr in exprs for part in walk(expr))
-        texts = [table.get(part.op, "") for part in parts if isinstance(part, Apply)]
+        operations = (part for value in values for part in parts(value))
+        texts = [table.get(part.op, "") for part in operations if isinstance(part, Apply)]
         return _LANGUAGE | set(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
 
-    def __call__(self, expr: Expr) -> str:
+    def __call__(self, expr: Value) -> str:
         """The text of an expression."""
         return self._print(expr)[0]
 
@@ -127,7 +138,7 @@ class Printer:
         """
         return f"({then} if {subject} == {value} else {otherwise})", ATOM
 
-    def _print(self, expr: Expr) -> tuple[str, int]:
+    def _print(self, expr: Value) -> tuple[str, int]:
         match expr:
             case Const(value=value):
                 text = self.number(value)
@@ -158,8 +169,6 @@ class Printer:
                 return self.call(op, [self(arg) for arg in args]), ATOM
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
                 return self.select(self(subject), self.number(value), self(then), self(otherwise))
-            case Reduce():
-                raise NotImplementedError(f"{type(self).__name__}: a sum inside an expression")
         raise NotImplementedError(f"{type(self).__name__}: {type(expr).__name__}")
 
     def power(self, base: Expr, exponent: Expr) -> tuple[str, int]:
@@ -201,6 +210,37 @@ class FormulaPrinter(Printer):
     def call(self, op: str, args: list[str]) -> str:
         """A function by its name."""
         return f"{op}({', '.join(args)})"
+
+    def _print(self, expr: Value) -> tuple[str, int]:
+        match expr:
+            case Reduce(arg=arg, how=how, over="entries"):
+                return f"{how}({self(arg)})", ATOM
+            case Reduce(arg=arg):
+                return f"sum over samples {self(arg)}", ATOM
+        return super()._print(expr)
+
+
+def formulas(function: Function) -> list[str]:
+    """The lines of a function as formulas: ``'`` transposes, sums over samples are marked."""
+    printer = FormulaPrinter()
+    types = {array.name: array for array in (*function.inputs, *function.targets)}
+    return [
+        f"{printer.variable(line.name)} = {_formula(line.value, types, printer)}"
+        for line in function.lines
+    ]
+
+
+def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) -> str:
+    match value:
+        case Product(left, right, left_transposed, right_transposed):
+            marks = ("'" if left_transposed else "", "'" if right_transposed else "")
+            return f"{printer.variable(left)}{marks[0]} {printer.variable(right)}{marks[1]}"
+        case Outer(left, right):
+            summed = "sum over samples " if types[left].batched or types[right].batched else ""
+            return f"{summed}{printer.variable(left)} {printer.variable(right)}'"
+        case Transpose(of):
+            return f"{printer.variable(of)}'"
+    return printer(value)
 
 
 class HostPrinter(Printer):

@@ -17,11 +17,11 @@ from typing import ClassVar
 
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.digests import KERNEL_MODULES, declaration_digest, runtime_digest
-from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, spelled, words
+from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.build_rule import RuleDerivation
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Assign, Expr, Program, Reduce
+from hamilforge.gen.program.ir import Line, Program
 from hamilforge.gen.prove.report import Report
 
 WIDTH = 96
@@ -130,13 +130,8 @@ class Product:
         for function in functions:
             if len(functions) > 1:
                 lines.append(f"{function.name}:")
-            lines += [f"{line.target} = {self._line(line.value)}" for line in function.body]
+            lines += formulas(function)
         return lines
-
-    @staticmethod
-    def _line(value: Expr) -> str:
-        printer = FormulaPrinter()
-        return f"sum({printer(value.arg)})" if isinstance(value, Reduce) else printer(value)
 
     @cached_property
     def interface(self) -> str:
@@ -149,7 +144,7 @@ class Product:
             f'"{entry.name}": ({number(entry.default)}, "{entry.domain}")'
             for entry in program.hyperparameters
         )
-        body = [f"{variable(line.target)} = {printer(line.value)}" for line in host.body]
+        body = [f"{variable(line.name)} = {printer(line.value)}" for line in host.body]
         for name, bound in host.guards:
             body += [
                 f"if not {variable(name)} > {number(bound)}:",
@@ -187,11 +182,11 @@ class Product:
             ]
         return "\n".join(lines)
 
-    def _constant(self, line: Assign) -> str:
+    def _constant(self, line: Line) -> str:
         """A named number in float64, with its exact form beside it."""
         exact = FormulaPrinter()(line.value).replace(" ", "")
         value = evaluate(line.value, self._constant_values, FLOAT64)
-        return f"{self._spelling.get(line.target, line.target)} = {float(value)!r}  # {exact}"
+        return f"{self._spelling.get(line.name, line.name)} = {float(value)!r}  # {exact}"
 
     @cached_property
     def _spelling(self) -> dict[str, str]:
@@ -200,13 +195,13 @@ class Product:
         own = (entry.name for entry in self.program.hyperparameters)
         lines = (*host.constants, *host.body)
         taken = HostPrinter.names(line.value for line in lines) | _INTERFACE
-        return spelled((*own, *(line.target for line in lines)), taken)
+        return spelled((*own, *(line.name for line in lines)), taken)
 
     @cached_property
     def _constant_values(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for line in self.program.host.constants:
-            values[line.target] = float(evaluate(line.value, values, FLOAT64))
+            values[line.name] = float(evaluate(line.value, values, FLOAT64))
         return values
 
     @cached_property

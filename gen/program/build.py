@@ -8,13 +8,14 @@ need an array computed on the host in the user's hyper-parameters, finite on the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import Rotated, b, g, is_last, last, last_b, new_b, rotate, x
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
@@ -29,7 +30,7 @@ from hamilforge.gen.derive.system import (
 )
 from hamilforge.gen.program.functions import FunctionWriter
 from hamilforge.gen.program.host import LAST_TIMES, HostWriter
-from hamilforge.gen.program.ir import Assign, Boundary, Function, Program, Reduce
+from hamilforge.gen.program.ir import Boundary, Function, Line, Program
 from hamilforge.gen.program.lower import lower
 
 
@@ -176,8 +177,8 @@ class _Builder:
             order.append(functions.index(function))
         if len(functions) > 1:
             functions = [
-                Function(f"{one.name}_{number}", one.arrays, one.scalars, one.body, one.results)
-                for number, one in enumerate(functions, start=1)
+                replace(function, name=f"{function.name}_{number}")
+                for number, function in enumerate(functions, start=1)
             ]
         host_writer = HostWriter(
             self._optimizer, self._system, self._scheme, self._rotated, self._values[h]
@@ -185,12 +186,12 @@ class _Builder:
         hyper, host = host_writer.write(
             [named for _, named in stages], solution[1], functions, order
         )
-        reduced = any(isinstance(line.value, Reduce) for one in functions for line in one.body)
+        reduced = any(function.sums for function in functions)
         return Program(
             name=self._optimizer.head.name,
             hyperparameters=hyper,
             settings=tuple(
-                Assign(symbol.name, lower(value), "host") for symbol, value in self._values.items()
+                Line(Array(symbol.name), lower(value)) for symbol, value in self._values.items()
             ),
             states=(self._buffer,),
             scope=self._optimizer.scope if reduced else "coordinate",

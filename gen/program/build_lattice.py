@@ -7,7 +7,6 @@ field; its functions take sums over the sites first, and then compute what is as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import sympy as sp
@@ -15,6 +14,7 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.read_lattices import SITE
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
@@ -43,8 +43,8 @@ from hamilforge.gen.program.integrator import (
     stencil,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Assign, Function, Reduce, names
 from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.ir import Function, Line, Reduce, type_of
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
 
@@ -143,28 +143,29 @@ def _function(
     results = {**rows, **(numbers or {})}
     scalars = ("t", *map(str, field.parameters), field.sites.name)
     sums: dict[Expr, sp.Symbol] = {}
-    body: list[Assign] = []
+    body: list[Line] = []
 
     def without_sums(expr: Expr) -> Expr:
         for total in outer_totals(expr):
             if total not in sums:
                 inner = lower(without_sums(total.args[0]))
                 sums[total] = sp.Symbol(f"total__{len(sums) + 1}", real=True)
-                body.append(Assign(sums[total].name, Reduce(inner), "reduced"))
+                body.append(Line(Array(sums[total].name), Reduce(inner)))
         return expr.xreplace(sums)
 
     plain = {key: without_sums(counted(value, field.count)) for key, value in results.items()}
     used = {symbol for expr in plain.values() for symbol in coordinates(expr)}
     used |= {symbol for total in sums for symbol in coordinates(total.args[0])}
     arrays = tuple(sorted((str(symbol) for symbol in used), key=stencil))
-    lines = straight(name, (*scalars, *arrays, *(sums[total].name for total in sums)), plain)
-    at_sites = {*arrays}
-    for line in lines.body:
-        level = "array" if line.target in rows or at_sites & {*names(line.value)} else "reduced"
-        if level == "array":
-            at_sites.add(line.target)
-        body.append(replace(line, level=level))
-    return Function(name, arrays, scalars, tuple(body), lines.results)
+    own = (*scalars, *arrays, *(sums[total].name for total in sums))
+    sites = (field.sites.name,)
+    inputs = (*(Array(array, sites) for array in arrays), *map(Array, scalars))
+    types = {array.name: array for array in (*inputs, *(line.target for line in body))}
+    for line in straight(name, own, plain).lines:
+        shape, _ = type_of(line.value, types)
+        types[line.name] = Array(line.name, sites if line.name in rows else shape)
+        body.append(Line(types[line.name], line.value))
+    return Function(name, inputs, tuple(body), tuple((key, types[key]) for key in results))
 
 
 def _part(field: LatticeField, name: str, first: int, last: int, needs: tuple[int, ...]) -> Part:

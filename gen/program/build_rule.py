@@ -12,12 +12,13 @@ from fractions import Fraction
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.kinds import Rule
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import g, x
 from hamilforge.gen.derive.system import n, parameter_symbol
 from hamilforge.gen.program.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.host import ZERO_IN_DOMAIN
-from hamilforge.gen.program.ir import Assign, Function, Host, Program, Reduce
+from hamilforge.gen.program.ir import Function, Host, Line, Program, entries
 from hamilforge.gen.program.limits import finish
 
 #: What a program calls its point and the gradient at it.
@@ -64,17 +65,16 @@ class _Builder:
         """The program."""
         function, scalars = self._function()
         host = self._host(scalars)
-        reduced = any(isinstance(line.value, Reduce) for line in function.body)
         return Program(
             name=self._rule.head.name,
             hyperparameters=self._rule.hyperparameters,
             settings=(),
             states=self._states,
-            scope=self._rule.scope if reduced else "coordinate",
+            scope=self._rule.scope if function.sums else "coordinate",
             host=host,
             functions=(function,),
             stages=(0,),
-            solution=Function("solution", ("x",), (), (), ()),
+            solution=Function("solution", (entries("x"),), (), ()),
             shifted=False,
             boundary=None,
             start_time=Fraction(0),
@@ -83,7 +83,7 @@ class _Builder:
     def _function(self) -> tuple[Function, dict[str, Expr]]:
         arrays = ("x", *self._states, "g")
         hoist = Hoist((*arrays, *(f"{name}_new" for name in ("x", *self._states)), "n"))
-        body: list[Assign] = []
+        body: list[Line] = []
         results: dict[str, str] = {}
         for assignment in self._rule.assignments:
             value = to_sympy(assignment.value, self._known, {"grad": lambda _: g})
@@ -93,18 +93,19 @@ class _Builder:
             array = self._arrays.get(assignment.target)
             fresh = self._target(f"{array}_new" if array else assignment.target, hoist, body)
             lowered = self._writer.line(hoist, body, value, fresh.removesuffix("_new"))
-            body.append(Assign(fresh, lowered, "array", assignment.value.text))
+            body.append(Line(entries(fresh), lowered, assignment.value.text))
             self._known[assignment.target] = self._writer.named(fresh)
             if array:
                 results[array] = fresh
-        ordered = tuple((array, results[array]) for array in (*self._states, "x"))
-        function = Function("step", arrays, tuple(hoist.named), tuple(body), ordered)
+        ordered = tuple((array, entries(results[array])) for array in (*self._states, "x"))
+        inputs = (*map(entries, arrays), *map(Array, hoist.named))
+        function = Function("step", inputs, tuple(body), ordered)
         return function, hoist.named
 
     @staticmethod
-    def _target(name: str, hoist: Hoist, body: list[Assign]) -> str:
+    def _target(name: str, hoist: Hoist, body: list[Line]) -> str:
         """A name of a line; those of points and states are kept for them."""
-        taken = {*hoist.named, *(line.target for line in body)}
+        taken = {*hoist.named, *(line.name for line in body)}
         taken |= set() if name.endswith("_new") and name in hoist.taken else hoist.taken
         while name in taken:
             name += "_"
@@ -128,7 +129,7 @@ class _Builder:
         ]
         where = self._rule.head.source.where
         body = tuple(
-            Assign(name, finish(value, zeros, {}, where), "host") for name, value in lines.items()
+            Line(Array(name), finish(value, zeros, {}, where)) for name, value in lines.items()
         )
         used = {symbol for value in scalars.values() for symbol in value.free_symbols}
         inputs = (*self._hyper, *(("n",) if n in used else ()))

@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from hamilforge.gen.derive import arrays
-from hamilforge.gen.derive.arrays import Array, Lines, Map, Outer, OverBatch, operands
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Lines,
+    LogSumExp,
+    Map,
+    Outer,
+    OverBatch,
+    Total,
+    operands,
+)
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref
 from hamilforge.gen.program.lower import lower
-from hamilforge.gen.program.network import Elementwise, Function, Line
 
 #: When lines are computed; in an objective all at once.
 MOMENTS = ("prepare", "stage", "sum", "finish")
@@ -126,9 +135,17 @@ class Cut:
 
 
 def lower_line(line: arrays.Line) -> Line:
-    """A line with its elementwise expression in the IR."""
-    op = line.op
-    return Line(line.target, Elementwise(lower(op.value)) if isinstance(op, Map) else op)
+    """A line in the IR."""
+    match line.op:
+        case Map(value=value):
+            return Line(line.target, lower(value))
+        case Total(of):
+            return Line(line.target, Reduce(Ref(of)))
+        case LogSumExp(of):
+            return Line(line.target, Reduce(Ref(of), "logsumexp"))
+        case OverBatch(of):
+            return Line(line.target, Reduce(Ref(of), over="samples"))
+    return Line(line.target, line.op)
 
 
 def between(first: Function, *later: Function) -> tuple[Array, ...]:

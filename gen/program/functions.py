@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
@@ -24,8 +25,8 @@ from hamilforge.gen.derive.calculus import (
     tidy_scalars,
 )
 from hamilforge.gen.derive.rotation import b, g, is_last, last_b, new_b, x
-from hamilforge.gen.program.ir import Assign, Function, Reduce, Ref, Select
 from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, entries
 from hamilforge.gen.program.limits import regular
 from hamilforge.gen.program.lower import add, constant, lower, mul, negative
 
@@ -95,7 +96,7 @@ class ArrayWriter:
         self.names[symbol] = name
         return symbol
 
-    def line(self, hoist: Hoist, body: list[Assign], value: Expr, role: str) -> IrExpr:
+    def line(self, hoist: Hoist, body: list[Line], value: Expr, role: str) -> IrExpr:
         """An array expression, after what it needs was added to the body.
 
         Args:
@@ -130,7 +131,7 @@ class ArrayWriter:
         return bool(part != x and coefficient.as_coeff_Mul()[0].is_negative)
 
     def _term(
-        self, hoist: Hoist, body: list[Assign], coefficient: Expr, part: Expr, role: str
+        self, hoist: Hoist, body: list[Line], coefficient: Expr, part: Expr, role: str
     ) -> IrExpr:
         """``coefficient * part`` in the IR, with sums and scalars named on the way."""
         minus = self._is_negative(coefficient, part, role)
@@ -143,26 +144,25 @@ class ArrayWriter:
         term = mul(scalar, array)
         return negative(term) if minus else term
 
-    def _reduced(self, hoist: Hoist, body: list[Assign], coefficient: Expr, role: str) -> IrExpr:
+    def _reduced(self, hoist: Hoist, body: list[Line], coefficient: Expr, role: str) -> IrExpr:
         """A scalar that needs sums, as lines after them."""
         sums: dict[sp.Symbol, str] = {}
         plain: dict[Expr, Expr] = {}
         for total in outer_totals(coefficient):
-            value: IrExpr = Reduce(self._summand(hoist, total, role))
-            name = next((line.target for line in body if line.value == value), None) or _fresh_name(
-                _sum_name(total), body, hoist
-            )
-            if all(line.target != name for line in body):
-                body.append(Assign(name, value, "reduced", "sum over all coordinates in scope"))
+            value = Reduce(self._summand(hoist, total, role))
+            name = next((line.name for line in body if line.value == value), None)
+            if name is None:
+                name = _fresh_name(_sum_name(total), body, hoist)
+                body.append(Line(Array(name), value, "sum over all coordinates in scope"))
             plain[total] = sp.Symbol(name, positive=True)
             sums[plain[total]] = name
         terms = _collected(coefficient.xreplace(plain), set(sums))
-        value = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
+        factor = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
         for symbol, name in sums.items():
             if any(not regular(term, symbol) for term in terms):
-                value = Select(Ref(name), constant(0).value, constant(0), value)
+                factor = Select(Ref(name), constant(0).value, constant(0), factor)
         name = _fresh_name(role, body, hoist)
-        body.append(Assign(name, value, "reduced", f"{role} per unit of the buffer"))
+        body.append(Line(Array(name), factor, f"{role} per unit of the buffer"))
         return Ref(name)
 
     def _summand(self, hoist: Hoist, total: Total, role: str) -> IrExpr:
@@ -234,39 +234,41 @@ class FunctionWriter(ArrayWriter):
     def stage(self, buffer: Expr, point: Expr) -> Written:
         """The function of a stage, and what its scalars are."""
         hoist = Hoist(self._arrays)
-        body: list[Assign] = []
+        body: list[Line] = []
         fresh = f"{self._buffer}_new"
         grouped = _grouped(buffer)
         terms = [
             self._term(hoist, body, coefficient, part, {b: "decay", g: "kick"}.get(part, "pull"))
             for part, coefficient in grouped
         ]
-        body.append(Assign(fresh, add(*terms), "array", "kick"))
+        body.append(Line(entries(fresh), add(*terms), "kick"))
         terms = []
         for part, coefficient in _grouped(point):
             role = "undo" if part.has(last_b, b) else "drift"
             terms.append(self._term(hoist, body, coefficient, part, role))
-        body.append(Assign("x_new", add(*terms), "array", "drift"))
+        body.append(Line(entries("x_new"), add(*terms), "drift"))
         function = Function(
             "kick_drift",
-            ("x", self._buffer, "g"),
-            tuple(hoist.named),
+            (*map(entries, ("x", self._buffer, "g")), *map(Array, hoist.named)),
             tuple(body),
-            ((self._buffer, fresh), ("x", "x_new")),
+            ((self._buffer, entries(fresh)), ("x", entries("x_new"))),
         )
         return function, hoist.named
 
     def solution(self, position: Expr) -> Written:
         """The map from the point to the solution, and what its scalars are."""
         hoist = Hoist(self._arrays)
-        body: list[Assign] = []
+        body: list[Line] = []
         terms = [
             self._term(hoist, body, coefficient, part, "shift")
             for part, coefficient in _grouped(position)
         ]
-        body.append(Assign("x_new", add(*terms), "array", "solution"))
+        body.append(Line(entries("x_new"), add(*terms), "solution"))
         function = Function(
-            "solution", ("x", self._buffer), tuple(hoist.named), tuple(body), (("x", "x_new"),)
+            "solution",
+            (*map(entries, ("x", self._buffer)), *map(Array, hoist.named)),
+            tuple(body),
+            (("x", entries("x_new")),),
         )
         return function, hoist.named
 
@@ -307,9 +309,9 @@ def _sum_name(total: Total) -> str:
     return "old_norm_squared" if arg == last_b**2 else "total"
 
 
-def _fresh_name(base: str, body: list[Assign], hoist: Hoist) -> str:
+def _fresh_name(base: str, body: list[Line], hoist: Hoist) -> str:
     """A name that neither a line nor a host scalar of the function has."""
-    taken = {*(line.target for line in body), *hoist.named, *hoist.taken}
+    taken = {*(line.name for line in body), *hoist.named, *hoist.taken}
     name, number = base, 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1

@@ -15,11 +15,12 @@ import sympy as sp
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer, Parameter
 from hamilforge.gen.derive import rotation
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Expr, tidy
 from hamilforge.gen.derive.rotation import Rotated, is_last, last, present
 from hamilforge.gen.derive.scheme import Scheme, constant_values
 from hamilforge.gen.derive.system import Decay, Impulse, System, h, parameter_symbol, t
-from hamilforge.gen.program.ir import Assign, Function, Host
+from hamilforge.gen.program.ir import Function, Host, Line
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
 
@@ -115,13 +116,13 @@ class HostWriter:
         zeros = [parameter_symbol(entry) for entry in hyper if entry.domain in ZERO_IN_DOMAIN]
         where = self._optimizer.head.source.where
         body = tuple(
-            Assign(name, finish(expr, zeros, self._numbers, where), "host")
+            Line(Array(name), finish(expr, zeros, self._numbers, where))
             for name, expr in lines.items()
         )
         used = {symbol.name for expr in lines.values() for symbol in expr.free_symbols}
         clock = tuple(name for name in ("t", "n") if name in used)
         constants = tuple(
-            Assign(symbol.name, lower(value), "host")
+            Line(Array(symbol.name), lower(value))
             for symbol, value in self._scheme.constants.items()
         )
         inputs = (*(entry.name for entry in hyper), *clock)

@@ -1,15 +1,15 @@
-"""The meaning of a program: its evaluation over any algebra, line by line.
+"""The meaning of a function: its evaluation over any algebra, line by line.
 
-In: a program, values of its inputs, and an :class:`Algebra` that says what numbers are.  Out: what
-the program computes.  With NumPy's floating-point numbers this is the reference to which every
+In: a function, values of its inputs, and an :class:`Algebra` that says what numbers are.  Out: what
+the function computes.  With NumPy's floating-point numbers this is the reference to which every
 backend is held; with exact series or jets it is what the proofs are about.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -17,18 +17,28 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
 from hamilforge.gen.program.ir import (
     Apply,
-    Assign,
     Const,
-    Expr,
     Function,
-    Program,
+    Line,
     Reduce,
     Ref,
     Select,
+    Value,
+    names,
+    type_of,
 )
-from hamilforge.gen.program.preparation import NEUTRAL, prepared
+
+Values = Mapping[str, Any]
+Types = Mapping[str, Array]
+#: How many samples there are, where a function reads nothing that has them; no name has a space.
+SAMPLES = "number of samples"
+
+
+def _no_operation(line: Line, _values: Values, _types: Types) -> Any:
+    raise NotImplementedError(f"interpret: no {type(line.value).__name__} of these numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,9 @@ class Algebra:
         functions: the elementwise functions, the constants, and ``pow``, whose exponent is an exact
             number where the program has one; + - * / are the operators'.
         total: the sum of the entries of an array.
+        operation: the value of a line that multiplies or transposes whole arrays, or adds up
+            samples, from the values and the types of what it reads.
+        full: a value with all entries of its target, where its operands have only some of them.
         select: ``select(subject, value, then, otherwise)``, entry by entry; the two values are
             functions, so that a scalar choice evaluates one of them.
         scalar: a scalar as it is kept between lines.
@@ -50,9 +63,11 @@ class Algebra:
     total: Callable[[Any], Any]
     select: Callable[[Any, Fraction, Callable[[], Any], Callable[[], Any]], Any]
     scalar: Callable[[Any], Any] = lambda value: value
+    operation: Callable[[Line, Values, Types], Any] = _no_operation
+    full: Callable[[Any, Line, Values, Types], Any] = lambda value, *_: value
 
 
-def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
+def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
     """The value of an expression.
 
     Args:
@@ -67,13 +82,13 @@ def evaluate(expr: Expr, values: Mapping[str, Any], algebra: Algebra) -> Any:
         NotImplementedError: the algebra has no such function, or the expression is of another kind.
     """
 
-    def visit(part: Expr) -> Any:
+    def visit(part: Value) -> Any:
         match part:
             case Const(value=value):
                 return algebra.constant(value)
             case Ref(name=name):
                 return values[name]
-            case Reduce(arg=arg):
+            case Reduce(arg=arg, how="sum", over="entries"):
                 return algebra.total(visit(arg))
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
                 return algebra.select(
@@ -161,6 +176,56 @@ def _python_float(value: Any) -> Any:
     return float(value) if np.ndim(value) == 0 else value
 
 
+def _operation(line: Line, values: Values, types: Types) -> Any:
+    """Products, transposes, and sums of arrays with samples."""
+    match line.value:
+        case Product(left, right, left_transposed, right_transposed):
+            factor = values[left].T if left_transposed else values[left]
+            if types[right].batched:
+                return np.einsum("ij,nj->ni", factor, values[right])
+            return factor @ (values[right].T if right_transposed else values[right])
+        case Outer(left, right):
+            if types[left].batched:
+                return np.einsum("ni,nj->ij", values[left], values[right])
+            return np.outer(values[left], values[right])
+        case Transpose(of):
+            return values[of].T
+        case Reduce(arg=arg, how=how, over=over):
+            entries = evaluate(arg, values, FLOAT64)
+            shape, batched = type_of(arg, types)
+            if over == "samples":
+                return entries.sum(0) if shape else entries.sum()
+            axis = 1 if batched else None
+            if how == "sum":
+                return entries.sum(axis, keepdims=True)
+            largest = entries.max(axis, keepdims=batched)
+            return largest + np.log(np.exp(entries - largest).sum(axis, keepdims=batched))
+    raise NotImplementedError(f"interpret: {type(line.value).__name__}")
+
+
+def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
+    """A value entry by entry in the shape of its target."""
+    target = line.target
+    same = (target.shape, target.batched)
+    if any((types[name].shape, types[name].batched) == same for name in names(line.value)):
+        return value
+    known = {name: np.shape(values[name]) for name in types if name in values}
+    for name, shape in known.items():
+        if (types[name].shape, types[name].batched) == same:
+            return np.broadcast_to(value, shape)
+    sizes = {
+        axis: size
+        for name, shape in known.items()
+        if types[name].shape
+        for axis, size in zip(types[name].shape, shape[types[name].batched :], strict=False)
+    }
+    shape = tuple(int(axis) if axis.isdigit() else sizes.get(axis, 1) for axis in target.shape)
+    if target.batched:
+        samples = (known[name][0] for name in known if types[name].batched)
+        shape = (next(samples, values.get(SAMPLES, 1)), *(shape or (1,)))
+    return np.broadcast_to(value, shape)
+
+
 #: Python's floating-point numbers and NumPy's arrays of them.
 FLOAT64 = Algebra(
     float,
@@ -168,36 +233,44 @@ FLOAT64 = Algebra(
     lambda array: np.sum(array, dtype=np.float64),
     _select,
     _python_float,
+    _operation,
+    _full,
 )
 
 
-def host_values(
-    program: Program,
-    inputs: Mapping[str, Any],
-    memory: Mapping[str, Any],
-    algebra: Algebra = FLOAT64,
-) -> dict[str, Any]:
-    """All host lines of a step.
+def run(function: Function, values: Values, algebra: Algebra = FLOAT64) -> dict[str, Any]:
+    """All arrays of a function, by name; what was handed in included.
 
     Args:
-        program: the program.
-        inputs: the hyper-parameters, ``t`` and ``n``.
-        memory: what the last step left; zeros before the first.
+        function: what is run.
+        values: of its inputs; batched arrays `(samples, size)`, and `(samples, 1)` where there is
+            one number for each sample.
         algebra: what numbers are.
 
     Returns:
-        The inputs, the memory, and the value of every line, by name.
+        All values by name.
+
+    Raises:
+        KeyError: an input has no value.
     """
-    values = {**inputs, **memory}
-    for line in (*program.host.constants, *program.host.body):
-        values[line.target] = algebra.scalar(evaluate(line.value, values, algebra))
-    return values
+    for array in function.inputs:
+        if array.name not in values:
+            raise KeyError(f"{function.name} needs {array.name}")
+    types = {array.name: array for array in function.inputs}
+    (known,) = run_lines(function.lines, types, [values], algebra)
+    return known
+
+
+def results(function: Function, values: Values, algebra: Algebra = FLOAT64) -> dict[str, Any]:
+    """The results of a function, by what they are."""
+    known = run(function, values, algebra)
+    return {key: known[array.name] for key, array in function.results}
 
 
 def run_function(
     function: Function,
     arrays: Mapping[str, Sequence[Any]],
-    scalars: Mapping[str, Any],
+    scalars: Values,
     algebra: Algebra,
     per_tensor: bool = False,
 ) -> dict[str, list[Any]]:
@@ -214,24 +287,60 @@ def run_function(
         The new value of each array that the function changes.
     """
     count = len(next(iter(arrays.values())))
-    values: list[dict[str, Any]] = [
+    tensors = [
         {**scalars, **{name: tensors[k] for name, tensors in arrays.items()}} for k in range(count)
     ]
-    for line in function.body:
-        found = [_line(line, one, algebra) for one in values]
-        if isinstance(line.value, Reduce) and not per_tensor:
-            found = [sum(found[1:], found[0])] * count
-        if line.level != "array":
+    types = {array.name: array for array in function.inputs}
+    known = run_lines(function.lines, types, tensors, algebra, per_tensor)
+    return {key: [values[array.name] for values in known] for key, array in function.results}
+
+
+def run_lines(
+    lines: Iterable[Line],
+    types: Types,
+    tensors: Sequence[Values],
+    algebra: Algebra = FLOAT64,
+    per_tensor: bool = False,
+) -> list[dict[str, Any]]:
+    """All arrays that lines compute, by name, for each of several tensors.
+
+    Args:
+        lines: in the order of computation.
+        types: arrays by name, at least those that the lines do not compute.
+        tensors: for each tensor, the values by name.
+        algebra: what numbers are.
+        per_tensor: whether a sum of entries runs over each tensor by itself.
+
+    Returns:
+        For each tensor all values by name, those that were handed in included.
+    """
+    known = [dict(values) for values in tensors]
+    types = dict(types)
+    for line in lines:
+        value, target = line.value, line.target
+        found = [_value(line, values, types, algebra) for values in known]
+        if isinstance(value, Reduce) and value.over == "entries" and not per_tensor:
+            found = [sum(found[1:], found[0])] * len(found)
+        if target.is_scalar:
             found = list(map(algebra.scalar, found))
-        for one, value in zip(values, found, strict=True):
-            one[line.target] = value
-    return {array: [one[local] for one in values] for array, local in function.results}
+        types[target.name] = target
+        for values, entry in zip(known, found, strict=True):
+            values[target.name] = entry
+    return known
 
 
-def _line(line: Assign, values: Mapping[str, Any], algebra: Algebra) -> Any:
-    if isinstance(line.value, Reduce):
-        values = {name: _wide(value) for name, value in values.items()}
-    return evaluate(line.value, values, algebra)
+def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
+    match line.value:
+        case Product() | Outer() | Transpose():
+            return algebra.operation(line, values, types)
+        case Reduce(arg=arg, how=how, over=over) as total:
+            if how != "sum" or over != "entries" or type_of(arg, types)[1]:
+                return algebra.operation(line, values, types)
+            wide = {name: _wide(values[name]) for name in names(total)}
+            return algebra.total(evaluate(arg, wide, algebra))
+        case Const() | Ref() | Apply() | Select() as expr:
+            value = evaluate(expr, values, algebra)
+            return value if line.target.is_scalar else algebra.full(value, line, values, types)
 
 
 def _wide(value: Any) -> Any:
@@ -239,129 +348,3 @@ def _wide(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype == np.float32:
         return value.astype(np.float64)
     return value
-
-
-def _terms(expr: Expr) -> tuple[Expr, ...]:
-    return expr.args if isinstance(expr, Apply) and expr.op == "add" else (expr,)
-
-
-@dataclass(slots=True)
-class Interpreter:
-    """A program run by the book, on NumPy arrays: the reference of every cross-check.
-
-    Attributes:
-        hyper: the hyper-parameters in force; read at a step's first stage.
-        x: the point, a list of arrays.
-        states: the state's arrays by name, alike.
-        preparation: the gradient's sign, the L2 factor, the factor of decoupled decay, which acts
-            in a step's first stage.
-    """
-
-    program: Program
-    hyper: dict[str, float]
-    x: list[Any]
-    states: dict[str, list[Any]] = field(default_factory=dict)
-    preparation: tuple[float, float, float] = NEUTRAL
-    t: float = 0.0
-    n: int = 1
-    stage: int = 0
-    memory: dict[str, float] = field(default_factory=dict)
-    _host: dict[str, float] = field(default_factory=dict)
-    _functions: tuple[Function, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.states = {
-            name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
-        }
-        self._functions = tuple(map(prepared, self.program.functions))
-        self.t = float(self.program.start_time)
-        self.memory = {name: 0.0 for name, _ in self.program.host.memory}
-
-    def step(self, gradients: Sequence[Any]) -> None:
-        """One stage, with the gradients at the point."""
-        arrays = {"x": self.x, **self.states, "g": list(gradients)}
-        function, scalars = self._next()
-        found = self._run(function, arrays, scalars)
-        self.x = found.pop("x")
-        self.states = {**self.states, **found}
-        self.stage += 1
-        if self.stage == len(self.program.stages):
-            self._end_of_step()
-
-    def operands(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
-        """For each entry of point and state, the largest operand of the next stage's last sum."""
-        program = self.program
-        function, scalars = self._next()
-        arrays = {"x": self.x, **self.states, "g": list(gradients)}
-        found: dict[str, list[Any]] = {}
-        for array, local in function.results:
-            line = next(line for line in function.body if line.target == local)
-            terms = _terms(line.value)
-            sizes = []
-            for term in (*terms, line.value):
-                probe = Assign("operand", term, "array")
-                body = (*function.body, probe)
-                whole = Function(
-                    "probe", function.arrays, function.scalars, body, ((array, "operand"),)
-                )
-                values = run_function(
-                    whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
-                )[array]
-                sizes.append([abs(np.asarray(value, np.float64)) for value in values])
-            found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
-        return found
-
-    def solution(self) -> list[Any]:
-        """The solution at the end of a step."""
-        if not self.program.shifted:
-            return self.x
-        function = self.program.solution
-        scalars = {
-            name: self.memory[line]
-            for name, line in zip(function.scalars, self.program.host.solution, strict=True)
-        }
-        arrays = {"x": self.x, **self.states}
-        return self._run(function, arrays, scalars)["x"]
-
-    def row(self) -> tuple[float, ...]:
-        """The scalars of the next stage: of its preparation, then those of the host.
-
-        The host lines are computed at a step's first stage.
-        """
-        program = self.program
-        if self.stage == 0:
-            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
-            self._host = host_values(program, inputs, self.memory)
-        sign, l2, shrink = self.preparation
-        own = (self._host[line] for line in program.host.rows[self.stage])
-        return (sign, l2, 1.0 if self.stage else shrink, *own)
-
-    def _next(self) -> tuple[Function, dict[str, float]]:
-        """The function of the next stage, after its preparation, and its scalars."""
-        function = self._functions[self.program.stages[self.stage]]
-        return function, dict(zip(function.scalars, self.row(), strict=True))
-
-    def _end_of_step(self) -> None:
-        self.memory = {name: self._host[line] for name, line in self.program.host.memory}
-        if self.program.host.step:
-            self.t += float(self._host[self.program.host.step])
-        self.n += 1
-        self.stage = 0
-
-    def _run(
-        self, function: Function, arrays: Mapping[str, Sequence[Any]], scalars: Mapping[str, float]
-    ) -> dict[str, list[Any]]:
-        dtype = self.x[0].dtype
-        cast = {name: dtype.type(value) for name, value in scalars.items()}
-        reduced = any(isinstance(line.value, Reduce) for line in function.body)
-        found = run_function(
-            function,
-            arrays,
-            dict(scalars) if reduced else cast,
-            FLOAT64,
-            per_tensor=self.program.scope == "tensor",
-        )
-        return {
-            name: [np.asarray(value, dtype=dtype) for value in values]
-            for name, values in found.items()
-        }

@@ -29,7 +29,7 @@ from hamilforge.gen.program.integrator import (
     Value,
     stencil,
 )
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
 from hamilforge.gen.program.ir import Function
 
 Floats = NDArray[np.float64]
@@ -101,16 +101,14 @@ class IntegratorInterpreter:
             values |= dict(zip(problem.components, map(float, y), strict=True))
         else:
             values |= self._at_sites(problem.lattice, function, y, more or {})
-        for line in function.body:
-            values[line.target] = evaluate(line.value, values, FLOAT64)
-        found = [values[local] for _, local in function.results]
+        values = run(function, values)
         if problem.lattice is None:
-            return np.array(found, float)
-        rows = {line.target for line in function.body if line.level == "array"}
-        shapes = [problem.lattice.count if local in rows else 1 for _, local in function.results]
-        pairs = zip(found, shapes, strict=True)
-        rows_of = [np.broadcast_to(value, shape) for value, shape in pairs]
-        return np.concatenate([np.zeros(0), *rows_of])
+            return np.array([values[array.name] for _, array in function.results], float)
+        rows = (
+            np.broadcast_to(values[array.name], 1 if array.is_scalar else problem.lattice.count)
+            for _, array in function.results
+        )
+        return np.concatenate([np.zeros(0), *rows])
 
     def _at_sites(
         self, lattice: Lattice, function: Function, y: Floats, more: Mapping[str, Any]

@@ -13,102 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
-from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.network import Elementwise, Function, Line, Network, Target
+from hamilforge.gen.program.interpret import SAMPLES, results, run
+from hamilforge.gen.program.network import Network, Target
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Any]
 ITERATIONS = 500
-#: How many samples there are, where a function reads nothing that has them; no name has a space.
-SAMPLES = "number of samples"
-
-
-def run(function: Function, values: Values) -> dict[str, Any]:
-    """All arrays of a function, by name; inputs included."""
-    for array in function.inputs:
-        if array.name not in values:
-            raise KeyError(f"{function.name} needs {array.name}")
-    return run_lines(function.lines, {array.name: array for array in function.inputs}, values)
-
-
-def run_lines(lines: Sequence[Line], inputs: Mapping[str, Array], values: Values) -> dict[str, Any]:
-    """All arrays that lines compute, by name; inputs included.
-
-    Args:
-        lines: in the order of computation.
-        inputs: arrays by name, at least those that the lines do not compute.
-        values: their values, `(samples, size)` if batched.
-
-    Returns:
-        All values by name, those that were handed in included.
-    """
-    known, shapes = dict(values), dict(inputs)
-    for line in lines:
-        shapes[line.target.name] = line.target
-        known[line.target.name] = _value(line, known, shapes)
-    return known
-
-
-def results(function: Function, values: Values) -> dict[str, Any]:
-    """The results of a function, by what they are."""
-    known = run(function, values)
-    return {key: known[array.name] for key, array in function.results}
-
-
-def _value(line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
-    match line.operation:
-        case Elementwise(value=value):
-            found = evaluate(value, dict(known), FLOAT64)
-            return _full(found, line, known, shapes)
-        case Product(left, right, left_transposed, right_transposed):
-            one = known[left].T if left_transposed else known[left]
-            if shapes[right].batched and not shapes[left].batched:
-                return np.einsum("ij,nj->ni", one, known[right])
-            return one @ (known[right].T if right_transposed else known[right])
-        case Outer(left, right):
-            if shapes[left].batched:
-                return np.einsum("ni,nj->ij", known[left], known[right])
-            return np.outer(known[left], known[right])
-        case Transpose(of):
-            return known[of].T
-        case Total(of):
-            return known[of].sum(1, keepdims=True) if shapes[of].batched else known[of].sum()
-        case LogSumExp(of):
-            if not shapes[of].batched:
-                return known[of].max() + np.log(np.exp(known[of] - known[of].max()).sum())
-            largest = known[of].max(1, keepdims=True)
-            return largest + np.log(np.exp(known[of] - largest).sum(1, keepdims=True))
-        case OverBatch(of):
-            return known[of].sum(0) if shapes[of].shape else known[of].sum()
-    raise NotImplementedError(f"interpret: {type(line.operation).__name__}")
-
-
-def _full(found: Any, line: Line, known: Values, shapes: Mapping[str, Array]) -> Any:
-    """An elementwise result in its full shape, where its operands have only some of it."""
-    target = line.target
-    sizes: dict[str, int] = {}
-    for name, array in shapes.items():
-        value = known.get(name)
-        if value is not None and array.shape:
-            given = np.shape(value)[array.batched :] if array.batched else np.shape(value)
-            sizes |= dict(zip(array.shape, given, strict=False))
-    samples = next(
-        (len(known[name]) for name, a in shapes.items() if a.batched and name in known),
-        known.get(SAMPLES, 1),
-    )
-    wanted = tuple(int(entry) if entry.isdigit() else sizes.get(entry, 1) for entry in target.shape)
-    if target.batched:
-        wanted = (samples, *(wanted or (1,)))
-    return np.broadcast_to(found, wanted) if np.shape(found) != wanted else found
 
 
 class NetworkInterpreter:

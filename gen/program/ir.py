@@ -1,21 +1,26 @@
-"""The intermediate representation: functions in drivers.
+"""The intermediate representation: functions over arrays, in drivers.
 
-An expression is a constant, a reference, an operation, a sum over the coordinates, or a choice.
-A :class:`Function` is a straight-line program over scalars and arrays with one axis, the
-coordinates.  A :class:`Program` puts functions into the stages of an optimizer step; what its
-scalars are worth is computed on the host by :class:`Host`, once per step.
+An expression is a constant, a reference, an operation or a choice, entry by entry.  A line sets an
+array to an expression, a sum, a product or a transpose; a :class:`Function` is a straight-line
+program of them, for every family: of an optimizer over all coordinates of its parameters, of an
+integrator over components and sites, of a network over the vectors and matrices of a layer.  A
+scalar is an array without axes.
 
-A vector-valued oracle is an input of a function; a further driver (trajectory, sweep, Newton) is a
-further class beside :class:`Program` with slots for functions.
+Each family puts functions into the slots of its driver: :class:`Program` is a step of an optimizer,
+whose host scalars :class:`Host` computes; the others are in :mod:`integrator` and :mod:`network`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hamilforge.gen.declare.kinds import Parameter
+from hamilforge.gen.declare.kinds import Parameter, Shape
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+
+#: The axis of an optimizer's arrays: all entries of a parameter, whatever its shape.
+COORDINATES: Shape = ("coordinates",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +46,6 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
-class Reduce:
-    """The sum of an array expression over all coordinates in the program's scope."""
-
-    arg: Expr
-
-
-@dataclass(frozen=True, slots=True)
 class Select:
     """``then`` where ``subject == value``, else ``otherwise``."""
 
@@ -57,40 +55,156 @@ class Select:
     otherwise: Expr
 
 
-Expr = Const | Ref | Apply | Reduce | Select
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """What the entries of an expression add up to; in a function it is a line of its own.
+
+    Attributes:
+        arg: the expression.
+        how: ``sum``; ``logsumexp`` is the logarithm of the sum of exponentials, without overflow.
+        over: ``entries``, for each sample; in an optimizer over all tensors in the scope of a sum.
+            Or ``samples``, for each entry.
+    """
+
+    arg: Expr
+    how: str = "sum"
+    over: str = "entries"
+
+
+Expr = Const | Ref | Apply | Select | Reduce
+
+
+#: What a line may compute.
+Value = Expr | Product | Outer | Transpose
 
 
 @dataclass(frozen=True, slots=True)
-class Assign:
-    """One line of a function.
+class Line:
+    """``target = value``.
 
     Attributes:
-        level: ``host`` (before any array is read), ``reduced`` (after a sum) or ``array``.
         note: what it is, for comments.
     """
 
-    target: str
-    value: Expr
-    level: str
+    target: Array
+    value: Value
     note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of what it sets."""
+        return self.target.name
+
+    @property
+    def expr(self) -> Expr:
+        """Its value, which is an expression.
+
+        Raises:
+            TypeError: it is an operation on whole arrays.
+        """
+        if isinstance(self.value, Product | Outer | Transpose):
+            raise TypeError(f"{self.name} is no expression but a {type(self.value).__name__}")
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A straight-line program.
+    """A straight-line program; its types are checked where it is made.
 
     Attributes:
-        arrays: the arrays it reads, in order: point, buffer, gradient.
-        scalars: the host scalars it is given.
-        body: its lines; every name is assigned once.
-        results: which array each local becomes.
+        inputs: what it reads that it does not compute; arrays and scalars.
+        lines: every name is set once, after what it reads.
+        results: for each name a result is returned under, the array that it is: the array that it
+            becomes, or whose cotangent it is.
+
+    Raises:
+        TypeError: a line reads what is not there, sets a name twice, or does not fit its target.
     """
 
     name: str
-    arrays: tuple[str, ...]
-    scalars: tuple[str, ...]
-    body: tuple[Assign, ...]
-    results: tuple[tuple[str, str], ...]
+    inputs: tuple[Array, ...]
+    lines: tuple[Line, ...]
+    results: tuple[tuple[str, Array], ...]
+
+    def __post_init__(self) -> None:
+        known = {array.name: array for array in self.inputs}
+        for line in self.lines:
+            unknown = [name for name in names(line.value) if name not in known]
+            if unknown or line.name in known:
+                what = f"reads unknown {unknown}" if unknown else "is set twice"
+                raise TypeError(f"{self.name}: {line.name} {what}")
+            if any(isinstance(part, Reduce) for part in inner(line.value)):
+                raise TypeError(f"{self.name}: {line.name} has a sum inside an expression")
+            shape, batched = type_of(line.value, known)
+            if shape not in ((), line.target.shape) or batched > line.target.batched:
+                raise TypeError(f"{self.name}: {line.name} is {line.target}, not {shape, batched}")
+            known[line.name] = line.target
+        for key, array in self.results:
+            if known.get(array.name) != array:
+                raise TypeError(f"{self.name}: the result {key} is no array of the function")
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the inputs that are arrays, in order."""
+        return tuple(array.name for array in self.inputs if not array.is_scalar)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the inputs that are scalars, in order."""
+        return tuple(array.name for array in self.inputs if array.is_scalar)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names: of inputs, then of lines."""
+        return (*self.arrays, *self.scalars, *(array.name for array in self.targets))
+
+    @property
+    def targets(self) -> tuple[Array, ...]:
+        """What its lines set, in order."""
+        return tuple(line.target for line in self.lines)
+
+    @property
+    def sums(self) -> bool:
+        """Whether it adds up entries."""
+        return any(isinstance(line.value, Reduce) for line in self.lines)
+
+
+def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
+    """The shape of a value, and whether it has one for each sample.
+
+    Args:
+        value: what a line computes.
+        arrays: the arrays it reads, by name.
+
+    Raises:
+        TypeError: the operands do not fit.
+    """
+    batched = any(arrays[name].batched for name in names(value))
+    match value:
+        case Product(left, right, left_transposed, right_transposed):
+            first, second = arrays[left].shape, arrays[right].shape
+            first = first[::-1] if left_transposed else first
+            second = second[::-1] if right_transposed else second
+            if len(first) != 2 or first[-1] not in second[:1]:
+                raise TypeError(f"a product of {first} and {second}")
+            return (first[0], *second[1:]), batched
+        case Outer(left, right):
+            return (*arrays[left].shape, *arrays[right].shape), False
+        case Transpose(of):
+            return arrays[of].shape[::-1], batched
+        case Reduce(arg=arg, over="samples"):
+            return type_of(arg, arrays)[0], False
+        case Reduce():
+            return (), batched
+    shapes = {arrays[name].shape for name in names(value)} - {()}
+    if len(shapes) > 1:
+        raise TypeError(f"entry by entry over {sorted(shapes)}")
+    return next(iter(shapes), ()), batched
+
+
+def entries(name: str) -> Array:
+    """An array of an optimizer: an entry for each coordinate."""
+    return Array(name, COORDINATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +223,8 @@ class Host:
     """
 
     inputs: tuple[str, ...]
-    constants: tuple[Assign, ...]
-    body: tuple[Assign, ...]
+    constants: tuple[Line, ...]
+    body: tuple[Line, ...]
     rows: tuple[tuple[str, ...], ...]
     memory: tuple[tuple[str, str], ...]
     solution: tuple[str, ...]
@@ -154,7 +268,7 @@ class Program:
 
     name: str
     hyperparameters: tuple[Parameter, ...]
-    settings: tuple[Assign, ...]
+    settings: tuple[Line, ...]
     states: tuple[str, ...]
     scope: str
     host: Host
@@ -186,46 +300,83 @@ def walk(expr: Expr) -> Iterator[Expr]:
                 yield from walk(part)
 
 
-def renamed(function: Function, names: Mapping[str, str]) -> Function:
-    """A function with other names for its arrays, scalars and locals."""
+def parts(value: Value) -> Iterator[Expr]:
+    """The expression of a line and everything below it; nothing of operations on whole arrays."""
+    if not isinstance(value, Product | Outer | Transpose):
+        yield from walk(value)
 
-    def name(old: str) -> str:
-        return names.get(old, old)
+
+def inner(value: Value) -> Iterator[Expr]:
+    """What is below the expression of a line."""
+    expressions = parts(value)
+    next(expressions, None)
+    return expressions
+
+
+def with_names(value: Value, names: Mapping[str, str]) -> Value:
+    """The same with other names for what it reads."""
 
     def visit(expr: Expr) -> Expr:
         match expr:
             case Ref(name=old):
-                return Ref(name(old))
+                return Ref(names.get(old, old))
             case Apply(op=op, args=args):
                 return Apply(op, tuple(map(visit, args)))
             case Reduce(arg=arg):
-                return Reduce(visit(arg))
+                return replace(expr, arg=visit(arg))
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
                 return Select(visit(subject), value, visit(then), visit(otherwise))
         return expr
 
-    return Function(
-        function.name,
-        tuple(map(name, function.arrays)),
-        tuple(map(name, function.scalars)),
-        tuple(
-            Assign(name(line.target), visit(line.value), line.level, line.note)
-            for line in function.body
-        ),
-        tuple((name(array), name(local)) for array, local in function.results),
+    match value:
+        case Product(left=left, right=right) | Outer(left=left, right=right):
+            return replace(value, left=names.get(left, left), right=names.get(right, right))
+        case Transpose(of=of):
+            return Transpose(names.get(of, of))
+    return visit(value)
+
+
+def with_line_names(lines: tuple[Line, ...], names: Mapping[str, str]) -> tuple[Line, ...]:
+    """Lines with other names for what they set and read."""
+    return tuple(
+        replace(
+            line,
+            target=replace(line.target, name=names.get(line.name, line.name)),
+            value=with_names(line.value, names),
+        )
+        for line in lines
     )
 
 
-def names(expr: Expr) -> tuple[str, ...]:
-    """The names an expression refers to, each once, in order of occurrence."""
-    return tuple(dict.fromkeys(part.name for part in walk(expr) if isinstance(part, Ref)))
+def renamed(function: Function, names: Mapping[str, str]) -> Function:
+    """A function with other names for its inputs and lines, and for the results called so."""
+
+    def named(array: Array) -> Array:
+        return replace(array, name=names.get(array.name, array.name))
+
+    return Function(
+        function.name,
+        tuple(map(named, function.inputs)),
+        with_line_names(function.lines, names),
+        tuple((names.get(key, key), named(array)) for key, array in function.results),
+    )
 
 
-def squared_in(expr: Expr) -> str | None:
-    """The array of whose squares an expression is the sum; None if it is none."""
-    match expr:
-        case Reduce(arg=Apply(op="mul", args=(Ref(name=one), Ref(name=other)))) if one == other:
-            return one
+def names(value: Value) -> tuple[str, ...]:
+    """The names that a value reads, each once, in order of occurrence."""
+    match value:
+        case Product(left=left, right=right) | Outer(left=left, right=right):
+            return tuple(dict.fromkeys((left, right)))
+        case Transpose(of=of):
+            return (of,)
+    return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
+
+
+def squared_in(value: Value) -> str | None:
+    """The array of whose squares a value is the sum; None if it is none."""
+    match value:
+        case Reduce(arg=Apply(op="mul", args=(Ref(name=left), Ref(name=right)))) if left == right:
+            return left
         case Reduce(arg=Apply(op="pow", args=(Ref(name=name), Const(value=exponent)))):
             return name if exponent == 2 else None
     return None

@@ -22,53 +22,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.program.integrator import Stages
-from hamilforge.gen.program.ir import Expr
+from hamilforge.gen.program.ir import Function
 
 #: The state that a running cost adds.
 RUNNING = "running_cost"
-
-
-@dataclass(frozen=True, slots=True)
-class Elementwise:
-    """An expression applied entry by entry."""
-
-    value: Expr
-
-
-Operation = Elementwise | Product | Outer | Transpose | Total | LogSumExp | OverBatch
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """``target = operation``."""
-
-    target: Array
-    operation: Operation
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A straight-line program over arrays.
-
-    Attributes:
-        inputs: what it reads that it does not compute.
-        results: arrays by what they are: ``rate``, or the array whose cotangent they are.
-    """
-
-    name: str
-    inputs: tuple[Array, ...]
-    lines: tuple[Line, ...]
-    results: tuple[tuple[str, Array], ...]
 
 
 @dataclass(frozen=True, slots=True)

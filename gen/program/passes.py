@@ -8,9 +8,9 @@ overwrite a value still needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hamilforge.gen.program.ir import Apply, Assign, Expr, Function, Reduce, Ref, Select, names
+from hamilforge.gen.program.ir import Function, Line, Reduce, names, with_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,51 +26,44 @@ class Pass:
     """
 
     loads: tuple[str, ...]
-    body: tuple[Assign, ...]
+    body: tuple[Line, ...]
     stores: tuple[tuple[str, str], ...]
-    sums: tuple[Assign, ...]
-    scalars: tuple[Assign, ...]
+    sums: tuple[Line, ...]
+    scalars: tuple[Line, ...]
 
 
 def schedule(function: Function) -> tuple[Pass, ...]:
     """The passes of a function, in order."""
-    lines = {line.target: line for line in function.body}
+    lines = {line.name: line for line in function.lines}
     level: dict[str, int] = {}
-    for line in function.body:
+    for line in function.lines:
         after = [
-            level[name] + (lines[name].level == "reduced" and line.level == "array")
+            level[name] + (lines[name].target.is_scalar and not line.target.is_scalar)
             for name in names(line.value)
             if name in lines
         ]
-        level[line.target] = max(after, default=0)
+        level[line.name] = max(after, default=0)
     count = 1 + max(level.values())
-    stored = {local: array for array, local in function.results}
+    stored = {local.name: array for array, local in function.results}
     stored_in = {
-        local: _store_level(function, lines, level, array, local)
-        for array, local in function.results
+        local: _store_level(function, level, array, local) for local, array in stored.items()
     }
     return tuple(_pass(function, lines, level, stored, stored_in, index) for index in range(count))
 
 
-def _store_level(
-    function: Function,
-    lines: dict[str, Assign],
-    level: dict[str, int],
-    array: str,
-    local: str,
-) -> int:
+def _store_level(function: Function, level: dict[str, int], array: str, local: str) -> int:
     """The first pass in which ``local`` may overwrite ``array``: the last that reads the old."""
     needed = [
-        level[line.target]
-        for line in function.body
-        if line.target != local and array in names(line.value)
+        level[line.name]
+        for line in function.lines
+        if line.name != local and array in names(line.value)
     ]
     return max([level[local], *needed])
 
 
 def _pass(
     function: Function,
-    lines: dict[str, Assign],
+    lines: dict[str, Line],
     level: dict[str, int],
     stored: dict[str, str],
     stored_in: dict[str, int],
@@ -78,17 +71,17 @@ def _pass(
 ) -> Pass:
     sums = [
         line
-        for line in function.body
-        if isinstance(line.value, Reduce) and level[line.target] == index
+        for line in function.lines
+        if isinstance(line.value, Reduce) and level[line.name] == index
     ]
     scalars = [
         line
-        for line in function.body
-        if line.level == "reduced" and line not in sums and level[line.target] == index
+        for line in function.lines
+        if line.target.is_scalar and line not in sums and level[line.name] == index
     ]
     wanted = [local for local, where in stored_in.items() if where == index]
     loads: set[str] = set()
-    body: dict[str, Assign] = {}
+    body: dict[str, Line] = {}
 
     def need(name: str) -> None:
         if name in body:
@@ -97,7 +90,7 @@ def _pass(
             if name in function.arrays:
                 loads.add(name)
             return
-        if lines[name].level != "array":
+        if lines[name].target.is_scalar:
             return
         if stored_in.get(name, index) < index:
             loads.add(stored[name])
@@ -111,7 +104,7 @@ def _pass(
     for line in sums:
         for name in names(line.value):
             need(name)
-    ordered = tuple(body[line.target] for line in function.body if line.target in body)
+    ordered = tuple(body[line.name] for line in function.lines if line.name in body)
     return Pass(
         tuple(array for array in function.arrays if array in loads),
         ordered,
@@ -121,24 +114,10 @@ def _pass(
     )
 
 
-def _read_back(
-    line: Assign, stored: dict[str, str], stored_in: dict[str, int], index: int
-) -> Assign:
+def _read_back(line: Line, stored: dict[str, str], stored_in: dict[str, int], index: int) -> Line:
     """A line with locals that an earlier pass stored read from their arrays."""
-
-    def visit(expr: Expr) -> Expr:
-        match expr:
-            case Ref(name=name) if stored_in.get(name, index) < index:
-                return Ref(stored[name])
-            case Apply(op=op, args=args):
-                return Apply(op, tuple(visit(arg) for arg in args))
-            case Reduce(arg=arg):
-                return Reduce(visit(arg))
-            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return Select(visit(subject), value, visit(then), visit(otherwise))
-        return expr
-
-    return Assign(line.target, visit(line.value), line.level, line.note)
+    arrays = {local: stored[local] for local, where in stored_in.items() if where < index}
+    return replace(line, value=with_names(line.value, arrays))
 
 
 def bytes_per_parameter(passes: tuple[Pass, ...], itemsize: int = 4) -> int:

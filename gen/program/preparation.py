@@ -12,7 +12,18 @@ from collections.abc import Set
 from dataclasses import replace
 from fractions import Fraction
 
-from hamilforge.gen.program.ir import Apply, Assign, Expr, Function, Ref, Select, renamed
+from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.program.ir import (
+    Apply,
+    Expr,
+    Function,
+    Line,
+    Ref,
+    Select,
+    entries,
+    renamed,
+    with_line_names,
+)
 
 #: What the lines are given: the gradient's sign, the L2 factor, the factor of the point.
 SCALARS = ("sign", "l2", "shrink")
@@ -32,18 +43,16 @@ _SIGNED = _product("sign", "g")
 #: one is not multiplied by 0; ``x_shrunk = shrink*x``.
 PREPARATION = Function(
     "prepared",
-    ("x", "g"),
-    SCALARS,
+    (entries("x"), entries("g"), *map(Array, SCALARS)),
     (
-        Assign(
-            _GRADIENT,
+        Line(
+            entries(_GRADIENT),
             Select(Ref("l2"), Fraction(0), _SIGNED, Apply("add", (_SIGNED, _product("l2", "x")))),
-            "array",
             "with its sign and L2 decay",
         ),
-        Assign(_POINT, _product("shrink", "x"), "array", "decoupled decay"),
+        Line(entries(_POINT), _product("shrink", "x"), "decoupled decay"),
     ),
-    (("x", _POINT), ("g", _GRADIENT)),
+    (("x", entries(_POINT)), ("g", entries(_GRADIENT))),
 )
 
 
@@ -54,13 +63,16 @@ def prepared(function: Function) -> Function:
         The function; its scalars are the three of the preparation, then its own.  Names of the
         preparation that the function has have underscores behind.
     """
-    own = {*function.arrays, *function.scalars, *(line.target for line in function.body)}
+    own = {*function.names}
     preparation = renamed(PREPARATION, {name: _free(name, own) for name in NAMES})
-    body = renamed(replace(function, arrays=()), dict(preparation.results)).body
+    prepared_names = {key: array.name for key, array in preparation.results}
     return replace(
         function,
-        scalars=(*preparation.scalars, *function.scalars),
-        body=(*preparation.body, *body),
+        inputs=(
+            *map(entries, function.arrays),
+            *map(Array, (*preparation.scalars, *function.scalars)),
+        ),
+        lines=(*preparation.lines, *with_line_names(function.lines, prepared_names)),
     )
 
 

@@ -11,10 +11,6 @@ else knows the plain function.
 in which no power overflows; down**2 vanishes beyond ``k |v| = 1e154`` (1e19 in single precision),
 where ``delta u**2`` is 1.  Where ``k |v| <= 1`` nothing changes.  (Of three powers or more the
 coefficient of the highest must not vanish.)
-
-:func:`with_powers` writes each factor of entries that follows from sums as two,
-``drift * v * drift__power``: the second is 1 where the first is a normal number of the type, and a
-power of two elsewhere.
 """
 
 from __future__ import annotations
@@ -24,13 +20,13 @@ from fractions import Fraction
 
 from hamilforge.gen.program.ir import (
     Apply,
-    Assign,
     Const,
     Expr,
     Function,
-    Reduce,
+    Line,
     Ref,
     Select,
+    entries,
     names,
     walk,
 )
@@ -39,59 +35,17 @@ from hamilforge.gen.program.lower import ONE, add, constant, mul
 
 def within_range(function: Function) -> Function:
     """A function whose array lines overflow no sooner than what they compute."""
-    body: list[Assign] = []
-    targets = {line.target for line in function.body if line.level == "array"}
-    entries = {name: _Entry(name) for name in (*function.arrays, *sorted(targets))}
-    for line in function.body:
-        value = line.value
-        if line.level == "array":
-            for entry in entries.values():
-                value = entry.homogeneous(value)
-                body += entry.taken_lines()
-        body.append(replace(line, value=value))
-    return replace(function, body=tuple(body))
-
-
-def power_of(name: str) -> str:
-    """What the power of two beside a factor is called; no declared name has ``__``."""
-    return f"{name}__power"
-
-
-def with_powers(function: Function) -> Function:
-    """A function whose array lines multiply factors that follow from sums in two steps."""
-    factors = {line.target for line in function.body if line.level == "reduced"}
-
-    def closed(expr: Expr) -> Expr:
-        if isinstance(expr, Apply) and expr.op == "neg":
-            return Apply("neg", (closed(expr.args[0]),))
-        value, powers = split(expr)
-        return mul(value, *powers)
-
-    def split(expr: Expr) -> tuple[Expr, list[Expr]]:
-        match expr:
-            case Ref(name=name) if name in factors:
-                return expr, [Ref(power_of(name))]
-            case Apply(op="mul" | "neg" as op, args=args):
-                parts = [split(arg) for arg in args]
-                product = Apply(op, tuple(part for part, _ in parts))
-                return product, [power for _, powers in parts for power in powers]
-            case Apply(op="div", args=(over, under)):
-                value, powers = split(over)
-                return Apply("div", (value, closed(under))), powers
-            case Apply(op=op, args=args):
-                return Apply(op, tuple(map(closed, args))), []
-            case Select(subject, value, then, otherwise):
-                return Select(closed(subject), value, closed(then), closed(otherwise)), []
-        return expr, []
-
-    for line in function.body:
-        if isinstance(line.value, Reduce) and factors & {*names(line.value)}:
-            raise NotImplementedError(f"a sum over what follows from a sum: {line.target}")
-    body = (
-        replace(line, value=closed(line.value)) if line.level == "array" else line
-        for line in function.body
-    )
-    return replace(function, body=tuple(body))
+    lines: list[Line] = []
+    computed = sorted(line.name for line in function.lines if not line.target.is_scalar)
+    scaled = [_Entry(name) for name in (*function.arrays, *computed)]
+    for line in function.lines:
+        expr = line.expr
+        if not line.target.is_scalar:
+            for entry in scaled:
+                expr = entry.homogeneous(expr)
+                lines += entry.taken_lines()
+        lines.append(replace(line, value=expr))
+    return replace(function, lines=tuple(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +73,9 @@ class _Entry:
 
     name: str
     scales: list[Expr] = field(default_factory=list)
-    lines: list[Assign] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
-    def taken_lines(self) -> list[Assign]:
+    def taken_lines(self) -> list[Line]:
         """The new lines, once."""
         lines, self.lines = self.lines, []
         return lines
@@ -151,8 +105,8 @@ class _Entry:
             entry = Ref(self.name)
             down, unit = Apply("down", (mul(scale, entry),)), mul(Ref(grading.down), entry)
             self.lines += [
-                Assign(grading.down, down, "array", f"scale of {self.name}"),
-                Assign(grading.unit, unit, "array", f"{self.name}, scaled"),
+                Line(entries(grading.down), down, f"scale of {self.name}"),
+                Line(entries(grading.unit), unit, f"{self.name}, scaled"),
             ]
         return grading
 
@@ -186,8 +140,8 @@ def _size_of_term(term: Expr, name: str) -> Expr:
     """``|c|**(1/d)`` of ``c v**d``."""
     factors = term.args if isinstance(term, Apply) and term.op == "mul" else (term,)
     coefficients = [factor for factor in factors if name not in names(factor)]
-    entries = mul(*(factor for factor in factors if name in names(factor)))
-    graded = _Grading(name, "", "").graded(entries)
+    powers = mul(*(factor for factor in factors if name in names(factor)))
+    graded = _Grading(name, "", "").graded(powers)
     if graded is None or graded.mixed or graded.degree <= 0 or not coefficients:
         return ONE
     return Apply("pow", (Apply("abs", (mul(*coefficients),)), Const(1 / graded.degree)))

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
+from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Expr
-from hamilforge.gen.program.ir import Assign, Function
+from hamilforge.gen.program.ir import Function, Line
 from hamilforge.gen.program.lower import Root, lower
 
 _KINDS = ((sp.Add, "sum"), (sp.Mul, "product"), (Root, "root"), (sp.Pow, "power"))
@@ -35,18 +36,19 @@ def straight(name: str, inputs: Sequence[str], results: Mapping[str, Expr]) -> F
     shared, reduced = sp.cse(values, symbols=numbered, order="canonical", list=True)
     taken = {*inputs, *results}
     names: dict[sp.Symbol, str] = {}
-    body = []
+    lines = []
     for symbol, value in shared:
         local = _name(value, names)
         base, number = local, 2
         while local in taken:
             local, number = f"{base}_{number}", number + 1
         taken.add(local)
-        body.append(Assign(local, lower(value, names), "scalar"))
+        lines.append(Line(Array(local), lower(value, names)))
         names[symbol] = local
     for result, value in zip(results, reduced, strict=True):
-        body.append(Assign(result, lower(value, names), "scalar"))
-    return Function(name, (), tuple(inputs), tuple(body), tuple((one, one) for one in results))
+        lines.append(Line(Array(result), lower(value, names)))
+    ends = tuple((result, Array(result)) for result in results)
+    return Function(name, tuple(map(Array, inputs)), tuple(lines), ends)
 
 
 def _with_roots(expr: Expr) -> Expr:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
+from hamilforge.gen.program.interpret import FLOAT64, run_function
+from hamilforge.gen.program.interpret_optimizer import host_values
 from hamilforge.gen.program.ir import Program
 
 STEP = 2e-3

@@ -18,7 +18,7 @@ from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.derive.arrays import Array, Lines
 from hamilforge.gen.derive.words import NoWordsError, Words, jacobian, negative, transposed
 from hamilforge.gen.program.cut import lower_line
-from hamilforge.gen.program.interpret_network import run_lines
+from hamilforge.gen.program.interpret import run_lines
 from hamilforge.gen.prove import contraction
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
@@ -143,7 +143,7 @@ def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
 
     def rates(z: np.ndarray) -> np.ndarray:
         known = {**shared, names[0]: z[None, :size], names[1]: z[None, size:]}
-        found = run_lines([lower_line(line) for line in lines.lines], lines.arrays, known)
+        (found,) = run_lines(map(lower_line, lines.lines), lines.arrays, [known])
         return np.concatenate([np.broadcast_to(found[one], (1, size))[0] for one in results])
 
     step = 1e-5

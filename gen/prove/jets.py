@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.declare.functions import CONSTANTS, PRIMITIVE
-from hamilforge.gen.program.interpret import Algebra, host_values, run_function
+from hamilforge.gen.program.interpret import Algebra, run_function
+from hamilforge.gen.program.interpret_optimizer import host_values
 from hamilforge.gen.program.ir import Program
 
 

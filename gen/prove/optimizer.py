@@ -16,7 +16,8 @@ from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.system import System, p, t
 from hamilforge.gen.program.build import Derivation, derive
-from hamilforge.gen.program.interpret import FLOAT64, host_values, run_function
+from hamilforge.gen.program.interpret import FLOAT64, run_function
+from hamilforge.gen.program.interpret_optimizer import host_values
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.prove.conformal import Form, block_text, form_of, telescoped

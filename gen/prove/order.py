@@ -262,7 +262,7 @@ class _Experiment:
         constants = field_values_by_name(self._derivation, self._field, self._algebra)
         values = {**inputs, **memory, **constants}
         for line in program.host.body:
-            values[line.target] = evaluate(line.value, values, self._algebra)
+            values[line.name] = evaluate(line.value, values, self._algebra)
         return values
 
     def _flow(self) -> tuple[Any, Any]:

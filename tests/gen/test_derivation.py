@@ -14,7 +14,8 @@ from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
 from hamilforge.gen.derive.system import derive_system, h, p, t
 from hamilforge.gen.program.build import derive
-from hamilforge.gen.program.interpret import FLOAT64, evaluate, host_values
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.interpret_optimizer import host_values
 from hamilforge.gen.program.lower import lower
 
 HAMILTONIANS = [
@@ -125,13 +126,13 @@ def test_host_scalars_keep_their_digits_near_the_ends_of_the_domain(name):
         with mpmath.workdps(50):
             exact = _in_fifty_digits(program, {**near, **memory})
         for line in program.host.body:
-            assert found[line.target] == pytest.approx(float(exact[line.target]), rel=4e-15)
+            assert found[line.name] == pytest.approx(float(exact[line.name]), rel=4e-15)
 
 
 def _in_fifty_digits(program, values):
     symbols = {name: sp.Float(value, 50) for name, value in values.items()}
     for line in (*program.host.constants, *program.host.body):
-        symbols[line.target] = _value(line.value, symbols)
+        symbols[line.name] = _value(line.value, symbols)
     return symbols
 
 

@@ -91,7 +91,8 @@ class Maker:
 
     @staticmethod
     def view(product):
-        return View(product.name, tuple(line.target for line in product.program.functions[0].body))
+        (function,) = product.program.functions
+        return View(product.name, tuple(array.name for array in function.targets))
 
 
 VIEWS = {"optimizer": Maker}

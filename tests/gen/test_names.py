@@ -29,7 +29,7 @@ from hamilforge.gen.emit.product import Product
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_integrator import build_integrator
 from hamilforge.gen.program.build_network import build_network, build_target
-from hamilforge.gen.program.interpret import Interpreter
+from hamilforge.gen.program.interpret_optimizer import Interpreter
 from hamilforge.gen.program.unroll import Unrolled
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks.torch_network import Network

@@ -10,7 +10,8 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.derive.system import p, parameter_symbol, t
 from hamilforge.gen.program.build import derive
-from hamilforge.gen.program.interpret import FLOAT64, Interpreter, evaluate
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.interpret_optimizer import Interpreter
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.prove.order import invert
 from hamilforge.runtime.core.loader import load

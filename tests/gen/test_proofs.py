@@ -139,13 +139,13 @@ def test_every_sign_and_coefficient_of_a_program_decides_its_order(name):
     (function,) = program.functions
     order = program_order(derivation).order
     tried = 0
-    for index, line in enumerate(function.body):
+    for index, line in enumerate(function.lines):
         for value in _mutations(line.value):
-            body = list(function.body)
-            body[index] = replace(line, value=value)
-            faulty = replace(program, functions=(replace(function, body=tuple(body)),))
+            lines = list(function.lines)
+            lines[index] = replace(line, value=value)
+            faulty = replace(program, functions=(replace(function, lines=tuple(lines)),))
             found = program_order(replace(derivation, program=faulty)).order
-            assert found < order, (line.target, value)
+            assert found < order, (line.name, value)
             tried += 1
     assert tried >= 6
 

@@ -12,19 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-    operands,
-)
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
-from hamilforge.gen.program.ir import names
-from hamilforge.gen.program.network import Elementwise, Function, Line
+from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
 
 _VECTORISED = ("tanh", "exp", "logistic")
 
@@ -38,11 +28,6 @@ class FunctionView:
     doc: str
     lines: tuple[str, ...]
     options: str = "**INNER"
-
-
-def is_scalar(array: Array) -> bool:
-    """Whether an array is one number for all samples."""
-    return not array.shape and not array.batched
 
 
 class EntryPrinter(NumbaPrinter):
@@ -89,11 +74,11 @@ class ArrayWriter:
 
     def targets(self, function: Function) -> list[Array]:
         """The buffers that a function is given, in order."""
-        return [line.target for line in function.lines if not is_scalar(line.target)]
+        return [line.target for line in function.lines if not line.target.is_scalar]
 
     def returned(self, function: Function) -> list[Array]:
         """The scalars that a function returns."""
-        return list(dict.fromkeys(array for _, array in function.results if is_scalar(array)))
+        return list(dict.fromkeys(array for _, array in function.results if array.is_scalar))
 
     def function(self, name: str, doc: str, function: Function) -> FunctionView:
         """A function that fills its buffers and returns its scalars.
@@ -140,7 +125,7 @@ class ArrayWriter:
         """
         arrays = {array.name: array for array in function.inputs}
         results = {array for _, array in function.results}
-        used = {name for line in function.lines for name in read_by(line)}
+        used = {name for line in function.lines for name in names(line.value)}
         lines: list[str] = []
         buffers: list[str] = []
         totals: list[str] = []
@@ -149,20 +134,20 @@ class ArrayWriter:
             target = line.target
             arrays[target.name] = target
             text = target.name
-            if is_scalar(target):
+            if target.is_scalar:
                 lines += self.line(line, arrays)
                 continue
             if target in results:
                 totals.append(f"{text}_total")
             if target in results and target.name not in used:
-                match line.operation:
+                match line.value:
                     case Outer(left, right) if arrays[left].batched:
                         self.partial[f"{text}_partial"] = target
                         buffers.append(f"{text}_partial")
                         given = f"{left}, {right}, {text}_partial, {text}_total"
                         lines.append(f"layer_kernels.add_outer({given})")
                         continue
-                    case OverBatch(of):
+                    case Reduce(arg=Ref(name=of), over="samples"):
                         lines.append(f"layer_kernels.add_rows({of}, {text}_total)")
                         continue
             buffers.append(text)
@@ -172,7 +157,7 @@ class ArrayWriter:
         computed = {line.target for line in function.lines}
         for array in dict.fromkeys(a for _, a in function.results if a not in computed):
             text = array.name
-            if not is_scalar(array):
+            if not array.is_scalar:
                 totals.append(f"{text}_total")
                 lines.append(f"layer_kernels.add_all({text}, {text}_total)")
         inputs = [array.name for array in function.inputs]
@@ -186,16 +171,7 @@ class ArrayWriter:
     def line(self, line: Line, arrays: Mapping[str, Array]) -> list[str]:
         """One line."""
         out, target = line.target.name, line.target
-        match line.operation:
-            case Elementwise(value=value):
-                read = [arrays[name] for name in names(value)]
-                if is_scalar(target):
-                    printer = EntryPrinter({})
-                    text = printer(value)
-                    preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
-                    return [*preamble, f"{out} = {text}"]
-                loop = self._loop(line, read)
-                return [f"{loop}({', '.join([*(one.name for one in read), out])})"]
+        match line.value:
             case Product(left, right, left_transposed, right_transposed):
                 if arrays[right].batched:
                     kernel = "times_transposed" if left_transposed else "times"
@@ -213,41 +189,52 @@ class ArrayWriter:
                 ]
             case Transpose(of):
                 return [f"layer_kernels.transposed({of}, {out})"]
-            case Total(of):
+            case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 if target.batched:
                     return [f"layer_kernels.entry_sums({of}, {out})"]
                 return [f"{out} = {of}.sum()"]
-            case LogSumExp(of) if target.batched:
+            case Reduce(arg=Ref(name=of), how="logsumexp") if target.batched:
                 return [f"layer_kernels.log_sums({of}, {out})"]
-            case LogSumExp(of):
+            case Reduce(arg=Ref(name=of), how="logsumexp"):
                 return [f"{out} = {of}.max() + np.log(np.exp({of} - {of}.max()).sum())"]
-            case OverBatch(of):
-                if is_scalar(target):
+            case Reduce(arg=Ref(name=of), over="samples"):
+                if target.is_scalar:
                     return [f"{out} = layer_kernels.all_sum({of})"]
                 return [f"{out}[:] = 0", f"layer_kernels.add_rows({of}, {out})"]
-        raise NotImplementedError(f"numba: {type(line.operation).__name__}")
+            case value:
+                return self._elementwise(line, value, [arrays[name] for name in names(value)])
 
-    def _loop(self, line: Line, read: Sequence[Array]) -> str:
+    def _elementwise(self, line: Line, value: Expr, read: Sequence[Array]) -> list[str]:
+        """A scalar, or the call of a loop."""
+        out = line.name
+        if line.target.is_scalar:
+            printer = EntryPrinter({})
+            text = printer(value)
+            preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
+            return [*preamble, f"{out} = {text}"]
+        loop = self._loop(line, value, read)
+        return [f"{loop}({', '.join([*(array.name for array in read), out])})"]
+
+    def _loop(self, line: Line, value: Expr, read: Sequence[Array]) -> str:
         """The loop of an elementwise line, printed once."""
-        assert isinstance(line.operation, Elementwise)
         target = line.target
         name = f"set_{self._mark}{target.name}"
         printer = EntryPrinter({array.name: f"{array.name}_n" for array in read})
-        text = printer(line.operation.value)
+        text = printer(value)
         arguments = [array.name for array in read]
         lines = [f"{number} = out.dtype.type({v})" for number, v in printer.numbers.items()]
         for array in read:
             own = array.name
-            if is_scalar(array):
+            if array.is_scalar:
                 lines.append(f"{own}_n = out.dtype.type({own})")
         if target.batched and all(
-            is_scalar(array) or (array.batched and array.shape == target.shape) for array in read
+            array.is_scalar or (array.batched and array.shape == target.shape) for array in read
         ):
             lines.append("out_flat = out.ravel()")
             inner = ["for n in range(out_flat.size):"]
             for array in read:
                 own = array.name
-                if not is_scalar(array):
+                if not array.is_scalar:
                     lines.append(f"{own}_flat = {own}.ravel()")
                     inner.append(f"    {own}_n = {own}_flat[n]")
             lines += [*inner, f"    out_flat[n] = {text}"]
@@ -277,9 +264,3 @@ class ArrayWriter:
         view = FunctionView(name, ", ".join([*arguments, "out"]), doc, tuple(lines))
         self.loops[name] = view
         return name
-
-
-def read_by(line: Line) -> tuple[str, ...]:
-    """The arrays that a line reads."""
-    operation = line.operation
-    return names(operation.value) if isinstance(operation, Elementwise) else operands(operation)

@@ -99,15 +99,15 @@ def _body(
     problem: Problem, function: Function, arguments: str, factor: Expr | None = None
 ) -> tuple[list[str], list[str]]:
     """The lines up to the results, and the texts of the results, times a factor."""
-    results = {local for _, local in function.results}
-    inner = [line for line in function.body if line.target not in results]
-    values = [line.value for line in function.body]
-    spelling = spelling_of(problem, NumbaPrinter, arguments, values, (x.target for x in inner))
+    results = {array for _, array in function.results}
+    inner = [line for line in function.lines if line.target not in results]
+    values = [line.expr for line in function.lines]
+    spelling = spelling_of(problem, NumbaPrinter, arguments, values, (x.name for x in inner))
     printer = NumbaPrinter(spelling | {FACTOR: "factor"})
-    used = {name for line in function.body for name in names(line.value)}
+    used = {name for line in function.lines for name in names(line.expr)}
     lines = unpacked(problem, [name for name in function.scalars if name in used], spelling)
-    lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
-    values = [line.value for line in function.body if line.target in results]
+    lines += [f"{spelling.get(x.name, x.name)} = {printer(x.expr)}" for x in inner]
+    values = [line.expr for line in function.lines if line.target in results]
     if factor is not None:
         values = [mul(factor, value) for value in values]
     return lines, list(map(printer, values))

@@ -11,21 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product as indices
 
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
 from hamilforge.gen.emit.integrator_product import moment
 from hamilforge.gen.emit.network_product import NetworkProduct
-from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, is_scalar, read_by
+from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.network_writer import NetworkWriter, factors_of
-from hamilforge.gen.program.ir import names
-from hamilforge.gen.program.network import Elementwise, Function, Line
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
 from hamilforge.gen.program.unroll import Call, Combination, Statement, Term
 
 #: Entries of all controls of a layer up to which their sums stay in registers.
@@ -57,15 +48,16 @@ def _sums_end(function: Function) -> bool:
     sums = {line.target.name for line in function.lines if _is_sum(line)}
     computed = {line.target for line in function.lines}
     results = [array for key, array in function.results if key != "t"]
-    return all(not sums & {*read_by(line)} for line in function.lines) and (
+    return all(not sums & {*names(line.value)} for line in function.lines) and (
         function.name != "shared" or all(array in computed for array in results)
     )
 
 
 def _is_sum(line: Line) -> bool:
-    return isinstance(line.operation, OverBatch) or (
-        isinstance(line.operation, Outer) and not line.target.batched
-    )
+    match line.value:
+        case Outer() | Reduce(over="samples"):
+            return True
+    return False
 
 
 def _indices(array: Array) -> list[Index]:
@@ -301,22 +293,14 @@ class _Loop:
                 self._set(out, self._value(line, index, arrays, at))
 
     def _summand(self, line: Line, index: Index, at: At) -> Iterator[str]:
-        match line.operation:
+        match line.value:
             case Outer(left, right):
                 yield f"{at(left, index[0])} * {at(right, index[1])}"
-            case OverBatch(of):
+            case Reduce(arg=Ref(name=of), over="samples"):
                 yield at(of, *index)
 
     def _value(self, line: Line, index: Index, arrays: Mapping[str, Array], at: At) -> str:
-        match line.operation:
-            case Elementwise(value=value):
-                read = {
-                    name: at(name, *(index if arrays[name].shape else ())) for name in names(value)
-                }
-                printer = EntryPrinter(read)
-                text = printer(value)
-                self._numbers |= printer.numbers
-                return text
+        match line.value:
             case Product(left, right, left_transposed, right_transposed):
                 inner = int(arrays[left].shape[0 if left_transposed else 1])
                 lefts = [(k, index[0]) if left_transposed else (index[0], k) for k in range(inner)]
@@ -325,18 +309,23 @@ class _Loop:
                     rights = [other[::-1] for other in rights]
                 pairs = zip(lefts, rights, strict=True)
                 return " + ".join(f"{at(left, *one)} * {at(right, *other)}" for one, other in pairs)
-            case Outer(left, right):
-                return f"{at(left, index[0])} * {at(right, index[1])}"
             case Transpose(of):
                 return at(of, *index[::-1])
-            case Total(of):
+            case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 return " + ".join(at(of, *each) for each in _indices(arrays[of]))
-            case LogSumExp(of):
+            case Reduce(arg=Ref(name=of), how="logsumexp"):
                 entries = [at(of, *each) for each in _indices(arrays[of])]
                 largest = f"max({', '.join(entries)})" if len(entries) > 1 else entries[0]
                 powers = " + ".join(f"vector_math.exp({entry} - {largest})" for entry in entries)
                 return f"{largest} + np.log({powers})"
-        raise NotImplementedError(f"numba: {type(line.operation).__name__} in one loop")
+            case value:
+                read = {
+                    name: at(name, *(index if arrays[name].shape else ())) for name in names(value)
+                }
+                printer = EntryPrinter(read)
+                text = printer(value)
+                self._numbers |= printer.numbers
+                return text
 
     def _entry(self, name: str, index: Index) -> str:
         entry = _entry(name, index)
@@ -365,7 +354,7 @@ class _Loop:
         read = dict.fromkeys(base for _, base, _ in self._loads())
         texts = " ".join([*self._weights.values(), *self._moments.values()])
         clock = [name for name in ("t", "h") if re.search(rf"\b{name}\b", texts)]
-        totals = [f"{name}_total" for name, array in self.totals.items() if not is_scalar(array)]
+        totals = [f"{name}_total" for name, array in self.totals.items() if not array.is_scalar]
         return [*clock, *dict.fromkeys([*read, *self._kept]), *totals]
 
     def lines(self) -> tuple[str, ...]:
@@ -389,7 +378,7 @@ class _Loop:
         after = [
             f"{name}_total[{', '.join(map(str, index))}] += {self._entry(name, index)}"
             for name, array in self.totals.items()
-            if not is_scalar(array)
+            if not array.is_scalar
             for index in _indices(array)
         ]
         if self.returned:

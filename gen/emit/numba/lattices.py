@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
 from hamilforge.gen.emit.printer import spelled
 from hamilforge.gen.program.integrator import Band, Lattice, Problem, stencil
-from hamilforge.gen.program.ir import Assign, Expr, Function, Reduce, names
+from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, names
 
 #: The number of a site.
 SITE = "i"
@@ -35,33 +35,31 @@ class SiteWriter:
         assert problem.lattice is not None
         self._problem, self._function, self._factor = problem, function, factor
         self._lattice: Lattice = problem.lattice
-        values = [line.value for line in function.body]
+        values = [line.expr for line in function.lines]
         taken = NumbaPrinter.names(values) | {*arguments.split(", "), SITE, "range", "np"}
         taken |= {_index(stencil(array)[1]) for array in function.arrays}
-        own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
-        self._spelling = spelled((name for name in own if name != "t"), taken)
+        self._spelling = spelled((name for name in function.names if name != "t"), taken)
         rename = self._spelling | {self._lattice.name: str(self._lattice.count)}
         self._printer = NumbaPrinter(rename)
-        self._results = [local for _, local in function.results]
+        self._results = [array.name for _, array in function.results]
 
     def loops(self, store: Store) -> list[str]:
         """Sums in loops, then a loop that stores results with a value at each site."""
         lines = [*self._parameters()]
-        for line in self._function.body:
-            if isinstance(line.value, Reduce):
-                target = self._name(line.target)
+        for line in self._function.lines:
+            if isinstance(line.expr, Reduce):
+                target = self._name(line.name)
                 lines += [f"{target} = 0.0"]
-                lines += self._loop([line.value.arg], [f"{target} += {self._text(line.value.arg)}"])
-            elif line.level == "reduced":
-                lines.append(f"{self._name(line.target)} = {self._text(line.value)}")
-        rows = [line for line in self._function.body if line.target in self._results]
-        rows = [line for line in rows if line.level == "array"]
+                lines += self._loop([line.expr.arg], [f"{target} += {self._text(line.expr.arg)}"])
+            elif line.target.is_scalar:
+                lines.append(f"{self._name(line.name)} = {self._text(line.expr)}")
+        rows = [line for line in self._function.lines if line.name in self._results]
+        rows = [line for line in rows if not line.target.is_scalar]
         stores = [
-            f"{store(self._results.index(line.target))} = {self._scaled(line.value)}"
-            for line in rows
+            f"{store(self._results.index(line.name))} = {self._scaled(line.expr)}" for line in rows
         ]
         if rows:
-            lines += self._loop([line.value for line in rows], stores)
+            lines += self._loop([line.expr for line in rows], stores)
         return lines
 
     def entry(self, band: Band) -> str:
@@ -79,14 +77,14 @@ class SiteWriter:
         lines = [*self._parameters()]
         for array in self._function.arrays:
             lines.append(f"{self._name(array)} = {self._rows(array)}")
-        for line in self._function.body:
-            value = line.value
+        for line in self._function.lines:
+            value = line.expr
             text = (
                 f"np.sum({self._text(value.arg)}, axis=0)"
                 if isinstance(value, Reduce)
                 else self._text(value)
             )
-            lines.append(f"{self._name(line.target)} = {text}")
+            lines.append(f"{self._name(line.name)} = {text}")
         return [*lines, f"return {self._name(self._results[0])}"]
 
     def _rows(self, array: str) -> str:
@@ -99,9 +97,9 @@ class SiteWriter:
     def _loop(self, values: Iterable[Expr], last: Iterable[str]) -> Iterator[str]:
         """A loop over the sites: entries that are read, locals, and what it is for."""
         needed = self._needed(values)
-        inner = [line for line in needed if line.target not in self._results]
+        inner = [line for line in needed if line.name not in self._results]
         read = {name for value in values for name in names(value)}
-        read |= {name for line in inner for name in names(line.value)}
+        read |= {name for line in inner for name in names(line.expr)}
         arrays = [array for array in self._function.arrays if array in read]
         count = self._lattice.count
         yield f"for {SITE} in range({count}):"
@@ -114,21 +112,21 @@ class SiteWriter:
             place = f"{first} + {_index(offset)}" if first else _index(offset)
             yield f"    {self._name(array)} = state[{place}]"
         for line in inner:
-            yield f"    {self._name(line.target)} = {self._text(line.value)}"
+            yield f"    {self._name(line.name)} = {self._text(line.expr)}"
         for text in last:
             yield f"    {text}"
 
-    def _needed(self, values: Iterable[Expr]) -> list[Assign]:
+    def _needed(self, values: Iterable[Expr]) -> list[Line]:
         """The lines at sites that some values need, in order."""
         need = {name for value in values for name in names(value)}
-        lines = [line for line in self._function.body if line.level == "array"]
+        lines = [line for line in self._function.lines if not line.target.is_scalar]
         for line in reversed(lines):
-            if line.target in need:
-                need |= {*names(line.value)}
-        return [line for line in lines if line.target in need]
+            if line.name in need:
+                need |= {*names(line.expr)}
+        return [line for line in lines if line.name in need]
 
     def _parameters(self) -> Iterator[str]:
-        used = {name for line in self._function.body for name in names(line.value)}
+        used = {name for line in self._function.lines for name in names(line.expr)}
         for k, entry in enumerate(self._problem.parameters):
             if entry.name in used:
                 yield f"{self._name(entry.name)} = parameters[{k}]"

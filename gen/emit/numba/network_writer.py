@@ -13,10 +13,11 @@ from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.integrator_product import moment, tuple_text
 from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
 from hamilforge.gen.emit.numba import regulariser
-from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.numba.network_view import Copy, View
 from hamilforge.gen.emit.product import imported_modules
-from hamilforge.gen.program.network import Function, LayerPart
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.network import LayerPart
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Term
 
 
@@ -43,8 +44,8 @@ class NetworkWriter:
         self._matrices: dict[str, Array] = {}
         sums = [array for part in self._network.parts for _, array in part.shared.results]
         #: Sums for the gradients by one copy of the controls.
-        self._sums_of_one = [array for array in sums if not is_scalar(array)]
-        self._numbers_of_one = [array for array in sums if is_scalar(array)]
+        self._sums_of_one = [array for array in sums if not array.is_scalar]
+        self._numbers_of_one = [array for array in sums if array.is_scalar]
         self._terms: set[int] = set()
         several = len(self._states) > 1
         self._marks = [f"_{state.name}" if several else "" for state in self._states]
@@ -93,7 +94,7 @@ class NetworkWriter:
         for array in network.controls:
             if array.name in ends:
                 name = ends[array.name].name
-                gradients.append((array.name, name, is_scalar(array)))
+                gradients.append((array.name, name, array.is_scalar))
         cost = regulariser.view(self._product)
         printed = (*functions, *(cost.functions if cost else ()))
         if len({function.name for function in (*self._arrays.loops.values(), *printed)}) < len(
@@ -413,7 +414,7 @@ class NetworkWriter:
         arrays = {array.name: array for array in finish.inputs}
         for line in finish.lines:
             arrays[line.target.name] = line.target
-            if not is_scalar(line.target):
+            if not line.target.is_scalar:
                 self._matrices[line.target.name] = line.target
             yield from self._arrays.line(line, arrays)
 

@@ -13,11 +13,12 @@ from fractions import Fraction
 from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, WidePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
-from hamilforge.gen.program.ir import Assign, Function, Reduce, names, renamed, squared_in
+from hamilforge.gen.program.factors import power_of, with_powers
+from hamilforge.gen.program.ir import Function, Line, Reduce, names, renamed, squared_in
 from hamilforge.gen.program.passes import Pass, schedule
 from hamilforge.gen.program.preparation import NAMES as PREPARED_NAMES
 from hamilforge.gen.program.preparation import prepared
-from hamilforge.gen.program.ranges import power_of, with_powers, within_range
+from hamilforge.gen.program.ranges import within_range
 
 TEMPLATE = "numba/optimizer.py.jinja"
 
@@ -164,47 +165,46 @@ def _named(function: Function) -> Function:
     """A function within range, whose names are none of the template's or of the preparation's."""
     function = within_range(function)
     taken = words(TEMPLATE, *PREPARED_NAMES) | NumbaPrinter.names(
-        line.value for line in function.body
+        line.value for line in function.lines
     )
-    own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
-    return renamed(function, spelled((name for name in own if name not in _FIXED), taken))
+    own = (name for name in function.names if name not in _FIXED)
+    return renamed(function, spelled(own, taken))
 
 
 def _function(function: Function) -> FunctionView:
-    function = with_powers(function)
-    before: list[Assign] = []
+    before: list[Line] = []
     columns: list[str] = []
     views = []
-    passes = schedule(function)
+    passes = schedule(with_powers(function))
     for number, one in enumerate(passes, start=1):
         name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
         views.append(_pass(function, one, name, before, columns))
         before += [*one.sums, *one.scalars]
-        columns += [name for line in one.sums for name in (line.target, _exponent(line))]
+        columns += [name for line in one.sums for name in (line.name, _exponent(line))]
     return FunctionView(function.name, tuple(views), len(columns))
 
 
 def _pass(
-    function: Function, one: Pass, name: str, before: list[Assign], columns: list[str]
+    function: Function, one: Pass, name: str, before: list[Line], columns: list[str]
 ) -> PassView:
-    known = [line.target for line in before]
+    known = [line.name for line in before]
     loops = _Loops(function, one, {*known, *map(power_of, known)})
     store = loops.storing(name) if one.stores else None
     sums = tuple(
-        (len(columns) + 2 * index, loops.summing(f"{name}_{line.target}", line))
+        (len(columns) + 2 * index, loops.summing(f"{name}_{line.name}", line))
         for index, line in enumerate(one.sums)
     )
     views = [*([store] if store else []), *(view for _, view in sums)]
     wanted = {name for view in views for name in view.scalars}
     needed = _needed(before, wanted)
-    factors = [line.target for line in needed if power_of(line.target) in wanted]
+    factors = [line.name for line in needed if power_of(line.name) in wanted]
     wanted |= {part for line in needed for part in names(line.value)}
     scalar = Float64Printer()
     prelude = (
         *(
-            f"{line.target} = totals[domain, {columns.index(line.target)}]"
+            f"{line.name} = totals[domain, {columns.index(line.name)}]"
             if isinstance(line.value, Reduce)
-            else f"{line.target} = {scalar(line.value)}"
+            else f"{line.name} = {scalar(line.value)}"
             for line in needed
         ),
         *(f"{power_of(factor)} = 1.0" for factor in factors),
@@ -221,29 +221,29 @@ def _pass(
     )
 
 
-def _exponent(line: Assign) -> str:
+def _exponent(line: Line) -> str:
     """What the exponent of a sum is called; no declared name has two underscores in a row."""
-    return f"{line.target}__exponent"
+    return f"{line.name}__exponent"
 
 
-def _wide(name: str, needed: list[Assign], columns: list[str], factors: list[str]) -> WideView:
+def _wide(name: str, needed: list[Line], columns: list[str], factors: list[str]) -> WideView:
     """The factors that a pass needs of earlier ones, in numbers of any range."""
     sums = [line for line in needed if isinstance(line.value, Reduce)]
     scalars = [line for line in needed if not isinstance(line.value, Reduce)]
-    own = {line.target for line in needed}
+    own = {line.name for line in needed}
     squares = [line for line in sums if squared_in(line.value)]
-    exponents = {line.target: _exponent(line) for line in squares}
+    exponents = {line.name: _exponent(line) for line in squares}
     given = dict.fromkeys(part for line in scalars for part in names(line.value))
     parameters = (
-        *(line.target for line in sums),
+        *(line.name for line in sums),
         *exponents.values(),
         *(part for part in given if part not in own),
     )
     printer = WidePrinter(own)
     body = (
         *(f"{total} = wide.of({total}, {exponent})" for total, exponent in exponents.items()),
-        *(f"{x.target} = wide.of({x.target})" for x in sums if x not in squares),
-        *(f"{line.target} = {printer(line.value)}" for line in scalars),
+        *(f"{x.name} = wide.of({x.name})" for x in sums if x not in squares),
+        *(f"{line.name} = {printer(line.value)}" for line in scalars),
     )
     return WideView(
         f"{name}_wide",
@@ -269,7 +269,7 @@ class _Loops:
         stores = [f"{array}[i] = {local}" for array, local in self._pass.stores]
         return self._view(name, lines, [array for array, _ in self._pass.stores], stores, "")
 
-    def summing(self, name: str, line: Assign) -> LoopView:
+    def summing(self, name: str, line: Line) -> LoopView:
         """The loop that sums; it reads what was stored and computes again what was not."""
         assert isinstance(line.value, Reduce)
         stored = {local: array for array, local in self._pass.stores}
@@ -287,23 +287,23 @@ class _Loops:
         array = stored.get(part, part)
         return f"{array}[i]" if array in self._function.arrays else array
 
-    def _lines(self, wanted: list[str]) -> list[Assign]:
+    def _lines(self, wanted: list[str]) -> list[Line]:
         """The lines that the wanted locals need, in order."""
         need = set(wanted)
         for line in reversed(self._pass.body):
-            if line.target in need:
+            if line.name in need:
                 need |= set(names(line.value))
-        return [line for line in self._pass.body if line.target in need]
+        return [line for line in self._pass.body if line.name in need]
 
     def _view(
-        self, name: str, lines: list[Assign], read: list[str], after: list[str], total: str
+        self, name: str, lines: list[Line], read: list[str], after: list[str], total: str
     ) -> LoopView:
         used = {part for line in lines for part in names(line.value)} | set(read)
-        body = [f"{line.target} = {self._printer(line.value)}" for line in lines]
+        body = [f"{line.name} = {self._printer(line.value)}" for line in lines]
         plain = FormulaPrinter()
         return LoopView(
             name,
-            tuple(f"{line.target} = {plain(line.value)}" for line in lines),
+            tuple(f"{line.name} = {plain(line.value)}" for line in lines),
             tuple(array for array in self._function.arrays if array in used),
             tuple(scalar for scalar in self._scalars if scalar in used),
             (*body, *after),
@@ -311,10 +311,10 @@ class _Loops:
         )
 
 
-def _needed(before: list[Assign], wanted: set[str]) -> list[Assign]:
+def _needed(before: list[Line], wanted: set[str]) -> list[Line]:
     """The scalar lines, of those before, that the wanted names need."""
     need = set(wanted)
     for line in reversed(before):
-        if line.target in need and not isinstance(line.value, Reduce):
+        if line.name in need and not isinstance(line.value, Reduce):
             need |= set(names(line.value))
-    return [line for line in before if line.target in need]
+    return [line for line in before if line.name in need]

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, Printer
-from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, Select, names
+from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, Select, Value, names
 
 _NUMPY = "cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
 _INVERSE = "cos cosh sin sinh tan tanh".split()
@@ -60,10 +60,10 @@ class WidePrinter(NumbaPrinter):
         super().__init__()
         self._variables = variables
 
-    def _print(self, expr: Expr) -> tuple[str, int]:
+    def _print(self, expr: Value) -> tuple[str, int]:
         return self._wide(expr), ATOM
 
-    def _wide(self, expr: Expr) -> str:
+    def _wide(self, expr: Value) -> str:
         if not self._variables & {*names(expr)}:
             return f"wide.of({self._float(expr)})"
         match expr:

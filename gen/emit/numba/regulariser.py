@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.network_product import NetworkProduct
-from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def view(product: NetworkProduct) -> View | None:
         call=f"{', '.join(returned)} = {function.name}({function.arguments})",
         value=dict(cost.gradient.results)["cost"].name,
         gradients=tuple(
-            (name, ends[name].name, is_scalar(ends[name])) for name in inputs if name in ends
+            (name, ends[name].name, ends[name].is_scalar) for name in inputs if name in ends
         ),
         tables=(
             *product.cost_tables,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
-from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView, is_scalar
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.product import imported_modules
-from hamilforge.gen.program.network import Function
+from hamilforge.gen.program.ir import Function
 
 TEMPLATE = "numba/target.py.jinja"
 
@@ -83,7 +83,7 @@ def view(product: TargetProduct) -> View:
 
 def _numbers(function: Function, writer: ArrayWriter) -> tuple[str, ...]:
     """Gradients by weights that are numbers."""
-    return tuple(a.name for _, a in function.results if is_scalar(a))
+    return tuple(a.name for _, a in function.results if a.is_scalar)
 
 
 def _table(arrays: dict[str, Array]) -> str:

@@ -9,18 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hamilforge.gen.derive.arrays import (
-    Array,
-    LogSumExp,
-    Outer,
-    OverBatch,
-    Product,
-    Total,
-    Transpose,
-)
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
 from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
-from hamilforge.gen.program.ir import names
-from hamilforge.gen.program.network import Elementwise, Function, Line
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +90,7 @@ class _Body:
         return size_of(dimension, full)
 
     def _text(self, line: Line) -> str:
-        match line.operation:
-            case Elementwise(value=value):
-                shapes = {self._arrays[name].shape for name in names(value)}
-                if line.target.shape and line.target.shape not in shapes:
-                    self._short[line.target.name] = line.target
-                return self._printer(value)
+        match line.value:
             case Product(left, right, left_transposed, right_transposed):
                 one, two = self._arrays[left], self._arrays[right]
                 if two.batched and not one.batched:
@@ -116,17 +102,21 @@ class _Body:
                 return self._outer(left, right)
             case Transpose(of):
                 return f"{self._name(of)}.T"
-            case Total(of):
+            case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 keep = "-1, keepdim=True" if self._arrays[of].batched else ""
                 return f"{self._name(of, True)}.sum({keep})"
-            case LogSumExp(of):
+            case Reduce(arg=Ref(name=of), how="logsumexp"):
                 if self._arrays[of].batched:
                     return f"torch.logsumexp({self._name(of, True)}, -1, keepdim=True)"
                 return f"torch.logsumexp({self._name(of, True)}.flatten(), 0)"
-            case OverBatch(of):
+            case Reduce(arg=Ref(name=of), over="samples"):
                 axis = "0" if self._arrays[of].shape else ""
                 return f"{self._name(of, True)}.sum({axis})"
-        raise NotImplementedError(f"torch: {type(line.operation).__name__}")
+            case value:
+                shapes = {self._arrays[name].shape for name in names(value)}
+                if line.target.shape and line.target.shape not in shapes:
+                    self._short[line.name] = line.target
+                return self._printer(value)
 
     def _outer(self, left: str, right: str) -> str:
         one, two = self._name(left, True), self._name(right, True)

@@ -126,18 +126,18 @@ def _function(
     if problem.lattice:
         finished = lattice_lines(problem, function, arguments, first, single)
         return FunctionView(function.name, arguments, doc, finished)
-    results = {local for _, local in function.results}
-    inner = [line for line in function.body if line.target not in results]
-    values = [line.value for line in function.body]
-    spelling = spelling_of(problem, TensorPrinter, arguments, values, (x.target for x in inner))
+    results = {array for _, array in function.results}
+    inner = [line for line in function.lines if line.target not in results]
+    values = [line.expr for line in function.lines]
+    spelling = spelling_of(problem, TensorPrinter, arguments, values, (x.name for x in inner))
     printer = TensorPrinter(spelling)
-    used = {name for line in function.body for name in names(line.value)}
+    used = {name for line in function.lines for name in names(line.expr)}
     weights = [name for name in function.scalars if name.startswith("w__")]
     lines = unpacked(problem, used.difference(weights), spelling)
     if more:
         lines.append(", ".join(weights) + (", = w" if len(weights) == 1 else " = w"))
-    lines += [f"{spelling.get(x.target, x.target)} = {printer(x.value)}" for x in inner]
-    texts = [printer(line.value) for line in function.body if line.target in results]
+    lines += [f"{spelling.get(x.name, x.name)} = {printer(x.expr)}" for x in inner]
+    texts = [printer(line.expr) for line in function.lines if line.target in results]
     lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
     return FunctionView(function.name, arguments, doc, tuple(lines))
 

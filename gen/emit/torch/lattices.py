@@ -42,10 +42,9 @@ def _lines(
 ) -> Iterator[str]:
     lattice = problem.lattice
     assert lattice is not None
-    values = [line.value for line in function.body]
+    values = [line.expr for line in function.lines]
     taken = TensorPrinter.names(values) | {*arguments.split(", "), "torch"}
-    own = (*function.arrays, *function.scalars, *(line.target for line in function.body))
-    spelling = spelled((name for name in own if name != "t"), taken)
+    spelling = spelled((name for name in function.names if name != "t"), taken)
     printer = TensorPrinter(spelling | {lattice.name: str(lattice.count)})
     used = {name for value in values for name in names(value)}
     for k, entry in enumerate(problem.parameters):
@@ -53,26 +52,26 @@ def _lines(
             yield f"{printer.variable(entry.name)} = parameters[{k}]"
     for array in function.arrays:
         yield f"{printer.variable(array)} = {_rows(problem, lattice.count, array, first)}"
-    results = dict.fromkeys(local for _, local in function.results)
+    results = dict.fromkeys(array.name for _, array in function.results)
     texts: dict[str, str] = {}
-    for line in function.body:
-        if isinstance(line.value, Reduce):
-            text = f"torch.sum({printer(line.value.arg)}, 0)"
-        elif line.level == "array" and not {*names(line.value)} & _at_sites(function):
-            text = f"{printer(line.value)} + torch.zeros_like(state[0 : {lattice.count}])"
+    for line in function.lines:
+        if isinstance(line.expr, Reduce):
+            text = f"torch.sum({printer(line.expr.arg)}, 0)"
+        elif not line.target.is_scalar and not {*names(line.expr)} & _at_sites(function):
+            text = f"{printer(line.expr)} + torch.zeros_like(state[0 : {lattice.count}])"
         else:
-            text = printer(line.value)
-        if line.target in results:
-            texts[line.target] = text
+            text = printer(line.expr)
+        if line.name in results:
+            texts[line.name] = text
         else:
-            yield f"{printer.variable(line.target)} = {text}"
+            yield f"{printer.variable(line.name)} = {text}"
     ordered = [texts[local] for local in results]
     yield f"return {ordered[0]}" if single else f"return {tuple_text(ordered)}"
 
 
 def _at_sites(function: Function) -> set[str]:
     """What has a value at each site."""
-    return {*function.arrays, *(line.target for line in function.body if line.level == "array")}
+    return {*function.arrays, *(array.name for array in function.targets if not array.is_scalar)}
 
 
 def _rows(problem: Problem, count: int, array: str, first: int) -> str:

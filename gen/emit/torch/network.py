@@ -18,7 +18,8 @@ from hamilforge.gen.emit.network_product import (
 )
 from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imports, size_of
 from hamilforge.gen.emit.torch.optimizer import Imports
-from hamilforge.gen.program.network import Function, Regulariser
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.network import Regulariser
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement
 
 TEMPLATE = "torch/network.py.jinja"

@@ -13,7 +13,15 @@ from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
-from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, names, renamed, squared_in
+from hamilforge.gen.program.ir import (
+    Apply,
+    Function,
+    Reduce,
+    Value,
+    names,
+    renamed,
+    squared_in,
+)
 from hamilforge.gen.program.preparation import PREPARATION
 from hamilforge.gen.program.ranges import within_range
 
@@ -62,7 +70,7 @@ class TensorPrinter(Printer):
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
     _host: ClassVar[Printer] = HostPrinter()
 
-    def _print(self, expr: Expr) -> tuple[str, int]:
+    def _print(self, expr: Value) -> tuple[str, int]:
         if isinstance(expr, Apply) and expr.op in self.functions and not names(expr):
             return self._host(expr), ATOM  # torch's functions take no numbers
         return super()._print(expr)
@@ -179,7 +187,7 @@ def view(product: Product) -> View:
 def _plurals(function: Function) -> dict[str, str]:
     """What the lists of a function's arrays are called."""
     plural = {array: f"{array}s" for array in function.arrays}
-    targets = (line.target for line in function.body if line.level == "array")
+    targets = (array.name for array in function.targets if not array.is_scalar)
     return plural | {
         target: f"new_{target.removesuffix('_new')}s" if target.endswith("_new") else f"{target}s"
         for target in targets
@@ -188,11 +196,11 @@ def _plurals(function: Function) -> dict[str, str]:
 
 def _spelled(function: Function) -> Function:
     """A function whose names are none of the template's, and whose scalars are no array's."""
-    taken = words(TEMPLATE, *SUMS) | TensorPrinter.names(line.value for line in function.body)
+    taken = words(TEMPLATE, *SUMS) | TensorPrinter.names(line.value for line in function.lines)
     arrays = [name for name in _plurals(function) if name not in ("x", "x_new", "g")]
     function = renamed(function, spelled(arrays, taken))
     plural = _plurals(function)
-    scalars = (*function.scalars, *(x.target for x in function.body if x.level != "array"))
+    scalars = (*function.scalars, *(x.name for x in function.targets if x.is_scalar))
     return renamed(function, spelled(scalars, taken | {*plural, *plural.values(), "zip"}))
 
 
@@ -201,20 +209,20 @@ def _function(function: Function) -> FunctionView:
     plural = _plurals(function)
     factors = _factors(function)
     lines: list[LineView] = []
-    for line in function.body:
-        if line.level == "array":
+    for line in function.lines:
+        if not line.target.is_scalar:
             used = _tensors(line.value, plural)
             text = _over(EntryPrinter(factors, function.scalars)(line.value), used, plural)
-            lines.append(LineView(plural[line.target], f"[{text}]"))
+            lines.append(LineView(plural[line.name], f"[{text}]"))
             continue
         text = _scalar(line.value, plural)
-        name = factors.get(line.target, "")
-        if name == line.target:
+        name = factors.get(line.name, "")
+        if name == line.name:
             text = f"factor({text}, {plural[function.arrays[0]]})"
-        lines.append(LineView(line.target, text))
-        if name and name != line.target:
-            lines.append(LineView(name, f"factor({line.target}, {plural[function.arrays[0]]})"))
-    results = dict(function.results)
+        lines.append(LineView(line.name, text))
+        if name and name != line.name:
+            lines.append(LineView(name, f"factor({line.name}, {plural[function.arrays[0]]})"))
+    results = {key: array.name for key, array in function.results}
     returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
     parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
     return FunctionView(function.name, parameters, tuple(lines), returns)
@@ -226,7 +234,7 @@ def _stage(function: Function) -> FunctionView:
     return view if len(function.results) > 1 else replace(view, returns=f"({view.returns},)")
 
 
-def _scalar(value: Expr, plural: Mapping[str, str]) -> str:
+def _scalar(value: Value, plural: Mapping[str, str]) -> str:
     """A sum over tensors, or what follows from sums."""
     if (squared := squared_in(value)) is not None:
         return f"squares_over({plural[squared]})"
@@ -242,20 +250,19 @@ def _factors(function: Function) -> dict[str, str]:
 
     It is their own name where no other scalar follows from them; no declared name has ``__``.
     """
-    read = {
-        level: {name for line in function.body if line.level == level for name in names(line.value)}
-        for level in ("array", "reduced")
-    }
-    factors = [line.target for line in function.body if line.level == "reduced"]
+    read_by: dict[bool, set[str]] = {True: set(), False: set()}
+    for line in function.lines:
+        read_by[line.target.is_scalar] |= {*names(line.value)}
+    factors = (array.name for array in function.targets if array.is_scalar)
     return {
-        name: f"{name}__factor" if name in read["reduced"] else name
+        name: f"{name}__factor" if name in read_by[True] else name
         for name in factors
-        if name in read["array"]
+        if name in read_by[False]
     }
 
 
-def _tensors(expr: object, plural: Mapping[str, str]) -> list[str]:
-    return [name for name in names(expr) if name in plural]  # type: ignore[arg-type]
+def _tensors(value: Value, plural: Mapping[str, str]) -> list[str]:
+    return [name for name in names(value) if name in plural]
 
 
 def _over(text: str, used: list[str], plural: Mapping[str, str]) -> str:

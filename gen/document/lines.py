@@ -1,0 +1,47 @@
+"""Lines of functions as formulas of a document.
+
+In: a function.  Out: formulas; operations on whole arrays are calls that the formats know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.document.blocks import Formula
+from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, Ref, Value
+
+
+def formulas(function: Function) -> Iterator[Formula]:
+    """The lines of a function, sums and products of matrices written as calls."""
+    types = {array.name: array for array in (*function.inputs, *function.targets)}
+    for line in function.lines:
+        yield Formula(line.name, expression(line.value, types))
+
+
+def expression(value: Value, types: Mapping[str, Array]) -> Expr:
+    """A line as an expression of :mod:`formats`.
+
+    Args:
+        value: what the line computes.
+        types: the arrays it reads, by name.
+    """
+    match value:
+        case Product(left, right, left_transposed, right_transposed):
+            marked = (_marked(left, left_transposed), _marked(right, right_transposed))
+            return Apply("matmul", marked)
+        case Outer(left, right):
+            product = Apply("matmul", (Ref(left), _marked(right, True)))
+            batched = types[left].batched or types[right].batched
+            return Apply("sum over samples", (product,)) if batched else product
+        case Transpose(of):
+            return _marked(of, True)
+        case Reduce(arg=arg, how="logsumexp"):
+            return Apply("logsumexp", (arg,))
+        case Reduce(arg=arg, over="samples"):
+            return Apply("sum over samples", (arg,))
+    return value
+
+
+def _marked(name: str, transposed: bool) -> Expr:
+    return Apply("transpose", (Ref(name),)) if transposed else Ref(name)
