@@ -6,7 +6,7 @@ In: a :class:`Source` and a way to find other declarations.  Out: a frozen decla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -20,7 +20,6 @@ from hamilforge.gen.declare.expression import (
     Name,
     Number,
     Operation,
-    infer,
     parse,
     terms,
     walk,
@@ -35,6 +34,7 @@ from hamilforge.gen.declare.read_parts import (
     scope,
 )
 from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader, shortened
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR, Shapes, infer_shape
 from hamilforge.gen.declare.toml_source import Source
 
 
@@ -100,7 +100,7 @@ def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declarati
         return read_problems.mechanics(reader, head, find)
     reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
     own = parameters(reader, "parameters")
-    scalars = {parameter.name: "scalar" for parameter in own}
+    scalars = {parameter.name: SCALAR for parameter in own}
     functions = (*ELEMENTWISE, *REDUCTIONS)
     if "energy" in reader.source.tables:
         kinetic = _separated(reader, scalars)
@@ -109,13 +109,13 @@ def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declarati
         if kinetic and "q" in kinetic.names() and "q" not in scalars:
             _refuse_coupling(reader, kinetic, "kinetic")
         else:
-            reader.typed(kinetic, "scalar", scalars | {"p": "vector"}, functions, "kinetic")
+            reader.typed(kinetic, SCALAR, scalars | {"p": VECTOR}, functions, "kinetic")
         if "".join(reader.text("potential", default="J(q)").split()) != "J(q)":
             reader.problem(
                 "an optimizer's potential is the loss itself; expected 'J(q)'", "potential"
             )
     friction = reader.expression(reader.text("friction", default="0"), "friction")
-    reader.typed(friction, "scalar", scalars | {"t": "scalar"}, ELEMENTWISE, "friction")
+    reader.typed(friction, SCALAR, scalars | {"t": SCALAR}, ELEMENTWISE, "friction")
     start_time = read_problems.start(reader, ()).time
     reader.finish()
     assert kinetic is not None
@@ -133,13 +133,13 @@ def _refuse_coupling(reader: Reader, term: Expression, key: str) -> None:
     )
 
 
-def _separated(reader: Reader, scalars: Mapping[str, str]) -> Expression | None:
+def _separated(reader: Reader, scalars: Shapes) -> Expression | None:
     """The kinetic energy of an ``energy`` that must be K(p) + J(q)."""
     energy = reader.expression(reader.text("energy"), "energy")
     if energy is None:
         return None
-    types = {**scalars, "p": "vector", "q": "vector"}
-    reader.typed(energy, "scalar", types, (*ELEMENTWISE, *REDUCTIONS, "J"), "energy")
+    types = {**scalars, "p": VECTOR, "q": VECTOR}
+    reader.typed(energy, SCALAR, types, (*ELEMENTWISE, *REDUCTIONS, "J"), "energy")
     kinetic = []
     potentials = 0
     for term in terms(energy.tree):
@@ -189,7 +189,7 @@ def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
 
     def weight(text: Any, *path: str) -> Expression:
         value = reader.expression(text, *path)
-        reader.typed(value, "scalar", known, ("sqrt", "cos", "sin"), *path)
+        reader.typed(value, SCALAR, known, ("sqrt", "cos", "sin"), *path)
         return value or parse("1")
 
     tables = reader.source.tables
@@ -254,16 +254,16 @@ def update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
 def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonian) -> None:
     """Types of an update's assignments, once it is known what system it meets."""
     own = Reader(update.head.source)
-    types = {name.name: "scalar" for name in (*system.parameters, *update.parameters)}
-    types |= {"q": "vector", "p": "vector", "t": "scalar", "h": "scalar", "n": "scalar"}
+    types = {name.name: SCALAR for name in (*system.parameters, *update.parameters)}
+    types |= {"q": VECTOR, "p": VECTOR, "t": SCALAR, "h": SCALAR, "n": SCALAR}
     functions = (*ELEMENTWISE, *REDUCTIONS, "decay", "grad", "velocity")
     for assignment in update.assignments:
         try:
-            found = infer(assignment.value, types, functions)
-            if assignment.target in ("q", "p") and found != "vector":
+            shape = infer_shape(assignment.value, types, functions)
+            if assignment.target in ("q", "p") and shape != VECTOR:
                 end = len(assignment.value.text)
                 raise ExpressionError("a scalar; a vector was expected", 0, end)
-            types[assignment.target] = found
+            types[assignment.target] = shape
         except ExpressionError as error:
             text = assignment.value.text
             own.problem(error.message, "assign", excerpt=caret(text, error.start, error.stop))
@@ -306,8 +306,8 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
 
     own = method.parameters if isinstance(method, kinds.Update) else ()
     inner = {parameter.name for parameter in (*system.parameters, *own)} | {"h"}
-    types = {name: "scalar" for name in inner - {"h"}}
-    types |= {parameter.name: "scalar" for parameter in hyperparameters}
+    types = {name: SCALAR for name in inner - {"h"}}
+    types |= {parameter.name: SCALAR for parameter in hyperparameters}
     settings = []
     for name, text in table.items():
         if name not in inner:
@@ -318,8 +318,8 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
                 name,
             )
         value = reader.expression(text, "set", name)
-        reader.typed(value, "scalar", types, ELEMENTWISE, "set", name)
-        types[name] = "scalar"
+        reader.typed(value, SCALAR, types, ELEMENTWISE, "set", name)
+        types[name] = SCALAR
         if value:
             settings.append((name, value))
     if "h" not in table:
@@ -343,7 +343,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     )
 
 
-def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | None]:
+def _state(reader: Reader, types: Shapes) -> tuple[str, Expression | None]:
     table = reader.table("state")
     if not table:
         return "p", None
@@ -353,7 +353,7 @@ def _state(reader: Reader, types: Mapping[str, str]) -> tuple[str, Expression | 
     if name != "p":
         reader.symbol(name, "state", name, taken={*MEANINGS, "x", "g"})
     value = reader.expression(text, "state", name)
-    reader.typed(value, "vector", {**types, "p": "vector"}, ELEMENTWISE, "state", name)
+    reader.typed(value, VECTOR, {**types, "p": VECTOR}, ELEMENTWISE, "state", name)
     if value and "p" not in value.names():
         reader.problem("the buffer must be linear in p; p does not occur", "state", name)
     return name, value

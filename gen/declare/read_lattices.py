@@ -13,6 +13,7 @@ from typing import Any
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, SHIFT, Expression
 from hamilforge.gen.declare.reader import Reader
+from hamilforge.gen.declare.shapes import SCALAR
 
 #: What an energy of a lattice may call.
 FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, SHIFT)
@@ -84,8 +85,8 @@ def sites(reader: Reader, name: str, coordinates: Sequence[str]) -> kinds.Sites:
     for key, value in reader.table("start").items():
         if key in coordinates:
             read = reader.expression(value, "start", key)
-            types = {SITE: "scalar", name: "scalar"}
-            reader.typed(read, "scalar", types, ELEMENTWISE, "start", key)
+            types = {SITE: SCALAR, name: SCALAR}
+            reader.typed(read, SCALAR, types, ELEMENTWISE, "start", key)
             if read:
                 begin.append((key, read))
     return kinds.Sites(name, count, tuple(begin))

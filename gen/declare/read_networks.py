@@ -25,7 +25,7 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, parameters
 from hamilforge.gen.declare.read_problems import methods
 from hamilforge.gen.declare.reader import SYMBOL, Reader
-from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
+from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, SCALAR, infer_shape, written
 
 MAX_ARRAYS = 64
 #: Of an array whose dimensions are numbers.
@@ -139,7 +139,7 @@ def _activation(reader: Reader) -> Expression | None:
     if "activation" not in reader.source.tables:
         return None
     found = reader.expression(reader.text("activation"), "activation")
-    reader.typed(found, "scalar", {"x": "scalar"}, ELEMENTWISE, "activation")
+    reader.typed(found, SCALAR, {"x": SCALAR}, ELEMENTWISE, "activation")
     return found
 
 

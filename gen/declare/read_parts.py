@@ -7,7 +7,9 @@ from collections.abc import Callable, Container
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.reader import Reader, inside, shortened
+from hamilforge.gen.declare.shapes import SCALAR
 
 Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
 
@@ -63,15 +65,15 @@ def parameters(
 
 def named_numbers(
     reader: Reader, functions: tuple[str, ...]
-) -> tuple[tuple[tuple[str, Expression], ...], dict[str, str]]:
-    """``[constants]``: named numbers, each an expression in those before it; and their types."""
+) -> tuple[tuple[tuple[str, Expression], ...], dict[str, Shape]]:
+    """``[constants]``: named numbers, each an expression in those before it; and their shapes."""
     constants: list[tuple[str, Expression]] = []
-    known: dict[str, str] = {}
+    known: dict[str, Shape] = {}
     for name, text in reader.table("constants").items():
         reader.symbol(name, "constants", name)
         value = reader.expression(text, "constants", name)
-        reader.typed(value, "scalar", known, functions, "constants", name)
-        known[name] = "scalar"
+        reader.typed(value, SCALAR, known, functions, "constants", name)
+        known[name] = SCALAR
         if value:
             constants.append((name, value))
     return tuple(constants), known

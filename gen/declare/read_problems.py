@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds, read_lattices
 from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
+from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, parameters
 from hamilforge.gen.declare.reader import SYMBOL, Reader
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR
 
 #: Components of a problem; a field of more is not written out line by line.
 MAX_COMPONENTS = 400
 _COMMON = ("parameters", "invariants", "start")
-Types = dict[str, str]
+Types = dict[str, Shape]
 
 
 def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
@@ -30,13 +32,13 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         free(reader, lattice, "coordinates")
         if lattice in types and lattice != "t":
             reader.problem(f"'{lattice}' has a meaning already", "coordinates")
-        types[lattice] = "scalar"
+        types[lattice] = SCALAR
     for key in table:
         if key not in ("q", "p"):
             reader.problem("unknown key; expected q and p", "coordinates", key)
-    kind = "vector" if lattice else "scalar"
+    shape = VECTOR if lattice else SCALAR
     positions, momenta = (
-        _components(reader, table.get(key), types, key, kind) for key in ("q", "p")
+        _components(reader, table.get(key), types, key, shape) for key in ("q", "p")
     )
     if len(positions) != len(momenta):
         reader.problem(
@@ -46,7 +48,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     functions = read_lattices.FUNCTIONS if lattice else ELEMENTWISE
     energy = _scalar(reader, reader.text("energy"), types, "energy", functions=functions)
     friction = reader.expression(reader.text("friction", default="0"), "friction")
-    reader.typed(friction, "scalar", _types(own), ELEMENTWISE, "friction")
+    reader.typed(friction, SCALAR, _types(own), ELEMENTWISE, "friction")
     invariants = _invariants(reader, types, functions)
     names = (*positions, *momenta)
     begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
@@ -132,11 +134,11 @@ def free(reader: Reader, name: str, *path: str) -> None:
 
 
 def _types(own: Sequence[kinds.Parameter]) -> Types:
-    return {entry.name: "scalar" for entry in own} | {"t": "scalar"}
+    return {entry.name: SCALAR for entry in own} | {"t": SCALAR}
 
 
 def _components(
-    reader: Reader, given: Any, types: Types, key: str, kind: str = "scalar"
+    reader: Reader, given: Any, types: Types, key: str, shape: Shape = SCALAR
 ) -> tuple[str, ...]:
     """Names of components, each noted in ``types``."""
     path = ("equations",) if key == "equations" else ("coordinates", key)
@@ -152,19 +154,19 @@ def _components(
         if name in types and name != "t":
             reader.problem(f"'{name}' has a meaning already", *path)
         free(reader, name, *path)
-        types[name] = kind
+        types[name] = shape
     return tuple(given)
 
 
 def _scalar(
     reader: Reader,
     text: Any,
-    types: Mapping[str, str],
+    types: Types,
     *path: str,
     functions: tuple[str, ...] = ELEMENTWISE,
 ) -> Expression | None:
     value = reader.expression(text, *path)
-    reader.typed(value, "scalar", types, functions, *path)
+    reader.typed(value, SCALAR, types, functions, *path)
     return value
 
 

@@ -13,11 +13,11 @@ from hamilforge.gen.declare.expression import (
     Expression,
     Name,
     Operation,
-    infer,
     walk,
 )
 from hamilforge.gen.declare.read_parts import assignments, parameters, scope
 from hamilforge.gen.declare.reader import Reader
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape
 
 
 def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
@@ -65,8 +65,8 @@ def _check(
 ) -> None:
     """The types of all assignments, and what each must not be."""
     point = unknowns[0]
-    types = {entry.name: "scalar" for entry in hyperparameters}
-    types |= {"n": "scalar"} | {name: "vector" for name in unknowns}
+    types = {entry.name: SCALAR for entry in hyperparameters}
+    types |= {"n": SCALAR} | {name: VECTOR for name in unknowns}
     assigned: set[str] = set()
     for assignment in lines:
         target, value = assignment.target, assignment.value
@@ -76,10 +76,10 @@ def _check(
             reader.problem(f"'{target}' cannot be assigned: it has a meaning already", "assign")
         try:
             _refuse_other_points(value, point, point in assigned)
-            found = infer(value, types, (*ELEMENTWISE, *REDUCTIONS, "grad"))
-            if target in unknowns and found != "vector":
+            shape = infer_shape(value, types, (*ELEMENTWISE, *REDUCTIONS, "grad"))
+            if target in unknowns and shape != VECTOR:
                 raise ExpressionError("a scalar; a vector was expected", 0, len(value.text))
-            types[target] = found
+            types[target] = shape
         except ExpressionError as error:
             excerpt = caret(value.text, error.start, error.stop)
             reader.problem(error.message, "assign", excerpt=excerpt)

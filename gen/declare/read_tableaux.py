@@ -10,8 +10,10 @@ from typing import Any
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import Expression, constant, parse
+from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, are_exact, parameters, reference
 from hamilforge.gen.declare.reader import Reader
+from hamilforge.gen.declare.shapes import SCALAR
 
 MAX_STAGES = 100
 #: Of a coefficient.
@@ -30,7 +32,7 @@ _FORMS = {
 }
 #: Functions whose values may be algebraic numbers.
 ALGEBRAIC = ("sqrt", "cos", "sin", "tan")
-Types = dict[str, str]
+Types = dict[str, Shape]
 
 
 def runge_kutta(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration:
@@ -94,7 +96,7 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     for key in at:
         tables = tables[key]
     own = parameters(reader, "parameters", _symbol(reader)) if not at else ()
-    types: Types = {entry.name: "scalar" for entry in own}
+    types: Types = {entry.name: SCALAR for entry in own}
     constants = _constants(reader, tables, types, at)
     exact = are_exact(reader) if not at else tables.get("coefficients", "exact") == "exact"
     forms = [key for key in ("A", "collocation", "mean", "compose") if key in tables]
@@ -150,16 +152,16 @@ def _constants(
                 if key not in ROOT_KEYS:
                     reader.problem("unknown key; expected root and near", *path, key)
             polynomial = reader.expression(value.get("root"), *path, "root")
-            reader.typed(polynomial, "scalar", {"x": "scalar"}, (), *path, "root")
+            reader.typed(polynomial, SCALAR, {"x": SCALAR}, (), *path, "root")
             near = reader.number(value.get("near"), *path, "near")
             if polynomial:
                 found.append((name, kinds.Root(polynomial, near)))
         else:
             expression = reader.expression(value, *path)
-            reader.typed(expression, "scalar", types, ALGEBRAIC, *path)
+            reader.typed(expression, SCALAR, types, ALGEBRAIC, *path)
             if expression:
                 found.append((name, expression))
-        types[name] = "scalar"
+        types[name] = SCALAR
     return tuple(found)
 
 
@@ -187,7 +189,7 @@ def _rows(
         found = []
         for entry in value:
             expression = reader.expression(entry, *at, key)
-            reader.typed(expression, "scalar", types, ALGEBRAIC, *at, key)
+            reader.typed(expression, SCALAR, types, ALGEBRAIC, *at, key)
             _bounded(reader, expression, *at, key)
             found.append(expression or parse("0"))
         return tuple(found)
@@ -227,8 +229,8 @@ def _formula(
         if key not in tables:
             reader.problem("missing; A by a formula needs stages and b by formulas too", *at, key)
         expression = reader.expression(tables.get(key, "1"), *at, key)
-        known = types | dict.fromkeys(more, "scalar")
-        reader.typed(expression, "scalar", known, ("sqrt", "sign"), *at, key)
+        known = types | dict.fromkeys(more, SCALAR)
+        reader.typed(expression, SCALAR, known, ("sqrt", "sign"), *at, key)
         parts.append(expression or parse("1"))
     return kinds.Formula(*parts)
 
@@ -247,7 +249,7 @@ def _collocation(reader: Reader, at: tuple[str, ...]) -> kinds.Collocation | Non
                 "unknown key; expected nodes, conditions, first_column or last_column", *path, key
             )
     nodes = reader.expression(table.get("nodes"), *path, "nodes")
-    reader.typed(nodes, "scalar", {"x": "scalar"}, ("legendre",), *path, "nodes")
+    reader.typed(nodes, SCALAR, {"x": SCALAR}, ("legendre",), *path, "nodes")
     conditions = table.get("conditions")
     if conditions not in ("C", "D"):
         reader.problem("expected 'C' or 'D'", *path, "conditions")
@@ -296,7 +298,7 @@ def _composed(
         return None
     weights = [reader.expression(entry, *path, "weights") for entry in given]
     for weight in weights:
-        reader.typed(weight, "scalar", types, ALGEBRAIC, *path, "weights")
+        reader.typed(weight, SCALAR, types, ALGEBRAIC, *path, "weights")
         _bounded(reader, weight, *path, "weights")
     if not isinstance(block, kinds.RungeKutta):
         return None

@@ -23,9 +23,10 @@ from hamilforge.gen.declare.expression import (
     Expression,
     approximation,
     constant,
-    infer,
     parse,
 )
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
 from hamilforge.gen.declare.toml_source import Source
 
 NAME = re.compile(r"[a-z](?:_?[a-z0-9])*_?")
@@ -136,8 +137,8 @@ class Reader:
     def typed(
         self,
         expression: Expression | None,
-        wanted: str,
-        types: Mapping[str, str],
+        wanted: Shape,
+        types: Shapes,
         functions: Iterable[str],
         *path: str,
     ) -> None:
@@ -145,7 +146,7 @@ class Reader:
 
         Args:
             expression: what to check; None, one that could not be read, is passed over.
-            wanted: ``"scalar"`` or ``"vector"``; a scalar will do for a vector.
+            wanted: the shape; a scalar will do for a vector.
             types: the type of each name that may occur.
             functions: the functions that mean something here.
             path: the key, for a problem that is noted.
@@ -153,10 +154,10 @@ class Reader:
         if expression is None:
             return
         try:
-            found = infer(expression, types, tuple(functions))
-            if found != wanted and not (wanted == "vector" and found == "scalar"):
-                end = len(expression.text)
-                raise ExpressionError(f"a {found}; a {wanted} was expected", 0, end)
+            shape = infer_shape(expression, types, functions)
+            if shape and shape != wanted:
+                message = f"{written(shape)}; {written(wanted)} was expected"
+                raise ExpressionError(message, 0, len(expression.text))
         except ExpressionError as error:
             self._at_expression(expression.text, error, path)
 

@@ -3,6 +3,8 @@
 In: an expression and the shape of each name.  Out: the shape of the expression, a tuple of
 dimensions that are names (``"d"``) or numbers (``"3"``).  A scalar fits everything; apart from that
 shapes must be equal, and ``A @ v`` joins the last dimension of A with the first of v.
+
+A :data:`VECTOR` has an entry for each coordinate, however many there are.
 """
 
 from __future__ import annotations
@@ -13,26 +15,34 @@ from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
+    MAX_SHIFT,
     RATE,
     REDUCTIONS,
+    SHIFT,
     Expression,
     Name,
     Node,
     Number,
     Operation,
+    constant,
 )
 from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 
+Shapes = Mapping[str, Shape]
+SCALAR: Shape = ()
+#: One entry for each coordinate: of q and p, or of a point and its gradient.
+VECTOR: Shape = ("one entry per coordinate",)
+
 
 def written(shape: Shape) -> str:
-    """A shape as it is declared: ``(d, d)``, ``(d)``, ``a scalar``."""
+    """A shape as it is declared: ``(d, d)``, ``(d)``, ``a scalar``, ``a vector``."""
+    if shape == VECTOR:
+        return "a vector"
     return f"({', '.join(shape)})" if shape else "a scalar"
 
 
-def infer_shape(
-    expression: Expression, shapes: Mapping[str, Shape], functions: Iterable[str]
-) -> Shape:
+def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]) -> Shape:
     """The shape of an expression.
 
     Args:
@@ -77,9 +87,9 @@ def infer_shape(
         if node.op in ("+", "*", "-", "/"):
             return together(node, found)
         if node.op == "**":
-            if found[1]:
+            if found[1] not in (SCALAR, VECTOR):
                 raise fail(f"an exponent is a scalar, not {written(found[1])}", node.args[1])
-            return found[0]
+            return together(node, found)
         return call(node, found)
 
     def together(node: Operation, found: list[Shape]) -> Shape:
@@ -98,6 +108,8 @@ def infer_shape(
 
     def product(node: Operation, left: Shape, right: Shape) -> Shape:
         one, other = node.args
+        if VECTOR in (left, right):
+            raise fail("'@' needs matrices, and here are only scalars and vectors", node)
         if len(left) != 2 or not right:
             raise fail(
                 f"'@' takes a matrix and a vector or a matrix, not '{text(one)}', "
@@ -125,9 +137,20 @@ def infer_shape(
             if len(found[0]) != 2:
                 raise fail(f"transpose takes a matrix, not {written(found[0])}", node)
             return found[0][::-1]
-        if node.op in (*REDUCTIONS, "logsumexp"):
-            if not all(found):
-                raise fail(f"{node.op}(...) takes vectors or matrices, not a scalar", node)
+        if node.op == "decay" and found[0]:
+            raise fail("decay(s) takes a time span, a scalar", node)
+        if node.op == SHIFT:
+            by = constant(node.args[1])
+            if not found[0] or by is None or by.denominator > 1 or abs(by) > MAX_SHIFT:
+                raise fail(
+                    f"shift(x, k) takes what has a value at each site, and a whole number from "
+                    f"-{MAX_SHIFT} to {MAX_SHIFT}",
+                    node,
+                )
+        if node.op in (*REDUCTIONS, *_OF_COORDINATES, "logsumexp") and not all(found):
+            what = "vectors or matrices" if "logsumexp" in allowed else f"vectors ({VECTOR[0]})"
+            raise fail(f"{node.op}(...) takes {what}, not a scalar", node)
+        if node.op in (*REDUCTIONS, "J", "logsumexp"):
             if len({*found}) > 1:
                 together(node, found)
             return ()
@@ -136,5 +159,7 @@ def infer_shape(
     return visit(expression.tree)
 
 
+#: Functions of all coordinates.
+_OF_COORDINATES = ("J", "grad", "velocity")
 #: What may be called where arrays have shapes.
 ARRAY_FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "logsumexp", "transpose")

@@ -9,9 +9,10 @@ from typing import TypedDict
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, Problem, caret
-from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE, parse
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_lattices import MOST_SITES
+from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 
 
 class Variation(TypedDict, total=False):
@@ -113,7 +114,7 @@ def _with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
         )
     try:
         found = parse(text)
-        infer(found, {"x": "scalar"}, (*ELEMENTWISE,))
+        infer_shape(found, {"x": SCALAR}, ELEMENTWISE)
     except ExpressionError as error:
         problem = Problem(
             "", None, "activation", error.message, caret(text, error.start, error.stop)

@@ -23,8 +23,9 @@ from hamilforge.gen.declare.errors import (
     Problem,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import ELEMENTWISE, infer, parse
+from hamilforge.gen.declare.expression import ELEMENTWISE, parse
 from hamilforge.gen.declare.kinds import Head
+from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
 
@@ -264,7 +265,7 @@ def _same_formula(declared: str, found: str) -> bool:
     try:
         left, right = parse(declared), parse(found)
         for side in (left, right):
-            infer(side, dict.fromkeys(side.names(), "scalar"), tuple(ELEMENTWISE))
+            infer_shape(side, dict.fromkeys(side.names(), SCALAR), ELEMENTWISE)
     except ExpressionError:
         return False
     symbols = {name: sp.Symbol(name, positive=True) for name in left.names() | right.names()}

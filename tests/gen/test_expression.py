@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import Number, constant, infer, parse
+from hamilforge.gen.declare.expression import Number, constant, parse
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape
 
 
 @given(st.fractions(max_denominator=10**6))
@@ -84,15 +85,15 @@ def test_any_text_is_read_or_refused(text):
 
 
 def test_types_are_checked():
-    types = {"p": "vector", "m": "scalar"}
-    assert infer(parse("dot(p, p)/m"), types, ("dot",)) == "scalar"
-    assert infer(parse("p*m + 1"), types, ()) == "vector"
+    types = {"p": VECTOR, "m": SCALAR}
+    assert infer_shape(parse("dot(p, p)/m"), types, ("dot",)) == SCALAR
+    assert infer_shape(parse("p*m + 1"), types, ()) == VECTOR
     with pytest.raises(ExpressionError, match="takes vectors"):
-        infer(parse("norm(m)"), types, ("norm",))
+        infer_shape(parse("norm(m)"), types, ("norm",))
     with pytest.raises(ExpressionError, match=r"unknown name 'mm'.*did you mean 'm'"):
-        infer(parse("mm*p"), types, ())
+        infer_shape(parse("mm*p"), types, ())
     with pytest.raises(ExpressionError, match="no meaning here"):
-        infer(parse("grad(p)"), types, ("dot",))
+        infer_shape(parse("grad(p)"), types, ("dot",))
 
 
 def test_beta_gamma_S_N_E_I_are_ordinary_names():
