@@ -28,7 +28,7 @@ from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
 from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
 from hamilforge.gen.program.interpret_optimizer import Interpreter
-from hamilforge.gen.program.ir import Apply, Program, parts
+from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.network import Network, Target
 from hamilforge.gen.program.preparation import NEUTRAL
 from hamilforge.runtime.core import loader
@@ -38,7 +38,7 @@ from hamilforge.runtime.integrators.verify_integrator import StepCase
 from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
-from hamilforge.runtime.optimizers.verify import FUNCTION_ULPS, SUM_ULPS, ULPS, Case, compare
+from hamilforge.runtime.optimizers.verify import Case, compare
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -253,16 +253,6 @@ def reference_cases(program: Program) -> list[Case]:
     return cases
 
 
-def _tolerance(program: Program) -> float:
-    """More room where entries pass through functions beyond arithmetic and roots, or sums do."""
-    plain = {"add", "mul", "neg", "div", "pow", "sqrt", "abs"}
-    lines = [line.value for function in program.functions for line in function.lines]
-    operations = {part.op for value in lines for part in parts(value) if isinstance(part, Apply)}
-    if not operations <= plain:
-        return FUNCTION_ULPS
-    return ULPS if program.scope == "coordinate" else SUM_ULPS
-
-
 def _case(
     program: Program,
     label: str,
@@ -278,8 +268,8 @@ def _case(
         return [array.astype(dtype) for array in arrays]
 
     machine = Interpreter(program, dict(hyper), draw(), preparation=preparation)
-    stages, ulps = len(program.stages), _tolerance(program)
-    case = Case(label, dtype, hyper, stages, ulps, preparation, [], [], [], [], [], [], [])
+    stages = len(program.stages)
+    case = Case(label, dtype, hyper, stages, preparation, [], [], [], [], [], [], [], [])
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
         case.points.append(machine.x)
@@ -288,10 +278,13 @@ def _case(
         case.rows.append(machine.row())
         sizes = machine.operands(gradients)
         case.scales.append([sizes[name] for name in ("x", *program.states)])
+        rounding = machine.rounding(gradients)
+        case.rounding.append([rounding[name] for name in ("x", *program.states)])
         machine.step(gradients)
         case.after.append([machine.x, *machine.states.values()])
         if machine.stage == 0:
-            case.ends.append((tuple(machine.memory.values()), machine.solution()))
+            memory = tuple(machine.memory.values())
+            case.ends.append((memory, machine.solution(), machine.solution_rounding()))
     return case
 
 

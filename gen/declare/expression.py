@@ -22,7 +22,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
-from hamilforge.gen.declare.functions import CONSTANTS
+from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS
 from hamilforge.gen.declare.functions import DECLARABLE as ELEMENTWISE
 
 REDUCTIONS = ("dot", "norm", "sum")
@@ -34,6 +34,7 @@ ACTIVATION = "sigma"
 RATE = "rate"
 #: In lattices: the values at the sites that are so many further, around the ring.
 SHIFT = "shift"
+_ARGUMENTS = {name: row.arguments for name, row in BY_NAME.items()}
 FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
@@ -295,7 +296,7 @@ class _Parser:
             self._advance()
             args.append(self.sum(depth + 1))
         stop = self._expect(")").stop
-        wanted = 2 if name.text in ("dot", SHIFT) else 1
+        wanted = 2 if name.text in ("dot", SHIFT) else len(_ARGUMENTS.get(name.text, "x"))
         if len(args) != wanted:
             raise ExpressionError(
                 f"{name.text} takes {wanted} argument{'s' * (wanted > 1)}, not {len(args)}",
@@ -380,7 +381,8 @@ def numerical(node: Node, names: Mapping[str, Any]) -> Any:
     }
     if node.op in operations:
         return operations[node.op](*values)
-    return getattr(mpmath, node.op)(*values) if node.op in ELEMENTWISE else None
+    function = getattr(mpmath, node.op, None) if node.op in ELEMENTWISE else None
+    return function(*values) if function else None
 
 
 def _bounded_depth(tree: Node) -> None:

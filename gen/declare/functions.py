@@ -1,9 +1,10 @@
 """The elementwise functions: one row for each, read by every stage and every backend.
 
 A row says what a function is called and what its derivative is, in the expression language itself,
-in ``x``.  That settles every kink once: the derivative of ``relu`` is ``step``, that of ``abs`` is
-``sign``, both are 0 at 0, and their derivatives are 0.  A function with a ``definition`` is written
-out where programs are made, so that no backend sees it.
+in ``x``, and in ``y`` and ``z`` where it takes more.  That settles every kink once: the derivative
+of ``relu`` is ``step``, that of ``abs`` is ``sign``, both are 0 at 0, and their derivatives are 0;
+that of ``max`` at a tie is a half by either.  A function with a ``definition`` is written out where
+programs are made, and ``where`` becomes a choice, so that no backend sees them.
 
 What a function is worth stands in one table for each kind of number, beside its kin:
 :mod:`program.interpret` (NumPy, the reference), :mod:`prove.series`, and one printer for each
@@ -17,23 +18,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Elementwise:
-    """A function of one number.
+    """A function of one number, or of up to three.
 
     Attributes:
         name: in the expression language, and in programs.
-        derivative: in x.
-        definition: what it is short for, in x; empty for one that every backend has.
+        derivative: in x; of several numbers, by each of them.
+        definition: what it is short for; empty for one that every backend has.
         declarable: whether a declaration may call it; others come of derivations.
         latex: how it is written before its argument; its name, upright, if empty.
     """
 
     name: str
-    derivative: str
+    derivative: str | tuple[str, ...]
     definition: str = ""
     declarable: bool = True
     latex: str = ""
 
+    @property
+    def derivatives(self) -> tuple[str, ...]:
+        """The derivative by each argument."""
+        return (self.derivative,) if isinstance(self.derivative, str) else self.derivative
 
+    @property
+    def arguments(self) -> str:
+        """What its arguments are called in the table, a letter each."""
+        return "xyz"[: len(self.derivatives)]
+
+
+#: ``where(x, y, z)``: y where x > 0, else z.
+CHOICE = "where"
 TABLE = (
     Elementwise("abs", "sign(x)"),
     Elementwise("acos", "-1/sqrt(1 - x**2)", latex=r"\arccos"),
@@ -43,6 +56,15 @@ TABLE = (
     Elementwise("atan", "1/(1 + x**2)", latex=r"\arctan"),
     Elementwise("atanh", "1/(1 - x**2)"),
     Elementwise("cbrt", "1/(3*cbrt(x)**2)"),
+    Elementwise(
+        "clip",  # to the interval from y to z
+        (
+            "(1 + sign(x - y))*(1 + sign(z - max(x, y)))/4",
+            "(1 + sign(y - x))*(1 + sign(z - max(x, y)))/4",
+            "(1 + sign(max(x, y) - z))/2",
+        ),
+        definition="min(max(x, y), z)",
+    ),
     Elementwise("cos", "-sin(x)", latex=r"\cos"),
     Elementwise("cosh", "sinh(x)", latex=r"\cosh"),
     Elementwise("elu", "exp(-relu(-x))"),
@@ -59,6 +81,8 @@ TABLE = (
     Elementwise("log", "1/x", latex=r"\log"),
     Elementwise("log1p", "1/(1 + x)"),
     Elementwise("logistic", "logistic(x)*logistic(-x)"),
+    Elementwise("max", ("(1 + sign(x - y))/2", "(1 + sign(y - x))/2"), latex=r"\max"),
+    Elementwise("min", ("(1 + sign(y - x))/2", "(1 + sign(x - y))/2"), latex=r"\min"),
     Elementwise("relu", "step(x)"),
     Elementwise("sign", "0"),
     Elementwise("silu", "logistic(x)*(1 + x*logistic(-x))", definition="x*logistic(x)"),
@@ -69,6 +93,7 @@ TABLE = (
     Elementwise("step", "0"),
     Elementwise("tan", "1 + tan(x)**2", latex=r"\tan"),
     Elementwise("tanh", "1 - tanh(x)**2", latex=r"\tanh"),
+    Elementwise(CHOICE, ("0", "step(x)", "1 - step(x)")),
     # log(cosh(x)) without overflow; 1/x, but 0 at 0; the root whose derivative at 0 is 0
     Elementwise("log_cosh", "tanh(x)", declarable=False),
     Elementwise("inverse", "-inverse(x)**2", declarable=False),
@@ -78,6 +103,6 @@ BY_NAME = {row.name: row for row in TABLE}
 #: What a declaration may call.
 DECLARABLE = tuple(row.name for row in TABLE if row.declarable)
 #: What a program may call: every backend and every kind of number has these.
-PRIMITIVE = tuple(row.name for row in TABLE if not row.definition)
+PRIMITIVE = tuple(row.name for row in TABLE if not row.definition and row.name != CHOICE)
 #: Exact numbers with a name: names of the expression language that a declaration may take over.
 CONSTANTS = ("pi",)

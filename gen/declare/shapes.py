@@ -154,7 +154,7 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
             if len({*found}) > 1:
                 together(node, found)
             return ()
-        return found[0]
+        return found[0] if node.op == SHIFT else together(node, found)
 
     return visit(expression.tree)
 

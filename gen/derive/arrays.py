@@ -293,7 +293,7 @@ class Lines:
                 return self.piece(self.add(LogSumExp(of), (), parts[0].batched, "logsumexp"))
             case op if op == ACTIVATION:
                 return self._activated(parts[0])
-        return self.function(FUNCTIONS[node.op](values[0]), parts[0])
+        return self.function(FUNCTIONS[node.op](*values), self.mapped(sp.S.Zero, parts))
 
     def function(self, value: Expr, part: Piece) -> Piece:
         """A function of an expression is a line, so that derivatives can use its value."""

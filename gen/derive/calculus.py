@@ -10,7 +10,7 @@ function is SymPy's, and the one rule added is that of the sum,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ import sympy as sp
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import Expression, Name, Node, Number, parse
-from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, TABLE
+from hamilforge.gen.declare.functions import BY_NAME, CHOICE, CONSTANTS, TABLE
 
 #: A SymPy expression; SymPy carries no types.
 Expr: TypeAlias = Any
@@ -68,14 +68,14 @@ class Total(sp.Function):
 
 
 class _Elementwise(sp.Function):
-    """A function of one real number that SymPy lacks; its derivative is that of its row."""
+    """A function of real numbers that SymPy lacks; its derivatives are those of its row."""
 
     nargs = 1
     is_real = True
 
     def fdiff(self, argindex: int = 1) -> Expr:
-        """The derivative, as the table of functions has it."""
-        return declared_derivative(type(self).__name__, self.args[0])
+        """The derivative by an argument, as the table of functions has it."""
+        return declared_derivative(type(self).__name__, *self.args, by=argindex)
 
 
 class relu(_Elementwise):
@@ -115,8 +115,18 @@ class step(_Elementwise):
 
 
 def _own(name: str, **attributes: object) -> Any:
-    """A function that SymPy leaves as it is."""
-    return type(name, (_Elementwise,), dict(attributes))
+    """A function that SymPy leaves as it is, unless its numbers are known."""
+    arity = len(BY_NAME[name].derivatives)
+    return type(name, (_Elementwise,), {"nargs": arity, **attributes})
+
+
+def _chosen(numbers: Callable[..., Expr]) -> Any:
+    """How a function of several arguments is evaluated: where all are rational numbers."""
+
+    def evaluated(_: type, *args: Expr) -> Expr | None:
+        return numbers(*args) if all(arg.is_Rational for arg in args) else None
+
+    return classmethod(evaluated)
 
 
 logistic: Any = _own("logistic", is_positive=True)
@@ -135,6 +145,9 @@ FUNCTIONS: Mapping[str, Any] = {
     "cbrt": _own("cbrt"),
     "expm1": lambda x: sp.exp(x) - 1,
     "inverse": inverse,
+    "max": _own("max", eval=_chosen(sp.Max)),
+    "min": _own("min", eval=_chosen(sp.Min)),
+    CHOICE: _own(CHOICE, eval=_chosen(lambda x, y, z: y if x > 0 else z)),
     "log": lambda x: log_cosh(x.args[0]) if isinstance(x, sp.cosh) else sp.log(x),
     "log1p": lambda x: sp.log(1 + x),
     "log_cosh": log_cosh,
@@ -162,14 +175,21 @@ _DEFINITIONS = {
 CONSTANT_VALUES: Mapping[str, Expr] = {name: getattr(sp, name) for name in CONSTANTS}
 
 
-def declared_derivative(name: str, x: Expr) -> Expr:
-    """The derivative at x of a function of one real number, as the table of functions has it."""
-    return to_sympy(_parsed_derivative(name), {"x": x})
+def declared_derivative(name: str, *args: Expr, by: int = 1) -> Expr:
+    """The derivative of a function, as the table of functions has it.
+
+    Args:
+        name: of the function.
+        args: where it is taken.
+        by: the number of the argument, from 1.
+    """
+    letters = BY_NAME[name].arguments
+    return to_sympy(_parsed_derivative(name, by), dict(zip(letters, args, strict=True)))
 
 
 @cache
-def _parsed_derivative(name: str) -> Expression:
-    return parse(BY_NAME[name].derivative, FUNCTIONS)
+def _parsed_derivative(name: str, by: int) -> Expression:
+    return parse(BY_NAME[name].derivatives[by - 1], FUNCTIONS)
 
 
 def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
@@ -212,7 +232,7 @@ def expanded(expr: Expr) -> Expr:
         return expr
     return expr.replace(
         lambda part: type(part) in _DEFINITIONS,
-        lambda part: to_sympy(_DEFINITIONS[type(part)], {"x": part.args[0]}),
+        lambda part: to_sympy(_DEFINITIONS[type(part)], dict(zip("xyz", part.args, strict=False))),
     )
 
 

@@ -258,6 +258,8 @@ class HostPrinter(Printer):
             ).split()
         },
         "abs": "abs",
+        "max": "max",
+        "min": "min",
         "root": "math.sqrt",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}

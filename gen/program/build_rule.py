@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.kinds import Rule
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Assignment, Rule
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.derive.calculus import Coordinate, Expr, coordinates, tidy, to_sympy
+from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import g, x
 from hamilforge.gen.derive.system import n, parameter_symbol
 from hamilforge.gen.program.functions import ArrayWriter, Hoist
@@ -87,6 +88,10 @@ class _Builder:
         results: dict[str, str] = {}
         for assignment in self._rule.assignments:
             value = to_sympy(assignment.value, self._known, {"grad": lambda _: g})
+            if self._rule.scope == "coordinate":
+                value = value.replace(Total, lambda entry: entry)
+            if assignment.target in self._arrays and not coordinates(value):
+                raise self._is_a_number(assignment, value)
             if not coordinates(value):  # a number: of the host, or after sums
                 self._known[assignment.target] = value
                 continue
@@ -99,8 +104,16 @@ class _Builder:
                 results[array] = fresh
         ordered = tuple((array, entries(results[array])) for array in (*self._states, "x"))
         inputs = (*map(entries, arrays), *map(Array, hoist.named))
-        function = Function("step", inputs, tuple(body), ordered)
+        function = Function("update", inputs, tuple(body), ordered)
         return function, hoist.named
+
+    def _is_a_number(self, assignment: Assignment, value: Expr) -> DeclarationError:
+        return DeclarationError.single(
+            self._rule.head.source.where,
+            f"'{assignment.target}' becomes {value}, a number without entries: what is typed "
+            f"cancels in {assignment.value.text}",
+            "assign",
+        )
 
     @staticmethod
     def _target(name: str, hoist: Hoist, body: list[Line]) -> str:

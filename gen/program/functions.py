@@ -86,6 +86,8 @@ class ArrayWriter:
 
     #: Whether the factor of an array is a scalar of its own, whatever it is worth.
     direct = False
+    #: Whether a term without a value where an entry or a sum is 0 is 0 there, as velocities are.
+    vanishes = False
 
     def __init__(self, names: Mapping[Coordinate, str]) -> None:
         self.names: dict[Coordinate, str] = dict(names)
@@ -159,7 +161,7 @@ class ArrayWriter:
         terms = _collected(coefficient.xreplace(plain), set(sums))
         factor = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
         for symbol, name in sums.items():
-            if any(not regular(term, symbol) for term in terms):
+            if self.vanishes and any(not regular(term, symbol) for term in terms):
                 factor = Select(Ref(name), constant(0).value, constant(0), factor)
         name = _fresh_name(role, body, hoist)
         body.append(Line(Array(name), factor, f"{role} per unit of the buffer"))
@@ -181,7 +183,7 @@ class ArrayWriter:
 
     def _array(self, hoist: Hoist, part: Expr, role: str) -> IrExpr:
         lowered = self._hoisted(hoist, part, f"{role}_scale", is_host)
-        for symbol in sorted(coordinates(part), key=str):
+        for symbol in sorted(coordinates(part), key=str) if self.vanishes else ():
             if not regular(part, symbol):
                 return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
         return lowered
@@ -220,6 +222,7 @@ class FunctionWriter(ArrayWriter):
     """
 
     direct = True
+    vanishes = True
 
     def __init__(self, buffer: str, unit_is_positive: bool) -> None:
         self._buffer = buffer

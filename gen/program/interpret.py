@@ -162,6 +162,8 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "leaky_relu": lambda z: np.maximum(z, 0) + np.minimum(z, 0) / 100,
     "log_cosh": _log_cosh,
     "logistic": _logistic,
+    "max": np.maximum,
+    "min": np.minimum,
     "pi": lambda: math.pi,
     "pow": lambda base, exponent: np.power(base, _real(exponent)),
     "relu": lambda z: np.maximum(z, 0),

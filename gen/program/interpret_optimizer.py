@@ -15,6 +15,7 @@ import numpy as np
 from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
 from hamilforge.gen.program.preparation import NEUTRAL, prepared
+from hamilforge.gen.program.rounding import errors
 
 
 def host_values(
@@ -110,17 +111,33 @@ class Interpreter:
             found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
         return found
 
+    def rounding(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
+        """For each entry of point and state, a bound of the next stage's rounding errors."""
+        return self._errors(*self._next(), {"x": self.x, **self.states, "g": list(gradients)})
+
     def solution(self) -> list[Any]:
         """The solution at the end of a step."""
         if not self.program.shifted:
             return self.x
-        function = self.program.solution
-        scalars = {
-            name: self.memory[line]
-            for name, line in zip(function.scalars, self.program.host.solution, strict=True)
-        }
+        return self._run(self.program.solution, {"x": self.x, **self.states}, self._left())["x"]
+
+    def solution_rounding(self) -> list[Any]:
+        """For each entry of the solution, a bound of its rounding errors."""
+        if not self.program.shifted:
+            return [np.zeros_like(tensor) for tensor in self.x]
         arrays = {"x": self.x, **self.states}
-        return self._run(function, arrays, scalars)["x"]
+        return self._errors(self.program.solution, self._left(), arrays)["x"]
+
+    def _left(self) -> dict[str, float]:
+        """The scalars of the solution, from what the last step left."""
+        pairs = zip(self.program.solution.scalars, self.program.host.solution, strict=True)
+        return {name: self.memory[line] for name, line in pairs}
+
+    def _errors(
+        self, function: Function, scalars: Mapping[str, float], arrays: Mapping[str, Sequence[Any]]
+    ) -> dict[str, list[Any]]:
+        per_tensor = self.program.scope == "tensor"
+        return errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor)
 
     def row(self) -> tuple[float, ...]:
         """The scalars of the next stage: of its preparation, then those of the host.

@@ -16,8 +16,9 @@ from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
-from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref
+from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
 
 
 class _Expm1(sp.Function):
@@ -206,8 +207,11 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
     if expr is sp.E:
         return Apply("exp", (ONE,))
     op = _FUNCTIONS.get(type(expr))
+    if op == CHOICE:
+        test, then, otherwise = map(visit, expr.args)
+        return Select(Apply("step", (test,)), Fraction(1), then, otherwise)
     if op is not None:
-        return Apply(op, (visit(expr.args[0]),))
+        return Apply(op, tuple(map(visit, expr.args)))
     if expr.has(sp.nan, sp.zoo, sp.oo, sp.I):
         raise NotDerivableError(f"{expr} is no real number")
     raise NotDerivableError(f"lower: no operation for {type(expr).__name__} in {expr}")

@@ -130,15 +130,30 @@ class _Jets:
         name = exponent.value if isinstance(exponent, Jet) else exponent
         return self.function("pow", name)(base)
 
+    def chosen(self, subject: Any, first: Any, second: Any) -> Any:
+        """One of two jets, entry by entry: drawn, the same for the same values of a subject."""
+        if any(isinstance(arg, np.ndarray) for arg in (subject, first, second)):
+            rows = np.broadcast(subject, first, second)
+            return np.array([self.chosen(*row) for row in rows], dtype=object)
+        key = ("chosen", subject.value, first.value, second.value)
+        if key not in self._known:
+            self._known[key] = (Fraction(self._generator.randrange(2)), Fraction(0))
+        return first if self._known[key][0] else second
+
+    def select(self, subject: Any, value: Fraction, then: Any, otherwise: Any) -> Any:
+        """A choice: at random numbers none is 0; another one is drawn."""
+        return otherwise() if value == 0 else self.chosen(subject, then(), otherwise())
+
     def algebra(self) -> Algebra:
         """Jets as an algebra for programs."""
         functions = {name: self.function(name) for name in PRIMITIVE} | {"pow": self.power}
+        functions |= {name: lambda x, y: self.chosen(x - y, x, y) for name in ("max", "min")}
         functions |= {name: partial(self._named, name) for name in CONSTANTS}
         return Algebra(
             self.constant,
             functions,
             lambda array: sum(array[1:], array[0]),
-            lambda subject, value, then, otherwise: otherwise(),
+            self.select,
         )
 
 

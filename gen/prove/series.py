@@ -359,6 +359,30 @@ def _entrywise(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return apply
 
 
+def _chosen(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The same, entry by entry, of two arguments."""
+
+    def apply(x: Any, y: Any) -> Any:
+        if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
+            return function(x, y)
+        xs, ys = np.broadcast_arrays(_boxed(x), _boxed(y))
+        result = np.empty(xs.shape, dtype=object)
+        for index in np.ndindex(xs.shape):
+            result[index] = function(xs[index], ys[index])
+        return result
+
+    return apply
+
+
+def _boxed(value: Any) -> Any:
+    """A series as an array of one, which NumPy does not take apart."""
+    if isinstance(value, np.ndarray):
+        return value
+    box = np.empty((), dtype=object)
+    box[()] = value
+    return box
+
+
 def _positive(series: Series) -> bool:
     """The sign of a series for small h > 0."""
     if not series.coefficients:
@@ -399,6 +423,8 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "cos": _entrywise(lambda z: z.sin_cos()[1]),
         "tan": _entrywise(lambda z: z.sin_cos()[0] / z.sin_cos()[1]),
         "softplus": _entrywise(lambda z: (one + z.exp()).log()),
+        "max": _chosen(lambda x, y: x if _positive(x - y) else y),
+        "min": _chosen(lambda x, y: y if _positive(x - y) else x),
         "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
         "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
         "step": _entrywise(lambda z: one if _positive(z) else one * 0),
@@ -432,8 +458,15 @@ def _total(array: Any) -> Any:
 def _select(
     subject: Any, value: Fraction, then: Callable[[], Any], otherwise: Callable[[], Any]
 ) -> Any:
-    del then, value
-    entries = np.asarray(subject, dtype=object).ravel()
-    if any(not entry.coefficients for entry in entries):
-        raise Irrational("a choice at its boundary")
-    return otherwise()
+    entries = _boxed(subject)
+    if value == 0:
+        if any(not entry.coefficients for entry in entries.ravel()):
+            raise Irrational("a choice at its boundary")
+        return otherwise()
+    chosen = [not (entry - value).coefficients for entry in entries.ravel()]
+    if all(chosen):
+        return then()
+    if not any(chosen):
+        return otherwise()
+    mask = np.reshape(chosen, entries.shape)
+    return np.where(mask, _boxed(then()), _boxed(otherwise()))

@@ -48,6 +48,23 @@ def step(z: Tensor) -> Tensor:
     return (z > 0).to(z.dtype)
 
 
+def larger(x: Any, y: Any) -> Tensor:
+    """The larger of two numbers or tensors, of which one is a tensor; NaN where one is."""
+    return torch.maximum(*_tensors(x, y))
+
+
+def smaller(x: Any, y: Any) -> Tensor:
+    """The smaller of two numbers or tensors, of which one is a tensor; NaN where one is."""
+    return torch.minimum(*_tensors(x, y))
+
+
+def _tensors(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors of the type of the one that has dimensions."""
+    like = y if not isinstance(x, Tensor) or (isinstance(y, Tensor) and y.dim() > x.dim()) else x
+    kind = {"dtype": like.dtype, "device": like.device}
+    return torch.as_tensor(x, **kind), torch.as_tensor(y, **kind)
+
+
 def inverse(z: Tensor) -> Tensor:
     """1 / z, but 0 at 0."""
     zero = z == 0

@@ -236,3 +236,83 @@ def test_an_infinite_scalar_is_refused(tmp_path: Path) -> None:
 def test_a_rule_without_energy_has_no_portrait(averages: Path) -> None:
     with pytest.raises(DeclarationError, match="has no energy"):
         plot(str(averages))
+
+
+AFTER_STORES = {
+    "a local of a new state": (
+        "m = 0.5*m + grad(theta)",
+        "d = 2*m",
+        "theta = theta - lr*d/norm(d)",
+    ),
+    "an old state": ("d = m - grad(theta)", "m = m/2 + d", "theta = theta - lr*m/(1 + sum(d**3))"),
+    "the old point": ("d = theta*m", "m = m + grad(theta)", "theta = theta - lr*m/(1 + dot(d, d))"),
+}
+
+
+@pytest.mark.parametrize("assign", AFTER_STORES.values(), ids=AFTER_STORES)
+def test_sums_read_what_they_are_of_whatever_was_stored(
+    assign: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = declared(tmp_path, '["theta", "m"]', *assign)
+    first, second = pair(torch.float64)
+    fused, plain = (
+        hf.optimizer(path)(params, fused=fused)
+        for params, fused in ((first, True), (second, False))
+    )
+    for _ in range(4):
+        step(fused, first)
+        step(plain, second)
+    assert distance(first, second) <= 1e-14
+    assert verify(path).holds
+
+
+def test_sums_over_each_coordinate_are_the_entries(tmp_path: Path) -> None:
+    path = declared(
+        tmp_path,
+        '["theta", "m"]',
+        "m = 0.9*m + grad(theta)",
+        "theta = theta - lr*m/(norm(m) + 1e-30)",
+    )
+    path.write_text(path.read_text() + '[reduce]\nscope = "coordinate"\n')
+    for fused in (True, False):
+        params, start = pair(torch.float64)
+        optimizer = hf.optimizer(path)(params, lr=1.0, fused=fused)
+        step(optimizer, params)
+        for param, before in zip(params, start, strict=True):
+            expected = before - torch.sin(3 * before).sign()
+            assert torch.allclose(param, expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["a", "i", "pas", "ab", "g", "step", "x", "torch", "zip", "lr_x"])
+def test_states_of_any_name(name: str, tmp_path: Path) -> None:
+    path = declared(
+        tmp_path,
+        f'["theta", "{name}"]',
+        f"{name} = 0.9*{name} + step(abs(grad(theta)))",
+        f"theta = theta - lr*{name}",
+    )
+    files = pipeline.render_rule(catalogue.load(path, ("optimizer",)))
+    space: dict[str, Any] = {}
+    exec(next(text for file, text in files.items() if file.endswith("_torch.py")), space)
+    points, states = space["update"](*([torch.full((3,), k)] for k in (2.0, 0.0, 3.0)), 0.5)
+    assert float(states[0][0]) == 1.0
+    assert float(points[0][0]) == 1.5
+
+
+def test_a_term_means_what_is_typed_where_an_entry_is_0(tmp_path: Path) -> None:
+    path = declared(
+        tmp_path, '["theta", "m"]', "m = log(abs(grad(theta)))", "theta = theta - lr*tanh(m)"
+    )
+    for fused in (True, False):
+        param = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        optimizer = hf.optimizer(path)([param], lr=1.0, fused=fused)
+        param.grad = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        optimizer.step()
+        assert optimizer.state[param]["m"].tolist() == [-torch.inf, 0.0]
+        assert param.tolist() == [1.0, 0.0]
+
+
+def test_an_unknown_without_entries_is_refused(tmp_path: Path) -> None:
+    path = declared(tmp_path, '["theta", "m"]', "m = 0*grad(theta)", "theta = theta - lr*m")
+    with pytest.raises(DeclarationError, match="'m' becomes 0, a number without entries"):
+        hf.check(path)

@@ -21,7 +21,7 @@ from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRI
 from hamilforge.gen.derive.calculus import derivative, to_sympy
 from hamilforge.gen.document.formats import LatexPrinter
 from hamilforge.gen.emit.numba.arrays import EntryPrinter
-from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
 from hamilforge.gen.emit.torch.optimizer import TensorPrinter
 from hamilforge.gen.program.interpret import FLOAT64, NUMPY_FUNCTIONS, evaluate
@@ -40,6 +40,19 @@ mp = mpmath.mp.clone()
 mp.dps = 40
 
 
+#: Functions of several numbers as functions of one.
+CALLS = {
+    "clip": "clip({x}, -1/2, 3/4)",
+    "max": "max({x}, 1/4)",
+    "min": "min({x}, 1/4)",
+    "where": "where({x}, {x}**2, -{x}**2/2)",
+}
+
+
+def call(name, x="x"):
+    return CALLS.get(name, "{name}({x})").format(name=name, x=x)
+
+
 def _relu(x):
     return max(x, mp.mpf(0))
 
@@ -47,6 +60,10 @@ def _relu(x):
 #: Written out, independently of the table.
 VALUES = {
     "abs": abs,
+    "clip": lambda x: min(max(x, -mp.mpf(1) / 2), 3 * mp.mpf(1) / 4),
+    "max": lambda x: max(x, mp.mpf(1) / 4),
+    "min": lambda x: min(x, mp.mpf(1) / 4),
+    "where": lambda x: x**2 if x > 0 else -(x**2) / 2,
     "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
     "elu": lambda x: x if x > 0 else mp.expm1(x),
     "gelu": lambda x: x * mp.ncdf(x) if x > -30 else x * mp.erfc(-x / mp.sqrt(2)) / 2,
@@ -120,7 +137,7 @@ def agree(name, x, result, eps=2.0**-52, of=value):
 
 
 def program(name):
-    return lower(to_sympy(parse("f(x)".replace("f", name)), {"x": X}))
+    return lower(to_sympy(parse(call(name)), {"x": X}))
 
 
 def program_of(name):
@@ -147,14 +164,14 @@ def test_every_kind_of_number_and_every_printer_has_every_function():
     algebra = series_algebra(FLOATS, 4)
     jets = _Jets(__import__("random").Random(0), 2).algebra()
     for name in PRIMITIVE:
-        call = Apply(name, (Ref("x"),))
+        applied = Apply(name, tuple(map(Ref, BY_NAME[name].arguments)))
         assert name in NUMPY_FUNCTIONS, name
         assert name in algebra.functions, name
         assert name in jets.functions, name
         for printer in (NumbaPrinter(), EntryPrinter({}), TensorPrinter(), HostPrinter()):
-            assert printer(call), name
-        assert name in FormulaPrinter()(call)
-        assert LatexPrinter()(call), name
+            assert printer(applied), name
+        assert name in FormulaPrinter()(applied)
+        assert LatexPrinter()(applied), name
     for name in CONSTANTS:
         for printer in (NumbaPrinter(), EntryPrinter({}), TensorPrinter(), HostPrinter()):
             assert printer(Apply(name, ())), name
@@ -167,19 +184,22 @@ def test_a_function_that_a_printer_lacks_is_named():
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_derivative_in_the_table_is_the_derivative(name):
-    declared = lower(to_sympy(parse(BY_NAME[name].derivative, BY_NAME), {"x": X}))
-    derived = lower(derivative(to_sympy(parse(f"{name}(x)", BY_NAME), {"x": X}), X))
+    derived = lower(derivative(to_sympy(parse(call(name), BY_NAME), {"x": X}), X))
+    forms = [derived]
+    if name not in CALLS:
+        (text,) = BY_NAME[name].derivatives
+        forms.append(lower(to_sympy(parse(text, BY_NAME), {"x": X})))
     with np.errstate(all="ignore"):
         for x in POINTS:
             if abs(x) > 1e9 or slope(name, x) is None:
                 continue
-            for expr in (declared, derived):
+            for expr in forms:
                 agree(name, x, evaluate(expr, {"x": x}, FLOAT64), of=slope)
 
 
 @pytest.mark.parametrize("name", PRIMITIVE)
 def test_derivatives_have_derivatives_that_are_functions(name):
-    first = derivative(to_sympy(parse(f"{name}(x)**3", BY_NAME), {"x": X}), X, X)
+    first = derivative(to_sympy(parse(f"{call(name)}**3", BY_NAME), {"x": X}), X, X)
     assert {part.op for part in walk(lower(first)) if isinstance(part, Apply)} <= {
         *PRIMITIVE, *CONSTANTS, "add", "mul", "div", "neg", "pow"
     }  # fmt: skip
@@ -194,7 +214,7 @@ def test_values_in_every_backend(name):
     space = {"torch": torch, **vars(torch_functions)}
     with np.errstate(all="ignore"):
         array = evaluate(expr, {"x": np.array(POINTS)}, FLOAT64)
-        outside = run(NumbaPrinter(), expr, np.array(POINTS), {"np": np, "elementary": elementary})
+        outside = run(WholePrinter(), expr, np.array(POINTS), {"np": np, "elementary": elementary})
         tensor = run(TensorPrinter(), expr, torch.tensor(POINTS, dtype=torch.float64), space)
         for k, x in enumerate(POINTS):
             if value(name, x) is None:
@@ -253,17 +273,65 @@ def test_series_satisfy_the_functions(name):
         if value(name, x) is None or slope(name, x) is None:
             continue
         argument = Series(FLOATS, 0, [mpmath.mpf(x), mpmath.mpf(1)], 4)
-        result = algebra.functions[name](argument)
+        result = evaluate(program_of(name), {"x": argument}, algebra)
         agree(name, x, result[0])
         agree(name, x, result[1], of=slope)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_partial_derivatives_and_ties(name):
+    """By every argument, beside differences; at a tie what the table says."""
+    row = BY_NAME[name]
+    symbols = sp.symbols(" ".join(row.arguments), real=True)
+    expr = to_sympy(
+        parse(f"{name}({', '.join(row.arguments)})"), dict(zip("xyz", symbols, strict=False))
+    )
+    function, random = lower(expr), np.random.default_rng(1)
+    for by, letter in enumerate(row.arguments):
+        partial = lower(derivative(expr, symbols[by]))
+        for _ in range(40):
+            point = dict(zip(row.arguments, random.uniform(-1, 1, len(symbols)), strict=True))
+            ends = [
+                evaluate(function, point | {letter: point[letter] + move}, FLOAT64)
+                for move in (-1e-7, 1e-7)
+            ]
+            exact = evaluate(partial, point, FLOAT64)
+            assert abs(exact - (ends[1] - ends[0]) / 2e-7) < 1e-6, (letter, point)
+    tie = {"max": 0.5, "min": 0.5, "clip": 0.5, "where": 0.0}[name]
+    at = {"x": 0.25, "y": 0.25, "z": 2.0} if name != "where" else {"x": 0.0, "y": 1.0, "z": 2.0}
+    assert evaluate(lower(derivative(expr, symbols[0])), at, FLOAT64) == tie
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_larger_and_smaller_of_arrays_and_numbers(name):
+    """Beside NumPy's and torch's own: NaN where one is, types, autograd at ties."""
+    x = np.array([1.0, -2.0, np.nan, 3.0, 0.5], np.float32)
+    y = np.array([2.0, -3.0, 1.0, np.nan, 0.5], np.float32)
+    expected = {"max": np.maximum, "min": np.minimum}[name](x, y)
+    text = TensorPrinter()(Apply(name, (Ref("x"), Ref("y"))))
+    tensors = [torch.tensor(array, requires_grad=True) for array in (x, y)]
+    others = [torch.tensor(array, requires_grad=True) for array in (x, y)]
+    space = {"torch": torch, **vars(torch_functions)}
+    result = eval(text, space | dict(zip("xy", tensors, strict=True)))
+    reference = {"max": torch.maximum, "min": torch.minimum}[name](*others)
+    assert result.dtype == torch.float32
+    assert np.array_equal(result.detach().numpy(), expected, equal_nan=True)
+    result.nansum().backward()
+    reference.nansum().backward()
+    for tensor, other in zip(tensors, others, strict=True):
+        assert torch.equal(tensor.grad.nan_to_num(9), other.grad.nan_to_num(9))
+    number = eval(text, space | {"x": 0.25, "y": tensors[1].detach()})
+    assert number.dtype == torch.float32
+    scalar = eval(text, space | {"x": torch.tensor(0.25), "y": tensors[1].detach().double()})
+    assert scalar.dtype == torch.float64
 
 
 # --- whole products -----------------------------------------------------------------------------
 
 #: Functions by where they are defined, and points inside.
 DOMAINS = {
-    "line": ("abs asinh atan cos elu erf gelu leaky_relu logistic relu sign silu sin softplus step "
-             "tanh".split(), (0.0, -0.0, 0.4, -0.4, 1.3, -1.3, 25.0, -25.0)),
+    "line": ("abs asinh atan clip cos elu erf gelu leaky_relu logistic max min relu sign silu sin "
+             "softplus step tanh where".split(), (0.0, -0.0, 0.4, -0.4, 1.3, -1.3, 25.0, -25.0)),
     "disc": ("acos asin atanh cosh erfc exp expm1 sinh tan".split(), (0.0, -0.0, 0.4, -0.7)),
     "right": ("acosh cbrt log log1p sqrt".split(), (1.25, 2.0, 30.0)),
 }  # fmt: skip
@@ -310,7 +378,7 @@ def loaded(made, backend):
 def test_fields_jacobians_and_products_of_integrators(declared, domain):
     functions, points = DOMAINS[domain]
     path = declared("grid", 'kind = "system"\nequations = ' + table(
-        {f"y_{name}": f"{name}(y_{name})" for name in functions}))  # fmt: skip
+        {f"y_{name}": call(name, f"y_{name}") for name in functions}))  # fmt: skip
     made = products.load_made(path, "implicit_midpoint")
     numba, torch_module = loaded(made, "numba"), loaded(made, "torch")
     size, inner = len(functions), numba.jacobian
@@ -339,7 +407,7 @@ def test_energies_and_forces_on_numbers_and_trajectories(declared, domain):
     functions, points = DOMAINS[domain]
     q, p = [f"q_{name}" for name in functions], [f"p_{name}" for name in functions]
     energy = " + ".join(
-        [f"{one}**2/2" for one in p] + [f"{n}({a})" for n, a in zip(functions, q, strict=True)]
+        [f"{one}**2/2" for one in p] + [call(n, a) for n, a in zip(functions, q, strict=True)]
     )
     path = declared(
         "wells",
@@ -371,7 +439,7 @@ def test_networks_and_their_adjoints(declared, domain, by):
     states = [f"y_{name}" for name in functions]
     path = declared("grid_field", 'kind = "field"\nstate = { ' + ", ".join(
         f'{s} = ["d"]' for s in states) + " }\nf = " + table(
-        {s: f"{n}({s})" for n, s in zip(functions, states, strict=True)}))  # fmt: skip
+        {s: call(n, s) for n, s in zip(functions, states, strict=True)}))  # fmt: skip
     network = hf.network(path, "euler", 1, {"d": 1}, backend=by, h=1.0, dtype="float64")
     column = np.array(points)[:, None]
     if by == "numba":
@@ -413,7 +481,7 @@ def test_optimizers_fused_functional_and_on_numpy(declared, domain):
     functions, _ = DOMAINS[domain]
     points = DOMAINS["line"][1]
     argument, inside, change = INSIDE[domain]
-    kinetic = " + ".join(f"{k + 1}*sum({name}({argument}))" for k, name in enumerate(functions))
+    kinetic = " + ".join(f"{k + 1}*sum({call(name, argument)})" for k, name in enumerate(functions))
     system = declared("grid_energy", f'kind = "hamiltonian"\nkinetic = "{kinetic}"\n'
                       'potential = "J(q)"\nfriction = "0"')  # fmt: skip
     path = declared("grid_optimizer", f'kind = "optimizer"\nsystem = "{system}"\n'
@@ -445,3 +513,29 @@ def test_optimizers_fused_functional_and_on_numpy(declared, domain):
         exact, size = sum(changes), sum(map(abs, changes))
         for result in steps:
             assert abs(float(result[n]) - float(exact)) <= 1e-14 * float(1 + size) * (1 + abs(x)), x
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_rules_fused_and_functional(declared, domain):
+    """A step from 0: theta becomes a sum of functions of the gradient."""
+    import hamilforge as hf
+
+    functions, _ = DOMAINS[domain]
+    points = DOMAINS["line"][1]
+    argument, inside, _ = INSIDE[domain]
+    terms = [f"{k + 1}*{call(name, 'm')}" for k, name in enumerate(functions)]
+    path = declared("grid_rule", 'kind = "optimizer"\nunknowns = ["theta", "m"]\n'
+                    f'assign = ["a = grad(theta)", "m = {argument.replace("p", "a")}", '
+                    f'"theta = theta + lr*({" + ".join(terms)})"]\n'
+                    '[hyperparameters]\nlr = 1')  # fmt: skip
+    gradient = torch.tensor(points, dtype=torch.float64)
+    for fused in (True, False):
+        x = torch.nn.Parameter(torch.zeros(len(points), dtype=torch.float64))
+        optimizer = hf.optimizer(path)([x], fused=fused)
+        x.grad = gradient
+        optimizer.step()
+        for result, point in zip(x.tolist(), points, strict=True):
+            place = inside(mp.mpf(point))
+            values = [(k + 1) * value(name, place) for k, name in enumerate(functions)]
+            size = float(1 + sum(map(abs, values))) * (1 + abs(point))
+            assert abs(result - float(sum(values))) <= 1e-14 * size, point

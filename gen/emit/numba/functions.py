@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hamilforge.gen.emit.integrator_product import spelling_of, unpacked
 from hamilforge.gen.emit.numba.lattices import SiteWriter, site
-from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.program.integrator import (
     START,
     STOP,
@@ -96,14 +96,26 @@ def functions(integrator: Integrator) -> list[FunctionView]:
 
 
 def _body(
-    problem: Problem, function: Function, arguments: str, factor: Expr | None = None
+    problem: Problem,
+    function: Function,
+    arguments: str,
+    factor: Expr | None = None,
+    whole: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """The lines up to the results, and the texts of the results, times a factor."""
+    """The lines up to the results, and the texts of the results, times a factor.
+
+    Args:
+        problem: whose components and parameters are variables.
+        function: what is written.
+        arguments: of the function, as a text.
+        factor: what results are multiplied by; nothing if None.
+        whole: whether Python calls it with whole arrays.
+    """
     results = {array for _, array in function.results}
     inner = [line for line in function.lines if line.target not in results]
     values = [line.expr for line in function.lines]
     spelling = spelling_of(problem, NumbaPrinter, arguments, values, (x.name for x in inner))
-    printer = NumbaPrinter(spelling | {FACTOR: "factor"})
+    printer = (WholePrinter if whole else NumbaPrinter)(spelling | {FACTOR: "factor"})
     used = {name for line in function.lines for name in names(line.expr)}
     lines = unpacked(problem, [name for name in function.scalars if name in used], spelling)
     lines += [f"{spelling.get(x.name, x.name)} = {printer(x.expr)}" for x in inner]
@@ -153,7 +165,7 @@ def _scalar(
         return FunctionView(
             name, arguments, doc, tuple(writer.whole() if plain else writer.number()), plain
         )
-    lines, (text,) = _body(problem, function, arguments)
+    lines, (text,) = _body(problem, function, arguments, whole=plain)
     return FunctionView(name, arguments, doc, (*lines, f"return {text}"), plain)
 
 

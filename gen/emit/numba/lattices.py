@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import spelled
 from hamilforge.gen.program.integrator import Band, Lattice, Problem, stencil
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, names
@@ -74,6 +74,7 @@ class SiteWriter:
 
     def whole(self) -> list[str]:
         """One result with one value, of whole arrays: their first axis is that of the sites."""
+        self._printer = WholePrinter(self._printer.rename)
         lines = [*self._parameters()]
         for array in self._function.arrays:
             lines.append(f"{self._name(array)} = {self._rows(array)}")

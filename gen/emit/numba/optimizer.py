@@ -6,7 +6,7 @@ Array arithmetic is in the arrays' own precision, sums and what follows from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -14,7 +14,7 @@ from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, Wide
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.product import Product, imported_modules
 from hamilforge.gen.program.factors import power_of, with_powers
-from hamilforge.gen.program.ir import Function, Line, Reduce, names, renamed, squared_in
+from hamilforge.gen.program.ir import Function, Line, Reduce, names, renamed, squared_in, with_names
 from hamilforge.gen.program.passes import Pass, schedule
 from hamilforge.gen.program.preparation import NAMES as PREPARED_NAMES
 from hamilforge.gen.program.preparation import prepared
@@ -42,6 +42,7 @@ class LoopView:
         body: the lines of the loop.
         total: the summand; empty for a loop that stores.
         squares: whether the sum is of squares, whose entries are scaled where it needs that.
+        first: whether the sum is taken before anything is stored.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LoopView:
     body: tuple[str, ...]
     total: str
     squares: bool = False
+    first: bool = False
 
     @property
     def casts(self) -> bool:
@@ -270,30 +272,41 @@ class _Loops:
         return self._view(name, lines, [array for array, _ in self._pass.stores], stores, "")
 
     def summing(self, name: str, line: Line) -> LoopView:
-        """The loop that sums; it reads what was stored and computes again what was not."""
+        """The loop that sums; it reads what was stored and computes again what was not.
+
+        Where that needs an array as it was before the pass stored a new one, it comes first.
+        """
         assert isinstance(line.value, Reduce)
         stored = {local: array for array, local in self._pass.stores}
         parts = names(line.value.arg)
-        lines = self._lines([part for part in parts if part not in stored])
+        lines = self._lines([part for part in parts if part not in stored], stored)
+        old = {name for line in lines for name in names(line.value)} | {*parts}
+        first = not old.isdisjoint(stored.values())
+        if first:
+            stored = {}
+            lines = self._lines(parts)
         reads = [stored.get(part, part) for part in parts]
+        lines = [replace(line, value=with_names(line.value, stored)) for line in lines]
         arrays = [name for name in reads if name in self._function.arrays]
         squares = squared_in(line.value) is not None
         scale = "scale * " if squares else ""
         wide = [f"{part}_wide = {scale}np.float64({self._read(part, stored)})" for part in parts]
         total = Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
-        return replace(self._view(name, lines, [*arrays, *parts], wide, total), squares=squares)
+        view = self._view(name, lines, [*arrays, *parts], wide, total)
+        return replace(view, squares=squares, first=first)
 
     def _read(self, part: str, stored: Mapping[str, str]) -> str:
         array = stored.get(part, part)
         return f"{array}[i]" if array in self._function.arrays else array
 
-    def _lines(self, wanted: list[str]) -> list[Line]:
-        """The lines that the wanted locals need, in order."""
+    def _lines(self, wanted: Iterable[str], stored: Container[str] = ()) -> list[Line]:
+        """The lines that the wanted locals need, in order; but for those that are stored."""
         need = set(wanted)
-        for line in reversed(self._pass.body):
+        lines = [line for line in self._pass.body if line.name not in stored]
+        for line in reversed(lines):
             if line.name in need:
                 need |= set(names(line.value))
-        return [line for line in self._pass.body if line.name in need]
+        return [line for line in lines if line.name in need]
 
     def _view(
         self, name: str, lines: list[Line], read: list[str], after: list[str], total: str

@@ -25,9 +25,29 @@ class NumbaPrinter(Printer):
         **{f"a{name}": f"np.arc{name}" for name in _INVERSE},
         **{name: f"elementary.{name}" for name in _RUNTIME},
         "abs": "abs",
+        "max": "np.maximum",
+        "min": "np.minimum",
         "root": "np.sqrt",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "np.pi"}
+
+
+class WholePrinter(NumbaPrinter):
+    """Functions that Python calls with whole arrays; they are not compiled."""
+
+    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice entry by entry.
+
+        Args:
+            subject: the text of what is compared.
+            value: the text of the number it is compared with.
+            then: the text where both are equal.
+            otherwise: the text elsewhere.
+
+        Returns:
+            The text, and how tightly it binds: as an atom.
+        """
+        return f"np.where({subject} == {value}, {then}, {otherwise})", ATOM
 
 
 class Float64Printer(NumbaPrinter):

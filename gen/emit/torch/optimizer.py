@@ -33,7 +33,7 @@ _TORCH = (
     "sqrt tan tanh"
 ).split()
 #: Functions that the runtime has for torch.
-RUNTIME = ("cbrt", "down", "inverse", "log_cosh", "root", "softplus", "step")
+RUNTIME = ("cbrt", "down", "inverse", "larger", "log_cosh", "root", "smaller", "softplus", "step")
 #: Sums over tensors, and what makes a factor of tensors, or a float, of scalars after them.
 SUMS = ("factor", "narrow", "squares_over", "sum_over")
 
@@ -66,6 +66,8 @@ class TensorPrinter(Printer):
         "elu": "torch.nn.functional.elu",
         "leaky_relu": "torch.nn.functional.leaky_relu",
         "logistic": "torch.sigmoid",
+        "max": "larger",
+        "min": "smaller",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
     _host: ClassVar[Printer] = HostPrinter()
@@ -185,13 +187,18 @@ def view(product: Product) -> View:
 
 
 def _plurals(function: Function) -> dict[str, str]:
-    """What the lists of a function's arrays are called."""
-    plural = {array: f"{array}s" for array in function.arrays}
-    targets = (array.name for array in function.targets if not array.is_scalar)
-    return plural | {
-        target: f"new_{target.removesuffix('_new')}s" if target.endswith("_new") else f"{target}s"
-        for target in targets
-    }
+    """What the lists of a function's arrays are called: no word of Python, no function."""
+    taken = {"zip", *words(*SUMS), *TensorPrinter.names(line.value for line in function.lines)}
+    plurals: dict[str, str] = {}
+    arrays = (array for array in (*function.inputs, *function.targets) if not array.is_scalar)
+    for array in arrays:
+        stem = array.name.removesuffix("_new")
+        plural = f"new_{stem}s" if stem != array.name else f"{stem}s"
+        while plural in taken:
+            plural += "_"
+        taken.add(plural)
+        plurals[array.name] = plural
+    return plurals
 
 
 def _spelled(function: Function) -> Function:
