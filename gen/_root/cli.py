@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hamilforge import templates
 from hamilforge.gen.declare.visible import visible_lines
 from hamilforge.terminal import complain, degrade, of_sizes, say
 
@@ -91,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     new = command("new", _new, "Write a commented declaration to start from.")
-    new.add_argument("kind")
-    new.add_argument("name")
+    new.add_argument("kind", help=f"one of {', '.join(templates.kinds())}")
+    new.add_argument("name", help="of the declaration; the file is called so")
 
     listing = command("list", _list, "List the catalogue.")
     listing.add_argument("--kind")
@@ -223,8 +224,6 @@ def _number(text: str) -> float:
 
 
 def _new(given: argparse.Namespace) -> int:
-    from hamilforge import templates
-
     path = templates.write(given.kind, given.name)
     say(f"{path}\nnext: hamilforge check {path}")
     return 0

@@ -43,7 +43,9 @@ def table(kind: str | None, where: str | None) -> str:
     """
     if kind is not None and kind not in families.names():
         raise DeclarationError.single(
-            "", f"unknown kind '{kind}'" + did_you_mean(kind, families.names())
+            "",
+            f"unknown kind '{kind}'; expected one of {', '.join(families.names())}"
+            + did_you_mean(kind, families.names()),
         )
     test = parse_filter(where) if where else None
     found = Table(box=None, pad_edge=False)

@@ -30,7 +30,8 @@ def write(kind: str, name: str) -> Path:
         )
     if not NAME.fullmatch(name):
         raise DeclarationError.single(
-            "", f"'{name}' is no name: lower-case letters, digits and single underscores"
+            "",
+            f"'{name}' is no name: lower-case letters, digits and single underscores between them",
         )
     text = (_FOLDER / f"{kind}.toml").read_text(encoding="utf-8")
     path = Path(f"{name}.toml")

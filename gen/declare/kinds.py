@@ -149,10 +149,11 @@ class Splitting:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``target = value`` in an update."""
+    """``target = value`` in an update or a rule; its number in the list, from 0."""
 
     target: str
     value: Expression
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _head(reader: Reader) -> kinds.Head:
     name = reader.text("name")
     if name and not NAME.fullmatch(name):
         reader.problem(
-            f"'{name}' is no name: lower-case letters, digits and single underscores, "
+            f"'{name}' is no name: lower-case letters, digits and single underscores between them, "
             "a letter first",
             "name",
         )
@@ -266,7 +266,8 @@ def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonia
             types[assignment.target] = shape
         except ExpressionError as error:
             text = assignment.value.text
-            own.problem(error.message, "assign", excerpt=caret(text, error.start, error.stop))
+            excerpt = caret(text, error.start, error.stop)
+            own.problem(error.message, "assign", assignment.number, excerpt=excerpt)
     reader.problems.extend(own.problems)
 
 
@@ -284,7 +285,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
-    if "unknowns" in reader.source.tables:
+    if {"unknowns", "assign"} & reader.source.tables.keys():
         return read_rules.rule(reader, head)
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     hyperparameters = parameters(reader, "hyperparameters")

@@ -83,8 +83,9 @@ def _free(reader: Reader, name: str, taken: Shapes, *path: str) -> None:
     """Note a name that cannot be one."""
     if not SYMBOL.fullmatch(name) or name in ("t", "x", "prediction", "running_cost"):
         reader.problem(
-            f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
-            "first; t is the time, x the argument of the activation, prediction the read-out, "
+            f"'{name}' cannot be a name here: letters, digits and single underscores "
+            "between them, a letter first; t is the time, x the argument of the activation, "
+            "prediction the read-out, "
             "running_cost the integral of the running cost",
             *path,
         )

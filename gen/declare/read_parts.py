@@ -127,17 +127,23 @@ def assignments(reader: Reader, own: Container[str] = ()) -> tuple[kinds.Assignm
         reader.problem("a list of 'name = expression' was expected", "assign")
         return None
     declared = []
-    for line in lines:
+    for number, line in enumerate(lines):
         target, equals, text = (line if isinstance(line, str) else "").partition("=")
         if not equals:
-            reader.problem(f"{shortened(line)} is not of the form 'name = expression'", "assign")
+            message = f"{shortened(line)} is not of the form 'name = expression'"
+            reader.problem(message, "assign", number)
             continue
         target = target.strip()
+        if target.endswith(("+", "-", "*", "/")):
+            name = target.rstrip("+-*/ ")
+            message = f"'{target}=' is no assignment; write {name} = {name} {target[-1]} ..."
+            reader.problem(message, "assign", number)
+            continue
         if target not in own:
-            reader.symbol(target, "assign")
-        value = reader.expression(text.strip(), "assign")
+            reader.symbol(target, "assign", number)
+        value = reader.expression(text.strip(), "assign", number)
         if value:
-            declared.append(kinds.Assignment(target, value))
+            declared.append(kinds.Assignment(target, value, number))
     return tuple(declared)
 
 

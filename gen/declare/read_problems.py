@@ -127,8 +127,8 @@ def free(reader: Reader, name: str, *path: str) -> None:
     """Note a name that cannot be one."""
     if not SYMBOL.fullmatch(name) or name == "t":
         reader.problem(
-            f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
-            "first; t is the time",
+            f"'{name}' cannot be a name here: letters, digits and single underscores "
+            "between them, a letter first; t is the time",
             *path,
         )
 

@@ -37,7 +37,7 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
     hyperparameters = parameters(reader, "hyperparameters")
     unknowns = _unknowns(reader, {entry.name for entry in hyperparameters})
     over = scope(reader)
-    lines = assignments(reader) or ()
+    lines = assignments(reader, unknowns) or ()
     reader.finish()
     _check(reader, unknowns, hyperparameters, lines)
     reader.finish()
@@ -69,11 +69,11 @@ def _check(
     types |= {"n": SCALAR} | {name: VECTOR for name in unknowns}
     assigned: set[str] = set()
     for assignment in lines:
-        target, value = assignment.target, assignment.value
+        target, value, place = assignment.target, assignment.value, ("assign", assignment.number)
         if target in assigned:
-            reader.problem(f"'{target}' is assigned twice", "assign")
+            reader.problem(f"'{target}' is assigned twice", *place)
         elif target in types and target not in unknowns:
-            reader.problem(f"'{target}' cannot be assigned: it has a meaning already", "assign")
+            reader.problem(f"'{target}' cannot be assigned: it has a meaning already", *place)
         try:
             _refuse_other_points(value, point, point in assigned)
             shape = infer_shape(value, types, (*ELEMENTWISE, *REDUCTIONS, "grad"))
@@ -82,7 +82,7 @@ def _check(
             types[target] = shape
         except ExpressionError as error:
             excerpt = caret(value.text, error.start, error.stop)
-            reader.problem(error.message, "assign", excerpt=excerpt)
+            reader.problem(error.message, *place, excerpt=excerpt)
         assigned.add(target)
     for name in unknowns:
         if name not in assigned:
@@ -107,7 +107,8 @@ def _refuse_other_points(value: Expression, point: str, moved: bool) -> None:
             )
         if moved:
             raise ExpressionError(
-                f"a gradient after '{point}' is assigned is one at another point",
+                f"a gradient after '{point}' is assigned is one at another point; assign '{point}' "
+                f"last, or keep the gradient before: slope = grad({point})",
                 node.start,
                 node.stop,
             )

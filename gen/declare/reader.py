@@ -27,7 +27,7 @@ from hamilforge.gen.declare.expression import (
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
-from hamilforge.gen.declare.toml_source import Source
+from hamilforge.gen.declare.toml_source import KeyPath, Source
 
 NAME = re.compile(r"[a-z](?:_?[a-z0-9])*_?")
 SYMBOL = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
@@ -51,15 +51,17 @@ class Reader:
         self.source = source
         self.problems: list[Problem] = []
 
-    def problem(self, message: str, *path: str, excerpt: str = "") -> None:
+    def problem(self, message: str, *path: str | int, excerpt: str = "") -> None:
         """Note a problem with the key at ``path``."""
         line = self.source.line(*path)
         self.problems.append(Problem(self.source.where, line, self._key(path), message, excerpt))
 
     @staticmethod
-    def _key(path: tuple[str, ...]) -> str:
-        table = f"[{'.'.join(path[:-1])}]." if path[:-1] else ""
-        return table + path[-1] if path else ""
+    def _key(path: KeyPath) -> str:
+        keys = [key for key in path if isinstance(key, str)]
+        table = f"[{'.'.join(keys[:-1])}]." if keys[:-1] else ""
+        entries = "".join(f"[{key + 1}]" for key in path if isinstance(key, int))
+        return table + keys[-1] + entries if keys else ""
 
     def finish(self) -> None:
         """Raise if there was any problem."""
@@ -76,7 +78,7 @@ class Reader:
                     key,
                 )
 
-    def text(self, *path: str, default: str | None = None) -> str:
+    def text(self, *path: str | int, default: str | None = None) -> str:
         """A string; a number is its own text."""
         value = self._get(path)
         if value is None:
@@ -102,7 +104,7 @@ class Reader:
             return {}
         return value
 
-    def number(self, value: Any, *path: str) -> Fraction:
+    def number(self, value: Any, *path: str | int) -> Fraction:
         """A number, or a text that is one: exactly if it is rational, else to 50 digits."""
         if isinstance(value, bool) or not isinstance(value, int | str):
             self.problem(f"{shortened(value)} is not a number", *path)
@@ -119,7 +121,7 @@ class Reader:
             return Fraction(1)
         return exact
 
-    def expression(self, text: Any, *path: str) -> Expression | None:
+    def expression(self, text: Any, *path: str | int) -> Expression | None:
         """An expression, or None with the problem noted."""
         if isinstance(text, bool) or not isinstance(text, int | str):
             self.problem(
@@ -140,7 +142,7 @@ class Reader:
         wanted: Shape,
         types: Shapes,
         functions: Iterable[str],
-        *path: str,
+        *path: str | int,
     ) -> None:
         """Check names, functions and type of an expression.
 
@@ -161,10 +163,10 @@ class Reader:
         except ExpressionError as error:
             self._at_expression(expression.text, error, path)
 
-    def _at_expression(self, text: str, error: ExpressionError, path: tuple[str, ...]) -> None:
+    def _at_expression(self, text: str, error: ExpressionError, path: KeyPath) -> None:
         self.problem(error.message, *path, excerpt=caret(text, error.start, error.stop))
 
-    def symbol(self, name: str, *path: str, taken: Container[str] = MEANINGS) -> None:
+    def symbol(self, name: str, *path: str | int, taken: Container[str] = MEANINGS) -> None:
         """Note a name that cannot be one.
 
         Args:
@@ -174,18 +176,18 @@ class Reader:
         """
         if not SYMBOL.fullmatch(name):
             self.problem(
-                f"'{name}' cannot be a name here: letters, digits and single underscores, a letter "
-                "first",
+                f"'{name}' cannot be a name here: letters, digits and single underscores "
+                "between them, a letter first",
                 *path,
             )
         elif name in taken:
             self.problem(f"'{name}' cannot be a name here: it has a meaning already", *path)
 
-    def hyperparameter(self, name: str, *path: str) -> None:
+    def hyperparameter(self, name: str, *path: str | int) -> None:
         """Note a name that cannot be a hyper-parameter's, which is a keyword argument in Python."""
         self.symbol(name, *path, taken={*MEANINGS, *OPTIONS, *keyword.kwlist})
 
-    def _get(self, path: tuple[str, ...]) -> Any:
+    def _get(self, path: KeyPath) -> Any:
         here: Any = self.source.tables
         for key in path:
             here = here.get(key) if isinstance(here, dict) else None

@@ -25,7 +25,8 @@ _QUOTED = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'")
 _NO_KEY = re.compile(r"[^A-Za-z0-9_. \t-]+")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
-KeyPath = tuple[str, ...]
+#: Keys from the outermost table, and the numbers of entries of arrays, from 0.
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Source:
         where: the file, as the user named it.
         data: its bytes.
         tables: what tomllib reads.
-        lines: the line of each key path; an array's entries share their key's line.
+        lines: the line of each key path, and of an array's entries below the line of its key.
     """
 
     where: str
@@ -44,8 +45,8 @@ class Source:
     tables: dict[str, Any]
     lines: dict[KeyPath, int]
 
-    def line(self, *path: str) -> int | None:
-        """The line of a key, or of the nearest table around it that has one."""
+    def line(self, *path: str | int) -> int | None:
+        """The line of a key or an entry, or of what is nearest around it that has one."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
                 return self.lines[path[:end]]
@@ -132,8 +133,16 @@ class _Scanner:
         self._skip(" \t")
         self._value(path)
 
+    def _line(self) -> int:
+        return bisect.bisect_left(self._ends, self._at) + 1
+
+    def _record_entry(self, path: KeyPath, number: int) -> None:
+        """Entries in the line of their key need none of their own."""
+        if len(path) < MAX_PATH and self._line() != self._found.get(path):
+            self._found[*path, number] = self._line()
+
     def _record(self, path: KeyPath) -> None:
-        line = bisect.bisect_left(self._ends, self._at) + 1
+        line = self._line()
         for end in range(1, min(len(path), MAX_PATH) + 1):
             self._found.setdefault(path[:end], line)
 
@@ -162,8 +171,11 @@ class _Scanner:
             self._string()
         elif character == "[":
             self._at += 1
+            number = 0
             while not self._closed("]"):
-                self._value(path)
+                self._record_entry(path, number)
+                self._value((*path, number))
+                number += 1
         elif character == "{":
             self._at += 1
             while not self._closed("}"):

@@ -339,7 +339,7 @@ def _program(program: Program) -> tuple[Block, ...]:
     for number, (index, row) in enumerate(zip(program.stages, program.host.rows, strict=True), 1):
         function = program.functions[index]
         pairs = zip(function.scalars, row, strict=True)
-        values = ", ".join(f"{name} = {line}" for name, line in pairs)
+        values = ", ".join(f"{name} = {line}" for name, line in pairs if name != line)
         title = f"Stage {number}" if len(program.stages) > 1 else "Arrays, in place"
         blocks.append(Paragraph(f"{title}, with {values}:" if values else f"{title}:"))
         blocks.append(_function(function))

@@ -133,16 +133,16 @@ def latex_name(name: str) -> str:
     if at_site:
         return f"{{{latex_name(at_site[1])}}}_{{{at_site[2]}}}"
     head, *rest = name.split("_")
+    subscripts = [f"\\mathrm{{{part}}}" for part in rest]
+    letters = head.rstrip("0123456789")
+    if len(head) > len(letters) and (len(letters) == 1 or letters in _GREEK):
+        subscripts.insert(0, head[len(letters) :])
+        head = letters
     if head in _GREEK:
         head = f"\\{head}"
     elif len(head) > 1:
-        letters = head.rstrip("0123456789")
-        digits = head[len(letters) :]
-        if len(letters) == 1:
-            return f"{letters}_{{{digits}}}"
         head = f"\\mathrm{{{head}}}"
-    subscript = ",".join(f"\\mathrm{{{part}}}" for part in rest)
-    return f"{head}_{{{subscript}}}" if rest else head
+    return f"{head}_{{{','.join(subscripts)}}}" if subscripts else head
 
 
 def latex_text(text: str) -> str:

@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,8 @@ def update(folder: Path, texts: Mapping[str, str]) -> Update:
     if foreign:
         raise FileExistsError(
             errno.EEXIST,
-            f"{', '.join(foreign)}: in the way, and not written by hamilforge; nothing was "
-            "written. Move it away, or choose another folder",
+            f"{', '.join(foreign)}: in the way, and not of {_owner(folder, foreign, texts)}; "
+            "nothing was written. Move it away, or choose another folder",
             str(folder),
         )
     whole = INDEX in texts
@@ -109,6 +109,13 @@ def _replaceable(
     here = _SOURCE.search(_text(folder / name) or "")
     new = _SOURCE.search(texts[name])
     return here is not None and new is not None and here[0] == new[0]
+
+
+def _owner(folder: Path, foreign: Sequence[str], texts: Mapping[str, str]) -> str:
+    """Of what the files that are in the way are not."""
+    if INDEX not in texts and all(carries_header(folder / name) for name in foreign):
+        return "this declaration (their first lines name another one)"
+    return "this catalogue" if INDEX in texts else "hamilforge's"
 
 
 def _text(path: Path) -> str | None:

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+import sympy as sp
+
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.kinds import Assignment, Rule
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, coordinates, tidy, to_sympy
@@ -88,10 +90,14 @@ class _Builder:
         results: dict[str, str] = {}
         for assignment in self._rule.assignments:
             value = to_sympy(assignment.value, self._known, {"grad": lambda _: g})
+            if value.has(sp.zoo, sp.nan, sp.oo, sp.I):
+                raise self._refused(assignment, "divides by zero, or is no real number")
             if self._rule.scope == "coordinate":
                 value = value.replace(Total, lambda entry: entry)
             if assignment.target in self._arrays and not coordinates(value):
-                raise self._is_a_number(assignment, value)
+                raise self._refused(
+                    assignment, f"'{assignment.target}' becomes the number {value}, without entries"
+                )
             if not coordinates(value):  # a number: of the host, or after sums
                 self._known[assignment.target] = value
                 continue
@@ -107,13 +113,11 @@ class _Builder:
         function = Function("update", inputs, tuple(body), ordered)
         return function, hoist.named
 
-    def _is_a_number(self, assignment: Assignment, value: Expr) -> DeclarationError:
-        return DeclarationError.single(
-            self._rule.head.source.where,
-            f"'{assignment.target}' becomes {value}, a number without entries: what is typed "
-            f"cancels in {assignment.value.text}",
-            "assign",
-        )
+    def _refused(self, assignment: Assignment, message: str) -> DeclarationError:
+        source, text = self._rule.head.source, assignment.value.text
+        line, key = source.line("assign", assignment.number), f"assign[{assignment.number + 1}]"
+        excerpt = caret(text, 0, len(text))
+        return DeclarationError((Problem(source.where, line, key, message, excerpt),))
 
     @staticmethod
     def _target(name: str, hoist: Hoist, body: list[Line]) -> str:

@@ -264,7 +264,16 @@ def run(function: Function, values: Values, algebra: Algebra = FLOAT64) -> dict[
 
 
 def results(function: Function, values: Values, algebra: Algebra = FLOAT64) -> dict[str, Any]:
-    """The results of a function, by what they are."""
+    """The results of a function, by what they are.
+
+    Args:
+        function: what is run.
+        values: of its inputs.
+        algebra: what numbers are.
+
+    Returns:
+        For each key of the results its value.
+    """
     known = run(function, values, algebra)
     return {key: known[array.name] for key, array in function.results}
 

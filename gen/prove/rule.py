@@ -8,6 +8,7 @@ from hamilforge.gen.prove.optimizer import cost
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 _NO_SYSTEM = "the rule names no system that it approximates"
+_NOT_ANALYSED = "not analysed for rules without a system"
 
 
 def prove_rule(rule: Rule) -> Report:
@@ -19,8 +20,13 @@ def prove_rule(rule: Rule) -> Report:
     derivation = derive_rule(rule)
     findings = (
         *(
-            Finding(name, None, "the declaration", "every rule of this form", _NO_SYSTEM)
-            for name in ("order", "symplectic_form", "conformal_factor", "stability_limit")
+            Finding(name, None, "the declaration", "every rule of this form", why)
+            for name, why in (
+                ("order", _NO_SYSTEM),
+                ("symplectic_form", _NO_SYSTEM),
+                ("conformal_factor", _NO_SYSTEM),
+                ("stability_limit", _NOT_ANALYSED),
+            )
         ),
         *cost(derivation.program),
     )

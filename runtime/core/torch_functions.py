@@ -61,8 +61,8 @@ def smaller(x: Any, y: Any) -> Tensor:
 def _tensors(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of the type of the one that has dimensions."""
     like = y if not isinstance(x, Tensor) or (isinstance(y, Tensor) and y.dim() > x.dim()) else x
-    kind = {"dtype": like.dtype, "device": like.device}
-    return torch.as_tensor(x, **kind), torch.as_tensor(y, **kind)
+    first, second = (torch.as_tensor(z, dtype=like.dtype, device=like.device) for z in (x, y))
+    return first, second
 
 
 def inverse(z: Tensor) -> Tensor:

@@ -176,10 +176,11 @@ def latch(
         rows, memory, step = product.coefficients(
             *values, clock.t, float(clock.n), *clock.memory, **namespace
         )
-    except (ZeroDivisionError, OverflowError) as error:
-        raise ValueError(_not_finite(hyper)) from error
-    if not tensor_math and not all(map(math.isfinite, itertools.chain.from_iterable(rows))):
-        raise ValueError(_not_finite(hyper))
+        finite = tensor_math or all(map(math.isfinite, itertools.chain.from_iterable(rows)))
+    except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
+        raise ValueError(_not_finite(clock, hyper, f": {error}")) from error
+    if not finite:
+        raise ValueError(_not_finite(clock, hyper))
     pending = (clock.t + step, memory)
     return Clock(clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
 
@@ -197,6 +198,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _not_finite(hyper: Mapping[str, Any]) -> str:
+def _not_finite(clock: Clock, hyper: Mapping[str, Any], why: str = "") -> str:
     values = ", ".join(f"{name}={value}" for name, value in hyper.items())
-    return f"the scalars of the step are not finite at {values}; nothing was changed"
+    where = f"step {clock.n}, t = {clock.t:g}, {values}"
+    return f"a scalar of the step is no finite number at {where}{why}; nothing was changed"

@@ -219,16 +219,26 @@ class GeneratedOptimizer(Optimizer):
         groups = self.param_groups
         plan = self._plan
         if plan is not None and (grads := plan.gradients(groups, self.state)) is not None:
-            clocks = self._all_latched()
+            clocks, owners = self._all_latched(), {*range(len(groups))}
             self._run_fused(plan, grads, clocks)
         else:
             self._plan = None
-            clocks = self._stage_from_scratch()
-        for group, clock in zip(groups, clocks, strict=True):
-            group["clock"] = tick(clock)
+            clocks, owners = self._stage_from_scratch()
+        for number, (group, clock) in enumerate(zip(groups, clocks, strict=True)):
+            if number in owners or (owners and self._go_together):
+                group["clock"] = tick(clock)
 
-    def _stage_from_scratch(self) -> list[Clock]:
-        """A stage with every tensor looked at one by one, and a plan for the next if fused."""
+    @property
+    def _go_together(self) -> bool:
+        """Whether a group goes on with the others in a stage in which it has no gradient."""
+        return self._scope == "all" or len(self.STAGES) > 1
+
+    def _stage_from_scratch(self) -> tuple[list[Clock], set[int]]:
+        """A stage with every tensor looked at one by one, and a plan for the next if fused.
+
+        Returns:
+            The clocks of the groups in this stage, and the numbers of those with a gradient.
+        """
         groups = self.param_groups
         params: Tensors = []
         grads: Tensors = []
@@ -246,7 +256,7 @@ class GeneratedOptimizer(Optimizer):
         present = [array for arrays in kept for array in arrays if array is not None]
         self._refuse(params, grads, owners, kept)
         if not params:
-            return self._all_latched()
+            return self._all_latched(), set()
         reason = obstacle([*params, *present, *grads])
         if any(group["differentiable"] for group in groups):
             reason = "a differentiable step keeps the graph"
@@ -262,7 +272,7 @@ class GeneratedOptimizer(Optimizer):
             plan = Plan(groups, self.state, params, states, grads, owners, *choices)
             self._plan = plan
             self._run_fused(plan, grads, clocks)
-        return clocks
+        return clocks, {*owners}
 
     def _refuse(
         self,

@@ -314,5 +314,23 @@ def test_a_term_means_what_is_typed_where_an_entry_is_0(tmp_path: Path) -> None:
 
 def test_an_unknown_without_entries_is_refused(tmp_path: Path) -> None:
     path = declared(tmp_path, '["theta", "m"]', "m = 0*grad(theta)", "theta = theta - lr*m")
-    with pytest.raises(DeclarationError, match="'m' becomes 0, a number without entries"):
+    with pytest.raises(DeclarationError, match="'m' becomes the number 0, without entries"):
         hf.check(path)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+def test_a_group_without_gradients_takes_no_step(fused: bool, averages: Path) -> None:
+    (ours, theirs), (more, others) = pair(torch.float64), pair(torch.float64)
+    optimizer = hf.optimizer(str(averages))([{"params": ours}, {"params": more}], fused=fused)
+    other = torch.optim.Adam([{"params": theirs}, {"params": others}])
+    for number in range(8):
+        for params, missing in ((ours, number in (0, 3)), (more, number in (0, 1, 5))):
+            for param in params:
+                param.grad = None if missing else torch.sin(3 * param.detach())
+        for params, missing in ((theirs, number in (0, 3)), (others, number in (0, 1, 5))):
+            for param in params:
+                param.grad = None if missing else torch.sin(3 * param.detach())
+        optimizer.step()
+        other.step()
+    assert distance([*ours, *more], [*theirs, *others]) <= 8 * torch.finfo(torch.float64).eps
+    assert [group["clock"].n for group in optimizer.param_groups] == [7, 6]
