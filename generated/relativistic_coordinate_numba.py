@@ -54,9 +54,9 @@ def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_mome
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         v_new = decay * v[i] - kick * gradient
-        v_new__down = elementary.down(abs(delta) ** (real(1 / 2)) * v_new)
+        v_new__down = elementary.down(abs(delta) ** real(1 / 2) * v_new)
         v_new__unit = v_new__down * v_new
-        v_new__down_2 = elementary.down(abs(delta_momentum_2) ** (real(1 / 2)) * v_new)
+        v_new__down_2 = elementary.down(abs(delta_momentum_2) ** real(1 / 2) * v_new)
         v_new__unit_2 = v_new__down_2 * v_new
         x_new = (
             x_shrunk
@@ -108,7 +108,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 def _solution(x, v, shift, shift_scale):
     real = x.dtype.type
     for i in range(x.size):
-        v__down = elementary.down(abs(shift_scale) ** (real(1 / 2)) * v[i])
+        v__down = elementary.down(abs(shift_scale) ** real(1 / 2) * v[i])
         v__unit = v__down * v[i]
         x_new = x[i] - shift * v__unit / np.sqrt(
             shift_scale * v__unit * v__unit + v__down * v__down

@@ -24,6 +24,7 @@ from hamilforge.gen.emit.product import (
     number,
     wrapped,
 )
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.integrator import (
     Coefficient,
     DiscreteGradient,
@@ -44,9 +45,20 @@ def tuple_text(parts: Iterable[str]) -> str:
     return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
 
 
-def moment(name: str, node: float) -> str:
-    """``t + c h``."""
-    return {0.0: "t", 1.0: "t + h"}.get(node, f"t + {name} * h")
+def moment(name: str, node: float, need: Requirements | None = None) -> str:
+    """``t + c h``.
+
+    Args:
+        name: of the coefficient c.
+        node: its value; 0 and 1 are not written.
+        need: notes the name where it is written; None if nobody asks.
+
+    Returns:
+        The text.
+    """
+    if node in (0.0, 1.0):
+        return "t + h" if node else "t"
+    return f"t + {need(name) if need else name} * h"
 
 
 def pair_digest(declaration: kinds.Declaration, method: kinds.Declaration) -> str:
@@ -244,7 +256,7 @@ def _as_float(text: str) -> str:
 def spelling_of(
     problem: Problem,
     printer: type[Printer],
-    arguments: str,
+    arguments: Iterable[str],
     values: Iterable[Expr],
     targets: Iterable[str] = (),
 ) -> dict[str, str]:
@@ -253,7 +265,7 @@ def spelling_of(
     Args:
         problem: whose components and parameters are variables.
         printer: of the values.
-        arguments: of the function, as a text.
+        arguments: of the function.
         values: what its lines compute.
         targets: the variables that its lines set.
 
@@ -261,7 +273,7 @@ def spelling_of(
         Another spelling for each variable whose name is taken.
     """
     declared = (*problem.components, *(entry.name for entry in problem.parameters))
-    taken = printer.names(values) | set(arguments.split(", "))
+    taken = printer.names(values) | {*arguments}
     return spelled((*declared, *targets), taken)
 
 

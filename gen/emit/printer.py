@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import (
     Apply,
     Const,
@@ -69,22 +70,44 @@ def words(*sources: str) -> frozenset[str]:
     return frozenset(re.findall(r"[A-Za-z_]\w*", " ".join(texts)))
 
 
+def is_quotient(value: Fraction) -> bool:
+    """Whether a number is written as a quotient of integers."""
+    return value.denominator != 1 and max(abs(value.numerator), value.denominator) <= WHOLE
+
+
+class _Words(dict[str, str]):
+    """What stands in a function that is written out: its argument, and modules that it needs."""
+
+    def __init__(self, need: Requirements, argument: str) -> None:
+        super().__init__(z=argument)
+        self._need = need
+
+    def __missing__(self, module: str) -> str:
+        return self._need(module)
+
+
 class Printer:
     """Python arithmetic.
 
     Attributes:
         functions: how each operation of one argument is called.
         constants: how each constant is written.
-        written: the functions that are written out, in ``{z}``.
+        written: the functions that are written out, in ``{z}``, and ``{math}`` for the module.
         rename: what a name is printed as, where it is not itself.
+        need: notes what the texts use.
     """
 
     functions: ClassVar[Mapping[str, str]] = {}
     constants: ClassVar[Mapping[str, str]] = {}
+    #: Whether numbers may be quotients, with nothing around them.
+    quotients: ClassVar[bool] = True
     written: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, rename: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, rename: Mapping[str, str] | None = None, need: Requirements | None = None
+    ) -> None:
         self.rename = dict(rename or {})
+        self.need = Requirements() if need is None else need
 
     def variable(self, name: str) -> str:
         """What a name is printed as."""
@@ -104,25 +127,24 @@ class Printer:
 
     def number(self, value: Fraction) -> str:
         """An exact number; in floating point where that has fewer digits than its integers."""
-        if max(abs(value.numerator), value.denominator) > WHOLE:
-            return repr(float(value))
-        if value.denominator == 1:
-            return str(value.numerator)
-        return f"{value.numerator} / {value.denominator}"
+        if is_quotient(value):
+            return f"{value.numerator} / {value.denominator}"
+        whole = value.denominator == 1 and abs(value) <= WHOLE
+        return str(value.numerator) if whole else repr(float(value))
 
     def constant(self, op: str) -> str:
         """An exact number with a name."""
         if op not in self.constants:
             raise NotImplementedError(f"{type(self).__name__}: no constant '{op}'")
-        return self.constants[op]
+        return self.need(self.constants[op])
 
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
         if op in self.written:
-            return self.written[op].format(z=args[0])
+            return self.written[op].format_map(_Words(self.need, args[0]))
         if op not in self.functions:
             raise NotImplementedError(f"{type(self).__name__}: no function for '{op}'")
-        return f"{self.functions[op]}({', '.join(args)})"
+        return f"{self.need(self.functions[op])}({', '.join(args)})"
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice, and how tightly it binds.
@@ -144,7 +166,7 @@ class Printer:
                 text = self.number(value)
                 if value < 0:
                     return text, _NEGATION
-                return text, ATOM if " / " not in text else _PRODUCT
+                return text, _PRODUCT if self.quotients and is_quotient(value) else ATOM
             case Ref(name=name):
                 return self.variable(name), ATOM
             case Apply(op="add", args=args):
@@ -264,13 +286,13 @@ class HostPrinter(Printer):
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
     written: ClassVar[Mapping[str, str]] = {
-        "elu": "(max({z}, 0.0) + math.expm1(min({z}, 0.0)))",
+        "elu": "(max({z}, 0.0) + {math}.expm1(min({z}, 0.0)))",
         "inverse": "(0.0 if {z} == 0 else 1 / ({z}))",
         "leaky_relu": "(max({z}, 0.0) + min({z}, 0.0) / 100)",
-        "log_cosh": "(abs({z}) + math.log1p(math.exp(-2 * abs({z}))) - math.log(2.0))",
-        "logistic": "(math.exp(min({z}, 0.0)) / (1 + math.exp(-abs({z}))))",
+        "log_cosh": "(abs({z}) + {math}.log1p({math}.exp(-2 * abs({z}))) - {math}.log(2.0))",
+        "logistic": "({math}.exp(min({z}, 0.0)) / (1 + {math}.exp(-abs({z}))))",
         "relu": "max({z}, 0.0)",
         "sign": "(1.0 if {z} > 0 else -1.0 if {z} < 0 else 0.0)",
-        "softplus": "(max({z}, 0.0) + math.log1p(math.exp(-abs({z}))))",
+        "softplus": "(max({z}, 0.0) + {math}.log1p({math}.exp(-abs({z}))))",
         "step": "(1.0 if {z} > 0 else 0.0)",
     }

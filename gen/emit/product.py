@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import keyword
 import textwrap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.declare import catalogue, kinds
-from hamilforge.gen.digests import KERNEL_MODULES, declaration_digest, runtime_digest
+from hamilforge.gen.digests import declaration_digest, runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
 from hamilforge.gen.program.build import Derivation
 from hamilforge.gen.program.build_rule import RuleDerivation
@@ -55,14 +54,8 @@ def class_name(name: str) -> str:
     return f"{camel}_" if keyword.iskeyword(camel) else camel
 
 
-def imported_modules(text: str, always: Iterable[str] = ()) -> tuple[tuple[str, str, str], ...]:
-    """The modules of the runtime that a text of kernels calls, with their digests."""
-    called = [name for name in KERNEL_MODULES if name in always or f"{name}." in text]
-    return tuple((KERNEL_MODULES[name], name, runtime_digest(name)) for name in called)
-
-
 #: Names that the interface of an optimizer and the files around it use.
-_INTERFACE = words(
+_TAKEN = words(
     "numba/optimizer.py.jinja",
     "torch/optimizer.py.jinja",
     "STATES SCOPE START_TIME HYPERPARAMETERS SHIFTED MEMORY coefficients solution_row reach at "
@@ -133,9 +126,18 @@ class Product:
             lines += formulas(function)
         return lines
 
-    @cached_property
+    @property
     def interface(self) -> str:
         """The constants and the host scalars, in Python."""
+        return self._interface[0]
+
+    @property
+    def uses_math(self) -> bool:
+        """Whether the host scalars need :mod:`math`."""
+        return self._interface[1]
+
+    @cached_property
+    def _interface(self) -> tuple[str, bool]:
         program, host = self.program, self.program.host
         printer = HostPrinter(self._spelling)
         variable = printer.variable
@@ -152,7 +154,8 @@ class Product:
                 '    reach = f"the friction is asked for at t = {at}, before its start"',
                 '    raise ValueError(reach + "; take a smaller step or start the clock later")',
             ]
-        namespace = ("*", "math=math") if any("math." in line for line in body) else ()
+        uses_math = "math" in printer.need
+        namespace = ("*", "math=math") if uses_math else ()
         hyper = tuple(entry.name for entry in program.hyperparameters)
         parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *namespace))
         rows = ", ".join(f"({_tuple(tuple(map(variable, row)))})" for row in host.rows)
@@ -180,7 +183,7 @@ class Product:
                 '    """Scalars of the map from the point to the solution."""',
                 f"    return ({_tuple(host.solution)})",
             ]
-        return "\n".join(lines)
+        return "\n".join(lines), uses_math
 
     def _constant(self, line: Line) -> str:
         """A named number in float64, with its exact form beside it."""
@@ -194,7 +197,7 @@ class Product:
         host = self.program.host
         own = (entry.name for entry in self.program.hyperparameters)
         lines = (*host.constants, *host.body)
-        taken = HostPrinter.names(line.value for line in lines) | _INTERFACE
+        taken = HostPrinter.names(line.value for line in lines) | _TAKEN
         return spelled((*own, *(line.name for line in lines)), taken)
 
     @cached_property

@@ -13,13 +13,18 @@ from pathlib import Path
 
 import pytest
 
+import hamilforge.gen.emit
 from hamilforge import generation
 from hamilforge.gen import digests, pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.folder import update
+from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.printer import HostPrinter
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.ir import Apply, Ref
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 
 OPTIMIZERS = catalogue.names("optimizer")
@@ -205,3 +210,24 @@ def test_passes_follow_from_the_reductions_alone(name):
         stored = [array for one in passes for array, _ in one.stores]
         assert sorted(stored) == sorted(array for array, _ in function.results)
         assert bytes_per_parameter(passes) in (20, 24, 28)
+
+
+def test_what_a_file_needs_is_collected_where_it_is_written():
+    """No emitter reads its own text: words are looked for in templates, headers and names."""
+    folder = Path(hamilforge.gen.emit.__file__).parent
+    searching = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import) and any(name.name == "re" for name in node.names)
+    }
+    assert searching == {"printer.py", "folder.py", "network_product.py"}
+    need = Requirements()
+    text = NumbaPrinter(need=need)(Apply("erf", (Apply("tanh", (Ref("x"),)),)))
+    assert text == "elementary.erf(np.tanh(x))"
+    assert need.of(["elementary", "np", "wide"]) == ["elementary", "np"]
+    assert [name for _, name, _ in need.modules()] == ["elementary"]
+    host = HostPrinter(need=(need := Requirements()))
+    assert "math.expm1" in host(Apply("elu", (Ref("x"),)))
+    assert "math" in need
+    assert "math" not in Requirements()

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
 
 _VECTORISED = ("tanh", "exp", "logistic")
@@ -24,7 +25,7 @@ class FunctionView:
     """A function: its arguments, its lines, and how it is compiled."""
 
     name: str
-    arguments: str
+    arguments: tuple[str, ...]
     doc: str
     lines: tuple[str, ...]
     options: str = "**INNER"
@@ -33,13 +34,14 @@ class FunctionView:
 class EntryPrinter(NumbaPrinter):
     """An entry of an array; numbers by names of the array's type."""
 
+    quotients = False
     functions: ClassVar[Mapping[str, str]] = {
         **NumbaPrinter.functions,
         **{name: f"vector_math.{name}" for name in _VECTORISED},
     }
 
-    def __init__(self, rename: Mapping[str, str]) -> None:
-        super().__init__(rename)
+    def __init__(self, rename: Mapping[str, str], need: Requirements | None = None) -> None:
+        super().__init__(rename, need)
         self.numbers: dict[str, str] = {}
 
     def number(self, value: Fraction) -> str:
@@ -61,16 +63,21 @@ class ArrayWriter:
     """Functions over arrays; the elementwise loops that they call are collected once.
 
     Args:
+        need: notes what the texts use.
         mark: what the names of these loops begin with after ``set_``, so that those of two writers
             differ.
     """
 
-    def __init__(self, mark: str = "") -> None:
-        self._mark = mark
+    def __init__(self, need: Requirements, mark: str = "") -> None:
+        self._need, self._mark = need, mark
         self.loops: dict[str, FunctionView] = {}
         #: Buffers for the matrices of sums that BLAS cannot add to, by the array they are for.
         self.partial: dict[str, Array] = {}
         self._partial_now: list[str] = []
+
+    def _kernel(self, name: str, arguments: str) -> str:
+        """The call of a kernel of the runtime."""
+        return f"{self._need(f'layer_kernels.{name}')}({arguments})"
 
     def targets(self, function: Function) -> list[Array]:
         """The buffers that a function is given, in order."""
@@ -102,7 +109,7 @@ class ArrayWriter:
         arguments += self._partial_now
         return FunctionView(
             name,
-            ", ".join(arguments),
+            tuple(arguments),
             doc,
             (*lines, *self._returns(self.returned(function))),
         )
@@ -145,25 +152,25 @@ class ArrayWriter:
                         self.partial[f"{text}_partial"] = target
                         buffers.append(f"{text}_partial")
                         given = f"{left}, {right}, {text}_partial, {text}_total"
-                        lines.append(f"layer_kernels.add_outer({given})")
+                        lines.append(self._kernel("add_outer", f"{given}"))
                         continue
                     case Reduce(arg=Ref(name=of), over="samples"):
-                        lines.append(f"layer_kernels.add_rows({of}, {text}_total)")
+                        lines.append(self._kernel("add_rows", f"{of}, {text}_total"))
                         continue
             buffers.append(text)
             lines += self.line(line, arrays)
             if target in results:
-                lines.append(f"layer_kernels.add_all({text}, {text}_total)")
+                lines.append(self._kernel("add_all", f"{text}, {text}_total"))
         computed = {line.target for line in function.lines}
         for array in dict.fromkeys(a for _, a in function.results if a not in computed):
             text = array.name
             if not array.is_scalar:
                 totals.append(f"{text}_total")
-                lines.append(f"layer_kernels.add_all({text}, {text}_total)")
+                lines.append(self._kernel("add_all", f"{text}, {text}_total"))
         inputs = [array.name for array in function.inputs]
         return FunctionView(
             name,
-            ", ".join([*inputs, *buffers, *self._partial_now, *totals]),
+            (*inputs, *buffers, *self._partial_now, *totals),
             doc,
             (*lines, *self._returns(self.returned(function))),
         )
@@ -175,32 +182,32 @@ class ArrayWriter:
             case Product(left, right, left_transposed, right_transposed):
                 if arrays[right].batched:
                     kernel = "times_transposed" if left_transposed else "times"
-                    return [f"layer_kernels.{kernel}({left}, {right}, {out})"]
+                    return [self._kernel(kernel, f"{left}, {right}, {out}")]
                 marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
                 return [f"np.dot({left}{marks[0]}, {right}{marks[1]}, {out})"]
             case Outer(left, right):
                 if not arrays[left].batched:
-                    return [f"layer_kernels.outer({left}, {right}, {out})"]
+                    return [self._kernel("outer", f"{left}, {right}, {out}")]
                 self.partial[f"{out}_partial"] = target
                 self._partial_now.append(f"{out}_partial")
                 return [
                     f"{out}[:] = 0",
-                    f"layer_kernels.add_outer({left}, {right}, {out}_partial, {out})",
+                    self._kernel("add_outer", f"{left}, {right}, {out}_partial, {out}"),
                 ]
             case Transpose(of):
-                return [f"layer_kernels.transposed({of}, {out})"]
+                return [self._kernel("transposed", f"{of}, {out}")]
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 if target.batched:
-                    return [f"layer_kernels.entry_sums({of}, {out})"]
+                    return [self._kernel("entry_sums", f"{of}, {out}")]
                 return [f"{out} = {of}.sum()"]
             case Reduce(arg=Ref(name=of), how="logsumexp") if target.batched:
-                return [f"layer_kernels.log_sums({of}, {out})"]
+                return [self._kernel("log_sums", f"{of}, {out}")]
             case Reduce(arg=Ref(name=of), how="logsumexp"):
                 return [f"{out} = {of}.max() + np.log(np.exp({of} - {of}.max()).sum())"]
             case Reduce(arg=Ref(name=of), over="samples"):
                 if target.is_scalar:
-                    return [f"{out} = layer_kernels.all_sum({of})"]
-                return [f"{out}[:] = 0", f"layer_kernels.add_rows({of}, {out})"]
+                    return [f"{out} = {self._kernel('all_sum', of)}"]
+                return [f"{out}[:] = 0", self._kernel("add_rows", f"{of}, {out}")]
             case value:
                 return self._elementwise(line, value, [arrays[name] for name in names(value)])
 
@@ -208,7 +215,7 @@ class ArrayWriter:
         """A scalar, or the call of a loop."""
         out = line.name
         if line.target.is_scalar:
-            printer = EntryPrinter({})
+            printer = EntryPrinter({}, self._need)
             text = printer(value)
             preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
             return [*preamble, f"{out} = {text}"]
@@ -219,7 +226,7 @@ class ArrayWriter:
         """The loop of an elementwise line, printed once."""
         target = line.target
         name = f"set_{self._mark}{target.name}"
-        printer = EntryPrinter({array.name: f"{array.name}_n" for array in read})
+        printer = EntryPrinter({array.name: f"{array.name}_n" for array in read}, self._need)
         text = printer(value)
         arguments = [array.name for array in read]
         lines = [f"{number} = out.dtype.type({v})" for number, v in printer.numbers.items()]
@@ -261,6 +268,6 @@ class ArrayWriter:
                     lines.append(f"{indent}{own}_n = {own}[{index}]")
             lines.append(f"{indent}out[{index}] = {text}")
         doc = f"{target.name}, entry by entry."
-        view = FunctionView(name, ", ".join([*arguments, "out"]), doc, tuple(lines))
+        view = FunctionView(name, (*arguments, "out"), doc, tuple(lines))
         self.loops[name] = view
         return name

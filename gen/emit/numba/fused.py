@@ -7,7 +7,6 @@ samples are taken as well.  A layer keeps its right-hand sides only; values of s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product as indices
 
@@ -16,6 +15,7 @@ from hamilforge.gen.emit.integrator_product import moment
 from hamilforge.gen.emit.network_product import NetworkProduct
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.network_writer import NetworkWriter, factors_of
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
 from hamilforge.gen.program.unroll import Call, Combination, Statement, Term
 
@@ -153,7 +153,7 @@ class FusedWriter(NetworkWriter):
     def _call_of(self, loop: _Loop, name: str, doc: str, options: str) -> str:
         """A call of a loop's function, which is noted."""
         arguments = loop.arguments()
-        self._stages.append(FunctionView(name, ", ".join(arguments), doc, loop.lines(), options))
+        self._stages.append(FunctionView(name, tuple(arguments), doc, loop.lines(), options))
         return f"{name}({', '.join(arguments)})"
 
     # --- what a loop asks
@@ -166,6 +166,11 @@ class FusedWriter(NetworkWriter):
         )
         renamed.pop("t", None)
         return renamed | self._result_names(part, function, call)
+
+    @property
+    def need(self) -> Requirements:
+        """Notes what the texts use."""
+        return self._need
 
     def given(self, name: str) -> Array | None:
         """An array that all samples share."""
@@ -193,6 +198,10 @@ class _Loop:
     def __init__(self, writer: NetworkWriter) -> None:
         assert isinstance(writer, FusedWriter)
         self._writer = writer
+        self._need = writer.need
+        self._casts = False
+        #: What of the clock is read: t and h.
+        self._clock: set[str] = set()
         self._body: list[str] = []
         self._weights: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
@@ -223,7 +232,7 @@ class _Loop:
         """A sum of arrays."""
         for index in _indices(statement.shape):
             terms = [self._term(term, index) for term in statement.terms]
-            self._set(self._entry(statement.target, index), " + ".join(terms) or "kind__(0.0)")
+            self._set(self._entry(statement.target, index), " + ".join(terms) or self._kind("0.0"))
 
     def _term(self, term: Term, index: Index) -> str:
         entry = self._entry(term.array, index)
@@ -232,6 +241,7 @@ class _Loop:
             return entry
         weight = "_times_".join(factors) + "__value"
         self._weights[weight] = " * ".join(factors)
+        self._clock |= {"h"} & {*factors}
         return f"{weight} * {entry}"
 
     def call(self, call: Call) -> None:
@@ -280,6 +290,7 @@ class _Loop:
             if name == "t":
                 clock = f"t_{call.stage + 1}" + ("" if not call.part else f"_{call.part}")
                 self._moments[self._entry(clock, ())] = moment(call.clock_name, call.clock.value)
+                self._clock |= {"t", "h"} if call.clock.value else {"t"}
                 return self._entry(clock, ())
             return self._entry(renamed.get(name, name), index)
 
@@ -316,13 +327,14 @@ class _Loop:
             case Reduce(arg=Ref(name=of), how="logsumexp"):
                 entries = [at(of, *each) for each in _indices(arrays[of])]
                 largest = f"max({', '.join(entries)})" if len(entries) > 1 else entries[0]
-                powers = " + ".join(f"vector_math.exp({entry} - {largest})" for entry in entries)
+                exp = self._need("vector_math.exp")
+                powers = " + ".join(f"{exp}({entry} - {largest})" for entry in entries)
                 return f"{largest} + np.log({powers})"
             case value:
                 read = {
                     name: at(name, *(index if arrays[name].shape else ())) for name in names(value)
                 }
-                printer = EntryPrinter(read)
+                printer = EntryPrinter(read, self._need)
                 text = printer(value)
                 self._numbers |= printer.numbers
                 return text
@@ -331,6 +343,11 @@ class _Loop:
         entry = _entry(name, index)
         self._entries[entry] = (name, index)
         return entry
+
+    def _kind(self, text: str) -> str:
+        """A number in the type of the arrays."""
+        self._casts = True
+        return f"kind__({text})"
 
     def _set(self, name: str, text: str) -> None:
         self._computed.add(name)
@@ -352,17 +369,16 @@ class _Loop:
     def arguments(self) -> list[str]:
         """The names of what the function is given."""
         read = dict.fromkeys(base for _, base, _ in self._loads())
-        texts = " ".join([*self._weights.values(), *self._moments.values()])
-        clock = [name for name in ("t", "h") if re.search(rf"\b{name}\b", texts)]
+        clock = [name for name in ("t", "h") if name in self._clock]
         totals = [f"{name}_total" for name, array in self.totals.items() if not array.is_scalar]
         return [*clock, *dict.fromkeys([*read, *self._kept]), *totals]
 
     def lines(self) -> tuple[str, ...]:
         """The finished lines of the function."""
         size = next(name for name in self._kept)
-        before = [f"{name} = kind__({text})" for name, text in sorted(self._moments.items())]
-        before += [f"{name} = kind__({text})" for name, text in self._weights.items()]
-        before += [f"{name} = kind__({text})" for name, text in self._numbers.items()]
+        before = [f"{name} = {self._kind(text)}" for name, text in sorted(self._moments.items())]
+        before += [f"{name} = {self._kind(text)}" for name, text in self._weights.items()]
+        before += [f"{name} = {self._kind(text)}" for name, text in self._numbers.items()]
         inside = []
         for entry, base, index in self._loads():
             array = self._writer.given(base)
@@ -371,9 +387,9 @@ class _Loop:
             elif array.shape:
                 before.append(f"{entry} = {base}[{', '.join(map(str, index))}]")
             else:
-                before.append(f"{entry} = kind__({base})")
-        before += [f"{name} = kind__(0.0)" for name in self._sums]
-        if any("kind__(" in line for line in (*before, *self._body)):
+                before.append(f"{entry} = {self._kind(base)}")
+        before += [f"{name} = {self._kind('0.0')}" for name in self._sums]
+        if self._casts:
             before.insert(0, f"kind__ = {size}.dtype.type")
         after = [
             f"{name}_total[{', '.join(map(str, index))}] += {self._entry(name, index)}"

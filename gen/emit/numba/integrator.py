@@ -7,14 +7,14 @@ its additions carried along (compensated summation).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.integrator_product import Constant, IntegratorProduct, tuple_text
 from hamilforge.gen.emit.numba.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.stages import StagesView, StagesWriter
-from hamilforge.gen.emit.product import imported_modules, runtime_digest
+from hamilforge.gen.emit.product import runtime_digest
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.integrator import DiscreteGradient, Flows, Stages, Step
 
 TEMPLATE = "numba/integrator.py.jinja"
@@ -58,33 +58,31 @@ def view(product: IntegratorProduct) -> View:
     """The view of a product's numba file."""
     integrator = product.integrator
     problem, step = integrator.problem, integrator.step
-    size = problem.size
+    size, need = problem.size, Requirements()
     solve = 0
     match step:
         case Stages():
-            shown: StagesView | FlowsView | GradientView = StagesWriter(integrator).view()
+            shown: StagesView | FlowsView | GradientView = StagesWriter(integrator, need).view()
             implicit = [block for block in step.blocks if block.implicit]
             width = size // len(problem.parts)
             solve = max((len(block.increments) for block in implicit), default=0) * width
             rows = (4 if implicit else 2) * step.count + 2
         case Flows():
-            shown = flows_view(integrator, step)
+            shown = flows_view(integrator, step, need)
             rows = 1
         case DiscreteGradient():
             shown = _gradient(step)
             solve = size
             rows = 8
-    printed = tuple(functions(integrator))
-    text = repr(printed) + repr(shown)
-    used = set(re.findall(r"\w+", text))
+    printed = tuple(functions(integrator, need))
     return View(
         product=product,
         size=size,
         width=size // len(problem.parts),
         part_starts=repr(tuple(part.start for part in problem.parts)),
         functions=printed,
-        imports=imported_modules(text),
-        constants=tuple(one for one in product.constants if one.name in used),
+        imports=need.modules(),
+        constants=tuple(one for one in product.constants if one.name in need),
         step=shown,
         rows=rows,
         unknowns=solve,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import spelled
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.integrator import Band, Lattice, Problem, stencil
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, names
 
@@ -25,22 +26,28 @@ class SiteWriter:
     Args:
         problem: whose components and parameters are variables.
         function: what is written.
-        arguments: of the function, as a text.
+        arguments: of the function.
+        need: notes what the texts use.
         factor: what results are multiplied by, as a text; nothing if empty.
     """
 
     def __init__(
-        self, problem: Problem, function: Function, arguments: str, factor: str = ""
+        self,
+        problem: Problem,
+        function: Function,
+        arguments: Iterable[str],
+        need: Requirements,
+        factor: str = "",
     ) -> None:
         assert problem.lattice is not None
         self._problem, self._function, self._factor = problem, function, factor
         self._lattice: Lattice = problem.lattice
         values = [line.expr for line in function.lines]
-        taken = NumbaPrinter.names(values) | {*arguments.split(", "), SITE, "range", "np"}
+        taken = NumbaPrinter.names(values) | {*arguments, SITE, "range", "np"}
         taken |= {_index(stencil(array)[1]) for array in function.arrays}
         self._spelling = spelled((name for name in function.names if name != "t"), taken)
         rename = self._spelling | {self._lattice.name: str(self._lattice.count)}
-        self._printer = NumbaPrinter(rename)
+        self._printer = NumbaPrinter(rename, need)
         self._results = [array.name for _, array in function.results]
 
     def loops(self, store: Store) -> list[str]:
@@ -74,7 +81,7 @@ class SiteWriter:
 
     def whole(self) -> list[str]:
         """One result with one value, of whole arrays: their first axis is that of the sites."""
-        self._printer = WholePrinter(self._printer.rename)
+        self._printer = WholePrinter(self._printer.rename, self._printer.need)
         lines = [*self._parameters()]
         for array in self._function.arrays:
             lines.append(f"{self._name(array)} = {self._rows(array)}")

@@ -15,7 +15,7 @@ from hamilforge.gen.emit.network_product import NetworkProduct, shape_table
 from hamilforge.gen.emit.numba import regulariser
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.numba.network_view import Copy, View
-from hamilforge.gen.emit.product import imported_modules
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.network import LayerPart
 from hamilforge.gen.program.unroll import Call, Combination, Solve, Statement, Term
@@ -27,7 +27,8 @@ class NetworkWriter:
     def __init__(self, product: NetworkProduct) -> None:
         self._product = product
         self._network, self._unrolled = product.network, product.unrolled
-        self._arrays = ArrayWriter()
+        self._need = Requirements()
+        self._arrays = ArrayWriter(self._need)
         self._states = [part.state for part in self._network.parts]
         self._kept = dict(self._unrolled.kept)
         #: Values of stages, which are computed again where nothing has to be solved for.
@@ -95,7 +96,7 @@ class NetworkWriter:
             if array.name in ends:
                 name = ends[array.name].name
                 gradients.append((array.name, name, array.is_scalar))
-        cost = regulariser.view(self._product)
+        cost = regulariser.view(self._product, self._need)
         printed = (*functions, *(cost.functions if cost else ()))
         if len({function.name for function in (*self._arrays.loops.values(), *printed)}) < len(
             printed
@@ -126,7 +127,7 @@ class NetworkWriter:
         return View(
             product=self._product,
             timed=network.timed,
-            imports=self._imports(printed),
+            imports=self._imports(),
             loops=tuple(self._arrays.loops[name] for name in sorted(self._arrays.loops)),
             functions=tuple(functions),
             combinations=tuple(sorted(self._terms)),
@@ -152,13 +153,12 @@ class NetworkWriter:
             cost=cost,
         )
 
-    def _imports(self, functions: Iterable[FunctionView]) -> tuple[tuple[str, str, str], ...]:
-        text = "\n".join(
-            line for one in (*self._arrays.loops.values(), *functions) for line in one.lines
-        )
-        # stage_systems calls linear
-        implicit = ("linear", "stage_systems") if self._implicit else ()
-        return imported_modules(text, ("layer_kernels", *implicit))
+    def _imports(self) -> tuple[tuple[str, str, str], ...]:
+        self._need("layer_kernels")
+        if self._implicit:
+            self._need("stage_systems")
+            self._need("linear")  # which it calls
+        return self._need.modules()
 
     def _of_all(self, arrays: Iterable[Array], end: str = "") -> dict[str, Array]:
         """What all copies of the controls have of some arrays, by name."""
@@ -260,8 +260,7 @@ class NetworkWriter:
                 self._buffer(name, array)
             else:
                 self._matrices[name] = array
-        partial = self._views[call.part, call.function].arguments.split(", ")[len(arguments) :]
-        partial = [name for name in partial if name]
+        partial = self._views[call.part, call.function].arguments[len(arguments) :]
         self._matrices |= {name: self._arrays.partial[name] for name in partial}
         arguments += partial
         text = f"{call.function}{self._marks[call.part]}({', '.join(arguments)})"
@@ -321,7 +320,7 @@ class NetworkWriter:
         """The call that adds to the totals of a layer."""
         view = self._views[call.part, "shared"]
         given = self._inputs(part.shared, call)
-        rest = view.arguments.split(", ")[len(given) :]
+        rest = [*view.arguments[len(given) :]]
         named = self._result_names(part, part.shared, call)
         arrays = {line.target.name: line.target for line in part.shared.lines}
         arrays |= {array.name: array for _, array in part.shared.results}

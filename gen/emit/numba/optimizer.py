@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, WidePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
-from hamilforge.gen.emit.product import Product, imported_modules
+from hamilforge.gen.emit.product import Product
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.factors import power_of, with_powers
 from hamilforge.gen.program.ir import Function, Line, Reduce, names, renamed, squared_in, with_names
 from hamilforge.gen.program.passes import Pass, schedule
@@ -24,13 +25,24 @@ TEMPLATE = "numba/optimizer.py.jinja"
 
 
 class _ArrayPrinter(NumbaPrinter):
-    """Entries of arrays in the arrays' own precision."""
+    """Entries of arrays in the arrays' own precision.
+
+    Attributes:
+        casts: whether a constant was printed, in that precision.
+    """
+
+    quotients = False
+    casts = False
 
     def number(self, value: Fraction) -> str:
-        return f"real({super().number(value)})"
+        return self._cast(super().number(value))
 
     def constant(self, op: str) -> str:
-        return f"real({super().constant(op)})"
+        return self._cast(super().constant(op))
+
+    def _cast(self, text: str) -> str:
+        self.casts = True
+        return f"real({text})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,7 @@ class LoopView:
         arrays, scalars: its arguments, in this order.
         body: the lines of the loop.
         total: the summand; empty for a loop that stores.
+        casts: whether its lines have constants in the arrays' precision.
         squares: whether the sum is of squares, whose entries are scaled where it needs that.
         first: whether the sum is taken before anything is stored.
     """
@@ -51,13 +64,9 @@ class LoopView:
     scalars: tuple[str, ...]
     body: tuple[str, ...]
     total: str
+    casts: bool
     squares: bool = False
     first: bool = False
-
-    @property
-    def casts(self) -> bool:
-        """Whether its lines have constants in the arrays' precision."""
-        return any("real(" in line for line in self.body)
 
     @property
     def parameters(self) -> str:
@@ -107,6 +116,7 @@ class PassView:
     Attributes:
         arrays: with their positions in the address table.
         row: the scalars read from the row of the chunk's group, with their positions.
+        totals: whether totals of earlier passes are read.
         prelude: the lines in front of the loops: totals, and what follows from them.
         wide: the same in numbers of any range.
         store: the loop that stores, if any.
@@ -115,15 +125,11 @@ class PassView:
 
     arrays: tuple[tuple[str, int], ...]
     row: tuple[tuple[str, int], ...]
+    totals: bool
     prelude: tuple[str, ...]
     wide: WideView | None
     store: LoopView | None
     sums: tuple[tuple[int, LoopView], ...]
-
-    @property
-    def totals(self) -> bool:
-        """Whether totals of earlier passes are read."""
-        return any("totals[" in line for line in self.prelude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +150,20 @@ class View:
     stages: str
     sums: int
     imports: tuple[tuple[str, str, str], ...]
-    uses_math: bool
 
 
 def view(product: Product) -> View:
     """The view of a product's kernels."""
     program = product.derivation.program
-    views = tuple(_function(prepared(_named(function))) for function in program.functions)
+    need = Requirements()
+    views = tuple(_function(prepared(_named(function)), need) for function in program.functions)
     if program.shifted:
-        views += (_function(_named(program.solution)),)
+        views += (_function(_named(program.solution), need),)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
     sums = max((one.sum_count for one in views), default=0)
-    imports = imported_modules(repr(views), ("wide",) if sums else ())
-    return View(product, views, stages, sums, imports, "math." in product.interface)
+    if sums:
+        need("wide")
+    return View(product, views, stages, sums, need.modules())
 
 
 #: Arrays that every optimizer has; the other names of a function are spelled beside the template's.
@@ -173,24 +180,29 @@ def _named(function: Function) -> Function:
     return renamed(function, spelled(own, taken))
 
 
-def _function(function: Function) -> FunctionView:
+def _function(function: Function, need: Requirements) -> FunctionView:
     before: list[Line] = []
     columns: list[str] = []
     views = []
     passes = schedule(with_powers(function))
     for number, one in enumerate(passes, start=1):
         name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
-        views.append(_pass(function, one, name, before, columns))
+        views.append(_pass(function, one, name, before, columns, need))
         before += [*one.sums, *one.scalars]
         columns += [name for line in one.sums for name in (line.name, _exponent(line))]
     return FunctionView(function.name, tuple(views), len(columns))
 
 
 def _pass(
-    function: Function, one: Pass, name: str, before: list[Line], columns: list[str]
+    function: Function,
+    one: Pass,
+    name: str,
+    before: list[Line],
+    columns: list[str],
+    need: Requirements,
 ) -> PassView:
     known = [line.name for line in before]
-    loops = _Loops(function, one, {*known, *map(power_of, known)})
+    loops = _Loops(function, one, {*known, *map(power_of, known)}, need)
     store = loops.storing(name) if one.stores else None
     sums = tuple(
         (len(columns) + 2 * index, loops.summing(f"{name}_{line.name}", line))
@@ -201,7 +213,7 @@ def _pass(
     needed = _needed(before, wanted)
     factors = [line.name for line in needed if power_of(line.name) in wanted]
     wanted |= {part for line in needed for part in names(line.value)}
-    scalar = Float64Printer()
+    scalar = Float64Printer(need=need)
     prelude = (
         *(
             f"{line.name} = totals[domain, {columns.index(line.name)}]"
@@ -216,8 +228,9 @@ def _pass(
     return PassView(
         tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
         tuple((scalar, at) for at, scalar in places if scalar in wanted),
+        any(isinstance(line.value, Reduce) for line in needed),
         prelude,
-        _wide(name, needed, columns, factors) if factors else None,
+        _wide(name, needed, columns, factors, need) if factors else None,
         store,
         sums,
     )
@@ -228,7 +241,13 @@ def _exponent(line: Line) -> str:
     return f"{line.name}__exponent"
 
 
-def _wide(name: str, needed: list[Line], columns: list[str], factors: list[str]) -> WideView:
+def _wide(
+    name: str,
+    needed: list[Line],
+    columns: list[str],
+    factors: list[str],
+    need: Requirements,
+) -> WideView:
     """The factors that a pass needs of earlier ones, in numbers of any range."""
     sums = [line for line in needed if isinstance(line.value, Reduce)]
     scalars = [line for line in needed if not isinstance(line.value, Reduce)]
@@ -241,7 +260,7 @@ def _wide(name: str, needed: list[Line], columns: list[str], factors: list[str])
         *exponents.values(),
         *(part for part in given if part not in own),
     )
-    printer = WidePrinter(own)
+    printer = WidePrinter(own, need)
     body = (
         *(f"{total} = wide.of({total}, {exponent})" for total, exponent in exponents.items()),
         *(f"{x.name} = wide.of({x.name})" for x in sums if x not in squares),
@@ -259,11 +278,10 @@ def _wide(name: str, needed: list[Line], columns: list[str], factors: list[str])
 class _Loops:
     """The loops of a pass."""
 
-    def __init__(self, function: Function, one: Pass, known: set[str]) -> None:
-        self._function, self._pass = function, one
+    def __init__(self, function: Function, one: Pass, known: set[str], need: Requirements) -> None:
+        self._function, self._pass, self._need = function, one, need
         self._scalars = (*function.scalars, *sorted(known))
-        entries = {array: f"{array}[i]" for array in function.arrays}
-        self._printer = _ArrayPrinter(entries)
+        self._entries = {array: f"{array}[i]" for array in function.arrays}
 
     def storing(self, name: str) -> LoopView:
         """The loop that computes what the pass stores."""
@@ -291,7 +309,7 @@ class _Loops:
         squares = squared_in(line.value) is not None
         scale = "scale * " if squares else ""
         wide = [f"{part}_wide = {scale}np.float64({self._read(part, stored)})" for part in parts]
-        total = Float64Printer({part: f"{part}_wide" for part in parts})(line.value.arg)
+        total = Float64Printer({part: f"{part}_wide" for part in parts}, self._need)(line.value.arg)
         view = self._view(name, lines, [*arrays, *parts], wide, total)
         return replace(view, squares=squares, first=first)
 
@@ -312,7 +330,8 @@ class _Loops:
         self, name: str, lines: list[Line], read: list[str], after: list[str], total: str
     ) -> LoopView:
         used = {part for line in lines for part in names(line.value)} | set(read)
-        body = [f"{line.name} = {self._printer(line.value)}" for line in lines]
+        printer = _ArrayPrinter(self._entries, self._need)
+        body = [f"{line.name} = {printer(line.value)}" for line in lines]
         plain = FormulaPrinter()
         return LoopView(
             name,
@@ -321,6 +340,7 @@ class _Loops:
             tuple(scalar for scalar in self._scalars if scalar in used),
             (*body, *after),
             total,
+            printer.casts,
         )
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, Printer
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, Select, Value, names
 
 _NUMPY = "cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
@@ -47,7 +48,8 @@ class WholePrinter(NumbaPrinter):
         Returns:
             The text, and how tightly it binds: as an atom.
         """
-        return f"np.where({subject} == {value}, {then}, {otherwise})", ATOM
+        where = self.need("np.where")
+        return f"{where}({subject} == {value}, {then}, {otherwise})", ATOM
 
 
 class Float64Printer(NumbaPrinter):
@@ -63,6 +65,7 @@ class WidePrinter(NumbaPrinter):
 
     Args:
         variables: the variables that are such numbers; all others are floats.
+        need: notes what the texts use.
     """
 
     _arithmetic: ClassVar[Mapping[str, str]] = {"add": "add", "mul": "mul", "div": "div"}
@@ -74,11 +77,12 @@ class WidePrinter(NumbaPrinter):
         "log": "log",
         "log1p": "log1p",
     }
-    _float: ClassVar[Printer] = Float64Printer()
 
-    def __init__(self, variables: Set[str]) -> None:
-        super().__init__()
+    def __init__(self, variables: Set[str], need: Requirements | None = None) -> None:
+        super().__init__(need=need)
         self._variables = variables
+        self._float = Float64Printer(need=need)
+        self.need("wide")
 
     def _print(self, expr: Value) -> tuple[str, int]:
         return self._wide(expr), ATOM

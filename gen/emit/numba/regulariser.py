@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.network_product import NetworkProduct
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
+from hamilforge.gen.emit.requirements import Requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ class View:
     tables: tuple[tuple[str, str], ...]
 
 
-def view(product: NetworkProduct) -> View | None:
-    """The view of a regulariser, where one is declared."""
+def view(product: NetworkProduct, need: Requirements) -> View | None:
+    """The view of a regulariser, where one is declared; ``need`` notes what its text uses."""
     cost = product.network.regulariser
     if cost is None:
         return None
-    writer = ArrayWriter("cost___")  # no name of the layers has three underscores in a row
+    writer = ArrayWriter(need, "cost___")  # no name of the layers has three underscores in a row
     function = writer.function("regulariser", "The cost of a layer's controls.", cost.gradient)
     targets = writer.targets(cost.gradient)
     returned = [array.name for array in writer.returned(cost.gradient)]
@@ -55,7 +56,7 @@ def view(product: NetworkProduct) -> View | None:
         inputs=tuple(inputs),
         parameters=tuple(own),
         buffers=tuple(array.name for array in targets),
-        call=f"{', '.join(returned)} = {function.name}({function.arguments})",
+        call=f"{', '.join(returned)} = {function.name}({', '.join(function.arguments)})",
         value=dict(cost.gradient.results)["cost"].name,
         gradients=tuple(
             (name, ends[name].name, ends[name].is_scalar) for name in inputs if name in ends

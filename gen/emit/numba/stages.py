@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.integrator_product import moment, prefixes, tuple_text
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.integrator import Block, Increment, Integrator, Row, Stages, Value
 
 #: What every solver is given beside its stages.
@@ -88,21 +89,12 @@ class StagesView:
     dense_order: int
 
 
-def _times(row: Row, name: str, array: str, last: int) -> list[str]:
-    """The terms ``a_ij k_j`` of a row, zeros dropped."""
-    terms = []
-    for j, coefficient in enumerate(row[:last]):
-        if coefficient.value:
-            factor = "" if coefficient.value == 1 else f"{name}_{j + 1} * "
-            terms.append(f"{factor}{array}[{j}, i]")
-    return terms
-
-
 class StagesWriter:
     """The view of a Runge–Kutta step."""
 
-    def __init__(self, integrator: Integrator) -> None:
+    def __init__(self, integrator: Integrator, need: Requirements) -> None:
         assert isinstance(integrator.step, Stages)
+        self._need = need
         self._problem, self._step = integrator.problem, integrator.step
         self._prefix = prefixes(self._step)
         self._damped = integrator.problem.decay is not None
@@ -137,9 +129,18 @@ class StagesWriter:
             dense_order=step.interpolant.order if step.interpolant else 0,
         )
 
+    def _factor_of(self, name: str, row: Row, column: int) -> str:
+        """What the increment of a column is multiplied by; nothing for 1."""
+        return "" if row[column].value == 1 else f"{self._need(f'{name}_{column + 1}')} * "
+
+    def _times(self, row: Row, name: str) -> list[str]:
+        """The terms ``a_ij k_j`` of a row, zeros dropped."""
+        columns = (column for column, coefficient in enumerate(row) if coefficient.value)
+        return [f"{self._factor_of(name, row, column)}k[{column}, i]" for column in columns]
+
     def _sum(self, part: int, name: str, row: Row) -> Span:
         where = self._problem.parts[part]
-        terms = _times(row, name, "k", len(row))
+        terms = self._times(row, name)
         return Span(where.start, where.stop, "", " + ".join(terms) or "0.0")
 
     def _damping(self) -> tuple[tuple[str, str], ...]:
@@ -152,7 +153,11 @@ class StagesWriter:
             for k, c in enumerate(self._step.nodes[1], start=1)
             if c.value not in nodes
         }
-        return tuple((self._damp(node), moment(name, node)) for node, name in nodes.items() if node)
+        return tuple(
+            (self._damp(node), moment(name, node, self._need))
+            for node, name in nodes.items()
+            if node
+        )
 
     def _damp(self, node: float) -> str:
         """The name of the factor over ``node * h``; empty for none."""
@@ -168,7 +173,7 @@ class StagesWriter:
             for j, entry in enumerate(row)
         )
         name = f"{self._prefix[node.part]}A_{node.stage + 1}"
-        terms = [base, *_times(kept, name, "k", len(row))]
+        terms = [base, *self._times(kept, name)]
         return Span(part.start, part.stop, array, " + ".join(terms))
 
     def _damped_value(self, node: Value) -> str:
@@ -180,7 +185,8 @@ class StagesWriter:
     def _factor(self, node: Increment) -> str:
         """``h`` times the scale of an increment, and what takes friction back."""
         scale = self._step.scale[node.part][node.stage]
-        text = "h" if scale.value == 1 else f"h * {self._prefix[node.part]}B_{node.stage + 1}"
+        name = f"{self._prefix[node.part]}B_{node.stage + 1}"
+        text = "h" if scale.value == 1 else f"h * {self._need(name)}"
         if self._damped and node.part == 1:
             damp = self._damp(self._step.nodes[1][node.stage].value)
             text += f" / {damp}" if damp else ""
@@ -188,7 +194,7 @@ class StagesWriter:
 
     def _time(self, node: Increment) -> str:
         coefficient = self._step.nodes[node.part][node.stage]
-        return moment(f"C{node.part or ''}_{node.stage + 1}", coefficient.value)
+        return moment(f"C{node.part or ''}_{node.stage + 1}", coefficient.value, self._need)
 
     def _blocks(self) -> Iterator[BlockView]:
         """The views of all blocks; solves of one kind that follow each other are one loop."""
@@ -295,8 +301,7 @@ class StagesWriter:
             terms = [f"base[r_{local[value.stage] + 1}, i]"]
             for j in columns[value.part]:
                 if row[j].value:
-                    factor = "" if row[j].value == 1 else f"{name}_{j + 1} * "
-                    terms.append(f"{factor}k[r_{local[j] + 1}, i]")
+                    terms.append(f"{self._factor_of(name, row, j)}k[r_{local[j] + 1}, i]")
             text = " + ".join(terms)
             if self._damped and value.part == 1:
                 text = f"damps[{number}] * ({text})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
-from hamilforge.gen.emit.product import imported_modules
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Function
 
 TEMPLATE = "numba/target.py.jinja"
@@ -40,7 +40,8 @@ class View:
 def view(product: TargetProduct) -> View:
     """The view of an objective's numba file."""
     target, objective = product.target, product.objective
-    writer = ArrayWriter()
+    need = Requirements()
+    writer = ArrayWriter(need)
     buffers: dict[str, Array] = {}
     calls, views = [], []
     for name, function in (("value", target.value), ("gradient", target.gradient)):
@@ -51,13 +52,12 @@ def view(product: TargetProduct) -> View:
         fresh = {array.name: array for array in writer.targets(function)}
         buffers |= {**fresh, **partial}
         scalars = [array.name for array in writer.returned(function)]
-        call = f"{name}({views[-1].arguments})"
+        call = f"{name}({', '.join(views[-1].arguments)})"
         calls.append(f"{', '.join(scalars)} = {call}" if scalars else call)
     given = [*target.states, *target.weights, *target.data]
     inputs = [array.name for array in given]
     inputs += [entry.name for entry in target.parameters]
     inputs.append(target.seed.name)
-    text = "\n".join(line for view in (*writer.loops.values(), *views) for line in view.lines)
     ends = {key: array.name for key, array in target.value.results}
     gradients = {target.declared[key]: array.name for key, array in target.gradient.results}
     tables = (
@@ -71,7 +71,7 @@ def view(product: TargetProduct) -> View:
     )
     return View(
         product=product,
-        imports=imported_modules(text),
+        imports=need.modules(),
         functions=(*(writer.loops[name] for name in sorted(writer.loops)), *views),
         inputs=tuple(inputs),
         buffers=tuple(buffers),

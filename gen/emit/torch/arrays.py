@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
-from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.optimizer import TensorPrinter
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
 
 
@@ -19,14 +20,14 @@ class FunctionView:
     """A function: its arguments, its lines and what it returns."""
 
     name: str
-    arguments: str
+    arguments: tuple[str, ...]
     doc: str
     lines: tuple[str, ...]
     returns: str
 
 
 def function_view(
-    name: str, doc: str, function: Function, kept: Iterable[Array] = ()
+    name: str, doc: str, function: Function, need: Requirements, kept: Iterable[Array] = ()
 ) -> FunctionView:
     """A function of arrays; its results, then what is kept.
 
@@ -34,22 +35,18 @@ def function_view(
         name: of the function.
         doc: its docstring.
         function: what is written.
+        need: notes what the texts use.
         kept: arrays that are returned too, if they are not results.
 
     Returns:
         The view.
     """
-    body = _Body(function)
+    body = _Body(function, need)
     results = [array.name for _, array in function.results]
     seen = {array for _, array in function.results}
     results += [array.name for array in kept if array not in seen]
-    arguments = [array.name for array in function.inputs]
-    return FunctionView(name, ", ".join(arguments), doc, tuple(body.lines), ", ".join(results))
-
-
-def imports(functions: Iterable[FunctionView], lines: Iterable[str] = ()) -> Imports:
-    """What some functions and lines call."""
-    return Imports.of("\n".join([*lines, *(line for f in functions for line in f.lines)]))
+    arguments = tuple(array.name for array in function.inputs)
+    return FunctionView(name, arguments, doc, tuple(body.lines), ", ".join(results))
 
 
 def size_of(dimension: str, arrays: Iterable[Array]) -> str:
@@ -66,8 +63,8 @@ def size_of(dimension: str, arrays: Iterable[Array]) -> str:
 class _Body:
     """The lines of a function in torch."""
 
-    def __init__(self, function: Function) -> None:
-        self._printer = TensorPrinter()
+    def __init__(self, function: Function, need: Requirements) -> None:
+        self._printer = TensorPrinter(need=need)
         self._arrays = {array.name: array for array in function.inputs}
         self._short: dict[str, Array] = {}
         self.lines = [self._line(line) for line in function.lines]

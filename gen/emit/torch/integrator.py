@@ -15,6 +15,7 @@ from hamilforge.gen.emit.integrator_product import (
     tuple_text,
     unpacked,
 )
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.lattices import lattice_lines
 from hamilforge.gen.emit.torch.optimizer import Imports, TensorPrinter
 from hamilforge.gen.program.integrator import (
@@ -39,7 +40,7 @@ class FunctionView:
     """A function of the problem."""
 
     name: str
-    arguments: str
+    arguments: tuple[str, ...]
     doc: str
     lines: tuple[str, ...]
 
@@ -59,22 +60,24 @@ class View:
 def view(product: IntegratorProduct) -> View:
     """The view of a product's torch file."""
     problem, step = product.integrator.problem, product.integrator.step
+    need = Requirements()
+    writer = _Writer(problem, need)
     functions = []
     for part in problem.parts:
         doc = "The right-hand sides."
-        functions.append(_function(problem, part.field, doc))
+        functions.append(writer.function(part.field, doc))
         doc = "w' df/d(state, parameters)."
-        functions.append(_function(problem, part.product, doc, ", w", first=part.start))
+        functions.append(writer.function(part.product, doc, ("w",), first=part.start))
     attributes = [
         ("PARTS", tuple_text(f"({part.start}, {part.stop})" for part in problem.parts)),
         ("FIELDS", tuple_text(part.field.name for part in problem.parts)),
         ("PRODUCTS", tuple_text(part.product.name for part in problem.parts)),
     ]
     if problem.energy:
-        functions.append(_function(problem, problem.energy.value, "H.", single=True))
+        functions.append(writer.function(problem.energy.value, "H.", single=True))
         attributes.append(("ENERGY", "energy"))
     if problem.decay is not None:
-        functions.append(_span(problem, "decay", problem.decay))
+        functions.append(writer.span("decay", problem.decay))
         attributes.append(("DECAY", "decay"))
     match step:
         case Stages():
@@ -82,12 +85,12 @@ def view(product: IntegratorProduct) -> View:
             attributes += _stages(step)
             if any(block.implicit for block in step.blocks):
                 assert problem.jacobian is not None
-                functions.append(_matrix(problem, problem.jacobian, "df/dy"))
+                functions.append(writer.matrix(problem.jacobian, "df/dy"))
                 attributes += _places("JACOBIAN", problem.jacobian)
         case Flows():
             module, kind = "torch_splitting", "Flows"
             if step.impulse is not None:
-                functions.append(_span(problem, "impulse", step.impulse))
+                functions.append(writer.span("impulse", step.impulse))
                 attributes.append(("IMPULSE", "impulse"))
             rows = (
                 f'("{one.letter}", {one.weight.value!r}, {one.start.value!r}, {one.stop.value!r})'
@@ -98,8 +101,8 @@ def view(product: IntegratorProduct) -> View:
             module, kind = "torch_discrete_gradient", "DiscreteGradient"
             assert problem.energy is not None
             assert problem.structure is not None
-            functions.append(_function(problem, problem.energy.gradient, "The gradient of H."))
-            functions.append(_matrix(problem, problem.structure, "S"))
+            functions.append(writer.function(problem.energy.gradient, "The gradient of H."))
+            functions.append(writer.matrix(problem.structure, "S"))
             attributes += [
                 ("GRADIENT", "gradient"),
                 *_places("STRUCTURE", problem.structure),
@@ -108,60 +111,79 @@ def view(product: IntegratorProduct) -> View:
                 ("DIRECTIONS", repr(step.directions)),
             ]
             if problem.rate is not None:
-                functions.append(_rate(problem, problem.rate))
+                functions.append(writer.rate(problem.rate))
                 attributes.append(("FRICTION", "friction"))
-    imports = Imports.of(repr(functions))
+    imports = Imports.of(need)
     return View(product, tuple(functions), module, kind, tuple(attributes), imports)
 
 
-def _function(
-    problem: Problem,
-    function: Function,
-    doc: str,
-    more: str = "",
-    single: bool = False,
-    first: int = 0,
-) -> FunctionView:
-    arguments = f"t, state, parameters{more}"
-    if problem.lattice:
-        finished = lattice_lines(problem, function, arguments, first, single)
-        return FunctionView(function.name, arguments, doc, finished)
-    results = {array for _, array in function.results}
-    inner = [line for line in function.lines if line.target not in results]
-    values = [line.expr for line in function.lines]
-    spelling = spelling_of(problem, TensorPrinter, arguments, values, (x.name for x in inner))
-    printer = TensorPrinter(spelling)
-    used = {name for line in function.lines for name in names(line.expr)}
-    weights = [name for name in function.scalars if name.startswith("w__")]
-    lines = unpacked(problem, used.difference(weights), spelling)
-    if more:
-        lines.append(", ".join(weights) + (", = w" if len(weights) == 1 else " = w"))
-    lines += [f"{spelling.get(x.name, x.name)} = {printer(x.expr)}" for x in inner]
-    texts = [printer(line.expr) for line in function.lines if line.target in results]
-    lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
-    return FunctionView(function.name, arguments, doc, tuple(lines))
+class _Writer:
+    """The functions of a problem."""
 
+    def __init__(self, problem: Problem, need: Requirements) -> None:
+        self._problem, self._need = problem, need
 
-def _matrix(problem: Problem, matrix: Matrix, doc: str) -> FunctionView:
-    return _function(problem, matrix.function, f"{doc}, entry by entry where it is not zero.")
+    def function(
+        self,
+        function: Function,
+        doc: str,
+        more: tuple[str, ...] = (),
+        single: bool = False,
+        first: int = 0,
+    ) -> FunctionView:
+        """A function of a state.
 
+        Args:
+            function: what is written.
+            doc: its docstring.
+            more: what it is given beside time, state and parameters.
+            single: whether its one result is returned by itself.
+            first: of a lattice, where the entries begin that weights belong to.
 
-def _span(problem: Problem, name: str, value: Expr) -> FunctionView:
-    doc = "exp(-int gamma) over a time span." if name == "decay" else "What a kick adds up to."
-    arguments = "start, stop, parameters"
-    return FunctionView(name, arguments, doc, _one_line(problem, value, arguments))
+        Returns:
+            The view.
+        """
+        arguments = ("t", "state", "parameters", *more)
+        if self._problem.lattice:
+            finished = lattice_lines(self._problem, function, arguments, self._need, first, single)
+            return FunctionView(function.name, arguments, doc, finished)
+        results = {array for _, array in function.results}
+        inner = [line for line in function.lines if line.target not in results]
+        values = [line.expr for line in function.lines]
+        targets = (line.name for line in inner)
+        spelling = spelling_of(self._problem, TensorPrinter, arguments, values, targets)
+        printer = TensorPrinter(spelling, self._need)
+        used = {name for line in function.lines for name in names(line.expr)}
+        weights = [name for name in function.scalars if name.startswith("w__")]
+        lines = unpacked(self._problem, used.difference(weights), spelling)
+        if more:
+            lines.append(", ".join(weights) + (", = w" if len(weights) == 1 else " = w"))
+        lines += [f"{printer.variable(line.name)} = {printer(line.expr)}" for line in inner]
+        texts = [printer(line.expr) for line in function.lines if line.target in results]
+        lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
+        return FunctionView(function.name, arguments, doc, tuple(lines))
 
+    def matrix(self, matrix: Matrix, doc: str) -> FunctionView:
+        """The entries of a matrix."""
+        return self.function(matrix.function, f"{doc}, entry by entry where it is not zero.")
 
-def _rate(problem: Problem, value: Expr) -> FunctionView:
-    lines = _one_line(problem, value, "t, parameters")
-    return FunctionView("friction", "t, parameters", "gamma.", lines)
+    def span(self, name: str, value: Expr) -> FunctionView:
+        """A function of a time span."""
+        doc = "exp(-int gamma) over a time span." if name == "decay" else "What a kick adds up to."
+        return self._one_line(name, doc, value, ("start", "stop", "parameters"))
 
+    def rate(self, value: Expr) -> FunctionView:
+        """The friction at a time."""
+        return self._one_line("friction", "gamma.", value, ("t", "parameters"))
 
-def _one_line(problem: Problem, value: Expr, arguments: str) -> tuple[str, ...]:
-    """The lines of a function of times and parameters."""
-    spelling = spelling_of(problem, TensorPrinter, arguments, [value])
-    text = TensorPrinter(spelling | {START: "start", STOP: "stop"})(value)
-    return (*unpacked(problem, names(value), spelling), f"return {text}")
+    def _one_line(
+        self, name: str, doc: str, value: Expr, arguments: tuple[str, ...]
+    ) -> FunctionView:
+        """A function of times and parameters."""
+        spelling = spelling_of(self._problem, TensorPrinter, arguments, [value])
+        text = TensorPrinter(spelling | {START: "start", STOP: "stop"}, self._need)(value)
+        lines = (*unpacked(self._problem, names(value), spelling), f"return {text}")
+        return FunctionView(name, arguments, doc, lines)
 
 
 def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:

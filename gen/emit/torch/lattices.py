@@ -7,10 +7,11 @@ value `(batch,)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hamilforge.gen.emit.integrator_product import tuple_text
 from hamilforge.gen.emit.printer import spelled
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.optimizer import TensorPrinter
 from hamilforge.gen.program.integrator import Problem, stencil
 from hamilforge.gen.program.ir import Function, Reduce, names
@@ -20,32 +21,43 @@ _WEIGHT = "w__"
 
 
 def lattice_lines(
-    problem: Problem, function: Function, arguments: str, first: int = 0, single: bool = False
+    problem: Problem,
+    function: Function,
+    arguments: Iterable[str],
+    need: Requirements,
+    first: int = 0,
+    single: bool = False,
 ) -> tuple[str, ...]:
     """The lines of a function.
 
     Args:
         problem: whose components and parameters are variables.
         function: what is written.
-        arguments: of the function, as a text.
+        arguments: of the function.
+        need: notes what the texts use.
         first: where the entries begin that weights belong to.
         single: whether its one result is returned by itself.
 
     Returns:
         Finished lines, the ``return`` last.
     """
-    return tuple(_lines(problem, function, arguments, first, single))
+    return tuple(_lines(problem, function, arguments, need, first, single))
 
 
 def _lines(
-    problem: Problem, function: Function, arguments: str, first: int, single: bool
+    problem: Problem,
+    function: Function,
+    arguments: Iterable[str],
+    need: Requirements,
+    first: int,
+    single: bool,
 ) -> Iterator[str]:
     lattice = problem.lattice
     assert lattice is not None
     values = [line.expr for line in function.lines]
-    taken = TensorPrinter.names(values) | {*arguments.split(", "), "torch"}
+    taken = TensorPrinter.names(values) | {*arguments, "torch"}
     spelling = spelled((name for name in function.names if name != "t"), taken)
-    printer = TensorPrinter(spelling | {lattice.name: str(lattice.count)})
+    printer = TensorPrinter(spelling | {lattice.name: str(lattice.count)}, need)
     used = {name for value in values for name in names(value)}
     for k, entry in enumerate(problem.parameters):
         if entry.name in used:

@@ -16,7 +16,8 @@ from hamilforge.gen.emit.network_product import (
     NetworkProduct,
     shape_table,
 )
-from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imports, size_of
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, size_of
 from hamilforge.gen.emit.torch.optimizer import Imports
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.network import Regulariser
@@ -59,7 +60,7 @@ class _Writer:
     """The view of a network."""
 
     def __init__(self, product: NetworkProduct) -> None:
-        self._product = product
+        self._product, self._need = product, Requirements()
         self._unrolled = product.unrolled
         self._network = product.network
         several = len(self._network.parts) > 1
@@ -83,7 +84,7 @@ class _Writer:
         return View(
             product=self._product,
             functions=functions,
-            imports=imports(functions, (*forward, *backward)),
+            imports=Imports.of(self._need),
             forward=forward[: -len(states)],
             endings=forward[-len(states) :],
             backward=backward,
@@ -129,12 +130,13 @@ class _Writer:
         for part, mark in zip(network.parts, self._marks, strict=True):
             name = part.state.name
             yield function_view(
-                f"rate{mark}", f"The right-hand side of {name}.", part.rate, part.kept
+                f"rate{mark}", f"The right-hand side of {name}.", part.rate, self._need, part.kept
             )
             yield function_view(
                 f"states{mark}",
                 "The transposed Jacobian by the states times w.",
                 part.states,
+                self._need,
                 part.passed,
             )
             if part.shared.results:
@@ -142,17 +144,21 @@ class _Writer:
                     f"shared{mark}",
                     "What w makes of all that samples share, summed over them.",
                     part.shared,
+                    self._need,
                 )
             if any(block.implicit for block in network.step.blocks):
                 yield function_view(
                     f"slope{mark}",
                     "The derivative of the right-hand side in a direction of the states.",
                     part.slope,
+                    self._need,
                 )
         if network.prepare.lines:
-            yield function_view("prepare", "What depends on the controls alone.", network.prepare)
+            doc = "What depends on the controls alone."
+            yield function_view("prepare", doc, network.prepare, self._need)
         if network.finish.lines:
-            yield function_view("finish", "The gradients by the controls.", network.finish)
+            doc = "The gradients by the controls."
+            yield function_view("finish", doc, network.finish, self._need)
         if network.regulariser is not None:
             yield self._cost(network.regulariser)
 
@@ -160,8 +166,9 @@ class _Writer:
         """The regulariser, with all parameters as arguments."""
         given = [array.name for array in self._product.cost_inputs]
         given += [entry.name for entry in self._network.parameters]
-        view = function_view("regulariser", "The cost of a layer's controls.", cost.value)
-        return replace(view, arguments=", ".join(given))
+        doc = "The cost of a layer's controls."
+        view = function_view("regulariser", doc, cost.value, self._need)
+        return replace(view, arguments=tuple(given))
 
     def _copies(self) -> Iterable[str]:
         """The controls of each stage, where they have their own."""
@@ -195,7 +202,7 @@ class _Writer:
 
     def _simple(self, statement: Combination | Call) -> str:
         if isinstance(statement, Combination):
-            return f"{statement.target} = {_combination(statement)}"
+            return f"{statement.target} = {self._combination(statement)}"
         function = getattr(self._network.parts[statement.part], statement.function)
         arguments = []
         for array, name in zip(function.inputs, statement.arguments, strict=True):
@@ -312,22 +319,21 @@ class _Writer:
         found = [name for name, _ in self._unrolled.time_bars()]
         yield f"t_bar = h * ({' + '.join(found)})" if found else "t_bar = None"
 
-
-def _combination(statement: Combination) -> str:
-    """A sum of terms; those that are multiplied by h are added one by one."""
-    plain: list[str] = []
-    stepped: list[str] = []
-    for term in statement.terms:
-        named = bool(term.name) and term.coefficient.value != 1
-        if term.stepped:
-            factor = f"h * {term.name}" if named else "h"
-            stepped.append(f"({factor}, {term.array})")
-        else:
-            plain.append(f"{term.name} * {term.array}" if named else term.array)
-    if not statement.terms:
-        return f"torch.zeros_like({statement.shape.name})"
-    start = " + ".join(plain) or "0.0"
-    return f"plus({', '.join([start, *stepped])})" if stepped else start
+    def _combination(self, statement: Combination) -> str:
+        """A sum of terms; those that are multiplied by h are added one by one."""
+        plain: list[str] = []
+        stepped: list[str] = []
+        for term in statement.terms:
+            named = bool(term.name) and term.coefficient.value != 1
+            if term.stepped:
+                factor = f"h * {term.name}" if named else "h"
+                stepped.append(f"({factor}, {term.array})")
+            else:
+                plain.append(f"{term.name} * {term.array}" if named else term.array)
+        if not statement.terms:
+            return f"torch.zeros_like({statement.shape.name})"
+        start = " + ".join(plain) or "0.0"
+        return f"{self._need('plus')}({', '.join([start, *stepped])})" if stepped else start
 
 
 def _targets(parts: Iterable[str]) -> str:

@@ -6,13 +6,13 @@ A function works on lists of tensors, one expression per line, so that it reads 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer, spelled, words
 from hamilforge.gen.emit.product import Product, escaped, number, wrapped
+from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import (
     Apply,
     Function,
@@ -47,13 +47,12 @@ class Imports:
     sums: str
 
     @classmethod
-    def of(cls, text: str) -> Imports:
-        """The imports of a text."""
+    def of(cls, need: Requirements) -> Imports:
+        """The imports of what is used."""
         functions, sums = (
-            ", ".join(name for name in sorted(names) if re.search(rf"\b{name}\(", text))
-            for names in ((*RUNTIME, "is_number", "plus"), SUMS)
+            ", ".join(need.of(names)) for names in ((*RUNTIME, "is_number", "plus"), SUMS)
         )
-        return cls("math." in text, functions, sums)
+        return cls("math" in need, functions, sums)
 
 
 class TensorPrinter(Printer):
@@ -70,11 +69,10 @@ class TensorPrinter(Printer):
         "min": "smaller",
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
-    _host: ClassVar[Printer] = HostPrinter()
 
     def _print(self, expr: Value) -> tuple[str, int]:
         if isinstance(expr, Apply) and expr.op in self.functions and not names(expr):
-            return self._host(expr), ATOM  # torch's functions take no numbers
+            return HostPrinter(need=self.need)(expr), ATOM  # torch's functions take no numbers
         return super()._print(expr)
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
@@ -97,11 +95,14 @@ class EntryPrinter(TensorPrinter):
 
     Args:
         rename: what a name is printed as, where it is not itself.
+        need: notes what the texts use.
         scalars: the names of the scalars.
     """
 
-    def __init__(self, rename: Mapping[str, str], scalars: Container[str]) -> None:
-        super().__init__(rename)
+    def __init__(
+        self, rename: Mapping[str, str], need: Requirements, scalars: Container[str]
+    ) -> None:
+        super().__init__(rename, need)
         self._scalars = scalars
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
@@ -118,7 +119,8 @@ class EntryPrinter(TensorPrinter):
         """
         if subject not in self._scalars:
             return super().select(subject, value, then, otherwise)
-        return f"({then} if is_number({subject}, {value}) else {otherwise})", ATOM
+        test = f"{self.need('is_number')}({subject}, {value})"
+        return f"({then} if {test} else {otherwise})", ATOM
 
 
 class ScalarPrinter(TensorPrinter):
@@ -127,7 +129,7 @@ class ScalarPrinter(TensorPrinter):
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
         if op in RUNTIME:
-            args = [f"narrow({arg})" for arg in args]
+            args = [f"{self.need('narrow')}({arg})" for arg in args]
         return super().call(op, args)
 
 
@@ -173,8 +175,11 @@ class View:
 def view(product: Product) -> View:
     """The view of a product's torch file."""
     program = product.program
-    views = tuple(map(_stage, (PREPARATION, *program.functions)))
-    views += (_function(program.solution),) if program.shifted else ()
+    need = Requirements()
+    views = tuple(_stage(function, need) for function in (PREPARATION, *program.functions))
+    views += (_function(program.solution, need),) if program.shifted else ()
+    if product.uses_math:
+        need("math")
     stages = ", ".join(program.functions[index].name for index in program.stages)
     arguments = tuple(
         ArgumentView(
@@ -182,8 +187,7 @@ def view(product: Product) -> View:
         )
         for entry in program.hyperparameters
     )
-    imports = Imports.of(product.interface + repr(views))
-    return View(product, views, stages + ",", arguments, imports)
+    return View(product, views, stages + ",", arguments, Imports.of(need))
 
 
 def _plurals(function: Function) -> dict[str, str]:
@@ -211,7 +215,7 @@ def _spelled(function: Function) -> Function:
     return renamed(function, spelled(scalars, taken | {*plural, *plural.values(), "zip"}))
 
 
-def _function(function: Function) -> FunctionView:
+def _function(function: Function, need: Requirements) -> FunctionView:
     function = _spelled(within_range(function))
     plural = _plurals(function)
     factors = _factors(function)
@@ -219,37 +223,38 @@ def _function(function: Function) -> FunctionView:
     for line in function.lines:
         if not line.target.is_scalar:
             used = _tensors(line.value, plural)
-            text = _over(EntryPrinter(factors, function.scalars)(line.value), used, plural)
+            text = _over(EntryPrinter(factors, need, function.scalars)(line.value), used, plural)
             lines.append(LineView(plural[line.name], f"[{text}]"))
             continue
-        text = _scalar(line.value, plural)
+        text = _scalar(line.value, plural, need)
         name = factors.get(line.name, "")
         if name == line.name:
-            text = f"factor({text}, {plural[function.arrays[0]]})"
+            text = f"{need('factor')}({text}, {plural[function.arrays[0]]})"
         lines.append(LineView(line.name, text))
         if name and name != line.name:
-            lines.append(LineView(name, f"factor({line.name}, {plural[function.arrays[0]]})"))
+            text = f"{need('factor')}({line.name}, {plural[function.arrays[0]]})"
+            lines.append(LineView(name, text))
     results = {key: array.name for key, array in function.results}
     returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
     parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
     return FunctionView(function.name, parameters, tuple(lines), returns)
 
 
-def _stage(function: Function) -> FunctionView:
+def _stage(function: Function, need: Requirements) -> FunctionView:
     """A function that returns a tuple of lists, also of one: point and states."""
-    view = _function(function)
+    view = _function(function, need)
     return view if len(function.results) > 1 else replace(view, returns=f"({view.returns},)")
 
 
-def _scalar(value: Value, plural: Mapping[str, str]) -> str:
+def _scalar(value: Value, plural: Mapping[str, str], need: Requirements) -> str:
     """A sum over tensors, or what follows from sums."""
     if (squared := squared_in(value)) is not None:
-        return f"squares_over({plural[squared]})"
+        return f"{need('squares_over')}({plural[squared]})"
     if isinstance(value, Reduce):
         used = _tensors(value.arg, plural)
-        text = TensorPrinter({name: f"{name}.double()" for name in used})(value.arg)
-        return f"sum_over({_over(text, used, plural)})"
-    return ScalarPrinter()(value)
+        text = TensorPrinter({name: f"{name}.double()" for name in used}, need)(value.arg)
+        return f"{need('sum_over')}({_over(text, used, plural)})"
+    return ScalarPrinter(need=need)(value)
 
 
 def _factors(function: Function) -> dict[str, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.emit.network_product import TargetProduct, shape_table
-from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, imports
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view
 from hamilforge.gen.emit.torch.optimizer import Imports
 
 TEMPLATE = "torch/target.py.jinja"
@@ -28,11 +29,14 @@ class View:
 def view(product: TargetProduct) -> View:
     """The view of an objective's torch file."""
     target, objective = product.target, product.objective
-    value = function_view("value", "Prediction and loss of each sample.", target.value, target.kept)
+    need = Requirements()
+    doc = "Prediction and loss of each sample."
+    value = function_view("value", doc, target.value, need, target.kept)
     gradient = function_view(
         "gradient",
         "The gradient of the losses, each times its seed: by states, and by weights.",
         target.gradient,
+        need,
     )
     attributes = (
         ("STATES", shape_table(objective.states)),
@@ -47,7 +51,7 @@ def view(product: TargetProduct) -> View:
         ("GRADIENTS", repr(tuple(target.declared[name] for name, _ in target.gradient.results))),
     )
     functions = (value, gradient)
-    return View(product, functions, imports(functions), attributes)
+    return View(product, functions, Imports.of(need), attributes)
 
 
 def _kept(product: TargetProduct) -> tuple[str, ...]:
