@@ -12,6 +12,7 @@ from hamilforge.gen.declare.errors import (
     DeclarationError,
     Problem,
 )
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.integrator_product import IntegratorProduct
@@ -28,6 +29,7 @@ from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
 
 
+@remembered
 def check(declaration: kinds.Declaration) -> Report:
     """Everything that can be proved about a declaration, compared with its claims.
 

@@ -7,7 +7,7 @@ been derived or believed: a claim is carried along as text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -47,7 +47,7 @@ class Head:
     name: str
     title: str
     reference: str
-    claims: Mapping[str, object]
+    claims: Mapping[str, object] = field(hash=False)
     source: Source
 
 

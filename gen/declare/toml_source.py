@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ class Source:
 
     where: str
     data: bytes
-    tables: dict[str, Any]
-    lines: dict[KeyPath, int]
+    tables: dict[str, Any] = field(compare=False)
+    lines: dict[KeyPath, int] = field(compare=False)
 
     def line(self, *path: str | int) -> int | None:
         """The line of a key or an entry, or of what is nearest around it that has one."""

@@ -17,12 +17,14 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import SHIFT, Expression, terms
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import Expr, gradient, to_sympy
 from hamilforge.gen.derive.lattice import LatticeField, derive_lattice, shift
 from hamilforge.gen.derive.system import parameter_symbol
 from hamilforge.gen.derive.vector_field import Part, VectorField, defined, t
 
 
+@remembered
 def derive_field(declaration: kinds.Problem) -> VectorField:
     """The field of a declared problem.
 

@@ -15,6 +15,7 @@ import sympy as sp
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Optimizer
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Expr, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import Rotated, b, g, is_last, last, last_b, new_b, rotate, x
@@ -62,6 +63,7 @@ class Derivation:
         return tidy(self.specialised(expr).xreplace(self.values))
 
 
+@remembered
 def derive(optimizer: Optimizer) -> Derivation:
     """Derive the program of a declared optimizer.
 

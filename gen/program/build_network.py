@@ -15,6 +15,7 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive import arrays
 from hamilforge.gen.derive.adjoint import derivable, reverse
 from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
@@ -36,6 +37,7 @@ from hamilforge.gen.tableau.tableau import Tableau
 TIME = Array("t", (), False)
 
 
+@remembered
 def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     """The network of a field by a method.
 
@@ -104,6 +106,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     )
 
 
+@remembered
 def build_target(objective: kinds.Objective) -> Target:
     """Prediction, loss and gradient of an objective.
 

@@ -15,6 +15,7 @@ import sympy as sp
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.kinds import Assignment, Rule
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, coordinates, tidy, to_sympy
 from hamilforge.gen.derive.rotation import g, x
@@ -36,6 +37,7 @@ class RuleDerivation:
     program: Program
 
 
+@remembered
 def derive_rule(rule: Rule) -> RuleDerivation:
     """Derive the program of a rule.
 

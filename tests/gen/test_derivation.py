@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
@@ -183,3 +184,18 @@ def test_a_setting_that_cannot_be_solved_for_the_hyper_parameters_leaves_no_orde
     assert report["order"] is None
     assert report.to_dict()["properties"]["order_why"]
     assert not report.holds
+
+
+def test_a_declaration_is_derived_and_proved_once(tmp_path):
+    path = tmp_path / "mine.toml"
+    source = next(path for path in catalogue.paths("optimizer") if path.stem == "rgd")
+    path.write_text(source.read_text().replace('name = "rgd"', 'name = "mine"'))
+    before = derive.calls
+    for _ in range(2):
+        declaration = catalogue.load(path, ("optimizer",))
+        pipeline.check(declaration)
+        pipeline.render_optimizer(declaration)
+    assert derive.calls == before + 1
+    path.write_text(path.read_text().replace('title = "', 'title = "Another '))
+    pipeline.check(catalogue.load(path, ("optimizer",)))
+    assert derive.calls == before + 2
