@@ -6,5 +6,5 @@
 4. :mod:`prove`: program -> report: order, conformality, fixed points, stability
 5. :mod:`emit`: program and report -> source text -> file
 
-Each stage is a pure function of the one before.
+Each stage is a pure function of the one before, with a core and a room for each family.
 """

@@ -7,23 +7,20 @@ from pathlib import Path
 
 from hamilforge.gen import families, products
 from hamilforge.gen.declare import budget, catalogue, kinds
-from hamilforge.gen.declare.errors import (
-    ClaimError,
-    DeclarationError,
-    Problem,
-)
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.declare.memory import remembered
-from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit import files
-from hamilforge.gen.emit.integrator_product import IntegratorProduct
-from hamilforge.gen.emit.network_product import NetworkProduct, TargetProduct
-from hamilforge.gen.emit.product import Product
-from hamilforge.gen.program.build import Derivation, derive
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_network import build_network, build_target
-from hamilforge.gen.program.build_rule import derive_rule
-from hamilforge.gen.program.unroll import Unrolled
-from hamilforge.gen.prove import optimizer, problem
+from hamilforge.gen.emit.products.integrator import IntegratorProduct
+from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
+from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.networks.build import build_network, build_target
+from hamilforge.gen.program.networks.unroll import Unrolled
+from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.prove.integrators import problem
+from hamilforge.gen.prove.optimizers import optimizer
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from hamilforge.gen import pipeline, products
-from hamilforge.gen.program.build_network import build_network
-from hamilforge.gen.program.interpret_network import NetworkInterpreter
+from hamilforge.gen.program.networks.build import build_network
+from hamilforge.gen.program.networks.interpret import NetworkInterpreter
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.words import Matrix, NoWordsError
-from hamilforge.gen.prove import contraction
-from hamilforge.gen.prove.contraction import Slopes
+from hamilforge.gen.derive.networks.words import Matrix, NoWordsError
+from hamilforge.gen.prove.networks import contraction
+from hamilforge.gen.prove.networks.contraction import Slopes
 from hamilforge.runtime.networks.network_pass import Floats
 
 

@@ -17,7 +17,7 @@ from hamilforge.terminal import Picture, complain, of_sizes
 
 if TYPE_CHECKING:
     from hamilforge.gen.declare.kinds import RungeKutta
-    from hamilforge.gen.program.build import Derivation
+    from hamilforge.gen.program.optimizers.build import Derivation
     from hamilforge.runtime.optimizers.plots import Mechanics
 
 #: The step of the picture, a twentieth of the period of J = q^2/2 for m = 1: large enough for
@@ -67,7 +67,7 @@ def run(
         return _trajectories(name, methods, h, time, section, sizes, out)
     from hamilforge.gen import families, products
     from hamilforge.gen.declare import catalogue, kinds
-    from hamilforge.gen.program.build import derive
+    from hamilforge.gen.program.optimizers.build import derive
     from hamilforge.runtime.core import loader
     from hamilforge.runtime.optimizers import plots
 
@@ -151,8 +151,8 @@ def _stability(declaration: RungeKutta, picture: Picture) -> int:
 def mechanics(derivation: Derivation) -> Mechanics:
     """The derived system in one dimension, at the picture's hyper-parameters."""
     from hamilforge.gen.derive.calculus import derivative
-    from hamilforge.gen.derive.rotation import g, last_b
-    from hamilforge.gen.derive.system import p, t
+    from hamilforge.gen.derive.optimizers.rotation import g, last_b
+    from hamilforge.gen.derive.symbols import p, t
     from hamilforge.runtime.optimizers.plots import Mechanics
 
     hyper = _visible(derivation)
@@ -176,7 +176,7 @@ def mechanics(derivation: Derivation) -> Mechanics:
 
 def _visible(derivation: Derivation) -> dict[str, Any]:
     """The hyper-parameters: exact defaults, but for the one that makes the step visible."""
-    from hamilforge.gen.derive.system import h, parameter_symbol
+    from hamilforge.gen.derive.symbols import h, parameter_symbol
 
     program = derivation.program
     hyper = {entry.name: _exact(entry.default) for entry in program.hyperparameters}
@@ -225,8 +225,8 @@ def _value(expr: Any, known: Mapping[str, Any]) -> Any:
     import sympy as sp
 
     from hamilforge.gen.derive.calculus import Coordinate
-    from hamilforge.gen.derive.rotation import present
-    from hamilforge.gen.derive.system import t
+    from hamilforge.gen.derive.optimizers.rotation import present
+    from hamilforge.gen.derive.symbols import t
 
     expr = present(sp.sympify(expr))
     scalars = {symbol for symbol in expr.free_symbols if not isinstance(symbol, Coordinate)}

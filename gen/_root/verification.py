@@ -18,19 +18,19 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.program.build import derive
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_network import build_network, build_target
-from hamilforge.gen.program.build_rule import derive_rule
-from hamilforge.gen.program.integrator import DiscreteGradient, Integrator, Problem
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.integrator import DiscreteGradient, Integrator, Problem
+from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
-from hamilforge.gen.program.interpret_network import NetworkInterpreter, target_values
-from hamilforge.gen.program.interpret_optimizer import Interpreter
 from hamilforge.gen.program.ir import Program
-from hamilforge.gen.program.network import Network, Target
-from hamilforge.gen.program.preparation import NEUTRAL
+from hamilforge.gen.program.networks.build import build_network, build_target
+from hamilforge.gen.program.networks.interpret import NetworkInterpreter, target_values
+from hamilforge.gen.program.networks.network import Network, Target
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.preparation import NEUTRAL
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.integrators import verify_integrator

@@ -7,11 +7,7 @@ import re
 from typing import Any
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import (
-    ExpressionError,
-    caret,
-    did_you_mean,
-)
+from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,

@@ -19,12 +19,7 @@ from hamilforge.gen.declare.errors import (
     caret,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import (
-    Expression,
-    approximation,
-    constant,
-    parse,
-)
+from hamilforge.gen.declare.expression import Expression, approximation, constant, parse
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
 from hamilforge.gen.declare.toml_source import KeyPath, Source

@@ -16,7 +16,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Composition, Method, Splitting, Update
 from hamilforge.gen.derive.calculus import Coordinate, Expr, is_host, tidy, to_sympy
-from hamilforge.gen.derive.system import (
+from hamilforge.gen.derive.symbols import (
     Decay,
     Grad,
     Impulse,

@@ -10,17 +10,11 @@ import sympy as sp
 from hamilforge.gen import families
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy_scalars, written
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.derive.rotation import Rotated, b, last_b, new_b, rotate
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.derive.optimizers.rotation import Rotated, b, last_b, new_b, rotate
+from hamilforge.gen.derive.optimizers.system import System, derive_system
 from hamilforge.gen.derive.scheme import Scheme, constant_values, derive_scheme
-from hamilforge.gen.derive.system import (
-    Decay,
-    Grad,
-    Impulse,
-    System,
-    Velocity,
-    derive_system,
-)
+from hamilforge.gen.derive.symbols import Decay, Grad, Impulse, Velocity
 from hamilforge.gen.document import network, problem
 from hamilforge.gen.document.blocks import (
     Block,
@@ -32,13 +26,13 @@ from hamilforge.gen.document.blocks import (
     Paragraph,
 )
 from hamilforge.gen.document.lines import formulas
-from hamilforge.gen.program.build import Derivation, derive
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_network import build_network
-from hamilforge.gen.program.build_rule import derive_rule
+from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.ir import Apply, Function, Program, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.networks.build import build_network
+from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.prove.report import Report, shown
 from hamilforge.gen.tableau.build import root_of
 from hamilforge.gen.tableau.modified import Modified

@@ -8,10 +8,10 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
 from hamilforge.gen.document.lines import formulas
-from hamilforge.gen.program.build_network import build_target
 from hamilforge.gen.program.ir import Apply, Expr, Function, Ref
 from hamilforge.gen.program.lower import add, mul
-from hamilforge.gen.program.network import Network
+from hamilforge.gen.program.networks.build import build_target
+from hamilforge.gen.program.networks.network import Network
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 

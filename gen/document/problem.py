@@ -9,24 +9,20 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.derive.lattice import LatticeField, at_sites
-from hamilforge.gen.derive.vector_field import VectorField
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.derive.integrators.lattice import LatticeField, at_sites
+from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
-from hamilforge.gen.program.integrator import (
-    ONE,
-    Coefficient,
+from hamilforge.gen.program.integrators.integrator import (
     DiscreteGradient,
     Flows,
     Integrator,
     Problem,
-    Row,
-    Stages,
-    Value,
 )
 from hamilforge.gen.program.ir import Apply, Const, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import add, lower, mul, negative
+from hamilforge.gen.program.stages import ONE, Coefficient, Row, Stages, Value
 from hamilforge.gen.prove.report import Report
 
 #: The ends of a time span.

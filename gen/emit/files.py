@@ -12,7 +12,7 @@ import pkgutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ import jinja2
 from hamilforge.gen.digests import versions
 from hamilforge.gen.emit.folder import INDEX, carries_header
 
-#: The backends, one for each folder beside this file: packages with SUFFIX, and VIEWS by kind of
-#: product.
-BACKENDS: tuple[Any, ...] = tuple(
-    importlib.import_module(f"{__package__}.{module.name}")
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-    if module.ispkg
-)
+
+def _packages() -> Iterator[Any]:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.ispkg:
+            yield importlib.import_module(f"{__package__}.{module.name}")
+
+
+#: The backends, one for each folder beside this file that has SUFFIX, and VIEWS by kind of product.
+BACKENDS: tuple[Any, ...] = tuple(package for package in _packages() if hasattr(package, "SUFFIX"))
 
 
 def render(product: Any) -> dict[str, str]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hamilforge.gen.exact.numbers import ONE, ZERO, Algebraic, Number, approximately, sign
-from hamilforge.gen.exact.numbers import value as value
+from hamilforge.gen.exact.numbers import ONE, ZERO, Algebraic, Number, approximately, sign, value
 
 Polynomial = tuple[Number, ...]
 

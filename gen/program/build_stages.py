@@ -15,7 +15,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.exact.numbers import Number, written
-from hamilforge.gen.program.integrator import (
+from hamilforge.gen.program.stages import (
     ONE,
     ZERO,
     Block,

@@ -7,7 +7,8 @@ integrator over components and sites, of a network over the vectors and matrices
 scalar is an array without axes.
 
 Each family puts functions into the slots of its driver: :class:`Program` is a step of an optimizer,
-whose host scalars :class:`Host` computes; the others are in :mod:`integrator` and :mod:`network`.
+whose host scalars :class:`Host` computes; the others are in :mod:`integrators.integrator` and
+:mod:`networks.network`.
 """
 
 from __future__ import annotations

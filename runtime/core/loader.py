@@ -108,7 +108,7 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     known = _KNOWN.get(request)
     if known and known.is_current():
         return known.product
-    from hamilforge.gen import products  # without SymPy
+    from hamilforge.gen import products
 
     made = products.load_made(name_or_path, method, **choices)
     if shipped and not getattr(made[0], "varied", ()):

@@ -92,6 +92,32 @@ def test_the_runtime_has_no_other_rooms():
     assert [path.name for path in (ROOT / "runtime").glob("*.py")] == ["__init__.py"]
 
 
+@pytest.mark.parametrize("path", GEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_families_of_the_generator_stand_on_the_core_alone(path):
+    """Products and documents know the families that they are of, and the core knows none."""
+    parts = path.relative_to(ROOT / "gen").parts
+    if parts[0] not in ("derive", "program", "prove", "emit"):
+        return
+    own = {*FAMILIES} & {*parts}
+    backend = parts[:2] if parts[0] == "emit" and len(parts) > 2 else ()
+    if not own and (path.name == "__init__.py" or backend == ("emit", "products")):
+        return
+    families = {
+        family
+        for name in imported(path)
+        if name.startswith("hamilforge.gen.")
+        for family in FAMILIES
+        if family in name.split(".")
+    }
+    assert families <= own
+
+
+def test_every_stage_has_the_same_rooms():
+    for stage in ("derive", "program", "prove", "emit/numba", "emit/torch"):
+        rooms = {path.name for path in (ROOT / "gen" / stage).iterdir() if path.is_dir()}
+        assert rooms - {"__pycache__"} == {*FAMILIES}, stage
+
+
 STAGES = "declare derive exact trees tableau program prove emit document".split()
 
 

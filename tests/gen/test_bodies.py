@@ -16,10 +16,10 @@ from sympy.core.cache import clear_cache
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.functions import TABLE, Elementwise
 from hamilforge.gen.derive.calculus import FUNCTIONS, gradient
-from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.sums import SMALL, differs, remaining, shortest
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.gen.program.lower import FACTORED, lower
 from hamilforge.gen.prove.report import Report
 

@@ -10,7 +10,7 @@ import pytest
 from hamilforge import templates
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
-from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.optimizers.build import derive
 
 
 @pytest.mark.parametrize("kind", templates.kinds())

@@ -13,11 +13,12 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Coordinate, Total, tidy
-from hamilforge.gen.derive.system import derive_system, h, p, t
-from hamilforge.gen.program.build import derive
+from hamilforge.gen.derive.optimizers.system import derive_system
+from hamilforge.gen.derive.symbols import h, p, t
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.interpret_optimizer import host_values
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.interpret import host_values
 
 HAMILTONIANS = [
     path.stem

@@ -23,8 +23,8 @@ from hamilforge.gen.emit.folder import update
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
 from hamilforge.gen.emit.printer import HostPrinter
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.ir import Apply, Ref
+from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 
 OPTIMIZERS = catalogue.names("optimizer")
@@ -221,7 +221,7 @@ def test_what_a_file_needs_is_collected_where_it_is_written():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import) and any(name.name == "re" for name in node.names)
     }
-    assert searching == {"printer.py", "folder.py", "network_product.py"}
+    assert searching == {"printer.py", "folder.py", "products/network.py"}
     need = Requirements()
     text = NumbaPrinter(need=need)(Apply("erf", (Apply("tanh", (Ref("x"),)),)))
     assert text == "elementary.erf(np.tanh(x))"

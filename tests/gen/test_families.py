@@ -117,9 +117,8 @@ def test_a_new_backend_is_a_folder(monkeypatch, tmp_path):
 
 def test_backends_are_the_folders_of_emit():
     folders = {path.parent for path in (ROOT / "gen" / "emit").glob("*/__init__.py")}
-    assert {Path(backend.__file__).parent.name for backend in files.BACKENDS} == {
-        folder.name for folder in folders
-    }
+    names = {folder.name for folder in folders} - {"products"}
+    assert {Path(backend.__file__).parent.name for backend in files.BACKENDS} == names
 
 
 def test_nothing_that_reads_or_finds_declarations_imports_sympy():

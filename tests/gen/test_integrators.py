@@ -16,13 +16,13 @@ from scipy.integrate import solve_ivp
 from hamilforge.gen import families, pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.derive.lattice import LatticeField, place
-from hamilforge.gen.derive.vector_field import t
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_lattice import build_lattice
-from hamilforge.gen.program.build_problem import build_problem
-from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter, NoConvergence
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.derive.integrators.lattice import LatticeField, place
+from hamilforge.gen.derive.integrators.vector_field import t
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.build_lattice import build_lattice
+from hamilforge.gen.program.integrators.build_problem import build_problem
+from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter, NoConvergence
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
 from hamilforge.gen.tableau.pair import build_pair

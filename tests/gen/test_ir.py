@@ -24,7 +24,7 @@ from hamilforge.gen.program.ir import (
     renamed,
     type_of,
 )
-from hamilforge.gen.program.preparation import PREPARATION
+from hamilforge.gen.program.optimizers.preparation import PREPARATION
 
 MATRIX = Array("A", ("d", "k"))
 VECTOR = Array("v", ("k",), batched=True)

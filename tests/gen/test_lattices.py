@@ -25,9 +25,9 @@ from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.variation import with_sites
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 
 Write = Callable[..., Path]
 COUNT = 5

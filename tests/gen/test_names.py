@@ -21,16 +21,16 @@ from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.functions import PRIMITIVE
 from hamilforge.gen.declare.reader import MEANINGS, OPTIONS, SYMBOL
-from hamilforge.gen.derive.field import derive_field
+from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit import files
-from hamilforge.gen.emit.integrator_product import IntegratorProduct
-from hamilforge.gen.emit.network_product import NetworkProduct, TargetProduct
-from hamilforge.gen.emit.product import Product
-from hamilforge.gen.program.build import derive
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.build_network import build_network, build_target
-from hamilforge.gen.program.interpret_optimizer import Interpreter
-from hamilforge.gen.program.unroll import Unrolled
+from hamilforge.gen.emit.products.integrator import IntegratorProduct
+from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
+from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.networks.build import build_network, build_target
+from hamilforge.gen.program.networks.unroll import Unrolled
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks.torch_network import Network
 from hamilforge.runtime.networks.torch_objective import Objective

@@ -14,8 +14,8 @@ from hamilforge import document, verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
-from hamilforge.gen.program.build_network import build_network
-from hamilforge.gen.program.interpret_network import NetworkInterpreter
+from hamilforge.gen.program.networks.build import build_network
+from hamilforge.gen.program.networks.interpret import NetworkInterpreter
 from hamilforge.gen.tableau.build import build
 
 EXPECTED = tomllib.loads(

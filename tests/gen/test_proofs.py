@@ -14,14 +14,14 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.scheme import WeightedFlow, derive_scheme
-from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.ir import Apply, Const, Ref
-from hamilforge.gen.prove.conformal import form_of
-from hamilforge.gen.prove.jets import is_conformal
-from hamilforge.gen.prove.krawczyk import true_solution
-from hamilforge.gen.prove.order import program_order
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.prove.optimizers.conformal import form_of
+from hamilforge.gen.prove.optimizers.jets import is_conformal
+from hamilforge.gen.prove.optimizers.krawczyk import true_solution
+from hamilforge.gen.prove.optimizers.order import program_order
+from hamilforge.gen.prove.optimizers.words import word_order
 from hamilforge.gen.prove.series import FLOATS, RATIONALS, Series
-from hamilforge.gen.prove.words import word_order
 
 EXPECTED = tomllib.loads((Path(__file__).parents[1] / "expected" / "proofs.toml").read_text())
 OPTIMIZERS = catalogue.names("optimizer")

@@ -13,7 +13,7 @@ import pytest
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.generation import catalogue_folder
 from hamilforge.runtime.optimizers.verify import (
     HOST_ULPS,

@@ -8,7 +8,7 @@ import pytest
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
-from hamilforge.gen.program.build import derive
+from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.optimizers.clock import latch, start, tick
 from hamilforge.verification import reference_cases, verify

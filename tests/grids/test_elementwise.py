@@ -20,14 +20,14 @@ from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRIMITIVE, TABLE
 from hamilforge.gen.derive.calculus import derivative, to_sympy
 from hamilforge.gen.document.formats import LatexPrinter
-from hamilforge.gen.emit.numba.arrays import EntryPrinter
+from hamilforge.gen.emit.numba.networks.arrays import EntryPrinter
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
-from hamilforge.gen.emit.torch.optimizer import TensorPrinter
+from hamilforge.gen.emit.torch.printer import TensorPrinter
 from hamilforge.gen.program.interpret import FLOAT64, NUMPY_FUNCTIONS, evaluate
 from hamilforge.gen.program.ir import Apply, Ref, names, walk
 from hamilforge.gen.program.lower import lower
-from hamilforge.gen.prove.jets import _Jets
+from hamilforge.gen.prove.optimizers.jets import _Jets
 from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
 from hamilforge.runtime.core import elementary, torch_functions, vector_math
 

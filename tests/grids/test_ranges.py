@@ -18,9 +18,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
-from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import Algebra, run_function
-from hamilforge.gen.program.interpret_optimizer import Interpreter
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.torch_sums import WideScalar, narrow, squares_over
 

@@ -15,7 +15,7 @@ from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.digests import COMPILED_IN
-from hamilforge.gen.program.build_network import build_network
+from hamilforge.gen.program.networks.build import build_network
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.torch_network import Network

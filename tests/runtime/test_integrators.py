@@ -12,9 +12,9 @@ import hamilforge as hf
 from hamilforge.gen import products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.field import derive_field
-from hamilforge.gen.program.build_integrator import build_integrator
-from hamilforge.gen.program.interpret_integrator import IntegratorInterpreter
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.workspace import Workspace

@@ -1,6 +1,8 @@
 """The numba backend: kernels for the CPU."""
 
-from hamilforge.gen.emit.numba import integrator, network, optimizer, target
+from hamilforge.gen.emit.numba.integrators import integrator
+from hamilforge.gen.emit.numba.networks import network, target
+from hamilforge.gen.emit.numba.optimizers import optimizer
 
 SUFFIX = "numba"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.

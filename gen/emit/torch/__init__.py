@@ -1,6 +1,8 @@
 """The torch backend: optimizers and modules for any device."""
 
-from hamilforge.gen.emit.torch import integrator, network, optimizer, target
+from hamilforge.gen.emit.torch.integrators import integrator
+from hamilforge.gen.emit.torch.networks import network, target
+from hamilforge.gen.emit.torch.optimizers import optimizer
 
 SUFFIX = "torch"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.

@@ -1,0 +1,1 @@
+"""What is derived of networks: fields in the layers of a method, and objectives."""

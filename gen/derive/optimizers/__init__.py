@@ -1,0 +1,1 @@
+"""What is derived of optimizers: Hamiltonians with a method, and rules."""

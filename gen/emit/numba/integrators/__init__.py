@@ -1,0 +1,1 @@
+"""The numba files of integrators: problems with a method."""

@@ -1,0 +1,133 @@
+"""Trajectories in numba: what the templates show, as finished text.
+
+In: an integrator product.  Out: a view of names and texts; the templates hold structure only.
+A state is an array of the components; a kernel advances it in place, with the rounding errors of
+its additions carried along (compensated summation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hamilforge.gen.digests import runtime_digest
+from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
+from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
+from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
+from hamilforge.gen.emit.products.integrator import IntegratorProduct
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.text import Constant, tuple_text
+from hamilforge.gen.program.integrators.integrator import DiscreteGradient, Flows, Step
+from hamilforge.gen.program.stages import Stages
+
+TEMPLATE = "numba/integrators/integrator.py.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class GradientView:
+    """A discrete gradient."""
+
+    template: str
+    nodes: str
+    weights: str
+    directions: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the templates show."""
+
+    product: IntegratorProduct
+    size: int
+    width: int
+    part_starts: str
+    functions: tuple[FunctionView, ...]
+    imports: tuple[tuple[str, str, str], ...]
+    constants: tuple[Constant, ...]
+    step: StagesView | FlowsView | GradientView
+    rows: int
+    unknowns: int
+    damped: bool
+    adaptive: bool
+    quantities: tuple[tuple[str, str], ...]
+    fields: str
+    fixed_step: str
+    moving_structure: bool
+    conservative: bool
+    linear_digest: str
+
+
+def view(product: IntegratorProduct) -> View:
+    """The view of a product's numba file."""
+    integrator = product.integrator
+    problem, step = integrator.problem, integrator.step
+    size, need = problem.size, Requirements()
+    solve = 0
+    match step:
+        case Stages():
+            shown: StagesView | FlowsView | GradientView = StagesWriter(integrator, need).view()
+            implicit = [block for block in step.blocks if block.implicit]
+            width = size // len(problem.parts)
+            solve = max((len(block.increments) for block in implicit), default=0) * width
+            rows = (4 if implicit else 2) * step.count + 2
+        case Flows():
+            shown = flows_view(integrator, step, need)
+            rows = 1
+        case DiscreteGradient():
+            shown = _gradient(step)
+            solve = size
+            rows = 8
+    printed = tuple(functions(integrator, need))
+    return View(
+        product=product,
+        size=size,
+        width=size // len(problem.parts),
+        part_starts=repr(tuple(part.start for part in problem.parts)),
+        functions=printed,
+        imports=need.modules(),
+        constants=tuple(one for one in product.constants if one.name in need),
+        step=shown,
+        rows=rows,
+        unknowns=solve,
+        damped=problem.decay is not None,
+        adaptive=isinstance(step, Stages) and step.error is not None,
+        quantities=(
+            *((("energy", _plain_energy(step)),) if problem.energy else ()),
+            *((name, f"i_{name}") for name, _ in problem.invariants),
+        ),
+        fields=tuple_text(f'"{one.name}"' for one in printed if one.name in _FIELDS),
+        fixed_step=_fixed_step(step),
+        moving_structure=problem.structure_slope is not None,
+        conservative=problem.conservative,
+        linear_digest=runtime_digest("linear"),
+    )
+
+
+_FIELDS = ("field", "velocity", "force")
+
+
+def _plain_energy(step: Step) -> str:
+    """The energy as a function of arrays."""
+    return "energy.py_func" if isinstance(step, DiscreteGradient) else "energy"
+
+
+def _fixed_step(step: Step) -> str:
+    """Why a method's steps cannot be chosen by an error estimate."""
+    match step:
+        case Stages(error=None, symplectic=False) if len(set(step.alpha)) > 1:
+            return "the halves of a pair have no common error estimate"
+        case Stages(error=None, symplectic=False):
+            return "the method has no embedded weights b_hat, so no error estimate"
+        case Stages(error=None) | Flows():
+            return "a symplectic method loses what it conserves when its steps follow the state"
+        case DiscreteGradient():
+            return "a discrete gradient has no error estimate"
+    return ""
+
+
+def _gradient(step: DiscreteGradient) -> GradientView:
+    return GradientView(
+        "numba/integrators/discrete_gradient.py.jinja",
+        repr(tuple(node.value for node in step.nodes)),
+        repr(tuple(weight.value for weight in step.weights)),
+        repr(step.directions),
+    )

@@ -1,0 +1,1 @@
+"""The numba files of networks: fields in the layers of a method, and objectives."""

@@ -1,0 +1,1 @@
+"""The numba files of optimizers: Hamiltonians with a method, and rules."""

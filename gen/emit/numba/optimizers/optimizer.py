@@ -1,0 +1,361 @@
+"""numba kernels: what the template shows, as finished text.
+
+In: a derivation and its report.  Out: a view of names and texts; the template holds structure only.
+Array arithmetic is in the arrays' own precision, sums and what follows from them in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, WidePrinter
+from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
+from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.program.ir import (
+    Function,
+    Line,
+    Reduce,
+    names,
+    renamed,
+    squared_in,
+    with_names,
+)
+from hamilforge.gen.program.optimizers.factors import power_of, with_powers
+from hamilforge.gen.program.optimizers.preparation import NAMES as PREPARED_NAMES
+from hamilforge.gen.program.optimizers.preparation import prepared
+from hamilforge.gen.program.optimizers.ranges import within_range
+from hamilforge.gen.program.passes import Pass, schedule
+
+TEMPLATE = "numba/optimizers/optimizer.py.jinja"
+
+
+class _ArrayPrinter(NumbaPrinter):
+    """Entries of arrays in the arrays' own precision.
+
+    Attributes:
+        casts: whether a constant was printed, in that precision.
+    """
+
+    quotients = False
+    casts = False
+
+    def number(self, value: Fraction) -> str:
+        return self._cast(super().number(value))
+
+    def constant(self, op: str) -> str:
+        return self._cast(super().constant(op))
+
+    def _cast(self, text: str) -> str:
+        self.casts = True
+        return f"real({text})"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopView:
+    """A function over a chunk: it stores arrays, or it returns a sum.
+
+    Attributes:
+        arrays, scalars: its arguments, in this order.
+        body: the lines of the loop.
+        total: the summand; empty for a loop that stores.
+        casts: whether its lines have constants in the arrays' precision.
+        squares: whether the sum is of squares, whose entries are scaled where it needs that.
+        first: whether the sum is taken before anything is stored.
+    """
+
+    name: str
+    formulas: tuple[str, ...]
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    body: tuple[str, ...]
+    total: str
+    casts: bool
+    squares: bool = False
+    first: bool = False
+
+    @property
+    def parameters(self) -> str:
+        """The parameter list."""
+        return ", ".join((*self.arrays, *self.scalars))
+
+    @property
+    def arguments(self) -> str:
+        """The argument list of the call."""
+        return ", ".join((*self.arrays, *(f"real({name})" for name in self.scalars)))
+
+
+@dataclass(frozen=True, slots=True)
+class WideView:
+    """The factors that follow from sums, where one is no normal number of the type.
+
+    Attributes:
+        sums: the sums of squares, with their exponents, and the columns of these in the totals.
+        factors: each with its power of two.
+        parameters: of the function: sums, exponents, scalars.
+        body: its lines, in numbers of any range.
+    """
+
+    name: str
+    sums: tuple[tuple[str, str, int], ...]
+    factors: tuple[tuple[str, str], ...]
+    parameters: str
+    body: tuple[str, ...]
+
+    @property
+    def results(self) -> str:
+        """What the function returns."""
+        return ", ".join(name for pair in self.factors for name in pair)
+
+    @property
+    def beyond(self) -> str:
+        """Whether a sum left its range, or a factor."""
+        sums = (f"not wide.is_plain({total}, {exponent})" for total, exponent, _ in self.sums)
+        factors = (f"not wide.is_normal({factor}, like.itemsize)" for factor, _ in self.factors)
+        return " or ".join((*sums, *factors))
+
+
+@dataclass(frozen=True, slots=True)
+class PassView:
+    """One sweep over the chunks.
+
+    Attributes:
+        arrays: with their positions in the address table.
+        row: the scalars read from the row of the chunk's group, with their positions.
+        totals: whether totals of earlier passes are read.
+        prelude: the lines in front of the loops: totals, and what follows from them.
+        wide: the same in numbers of any range.
+        store: the loop that stores, if any.
+        sums: the loops that return sums, with their columns.
+    """
+
+    arrays: tuple[tuple[str, int], ...]
+    row: tuple[tuple[str, int], ...]
+    totals: bool
+    prelude: tuple[str, ...]
+    wide: WideView | None
+    store: LoopView | None
+    sums: tuple[tuple[int, LoopView], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function with its driver."""
+
+    name: str
+    passes: tuple[PassView, ...]
+    sum_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows."""
+
+    product: Product
+    functions: tuple[FunctionView, ...]
+    stages: str
+    sums: int
+    imports: tuple[tuple[str, str, str], ...]
+
+
+def view(product: Product) -> View:
+    """The view of a product's kernels."""
+    program = product.derivation.program
+    need = Requirements()
+    views = tuple(_function(prepared(_named(function)), need) for function in program.functions)
+    if program.shifted:
+        views += (_function(_named(program.solution), need),)
+    stages = ", ".join(program.functions[index].name for index in program.stages) + ","
+    sums = max((one.sum_count for one in views), default=0)
+    if sums:
+        need("wide")
+    return View(product, views, stages, sums, need.modules())
+
+
+#: Arrays that every optimizer has; the other names of a function are spelled beside the template's.
+_FIXED = ("x", "x_new", "g")
+
+
+def _named(function: Function) -> Function:
+    """A function within range, whose names are none of the template's or of the preparation's."""
+    function = within_range(function)
+    taken = words(TEMPLATE, *PREPARED_NAMES) | NumbaPrinter.names(
+        line.value for line in function.lines
+    )
+    own = (name for name in function.names if name not in _FIXED)
+    return renamed(function, spelled(own, taken))
+
+
+def _function(function: Function, need: Requirements) -> FunctionView:
+    before: list[Line] = []
+    columns: list[str] = []
+    views = []
+    passes = schedule(with_powers(function))
+    for number, one in enumerate(passes, start=1):
+        name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
+        views.append(_pass(function, one, name, before, columns, need))
+        before += [*one.sums, *one.scalars]
+        columns += [name for line in one.sums for name in (line.name, _exponent(line))]
+    return FunctionView(function.name, tuple(views), len(columns))
+
+
+def _pass(
+    function: Function,
+    one: Pass,
+    name: str,
+    before: list[Line],
+    columns: list[str],
+    need: Requirements,
+) -> PassView:
+    known = [line.name for line in before]
+    loops = _Loops(function, one, {*known, *map(power_of, known)}, need)
+    store = loops.storing(name) if one.stores else None
+    sums = tuple(
+        (len(columns) + 2 * index, loops.summing(f"{name}_{line.name}", line))
+        for index, line in enumerate(one.sums)
+    )
+    views = [*([store] if store else []), *(view for _, view in sums)]
+    wanted = {name for view in views for name in view.scalars}
+    needed = _needed(before, wanted)
+    factors = [line.name for line in needed if power_of(line.name) in wanted]
+    wanted |= {part for line in needed for part in names(line.value)}
+    scalar = Float64Printer(need=need)
+    prelude = (
+        *(
+            f"{line.name} = totals[domain, {columns.index(line.name)}]"
+            if isinstance(line.value, Reduce)
+            else f"{line.name} = {scalar(line.value)}"
+            for line in needed
+        ),
+        *(f"{power_of(factor)} = 1.0" for factor in factors),
+    )
+    used = {array for view in views for array in view.arrays}
+    places = enumerate(function.scalars)
+    return PassView(
+        tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
+        tuple((scalar, at) for at, scalar in places if scalar in wanted),
+        any(isinstance(line.value, Reduce) for line in needed),
+        prelude,
+        _wide(name, needed, columns, factors, need) if factors else None,
+        store,
+        sums,
+    )
+
+
+def _exponent(line: Line) -> str:
+    """What the exponent of a sum is called; no declared name has two underscores in a row."""
+    return f"{line.name}__exponent"
+
+
+def _wide(
+    name: str,
+    needed: list[Line],
+    columns: list[str],
+    factors: list[str],
+    need: Requirements,
+) -> WideView:
+    """The factors that a pass needs of earlier ones, in numbers of any range."""
+    sums = [line for line in needed if isinstance(line.value, Reduce)]
+    scalars = [line for line in needed if not isinstance(line.value, Reduce)]
+    own = {line.name for line in needed}
+    squares = [line for line in sums if squared_in(line.value)]
+    exponents = {line.name: _exponent(line) for line in squares}
+    given = dict.fromkeys(part for line in scalars for part in names(line.value))
+    parameters = (
+        *(line.name for line in sums),
+        *exponents.values(),
+        *(part for part in given if part not in own),
+    )
+    printer = WidePrinter(own, need)
+    body = (
+        *(f"{total} = wide.of({total}, {exponent})" for total, exponent in exponents.items()),
+        *(f"{x.name} = wide.of({x.name})" for x in sums if x not in squares),
+        *(f"{line.name} = {printer(line.value)}" for line in scalars),
+    )
+    return WideView(
+        f"{name}_wide",
+        tuple((total, exponent, columns.index(total) + 1) for total, exponent in exponents.items()),
+        tuple((factor, power_of(factor)) for factor in factors),
+        ", ".join(parameters),
+        body,
+    )
+
+
+class _Loops:
+    """The loops of a pass."""
+
+    def __init__(self, function: Function, one: Pass, known: set[str], need: Requirements) -> None:
+        self._function, self._pass, self._need = function, one, need
+        self._scalars = (*function.scalars, *sorted(known))
+        self._entries = {array: f"{array}[i]" for array in function.arrays}
+
+    def storing(self, name: str) -> LoopView:
+        """The loop that computes what the pass stores."""
+        lines = self._lines([local for _, local in self._pass.stores])
+        stores = [f"{array}[i] = {local}" for array, local in self._pass.stores]
+        return self._view(name, lines, [array for array, _ in self._pass.stores], stores, "")
+
+    def summing(self, name: str, line: Line) -> LoopView:
+        """The loop that sums; it reads what was stored and computes again what was not.
+
+        Where that needs an array as it was before the pass stored a new one, it comes first.
+        """
+        assert isinstance(line.value, Reduce)
+        stored = {local: array for array, local in self._pass.stores}
+        parts = names(line.value.arg)
+        lines = self._lines([part for part in parts if part not in stored], stored)
+        old = {name for line in lines for name in names(line.value)} | {*parts}
+        first = not old.isdisjoint(stored.values())
+        if first:
+            stored = {}
+            lines = self._lines(parts)
+        reads = [stored.get(part, part) for part in parts]
+        lines = [replace(line, value=with_names(line.value, stored)) for line in lines]
+        arrays = [name for name in reads if name in self._function.arrays]
+        squares = squared_in(line.value) is not None
+        scale = "scale * " if squares else ""
+        wide = [f"{part}_wide = {scale}np.float64({self._read(part, stored)})" for part in parts]
+        total = Float64Printer({part: f"{part}_wide" for part in parts}, self._need)(line.value.arg)
+        view = self._view(name, lines, [*arrays, *parts], wide, total)
+        return replace(view, squares=squares, first=first)
+
+    def _read(self, part: str, stored: Mapping[str, str]) -> str:
+        array = stored.get(part, part)
+        return f"{array}[i]" if array in self._function.arrays else array
+
+    def _lines(self, wanted: Iterable[str], stored: Container[str] = ()) -> list[Line]:
+        """The lines that the wanted locals need, in order; but for those that are stored."""
+        need = set(wanted)
+        lines = [line for line in self._pass.body if line.name not in stored]
+        for line in reversed(lines):
+            if line.name in need:
+                need |= set(names(line.value))
+        return [line for line in lines if line.name in need]
+
+    def _view(
+        self, name: str, lines: list[Line], read: list[str], after: list[str], total: str
+    ) -> LoopView:
+        used = {part for line in lines for part in names(line.value)} | set(read)
+        printer = _ArrayPrinter(self._entries, self._need)
+        body = [f"{line.name} = {printer(line.value)}" for line in lines]
+        plain = FormulaPrinter()
+        return LoopView(
+            name,
+            tuple(f"{line.name} = {plain(line.value)}" for line in lines),
+            tuple(array for array in self._function.arrays if array in used),
+            tuple(scalar for scalar in self._scalars if scalar in used),
+            (*body, *after),
+            total,
+            printer.casts,
+        )
+
+
+def _needed(before: list[Line], wanted: set[str]) -> list[Line]:
+    """The scalar lines, of those before, that the wanted names need."""
+    need = set(wanted)
+    for line in reversed(before):
+        if line.name in need and not isinstance(line.value, Reduce):
+            need |= set(names(line.value))
+    return [line for line in before if line.name in need]

@@ -1,0 +1,1 @@
+"""Products: what the files of all backends share."""

@@ -1,0 +1,1 @@
+"""The torch files of integrators: problems with a method."""

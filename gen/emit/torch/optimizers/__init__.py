@@ -1,0 +1,1 @@
+"""The torch files of optimizers: Hamiltonians with a method, and rules."""

@@ -1,0 +1,1 @@
+"""The programs of integrators: problems with a method."""

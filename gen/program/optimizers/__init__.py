@@ -1,0 +1,1 @@
+"""The programs of optimizers: Hamiltonians with a method, and rules."""

@@ -1,0 +1,182 @@
+"""The NumPy interpretation of optimizers: the reference of every cross-check.
+
+In: a :class:`Program` with values of its hyper-parameters.  Out: point and state after each
+stage, and the solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, run_function
+from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
+from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
+from hamilforge.gen.program.rounding import errors
+
+
+def host_values(
+    program: Program,
+    inputs: Mapping[str, Any],
+    memory: Mapping[str, Any],
+    algebra: Algebra = FLOAT64,
+) -> dict[str, Any]:
+    """All host lines of a step.
+
+    Args:
+        program: the program.
+        inputs: the hyper-parameters, ``t`` and ``n``.
+        memory: what the last step left; zeros before the first.
+        algebra: what numbers are.
+
+    Returns:
+        The inputs, the memory, and the value of every line, by name.
+    """
+    values = {**inputs, **memory}
+    for line in (*program.host.constants, *program.host.body):
+        values[line.name] = algebra.scalar(evaluate(line.value, values, algebra))
+    return values
+
+
+def _terms(expr: Value) -> tuple[Value, ...]:
+    return expr.args if isinstance(expr, Apply) and expr.op == "add" else (expr,)
+
+
+@dataclass(slots=True)
+class Interpreter:
+    """A program run by the book, on NumPy arrays: the reference of every cross-check.
+
+    Attributes:
+        hyper: the hyper-parameters in force; read at a step's first stage.
+        x: the point, a list of arrays.
+        states: the state's arrays by name, alike.
+        preparation: the gradient's sign, the L2 factor, the factor of decoupled decay, which acts
+            in a step's first stage.
+    """
+
+    program: Program
+    hyper: dict[str, float]
+    x: list[Any]
+    states: dict[str, list[Any]] = field(default_factory=dict)
+    preparation: tuple[float, float, float] = NEUTRAL
+    t: float = 0.0
+    n: int = 1
+    stage: int = 0
+    memory: dict[str, float] = field(default_factory=dict)
+    _host: dict[str, float] = field(default_factory=dict)
+    _functions: tuple[Function, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.states = {
+            name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
+        }
+        self._functions = tuple(map(prepared, self.program.functions))
+        self.t = float(self.program.start_time)
+        self.memory = {name: 0.0 for name, _ in self.program.host.memory}
+
+    def step(self, gradients: Sequence[Any]) -> None:
+        """One stage, with the gradients at the point."""
+        arrays = {"x": self.x, **self.states, "g": list(gradients)}
+        function, scalars = self._next()
+        found = self._run(function, arrays, scalars)
+        self.x = found.pop("x")
+        self.states = {**self.states, **found}
+        self.stage += 1
+        if self.stage == len(self.program.stages):
+            self._end_of_step()
+
+    def operands(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
+        """For each entry of point and state, the largest operand of the next stage's last sum."""
+        program = self.program
+        function, scalars = self._next()
+        arrays = {"x": self.x, **self.states, "g": list(gradients)}
+        found: dict[str, list[Any]] = {}
+        for array, local in function.results:
+            line = next(line for line in function.lines if line.target == local)
+            operand = replace(local, name="operand__")
+            sizes = []
+            for term in (*_terms(line.value), line.value):
+                whole = replace(
+                    function,
+                    lines=(*function.lines, Line(operand, term)),
+                    results=((array, operand),),
+                )
+                values = run_function(
+                    whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
+                )[array]
+                sizes.append([abs(np.asarray(value, np.float64)) for value in values])
+            found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
+        return found
+
+    def rounding(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
+        """For each entry of point and state, a bound of the next stage's rounding errors."""
+        return self._errors(*self._next(), {"x": self.x, **self.states, "g": list(gradients)})
+
+    def solution(self) -> list[Any]:
+        """The solution at the end of a step."""
+        if not self.program.shifted:
+            return self.x
+        return self._run(self.program.solution, {"x": self.x, **self.states}, self._left())["x"]
+
+    def solution_rounding(self) -> list[Any]:
+        """For each entry of the solution, a bound of its rounding errors."""
+        if not self.program.shifted:
+            return [np.zeros_like(tensor) for tensor in self.x]
+        arrays = {"x": self.x, **self.states}
+        return self._errors(self.program.solution, self._left(), arrays)["x"]
+
+    def _left(self) -> dict[str, float]:
+        """The scalars of the solution, from what the last step left."""
+        pairs = zip(self.program.solution.scalars, self.program.host.solution, strict=True)
+        return {name: self.memory[line] for name, line in pairs}
+
+    def _errors(
+        self, function: Function, scalars: Mapping[str, float], arrays: Mapping[str, Sequence[Any]]
+    ) -> dict[str, list[Any]]:
+        per_tensor = self.program.scope == "tensor"
+        return errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor)
+
+    def row(self) -> tuple[float, ...]:
+        """The scalars of the next stage: of its preparation, then those of the host.
+
+        The host lines are computed at a step's first stage.
+        """
+        program = self.program
+        if self.stage == 0:
+            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
+            self._host = host_values(program, inputs, self.memory)
+        sign, l2, shrink = self.preparation
+        own = (self._host[line] for line in program.host.rows[self.stage])
+        return (sign, l2, 1.0 if self.stage else shrink, *own)
+
+    def _next(self) -> tuple[Function, dict[str, float]]:
+        """The function of the next stage, after its preparation, and its scalars."""
+        function = self._functions[self.program.stages[self.stage]]
+        return function, dict(zip(function.scalars, self.row(), strict=True))
+
+    def _end_of_step(self) -> None:
+        self.memory = {name: self._host[line] for name, line in self.program.host.memory}
+        if self.program.host.step:
+            self.t += float(self._host[self.program.host.step])
+        self.n += 1
+        self.stage = 0
+
+    def _run(
+        self, function: Function, arrays: Mapping[str, Sequence[Any]], scalars: Mapping[str, float]
+    ) -> dict[str, list[Any]]:
+        dtype = self.x[0].dtype
+        cast = {name: dtype.type(value) for name, value in scalars.items()}
+        found = run_function(
+            function,
+            arrays,
+            dict(scalars) if function.sums else cast,
+            FLOAT64,
+            per_tensor=self.program.scope == "tensor",
+        )
+        return {
+            name: [np.asarray(value, dtype=dtype) for value in values]
+            for name, values in found.items()
+        }

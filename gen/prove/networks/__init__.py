@@ -1,0 +1,1 @@
+"""What is proved of networks: fields in the layers of a method, and objectives."""

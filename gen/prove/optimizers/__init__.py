@@ -1,0 +1,1 @@
+"""What is proved of optimizers: Hamiltonians with a method, and rules."""

@@ -1,0 +1,351 @@
+"""Order of the program that is emitted, by running it in exact series in h.
+
+In: a derivation.  Out: the order, with the coefficients that vanish and the one that does not.
+
+``[set]`` is inverted, so that the hyper-parameters become series in h at fixed system parameters;
+the potential is a polynomial with random rational coefficients in two coordinates; one step of
+the emitted stages is compared with the solution of the differential equations, which Picard's
+iteration gives to any order. What vanishes does so at the points tried; what does not vanish is
+a proof that the order is not higher.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.derive.optimizers.rotation import LAST
+from hamilforge.gen.derive.symbols import p, parameter_symbol, t
+from hamilforge.gen.program.interpret import Algebra, evaluate, run_function
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.optimizers.build import Derivation
+from hamilforge.gen.prove.optimizers.words import field_of, field_values
+from hamilforge.gen.prove.series import FLOATS, Field, Irrational, Series, series_algebra
+
+DIMENSION = 2
+MAX_ORDER = 8
+#: Points at which the roots of common kinetic energies are rational, for each parameter value.
+_POINTS: tuple[tuple[Fraction, tuple[str, str]], ...] = tuple(
+    (Fraction(value), point)
+    for value, point in (
+        ("9/4", ("3", "3")),
+        ("9/4", ("9/8", "2")),
+        ("2", ("16/5", "12/5")),
+        ("2", ("4", "8/7")),
+        ("1/2", ("6/5", "8/5")),
+        ("1/2", ("2", "4/7")),
+        ("4", ("3", "5")),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOrder:
+    """The order of an emitted program.
+
+    Attributes:
+        order: the order.
+        field: in what numbers it was computed.
+        points: how many points were tried.
+    """
+
+    order: int
+    field: str
+    points: int
+
+
+def program_order(derivation: Derivation, start: int = 1) -> ProgramOrder:
+    """The order at constant step and fixed system parameters.
+
+    Args:
+        derivation: what was derived.
+        start: the order at which to begin looking; the result does not depend on it.
+
+    Raises:
+        NotDerivableError: ``[set]`` cannot be solved for the hyper-parameters, or they are no
+            Laurent series in h.
+    """
+    inverse = invert(derivation)
+    for precision in range(start + 2, MAX_ORDER + 3):
+        experiments = list(_experiments(derivation, inverse, precision))
+        lowest = min(valuation for valuation, _ in experiments)
+        if lowest < precision:
+            return ProgramOrder(lowest - 1, experiments[0][1], len(experiments))
+    raise NotDerivableError(f"an order above {MAX_ORDER}")
+
+
+def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
+    """The hyper-parameters that ``[set]`` determines, in h and the parameters.
+
+    Raises:
+        NotDerivableError: the equations cannot be solved.
+    """
+    declared = [parameter_symbol(entry) for entry in derivation.optimizer.hyperparameters]
+    found: dict[sp.Symbol, sp.Expr] = {}
+    waiting = [(left, right) for left, right in derivation.equations.items()]
+    while waiting:
+        for index, (_, right) in enumerate(waiting):
+            unknown = [s for s in declared if s in right.free_symbols and s not in found]
+            if len(unknown) <= 1 or index == len(waiting) - 1:
+                break
+        else:
+            break
+        left, right = waiting.pop(index)
+        if not unknown:
+            continue
+        try:
+            solutions = sp.solve(sp.Eq(right, left), unknown[0])
+        except NotImplementedError:
+            solutions = []
+        if not solutions:
+            raise NotDerivableError(f"[set].{left} cannot be solved for '{unknown[0]}'")
+        found[unknown[0]] = solutions[0]
+    for _ in found:
+        found = {symbol: value.xreplace(found) for symbol, value in found.items()}
+    return found
+
+
+def _experiments(
+    derivation: Derivation, inverse: Mapping[sp.Symbol, sp.Expr], precision: int
+) -> Iterator[tuple[int, str]]:
+    """The first power of h that differs, at two points; exactly where the roots allow it."""
+    field = field_of(derivation.scheme)
+    done = 0
+    for seed, (value, point) in enumerate(_POINTS):
+        try:
+            yield (
+                _Experiment(derivation, inverse, field, precision, seed, value, point).run(),
+                field.name,
+            )
+        except Irrational:
+            continue
+        done += 1
+        break
+    # At a second point every parameter has a value of its own, so that none stands for another.
+    for seed, (value, point) in enumerate(_POINTS[done:2], start=100):
+        yield (
+            _Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(),
+            FLOATS.name,
+        )
+
+
+class _Experiment:
+    """One step of the program beside the differential equations, from one point."""
+
+    def __init__(
+        self,
+        derivation: Derivation,
+        inverse: Mapping[sp.Symbol, sp.Expr],
+        field: Field,
+        precision: int,
+        seed: int,
+        value: Fraction,
+        point: tuple[str, str],
+    ) -> None:
+        self._derivation, self._field = derivation, field
+        self._precision = precision
+        # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
+        self._working = precision + 4
+        self._algebra = series_algebra(field, self._working)
+        self._potential = _Potential(seed, field, max(4, precision))
+        self._step = Series(field, 1, [field.convert(Fraction(1))], self._working)
+        self._parameters = self._values(value)
+        self._inputs = self._hyper(inverse)
+        generator = random.Random(seed)
+        self._q = self._vector([Fraction(generator.randint(1, 9), 7) for _ in range(DIMENSION)])
+        self._p = self._vector([Fraction(entry) for entry in point])
+
+    def _vector(self, entries: list[Fraction]) -> Any:
+        vector = np.empty(len(entries), dtype=object)
+        for index, entry in enumerate(entries):
+            vector[index] = self._algebra.constant(entry)
+        return vector
+
+    def _values(self, value: Fraction) -> dict[str, Series]:
+        """Rational values of the system's and the method's parameters."""
+        system = self._derivation.system
+        exponents = {
+            symbol for power in system.kinetic.atoms(sp.Pow) for symbol in power.exp.free_symbols
+        }
+        method = self._derivation.optimizer.method
+        parameters = (*system.declaration.parameters, *getattr(method, "parameters", ()))
+        chosen = {
+            entry.name: entry.default
+            if parameter_symbol(entry) in exponents or entry.domain.endswith("interval")
+            else value
+            for entry in parameters
+        }
+        if self._field is FLOATS:
+            shifts = {name: Fraction(k + 7, 7) for k, name in enumerate(sorted(chosen))}
+            kept = {
+                entry.name
+                for entry in parameters
+                if parameter_symbol(entry) in exponents or entry.domain.endswith("interval")
+            }
+            chosen = {
+                name: entry if name in kept else entry * shifts[name]
+                for name, entry in chosen.items()
+            }
+        return {name: self._algebra.constant(entry) for name, entry in chosen.items()}
+
+    def _hyper(self, inverse: Mapping[sp.Symbol, sp.Expr]) -> dict[str, Any]:
+        program = self._derivation.program
+        start = Fraction(program.start_time) + 3
+        self._time = self._algebra.constant(start)
+        known: dict[str, Any] = {**self._parameters, "h": self._step}
+        known |= field_values_by_name(self._derivation, self._field, self._algebra)
+        # Parameters that [set] fixes to numbers keep them.
+        for symbol, expr in self._derivation.equations.items():
+            if expr.is_number:
+                known[symbol.name] = evaluate(lower(expr), {}, self._algebra)
+                self._parameters[symbol.name] = known[symbol.name]
+        found: dict[str, Any] = {}
+        for entry in program.hyperparameters:
+            symbol = parameter_symbol(entry)
+            if symbol in inverse:
+                found[entry.name] = evaluate(lower(inverse[symbol]), known, self._algebra)
+            else:
+                found[entry.name] = known.get(entry.name, self._algebra.constant(entry.default))
+        return found
+
+    def _frame(self, time: Series) -> dict[str, Any]:
+        return {**self._inputs, "t": time, "n": time / self._step}
+
+    def run(self) -> int:
+        """The lowest power of h in which the step and the flow differ."""
+        program, algebra = self._derivation.program, self._algebra
+        boundary = program.boundary
+        assert boundary is not None  # of a system
+        before = self._frame(self._time - self._step)
+        now = self._frame(self._time)
+        constants = field_values_by_name(self._derivation, self._field, algebra)
+        parameters = {**self._parameters, **constants}
+        zero = {name: algebra.constant(Fraction(0)) for name, _ in program.host.memory}
+        last = self._host(before, zero)
+        memory = {name: last[line] for name, line in program.host.memory}
+        host = self._host(now, memory)
+        start = {**parameters, **_marked({**parameters, **before}), "q": self._q, "p": self._p}
+        start["g"] = self._potential.gradient(self._q)
+        buffer = evaluate(boundary.buffer, start, algebra)
+        point = evaluate(boundary.point, {**start, program.buffer: buffer}, algebra)
+        for index, row in zip(program.stages, program.host.rows, strict=True):
+            function = program.functions[index]
+            scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
+            arrays = {
+                "x": [point],
+                program.buffer: [buffer],
+                "g": [self._potential.gradient(point)],
+            }
+            new = run_function(function, arrays, scalars, algebra)
+            point, buffer = new["x"][0], new[program.buffer][0]
+        end = {**parameters, **_marked({**parameters, **now}), "x": point, program.buffer: buffer}
+        position = evaluate(boundary.position, end, algebra)
+        end["g"] = self._potential.gradient(position)
+        momentum = evaluate(boundary.momentum, end, algebra)
+        exact_position, exact_momentum = self._flow()
+        differences = [*(position - exact_position), *(momentum - exact_momentum)]
+        known = min(difference.precision for difference in differences)
+        if known < self._precision:
+            raise NotDerivableError("the working precision is too small")
+        exact = self._derivation.scheme.exact
+        return min(_valuation(one, self._precision, 0.0 if exact else 1e-11) for one in differences)
+
+    def _host(self, inputs: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
+        program = self._derivation.program
+        constants = field_values_by_name(self._derivation, self._field, self._algebra)
+        values = {**inputs, **memory, **constants}
+        for line in program.host.body:
+            values[line.name] = evaluate(line.value, values, self._algebra)
+        return values
+
+    def _flow(self) -> tuple[Any, Any]:
+        """The solution at time h by Picard's iteration."""
+        system = self._derivation.system
+        velocity, friction = lower(system.gradient, {p: "p"}), lower(system.gamma, {t: "t"})
+        clock = self._time + self._step
+        position, momentum = self._q, self._p
+        for _ in range(self._precision + 1):
+            values = {**self._parameters, "p": momentum, "t": clock}
+            speed = evaluate(velocity, values, self._algebra)
+            force = (
+                -self._potential.gradient(position)
+                - evaluate(friction, values, self._algebra) * momentum
+            )
+            position = self._q + self._integral(speed)
+            momentum = self._p + self._integral(force)
+        return position, momentum
+
+    def _integral(self, vector: Any) -> Any:
+        result = np.empty(DIMENSION, dtype=object)
+        for index in range(DIMENSION):
+            entry = vector[index] if isinstance(vector, np.ndarray) else vector
+            result[index] = entry.integral().truncated(self._precision + 1)
+        return result
+
+
+def _valuation(series: Series, precision: int, tolerance: float) -> int:
+    """The lowest power with a coefficient above the rounding of published digits."""
+    for power, coefficient in enumerate(series.coefficients, start=series.low):
+        if power < precision and series.field.magnitude(coefficient) > tolerance:
+            return power
+    return precision
+
+
+def field_values_by_name(derivation: Derivation, field: Field, algebra: Algebra) -> dict[str, Any]:
+    """The constants of a scheme as constant series.
+
+    Args:
+        derivation: of the optimizer.
+        field: where the constants live.
+        algebra: of series over that field.
+
+    Returns:
+        The series by the names of the constants.
+    """
+    one = algebra.constant(Fraction(1))
+    return {
+        symbol.name: one * value
+        for symbol, value in field_values(derivation.scheme.constants, field).items()
+    }
+
+
+def _marked(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{LAST}{name}": value for name, value in values.items()}
+
+
+class _Potential:
+    """A polynomial in two coordinates with random rational coefficients."""
+
+    def __init__(self, seed: int, field: Field, degree: int) -> None:
+        generator = random.Random(100 + seed)
+        self._field, self._degree = field, degree
+        self._terms = [
+            (Fraction(generator.randint(1, 9), generator.randint(1, 5)), i, degree - i)
+            for degree in range(2, self._degree + 1)
+            for i in range(degree + 1)
+        ]
+
+    def gradient(self, x: Any) -> Any:
+        """Its gradient at a vector of two entries."""
+        powers = [[self._one(x[k])] for k in range(2)]
+        for k in range(2):
+            for _ in range(self._degree):
+                powers[k].append(powers[k][-1] * x[k])
+        result = np.empty(2, dtype=object)
+        result[0] = result[1] = self._one(x[0]) * 0
+        for coefficient, i, j in self._terms:
+            if i:
+                result[0] = result[0] + powers[0][i - 1] * powers[1][j] * (coefficient * i)
+            if j:
+                result[1] = result[1] + powers[0][i] * powers[1][j - 1] * (coefficient * j)
+        return result
+
+    def _one(self, like: Series) -> Series:
+        return Series(self._field, 0, [self._field.convert(Fraction(1))], max(like.precision, 1))
