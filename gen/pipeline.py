@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def check(declaration: kinds.Declaration) -> Report:
     Raises:
         DeclarationError: it cannot be derived or proved.
     """
+    return _proved(products.Same((declaration,)))
+
+
+@functools.lru_cache(maxsize=512)
+def _proved(same: products.Same) -> Report:
+    (declaration,) = same.made
     kind = families.kind_of(declaration)
     report: Report = products.understood(lambda: kind.prove(declaration), declaration)
     return report

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, Unpack
 
@@ -175,6 +176,25 @@ def key(*declarations: kinds.Declaration) -> str:
     """A digest of all that a product's files depend on."""
     parts = [*map(digests.declaration_digest, declarations), digests.emitter_digest()]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Declarations, equal to others that were read from the same files with the same choices."""
+
+    made: Made = field(compare=False)
+    read: tuple[tuple[str, tuple[tuple[str, bytes], ...], tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        read = tuple(
+            (
+                type(declaration).__name__,
+                tuple((source.where, source.data) for source in kinds.sources(declaration)),
+                kinds.varied(declaration),
+            )
+            for declaration in self.made
+        )
+        object.__setattr__(self, "read", read)
 
 
 def sources(made: Made) -> dict[str, bytes]:

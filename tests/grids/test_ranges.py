@@ -6,6 +6,7 @@ of the type, the step gives these; where one is too large, the step says so by w
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -98,33 +99,39 @@ def _agree(found: Any, wanted: Any, largest: Any) -> None:
         assert abs(mp.mpf(entry) - value) <= tolerance * size + limits.tiny
 
 
-def _check(rule: str, program: Any, gradients: Any, fused: bool, **changed: float) -> None:
+def _check(rule: str, program: Any, gradients: Any, **changed: float) -> None:
+    """Both forms of a rule's steps beside the reference, which is computed once."""
     dtype = gradients[0].dtype
     count = 2 * len(program.stages)
-    params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
-    optimizer = hf.optimizer(rule)(params, fused=fused, **changed)
-    for _ in range(count):
-        for param, gradient in zip(params, gradients, strict=True):
-            param.grad = gradient.clone()
-        optimizer.step()
     point, solution, largest = _reference(program, gradients, count, changed)
-    _agree(torch.cat(params).detach(), point, largest)
-    if all(abs(value) < torch.finfo(dtype).max for value in point):
-        with optimizer.solution():
-            _agree(torch.cat(params).detach(), solution, largest)
+    for fused in (True, False):
+        params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+        optimizer = hf.optimizer(rule)(params, fused=fused, **changed)
+        for _ in range(count):
+            for param, gradient in zip(params, gradients, strict=True):
+                param.grad = gradient.clone()
+            optimizer.step()
+        _agree(torch.cat(params).detach(), point, largest)
+        if all(abs(value) < torch.finfo(dtype).max for value in point):
+            with optimizer.solution():
+                _agree(torch.cat(params).detach(), solution, largest)
+
+
+@functools.cache
+def _program(rule: str) -> Any:
+    return derive(catalogue.load(rule, ("optimizer",))).program
 
 
 def _gradient(exponent: int, dtype: torch.dtype) -> Any:
     return torch.tensor(ENTRIES, dtype=torch.float64).mul(10.0**exponent).to(dtype)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("rule", RULES)
-def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
-    program = derive(catalogue.load(rule, ("optimizer",))).program
+def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype) -> None:
+    program = _program(rule)
     for exponent in TYPES[dtype][1]:
-        _check(rule, program, [_gradient(exponent, dtype)], fused)
+        _check(rule, program, [_gradient(exponent, dtype)])
 
 
 #: Values at both ends of domains, as far as two steps of them are no overflow by themselves.
@@ -136,15 +143,14 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("rule", RULES)
-def test_ends_of_domains_have_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
-    program = derive(catalogue.load(rule, ("optimizer",))).program
+def test_ends_of_domains_have_the_whole_range(rule: str, dtype: torch.dtype) -> None:
+    program = _program(rule)
     for entry in program.hyperparameters:
         for value in ENDS.get(entry.domain, ()):
             for exponent in TYPES[dtype][1][::2]:
-                _check(rule, program, [_gradient(exponent, dtype)], fused, **{entry.name: value})
+                _check(rule, program, [_gradient(exponent, dtype)], **{entry.name: value})
 
 
 #: Kinetic energies of which each needs another operation on wide scalars, or on scaled entries.
@@ -188,18 +194,17 @@ gamma = "-log(momentum)/h"
 """
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("kinetic", KINETIC.values(), ids=KINETIC)
 def test_scalars_and_entries_of_any_energy_have_the_whole_range(
-    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
+    kinetic: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(OPTIMIZER)
     (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
     program = derive(catalogue.load(path)).program
     for exponent in TYPES[dtype][1]:
-        _check(str(path), program, [_gradient(exponent, dtype)], fused)
+        _check(str(path), program, [_gradient(exponent, dtype)])
 
 
 #: Energies of which a coefficient may vanish.
@@ -210,11 +215,10 @@ COEFFICIENTS = {
 }
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("kinetic", COEFFICIENTS.values(), ids=COEFFICIENTS)
 def test_coefficients_of_entries_may_vanish(
-    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
+    kinetic: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.toml"
     own = 'c = { default = 1.0, domain = "nonnegative", doc = "coefficient" }\n'
@@ -223,7 +227,7 @@ def test_coefficients_of_entries_may_vanish(
     program = derive(catalogue.load(path)).program
     for k in (0.0, 1e-30, 1e-8, 4.0):
         for exponent in TYPES[dtype][1][::2]:
-            _check(str(path), program, [_gradient(exponent, dtype)], fused, k=k)
+            _check(str(path), program, [_gradient(exponent, dtype)], k=k)
 
 
 def test_factors_of_half_precision_are_split_at_its_own_range(tmp_path: Path) -> None:
@@ -255,12 +259,11 @@ def test_steps_can_be_traced_and_compiled_whole(dtype: torch.dtype, size: float)
         product.kick_drift(*([torch.ones(3, dtype=dtype)] for _ in range(3)), *row)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-def test_parts_of_a_sum_may_have_scales_of_their_own(fused: bool) -> None:
-    program = derive(catalogue.load("rgd", ("optimizer",))).program
+def test_parts_of_a_sum_may_have_scales_of_their_own() -> None:
+    program = _program("rgd")
     for exponents in [(200, 0, -200), (-200, -300), (200, 210), (-200, 0), (0, 0)]:
         gradients = [_gradient(exponent, torch.float64) for exponent in exponents]
-        _check("rgd", program, gradients, fused)
+        _check("rgd", program, gradients)
 
 
 FUNCTIONS = (torch.sqrt, torch.log, torch.log1p, torch.abs, torch.tanh, torch.atan, torch.exp)
