@@ -10,16 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.verification import verify
 
-from .interpreted import verified
+from .interpreted import interpret, verified
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Neighbours run in the same worker, which proves and imports what they share once."""
+    if config.option.dist != "load":  # another way was asked for
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])
 def verifies(request: pytest.FixtureRequest) -> Callable[[str | Path], Verification]:
     """Compare an optimizer with the interpretation of its program."""
     return verified if request.param == "interpreted" else verify
+
+
+@pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels of a test be Python, and compiled in ``full``."""
+    if request.param == "interpreted":
+        interpret(monkeypatch)

@@ -1,12 +1,13 @@
-"""Optimizers whose kernels run as plain Python: what a declaration means, without compiling it.
+"""Kernels that run as plain Python: what a declaration means, without compiling it.
 
-That compiled kernels are what their text says is tested with the optimizers of the catalogue; the
-text of any other declaration is held to its program here.
+That compiled kernels are what their text says is tested with a cover of the catalogue; the text of
+any other declaration is held to its program here.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import re
 import types
@@ -15,15 +16,17 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 
 import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.digests import COMPILED_IN
 from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.build_rule import derive_rule
+from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.verify import compare
 
 RUNTIME = Path(hamilforge.runtime.__file__).parent
@@ -39,26 +42,69 @@ def _array_at(address: int, offset: int, length: int, like: Any) -> Any:
 
 def _compiled(*functions: Any, **_: Any) -> Any:
     """What stands for numba's decorators: nothing is done."""
-    return functions[0] if functions else lambda function: function
+    for function in functions:
+        function.py_func = function
+        return function
+    return _compiled
+
+
+#: What kernels call in place of what numba alone can call.
+_OWN = {
+    "array_at": _array_at,
+    "vector_math": types.SimpleNamespace(
+        tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
+    ),
+    **dict.fromkeys(("inner_function", "summing_function", "borrowing_function"), _compiled),
+}
+_IMPORT = re.compile(r"^from hamilforge\.runtime\.(\w+)(?:\.(\w+))? import ([\w, ]+).*$", re.M)
 
 
 def as_python(text: str, name: str) -> types.ModuleType:
     """A module with kernels, generated or of the runtime, none of which is compiled."""
     module = types.ModuleType(name)
-    module.__dict__.update(njit=_compiled, prange=range, array_at=_array_at)
-    for function in ("inner_function", "summing_function", "borrowing_function"):
-        module.__dict__[function] = _compiled
-    for room, source in re.findall(r"^from hamilforge\.runtime\.(\w+) import (\w+)", text, re.M):
-        if COMPILED_IN.get(source) == room:
-            path = RUNTIME / room / f"{source}.py"
-            own = path.read_text(encoding="utf-8")
-            # what numba is told of by other means is Python already
-            plain = "numba.extending" in own
-            whole = importlib.import_module(f"hamilforge.runtime.{room}.{source}")
-            module.__dict__[source] = whole if plain else as_python(own, source)
-    text = re.sub(r"^from (numba|hamilforge).*$", "", text, flags=re.M)
+    module.__dict__.update(njit=_compiled, prange=range)
+    for room, source, names in _IMPORT.findall(text):
+        for own in re.findall(r"\w+", names):
+            if own in _OWN:
+                module.__dict__[own] = _OWN[own]
+            elif source:
+                module.__dict__[own] = vars(_of_the_runtime(room, source))[own]
+            else:
+                module.__dict__[own] = _of_the_runtime(room, own)
+    text = _IMPORT.sub("", re.sub(r"^from numba.*$", "", text, flags=re.M))
     exec(compile(text, name, "exec"), module.__dict__)
     return module
+
+
+@functools.cache
+def _of_the_runtime(room: str, name: str) -> types.ModuleType:
+    """A module that kernels call; what numba is told of by other means is Python already."""
+    text = (RUNTIME / room / f"{name}.py").read_text(encoding="utf-8")
+    if "numba.extending" in text:
+        return importlib.import_module(f"hamilforge.runtime.{room}.{name}")
+    return as_python(text, name)
+
+
+@functools.lru_cache(maxsize=256)
+def _kernels(path: str, name: str) -> types.ModuleType:
+    return as_python(Path(path).read_text(encoding="utf-8"), name)
+
+
+def interpret(patch: pytest.MonkeyPatch) -> None:
+    """Let the kernels of every product that is loaded from now on be Python."""
+    load = loader.Loaded.module
+
+    def module(product: loader.Loaded, backend: str) -> types.ModuleType:
+        loaded = load(product, backend)
+        return _kernels(loaded.__file__, loaded.__name__) if backend == "numba" else loaded
+
+    def kernels(optimizer: GeneratedOptimizer) -> types.ModuleType:
+        loaded = compiled.fget(optimizer)
+        return _kernels(loaded.__file__, loaded.__name__)
+
+    compiled: Any = GeneratedOptimizer.kernels
+    patch.setattr(loader.Loaded, "module", module)
+    patch.setattr(GeneratedOptimizer, "kernels", property(kernels))
 
 
 class Interpreted:

@@ -23,6 +23,7 @@ from hamilforge.gen.program.build import derive
 from hamilforge.gen.program.interpret import Algebra, Interpreter, run_function
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.torch_sums import WideScalar, narrow, squares_over
+from tests.interpreted import interpret
 
 mp = mpmath.mp.clone()
 mp.dps = 30
@@ -126,10 +127,31 @@ def _gradient(exponent: int, dtype: torch.dtype) -> Any:
     return torch.tensor(ENTRIES, dtype=torch.float64).mul(10.0**exponent).to(dtype)
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("rule", RULES)
-def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype) -> None:
+def _cover(names: Any, compiled: Any) -> Any:
+    """Each name with each type: its kernels compiled in a cover of both, and as Python elsewhere.
+
+    Args:
+        names: of rules or energies.
+        compiled: by type, of which of them kernels are compiled; those of all are in ``full``.
+    """
+    for dtype in TYPES:
+        for name in names:
+            if name not in compiled[dtype]:
+                yield pytest.param(name, dtype, False, id=f"{name}-{dtype}-interpreted")
+            marks = [pytest.mark.full] * (name not in compiled[dtype])
+            yield pytest.param(name, dtype, True, id=f"{name}-{dtype}-compiled", marks=marks)
+
+
+COMPILED = {torch.float64: RULES, torch.float32: RULES[::4]}
+
+
+@pytest.mark.parametrize(("rule", "dtype", "compiled"), _cover(RULES, COMPILED))
+def test_steps_are_right_over_the_whole_range(
+    rule: str, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = _program(rule)
+    if not compiled:
+        interpret(monkeypatch)
     for exponent in TYPES[dtype][1]:
         _check(rule, program, [_gradient(exponent, dtype)])
 
@@ -143,14 +165,22 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("rule", RULES)
-def test_ends_of_domains_have_the_whole_range(rule: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("rule", "dtype", "compiled"), _cover(RULES, COMPILED))
+def test_ends_of_domains_have_the_whole_range(
+    rule: str, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = _program(rule)
+    if not compiled:
+        interpret(monkeypatch)
     for entry in program.hyperparameters:
         for value in ENDS.get(entry.domain, ()):
             for exponent in TYPES[dtype][1][::2]:
                 _check(rule, program, [_gradient(exponent, dtype)], **{entry.name: value})
+
+
+def _some(names: Any) -> Any:
+    """By type, a sixth of the names."""
+    return {dtype: [*names][k::6] for k, dtype in zip((0, 3), TYPES, strict=True)}
 
 
 #: Kinetic energies of which each needs another operation on wide scalars, or on scaled entries.
@@ -194,15 +224,20 @@ gamma = "-log(momentum)/h"
 """
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("kinetic", KINETIC.values(), ids=KINETIC)
+@pytest.mark.parametrize(("energy", "dtype", "compiled"), _cover(KINETIC, _some(KINETIC)))
 def test_scalars_and_entries_of_any_energy_have_the_whole_range(
-    kinetic: str, dtype: torch.dtype, tmp_path: Path
+    energy: str,
+    dtype: torch.dtype,
+    compiled: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(OPTIMIZER)
-    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=KINETIC[energy]))
     program = derive(catalogue.load(path)).program
+    if not compiled:
+        interpret(monkeypatch)
     for exponent in TYPES[dtype][1]:
         _check(str(path), program, [_gradient(exponent, dtype)])
 
@@ -215,16 +250,21 @@ COEFFICIENTS = {
 }
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("kinetic", COEFFICIENTS.values(), ids=COEFFICIENTS)
+@pytest.mark.parametrize(("energy", "dtype", "compiled"), _cover(COEFFICIENTS, _some(COEFFICIENTS)))
 def test_coefficients_of_entries_may_vanish(
-    kinetic: str, dtype: torch.dtype, tmp_path: Path
+    energy: str,
+    dtype: torch.dtype,
+    compiled: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "mine.toml"
     own = 'c = { default = 1.0, domain = "nonnegative", doc = "coefficient" }\n'
     path.write_text(OPTIMIZER.replace("[set]", f'k{own[1:]}[set]\nc = "k"'))
-    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic) + own)
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=COEFFICIENTS[energy]) + own)
     program = derive(catalogue.load(path)).program
+    if not compiled:
+        interpret(monkeypatch)
     for k in (0.0, 1e-30, 1e-8, 4.0):
         for exponent in TYPES[dtype][1][::2]:
             _check(str(path), program, [_gradient(exponent, dtype)], k=k)
