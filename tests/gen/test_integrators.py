@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 import tomllib
@@ -40,9 +41,13 @@ PROBLEMS = [
 TABLES = catalogue.names("runge-kutta")
 
 
+def field_of(problem):
+    return derive_field(products.load_problem(problem))
+
+
 def interpreter(problem, method):
     declared = products.load_problem(problem)
-    integrator = build_integrator(derive_field(declared), products.load_method(method))
+    integrator = build_integrator(field_of(problem), products.load_method(method))
     parameters = {entry.name: float(entry.default) for entry in declared.parameters}
     return IntegratorInterpreter(integrator, parameters)
 
@@ -74,7 +79,7 @@ def write(folder, name, text):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_to(name):
-    field = derive_field(products.load_problem(name))
+    field = field_of(name)
     lattice = isinstance(field, LatticeField)
     problem = build_lattice(field, True, True) if lattice else build_problem(field, True)
     parameters = {entry.name: float(entry.default) for entry in problem.parameters}
@@ -239,16 +244,27 @@ def test_the_probe_sees_a_changed_coefficient():
 # --- orders ------------------------------------------------------------
 
 
-def proved_order(problem, method):
+def proved_order(field, method):
     declared = products.load_method(method)
     report = pipeline.check(declared)
-    field = derive_field(problem)
     if isinstance(declared, kinds.Partitioned) and field.separable:
         return report["separable_order"]
     if isinstance(declared, kinds.DiscreteGradient) and all(i == j for i, j in field.hessian):
         # increments of a sum of functions of one coordinate each are symmetric in any order
         return max(report["order"], 2)
     return report["order"]
+
+
+@functools.cache
+def solved(problem, start, parameters, first, span):
+    """States at each quarter of a span, with which every method is compared."""
+    field, named = field_of(problem), dict(parameters)
+    values = {symbol: named[str(symbol)] for symbol in field.parameters}
+    components, rates = written_out(field)
+    right = sp.lambdify((t, components), [v.subs(values) for v in rates], "numpy")
+    marks = first + span * np.arange(1, 5) / 4
+    whole = (first, first + span)
+    return solve_ivp(right, whole, start, "DOP853", marks, rtol=1e-13, atol=1e-15).y.T
 
 
 @pytest.mark.parametrize("method", EXPECTED["slopes"]["methods"])
@@ -267,23 +283,10 @@ def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
         )
         assert any(reason in str(error) for reason in reasons)  # noqa: PT017
         return
-    order = proved_order(declared, method)
-    field = derive_field(declared)
-    values = {symbol: machine.parameters[str(symbol)] for symbol in field.parameters}
-    components, rates = written_out(field)
-    right = sp.lambdify((t, components), [v.subs(values) for v in rates], "numpy")
+    order = proved_order(field_of(problem), method)
     start = declared_start(machine.integrator.problem)
     first, span = float(declared.start.time), 2.0
-    marks = first + span * np.arange(1, 5) / 4
-    reference = solve_ivp(
-        lambda s, y: right(s, y),
-        (first, first + span),
-        start,
-        "DOP853",
-        marks,
-        rtol=1e-13,
-        atol=1e-15,
-    ).y.T
+    reference = solved(problem, tuple(start), tuple(machine.parameters.items()), first, span)
     errors = []
     for halvings in range(2, 12):
         count, y, states = 2**halvings, start, []
@@ -377,12 +380,12 @@ def test_degenerate_energies_are_integrated(tmp_path, energy):
         'kind = "hamiltonian"\ncoordinates = { q = ["x"], p = ["v"] }\n'
         f'energy = "{energy}"\n[start]\nx = 1\nv = 2\n',
     )
+    field = field_of(path)
+    right = sp.lambdify((t, field.components), field.damped)
+    wanted = solve_ivp(right, (0, 0.25), [1.0, 2.0], rtol=1e-10, atol=1e-12).y[:, -1]
     for method in EXPECTED["slopes"]["methods"]:
         machine = interpreter(path, method)
         y = machine.step(0.0, 0.25, np.array([1.0, 2.0]))
-        field = derive_field(products.load_problem(path))
-        right = sp.lambdify((t, field.components), field.damped)
-        wanted = solve_ivp(right, (0, 0.25), [1.0, 2.0], rtol=1e-10, atol=1e-12).y[:, -1]
         # every field here is constant or linear with a square of zero
         assert abs(y - wanted).max() < 1e-12
 

@@ -115,18 +115,19 @@ def test_a_ring_is_what_it_is_when_it_is_written_out(energy: str, write: Write) 
 
 
 @pytest.mark.parametrize(
-    "method",
+    ("method", "kernels"),
     [
-        "rk4",
-        "gauss2",
+        ("rk4", "compiled"),
+        *((name, "interpreted") for name in ("gauss2", "lobatto_iiia_iiib3", "gonzalez")),
         *(
-            pytest.param(name, marks=pytest.mark.full)
-            for name in ("lobatto_iiia_iiib3", "gonzalez")
+            pytest.param(name, "compiled", marks=pytest.mark.full)
+            for name in ("gauss2", "lobatto_iiia_iiib3", "gonzalez")
         ),
     ],
+    indirect=["kernels"],
 )
-def test_compiled_rings_are_what_they_are_when_they_are_written_out(
-    method: str, write: Write
+def test_rings_are_what_they_are_when_they_are_written_out_and_run(
+    method: str, kernels: None, write: Write
 ) -> None:
     text, term = ENERGIES["further neighbours"]
     paths = (write(RING, text), written_out(write, term))
@@ -154,6 +155,7 @@ def test_compiled_rings_are_what_they_are_when_they_are_written_out(
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_sums_over_all_sites_may_stand_in_functions(write: Write) -> None:
     text = "sum(p**2)/2 + N/2 - (sum(cos(x))**2 + sum(sin(x))**2)/(2*N) + sum((x - sum(x)/N)**2)/4"
     terms = [f"x{i}" for i in range(COUNT)]
@@ -233,6 +235,7 @@ def test_friction_takes_energy_at_every_site(write: Write) -> None:
     assert coupled["separable"] is False
 
 
+@pytest.mark.usefixtures("kernels")
 def test_times_are_those_of_the_steps(write: Write) -> None:
     text = "sum(p**2)/2 + (1 + t)*sum(x**2)/2 + t*sum(x*shift(x, 1))"
     plain = written_out(write, lambda i, s: f"p{i}**2/2 + (1 + t)*x{i}**2/2 + t*x{i}*x{s(i + 1)}")
@@ -247,6 +250,7 @@ def test_times_are_those_of_the_steps(write: Write) -> None:
         assert end.numpy()[0] == pytest.approx(found.y[-1], abs=1e-12)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("method", ["rk4", "itoh_abe"])
 def test_an_energy_may_reach_around_the_ring(method: str, write: Write) -> None:
     far = write(RING, "sum(p**2)/2 + sum(x**2)/2 + sum(shift(x, 5)*shift(x, 4)*shift(p, 4))/100")
@@ -259,11 +263,13 @@ def test_an_energy_may_reach_around_the_ring(method: str, write: Write) -> None:
     assert found.energy == pytest.approx(wanted.energy, abs=1e-12)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_forces_that_do_not_change_have_no_slopes(write: Write) -> None:
     path = write(RING, "sum(p) + sum(x)")
     assert hf.verify(path, "gauss2", sizes={"N": 3}).holds
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_splitting_of_coupled_terms_names_them(write: Write) -> None:
     path = write(RING, "sum(p**2)/2 + N*sum(x*p*shift(p, 1))")
     with pytest.raises(DeclarationError, match="couples q and p") as caught:
@@ -280,6 +286,7 @@ def test_the_terms_of_an_energy_have_sizes(write: Write) -> None:
     assert machine.call(energy.size, 0.0, y)[0] == pytest.approx(np.pi + 2)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_coordinates_may_have_the_names_of_sites(write: Write) -> None:
     energy = "sum(a**2 + b**2)/2 + sum((X - shift(X, 1))**2 + (Y - shift(Y, -1))**2)"
     one = write(
@@ -315,6 +322,7 @@ def test_code_does_not_grow_with_the_sites() -> None:
     assert lengths[0] == lengths[1]
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_ring_has_its_sites_by_name(write: Write, tmp_path: Path) -> None:
     path = write(RING, ENERGIES["a chain"][0], '[sites]\nN = 4\n[start]\nx = "i/N"\np = -1\n')
     own = hf.integrate(path, "rk4", t_span=(0, 0.2), h=0.1)
@@ -373,6 +381,7 @@ def test_what_is_no_ring_is_refused(
         pipeline.check(catalogue.load(write(coordinates, energy, more)))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_sizes_that_do_not_fit_are_refused(write: Write, capsys: Any) -> None:
     path = write(RING, ENERGIES["further neighbours"][0])
     run = ("generate", str(path), "--method", "rk4", "--out", str(path.parent / "out"))
@@ -407,6 +416,7 @@ def test_sizes_that_do_not_fit_are_refused(write: Write, capsys: Any) -> None:
         hf.integrate("kepler", "rk4", sizes={"N": 10})
 
 
+@pytest.mark.usefixtures("kernels")
 def test_the_largest_rings_run() -> None:
     run = hf.integrate("toda_lattice", "rk4", t_span=(0, 0.2), h=0.1, sizes={"N": 100_000})
     assert run["x"].shape == (3, 100_000)

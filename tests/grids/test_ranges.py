@@ -6,6 +6,7 @@ of the type, the step gives these; where one is too large, the step says so by w
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.torch_sums import WideScalar, narrow, squares_over
+from tests.interpreted import interpret
 
 mp = mpmath.mp.clone()
 mp.dps = 30
@@ -99,33 +101,60 @@ def _agree(found: Any, wanted: Any, largest: Any) -> None:
         assert abs(mp.mpf(entry) - value) <= tolerance * size + limits.tiny
 
 
-def _check(rule: str, program: Any, gradients: Any, fused: bool, **changed: float) -> None:
+def _check(rule: str, program: Any, gradients: Any, **changed: float) -> None:
+    """Both forms of a rule's steps beside the reference, which is computed once."""
     dtype = gradients[0].dtype
     count = 2 * len(program.stages)
-    params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
-    optimizer = hf.optimizer(rule)(params, fused=fused, **changed)
-    for _ in range(count):
-        for param, gradient in zip(params, gradients, strict=True):
-            param.grad = gradient.clone()
-        optimizer.step()
     point, solution, largest = _reference(program, gradients, count, changed)
-    _agree(torch.cat(params).detach(), point, largest)
-    if all(abs(value) < torch.finfo(dtype).max for value in point):
-        with optimizer.solution():
-            _agree(torch.cat(params).detach(), solution, largest)
+    for fused in (True, False):
+        params = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+        optimizer = hf.optimizer(rule)(params, fused=fused, **changed)
+        for _ in range(count):
+            for param, gradient in zip(params, gradients, strict=True):
+                param.grad = gradient.clone()
+            optimizer.step()
+        _agree(torch.cat(params).detach(), point, largest)
+        if all(abs(value) < torch.finfo(dtype).max for value in point):
+            with optimizer.solution():
+                _agree(torch.cat(params).detach(), solution, largest)
+
+
+@functools.cache
+def _program(rule: str) -> Any:
+    return derive(catalogue.load(rule, ("optimizer",))).program
 
 
 def _gradient(exponent: int, dtype: torch.dtype) -> Any:
     return torch.tensor(ENTRIES, dtype=torch.float64).mul(10.0**exponent).to(dtype)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("rule", RULES)
-def test_steps_are_right_over_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
-    program = derive(catalogue.load(rule, ("optimizer",))).program
+def _cover(names: Any, compiled: Any) -> Any:
+    """Each name with each type: its kernels compiled in a cover of both, and as Python elsewhere.
+
+    Args:
+        names: of rules or energies.
+        compiled: by type, of which of them kernels are compiled; those of all are in ``full``.
+    """
+    for dtype in TYPES:
+        for name in names:
+            if name not in compiled[dtype]:
+                yield pytest.param(name, dtype, False, id=f"{name}-{dtype}-interpreted")
+            marks = [pytest.mark.full] * (name not in compiled[dtype])
+            yield pytest.param(name, dtype, True, id=f"{name}-{dtype}-compiled", marks=marks)
+
+
+COMPILED = {torch.float64: RULES, torch.float32: RULES[::4]}
+
+
+@pytest.mark.parametrize(("rule", "dtype", "compiled"), _cover(RULES, COMPILED))
+def test_steps_are_right_over_the_whole_range(
+    rule: str, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = _program(rule)
+    if not compiled:
+        interpret(monkeypatch)
     for exponent in TYPES[dtype][1]:
-        _check(rule, program, [_gradient(exponent, dtype)], fused)
+        _check(rule, program, [_gradient(exponent, dtype)])
 
 
 #: Values at both ends of domains, as far as two steps of them are no overflow by themselves.
@@ -137,15 +166,22 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("rule", RULES)
-def test_ends_of_domains_have_the_whole_range(rule: str, dtype: torch.dtype, fused: bool) -> None:
-    program = derive(catalogue.load(rule, ("optimizer",))).program
+@pytest.mark.parametrize(("rule", "dtype", "compiled"), _cover(RULES, COMPILED))
+def test_ends_of_domains_have_the_whole_range(
+    rule: str, dtype: torch.dtype, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = _program(rule)
+    if not compiled:
+        interpret(monkeypatch)
     for entry in program.hyperparameters:
         for value in ENDS.get(entry.domain, ()):
             for exponent in TYPES[dtype][1][::2]:
-                _check(rule, program, [_gradient(exponent, dtype)], fused, **{entry.name: value})
+                _check(rule, program, [_gradient(exponent, dtype)], **{entry.name: value})
+
+
+def _some(names: Any) -> Any:
+    """By type, a sixth of the names."""
+    return {dtype: [*names][k::6] for k, dtype in zip((0, 3), TYPES, strict=True)}
 
 
 #: Kinetic energies of which each needs another operation on wide scalars, or on scaled entries.
@@ -189,18 +225,22 @@ gamma = "-log(momentum)/h"
 """
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("kinetic", KINETIC.values(), ids=KINETIC)
+@pytest.mark.parametrize(("energy", "dtype", "compiled"), _cover(KINETIC, _some(KINETIC)))
 def test_scalars_and_entries_of_any_energy_have_the_whole_range(
-    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
+    energy: str,
+    dtype: torch.dtype,
+    compiled: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(OPTIMIZER)
-    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic))
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=KINETIC[energy]))
     program = derive(catalogue.load(path)).program
+    if not compiled:
+        interpret(monkeypatch)
     for exponent in TYPES[dtype][1]:
-        _check(str(path), program, [_gradient(exponent, dtype)], fused)
+        _check(str(path), program, [_gradient(exponent, dtype)])
 
 
 #: Energies of which a coefficient may vanish.
@@ -211,20 +251,24 @@ COEFFICIENTS = {
 }
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("kinetic", COEFFICIENTS.values(), ids=COEFFICIENTS)
+@pytest.mark.parametrize(("energy", "dtype", "compiled"), _cover(COEFFICIENTS, _some(COEFFICIENTS)))
 def test_coefficients_of_entries_may_vanish(
-    kinetic: str, dtype: torch.dtype, fused: bool, tmp_path: Path
+    energy: str,
+    dtype: torch.dtype,
+    compiled: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "mine.toml"
     own = 'c = { default = 1.0, domain = "nonnegative", doc = "coefficient" }\n'
     path.write_text(OPTIMIZER.replace("[set]", f'k{own[1:]}[set]\nc = "k"'))
-    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=kinetic) + own)
+    (tmp_path / "mine_system.toml").write_text(SYSTEM.format(kinetic=COEFFICIENTS[energy]) + own)
     program = derive(catalogue.load(path)).program
+    if not compiled:
+        interpret(monkeypatch)
     for k in (0.0, 1e-30, 1e-8, 4.0):
         for exponent in TYPES[dtype][1][::2]:
-            _check(str(path), program, [_gradient(exponent, dtype)], fused, k=k)
+            _check(str(path), program, [_gradient(exponent, dtype)], k=k)
 
 
 def test_factors_of_half_precision_are_split_at_its_own_range(tmp_path: Path) -> None:
@@ -256,12 +300,11 @@ def test_steps_can_be_traced_and_compiled_whole(dtype: torch.dtype, size: float)
         product.kick_drift(*([torch.ones(3, dtype=dtype)] for _ in range(3)), *row)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
-def test_parts_of_a_sum_may_have_scales_of_their_own(fused: bool) -> None:
-    program = derive(catalogue.load("rgd", ("optimizer",))).program
+def test_parts_of_a_sum_may_have_scales_of_their_own() -> None:
+    program = _program("rgd")
     for exponents in [(200, 0, -200), (-200, -300), (200, 210), (-200, 0), (0, 0)]:
         gradients = [_gradient(exponent, torch.float64) for exponent in exponents]
-        _check("rgd", program, gradients, fused)
+        _check("rgd", program, gradients)
 
 
 FUNCTIONS = (torch.sqrt, torch.log, torch.log1p, torch.abs, torch.tanh, torch.atan, torch.exp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 import types
@@ -27,8 +28,18 @@ FIELDS = catalogue.names("field")
 GRADIENTS = EXPECTED["gradients"]
 
 
+@functools.lru_cache(maxsize=64)
+def _rendered(made):
+    return pipeline.rendered(made)
+
+
+def texts_of(*request, **choices):
+    """The texts of a product, rendered once in a process for one and the same declarations."""
+    return _rendered(products.load_made(*request, **choices))
+
+
 def torch_text(field, method, **choices):
-    texts = pipeline.rendered(products.load_made(field, method, **choices))
+    texts = texts_of(field, method, **choices)
     return next(text for name, text in texts.items() if name.endswith("_torch.py"))
 
 
@@ -69,7 +80,7 @@ for source in ("linear", "layer_kernels", "stage_systems"):
 
 
 def numba_text(field, method, sizes=None, **choices):
-    texts = pipeline.rendered(products.load_made(field, method, sizes=sizes, **choices))
+    texts = texts_of(field, method, sizes=sizes, **choices)
     return next(text for name, text in texts.items() if name.endswith("_numba.py"))
 
 
@@ -105,9 +116,14 @@ def is_seen(text, cases):
         return True
 
 
-def cases_of(field, method, **choices):
-    made = products.load_made(field, method, **choices)
-    return verification.network_cases(build_network(*made), ("float64",))
+@functools.lru_cache(maxsize=256)
+def _cases(made, dtypes):
+    return verification.network_cases(build_network(*made), dtypes)
+
+
+def cases_of(field, method, dtypes=("float64",), **choices):
+    """The interpretation's cases, run through once in a process."""
+    return _cases(products.load_made(field, method, **choices), dtypes)
 
 
 def drawn(made, layers=3, **options):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import cache, loader
@@ -111,31 +114,30 @@ def test_minimize_takes_a_path_and_no_torch(tmp_path: Path) -> None:
     assert output(run(MINIMIZE, tmp_path / "cache", path)).decode().split() == ["True", "False"]
 
 
-SCOPES = """
-import sys, torch
-from hamilforge.runtime.core.loader import load
-Method = load(sys.argv[1]).torch_class()
-def trained(sizes, apart):
+def trained(method: Any, sizes: list[int], apart: bool, fused: bool) -> torch.Tensor:
+    """Where five steps lead, the tensors in groups of one optimizer or in one optimizer each."""
     params = [torch.nn.Parameter(torch.linspace(1, 2, n, dtype=torch.float64)) for n in sizes]
-    groups = [{"params": [p], "lr": 0.1 * (k + 1)} for k, p in enumerate(params)]
-    optimizers = [Method([g]) for g in groups] if apart else [Method(groups)]
+    groups: Any = [{"params": [p], "lr": 0.1 * (k + 1)} for k, p in enumerate(params)]
+    members = [[group] for group in groups] if apart else [groups]
+    optimizers = [method(member, fused=fused) for member in members]
     for _ in range(5):
         for p in params:
             p.grad = p.detach().clone()
         for optimizer in optimizers:
             optimizer.step()
     return torch.cat([p.detach() for p in params])
-print((trained([3, 4], True) - trained([3, 4], False)).abs().max().item() <= 1e-15)
-"""
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
 @pytest.mark.parametrize("scope", ["group", "tensor"])
 def test_sums_over_groups_of_their_own_are_those_of_separate_optimizers(
-    tmp_path: Path, scope: str
+    tmp_path: Path, scope: str, fused: bool
 ) -> None:
     change = ('scope = "all"', f'scope = "{scope}"')
-    path = declared(tmp_path, first(**SUMS), "apart", change)
-    assert output(run(SCOPES, tmp_path / "cache", path)).decode().split() == ["True"]
+    method = loader.load(declared(tmp_path, first(**SUMS), "apart", change)).torch_class()
+    ends = [trained(method, [3, 4], apart, fused) for apart in (True, False)]
+    assert (ends[0] - ends[1]).abs().max() <= 1e-15
 
 
 def test_a_changed_declaration_is_another_product(
@@ -166,9 +168,10 @@ def test_a_product_found_in_the_cache_is_not_generated_again(
 
 
 FOUND = """
-import sys
+import json, sys
 from hamilforge.runtime.core.loader import load
-load(*sys.argv[1:]).module("numba")
+for request in json.loads(sys.argv[1]):
+    load(*request).module("numba")
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"sympy", "jinja2", "torch"}))
 """
 
@@ -179,10 +182,10 @@ def test_what_is_in_the_cache_is_found_without_sympy(tmp_path: Path) -> None:
     method = tmp_path / "mine_method.toml"
     table = (catalogue.root() / "runge_kutta" / "kutta3.toml").read_text(encoding="utf-8")
     method.write_text(table.replace('name = "kutta3"', 'name = "mine_method"'), encoding="utf-8")
-    for request in ((rule,), ("henon_heiles", method), ("resnet", method)):
-        made = output(run(FOUND, root, *request))
-        assert b"sympy" in made
-        assert output(run(FOUND, root, *request)) == b"[]\n"
+    requests = json.dumps([[str(rule)], ["henon_heiles", str(method)], ["resnet", str(method)]])
+    assert b"sympy" in output(run(FOUND, root, requests))
+    assert len(list(root.iterdir())) == 3
+    assert output(run(FOUND, root, requests)) == b"[]\n"
 
 
 @pytest.mark.parametrize("change", ["declaration", "system", "cache"])
@@ -305,6 +308,24 @@ def loaded(path: Path, root: Path | None, **environment: str | None) -> tuple[st
     return done.stdout.strip(), done.stderr
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A declaration, a cache with its product, and what a process says that loads it."""
+    folder = tmp_path_factory.mktemp("kept")
+    path = declared(folder, first(**PLAIN), "mine")
+    said, _ = loaded(path, folder / "cache")
+    return path, folder / "cache", said
+
+
+@pytest.fixture
+def filled(kept: tuple[Path, Path, str], tmp_path: Path) -> tuple[Path, Path, str]:
+    """The same, with a cache of the test's own."""
+    path, root, said = kept
+    own = tmp_path / "cache"
+    shutil.copytree(root, own)  # permissions are copied too
+    return path, own, said
+
+
 def test_folders_are_the_users_alone_whatever_the_umask_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,12 +343,12 @@ def test_folders_are_the_users_alone_whatever_the_umask_is(
 
 @pytest.mark.parametrize("which", ["root", "product"])
 @pytest.mark.parametrize("how", ["group", "world", "owner"])
-def test_what_others_may_write_is_not_run(tmp_path: Path, which: str, how: str) -> None:
-    root = tmp_path / "cache"
-    path = declared(tmp_path, first(**PLAIN), "trusting")
-    said, _ = loaded(path, root)
+def test_what_others_may_write_is_not_run(
+    filled: tuple[Path, Path, str], which: str, how: str
+) -> None:
+    path, root, said = filled
     (folder,) = root.iterdir()
-    (folder / "trusting_numba.py").write_text("STATES = 'evil'")
+    (folder / "mine_numba.py").write_text("STATES = 'evil'")
     lines = [line.split(" ", 1) for line in (folder / cache.DIGESTS).read_text().splitlines()]
     digests = [f"{cache._digest((folder / name).read_bytes())} {name}\n" for _, name in lines]
     (folder / cache.DIGESTS).write_text("".join(digests))  # as one who knows would do it
@@ -346,10 +367,8 @@ def test_what_others_may_write_is_not_run(tmp_path: Path, which: str, how: str) 
 
 
 @pytest.mark.parametrize("damage", ["", "STATES = 'edited'\n", None], ids=["empty", "edit", "gone"])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str | None) -> None:
-    root = tmp_path / "cache"
-    path = declared(tmp_path, first(**PLAIN), "damaged")
-    said, _ = loaded(path, root)
+def test_a_damaged_file_is_made_anew(filled: tuple[Path, Path, str], damage: str | None) -> None:
+    path, root, said = filled
     (folder,) = root.iterdir()
     for file in folder.glob("*.py"):
         file.unlink()
@@ -360,8 +379,10 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str | None) -> None
     assert [place.name for place in root.iterdir()] == [folder.name]
 
 
-def test_where_there_is_no_cache_one_line_says_so_and_nothing_is_left(tmp_path: Path) -> None:
-    path = declared(tmp_path, first(**PLAIN), "homeless")
+def test_where_there_is_no_cache_one_line_says_so_and_nothing_is_left(
+    kept: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    path, _, said = kept
     file = tmp_path / "file"
     file.write_text("")
     temporary = tmp_path / "temporary"
@@ -374,14 +395,13 @@ def test_where_there_is_no_cache_one_line_says_so_and_nothing_is_left(tmp_path: 
     ]
     if os.geteuid() == 0:
         cases.append((Path("/dev/full/cache"), {}))
-    said = loaded(path, tmp_path / "cache")[0]
     for root, environment in cases:
         again, error = loaded(path, root, TMPDIR=str(temporary), **environment)
         assert again == said
         assert len(error.splitlines()) == 1, error
         assert "works without a cache" in error
         assert not list(temporary.iterdir())
-    assert not (tmp_path / "relative").exists()
+    assert not (path.parent / "relative").exists()
 
 
 def test_a_full_disk_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -57,8 +57,18 @@ def test_torch_networks_of_no_samples_have_gradients_of_zero(name: str, memory: 
 
 
 @pytest.mark.parametrize("memory", ["all", "states", "checkpoint"])
-@pytest.mark.parametrize("name", NETWORKS)
-def test_kernels_of_no_samples_have_gradients_of_zero(name: str, memory: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kernels"),
+    [
+        ("explicit", "compiled"),
+        *((name, "interpreted") for name in NETWORKS),
+        *(pytest.param(name, "compiled", marks=pytest.mark.full) for name in [*NETWORKS][1:]),
+    ],
+    indirect=["kernels"],
+)
+def test_kernels_of_no_samples_have_gradients_of_zero(
+    name: str, memory: str, kernels: None
+) -> None:
     field, method, sizes = NETWORKS[name]
     network = hf.network(field, method, 3, sizes, backend="numba", memory=memory)
     count = sum(bool(shape) for shape in network.product.STATES.values())

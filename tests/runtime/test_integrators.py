@@ -157,8 +157,9 @@ def exact_factor(product, t, h):
     return product.decay(t, t + h, parameters_of(product))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["symplectic"]["pairs"]))
-def test_the_compiled_step_scales_the_symplectic_form_by_the_exact_factor(problem, method):
+def test_a_step_scales_the_symplectic_form_by_the_exact_factor(problem, method):
     product = load_product(problem, method).module("numba")
     t, h, y = product.START_TIME + 0.3, 0.1, beside_start(product)
     factor = exact_factor(product, t, h)
@@ -166,6 +167,7 @@ def test_the_compiled_step_scales_the_symplectic_form_by_the_exact_factor(proble
     assert form_defect(jacobian_by_differences(product, t, h, y), factor) < 1e-9
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["symplectic"]["not_symplectic"]))
 def test_the_test_of_symplecticity_fails_where_it_should(problem, method):
     product = load_product(problem, method).module("numba")
@@ -174,7 +176,16 @@ def test_the_test_of_symplecticity_fails_where_it_should(problem, method):
 
 
 @pytest.mark.parametrize(
-    "case", EXPECTED["brouwer"]["cases"], ids=lambda case: f"{case['problem']}-{case['method']}"
+    "case",
+    [
+        pytest.param(
+            case,
+            id=f"{case['problem']}-{case['method']}",
+            marks=[] if [case["problem"], case["method"]] in plain else [pytest.mark.full],
+        )
+        for plain in [EXPECTED["brouwer"]["plain"]]
+        for case in EXPECTED["brouwer"]["cases"]
+    ],
 )
 def test_rounding_errors_of_the_energy_are_a_random_walk(case):
     # Brouwer's law; energies are averaged over stretches, which takes out the method's own bounded
@@ -197,6 +208,7 @@ def test_rounding_errors_of_the_energy_are_a_random_walk(case):
     assert abs(exponent - 0.5) < 0.1
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["energy"]["pairs"]))
 @pytest.mark.parametrize("h", EXPECTED["energy"]["steps"])
 def test_the_energy_identity_of_a_discrete_gradient_holds_at_any_step(problem, method, h):
@@ -274,6 +286,7 @@ def test_adaptive_steps_keep_to_their_tolerance_and_dense_output_to_the_solution
     assert abs(back.y[-1] - [0.4, 0, 0, 2]).max() < 1e-6
 
 
+@pytest.mark.usefixtures("kernels")
 def test_dense_output_and_adaptive_steps_carry_the_friction():
     times = np.linspace(0, 10, 21)
     fine = hf.integrate("damped_pendulum", "gauss2", t_span=(0, 10), h=0.01, every=50).y

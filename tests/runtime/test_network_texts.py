@@ -185,6 +185,21 @@ def test_kernels_and_modules_agree_with_the_interpretation(field, method):
     assert found.holds, str(found)
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(("field", "method"), [part[:2] for part in EXPECTED["verified"]["parts"]])
+def test_every_form_of_a_product_agrees_with_the_interpretation(field, method):
+    found = hf.verify(field, method)
+    assert found.holds, str(found)
+
+
+@pytest.mark.parametrize(("field", "method", "dtype", "fused"), EXPECTED["verified"]["parts"])
+def test_one_form_compiled_agrees_with_the_interpretation(field, method, dtype, fused):
+    cases = cases_of(field, method, dtypes=(dtype,))
+    kernels = loader.load(field, method, sizes=cases[0].sizes if fused else None)
+    found = verify_network.compare(kernels, cases, ["numba"])
+    assert found.holds, str(found)
+
+
 def test_compiled_kernels_with_controls_at_every_stage_agree_with_the_interpretation():
     made = EXPECTED["by_stage"]["verified"]
     cases = cases_of(*made, by_stage=True)
@@ -206,6 +221,7 @@ def test_objectives_agree_with_the_interpretation(name):
     assert found.holds, str(found)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("body", EXPECTED["objective_edges"]["bodies"])
 def test_objectives_at_the_edges_agree(tmp_path, body):
     path = tmp_path / "edge.toml"
@@ -243,6 +259,7 @@ def test_fields_at_the_edges_have_exact_adjoints(tmp_path, body, by_stage):
         assert found.holds, str(found)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_kernels_of_a_field_at_the_edge_agree(tmp_path):
     path = tmp_path / "edge.toml"
     head = 'kind = "field"\nname = "edge"\ntitle = "T"\nreference = "R"\n'

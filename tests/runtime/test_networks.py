@@ -62,6 +62,7 @@ def test_any_activation_is_differentiated(activation):
     near(found, wanted, 1e-13)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("method", GRADIENTS["implicit"][::3])
 @pytest.mark.parametrize("activation", ["sign(x)", "step(x)"])
 def test_activations_that_only_jump_send_nothing_back(activation, method):
@@ -312,6 +313,7 @@ def test_symmetric_methods_go_back_without_keeping_anything(field, method, by_st
     assert any("reversible" in one.case for one in found.deviations)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("backend", ["torch", "numba"])
 def test_digits_that_contracting_layers_take_away_are_an_error(backend):
     network = hf.network("resnet", "implicit_midpoint", 30, {"d": 4}, h=0.5, backend=backend)

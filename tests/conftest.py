@@ -1,0 +1,43 @@
+"""What all tests share.
+
+Kernels are compiled once for all workers: numba and hamilforge keep them in the folders that
+``NUMBA_CACHE_DIR`` and ``HAMILFORGE_CACHE`` name.  Compiling is most of what tests take, so what a
+declaration means is tested with its kernels run as plain Python (``interpreted.py``), and a cover
+of the catalogue is compiled.  The rest is marked ``full``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hamilforge.runtime.core.comparison import Verification
+from hamilforge.verification import verify
+
+from .interpreted import interpret, verified
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Neighbours run in the same worker, which proves and imports what they share once."""
+    if config.option.dist != "load":  # another way was asked for
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+@pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])
+def verifies(request: pytest.FixtureRequest) -> Callable[[str | Path], Verification]:
+    """Compare an optimizer with the interpretation of its program."""
+    return verified if request.param == "interpreted" else verify
+
+
+@pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels of a test be Python, and compiled in ``full``."""
+    if request.param == "interpreted":
+        interpret(monkeypatch)
