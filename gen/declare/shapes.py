@@ -81,21 +81,21 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
             return shapes[node.name]
         if node.op == RATE and node.op in allowed and not isinstance(node.args[0], Name):
             raise fail(f"{RATE}(...) takes a control", node)
-        found = [visit(arg) for arg in node.args]
+        operands = [visit(arg) for arg in node.args]
         if node.op == "@":
-            return product(node, found[0], found[1])
+            return product(node, operands[0], operands[1])
         if node.op in ("+", "*", "-", "/"):
-            return together(node, found)
+            return together(node, operands)
         if node.op == "**":
-            if found[1] not in (SCALAR, VECTOR):
-                raise fail(f"an exponent is a scalar, not {written(found[1])}", node.args[1])
-            return together(node, found)
-        return call(node, found)
+            if operands[1] not in (SCALAR, VECTOR):
+                raise fail(f"an exponent is a scalar, not {written(operands[1])}", node.args[1])
+            return together(node, operands)
+        return call(node, operands)
 
-    def together(node: Operation, found: list[Shape]) -> Shape:
+    def together(node: Operation, operands: list[Shape]) -> Shape:
         result: Shape = ()
         first: Node = node
-        for arg, shape in zip(node.args, found, strict=True):
+        for arg, shape in zip(node.args, operands, strict=True):
             if shape and result and shape != result:
                 raise fail(
                     f"'{text(first)}' is {written(result)} and '{text(arg)}' is {written(shape)}: "
@@ -107,24 +107,24 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         return result
 
     def product(node: Operation, left: Shape, right: Shape) -> Shape:
-        one, other = node.args
+        matrix, other = node.args
         if VECTOR in (left, right):
             raise fail("'@' needs matrices, and here are only scalars and vectors", node)
         if len(left) != 2 or not right:
             raise fail(
-                f"'@' takes a matrix and a vector or a matrix, not '{text(one)}', "
+                f"'@' takes a matrix and a vector or a matrix, not '{text(matrix)}', "
                 f"{written(left)}, and '{text(other)}', {written(right)}",
                 node,
             )
         if left[1] != right[0]:
             raise fail(
-                f"'{text(one)}' is {written(left)} and '{text(other)}' is {written(right)}: "
+                f"'{text(matrix)}' is {written(left)} and '{text(other)}' is {written(right)}: "
                 f"{left[1]} and {right[0]} do not fit",
                 node,
             )
         return (left[0], *right[1:])
 
-    def call(node: Operation, found: list[Shape]) -> Shape:
+    def call(node: Operation, operands: list[Shape]) -> Shape:
         if node.op not in allowed:
             if node.op == ACTIVATION:
                 raise fail(
@@ -134,27 +134,27 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
                 )
             raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(allowed)}", node)
         if node.op == "transpose":
-            if len(found[0]) != 2:
-                raise fail(f"transpose takes a matrix, not {written(found[0])}", node)
-            return found[0][::-1]
-        if node.op == "decay" and found[0]:
+            if len(operands[0]) != 2:
+                raise fail(f"transpose takes a matrix, not {written(operands[0])}", node)
+            return operands[0][::-1]
+        if node.op == "decay" and operands[0]:
             raise fail("decay(s) takes a time span, a scalar", node)
         if node.op == SHIFT:
             by = constant(node.args[1])
-            if not found[0] or by is None or by.denominator > 1 or abs(by) > MAX_SHIFT:
+            if not operands[0] or by is None or by.denominator > 1 or abs(by) > MAX_SHIFT:
                 raise fail(
                     f"shift(x, k) takes what has a value at each site, and a whole number from "
                     f"-{MAX_SHIFT} to {MAX_SHIFT}",
                     node,
                 )
-        if node.op in (*REDUCTIONS, *_OF_COORDINATES, "logsumexp") and not all(found):
+        if node.op in (*REDUCTIONS, *_OF_COORDINATES, "logsumexp") and not all(operands):
             what = "vectors or matrices" if "logsumexp" in allowed else f"vectors ({VECTOR[0]})"
             raise fail(f"{node.op}(...) takes {what}, not a scalar", node)
         if node.op in (*REDUCTIONS, "J", "logsumexp"):
-            if len({*found}) > 1:
-                together(node, found)
+            if len({*operands}) > 1:
+                together(node, operands)
             return ()
-        return found[0] if node.op == SHIFT else together(node, found)
+        return operands[0] if node.op == SHIFT else together(node, operands)
 
     return visit(expression.tree)
 

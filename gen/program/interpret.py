@@ -329,13 +329,13 @@ def run_lines(
     types = dict(types)
     for line in lines:
         value, target = line.value, line.target
-        found = [_value(line, values, types, algebra) for values in known]
+        computed = [_value(line, values, types, algebra) for values in known]
         if isinstance(value, Reduce) and value.over == "entries" and not per_tensor:
-            found = [sum(found[1:], found[0])] * len(found)
+            computed = [sum(computed[1:], computed[0])] * len(computed)
         if target.is_scalar:
-            found = list(map(algebra.scalar, found))
+            computed = list(map(algebra.scalar, computed))
         types[target.name] = target
-        for values, entry in zip(known, found, strict=True):
+        for values, entry in zip(known, computed, strict=True):
             values[target.name] = entry
     return known
 

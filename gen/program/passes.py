@@ -122,4 +122,4 @@ def _read_back(line: Line, stored: dict[str, str], stored_in: dict[str, int], in
 
 def bytes_per_parameter(passes: tuple[Pass, ...], itemsize: int = 4) -> int:
     """Bytes moved per parameter and stage: every load and every store of every pass."""
-    return itemsize * sum(len(one.loads) + len(one.stores) for one in passes)
+    return itemsize * sum(len(sweep.loads) + len(sweep.stores) for sweep in passes)

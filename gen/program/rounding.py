@@ -82,10 +82,10 @@ def errors(
     }
     with np.errstate(all="ignore"):
         numbers = {name: _number(value, dtype) for name, value in scalars.items()}
-        found = run_function(function, exact, numbers, _algebra(dtype), per_tensor)
+        results = run_function(function, exact, numbers, _algebra(dtype), per_tensor)
         return {
             name: [np.nan_to_num(entry.error * eps, nan=np.inf, posinf=np.inf) for entry in entries]
-            for name, entries in found.items()
+            for name, entries in results.items()
         }
 
 

@@ -147,16 +147,18 @@ def _host_deviation(product: ModuleType, case: Case) -> float:
     """The largest deviation of a host scalar, in units in its last place."""
     clock = start(product)
     worst = 0.0
-    for wanted in case.rows:
+    for expected in case.rows:
         clock = latch(product, clock, case.hyper, case.preparation)
-        found = clock.row()
+        row = clock.row()
         clock = tick(clock)
-        pairs = [*zip(found, wanted, strict=True)]
+        pairs = [*zip(row, expected, strict=True)]
         if clock.stage == 0:
             memory, *_ = case.ends[clock.n - 2]
             pairs += zip(clock.memory, memory, strict=True)
-        for one, other in pairs:
-            worst = max(worst, abs(one - other) / float(np.spacing(max(abs(other), 1e-300))))
+        for scalar, reference in pairs:
+            worst = max(
+                worst, abs(scalar - reference) / float(np.spacing(max(abs(reference), 1e-300)))
+            )
     return worst
 
 
@@ -165,13 +167,13 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> Distan
     worst = Distance()
     if not product.SHIFTED:
         return worst
-    for number, (memory, wanted, rounding) in enumerate(case.ends):
+    for number, (memory, expected, rounding) in enumerate(case.ends):
         x, *states = case.after[(number + 1) * case.stages - 1]
         row = product.solution_row(*memory)
-        found = _SOLUTIONS[backend](product, row, [x, *states])
-        for one, other, start_x, bound in zip(found, wanted, x, rounding, strict=True):
-            size = np.maximum(np.maximum(abs(other), abs(start_x)), abs(other - start_x))
-            worst = worst.farthest(_distance(one, other, size, bound))
+        solved = _SOLUTIONS[backend](product, row, [x, *states])
+        for result, reference, start_x, bound in zip(solved, expected, x, rounding, strict=True):
+            size = np.maximum(np.maximum(abs(reference), abs(start_x)), abs(reference - start_x))
+            worst = worst.farthest(_distance(result, reference, size, bound))
     return worst
 
 
@@ -183,9 +185,9 @@ def _on_copies(
     product: ModuleType, kernel: Any, row: Sequence[float], arrays: Sequence[Arrays]
 ) -> list[Arrays]:
     """Run a kernel on copies of its arrays; return them."""
-    copies = [[one.copy() for one in tensors] for tensors in arrays]
+    copies = [[array.copy() for array in tensors] for tensors in arrays]
     first = copies[0]
-    how = plan([one.size for one in first], [0] * len(first), product.SCOPE, product.SUMS)
+    how = plan([array.size for array in first], [0] * len(first), product.SCOPE, product.SUMS)
     addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
     run(kernel, how, np.array([row]), addresses, first[0].dtype.name)
     return copies
@@ -222,12 +224,12 @@ def _deviation(backend: Backend, case: Case) -> Distance:
     worst = Distance()
     for number, (row, after) in enumerate(zip(case.rows, case.after, strict=True)):
         arrays = [case.points[number], *case.states[number], case.gradients[number]]
-        found = itertools.chain(*backend(number % case.stages, row, arrays))
-        wanted = itertools.chain(*after)
+        results = itertools.chain(*backend(number % case.stages, row, arrays))
+        expected = itertools.chain(*after)
         sizes = itertools.chain(*case.scales[number])
         bounds = itertools.chain(*case.rounding[number])
-        for one, other, size, bound in zip(found, wanted, sizes, bounds, strict=True):
-            worst = worst.farthest(_distance(one, other, size, bound))
+        for result, reference, size, bound in zip(results, expected, sizes, bounds, strict=True):
+            worst = worst.farthest(_distance(result, reference, size, bound))
     return worst
 
 

@@ -12,13 +12,17 @@ import pytest
 import torch
 
 import hamilforge as hf
+from hamilforge import verification
 from hamilforge.document import show
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.plot_command import run as plot
 from hamilforge.runtime.core.comparison import Verification
+from hamilforge.runtime.optimizers.verify import compare
 from hamilforge.templates import write
+from tests.interpreted import SHAPES, Interpreted
 
 HEAD = 'kind = "optimizer"\nname = "mine"\ntitle = "Mine"\nreference = "-"\n'
 LR = 'lr = { default = 0.1, domain = "nonnegative" }\n'
@@ -341,3 +345,65 @@ def test_a_group_without_gradients_takes_no_step(fused: bool, averages: Path) ->
         other.step()
     assert distance([*ours, *more], [*theirs, *others]) <= 8 * torch.finfo(torch.float64).eps
     assert [group["clock"].n for group in optimizer.param_groups] == [7, 6]
+
+
+CLIPPED = {
+    "by value": ("a = clip(grad(theta), -c, c)", ("minimum", "maximum")),
+    "by norm": ("a = grad(theta)*min(1, c/norm(grad(theta)))", ("minimum", "maximum")),
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), CLIPPED.values(), ids=CLIPPED)
+def test_clipped_gradients_are_torchs_and_faults_in_them_are_caught(
+    line: str, fault: tuple[str, str], tmp_path: Path, verifies: Verifies
+) -> None:
+    more = 'c = { default = 0.5, domain = "positive" }\n'
+    assign = (line, "m = 0.9*m + a", "theta = theta - lr*m")
+    path = declared(tmp_path, '["theta", "m"]', *assign, more=more)
+    assert verifies(path).holds
+    texts = pipeline.render_rule(catalogue.load(path, ("optimizer",)))
+    changed = {name: text.replace(*fault) for name, text in texts.items()}
+    assert changed != texts
+    program = derive_rule(catalogue.load(path, ("optimizer",))).program
+    with np.errstate(all="ignore"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "SHAPES", SHAPES)
+        cases = verification.reference_cases(program)
+        assert not compare(Interpreted(changed), cases, ["numba"]).holds
+    ours, theirs = pair(torch.float64)
+    optimizer = hf.optimizer(path)(ours, fused=False)
+    other = torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
+    for _ in range(5):
+        step(optimizer, ours)
+        for param in theirs:
+            param.grad = torch.sin(3 * param.detach())
+        if "norm" in line:
+            torch.nn.utils.clip_grad_norm_(theirs, 0.5)
+        else:
+            torch.nn.utils.clip_grad_value_(theirs, 0.5)
+        other.step()
+    assert distance(ours, theirs) <= 1e-6  # torch adds 1e-6 to the norm
+
+
+def test_a_choice_after_sums_is_made_for_each_tensor(tmp_path: Path, verifies: Verifies) -> None:
+    """The trust ratio of layers: 1 where weights or gradients vanish, also beyond their squares."""
+    path = declared(
+        tmp_path,
+        '["theta", "m"]',
+        "m = 0.9*m + grad(theta)",
+        "trust = where(norm(m)*norm(theta), norm(theta)/norm(m), 1)",
+        "theta = theta - lr*trust*m",
+    )
+    path.write_text(path.read_text() + '[reduce]\nscope = "tensor"\n')
+    assert verifies(path).holds
+    for size in (0.0, 1.0, 1e200):
+        start = torch.tensor([1.0, 2.0], dtype=torch.float64) * size
+        slope = torch.tensor([3.0, -4.0], dtype=torch.float64) * (size or 1.0)
+        params = [torch.nn.Parameter(array.clone()) for array in (start, 5 * start)]
+        optimizer = hf.optimizer(path)(params, lr=0.1, fused=False)
+        for param in params:
+            param.grad = slope.clone()
+        optimizer.step()
+        ratio = 5**0.5 / 5 if size else 1.0
+        for param, scale in zip(params, (1, 5), strict=True):
+            trust = scale * ratio if size else 1.0
+            assert torch.allclose(param, scale * start - 0.1 * trust * slope, rtol=1e-14)

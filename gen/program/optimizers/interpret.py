@@ -81,9 +81,9 @@ class Interpreter:
         """One stage, with the gradients at the point."""
         arrays = {"x": self.x, **self.states, "g": list(gradients)}
         function, scalars = self._next()
-        found = self._run(function, arrays, scalars)
-        self.x = found.pop("x")
-        self.states = {**self.states, **found}
+        changed = self._run(function, arrays, scalars)
+        self.x = changed.pop("x")
+        self.states = {**self.states, **changed}
         self.stage += 1
         if self.stage == len(self.program.stages):
             self._end_of_step()
@@ -93,7 +93,7 @@ class Interpreter:
         program = self.program
         function, scalars = self._next()
         arrays = {"x": self.x, **self.states, "g": list(gradients)}
-        found: dict[str, list[Any]] = {}
+        largest: dict[str, list[Any]] = {}
         for array, local in function.results:
             line = next(line for line in function.lines if line.target == local)
             operand = replace(local, name="operand__")
@@ -108,8 +108,8 @@ class Interpreter:
                     whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
                 )[array]
                 sizes.append([abs(np.asarray(value, np.float64)) for value in values])
-            found[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
-        return found
+            largest[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
+        return largest
 
     def rounding(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
         """For each entry of point and state, a bound of the next stage's rounding errors."""
@@ -169,7 +169,7 @@ class Interpreter:
     ) -> dict[str, list[Any]]:
         dtype = self.x[0].dtype
         cast = {name: dtype.type(value) for name, value in scalars.items()}
-        found = run_function(
+        changed = run_function(
             function,
             arrays,
             dict(scalars) if function.sums else cast,
@@ -178,5 +178,5 @@ class Interpreter:
         )
         return {
             name: [np.asarray(value, dtype=dtype) for value in values]
-            for name, values in found.items()
+            for name, values in changed.items()
         }

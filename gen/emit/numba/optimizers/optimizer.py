@@ -193,28 +193,28 @@ def _function(function: Function, need: Requirements) -> FunctionView:
     columns: list[str] = []
     views = []
     passes = schedule(with_powers(function))
-    for number, one in enumerate(passes, start=1):
+    for number, sweep in enumerate(passes, start=1):
         name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
-        views.append(_pass(function, one, name, before, columns, need))
-        before += [*one.sums, *one.scalars]
-        columns += [name for line in one.sums for name in (line.name, _exponent(line))]
+        views.append(_pass(function, sweep, name, before, columns, need))
+        before += [*sweep.sums, *sweep.scalars]
+        columns += [name for line in sweep.sums for name in (line.name, _exponent(line))]
     return FunctionView(function.name, tuple(views), len(columns))
 
 
 def _pass(
     function: Function,
-    one: Pass,
+    sweep: Pass,
     name: str,
     before: list[Line],
     columns: list[str],
     need: Requirements,
 ) -> PassView:
     known = [line.name for line in before]
-    loops = _Loops(function, one, {*known, *map(power_of, known)}, need)
-    store = loops.storing(name) if one.stores else None
+    loops = _Loops(function, sweep, {*known, *map(power_of, known)}, need)
+    store = loops.storing(name) if sweep.stores else None
     sums = tuple(
         (len(columns) + 2 * index, loops.summing(f"{name}_{line.name}", line))
-        for index, line in enumerate(one.sums)
+        for index, line in enumerate(sweep.sums)
     )
     views = [*([store] if store else []), *(view for _, view in sums)]
     wanted = {name for view in views for name in view.scalars}
@@ -262,11 +262,11 @@ def _wide(
     own = {line.name for line in needed}
     squares = [line for line in sums if squared_in(line.value)]
     exponents = {line.name: _exponent(line) for line in squares}
-    given = dict.fromkeys(part for line in scalars for part in names(line.value))
+    read = dict.fromkeys(part for line in scalars for part in names(line.value))
     parameters = (
         *(line.name for line in sums),
         *exponents.values(),
-        *(part for part in given if part not in own),
+        *(part for part in read if part not in own),
     )
     printer = WidePrinter(own, need)
     body = (

@@ -59,7 +59,7 @@ class ScalarPrinter(TensorPrinter):
 
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
-        if op in RUNTIME:
+        if self.functions.get(op) in RUNTIME:
             args = [f"{self.need('narrow')}({arg})" for arg in args]
         return super().call(op, args)
 
