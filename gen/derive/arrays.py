@@ -3,7 +3,7 @@
 In: declared arrays and expressions in them.  Out: :class:`Lines`, each line one operation.  A
 :class:`Map` is a scalar SymPy expression applied entry by entry, in symbols that bear the names of
 arrays; so every scalar derivative is SymPy's, and what is left are the few rules of products,
-transposes and sums (:mod:`adjoint`, :mod:`tangent`).
+transposes and sums (:mod:`networks.adjoint`, :mod:`networks.tangent`).
 
 A *batched* array has one value for each sample; controls and parameters are shared by all samples.
 Equal operations are one line.

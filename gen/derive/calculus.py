@@ -120,11 +120,12 @@ def _own(name: str, **attributes: object) -> Any:
     return type(name, (_Elementwise,), {"nargs": arity, **attributes})
 
 
-def _chosen(numbers: Callable[..., Expr]) -> Any:
-    """How a function of several arguments is evaluated: where all are rational numbers."""
+def _chosen(numbers: Callable[..., Expr], count: int = 2) -> Any:
+    """How a function that chooses is evaluated: where so many of its arguments are numbers."""
 
     def evaluated(_: type, *args: Expr) -> Expr | None:
-        return numbers(*args) if all(arg.is_Rational for arg in args) else None
+        decided = all(arg.is_number and arg.is_comparable for arg in args[:count])
+        return numbers(*args) if decided else None
 
     return classmethod(evaluated)
 
@@ -145,9 +146,10 @@ FUNCTIONS: Mapping[str, Any] = {
     "cbrt": _own("cbrt"),
     "expm1": lambda x: sp.exp(x) - 1,
     "inverse": inverse,
+    "clip": _own("clip", eval=_chosen(lambda x, y, z: sp.Min(sp.Max(x, y), z), 3)),
     "max": _own("max", eval=_chosen(sp.Max)),
     "min": _own("min", eval=_chosen(sp.Min)),
-    CHOICE: _own(CHOICE, eval=_chosen(lambda x, y, z: y if x > 0 else z)),
+    CHOICE: _own(CHOICE, eval=_chosen(lambda x, y, z: y if x > 0 else z, 1)),
     "log": lambda x: log_cosh(x.args[0]) if isinstance(x, sp.cosh) else sp.log(x),
     "log1p": lambda x: sp.log(1 + x),
     "log_cosh": log_cosh,
@@ -206,6 +208,23 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
             raise NotDerivableError(f"no derivative of {expr} by {symbol} is known")
         expr = slope
     return expr
+
+
+#: Functions whose derivatives jump, or which do themselves.
+_BROKEN = ("Abs", "sign", "step", CHOICE, "max", "min", "clip", "relu", "elu", "leaky_relu")
+
+
+def primitive(expr: Expr, symbol: sp.Symbol) -> Expr | None:
+    """An antiderivative in elementary functions, or None.
+
+    Of what has kinks or jumps SymPy takes none that can be trusted: it would read ``step(t)`` as
+    the derivative of ``t*step(t)``, which jumps.
+    """
+    for part in expr.atoms(sp.Function, sp.Abs):
+        if type(part).__name__ in _BROKEN and symbol in part.free_symbols:
+            return None
+    whole = sp.integrate(expr, symbol)
+    return None if whole.has(sp.Integral, sp.Piecewise) else whole
 
 
 def gradient(expr: Expr, symbols: Collection[sp.Symbol]) -> dict[sp.Symbol, Expr]:
@@ -313,11 +332,19 @@ def is_host(expr: Expr) -> bool:
 
 
 def tidy(expr: Expr) -> Expr:
-    """A scalar in its shortest of a few normal forms; never a search over rewrites."""
+    """A scalar in its shortest of a few normal forms; never a search over rewrites.
+
+    Powers are joined as those of positive numbers where all that occurs is one, or its limit at 0;
+    functions that tell signs apart are not told that it is.
+    """
     if expr.is_Atom:
         return expr
-    flat = sp.powsimp(sp.powdenest(sp.expand_power_base(expr, force=True), force=True), force=True)
-    forms = [flat, sp.powsimp(sp.expand(expr), force=True)]
+    force = all(symbol.is_nonnegative for symbol in expr.free_symbols) and not expr.has(
+        sp.Abs, sp.sign, _Elementwise
+    )
+    flat = sp.expand_power_base(expr, force=force)
+    flat = sp.powsimp(sp.powdenest(flat, force=force), force=force)
+    forms = [flat, sp.powsimp(sp.expand(expr), force=force)]
     together = sp.together(flat)
     forms += [sp.cancel(together), sp.factor(together), sp.factor_terms(flat)]
     return min(forms, key=lambda form: (sp.count_ops(form), len(str(form)), str(form)))

@@ -90,7 +90,7 @@ class Printer:
     """Python arithmetic.
 
     Attributes:
-        functions: how each operation of one argument is called.
+        functions: how each function is called.
         constants: how each constant is written.
         written: the functions that are written out, in ``{z}``, and ``{math}`` for the module.
         rename: what a name is printed as, where it is not itself.

@@ -129,6 +129,8 @@ class Function:
 
     def __post_init__(self) -> None:
         known = {array.name: array for array in self.inputs}
+        if len(known) < len(self.inputs) or len(dict(self.results)) < len(self.results):
+            raise TypeError(f"{self.name}: an input or a result is there twice")
         for line in self.lines:
             unknown = [name for name in names(line.value) if name not in known]
             if unknown or line.name in known:
@@ -186,17 +188,26 @@ def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
             first, second = arrays[left].shape, arrays[right].shape
             first = first[::-1] if left_transposed else first
             second = second[::-1] if right_transposed else second
-            if len(first) != 2 or first[-1] not in second[:1]:
+            if len(first) != 2 or first[-1] not in second[:1] or arrays[left].batched:
                 raise TypeError(f"a product of {first} and {second}")
             return (first[0], *second[1:]), batched
         case Outer(left, right):
-            return (*arrays[left].shape, *arrays[right].shape), False
+            shape = (*arrays[left].shape, *arrays[right].shape)
+            if len(shape) != 2:
+                raise TypeError(f"an outer product of {arrays[left]} and {arrays[right]}")
+            return shape, False
         case Transpose(of):
-            return arrays[of].shape[::-1], batched
-        case Reduce(arg=arg, over="samples"):
+            if len(arrays[of].shape) != 2 or batched:
+                raise TypeError(f"the transpose of {arrays[of]}")
+            return arrays[of].shape[::-1], False
+        case Reduce(arg=arg, how="sum", over="samples") if batched:
             return type_of(arg, arrays)[0], False
-        case Reduce():
+        case Reduce(arg=arg, how="sum" | "logsumexp", over="entries"):
+            if not type_of(arg, arrays)[0]:
+                raise TypeError(f"a sum of what has no entries: {arg}")
             return (), batched
+        case Reduce():
+            raise TypeError(f"no sum: {value.how} over {value.over}")
     shapes = {arrays[name].shape for name in names(value)} - {()}
     if len(shapes) > 1:
         raise TypeError(f"entry by entry over {sorted(shapes)}")

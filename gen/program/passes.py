@@ -45,79 +45,76 @@ def schedule(function: Function) -> tuple[Pass, ...]:
         level[line.name] = max(after, default=0)
     count = 1 + max(level.values())
     stored = {local.name: array for array, local in function.results}
-    stored_in = {
-        local: _store_level(function, level, array, local) for local, array in stored.items()
-    }
-    return tuple(_pass(function, lines, level, stored, stored_in, index) for index in range(count))
+    stored_in = {local: level[local] for local in stored}
+    while True:
+        cuts = [_Cut(function, lines, level, stored, stored_in, index) for index in range(count)]
+        # a pass may overwrite an array once no later one reads what was there before the step
+        last = {array: cut.index for cut in cuts for array in cut.old}
+        later = {
+            local: max(where, last.get(stored[local], 0)) for local, where in stored_in.items()
+        }
+        if later == stored_in:
+            return tuple(cut.made for cut in cuts)
+        stored_in = later
 
 
-def _store_level(function: Function, level: dict[str, int], array: str, local: str) -> int:
-    """The first pass in which ``local`` may overwrite ``array``: the last that reads the old."""
-    needed = [
-        level[line.name]
-        for line in function.lines
-        if line.name != local and array in names(line.value)
-    ]
-    return max([level[local], *needed])
+class _Cut:
+    """A pass, as far as it is known in which pass each result is stored.
 
+    Attributes:
+        old: the arrays that it reads as they were before the step.
+        made: the pass.
+    """
 
-def _pass(
-    function: Function,
-    lines: dict[str, Line],
-    level: dict[str, int],
-    stored: dict[str, str],
-    stored_in: dict[str, int],
-    index: int,
-) -> Pass:
-    sums = [
-        line
-        for line in function.lines
-        if isinstance(line.value, Reduce) and level[line.name] == index
-    ]
-    scalars = [
-        line
-        for line in function.lines
-        if line.target.is_scalar and line not in sums and level[line.name] == index
-    ]
-    wanted = [local for local, where in stored_in.items() if where == index]
-    loads: set[str] = set()
-    body: dict[str, Line] = {}
+    def __init__(
+        self,
+        function: Function,
+        lines: dict[str, Line],
+        level: dict[str, int],
+        stored: dict[str, str],
+        stored_in: dict[str, int],
+        index: int,
+    ) -> None:
+        self._function, self._lines, self.index = function, lines, index
+        self._stored, self._stored_in = stored, stored_in
+        self._read_back: set[str] = set()
+        self.old: set[str] = set()
+        self._body: dict[str, Line] = {}
+        here = [line for line in function.lines if level[line.name] == index]
+        sums = [line for line in here if isinstance(line.value, Reduce)]
+        wanted = [local for local, where in stored_in.items() if where == index]
+        for name in (*wanted, *(name for line in sums for name in names(line.value))):
+            self._need(name)
+        loads = self.old | self._read_back
+        self.made = Pass(
+            tuple(array for array in function.arrays if array in loads),
+            tuple(self._body[line.name] for line in function.lines if line.name in self._body),
+            tuple((stored[local], local) for local in wanted),
+            tuple(map(self._with_stored, sums)),
+            tuple(line for line in here if line.target.is_scalar and line not in sums),
+        )
 
-    def need(name: str) -> None:
-        if name in body:
+    def _need(self, name: str) -> None:
+        if name in self._body or name in self._function.scalars:
             return
-        if name not in lines:
-            if name in function.arrays:
-                loads.add(name)
-            return
-        if lines[name].target.is_scalar:
-            return
-        if stored_in.get(name, index) < index:
-            loads.add(stored[name])
-            return
-        for part in names(lines[name].value):
-            need(part)
-        body[name] = _read_back(lines[name], stored, stored_in, index)
+        if name not in self._lines:
+            self.old.add(name)
+        elif self._stored_in.get(name, self.index) < self.index:
+            self._read_back.add(self._stored[name])
+        elif not self._lines[name].target.is_scalar:
+            line = self._lines[name]
+            for part in names(line.value):
+                self._need(part)
+            self._body[name] = self._with_stored(line)
 
-    for name in wanted:
-        need(name)
-    for line in sums:
-        for name in names(line.value):
-            need(name)
-    ordered = tuple(body[line.name] for line in function.lines if line.name in body)
-    return Pass(
-        tuple(array for array in function.arrays if array in loads),
-        ordered,
-        tuple((stored[local], local) for local in wanted),
-        tuple(_read_back(line, stored, stored_in, index) for line in sums),
-        tuple(scalars),
-    )
-
-
-def _read_back(line: Line, stored: dict[str, str], stored_in: dict[str, int], index: int) -> Line:
-    """A line with locals that an earlier pass stored read from their arrays."""
-    arrays = {local: stored[local] for local, where in stored_in.items() if where < index}
-    return replace(line, value=with_names(line.value, arrays))
+    def _with_stored(self, line: Line) -> Line:
+        """A line with locals that an earlier pass stored read from their arrays."""
+        arrays = {
+            local: self._stored[local]
+            for local, where in self._stored_in.items()
+            if where < self.index
+        }
+        return replace(line, value=with_names(line.value, arrays))
 
 
 def bytes_per_parameter(passes: tuple[Pass, ...], itemsize: int = 4) -> int:

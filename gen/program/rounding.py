@@ -22,9 +22,12 @@ from numpy.typing import NDArray
 from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS, Algebra, run_function
 from hamilforge.gen.program.ir import Function
 
-#: Roundings of a function of a library, and of those that are exact up to the last one.
+#: Roundings of a function of a library; functions that choose have none, and others one.
 ROUNDINGS = 8.0
-EXACT = frozenset("abs leaky_relu max min relu root sign sqrt step".split())
+ROUNDINGS_OF = {
+    **dict.fromkeys("abs max min relu sign step".split(), 0.0),
+    **dict.fromkeys("leaky_relu root sqrt".split(), 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def _algebra(dtype: str) -> Algebra:
         plain = NUMPY_FUNCTIONS[name]
         values = [arg.value if isinstance(arg, Rounded) else arg for arg in args]
         value = plain(*values)
-        error = (1.0 if name in EXACT else ROUNDINGS) * abs(value)
+        error = ROUNDINGS_OF.get(name, ROUNDINGS) * abs(value)
         for place, arg in enumerate(args):
             if isinstance(arg, Rounded) and np.any(arg.error):
                 error = error + _spread(plain, values, place, arg.error * eps, value) / eps

@@ -43,9 +43,31 @@ def log_cosh(z: Tensor) -> Tensor:
     return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
 
 
-def step(z: Tensor) -> Tensor:
-    """1 where z > 0, else 0."""
-    return (z > 0).to(z.dtype)
+def step(z: Any) -> Any:
+    """1 where z > 0, else 0; of a tensor or a number."""
+    return (z > 0).to(z.dtype) if isinstance(z, Tensor) else float(z > 0)
+
+
+def chosen(subject: Any, value: float, then: Any, otherwise: Any) -> Any:
+    """A choice entry by entry, or the whole of one of two where the subject is a number.
+
+    Args:
+        subject: what is compared, a tensor or a number.
+        value: the number it is compared with.
+        then: where both are equal; a number becomes one of the subject's type.
+        otherwise: elsewhere.
+
+    Returns:
+        The tensor, or what was chosen.
+    """
+    if not isinstance(subject, Tensor):
+        return then if subject == value else otherwise
+    if isinstance(then, int | float) and isinstance(otherwise, int | float):
+        then, otherwise = (
+            torch.as_tensor(z, dtype=subject.dtype, device=subject.device)
+            for z in (then, otherwise)
+        )
+    return torch.where(subject == value, then, otherwise)
 
 
 def larger(x: Any, y: Any) -> Tensor:

@@ -22,7 +22,7 @@ SMALL = 1e-5
 
 
 class DiscreteGradient(Flow):
-    """A discrete gradient; see ``gen.program.integrator.DiscreteGradient``."""
+    """A discrete gradient; see ``gen.program.integrators.integrator.DiscreteGradient``."""
 
     ENERGY: ClassVar[Callable[..., Any]]
     GRADIENT: ClassVar[Callable[..., Entries]]

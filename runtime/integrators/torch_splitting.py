@@ -11,7 +11,7 @@ from hamilforge.runtime.integrators.torch_flow import Flow, Tensor, replaced
 
 
 class Flows(Flow):
-    """A splitting; see ``gen.program.integrator.Flows``."""
+    """A splitting; see ``gen.program.integrators.integrator.Flows``."""
 
     FLOWS: ClassVar[tuple[tuple[str, float, float, float], ...]]
     IMPULSE: ClassVar[Callable[..., Any] | None] = None

@@ -28,7 +28,7 @@ from hamilforge.runtime.integrators.torch_flow import (
 
 
 class Stages(Flow):
-    """A Runge–Kutta method; see ``gen.program.integrator.Stages``."""
+    """A Runge–Kutta method; see ``gen.program.stages.Stages``."""
 
     COUNT: ClassVar[int]
     ALPHA: ClassVar[tuple[tuple[tuple[float, ...], ...], ...]]

@@ -18,6 +18,8 @@ Row = tuple[Any, ...]
 
 #: The gradient's sign, the L2 factor and the factor of decoupled decay where nothing is prepared.
 NEUTRAL: Row = (1.0, 0.0, 1.0)
+#: How the error of a product begins whose step leaves the friction's domain.
+EARLY = "the friction is asked for"
 
 
 class Clock(NamedTuple):
@@ -176,8 +178,11 @@ def latch(
         rows, memory, step = product.coefficients(
             *values, clock.t, float(clock.n), *clock.memory, **namespace
         )
-        finite = tensor_math or all(map(math.isfinite, itertools.chain.from_iterable(rows)))
+        numbers = (*itertools.chain.from_iterable(rows), *memory, step)
+        finite = tensor_math or all(map(math.isfinite, numbers))
     except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
+        if str(error).startswith(EARLY):
+            raise
         raise ValueError(_not_finite(clock, hyper, f": {error}")) from error
     if not finite:
         raise ValueError(_not_finite(clock, hyper))

@@ -80,8 +80,11 @@ def factor(scalar: Any, tensors: Iterable[Tensor]) -> Any:
     """What tensors are multiplied by.
 
     Returns:
-        A float64 tensor, where it is known to be a normal number of their types; a :class:`Factor`.
+        A float64 tensor, where it is known to be a normal number of their types; a :class:`Factor`;
+        a number as it is.
     """
+    if isinstance(scalar, int | float):
+        return scalar
     limits = [_limit(tensor.dtype) for tensor in tensors]
     least, most = min(limits, default=0), max(limits, default=0)
     nearest = narrow(scalar)

@@ -156,9 +156,8 @@ def _host_deviation(product: ModuleType, case: Case) -> float:
             memory, *_ = case.ends[clock.n - 2]
             pairs += zip(clock.memory, memory, strict=True)
         for scalar, reference in pairs:
-            worst = max(
-                worst, abs(scalar - reference) / float(np.spacing(max(abs(reference), 1e-300)))
-            )
+            distance = abs(scalar - reference) / float(np.spacing(max(abs(reference), 1e-300)))
+            worst = max(worst, float(np.nan_to_num(distance, nan=np.inf)))
     return worst
 
 

@@ -236,7 +236,7 @@ GATES = system(
 def endless_divergence(monkeypatch):
     """A proof that ends only with its budget."""
     monkeypatch.setattr(
-        "hamilforge.gen.derive.field.VectorField.divergence", property(lambda _: busy())
+        "hamilforge.gen.derive.integrators.field.VectorField.divergence", property(lambda _: busy())
     )
 
 
@@ -254,7 +254,7 @@ def test_code_waits_for_no_proof_that_it_does_not_need(tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("asked for")
 
-    monkeypatch.setattr("hamilforge.gen.derive.field.VectorField.divergence", property(never))
+    monkeypatch.setattr("hamilforge.gen.derive.integrators.field.VectorField.divergence", property(never))
     assert pipeline.rendered(products.load_made(written(tmp_path, GATES), "rk4"))
 
 
@@ -354,7 +354,7 @@ def test_everything_else_is_a_fault_of_ours_with_what_to_report(
     def work(_):
         raise error("odd\x1b[31m")
 
-    monkeypatch.setattr("hamilforge.gen.prove.problem.derive_field", work)
+    monkeypatch.setattr("hamilforge.gen.prove.integrators.problem.derive_field", work)
     path = written(tmp_path, system(("x", "x")))
     with pytest.raises(InternalError):
         pipeline.check(catalogue.load(path))

@@ -128,19 +128,24 @@ def _gradient(exponent: int, dtype: torch.dtype) -> Any:
     return torch.tensor(ENTRIES, dtype=torch.float64).mul(10.0**exponent).to(dtype)
 
 
-def _cover(names: Any, compiled: Any) -> Any:
+def _cover(names: Any, compiled: Any) -> list[Any]:
     """Each name with each type: its kernels compiled in a cover of both, and as Python elsewhere.
 
     Args:
         names: of rules or energies.
         compiled: by type, of which of them kernels are compiled; those of all are in ``full``.
     """
+    cases = []
     for dtype in TYPES:
         for name in names:
-            if name not in compiled[dtype]:
-                yield pytest.param(name, dtype, False, id=f"{name}-{dtype}-interpreted")
-            marks = [pytest.mark.full] * (name not in compiled[dtype])
-            yield pytest.param(name, dtype, True, id=f"{name}-{dtype}-compiled", marks=marks)
+            rest = name not in compiled[dtype]
+            marks = [pytest.mark.full] * rest
+            if rest:
+                cases.append(pytest.param(name, dtype, False, id=f"{name}-{dtype}-interpreted"))
+            cases.append(
+                pytest.param(name, dtype, True, id=f"{name}-{dtype}-compiled", marks=marks)
+            )
+    return cases
 
 
 COMPILED = {torch.float64: RULES, torch.float32: RULES[::4]}

@@ -15,7 +15,7 @@ import sympy as sp
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import Expression
-from hamilforge.gen.derive.calculus import Expr, derivative, expanded, gradient
+from hamilforge.gen.derive.calculus import Expr, derivative, expanded, gradient, primitive
 from hamilforge.gen.derive.sums import differs, shortest
 
 #: The time, of either sign.
@@ -183,14 +183,14 @@ class VectorField:
             DeclarationError: the friction has no elementary integral.
         """
         u = sp.Dummy("u", real=True)
-        primitive = sp.integrate(self.friction.xreplace({t: u}), u)
-        if primitive.has(sp.Integral, sp.Piecewise):
+        whole = primitive(self.friction.xreplace({t: u}), u)
+        if whole is None:
             raise DeclarationError.single(
                 self.problem.head.source.where,
                 f"the friction {self.friction} has no elementary integral",
                 "friction",
             )
-        exponent = sp.expand(primitive.xreplace({u: start}) - primitive.xreplace({u: stop}))
+        exponent = sp.expand(whole.xreplace({u: start}) - whole.xreplace({u: stop}))
         return sp.powsimp(sp.expand_power_exp(sp.exp(sp.expand_log(exponent))))
 
 

@@ -25,6 +25,7 @@ from hamilforge.gen.derive.calculus import (
     Total,
     coordinates,
     derivative,
+    primitive,
     tidy,
     tidy_scalars,
     to_sympy,
@@ -60,10 +61,10 @@ class System:
             DeclarationError: the friction has no elementary integral.
         """
         u = sp.Symbol("u", positive=True)
-        primitive = sp.integrate(self.gamma.xreplace({t: u}), u)
-        if primitive.has(sp.Integral):
+        whole = primitive(self.gamma.xreplace({t: u}), u)
+        if whole is None:
             raise self._refuse(f"the friction {self.gamma} has no elementary integral")
-        exponent = sp.expand(primitive.xreplace({u: start}) - primitive.xreplace({u: stop}))
+        exponent = sp.expand(whole.xreplace({u: start}) - whole.xreplace({u: stop}))
         return sp.powsimp(sp.expand_power_exp(sp.exp(sp.expand_log(exponent))))
 
     def impulse(self, start: Expr, stop: Expr) -> Expr:
@@ -73,8 +74,8 @@ class System:
             DeclarationError: the integral is not elementary.
         """
         u, end = (sp.Symbol(name, positive=True) for name in ("u", "v"))
-        integral = sp.integrate(self.decay(u, end), u)
-        if integral.has(sp.Integral):
+        integral = primitive(self.decay(u, end), u)
+        if integral is None:
             raise self._refuse(
                 f"a kick with friction {self.gamma} (letters BD) has no elementary integral; "
                 "use the letters B and D"

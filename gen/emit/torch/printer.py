@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, HostPrinter, Printer
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.program.ir import Apply, Value, names
+from hamilforge.gen.program.ir import Apply, Ref, Select, Value, names
 
 _TORCH = (
     "acos acosh asin asinh atan atanh cos cosh erf erfc exp expm1 log log1p relu sign sin sinh "
@@ -17,7 +17,18 @@ _TORCH = (
 
 
 #: Functions that the runtime has for torch.
-RUNTIME = ("cbrt", "down", "inverse", "larger", "log_cosh", "root", "smaller", "softplus", "step")
+RUNTIME = (
+    "cbrt",
+    "chosen",
+    "down",
+    "inverse",
+    "larger",
+    "log_cosh",
+    "root",
+    "smaller",
+    "softplus",
+    "step",
+)
 
 
 #: Sums over tensors, and what makes a factor of tensors, or a float, of scalars after them.
@@ -59,6 +70,10 @@ class TensorPrinter(Printer):
     def _print(self, expr: Value) -> tuple[str, int]:
         if isinstance(expr, Apply) and expr.op in self.functions and not names(expr):
             return HostPrinter(need=self.need)(expr), ATOM  # torch's functions take no numbers
+        if isinstance(expr, Select) and not isinstance(expr.subject, Ref):
+            branches = f"{self(expr.then)}, {self(expr.otherwise)}"
+            test = f"{self(expr.subject)}, {self.number(expr.value)}"
+            return f"{self.need('chosen')}({test}, {branches})", ATOM
         return super()._print(expr)
 
     def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
@@ -73,4 +88,4 @@ class TensorPrinter(Printer):
         Returns:
             The text, and how tightly it binds: as an atom.
         """
-        return f"torch.where({subject} == {value}, {then}, {otherwise})", 5
+        return f"torch.where({subject} == {value}, {then}, {otherwise})", ATOM

@@ -12,7 +12,7 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.derive.calculus import Expr, primitive
 from hamilforge.gen.derive.integrators.field import refuse_coupling
 from hamilforge.gen.derive.integrators.lattice import LatticeField
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
@@ -179,8 +179,8 @@ def _impulse(field: VectorField) -> IrExpr:
     Where a parameter may vanish and the closed form is 0/0 there, its limit is taken.
     """
     start, stop, u = (sp.Dummy(name, real=True) for name in ("start", "stop", "u"))
-    integral = sp.integrate(field.decay(u, stop), u)
-    if integral.has(sp.Integral, sp.Piecewise):
+    integral = primitive(field.decay(u, stop), u)
+    if integral is None:
         raise DeclarationError.single(
             field.problem.head.source.where,
             f"a kick with friction {field.friction} (letters BD) has no elementary integral",

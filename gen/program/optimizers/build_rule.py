@@ -14,7 +14,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
-from hamilforge.gen.declare.kinds import Assignment, Rule
+from hamilforge.gen.declare.kinds import Assignment, Parameter, Rule
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, coordinates, tidy, to_sympy
@@ -48,13 +48,20 @@ def derive_rule(rule: Rule) -> RuleDerivation:
         return RuleDerivation(rule, _Builder(rule).program())
 
 
+def _symbol(parameter: Parameter) -> sp.Symbol:
+    """A hyper-parameter as a symbol; what is typed is also meant where it is 0."""
+    if parameter.domain in ("nonnegative", "unit-interval"):
+        return sp.Symbol(parameter.name, nonnegative=True)
+    return parameter_symbol(parameter)
+
+
 class _Builder:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._states = tuple(self._free(name) for name in rule.unknowns[1:])
         self._arrays = dict(zip(rule.unknowns, ("x", *self._states), strict=True))
         symbols = {"x": x, **{name: Coordinate(name) for name in self._states}, "g": g}
-        self._hyper = {entry.name: parameter_symbol(entry) for entry in rule.hyperparameters}
+        self._hyper = {entry.name: _symbol(entry) for entry in rule.hyperparameters}
         self._known: dict[str, Expr] = {
             **self._hyper,
             "n": n,

@@ -142,23 +142,14 @@ class ArrayWriter:
             scalar = hoist(coefficient, role if self.direct else f"{role}_scale", self.direct)
         else:
             scalar = self._reduced(hoist, body, coefficient, role)
-        array = self._array(hoist, tidy_scalars(part), role)
+        array = self._array(hoist, body, tidy_scalars(part), role)
         term = mul(scalar, array)
         return negative(term) if minus else term
 
     def _reduced(self, hoist: Hoist, body: list[Line], coefficient: Expr, role: str) -> IrExpr:
         """A scalar that needs sums, as lines after them."""
-        sums: dict[sp.Symbol, str] = {}
-        plain: dict[Expr, Expr] = {}
-        for total in outer_totals(coefficient):
-            value = Reduce(self._summand(hoist, total, role))
-            name = next((line.name for line in body if line.value == value), None)
-            if name is None:
-                name = _fresh_name(_sum_name(total), body, hoist)
-                body.append(Line(Array(name), value, "sum over all coordinates in scope"))
-            plain[total] = sp.Symbol(name, positive=True)
-            sums[plain[total]] = name
-        terms = _collected(coefficient.xreplace(plain), set(sums))
+        plain, sums = self._without_sums(hoist, body, coefficient, role)
+        terms = _collected(plain, set(sums))
         factor = add(*(self._scalar(hoist, term, role, set(sums)) for term in terms))
         for symbol, name in sums.items():
             if self.vanishes and any(not regular(term, symbol) for term in terms):
@@ -167,11 +158,32 @@ class ArrayWriter:
         body.append(Line(Array(name), factor, f"{role} per unit of the buffer"))
         return Ref(name)
 
+    def _without_sums(
+        self, hoist: Hoist, body: list[Line], expr: Expr, role: str
+    ) -> tuple[Expr, dict[sp.Symbol, str]]:
+        """An expression with a symbol for each sum, which becomes a line, and their names."""
+        sums: dict[sp.Symbol, str] = {}
+        plain: dict[Expr, Expr] = {}
+        for total in outer_totals(expr):
+            value = Reduce(self._summand(hoist, total, role))
+            name = next((line.name for line in body if line.value == value), None)
+            if name is None:
+                name = _fresh_name(_sum_name(total), body, hoist)
+                body.append(Line(Array(name), value, "sum over all coordinates in scope"))
+            signs = {"positive": True} if self.vanishes else {"nonnegative": total.is_nonnegative}
+            plain[total] = sp.Symbol(name, real=True, **signs)
+            sums[plain[total]] = name
+        return expr.xreplace(plain), sums
+
     def _summand(self, hoist: Hoist, total: Total, role: str) -> IrExpr:
         """What a sum is taken of, with its host scalars named."""
         (arg,) = total.args
         if arg.has(Total):
             raise NotDerivableError("a sum within a sum has no program yet: declare one of them")
+        if not coordinates(arg):
+            raise NotDerivableError(
+                f"sum(...) would add up the number {arg} for each coordinate; sum what has entries"
+            )
         if not arg.free_symbols - {*self.names}:
             return lower(arg, {**self.names})
         return self._hoisted(hoist, arg, f"{role}_scale", is_host)
@@ -181,8 +193,13 @@ class ArrayWriter:
             hoist, expr, f"{role}_scale", lambda part: not part.free_symbols & sums
         )
 
-    def _array(self, hoist: Hoist, part: Expr, role: str) -> IrExpr:
-        lowered = self._hoisted(hoist, part, f"{role}_scale", is_host)
+    def _array(self, hoist: Hoist, body: list[Line], part: Expr, role: str) -> IrExpr:
+        part, sums = self._without_sums(hoist, body, part, role)
+
+        def on_host(expr: Expr) -> bool:
+            return is_host(expr) and not expr.free_symbols & sums.keys()
+
+        lowered = self._hoisted(hoist, part, f"{role}_scale", on_host)
         for symbol in sorted(coordinates(part), key=str) if self.vanishes else ():
             if not regular(part, symbol):
                 return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)

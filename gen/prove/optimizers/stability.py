@@ -19,8 +19,18 @@ from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
 from hamilforge.gen.derive.optimizers.rotation import b, g, last_b, new_b, present, x
 from hamilforge.gen.derive.scheme import constant_values
 from hamilforge.gen.derive.symbols import Velocity, n, p, parameter_symbol, t
+from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS
 from hamilforge.gen.program.optimizers.build import Derivation
 
+#: What SymPy's functions are on numbers: the reference's, and those that are written out there.
+_NUMPY = [
+    {
+        **NUMPY_FUNCTIONS,
+        "clip": lambda x, y, z: np.minimum(np.maximum(x, y), z),
+        "where": lambda x, y, z: np.where(np.greater(x, 0), y, z),
+    },
+    "numpy",
+]
 curvature = sp.Symbol("lambda", positive=True)
 
 
@@ -156,8 +166,8 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
     generator = random.Random(1)
     symbols = sorted(_defaults(derivation), key=str)
     domains = {entry.name: entry.domain for entry in derivation.program.hyperparameters}
-    radius = sp.lambdify([curvature, *symbols], matrix, "numpy")
-    limit = sp.lambdify(symbols, root, "numpy")
+    radius = sp.lambdify([curvature, *symbols], matrix, _NUMPY)
+    limit = sp.lambdify(symbols, root, _NUMPY)
     for _ in range(40):
         point = [
             generator.uniform(0.05, 0.95)
@@ -205,7 +215,7 @@ def _number(derivation: Derivation, edges: list[Expr], matrix: sp.Matrix) -> Lim
         for edge in edges
     ]
     numeric = matrix.xreplace(defaults).xreplace({curvature: curvature / rate})
-    radius = sp.lambdify(curvature, numeric, "numpy")
+    radius = sp.lambdify(curvature, numeric, _NUMPY)
 
     def unstable(size: float) -> bool:
         return bool(max(abs(np.linalg.eigvals(np.array(radius(size), float)))) > 1 + 1e-9)
