@@ -31,7 +31,7 @@ def write(kind: str, name: str) -> Path:
     if not NAME.fullmatch(name):
         raise DeclarationError.single(
             "",
-            f"'{name}' is no name: lower-case letters, digits and single underscores between them",
+            f"'{name}' is no name: lower-case letters, digits and single underscores",
         )
     text = (_FOLDER / f"{kind}.toml").read_text(encoding="utf-8")
     path = Path(f"{name}.toml")

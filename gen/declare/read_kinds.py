@@ -69,7 +69,7 @@ def _head(reader: Reader) -> kinds.Head:
     name = reader.text("name")
     if name and not NAME.fullmatch(name):
         reader.problem(
-            f"'{name}' is no name: lower-case letters, digits and single underscores between them, "
+            f"'{name}' is no name: lower-case letters, digits and single underscores, "
             "a letter first",
             "name",
         )

@@ -254,7 +254,9 @@ def test_code_waits_for_no_proof_that_it_does_not_need(tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("asked for")
 
-    monkeypatch.setattr("hamilforge.gen.derive.integrators.field.VectorField.divergence", property(never))
+    monkeypatch.setattr(
+        "hamilforge.gen.derive.integrators.field.VectorField.divergence", property(never)
+    )
     assert pipeline.rendered(products.load_made(written(tmp_path, GATES), "rk4"))
 
 

@@ -200,3 +200,37 @@ def test_a_declaration_is_derived_and_proved_once(tmp_path):
     path.write_text(path.read_text().replace('title = "', 'title = "Another '))
     pipeline.check(catalogue.load(path, ("optimizer",)))
     assert derive.calls == before + 2
+
+
+@pytest.mark.parametrize(
+    "friction", ["gamma*step(t - 1)", "gamma*relu(t - 1)", "where(t - 1, gamma, 0)"]
+)
+def test_frictions_with_kinks_or_jumps_in_time_are_refused(friction, tmp_path):
+    """SymPy's antiderivative of a jump jumps: the decay would be false."""
+    with pytest.raises(DeclarationError, match="no elementary integral"):
+        pipeline.check(_damped(tmp_path, friction))
+
+
+@pytest.mark.parametrize(
+    ("friction", "factor"),
+    [("max(gamma, 1)", "exp(-lr*max(g0, 1))"), ("clip(gamma, 0, 1)", "exp(-lr*clip(g0, 0, 1))")],
+)
+def test_numbers_in_a_friction_may_be_chosen(friction, factor, tmp_path):
+    report = pipeline.check(_damped(tmp_path, friction))
+    assert (report["order"], report["conformal_factor"]) == (2, factor)
+
+
+def _damped(folder, friction):
+    (folder / "damped.toml").write_text(
+        'kind = "hamiltonian"\nname = "damped"\ntitle = "-"\nreference = "-"\n'
+        f'kinetic = "dot(p, p)/2"\npotential = "J(q)"\nfriction = "{friction}"\n'
+        '[parameters]\ngamma = { default = 2.0, domain = "nonnegative" }\n'
+    )
+    path = folder / "mine.toml"
+    path.write_text(
+        'kind = "optimizer"\nname = "mine"\ntitle = "-"\nreference = "-"\n'
+        'system = "damped.toml"\nmethod = "conformal_leapfrog"\n'
+        '[hyperparameters]\nlr = 0.01\ng0 = { default = 2.0, domain = "nonnegative" }\n'
+        '[set]\nh = "lr"\ngamma = "g0"\n'
+    )
+    return catalogue.load(path, ("optimizer",))

@@ -16,6 +16,7 @@ from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.generation import catalogue_folder
 from hamilforge.runtime.optimizers.verify import (
     HOST_ULPS,
@@ -61,8 +62,13 @@ class Fault(ast.NodeTransformer):
 
 
 def faulty(name, backend, wanted, tmp_path, interpreted):
-    """An emitted file with one fault; None when there are no more."""
+    """A shipped file with one fault; None when there are no more."""
     text = (catalogue_folder() / f"{name}_{backend}.py").read_text()
+    return faulty_text(text, backend, wanted, tmp_path, interpreted)
+
+
+def faulty_text(text, backend, wanted, tmp_path, interpreted):
+    """A text with one fault; None when there are no more."""
     tree = ast.parse(text.replace("parallel=True, ", "").replace(", cache=True", ""))
     fault = Fault(wanted)
     for node in tree.body:
@@ -75,7 +81,7 @@ def faulty(name, backend, wanted, tmp_path, interpreted):
         return as_python(changed, f"fault_{wanted}")
     path = tmp_path / f"fault_{wanted}_{backend}.py"
     path.write_text(changed)
-    spec = importlib.util.spec_from_file_location(f"fault_{name}_{wanted}_{backend}", path)
+    spec = importlib.util.spec_from_file_location(f"fault_{wanted}_{backend}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -116,6 +122,48 @@ def test_every_operation_of_the_emitted_code_is_checked(
             assert worst_deviation(module, backend, cases) > 50 * ROOM, (name, wanted)
             wanted += 1
     assert wanted >= 4
+
+
+CHOICES = """\
+kind = "optimizer"
+name = "choices"
+title = "Every kind of choice"
+reference = "-"
+unknowns = ["x", "m"]
+assign = [
+    "m = 9/10*m + clip(grad(x), -1, 1)",
+    "x = x - lr*where(grad(x), max(m, abs(grad(x))), min(m, 1/2)) - lr*sign(m)*step(m)",
+]
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative" }
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_operation_around_choices_is_checked(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr(verification, "SHAPES", SHAPES)
+    path = tmp_path / "choices.toml"
+    path.write_text(CHOICES)
+    rule = catalogue.load(path, ("optimizer",))
+    cases = [c for c in reference_cases(derive_rule(rule).program) if c.dtype == "float64"]
+    bounds = np.concatenate(
+        [
+            array.ravel()
+            for case in cases
+            for stage in case.rounding
+            for arrays in stage
+            for array in arrays
+        ]
+    )
+    assert np.isinf(bounds).mean() < 1e-3
+    texts = pipeline.render_rule(rule)
+    (text,) = (text for name, text in texts.items() if name.endswith(f"_{backend}.py"))
+    wanted, as_numpy = 0, backend == "numba"
+    with np.errstate(all="ignore"):
+        while (module := faulty_text(text, backend, wanted, tmp_path, as_numpy)) is not None:
+            assert worst_deviation(module, backend, cases) > 50 * ROOM, wanted
+            wanted += 1
+    assert wanted >= 6
 
 
 SYSTEM = """\
