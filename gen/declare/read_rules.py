@@ -90,6 +90,10 @@ def _check(
     if not any("grad" in assignment.value.functions() for assignment in lines):
         reader.problem(f"a rule needs grad({point})", "assign")
     used = set().union(*(assignment.value.names() for assignment in lines))
+    for assignment in lines:
+        if assignment.target not in {*unknowns, *used}:
+            message = f"'{assignment.target}' is used nowhere"
+            reader.problem(message, "assign", assignment.number)
     for entry in hyperparameters:
         if entry.name not in used:
             reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", entry.name)

@@ -132,6 +132,16 @@ def test_what_is_typed_is_computed(assignments: tuple[str, ...], tmp_path: Path)
         assert max(far.values()) <= 1e-13, far
 
 
+def used(lines: Sequence[str]) -> list[str]:
+    """Assignments without locals that nothing reads."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        target = line.partition(" = ")[0]
+        if target in ("x", "m") or any(re.search(rf"\b{target}\b", later) for later in kept):
+            kept.insert(0, line)
+    return kept
+
+
 class Grammar:
     """Random assignments."""
 
@@ -186,7 +196,7 @@ class Grammar:
             else:
                 lines.append(f"x = x - lr*{value}")
                 self.vectors.remove("grad(x)")
-        return lines
+        return used(lines)
 
 
 def rules(seeds: Sequence[int]) -> Sequence[int]:

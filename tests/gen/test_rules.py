@@ -212,6 +212,7 @@ def test_arrays_may_have_any_name(name: str, tmp_path: Path, verifies: Verifies)
             "at another point",
         ),
         ('["theta"]', ["theta = lr*norm(grad(theta))"], "a vector was expected"),
+        ('["theta"]', ["c = grad(theta)", "theta = theta - lr*grad(theta)"], "'c' is used nowhere"),
         ('["theta"]', ["theta = theta - grad(theta)"], "'lr' is used nowhere"),
         ('["theta"]', ["lr = 1", "theta = theta - lr*grad(theta)"], "cannot be assigned"),
         ('["theta"]', ["a = lr", "a = 2*lr", "theta = theta - a*grad(theta)"], "assigned twice"),
