@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
-from hamilforge.gen.declare.reader import NAME
-
 #: One file for each, in which ``{name}`` stands for the name of what is declared.
 _FOLDER = Path(__file__).parent / "new"
 
@@ -22,6 +19,9 @@ def write(kind: str, name: str) -> Path:
     Raises:
         DeclarationError: an unknown kind, a bad name, or the file exists.
     """
+    from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+    from hamilforge.gen.declare.reader import NAME
+
     if kind not in kinds():
         raise DeclarationError.single(
             "",
@@ -30,8 +30,7 @@ def write(kind: str, name: str) -> Path:
         )
     if not NAME.fullmatch(name):
         raise DeclarationError.single(
-            "",
-            f"'{name}' is no name: lower-case letters, digits and single underscores",
+            "", f"'{name}' is no name: lower-case letters, digits and single underscores"
         )
     text = (_FOLDER / f"{kind}.toml").read_text(encoding="utf-8")
     path = Path(f"{name}.toml")

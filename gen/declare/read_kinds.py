@@ -265,9 +265,7 @@ def _check_update(reader: Reader, update: kinds.Update, system: kinds.Hamiltonia
                 raise ExpressionError("a scalar; a vector was expected", 0, end)
             types[assignment.target] = shape
         except ExpressionError as error:
-            text = assignment.value.text
-            excerpt = caret(text, error.start, error.stop)
-            own.problem(error.message, "assign", assignment.number, excerpt=excerpt)
+            own.at_expression(assignment.value.text, error, ("assign", assignment.number))
     reader.problems.extend(own.problems)
 
 

@@ -234,7 +234,6 @@ def _shaped(
                 f"{written(found)}; {written(wanted)} was expected", 0, len(value.text)
             )
     except ExpressionError as error:
-        excerpt = caret(value.text, error.start, error.stop)
-        reader.problem(error.message, *path, excerpt=excerpt)
+        reader.at_expression(value.text, error, path)
         return None
     return found

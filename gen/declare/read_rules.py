@@ -6,7 +6,7 @@ In: the file of an optimizer with ``unknowns`` and ``assign``.  Out: a :class:`R
 from __future__ import annotations
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import ExpressionError, caret
+from hamilforge.gen.declare.errors import ExpressionError
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
     REDUCTIONS,
@@ -81,8 +81,7 @@ def _check(
                 raise ExpressionError("a scalar; a vector was expected", 0, len(value.text))
             types[target] = shape
         except ExpressionError as error:
-            excerpt = caret(value.text, error.start, error.stop)
-            reader.problem(error.message, *place, excerpt=excerpt)
+            reader.at_expression(value.text, error, place)
         assigned.add(target)
     for name in unknowns:
         if name not in assigned:

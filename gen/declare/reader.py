@@ -128,7 +128,7 @@ class Reader:
         try:
             return parse(str(text))
         except ExpressionError as error:
-            self._at_expression(str(text), error, path)
+            self.at_expression(str(text), error, path)
             return None
 
     def typed(
@@ -156,9 +156,16 @@ class Reader:
                 message = f"{written(shape)}; {written(wanted)} was expected"
                 raise ExpressionError(message, 0, len(expression.text))
         except ExpressionError as error:
-            self._at_expression(expression.text, error, path)
+            self.at_expression(expression.text, error, path)
 
-    def _at_expression(self, text: str, error: ExpressionError, path: KeyPath) -> None:
+    def at_expression(self, text: str, error: ExpressionError, path: KeyPath) -> None:
+        """Note a problem of an expression, with carets under its place.
+
+        Args:
+            text: the expression.
+            error: what is wrong, and where in the text.
+            path: the key.
+        """
         self.problem(error.message, *path, excerpt=caret(text, error.start, error.stop))
 
     def symbol(self, name: str, *path: str | int, taken: Container[str] = MEANINGS) -> None:

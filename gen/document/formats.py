@@ -45,8 +45,6 @@ class TextPrinter(FormulaPrinter):
 
     def _print(self, expr: Value) -> tuple[str, int]:
         match expr:
-            case Reduce(arg=arg):
-                return f"sum({self(arg)})", 5
             case Apply(op="matmul", args=(left, right)):
                 return f"{self._within(left, 5)} @ {self._within(right, 5)}", 2
             case Apply(op="transpose", args=(arg,)):
@@ -85,18 +83,8 @@ class LatexPrinter(FormulaPrinter):
         name = known or f"\\operatorname{{{latex_text(op)}}}"
         return f"{name}\\left({arg}\\right)"
 
-    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice by cases.
-
-        Args:
-            subject: the text of what is compared.
-            value: the text of the number it is compared with.
-            then: the text where both are equal.
-            otherwise: the text elsewhere.
-
-        Returns:
-            The text, and how tightly it binds: as an atom.
-        """
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice by cases."""
         cases = f"{then} & {subject} = {value} \\\\ {otherwise} & \\text{{otherwise}}"
         return f"\\begin{{cases}} {cases} \\end{{cases}}", 5
 

@@ -14,7 +14,7 @@ from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, Ref, Value
 
 def formulas(function: Function) -> Iterator[Formula]:
     """The lines of a function, sums and products of matrices written as calls."""
-    types = {array.name: array for array in (*function.inputs, *function.targets)}
+    types = function.types
     for line in function.lines:
         yield Formula(line.name, expression(line.value, types))
 

@@ -146,7 +146,7 @@ class Printer:
             raise NotImplementedError(f"{type(self).__name__}: no function for '{op}'")
         return f"{self.need(self.functions[op])}({', '.join(args)})"
 
-    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice, and how tightly it binds.
 
         Args:
@@ -190,7 +190,7 @@ class Printer:
             case Apply(op=op, args=args):
                 return self.call(op, [self(arg) for arg in args]), ATOM
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return self.select(self(subject), self.number(value), self(then), self(otherwise))
+                return self._select(self(subject), self.number(value), self(then), self(otherwise))
         raise NotImplementedError(f"{type(self).__name__}: {type(expr).__name__}")
 
     def power(self, base: Expr, exponent: Expr) -> tuple[str, int]:
@@ -245,7 +245,7 @@ class FormulaPrinter(Printer):
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas: ``'`` transposes, sums over samples are marked."""
     printer = FormulaPrinter()
-    types = {array.name: array for array in (*function.inputs, *function.targets)}
+    types = function.types
     return [
         f"{printer.variable(line.name)} = {_formula(line.value, types, printer)}"
         for line in function.lines

@@ -162,6 +162,11 @@ class Function:
         return (*self.arrays, *self.scalars, *(array.name for array in self.targets))
 
     @property
+    def types(self) -> dict[str, Array]:
+        """All inputs and targets, by name."""
+        return {array.name: array for array in (*self.inputs, *self.targets)}
+
+    @property
     def targets(self) -> tuple[Array, ...]:
         """What its lines set, in order."""
         return tuple(line.target for line in self.lines)

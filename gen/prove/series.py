@@ -347,28 +347,14 @@ class Series:
         return self[0]
 
 
-def _entrywise(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def apply(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            result = np.empty_like(value)
-            for index in np.ndindex(value.shape):
-                result[index] = function(value[index])
-            return result
-        return function(value)
-
-    return apply
-
-
-def _chosen(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The same, entry by entry, of two arguments."""
-
-    def apply(x: Any, y: Any) -> Any:
-        if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
-            return function(x, y)
-        xs, ys = np.broadcast_arrays(_boxed(x), _boxed(y))
-        result = np.empty(xs.shape, dtype=object)
-        for index in np.ndindex(xs.shape):
-            result[index] = function(xs[index], ys[index])
+def _entrywise(function: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(*values: Any) -> Any:
+        if not any(isinstance(value, np.ndarray) for value in values):
+            return function(*values)
+        arrays = np.broadcast_arrays(*map(_boxed, values))
+        result = np.empty_like(arrays[0])
+        for index in np.ndindex(result.shape):
+            result[index] = function(*(array[index] for array in arrays))
         return result
 
     return apply
@@ -423,8 +409,8 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "cos": _entrywise(lambda z: z.sin_cos()[1]),
         "tan": _entrywise(lambda z: z.sin_cos()[0] / z.sin_cos()[1]),
         "softplus": _entrywise(lambda z: (one + z.exp()).log()),
-        "max": _chosen(lambda x, y: x if _positive(x - y) else y),
-        "min": _chosen(lambda x, y: y if _positive(x - y) else x),
+        "max": _entrywise(lambda x, y: x if _positive(x - y) else y),
+        "min": _entrywise(lambda x, y: y if _positive(x - y) else x),
         "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
         "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
         "step": _entrywise(lambda z: one if _positive(z) else one * 0),

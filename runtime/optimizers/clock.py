@@ -178,7 +178,7 @@ def latch(
         rows, memory, step = product.coefficients(
             *values, clock.t, float(clock.n), *clock.memory, **namespace
         )
-        numbers = (*itertools.chain.from_iterable(rows), *memory, step)
+        numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))
     except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
         if str(error).startswith(EARLY):

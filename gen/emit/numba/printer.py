@@ -36,18 +36,8 @@ class NumbaPrinter(Printer):
 class WholePrinter(NumbaPrinter):
     """Functions that Python calls with whole arrays; they are not compiled."""
 
-    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice entry by entry.
-
-        Args:
-            subject: the text of what is compared.
-            value: the text of the number it is compared with.
-            then: the text where both are equal.
-            otherwise: the text elsewhere.
-
-        Returns:
-            The text, and how tightly it binds: as an atom.
-        """
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice entry by entry."""
         where = self.need("np.where")
         return f"{where}({subject} == {value}, {then}, {otherwise})", ATOM
 
@@ -81,7 +71,7 @@ class WidePrinter(NumbaPrinter):
     def __init__(self, variables: Set[str], need: Requirements | None = None) -> None:
         super().__init__(need=need)
         self._variables = variables
-        self._float = Float64Printer(need=need)
+        self._float = Float64Printer(need=self.need)
         self.need("wide")
 
     def _print(self, expr: Value) -> tuple[str, int]:

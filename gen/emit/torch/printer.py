@@ -76,16 +76,6 @@ class TensorPrinter(Printer):
             return f"{self.need('chosen')}({test}, {branches})", ATOM
         return super()._print(expr)
 
-    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice entry by entry.
-
-        Args:
-            subject: the text of what is compared.
-            value: the text of the number it is compared with.
-            then: the text where both are equal.
-            otherwise: the text elsewhere.
-
-        Returns:
-            The text, and how tightly it binds: as an atom.
-        """
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice entry by entry."""
         return f"torch.where({subject} == {value}, {then}, {otherwise})", ATOM

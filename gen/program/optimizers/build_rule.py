@@ -50,7 +50,7 @@ def derive_rule(rule: Rule) -> RuleDerivation:
 
 def _symbol(parameter: Parameter) -> sp.Symbol:
     """A hyper-parameter as a symbol; what is typed is also meant where it is 0."""
-    if parameter.domain in ("nonnegative", "unit-interval"):
+    if parameter.domain in ZERO_IN_DOMAIN:
         return sp.Symbol(parameter.name, nonnegative=True)
     return parameter_symbol(parameter)
 

@@ -36,20 +36,10 @@ class EntryPrinter(TensorPrinter):
         super().__init__(rename, need)
         self._scalars = scalars
 
-    def select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice by a number; a tensor keeps its graph.
-
-        Args:
-            subject: the text of what is compared.
-            value: the text of the number it is compared with.
-            then: the text where both are equal.
-            otherwise: the text elsewhere.
-
-        Returns:
-            The text, and how tightly it binds: as an atom.
-        """
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice by a number; a tensor keeps its graph."""
         if subject not in self._scalars:
-            return super().select(subject, value, then, otherwise)
+            return super()._select(subject, value, then, otherwise)
         test = f"{self.need('is_number')}({subject}, {value})"
         return f"({then} if {test} else {otherwise})", ATOM
 
