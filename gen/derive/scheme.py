@@ -122,7 +122,7 @@ def flatten(
         these are exact and not published digits.
 
     Raises:
-        DeclarationError: a weight or a constant divides by zero.
+        DeclarationError: a weight or a constant divides by zero, or is not real.
     """
     suffix = f"_block{depth}" if depth else ""
     names = {
@@ -144,10 +144,12 @@ def flatten(
         ]
     else:
         raw = [WeightedFlow(flow.letter, to_sympy(flow.weight, names)) for flow in splitting.steps]
-    if any(number.has(sp.zoo, sp.nan, sp.oo) for number in (*values.values(), *_weights(raw))):
-        raise DeclarationError.single(
-            splitting.head.source.where, "a weight or a constant divides by zero", "steps"
-        )
+    resolved = constant_values(values)
+    for name, expr in values.items():
+        _require_real(splitting, f"[constants].{name}", expr, resolved)
+    key = "compose" if isinstance(splitting.steps, Composition) else "steps"
+    for expr in dict.fromkeys(flow.weight for flow in raw):
+        _require_real(splitting, key, expr, resolved)
     merged: list[WeightedFlow] = []
     for flow in raw:
         if merged and merged[-1].letter == flow.letter:
@@ -157,8 +159,18 @@ def flatten(
     return tuple(merged), values, exact
 
 
-def _weights(flows: list[WeightedFlow]) -> list[Expr]:
-    return [flow.weight for flow in flows]
+def _require_real(
+    splitting: Splitting, key: str, expr: Expr, constants: Mapping[sp.Symbol, Expr]
+) -> None:
+    """That a number of a splitting is one: 1/(w - 2) is none where w is 2, nor is sqrt(w - 3)."""
+    value = expr.xreplace(constants)
+    if value.has(sp.zoo, sp.nan, sp.oo):
+        message = f"{expr} divides by zero"
+    elif value.is_Rational or sp.N(value).is_real:
+        return
+    else:
+        message = f"{expr} is not a real number"
+    raise DeclarationError.single(splitting.head.source.where, message, key)
 
 
 def flow_count(splitting: Splitting) -> int:

@@ -66,6 +66,50 @@ def test_every_weight_of_a_splitting_counts(name):
         assert changed.order < order, (index, flow)
 
 
+def triple(tmp_path, coefficients, **constants):
+    """A composition of three leapfrogs with weights w1, w0, w1."""
+    path = tmp_path / "triple.toml"
+    lines = [f'{name} = "{text}"' for name, text in constants.items()]
+    path.write_text(
+        'kind = "splitting"\nname = "triple"\ntitle = "T"\nreference = "R"\n'
+        f'coefficients = "{coefficients}"\n[compose]\nblock = "conformal_leapfrog"\n'
+        'weights = ["w1", "w0", "w1"]\n[constants]\n' + "\n".join(lines)
+    )
+    return catalogue.load(path)
+
+
+@pytest.mark.parametrize(
+    ("constants", "order"),
+    [
+        ({"c": "2**(1/3)", "w1": "1/(2 - c)", "w0": "-c/(2 - c)"}, 4),
+        ({"third": "1/3", "w1": "1/(2 - 2**third)", "w0": "1 - 2*w1"}, 4),
+        ({"c": "4**(1/3)", "w1": "1/(2 - sqrt(c))", "w0": "1 - 2*w1"}, 4),
+        ({"w1": "1/(2 - 2**(1/3))", "w0": "1 - 2*2**w1"}, 0),
+        ({"e": "sqrt(2)", "w1": "2**e", "w0": "1 - 2*w1"}, 2),
+        ({"w1": "pi", "w0": "1 - 2*w1"}, 2),
+        ({"w1": "1/3", "w0": "sqrt(w1 - 2/9)"}, 2),
+    ],
+)
+@pytest.mark.parametrize("coefficients", ["exact", "decimal"])
+def test_constants_of_a_splitting_may_depend_on_one_another(
+    tmp_path, constants, order, coefficients
+):
+    assert pipeline.check(triple(tmp_path, coefficients, **constants))["order"] == order
+
+
+@pytest.mark.parametrize(
+    ("w0", "message"),
+    [
+        ("sqrt(w1 - 3)", r"\[constants\].w0: sqrt\(w1 - 3\) is not a real number"),
+        ("1/(w1 - 2)", r"\[constants\].w0: .* divides by zero"),
+        ("(1 - w1)**(1/3)", "is not a real number"),
+    ],
+)
+def test_a_constant_of_a_splitting_is_a_real_number(tmp_path, w0, message):
+    with pytest.raises(DeclarationError, match=message):
+        pipeline.check(triple(tmp_path, "exact", w1="2", w0=w0))
+
+
 def test_a_claim_about_nothing_is_an_error(tmp_path):
     text = (catalogue.root() / "optimizers" / "rgd.toml").read_text()
     path = tmp_path / "rgd.toml"

@@ -68,7 +68,15 @@ class Existence:
 
 
 def true_solution(scheme: Scheme, order: int) -> Existence | None:
-    """A solution of as many order conditions as the constants can meet; None if none is found."""
+    """A solution of as many order conditions as the constants can meet.
+
+    Args:
+        scheme: a composition with published digits.
+        order: of the conditions.
+
+    Returns:
+        How near it is; None if none is found, or a constant is no rational function of others.
+    """
     free = [symbol for symbol, value in scheme.constants.items() if not value.free_symbols]
     letters = sorted({flow.letter for flow in scheme.flows} - {"D"})
     words = [
@@ -82,6 +90,8 @@ def true_solution(scheme: Scheme, order: int) -> Existence | None:
     try:
         with mpmath.workdps(DIGITS):
             return _existence(scheme, free, words)
+    except Irrational:
+        return None
     finally:
         mpmath.iv.dps = before
 

@@ -23,7 +23,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.scheme import Scheme, constant_values
-from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, number_field
+from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, Irrational, number_field
 
 Word = tuple[str, ...]
 MAX_ORDER = 10
@@ -54,32 +54,30 @@ def field_of(scheme: Scheme) -> Field:
     """The smallest of the fields that holds the constants."""
     if not scheme.exact:
         return FLOATS
-    weights = [flow.weight for flow in scheme.flows]
-    values = (*constant_values(scheme.constants).values(), *weights)
-    if any(value.atoms(sp.NumberSymbol, sp.Function) for value in values):
+    values = constant_values(scheme.constants)
+    exprs = (*values.values(), *(flow.weight.xreplace(values) for flow in scheme.flows))
+    if any(expr.atoms(sp.NumberSymbol, sp.Function) for expr in exprs):
         return FLOATS  # pi is in no number field
-    radicals = sorted(
-        {
-            atom
-            for value in values
-            for atom in value.atoms(sp.Pow)
-            if atom.exp.is_Rational and not atom.exp.is_Integer
-        },
-        key=sp.default_sort_key,
-    )
-    return number_field(radicals) if radicals else RATIONALS
+    roots = {power for expr in exprs for power in expr.atoms(sp.Pow) if not power.exp.is_Integer}
+    if any(not root.exp.is_Rational for root in roots):
+        return FLOATS  # 2**sqrt(2) neither
+    return number_field(sorted(roots, key=sp.default_sort_key)) if roots else RATIONALS
 
 
 def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
     """An expression in constants as a number of the field.
 
     Args:
-        expr: rational numbers, constants and radicals, in sums, products and whole powers.
+        expr: rational numbers, constants and numbers of the field, in sums, products and whole
+            powers.
         values: the constants, as numbers of the field.
         field: where the numbers live.
 
     Returns:
         The number.
+
+    Raises:
+        Irrational: it is no rational function of its constants.
     """
     if expr.is_Rational:
         return field.convert(Fraction(int(expr.p), int(expr.q)))
@@ -99,15 +97,15 @@ def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
         for _ in range(abs(int(expr.exp))):
             result = result * base
         return result if expr.exp > 0 else field.convert(Fraction(1)) / result
+    if expr.free_symbols:
+        raise Irrational(str(expr))
     return field.embed(expr)
 
 
 def field_values(constants: Mapping[sp.Symbol, Expr], field: Field) -> dict[sp.Symbol, Any]:
     """The constants as numbers of a field."""
-    values: dict[sp.Symbol, Any] = {}
-    for symbol, expr in constants.items():
-        values[symbol] = in_field(expr, values, field)
-    return values
+    values = constant_values(constants)
+    return {symbol: in_field(expr, {}, field) for symbol, expr in values.items()}
 
 
 def word_order(scheme: Scheme) -> WordOrder:
@@ -119,8 +117,10 @@ def word_order(scheme: Scheme) -> WordOrder:
     if not scheme.flows:
         raise ValueError("not a composition of exact flows")
     field = field_of(scheme)
-    values = field_values(scheme.constants, field)
-    flows = [(flow.letter, in_field(flow.weight, values, field)) for flow in scheme.flows]
+    values = constant_values(scheme.constants)
+    flows = [
+        (flow.letter, in_field(flow.weight.xreplace(values), {}, field)) for flow in scheme.flows
+    ]
     present = {letter for letter, _ in flows}
     joint = present <= {"A", "BD"}
     letters = ("A", "BD") if joint else ("A", "B", "D")
