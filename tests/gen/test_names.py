@@ -151,9 +151,10 @@ HYPER = [name for name in NAMES if name not in {*MEANINGS, *OPTIONS, *keyword.kw
 def optimizer(declared, names, buffer="v"):
     """Hyper-parameters and a buffer by given names; velocities are p times a sum of them."""
     weights = " + ".join(f"{k + 1}*{name}" for k, name in enumerate(names))
+    rate = "rate" if "rate" not in names else "gamma"
     system = declared(
-        f'kind = "hamiltonian"\nkinetic = "dot(p, p)*({weights})/2"\nfriction = "rate"\n'
-        '[parameters]\nrate = { default = "1/10", domain = "nonnegative" }\n'
+        f'kind = "hamiltonian"\nkinetic = "dot(p, p)*({weights})/2"\nfriction = "{rate}"\n'
+        f'[parameters]\n{rate} = {{ default = "1/10", domain = "nonnegative" }}\n'
         + "".join(f'{name} = {{ default = "1/2", domain = "positive" }}\n' for name in names),
         "energy",
     )
@@ -161,7 +162,7 @@ def optimizer(declared, names, buffer="v"):
         f'kind = "optimizer"\nsystem = "{system}"\nmethod = "conformal_leapfrog"\n'
         "[hyperparameters]\n"
         + "".join(f'{name} = {{ default = "1/2", domain = "positive" }}\n' for name in names)
-        + f'[set]\nh = "{names[0]}/10"\nrate = "1"\n[state]\n{buffer} = "p"\n',
+        + f'[set]\nh = "{names[0]}/10"\n{rate} = "1"\n[state]\n{buffer} = "p"\n',
         "none",
     )
 
