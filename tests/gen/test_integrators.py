@@ -28,6 +28,7 @@ from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
 from hamilforge.gen.tableau.pair import build_pair
 from hamilforge.verification import declared_start
+from tests.samples import sampled
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")
@@ -205,7 +206,7 @@ def recovered(method, h, problem="harmonic_oscillator", changes=None):
     return a, b
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", sampled(TABLES, every=3))
 def test_the_tableau_is_recovered_from_the_kernel(name):
     tableau = build(catalogue.load(name, ("runge-kutta",)))
     exact_a, exact_b, _ = tableau.by_stages.floats
@@ -267,8 +268,12 @@ def solved(problem, start, parameters, first, span):
     return solve_ivp(right, whole, start, "DOP853", marks, rtol=1e-13, atol=1e-15).y.T
 
 
-@pytest.mark.parametrize("method", EXPECTED["slopes"]["methods"])
-@pytest.mark.parametrize("problem", EXPECTED["slopes"]["problems"])
+SLOPES = sampled(
+    itertools.product(EXPECTED["slopes"]["problems"], EXPECTED["slopes"]["methods"]), every=3
+)
+
+
+@pytest.mark.parametrize(("problem", "method"), SLOPES)
 def test_the_slope_of_the_measured_error_is_the_proved_order(problem, method):
     declared = products.load_problem(problem)
     try:

@@ -34,6 +34,7 @@ from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks.torch_network import Network
 from hamilforge.runtime.networks.torch_objective import Objective
+from tests.samples import sampled
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,14 +90,7 @@ def test_the_names_are_those_that_would_hurt():
     assert {"factor", "state", "np", "out", "lambda", "sum", "gradient", "rows"} <= {*NAMES}
 
 
-def sampled(count):
-    """All batches, of which most are left to ``-m full``."""
-    return [
-        pytest.param(k, marks=[pytest.mark.full] if k % 8 else [], id=str(k)) for k in range(count)
-    ]
-
-
-@pytest.mark.parametrize("batch", sampled(len(BATCHES)))
+@pytest.mark.parametrize("batch", sampled(range(len(BATCHES)), every=8))
 def test_components_and_parameters_of_systems(declared, batch):
     names = [name for name in BATCHES[batch] if name != "t"]
     half = len(names) // 2
@@ -189,7 +183,7 @@ def compared(declaration, values):
     return module
 
 
-@pytest.mark.parametrize("batch", sampled(len(HYPER) // 12 + 1))
+@pytest.mark.parametrize("batch", sampled(range(len(HYPER) // 12 + 1), every=8))
 def test_hyper_parameters_of_optimizers(declared, batch):
     names = HYPER[12 * batch : 12 * batch + 12]
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
@@ -245,7 +239,7 @@ def gradients(module, arrays, loss):
 WIDE = [name for name in NAMES if name not in ("t", "x", "prediction", "running_cost")]
 
 
-@pytest.mark.parametrize("batch", sampled(len(WIDE) // 20 + 1))
+@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 20 + 1), every=8))
 def test_states_controls_and_weights_of_networks(declared, batch):
     """The derived adjoint beside torch's autograd through the same layers."""
     names = WIDE[20 * batch : 20 * batch + 20]
@@ -280,7 +274,7 @@ def test_states_controls_and_weights_of_networks(declared, batch):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("batch", sampled(len(WIDE) // 12 + 1))
+@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 12 + 1), every=8))
 def test_states_weights_and_data_of_objectives(declared, batch):
     """The derived gradient beside torch's through the prediction."""
     names = WIDE[12 * batch : 12 * batch + 12]

@@ -16,6 +16,7 @@ import pytest
 
 import hamilforge as hf
 from hamilforge.runtime.integrators import adaptive_steps, fixed_steps
+from tests.samples import sampled
 
 #: Seconds after which a child is ended.
 PATIENCE = 240.0
@@ -137,7 +138,7 @@ LONG = {
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="no signals")
-@pytest.mark.parametrize("what", LONG)
+@pytest.mark.parametrize("what", sampled(LONG, every=3))
 def test_a_long_run_hears_ctrl_c(what: str, stiff: Path) -> None:
     text = textwrap.dedent(f"""
     import signal
