@@ -24,6 +24,7 @@ import math
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
@@ -86,6 +87,22 @@ def solution(xs, vs, shift):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, drift):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    torch._foreach_add_(xs, vs, alpha=drift)
+
+
 class BlanesMoanS6(GeneratedOptimizer):
     """See the head of this file.
 
@@ -103,6 +120,14 @@ class BlanesMoanS6(GeneratedOptimizer):
         kick_drift,
         kick_drift,
         kick_drift,
+    )
+    IN_PLACE = (
+        kick_drift_,
+        kick_drift_,
+        kick_drift_,
+        kick_drift_,
+        kick_drift_,
+        kick_drift_,
     )
 
     def __init__(self, params, lr=0.001, momentum=0.9, **options):

@@ -20,6 +20,7 @@ import math
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("p",)
@@ -52,6 +53,22 @@ def kick_drift(xs, ps, gs, decay, kick, drift):
     return new_xs, new_ps
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, ps, gs, decay, kick, drift):
+    torch._foreach_mul_(ps, decay)
+    torch._foreach_add_(ps, gs, alpha=-kick)
+    torch._foreach_add_(xs, ps, alpha=drift)
+
+
 class ConformalVerlet(GeneratedOptimizer):
     """See the head of this file.
 
@@ -63,6 +80,7 @@ class ConformalVerlet(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(

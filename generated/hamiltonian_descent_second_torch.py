@@ -25,6 +25,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
@@ -107,6 +108,31 @@ def solution(xs, ps, shift_scale, shift_scale_2, shift_scale_3, shift_scale_4):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, ps, gs, decay, kick, drift_scale, drift_scale_2, drift_scale_3):
+    torch._foreach_mul_(ps, decay)
+    torch._foreach_add_(ps, gs, alpha=-kick)
+    norm_squared = foreach.squares_over(ps)
+    drift = factor(
+        torch.where(
+            norm_squared == 0,
+            0,
+            kick * norm_squared**drift_scale * (norm_squared**drift_scale_2 + 1) ** drift_scale_3,
+        ),
+        xs,
+    )
+    foreach.add_multiple_(xs, ps, drift)
+
+
 class HamiltonianDescentSecond(GeneratedOptimizer):
     """See the head of this file.
 
@@ -120,6 +146,7 @@ class HamiltonianDescentSecond(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.1, a=2.0, A=1.0, gamma=1.0, **options):
         super().__init__(

@@ -21,6 +21,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
@@ -58,6 +59,22 @@ def solution(xs, vs, shift):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, drift):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    torch._foreach_add_(xs, vs, alpha=drift)
+
+
 class HeavyBallAdjoint(GeneratedOptimizer):
     """See the head of this file.
 
@@ -69,6 +86,7 @@ class HeavyBallAdjoint(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(

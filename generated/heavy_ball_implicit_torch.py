@@ -18,6 +18,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
@@ -45,6 +46,22 @@ def kick_drift(xs, vs, gs, decay, kick):
     return new_xs, new_vs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    torch._foreach_add_(xs, vs)
+
+
 class HeavyBallImplicit(GeneratedOptimizer):
     """See the head of this file.
 
@@ -56,6 +73,7 @@ class HeavyBallImplicit(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(

@@ -21,6 +21,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("p",)
@@ -62,6 +63,26 @@ def solution(xs, ps, shift, shift_scale):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, ps, gs, decay, kick, drift, drift_2, momentum):
+    torch._foreach_mul_(ps, decay)
+    torch._foreach_add_(ps, gs, alpha=-kick)
+    terms = torch._foreach_tanh(ps)
+    torch._foreach_add_(xs, terms, alpha=drift)
+    terms_2 = torch._foreach_mul(ps, momentum)
+    torch._foreach_tanh_(terms_2)
+    torch._foreach_add_(xs, terms_2, alpha=drift_2)
+
+
 class LogCosh(GeneratedOptimizer):
     """See the head of this file.
 
@@ -73,6 +94,7 @@ class LogCosh(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.1, momentum=0.9, **options):
         super().__init__(

@@ -21,6 +21,7 @@ accelerated gradient method, arXiv:1503.01243
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
@@ -61,6 +62,23 @@ def solution(xs, vs, shift):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, undo, drift):
+    torch._foreach_add_(xs, vs, alpha=-undo)
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    torch._foreach_add_(xs, vs, alpha=drift)
+
+
 class NesterovSequence(GeneratedOptimizer):
     """See the head of this file.
 
@@ -71,6 +89,7 @@ class NesterovSequence(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, **options):
         super().__init__(

@@ -18,6 +18,7 @@ Comput. Math. Math. Phys. 4 (1964) 1-17, doi:10.1016/0041-5553(64)90137-5
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("buffer",)
@@ -45,6 +46,22 @@ def kick_drift(xs, buffers, gs, decay, drift):
     return new_xs, new_buffers
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, buffers, gs, decay, drift):
+    torch._foreach_mul_(buffers, decay)
+    torch._foreach_add_(buffers, gs)
+    torch._foreach_add_(xs, buffers, alpha=-drift)
+
+
 class Polyak(GeneratedOptimizer):
     """See the head of this file.
 
@@ -56,6 +73,7 @@ class Polyak(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, **options):
         super().__init__(

@@ -24,6 +24,7 @@ descent methods, arXiv:1809.05042
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
@@ -68,6 +69,24 @@ def solution(xs, ps, shift_scale):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, ps, gs, decay, kick, drift_scale):
+    torch._foreach_mul_(ps, decay)
+    torch._foreach_add_(ps, gs, alpha=-kick)
+    norm_squared = foreach.squares_over(ps)
+    drift = factor(drift_scale * norm_squared, xs)
+    foreach.add_multiple_(xs, ps, drift)
+
+
 class Quartic(GeneratedOptimizer):
     """See the head of this file.
 
@@ -79,6 +98,7 @@ class Quartic(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.1, momentum=0.9, **options):
         super().__init__(

@@ -21,6 +21,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.core.torch_functions import down, is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
@@ -83,6 +84,35 @@ def solution(xs, vs, shift, shift_scale):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    v_new__downs = [down(abs(delta) ** (1 / 2) * v_new) for v_new in vs]
+    v_new__units = torch._foreach_mul(v_new__downs, vs)
+    v_new__down_2s = [down(abs(delta_momentum_2) ** (1 / 2) * v_new) for v_new in vs]
+    v_new__unit_2s = torch._foreach_mul(v_new__down_2s, vs)
+    terms = torch._foreach_mul(v_new__units, v_new__units)
+    torch._foreach_mul_(terms, delta)
+    torch._foreach_addcmul_(terms, v_new__downs, v_new__downs)
+    torch._foreach_sqrt_(terms)
+    torch._foreach_addcdiv_(xs, v_new__units, terms)
+    terms_2 = torch._foreach_mul(v_new__unit_2s, v_new__unit_2s)
+    torch._foreach_mul_(terms_2, delta_momentum_2)
+    torch._foreach_addcmul_(terms_2, v_new__down_2s, v_new__down_2s)
+    torch._foreach_sqrt_(terms_2)
+    torch._foreach_addcdiv_(xs, v_new__unit_2s, terms_2, drift)
+
+
 class RelativisticCoordinate(GeneratedOptimizer):
     """See the head of this file.
 
@@ -95,6 +125,7 @@ class RelativisticCoordinate(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, **options):
         super().__init__(

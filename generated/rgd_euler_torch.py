@@ -20,6 +20,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
@@ -54,6 +55,24 @@ def kick_drift(xs, vs, gs, decay, kick, delta):
     return new_xs, new_vs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, delta):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    norm_squared = foreach.squares_over(vs)
+    drift = factor(1 / torch.sqrt(delta * norm_squared + 1), xs)
+    foreach.add_multiple_(xs, vs, drift)
+
+
 class RgdEuler(GeneratedOptimizer):
     """See the head of this file.
 
@@ -66,6 +85,7 @@ class RgdEuler(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, **options):
         super().__init__(

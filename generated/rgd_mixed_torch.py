@@ -31,6 +31,7 @@ import math
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
@@ -96,6 +97,35 @@ def solution(xs, vs, shift_scale, shift_scale_2):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(
+    xs, vs, gs, decay, kick, undo_scale, undo_scale_2, delta, delta_momentum_2, momentum
+):
+    new_vs = torch._foreach_mul(vs, decay)
+    torch._foreach_add_(new_vs, gs, alpha=-kick)
+    old_norm_squared = foreach.squares_over(vs)
+    undo = factor(undo_scale_2 / torch.sqrt(old_norm_squared * undo_scale + 1), xs)
+    norm_squared = foreach.squares_over(new_vs)
+    drift = factor(
+        1 / torch.sqrt(delta * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1),
+        xs,
+    )
+    terms = torch._foreach_mul(vs, -1)
+    foreach.add_multiple_(xs, terms, undo)
+    foreach.add_multiple_(xs, new_vs, drift)
+    torch._foreach_copy_(vs, new_vs)
+
+
 class RgdMixed(GeneratedOptimizer):
     """See the head of this file.
 
@@ -109,6 +139,7 @@ class RgdMixed(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, alpha=0.5, **options):
         super().__init__(

@@ -25,6 +25,7 @@ relativistic optimization, arXiv:1903.04100
 import torch
 
 from hamilforge.runtime.core.torch_functions import is_number
+from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
@@ -76,6 +77,28 @@ def solution(xs, vs, shift_scale, shift_scale_2):
     return new_xs
 
 
+def prepared_(xs, gs, sign, l2, shrink):
+    if l2 == 0:
+        gradients = foreach.scaled(gs, sign)
+    else:
+        gradients = foreach.scaled(gs, sign)
+        gradients = torch._foreach_add(gradients, xs, alpha=l2)
+    foreach.scale_(xs, shrink)
+    return gradients
+
+
+def kick_drift_(xs, vs, gs, decay, kick, delta, delta_momentum_2, momentum):
+    torch._foreach_mul_(vs, decay)
+    torch._foreach_add_(vs, gs, alpha=-kick)
+    norm_squared = foreach.squares_over(vs)
+    drift = factor(
+        1 / torch.sqrt(delta * norm_squared + 1)
+        + momentum / torch.sqrt(delta_momentum_2 * norm_squared + 1),
+        xs,
+    )
+    foreach.add_multiple_(xs, vs, drift)
+
+
 class Rgd(GeneratedOptimizer):
     """See the head of this file.
 
@@ -88,6 +111,7 @@ class Rgd(GeneratedOptimizer):
     """
 
     STAGES = (kick_drift,)
+    IN_PLACE = (kick_drift_,)
 
     def __init__(self, params, lr=0.001, momentum=0.9, delta=0.1, **options):
         super().__init__(

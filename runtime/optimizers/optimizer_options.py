@@ -87,13 +87,12 @@ def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
             "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
             "hyper-parameter lr; use weight_decay alone"
         )
-    if values["foreach"]:
+    chosen = [name for name in ("fused", "foreach", "differentiable") if values[name]]
+    if len(chosen) > 1:
         raise ValueError(
-            "foreach=True has no meaning here: the fused kernel takes all tensors in one call, "
-            "and fused=False takes the functional form"
+            f"{' and '.join(f'{name}=True' for name in chosen)} are different forms of a step; "
+            "choose one"
         )
-    if values["fused"] and values["differentiable"]:
-        raise ValueError("a fused step is not differentiable; choose one")
 
 
 def preparation(group: Mapping[str, Any]) -> tuple[Any, Any, Any]:

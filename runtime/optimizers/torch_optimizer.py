@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch.optim import Optimizer
 
 from hamilforge.runtime.core.shards import is_made_for_a_shard, like
 from hamilforge.runtime.core.torch_functions import TensorMath
+from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, start, tick
-from hamilforge.runtime.optimizers.fused_plan import Plan, obstacle
+from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
+from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.optimizer_options import (
     OPTIONS,
     SCOPES,
@@ -39,6 +40,7 @@ from hamilforge.runtime.optimizers.optimizer_state import (
     restored_group,
     saved_group,
 )
+from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import (
     parameter_name,
     refuse_overlaps,
@@ -62,18 +64,20 @@ class GeneratedOptimizer(Optimizer):
         options: ``weight_decay`` (0): factor of the parameters added to the gradient (L2);
             ``decoupled_weight_decay`` (False): multiply the parameters by 1 - lr*weight_decay
             instead; ``maximize`` (False); ``differentiable`` (False): keep the graph through the
-            step; ``fused`` (None): the compiled kernel, chosen where it applies; ``foreach``: None
-            or False, since the kernel takes all tensors at once; ``scope``: over what the rule's
-            sums run, ``all`` parameters, those of a ``group``, which may then have hyper-parameters
-            of its own, or each ``tensor``; as declared if None.  A rule without sums has none to
-            choose for.
+            step; ``fused`` (None): the compiled kernel, chosen where it applies; ``foreach``
+            (None): torch's operations over all tensors at once, chosen where the kernel does not
+            apply or is not wanted; where False, such a step goes tensor by tensor; ``scope``: over
+            what the rule's sums run, ``all`` parameters, those of a ``group``, which may then have
+            hyper-parameters of its own, or each ``tensor``; as declared if None.  A rule without
+            sums has none to choose for.
 
     Raises:
         ValueError: a hyper-parameter outside its domain, or a scope that the rule cannot have.
         TypeError: an unknown option.
     """
 
-    STAGES: tuple[Callable[..., tuple[Tensors, Tensors]], ...]
+    STAGES: tuple[Callable[..., tuple[Tensors, ...]], ...]
+    IN_PLACE: tuple[Callable[..., None], ...]
     _home: ClassVar[str]
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
@@ -200,8 +204,8 @@ class GeneratedOptimizer(Optimizer):
             closure: computes the loss again and returns it.
 
         Raises:
-            RuntimeError: sparse or complex gradients, evaluation mode, or ``fused=True`` where the
-                kernel does not apply.
+            RuntimeError: sparse or complex gradients, evaluation mode, or ``fused=True`` or
+                ``foreach=True`` where these forms do not apply.
             ValueError: scalars that are not finite, or unequal where the scope is ``all``.  Nothing
                 is changed by a step that raises.
         """
@@ -217,10 +221,11 @@ class GeneratedOptimizer(Optimizer):
 
     def _stage(self) -> None:
         groups = self.param_groups
-        plan = self._plan
-        if plan is not None and (grads := plan.gradients(groups, self.state)) is not None:
+        plan = None if torch.compiler.is_compiling() else self._plan
+        grads = None if plan is None else plan.standing.gradients(groups, self.state)
+        if plan is not None and grads is not None:
             clocks, owners = self._all_latched(), {*range(len(groups))}
-            self._run_fused(plan, grads, clocks)
+            self._run(plan, grads, clocks)
         else:
             self._plan = None
             clocks, owners = self._stage_from_scratch()
@@ -234,7 +239,7 @@ class GeneratedOptimizer(Optimizer):
         return self._scope == "all" or len(self.STAGES) > 1
 
     def _stage_from_scratch(self) -> tuple[list[Clock], set[int]]:
-        """A stage with every tensor looked at one by one, and a plan for the next if fused.
+        """A stage with every tensor looked at one by one, and a plan for the next.
 
         Returns:
             The clocks of the groups in this stage, and the numbers of those with a gradient.
@@ -257,21 +262,16 @@ class GeneratedOptimizer(Optimizer):
         self._refuse(params, grads, owners, kept)
         if not params:
             return self._all_latched(), set()
-        reason = obstacle([*params, *present, *grads])
-        if any(group["differentiable"] for group in groups):
-            reason = "a differentiable step keeps the graph"
-        wanted = [group["fused"] for group in groups]
-        if any(wanted) and reason:
-            raise RuntimeError(f"fused=True, but {reason}")
+        form = self._form([*params, *present, *grads])
         clocks = self._all_latched()
         states = self._states(params)
-        if reason or False in wanted:
+        if form == "functional":
             self._run_functional(params, states, grads, owners, clocks)
         else:
-            choices = (self.kernels, self._scope, self._widths())
-            plan = Plan(groups, self.state, params, states, grads, owners, *choices)
-            self._plan = plan
-            self._run_fused(plan, grads, clocks)
+            names = self.product.STATES
+            standing = Standing(groups, self.state, params, states, grads, names)
+            self._plan = self._planned(form, standing, owners)
+            self._run(self._plan, grads, clocks)
         return clocks, {*owners}
 
     def _refuse(
@@ -341,15 +341,42 @@ class GeneratedOptimizer(Optimizer):
                     state[name] = torch.zeros_like(param, requires_grad=False)
         return [[self.state[param][name] for param in params] for name in self.product.STATES]
 
-    def _run_fused(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
-        stage = clocks[0].stage
-        rows = np.array([clock.row() for clock in clocks], np.float64)
-        if rows.shape[1] != plan.widths[stage]:
-            raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
-        table = plan.table(grads)
-        if plan.has_moved(table):
-            refuse_overlaps(*plan.tensors(grads), self._name)
-        plan.run(stage, rows, table)
+    def _form(self, tensors: Tensors) -> str:
+        """How a step goes: by the kernel (``fused``), in place over lists, or ``functional``.
+
+        Raises:
+            RuntimeError: ``fused=True`` or ``foreach=True``, and that form does not apply.
+        """
+        groups = self.param_groups
+        fused, lists = ([group[name] for group in groups] for name in ("fused", "foreach"))
+        differentiable = any(group["differentiable"] for group in groups)
+        reason = "a differentiable step keeps the graph" if differentiable else obstacle(tensors)
+        if any(fused) and reason:
+            raise RuntimeError(f"fused=True, but {reason}")
+        if not reason and False not in fused and not any(lists):
+            return "fused"
+        if differentiable or (False in lists and not any(lists)):
+            return "functional"
+        reason = lists_plan.obstacle(tensors)
+        if any(lists) and reason:
+            raise RuntimeError(f"foreach=True, but {reason}")
+        return "functional" if reason else "in place"
+
+    def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
+        """The plan of a step."""
+        if form == "fused":
+            return FusedPlan(standing, owners, self.kernels, self._scope, self._widths())
+        domains = None
+        if self._scope != "coordinate":
+            domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
+        return ListsPlan(standing, owners, domains, self.product, self.IN_PLACE)
+
+    def _run(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
+        def check() -> None:
+            standing = plan.standing
+            refuse_overlaps(standing.params, grads, standing.buffers, self._name)
+
+        plan.run(grads, clocks, check)
 
     def _run_functional(
         self,

@@ -38,8 +38,22 @@ def squares_over(tensors: Iterable[Tensor]) -> Any:
         A float64 tensor; a :class:`WideScalar` where the squares, or what follows from them, may
         leave its range.
     """
-    tensors = [tensor for tensor in tensors if tensor.numel()]
-    total = sum_over(tensor.double() * tensor.double() for tensor in tensors)
+    return squares_of([tensor for tensor in tensors if tensor.numel()], _squares)
+
+
+def squares_of(tensors: list[Tensor], squares: Callable[..., Tensor]) -> Any:
+    """The sum of the squares of all entries of all tensors, in range.
+
+    Args:
+        tensors: each with entries.
+        squares: from tensors, and a scale of their entries or none, to the sum of their squares in
+            float64.
+
+    Returns:
+        A float64 tensor; a :class:`WideScalar` where the squares, or what follows from them, may
+        leave its range.
+    """
+    total = squares(tensors)
     if _is_known(total) and _is_plain(float(total.detach()), tensors):
         return total
     if all(tensor.dtype != torch.float64 for tensor in tensors):
@@ -48,15 +62,15 @@ def squares_over(tensors: Iterable[Tensor]) -> Any:
         exponent = torch.zeros_like(total)
         known = _fits(total, RANGE)
         for other in EXPONENTS[1:]:
-            taken = ~known & _fits(_squares(tensors, 2.0**-other), SCALED_RANGE)
+            taken = ~known & _fits(squares(tensors, 2.0**-other), SCALED_RANGE)
             exponent = torch.where(taken, other, exponent)
             known = known | taken
-    return WideScalar(_squares(tensors, 2.0**-exponent), 2 * exponent)
+    return WideScalar(squares(tensors, 2.0**-exponent), 2 * exponent)
 
 
-def _squares(tensors: Iterable[Tensor], scale: Any) -> Tensor:
-    scaled = (scale * tensor.double() for tensor in tensors)
-    return sum_over(one * one for one in scaled)
+def _squares(tensors: Iterable[Tensor], scale: Any = None) -> Tensor:
+    wide = (tensor.double() if scale is None else scale * tensor.double() for tensor in tensors)
+    return sum_over(entries * entries for entries in wide)
 
 
 def _fits(total: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -85,7 +99,7 @@ def factor(scalar: Any, tensors: Iterable[Tensor]) -> Any:
     """
     if isinstance(scalar, int | float):
         return scalar
-    limits = [_limit(tensor.dtype) for tensor in tensors]
+    limits = [*map(_limit, {tensor.dtype for tensor in tensors})]
     least, most = min(limits, default=0), max(limits, default=0)
     nearest = narrow(scalar)
     if _is_known(nearest) and 2.0**-least <= abs(float(nearest.detach())) <= 2.0**least:

@@ -9,7 +9,7 @@ may bring two evaluations of the same formulas.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -98,11 +98,9 @@ def numba_backend(product: ModuleType) -> Backend:
     return stage
 
 
-def torch_backend(product: ModuleType) -> Backend:
-    """The functional form."""
-    classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
-    stages = next(value.STAGES for value in classes if value.__module__ == product.__name__)
-    count, lists = len(NEUTRAL), len(product.STATES) + 2
+def torch_backend(product: ModuleType, device: str = "cpu") -> Backend:
+    """The functional form, on a device."""
+    stages, count, lists = _class(product).STAGES, len(NEUTRAL), len(product.STATES) + 2
 
     def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
         def prepared(*arguments: Any) -> Any:
@@ -111,35 +109,70 @@ def torch_backend(product: ModuleType) -> Backend:
             points, gradients = product.prepared(xs, gs, *row[:count])
             return stages[number](points, *states, gradients, *row[count:])
 
-        found = _over_domains(product, prepared, row, arrays)
+        found = _over_domains(product, prepared, row, arrays, device)
         return [list(changed) for changed in zip(*found, strict=True)]
 
     return stage
 
 
-def compare(loaded: Loaded, cases: Sequence[Case], backends: Sequence[str]) -> Verification:
-    """Run every backend through every case, stage by stage from the reference's states.
+def in_place_backend(product: ModuleType, device: str = "cpu") -> Backend:
+    """The form over all tensors at once, on a device."""
+    stages, count, lists = _class(product).IN_PLACE, len(NEUTRAL), len(product.STATES) + 2
+
+    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
+        def changed(*arguments: Any) -> Any:
+            xs, *states, gs = arguments[:lists]
+            row = arguments[lists:]
+            gradients = product.prepared_(xs, gs, *row[:count])
+            stages[number](xs, *states, gradients, *row[count:])
+            return xs, *states
+
+        found = _over_domains(product, changed, row, arrays, device)
+        return [list(changed) for changed in zip(*found, strict=True)]
+
+    return stage
+
+
+def _class(product: ModuleType) -> Any:
+    """The optimizer's class."""
+    classes = [value for value in vars(product).values() if hasattr(value, "STAGES")]
+    return next(value for value in classes if value.__module__ == product.__name__)
+
+
+#: The forms of a step in a product's modules, by their names in reports.
+FORMS: dict[str, dict[str, Callable[..., Backend]]] = {
+    "numba": {"numba": lambda product, device: numba_backend(product)},
+    "torch": {"torch": torch_backend, "torch, in place": in_place_backend},
+}
+
+
+def compare(
+    loaded: Loaded, cases: Sequence[Case], backends: Sequence[str], device: str = "cpu"
+) -> Verification:
+    """Run every form of a step through every case, stage by stage from the reference's states.
 
     Args:
         loaded: the product.
         cases: trajectories of the reference.
         backends: ``numba``, ``torch`` or both.
+        device: where torch's forms run.
 
     Returns:
-        For each backend and case two deviations: of the host's scalars, and of the arrays.
+        For each backend and case a deviation of the host's scalars, and for each of its forms one
+        of the arrays.
     """
-    makers = {"numba": numba_backend, "torch": torch_backend}
     deviations = []
-    for name in backends:
-        product = loaded.module(name)
-        backend = makers[name](product)
+    for backend in backends:
+        product = loaded.module(backend)
         for case in cases:
             scalars = _host_deviation(product, case)
-            label = f"{name} scalars"
+            label = f"{backend} scalars"
             deviations.append(Deviation(label, case.name, "float64", scalars, scalars <= HOST_ULPS))
-            worst = _deviation(backend, case).farthest(_solution_deviation(product, name, case))
-            holds = worst.bounds <= ROOM
-            deviations.append(Deviation(name, case.name, case.dtype, worst.ulps, holds))
+            solution = _solution_deviation(product, backend, case, device)
+            for form, maker in FORMS[backend].items():
+                worst = _deviation(maker(product, device), case).farthest(solution)
+                holds = worst.bounds <= ROOM
+                deviations.append(Deviation(form, case.name, case.dtype, worst.ulps, holds))
     return Verification(loaded.name, tuple(deviations))
 
 
@@ -161,7 +194,7 @@ def _host_deviation(product: ModuleType, case: Case) -> float:
     return worst
 
 
-def _solution_deviation(product: ModuleType, backend: str, case: Case) -> Distance:
+def _solution_deviation(product: ModuleType, backend: str, case: Case, device: str) -> Distance:
     """The largest deviation of the map from the point to the solution, given the memory."""
     worst = Distance()
     if not product.SHIFTED:
@@ -169,14 +202,17 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case) -> Distan
     for number, (memory, expected, rounding) in enumerate(case.ends):
         x, *states = case.after[(number + 1) * case.stages - 1]
         row = product.solution_row(*memory)
-        solved = _SOLUTIONS[backend](product, row, [x, *states])
+        solved = _SOLUTIONS[backend](product, row, [x, *states], device)
         for result, reference, start_x, bound in zip(solved, expected, x, rounding, strict=True):
             size = np.maximum(np.maximum(abs(reference), abs(start_x)), abs(reference - start_x))
             worst = worst.farthest(_distance(result, reference, size, bound))
     return worst
 
 
-def _numba_solution(product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays]) -> Arrays:
+def _numba_solution(
+    product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays], device: str
+) -> Arrays:
+    del device  # kernels run on the CPU
     return _on_copies(product, product.solution, row, arrays)[0]
 
 
@@ -192,15 +228,21 @@ def _on_copies(
     return copies
 
 
-def _torch_solution(product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays]) -> Arrays:
+def _torch_solution(
+    product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays], device: str
+) -> Arrays:
     def solved(*arguments: Any) -> tuple[Any]:
         return (product.solution(*arguments),)
 
-    return [value for (value,) in _over_domains(product, solved, row, arrays)]
+    return [value for (value,) in _over_domains(product, solved, row, arrays, device)]
 
 
 def _over_domains(
-    product: ModuleType, function: Any, row: Sequence[float], arrays: Sequence[Arrays]
+    product: ModuleType,
+    function: Any,
+    row: Sequence[float],
+    arrays: Sequence[Arrays],
+    device: str,
 ) -> list[tuple[NDArray[Any], ...]]:
     """Call a function of lists of tensors on each domain of sums; its results by tensor."""
     import torch
@@ -209,9 +251,9 @@ def _over_domains(
     domains = [[k] for k in range(count)] if product.SCOPE == "tensor" else [range(count)]
     found = []
     for members in domains:
-        lists = [[torch.from_numpy(tensors[k].copy()) for k in members] for tensors in arrays]
+        lists = [[torch.tensor(tensors[k], device=device) for k in members] for tensors in arrays]
         results = zip(*function(*lists, *row), strict=True)
-        found += [tuple(one.numpy() for one in result) for result in results]
+        found += [tuple(tensor.cpu().numpy() for tensor in result) for result in results]
     return found
 
 

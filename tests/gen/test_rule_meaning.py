@@ -20,14 +20,19 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.runtime.optimizers import torch_sums
 from hamilforge.runtime.optimizers.clock import latch, start
-from hamilforge.runtime.optimizers.verify import numba_backend, torch_backend
+from hamilforge.runtime.optimizers.verify import in_place_backend, numba_backend, torch_backend
 from tests.interpreted import Interpreted
 
 Arrays = list[np.ndarray]
 SHAPES = ((5,), (2, 3))
 HYPER = {"lr": 0.3, "b": 0.7}
-BACKENDS = {"numba": numba_backend, "torch": torch_backend}
+BACKENDS = {
+    "numba": ("numba", numba_backend),
+    "torch": ("torch", torch_backend),
+    "torch, in place": ("torch", in_place_backend),
+}
 FUNCTIONS: Mapping[str, Any] = {
     "abs": np.abs,
     "cbrt": np.cbrt,
@@ -70,6 +75,13 @@ def read(assignments: Sequence[str], point: Arrays, state: Arrays, gradient: Arr
     return [np.broadcast_to(space[name], slope.shape) for name in ("x", "m")]
 
 
+@pytest.fixture(params=["looked at", "on a device"])
+def sums(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums that are looked at, and such as would make a step wait for a device."""
+    if request.param == "on a device":
+        monkeypatch.setattr(torch_sums, "_is_known", lambda total: False)
+
+
 def declared(folder: Path, assignments: Sequence[str]) -> Any:
     lines = ",\n".join(f'"{assignment}"' for assignment in assignments)
     used = [name for name in HYPER if re.search(rf"\b{name}\b", lines)]
@@ -99,8 +111,8 @@ def distances(folder: Path, assignments: Sequence[str], n: int = 1) -> dict[str,
         machine.states = {"m": [array.copy() for array in state]}
         machine.step(gradient)
         results = {"interpretation": [machine.x, machine.states["m"]]}
-        for name, backend in BACKENDS.items():
-            module = product.module(name)
+        for name, (key, backend) in BACKENDS.items():
+            module = product.module(key)
             row = latch(module, start(module)._replace(n=n), hyper).row()
             results[name] = backend(module)(0, row, [point, state, gradient])
     far = {}
@@ -125,6 +137,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize("assignments", CASES.values(), ids=CASES)
 def test_what_is_typed_is_computed(assignments: tuple[str, ...], tmp_path: Path) -> None:
     for n in (1, 3):
@@ -203,6 +216,7 @@ def rules(seeds: Sequence[int]) -> Sequence[int]:
     return [seed for seed in seeds if any("grad" in line for line in Grammar(seed).assignments())]
 
 
+@pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize(
     "seed",
     [*rules(range(24)), *(pytest.param(s, marks=pytest.mark.full) for s in rules(range(24, 400)))],

@@ -125,7 +125,8 @@ def test_a_state_of_a_transposed_parameter_fits_a_contiguous_one() -> None:
     resumed.load_state_dict(optimizer.state_dict())
     for one, its in ((optimizer, strided), (resumed, dense)):
         stages(one, [its], rosenbrock_gradient, 5)
-    assert (flat([strided.detach().contiguous()]) == flat([dense])).all()
+    # one of them by torch's operations, the other by the kernel
+    assert abs(flat([strided.detach().contiguous()]) - flat([dense])).max() <= 1e-15
 
 
 def test_the_solution_is_no_checkpoint() -> None:

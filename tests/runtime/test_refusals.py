@@ -174,15 +174,25 @@ def test_fused_is_refused_for_two_dtypes() -> None:
         optimizer.step()
 
 
-def test_a_fused_step_is_not_differentiable(method: Any) -> None:
-    with pytest.raises(ValueError, match="a fused step is not differentiable; choose one"):
-        method(parameters(start()), fused=True, differentiable=True)
+def test_a_fused_step_and_one_over_lists_are_not_differentiable(method: Any) -> None:
+    for form in ("fused", "foreach"):
+        with pytest.raises(ValueError, match=f"{form}=True and differentiable=True are different"):
+            method(parameters(start()), **{form: True}, differentiable=True)
+    with pytest.raises(ValueError, match="fused=True and foreach=True are different forms"):
+        method(parameters(start()), fused=True, foreach=True)
 
 
-def test_foreach_is_refused_with_what_there_is(method: Any) -> None:
-    with pytest.raises(ValueError, match="foreach=True has no meaning here"):
-        method(parameters(start()), foreach=True)
-    method(parameters(start()), foreach=False)
+def test_foreach_is_refused_where_it_does_not_apply(method: Any) -> None:
+    class Own(torch.Tensor):
+        pass
+
+    param = torch.nn.Parameter(torch.ones(3).as_subclass(Own))
+    param.grad = torch.ones(3)
+    optimizer = method([param], foreach=True)
+    with pytest.raises(RuntimeError, match="foreach=True, but a tensor is of the class"):
+        optimizer.step()
+    assert not optimizer.state
+    assert (param == 1).all()
 
 
 def test_a_group_is_added_between_steps_only() -> None:

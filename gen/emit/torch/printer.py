@@ -37,11 +37,16 @@ SUMS = ("factor", "narrow", "squares_over", "sum_over")
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """What a generated file calls: :mod:`math`, and functions of the runtime."""
+    """What a generated file calls: :mod:`math`, and functions of the runtime.
+
+    Attributes:
+        foreach: whether it calls the runtime's operations over lists.
+    """
 
     math: bool
     functions: str
     sums: str
+    foreach: bool
 
     @classmethod
     def of(cls, need: Requirements) -> Imports:
@@ -49,7 +54,7 @@ class Imports:
         functions, sums = (
             ", ".join(need.of(names)) for names in ((*RUNTIME, "is_number", "plus"), SUMS)
         )
-        return cls("math" in need, functions, sums)
+        return cls("math" in need, functions, sums, "foreach" in need)
 
 
 class TensorPrinter(Printer):

@@ -27,6 +27,8 @@ from hamilforge.gen.program.ir import (
 
 #: What the lines are given: the gradient's sign, the L2 factor, the factor of the point.
 SCALARS = ("sign", "l2", "shrink")
+#: Those of them that are 1 unless an option says otherwise.
+UNITS = ("sign", "shrink")
 #: What changes nothing.
 NEUTRAL = (1.0, 0.0, 1.0)
 _GRADIENT, _POINT = "gradient", "x_shrunk"

@@ -1,75 +1,44 @@
-"""torch: the functional form and the optimizer class, as finished text.
+"""torch: the functional form, the form in place and the optimizer class, as finished text.
 
 In: a derivation and its report.  Out: a view of names and texts; the template holds structure only.
-A function works on lists of tensors, one expression per line, so that it reads like the formulas.
+A function works on lists of tensors.  In the functional form it is one expression per line, so that
+it reads like the formulas, and gradients flow through it; the form in place is in :mod:`foreach`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from hamilforge.gen.emit.printer import ATOM, spelled, words
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.emit.text import escaped, number, wrapped
-from hamilforge.gen.emit.torch.printer import RUNTIME, SUMS, Imports, TensorPrinter
-from hamilforge.gen.program.ir import Function, Reduce, Value, names, renamed, squared_in
+from hamilforge.gen.emit.text import escaped, number, tuple_text, wrapped
+from hamilforge.gen.emit.torch.optimizers import foreach
+from hamilforge.gen.emit.torch.optimizers.lists import (
+    TEMPLATE,
+    EntryPrinter,
+    over,
+    plurals,
+    scalar_lines,
+    taken_scalars,
+    used_arrays,
+    within_names,
+)
+from hamilforge.gen.emit.torch.printer import Imports, TensorPrinter
+from hamilforge.gen.program.ir import Function, Reduce, squared_in
 from hamilforge.gen.program.optimizers.preparation import PREPARATION
 from hamilforge.gen.program.optimizers.ranges import within_range
 
-TEMPLATE = "torch/optimizers/optimizer.py.jinja"
-
-
-class EntryPrinter(TensorPrinter):
-    """Entries of tensors, of which some lines choose by a scalar of the host.
-
-    Args:
-        rename: what a name is printed as, where it is not itself.
-        need: notes what the texts use.
-        scalars: the names of the scalars.
-    """
-
-    def __init__(
-        self, rename: Mapping[str, str], need: Requirements, scalars: Container[str]
-    ) -> None:
-        super().__init__(rename, need)
-        self._scalars = scalars
-
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice by a number; a tensor keeps its graph."""
-        if subject not in self._scalars:
-            return super()._select(subject, value, then, otherwise)
-        test = f"{self.need('is_number')}({subject}, {value})"
-        return f"({then} if {test} else {otherwise})", ATOM
-
-
-class ScalarPrinter(TensorPrinter):
-    """Scalars after sums, which may be wide: functions of the runtime take the nearest float."""
-
-    def call(self, op: str, args: list[str]) -> str:
-        """A function call."""
-        if self.functions.get(op) in RUNTIME:
-            args = [f"{self.need('narrow')}({arg})" for arg in args]
-        return super().call(op, args)
-
-
-@dataclass(frozen=True, slots=True)
-class LineView:
-    """One line: a list of tensors or a scalar after sums."""
-
-    target: str
-    text: str
+__all__ = ["TEMPLATE", "View", "view"]
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionView:
-    """A function on lists of tensors."""
+    """A function on lists of tensors: its statements, the last of which returns."""
 
     name: str
     parameters: str
-    lines: tuple[LineView, ...]
-    returns: str
+    statements: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +58,7 @@ class View:
     product: Product
     functions: tuple[FunctionView, ...]
     stages: str
+    in_place: str
     arguments: tuple[ArgumentView, ...]
     imports: Imports
 
@@ -97,109 +67,71 @@ def view(product: Product) -> View:
     """The view of a product's torch file."""
     program = product.program
     need = Requirements()
-    views = tuple(_stage(function, need) for function in (PREPARATION, *program.functions))
+    functions = (PREPARATION, *program.functions)
+    views = tuple(_function(function, need, many=True) for function in functions)
     views += (_function(program.solution, need),) if program.shifted else ()
+    views += (_in_place(PREPARATION, ("x",), need),)
+    views += tuple(_in_place(f, ("x", *program.states), need) for f in program.functions)
     if product.uses_math:
         need("math")
-    stages = ", ".join(program.functions[index].name for index in program.stages)
+    stages = [program.functions[index].name for index in program.stages]
     arguments = tuple(
         ArgumentView(
             entry.name, number(entry.default), entry.domain, tuple(wrapped(escaped(entry.doc)))
         )
         for entry in program.hyperparameters
     )
-    return View(product, views, stages + ",", arguments, Imports.of(need))
+    listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
+    return View(product, views, listed, in_place, arguments, Imports.of(need))
 
 
-def _plurals(function: Function) -> dict[str, str]:
-    """What the lists of a function's arrays are called: no word of Python, no function."""
-    taken = {"zip", *words(*SUMS), *TensorPrinter.names(line.value for line in function.lines)}
-    plurals: dict[str, str] = {}
-    arrays = (array for array in (*function.inputs, *function.targets) if not array.is_scalar)
-    for array in arrays:
-        stem = array.name.removesuffix("_new")
-        plural = f"new_{stem}s" if stem != array.name else f"{stem}s"
-        while plural in taken:
-            plural += "_"
-        taken.add(plural)
-        plurals[array.name] = plural
-    return plurals
-
-
-def _spelled(function: Function) -> Function:
-    """A function whose names are none of the template's, and whose scalars are no array's."""
-    taken = words(TEMPLATE, *SUMS) | TensorPrinter.names(line.value for line in function.lines)
-    arrays = [name for name in _plurals(function) if name not in ("x", "x_new", "g")]
-    function = renamed(function, spelled(arrays, taken))
-    plural = _plurals(function)
-    scalars = (*function.scalars, *(x.name for x in function.targets if x.is_scalar))
-    return renamed(function, spelled(scalars, taken | {*plural, *plural.values(), "zip"}))
-
-
-def _function(function: Function, need: Requirements) -> FunctionView:
-    function = _spelled(within_range(function))
-    plural = _plurals(function)
-    factors = _factors(function)
-    lines: list[LineView] = []
+def _function(function: Function, need: Requirements, many: bool = False) -> FunctionView:
+    """The functional form; one that may have many results returns a tuple, also of one."""
+    function = within_names(within_range(function))
+    plural = plurals(function)
+    taken = taken_scalars(function)
+    renamed = {name: scalar.name for name, scalar in taken.items()}
+    statements: list[str] = []
     for line in function.lines:
         if not line.target.is_scalar:
-            used = _tensors(line.value, plural)
-            text = _over(EntryPrinter(factors, need, function.scalars)(line.value), used, plural)
-            lines.append(LineView(plural[line.name], f"[{text}]"))
+            used = used_arrays(line.value, plural)
+            text = EntryPrinter(renamed, need, function.scalars)(line.value)
+            statements.append(f"{plural[line.name]} = [{over(text, used, plural)}]")
             continue
-        text = _scalar(line.value, plural, need)
-        name = factors.get(line.name, "")
-        if name == line.name:
-            text = f"{need('factor')}({text}, {plural[function.arrays[0]]})"
-        lines.append(LineView(line.name, text))
-        if name and name != line.name:
-            text = f"{need('factor')}({line.name}, {plural[function.arrays[0]]})"
-            lines.append(LineView(name, text))
+        total = _sum(line.value, plural, need) if isinstance(line.value, Reduce) else None
+        for variable, text in scalar_lines(line, total, taken, plural[function.arrays[0]], need):
+            statements.append(f"{variable} = {text}")
     results = {key: array.name for key, array in function.results}
-    returns = ", ".join(plural[results[array]] for array in function.arrays if array in results)
-    parameters = ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
-    return FunctionView(function.name, parameters, tuple(lines), returns)
+    returned = [plural[results[array]] for array in function.arrays if array in results]
+    single = many and len(returned) == 1
+    statements.append(f"return {tuple_text(returned) if single else ', '.join(returned)}")
+    return FunctionView(function.name, _parameters(function, plural), tuple(statements))
 
 
-def _stage(function: Function, need: Requirements) -> FunctionView:
-    """A function that returns a tuple of lists, also of one: point and states."""
-    view = _function(function, need)
-    return view if len(function.results) > 1 else replace(view, returns=f"({view.returns},)")
+def _parameters(function: Function, plural: Mapping[str, str]) -> str:
+    return ", ".join((*(plural[array] for array in function.arrays), *function.scalars))
 
 
-def _scalar(value: Value, plural: Mapping[str, str], need: Requirements) -> str:
-    """A sum over tensors, or what follows from sums."""
+def _sum(value: Reduce, plural: Mapping[str, str], need: Requirements) -> str:
+    """A sum over tensors."""
     if (squared := squared_in(value)) is not None:
         return f"{need('squares_over')}({plural[squared]})"
-    if isinstance(value, Reduce):
-        used = _tensors(value.arg, plural)
-        text = TensorPrinter({name: f"{name}.double()" for name in used}, need)(value.arg)
-        return f"{need('sum_over')}({_over(text, used, plural)})"
-    return ScalarPrinter(need=need)(value)
+    used = used_arrays(value, plural)
+    text = TensorPrinter({name: f"{name}.double()" for name in used}, need)(value.arg)
+    return f"{need('sum_over')}({over(text, used, plural)})"
 
 
-def _factors(function: Function) -> dict[str, str]:
-    """Scalars that multiply tensors, and what they are called there.
-
-    It is their own name where no other scalar follows from them; no declared name has ``__``.
-    """
-    read_by: dict[bool, set[str]] = {True: set(), False: set()}
-    for line in function.lines:
-        read_by[line.target.is_scalar] |= {*names(line.value)}
-    factors = (array.name for array in function.targets if array.is_scalar)
-    return {
-        name: f"{name}__factor" if name in read_by[True] else name
-        for name in factors
-        if name in read_by[False]
-    }
+def _in_place(function: Function, owned: tuple[str, ...], need: Requirements) -> FunctionView:
+    """The form in place, over all tensors at once."""
+    renamed = within_names(within_range(function))
+    names = dict(zip(function.arrays, renamed.arrays, strict=True))
+    return FunctionView(
+        _underlined(function.name),
+        _parameters(renamed, plurals(renamed)),
+        foreach.statements(renamed, [names[name] for name in owned], need),
+    )
 
 
-def _tensors(value: Value, plural: Mapping[str, str]) -> list[str]:
-    return [name for name in names(value) if name in plural]
-
-
-def _over(text: str, used: list[str], plural: Mapping[str, str]) -> str:
-    if len(used) == 1:
-        return f"{text} for {used[0]} in {plural[used[0]]}"
-    lists = ", ".join(plural[name] for name in used)
-    return f"{text} for {', '.join(used)} in zip({lists})"
+def _underlined(name: str) -> str:
+    """What changes its arguments ends in an underscore, as torch's operations do."""
+    return f"{name}_"

@@ -1,0 +1,159 @@
+"""torch: what both forms of a stage share, which work on lists of tensors.
+
+In: a function over entries of arrays.  Out: what its lists and scalars are called, and the text of
+its scalar lines.  A list is a plural: the entries ``v`` of the tensors in ``vs``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from hamilforge.gen.emit.printer import ATOM, spelled, words
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.printer import RUNTIME, SUMS, TensorPrinter
+from hamilforge.gen.program.ir import Apply, Expr, Function, Line, Ref, Value, names, renamed, walk
+
+TEMPLATE = "torch/optimizers/optimizer.py.jinja"
+
+
+class EntryPrinter(TensorPrinter):
+    """Entries of tensors, of which some lines choose by a scalar of the host.
+
+    Args:
+        rename: what a name is printed as, where it is not itself.
+        need: notes what the texts use.
+        scalars: the names of the scalars.
+    """
+
+    def __init__(
+        self, rename: Mapping[str, str], need: Requirements, scalars: Container[str]
+    ) -> None:
+        super().__init__(rename, need)
+        self._scalars = scalars
+
+    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+        """A choice by a number; a tensor keeps its graph."""
+        if subject not in self._scalars:
+            return super()._select(subject, value, then, otherwise)
+        test = f"{self.need('is_number')}({subject}, {value})"
+        return f"({then} if {test} else {otherwise})", ATOM
+
+
+class ScalarPrinter(TensorPrinter):
+    """Scalars after sums, which may be wide: functions of the runtime take the nearest float."""
+
+    def call(self, op: str, args: list[str]) -> str:
+        """A function call."""
+        if self.functions.get(op) in RUNTIME:
+            args = [f"{self.need('narrow')}({arg})" for arg in args]
+        return super().call(op, args)
+
+
+def within_names(function: Function) -> Function:
+    """A function whose names are none of the template's, and whose scalars are no array's."""
+    taken = words(TEMPLATE, *SUMS) | TensorPrinter.names(line.value for line in function.lines)
+    arrays = [name for name in plurals(function) if name not in ("x", "x_new", "g")]
+    function = renamed(function, spelled(arrays, taken))
+    plural = plurals(function)
+    scalars = (*function.scalars, *(x.name for x in function.targets if x.is_scalar))
+    return renamed(function, spelled(scalars, taken | {*plural, *plural.values(), "zip"}))
+
+
+def plurals(function: Function) -> dict[str, str]:
+    """What the lists of a function's arrays are called: no word of Python, no function."""
+    taken = {"zip", *words(*SUMS), *TensorPrinter.names(line.value for line in function.lines)}
+    plural: dict[str, str] = {}
+    arrays = (array for array in (*function.inputs, *function.targets) if not array.is_scalar)
+    for array in arrays:
+        stem = array.name.removesuffix("_new")
+        name = f"new_{stem}s" if stem != array.name else f"{stem}s"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        plural[array.name] = name
+    return plural
+
+
+def over(text: str, used: Sequence[str], lists: Mapping[str, str]) -> str:
+    """A comprehension without its brackets: the text for the entries of each tensor."""
+    if len(used) == 1:
+        return f"{text} for {used[0]} in {lists[used[0]]}"
+    together = ", ".join(lists[name] for name in used)
+    return f"{text} for {', '.join(used)} in zip({together})"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A scalar after sums as the lines of arrays take it.
+
+    Attributes:
+        name: the variable; no declared name has ``__``.
+        how: ``factor`` where it only multiplies, in two steps where it leaves the range of the
+            tensors; else ``narrow``, the nearest float.
+    """
+
+    name: str
+    how: str
+
+
+def taken_scalars(function: Function) -> dict[str, Taken]:
+    """How the lines of arrays take each scalar after sums that they read.
+
+    The variable is the scalar's own where no other scalar follows from it.
+    """
+    read_by: dict[bool, set[str]] = {True: set(), False: set()}
+    added: set[str] = set()
+    for line in function.lines:
+        read_by[line.target.is_scalar] |= {*names(line.value)}
+        if not line.target.is_scalar:
+            added |= _not_multiplied(line.expr)
+    scalars = (array.name for array in function.targets if array.is_scalar)
+    taken = {}
+    for name in scalars:
+        if name in read_by[False]:
+            how = "narrow" if name in added else "factor"
+            taken[name] = Taken(f"{name}__{how}" if name in read_by[True] else name, how)
+    return taken
+
+
+def _not_multiplied(expr: Expr) -> set[str]:
+    """The names that occur elsewhere than as a factor of a product."""
+    everywhere = Counter(part.name for part in walk(expr) if isinstance(part, Ref))
+    products = (part for part in walk(expr) if isinstance(part, Apply) and part.op == "mul")
+    factors = Counter(
+        arg.name for product in products for arg in product.args if isinstance(arg, Ref)
+    )
+    return {*(everywhere - factors)}
+
+
+def scalar_lines(
+    line: Line, text: str | None, taken: Mapping[str, Taken], tensors: str, need: Requirements
+) -> list[tuple[str, str]]:
+    """Variables and texts of a scalar after sums, also as the lines of arrays take it.
+
+    Args:
+        line: sets the scalar.
+        text: of a sum; None for what follows from sums.
+        taken: how the lines of arrays take scalars.
+        tensors: the list whose types say what is in range.
+        need: notes what the texts use.
+    """
+    text = ScalarPrinter(need=need)(line.value) if text is None else text
+    if line.name not in taken:
+        return [(line.name, text)]
+    variable, how = taken[line.name].name, taken[line.name].how
+
+    def as_taken(value: str) -> str:
+        more = f", {tensors}" if how == "factor" else ""
+        return f"{need(how)}({value}{more})"
+
+    if variable == line.name:
+        return [(variable, as_taken(text))]
+    return [(line.name, text), (variable, as_taken(line.name))]
+
+
+def used_arrays(value: Value, lists: Mapping[str, str]) -> list[str]:
+    """The arrays that a value reads."""
+    return [name for name in names(value) if name in lists]

@@ -1,0 +1,151 @@
+"""A step's plan: what stays the same from one step to the next while the tensors do.
+
+In: the tensors of a step.  Out: their gradients in the next one, if the plan still fits: that is
+looked at anew each step.  How a plan is run is said by :mod:`fused_plan` and :mod:`lists_plan`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from hamilforge.runtime.core.addresses import addresses
+from hamilforge.runtime.optimizers.clock import Clock
+
+Tensors = list[torch.Tensor]
+Groups = list[dict[str, Any]]
+
+_SWITCHES = operator.itemgetter("fused", "foreach", "differentiable", "scope")
+_GRADIENT = operator.attrgetter("grad")
+
+
+class Standing:
+    """The tensors of a step.
+
+    The next step with the same parameters, state and kinds of gradients takes the plan again.  That
+    they are the same is looked at anew each step: the identity of every parameter and every buffer,
+    and class, device, dtype, shape and strides of all tensors, in one call of torch's own guard.
+
+    Args:
+        groups: of parameters.
+        state: of all parameters.
+        params: those of the step, in the order of the groups.
+        states: for each array of the state those of all parameters of the step.
+        grads: their gradients.
+        names: of the state's arrays.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        state: dict[torch.Tensor, dict[str, Any]],
+        params: Tensors,
+        states: list[Tensors],
+        grads: Tensors,
+        names: Sequence[str],
+    ) -> None:
+        self._groups = [list(group["params"]) for group in groups]
+        self._switches = list(map(_SWITCHES, groups))
+        self._states = list(state.values())
+        self._names = names
+        self._usable = all(name in own for own in self._states for name in names)
+        self._usable &= len(params) == sum(map(len, self._groups)) == len(self._states)
+        self._buffers = self._present() if self._usable else []
+        self.params = params
+        #: Parameters and buffers, which stay the same.
+        self.fixed = [*params, *itertools.chain(*states)]
+        self._guard = _guard(self.fixed, grads)
+        self._places: Any = None
+
+    def gradients(
+        self, groups: Groups, state: dict[torch.Tensor, dict[str, Any]]
+    ) -> Tensors | None:
+        """The gradients, if the tensors are still the same; None if anything has changed."""
+        same, states = operator.is_, self._states
+        if not (
+            self._usable
+            and len(groups) == len(self._groups)
+            and len(state) == len(states)
+            and self._switches == list(map(_SWITCHES, groups))
+            and all(map(same, state.values(), states))
+        ):
+            return None
+        grads: Tensors = []
+        for group, params in zip(groups, self._groups, strict=True):
+            present = group["params"]
+            if len(present) != len(params) or not all(map(same, present, params)):
+                return None
+            grads += map(_GRADIENT, present)
+        try:
+            fits = all(map(same, self._present(), self._buffers)) and self._guard(
+                *self.fixed, *grads
+            )
+        except (KeyError, TypeError):  # a buffer or a gradient is missing
+            return None
+        return grads if fits else None
+
+    def _present(self) -> Tensors:
+        """The state's arrays of all parameters, name by name."""
+        return [state[name] for name in self._names for state in self._states]
+
+    @property
+    def buffers(self) -> Tensors:
+        """The arrays of the state."""
+        return self.fixed[len(self.params) :]
+
+    def have_moved(self, places: Any = None) -> bool:
+        """Whether parameters and buffers lie elsewhere than in the step before.
+
+        Args:
+            places: their addresses, if they are known.
+        """
+        places = addresses(self.fixed) if places is None else places
+        moved = self._places is not None and not np.array_equal(places, self._places)
+        if moved or self._places is None:
+            self._places = places
+        return moved
+
+
+class Plan(Protocol):
+    """How the tensors of a step are run through its stages."""
+
+    standing: Standing
+
+    def run(self, grads: Tensors, clocks: Sequence[Clock], check: Callable[[], None], /) -> None:
+        """Run a stage.
+
+        Args:
+            grads: the gradients.
+            clocks: of the groups, with the scalars of the step.
+            check: refuses memory that is shared; called where parameters or buffers have moved.
+        """
+        ...
+
+
+def _guard(fixed: Tensors, grads: Tensors) -> Callable[..., bool]:
+    """A check that class, device, dtype, shape and strides of tensors are as they are now."""
+    try:
+        from torch._C._dynamo.guards import TensorGuards
+    except ImportError:
+        return _slow_guard([*fixed, *grads])
+    guards = TensorGuards(*fixed, *grads, dynamic_dims_sizes=None, dynamic_dims_strides=None)
+    check: Callable[..., bool] = guards.check
+    return check
+
+
+def _slow_guard(tensors: Tensors) -> Callable[..., bool]:
+    """The same check in Python, for versions of torch without that guard."""
+
+    def signature(tensor: torch.Tensor) -> Any:
+        if tensor is None:
+            raise TypeError("no gradient")
+        kind = (type(tensor), tensor.device, tensor.dtype, tensor.is_neg())
+        return *kind, tensor.shape, tensor.stride()
+
+    wanted = list(map(signature, tensors))
+    return lambda *present: list(map(signature, present)) == wanted
