@@ -70,5 +70,5 @@ def emitter_digest() -> str:
 
 
 def _sources(package: Path) -> Iterable[Path]:
-    found = (path for folder in EMITTER for path in (package / folder).rglob("*"))
-    return sorted(path for path in found if path.suffix in (".py", ".jinja"))
+    paths = (path for folder in EMITTER for path in (package / folder).rglob("*"))
+    return sorted(path for path in paths if path.suffix in (".py", ".jinja"))

@@ -197,8 +197,8 @@ def understood(
         DeclarationError: this derivation or proof is not known, or takes too long.
         InternalError: anything else went wrong.
     """
-    named = " with ".join(f"'{entry.head.name}'" for entry in declarations)
-    where = ", ".join(dict.fromkeys(entry.head.source.where for entry in declarations))
-    size = sum(len(entry.head.source.data) for entry in declarations)
+    named = " with ".join(f"'{declaration.head.name}'" for declaration in declarations)
+    where = ", ".join(dict.fromkeys(declaration.head.source.where for declaration in declarations))
+    size = sum(len(declaration.head.source.data) for declaration in declarations)
     seconds = budget.whole(size) * factor
     return blamed(work, named, where, "derived and proved", seconds)

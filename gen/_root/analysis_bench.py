@@ -54,13 +54,15 @@ def _conditions(entry: Entry, rounds: int) -> Iterator[Row]:
     }
     for run_once in work.values():
         run_once()
-    times = interleaved({name: Contestant(_nothing, one) for name, one in work.items()}, rounds)
+    times = interleaved(
+        {name: Contestant(_nothing, residuals) for name, residuals in work.items()}, rounds
+    )
     peer, note = _peer(entry["peer"], highest)
     count = len(rooted.table(highest).order)
-    for name, found in times.items():
+    for name, measured in times.items():
         case = f"{count} conditions to order {highest}, {name}"
-        ratio = found.median / peer.median if peer else None
-        yield _row(case, entry["name"], f"nodepy, order {highest} alone", found, ratio, note)
+        ratio = measured.median / peer.median if peer else None
+        yield _row(case, entry["name"], f"nodepy, order {highest} alone", measured, ratio, note)
 
 
 def _exact_residuals(tableau: Tableau, highest: int) -> None:

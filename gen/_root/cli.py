@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     degrade()
     parser = _parser()
-    given = parser.parse_args(argv)
-    if not hasattr(given, "run"):
+    arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
         parser.print_help()
         return 2
     from hamilforge.gen.declare.errors import (
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     try:
-        status: int = given.run(given)
+        status: int = arguments.run(arguments)
         sys.stdout.flush()
         return status
     except ClaimError as error:
@@ -223,45 +223,45 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _new(given: argparse.Namespace) -> int:
-    path = templates.write(given.kind, given.name)
+def _new(arguments: argparse.Namespace) -> int:
+    path = templates.write(arguments.kind, arguments.name)
     say(f"{path}\nnext: hamilforge check {path}")
     return 0
 
 
-def _list(given: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> int:
     from hamilforge import listing
 
-    if given.markdown:
-        say(listing.markdown(given.kind or "optimizer"))
+    if arguments.markdown:
+        say(listing.markdown(arguments.kind or "optimizer"))
         return 0
-    say(listing.table(given.kind, given.where))
+    say(listing.table(arguments.kind, arguments.where))
     return 0
 
 
-def _check(given: argparse.Namespace) -> int:
+def _check(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import check
 
-    reports = [check(name) for name in given.names]
-    if given.json:
+    reports = [check(name) for name in arguments.names]
+    if arguments.json:
         say(json.dumps([report.to_dict() for report in reports], indent=2))
     else:
         say("\n\n".join(map(str, reports)))
     return 0 if all(report.holds for report in reports) else 1
 
 
-def _show(given: argparse.Namespace) -> int:
+def _show(arguments: argparse.Namespace) -> int:
     from hamilforge import document
 
     def run() -> int:
         told = document.show(
-            given.name,
-            given.format,
-            given.on,
-            given.method,
-            activation=given.activation,
-            sizes=dict(given.size),
-            by_stage=given.by_stage,
+            arguments.name,
+            arguments.format,
+            arguments.on,
+            arguments.method,
+            activation=arguments.activation,
+            sizes=dict(arguments.size),
+            by_stage=arguments.by_stage,
         )
         say(told.removesuffix("\n"))
         return 0
@@ -269,65 +269,66 @@ def _show(given: argparse.Namespace) -> int:
     return of_sizes(run)
 
 
-def _generate(given: argparse.Namespace) -> int:
+def _generate(arguments: argparse.Namespace) -> int:
     from hamilforge import generation
 
-    if given.names:
-        run = generation.check_named if given.check else generation.write_named
+    if arguments.names:
+        run = generation.check_named if arguments.check else generation.write_named
         return of_sizes(
             lambda: run(
-                given.names, given.out, given.method,
-                activation=given.activation, sizes=dict(given.size),
-                by_stage=given.by_stage,
+                arguments.names, arguments.out, arguments.method,
+                activation=arguments.activation, sizes=dict(arguments.size),
+                by_stage=arguments.by_stage,
             )
         )  # fmt: skip
-    if given.activation is not None or given.size or given.by_stage or given.method:
+    if arguments.activation is not None or arguments.size or arguments.by_stage or arguments.method:
         return complain("options of a field or a problem take its name")
-    folder = given.out or generation.catalogue_folder()
-    if given.check:
+    folder = arguments.out or generation.catalogue_folder()
+    if arguments.check:
         return generation.check_catalogue(folder)
     return generation.write_catalogue(folder)
 
 
-def _verify(given: argparse.Namespace) -> int:
+def _verify(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
-    chosen = (given.activation, given.by_stage, dict(given.size))
+    chosen = (arguments.activation, arguments.by_stage, dict(arguments.size))
 
     def run() -> int:
-        found = [verify(name, given.method, *chosen) for name in given.names]
-        say("\n\n".join(map(str, found)))
-        return 0 if all(one.holds for one in found) else 1
+        verifications = [verify(name, arguments.method, *chosen) for name in arguments.names]
+        say("\n\n".join(map(str, verifications)))
+        return 0 if all(verification.holds for verification in verifications) else 1
 
     return of_sizes(run)
 
 
-def _plot(given: argparse.Namespace) -> int:
+def _plot(arguments: argparse.Namespace) -> int:
     from hamilforge import plot_command
 
     return plot_command.run(
-        given.name, given.out, given.method or (), given.h, given.time, given.section,
-        dict(given.size),
+        arguments.name, arguments.out, arguments.method or (), arguments.h, arguments.time,
+        arguments.section, dict(arguments.size),
     )  # fmt: skip
 
 
-def _bench(given: argparse.Namespace) -> int:
+def _bench(arguments: argparse.Namespace) -> int:
     from hamilforge import bench_command
 
-    return bench_command.run(given.what, given.json, given.rounds)
+    return bench_command.run(arguments.what, arguments.json, arguments.rounds)
 
 
-def _reproduce(given: argparse.Namespace) -> int:
+def _reproduce(arguments: argparse.Namespace) -> int:
     from hamilforge import reproduce_command
 
-    named = {"time": given.time, "optimizer": given.optimizer, "lr": given.lr}
+    named = {"time": arguments.time, "optimizer": arguments.optimizer, "lr": arguments.lr}
     changes = {name: value for name, value in named.items() if value is not None}
     return reproduce_command.run(
-        given.name, given.out, given.data, given.network, given.seeds, given.iterations, changes
-    )
+        arguments.name, arguments.out, arguments.data, arguments.network, arguments.seeds,
+        arguments.iterations, changes,
+    )  # fmt: skip
 
 
-def _demo(given: argparse.Namespace) -> int:
+def _demo(arguments: argparse.Namespace) -> int:
     from hamilforge import demo_command
 
-    return demo_command.run(given.out)
+    return demo_command.run(arguments.out)

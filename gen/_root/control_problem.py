@@ -102,15 +102,15 @@ def solve(
             "beginning and a positive tolerance were expected"
         )
     network = build_network(declared, products.load_layer_method(method))
-    starts = [real_array("y0", one) for one in (y0 if isinstance(y0, tuple) else (y0,))]
+    starts = [real_array("y0", start) for start in (y0 if isinstance(y0, tuple) else (y0,))]
     names = [name for name, _ in declared.states]
-    if len(starts) != len(names) or any(one.ndim != 1 for one in starts):
+    if len(starts) != len(names) or any(start.ndim != 1 for start in starts):
         raise ValueError(f"a vector for each of the states {', '.join(names)} was expected")
     known = dict(sizes or {})
-    for one, (name, (entry,)) in zip(starts, declared.states, strict=True):
-        wanted = int(entry) if entry.isdigit() else known.setdefault(entry, len(one))
-        if len(one) != wanted or not np.isfinite(one).all():
-            raise ValueError(f"'{name}' is {one.tolist()}: {wanted} finite numbers were expected")
+    for start, (name, (dimension,)) in zip(starts, declared.states, strict=True):
+        wanted = int(dimension) if dimension.isdigit() else known.setdefault(dimension, len(start))
+        if len(start) != wanted or not np.isfinite(start).all():
+            raise ValueError(f"'{name}' is {start.tolist()}: {wanted} finite numbers were expected")
     missing = [
         e for array in network.controls for e in array.shape if e not in known and not e.isdigit()
     ]
@@ -130,36 +130,38 @@ def solve(
         for array in network.controls
     }
     h = np.full(steps, time / steps)
-    values = {entry.name: float(entry.default) for entry in network.parameters}
+    values = {parameter.name: float(parameter.default) for parameter in network.parameters}
     spelled = {declared_name: name for name, declared_name in network.declared.items()}
     for name, value in (parameters or {}).items():
         if spelled.get(name) not in values:
-            names_known = ", ".join(entry.name for entry in declared.parameters) or "none"
+            names_known = ", ".join(parameter.name for parameter in declared.parameters) or "none"
             raise ValueError(
                 f"no parameter '{name}'; those of {declared.head.name} are: {names_known}"
             )
-        (domain,) = [entry.domain for entry in declared.parameters if entry.name == name]
+        (domain,) = [
+            parameter.domain for parameter in declared.parameters if parameter.name == name
+        ]
         number = real_number(name, value)
         check_domain(name, number, domain)
         values[spelled[name]] = number
-    begin = [*(one[None] for one in starts), np.zeros((1, 1))]
-    costates = [*(np.zeros_like(one)[None] for one in starts), np.ones((1, 1))]
+    begin = [*(start[None] for start in starts), np.zeros((1, 1))]
+    costates = [*(np.zeros_like(start)[None] for start in starts), np.ones((1, 1))]
 
     def unpacked(flat: Floats) -> dict[str, Floats]:
-        found, at = {}, 0
+        controls, at = {}, 0
         for name, shape in shapes.items():
             size = int(np.prod(shape))
-            found[name] = flat[at : at + size].reshape(shape)
+            controls[name] = flat[at : at + size].reshape(shape)
             at += size
-        return found
+        return controls
 
     def machine(flat: Floats) -> NetworkInterpreter:
         return NetworkInterpreter(network, unpacked(flat), values, h, t0)
 
     def cost(flat: Floats) -> tuple[float, Floats]:
-        one = machine(flat)
-        end = float(one.forward(begin)[-1][-1][0, 0])
-        _, gradient, _, _ = one.gradient(begin, costates)
+        interpreter = machine(flat)
+        end = float(interpreter.forward(begin)[-1][-1][0, 0])
+        _, gradient, _, _ = interpreter.gradient(begin, costates)
         return end, np.concatenate([gradient[name].ravel() for name in shapes]) / h[0]
 
     count = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -168,15 +170,15 @@ def solve(
         value, gradient = cost(flat)
         return value / h[0], gradient
 
-    found = minimize(
+    solution = minimize(
         scaled, np.zeros(count), jac=True, method="BFGS",
         options={"gtol": tolerance, "maxiter": 40 * count, "xrtol": 0.0},
     )  # fmt: skip
-    _, gradient = cost(found.x)
+    _, gradient = cost(solution.x)
     slope = float(abs(gradient).max())
     if not slope < 1e3 * max(tolerance, 1e-9):
         raise ArithmeticError(f"the equations were not solved: a slope of {slope:.1e} is left")
-    solved = machine(found.x)
+    solved = machine(solution.x)
     trajectory = solved.forward(begin)
     backward = solved.costates(begin, costates)
     size = range(len(starts))
@@ -184,7 +186,7 @@ def solve(
         t0 + np.concatenate([[0.0], np.cumsum(h)]),
         tuple(np.array([state[k][0] for state in trajectory]) for k in size),
         tuple(np.array([state[k][0] for state in backward]) for k in size),
-        {network.declared[name]: value for name, value in unpacked(found.x).items()},
+        {network.declared[name]: value for name, value in unpacked(solution.x).items()},
         float(trajectory[-1][-1][0, 0]),
         slope,
     )

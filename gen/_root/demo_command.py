@@ -104,7 +104,9 @@ def _generate(console: Console, lineup: Lineup, digits: Digits) -> None:
     summary = ast.get_docstring(ast.parse(files[0].read_text(encoding="utf-8"))) or ""
     _print(console, "\n" + "\n".join(f"    {line}".rstrip() for line in summary.splitlines()))
     _headline(console, "5. Compiled")
-    own = next(one for one in lineup.contenders if one.source == str(lineup.declaration))
+    own = next(
+        contender for contender in lineup.contenders if contender.source == str(lineup.declaration)
+    )
     with console.status("compiling"):
         first, second = training.time_steps(own, lineup, digits)
     _print(

@@ -48,8 +48,8 @@ def show(
         tableau = catalogue.load(name, ("runge-kutta",))
         system = products.load_problem(on)
         assert isinstance(tableau, kinds.RungeKutta)
-        found = pipeline.modified(name, on)
-        return told(lambda: derivation.tell_modified(tableau, system, found), tableau, system)
+        equation = pipeline.modified(name, on)
+        return told(lambda: derivation.tell_modified(tableau, system, equation), tableau, system)
     if method is not None:
         declared, how = made = products.load_made(name, method, **choices)
         report = pipeline.check(how)

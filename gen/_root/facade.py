@@ -191,22 +191,24 @@ def network(
 
     choices = {"activation": activation, "by_stage": by_stage}
     loaded = _loaded("hf.network", backend, "a field", field, method, **choices)
-    made: Any = loaded.torch_class() if backend == "torch" else module.Network
-    known = [*inspect.signature(made).parameters]
+    network_class: Any = loaded.torch_class() if backend == "torch" else module.Network
+    known = [*inspect.signature(network_class).parameters]
     for name in options:
         if name not in known:
-            named = ", ".join(one for one in known if one not in ("product", "layers", "sizes"))
+            named = ", ".join(
+                option for option in known if option not in ("product", "layers", "sizes")
+            )
             raise ValueError(
                 f"no option '{name}' of a network for {backend}; those are: {named}"
                 + did_you_mean(name, known)
             )
     if backend == "torch":
-        found = made(layers, sizes, **options)
+        built = network_class(layers, sizes, **options)
     else:
         kernels = loader.load_layers(field, method, sizes, **choices)
-        found = made(kernels, layers, sizes, **options)
-    found.made = (field, method, choices)
-    return found
+        built = network_class(kernels, layers, sizes, **options)
+    built.made = (field, method, choices)
+    return built
 
 
 def contractivity(network: Any) -> Contractivity:
@@ -356,9 +358,9 @@ def minimize(
     from hamilforge.runtime.optimizers import minimize as module
 
     known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
-    given = {name: options.pop(name) for name in known if name in options}
-    chosen = {**(given.pop("options", None) or {}), **options}
-    return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **given)
+    arguments = {name: options.pop(name) for name in known if name in options}
+    chosen = {**(arguments.pop("options", None) or {}), **options}
+    return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **arguments)
 
 
 def modified_equation(method: Name, system: Name, terms: int = 2) -> Modified:

@@ -139,13 +139,13 @@ def check_named(
     texts: dict[str, str] = {}
     for name in names:
         texts |= pipeline.generate(products.load_made(name, method, **choices))
-    found = files.compare(where, texts)
-    if not (found.missing or found.changed):
+    comparison = files.compare(where, texts)
+    if not (comparison.missing or comparison.changed):
         say(f"{len(texts)} files in {where} are as generated")
         return 0
-    say(found.diff)
-    if found.missing:
-        warn(f"missing: {', '.join(found.missing)}")
+    say(comparison.diff)
+    if comparison.missing:
+        warn(f"missing: {', '.join(comparison.missing)}")
     again = ["hamilforge generate"]
     if out is not None:
         again += [*names, *(["--method", str(method)] if method else []), "--out", str(out)]
@@ -154,8 +154,8 @@ def check_named(
 
 
 def _verdict(where: Path, texts: dict[str, str], command: str) -> int:
-    found = files.compare(where, texts)
-    if not found:
+    comparison = files.compare(where, texts)
+    if not comparison:
         say(f"{len(texts)} files in {where} are as generated")
         return 0
     recorded = folder.recorded_versions(where)
@@ -169,21 +169,21 @@ def _verdict(where: Path, texts: dict[str, str], command: str) -> int:
         wrong = [
             name
             for name in sorted(
-                {file.rsplit("_", 1)[0] for file in found.changed if file != files.INDEX}
+                {file.rsplit("_", 1)[0] for file in comparison.changed if file != files.INDEX}
             )
             if not verify(*name.split("__")).holds
         ]
-        if not wrong and not found.missing and not found.stale:
+        if not wrong and not comparison.missing and not comparison.stale:
             say("all programs agree numerically")
             return 0
         warn(f"programs that disagree: {', '.join(wrong)}")
     for title, names in (
-        ("missing", found.missing),
-        ("stale", found.stale),
-        ("changed", found.changed),
+        ("missing", comparison.missing),
+        ("stale", comparison.stale),
+        ("changed", comparison.changed),
     ):
         for name in names:
             say(f"{title}: {name}")
-    say(found.diff)
+    say(comparison.diff)
     warn(f"{where} is not what would be generated; run: {command}")
     return 1

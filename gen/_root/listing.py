@@ -48,10 +48,10 @@ def table(kind: str | None, where: str | None) -> str:
             + did_you_mean(kind, families.names()),
         )
     test = parse_filter(where) if where else None
-    found = Table(box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     columns = families.named(kind or "optimizer").columns if test is not None else ()
     for column in ("kind", "name", *columns, "title"):
-        found.add_column(column.replace("_", " "), overflow="fold")
+        grid.add_column(column.replace("_", " "), overflow="fold")
     known: set[str] = set()
     for chosen in [kind] if kind else families.names():
         for path in catalogue.paths(chosen):
@@ -64,12 +64,12 @@ def table(kind: str | None, where: str | None) -> str:
                     continue
             cells = [_cell(values.get(column)) for column in columns]
             texts = (chosen, declaration.head.name, *cells, declaration.head.title)
-            found.add_row(*map(terminal.cell, texts))
+            grid.add_row(*map(terminal.cell, texts))
     for name in test.names if test is not None else ():
         if name not in known:
             raise _refuse(f"no property is named '{name}'" + did_you_mean(name, known))
     console = terminal.console(file=io.StringIO(), width=120)
-    console.print(found)
+    console.print(grid)
     stream = console.file
     assert isinstance(stream, io.StringIO)
     return stream.getvalue().rstrip()

@@ -122,10 +122,10 @@ def contractivity(network: Any) -> Contractivity:
         DeclarationError: the Jacobian is no sum of products of matrices and slopes of activations.
         ValueError: the network was not made by ``hf.network``.
     """
-    made = getattr(network, "made", None)
-    if made is None:
+    origin = getattr(network, "made", None)
+    if origin is None:
         raise ValueError("a network was expected that hf.network has made")
-    field, method, choices = made
+    field, method, choices = origin
     declared = products.load_field(field, **choices)
     layer_method = products.load_layer_method(method)
     try:
@@ -133,15 +133,17 @@ def contractivity(network: Any) -> Contractivity:
     except NoWordsError as error:
         raise DeclarationError.single(declared.head.source.where, str(error)) from error
     report = pipeline.check(layer_method)
-    found = report["circle_radius"] if "circle_radius" in report else 0.0
-    radius = math.inf if found == "inf" else float(str(found or 0.0))
+    circle_radius = report["circle_radius"] if "circle_radius" in report else 0.0
+    radius = math.inf if circle_radius == "inf" else float(str(circle_radius or 0.0))
     parameters = slopes.values(_parameters(network))
     size = _size(network)
     bounds, exact, largest = [], [], []
     for number in range(network.layers):
         sets = [controls for _, controls in _sets(network, number)]
-        nus = [contraction.one_sided(slopes, one, parameters, size) for one in sets]
-        constants = [contraction.cocoercivity(slopes, one, parameters, size) for one in sets]
+        nus = [contraction.one_sided(slopes, controls, parameters, size) for controls in sets]
+        constants = [
+            contraction.cocoercivity(slopes, controls, parameters, size) for controls in sets
+        ]
         nu, is_exact = max(nus)
         bounds.append(nu)
         exact.append(is_exact)
@@ -173,12 +175,12 @@ def _all(network: Any, name: str) -> Any:
 
 def _sets(network: Any, number: int) -> list[tuple[tuple[int, ...], dict[str, Floats]]]:
     """The controls of a layer, or those of each of its stages, and where they are."""
-    found = {name: np.asarray(_plain(_all(network, name)), float) for name in _names(network)}
+    controls = {name: np.asarray(_plain(_all(network, name)), float) for name in _names(network)}
     places: list[tuple[int, ...]] = [(number,)]
     if getattr(network, "product", network).BY_STAGE:
-        stages = next(iter(found.values())).shape[1]
+        stages = next(iter(controls.values())).shape[1]
         places = [(number, stage) for stage in range(stages)]
-    return [(place, {name: value[place] for name, value in found.items()}) for place in places]
+    return [(place, {name: value[place] for name, value in controls.items()}) for place in places]
 
 
 def _plain(array: Any) -> Any:

@@ -71,11 +71,13 @@ def run(
     from hamilforge.runtime.core import loader
     from hamilforge.runtime.optimizers import plots
 
-    found = catalogue.load(name, ("optimizer", "runge-kutta", *families.serving(families.PROBLEM)))
-    if isinstance(found, kinds.Problem):
+    declared = catalogue.load(
+        name, ("optimizer", "runge-kutta", *families.serving(families.PROBLEM))
+    )
+    if isinstance(declared, kinds.Problem):
         return complain(f"a picture of '{name}' needs a method: hamilforge plot {name} --method M")
-    if isinstance(found, kinds.RungeKutta):
-        return _stability(found, Picture(out or Path(f"{found.head.name}.png")))
+    if isinstance(declared, kinds.RungeKutta):
+        return _stability(declared, Picture(out or Path(f"{declared.head.name}.png")))
     declaration = products.load_optimizer(name)
     picture = Picture(out or Path(f"{declaration.head.name}.png"))
     product = loader.load(name).module("numba")
@@ -105,7 +107,7 @@ def _trajectories(
 
     def draw() -> int:
         loaded = [loader.load(name, method, sizes=sizes) for method in methods]
-        products = [one.module("numba") for one in loaded]
+        products = [product.module("numba") for product in loaded]
         picture = Picture(out or Path(f"{head.name}.png"))
         title = visible(f"{head.name}: {head.title}")
         try:
@@ -138,12 +140,12 @@ def _stability(declaration: RungeKutta, picture: Picture) -> int:
 
     order, embedded = report["order"], tableau.embedded()
     assert isinstance(order, int)
-    other = floats(stability_function(embedded)) if embedded else None
+    embedded_function = floats(stability_function(embedded)) if embedded else None
     title = visible(f"{declaration.head.name}: {declaration.head.title}")
     function = stability_function(tableau, order)
     terms = enumerate(function.taylor(2 * tableau.size + 3))
     contact = next((k - 1 for k, c in terms if not tableau.is_zero(c - inverse_factorial(k))), 0)
-    stability_plots.draw(title, *floats(function), contact, picture.path, other)
+    stability_plots.draw(title, *floats(function), contact, picture.path, embedded_function)
     picture.done()
     return 0
 
@@ -179,11 +181,14 @@ def _visible(derivation: Derivation) -> dict[str, Any]:
     from hamilforge.gen.derive.symbols import h, parameter_symbol
 
     program = derivation.program
-    hyper = {entry.name: _exact(entry.default) for entry in program.hyperparameters}
+    hyper = {parameter.name: _exact(parameter.default) for parameter in program.hyperparameters}
     scales = derivation.values.get(h, h).free_symbols
-    for entry in program.hyperparameters:
-        if entry.domain in ("positive", "nonnegative") and parameter_symbol(entry) in scales:
-            return {**hyper, entry.name: _for_step(derivation, hyper, entry.name)}
+    for parameter in program.hyperparameters:
+        if (
+            parameter.domain in ("positive", "nonnegative")
+            and parameter_symbol(parameter) in scales
+        ):
+            return {**hyper, parameter.name: _for_step(derivation, hyper, parameter.name)}
     return hyper
 
 
@@ -205,13 +210,16 @@ def _numbers(derivation: Derivation, hyper: Mapping[str, Any]) -> dict[str, Any]
     """Every named scalar as a number: hyper-parameters, defaults of what cancels, ``[set]``."""
     optimizer = derivation.optimizer
     own = getattr(optimizer.method, "parameters", ())
-    defaults = {entry.name: _exact(entry.default) for entry in (*own, *optimizer.system.parameters)}
+    defaults = {
+        parameter.name: _exact(parameter.default)
+        for parameter in (*own, *optimizer.system.parameters)
+    }
     known = {**defaults, **hyper}
-    found = {symbol.name: _value(expr, known) for symbol, expr in derivation.values.items()}
+    scalars = {symbol.name: _value(expr, known) for symbol, expr in derivation.values.items()}
     constants: dict[str, Any] = {}
     for symbol, expr in derivation.scheme.constants.items():
         constants[symbol.name] = _value(expr, constants)
-    return {**known, **found, **constants}
+    return {**known, **scalars, **constants}
 
 
 def _exact(value: Fraction) -> Any:

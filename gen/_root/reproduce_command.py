@@ -61,27 +61,28 @@ def run(
     results = {}
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        for one in chosen:
+        for experiment in chosen:
             task = bar.add_task(
-                f"{one.data}, {one.entry['name']}, seed {one.seed}", total=one.iterations
+                f"{experiment.data}, {experiment.entry['name']}, seed {experiment.seed}",
+                total=experiment.iterations,
             )
             advance = functools.partial(_advance, bar, task)
             try:
-                results[one.name] = rk_networks.train(one, settings, folder, advance)
+                results[experiment.name] = rk_networks.train(experiment, settings, folder, advance)
             except ValueError as error:
                 return terminal.complain(error)
     table = Table("data", "network", "iterations", "cost", "accuracy", "on other points", box=None)
-    for which in dict.fromkeys(one.data for one in chosen):
-        for label in dict.fromkeys(one.entry["name"] for one in chosen):
-            found = [
-                results[one.name].history
-                for one in chosen
-                if one.data == which and one.entry["name"] == label
+    for which in dict.fromkeys(experiment.data for experiment in chosen):
+        for label in dict.fromkeys(experiment.entry["name"] for experiment in chosen):
+            recorded = [
+                results[experiment.name].history
+                for experiment in chosen
+                if experiment.data == which and experiment.entry["name"] == label
             ]
-            ends = np.array([history[-1] for history in found if len(history)])
+            ends = np.array([history[-1] for history in recorded if len(history)])
             if len(ends):
                 cost, right, others = np.median(ends, 0)
-                count = max(len(history) for history in found)
+                count = max(len(history) for history in recorded)
                 table.add_row(
                     which, label, str(count), f"{cost:.2e}", f"{right:.1%}", f"{others:.1%}"
                 )
@@ -93,16 +94,22 @@ def run(
         return 0
     from hamilforge.runtime.reproduce import rk_networks_pictures
 
-    for which in dict.fromkeys(one.data for one in chosen):
-        first = {one: results[one.name] for one in chosen if one.data == which and one.seed == 0}
+    for which in dict.fromkeys(experiment.data for experiment in chosen):
+        first = {
+            experiment: results[experiment.name]
+            for experiment in chosen
+            if experiment.data == which and experiment.seed == 0
+        }
         picture = terminal.Picture(folder / f"{which}.png")
         rk_networks_pictures.draw(first, settings["objective"], picture.path)
         picture.done()
         if seeds > 1:
             histories: dict[str, list[Any]] = {}
-            for one in chosen:
-                if one.data == which:
-                    histories.setdefault(one.entry["name"], []).append(results[one.name].history)
+            for experiment in chosen:
+                if experiment.data == which:
+                    histories.setdefault(experiment.entry["name"], []).append(
+                        results[experiment.name].history
+                    )
             picture = terminal.Picture(folder / f"{which}_seeds.png")
             title = f"{which}, seeds 0 to {seeds - 1}"
             rk_networks_pictures.curves(histories, title, picture.path)

@@ -59,15 +59,15 @@ def verify(
     made = products.load_made(name, method, **choices)
     family = _CASES[families.family_of(made).name]
     cases = family.of(*made)
-    found = family.compare(loaded, cases, backends)
+    verification = family.compare(loaded, cases, backends)
     if not isinstance(made[0], kinds.Field):
-        return found
+        return verification
     fused = loader.load(name, method, **{**choices, "sizes": cases[0].sizes})
     if fused == loaded:
-        return found
+        return verification
     more = family.compare(fused, cases, ["numba"])
     own = (replace(d, backend="numba, fused") for d in more.deviations)
-    return Verification(loaded.name, (*found.deviations, *own))
+    return Verification(loaded.name, (*verification.deviations, *own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,16 @@ def network_cases(
     h = np.array([0.125, 0.0625, 0.1875])
 
     def draw(shape: Shape, *before: int) -> Floats:
-        size = tuple(int(entry) if entry.isdigit() else sizes[entry] for entry in shape)
+        size = tuple(
+            int(dimension) if dimension.isdigit() else sizes[dimension] for dimension in shape
+        )
         # numbers that float32 has, so that both precisions begin from the same
         drawn: Floats = generator.standard_normal((*before, *size)).astype(np.float32)
         return 0.7 * drawn.astype(np.float64) if not before else drawn.astype(np.float64)
 
     before = (len(h), network.step.count) if network.by_stage else (len(h),)
     controls = {array.name: draw(array.shape, *before) for array in network.controls}
-    values = {entry.name: float(entry.default) for entry in network.parameters}
+    values = {parameter.name: float(parameter.default) for parameter in network.parameters}
     own = [part.state for part in network.parts if part.state.shape]
     states = [draw(array.shape, 9) for array in own]
     costates = [draw(array.shape, 9) for array in own]
@@ -109,17 +111,21 @@ def network_cases(
     ends = machine.forward([*states, *running])[-1]
     starts, by_control, by_step, by_time = machine.gradient([*states, *running], [*costates, *ones])
     raw = network.declared
-    found = {f"end of {raw[array.name]}": one for array, one in zip(own, ends, strict=False)}
-    found |= {f"by {raw[array.name]}": one for array, one in zip(own, starts, strict=False)}
-    found |= {f"by {raw[name]}": one for name, one in by_control.items()}
-    found |= {"by the steps": by_step, "by the time": np.array(by_time)}
+    expected = {f"end of {raw[array.name]}": end for array, end in zip(own, ends, strict=False)}
+    expected |= {
+        f"by {raw[array.name]}": derivative for array, derivative in zip(own, starts, strict=False)
+    }
+    expected |= {f"by {raw[name]}": derivative for name, derivative in by_control.items()}
+    expected |= {"by the steps": by_step, "by the time": np.array(by_time)}
     terms: dict[str, float] = {}
     if running:
-        found["running cost"] = ends[-1][:, 0]
+        expected["running cost"] = ends[-1][:, 0]
     if network.regulariser is not None:
         cost, by_control, by_step = machine.regulariser()
-        found |= {f"regulariser by {raw[name]}": one for name, one in by_control.items()}
-        found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
+        expected |= {
+            f"regulariser by {raw[name]}": derivative for name, derivative in by_control.items()
+        }
+        expected |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
         # a cost per time, less what the rates of change take of it
         terms["regulariser by the steps"] = abs(cost) / float(h.sum())
     return [
@@ -133,7 +139,7 @@ def network_cases(
             0.5,
             states,
             costates,
-            found,
+            expected,
             terms,
         )
         for dtype in dtypes
@@ -146,23 +152,25 @@ def target_cases(target: Target) -> list[TargetCase]:
     sizes = {name: 2 + number % 3 for number, name in enumerate(target.dimensions)}
 
     def draw(array: Array) -> Floats:
-        size = tuple(int(entry) if entry.isdigit() else sizes[entry] for entry in array.shape)
+        size = tuple(
+            int(dimension) if dimension.isdigit() else sizes[dimension] for dimension in array.shape
+        )
         before = (9, *(size or (1,))) if array.batched else size
-        found: Floats = generator.standard_normal(before).astype(np.float32).astype(np.float64)
-        return found
+        drawn: Floats = generator.standard_normal(before).astype(np.float32).astype(np.float64)
+        return drawn
 
     weights = {array.name: draw(array) for array in target.weights}
     arrays = {array.name: draw(array) for array in (*target.states, *target.data)}
-    values = {entry.name: float(entry.default) for entry in target.parameters}
+    values = {parameter.name: float(parameter.default) for parameter in target.parameters}
     known = {**weights, **arrays, **values, target.seed.name: np.ones((9, 1))}
     value, gradient = target_values(target, known)
-    found = {"prediction": value["prediction"], "loss": value["loss"][:, 0]}
+    expected = {"prediction": value["prediction"], "loss": value["loss"][:, 0]}
     raw = target.declared
-    found |= {f"by {raw[name]}": one for name, one in gradient.items()}
+    expected |= {f"by {raw[name]}": derivative for name, derivative in gradient.items()}
     values = {raw[name]: value for name, value in values.items()}
     weights = {raw[name]: value for name, value in weights.items()}
     return [
-        TargetCase("drawn", dtype, sizes, values, weights, list(arrays.values()), found)
+        TargetCase("drawn", dtype, sizes, values, weights, list(arrays.values()), expected)
         for dtype in ("float64", "float32")
     ]
 
@@ -171,7 +179,7 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
     """Steps of the interpretation: from the declared start and beside it, forwards and back."""
     problem = integrator.problem
     generator = np.random.default_rng(11)
-    defaults = {entry.name: float(entry.default) for entry in problem.parameters}
+    defaults = {parameter.name: float(parameter.default) for parameter in problem.parameters}
     drawn = {name: value * float(generator.uniform(0.9, 1.1)) for name, value in defaults.items()}
     start = declared_start(problem)
     beside = start + 0.05 * generator.uniform(-1, 1, start.size) * (1 + abs(start))
@@ -231,12 +239,12 @@ def reference_cases(program: Program) -> list[Case]:
     decay.  Where sums are taken, one of them has gradients whose squares kernels scale and the
     interpretation does not.
     """
-    defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    defaults = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
     generator = np.random.default_rng(7)
     drawn = {}
-    for entry in program.hyperparameters:
-        width = 0.9 if entry.domain.endswith("interval") else 0.5
-        drawn[entry.name] = float(generator.uniform(0.1, width))
+    for parameter in program.hyperparameters:
+        width = 0.9 if parameter.domain.endswith("interval") else 0.5
+        drawn[parameter.name] = float(generator.uniform(0.1, width))
     cases = []
     for label, hyper in (("defaults", defaults), ("drawn", drawn)):
         for dtype in ("float64", "float32"):
@@ -247,7 +255,10 @@ def reference_cases(program: Program) -> list[Case]:
         with np.errstate(all="ignore"):  # of energies that leave the range
             large = _case(program, "large gradients", "float64", defaults, size=LARGE)
         finite = (
-            np.isfinite(array).all() for after in large.after for one in after for array in one
+            np.isfinite(array).all()
+            for after in large.after
+            for arrays in after
+            for array in arrays
         )
         cases += [large] if all(finite) else []
     return cases

@@ -446,8 +446,8 @@ def sources(declaration: Declaration) -> Iterator[Source]:
 def _parts(value: Any) -> Iterator[Declaration]:
     """The declarations within one, or within how its coefficients are given."""
     for name in value.__dataclass_fields__:
-        entry = getattr(value, name)
-        for part in entry if isinstance(entry, tuple) else (entry,):
+        field_value = getattr(value, name)
+        for part in field_value if isinstance(field_value, tuple) else (field_value,):
             if hasattr(part, "head"):
                 yield part
             elif type(part).__module__ == __name__:

@@ -221,17 +221,17 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
         reader.problem(f"{len(steps)} flows; at most 500 are read", "steps")
         return ()
     flows = []
-    for entry in steps:
-        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
-            reader.problem(f"{shortened(entry)} is not a pair [letter, weight]", "steps")
+    for pair in steps:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            reader.problem(f"{shortened(pair)} is not a pair [letter, weight]", "steps")
             continue
-        if entry[0] not in kinds.LETTERS:
+        if pair[0] not in kinds.LETTERS:
             reader.problem(
-                f"unknown letter '{entry[0]}'; expected A (drift), B (kick), D (friction) or "
+                f"unknown letter '{pair[0]}'; expected A (drift), B (kick), D (friction) or "
                 "BD (kick with friction)",
                 "steps",
             )
-        flows.append(kinds.Flow(entry[0], weight(entry[1], "steps")))
+        flows.append(kinds.Flow(pair[0], weight(pair[1], "steps")))
     if not any("B" in flow.letter for flow in flows):
         reader.problem("a splitting has at least one kick, B or BD", "steps")
     return tuple(flows)

@@ -28,9 +28,9 @@ def named(reader: Reader, coordinates: Mapping[str, Any]) -> str:
     """What the number of sites is called; empty for coordinates without sites."""
     names = [
         name
-        for given in coordinates.values()
-        if isinstance(given, list)
-        for name in given
+        for components in coordinates.values()
+        if isinstance(components, list)
+        for name in components
         if isinstance(name, str)
     ]
     matches = [_INDEXED.fullmatch(name) for name in names]
@@ -56,8 +56,8 @@ def without_sites(coordinates: Mapping[str, Any]) -> dict[str, Any]:
         return match[1] if match else name
 
     return {
-        key: [bare(name) for name in given] if isinstance(given, list) else given
-        for key, given in coordinates.items()
+        key: [bare(name) for name in components] if isinstance(components, list) else components
+        for key, components in coordinates.items()
     }
 
 

@@ -72,7 +72,7 @@ def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
 
 def _scalars(reader: Reader) -> tuple[tuple[kinds.Parameter, ...], Shapes]:
     own = parameters(reader, "parameters", lambda name, *path: _free(reader, name, {}, *path))
-    return own, {entry.name: () for entry in own}
+    return own, {parameter.name: () for parameter in own}
 
 
 def _free(reader: Reader, name: str, taken: Shapes, *path: str) -> None:
@@ -93,7 +93,7 @@ def _arrays(
     reader: Reader, table: str, shapes: Shapes, required: bool = False
 ) -> tuple[tuple[str, Shape], ...]:
     """A table of names with shapes; each is noted in ``shapes``."""
-    found = []
+    arrays = []
     entries = reader.table(table, required=required)
     least, most = _RANKS[table]
     if required and not entries and not reader.problems:
@@ -101,29 +101,31 @@ def _arrays(
     if len(entries) > MAX_ARRAYS:
         reader.problem(f"{len(entries)} names; at most {MAX_ARRAYS} are read", table)
         return ()
-    for name, given in entries.items():
+    for name, declared in entries.items():
         _free(reader, name, shapes, table, name)
-        shape = _shape(given)
+        shape = _shape(declared)
         if shape is None or not least <= len(shape) <= most:
             ranks = " or ".join(
                 ["[]", '["d"]', '["d", "d"]'][rank] for rank in range(least, most + 1)
             )
             reader.problem(f"a shape was expected, such as {ranks}", table, name)
             continue
-        count = math.prod(int(entry) for entry in shape if entry.isdigit())
+        count = math.prod(int(dimension) for dimension in shape if dimension.isdigit())
         if count > MAX_ENTRIES:
             reader.problem(f"{count} entries; at most {MAX_ENTRIES} are declared", table, name)
             continue
         shapes[name] = shape
-        found.append((name, shape))
-    return tuple(found)
+        arrays.append((name, shape))
+    return tuple(arrays)
 
 
-def _shape(given: Any) -> Shape | None:
-    if not isinstance(given, list) or any(isinstance(entry, bool | list | dict) for entry in given):
+def _shape(declared: Any) -> Shape | None:
+    if not isinstance(declared, list) or any(
+        isinstance(dimension, bool | list | dict) for dimension in declared
+    ):
         return None
-    shape = tuple(map(str, given))
-    return shape if all(_DIMENSION.fullmatch(entry) for entry in shape) else None
+    shape = tuple(map(str, declared))
+    return shape if all(_DIMENSION.fullmatch(dimension) for dimension in shape) else None
 
 
 def _functions(reader: Reader) -> tuple[str, ...]:
@@ -135,9 +137,9 @@ def _activation(reader: Reader) -> Expression | None:
     """``activation``: an expression in x."""
     if "activation" not in reader.source.tables:
         return None
-    found = reader.expression(reader.text("activation"), "activation")
-    reader.typed(found, SCALAR, {"x": SCALAR}, ELEMENTWISE, "activation")
-    return found
+    activation = reader.expression(reader.text("activation"), "activation")
+    reader.typed(activation, SCALAR, {"x": SCALAR}, ELEMENTWISE, "activation")
+    return activation
 
 
 def _rates(
@@ -147,8 +149,8 @@ def _rates(
     functions: tuple[str, ...],
 ) -> tuple[tuple[str, Expression], ...]:
     """``f``: a text for one state, a table for several."""
-    given = reader.source.tables.get("f")
-    table = given if isinstance(given, dict) else {states[0][0]: given} if states else {}
+    declared = reader.source.tables.get("f")
+    table = declared if isinstance(declared, dict) else {states[0][0]: declared} if states else {}
     for name in table:
         if name not in dict(states):
             known = ", ".join(name for name, _ in states)
@@ -160,15 +162,15 @@ def _rates(
     rates = []
     for name, shape in states:
         text = table.get(name)
-        path = ("f", name) if isinstance(given, dict) else ("f",)
+        path = ("f", name) if isinstance(declared, dict) else ("f",)
         if text is None:
             reader.problem(f"the right-hand side of '{name}' is missing", *path)
             continue
         value = reader.expression(text, *path)
-        found = _shaped(reader, value, None, shapes, functions, *path)
-        if found is not None and found != shape:
+        rate_shape = _shaped(reader, value, None, shapes, functions, *path)
+        if rate_shape is not None and rate_shape != shape:
             reader.problem(
-                f"f is {written(found)}, and its state '{name}' is {written(shape)}", *path
+                f"f is {written(rate_shape)}, and its state '{name}' is {written(shape)}", *path
             )
         if value:
             rates.append((name, value))
@@ -185,21 +187,21 @@ def _regulariser(
     """``regulariser``: a scalar of the controls of a layer, and of how fast they change."""
     if "regulariser" not in reader.source.tables:
         return None
-    found = reader.expression(reader.text("regulariser"), "regulariser")
-    shapes = {**dict(controls), **{entry.name: () for entry in own}}
-    for node in walk(found.tree) if found is not None else ():
+    regulariser = reader.expression(reader.text("regulariser"), "regulariser")
+    shapes = {**dict(controls), **{parameter.name: () for parameter in own}}
+    for node in walk(regulariser.tree) if regulariser is not None else ():
         if isinstance(node, Name) and node.name in others:
             what = "the time" if node.name == "t" else "a state"
             reader.problem(
                 f"'{node.name}' is {what}: a regulariser is of controls and parameters alone",
                 "regulariser",
-                excerpt=caret(found.text, node.start, node.stop) if found else "",
+                excerpt=caret(regulariser.text, node.start, node.stop) if regulariser else "",
             )
             return None
-    if _shaped(reader, found, (), shapes, (*functions, RATE), "regulariser") is None:
+    if _shaped(reader, regulariser, (), shapes, (*functions, RATE), "regulariser") is None:
         return None
-    assert found is not None
-    nodes = [*walk(found.tree)]
+    assert regulariser is not None
+    nodes = [*walk(regulariser.tree)]
     if not any(isinstance(node, Name) and node.name in dict(controls) for node in nodes):
         reader.problem("it depends on no control", "regulariser")
     for node in nodes:
@@ -207,13 +209,13 @@ def _regulariser(
             (of,) = node.args
             assert isinstance(of, Name)
             if of.name not in dict(controls):
-                excerpt = caret(found.text, of.start, of.stop)
+                excerpt = caret(regulariser.text, of.start, of.stop)
                 reader.problem(
                     f"{RATE}(...) takes a control, and '{of.name}' is a parameter",
                     "regulariser",
                     excerpt=excerpt,
                 )
-    return found
+    return regulariser
 
 
 def _shaped(
@@ -228,12 +230,12 @@ def _shaped(
     if value is None:
         return None
     try:
-        found = infer_shape(value, shapes, functions)
-        if wanted is not None and found != wanted:
+        shape = infer_shape(value, shapes, functions)
+        if wanted is not None and shape != wanted:
             raise ExpressionError(
-                f"{written(found)}; {written(wanted)} was expected", 0, len(value.text)
+                f"{written(shape)}; {written(wanted)} was expected", 0, len(value.text)
             )
     except ExpressionError as error:
         reader.at_expression(value.text, error, path)
         return None
-    return found
+    return shape

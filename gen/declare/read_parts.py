@@ -27,7 +27,7 @@ def parameters(
     Returns:
         The parameters, in the order of the table; problems are noted by the reader.
     """
-    found = []
+    declared = []
     for name, entry in reader.table(table).items():
         (check or reader.hyperparameter)(name, table, name)
         if not isinstance(entry, dict):
@@ -59,8 +59,8 @@ def parameters(
         if not isinstance(doc, str):
             reader.problem("a text was expected", table, name, "doc")
             doc = ""
-        found.append(kinds.Parameter(name, default, domain, doc))
-    return tuple(found)
+        declared.append(kinds.Parameter(name, default, domain, doc))
+    return tuple(declared)
 
 
 def named_numbers(

@@ -134,28 +134,28 @@ def free(reader: Reader, name: str, *path: str) -> None:
 
 
 def _types(own: Sequence[kinds.Parameter]) -> Types:
-    return {entry.name: SCALAR for entry in own} | {"t": SCALAR}
+    return {parameter.name: SCALAR for parameter in own} | {"t": SCALAR}
 
 
 def _components(
-    reader: Reader, given: Any, types: Types, key: str, shape: Shape = SCALAR
+    reader: Reader, names: Any, types: Types, key: str, shape: Shape = SCALAR
 ) -> tuple[str, ...]:
     """Names of components, each noted in ``types``."""
     path = ("equations",) if key == "equations" else ("coordinates", key)
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         reader.problem("a list of names was expected", *path)
         return ()
-    if not given and key != "equations":
+    if not names and key != "equations":
         reader.problem("at least one name was expected", *path)
-    if len(given) > MAX_COMPONENTS:
-        reader.problem(f"{len(given)} components; at most {MAX_COMPONENTS} are read", *path)
+    if len(names) > MAX_COMPONENTS:
+        reader.problem(f"{len(names)} components; at most {MAX_COMPONENTS} are read", *path)
         return ()
-    for name in given:
+    for name in names:
         if name in types and name != "t":
             reader.problem(f"'{name}' has a meaning already", *path)
         free(reader, name, *path)
         types[name] = shape
-    return tuple(given)
+    return tuple(names)
 
 
 def _scalar(
@@ -173,14 +173,14 @@ def _scalar(
 def _invariants(
     reader: Reader, types: Types, functions: tuple[str, ...] = ELEMENTWISE
 ) -> tuple[tuple[str, Expression], ...]:
-    found = []
+    invariants = []
     for name, text in reader.table("invariants").items():
         value = _scalar(reader, text, types, "invariants", name, functions=functions)
         if not SYMBOL.fullmatch(name) or name == "energy":
             reader.problem(f"'{name}' cannot be the name of an invariant", "invariants", name)
         if value:
-            found.append((name, value))
-    return tuple(found)
+            invariants.append((name, value))
+    return tuple(invariants)
 
 
 def _poisson(reader: Reader, types: Types, size: int) -> kinds.Poisson | None:
@@ -191,8 +191,8 @@ def _poisson(reader: Reader, types: Types, size: int) -> kinds.Poisson | None:
         if key not in ("energy", "matrix"):
             reader.problem("unknown key; expected energy and matrix", "poisson", key)
     energy = _scalar(reader, table.get("energy"), types, "poisson", "energy")
-    given = table.get("matrix")
-    rows = given if isinstance(given, list) else []
+    declared = table.get("matrix")
+    rows = declared if isinstance(declared, list) else []
     if len(rows) != size or not all(isinstance(row, list) and len(row) == size for row in rows):
         reader.problem(f"{size} rows of {size} entries were expected", "poisson", "matrix")
         return None
@@ -207,8 +207,8 @@ def methods(reader: Reader) -> tuple[str, ...]:
     for key in table:
         if key != "methods":
             reader.problem("unknown key; expected methods", "generate", key)
-    given = table.get("methods", [])
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+    names = table.get("methods", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         reader.problem("a list of names was expected", "generate", "methods")
         return ()
-    return tuple(given)
+    return tuple(names)

@@ -35,7 +35,7 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
     """
     reader.keys(("unknowns", "assign", "hyperparameters", "reduce"))
     hyperparameters = parameters(reader, "hyperparameters")
-    unknowns = _unknowns(reader, {entry.name for entry in hyperparameters})
+    unknowns = _unknowns(reader, {parameter.name for parameter in hyperparameters})
     over = scope(reader)
     lines = assignments(reader, unknowns) or ()
     reader.finish()
@@ -65,7 +65,7 @@ def _check(
 ) -> None:
     """The types of all assignments, and what each must not be."""
     point = unknowns[0]
-    types = {entry.name: SCALAR for entry in hyperparameters}
+    types = {parameter.name: SCALAR for parameter in hyperparameters}
     types |= {"n": SCALAR} | {name: VECTOR for name in unknowns}
     assigned: set[str] = set()
     for assignment in lines:
@@ -93,9 +93,9 @@ def _check(
         if assignment.target not in {*unknowns, *used}:
             message = f"'{assignment.target}' is used nowhere"
             reader.problem(message, "assign", assignment.number)
-    for entry in hyperparameters:
-        if entry.name not in used:
-            reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", entry.name)
+    for parameter in hyperparameters:
+        if parameter.name not in used:
+            reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", parameter.name)
 
 
 def _refuse_other_points(value: Expression, point: str, moved: bool) -> None:

@@ -78,17 +78,17 @@ def partitioned(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declarati
 
 
 def _half(reader: Reader, head: kinds.Head, find: Find, key: str) -> kinds.RungeKutta | None:
-    given = reader.source.tables.get(key)
-    if isinstance(given, dict):
-        for inner in given:
+    half = reader.source.tables.get(key)
+    if isinstance(half, dict):
+        for inner in half:
             if inner not in KEYS:
                 reader.problem(f"unknown key; expected one of {', '.join(KEYS)}", key, inner)
         return _tableau(reader, head, find, (key,))
-    if given is None:
+    if half is None:
         reader.problem("a method was expected: a name, or a table with A and b", key)
         return None
-    found = reference(reader, ("runge-kutta",), find, key)
-    return found if isinstance(found, kinds.RungeKutta) else None
+    method = reference(reader, ("runge-kutta",), find, key)
+    return method if isinstance(method, kinds.RungeKutta) else None
 
 
 def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) -> kinds.RungeKutta:
@@ -96,7 +96,7 @@ def _tableau(reader: Reader, head: kinds.Head, find: Find, at: tuple[str, ...]) 
     for key in at:
         tables = tables[key]
     own = parameters(reader, "parameters", _symbol(reader)) if not at else ()
-    types: Types = {entry.name: SCALAR for entry in own}
+    types: Types = {parameter.name: SCALAR for parameter in own}
     constants = _constants(reader, tables, types, at)
     exact = are_exact(reader) if not at else tables.get("coefficients", "exact") == "exact"
     forms = [key for key in ("A", "collocation", "mean", "compose") if key in tables]
@@ -137,12 +137,12 @@ def _given(forms: Sequence[str]) -> str:
 def _constants(
     reader: Reader, tables: dict[str, Any], types: Types, at: tuple[str, ...]
 ) -> tuple[tuple[str, Expression | kinds.Root], ...]:
-    given = tables.get("constants", {})
-    if not isinstance(given, dict):
+    declared = tables.get("constants", {})
+    if not isinstance(declared, dict):
         reader.problem("a table was expected", *at, "constants")
         return ()
-    found: list[tuple[str, Expression | kinds.Root]] = []
-    for name, value in given.items():
+    constants: list[tuple[str, Expression | kinds.Root]] = []
+    for name, value in declared.items():
         path = (*at, "constants", name)
         _symbol(reader)(name, *path)
         if name in types:
@@ -155,24 +155,24 @@ def _constants(
             reader.typed(polynomial, SCALAR, {"x": SCALAR}, (), *path, "root")
             near = reader.number(value.get("near"), *path, "near")
             if polynomial:
-                found.append((name, kinds.Root(polynomial, near)))
+                constants.append((name, kinds.Root(polynomial, near)))
         else:
             expression = reader.expression(value, *path)
             reader.typed(expression, SCALAR, types, ALGEBRAIC, *path)
             if expression:
-                found.append((name, expression))
+                constants.append((name, expression))
         types[name] = SCALAR
-    return tuple(found)
+    return tuple(constants)
 
 
 def _rows(
     reader: Reader, tables: dict[str, Any], types: Types, at: tuple[str, ...]
 ) -> kinds.Rows | None:
-    given = tables["A"]
-    if not isinstance(given, list) or not given:
+    rows = tables["A"]
+    if not isinstance(rows, list) or not rows:
         reader.problem("a list of rows was expected", *at, "A")
         return None
-    size = len(given)
+    size = len(rows)
     if size > MAX_STAGES:
         reader.problem(f"{size} stages; at most {MAX_STAGES} are read", *at, "A")
         return None
@@ -186,24 +186,24 @@ def _rows(
                 f"{place} has {len(value)} entries, but there are {size} stages", *at, key
             )
             return ()
-        found = []
+        expressions = []
         for entry in value:
             expression = reader.expression(entry, *at, key)
             reader.typed(expression, SCALAR, types, ALGEBRAIC, *at, key)
             _bounded(reader, expression, *at, key)
-            found.append(expression or parse("0"))
-        return tuple(found)
+            expressions.append(expression or parse("0"))
+        return tuple(expressions)
 
     def full(key: str) -> tuple[Expression, ...] | None:
         if key not in tables:
             return None
         value = tables[key]
-        found = entries(value, key, size, key)
+        row = entries(value, key, size, key)
         if isinstance(value, list) and len(value) < size:
             reader.problem(f"{key} has {len(value)} entries, but there are {size} stages", *at, key)
-        return found
+        return row
 
-    a = tuple(entries(row, f"row {k}", size, "A") for k, row in enumerate(given, start=1))
+    a = tuple(entries(row, f"row {k}", size, "A") for k, row in enumerate(rows, start=1))
     if "b" not in tables:
         reader.problem("the weights b are missing", *at, "b")
     row_sums = tables.get("row_sums", True)
@@ -264,23 +264,23 @@ def _collocation(reader: Reader, at: tuple[str, ...]) -> kinds.Collocation | Non
     return kinds.Collocation(nodes, conditions, column) if nodes and conditions else None
 
 
-def _mean(reader: Reader, given: Any, find: Find, at: tuple[str, ...]) -> kinds.Mean | None:
-    if not isinstance(given, list) or len(given) < 2:
+def _mean(reader: Reader, names: Any, find: Find, at: tuple[str, ...]) -> kinds.Mean | None:
+    if not isinstance(names, list) or len(names) < 2:
         reader.problem("a list of at least two methods was expected", *at, "mean")
         return None
     parts = []
-    for name in given:
+    for name in names:
         if not isinstance(name, str):
             reader.problem(f"{name!r} is not a name", *at, "mean")
             continue
         try:
-            found = find(name, ("runge-kutta",))
+            part = find(name, ("runge-kutta",))
         except DeclarationError as error:
             for message in dict.fromkeys(problem.message for problem in error.problems):
                 reader.problem(message, *at, "mean")
             return None
-        assert isinstance(found, kinds.RungeKutta)
-        parts.append(found)
+        assert isinstance(part, kinds.RungeKutta)
+        parts.append(part)
     return kinds.Mean(tuple(parts))
 
 
@@ -292,11 +292,11 @@ def _composed(
     table: Any = reader.source.tables
     for key in path:
         table = table[key]
-    given = table.get("weights") if isinstance(table, dict) else None
-    if not isinstance(given, list) or not given:
+    declared = table.get("weights") if isinstance(table, dict) else None
+    if not isinstance(declared, list) or not declared:
         reader.problem("a list of weights was expected", *path, "weights")
         return None
-    weights = [reader.expression(entry, *path, "weights") for entry in given]
+    weights = [reader.expression(entry, *path, "weights") for entry in declared]
     for weight in weights:
         reader.typed(weight, SCALAR, types, ALGEBRAIC, *path, "weights")
         _bounded(reader, weight, *path, "weights")

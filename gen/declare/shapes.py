@@ -107,18 +107,18 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         return result
 
     def product(node: Operation, left: Shape, right: Shape) -> Shape:
-        matrix, other = node.args
+        matrix, operand = node.args
         if VECTOR in (left, right):
             raise fail("'@' needs matrices, and here are only scalars and vectors", node)
         if len(left) != 2 or not right:
             raise fail(
                 f"'@' takes a matrix and a vector or a matrix, not '{text(matrix)}', "
-                f"{written(left)}, and '{text(other)}', {written(right)}",
+                f"{written(left)}, and '{text(operand)}', {written(right)}",
                 node,
             )
         if left[1] != right[0]:
             raise fail(
-                f"'{text(matrix)}' is {written(left)} and '{text(other)}' is {written(right)}: "
+                f"'{text(matrix)}' is {written(left)} and '{text(operand)}' is {written(right)}: "
                 f"{left[1]} and {right[0]} do not fit",
                 node,
             )

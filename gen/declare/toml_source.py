@@ -81,8 +81,8 @@ def from_bytes(where: str, data: bytes) -> Source:
     except UnicodeDecodeError as error:
         raise DeclarationError.single(where, f"not UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"line ([0-9]+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
+        match = re.search(r"line ([0-9]+)", str(error))
+        line = int(match[1]) if match else text.count("\n") + 1
         hint = " (a key is given twice)" if "overwrite" in str(error) else ""
         if text.startswith(BYTE_ORDER_MARK):
             hint = ": the file begins with a byte-order mark; save it as UTF-8 without one"

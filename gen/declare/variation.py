@@ -113,15 +113,15 @@ def _with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
             where, f"'{declaration.head.name}' does not use sigma(...): it has no activation to set"
         )
     try:
-        found = parse(text)
-        infer_shape(found, {"x": SCALAR}, ELEMENTWISE)
+        activation = parse(text)
+        infer_shape(activation, {"x": SCALAR}, ELEMENTWISE)
     except ExpressionError as error:
         problem = Problem(
             "", None, "activation", error.message, caret(text, error.start, error.stop)
         )
         raise DeclarationError((problem,)) from error
     varied = (*declaration.varied, f"--activation '{text}'")
-    return dataclasses.replace(declaration, activation=found, varied=varied)
+    return dataclasses.replace(declaration, activation=activation, varied=varied)
 
 
 def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Field:
@@ -140,7 +140,7 @@ def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Fie
         declared: tuple[tuple[str, Shape], ...],
     ) -> tuple[tuple[str, Shape], ...]:
         return tuple(
-            (name, tuple(str(sizes.get(entry, entry)) for entry in shape))
+            (name, tuple(str(sizes.get(dimension, dimension)) for dimension in shape))
             for name, shape in declared
         )
 

@@ -126,7 +126,7 @@ def operands(op: Op) -> tuple[str, ...]:
     """The arrays an operation reads, each once, in a fixed order."""
     match op:
         case Map(value=value):
-            return tuple(sorted(entry.name for entry in value.free_symbols))
+            return tuple(sorted(operand.name for operand in value.free_symbols))
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return (left, right)
     return (op.of,)
@@ -232,13 +232,13 @@ class Lines:
     def product(self, op: Product) -> Piece:
         """The product of two arrays."""
         left, right = self.arrays[op.left], self.arrays[op.right]
-        one = left.shape[::-1] if op.left_transposed else left.shape
-        two = right.shape[::-1] if op.right_transposed else right.shape
-        mark = "T" if op.left_transposed else ""
-        other = "T" if op.right_transposed else ""
-        name = f"{left.name}{mark}_times_{right.name}{other}"
+        left_shape = left.shape[::-1] if op.left_transposed else left.shape
+        right_shape = right.shape[::-1] if op.right_transposed else right.shape
+        left_mark = "T" if op.left_transposed else ""
+        right_mark = "T" if op.right_transposed else ""
+        name = f"{left.name}{left_mark}_times_{right.name}{right_mark}"
         batched = left.batched or right.batched
-        return self.piece(self.add(op, (one[0], *two[1:]), batched, name))
+        return self.piece(self.add(op, (left_shape[0], *right_shape[1:]), batched, name))
 
     def total(self, piece: Piece) -> Piece:
         """The sum of all entries."""
@@ -324,11 +324,15 @@ class Lines:
             else:
                 transposed = not transposed
             left = left.args[0]
-        one = self._visit(left)
-        two = self._visit(right)
-        op = Product(self.named(one, _word(one)), self.named(two, _word(two)), transposed)
-        found = self.product(op)
-        return Piece(sign * found.value, found.shape, found.batched)
+        left_piece = self._visit(left)
+        right_piece = self._visit(right)
+        op = Product(
+            self.named(left_piece, _word(left_piece)),
+            self.named(right_piece, _word(right_piece)),
+            transposed,
+        )
+        product = self.product(op)
+        return Piece(sign * product.value, product.shape, product.batched)
 
     def _transposed(self, piece: Piece) -> str:
         of = self.named(piece, _word(piece))

@@ -311,10 +311,10 @@ def outer_totals(expr: Expr) -> tuple[Total, ...]:
     """The sums in an expression that stand in no other sum, in a fixed order."""
     if isinstance(expr, Total):
         return (expr,)
-    found: dict[Total, None] = {}
+    totals: dict[Total, None] = {}
     for arg in expr.args:
-        found.update(dict.fromkeys(outer_totals(arg)))
-    return tuple(sorted(found, key=sp.default_sort_key))
+        totals.update(dict.fromkeys(outer_totals(arg)))
+    return tuple(sorted(totals, key=sp.default_sort_key))
 
 
 def split_product(expr: Expr) -> tuple[Expr, Expr]:

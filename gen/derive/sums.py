@@ -55,10 +55,10 @@ def shortest(products: Iterable[tuple[Expr, Expr]]) -> Expr:
     numbers do not show that it is something.
     """
     rest = remaining(
-        one * other
+        first_term * second_term
         for first, second in products
-        for one in sp.Add.make_args(first)
-        for other in sp.Add.make_args(second)
+        for first_term in sp.Add.make_args(first)
+        for second_term in sp.Add.make_args(second)
     )
     whole = sp.Add(*rest)
     something = bool(rest) and differs(whole)

@@ -307,11 +307,11 @@ def _settings(derivation: Derivation) -> tuple[Block, ...]:
     parameters = Facts(
         tuple(
             (
-                entry.name,
-                f"default {float(entry.default):g}, in {kinds.DOMAINS[entry.domain]}"
-                + (f"; {entry.doc}" if entry.doc else ""),
+                parameter.name,
+                f"default {float(parameter.default):g}, in {kinds.DOMAINS[parameter.domain]}"
+                + (f"; {parameter.doc}" if parameter.doc else ""),
             )
-            for entry in derivation.program.hyperparameters
+            for parameter in derivation.program.hyperparameters
         )
     )
     return (

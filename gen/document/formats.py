@@ -267,10 +267,10 @@ def _latex_table(block: Butcher) -> str:
 def _latex_conditions(lines: tuple[tuple[str, WeightSum, int], ...], environment: str) -> str:
     rows = []
     for tree, weight, density in lines:
-        indices = "".join(dict.fromkeys("".join(one for _, one, _ in weight.factors)))
+        indices = "".join(dict.fromkeys("".join(index for _, index, _ in weight.factors)))
         product = " ".join(
-            f"{letter}_{{{one}}}" + (f"^{{{power}}}" if power > 1 else "")
-            for letter, one, power in weight.factors
+            f"{letter}_{{{index}}}" + (f"^{{{power}}}" if power > 1 else "")
+            for letter, index, power in weight.factors
         )
         right = "1" if density == 1 else f"\\tfrac{{1}}{{{density}}}"
         rows.append(f"\\sum_{{{indices}}} {product} &= {right} && \\texttt{{{tree}}}")

@@ -18,10 +18,10 @@ def row_reduced(rows: Sequence[Sequence[Any]], columns: int) -> tuple[list[list[
     pivots: list[int] = []
     for column in range(columns):
         rank = len(pivots)
-        found = next((k for k in range(rank, len(table)) if table[k][column]), None)
-        if found is None:
+        pivot = next((k for k in range(rank, len(table)) if table[k][column]), None)
+        if pivot is None:
             continue
-        table[rank], table[found] = table[found], table[rank]
+        table[rank], table[pivot] = table[pivot], table[rank]
         scale = Fraction(1) / table[rank][column]
         table[rank] = [entry * scale if entry else entry for entry in table[rank]]
         for k, row in enumerate(table):

@@ -65,8 +65,8 @@ def plus(left: Matrix, right: Matrix, factor: Number = 1) -> Matrix:
         The sum, of that shape.
     """
     return tuple(
-        tuple(a + factor * b for a, b in zip(one, other, strict=True))
-        for one, other in zip(left, right, strict=True)
+        tuple(a + factor * b for a, b in zip(left_row, right_row, strict=True))
+        for left_row, right_row in zip(left, right, strict=True)
     )
 
 
@@ -93,7 +93,7 @@ def solve(matrix: Matrix, right: Matrix) -> Matrix:
         Singular: there is none, or more than one.
     """
     size = len(matrix)
-    rows = [[*row, *other] for row, other in zip(matrix, right, strict=True)]
+    rows = [[*row, *right_row] for row, right_row in zip(matrix, right, strict=True)]
     table, pivots = row_reduced(rows, size)
     if len(pivots) < size:
         raise Singular("the matrix is singular")

@@ -144,7 +144,7 @@ class Algebraic:
             raise ZeroDivisionError("division by zero")
         degree = self.field.degree
         basis = [self.field.element([0] * k + [1]) * self for k in range(degree)]
-        rows = [[*(one.parts[k] for one in basis), Fraction(k == 0)] for k in range(degree)]
+        rows = [[*(element.parts[k] for element in basis), Fraction(k == 0)] for k in range(degree)]
         table, _ = row_reduced(rows, degree)
         return Algebraic(self.field, tuple(row[-1] for row in table))
 

@@ -98,15 +98,15 @@ def squarefree(polynomial: Polynomial) -> list[tuple[Polynomial, int]]:
     factors: list[tuple[Polynomial, int]] = []
     slope = derivative(polynomial)
     common = gcd(polynomial, slope)
-    rest, other = divide(polynomial, common)[0], divide(slope, common)[0]
+    rest, cofactor = divide(polynomial, common)[0], divide(slope, common)[0]
     multiplicity = 1
     while len(rest) > 1:
-        other = add(other, derivative(rest), -1)
-        factor = gcd(rest, other) if other else monic(rest)
+        cofactor = add(cofactor, derivative(rest), -1)
+        factor = gcd(rest, cofactor) if cofactor else monic(rest)
         if len(factor) > 1:
             factors.append((factor, multiplicity))
         rest = divide(rest, factor)[0]
-        other = divide(other, factor)[0] if other else other
+        cofactor = divide(cofactor, factor)[0] if cofactor else cofactor
         multiplicity += 1
     return factors
 
@@ -136,10 +136,10 @@ def _positive_scaled(polynomial: Polynomial) -> Polynomial:
 
 def _changes(signs: Iterator[int]) -> int:
     previous = count = 0
-    for one in signs:
-        if one and previous and one != previous:
+    for current in signs:
+        if current and previous and current != previous:
             count += 1
-        previous = one or previous
+        previous = current or previous
     return count
 
 

@@ -57,17 +57,17 @@ def build_stages(
     first, last = tableaux[0], tableaux[-1]
     separable = is_separable(needs)
     symplectic = canonical and is_symplectic_pair(first, last, separable)
-    scaled = symplectic and all(one.inverse_weights is not None for one in tableaux)
-    exact = [Entries(one) for one in tableaux]
+    scaled = symplectic and all(tableau.inverse_weights is not None for tableau in tableaux)
+    exact = [Entries(tableau) for tableau in tableaux]
     size = first.size
     if scaled:
         alpha = _antisymmetric(exact)[: len(tableaux)]
-        scale = tuple(tuple(map(coefficient, one.b)) for one in exact)
+        scale = tuple(tuple(map(coefficient, table.b)) for table in exact)
         weights: tuple[Row, ...] = ((ONE,) * size,) * len(tableaux)
     else:
-        alpha = tuple(tuple(tuple(map(coefficient, row)) for row in one.a) for one in exact)
+        alpha = tuple(tuple(tuple(map(coefficient, row)) for row in table.a) for table in exact)
         scale = ((ONE,) * size,) * len(tableaux)
-        weights = tuple(tuple(map(coefficient, one.b)) for one in exact)
+        weights = tuple(tuple(map(coefficient, table.b)) for table in exact)
     clock = tuple(map(coefficient, exact[-1].c))
     force = tuple(map(coefficient, exact[0].c)) if separable else clock
     nodes = (clock, *(force,) * (len(tableaux) - 1))
@@ -115,7 +115,7 @@ class Entries:
             self.a, self.b, self.c = tableau.precise
         hat = tableau.b_hat
         self.differences = (
-            [b - other for b, other in zip(tableau.b, hat, strict=True)] if hat else []
+            [b - embedded for b, embedded in zip(tableau.b, hat, strict=True)] if hat else []
         )
         clean = tableau.by_stages
         self.zero = [[clean.is_zero(entry) for entry in row] for row in clean.a]
@@ -153,11 +153,11 @@ def _antisymmetric(exact: Sequence[Entries]) -> tuple[Table, ...]:
     right = [[ratio(p, i, j) for j in size] for i in size]
     for i in size:
         for j in size:
-            one, other = left[i][j], right[j][i]
-            if one.value >= other.value:
-                right[j][i] = Coefficient(1.0 - one.value, other.exact)
+            left_ratio, right_ratio = left[i][j], right[j][i]
+            if left_ratio.value >= right_ratio.value:
+                right[j][i] = Coefficient(1.0 - left_ratio.value, right_ratio.exact)
             else:
-                left[i][j] = Coefficient(1.0 - other.value, one.exact)
+                left[i][j] = Coefficient(1.0 - right_ratio.value, left_ratio.exact)
     return tuple(map(tuple, left)), tuple(map(tuple, right))
 
 
@@ -188,12 +188,12 @@ def _blocks(
         wanted += graph[node]
     reach = {node: _reached(graph, node) for node in graph}
     component = {
-        node: frozenset(other for other in reach[node] if node in reach[other]) | {node}
+        node: frozenset(reached for reached in reach[node] if node in reach[reached]) | {node}
         for node in graph
     }
     before: dict[frozenset[Node], set[frozenset[Node]]] = {}
     for node in graph:
-        others = {component[other] for other in graph[node]} - {component[node]}
+        others = {component[needed] for needed in graph[node]} - {component[node]}
         before.setdefault(component[node], set()).update(others)
     sorter = graphlib.TopologicalSorter(before)
     sorter.prepare()
@@ -208,14 +208,14 @@ def _blocks(
 
 
 def _reached(graph: Mapping[Node, Sequence[Node]], node: Node) -> frozenset[Node]:
-    found: set[Node] = set()
+    reached: set[Node] = set()
     todo = list(graph[node])
     while todo:
         here = todo.pop()
-        if here not in found:
-            found.add(here)
+        if here not in reached:
+            reached.add(here)
             todo += graph[here]
-    return frozenset(found)
+    return frozenset(reached)
 
 
 def _node_place(node: Node) -> tuple[int, int, int]:
@@ -227,9 +227,9 @@ def _place(nodes: frozenset[Node]) -> tuple[int, int, int]:
 
 
 def _interpolant(tableau: Tableau) -> Interpolant:
-    found = continuous_weights(tableau)
-    rows = tuple(tuple(Coefficient(float(x)) for x in row) for row in found.coefficients)
-    return Interpolant(rows, found.order)
+    continuous = continuous_weights(tableau)
+    rows = tuple(tuple(Coefficient(float(x)) for x in row) for row in continuous.coefficients)
+    return Interpolant(rows, continuous.order)
 
 
 def _reuses(tableau: Tableau) -> bool:
@@ -248,10 +248,10 @@ def _forecast(exact: Sequence[Entries], blocks: Sequence[Block]) -> tuple[Table,
     if not solved or explicit:
         return None
     tables = []
-    for one in exact:
+    for table in exact:
         with mpmath.workdps(_DIGITS):
-            nodes = [mpmath.mpf(float(c)) if not isinstance(c, mpmath.mpf) else c for c in one.c]
-            if len({float(node) for node in nodes}) < len(nodes) or not all(map(bool, one.b)):
+            nodes = [mpmath.mpf(float(c)) if not isinstance(c, mpmath.mpf) else c for c in table.c]
+            if len({float(node) for node in nodes}) < len(nodes) or not all(map(bool, table.b)):
                 return None
             rows = []
             for node in nodes:

@@ -335,8 +335,8 @@ def run_lines(
         if target.is_scalar:
             computed = list(map(algebra.scalar, computed))
         types[target.name] = target
-        for values, entry in zip(known, computed, strict=True):
-            values[target.name] = entry
+        for values, result in zip(known, computed, strict=True):
+            values[target.name] = result
     return known
 
 

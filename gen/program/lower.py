@@ -73,7 +73,7 @@ def _grouped(op: str, args: tuple[Expr, ...]) -> Expr:
         return Apply(op, args)
     size = math.isqrt(len(args) - 1) + 1
     groups = (args[k : k + size] for k in range(0, len(args), size))
-    return Apply(op, tuple(Apply(op, one) if len(one) > 1 else one[0] for one in groups))
+    return Apply(op, tuple(Apply(op, group) if len(group) > 1 else group[0] for group in groups))
 
 
 def negative(expr: Expr) -> Expr:
@@ -119,14 +119,14 @@ def _is_factored(expr: sp.Expr) -> bool:
     if len(expr.free_symbols) > FACTORED:
         return False
     outer = _Size.of(expr)
-    found = [outer]
+    sizes = [outer]
     todo = list(outer.generators)
-    while todo and found[-1].is_small:
+    while todo and sizes[-1].is_small:
         arguments = [arg for arg in todo.pop().args if not arg.is_Atom]
         inner = [_Size.of(arg) for arg in arguments]
-        found += inner
+        sizes += inner
         todo += [generator for size in inner for generator in size.generators]
-    return all(size.is_small for size in found)
+    return all(size.is_small for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,17 +179,17 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
     Raises:
         DeclarationError: a claim about a property that no finding is about.
     """
-    found = {finding.name: finding for finding in findings}
+    by_name = {finding.name: finding for finding in findings}
     unknown = [
         Problem(
             head.source.where,
             head.source.line("claims", name),
             f"[claims].{name}",
-            f"no such property{did_you_mean(name, found)}"
-            f"; those of this declaration are {', '.join(found)}",
+            f"no such property{did_you_mean(name, by_name)}"
+            f"; those of this declaration are {', '.join(by_name)}",
         )
         for name in head.claims
-        if name not in found
+        if name not in by_name
     ]
     if unknown:
         raise DeclarationError(unknown)
@@ -197,10 +197,10 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
         Claim(
             name,
             declared,
-            found[name].value,
-            _same(declared, found[name].value)
-            or (isinstance(declared, str) and _same(declared, found[name].exact)),
-            found[name].evidence if found[name].value is not None else found[name].why,
+            by_name[name].value,
+            _same(declared, by_name[name].value)
+            or (isinstance(declared, str) and _same(declared, by_name[name].exact)),
+            by_name[name].evidence if by_name[name].value is not None else by_name[name].why,
         )
         for name, declared in head.claims.items()
     )
@@ -234,19 +234,21 @@ def shown(finding: Finding) -> str:
     return f"{text} = {finding.exact}" if finding.exact and finding.exact != text else text
 
 
-def _same(declared: object, found: Value) -> bool:
-    if isinstance(declared, bool) or isinstance(found, bool):
-        return declared is found
-    if isinstance(declared, str) and isinstance(found, str):
-        return "".join(declared.split()) == "".join(found.split()) or _same_formula(declared, found)
-    if isinstance(declared, str) and isinstance(found, int | float):
-        return declared == str(found) or _same_digits(declared, found)
-    return declared == found
+def _same(declared: object, proved: Value) -> bool:
+    if isinstance(declared, bool) or isinstance(proved, bool):
+        return declared is proved
+    if isinstance(declared, str) and isinstance(proved, str):
+        return "".join(declared.split()) == "".join(proved.split()) or _same_formula(
+            declared, proved
+        )
+    if isinstance(declared, str) and isinstance(proved, int | float):
+        return declared == str(proved) or _same_digits(declared, proved)
+    return declared == proved
 
 
-def _same_digits(declared: str, found: float) -> bool:
+def _same_digits(declared: str, proved: float) -> bool:
     """Whether a decimal number is the one found, rounded or cut to the digits it has."""
-    if not _DECIMAL.fullmatch(declared) or not math.isfinite(found):
+    if not _DECIMAL.fullmatch(declared) or not math.isfinite(proved):
         return False
     value = Decimal(declared)
     exponent = value.as_tuple().exponent
@@ -255,15 +257,15 @@ def _same_digits(declared: str, found: float) -> bool:
         return False  # beyond floating point
     unit = Fraction(10) ** exponent
     if exponent >= 0:
-        return Fraction(value) == Fraction(found)
-    whole = Fraction(found) / unit
+        return Fraction(value) == Fraction(proved)
+    whole = Fraction(proved) / unit
     return Fraction(value) / unit in (round(whole), math.trunc(whole))
 
 
-def _same_formula(declared: str, found: str) -> bool:
+def _same_formula(declared: str, proved: str) -> bool:
     """Whether two texts are expressions of one scalar."""
     try:
-        left, right = parse(declared), parse(found)
+        left, right = parse(declared), parse(proved)
         for side in (left, right):
             infer_shape(side, dict.fromkeys(side.names(), SCALAR), ELEMENTWISE)
     except ExpressionError:

@@ -269,15 +269,15 @@ class Series:
         """Sine and cosine, together."""
         value = self._constant()
         start = [self.field.function(name, value) for name in ("sin", "cos")]
-        one, other = (Series(self.field, 0, [entry], 1) for entry in start)
+        sine, cosine = (Series(self.field, 0, [entry], 1) for entry in start)
         inner = self.derivative()
         for precision in range(2, self.precision + 1):
-            slopes = (other * inner, -one * inner)
-            one, other = (
+            slopes = (cosine * inner, -sine * inner)
+            sine, cosine = (
                 slope.truncated(precision - 1).integral() + entry
                 for slope, entry in zip(slopes, start, strict=True)
             )
-        return one, other
+        return sine, cosine
 
     def integrated(self, name: str, slope: Series) -> Series:
         """A function by name, from its slope at this series."""

@@ -37,36 +37,41 @@ def prove_runge_kutta(declaration: kinds.RungeKutta) -> Report:
     with at("the proofs of its properties"):
         findings = tuple(_Proof(table, head.source.where).findings())
     with at("the order conditions in its parameters"):
-        found = family(declaration)
+        families = family(declaration)
     notes: tuple[str, ...] = ()
     if declaration.parameters:
-        chosen = ", ".join(f"{entry.name} = {entry.default}" for entry in declaration.parameters)
-        notes = (f"The properties are those at {chosen}.", *(_family_notes(found) if found else ()))
+        chosen = ", ".join(
+            f"{parameter.name} = {parameter.default}" for parameter in declaration.parameters
+        )
+        notes = (
+            f"The properties are those at {chosen}.",
+            *(_family_notes(families) if families else ()),
+        )
     claims = compare_claims(head, findings)
     return Report(head.name, "runge-kutta", head.title, findings, claims, notes)
 
 
-def _family_notes(found: tuple[Family, Family | None]) -> tuple[str, ...]:
-    classical, control = found
+def _family_notes(families: tuple[Family, Family | None]) -> tuple[str, ...]:
+    classical, control = families
     notes = [_family_note("Order", classical)]
     if control is not None:
         notes.append(_family_note("Control order", control))
     return tuple(notes)
 
 
-def _family_note(name: str, found: Family) -> str:
-    text = f"{name} {found.order} for all values of the parameters"
-    if not found.equations:
+def _family_note(name: str, method_family: Family) -> str:
+    text = f"{name} {method_family.order} for all values of the parameters"
+    if not method_family.equations:
         return text + "."
-    needs = "; ".join(f"{equation} = 0" for equation in found.equations)
-    text += f"; {found.order + 1} if {needs}"
-    if found.solutions is None:
+    needs = "; ".join(f"{equation} = 0" for equation in method_family.equations)
+    text += f"; {method_family.order + 1} if {needs}"
+    if method_family.solutions is None:
         return text + "."
-    if not found.solutions:
+    if not method_family.solutions:
         return text + ", which has no solution."
     values = " or ".join(
         ", ".join(f"{symbol} = {value}" for symbol, value in solution.items())
-        for solution in found.solutions
+        for solution in method_family.solutions
     )
     return f"{text}, solved by {values}."
 
@@ -206,23 +211,27 @@ class _Proof:
 
     def _classical(self) -> Finding:
         tableau = self._tableau
-        found = self._main_order
+        main_order = self._main_order
         if not tableau.row_sums:
-            found = order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
-        refuse_without_gap(found, tableau, self._where)
+            main_order = order.nonautonomous_order(tableau, order.MAX_PAIR_ORDER)
+        refuse_without_gap(main_order, tableau, self._where)
         simple = structure.simplifying(tableau)
-        if found.failure is None and simple.b <= min(simple.c + simple.d + 1, 2 * simple.c + 2):
+        if main_order.failure is None and simple.b <= min(
+            simple.c + simple.d + 1, 2 * simple.c + 2
+        ):
             by = f"B({simple.b}), C({simple.c}) and D({simple.d}) by Butcher's theorem"
             return Finding("order", int(simple.b), f"{by}; B({simple.b + 1}) does not hold", ANY)
-        evidence = order_evidence(found, tableau, "order conditions", self._arithmetic)
-        return Finding("order", found.order, evidence, ANY)
+        evidence = order_evidence(main_order, tableau, "order conditions", self._arithmetic)
+        return Finding("order", main_order.order, evidence, ANY)
 
     def _embedded(self) -> Finding:
         if self._tableau.b_hat is None:
             return Finding("embedded_order", None, "the table", ANY, "there is no b_hat")
-        found = self._embedded_order
-        evidence = order_evidence(found, self._tableau, "order conditions", self._arithmetic)
-        return Finding("embedded_order", found.order, evidence, ANY)
+        embedded_order = self._embedded_order
+        evidence = order_evidence(
+            embedded_order, self._tableau, "order conditions", self._arithmetic
+        )
+        return Finding("embedded_order", embedded_order.order, evidence, ANY)
 
     def _dense(self) -> Finding:
         """The order of the values between the steps of an adaptive run."""
@@ -258,30 +267,28 @@ class _Proof:
                 "a weight b_i vanishes, so the adjoint a^_ij = b_j - b_j a_ji/b_i does not exist",
             )
         highest = min(self._order, order.MAX_CONTROL_ORDER)
-        found = order.control_order(tableau, tableau.transposed, highest)
+        control = order.control_order(tableau, tableau.transposed, highest)
         evidence = (
-            f"all {found.conditions} conditions of oriented free trees to order {found.order}"
+            f"all {control.conditions} conditions of oriented free trees to order {control.order}"
             f" in {self._arithmetic}"
         )
-        if found.failure:
-            size = float(found.failure.residual)
-            evidence += (
-                f"; the tree {found.failure.tree} of order {found.failure.order} leaves {size:.3g}"
-            )
+        if control.failure:
+            failure, size = control.failure, float(control.failure.residual)
+            evidence += f"; the tree {failure.tree} of order {failure.order} leaves {size:.3g}"
         elif highest < self._order:
             evidence += f"; at least: no order above {highest} is looked at"
-        return Finding(name, found.order, evidence, reach)
+        return Finding(name, control.order, evidence, reach)
 
     def _simplifying(self) -> list[Finding]:
-        found = structure.simplifying(self._tableau)
+        conditions = structure.simplifying(self._tableau)
         values: dict[str, Value] = {
             name: "inf" if math.isinf(value) else int(value)
-            for name, value in zip("BCD", (found.b, found.c, found.d), strict=True)
+            for name, value in zip("BCD", (conditions.b, conditions.c, conditions.d), strict=True)
         }
         by = f"sums over the stages in {self._arithmetic}"
         return [
             Finding("simplifying", values, by, ANY),
-            Finding("stage_order", int(min(found.b, found.c, self._order)), by, ANY),
+            Finding("stage_order", int(min(conditions.b, conditions.c, self._order)), by, ANY),
         ]
 
     def _structure(self) -> list[Finding]:
@@ -291,7 +298,7 @@ class _Proof:
         verdict = "= 0" if defect == 0 else "is not zero"
         by = f"B A + A'B - b b' {verdict} in {arithmetic_of(least)}{of}"
         permutation = f"a search over the permutations of the stages{of}"
-        found = [
+        findings = [
             Finding("symplectic", defect == 0, by, "any H and dimension"),
             Finding(
                 "symplectic_defect",
@@ -311,8 +318,8 @@ class _Proof:
             "dj_reducible": (structure.is_dj_reducible, "stages that reach the result"),
             "hs_reducible": (structure.is_hs_reducible, "a partition of the stages refined"),
         }
-        found += [Finding(name, test(tableau), by, ANY) for name, (test, by) in tests.items()]
-        return [*found, self._adjoint()]
+        findings += [Finding(name, test(tableau), by, ANY) for name, (test, by) in tests.items()]
+        return [*findings, self._adjoint()]
 
     def _adjoint(self) -> Finding:
         """The adjoint table's own properties."""
@@ -335,8 +342,8 @@ class _Proof:
 
     def _stability(self) -> list[Finding]:
         tableau = self._tableau
-        found = stability.stability(tableau, self._order)
-        self._function = function = found.function
+        properties = stability.stability(tableau, self._order)
+        self._function = function = properties.function
         polynomials = {
             "numerator": [written(c) for c in function.numerator],
             "denominator": [written(c) for c in function.denominator],
@@ -349,13 +356,13 @@ class _Proof:
             Finding("stability_function", polynomials, "det(I - zA + z e b')/det(I - zA)", LINEAR),
             Finding(
                 "a_stable",
-                found.a_stable,
+                properties.a_stable,
                 "|Q|^2 >= |P|^2 on the imaginary axis by Sturm's theorem, poles by Routh's array",
                 LINEAR,
             ),
-            Finding("l_stable", found.l_stable, "A-stability and R(infinity)", LINEAR),
-            self._root("real_stability", found.real, SIGNS, LINEAR),
-            self._root("imaginary_stability", found.imaginary, SIGNS, LINEAR, square=True),
+            Finding("l_stable", properties.l_stable, "A-stability and R(infinity)", LINEAR),
+            self._root("real_stability", properties.real, SIGNS, LINEAR),
+            self._root("imaginary_stability", properties.imaginary, SIGNS, LINEAR, square=True),
             Finding("dispersion_order", phase.order, "log R(iy)", LINEAR, never),
             Finding("dissipation_order", amplitude.order, "log R(iy)", LINEAR, never),
         ]
@@ -484,12 +491,12 @@ def prove_partitioned(declaration: kinds.Partitioned) -> Report:
         _symmetric_pair(q, p),
     ]
     if symplectic and q.transposed is not None:
-        found = order.control_order(q, q.transposed, min(coupled.order, order.MAX_CONTROL_ORDER))
+        control = order.control_order(q, q.transposed, min(coupled.order, order.MAX_CONTROL_ORDER))
         findings.append(
             Finding(
                 "free_tree_conditions",
-                found.conditions,
-                f"the conditions of oriented free trees to order {found.order}, one for each, "
+                control.conditions,
+                f"the conditions of oriented free trees to order {control.order}, one for each, "
                 "which suffice for a symplectic pair",
                 "any H and dimension",
             )

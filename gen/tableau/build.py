@@ -87,8 +87,8 @@ def root_of(declaration: kinds.RungeKutta, name: str, root: kinds.Root) -> Expr:
     if not count:
         raise _refuse(declaration, f"{root.polynomial.text} has no real root", key)
     near = sp.Rational(root.near.numerator, root.near.denominator)
-    found = [sp.CRootOf(polynomial, k) for k in range(count)]
-    return min(found, key=lambda one: abs(sp.N(one - near, 30)))
+    candidates = [sp.CRootOf(polynomial, k) for k in range(count)]
+    return min(candidates, key=lambda candidate: abs(sp.N(candidate - near, 30)))
 
 
 class _Numbers:
@@ -98,8 +98,8 @@ class _Numbers:
         self._declaration = declaration
         self._names: dict[Expr, str] = {}
         self._values: dict[str, Expr] = {
-            entry.name: sp.Rational(entry.default.numerator, entry.default.denominator)
-            for entry in declaration.parameters
+            parameter.name: sp.Rational(parameter.default.numerator, parameter.default.denominator)
+            for parameter in declaration.parameters
         }
         for name, value in declaration.constants:
             if isinstance(value, kinds.Root):
@@ -179,11 +179,11 @@ class _Numbers:
         tolerance = self._tolerance([*typed, *(table.b_hat or ()), *(table.c or ())])
         c = tuple(rest) if table.c else sums
         tableau = Tableau(Stages(size), a, b, b_hat, c, tolerance, table.row_sums)
-        for k, (given, total) in enumerate(zip(c, sums, strict=True), start=1):
-            if table.row_sums and not tableau.is_zero(given - total):
+        for k, (node, total) in enumerate(zip(c, sums, strict=True), start=1):
+            if table.row_sums and not tableau.is_zero(node - total):
                 raise _refuse(
                     self._declaration,
-                    f"c_{k} = {given} is not the sum {total} of row {k} of A; if that is meant, "
+                    f"c_{k} = {node} is not the sum {total} of row {k} of A; if that is meant, "
                     "say row_sums = false",
                     "c",
                 )

@@ -73,8 +73,8 @@ def circle_radius(tableau: Tableau) -> Root | None:
 
 def _first_root(polynomial: Polynomial) -> Root | None:
     factors = [factor for factor, _ in polynomials.squarefree(polynomial)]
-    found = [polynomials.smallest_root(factor, ZERO, ROOT_DIGITS) for factor in factors]
-    return min((root for root in found if root), key=lambda root: root.upper, default=None)
+    roots = [polynomials.smallest_root(factor, ZERO, ROOT_DIGITS) for factor in factors]
+    return min((root for root in roots if root), key=lambda root: root.upper, default=None)
 
 
 def ssp_radius(tableau: Tableau) -> Root | None:

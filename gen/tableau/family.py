@@ -43,7 +43,8 @@ class Symbolic:
         table = declaration.table
         assert isinstance(table, kinds.Rows)
         self.symbols = {
-            entry.name: sp.Symbol(entry.name, real=True) for entry in declaration.parameters
+            parameter.name: sp.Symbol(parameter.name, real=True)
+            for parameter in declaration.parameters
         }
         values: dict[str, Expr] = dict(self.symbols)
         for name, value in declaration.constants:
@@ -91,15 +92,15 @@ class Symbolic:
             inner, centred = free.rooted_table(max(order // 2, 1)), free.centred_table(order)
             products = self._products(inner, maps, None)
             whole = self._products(centred, maps, products)
-            found = [_dot(self.b, whole[index]) for index in centred.of_order(order)]
+            weights = [_dot(self.b, whole[index]) for index in centred.of_order(order)]
             for first, second in free.joined(order):
                 branch = _applied(self.a, products[second])
                 both = [x * y for x, y in zip(products[first], branch, strict=True)]
-                found.append(_dot(self.b, both))
-            one, two = free.exact_weights(order)
+                weights.append(_dot(self.b, both))
+            centred_weights, joined_weights = free.exact_weights(order)
             residuals = [
                 _tidy(value - sp.Rational(weight.numerator, weight.denominator))
-                for value, weight in zip(found, (*one, *two), strict=True)
+                for value, weight in zip(weights, (*centred_weights, *joined_weights), strict=True)
             ]
             if any(residuals):
                 return self._family(order - 1, residuals)
@@ -124,14 +125,14 @@ class Symbolic:
         equations = tuple(dict.fromkeys(residual for residual in residuals if residual))
         numerators = [sp.fraction(equation)[0] for equation in equations]
         try:
-            found = sp.solve(numerators, list(self.symbols.values()), dict=True)
+            solutions = sp.solve(numerators, list(self.symbols.values()), dict=True)
         except NotImplementedError:
             return Family(order, equations, None)
         entries = [sp.together(entry) for row in (*self.a, self.b) for entry in row]
         denominators = [sp.fraction(expr)[1] for expr in (*equations, *entries)]
         defined = [
             solution
-            for solution in found
+            for solution in solutions
             if all(denominator.subs(solution) != 0 for denominator in denominators)
             and all(value.is_real is not False for value in solution.values())
         ]

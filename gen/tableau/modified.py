@@ -66,14 +66,14 @@ class Trees:
     @functools.cache  # noqa: B019  (lives as long as the trees do)
     def cuts(self, index: int) -> tuple[tuple[int, int], ...]:
         """What each edge separates: the part with the root, and the subtree above the edge."""
-        found = []
+        cuts = []
         children = self.children[index]
         for position, child in enumerate(children):
             others = children[:position] + children[position + 1 :]
-            found.append((self._index[others], child))
+            cuts.append((self._index[others], child))
             for rest, subtree in self.cuts(child):
-                found.append((self._index[tuple(sorted((*others, rest)))], subtree))
-        return tuple(found)
+                cuts.append((self._index[tuple(sorted((*others, rest)))], subtree))
+        return tuple(cuts)
 
 
 def coefficients(tableau: Tableau, highest: int) -> list[Number]:
@@ -84,7 +84,7 @@ def coefficients(tableau: Tableau, highest: int) -> list[Number]:
     """
     trees = Trees(highest)
     weights = ElementaryWeights(tableau)
-    found: list[Number] = []
+    b: list[Number] = []
     derivatives: list[list[Number]] = []
     for order in range(1, highest + 1):
         weight = weights.of_order(order)
@@ -94,7 +94,7 @@ def coefficients(tableau: Tableau, highest: int) -> list[Number]:
                 own.append(
                     sum(
                         (
-                            derivatives[rest][depth - 1] * found[subtree]
+                            derivatives[rest][depth - 1] * b[subtree]
                             for rest, subtree in trees.cuts(index)
                             if depth - 1 < len(derivatives[rest])
                         ),
@@ -103,9 +103,9 @@ def coefficients(tableau: Tableau, highest: int) -> list[Number]:
                 )
             tail = sum((own[j - 1] / math.factorial(j) for j in range(2, order + 1)), ZERO)
             own[0] = value - tail
-            found.append(own[0])
+            b.append(own[0])
             derivatives.append(own)
-    return found
+    return b
 
 
 def modified_equation(
@@ -135,7 +135,7 @@ def modified_equation(
     weights = coefficients(tableau, highest)
     differentials = _Differentials(components, field)
     table = rooted.table(highest)
-    found: dict[int, tuple[Expr, ...]] = {}
+    corrections: dict[int, tuple[Expr, ...]] = {}
     for size in range(order + 1, highest + 1):
         total = [sp.S.Zero] * len(field)
         for index in table.of_order(size):
@@ -146,11 +146,11 @@ def modified_equation(
             total = [t + factor * part for t, part in zip(total, parts, strict=True)]
         tidied = tuple(_tidy(part) for part in total)
         if any(tidied):
-            found[size - 1] = tidied
+            corrections[size - 1] = tidied
     hamiltonian = None
     if structure.symplectic_defect(tableau) == 0 and len(field) == 2:
-        hamiltonian = _hamiltonian(components, {0: tuple(field), **found})
-    return Modified(order, tuple(components), tuple(field), found, hamiltonian)
+        hamiltonian = _hamiltonian(components, {0: tuple(field), **corrections})
+    return Modified(order, tuple(components), tuple(field), corrections, hamiltonian)
 
 
 class _Differentials:
@@ -192,14 +192,14 @@ def _hamiltonian(
 ) -> dict[int, Expr] | None:
     """The Hamiltonians of fields ``(H_p, -H_q)``; None if one has none."""
     q, p = components
-    found = {}
+    hamiltonians = {}
     for power, (velocity, force) in fields.items():
         if sp.simplify(derivative(velocity, q) + derivative(force, p)) != 0:
             return None
         kinetic = sp.integrate(velocity, p)
         potential = sp.integrate(sp.simplify(-force - derivative(kinetic, q)), q)
-        found[power] = _tidy(kinetic + potential)
-    return found
+        hamiltonians[power] = _tidy(kinetic + potential)
+    return hamiltonians
 
 
 def _tidy(expr: Expr) -> Expr:

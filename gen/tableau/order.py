@@ -81,14 +81,14 @@ def _search(
     """The order from the residuals of the conditions of orders 1, 2, ..."""
     within, conditions = Fraction(0), 0
     order = 0
-    for order, found in enumerate(residuals, start=1):
-        first = next((k for k, value in enumerate(found) if not is_zero(value)), None)
-        sizes = max((abs(approximately(value, 20)) for value in found), default=Fraction(0))
+    for order, defects in enumerate(residuals, start=1):
+        first = next((k for k, value in enumerate(defects) if not is_zero(value)), None)
+        sizes = max((abs(approximately(value, 20)) for value in defects), default=Fraction(0))
         if first is not None:
-            failure = Failure(name(order, first), order, found[first])
+            failure = Failure(name(order, first), order, defects[first])
             return Order(order - 1, failure, within, sizes, conditions)
         within = max(within, sizes)
-        conditions += len(found)
+        conditions += len(defects)
     return Order(order, None, within, Fraction(0), conditions)
 
 
@@ -124,10 +124,11 @@ class ElementaryWeights:
     def residuals(self, order: int, weights: Vector | None = None) -> list[Number]:
         """The elementary weights less 1/gamma."""
         density = rooted.table(order).density
-        found = self.of_order(order, weights)
+        elementary = self.of_order(order, weights)
         trees = rooted.table(order).of_order(order)
         return [
-            value - Fraction(1, density[index]) for index, value in zip(trees, found, strict=True)
+            value - Fraction(1, density[index])
+            for index, value in zip(trees, elementary, strict=True)
         ]
 
 
@@ -147,13 +148,13 @@ def classical_order(tableau: Tableau, embedded: bool = False, highest: int = MAX
     if embedded:
         assert tableau.b_hat is not None
         covector = tableau.stages.functional(tableau.b_hat)
-    found = (weights.residuals(order, covector) for order in range(1, highest + 1))
+    residuals = (weights.residuals(order, covector) for order in range(1, highest + 1))
 
     def name(order: int, number: int) -> str:
         table = rooted.table(order)
         return str(table.tree(table.of_order(order)[number]))
 
-    return _search(found, tableau.is_zero, name)
+    return _search(residuals, tableau.is_zero, name)
 
 
 def principal_error(tableau: Tableau, order: int) -> float:
@@ -193,8 +194,8 @@ def float_residuals(
         here = slice(table.starts[size], table.starts[size + 1])
         functions[here] = functions[left[here]] * images[right[here]]
         images[here] = functions[here] @ a.T
-    found: NDArray[np.float64] = functions @ b - _weights(order)
-    return found
+    residuals: NDArray[np.float64] = functions @ b - _weights(order)
+    return residuals
 
 
 @functools.cache

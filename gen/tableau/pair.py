@@ -59,6 +59,8 @@ def is_explicit_pair(q: Tableau, p: Tableau) -> bool:
     needs = {("q", i): {("p", j) for j in wanted} for i, wanted in enumerate(q.needs)}
     needs |= {("p", i): {("q", j) for j in wanted} for i, wanted in enumerate(p.needs)}
     done: set[tuple[str, int]] = set()
-    while ready := {one for one, wanted in needs.items() if one not in done and wanted <= done}:
+    while ready := {
+        stage for stage, wanted in needs.items() if stage not in done and wanted <= done
+    }:
         done |= ready
     return len(done) == 2 * q.size

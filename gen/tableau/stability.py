@@ -31,13 +31,13 @@ class StabilityFunction:
 
     def taylor(self, count: int) -> list[Number]:
         """The first coefficients of the expansion at 0."""
-        found: list[Number] = []
+        coefficients: list[Number] = []
         for k in range(count):
             value = self.numerator[k] if k < len(self.numerator) else ZERO
             for i in range(1, min(k, len(self.denominator) - 1) + 1):
-                value = value - self.denominator[i] * found[k - i]
-            found.append(value)
-        return found
+                value = value - self.denominator[i] * coefficients[k - i]
+            coefficients.append(value)
+        return coefficients
 
     def at_infinity(self) -> Number | None:
         """R(infinity); None if infinite."""
@@ -98,8 +98,8 @@ def squared_modulus(polynomial: Polynomial) -> Polynomial:
     even = [c if k % 2 == 0 else -c for k, c in enumerate(polynomial[0::2])]
     odd = [c if k % 2 == 0 else -c for k, c in enumerate(polynomial[1::2])]
     squares = polynomials.multiply(polynomials.trim(even), polynomials.trim(even))
-    other = polynomials.multiply(polynomials.trim(odd), polynomials.trim(odd))
-    return polynomials.add(squares, (ZERO, *other))
+    odd_squares = polynomials.multiply(polynomials.trim(odd), polynomials.trim(odd))
+    return polynomials.add(squares, (ZERO, *odd_squares))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _difference(
         return plain
 
     def is_small(k: int) -> bool:
-        size = sum((one[k] for one in sizes if k < len(one)), ZERO)
+        size = sum((polynomial[k] for polynomial in sizes if k < len(polynomial)), ZERO)
         return bool(abs(plain[k]) <= tableau.tolerance * size)
 
     return polynomials.trim([ZERO if is_small(k) else c for k, c in enumerate(plain)])

@@ -140,5 +140,5 @@ def roots(modulus: Polynomial, digits: int) -> tuple[mpmath.mpf, ...]:
     """The real roots of a polynomial, ascending."""
     with mpmath.workdps(digits + 10):
         falling = [high_precision(coefficient, digits) for coefficient in modulus[::-1]]
-        found = mpmath.polyroots(falling, maxsteps=500, extraprec=200)
-        return tuple(sorted(mpmath.re(root) for root in found))
+        zeros = mpmath.polyroots(falling, maxsteps=500, extraprec=200)
+        return tuple(sorted(mpmath.re(root) for root in zeros))

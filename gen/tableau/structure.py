@@ -103,7 +103,7 @@ def is_symmetric(*tableaux: Tableau) -> bool:
         if i == tableaux[0].size:
             return True
         for image in range(tableaux[0].size):
-            if image not in images and all(one.fits([*images, image]) for one in mirrors):
+            if image not in images and all(mirror.fits([*images, image]) for mirror in mirrors):
                 images.append(image)
                 if search(i + 1):
                     return True

@@ -29,15 +29,17 @@ def rooted(order: int, colours: int = 1) -> list[int]:
 
 def free(order: int) -> list[int]:
     """Free trees: ``r - (r^2 - r(x^2))/2``."""
-    one = rooted(order)
-    pairs, doubles = _pairs(one), _doubles(one)
-    return [r - int(Fraction(a - b, 2)) for r, a, b in zip(one, pairs, doubles, strict=True)]
+    rooted_counts = rooted(order)
+    pairs, doubles = _pairs(rooted_counts), _doubles(rooted_counts)
+    return [
+        r - int(Fraction(a - b, 2)) for r, a, b in zip(rooted_counts, pairs, doubles, strict=True)
+    ]
 
 
 def oriented_free(order: int) -> list[int]:
     """Free trees with an orientation of each edge: ``r - r^2`` with edges in two colours."""
-    one = rooted(order, 2)
-    return [r - a for r, a in zip(one, _pairs(one), strict=True)]
+    rooted_counts = rooted(order, 2)
+    return [r - a for r, a in zip(rooted_counts, _pairs(rooted_counts), strict=True)]
 
 
 def non_superfluous(order: int) -> list[int]:

@@ -48,11 +48,11 @@ class Branches:
 
     def branches(self, index: int) -> tuple[tuple[int, int], ...]:
         """The branches of an entry, as pairs of a rooted tree and a direction."""
-        found = []
+        branches = []
         while index:
-            found.append((self.right[index], self.direction[index]))
+            branches.append((self.right[index], self.direction[index]))
             index = self.left[index]
-        return tuple(found)
+        return tuple(branches)
 
 
 @functools.lru_cache(maxsize=64)
@@ -134,12 +134,12 @@ def exact_weights(order: int) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...
     products = _integrals(inner, None)
     messages = _messages(products)
     centred = _integrals(centred_table(order), messages)
-    one = tuple(_mean(centred[index]) for index in centred_table(order).of_order(order))
-    two = tuple(
+    centred_weights = tuple(_mean(centred[index]) for index in centred_table(order).of_order(order))
+    joined_weights = tuple(
         _mean(polynomials.multiply(products[first], messages[second, DOWN]))
         for first, second in joined(order)
     )
-    return one, two
+    return centred_weights, joined_weights
 
 
 def _messages(products: list[Polynomial]) -> dict[tuple[int, int], Polynomial]:
@@ -190,5 +190,5 @@ def _branches(rooted: Branches, branches: tuple[tuple[int, int], ...]) -> str:
 
 def linear_extensions(order: int) -> list[int]:
     """E(tau) of all oriented free trees of an order."""
-    one, two = exact_weights(order)
-    return [int(weight * math.factorial(order)) for weight in (*one, *two)]
+    centred_weights, joined_weights = exact_weights(order)
+    return [int(weight * math.factorial(order)) for weight in (*centred_weights, *joined_weights)]

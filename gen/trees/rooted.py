@@ -140,5 +140,5 @@ def table(order: int, colours: int = 1, alternating: bool = False) -> Table:
 
 def rooted_trees(order: int, colours: int = 1) -> Iterator[Tree]:
     """All rooted trees with exactly ``order`` vertices."""
-    found = table(order, colours)
-    return (found.tree(index) for index in found.of_order(order))
+    trees = table(order, colours)
+    return (trees.tree(index) for index in trees.of_order(order))

@@ -61,7 +61,10 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
     problem, span = case["problem"], (0.0, float(case["time"]))
     products = {
         method: load_product(problem, method).module("numba")
-        for method in (*(one["method"] for one in line_up["methods"]), *line_up["adaptive"])
+        for method in (
+            *(contender["method"] for contender in line_up["methods"]),
+            *line_up["adaptive"],
+        )
     }
     any_product = next(iter(products.values()))
     start = np.array(any_product.START)
@@ -88,17 +91,17 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
             continue
         for name, attempt in make(problem, start, span).items():
             peers[name] = _by_tolerance(attempt, close)
-    found = {name: one for name, one in (candidates | peers).items() if one is not None}
+    reached = {name: tuned for name, tuned in (candidates | peers).items() if tuned is not None}
     times = interleaved(
-        {name: Contestant(lambda: None, one.work) for name, one in found.items()}, rounds
+        {name: Contestant(lambda: None, tuned.work) for name, tuned in reached.items()}, rounds
     )
-    for candidate, one in candidates.items():
-        if one is None:
+    for candidate, tuned in candidates.items():
+        if tuned is None:
             rows.append(_row(case["case"], candidate, "", None, None, "the error is not reached"))
             continue
-        for peer, other in peers.items():
-            if other is not None:
-                note = f"{one.setting}; peer: {other.setting}"
+        for peer, tuned_peer in peers.items():
+            if tuned_peer is not None:
+                note = f"{tuned.setting}; peer: {tuned_peer.setting}"
                 rows.append(
                     _row(case["case"], candidate, peer, times[candidate], times[peer], note)
                 )
@@ -106,9 +109,9 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
 
 
 def _row(
-    case: str, candidate: str, peer: str, own: Times | None, other: Times | None, note: str
+    case: str, candidate: str, peer: str, own: Times | None, peer_times: Times | None, note: str
 ) -> Row:
-    ratio = own.median / other.median if own and other else None
+    ratio = own.median / peer_times.median if own and peer_times else None
     return Row(
         BENCH,
         case,
@@ -182,8 +185,10 @@ def _by_tolerance(attempt: Attempt, close: Callable[[Floats], bool]) -> Found | 
 def _adaptive(product: ModuleType, span: tuple[float, float]) -> Attempt:
     def attempt(tolerance: float) -> Callable[[], Floats]:
         def work() -> Floats:
-            found = integrate(product, None, span, rtol=tolerance, atol=tolerance, t_eval=[span[1]])
-            return found.y[-1]
+            solution = integrate(
+                product, None, span, rtol=tolerance, atol=tolerance, t_eval=[span[1]]
+            )
+            return solution.y[-1]
 
         return work
 
@@ -201,10 +206,10 @@ def _scipy(problem: str, solver: str, start: Floats, span: tuple[float, float]) 
     def attempt(tolerance: float) -> Callable[[], Floats]:
         def work() -> Floats:
             kept = max(tolerance, 2.3e-14)
-            found = solve_ivp(
+            solution = solve_ivp(
                 field, span, start, method=solver, rtol=kept, atol=tolerance, t_eval=[span[1]]
             )
-            return np.asarray(found.y[:, -1], float)
+            return np.asarray(solution.y[:, -1], float)
 
         return work
 
@@ -225,12 +230,12 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
         controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
 
         def integrated(y: Any) -> Any:
-            found = diffrax.diffeqsolve(
+            solution = diffrax.diffeqsolve(
                 term, diffrax.Dopri5(), span[0], span[1], 1e-3, y,
                 stepsize_controller=controller, max_steps=None,
                 saveat=diffrax.SaveAt(t1=True),
             )  # fmt: skip
-            return found.ys[-1]
+            return solution.ys[-1]
 
         end = jax.jit(integrated)
         state = jnp.asarray(start)

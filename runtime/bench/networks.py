@@ -102,17 +102,19 @@ def _case(case: Mapping[str, Any], rounds: int) -> list[Row]:
 def _row(
     case: str, name: str, peer: str, times: Mapping[str, Times], notes: Mapping[str, str]
 ) -> Row:
-    one = times[name]
-    ratio = one.median / times[peer].median if peer else None
+    own = times[name]
+    ratio = own.median / times[peer].median if peer else None
     note = notes.get(name, "")
-    return Row(BENCH, case, name, peer, one.median, one.p10, one.p90, ratio, 1, note=note)
+    return Row(BENCH, case, name, peer, own.median, own.p10, own.p90, ratio, 1, note=note)
 
 
-def _agreement(found: tuple[Floats, Floats], wanted: tuple[Floats, Floats], dtype: str) -> str:
+def _agreement(
+    derivatives: tuple[Floats, Floats], wanted: tuple[Floats, Floats], dtype: str
+) -> str:
     """How far the derivatives are from autograd's."""
     far = max(
-        float(np.linalg.norm(one - other) / np.linalg.norm(other))
-        for one, other in zip(found, wanted, strict=True)
+        float(np.linalg.norm(derivative - reference) / np.linalg.norm(reference))
+        for derivative, reference in zip(derivatives, wanted, strict=True)
     )
     exact = far <= (1e-12 if dtype == "float64" else 1e-4)
     return f"derivatives within {far:.0e} of autograd's" + ("" if exact else ": another method")
@@ -131,8 +133,8 @@ def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
         return (end * end).sum(1), 2 * end
 
     def work() -> tuple[Floats, Floats]:
-        found = network.gradient(numbers.y, loss=loss, steps=False)
-        return found.controls["K"], found.states[0]
+        gradient = network.gradient(numbers.y, loss=loss, steps=False)
+        return gradient.controls["K"], gradient.states[0]
 
     return work
 
@@ -246,8 +248,8 @@ def _jax(numbers: _Numbers, checkpoint: bool) -> Work:
     y = jnp.asarray(numbers.y)
 
     def work() -> tuple[Floats, Floats]:
-        found, state = jax.block_until_ready(compiled(controls, y))
-        return np.asarray(found[0]), np.asarray(state)
+        gradients, state = jax.block_until_ready(compiled(controls, y))
+        return np.asarray(gradients[0]), np.asarray(state)
 
     return work
 

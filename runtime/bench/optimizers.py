@@ -61,11 +61,11 @@ def run(
     """
     entries = line_up()
     tasks: list[tuple[str, Callable[[], Iterator[Row]]]] = []
-    for one in entries["cases"]:
-        tasks.append((one["case"], functools.partial(_steps, one, entries, rounds)))
+    for entry in entries["cases"]:
+        tasks.append((entry["case"], functools.partial(_steps, entry, entries, rounds)))
     tasks.append(("recompilations", functools.partial(_recompilations, entries)))
-    for one in entries["cold"]:
-        tasks.append((one["case"], functools.partial(_cold, one, rounds)))
+    for entry in entries["cold"]:
+        tasks.append((entry["case"], functools.partial(_cold, entry, rounds)))
     chosen = [(text, task) for text, task in tasks if case is None or case in text]
     if not chosen:
         known = ", ".join(dict.fromkeys(text for text, _ in tasks))
@@ -108,12 +108,12 @@ def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
 
 
 def _row(
-    case: str, candidate: str, peer: str, times: Times | None, other: Times | None, note: str
+    case: str, candidate: str, peer: str, times: Times | None, peer_times: Times | None, note: str
 ) -> Row:
     threads = torch.get_num_threads()
     if times is None:
         return Row(BENCH, case, candidate, peer, None, None, None, None, threads, note=note)
-    ratio = times.median / other.median if other else None
+    ratio = times.median / peer_times.median if peer_times else None
     spread = (times.median, times.p10, times.p90)
     return Row(BENCH, case, candidate, peer, *spread, ratio, threads, note=note)
 
@@ -125,7 +125,7 @@ def _contestant(name: str, entry: Entry, case: Entry) -> Contestant:
     flat = entry["kind"] == "flat"
     templates = 1e-3 * torch.randn(shape, generator=random)
     gradients = [templates.flatten()] if flat else list(templates)
-    params: Tensors = [torch.nn.Parameter(torch.zeros_like(one)) for one in gradients]
+    params: Tensors = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
 
     def renew() -> None:
         for param, gradient in zip(params, gradients, strict=True):

@@ -15,13 +15,13 @@ _PACKAGES = ("numba", "numpy", "scipy", "torch", "sympy", "diffrax", "heyoka", "
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide about speed, where installed."""
-    found = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            by_package[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 @dataclass(frozen=True, slots=True)

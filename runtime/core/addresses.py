@@ -46,9 +46,9 @@ def _asked_for(tensors: list[torch.Tensor]) -> NDArray[np.uintp]:
 
 
 def _gathered(tensors: list[torch.Tensor]) -> NDArray[np.uintp]:
-    found = np.empty(len(tensors), np.uintp)
-    _gather(id(tensors), _ITEM_OF, _ENTRIES_OF, found)
-    return found
+    places = np.empty(len(tensors), np.uintp)
+    _gather(id(tensors), _ITEM_OF, _ENTRIES_OF, places)
+    return places
 
 
 @functools.cache
@@ -70,14 +70,14 @@ def _call(typing_context: Any, function: Any, arguments: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         values = [builder.extract_value(args[1], k) for k in range(len(arguments))]
         word = context.get_value_type(types.uintp)
-        kind = ir.FunctionType(word, [one.type for one in values])
+        kind = ir.FunctionType(word, [value.type for value in values])
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
 
     return signature, code
 
 
 @njit(cache=True)
-def _gather(items: Any, item_of: Any, entries_of: Any, found: Any) -> None:
-    for k in range(found.size):
+def _gather(items: Any, item_of: Any, entries_of: Any, places: Any) -> None:
+    for k in range(places.size):
         item: Any = _call(item_of, (items, k))  # type: ignore[call-arg]
-        found[k] = _call(entries_of, (item,))
+        places[k] = _call(entries_of, (item,))

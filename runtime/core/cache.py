@@ -150,10 +150,10 @@ def _refuse_others(place: Path) -> None:
     """Raise if somebody else owns a folder or may write to it."""
     if not hasattr(os, "geteuid"):
         return  # elsewhere than on POSIX the folders of a profile are the user's
-    found = place.stat()
-    if found.st_uid not in (0, os.geteuid()):
+    status = place.stat()
+    if status.st_uid not in (0, os.geteuid()):
         raise NoCacheError(f"{place} belongs to another user")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NoCacheError(f"others may write to {place}; chmod go-w makes it safe")
 
 

@@ -29,13 +29,14 @@ class Verification:
     @property
     def holds(self) -> bool:
         """Whether every backend agrees."""
-        return all(one.holds for one in self.deviations)
+        return all(deviation.holds for deviation in self.deviations)
 
     def __str__(self) -> str:
         lines = [f"verify {self.name}: {'agree' if self.holds else 'DISAGREE'}"]
-        for one in self.deviations:
-            verdict = "" if one.holds else "  TOO FAR"
+        for deviation in self.deviations:
+            verdict = "" if deviation.holds else "  TOO FAR"
             lines.append(
-                f"  {one.backend:<18} {one.dtype:<8} {one.case:<22} {one.ulps:6.2f} ulp{verdict}"
+                f"  {deviation.backend:<18} {deviation.dtype:<8} {deviation.case:<22} "
+                f"{deviation.ulps:6.2f} ulp{verdict}"
             )
         return "\n".join(lines)

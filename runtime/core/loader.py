@@ -143,9 +143,9 @@ def load_layers(
         ClaimError: one of them claims what is not so.
         ValueError: there is no such dimension.
     """
-    given = sizes.values() if isinstance(sizes, Mapping) else (sizes,)  # refused later
-    whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in given)
-    small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in given)
+    values = sizes.values() if isinstance(sizes, Mapping) else (sizes,)  # refused later
+    whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in values)
+    small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in values)
     own = {name: int(size) for name, size in sizes.items()} if small else None
     return load(field, method, sizes=own, **choices).module("numba")
 
@@ -160,12 +160,12 @@ def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | No
 
 def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[str]:
     """What a shipped product of bare names would be called."""
-    given = [str(name_or_path)] if method is None else [str(name_or_path), str(method)]
-    if any(one.endswith(".toml") for one in given):
+    names = [str(name_or_path)] if method is None else [str(name_or_path), str(method)]
+    if any(name.endswith(".toml") for name in names):
         return []
-    kind, _, bare = given[0].rpartition("/")
+    kind, _, bare = names[0].rpartition("/")
     if method is not None:
-        return ["__".join(one.rpartition("/")[2] for one in given)]
+        return ["__".join(name.rpartition("/")[2] for name in names)]
     return {"optimizer": [bare], "objective": [f"{bare}__objective"]}.get(
         kind, [] if kind else [bare, f"{bare}__objective"]
     )

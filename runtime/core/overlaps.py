@@ -39,8 +39,8 @@ def overlap(written: Tensors, read: Tensors) -> tuple[int, int] | None:
     for start, end, number in spans:
         while open_ends and open_ends[0][0] <= start:
             heapq.heappop(open_ends)
-        for _, other in open_ends:
-            first, second = sorted((number, other))
+        for _, open_number in open_ends:
+            first, second = sorted((number, open_number))
             if first < len(written) and _share(tensors[first], tensors[second]):
                 return first, second
         heapq.heappush(open_ends, (end, number))

@@ -13,13 +13,13 @@ Tensor = torch.Tensor
 
 def plus(start: Any, *terms: tuple[Any, Tensor]) -> Any:
     """``start + factor * array + ...``, each term in one pass where its factor is a number."""
-    found = start
+    total = start
     for factor, array in terms:
-        if isinstance(factor, float) and isinstance(found, Tensor):
-            found = torch.add(found, array, alpha=factor)
+        if isinstance(factor, float) and isinstance(total, Tensor):
+            total = torch.add(total, array, alpha=factor)
         else:
-            found = found + factor * array
-    return found
+            total = total + factor * array
+    return total
 
 
 def cbrt(z: Tensor) -> Tensor:

@@ -41,29 +41,29 @@ def solved(
     Raises:
         IntegrationError: the iteration did not converge.
     """
-    found = _joined(stages(*(torch.zeros_like(one) for one in like)))
-    epsilon = torch.finfo(found.dtype).eps
+    solution = _joined(stages(*(torch.zeros_like(tensor) for tensor in like)))
+    epsilon = torch.finfo(solution.dtype).eps
     factors, before = None, float("inf")
     # near a rest point right-hand sides are no more exact than the states are over a step
     reach = max(map(largest, like)) / abs(float(h))
     for _ in range(ITERATIONS):
-        parts = _split(found, like)
-        change = _joined(stages(*parts)) - found
+        parts = _split(solution, like)
+        change = _joined(stages(*parts)) - solution
         if factors is None or not largest(change) <= CONTRACTION * before:
             matrix = _matrix(lambda *v, at=parts: slopes(*at, *v), like)
             factors = torch.linalg.lu_factor(matrix)
         before = largest(change)
         step = torch.linalg.lu_solve(*factors, change[..., None])[..., 0]
-        found = found + step
-        size, scale = largest(step), largest(found) + reach
+        solution = solution + step
+        size, scale = largest(step), largest(solution) + reach
         if size <= 4 * epsilon * scale:
-            return _split(found, like)
+            return _split(solution, like)
         if not size < float("inf"):
             break
     else:
         # rounding keeps a right-hand side with kinks from coming closer
         if size <= 1e3 * epsilon * scale:
-            return _split(found, like)
+            return _split(solution, like)
     raise IntegrationError(
         f"the stages of the layer at t = {float(t):.6g} with h = {float(h):.6g} did not converge, "
         f"the last change being {before:.1e}; try a smaller step",
@@ -75,16 +75,16 @@ def solved(
 
 def solved_linear(stages: Callable[..., Arrays], like: Arrays) -> tuple[Tensor, ...]:
     """The fixed point of an affine map: one linear solve, once refined."""
-    zeros = [torch.zeros_like(one) for one in like]
+    zeros = [torch.zeros_like(tensor) for tensor in like]
     offset = _joined(stages(*zeros))
 
     def linear(*v: Tensor) -> tuple[Tensor, ...]:
         return _split(_joined(stages(*v)) - offset, like)
 
     factors = torch.linalg.lu_factor(_matrix(linear, like))
-    found = torch.linalg.lu_solve(*factors, offset[..., None])[..., 0]
-    rest = _joined(stages(*_split(found, like))) - found
-    return _split(found + torch.linalg.lu_solve(*factors, rest[..., None])[..., 0], like)
+    solution = torch.linalg.lu_solve(*factors, offset[..., None])[..., 0]
+    rest = _joined(stages(*_split(solution, like))) - solution
+    return _split(solution + torch.linalg.lu_solve(*factors, rest[..., None])[..., 0], like)
 
 
 def largest(tensor: Tensor) -> float:
@@ -94,12 +94,12 @@ def largest(tensor: Tensor) -> float:
 
 def _matrix(linear: Callable[..., Arrays], like: Arrays) -> Tensor:
     """One minus the matrix of a linear map, for each sample, column by column."""
-    zeros = _joined([torch.zeros_like(one) for one in like])
+    zeros = _joined([torch.zeros_like(tensor) for tensor in like])
     size = zeros.shape[-1]
     columns = []
-    for entry in range(size):
+    for column in range(size):
         unit = zeros.clone()
-        unit[:, entry] = 1
+        unit[:, column] = 1
         columns.append(unit - _joined(linear(*_split(unit, like))))
     return torch.stack(columns, -1)
 
@@ -109,4 +109,4 @@ def _joined(parts: Arrays) -> Tensor:
 
 
 def _split(whole: Tensor, like: Arrays) -> tuple[Tensor, ...]:
-    return torch.split(whole, [one.shape[-1] for one in like], -1)
+    return torch.split(whole, [tensor.shape[-1] for tensor in like], -1)

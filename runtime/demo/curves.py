@@ -34,7 +34,7 @@ def draw(curves: Sequence[Curve], out: Path) -> None:
         }
         epochs = range(len(curve.losses))
         losses.semilogy(epochs, curve.losses, **look)
-        accuracies.plot(epochs, [100 * one for one in curve.accuracies], **look)
+        accuracies.plot(epochs, [100 * accuracy for accuracy in curve.accuracies], **look)
     losses.set_ylabel("training loss (mean cross-entropy, nats)")
     losses.set_title("Training loss at the solution")
     accuracies.set_ylabel("test digits recognised (%)")

@@ -44,10 +44,10 @@ class Contender:
         from hamilforge.runtime.core import loader
 
         if self.generated:
-            made = loader.load(self.source).torch_class()
+            optimizer_class = loader.load(self.source).torch_class()
         else:
-            made = getattr(torch.optim, self.source)
-        return made(model.parameters(), **self.options)
+            optimizer_class = getattr(torch.optim, self.source)
+        return optimizer_class(model.parameters(), **self.options)
 
     def settings(self) -> str:
         """The hyper-parameters, to read."""

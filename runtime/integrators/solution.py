@@ -86,12 +86,12 @@ class Solution:
             raise AttributeError(f"'{self.name}' declares no {name}")
         self._refuse_what_kernels_do_not_fit()
         flat = self.y.reshape(-1, *self.y.shape[-2:])
-        found = np.empty(flat.shape[:2])
+        values = np.empty(flat.shape[:2])
         known = {name: self.parameters[name] for name in getattr(self.product, "PARAMETERS", ())}
         table = parameter_table(known, len(flat))
-        for states, row, out in zip(flat, table, found, strict=True):
+        for states, row, out in zip(flat, table, values, strict=True):
             along(self.t, states, row, out)
-        return found.reshape(self.y.shape[:-1])
+        return values.reshape(self.y.shape[:-1])
 
     def _refuse_what_kernels_do_not_fit(self) -> None:
         """Refuse arrays that kernels would read beyond.
@@ -115,8 +115,8 @@ class Solution:
     def _all_along(self) -> dict[str, Floats]:
         """Energy and invariants, for what will have no product."""
         names = [name for name in dir(self.product) if name.startswith("along_")]
-        found = {name.removeprefix("along_"): name for name in names}
-        return {**{name: self.invariant(name) for name in found}, **self.saved}
+        invariants = {name.removeprefix("along_"): name for name in names}
+        return {**{name: self.invariant(name) for name in invariants}, **self.saved}
 
     def __getstate__(self) -> dict[str, Any]:
         own = {key: value for key, value in vars(self).items() if key != "energy"}
@@ -180,11 +180,11 @@ class Solution:
 
 def brief(components: Sequence[str]) -> tuple[str, ...]:
     """The names of components; those at the sites of a lattice by the first and the last."""
-    found: dict[str, list[str]] = {}
+    by_base: dict[str, list[str]] = {}
     for name in components:
-        found.setdefault(name.partition("[")[0] if name.endswith("]") else name, []).append(name)
+        by_base.setdefault(name.partition("[")[0] if name.endswith("]") else name, []).append(name)
     return tuple(
-        names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" for names in found.values()
+        names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" for names in by_base.values()
     )
 
 

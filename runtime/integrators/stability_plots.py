@@ -63,7 +63,9 @@ def draw(
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     region, star, error = figure.subplots(1, 3)
     methods = [(numerator, denominator), *([embedded] if embedded else [])]
-    left, height = (max(sizes) for sizes in zip(*(_window(*one) for one in methods), strict=True))
+    left, height = (
+        max(sizes) for sizes in zip(*(_window(*method) for method in methods), strict=True)
+    )
     explicit = len(denominator) == 1
     right = 0.35 * left if explicit else left
     _region(region, (numerator, denominator), embedded, (-left, right, height))
@@ -106,8 +108,10 @@ def _region(
     axes.contourf(x, y, modulus, levels=[0, 1], colors=[INSIDE])
     axes.contour(x, y, modulus, levels=[1], colors=[LINE], linewidths=1.4)
     if embedded is not None:
-        other = np.nan_to_num(abs(ratio(*embedded, z)), nan=1e9, posinf=1e9)
-        axes.contour(x, y, other, levels=[1], colors=[SECOND], linewidths=1.2, linestyles="--")
+        embedded_modulus = np.nan_to_num(abs(ratio(*embedded, z)), nan=1e9, posinf=1e9)
+        axes.contour(
+            x, y, embedded_modulus, levels=[1], colors=[SECOND], linewidths=1.2, linestyles="--"
+        )
         axes.set_xlabel("Re z (dashed: the embedded method)")
     else:
         axes.set_xlabel("Re z")

@@ -89,9 +89,9 @@ class DiscreteGradient(Flow):
         grown = [value.detach().expand(len(y)).clone().requires_grad_() for value in values]
         with torch.enable_grad():
             defect = self._defect(t, state, v, grown)
-            found = torch.autograd.grad(defect, [state, *grown], -weight, allow_unused=True)
+            gradients = torch.autograd.grad(defect, [state, *grown], -weight, allow_unused=True)
         zero = torch.zeros_like(y[:, 0])
-        return found[0], [zero if one is None else one for one in found[1:]]
+        return gradients[0], [zero if gradient is None else gradient for gradient in gradients[1:]]
 
     def _with_slope(
         self, t: Tensor, y: Tensor, v: Tensor, values: Sequence[Tensor]
@@ -123,16 +123,18 @@ class DiscreteGradient(Flow):
         return torch.cat([rate[:, :half], rate[:, half:] - taken], -1)
 
     def _energy(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
-        found: Tensor = self.ENERGY(t, self.entries(y), values)
-        return found
+        energy: Tensor = self.ENERGY(t, self.entries(y), values)
+        return energy
 
     def _slopes(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         return columns(self.GRADIENT(t, self.entries(y), values), y)
 
     def _mean(self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor]) -> Tensor:
         if self.DIRECTIONS:
-            found = [self._increments(t, u, v, values, one) for one in self.DIRECTIONS]
-            return torch.stack(found).mean(0)
+            increments = [
+                self._increments(t, u, v, values, direction) for direction in self.DIRECTIONS
+            ]
+            return torch.stack(increments).mean(0)
         difference = v - u
         mean = torch.zeros_like(u)
         for node, weight in zip(self.NODES, self.WEIGHTS, strict=True):
@@ -148,7 +150,7 @@ class DiscreteGradient(Flow):
         self, t: Tensor, u: Tensor, v: Tensor, values: Sequence[Tensor], direction: int
     ) -> Tensor:
         columns = list(u.unbind(-1))
-        found = list(u.unbind(-1))
+        increments = list(u.unbind(-1))
         for i in range(u.shape[-1])[::direction]:
             before = torch.stack(columns, -1)
             difference = v[:, i] - u[:, i]
@@ -159,5 +161,5 @@ class DiscreteGradient(Flow):
             large = difference.abs() > SMALL * (1 + u[:, i].abs())
             over = self._energy(t, after, values) - self._energy(t, before, values)
             quotient = over / torch.where(large, difference, 1.0)
-            found[i] = torch.where(large, quotient, between)
-        return torch.stack(found, -1)
+            increments[i] = torch.where(large, quotient, between)
+        return torch.stack(increments, -1)

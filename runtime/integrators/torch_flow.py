@@ -76,14 +76,14 @@ class Flow(torch.nn.Module):
         super().__init__()
         self.h, self.steps, self.every = h, steps, every
         self.t0 = self.START_TIME if t0 is None else t0
-        given = dict(parameters or {})
+        chosen = dict(parameters or {})
         trainable = (trainable,) if isinstance(trainable, str) else trainable
-        for name in (*given, *trainable):
+        for name in (*chosen, *trainable):
             if name not in self.PARAMETERS:
                 known = ", ".join(self.PARAMETERS) or "none"
                 raise ValueError(f"no parameter '{name}'; those of {self.NAME} are: {known}")
         for name, (default, domain, _) in self.PARAMETERS.items():
-            value = real_number(name, given.get(name, default))
+            value = real_number(name, chosen.get(name, default))
             check_domain(name, value, domain)
             tensor = torch.tensor(value, dtype=torch.float64)
             if name in trainable:
@@ -242,9 +242,9 @@ class Flow(torch.nn.Module):
             The product with the derivatives by the states, `(batch, components)`, and that for each
             parameter, `(batch,)`.
         """
-        found = self.PRODUCTS[part](t, self.entries(y), values, self.entries(w))
+        products = self.PRODUCTS[part](t, self.entries(y), values, self.entries(w))
         size = len(self.SITES or self.COMPONENTS)
-        return columns(found[:size], y), scalars(found[size:], y)
+        return columns(products[:size], y), scalars(products[size:], y)
 
     def matrix(
         self,
@@ -294,11 +294,11 @@ class Flow(torch.nn.Module):
         Raises:
             IntegrationError: a matrix is singular.
         """
-        found, info = torch.linalg.solve_ex(matrix, right)
+        solved, info = torch.linalg.solve_ex(matrix, right)
         if bool((info != 0).any()):
             number = round((float(t) - self.t0) / self.h)
             raise self.refuse(t, number, float("inf"), "the matrix of a solve is singular")
-        solution: Tensor = found
+        solution: Tensor = solved
         return solution
 
     def refuse(self, t: Tensor, step: int, residual: float, what: str) -> IntegrationError:

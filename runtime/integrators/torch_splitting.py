@@ -100,11 +100,11 @@ class Flows(Flow):
             costate = costate + slope
             for scalar, gradient in factors:
                 if scalar.requires_grad:
-                    found = torch.autograd.grad(
+                    derivatives = torch.autograd.grad(
                         scalar, grown, gradient.to(scalar), allow_unused=True
                     )
                     totals = [
-                        total if one is None else total + one / len(total)
-                        for total, one in zip(totals, found, strict=True)
+                        total if derivative is None else total + derivative / len(total)
+                        for total, derivative in zip(totals, derivatives, strict=True)
                     ]
         return costate, totals

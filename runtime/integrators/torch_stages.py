@@ -184,11 +184,15 @@ class _Run:
                 module.JACOBIAN, module.JACOBIAN_PLACES, time, self._stage[stage], self._values
             )
             row = []
-            for _, other, column in increments:
+            for _, other_stage, column in increments:
                 block = jacobian[:, module.where(part), module.where(column)]
                 weight: Any = 0.0
                 if (stage, column) in known:
-                    weight = factor * self._damp(stage, column) * module.ALPHA[column][stage][other]
+                    weight = (
+                        factor
+                        * self._damp(stage, column)
+                        * module.ALPHA[column][stage][other_stage]
+                    )
                 row.append(-weight * block)
             rows.append(torch.cat(row, -1))
         matrix = torch.cat(rows, -2)
@@ -316,10 +320,13 @@ class _Damps:
         used = [(factor, costate) for factor, costate in used if factor.requires_grad]
         if not used:
             return zeros
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [factor for factor, _ in used],
             self._values,
             [costate.to(factor) for factor, costate in used],
             allow_unused=True,
         )
-        return [zero if one is None else one for zero, one in zip(zeros, found, strict=True)]
+        return [
+            zero if gradient is None else gradient
+            for zero, gradient in zip(zeros, gradients, strict=True)
+        ]

@@ -166,11 +166,11 @@ def _work(
     ax: Any, products: Sequence[ModuleType], runs: Sequence[Solution], request: Request
 ) -> None:
     """The error at the end against the seconds of a trajectory, at several steps."""
-    found = [_measured(product, request) for product in products]
-    gaps = [abs(ends[-1] - ends[-2]).max() if len(ends) > 1 else np.inf for _, ends in found]
+    measured = [_measured(product, request) for product in products]
+    gaps = [abs(ends[-1] - ends[-2]).max() if len(ends) > 1 else np.inf for _, ends in measured]
     best = int(np.argmin(gaps))
-    reference = found[best][1][-1]
-    for k, (run, (seconds, ends)) in enumerate(zip(runs, found, strict=True)):
+    reference = measured[best][1][-1]
+    for k, (run, (seconds, ends)) in enumerate(zip(runs, measured, strict=True)):
         last = len(ends) - (k == best)
         errors = [max(abs(end - reference).max(), 1e-17) for end in ends[:last]]
         ax.loglog(errors, seconds[:last], "o-", markersize=3, linewidth=0.8, label=_label(run))

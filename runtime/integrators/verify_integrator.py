@@ -65,9 +65,9 @@ def compare(loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str]) 
     deviations = []
     for backend in backends:
         for case in cases:
-            found = steps[backend](loaded, case)
+            computed = steps[backend](loaded, case)
             size = np.maximum(abs(case.after), abs(case.states)).max(axis=1, keepdims=True)
-            ulps = float((abs(found - case.after) / np.spacing(size)).max())
+            ulps = float((abs(computed - case.after) / np.spacing(size)).max())
             holds = bool(ulps <= case.ulps)
             deviations.append(Deviation(backend, case.name, "float64", ulps, holds))
     return Verification(loaded.name, tuple(deviations))
@@ -76,10 +76,10 @@ def compare(loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str]) 
 def _numba_steps(loaded: Loaded, case: StepCase) -> Floats:
     product = loaded.module("numba")
     row = np.array([case.parameters[name] for name in product.PARAMETERS], float)
-    found = np.empty_like(case.after)
+    computed = np.empty_like(case.after)
     for k, (t, state) in enumerate(zip(case.times, case.states, strict=True)):
-        found[k] = kernel_step(product, t, case.h, state, row)
-    return found
+        computed[k] = kernel_step(product, t, case.h, state, row)
+    return computed
 
 
 def kernel_step(product: Any, t: float, h: float, state: Any, row: Floats) -> Any:
@@ -108,8 +108,8 @@ def _torch_steps(loaded: Loaded, case: StepCase) -> Floats:
     import torch
 
     flow = loaded.torch_class()
-    found = np.empty_like(case.after)
+    computed = np.empty_like(case.after)
     for k, (t, state) in enumerate(zip(case.times, case.states, strict=True)):
         module = flow(case.h, 1, t0=t, parameters=case.parameters)
-        found[k] = module(torch.from_numpy(state)).detach().numpy()
-    return found
+        computed[k] = module(torch.from_numpy(state)).detach().numpy()
+    return computed

@@ -39,13 +39,13 @@ def costs(layers: int, slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 def placed(layers: int, slots: int) -> list[int]:
     """The layers before which the way forward keeps a state, the first layer included."""
-    found, at = [0], 0
+    kept, at = [0], 0
     slots = min(slots, layers)
     while layers - at > 1 and slots > 0:
         at += int(costs(layers, slots)[1][layers - at])
         slots -= 1
-        found.append(at)
-    return found
+        kept.append(at)
+    return kept
 
 
 def backwards(

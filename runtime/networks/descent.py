@@ -98,11 +98,11 @@ def step(
         moves = {name: trial[name] - arrays[name] for name in gradient}
         slope = sum(float((gradient[name] * move).sum()) for name, move in moves.items())
         square = sum(float((move * move).sum()) for move in moves.values())
-        found = evaluate(trial)
+        trial_cost = evaluate(trial)
         wanted = cost + slope + lipschitz / 2 * square
         if rule.armijo is not None:
             wanted = cost + rule.armijo * slope
-        if found <= wanted:
-            return Step(trial, found, max(lipschitz * rule.down, rule.least), True)
+        if trial_cost <= wanted:
+            return Step(trial, trial_cost, max(lipschitz * rule.down, rule.least), True)
         lipschitz *= rule.up
     return Step(arrays, cost, lipschitz, False)

@@ -75,17 +75,20 @@ def declared(
     """
     stages = control_sets(product)
     rates = _rates(controls, product.RATED, h)
-    given = [*(controls[name] for name in product.COSTED), *rates.values()]
+    arrays = [*(controls[name] for name in product.COSTED), *rates.values()]
     axes = 2 if product.BY_STAGE else 1
-    inputs = [one.reshape(-1, *one.shape[axes:]) for one in given]
-    found = [np.zeros_like(one) for one in inputs]
+    inputs = [array.reshape(-1, *array.shape[axes:]) for array in arrays]
+    derivatives = [np.zeros_like(array) for array in inputs]
     buffers = [
-        np.empty([sizes[entry] for entry in shape], inputs[0].dtype)
+        np.empty([sizes[dimension] for dimension in shape], inputs[0].dtype)
         for shape in product.COST_BUFFERS.values()
     ]
     costs = np.empty(len(h) * stages)
-    product.regularise(costs, *inputs, *parameters.values(), *buffers, *found)
-    slopes = [one.reshape(like.shape) / stages for one, like in zip(found, given, strict=True)]
+    product.regularise(costs, *inputs, *parameters.values(), *buffers, *derivatives)
+    slopes = [
+        derivative.reshape(like.shape) / stages
+        for derivative, like in zip(derivatives, arrays, strict=True)
+    ]
     return _collected(
         costs.reshape(len(h), stages).mean(1),
         dict(zip(product.COSTED, slopes, strict=False)),
@@ -103,15 +106,15 @@ def _spread(values: Floats, like: Floats) -> Floats:
 
 def _rates(controls: Mapping[str, Floats], names: Iterable[str], h: Floats) -> dict[str, Floats]:
     """V of some controls."""
-    found = {}
+    rates = {}
     for name in names:
         if not (h[:-1] > 0).all():
             raise ValueError("a step is not positive, and what changes within it has no rate")
         control = controls[name]
         rate = np.zeros_like(control)
         rate[:-1] = np.diff(control, axis=0) / _spread(h[:-1], control)
-        found[name] = rate
-    return found
+        rates[name] = rate
+    return rates
 
 
 def _collected(
@@ -124,7 +127,7 @@ def _collected(
 ) -> Cost:
     """R and its derivatives, from r of each layer and its derivatives."""
     by_step = values.copy()
-    found = {}
+    gradient = {}
     for name, control in controls.items():
         total = np.zeros_like(control)
         if name in by_control:
@@ -134,5 +137,5 @@ def _collected(
             total[:-1] -= slope[:-1]
             total[1:] += slope[:-1]
             by_step -= (slope * rates[name]).reshape(len(h), -1).sum(1)
-        found[name] = total
-    return float(h @ values), found, by_step
+        gradient[name] = total
+    return float(h @ values), gradient, by_step

@@ -95,7 +95,7 @@ class Network(Compiled, Layered):
         generator = np.random.default_rng(seed)
         self.controls: dict[str, Floats] = {}
         self._shapes = {
-            name: (layers, *(self.sizes[entry] for entry in shape))
+            name: (layers, *(self.sizes[dimension] for dimension in shape))
             for name, shape in product.CONTROLS.items()
         }
         for name, shape in product.CONTROLS.items():
@@ -159,9 +159,9 @@ class Network(Compiled, Layered):
         """
         checked = self._checked(states)
         with self._room(len(checked[0])) as room:
-            found = Pass(self, room, checked, None).forward()
-        ends = found.ends[0] if len(found.ends) == 1 else found.ends
-        return ends if found.running is None else (ends, found.running)
+            result = Pass(self, room, checked, None).forward()
+        ends = result.ends[0] if len(result.ends) == 1 else result.ends
+        return ends if result.running is None else (ends, result.running)
 
     def gradient(self, *states: Floats, costates: Any = None, loss: Loss | None = None,
                  running: float = 1.0, steps: bool = True) -> Gradient:  # fmt: skip
@@ -185,13 +185,13 @@ class Network(Compiled, Layered):
             raise ValueError("either costates or a loss was expected")
         checked = self._checked(states)
         if loss is None:
-            given = tuple(costates) if isinstance(costates, tuple | list) else (costates,)
-            arrays = self._checked(given, "costate of ")
+            last_costates = tuple(costates) if isinstance(costates, tuple | list) else (costates,)
+            arrays = self._checked(last_costates, "costate of ")
             if len(arrays[0]) != len(checked[0]):
                 raise ValueError(f"{len(arrays[0])} costates for {len(checked[0])} samples")
 
             def loss(*arguments: Any) -> tuple[Any, Any]:
-                return None, tuple(one[arguments[-1]] for one in arrays)
+                return None, tuple(array[arguments[-1]] for array in arrays)
 
         weight = real_number("running", running)
         with self._room(len(checked[0])) as room:
@@ -269,15 +269,15 @@ class Network(Compiled, Layered):
             raise ValueError(
                 f"{len(states)} arrays; {self.product.NAME} has the states {', '.join(names)}"
             )
-        found = []
-        for name, given in zip(names, states, strict=True):
-            array = np.asarray(given)
+        checked = []
+        for name, state in zip(names, states, strict=True):
+            array = np.asarray(state)
             size = self.sizes[self.product.STATES[name][0]]
             if array.ndim != 2 or array.shape[1] != size:
                 raise ValueError(
                     f"{what}{name} has the shape {array.shape}; (samples, {size}) was expected"
                 )
-            found.append(fitting(f"{what}{name}", array, array.shape, self.dtype))
-        if len({len(array) for array in found}) > 1:
+            checked.append(fitting(f"{what}{name}", array, array.shape, self.dtype))
+        if len({len(array) for array in checked}) > 1:
             raise ValueError("the states have different numbers of samples")
-        return found
+        return checked

@@ -54,14 +54,15 @@ def check_sizes(
     """
     fixed, sizes = fixed or {}, _table("sizes", sizes)
     known = dict.fromkeys(e for shape in shapes.values() for e in shape if not e.isdigit())
-    for given in sizes:
-        if given in fixed and sizes[given] != fixed[given]:
+    for dimension in sizes:
+        if dimension in fixed and sizes[dimension] != fixed[dimension]:
             raise ValueError(
-                f"'{given}' is {fixed[given]} in these kernels of {name}, not {sizes[given]}"
+                f"'{dimension}' is {fixed[dimension]} in these kernels of {name}, "
+                f"not {sizes[dimension]}"
             )
-        if given not in known and given not in fixed:
+        if dimension not in known and dimension not in fixed:
             raise ValueError(
-                f"no dimension '{given}'; those of {name} are: {', '.join(known) or 'none'}"
+                f"no dimension '{dimension}'; those of {name} are: {', '.join(known) or 'none'}"
             )
     for dimension in known:
         size = sizes.get(dimension)
@@ -89,9 +90,9 @@ def _table(name: str, value: Any) -> Mapping[str, Any]:
 def described(network: Any) -> str:
     """Layers, sizes and memory of a network, as ``print`` shows them."""
     sizes = ", ".join(f"{n}={k}" for n, k in network.sizes.items() if not n.isdigit())
-    found = f"layers={network.layers}, {sizes}, memory={network.memory}"
+    text = f"layers={network.layers}, {sizes}, memory={network.memory}"
     product = getattr(network, "product", network)
-    return f"{found}, controls by stage" if product.BY_STAGE else found
+    return f"{text}, controls by stage" if product.BY_STAGE else text
 
 
 def check_network(
@@ -128,14 +129,14 @@ def check_network(
     if h is None:
         steps = [1.0 / layers] * layers
     else:
-        given: Any = h
-        many = not isinstance(h, str | bytes) and np.ndim(given) == 1
-        steps = [real_number("h", k) for k in given] if many else [real_number("h", h)] * layers
+        any_h: Any = h
+        many = not isinstance(h, str | bytes) and np.ndim(any_h) == 1
+        steps = [real_number("h", k) for k in any_h] if many else [real_number("h", h)] * layers
     if len(steps) != layers:
         raise ValueError(f"{len(steps)} steps for {layers} layers")
-    for number, entry in enumerate(steps):
-        if not (entry > 0 and math.isfinite(entry)):
-            raise ValueError(f"the step of layer {number} is {entry}: a positive one was expected")
+    for number, step in enumerate(steps):
+        if not (step > 0 and math.isfinite(step)):
+            raise ValueError(f"the step of layer {number} is {step}: a positive one was expected")
     return steps, values
 
 
@@ -215,12 +216,12 @@ def real_type(dtype: Any) -> np.dtype[Any]:
         ValueError: it is another one.
     """
     try:
-        found = np.dtype(dtype)
+        kind = np.dtype(dtype)
     except TypeError as error:
         raise ValueError(f"dtype = {dtype!r}: float32 or float64 was expected") from error
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype = {found}: float32 or float64 was expected")
-    return found
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype = {kind}: float32 or float64 was expected")
+    return kind
 
 
 def fitting(what: str, given: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

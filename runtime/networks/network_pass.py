@@ -59,7 +59,8 @@ def _block_size(network: Network, samples: int, memory: str) -> int:
     """As many samples as vectors and BLAS use well, where their stages do not take too much."""
     product = network.product
     rows = sum(
-        math.prod(network.sizes[entry] for entry in shape) for shape in product.KEPT.values()
+        math.prod(network.sizes[dimension] for dimension in shape)
+        for shape in product.KEPT.values()
     )
     rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
     layers = network.layers if memory == "all" else 1
@@ -97,7 +98,7 @@ class Room:
             return np.zeros(shape, dtype)
 
         def sized(shape: Sequence[str]) -> tuple[int, ...]:
-            return tuple(network.sizes[entry] for entry in shape)
+            return tuple(network.sizes[dimension] for dimension in shape)
 
         def rows(shape: Sequence[str]) -> int:
             return network.sizes[shape[0]] if shape else 1
@@ -176,8 +177,8 @@ class Pass:
         if self._memory == "reversible":
             self._ways.append((after, -self._steps, self._mirrored()))
         # samples side by side, as the kernels have them
-        self._ends = [np.empty_like(one, order="F") for one in self._states]
-        self._starts = [np.empty_like(one, order="F") for one in self._states]
+        self._ends = [np.empty_like(state, order="F") for state in self._states]
+        self._starts = [np.empty_like(state, order="F") for state in self._states]
         self._losses: Floats | None = None
         self._single = 0 < self._count <= self._room.samples
         self._totals = self._room.sums
@@ -192,7 +193,7 @@ class Pass:
         """The controls from the last stage of each layer to the first."""
         if not self._product.BY_STAGE:
             return self._controls
-        return [np.ascontiguousarray(one[:, ::-1]) for one in self._controls]
+        return [np.ascontiguousarray(control[:, ::-1]) for control in self._controls]
 
     def forward(self) -> Gradient:
         """The last states alone."""
@@ -257,20 +258,20 @@ class Pass:
             count = part.stop - part.start
             ends = self._ends[:-1] if self._product.RUNNING else self._ends
             # copies: what the loss does with them is its own affair
-            losses, found = self._loss(*(one[part].copy("K") for one in ends), part)
+            losses, returned = self._loss(*(end[part].copy("K") for end in ends), part)
             if losses is not None:
                 if self._losses is None:
                     self._losses = np.zeros(self._count)
                 self._losses[part] = self._checked_losses(losses, count)
-            given = tuple(found) if isinstance(found, tuple | list) else (found,)
-            shapes = [(count, one.shape[1]) for one in ends]
-            if [np.shape(one) for one in given] != shapes:
+            costates = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
+            shapes = [(count, end.shape[1]) for end in ends]
+            if [np.shape(array) for array in costates] != shapes:
                 raise ValueError(
-                    f"the loss gives costates of the shapes {[np.shape(one) for one in given]}; "
-                    f"{shapes} were expected"
+                    "the loss gives costates of the shapes "
+                    f"{[np.shape(array) for array in costates]}; {shapes} were expected"
                 )
-            for place, one, shape in zip(self._room.costates, given, shapes, strict=False):
-                costate = fitting("a costate of the loss", one, shape, self._network.dtype)
+            for place, array, shape in zip(self._room.costates, costates, shapes, strict=False):
+                costate = fitting("a costate of the loss", array, shape, self._network.dtype)
                 place[block, 0][:, :count] = costate.T
             if self._product.RUNNING:
                 self._room.costates[-1][block, 0][:, :count] = self._weight
@@ -293,9 +294,10 @@ class Pass:
 
         def run(block: int) -> int:
             return int(self._product.forward(
-                first, last, stride, times, steps, *(one[block] for one in room.states),
+                first, last, stride, times, steps, *(array[block] for array in room.states),
                 *controls, *self._values,
-                *(one[block] for one in (*room.kept, *room.scratch, *room.matrices, *room.systems)),
+                *(array[block] for array in (*room.kept, *room.scratch)),
+                *(array[block] for array in (*room.matrices, *room.systems)),
             ))  # fmt: skip
 
         number = min(self._blocks(run))
@@ -311,10 +313,10 @@ class Pass:
 
         def run(block: int) -> None:
             self._product.backward(
-                first, last, self._times, self._steps, *(one[block] for one in room.states),
+                first, last, self._times, self._steps, *(array[block] for array in room.states),
                 *self._controls, *self._values,
-                *(one[block] for one in (*room.kept, *room.scratch, *room.matrices)),
-                *(one[block] for one in (*room.costates, *room.totals, *room.systems)),
+                *(array[block] for array in (*room.kept, *room.scratch, *room.matrices)),
+                *(array[block] for array in (*room.costates, *room.totals, *room.systems)),
                 self._with_steps, room.by_step[block], room.by_time[block], room.by_scalar[block],
             )  # fmt: skip
 
@@ -350,11 +352,11 @@ class Pass:
         return kept
 
     def _copy(self) -> list[Floats]:
-        return [one[:, 0].copy() for one in self._room.states]
+        return [state[:, 0].copy() for state in self._room.states]
 
     def _put(self, states: Sequence[Floats]) -> None:
-        for place, one in zip(self._room.states, states, strict=True):
-            place[:, 0] = one
+        for place, state in zip(self._room.states, states, strict=True):
+            place[:, 0] = state
 
     def _advanced(self, states: list[Floats], first: int, last: int) -> list[Floats]:
         self._put(states)
@@ -365,8 +367,8 @@ class Pass:
         """Compare the first states, as they came back, with what they were."""
         for place, array in zip(self._room.states, self._states, strict=True):
             for block, part in enumerate(rows):
-                found = place[block, 0][:, : part.stop - part.start].T
-                check_return(self._product.NAME, found, array[part])
+                came_back = place[block, 0][:, : part.stop - part.start].T
+                check_return(self._product.NAME, came_back, array[part])
 
     def _backward(self, kept: list[list[Floats]], rows: Sequence[slice]) -> None:
         layers, memory = self._network.layers, self._memory
@@ -394,34 +396,34 @@ class Pass:
 
     def _clear(self) -> None:
         room = self._room
-        for one in (*room.totals, room.by_step, room.by_time, room.by_scalar):
-            one.fill(0)
+        for total in (*room.totals, room.by_step, room.by_time, room.by_scalar):
+            total.fill(0)
 
     def _add(self) -> None:
         """The totals of the blocks, in their order."""
         room = self._room
         if self._single:
-            self._totals = [one[0] for one in room.totals]
+            self._totals = [by_block[0] for by_block in room.totals]
             self._by_step, self._by_scalar = room.by_step[0].copy(), room.by_scalar[0]
             self._by_time = float(room.by_time[0, 0])
             return
         for block in range(len(room.by_step)):
-            for total, one in zip(self._totals, room.totals, strict=True):
-                total += one[block]
+            for total, by_block in zip(self._totals, room.totals, strict=True):
+                total += by_block[block]
             self._by_step += room.by_step[block]
             self._by_scalar += room.by_scalar[block]
             self._by_time += float(room.by_time[block, 0])
 
     def _finish(self) -> dict[str, Floats]:
         names = self._product.GRADIENTS
-        found = {name: np.empty_like(self._named[name]) for name in names}
-        matrices = [one[0] for one in self._room.matrices]
+        derivatives = {name: np.empty_like(self._named[name]) for name in names}
+        matrices = [matrix[0] for matrix in self._room.matrices]
         self._product.finish(
             self._steps, *self._controls, *self._values, *matrices, *self._totals,
-            self._by_scalar, *found.values(),
+            self._by_scalar, *derivatives.values(),
         )  # fmt: skip
         return {
-            name: found[name] if name in found else np.zeros_like(value)
+            name: derivatives[name] if name in derivatives else np.zeros_like(value)
             for name, value in self._named.items()
         }
 

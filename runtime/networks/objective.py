@@ -54,7 +54,7 @@ class Objective(Compiled):
         generator = np.random.default_rng(seed)
         self.weights: dict[str, Floats] = {}
         for name, shape in product.WEIGHTS.items():
-            size = tuple(self.sizes[entry] for entry in shape)
+            size = tuple(self.sizes[dimension] for dimension in shape)
             drawn = generator.standard_normal(size) / math.sqrt(size[-1] if size else 1)
             value = drawn if len(shape) == 2 else np.zeros(size)
             self.weights[name] = np.asarray(value, self.dtype)
@@ -74,26 +74,26 @@ class Objective(Compiled):
         product = self.product
         shapes = {**product.STATES, **product.DATA}
         rows = {name: self.sizes[shape[0]] if shape else 1 for name, shape in shapes.items()}
-        given = [np.asarray(one) for one in arrays]
-        fits = len(given) == len(rows) and all(
-            one.ndim == 2 and one.shape[1] == size
-            for one, size in zip(given, rows.values(), strict=False)
+        inputs = [np.asarray(array) for array in arrays]
+        fits = len(inputs) == len(rows) and all(
+            array.ndim == 2 and array.shape[1] == size
+            for array, size in zip(inputs, rows.values(), strict=False)
         )
-        if not fits or len({len(one) for one in given}) > 1:
+        if not fits or len({len(array) for array in inputs}) > 1:
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in rows.items())
-            shown = ", ".join(str(one.shape) for one in given)
+            shown = ", ".join(str(array.shape) for array in inputs)
             raise ValueError(f"{product.NAME} takes {wanted}, not {shown}")
-        count = len(given[0])
+        count = len(inputs[0])
         known = {
             name: np.ascontiguousarray(
-                fitting(f"{name} of {product.NAME}", one, one.shape, self.dtype).T
+                fitting(f"{name} of {product.NAME}", array, array.shape, self.dtype).T
             )
-            for name, one in zip(rows, given, strict=True)
+            for name, array in zip(rows, inputs, strict=True)
         }
         buffers = {
             name: np.zeros((self.sizes[shape[0]] if shape else 1, count), self.dtype)
             if batched
-            else np.zeros(tuple(self.sizes[entry] for entry in shape), self.dtype)
+            else np.zeros(tuple(self.sizes[dimension] for dimension in shape), self.dtype)
             for name, (shape, batched) in product.BUFFERS.items()
         }
         numbers = np.zeros(max(1, len(product.NUMBERS)))
@@ -124,7 +124,7 @@ class Objective(Compiled):
         )
 
     def _weight(self, name: str) -> Any:
-        size = tuple(self.sizes[entry] for entry in self.product.WEIGHTS[name])
+        size = tuple(self.sizes[dimension] for dimension in self.product.WEIGHTS[name])
         weight = fitting(f"the weight {name}", self.weights[name], size, self.dtype)
         return float(weight) if weight.ndim == 0 else weight
 

@@ -41,8 +41,8 @@ def declared(network: Network) -> Tensor:
     controls += [_rate(network, name, h) for name in network.RATED]
     values = [getattr(network, f"parameter_{name}") for name in network.PARAMETERS]
     cost = torch.func.vmap(network.layer_cost, (*(0,) * len(controls), *(None,) * len(values)))
-    (found,) = cost(*(one.flatten(0, axes - 1) for one in controls), *values)
-    return (h * found.reshape(len(h), -1).mean(1)).sum()
+    (costs,) = cost(*(control.flatten(0, axes - 1) for control in controls), *values)
+    return (h * costs.reshape(len(h), -1).mean(1)).sum()
 
 
 def _rate(network: Network, name: str, h: Tensor) -> Tensor:

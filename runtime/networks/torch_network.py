@@ -101,7 +101,7 @@ class Network(Layered, torch.nn.Module):
         device: Any = None,
     ) -> None:
         super().__init__()
-        values, given = check_network(self, layers, sizes, h, parameters, t0)
+        values, parameter_values = check_network(self, layers, sizes, h, parameters, t0)
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
         check_count("checkpoints", checkpoints)
@@ -112,7 +112,7 @@ class Network(Layered, torch.nn.Module):
         self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
-            size = tuple(self.sizes[entry] for entry in shape)
+            size = tuple(self.sizes[dimension] for dimension in shape)
             self.register_parameter(
                 f"control_{name}", torch.nn.Parameter(torch.empty(layers, *size, **kind))
             )
@@ -128,8 +128,8 @@ class Network(Layered, torch.nn.Module):
             self.register_parameter("step_sizes", torch.nn.Parameter(start))
         self.register_buffer("t0", torch.tensor(float(t0), **kind))
         for name, (_, domain, _) in self.PARAMETERS.items():
-            check_domain(name, given[name], domain)
-            self.register_buffer(f"parameter_{name}", torch.tensor(given[name], **kind))
+            check_domain(name, parameter_values[name], domain)
+            self.register_buffer(f"parameter_{name}", torch.tensor(parameter_values[name], **kind))
         self.reset_parameters()
 
     @property
@@ -157,13 +157,13 @@ class Network(Layered, torch.nn.Module):
         """A control of all layers, `(layers, …)`."""
         if name not in self.CONTROLS:
             raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
-        found: Tensor = getattr(self, f"control_{name}")
-        shape = (self.layers, *(self.sizes[entry] for entry in self.CONTROLS[name]))
-        if found.shape != shape:
+        parameter: Tensor = getattr(self, f"control_{name}")
+        shape = (self.layers, *(self.sizes[dimension] for dimension in self.CONTROLS[name]))
+        if parameter.shape != shape:
             raise ValueError(
-                f"the control {name} has the shape {tuple(found.shape)}; {shape} was expected"
+                f"the control {name} has the shape {tuple(parameter.shape)}; {shape} was expected"
             )
-        return found
+        return parameter
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
@@ -224,7 +224,7 @@ class Network(Layered, torch.nn.Module):
         kept = h != 0
         if not bool(kept.any()):
             raise ValueError("every step is zero: no layer would be left")
-        found = type(self)(
+        pruned = type(self)(
             int(kept.sum()),
             {name: size for name, size in self.sizes.items() if not name.isdigit()},
             h[kept].abs().tolist(),
@@ -237,11 +237,11 @@ class Network(Layered, torch.nn.Module):
             h.device,
         )
         with torch.no_grad():
-            found.step_sizes.copy_(h[kept])
+            pruned.step_sizes.copy_(h[kept])
             for name in self.CONTROLS:
-                found.control(name).copy_(self.control(name)[kept])
-        found.made = self.made
-        return found
+                pruned.control(name).copy_(self.control(name)[kept])
+        pruned.made = self.made
+        return pruned
 
     def forward(self, *states: Tensor) -> Any:
         """The states after all layers.
@@ -258,56 +258,56 @@ class Network(Layered, torch.nn.Module):
             ValueError: shapes or types that do not fit, or numbers that are not finite.
             IntegrationError: stages could not be solved for.
         """
-        given = autocast_to(self.t0.dtype, states)
+        cast = autocast_to(self.t0.dtype, states)
         with without_autocast(self.t0):
-            return self._mapped(given)
+            return self._mapped(cast)
 
     def _mapped(self, states: Sequence[Tensor]) -> Any:
         sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
         names = [name for name, shape in self.STATES.items() if shape]
         joined = len(states) == 1 and len(sizes) > 1
         fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(sizes)
-        given = [*torch.split(states[0], sizes, -1)] if fits else [*states]
-        self._refuse(given, names, sizes)
+        separate = [*torch.split(states[0], sizes, -1)] if fits else [*states]
+        self._refuse(separate, names, sizes)
         if self.RUNNING:
-            given.append(given[0].new_zeros(len(given[0]), 1))
+            separate.append(separate[0].new_zeros(len(separate[0]), 1))
         controls = [self.control(name).unbind(0) for name in self.CONTROLS]
         values = [getattr(self, f"parameter_{name}") for name in self.PARAMETERS]
         h = self.h
         if self.memory == "autograd":
-            ends = self._plain(given, h, controls, values)
+            ends = self._plain(separate, h, controls, values)
         else:
-            flat = [entry for control in controls for entry in control]
+            flat = [of_layer for control in controls for of_layer in control]
             sweep = TransformedSweep if transforms_are_active() else Sweep
-            ends = sweep.apply(self, self.t0, h, len(given), *given, *flat)
+            ends = sweep.apply(self, self.t0, h, len(separate), *separate, *flat)
         cost = ends[-1][:, 0] if self.RUNNING else None
         out = ends[: len(sizes)]
         result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
         return result if cost is None else (result, cost)
 
-    def _refuse(self, given: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
+    def _refuse(self, states: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
         wanted = " and ".join(
             f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
         )
-        fits = len(given) == len(sizes) and all(
-            isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[-1] == size
-            for one, size in zip(given, sizes, strict=False)
+        fits = len(states) == len(sizes) and all(
+            isinstance(state, torch.Tensor) and state.dim() == 2 and state.shape[-1] == size
+            for state, size in zip(states, sizes, strict=False)
         )
         if not fits:
             shapes = ", ".join(
-                str(tuple(one.shape)) if isinstance(one, torch.Tensor) else type(one).__name__
-                for one in given
+                str(tuple(state.shape)) if isinstance(state, torch.Tensor) else type(state).__name__
+                for state in states
             )
             raise ValueError(f"{self.NAME} takes {wanted}, not {shapes}")
         kind = self.t0.dtype
-        for one in given:
-            if one.dtype != kind:
+        for state in states:
+            if state.dtype != kind:
                 raise ValueError(
-                    f"{self.NAME} has parameters of type {kind}, and its input is {one.dtype}"
+                    f"{self.NAME} has parameters of type {kind}, and its input is {state.dtype}"
                 )
-        refuse_without_numbers(self.NAME, given)
+        refuse_without_numbers(self.NAME, states)
         if not torch.compiler.is_compiling() and not transforms_are_active():
-            self.refuse_infinite(given)
+            self.refuse_infinite(states)
 
     def refuse_infinite(self, states: Sequence[Tensor]) -> None:
         """Refuse states that are not finite.
@@ -315,7 +315,7 @@ class Network(Layered, torch.nn.Module):
         Raises:
             ValueError: one is not.
         """
-        if not all(bool(torch.isfinite(one).all()) for one in states):
+        if not all(bool(torch.isfinite(state).all()) for state in states):
             raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
 
     def _plain(
@@ -339,8 +339,8 @@ def _real_type(dtype: Any) -> torch.dtype:
     Raises:
         ValueError: it is no type of real numbers.
     """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    found = torch.get_default_dtype() if dtype is None else found
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    kind = torch.get_default_dtype() if dtype is None else kind
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise ValueError(f"dtype = {dtype!r}: a type of real numbers was expected")
-    return found
+    return kind

@@ -62,7 +62,7 @@ class Objective(torch.nn.Module):
             check_domain(name, values[name], domain)
             self.register_buffer(f"parameter_{name}", torch.tensor(values[name], **kind))
         for name, shape in self.WEIGHTS.items():
-            weight = torch.zeros(tuple(self.sizes[entry] for entry in shape), **kind)
+            weight = torch.zeros(tuple(self.sizes[dimension] for dimension in shape), **kind)
             if len(shape) == 2:
                 weight.normal_(0.0, weight.shape[-1] ** -0.5)
             if trainable:
@@ -72,8 +72,8 @@ class Objective(torch.nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """A weight of the read-out."""
-        found: Tensor = getattr(self, f"weight_{name}")
-        return found
+        weight: Tensor = getattr(self, f"weight_{name}")
+        return weight
 
     def forward(self, *arrays: Tensor) -> Tensor:
         """The loss of each sample, `(samples,)`.
@@ -86,15 +86,15 @@ class Objective(torch.nn.Module):
         """
         weights = [self.weight(name) for name in self.WEIGHTS]
         own = [*weights, *(getattr(self, f"parameter_{name}") for name in self.PARAMETERS)]
-        given = autocast_to(own[0].dtype, arrays) if own else [*arrays]
-        self._refuse(given, {**self.STATES, **self.DATA})
+        cast = autocast_to(own[0].dtype, arrays) if own else [*arrays]
+        self._refuse(cast, {**self.STATES, **self.DATA})
         losses: Tensor
-        with without_autocast(given[0]):
+        with without_autocast(cast[0]):
             if transforms_are_active():  # torch differentiates the read-out itself
-                known = dict(zip((*self.STATES, *self.DATA), given, strict=True))
+                known = dict(zip((*self.STATES, *self.DATA), cast, strict=True))
                 losses = self._evaluated(known)[1]
             else:
-                losses = _Loss.apply(self, *given, *weights)
+                losses = _Loss.apply(self, *cast, *weights)
         return losses[:, 0]
 
     def prediction(self, *states: Tensor) -> Tensor:
@@ -104,14 +104,14 @@ class Objective(torch.nn.Module):
             name: states[0].new_zeros(len(states[0]), self.sizes[shape[0]] if shape else 1)
             for name, shape in self.DATA.items()
         }
-        found = self._evaluated({**dict(zip(self.STATES, states, strict=True)), **data})
-        return found[0]
+        outputs = self._evaluated({**dict(zip(self.STATES, states, strict=True)), **data})
+        return outputs[0]
 
     def named(self, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Everything that functions read, by the names that they use."""
         own = {name: self.weight(name) for name in self.WEIGHTS}
         own |= {name: getattr(self, f"parameter_{name}") for name in self.PARAMETERS}
-        return {self.SPELLED.get(name, name): one for name, one in {**own, **arrays}.items()}
+        return {self.SPELLED.get(name, name): array for name, array in {**own, **arrays}.items()}
 
     def _evaluated(self, arrays: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         known = self.named(arrays)
@@ -120,15 +120,15 @@ class Objective(torch.nn.Module):
     def _refuse(self, arrays: Sequence[Tensor], shapes: Mapping[str, tuple[str, ...]]) -> None:
         sizes = {name: self.sizes[shape[0]] if shape else 1 for name, shape in shapes.items()}
         fits = len(arrays) == len(sizes) and all(
-            isinstance(one, torch.Tensor) and one.dim() == 2 and one.shape[1] == size
-            for one, size in zip(arrays, sizes.values(), strict=False)
+            isinstance(array, torch.Tensor) and array.dim() == 2 and array.shape[1] == size
+            for array, size in zip(arrays, sizes.values(), strict=False)
         )
-        if not fits or len({len(one) for one in arrays}) > 1:
+        if not fits or len({len(array) for array in arrays}) > 1:
             wanted = ", ".join(f"{name} (samples, {size})" for name, size in sizes.items())
-            found = ", ".join(str(tuple(getattr(one, "shape", ()))) for one in arrays)
-            raise ValueError(f"{self.NAME} takes {wanted}, not {found}")
+            shown = ", ".join(str(tuple(getattr(array, "shape", ()))) for array in arrays)
+            raise ValueError(f"{self.NAME} takes {wanted}, not {shown}")
         refuse_without_numbers(self.NAME, arrays)
-        if any(one.is_complex() for one in arrays):
+        if any(array.is_complex() for array in arrays):
             raise ValueError(f"{self.NAME} takes real numbers, not complex ones")
 
 
@@ -138,12 +138,12 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, module: Objective, *arrays: Tensor) -> Tensor:
         names = (*module.STATES, *module.DATA, *module.WEIGHTS)
-        given = dict(zip(names, arrays, strict=True))
-        known = module.named(given)
-        found = module.value(*(known[name] for name in module.READS))
+        by_name = dict(zip(names, arrays, strict=True))
+        known = module.named(by_name)
+        values = module.value(*(known[name] for name in module.READS))
         ctx.module, ctx.count = module, len(arrays)
-        ctx.save_for_backward(*arrays, *found)
-        return found[1]
+        ctx.save_for_backward(*arrays, *values)
+        return values[1]
 
     @staticmethod
     def backward(ctx: Any, *seeds: Any) -> Any:
@@ -159,6 +159,6 @@ class _Loss(torch.autograd.Function):
         known |= dict(zip(module.KEPT, saved[ctx.count :], strict=True))
         known[module.SEED] = seeds[0]
         with without_autocast(seeds[0]):
-            found = module.gradient(*(known[name] for name in module.BACK))
-        by_name = dict(zip(module.GRADIENTS, found, strict=True))
+            gradients = module.gradient(*(known[name] for name in module.BACK))
+        by_name = dict(zip(module.GRADIENTS, gradients, strict=True))
         return None, *(by_name.get(name) for name in names)

@@ -237,8 +237,8 @@ def _backward(
         for number in range(module.layers - 1, -1, -1):
             states = sweep.retreat(number, states)
             back.again(number, states)
-        for one, other in zip(states, first, strict=True):
-            check_return(module.NAME, one.cpu().numpy(), other.cpu().numpy())
+        for state, original in zip(states, first, strict=True):
+            check_return(module.NAME, state.cpu().numpy(), original.cpu().numpy())
     else:
         kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
         for number, start in checkpoints.backwards(
@@ -271,10 +271,10 @@ class _Layers:
 
     def forward(self, number: int, states: Arrays, with_ends: bool = True) -> tuple[Arrays, Arrays]:
         """A layer."""
-        found: tuple[Arrays, Arrays] = self.module.layer(
+        result: tuple[Arrays, Arrays] = self.module.layer(
             *self.place(number), *states, *self.own(number), with_ends=with_ends
         )
-        return found
+        return result
 
     def retreat(self, number: int, states: Arrays) -> Arrays:
         """The states before a layer, from those after it: its stages change places."""
@@ -282,8 +282,8 @@ class _Layers:
         controls = self._controls[number :: self.module.layers]
         if self.module.BY_STAGE:
             controls = [control.flip(0) for control in controls]
-        found, _ = self.module.layer(t + h, -h, *states, *controls, *self._values)
-        return tuple(found)
+        before, _ = self.module.layer(t + h, -h, *states, *controls, *self._values)
+        return tuple(before)
 
     def advance(self, states: Arrays, first: int, last: int) -> Arrays:
         """Several layers."""
@@ -315,7 +315,8 @@ class _Back:
             with_steps=self._with_steps,
         )  # fmt: skip
         self._gradients[number] = [
-            _whole(one, control.shape) for one, control in zip(gradients, own, strict=False)
+            _whole(gradient, control.shape)
+            for gradient, control in zip(gradients, own, strict=False)
         ]
         if by_step is not None:
             self._steps[number] = by_step + self.time
@@ -332,14 +333,14 @@ class _Back:
         return [layer[k] for k in range(count) for layer in self._gradients]
 
 
-def _whole(found: Any, shape: torch.Size) -> Tensor | None:
+def _whole(derivative: Any, shape: torch.Size) -> Tensor | None:
     """The derivative by a control of a layer; of those of its stages, where they are several.
 
     What enters through a sum alone has one derivative for all its entries.
     """
-    if found is None:
+    if derivative is None:
         return None
-    if isinstance(found, tuple):
-        return torch.stack([one.expand(shape[1:]) for one in found])
-    whole: Tensor = found.expand(shape)
+    if isinstance(derivative, tuple):
+        return torch.stack([of_stage.expand(shape[1:]) for of_stage in derivative])
+    whole: Tensor = derivative.expand(shape)
     return whole

@@ -92,10 +92,10 @@ def deviations(
     """
     for backend in backends:
         for case in cases:
-            for label, found in _runs(loaded, case, backend):
+            for label, computed in _runs(loaded, case, backend):
                 terms = case.terms if isinstance(case, NetworkCase) else {}
                 worst = max(
-                    _deviation(found[name], value, terms.get(name, 0.0))
+                    _deviation(computed[name], value, terms.get(name, 0.0))
                     for name, value in case.found.items()
                 )
                 epsilon = float(np.finfo(case.dtype).eps)
@@ -118,10 +118,10 @@ def _runs(
         yield case.name, (_numba_target if backend == "numba" else _torch_target)(loaded, case)
 
 
-def _deviation(found: Any, wanted: Floats, least: float) -> float:
+def _deviation(computed: Any, wanted: Floats, least: float) -> float:
     """The distance of two arrays, relative to their size or to that of what they are sums of."""
     size = max(float(np.linalg.norm(wanted)), least)
-    difference = float(np.linalg.norm(np.asarray(found, float) - wanted))
+    difference = float(np.linalg.norm(np.asarray(computed, float) - wanted))
     if not np.isfinite(difference):
         return float("inf")
     return difference / size if size else difference
@@ -141,16 +141,20 @@ def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
         network.controls[name][...] = value
     gradient = network.gradient(*case.states, costates=tuple(case.costates))
     names = _named(case, product)
-    found = {f"end of {name}": one for name, one in zip(names, gradient.ends, strict=True)}
-    found |= {f"by {name}": one for name, one in zip(names, gradient.states, strict=True)}
-    found |= {f"by {name}": one for name, one in gradient.controls.items()}
+    computed = {f"end of {name}": end for name, end in zip(names, gradient.ends, strict=True)}
+    computed |= {
+        f"by {name}": derivative for name, derivative in zip(names, gradient.states, strict=True)
+    }
+    computed |= {f"by {name}": derivative for name, derivative in gradient.controls.items()}
     if gradient.running is not None:
-        found["running cost"] = gradient.running
+        computed["running cost"] = gradient.running
     if product.REGULARISER:
         cost, by_control, by_step = network.regulariser()
-        found |= {f"regulariser by {name}": one for name, one in by_control.items()}
-        found |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
-    return found | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
+        computed |= {
+            f"regulariser by {name}": derivative for name, derivative in by_control.items()
+        }
+        computed |= {"regulariser": np.array(cost), "regulariser by the steps": by_step}
+    return computed | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
 def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
@@ -165,24 +169,26 @@ def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     with torch.no_grad():
         for name, value in case.controls.items():
             network.control(name).copy_(torch.from_numpy(value))
-    states = [torch.from_numpy(one).to(kind).requires_grad_() for one in case.states]
+    states = [torch.from_numpy(state).to(kind).requires_grad_() for state in case.states]
     ends = network(*states)
     total: Any = 0.0
-    found: dict[str, Any] = {}
+    computed: dict[str, Any] = {}
     if network.RUNNING:
         ends, cost = ends
         total = cost.sum()
-        found["running cost"] = cost.detach().numpy()
+        computed["running cost"] = cost.detach().numpy()
     ends = ends if isinstance(ends, tuple) else (ends,)
     for end, costate in zip(ends, case.costates, strict=True):
         total = total + (end * torch.from_numpy(costate).to(kind)).sum()
     total.backward()
     names = _named(case, network)
-    found |= {f"end of {name}": one.detach().numpy() for name, one in zip(names, ends, strict=True)}
-    found |= {f"by {name}": _slope(one) for name, one in zip(names, states, strict=True)}
+    computed |= {
+        f"end of {name}": last.detach().numpy() for name, last in zip(names, ends, strict=True)
+    }
+    computed |= {f"by {name}": _slope(state) for name, state in zip(names, states, strict=True)}
     for name in network.CONTROLS:
-        found[f"by {name}"] = _slope(network.control(name))
-    found |= {
+        computed[f"by {name}"] = _slope(network.control(name))
+    computed |= {
         "by the steps": network.step_sizes.grad.numpy(),
         "by the time": network.t0.grad.numpy(),
     }
@@ -190,10 +196,10 @@ def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
         network.zero_grad()
         cost = network.regulariser()
         cost.backward()
-        found |= {f"regulariser by {n}": _slope(network.control(n)) for n in network.CONTROLS}
-        found["regulariser"] = cost.detach().numpy()
-        found["regulariser by the steps"] = network.step_sizes.grad.numpy()
-    return found
+        computed |= {f"regulariser by {n}": _slope(network.control(n)) for n in network.CONTROLS}
+        computed["regulariser"] = cost.detach().numpy()
+        computed["regulariser by the steps"] = network.step_sizes.grad.numpy()
+    return computed
 
 
 def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
@@ -201,10 +207,10 @@ def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
     objective = Objective(product, case.sizes, case.parameters, case.dtype)
     for name, value in case.weights.items():
         objective.weights[name][...] = value
-    found = objective.evaluate(*case.arrays)
-    states = {f"by {n}": s for n, s in zip(product.STATES, found.states, strict=True)}
-    weights = {f"by {name}": one for name, one in found.weights.items()}
-    return {"prediction": found.prediction, "loss": found.losses, **states, **weights}
+    evaluation = objective.evaluate(*case.arrays)
+    states = {f"by {n}": s for n, s in zip(product.STATES, evaluation.states, strict=True)}
+    weights = {f"by {name}": gradient for name, gradient in evaluation.weights.items()}
+    return {"prediction": evaluation.prediction, "loss": evaluation.losses, **states, **weights}
 
 
 def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
@@ -215,17 +221,17 @@ def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
     with torch.no_grad():
         for name, value in case.weights.items():
             objective.weight(name).copy_(torch.from_numpy(value))
-    arrays = [torch.from_numpy(one).to(kind) for one in case.arrays]
-    states = [one.requires_grad_() for one in arrays[: len(objective.STATES)]]
+    arrays = [torch.from_numpy(array).to(kind) for array in case.arrays]
+    states = [array.requires_grad_() for array in arrays[: len(objective.STATES)]]
     losses = objective(*arrays)
     losses.sum().backward()
-    found = {"prediction": objective.prediction(*states).detach().numpy()}
-    found["loss"] = losses.detach().numpy()
-    found |= {f"by {n}": _slope(s) for n, s in zip(objective.STATES, states, strict=True)}
-    return found | {f"by {n}": _slope(objective.weight(n)) for n in objective.WEIGHTS}
+    computed = {"prediction": objective.prediction(*states).detach().numpy()}
+    computed["loss"] = losses.detach().numpy()
+    computed |= {f"by {n}": _slope(s) for n, s in zip(objective.STATES, states, strict=True)}
+    return computed | {f"by {n}": _slope(objective.weight(n)) for n in objective.WEIGHTS}
 
 
 def _slope(tensor: Any) -> Floats:
     """The derivative by a tensor; zero where nothing depends on it."""
-    found: Floats = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
-    return found
+    derivative: Floats = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+    return derivative

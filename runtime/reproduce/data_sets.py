@@ -35,11 +35,11 @@ def _donut2d(random: Generator, count: int) -> tuple[Floats, Floats]:
     """A normal distribution, and a ring: densities exp(-(|y| - m)^2 / (2 WIDTH^2)), m = 0, RING."""
     labels = _halves(count)
     radii = np.linspace(0, 1, 2001)
-    found = []
+    drawn_radii = []
     for middle in (RING, 0.0):
         density = radii * np.exp(-((radii - middle) ** 2) / (2 * WIDTH**2))
-        found.append(random.choice(radii, count, p=density / density.sum()))
-    radius = np.where(labels == 1, found[1], found[0])
+        drawn_radii.append(random.choice(radii, count, p=density / density.sum()))
+    radius = np.where(labels == 1, drawn_radii[1], drawn_radii[0])
     angle = random.uniform(0, 2 * np.pi, count)
     places = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     return places + 0.1 * random.standard_normal(places.shape), labels

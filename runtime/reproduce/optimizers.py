@@ -68,7 +68,7 @@ class Optimizer:
             raise ValueError(
                 f"'{self._name}' cannot take a step from a gradient: {error}"
             ) from error
-        return {name: one.detach().numpy().copy() for name, one in self._parameters.items()}
+        return {name: tensor.detach().numpy().copy() for name, tensor in self._parameters.items()}
 
     def put(self, arrays: Mapping[str, Floats]) -> None:
         """Set the arrays, where they had to be projected."""
@@ -92,7 +92,9 @@ def _kind(name: str) -> Any:
 
     if not name.startswith(TORCH):
         return load(name).torch_class()
-    found = getattr(torch.optim, name.removeprefix(TORCH), None)
-    if not isinstance(found, type) or not issubclass(found, torch.optim.Optimizer):
+    optimizer_class = getattr(torch.optim, name.removeprefix(TORCH), None)
+    if not isinstance(optimizer_class, type) or not issubclass(
+        optimizer_class, torch.optim.Optimizer
+    ):
         raise ValueError(f"'{name}' is no optimizer of torch; torch.Adam is one")
-    return found
+    return optimizer_class

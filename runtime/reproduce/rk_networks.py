@@ -119,8 +119,8 @@ def runs(
         "data set": [*dict.fromkeys(name for entry in entries for name in entry["iterations"])],
         "network": [entry["name"] for entry in entries],
     }
-    for what, given in (("data set", data), ("network", names)):
-        for name in given:
+    for what, chosen in (("data set", data), ("network", names)):
+        for name in chosen:
             if name not in known[what]:
                 raise ValueError(f"no {what} '{name}'; there are: {', '.join(known[what])}")
     return [
@@ -186,23 +186,23 @@ class Problem:
 
         def loss(ends: Floats, rows: slice) -> tuple[Floats, Floats]:
             nonlocal right
-            found = self.objective.evaluate(ends, self.labels[rows], seed=1 / count)
-            right += int(((found.prediction > 0.5) == (self.labels[rows] > 0.5)).sum())
-            for name, value in found.weights.items():
+            evaluation = self.objective.evaluate(ends, self.labels[rows], seed=1 / count)
+            right += int(((evaluation.prediction > 0.5) == (self.labels[rows] > 0.5)).sum())
+            for name, value in evaluation.weights.items():
                 weights[name] += value
-            return found.losses, found.states[0]
+            return evaluation.losses, evaluation.states[0]
 
         learned = self.steps != "fixed"
-        found = self.network.gradient(self.points, loss=loss, steps=learned)
-        gradient = {**found.controls, **(weights if self.learns else {})}
+        derivatives = self.network.gradient(self.points, loss=loss, steps=learned)
+        gradient = {**derivatives.controls, **(weights if self.learns else {})}
         if learned:
-            gradient["h"] = found.h
+            gradient["h"] = derivatives.h
         return gradient, right / count
 
     def accuracy(self) -> float:
         """The share of the other points that are right."""
-        found = self.objective.evaluate(self.network(self.others), self.other_labels)
-        return float(((found.prediction > 0.5) == (self.other_labels > 0.5)).mean())
+        evaluation = self.objective.evaluate(self.network(self.others), self.other_labels)
+        return float(((evaluation.prediction > 0.5) == (self.other_labels > 0.5)).mean())
 
     def project(self, arrays: Arrays) -> Arrays:
         """Steps on the simplex."""
@@ -391,11 +391,11 @@ def begin(path: Path, wanted: Mapping[str, Floats]) -> Result | None:
 
 def along(network: Network, start: Floats) -> list[Floats]:
     """The points before each layer, and after the last."""
-    one = Network(network.product, 1, {"d": 2}, 1.0)
-    found = [start]
+    layer = Network(network.product, 1, {"d": 2}, 1.0)
+    trajectory = [start]
     for number in range(network.layers):
         for name, value in network.controls.items():
-            one.controls[name][0] = value[number]
-        one.h[0] = network.h[number]
-        found.append(one(found[-1]))
-    return found
+            layer.controls[name][0] = value[number]
+        layer.h[0] = network.h[number]
+        trajectory.append(layer(trajectory[-1]))
+    return trajectory

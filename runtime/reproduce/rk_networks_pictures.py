@@ -69,8 +69,8 @@ def curves(histories: Mapping[str, Sequence[Floats]], title: str, path: Path) ->
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-    for number, (name, found) in enumerate(histories.items()):
-        for seed, history in enumerate(found):
+    for number, (name, by_seed) in enumerate(histories.items()):
+        for seed, history in enumerate(by_seed):
             # as many points as a line of this width can show
             places = np.unique(np.geomspace(1, len(history), 120).astype(int)) - 1
             label = name if not seed else None

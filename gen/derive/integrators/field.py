@@ -35,7 +35,7 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
     if isinstance(declaration, kinds.Mechanics) and declaration.sites is not None:
         return derive_lattice(declaration)
     symbols: dict[str, Expr] = {
-        entry.name: parameter_symbol(entry) for entry in declaration.parameters
+        parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters
     }
     parameters = tuple(symbols.values())
     symbols["t"] = t
@@ -109,11 +109,11 @@ def _check_structure(field: VectorField) -> None:
                 )
     gradient = field.gradient()
     for i, name in enumerate(field.components):
-        found = sum((field.structure[i][j] * gradient[j] for j in size), sp.S.Zero)
-        if sp.simplify(found - field.values[i]) != 0:
+        rate = sum((field.structure[i][j] * gradient[j] for j in size), sp.S.Zero)
+        if sp.simplify(rate - field.values[i]) != 0:
             raise DeclarationError.single(
                 where,
-                f"S grad H gives {sp.simplify(found)} for {name}, the equations say "
+                f"S grad H gives {sp.simplify(rate)} for {name}, the equations say "
                 f"{field.values[i]}",
                 "[poisson]",
             )

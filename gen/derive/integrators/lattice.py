@@ -169,7 +169,7 @@ class LatticeField(VectorField):
     def slopes(self, values: Iterable[Expr]) -> dict[tuple[int, int, int], Expr]:
         """The derivatives of values at the generic site that are not zero, alike."""
         columns = {str(name): column for column, name in enumerate(self.components)}
-        found = {}
+        bands = {}
         for row, value in enumerate(values):
             if outer_totals(value):
                 raise DeclarationError.single(
@@ -182,8 +182,8 @@ class LatticeField(VectorField):
             for symbol, (name, offset) in sorted(_places(value), key=lambda item: item[1]):
                 slope = derivative(value, symbol)
                 if slope != 0:
-                    found[row, columns[name], offset] = slope
-        return found
+                    bands[row, columns[name], offset] = slope
+        return bands
 
     def needs(self, part: int) -> frozenset[int]:
         """The parts on whose components a part's right-hand side depends."""
@@ -334,9 +334,9 @@ def derive_lattice(declaration: kinds.Mechanics) -> LatticeField:
     """
     sites = declaration.sites
     assert sites is not None
-    parameters = tuple(parameter_symbol(entry) for entry in declaration.parameters)
+    parameters = tuple(parameter_symbol(parameter) for parameter in declaration.parameters)
     names = (*declaration.positions, *declaration.momenta)
-    symbols: dict[str, Expr] = {str(entry): entry for entry in parameters}
+    symbols: dict[str, Expr] = {str(parameter): parameter for parameter in parameters}
     symbols |= {"t": t, sites.name: sp.Symbol(sites.name, positive=True, integer=True)}
     symbols |= {name: Coordinate(name) for name in names}
 

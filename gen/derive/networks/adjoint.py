@@ -96,10 +96,10 @@ class _Reverse:
                 of = lines.named(piece, f"{array.name}_terms")
                 piece = lines.piece(lines.add(OverBatch(of), array.shape, False, name))
             reduced.append(piece.value)
-        found = Piece(sp.Add(*reduced), array.shape, array.batched)
-        if found.value.is_Atom:
-            return found
-        return Piece(symbol(lines.named(found, name)), array.shape, array.batched)
+        cotangent = Piece(sp.Add(*reduced), array.shape, array.batched)
+        if cotangent.value.is_Atom:
+            return cotangent
+        return Piece(symbol(lines.named(cotangent, name)), array.shape, array.batched)
 
     def through(self, line: Line) -> None:
         """Pass the cotangent of a line on to its operands."""
@@ -107,12 +107,12 @@ class _Reverse:
         bar = self.piece(target)
         match line.op:
             case Map(value=value):
-                for entry in sorted(value.free_symbols, key=str):
-                    factor = slope(value, entry, target.name)
+                for operand in sorted(value.free_symbols, key=str):
+                    factor = slope(value, operand, target.name)
                     if factor == 0:  # of sign and step
                         continue
                     piece = Piece(bar.value * factor, target.shape, target.batched)
-                    self.contribute(entry.name, piece)
+                    self.contribute(operand.name, piece)
             case Product() as op:
                 self._product(op, self.total(target))
             case Transpose(of=of):
@@ -134,21 +134,21 @@ class _Reverse:
         lines = self._lines
         left, right = lines.arrays[op.left], lines.arrays[op.right]
         if len(right.shape) == 1:
-            one, other = (op.right, bar) if op.left_transposed else (bar, op.right)
-            name = lines.add(Outer(one, other), left.shape, False, f"{op.left}_bar")
+            column, row = (op.right, bar) if op.left_transposed else (bar, op.right)
+            name = lines.add(Outer(column, row), left.shape, False, f"{op.left}_bar")
             self.contribute(op.left, lines.piece(name))
             self.contribute(op.right, lines.product(Product(op.left, bar, not op.left_transposed)))
             return
         if op.left_transposed:
-            found = lines.product(Product(op.right, bar, op.right_transposed, True))
+            cotangent = lines.product(Product(op.right, bar, op.right_transposed, True))
         else:
-            found = lines.product(Product(bar, op.right, False, not op.right_transposed))
-        self.contribute(op.left, found)
+            cotangent = lines.product(Product(bar, op.right, False, not op.right_transposed))
+        self.contribute(op.left, cotangent)
         if op.right_transposed:
-            found = lines.product(Product(bar, op.left, True, op.left_transposed))
+            cotangent = lines.product(Product(bar, op.left, True, op.left_transposed))
         else:
-            found = lines.product(Product(op.left, bar, not op.left_transposed, False))
-        self.contribute(op.right, found)
+            cotangent = lines.product(Product(op.left, bar, not op.left_transposed, False))
+        self.contribute(op.right, cotangent)
 
 
 def slope(value: Expr, entry: sp.Symbol, name: str) -> Expr:
@@ -162,8 +162,8 @@ def slope(value: Expr, entry: sp.Symbol, name: str) -> Expr:
     Returns:
         The derivative; for ``value`` itself it has the symbol of the line.
     """
-    found = derivative(value, entry)
+    factor = derivative(value, entry)
     own = symbol(name)
     if isinstance(value, logistic):
-        found = found.xreplace({logistic(-value.args[0]): 1 - own})
-    return found.xreplace({value: own})
+        factor = factor.xreplace({logistic(-value.args[0]): 1 - own})
+    return factor.xreplace({value: own})

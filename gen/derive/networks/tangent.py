@@ -43,17 +43,17 @@ def forward(
         pieces: list[Piece] = []
         match line.op:
             case Map(value=value):
-                for entry in sorted(value.free_symbols, key=str):
-                    if entry.name in dots:
-                        factor = slope(value, entry, target.name)
+                for operand in sorted(value.free_symbols, key=str):
+                    if operand.name in dots:
+                        factor = slope(value, operand, target.name)
                         if factor == 0:
                             continue
-                        dot = lines.piece(dots[entry.name])
+                        dot = lines.piece(dots[operand.name])
                         pieces.append(Piece(dot.value * factor, target.shape, target.batched))
             case Product(left, right, left_transposed, right_transposed):
-                for one, two in ((dots.get(left), right), (left, dots.get(right))):
-                    if one and two:
-                        op = Product(one, two, left_transposed, right_transposed)
+                for left_factor, right_factor in ((dots.get(left), right), (left, dots.get(right))):
+                    if left_factor and right_factor:
+                        op = Product(left_factor, right_factor, left_transposed, right_transposed)
                         pieces.append(lines.product(op))
             case Transpose(of=of):
                 if of in dots:

@@ -78,13 +78,13 @@ def jacobian(lines: Lines, result: str, state: str) -> dict[Word, Expr]:
         match line.op:
             case Map(value=value):
                 total: dict[Word, Expr] = {}
-                for entry in sorted(value.free_symbols, key=str):
-                    if entry.name not in known:
+                for operand in sorted(value.free_symbols, key=str):
+                    if operand.name not in known:
                         continue
-                    if not lines.arrays[entry.name].shape:
+                    if not lines.arrays[operand.name].shape:
                         raise NoWordsError(f"{name} depends on {state} through a sum")
-                    scalar, diagonal = _split(lines, slope(value, entry, name))
-                    for word, factor in known[entry.name].items():
+                    scalar, diagonal = _split(lines, slope(value, operand, name))
+                    for word, factor in known[operand.name].items():
                         _add(total, _joined(diagonal, word), scalar * factor)
                 if total:
                     known[name] = total
@@ -92,9 +92,9 @@ def jacobian(lines: Lines, result: str, state: str) -> dict[Word, Expr]:
                 if left in known:
                     raise NoWordsError(f"{name} is a product of two things that depend on {state}")
                 total = {}
-                for front, one in _matrix(lines, left, left_transposed).items():
+                for front, coefficient in _matrix(lines, left, left_transposed).items():
                     for word, factor in known[right].items():
-                        _add(total, (*front, *word), one * factor)
+                        _add(total, (*front, *word), coefficient * factor)
                 known[name] = total
             case op if any(name in known for name in _read(op)):
                 raise NoWordsError(f"{name} depends on {state} through {type(op).__name__}")
@@ -124,7 +124,7 @@ def _split(lines: Lines, slope: Expr) -> tuple[Expr, Expr]:
     """The factors of a slope that are numbers, and those that have an entry for each coordinate."""
     scalar, diagonal = sp.Integer(1), sp.Integer(1)
     for factor in sp.Mul.make_args(sp.factor(slope)):
-        shaped = any(lines.arrays[entry.name].shape for entry in factor.free_symbols)
+        shaped = any(lines.arrays[operand.name].shape for operand in factor.free_symbols)
         if shaped:
             diagonal *= factor
         else:
@@ -134,7 +134,7 @@ def _split(lines: Lines, slope: Expr) -> tuple[Expr, Expr]:
 
 def _matrix(lines: Lines, name: str, turned: bool) -> dict[Word, Expr]:
     """A matrix as a polynomial in those that are declared."""
-    line = next((one for one in lines.lines if one.target.name == name), None)
+    line = next((candidate for candidate in lines.lines if candidate.target.name == name), None)
     if line is None:
         return {(Matrix(name, turned),): sp.Integer(1)}
     match line.op:
@@ -142,24 +142,24 @@ def _matrix(lines: Lines, name: str, turned: bool) -> dict[Word, Expr]:
             return _matrix(lines, of, not turned)
         case Map(value=value):
             total: dict[Word, Expr] = {}
-            shaped = {one: 0 for one in value.free_symbols if lines.arrays[one.name].shape}
+            shaped = {symbol: 0 for symbol in value.free_symbols if lines.arrays[symbol.name].shape}
             if sp.expand(value.xreplace(shaped)) != 0:
                 raise NoWordsError(f"{name} is not linear in its matrices")
-            for entry in sorted(value.free_symbols, key=str):
-                if not lines.arrays[entry.name].shape:
+            for operand in sorted(value.free_symbols, key=str):
+                if not lines.arrays[operand.name].shape:
                     continue
-                factor = derivative(value, entry)
-                if any(lines.arrays[one.name].shape for one in factor.free_symbols):
+                factor = derivative(value, operand)
+                if any(lines.arrays[symbol.name].shape for symbol in factor.free_symbols):
                     raise NoWordsError(f"{name} is not linear in its matrices")
-                for word, coefficient in _matrix(lines, entry.name, turned).items():
+                for word, coefficient in _matrix(lines, operand.name, turned).items():
                     _add(total, word, factor * coefficient)
             return total
         case Product(left, right, left_transposed, right_transposed):
-            one = _matrix(lines, left, left_transposed)
-            two = _matrix(lines, right, right_transposed)
+            left_words = _matrix(lines, left, left_transposed)
+            right_words = _matrix(lines, right, right_transposed)
             product: dict[Word, Expr] = {}
-            for front, first in one.items():
-                for back, second in two.items():
+            for front, first in left_words.items():
+                for back, second in right_words.items():
                     _add(product, (*front, *back), first * second)
             return transposed(product) if turned else product
     raise NoWordsError(f"{name} is a {type(line.op).__name__}")

@@ -117,9 +117,9 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
     values = constant_values(scheme.constants)
 
     def number(weight: Expr) -> Coefficient:
-        found = weight.xreplace(values)
-        text = str(found) if found.is_Rational else ""
-        return Coefficient(float(sp.N(found, 30)), text)
+        exact = weight.xreplace(values)
+        text = str(exact) if exact.is_Rational else ""
+        return Coefficient(float(sp.N(exact, 30)), text)
 
     timed = [any(value.has(t) for value in part.values) for part in field.parts]
     damped = field.friction != 0
@@ -146,10 +146,10 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
             start = flows.pop()[1]
         flows.append((WeightedFlow(letter, flow.weight), start))
     kept = not timed[1]
-    found = []
+    numbered = []
     for k, (flow, start) in enumerate(flows):
         at_same_place = kept and "B" in flow.letter and _same_place(flows, k)
-        found.append(
+        numbered.append(
             Flow(
                 flow.letter,
                 number(flow.weight),
@@ -159,7 +159,7 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
             )
         )
     impulse = _impulse(field) if damped and "BD" in letters else None
-    return Flows(tuple(found), impulse)
+    return Flows(tuple(numbered), impulse)
 
 
 def _same_place(flows: Sequence[tuple[WeightedFlow, Expr]], k: int) -> bool:
@@ -188,14 +188,14 @@ def _impulse(field: VectorField) -> IrExpr:
         )
     whole = sp.simplify(integral.xreplace({u: stop}) - integral.xreplace({u: start}))
     names = {start: START, stop: STOP}
-    found = lower(whole, names)
-    for entry, symbol in zip(field.problem.parameters, field.parameters, strict=True):
-        if entry.domain in ("nonnegative", "unit-interval", "real") and whole.has(symbol):
+    impulse = lower(whole, names)
+    for parameter, symbol in zip(field.problem.parameters, field.parameters, strict=True):
+        if parameter.domain in ("nonnegative", "unit-interval", "real") and whole.has(symbol):
             there = whole.subs(symbol, 0)
             if there.has(sp.nan, sp.zoo, sp.oo):
                 limit = lower(sp.limit(whole, symbol, 0), names)
-                found = Select(Ref(entry.name), Fraction(0), limit, found)
-    return found
+                impulse = Select(Ref(parameter.name), Fraction(0), limit, impulse)
+    return impulse
 
 
 # --- discrete gradients ------------------------------------------------------------

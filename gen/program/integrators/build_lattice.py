@@ -177,7 +177,9 @@ def _part(field: LatticeField, name: str, first: int, last: int, needs: tuple[in
         f"g__{component}": slope
         for component, slope in site_gradient(along, field.components).items()
     }
-    by_parameters = {f"g__{entry}": scalar_derivative(along, entry) for entry in field.parameters}
+    by_parameters = {
+        f"g__{parameter}": scalar_derivative(along, parameter) for parameter in field.parameters
+    }
     assert field.sites.count is not None
     half = len(field.parts[0].components)
     return Part(

@@ -30,7 +30,7 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
     """
     declaration = field.problem
     components = tuple(str(name) for name in field.components)
-    given = dict(declaration.start.values)
+    start_values = dict(declaration.start.values)
     start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
     names = {start: START, stop: STOP}
@@ -40,7 +40,7 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
         components=components,
         parameters=declaration.parameters,
         start_time=declaration.start.time,
-        start=tuple(given.get(name) for name in components),
+        start=tuple(start_values.get(name) for name in components),
         parts=_parts(field, whole),
         jacobian=_matrix(field, "jacobian", field.jacobian),
         energy=_energy(field),
@@ -83,8 +83,8 @@ def _part(
     values: Sequence[Expr],
     needs: tuple[int, ...],
 ) -> Part:
-    rates = {f"d__{one}": value for one, value in zip(components, values, strict=True)}
-    weights = [sp.Symbol(f"w__{one}", real=True) for one in components]
+    rates = {f"d__{component}": value for component, value in zip(components, values, strict=True)}
+    weights = [sp.Symbol(f"w__{component}", real=True) for component in components]
     slopes = _along(weights, values, (*field.components, *field.parameters))
     product = straight(f"{name}_product", (*_inputs(field), *map(str, weights)), slopes)
     stop = start + len(components)
@@ -95,15 +95,15 @@ def _along(
     weights: Sequence[sp.Symbol], values: Sequence[Expr], targets: Sequence[sp.Symbol]
 ) -> dict[str, Expr]:
     """The derivatives of ``sum_i w_i f_i``: each f_i by its own symbols, term by term."""
-    found: dict[sp.Symbol, list[Expr]] = {target: [] for target in targets}
+    contributions: dict[sp.Symbol, list[Expr]] = {target: [] for target in targets}
     for weight, value in zip(weights, values, strict=True):
         if value.is_Add:
             for target, slope in gradient(value, targets).items():
-                found[target].append(weight * slope)
+                contributions[target].append(weight * slope)
         else:
             for target, slope in gradient(weight * value, targets).items():
-                found[target].append(slope)
-    return {f"g__{target}": sp.Add(*slopes) for target, slopes in found.items()}
+                contributions[target].append(slope)
+    return {f"g__{target}": sp.Add(*slopes) for target, slopes in contributions.items()}
 
 
 def _matrix(field: VectorField, name: str, entries: Mapping[tuple[int, int], Expr]) -> Matrix:

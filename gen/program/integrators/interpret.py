@@ -131,19 +131,19 @@ class IntegratorInterpreter:
             All entries, `(size, size)`, with the size of the state.
         """
         problem = self.integrator.problem
-        found = np.zeros((problem.size, problem.size))
+        dense = np.zeros((problem.size, problem.size))
         values = self.call(matrix.function, t, y)
         if problem.lattice is None:
             for place, value in zip(matrix.places, values, strict=True):
                 assert not isinstance(place, Band)
-                found[place] = value
-            return found
+                dense[place] = value
+            return dense
         sites = np.arange(problem.lattice.count)
         bands = values.reshape(len(matrix.places), len(sites))
         for band, entries in zip(matrix.places, bands, strict=True):
             assert isinstance(band, Band)
-            found[band.row + sites, band.column + (sites + band.offset) % len(sites)] += entries
-        return found
+            dense[band.row + sites, band.column + (sites + band.offset) % len(sites)] += entries
+        return dense
 
     def stiffness(self, t: float, y: Floats) -> float:
         """The largest sum of sizes in a row of df/dy; of differences, where it is not derived."""
@@ -221,8 +221,8 @@ class IntegratorInterpreter:
         energy = self.integrator.problem.energy
         assert energy is not None
         if gradient.directions:
-            found = [self._increments(t, u, v, direction) for direction in gradient.directions]
-            return np.mean(found, axis=0)
+            increments = [self._increments(t, u, v, direction) for direction in gradient.directions]
+            return np.mean(increments, axis=0)
         difference = v - u
         mean = sum(
             weight.value * self.call(energy.gradient, t, u + node.value * difference)
@@ -291,7 +291,7 @@ class _StageStep:
         y = self._y.copy()
         for number, part in enumerate(self._parts):
             where = slice(part.start, part.stop)
-            weights = [entry.value for entry in self._step.weights[number]]
+            weights = [coefficient.value for coefficient in self._step.weights[number]]
             y[where] += np.array(weights) @ self._increments[:, where]
             if number == 1:
                 y[where] *= self._machine.decay(self._t, self._t + self._h)
@@ -313,7 +313,7 @@ class _StageStep:
     def _compute(self, node: Value | Increment) -> None:
         where = self._where(node.part)
         if isinstance(node, Value):
-            row = [entry.value for entry in self._step.alpha[node.part][node.stage]]
+            row = [coefficient.value for coefficient in self._step.alpha[node.part][node.stage]]
             total = self._y[where] + np.array(row) @ self._increments[:, where]
             self._values[node.stage, where] = self._damp(node) * total
             return
@@ -358,10 +358,10 @@ class _StageStep:
             assert derived is not None
             jacobian = self._machine.matrix(derived, time, self._values[node.stage])
             row = []
-            for other in increments:
-                entry = self._step.alpha[other.part][node.stage][other.stage].value
-                value = Value(node.stage, other.part)
+            for increment in increments:
+                entry = self._step.alpha[increment.part][node.stage][increment.stage].value
+                value = Value(node.stage, increment.part)
                 weight = factor * entry * self._damp(value) if value in known else 0.0
-                row.append(weight * jacobian[self._where(node.part), self._where(other.part)])
+                row.append(weight * jacobian[self._where(node.part), self._where(increment.part)])
             rows.append(np.hstack(row))
         return np.vstack(rows)

@@ -47,7 +47,7 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         states.append(Array(RUNNING, (), True))
         rates.append(field.running)
     controls = tuple(Array(names[name], shape, False) for name, shape in field.controls)
-    own = [Array(names[entry.name], (), False) for entry in field.parameters]
+    own = [Array(names[parameter.name], (), False) for parameter in field.parameters]
     lines = Lines((*states, *controls, *own, TIME), field.activation)
     lines.names |= names
     with derivable(field.head):
@@ -88,7 +88,8 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         dimensions=_dimensions([*states, *controls]),
         controls=controls,
         parameters=tuple(
-            dataclasses.replace(one, name=names[one.name]) for one in field.parameters
+            dataclasses.replace(parameter, name=names[parameter.name])
+            for parameter in field.parameters
         ),
         declared={spelled: name for name, spelled in names.items()},
         parts=parts,
@@ -113,7 +114,7 @@ def build_target(objective: kinds.Objective) -> Target:
     states = tuple(Array(names[name], shape, True) for name, shape in objective.states)
     weights = tuple(Array(names[name], shape, False) for name, shape in objective.weights)
     data = tuple(Array(names[name], shape, True) for name, shape in objective.data)
-    own = [Array(names[entry.name], (), False) for entry in objective.parameters]
+    own = [Array(names[parameter.name], (), False) for parameter in objective.parameters]
     lines = Lines((*states, *weights, *data, *own), objective.activation)
     lines.names |= names
     prediction = _batched(lines, lines.read(objective.prediction), "readout")
@@ -124,8 +125,8 @@ def build_target(objective: kinds.Objective) -> Target:
         bars = reverse(lines, {loss: seed}, tuple(array.name for array in (*states, *weights)))
     cut = Cut(lines)
     value = cut.function("value", {"prediction": prediction, "loss": loss}, free=MOMENTS)
-    given = {line.target.name for line in value.lines if line.target.batched}
-    gradient = cut.function("gradient", bars, given, MOMENTS)
+    batched = {line.target.name for line in value.lines if line.target.batched}
+    gradient = cut.function("gradient", bars, batched, MOMENTS)
     return Target(
         name=objective.head.name,
         dimensions=_dimensions([*states, *weights, *data]),
@@ -133,7 +134,8 @@ def build_target(objective: kinds.Objective) -> Target:
         weights=weights,
         data=data,
         parameters=tuple(
-            dataclasses.replace(one, name=names[one.name]) for one in objective.parameters
+            dataclasses.replace(parameter, name=names[parameter.name])
+            for parameter in objective.parameters
         ),
         declared={spelled: name for name, spelled in names.items()},
         seed=lines.arrays[seed],
@@ -156,9 +158,9 @@ def _tableaux(field: kinds.Field, method: kinds.LayerMethod, count: int) -> Sequ
     return (first, second, *(first,) * (count - 2))
 
 
-def _dimensions(found: Iterable[Array]) -> tuple[str, ...]:
-    entries = dict.fromkeys(entry for array in found for entry in array.shape)
-    return tuple(entry for entry in entries if not entry.isdigit())
+def _dimensions(declared: Iterable[Array]) -> tuple[str, ...]:
+    dimensions = dict.fromkeys(dimension for array in declared for dimension in array.shape)
+    return tuple(dimension for dimension in dimensions if not dimension.isdigit())
 
 
 def _batched(lines: Lines, piece: Piece, name: str) -> str:
@@ -167,11 +169,11 @@ def _batched(lines: Lines, piece: Piece, name: str) -> str:
         raise NotDerivableError(
             f"the {name.replace('_', ' ')} is the number {piece.value}: it depends on nothing"
         )
-    found = lines.named(Piece(piece.value, piece.shape, True), name)
+    target = lines.named(Piece(piece.value, piece.shape, True), name)
     computed = {line.target.name for line in lines.lines}
-    if found in computed and lines.arrays[found].batched:
-        return found
-    return lines.add(Map(arrays.symbol(found)), piece.shape, True, name)
+    if target in computed and lines.arrays[target].batched:
+        return target
+    return lines.add(Map(arrays.symbol(target)), piece.shape, True, name)
 
 
 def _distinct(
@@ -183,14 +185,14 @@ def _distinct(
 ) -> dict[str, str]:
     """The same with the cotangent of each state an array that the way back computes."""
     seen = {*costates} | {line.target.name for line in lines.lines[:forwards]}
-    found = dict(bars)
+    distinct = dict(bars)
     for state in states:
-        bar = found.get(state.name)
+        bar = distinct.get(state.name)
         if bar is not None:
             if bar in seen:
-                found[state.name] = bar = lines.copy(bar, f"{state.name}_bar")
+                distinct[state.name] = bar = lines.copy(bar, f"{state.name}_bar")
             seen.add(bar)
-    return found
+    return distinct
 
 
 def _added(
@@ -199,9 +201,9 @@ def _added(
     """The cotangents of what all parts share, the parts' contributions added."""
     ends = {}
     for array in wanted:
-        found = [bar[array.name] for bar in bars if array.name in bar]
-        if found:
-            value = sp.Add(*map(arrays.symbol, found))
+        contributions = [bar[array.name] for bar in bars if array.name in bar]
+        if contributions:
+            value = sp.Add(*map(arrays.symbol, contributions))
             ends[array.name] = lines.named(Piece(value, array.shape, False), f"{array.name}_bar")
     return ends
 
@@ -220,16 +222,16 @@ def _part(
     bars: Mapping[str, str],
     forwards: tuple[Mapping[str, str | None], Mapping[str, str | None]],
 ) -> LayerPart:
-    tangent, slope = (found[result] for found in forwards)
+    tangent, slope = (derivative[result] for derivative in forwards)
     rate = cut.function("rate", {"rate": result})
     needs = tuple(k for k, state in enumerate(states) if state in rate.inputs)
-    given = {line.target.name for line in rate.lines if line.target.batched}
+    batched = {line.target.name for line in rate.lines if line.target.batched}
     early = [*(states[k].name for k in needs), TIME.name]
     own = {name: bars[name] for name in early if name in bars}
-    before = cut.function("states", own, given)
-    given |= {line.target.name for line in before.lines if line.target.batched}
+    before = cut.function("states", own, batched)
+    batched |= {line.target.name for line in before.lines if line.target.batched}
     sums = cut.sums(bars[name] for name in bars if name not in own)
-    shared = cut.function("shared", {name: name for name in sums}, given)
+    shared = cut.function("shared", {name: name for name in sums}, batched)
     return LayerPart(
         state=states[number],
         costate=cut.array(costate),

@@ -43,16 +43,16 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
         for name, array in controls.items()
         if name in rated
     }
-    own = [Array(names[entry.name], (), False) for entry in field.parameters]
+    own = [Array(names[parameter.name], (), False) for parameter in field.parameters]
     lines = Lines((*controls.values(), *rates.values(), *own), field.activation)
     lines.names |= names
     lines.names |= {f"{RATE}({name})": array.name for name, array in rates.items()}
     with derivable(field.head):
         cost = lines.named(lines.read(field.regulariser), "cost")
-        one = lines.add(Map(sp.Integer(1)), (), False, "seed")
+        seed = lines.add(Map(sp.Integer(1)), (), False, "seed")
         wanted = tuple(array.name for array in (*controls.values(), *rates.values()))
-        bars = reverse(lines, {cost: one}, wanted)
-    lines.lines[:] = [_with_one(line, arrays.symbol(one)) for line in lines.lines]
+        bars = reverse(lines, {cost: seed}, wanted)
+    lines.lines[:] = [_with_one(line, arrays.symbol(seed)) for line in lines.lines]
     cut = Cut(lines)
     value = cut.function("value", {"cost": cost}, free=MOMENTS)
     if not {*value.inputs} & {*controls.values(), *rates.values()}:

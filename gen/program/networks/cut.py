@@ -63,25 +63,25 @@ class Cut:
 
     def prepare(self) -> Function:
         """What depends on controls and parameters alone."""
-        found = [line.target.name for line in self._lines.lines if self._is(line, "prepare")]
-        return self.function("prepare", {name: name for name in found}, free=("prepare",))
+        names = [line.target.name for line in self._lines.lines if self._is(line, "prepare")]
+        return self.function("prepare", {name: name for name in names}, free=("prepare",))
 
     def finish(self, ends: Mapping[str, str]) -> Function:
         """The cotangents of the controls, from the sums."""
-        given = {name for name, when in self.when.items() if when in ("sum", "prepare")}
-        return self.function("finish", ends, given, free=("finish",))
+        known = {name for name, when in self.when.items() if when in ("sum", "prepare")}
+        return self.function("finish", ends, known, free=("finish",))
 
     def sums(self, bars: Iterable[str]) -> tuple[str, ...]:
         """The sums that some cotangents are made of."""
-        found: dict[str, None] = {}
+        sums: dict[str, None] = {}
         todo = [*bars]
         while todo:
             name = todo.pop(0)
             if self.when.get(name) == "sum":
-                found[name] = None
+                sums[name] = None
             elif name in self._line and self.when[name] == "finish":
                 todo += operands(self._line[name].op)
-        return tuple(found)
+        return tuple(sums)
 
     def function(
         self,

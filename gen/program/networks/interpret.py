@@ -66,10 +66,10 @@ class NetworkInterpreter:
 
     def forward(self, states: Sequence[Floats]) -> list[list[Floats]]:
         """The states before each layer, and after the last."""
-        found = [list(states)]
+        trajectory = [list(states)]
         for number in range(len(self._h)):
-            found.append(self._layer(number, found[-1])[0])
-        return found
+            trajectory.append(self._layer(number, trajectory[-1])[0])
+        return trajectory
 
     def _shared(self, number: int, stage: int) -> dict[str, Any]:
         place = (number, stage) if self._network.by_stage else number
@@ -94,7 +94,10 @@ class NetworkInterpreter:
                 for part in parts
             ]
             new = [
-                [self._rate(part, i, number, [one[i] for one in values])[1] for i in range(count)]
+                [
+                    self._rate(part, i, number, [stage_values[i] for stage_values in values])[1]
+                    for i in range(count)
+                ]
                 for part in parts
             ]
             change = max(float(abs(new[p][i] - k[p][i]).max()) for p in parts for i in range(count))
@@ -114,7 +117,7 @@ class NetworkInterpreter:
         known = self._shared(number, stage)
         known[SAMPLES] = len(values[0])
         known["t"] = self._times[number] + node * self._h[number]
-        names = [one.state.name for one in self._network.parts]
+        names = [layer_part.state.name for layer_part in self._network.parts]
         return known | dict(zip(names, values, strict=True))
 
     def _rate(
@@ -134,8 +137,8 @@ class NetworkInterpreter:
         controls = {name: np.zeros_like(value) for name, value in self._controls.items()}
         by_step = np.zeros(layers)
         for number in range(layers - 1, -1, -1):
-            p, found, by_h, by_t = self._adjoint(number, before[number], p)
-            for name, value in found.items():
+            p, by_control, by_h, by_t = self._adjoint(number, before[number], p)
+            for name, value in by_control.items():
                 controls[name][number] = value
             by_step[number] = by_h + p_t
             p_t += by_t
@@ -163,13 +166,13 @@ class NetworkInterpreter:
                 rate.name: (own[name][after] - own[name][here]) / h[layer]
                 for name, rate in cost.rates.items()
             }
-            found = results(cost.gradient, known | rates)
-            total += h[layer] * weight * float(found["cost"])
-            by_step[layer] += weight * float(found["cost"])
+            computed = results(cost.gradient, known | rates)
+            total += h[layer] * weight * float(computed["cost"])
+            by_step[layer] += weight * float(computed["cost"])
             for name, value in by_control.items():
-                value[here] += h[layer] * weight * found.get(name, 0.0)
+                value[here] += h[layer] * weight * computed.get(name, 0.0)
             for name, rate in cost.rates.items():
-                slope = weight * np.asarray(found.get(rate.name, 0.0))
+                slope = weight * np.asarray(computed.get(rate.name, 0.0))
                 by_control[name][here] -= slope
                 by_control[name][after] += slope
                 by_step[layer] -= float((slope * rates[rate.name]).sum())
@@ -180,10 +183,10 @@ class NetworkInterpreter:
     ) -> list[Sequence[Floats]]:
         """The costates before each layer, and after the last."""
         before = self.forward(states)
-        found: list[Sequence[Floats]] = [list(costates)]
+        trajectory: list[Sequence[Floats]] = [list(costates)]
         for number in range(len(self._h) - 1, -1, -1):
-            found.insert(0, self._adjoint(number, before[number], found[0])[0])
-        return found
+            trajectory.insert(0, self._adjoint(number, before[number], trajectory[0])[0])
+        return trajectory
 
     def _adjoint(
         self, number: int, states: Sequence[Floats], p: Sequence[Floats]
@@ -191,9 +194,9 @@ class NetworkInterpreter:
         h, count = self._h[number], self._network.step.count
         parts = range(len(states))
         _, values, k = self._layer(number, states)
-        stage = [[one[i] for one in values] for i in range(count)]
+        stage = [[stage_values[i] for stage_values in values] for i in range(count)]
         rates = [[self._rate(q, i, number, stage[i])[0] for i in range(count)] for q in parts]
-        names = [one.state.name for one in self._network.parts]
+        names = [layer_part.state.name for layer_part in self._network.parts]
         xi = [[np.zeros_like(states[q]) for _ in range(count)] for q in parts]
         w = [[np.zeros_like(states[q]) for _ in range(count)] for q in parts]
         for _ in range(ITERATIONS):
@@ -235,14 +238,16 @@ class NetworkInterpreter:
                 own = sums[i if self._network.by_stage else 0]
                 for name, value in results(part.shared, known).items():
                     own[name] = own.get(name, 0.0) + value
-        found: dict[str, Any] = {}
+        by_control: dict[str, Any] = {}
         for i, own in enumerate(sums):
             finish = run(self._network.finish, self._shared(number, i) | own)
             for key, array in self._network.finish.results:
-                found.setdefault(key, []).append(h * finish[array.name])
-        found = {key: value if self._network.by_stage else value[0] for key, value in found.items()}
+                by_control.setdefault(key, []).append(h * finish[array.name])
+        by_control = {
+            key: value if self._network.by_stage else value[0] for key, value in by_control.items()
+        }
         ends = [p[q] + h * sum(xi[q][i] for i in range(count)) for q in parts]
-        return ends, found, by_h, by_t
+        return ends, by_control, by_h, by_t
 
     def _costate(self, part: int) -> str:
         return self._network.parts[part].costate.name

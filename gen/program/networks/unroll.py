@@ -119,7 +119,7 @@ class Unrolled:
     def stage_value(self, part: int, stage: int) -> str:
         """The value of a state at a stage."""
         state = self._states[part].name
-        empty = not any(entry.value for entry in self._step.alpha[part][stage])
+        empty = not any(coefficient.value for coefficient in self._step.alpha[part][stage])
         return state if empty else f"{state}_{stage + 1}"
 
     def rate(self, part: int, stage: int) -> str:
@@ -195,35 +195,35 @@ class Unrolled:
     @cached_property
     def kept(self) -> tuple[tuple[str, Array], ...]:
         """What the way back needs of a layer beside its beginning, with shapes."""
-        found: dict[str, Array] = {}
+        kept: dict[str, Array] = {}
         for node in self.nodes:
             if isinstance(node, Value):
-                found[self.stage_value(node.part, node.stage)] = self._states[node.part]
+                kept[self.stage_value(node.part, node.stage)] = self._states[node.part]
                 continue
             part = self.network.parts[node.part]
-            found[self.rate(node.part, node.stage)] = part.state
+            kept[self.rate(node.part, node.stage)] = part.state
             for array in part.kept:
-                found[self.name_at(array, node.part, node.stage)] = array
+                kept[self.name_at(array, node.part, node.stage)] = array
         for state in self._states:
-            found.pop(state.name, None)
-        return tuple(found.items())
+            kept.pop(state.name, None)
+        return tuple(kept.items())
 
     # --- forward
 
     @cached_property
     def forward(self) -> tuple[Statement, ...]:
         """From the states at the beginning to ``<state>_end``."""
-        found: list[Statement] = []
+        statements: list[Statement] = []
         for block in self._step.blocks:
             if block.implicit:
-                found.append(self._solve(block))
+                statements.append(self._solve(block))
             else:
-                found += self._explicit(block.nodes[0])
+                statements += self._explicit(block.nodes[0])
         for part, state in enumerate(self._states):
             weights = self._step.weights[part]
             terms = self._row(part, "B", weights, range(len(weights)))
-            found.append(Combination(f"{state.name}_end", state, (self._own(state), *terms)))
-        return tuple(found)
+            statements.append(Combination(f"{state.name}_end", state, (self._own(state), *terms)))
+        return tuple(statements)
 
     def _own(self, state: Array) -> Term:
         return Term(Coefficient(1.0, "1"), "", state.name, False)
@@ -325,7 +325,7 @@ class Unrolled:
     @cached_property
     def backward(self) -> tuple[Statement, ...]:
         """From ``p`` to ``p_start``, with w, the cotangents of stage values and sums on the way."""
-        found: list[Statement] = []
+        statements: list[Statement] = []
         for block in reversed(self._step.blocks):
             increments = [node for node in reversed(block.nodes) if isinstance(node, Increment)]
             body = [
@@ -334,19 +334,19 @@ class Unrolled:
                 for statement in (self._weighted(node), self._back(node))
             ]
             if block.implicit:
-                found.append(self._solve_back(increments, body))
+                statements.append(self._solve_back(increments, body))
             else:
-                found += body
+                statements += body
         for part, state in enumerate(self._states):
             own = Term(Coefficient(1.0, "1"), "", self.end_costate(part), False)
-            one = Coefficient(1.0, "1")
+            unit = Coefficient(1.0, "1")
             terms = tuple(
-                Term(one, "", self.bar(part, node.part, node.stage), True)
+                Term(unit, "", self.bar(part, node.part, node.stage), True)
                 for node in self.increments
                 if self._contributes(node, part)
             )
-            found.append(Combination(f"{self.end_costate(part)}_start", state, (own, *terms)))
-        return tuple(found)
+            statements.append(Combination(f"{self.end_costate(part)}_start", state, (own, *terms)))
+        return tuple(statements)
 
     def _contributes(self, node: Increment, state: int) -> bool:
         names = {key for key, _ in self.network.parts[node.part].states.results}
@@ -360,11 +360,11 @@ class Unrolled:
         weight = self._step.weights[part][j]
         if weight.value:
             terms.append(Term(weight, f"{prefix}B_{j + 1}", self.end_costate(part), False))
-        for other in self.increments:
-            entry = self._step.alpha[part][other.stage][j]
-            if entry.value and self._contributes(other, part):
-                name = f"{prefix}A_{other.stage + 1}_{j + 1}"
-                bar = self.bar(part, other.part, other.stage)
+        for increment in self.increments:
+            entry = self._step.alpha[part][increment.stage][j]
+            if entry.value and self._contributes(increment, part):
+                name = f"{prefix}A_{increment.stage + 1}_{j + 1}"
+                bar = self.bar(part, increment.part, increment.stage)
                 terms.append(Term(entry, name, bar, True))
         return Combination(self.costate(part, j), self._states[part], tuple(terms))
 
@@ -375,7 +375,7 @@ class Unrolled:
             if key == "t":
                 results.append(f"{self._mark('t_bar', node.part)}_{node.stage + 1}")
             else:
-                state = [one.name for one in self._states].index(key)
+                state = [array.name for array in self._states].index(key)
                 results.append(self.bar(state, node.part, node.stage))
         returned = {array for _, array in part.states.results}
         results += [
@@ -394,9 +394,9 @@ class Unrolled:
         names = {name: f"{name}_new" for name, _ in unknowns}
         calls = [statement for statement in body if isinstance(statement, Call)]
         sums = [
-            Combination(names[one.target], one.shape, one.terms)
-            for one in body
-            if isinstance(one, Combination)
+            Combination(names[statement.target], statement.shape, statement.terms)
+            for statement in body
+            if isinstance(statement, Combination)
         ]
         return Solve(unknowns, (*calls, *sums), tuple(names.values()), (), tuple(calls))
 

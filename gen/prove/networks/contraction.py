@@ -87,7 +87,10 @@ class Slopes:
 
     def values(self, values: Mapping[str, float]) -> dict[str, float]:
         """The parameters of the field, those that are not given at their defaults."""
-        return {one.name: float(values.get(one.name, one.default)) for one in self.parameters}
+        return {
+            parameter.name: float(values.get(parameter.name, parameter.default))
+            for parameter in self.parameters
+        }
 
 
 def slopes(field: kinds.Field) -> Slopes:
@@ -101,25 +104,27 @@ def slopes(field: kinds.Field) -> Slopes:
     ((state, shape),) = field.states
     arrays = [Array(state, shape, True)]
     arrays += [Array(name, own, False) for name, own in field.controls]
-    arrays += [Array(entry.name, (), False) for entry in field.parameters]
+    arrays += [Array(parameter.name, (), False) for parameter in field.parameters]
     lines = Lines((*arrays, Array("t", (), False)), field.activation)
     ((_, value),) = field.rates
     result = lines.named(lines.read(value), "rate")
     signed = {
-        one.name: sp.Symbol(one.name, **_SIGNS[one.domain])
-        for one in field.parameters
-        if one.domain in _SIGNS
+        parameter.name: sp.Symbol(parameter.name, **_SIGNS[parameter.domain])
+        for parameter in field.parameters
+        if parameter.domain in _SIGNS
     }
-    numbers = {one.name for one in field.parameters} | {n for n, own in field.controls if not own}
+    numbers = {parameter.name for parameter in field.parameters} | {
+        n for n, own in field.controls if not own
+    }
     parts: dict[tuple[Word, Word], list[tuple[Expr, Expr]]] = {}
     plain: dict[Word, Expr] = {}
     for word, factor in jacobian(lines, result, state).items():
         places = [k for k, letter in enumerate(word) if isinstance(letter, Diagonal)]
         if len(places) > 1:
             raise NoWordsError("two activations meet in one word of the Jacobian")
-        if not {one.name for one in factor.free_symbols} <= numbers:
+        if not {symbol.name for symbol in factor.free_symbols} <= numbers:
             raise NoWordsError("a factor of the Jacobian depends on the time")
-        known = factor.xreplace({sp.Symbol(n, real=True): one for n, one in signed.items()})
+        known = factor.xreplace({sp.Symbol(n, real=True): symbol for n, symbol in signed.items()})
         if not places:
             plain[word] = known
             continue
@@ -151,19 +156,21 @@ def _range(lines: Lines, entry: Expr) -> tuple[float, float]:
     """The least and the largest value of an entry, whatever its argument is."""
     written = {line.target.name: line.op.value for line in lines.lines if isinstance(line.op, Map)}
     value = entry
-    while inner := [one for one in value.free_symbols if one.name in written]:
-        value = value.xreplace({one: written[one.name] for one in inner})
+    while inner := [symbol for symbol in value.free_symbols if symbol.name in written]:
+        value = value.xreplace({symbol: written[symbol.name] for symbol in inner})
     u = sp.Symbol("u", real=True)
-    shaped = sorted((one for one in value.free_symbols if lines.arrays[one.name].shape), key=str)
+    shaped = sorted(
+        (symbol for symbol in value.free_symbols if lines.arrays[symbol.name].shape), key=str
+    )
     if len(shaped) == len(value.free_symbols) == 1:
         return _extremes(value.xreplace({shaped[0]: u}))
     arguments = [function.args[0] for function in value.atoms(sp.Function)]
     for argument in sorted({*arguments, *value.atoms(sp.Add)}, key=sp.default_sort_key):
-        for one in shaped:
-            factor = derivative(argument, one)
+        for symbol in shaped:
+            factor = derivative(argument, symbol)
             if not factor.is_number or factor == 0:
                 continue
-            moved = value.subs(one, (u - (argument - factor * one)) / factor)
+            moved = value.subs(symbol, (u - (argument - factor * symbol)) / factor)
             if moved.free_symbols <= {u} or (moved := sp.simplify(moved)).free_symbols <= {u}:
                 return _extremes(moved)
     raise NoWordsError("the slope of an activation is no function of one sum")
@@ -180,22 +187,22 @@ def _extremes(value: Expr) -> tuple[float, float]:
     near = np.tan(np.linspace(-np.pi / 2 + 1e-3, np.pi / 2 - 1e-3, _SAMPLES))
     far = np.geomspace(2e3, 1e9, 400)
     u = np.concatenate([-far[::-1], near, far])
-    found = np.broadcast_to(at(u), u.shape)
+    samples = np.broadcast_to(at(u), u.shape)
     # an overflow inside leaves no number; an infinite slope is one
-    u, found = u[~np.isnan(found)], found[~np.isnan(found)]
+    u, samples = u[~np.isnan(samples)], samples[~np.isnan(samples)]
     inner = abs(u) < 2e3
-    bounded = found.size and abs(found).max() <= 10 * (1e-3 + abs(found[inner]).max())
-    if not bounded or abs(found).max() > 1e6:
+    bounded = samples.size and abs(samples).max() <= 10 * (1e-3 + abs(samples[inner]).max())
+    if not bounded or abs(samples).max() > 1e6:
         raise NoWordsError("the slope of an activation is not bounded")
     ends = []
     for sign in (1.0, -1.0):
-        k = int(np.argmin(sign * found))
+        k = int(np.argmin(sign * samples))
         bounds = (u[max(k - 1, 0)], u[min(k + 1, len(u) - 1)])
         refined = minimize_scalar(
             lambda x, s=sign: s * float(at(x)), bounds=bounds, method="bounded",
             options={"xatol": 1e-12},
         )  # fmt: skip
-        best = sign * float(np.nanmin([refined.fun, sign * found[k]]))
+        best = sign * float(np.nanmin([refined.fun, sign * samples[k]]))
         # to a near integer, if that is outwards
         near_by = float(round(best))
         outwards = sign * near_by <= sign * best and abs(best - near_by) < 1e-6
@@ -217,12 +224,12 @@ def product(word: Word, controls: Mapping[str, Floats], size: int) -> Floats:
     Returns:
         The product, `(rows, columns)`.
     """
-    found: Floats = np.eye(size)
+    result: Floats = np.eye(size)
     for k, letter in enumerate(word):
         assert isinstance(letter, Matrix)
         matrix = controls[letter.name].T if letter.transposed else controls[letter.name]
-        found = matrix if k == 0 else found @ matrix
-    return found
+        result = matrix if k == 0 else result @ matrix
+    return result
 
 
 def one_sided(
@@ -314,12 +321,12 @@ def cocoercivity(
 
 def value(term: Term, numbers: Mapping[str, float]) -> float:
     """The factor of a term, from parameters and from controls that are numbers."""
-    known = {one: numbers[one.name] for one in term.factor.free_symbols}
+    known = {symbol: numbers[symbol.name] for symbol in term.factor.free_symbols}
     return float(term.factor.subs(known))
 
 
 def _numbers(controls: Mapping[str, Floats], parameters: Mapping[str, float]) -> dict[str, float]:
-    own = {name: float(one) for name, one in controls.items() if not np.ndim(one)}
+    own = {name: float(control) for name, control in controls.items() if not np.ndim(control)}
     return {**parameters, **own}
 
 
@@ -341,7 +348,9 @@ def text(found: Slopes) -> tuple[str, str | None]:
         bound = f"-{low}sigma_min({matrix})**2" if term.low else "0"
         return f"nu <= {bound}", f"h <= 2*r/({high}norm({matrix})**2)"
     kinds_of = list(dict.fromkeys(t.diagonal for t in found.terms if t.diagonal is not None))
-    names = {one: f"D{k + 1}" if len(kinds_of) > 1 else "D" for k, one in enumerate(kinds_of)}
+    names = {
+        diagonal: f"D{k + 1}" if len(kinds_of) > 1 else "D" for k, diagonal in enumerate(kinds_of)
+    }
     pieces, ranges = [], {}
     for term in found.terms:
         factor = "" if term.factor == 1 else "-" if term.factor == -1 else f"{term.factor}*"

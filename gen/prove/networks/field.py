@@ -64,9 +64,12 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     """Whether the two states are positions and momenta of some H(Y, Z, t)."""
     if len(field.states) != 2:
         return Finding("hamiltonian", False, "the number of states, which come in pairs", THIS)
-    (first, one), (second, other) = field.states
-    if one != other:
-        by = f"the shapes: {first} is {written(one)}, and {second} is {written(other)}"
+    (first, first_shape), (second, second_shape) = field.states
+    if first_shape != second_shape:
+        by = (
+            f"the shapes: {first} is {written(first_shape)}, "
+            f"and {second} is {written(second_shape)}"
+        )
         return Finding("hamiltonian", False, by, "dimensions of different names may differ")
     lines, results = _lines(field)
     names = [name for name, _ in field.states]
@@ -82,7 +85,9 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     if proved:
         by = "the Jacobian as a polynomial in matrices that do not commute: J' W + W J = 0"
         return Finding("hamiltonian", True, by, THIS)
-    if any(int(entry) > DRAWN for entry in (*one, *other) if entry.isdigit()):
+    if any(
+        int(dimension) > DRAWN for dimension in (*first_shape, *second_shape) if dimension.isdigit()
+    ):
         why = f"{reason} does not decide, and numbers are drawn up to a dimension of {DRAWN}"
         return Finding("hamiltonian", None, "drawn numbers", THIS, why)
     defect = _defect(field, lines, results)
@@ -101,50 +106,54 @@ def _contraction(field: kinds.Field) -> tuple[Finding, Finding]:
     try:
         bound, step = contraction.text(contraction.slopes(field))
     except NoWordsError as error:
-        one, other = (Finding(name, None, by, THIS, str(error)) for name in names)
-        return one, other
+        lipschitz, contractive = (Finding(name, None, by, THIS, str(error)) for name in names)
+        return lipschitz, contractive
     why = "" if step else "solutions are not known to move together for all controls"
     of = "y' = f; r is the radius of the method's circle of contractivity"
     return Finding(names[0], bound, by, THIS), Finding(names[1], step, by, of, why)
 
 
-def _equal(one: Words, other: Words) -> bool:
-    return dict(one) == dict(other)
+def _equal(left: Words, right: Words) -> bool:
+    return dict(left) == dict(right)
 
 
 def _lines(field: kinds.Field) -> tuple[Lines, list[str]]:
     arrays = [Array(name, shape, True) for name, shape in field.states]
     arrays += [Array(name, shape, False) for name, shape in field.controls]
-    arrays += [Array(entry.name, (), False) for entry in field.parameters]
+    arrays += [Array(parameter.name, (), False) for parameter in field.parameters]
     lines = Lines((*arrays, Array("t", (), False)), field.activation)
     results = [lines.named(lines.read(value), f"{name}_rate") for name, value in field.rates]
     return lines, results
 
 
-def _sized(entry: str, field: kinds.Field, size: int) -> int:
+def _sized(dimension: str, field: kinds.Field, size: int) -> int:
     """The size of a dimension: that of the states, or another one."""
-    if entry.isdigit():
-        return int(entry)
-    return size if any(entry in shape for _, shape in field.states) else size + 1
+    if dimension.isdigit():
+        return int(dimension)
+    return size if any(dimension in shape for _, shape in field.states) else size + 1
 
 
 def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
     """The largest entry of J' W + W J at drawn numbers, by differences."""
-    numbers = [int(entry) for _, shape in field.states for entry in shape if entry.isdigit()]
+    numbers = [
+        int(dimension) for _, shape in field.states for dimension in shape if dimension.isdigit()
+    ]
     size = numbers[0] if numbers else 3
     random = np.random.default_rng(0)
     shared: dict[str, Any] = {
-        name: random.standard_normal([_sized(entry, field, size) for entry in shape])
+        name: random.standard_normal([_sized(dimension, field, size) for dimension in shape])
         for name, shape in field.controls
     }
-    shared |= {entry.name: float(entry.default) for entry in field.parameters} | {"t": 0.7}
+    shared |= {parameter.name: float(parameter.default) for parameter in field.parameters} | {
+        "t": 0.7
+    }
     names = [name for name, _ in field.states]
     point = random.standard_normal(2 * size)
 
     def rates(z: np.ndarray) -> np.ndarray:
         known = {**shared, names[0]: z[None, :size], names[1]: z[None, size:]}
-        (found,) = run_lines(map(lower_line, lines.lines), lines.arrays, [known])
-        return np.concatenate([np.broadcast_to(found[one], (1, size))[0] for one in results])
+        (values,) = run_lines(map(lower_line, lines.lines), lines.arrays, [known])
+        return np.concatenate([np.broadcast_to(values[result], (1, size))[0] for result in results])
 
     step = 1e-5
     columns = [

@@ -39,9 +39,9 @@ def _plus(left: Polynomial, right: Polynomial, factor: Expr = 1) -> Polynomial:
 
 def _times(left: Polynomial, right: Polynomial) -> Polynomial:
     result: Polynomial = {}
-    for word, one in left.items():
-        for tail, other in right.items():
-            result = _plus(result, {word + tail: one * other})
+    for word, coefficient in left.items():
+        for tail, factor in right.items():
+            result = _plus(result, {word + tail: coefficient * factor})
     return result
 
 
@@ -87,10 +87,10 @@ def form_of(scheme: Scheme, velocity: Callable[[Expr], Expr] | None = None) -> F
     parts = [scheme.lines] if local else [(line,) for line in scheme.lines]
     factor: Expr = sp.Integer(1)
     for part in parts:
-        one = _part(part, velocity)
-        if one.factor is None:
-            return _part(scheme.lines, velocity) if not local else one
-        factor = factor * one.factor
+        form = _part(part, velocity)
+        if form.factor is None:
+            return _part(scheme.lines, velocity) if not local else form
+        factor = factor * form.factor
     return Form(factor, None, {}, not local)
 
 
@@ -136,8 +136,8 @@ class _Chain:
         row: tuple[Polynomial, Polynomial] = ({}, {})
         for term in sp.Add.make_args(sp.expand_mul(value)):
             factors = sp.Mul.make_args(term)
-            scalar = sp.Mul(*(one for one in factors if is_host(one)))
-            arrays = [one for one in factors if not is_host(one)]
+            scalar = sp.Mul(*(factor for factor in factors if is_host(factor)))
+            arrays = [factor for factor in factors if not is_host(factor)]
             if not arrays:
                 continue
             part = self._factor(sp.Mul(*arrays))

@@ -102,14 +102,14 @@ class _Jets:
     def function(self, *key: Any) -> Callable[[Any], Any]:
         """A function of one argument, entry by entry."""
 
-        def apply(entry: Jet) -> Jet:
-            full = (*key, entry.value)
+        def apply(jet: Jet) -> Jet:
+            full = (*key, jet.value)
             if full not in self._known:
                 self._known[full] = (self.number(), self.number())
-            return entry.chained(*self._known[full])
+            return jet.chained(*self._known[full])
 
         return lambda argument: (
-            np.array([apply(entry) for entry in argument], dtype=object)
+            np.array([apply(jet) for jet in argument], dtype=object)
             if isinstance(argument, np.ndarray)
             else apply(argument)
         )
@@ -196,7 +196,7 @@ def _factor_at(program: Program, dimension: int, seed: int) -> Fraction | None:
         arrays = {"x": [point], program.buffer: [buffer], "g": [gradient]}
         new = run_function(function, arrays, scalars, algebra)
         point, buffer = new["x"][0], new[program.buffer][0]
-    matrix = [entry.tangent for entry in (*point, *buffer)]
+    matrix = [jet.tangent for jet in (*point, *buffer)]
     return _conformal_factor(matrix, dimension)
 
 

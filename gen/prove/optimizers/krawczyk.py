@@ -163,13 +163,13 @@ def _conditions(
             if expr.free_symbols:
                 values[symbol] = in_field(expr, values, dual)
         weights = [(flow.letter, in_field(flow.weight, values, dual)) for flow in scheme.flows]
-        found = [_coefficient(word, weights, dual) for word in words]
+        coefficients = [_coefficient(word, weights, dual) for word in words]
         if not index:
             residuals = [
                 value[0] - field.convert(Fraction(1, factorial(len(word))))
-                for value, word in zip(found, words, strict=True)
+                for value, word in zip(coefficients, words, strict=True)
             ]
-        for row, value in zip(slopes, found, strict=True):
+        for row, value in zip(slopes, coefficients, strict=True):
             row.append(value[1])
     return residuals, slopes
 

@@ -78,24 +78,25 @@ def _order(derivation: Derivation) -> tuple[Finding, ...]:
     evidence += "one step of the emitted program in series in h"
     reach = "constant step and fixed system parameters"
     try:
-        found = program_order(derivation, on_paper)
+        emitted = program_order(derivation, on_paper)
     except NotDerivableError as error:
         why = f"a step is not known as a series in h: {error}"
         return (Finding("order", None, evidence, reach, why),)
-    if found.order < 0:
+    if emitted.order < 0:
         raise NotDerivableError(
             "the step does not vanish with the hyper-parameters that it is made of"
         )
-    if derivation.scheme.flows and found.order < on_paper:
+    if derivation.scheme.flows and emitted.order < on_paper:
         raise NotImplementedError(
-            f"{derivation.program.name}: the program has order {found.order}, its composition "
+            f"{derivation.program.name}: the program has order {emitted.order}, its composition "
             f"{on_paper}"
         )
     evidence += (
-        f", {found.field}, against the flow: zero to h^{found.order}, not at h^{found.order + 1}"
+        f", {emitted.field}, against the flow: zero to h^{emitted.order}, "
+        f"not at h^{emitted.order + 1}"
     )
-    reach += f"; the series at {found.points} points with a polynomial J in 2 dimensions"
-    return (Finding("order", found.order, evidence, reach),)
+    reach += f"; the series at {emitted.points} points with a polynomial J in 2 dimensions"
+    return (Finding("order", emitted.order, evidence, reach),)
 
 
 def _form(derivation: Derivation) -> tuple[Finding, ...]:
@@ -148,9 +149,11 @@ def _usual_inputs(derivation: Derivation) -> dict[str, float]:
     differences; a time and a number of a step.
     """
     program = derivation.program
-    defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    defaults = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
     least, most = USUAL
-    values = {name: one if least <= one <= most else 0.5 for name, one in defaults.items()}
+    values = {
+        name: default if least <= default <= most else 0.5 for name, default in defaults.items()
+    }
     return {**values, "t": float(program.start_time) + 1.0, "n": 3.0}
 
 
@@ -210,7 +213,7 @@ def _fixed_points(derivation: Derivation) -> Finding:
 def _stays_at_rest(derivation: Derivation) -> bool:
     """The program in floating point at rest: exact, since only zeros are added."""
     program = derivation.program
-    inputs = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    inputs = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
     inputs |= {"t": float(program.start_time) + 1.0, "n": 2.0}
     memory = {name: 0.0 for name, _ in program.host.memory}
     host = host_values(program, inputs, memory)
@@ -261,10 +264,10 @@ def cost(program: Program) -> tuple[Finding, ...]:
         Finding("points", "shifted" if program.shifted else "solution", by, reach),
         Finding("gradients_per_step", len(program.stages), by, "a whole step"),
         Finding("state_buffers", len(program.states), by, reach),
-        Finding("passes", max(len(one) for one in passes), by, reach),
+        Finding("passes", max(len(scheduled) for scheduled in passes), by, reach),
         Finding(
             "bytes_per_parameter",
-            max(bytes_per_parameter(one) for one in passes),
+            max(bytes_per_parameter(scheduled) for scheduled in passes),
             "the loads and stores of the passes of the emitted program",
             "float32, each stage",
         ),
@@ -279,7 +282,7 @@ def _notes(derivation: Derivation) -> tuple[str, ...]:
         + (
             "; decoupled decay multiplies x by 1 - lr*weight_decay once in a step, and the factor "
             "with it."
-            if any(entry.name == "lr" for entry in derivation.program.hyperparameters)
+            if any(parameter.name == "lr" for parameter in derivation.program.hyperparameters)
             else "; decoupled decay is refused, since no hyper-parameter is named lr."
         )
     ]

@@ -87,12 +87,12 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
     Raises:
         NotDerivableError: the equations cannot be solved.
     """
-    declared = [parameter_symbol(entry) for entry in derivation.optimizer.hyperparameters]
-    found: dict[sp.Symbol, sp.Expr] = {}
+    declared = [parameter_symbol(parameter) for parameter in derivation.optimizer.hyperparameters]
+    inverse: dict[sp.Symbol, sp.Expr] = {}
     waiting = [(left, right) for left, right in derivation.equations.items()]
     while waiting:
         for index, (_, right) in enumerate(waiting):
-            unknown = [s for s in declared if s in right.free_symbols and s not in found]
+            unknown = [s for s in declared if s in right.free_symbols and s not in inverse]
             if len(unknown) <= 1 or index == len(waiting) - 1:
                 break
         else:
@@ -106,10 +106,10 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
             solutions = []
         if not solutions:
             raise NotDerivableError(f"[set].{left} cannot be solved for '{unknown[0]}'")
-        found[unknown[0]] = solutions[0]
-    for _ in found:
-        found = {symbol: value.xreplace(found) for symbol, value in found.items()}
-    return found
+        inverse[unknown[0]] = solutions[0]
+    for _ in inverse:
+        inverse = {symbol: value.xreplace(inverse) for symbol, value in inverse.items()}
+    return inverse
 
 
 def _experiments(
@@ -177,23 +177,23 @@ class _Experiment:
         method = self._derivation.optimizer.method
         parameters = (*system.declaration.parameters, *getattr(method, "parameters", ()))
         chosen = {
-            entry.name: entry.default
-            if parameter_symbol(entry) in exponents or entry.domain.endswith("interval")
+            parameter.name: parameter.default
+            if parameter_symbol(parameter) in exponents or parameter.domain.endswith("interval")
             else value
-            for entry in parameters
+            for parameter in parameters
         }
         if self._field is FLOATS:
             shifts = {name: Fraction(k + 7, 7) for k, name in enumerate(sorted(chosen))}
             kept = {
-                entry.name
-                for entry in parameters
-                if parameter_symbol(entry) in exponents or entry.domain.endswith("interval")
+                parameter.name
+                for parameter in parameters
+                if parameter_symbol(parameter) in exponents or parameter.domain.endswith("interval")
             }
             chosen = {
-                name: entry if name in kept else entry * shifts[name]
-                for name, entry in chosen.items()
+                name: number if name in kept else number * shifts[name]
+                for name, number in chosen.items()
             }
-        return {name: self._algebra.constant(entry) for name, entry in chosen.items()}
+        return {name: self._algebra.constant(number) for name, number in chosen.items()}
 
     def _hyper(self, inverse: Mapping[sp.Symbol, sp.Expr]) -> dict[str, Any]:
         program = self._derivation.program
@@ -206,14 +206,16 @@ class _Experiment:
             if expr.is_number:
                 known[symbol.name] = evaluate(lower(expr), {}, self._algebra)
                 self._parameters[symbol.name] = known[symbol.name]
-        found: dict[str, Any] = {}
-        for entry in program.hyperparameters:
-            symbol = parameter_symbol(entry)
+        hyper: dict[str, Any] = {}
+        for parameter in program.hyperparameters:
+            symbol = parameter_symbol(parameter)
             if symbol in inverse:
-                found[entry.name] = evaluate(lower(inverse[symbol]), known, self._algebra)
+                hyper[parameter.name] = evaluate(lower(inverse[symbol]), known, self._algebra)
             else:
-                found[entry.name] = known.get(entry.name, self._algebra.constant(entry.default))
-        return found
+                hyper[parameter.name] = known.get(
+                    parameter.name, self._algebra.constant(parameter.default)
+                )
+        return hyper
 
     def _frame(self, time: Series) -> dict[str, Any]:
         return {**self._inputs, "t": time, "n": time / self._step}
@@ -255,7 +257,10 @@ class _Experiment:
         if known < self._precision:
             raise NotDerivableError("the working precision is too small")
         exact = self._derivation.scheme.exact
-        return min(_valuation(one, self._precision, 0.0 if exact else 1e-11) for one in differences)
+        return min(
+            _valuation(difference, self._precision, 0.0 if exact else 1e-11)
+            for difference in differences
+        )
 
     def _host(self, inputs: Mapping[str, Any], memory: Mapping[str, Any]) -> dict[str, Any]:
         program = self._derivation.program

@@ -67,12 +67,12 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
 def prove_update(declaration: kinds.Update) -> Report:
     """Order, symplectic form and gradients of an update."""
     scheme = derive_scheme(declaration, {})
-    found = update_order(scheme)
+    degree = update_order(scheme)
     order = Finding(
         "order",
-        found,
+        degree,
         "Taylor expansion of one step in h with an arbitrary J: zero to "
-        f"h^{found}, not at h^{found + 1}",
+        f"h^{degree}, not at h^{degree + 1}",
         "one dimension, any J, K = p^2/2, constant friction, or 3/t where the update names n",
     )
     return _report(declaration, "update", scheme, order)
@@ -90,20 +90,20 @@ def _report(
     gamma = sp.Symbol("gamma", positive=True)
     if form.factor is not None:
         factor = telescoped(scheme, form.factor, lambda a, b: sp.exp(-gamma * sp.expand(b - a)))
-        found = (
+        form_findings = (
             Finding("symplectic_form", "conformal", evidence, ANY),
             Finding("conformal_factor", written(factor), "the factors of p", "constant friction"),
         )
     else:
         text = defect_text(form, lambda expr: tidy(expr))
-        found = (
+        form_findings = (
             Finding("symplectic_form", "none", evidence, ANY),
             Finding("defect", text, evidence, ANY),
         )
     rotated = rotate(scheme)
     findings = (
         order,
-        *found,
+        *form_findings,
         Finding("gradients_per_step", len(rotated.stages), "rotation of the scheme", ANY),
         Finding(
             "points", "shifted" if rotated.shifted else "solution", "rotation of the scheme", ANY

@@ -87,7 +87,8 @@ def quadratic_part(derivation: Derivation) -> Expr | None:
     defaults = {
         symbol: sp.Rational(parameter.default.numerator, parameter.default.denominator)
         for parameter, symbol in (
-            (one, parameter_symbol(one)) for one in derivation.optimizer.system.parameters
+            (declared, parameter_symbol(declared))
+            for declared in derivation.optimizer.system.parameters
         )
         if any(symbol in power.exp.free_symbols for power in entry.atoms(sp.Pow))
     }
@@ -113,20 +114,20 @@ def _step_matrix(
         moved = _linear(derivation, present(stage.point), stiffness).xreplace(numbers)
         values = {**momentum, last_b: buffer / unit, new_b: fresh / unit}
         point, buffer = tidy_linear(moved.xreplace(values), start), fresh
-    rows = [[sp.expand(end).coeff(one) for one in start] for end in (point, buffer)]
+    rows = [[sp.expand(end).coeff(variable) for variable in start] for end in (point, buffer)]
     return sp.Matrix(rows)
 
 
 def tidy_linear(expr: Expr, variables: tuple[sp.Symbol, ...]) -> Expr:
     """A linear form with tidy coefficients, polynomials in the curvature where all is numbers."""
     whole = sp.expand(expr)
-    parts = [whole.coeff(one) for one in variables]
+    parts = [whole.coeff(variable) for variable in variables]
     rest = sp.expand(whole - sp.Add(*(a * b for a, b in zip(parts, variables, strict=True))))
     if rest != 0 or any(part.has(*variables) for part in parts):
         raise NotDerivableError("the step is not linear on a quadratic J")
     symbols = whole.free_symbols - {*variables, curvature}
     tidied = [tidy(part) if symbols else sp.expand(part.evalf(30)) for part in parts]
-    return sp.Add(*(part * one for part, one in zip(tidied, variables, strict=True)))
+    return sp.Add(*(part * variable for part, variable in zip(tidied, variables, strict=True)))
 
 
 def _linear(derivation: Derivation, expr: Expr, stiffness: Expr) -> Expr:
@@ -137,9 +138,9 @@ def _linear(derivation: Derivation, expr: Expr, stiffness: Expr) -> Expr:
 
 def _defaults(derivation: Derivation) -> dict[sp.Symbol, Expr]:
     values: dict[sp.Symbol, Expr] = {}
-    for entry in derivation.program.hyperparameters:
-        exact = sp.Rational(entry.default.numerator, entry.default.denominator)
-        values[parameter_symbol(entry)] = exact
+    for parameter in derivation.program.hyperparameters:
+        exact = sp.Rational(parameter.default.numerator, parameter.default.denominator)
+        values[parameter_symbol(parameter)] = exact
     for symbol, value in constant_values(derivation.scheme.constants).items():
         values[symbol] = sp.N(value, 30)
     return values
@@ -165,7 +166,7 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
     """Whether a formula is the limit at hyper-parameters drawn from their whole domain."""
     generator = random.Random(1)
     symbols = sorted(_defaults(derivation), key=str)
-    domains = {entry.name: entry.domain for entry in derivation.program.hyperparameters}
+    domains = {parameter.name: parameter.domain for parameter in derivation.program.hyperparameters}
     radius = sp.lambdify([curvature, *symbols], matrix, _NUMPY)
     limit = sp.lambdify(symbols, root, _NUMPY)
     for _ in range(40):
@@ -179,8 +180,8 @@ def _binds(derivation: Derivation, root: Expr, matrix: sp.Matrix) -> bool:
         if not size > 0:
             return False
         for share, stable in ((1e-6, True), (0.5, True), (0.999, True), (1.001, False)):
-            found = np.linalg.eigvals(np.array(radius(share * size, *point), float))
-            if (max(abs(found)) <= 1 + 1e-9) != stable:
+            eigenvalues = np.linalg.eigvals(np.array(radius(share * size, *point), float))
+            if (max(abs(eigenvalues)) <= 1 + 1e-9) != stable:
                 return False
     return True
 

@@ -21,9 +21,9 @@ def update_order(scheme: Scheme) -> int:
     numbered = any(line.value.has(n) for line in scheme.lines)
     gamma: Expr = 3 / t if numbered else sp.Symbol("gamma", positive=True)
     for degree in range(1, MAX_ORDER + 2):
-        one = _step(scheme, degree, gamma)
+        step = _step(scheme, degree, gamma)
         flow = _flow(degree, gamma)
-        for left, right in zip(one, flow, strict=True):
+        for left, right in zip(step, flow, strict=True):
             if sp.simplify(sp.expand(left - right).coeff(h, degree)) != 0:
                 return degree - 1
     raise NotDerivableError(f"an order above {MAX_ORDER}")

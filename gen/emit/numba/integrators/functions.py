@@ -72,17 +72,17 @@ class _Functions:
     def all(self) -> list[FunctionView]:
         """Those that the step, and users, will call."""
         problem, step = self._problem, self._step
-        found = []
+        views = []
         if not isinstance(step, DiscreteGradient):
-            found += [self._field(part) for part in problem.parts]
+            views += [self._field(part) for part in problem.parts]
         if isinstance(step, Stages) and any(block.implicit for block in step.blocks):
             assert problem.jacobian is not None
-            found.append(self._matrix(problem.jacobian, "df/dy, where it is not zero."))
+            views.append(self._matrix(problem.jacobian, "df/dy, where it is not zero."))
         if problem.energy:
             inside = isinstance(step, DiscreteGradient)
-            found.append(self._scalar("energy", problem.energy.value, "H.", not inside))
+            views.append(self._scalar("energy", problem.energy.value, "H.", not inside))
             doc = "The sum of the sizes of H's terms."
-            found.append(self._scalar("energy_size", problem.energy.size, doc))
+            views.append(self._scalar("energy_size", problem.energy.size, doc))
             if isinstance(step, DiscreteGradient):
                 whole = Part(
                     "gradient",
@@ -92,25 +92,25 @@ class _Functions:
                     problem.energy.gradient,
                     (),
                 )
-                found.append(self._field(whole))
+                views.append(self._field(whole))
                 assert problem.energy.hessian is not None
-                found.append(self._matrix(problem.energy.hessian, "The Hessian of H."))
+                views.append(self._matrix(problem.energy.hessian, "The Hessian of H."))
                 assert problem.structure is not None
-                found.append(self._matrix(problem.structure, "S, where it is not zero."))
+                views.append(self._matrix(problem.structure, "S, where it is not zero."))
                 if problem.structure_slope:
                     doc = "The derivative of S w by y for a vector w, where it is not zero."
-                    found.append(self._matrix(problem.structure_slope, doc, ("weights",)))
+                    views.append(self._matrix(problem.structure_slope, doc, ("weights",)))
         for name, function in problem.invariants:
-            found.append(self._scalar(f"i_{name}", function, "An invariant."))
+            views.append(self._scalar(f"i_{name}", function, "An invariant."))
         if problem.decay is not None:
-            found.append(self._span("decay", problem.decay, "exp(-int gamma) over a time span."))
+            views.append(self._span("decay", problem.decay, "exp(-int gamma) over a time span."))
         if problem.rate is not None and isinstance(step, DiscreteGradient):
             lines = self._one_line(problem.rate, ("t", "parameters"))
-            found.append(FunctionView("friction", ("t", "parameters"), "gamma.", lines))
+            views.append(FunctionView("friction", ("t", "parameters"), "gamma.", lines))
         if isinstance(step, Flows) and step.impulse is not None:
             doc = "The integral of the friction factor to the end of a time span."
-            found.append(self._span("impulse", step.impulse, doc))
-        return found
+            views.append(self._span("impulse", step.impulse, doc))
+        return views
 
     def _body(
         self,

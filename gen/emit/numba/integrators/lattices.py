@@ -135,9 +135,9 @@ class SiteWriter:
 
     def _parameters(self) -> Iterator[str]:
         used = {name for line in self._function.lines for name in names(line.expr)}
-        for k, entry in enumerate(self._problem.parameters):
-            if entry.name in used:
-                yield f"{self._name(entry.name)} = parameters[{k}]"
+        for k, parameter in enumerate(self._problem.parameters):
+            if parameter.name in used:
+                yield f"{self._name(parameter.name)} = parameters[{k}]"
 
     def _scaled(self, value: Expr) -> str:
         text = self._printer._within(value, 3)  # noqa: SLF001  (a factor of a product)

@@ -278,10 +278,10 @@ class StagesWriter:
         inner = []
         for node in increments:
             entries = []
-            for other in increments:
-                coefficient = step.alpha[other.part][node.stage][other.stage].value
-                known = Value(node.stage, other.part) in values
-                needed = other.part in self._problem.parts[node.part].needs
+            for increment in increments:
+                coefficient = step.alpha[increment.part][node.stage][increment.stage].value
+                known = Value(node.stage, increment.part) in values
+                needed = increment.part in self._problem.parts[node.part].needs
                 entries.append(coefficient if known and needed else 0.0)
             inner.append(entries)
         key = (
@@ -344,7 +344,7 @@ class StagesWriter:
         """First guesses of increments, in ``fresh``; then they replace the old ones."""
         if self._step.forecast is None or self._step.error is not None:
             return ()
-        found = []
+        spans_by_part = []
         for part, table in enumerate(self._step.forecast):
             where = self._problem.parts[part]
             scale = self._step.scale[part]
@@ -356,8 +356,8 @@ class StagesWriter:
                     terms.append(f"{factor:.17g} * k[{j}, i]")
                 value = " + ".join(terms).replace("+ -", "- ")
                 spans.append(Span(where.start, where.stop, f"fresh[{r}, i]", value))
-            found.append(tuple(spans))
-        return tuple(found)
+            spans_by_part.append(tuple(spans))
+        return tuple(spans_by_part)
 
 
 def _runs(step: Stages) -> Iterator[list[Block]]:
@@ -371,8 +371,8 @@ def _runs(step: Stages) -> Iterator[list[Block]]:
 
     run: list[Block] = []
     for block in step.blocks:
-        found = pattern(block)
-        follows = run and found is not None and found == pattern(run[-1])
+        coefficients = pattern(block)
+        follows = run and coefficients is not None and coefficients == pattern(run[-1])
         if run and not (follows and run[-1].increments[-1].stage + 1 == block.increments[0].stage):
             yield run
             run = []
@@ -386,8 +386,8 @@ def _names(letter: str, count: int) -> str:
 
 
 def _list(row: Row) -> str:
-    return repr([entry.value for entry in row])
+    return repr([coefficient.value for coefficient in row])
 
 
 def _table(rows: Sequence[Row]) -> str:
-    return repr([[entry.value for entry in row] for row in rows])
+    return repr([[coefficient.value for coefficient in row] for row in rows])

@@ -105,7 +105,7 @@ class ArrayWriter:
         for line in function.lines:
             arrays[line.target.name] = line.target
             lines += self.line(line, arrays)
-        arguments = [one.name for one in (*function.inputs, *self.targets(function))]
+        arguments = [array.name for array in (*function.inputs, *self.targets(function))]
         arguments += self._partial_now
         return FunctionView(
             name,
@@ -151,8 +151,8 @@ class ArrayWriter:
                     case Outer(left, right) if arrays[left].batched:
                         self.partial[f"{text}_partial"] = target
                         buffers.append(f"{text}_partial")
-                        given = f"{left}, {right}, {text}_partial, {text}_total"
-                        lines.append(self._kernel("add_outer", f"{given}"))
+                        arguments = f"{left}, {right}, {text}_partial, {text}_total"
+                        lines.append(self._kernel("add_outer", f"{arguments}"))
                         continue
                     case Reduce(arg=Ref(name=of), over="samples"):
                         lines.append(self._kernel("add_rows", f"{of}, {text}_total"))

@@ -33,7 +33,7 @@ def fits(product: NetworkProduct) -> bool:
     network = product.network
     copies = network.step.count if network.by_stage else 1
     arrays = [*network.controls * copies, *(part.state for part in network.parts)]
-    if not all(entry.isdigit() for array in arrays for entry in array.shape):
+    if not all(dimension.isdigit() for array in arrays for dimension in array.shape):
         return False
     if sum(len(_indices(array)) for array in arrays) > MOST:
         return False
@@ -61,7 +61,7 @@ def _is_sum(line: Line) -> bool:
 
 
 def _indices(array: Array) -> list[Index]:
-    return [*indices(*(range(int(entry)) for entry in array.shape))]
+    return [*indices(*(range(int(dimension)) for dimension in array.shape))]
 
 
 def _entry(name: str, index: Index) -> str:
@@ -76,7 +76,10 @@ class FusedWriter(NetworkWriter):
         super().__init__(product)
         self._stages: list[FunctionView] = []
         prepared = [line.target for line in self._network.prepare.lines]
-        parameters = {one.name: Array(one.name, (), False) for one in self._network.parameters}
+        parameters = {
+            parameter.name: Array(parameter.name, (), False)
+            for parameter in self._network.parameters
+        }
         #: What is given to every loop, by name: arrays that all samples share.
         self._shared_inputs = {
             **self._of_all(self._network.controls),
@@ -102,11 +105,13 @@ class FusedWriter(NetworkWriter):
 
     def _forward(self) -> Iterable[str]:
         """A loop for each right-hand side; that of the last one sets the end of the layer too."""
-        sums = [one for one in self._unrolled.forward if isinstance(one, Combination)]
-        calls = [one for one in self._unrolled.forward if isinstance(one, Call)]
+        sums = [
+            statement for statement in self._unrolled.forward if isinstance(statement, Combination)
+        ]
+        calls = [statement for statement in self._unrolled.forward if isinstance(statement, Call)]
         if len(sums) + len(calls) < len(self._unrolled.forward):
             raise NotImplementedError("numba: stages that are solved for in one loop")
-        values = {one.target: one for one in sums}
+        values = {combination.target: combination for combination in sums}
         ends = [values[f"{state.name}_end"] for state in self._states]
         for call in calls:
             loop = _Loop(self)
@@ -133,10 +138,10 @@ class FusedWriter(NetworkWriter):
         starts = [f"{self._unrolled.end_costate(k)}_start" for k in range(len(self._states))]
         loop.keep(starts)
         numbers = [name for name in self._of_all(self._numbers_of_one) if name in loop.totals]
-        found = ["h_bar", *(name for name, _ in self._unrolled.time_bars()), *numbers]
-        loop.returned = tuple(_entry(name, ()) for name in found)
+        returned = ["h_bar", *(name for name, _ in self._unrolled.time_bars()), *numbers]
+        loop.returned = tuple(_entry(name, ()) for name in returned)
         # no declared name has two underscores in a row
-        targets = ["h_bar__now", *found[1 : len(found) - len(numbers)]]
+        targets = ["h_bar__now", *returned[1 : len(returned) - len(numbers)]]
         targets += [f"{name}__now" for name in numbers]
         call = self._call_of(loop, "layer_back", "The adjoint of a layer.", _BACKWARD)
         yield f"{', '.join(targets)} = {call}"
@@ -182,8 +187,8 @@ class FusedWriter(NetworkWriter):
 
     def function(self, call: Call, name: str) -> Function:
         """A function of the part that a call belongs to."""
-        found: Function = getattr(self._network.parts[call.part], name)
-        return found
+        function: Function = getattr(self._network.parts[call.part], name)
+        return function
 
     def sums_of(self, call: Call) -> tuple[Call, str, str, Array]:
         """The call of ``shared`` after that of ``states``; w, k, and the array of their shape."""
@@ -317,9 +322,12 @@ class _Loop:
                 lefts = [(k, index[0]) if left_transposed else (index[0], k) for k in range(inner)]
                 rights: list[Index] = [(k, *index[1:]) for k in range(inner)]
                 if right_transposed:
-                    rights = [other[::-1] for other in rights]
+                    rights = [right_index[::-1] for right_index in rights]
                 pairs = zip(lefts, rights, strict=True)
-                return " + ".join(f"{at(left, *one)} * {at(right, *other)}" for one, other in pairs)
+                return " + ".join(
+                    f"{at(left, *left_index)} * {at(right, *right_index)}"
+                    for left_index, right_index in pairs
+                )
             case Transpose(of):
                 return at(of, *index[::-1])
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):

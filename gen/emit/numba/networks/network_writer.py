@@ -35,12 +35,12 @@ class NetworkWriter:
         self._values: tuple[Combination, ...] = ()
         if not self._implicit:
             self._values = tuple(
-                one
-                for one in self._unrolled.forward
-                if isinstance(one, Combination) and not one.target.endswith("_end")
+                combination
+                for combination in self._unrolled.forward
+                if isinstance(combination, Combination) and not combination.target.endswith("_end")
             )
-            for one in self._values:
-                del self._kept[one.target]
+            for combination in self._values:
+                del self._kept[combination.target]
         self._scratch: dict[str, Array] = {}
         self._matrices: dict[str, Array] = {}
         sums = [array for part in self._network.parts for _, array in part.shared.results]
@@ -88,7 +88,7 @@ class NetworkWriter:
         functions += self._layer_functions()
         finish = tuple(self._finish())
         self._matrices |= self._arrays.partial
-        solves = [one for one in self._unrolled.forward if isinstance(one, Solve)]
+        solves = [statement for statement in self._unrolled.forward if isinstance(statement, Solve)]
         widths = max((solve.unknowns for solve in solves), key=len, default=())
         gradients = []
         ends = dict(network.finish.results)
@@ -141,7 +141,7 @@ class NetworkWriter:
             finish=finish,
             states=tuple(state.name for state in self._states),
             controls=tuple(array.name for array in network.controls),
-            parameters=tuple(entry.name for entry in network.parameters),
+            parameters=tuple(parameter.name for parameter in network.parameters),
             kept=tuple(self._kept),
             scratch=tuple(self._scratch),
             matrices=tuple(self._matrices),
@@ -187,7 +187,7 @@ class NetworkWriter:
             self._arrays.function("prepare", "What depends on the controls alone.", prepare)
         )
         targets = self._arrays.targets(prepare)
-        own = {entry.name for entry in self._network.parameters}
+        own = {parameter.name for parameter in self._network.parameters}
 
         def call(suffix: str) -> str:
             self._matrices.update({f"{array.name}{suffix}": array for array in targets})
@@ -264,7 +264,9 @@ class NetworkWriter:
         self._matrices |= {name: self._arrays.partial[name] for name in partial}
         arguments += partial
         text = f"{call.function}{self._marks[call.part]}({', '.join(arguments)})"
-        scalars = [named.get(one.name, one.name) for one in self._arrays.returned(function)]
+        scalars = [
+            named.get(output.name, output.name) for output in self._arrays.returned(function)
+        ]
         return f"{', '.join(scalars)} = {text}" if scalars else text
 
     def _result_names(self, part: LayerPart, function: Function, call: Call) -> dict[str, str]:
@@ -279,15 +281,15 @@ class NetworkWriter:
         part = self._network.parts[call.part]
         returned = {array for _, array in part.states.results}
         passed = {array.name for array in part.passed if array not in returned}
-        found = []
+        inputs = []
         for array, name in zip(function.inputs, call.arguments, strict=True):
             if array.name == "t":
-                found.append(moment(call.clock_name, call.clock.value))
+                inputs.append(moment(call.clock_name, call.clock.value))
             elif array.name in passed:
-                found.append(array.name)
+                inputs.append(array.name)
             else:
-                found.append(name)
-        return found
+                inputs.append(name)
+        return inputs
 
     def _sums(self, statement: Combination | Call) -> Iterable[str]:
         """After the costates of a stage: what is summed over samples, and over stages."""
@@ -319,8 +321,8 @@ class NetworkWriter:
     def _shared(self, part: LayerPart, call: Call) -> str:
         """The call that adds to the totals of a layer."""
         view = self._views[call.part, "shared"]
-        given = self._inputs(part.shared, call)
-        rest = [*view.arguments[len(given) :]]
+        inputs = self._inputs(part.shared, call)
+        rest = [*view.arguments[len(inputs) :]]
         named = self._result_names(part, part.shared, call)
         arrays = {line.target.name: line.target for line in part.shared.lines}
         arrays |= {array.name: array for _, array in part.shared.results}
@@ -332,15 +334,15 @@ class NetworkWriter:
                 self._buffer(name, array)
             else:
                 self._matrices[name] = array
-        text = f"shared{self._marks[call.part]}({', '.join([*given, *rest])})"
+        text = f"shared{self._marks[call.part]}({', '.join([*inputs, *rest])})"
         targets = [named[array.name] for array in self._arrays.returned(part.shared)]
         if not targets:
             return text
         if len(targets) == 1:
             return f"{targets[0]} += {text}"
-        found = ", ".join(f"{name}_now" for name in targets)
+        fresh = ", ".join(f"{name}_now" for name in targets)
         return "\n        ".join(
-            [f"{found} = {text}", *(f"{name} += {name}_now" for name in targets)]
+            [f"{fresh} = {text}", *(f"{name} += {name}_now" for name in targets)]
         )
 
     # --- stages that determine each other

@@ -48,7 +48,7 @@ def view(product: NetworkProduct, need: Requirements) -> View | None:
     function = writer.function("regulariser", "The cost of a layer's controls.", cost.gradient)
     targets = writer.targets(cost.gradient)
     returned = [array.name for array in writer.returned(cost.gradient)]
-    own = [entry.name for entry in product.network.parameters]
+    own = [parameter.name for parameter in product.network.parameters]
     inputs = [array.name for array in product.cost_inputs]
     ends: dict[str, Array] = {key: array for key, array in cost.gradient.results if key != "cost"}
     return View(

@@ -54,9 +54,9 @@ def view(product: TargetProduct) -> View:
         scalars = [array.name for array in writer.returned(function)]
         call = f"{name}({', '.join(views[-1].arguments)})"
         calls.append(f"{', '.join(scalars)} = {call}" if scalars else call)
-    given = [*target.states, *target.weights, *target.data]
-    inputs = [array.name for array in given]
-    inputs += [entry.name for entry in target.parameters]
+    arrays = [*target.states, *target.weights, *target.data]
+    inputs = [array.name for array in arrays]
+    inputs += [parameter.name for parameter in target.parameters]
     inputs.append(target.seed.name)
     ends = {key: array.name for key, array in target.value.results}
     gradients = {target.declared[key]: array.name for key, array in target.gradient.results}

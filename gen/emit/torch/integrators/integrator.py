@@ -87,8 +87,9 @@ def view(product: IntegratorProduct) -> View:
                 functions.append(writer.span("impulse", step.impulse))
                 attributes.append(("IMPULSE", "impulse"))
             rows = (
-                f'("{one.letter}", {one.weight.value!r}, {one.start.value!r}, {one.stop.value!r})'
-                for one in step.flows
+                f'("{flow.letter}", {flow.weight.value!r}, '
+                f"{flow.start.value!r}, {flow.stop.value!r})"
+                for flow in step.flows
             )
             attributes.append(("FLOWS", tuple_text(rows)))
         case DiscreteGradient():
@@ -208,4 +209,4 @@ def _stages(step: Stages) -> list[tuple[str, str]]:
 
 
 def _row(row: Row) -> str:
-    return repr(tuple(entry.value for entry in row))
+    return repr(tuple(coefficient.value for coefficient in row))

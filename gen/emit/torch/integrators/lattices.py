@@ -59,9 +59,9 @@ def _lines(
     spelling = spelled((name for name in function.names if name != "t"), taken)
     printer = TensorPrinter(spelling | {lattice.name: str(lattice.count)}, need)
     used = {name for value in values for name in names(value)}
-    for k, entry in enumerate(problem.parameters):
-        if entry.name in used:
-            yield f"{printer.variable(entry.name)} = parameters[{k}]"
+    for k, parameter in enumerate(problem.parameters):
+        if parameter.name in used:
+            yield f"{printer.variable(parameter.name)} = parameters[{k}]"
     for array in function.arrays:
         yield f"{printer.variable(array)} = {_rows(problem, lattice.count, array, first)}"
     results = dict.fromkeys(array.name for _, array in function.results)

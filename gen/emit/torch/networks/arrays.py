@@ -78,7 +78,7 @@ class _Body:
         text = name
         if full and name in self._short:
             shape = self._short[name].shape
-            sizes = ", ".join(self._size(entry) for entry in shape)
+            sizes = ", ".join(self._size(dimension) for dimension in shape)
             text += f".expand(-1, {sizes})" if self._short[name].batched else f".expand({sizes})"
         return text
 
@@ -89,8 +89,8 @@ class _Body:
     def _text(self, line: Line) -> str:
         match line.value:
             case Product(left, right, left_transposed, right_transposed):
-                one, two = self._arrays[left], self._arrays[right]
-                if two.batched and not one.batched:
+                left_array, right_array = self._arrays[left], self._arrays[right]
+                if right_array.batched and not left_array.batched:
                     mark = "" if left_transposed else ".T"
                     return f"{self._name(right, True)} @ {self._name(left)}{mark}"
                 marks = (".T" if left_transposed else "", ".T" if right_transposed else "")
@@ -116,12 +116,12 @@ class _Body:
                 return self._printer(value)
 
     def _outer(self, left: str, right: str) -> str:
-        one, two = self._name(left, True), self._name(right, True)
+        left_name, right_name = self._name(left, True), self._name(right, True)
         match self._arrays[left].batched, self._arrays[right].batched:
             case True, True:
-                return f"{one}.T @ {two}"
+                return f"{left_name}.T @ {right_name}"
             case False, True:
-                return f"torch.outer({one}, {two}.sum(0))"
+                return f"torch.outer({left_name}, {right_name}.sum(0))"
             case True, False:
-                return f"torch.outer({one}.sum(0), {two})"
-        return f"torch.outer({one}, {two})"
+                return f"torch.outer({left_name}.sum(0), {right_name})"
+        return f"torch.outer({left_name}, {right_name})"

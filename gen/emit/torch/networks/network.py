@@ -66,7 +66,7 @@ class _Writer:
         network, unrolled = self._network, self._unrolled
         states = [part.state for part in network.parts]
         controls = [array.name for array in network.controls]
-        parameters = [entry.name for entry in network.parameters]
+        parameters = [parameter.name for parameter in network.parameters]
         kept = [name for name, _ in unrolled.kept]
         finish = dict(network.finish.results)
         functions = tuple(self._functions())
@@ -114,11 +114,11 @@ class _Writer:
         )
 
     def _helpers(self) -> str:
-        found = ["Network"]
-        solves = [one for one in self._unrolled.forward if isinstance(one, Solve)]
+        helpers = ["Network"]
+        solves = [statement for statement in self._unrolled.forward if isinstance(statement, Solve)]
         if solves:
-            found += ["solved", "solved_linear"]
-        return ", ".join(sorted(found, key=lambda name: (name.islower(), name)))
+            helpers += ["solved", "solved_linear"]
+        return ", ".join(sorted(helpers, key=lambda name: (name.islower(), name)))
 
     def _functions(self) -> Iterable[FunctionView]:
         network = self._network
@@ -159,11 +159,11 @@ class _Writer:
 
     def _cost(self, cost: Regulariser) -> FunctionView:
         """The regulariser, with all parameters as arguments."""
-        given = [array.name for array in self._product.cost_inputs]
-        given += [entry.name for entry in self._network.parameters]
+        arguments = [array.name for array in self._product.cost_inputs]
+        arguments += [parameter.name for parameter in self._network.parameters]
         doc = "The cost of a layer's controls."
         view = function_view("regulariser", doc, cost.value, self._need)
-        return replace(view, arguments=tuple(given))
+        return replace(view, arguments=tuple(arguments))
 
     def _copies(self) -> Iterable[str]:
         """The controls of each stage, where they have their own."""
@@ -174,7 +174,7 @@ class _Writer:
 
     def _calls(self, function: Function) -> Iterable[str]:
         """The calls of a function of the controls, one for each of their copies."""
-        own = {entry.name for entry in self._network.parameters}
+        own = {parameter.name for parameter in self._network.parameters}
         for stage in range(len(self._unrolled.copies) if function.lines else 0):
             results = [self._unrolled.copy(array, stage) for _, array in function.results]
             arguments = [
@@ -185,8 +185,8 @@ class _Writer:
 
     def _gradient(self, array: Array) -> str:
         """The derivatives by a control; by stage a tuple of them."""
-        found = [f"h * {array.name}{copy}" for copy in self._unrolled.copies]
-        return tuple_text(found) if self._network.by_stage else found[0]
+        derivatives = [f"h * {array.name}{copy}" for copy in self._unrolled.copies]
+        return tuple_text(derivatives) if self._network.by_stage else derivatives[0]
 
     def _statements(self, statements: Sequence[Statement]) -> Iterable[str]:
         for statement in statements:
@@ -252,8 +252,8 @@ class _Writer:
                 for array in part.shared.inputs
             }
             stacked = all(
-                array.batched or (len({*found}) == 1 and array.name != "t")
-                for array, found in staged.items()
+                array.batched or (len({*names}) == 1 and array.name != "t")
+                for array, names in staged.items()
             )
             own = self._network.by_stage
             groups = [nodes] if stacked and not own else [[node] for node in nodes]
@@ -261,15 +261,15 @@ class _Writer:
             for place, group in enumerate(groups):
                 arguments = []
                 for array in part.shared.inputs:
-                    found = [unrolled.name_at(array, number, n.stage) for n in group]
+                    names = [unrolled.name_at(array, number, n.stage) for n in group]
                     if array.name == "t":
                         clock = self._network.step.nodes[number][group[0].stage]
                         name = f"C{number or ''}_{group[0].stage + 1}"
                         arguments.append(moment(name, clock.value))
                     elif len(group) == 1 or not array.batched:
-                        arguments.append(found[0])
+                        arguments.append(names[0])
                     else:
-                        arguments.append(f"torch.cat(({', '.join(found)}))")
+                        arguments.append(f"torch.cat(({', '.join(names)}))")
                 suffix = "" if len(groups) == 1 else f"_{place + 1}"
                 sums = [array for _, array in part.shared.results]
                 whole = [unrolled.copy(array, group[0].stage) for array in sums]
@@ -290,7 +290,7 @@ class _Writer:
     def _zeros(self, array: Array) -> str:
         states = [part.state for part in self._network.parts]
         known = (*states, *self._network.controls)
-        sizes = ", ".join(size_of(entry, known) for entry in array.shape)
+        sizes = ", ".join(size_of(dimension, known) for dimension in array.shape)
         return f"{states[0].name}.new_zeros({sizes or '()'})"
 
     def _step_gradient(self) -> Iterable[str]:
@@ -311,8 +311,8 @@ class _Writer:
                 yield f"    h_bar = h_bar + h * {factor}{name}"
 
     def _time_gradient(self) -> Iterable[str]:
-        found = [name for name, _ in self._unrolled.time_bars()]
-        yield f"t_bar = h * ({' + '.join(found)})" if found else "t_bar = None"
+        bars = [name for name, _ in self._unrolled.time_bars()]
+        yield f"t_bar = h * ({' + '.join(bars)})" if bars else "t_bar = None"
 
     def _combination(self, statement: Combination) -> str:
         """A sum of terms; those that are multiplied by h are added one by one."""
