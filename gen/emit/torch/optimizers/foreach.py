@@ -120,11 +120,6 @@ class _Term:
         return value
 
     @property
-    def without_coefficient(self) -> _Term:
-        """The same without its host scalars and its sign."""
-        return replace(self, scalars=(), under=(), negative=False)
-
-    @property
     def is_single(self) -> bool:
         """Whether it has entries of one expression only."""
         return len(self.entries) == 1 and not self.divisors
@@ -334,22 +329,28 @@ class _Writer:
         return _Term(entries=(expr,))
 
     def _times(self, term: _Term, stem: str) -> _List:
-        """The entries of a product."""
+        """The entries of a product; scalars come first, as they keep what follows in range."""
         if term.entries:
             lists = [self._list(term.entries[0], stem)]
             lists += [self._list(part, "others") for part in term.entries[1:]]
             result, *others = sorted(lists, key=lambda operand: not operand.free)
+            for factor in term.factors:
+                result = self._with_factor("multiply_", "multiple", result, factor, stem)
+            result = self._scaled(result, term.coefficient, stem)
             for other in others:
                 result = self._apply("mul", result, other.name, stem=stem)
-            divisors = term.divisors
+            divisors = [*term.divisors]
         else:
             divisor, *divisors = term.divisors
-            result = self._apply("reciprocal", self._list(divisor, stem), stem=stem)
+            result = self._list(divisor, stem)
+            if term.coefficient is not None:
+                result = self._apply("div", result, self._host(term.coefficient), stem=stem)
+            result = self._apply("reciprocal", result, stem=stem)
+            for factor in term.factors:
+                result = self._with_factor("multiply_", "multiple", result, factor, stem)
         for divisor in divisors:
             result = self._apply("div", result, self._list(divisor, "divisors").name, stem=stem)
-        for factor in term.factors:
-            result = self._with_factor("multiply_", "multiple", result, factor, stem)
-        return self._scaled(result, term.coefficient, stem)
+        return result
 
     def _scaled(self, entries: _List, coefficient: Expr | None, stem: str) -> _List:
         if coefficient is None:
@@ -436,8 +437,10 @@ class _Writer:
             return self._apply(
                 operation, total, *(operand.name for operand in lists), *more, stem=stem
             )
-        product = self._times(term.without_coefficient, "terms")
-        return self._apply("add", total, product.name, *alpha, stem=stem)
+        if shape == (1, 0):
+            entries = self._list(term.entries[0], "terms")
+            return self._apply("add", total, entries.name, *alpha, stem=stem)
+        return self._apply("add", total, self._times(term, "terms").name, stem=stem)
 
 
 def _homes(function: Function, owned: Sequence[str]) -> dict[str, str]:
