@@ -97,9 +97,15 @@ def prepared_(xs, gs, sign, l2, shrink):
 def kick_drift_(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
     torch._foreach_mul_(vs, decay)
     torch._foreach_add_(vs, gs, alpha=-kick)
-    v_new__downs = [down(abs(delta) ** (1 / 2) * v_new) for v_new in vs]
+    v_new__downs = torch._foreach_mul(vs, abs(delta) ** (1 / 2))
+    torch._foreach_abs_(v_new__downs)
+    torch._foreach_clamp_min_(v_new__downs, 1.0)
+    torch._foreach_reciprocal_(v_new__downs)
     v_new__units = torch._foreach_mul(v_new__downs, vs)
-    v_new__down_2s = [down(abs(delta_momentum_2) ** (1 / 2) * v_new) for v_new in vs]
+    v_new__down_2s = torch._foreach_mul(vs, abs(delta_momentum_2) ** (1 / 2))
+    torch._foreach_abs_(v_new__down_2s)
+    torch._foreach_clamp_min_(v_new__down_2s, 1.0)
+    torch._foreach_reciprocal_(v_new__down_2s)
     v_new__unit_2s = torch._foreach_mul(v_new__down_2s, vs)
     terms = torch._foreach_mul(v_new__units, delta)
     torch._foreach_mul_(terms, v_new__units)

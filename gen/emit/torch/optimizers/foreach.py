@@ -46,6 +46,11 @@ _UNARY = {
     "inverse": "reciprocal",
     "logistic": "sigmoid",
 }
+#: Functions of one list that are several operations, one after the other.
+_WRITTEN = {
+    "down": (("abs",), ("clamp_min", "1.0"), ("reciprocal",)),
+    "relu": (("clamp_min", "0.0"),),
+}
 #: Functions of two lists; of a list and a number.
 _BINARY = {"max": "maximum", "min": "minimum"}
 _BOUNDS = {"max": "clamp_min", "min": "clamp_max"}
@@ -231,6 +236,11 @@ class _Writer:
                 return self._apply("pow", self._list(base, stem), self._host(exponent), stem=stem)
             case Apply(op=op, args=(arg,)) if op in _UNARY:
                 return self._apply(_UNARY[op], self._list(arg, stem), stem=stem)
+            case Apply(op=op, args=(arg,)) if op in _WRITTEN:
+                result = self._list(arg, stem)
+                for operation, *bound in _WRITTEN[op]:
+                    result = self._apply(operation, result, *bound, stem=stem)
+                return result
             case Apply(op=op, args=(left, right)) if op in _BINARY:
                 left, right = (right, left) if self._is_host(left) else (left, right)
                 if self._is_host(right):
