@@ -132,6 +132,9 @@ def _parser() -> argparse.ArgumentParser:
     verifying = command("verify", _verify, "Compare every backend with the interpretation.")
     verifying.add_argument("names", nargs="+", metavar="NAME|PATH")
     verifying.add_argument("--method", metavar="METHOD", help="for problems: what integrates them")
+    verifying.add_argument(
+        "--device", default="cpu", help="where torch's forms run: cpu, cuda, cuda:1 ..."
+    )
     _choices(verifying)
     _sizes(verifying)
 
@@ -295,7 +298,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     chosen = (arguments.activation, arguments.by_stage, dict(arguments.size))
 
     def run() -> int:
-        verifications = [verify(name, arguments.method, *chosen) for name in arguments.names]
+        verifications = [
+            verify(name, arguments.method, *chosen, arguments.device) for name in arguments.names
+        ]
         say("\n\n".join(map(str, verifications)))
         return 0 if all(verification.holds for verification in verifications) else 1
 

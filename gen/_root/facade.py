@@ -390,6 +390,7 @@ def verify(
     activation: str | None = None,
     by_stage: bool = False,
     sizes: Mapping[str, int] | None = None,
+    device: str = "cpu",
 ) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
@@ -399,13 +400,18 @@ def verify(
         activation: of a field, instead of the declared one.
         by_stage: of a field: whether every stage of a layer has controls of its own.
         sizes: of a lattice, the number of its sites by name.
+        device: where torch's forms run, as torch calls it; beside another one than ``cpu`` the
+            kernels do not run.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
 
     Raises:
         DeclarationError: the declaration is not found or has problems.
+        ValueError: no tensor can be made on the device.
     """
     from hamilforge import verification
 
-    return verification.verify(name, method, activation=activation, by_stage=by_stage, sizes=sizes)
+    return verification.verify(
+        name, method, device, activation=activation, by_stage=by_stage, sizes=sizes
+    )

@@ -49,18 +49,35 @@ LARGE = 1e60
 
 
 def verify(
-    name: str | Path, method: str | Path | None = None, **choices: Unpack[Variation]
+    name: str | Path,
+    method: str | Path | None = None,
+    device: str = "cpu",
+    **choices: Unpack[Variation],
 ) -> Verification:
-    """Compare every backend that is installed with the interpretation of the program."""
-    backends = ["numba"]
+    """Compare every backend that is installed with the interpretation of the program.
+
+    Args:
+        name: a name in the catalogue, or a path.
+        method: what a problem or a field needs beside it.
+        device: where torch's forms run; on another one than the CPU nothing else runs.
+        choices: of a field or a lattice, instead of the declared.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: torch is not there, or knows no such device.
+    """
+    backends = ["numba"] if device == "cpu" else []
     if importlib.util.find_spec("torch"):
         backends.append("torch")
+    _require(device)
     loaded = loader.load(name, method, **choices)
     made = products.load_made(name, method, **choices)
     family = _CASES[families.family_of(made).name]
     cases = family.of(*made)
-    verification = family.compare(loaded, cases, backends)
-    if not isinstance(made[0], kinds.Field):
+    verification = family.compare(loaded, cases, backends, device)
+    if device != "cpu" or not isinstance(made[0], kinds.Field):
         return verification
     fused = loader.load(name, method, **{**choices, "sizes": cases[0].sizes})
     if fused == loaded:
@@ -68,6 +85,21 @@ def verify(
     more = family.compare(fused, cases, ["numba"])
     own = (replace(d, backend="numba, fused") for d in more.deviations)
     return Verification(loaded.name, (*verification.deviations, *own))
+
+
+def _require(device: str) -> None:
+    """That tensors can be made on a device, and looked at."""
+    if device == "cpu":
+        return
+    if not importlib.util.find_spec("torch"):
+        raise ValueError(f"the device '{device}' is one of PyTorch, which is not installed")
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"no tensor can be made on the device '{device}': {reason}") from error
 
 
 @dataclass(frozen=True, slots=True)

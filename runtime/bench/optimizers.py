@@ -11,7 +11,7 @@ import itertools
 import math
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import torch
 from numba import njit, prange
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hamilforge.runtime.bench.rows import Row, table
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
@@ -61,7 +62,7 @@ def run(
     """
     entries = line_up()
     tasks: list[tuple[str, Callable[[], Iterator[Row]]]] = []
-    for entry in entries["cases"]:
+    for entry in (*entries["cases"], *_cases_of_lists(entries["lists"])):
         tasks.append((entry["case"], functools.partial(_steps, entry, entries, rounds)))
     tasks.append(("recompilations", functools.partial(_recompilations, entries)))
     for entry in entries["cold"]:
@@ -104,7 +105,56 @@ def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
             continue
         fastest = min(members, key=lambda member: times[member].median)
         note = f"best: {fastest}" if peer in best else ""
+        if "device" in case:
+            counts = (_operations(ready[name]) for name in (candidate, fastest))
+            note = "operations of torch: {} beside {}".format(*counts)
         yield _row(case["case"], candidate, peer, times[candidate], times[fastest], note)
+
+
+def _cases_of_lists(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Each combination of a device, a type and a shape as a case; of the devices that there are."""
+    for entry in entries:
+        devices = [name for name in entry["devices"] if name == "cpu" or _is_there(name)]
+        for device, dtype, (tensors, size) in itertools.product(
+            devices, entry["dtypes"], entry["shapes"]
+        ):
+            where = device if device == "cpu" else torch.cuda.get_device_name(device)
+            yield {
+                "case": f"lists, {tensors} x {size:,} {dtype}, {where}",
+                "tensors": tensors,
+                "entries": size,
+                "dtype": dtype,
+                "device": device,
+                "gradients": "kept",
+                "rounds": entry["rounds"],
+                "pairs": entry["pairs"],
+            }
+
+
+def _is_there(device: str) -> bool:
+    return device == "cuda" and torch.cuda.is_available()
+
+
+class _Operations(TorchDispatchMode):
+    """Counts torch's operations; a view is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self.count += not function.is_view
+        return function(*args, **(kwargs or {}))
+
+
+def _operations(contestant: Contestant) -> int:
+    """How many operations a step asks torch for."""
+    contestant.prepare()
+    with _Operations() as operations:
+        contestant.work()
+    return operations.count
 
 
 def _row(
@@ -123,7 +173,8 @@ def _contestant(name: str, entry: Entry, case: Entry) -> Contestant:
     shape = (case["tensors"], case["entries"])
     random = torch.Generator().manual_seed(0)
     flat = entry["kind"] == "flat"
-    templates = 1e-3 * torch.randn(shape, generator=random)
+    device, dtype = case.get("device", "cpu"), getattr(torch, case.get("dtype", "float32"))
+    templates = (1e-3 * torch.randn(shape, generator=random)).to(device, dtype)
     gradients = [templates.flatten()] if flat else list(templates)
     params: Tensors = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
 
@@ -133,11 +184,20 @@ def _contestant(name: str, entry: Entry, case: Entry) -> Contestant:
 
     renew()
     prepare = renew if case["gradients"] == "fresh" else (lambda: None)
-    return Contestant(prepare, _KINDS[entry["kind"]](name, entry, params))
+    step = _KINDS[entry["kind"]](name, entry, params)
+    if device == "cpu":
+        return Contestant(prepare, step)
+
+    def work() -> None:
+        step()
+        torch.cuda.synchronize(device)
+
+    return Contestant(prepare, work)
 
 
 def _generated(name: str, entry: Entry, params: Tensors) -> Step:
-    optimizer: torch.optim.Optimizer = load(name).torch_class()(params, **entry["options"])
+    rule = load(entry.get("rule", name))
+    optimizer: torch.optim.Optimizer = rule.torch_class()(params, **entry["options"])
     return optimizer.step
 
 
@@ -202,6 +262,22 @@ def _drift(xs: Tensors, vs: Tensors, factor: float, delta: float) -> None:
         torch._foreach_add_(xs, vs, alpha=factor / math.sqrt(delta * float(square) + 1))
 
 
+def _three_operations(name: str, entry: Entry, params: Tensors) -> Step:
+    """Heavy ball by torch's operations over lists, with nothing around them."""
+    del name
+    velocities = [torch.zeros_like(param, requires_grad=False) for param in params]
+    lr, momentum = entry["options"]["lr"], entry["options"]["momentum"]
+
+    def step() -> None:
+        with torch.no_grad():
+            gradients = [param.grad for param in params if param.grad is not None]
+            torch._foreach_mul_(velocities, momentum)
+            torch._foreach_add_(velocities, gradients, alpha=-lr)
+            torch._foreach_add_(params, velocities)
+
+    return step
+
+
 def _flat(name: str, entry: Entry, params: Tensors) -> Step:
     """Heavy ball on one long array each of points, velocities and gradients."""
     del name
@@ -245,6 +321,7 @@ _KINDS: dict[str, Callable[[str, Entry, Tensors], Step]] = {
     "torch": _torch,
     "authors": _authors,
     "flat": _flat,
+    "three operations": _three_operations,
 }
 
 

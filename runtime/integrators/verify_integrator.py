@@ -7,6 +7,7 @@ component.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,20 +48,23 @@ class StepCase:
     ulps: float
 
 
-def compare(loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str]) -> Verification:
+def compare(
+    loaded: Loaded, cases: Sequence[StepCase], backends: Sequence[str], device: str = "cpu"
+) -> Verification:
     """Run every backend one step from every state of every case.
 
     Args:
         loaded: the product.
         cases: steps of the reference.
         backends: ``numba``, ``torch`` or both.
+        device: where torch's modules run.
 
     Returns:
         A deviation for each backend and case.
     """
     steps: Mapping[str, Callable[[Loaded, StepCase], Floats]] = {
         "numba": _numba_steps,
-        "torch": _torch_steps,
+        "torch": functools.partial(_torch_steps, device=device),
     }
     deviations = []
     for backend in backends:
@@ -104,12 +108,12 @@ def kernel_step(product: Any, t: float, h: float, state: Any, row: Floats) -> An
     return y if done == 1 else np.full_like(y, np.nan)
 
 
-def _torch_steps(loaded: Loaded, case: StepCase) -> Floats:
+def _torch_steps(loaded: Loaded, case: StepCase, device: str) -> Floats:
     import torch
 
     flow = loaded.torch_class()
     computed = np.empty_like(case.after)
     for k, (t, state) in enumerate(zip(case.times, case.states, strict=True)):
         module = flow(case.h, 1, t0=t, parameters=case.parameters)
-        computed[k] = module(torch.from_numpy(state)).detach().numpy()
+        computed[k] = module(torch.tensor(state, device=device)).detach().cpu().numpy()
     return computed

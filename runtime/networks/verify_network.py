@@ -60,7 +60,10 @@ class TargetCase:
 
 
 def compare(
-    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+    loaded: Loaded,
+    cases: Sequence[NetworkCase | TargetCase],
+    backends: Sequence[str],
+    device: str = "cpu",
 ) -> Verification:
     """Run every backend on every case.
 
@@ -68,16 +71,20 @@ def compare(
         loaded: the product.
         cases: of networks or of objectives.
         backends: ``numba``, ``torch`` or both.
+        device: where torch's modules run.
 
     Returns:
         A deviation for each backend and case, and of a network for each choice of memory that was
         tried.
     """
-    return Verification(loaded.name, tuple(deviations(loaded, cases, backends)))
+    return Verification(loaded.name, tuple(deviations(loaded, cases, backends, device)))
 
 
 def deviations(
-    loaded: Loaded, cases: Sequence[NetworkCase | TargetCase], backends: Sequence[str]
+    loaded: Loaded,
+    cases: Sequence[NetworkCase | TargetCase],
+    backends: Sequence[str],
+    device: str = "cpu",
 ) -> Iterator[Deviation]:
     """One run after another.
 
@@ -85,6 +92,7 @@ def deviations(
         loaded: the product.
         cases: of networks or of objectives.
         backends: ``numba``, ``torch`` or both.
+        device: where torch's modules run.
 
     Yields:
         The largest deviation of a run, for each backend and case, and of a network for each choice
@@ -92,7 +100,7 @@ def deviations(
     """
     for backend in backends:
         for case in cases:
-            for label, computed in _runs(loaded, case, backend):
+            for label, computed in _runs(loaded, case, backend, device):
                 terms = case.terms if isinstance(case, NetworkCase) else {}
                 worst = max(
                     _deviation(computed[name], value, terms.get(name, 0.0))
@@ -106,16 +114,21 @@ def deviations(
 
 
 def _runs(
-    loaded: Loaded, case: NetworkCase | TargetCase, backend: str
+    loaded: Loaded, case: NetworkCase | TargetCase, backend: str, device: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a backend finds: a network with all its stages kept, and with its states alone."""
     if isinstance(case, NetworkCase):
         module = loaded.torch_class() if backend == "torch" else loaded.module("numba")
         for memory in ("all", "states", *(("reversible",) if module.REVERSIBLE else ())):
-            run = _numba if backend == "numba" else _torch
-            yield f"{case.name}, keeping {memory}", run(loaded, case, memory)
+            label = f"{case.name}, keeping {memory}"
+            if backend == "numba":
+                yield label, _numba(loaded, case, memory)
+            else:
+                yield label, _torch(loaded, case, memory, device)
+    elif backend == "numba":
+        yield case.name, _numba_target(loaded, case)
     else:
-        yield case.name, (_numba_target if backend == "numba" else _torch_target)(loaded, case)
+        yield case.name, _torch_target(loaded, case, device)
 
 
 def _deviation(computed: Any, wanted: Floats, least: float) -> float:
@@ -157,48 +170,46 @@ def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     return computed | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
-def _torch(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
+def _torch(loaded: Loaded, case: NetworkCase, memory: str, device: str) -> dict[str, Any]:
     import torch
 
-    kind = getattr(torch, case.dtype)
+    kind = {"dtype": getattr(torch, case.dtype), "device": device}
     network = loaded.torch_class()(
         len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
-        parameters=case.parameters, dtype=kind, memory=memory,
+        parameters=case.parameters, memory=memory, **kind,
     )  # fmt: skip
     network.t0.requires_grad_()
     with torch.no_grad():
         for name, value in case.controls.items():
             network.control(name).copy_(torch.from_numpy(value))
-    states = [torch.from_numpy(state).to(kind).requires_grad_() for state in case.states]
+    states = [torch.tensor(state, **kind).requires_grad_() for state in case.states]
     ends = network(*states)
     total: Any = 0.0
     computed: dict[str, Any] = {}
     if network.RUNNING:
         ends, cost = ends
         total = cost.sum()
-        computed["running cost"] = cost.detach().numpy()
+        computed["running cost"] = _numbers(cost)
     ends = ends if isinstance(ends, tuple) else (ends,)
     for end, costate in zip(ends, case.costates, strict=True):
-        total = total + (end * torch.from_numpy(costate).to(kind)).sum()
+        total = total + (end * torch.tensor(costate, **kind)).sum()
     total.backward()
     names = _named(case, network)
-    computed |= {
-        f"end of {name}": last.detach().numpy() for name, last in zip(names, ends, strict=True)
-    }
+    computed |= {f"end of {name}": _numbers(last) for name, last in zip(names, ends, strict=True)}
     computed |= {f"by {name}": _slope(state) for name, state in zip(names, states, strict=True)}
     for name in network.CONTROLS:
         computed[f"by {name}"] = _slope(network.control(name))
     computed |= {
-        "by the steps": network.step_sizes.grad.numpy(),
-        "by the time": network.t0.grad.numpy(),
+        "by the steps": _slope(network.step_sizes),
+        "by the time": _slope(network.t0),
     }
     if network.REGULARISER:
         network.zero_grad()
         cost = network.regulariser()
         cost.backward()
         computed |= {f"regulariser by {n}": _slope(network.control(n)) for n in network.CONTROLS}
-        computed["regulariser"] = cost.detach().numpy()
-        computed["regulariser by the steps"] = network.step_sizes.grad.numpy()
+        computed["regulariser"] = _numbers(cost)
+        computed["regulariser by the steps"] = _slope(network.step_sizes)
     return computed
 
 
@@ -213,25 +224,29 @@ def _numba_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
     return {"prediction": evaluation.prediction, "loss": evaluation.losses, **states, **weights}
 
 
-def _torch_target(loaded: Loaded, case: TargetCase) -> dict[str, Any]:
+def _torch_target(loaded: Loaded, case: TargetCase, device: str) -> dict[str, Any]:
     import torch
 
-    kind = getattr(torch, case.dtype)
-    objective = loaded.torch_class()(case.sizes, parameters=case.parameters, dtype=kind)
+    kind = {"dtype": getattr(torch, case.dtype), "device": device}
+    objective = loaded.torch_class()(case.sizes, parameters=case.parameters, **kind)
     with torch.no_grad():
         for name, value in case.weights.items():
             objective.weight(name).copy_(torch.from_numpy(value))
-    arrays = [torch.from_numpy(array).to(kind) for array in case.arrays]
+    arrays = [torch.tensor(array, **kind) for array in case.arrays]
     states = [array.requires_grad_() for array in arrays[: len(objective.STATES)]]
     losses = objective(*arrays)
     losses.sum().backward()
-    computed = {"prediction": objective.prediction(*states).detach().numpy()}
-    computed["loss"] = losses.detach().numpy()
+    computed = {"prediction": _numbers(objective.prediction(*states)), "loss": _numbers(losses)}
     computed |= {f"by {n}": _slope(s) for n, s in zip(objective.STATES, states, strict=True)}
     return computed | {f"by {n}": _slope(objective.weight(n)) for n in objective.WEIGHTS}
 
 
 def _slope(tensor: Any) -> Floats:
     """The derivative by a tensor; zero where nothing depends on it."""
-    derivative: Floats = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
-    return derivative
+    return np.zeros(tensor.shape) if tensor.grad is None else _numbers(tensor.grad)
+
+
+def _numbers(tensor: Any) -> Floats:
+    """The entries of a tensor on any device."""
+    entries: Floats = tensor.detach().cpu().numpy()
+    return entries

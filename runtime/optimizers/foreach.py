@@ -119,7 +119,7 @@ def _over_pieces(function: Callable[..., Tensor], *lists: Tensors) -> Tensor:
 
 def _total(sums: Tensors) -> Tensor:
     first = sums[0].device
-    return torch.stack([value.sum().to(first) for value in sums]).sum()
+    return torch.stack([value.to(first) for value in sums]).sum()
 
 
 def _on_devices(tensors: Tensors) -> bool:
@@ -141,7 +141,7 @@ def _pieces(*lists: Tensors) -> Iterator[Tensors]:
         flat = tuple(member.reshape(-1) for member in members)
         length = flat[0].numel()
         if batch and size + length > PIECE:
-            yield _in_room(room, map(torch.cat, zip(*batch, strict=True)))
+            yield _in_room(room, _together(batch))
             batch, size = [], 0
         if length > PIECE:
             for parts in zip(*(member.split(PIECE) for member in flat), strict=True):
@@ -150,7 +150,12 @@ def _pieces(*lists: Tensors) -> Iterator[Tensors]:
             batch.append(flat)
             size += length
     if batch:
-        yield _in_room(room, map(torch.cat, zip(*batch, strict=True)))
+        yield _in_room(room, _together(batch))
+
+
+def _together(batch: list[tuple[Tensor, ...]]) -> Iterable[Tensor]:
+    """Small tensors one after the other, for each list."""
+    return batch[0] if len(batch) == 1 else map(torch.cat, zip(*batch, strict=True))
 
 
 def _in_room(room: Tensors, entries: Iterable[Tensor]) -> Tensors:

@@ -71,7 +71,7 @@ class FusedPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self._table(grads)
-        if self.standing.have_moved(table[:-1].ravel()):
+        if self.standing.have_moved(table[:-1]):
             check()
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self.standing.params)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hamilforge.runtime.core.addresses import addresses
 from hamilforge.runtime.optimizers.clock import Clock
@@ -60,7 +61,7 @@ class Standing:
         #: Parameters and buffers, which stay the same.
         self.fixed = [*params, *itertools.chain(*states)]
         self._guard = _guard(self.fixed, grads)
-        self._places: Any = None
+        self._places = b""
 
     def gradients(
         self, groups: Groups, state: dict[torch.Tensor, dict[str, Any]]
@@ -98,16 +99,15 @@ class Standing:
         """The arrays of the state."""
         return self.fixed[len(self.params) :]
 
-    def have_moved(self, places: Any = None) -> bool:
+    def have_moved(self, places: NDArray[np.uintp] | None = None) -> bool:
         """Whether parameters and buffers lie elsewhere than in the step before.
 
         Args:
             places: their addresses, if they are known.
         """
-        places = addresses(self.fixed) if places is None else places
-        moved = self._places is not None and not np.array_equal(places, self._places)
-        if moved or self._places is None:
-            self._places = places
+        places = (addresses(self.fixed) if places is None else places).tobytes()
+        moved = self._places not in (b"", places)
+        self._places = places
         return moved
 
 

@@ -51,7 +51,7 @@ from hamilforge.runtime.optimizers.step_tensors import (
 Tensors = list[torch.Tensor]
 
 #: Values that stay what they are; a tensor may change in place.
-_FIXED = frozenset((bool, int, float, type(None)))
+_FIXED = frozenset((bool, int, float, str, type(None)))
 
 
 class GeneratedOptimizer(Optimizer):

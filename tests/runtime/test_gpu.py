@@ -1,0 +1,72 @@
+"""torch's forms on a GPU, beside the interpretation of their programs."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.generation import catalogue_folder
+from hamilforge.runtime.optimizers.lists_plan import ListsPlan
+
+from .training import first, optimizer_class
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+]
+
+INDEX = tomllib.loads((catalogue_folder() / "index.toml").read_text())
+PRODUCTS = sorted(
+    name.removesuffix("_torch.py") for name in INDEX["files"] if name.endswith("_torch.py")
+)
+SUMS = {"shifted": True, "scope": "all", "staged": False, "timed": False}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_every_form_agrees_with_the_interpretation(product: str) -> None:
+    verification = hf.verify(*product.split("__"), device="cuda")
+    assert verification.holds, str(verification)
+    assert not any("numba" in deviation.backend for deviation in verification.deviations)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_a_step_waits_for_no_device_and_is_that_of_the_cpu(any_method: str, dtype: Any) -> None:
+    values = np.random.default_rng(2).standard_normal((3, 40))
+    ends = []
+    for device in ("cpu", "cuda"):
+        params = [
+            torch.nn.Parameter(torch.tensor(row, device=device, dtype=dtype)) for row in values
+        ]
+        optimizer = optimizer_class(any_method)(params, lr=0.01, weight_decay=0.1, fused=False)
+        for number in range(4):
+            for param in params:
+                param.grad = torch.sin(3 * param.detach())
+            torch.cuda.set_sync_debug_mode("error" if number else "default")
+            try:
+                optimizer.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        assert isinstance(optimizer._plan, ListsPlan)
+        ends.append(torch.stack([param.detach().cpu().double() for param in params]))
+    assert abs(ends[0] - ends[1]).max() <= 64 * torch.finfo(dtype).eps
+
+
+def test_a_step_is_captured_in_a_graph() -> None:
+    method = optimizer_class(first(**SUMS))
+    params = [torch.nn.Parameter(torch.ones(50, device="cuda")) for _ in range(3)]
+    for param in params:
+        param.grad = torch.full_like(param, 0.5)
+    optimizer = method(params, lr=0.1)
+    optimizer.step()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        optimizer.step()
+    before = params[0].detach().clone()
+    graph.replay()
+    torch.cuda.synchronize()
+    assert (params[0] != before).all()
