@@ -104,10 +104,13 @@ def factor(scalar: Any, tensors: Iterable[Tensor]) -> Any:
     nearest = narrow(scalar)
     if _is_known(nearest) and 2.0**-least <= abs(float(nearest.detach())) <= 2.0**least:
         return nearest
-    wide = _of(scalar, nearest)
-    exponent = wide.exponent
-    inner = exponent.clamp(-least, least)
-    return Factor(_scaled(wide.mantissa, inner), 2.0 ** (exponent - inner).clamp(-most, most))
+    if isinstance(scalar, WideScalar):
+        inner = scalar.exponent.clamp(-least, least)
+        power = torch.exp2((scalar.exponent - inner).clamp(-most, most))
+        return Factor(scalar.mantissa * torch.exp2(inner), power)
+    exponent = torch.frexp(nearest)[1].double()  # few operations: on a device each is a launch
+    power = torch.exp2(exponent - exponent.clamp(-least, least))
+    return Factor(nearest / power, power.clamp(2.0**-most, 2.0**most))
 
 
 def _limit(dtype: torch.dtype) -> int:
