@@ -105,9 +105,9 @@ class Standing:
         Args:
             places: their addresses, if they are known.
         """
-        places = (addresses(self.fixed) if places is None else places).tobytes()
-        moved = self._places not in (b"", places)
-        self._places = places
+        here = (addresses(self.fixed) if places is None else places).tobytes()
+        moved = self._places not in (b"", here)
+        self._places = here
         return moved
 
 

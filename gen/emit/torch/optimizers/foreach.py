@@ -238,8 +238,8 @@ class _Writer:
                 return self._apply(_UNARY[op], self._list(arg, stem), stem=stem)
             case Apply(op=op, args=(arg,)) if op in _WRITTEN:
                 result = self._list(arg, stem)
-                for operation, *bound in _WRITTEN[op]:
-                    result = self._apply(operation, result, *bound, stem=stem)
+                for operation, *more in _WRITTEN[op]:
+                    result = self._apply(operation, result, *more, stem=stem)
                 return result
             case Apply(op=op, args=(left, right)) if op in _BINARY:
                 left, right = (right, left) if self._is_host(left) else (left, right)
@@ -406,7 +406,8 @@ class _Writer:
         """How well a sum begins with a term: its operations and lists are saved."""
         if not term.entries and not term.divisors:
             return -1
-        if term.is_single and term.entries[0] in map(Ref, self._free):
+        first = term.entries[0] if term.is_single else None
+        if isinstance(first, Ref) and first.name in self._free:
             return 4
         if term.factors:
             return 3
