@@ -27,6 +27,7 @@ STATES = ("p",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}
+TUPLES = {}
 SHIFTED = False
 MEMORY = ("last_decay", "last_kick")
 

@@ -31,6 +31,7 @@ STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "open-unit-interval")}
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_shift",)
 a1 = 0.0792036964311957  # 0.0792036964311957

@@ -32,6 +32,7 @@ HYPERPARAMETERS = {
     "A": (1.0, "positive"),
     "gamma": (1.0, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = False
 MEMORY = ()
 

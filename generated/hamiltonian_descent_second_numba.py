@@ -37,6 +37,7 @@ HYPERPARAMETERS = {
     "A": (1.0, "positive"),
     "gamma": (1.0, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 

@@ -33,6 +33,7 @@ HYPERPARAMETERS = {
     "A": (1.0, "positive"),
     "gamma": (1.0, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = False
 MEMORY = ()
 

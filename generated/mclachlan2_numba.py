@@ -29,6 +29,7 @@ STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_shift",)
 a = 0.1931833275037836  # 482958318759459/2500000000000000

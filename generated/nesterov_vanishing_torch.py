@@ -30,6 +30,7 @@ STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 1.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative")}
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_undo",)
 

@@ -31,6 +31,7 @@ STATES = ("p",)
 SCOPE = "all"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.1, "nonnegative"), "momentum": (0.9, "unit-interval")}
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 

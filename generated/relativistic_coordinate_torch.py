@@ -32,6 +32,7 @@ HYPERPARAMETERS = {
     "momentum": (0.9, "unit-interval"),
     "delta": (0.1, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 

@@ -31,6 +31,7 @@ HYPERPARAMETERS = {
     "momentum": (0.9, "unit-interval"),
     "delta": (0.1, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = False
 MEMORY = ()
 

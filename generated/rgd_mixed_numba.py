@@ -43,6 +43,7 @@ HYPERPARAMETERS = {
     "delta": (0.1, "nonnegative"),
     "alpha": (0.5, "nonnegative"),
 }
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

@@ -28,6 +28,7 @@ STATES = ("v",)
 SCOPE = "coordinate"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "open-unit-interval")}
+TUPLES = {}
 SHIFTED = True
 MEMORY = ("last_decay_1", "last_shift")
 w1 = 1.3512071919596578  # 1/(2-2**(1/3))

@@ -27,12 +27,17 @@ LETTERS = ("A", "B", "D", "BD")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A number the user may choose: its default, the domain it lives in, what it means."""
+    """A number the user may choose: its default, the domain it lives in, what it means.
+
+    Attributes:
+        part_of: the tuple in which an optimizer takes it; empty where it is an argument itself.
+    """
 
     name: str
     default: Fraction
     domain: str
     doc: str
+    part_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from hamilforge.gen.declare.read_parts import (
     Find,
     are_exact,
     assignments,
+    hyperparameters,
     named_numbers,
     parameters,
     reference,
@@ -286,8 +287,8 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     if {"unknowns", "assign"} & reader.source.tables.keys():
         return read_rules.rule(reader, head)
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
-    hyperparameters = parameters(reader, "hyperparameters")
-    if not hyperparameters:
+    numbers = hyperparameters(reader)
+    if not numbers:
         reader.table("hyperparameters", required=True)
     system = reference(reader, ("hamiltonian",), find, "system")
     method = reference(reader, ("splitting", "update"), find, "method")
@@ -306,7 +307,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     own = method.parameters if isinstance(method, kinds.Update) else ()
     inner = {parameter.name for parameter in (*system.parameters, *own)} | {"h"}
     types = {name: SCALAR for name in inner - {"h"}}
-    types |= {parameter.name: SCALAR for parameter in hyperparameters}
+    types |= {parameter.name: SCALAR for parameter in numbers}
     settings = []
     for name, text in table.items():
         if name not in inner:
@@ -333,7 +334,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         head,
         system,
         method,
-        hyperparameters,
+        numbers,
         tuple(settings),
         buffer,
         buffer_value,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container
+from typing import Any
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
@@ -35,32 +37,94 @@ def parameters(
         for key in entry:
             if key not in ("default", "domain", "doc"):
                 reader.problem("unknown key; expected default, domain or doc", table, name, key)
-        domain = entry.get("domain", "real")
-        if not isinstance(domain, str) or domain not in kinds.DOMAINS:
-            reader.problem(
-                f"unknown domain {shortened(domain)}; expected one of {', '.join(kinds.DOMAINS)}"
-                + did_you_mean(str(domain), kinds.DOMAINS),
-                table,
-                name,
-                "domain",
-            )
-            domain = "real"
-        if "default" not in entry:
-            reader.problem("a parameter needs a default", table, name)
-        default = reader.number(entry.get("default", 1), table, name, "default")
-        if not inside(default, domain):
-            reader.problem(
-                f"the default {default} is outside the domain {kinds.DOMAINS[domain]}",
-                table,
-                name,
-                "default",
-            )
-        doc = entry.get("doc", "")
-        if not isinstance(doc, str):
-            reader.problem("a text was expected", table, name, "doc")
-            doc = ""
-        declared.append(kinds.Parameter(name, default, domain, doc))
+        declared.append(_parameter(reader, entry, name, (table, name)))
     return tuple(declared)
+
+
+def hyperparameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
+    """``[hyperparameters]``: numbers, and tuples of numbers with a name for each.
+
+    Args:
+        reader: the file.
+
+    Returns:
+        The numbers, in the order of the table; problems are noted by the reader.
+    """
+    declared: list[kinds.Parameter] = []
+    for name, entry in reader.table("hyperparameters").items():
+        at = ("hyperparameters", name)
+        reader.hyperparameter(name, *at)
+        table = entry if isinstance(entry, dict) else {"default": entry}
+        for key in table:
+            if key not in ("default", "domain", "doc", "names"):
+                reader.problem("unknown key; expected default, domain, doc or names", *at, key)
+        if "names" in table or isinstance(table.get("default"), list):
+            declared += _parts(reader, table, name, at)
+        else:
+            declared.append(_parameter(reader, table, name, at))
+    tuples = dict.fromkeys(entry.part_of for entry in declared if entry.part_of)
+    taken = Counter([*tuples, *(entry.name for entry in declared)])
+    for entry in declared:
+        if entry.part_of and taken[entry.name] > 1:
+            message = f"'{entry.name}' is declared twice"
+            reader.problem(message, "hyperparameters", entry.part_of, "names")
+    return tuple(declared)
+
+
+def _parts(
+    reader: Reader, table: dict[str, Any], name: str, at: tuple[str, ...]
+) -> list[kinds.Parameter]:
+    """The numbers of a tuple, each with its name."""
+    names, defaults = table.get("names"), table.get("default")
+    if not names or not isinstance(names, list) or not all(isinstance(part, str) for part in names):
+        example = 'names = ["beta1", "beta2"]'
+        reader.problem(f"a tuple needs {example}, one for each number", *at, "names")
+        return []
+    count = len(names)
+    if not isinstance(defaults, list) or len(defaults) != count:
+        there = f"{len(defaults)} numbers" if isinstance(defaults, list) else shortened(defaults)
+        message = f"{there}; a list of {count} was expected, one for each name"
+        reader.problem(message, *at, "default")
+        return []
+    parts = []
+    for number, part in enumerate(names):
+        reader.hyperparameter(part, *at, "names")
+        own: dict[str, Any] = {"default": defaults[number]}
+        for key in ("domain", "doc"):
+            if key in table:
+                value = table[key]
+                if isinstance(value, list) and len(value) == count:
+                    value = value[number]
+                own[key] = value
+        parts.append(_parameter(reader, own, part, at, name))
+    return parts
+
+
+def _parameter(
+    reader: Reader, entry: dict[str, Any], name: str, at: tuple[str, ...], part_of: str = ""
+) -> kinds.Parameter:
+    """A number with its domain and meaning."""
+    domain = entry.get("domain", "real")
+    if not isinstance(domain, str) or domain not in kinds.DOMAINS:
+        reader.problem(
+            f"unknown domain {shortened(domain)}; expected one of {', '.join(kinds.DOMAINS)}"
+            + did_you_mean(str(domain), kinds.DOMAINS),
+            *at,
+            "domain",
+        )
+        domain = "real"
+    if "default" not in entry:
+        reader.problem("a parameter needs a default", *at)
+    default = reader.number(entry.get("default", 1), *at, "default")
+    if not inside(default, domain):
+        reader.problem(
+            f"the default {default} is outside the domain {kinds.DOMAINS[domain]}", *at, "default"
+        )
+    doc = entry.get("doc", "")
+    if not isinstance(doc, str):
+        reader.problem("a text was expected", *at, "doc")
+        doc = ""
+    return kinds.Parameter(name, default, domain, doc, part_of)
 
 
 def named_numbers(

@@ -15,7 +15,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
     walk,
 )
-from hamilforge.gen.declare.read_parts import assignments, parameters, scope
+from hamilforge.gen.declare.read_parts import assignments, hyperparameters, scope
 from hamilforge.gen.declare.reader import Reader
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape
 
@@ -34,14 +34,15 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     reader.keys(("unknowns", "assign", "hyperparameters", "reduce"))
-    hyperparameters = parameters(reader, "hyperparameters")
-    unknowns = _unknowns(reader, {parameter.name for parameter in hyperparameters})
+    numbers = hyperparameters(reader)
+    taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
+    unknowns = _unknowns(reader, taken)
     over = scope(reader)
     lines = assignments(reader, unknowns) or ()
     reader.finish()
-    _check(reader, unknowns, hyperparameters, lines)
+    _check(reader, unknowns, numbers, lines)
     reader.finish()
-    return kinds.Rule(head, hyperparameters, unknowns, lines, over)
+    return kinds.Rule(head, numbers, unknowns, lines, over)
 
 
 def _unknowns(reader: Reader, taken: set[str]) -> tuple[str, ...]:
@@ -95,7 +96,8 @@ def _check(
             reader.problem(message, "assign", assignment.number)
     for parameter in hyperparameters:
         if parameter.name not in used:
-            reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", parameter.name)
+            key = parameter.part_of or parameter.name
+            reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", key)
 
 
 def _refuse_other_points(value: Expression, point: str, moved: bool) -> None:

@@ -56,7 +56,13 @@ def multiply_(tensors: Tensors, factor: Any) -> Tensors:
 
 
 def add_multiple_(tensors: Tensors, others: Tensors, factor: Any) -> None:
-    """``tensors += factor * others``, in place, for a factor that follows from sums."""
+    """``tensors += factor * others``, in place.
+
+    Args:
+        tensors: any number of them, which are changed.
+        others: as many, of the same shapes.
+        factor: follows from sums: a number, a tensor of no dimension, or a :class:`Factor`.
+    """
     operand = factor if isinstance(factor, Factor) else _operand(factor, others)
     if isinstance(operand, Factor | Tensor):
         torch._foreach_add_(tensors, multiple(others, operand))

@@ -20,6 +20,7 @@ from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 from hamilforge.runtime.optimizers.clock import latch, start, tick
+from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.kernels import plan, run
 
 Vector = NDArray[np.float64]
@@ -185,17 +186,18 @@ class _Run:
         chosen = tol if tol is not None else 1e-6 if gtol is None else gtol
         self._tolerance = real_number("gtol" if tol is None else "tol", chosen)
         given.pop("disp", None)
-        unknown = set(given) - set(product.HYPERPARAMETERS)
+        known = arguments(product)
+        unknown = set(given) - set(known)
         if unknown:
             raise ValueError(
                 f"unknown options {sorted(unknown)}; expected maxiter, gtol or one of "
-                f"{', '.join(product.HYPERPARAMETERS)}"
+                f"{', '.join(known)}"
             )
         self._hyper: dict[str, float] = {}
-        for name, (default, domain) in product.HYPERPARAMETERS.items():
-            value = real_number(name, given.get(name, default))
-            check_domain(name, value, domain)
-            self._hyper[name] = value
+        for name, value in hyperparameters({**known, **given}, product).items():
+            _, domain = product.HYPERPARAMETERS[name]
+            self._hyper[name] = real_number(name, value)
+            check_domain(name, self._hyper[name], domain)
 
     def from_(self, x0: Any) -> OptimizeResult:
         """Run from a start."""

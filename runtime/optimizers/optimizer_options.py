@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 
 OPTIONS: dict[str, Any] = {
     "weight_decay": 0.0,
@@ -58,7 +59,7 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
     Raises:
         TypeError: a key is nearly the name of an option.
     """
-    known = (*product.HYPERPARAMETERS, *OPTIONS)
+    known = (*arguments(product), *OPTIONS)
     for name in group:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if near and name not in known:
@@ -69,10 +70,11 @@ def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
     """Check hyper-parameters and weight decay by themselves.
 
     Raises:
-        ValueError: one is no number, or outside its domain.
+        ValueError: one is no number, or outside its domain, or a tuple has too many or too few.
     """
-    for name, (_, domain) in product.HYPERPARAMETERS.items():
-        check_domain(name, _number(name, values[name]), domain)
+    for name, value in hyperparameters(values, product).items():
+        _, domain = product.HYPERPARAMETERS[name]
+        check_domain(name, _number(name, value), domain)
     check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
 
 

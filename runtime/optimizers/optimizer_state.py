@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from hamilforge.runtime.optimizers.clock import restored
+from hamilforge.runtime.optimizers.hyperparameters import arguments
 
 #: What a group of a saved state has beside its options: the rule, and where the group stands.
 RULE, CLOCK = "rule", "clock"
@@ -60,7 +61,7 @@ def restored_group(
             f"the state is not one of {own}: no clock in it; what another optimizer has left has "
             "no meaning here"
         )
-    lacking = [key for key in product.HYPERPARAMETERS if key not in kept]
+    lacking = [key for key in arguments(product) if key not in kept]
     if name is None and lacking:
         raise ValueError(f"the state is not one of {own}: no {', '.join(lacking)} in it")
     kept = {**defaults, **kept}

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from hamilforge.runtime.core.torch_functions import TensorMath
 from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, start, tick
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
+from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.optimizer_options import (
     OPTIONS,
@@ -52,6 +53,15 @@ Tensors = list[torch.Tensor]
 
 #: Values that stay what they are; a tensor may change in place.
 _FIXED = frozenset((bool, int, float, str, type(None)))
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """Values, with those of tuples one by one."""
+    for value in values:
+        if type(value) is tuple:
+            yield from value
+        else:
+            yield value
 
 
 class GeneratedOptimizer(Optimizer):
@@ -139,7 +149,7 @@ class GeneratedOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         product = self.product
-        own: dict[str, Any] = {name: one[0] for name, one in product.HYPERPARAMETERS.items()}
+        own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
         defaults = {**own, **OPTIONS, "scope": product.SCOPE, **known}
         groups = [
@@ -301,9 +311,10 @@ class GeneratedOptimizer(Optimizer):
         groups, product = self.param_groups, self.product
         if groups[0]["clock"].stage:
             return [group["clock"] for group in groups]
-        choose = operator.itemgetter(*product.HYPERPARAMETERS, *OPTIONS)
-        choices = [(*values, *map(type, values)) for values in map(choose, groups)]
-        fixed = all(_FIXED.issuperset(one[len(one) // 2 :]) for one in choices)
+        choose = operator.itemgetter(*arguments(product), *OPTIONS)
+        chosen = (tuple(_flat(choose(group))) for group in groups)
+        choices = [(*values, *map(type, values)) for values in chosen]
+        fixed = all(_FIXED.issuperset(choice[len(choice) // 2 :]) for choice in choices)
         if not fixed or choices != self._choices:
             self._settled = self._settle()
             self._choices = choices if fixed else None
@@ -313,18 +324,18 @@ class GeneratedOptimizer(Optimizer):
     def _settle(self) -> list[tuple[Any, ...]]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
         product = self.product
-        names = product.HYPERPARAMETERS
         self._check_together(self.param_groups)
         settled: list[tuple[Any, ...]] = []
         for group in self.param_groups:
             check_values(group, product)
             number = (lambda value: value) if group["differentiable"] else float
-            hyper = {name: number(group[name]) for name in names}
+            values = hyperparameters(group, product)
+            hyper = {name: number(value) for name, value in values.items()}
             settled.append((hyper, tuple(map(number, preparation(group)))))
             if group["differentiable"]:
                 settled[-1] += (TensorMath(),)
-        chosen = [[group[name] for name in names] for group in self.param_groups]
-        if self._scope == "all" and any(one != chosen[0] for one in chosen):
+        chosen = [hyperparameters(group, product) for group in self.param_groups]
+        if self._scope == "all" and any(values != chosen[0] for values in chosen):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; give "
                 f'{type(self).__name__} scope="group" (or "tensor"), or declare [reduce] scope = '

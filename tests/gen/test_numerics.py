@@ -17,6 +17,7 @@ from hamilforge.gen.prove.optimizers.order import invert
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick
 from hamilforge.runtime.optimizers.verify import numba_backend
+from tests.samples import sampled
 
 OPTIMIZERS = catalogue.names("optimizer")
 SPAN = 2.0
@@ -68,7 +69,7 @@ def flow(derivation, first, span, time):
     return solution.y[:2, -1]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", sampled(OPTIMIZERS, every=2))
 def test_the_error_falls_with_the_proved_order(name):
     derivation = derive(catalogue.load(name, ("optimizer",)))
     order = pipeline.check(derivation.optimizer)["order"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,84 @@ def test_a_claim_that_nothing_shows_is_refused(tmp_path: Path) -> None:
     assert not pipeline.check(catalogue.load(path)).holds
     with pytest.raises(ClaimError, match="not shown"):
         hf.generate(path, tmp_path / "out")
+
+
+BETAS = 'betas = { default = [0.9, 0.99], domain = "unit-interval", names = ["b1", "b2"] }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            BETAS.replace("0.99]", "0.99, 0.9]"),
+            r"betas.\.default: 3 numbers; a list of 2 was expected",
+        ),
+        (BETAS.replace("[0.9, 0.99]", "0.9"), "a list of 2 was expected"),
+        (BETAS.replace(', names = ["b1", "b2"]', ""), r"betas.\.names: a tuple needs names"),
+        (BETAS.replace('["b1", "b2"]', '["b1", 2]'), "a tuple needs names"),
+        (BETAS.replace('"b2"', '"lambda"'), "'lambda' cannot be a name here"),
+        (BETAS.replace('"b2"', '"b1"'), "'b1' is declared twice"),
+        (BETAS.replace('"b2"', '"lr"'), "'lr' is declared twice"),
+        (BETAS.replace("0.99]", "1]"), r"the default 1 is outside the domain \[0, 1\)"),
+        (BETAS.replace('"unit-interval"', '["real", "fast"]'), "unknown domain 'fast'"),
+        (BETAS.replace('"b2"', '"m"'), "'m' is declared twice"),
+        (BETAS.replace("betas", "theta"), "'theta' is declared twice"),
+        (BETAS.replace("domain", "range"), "unknown key; expected default, domain, doc or names"),
+    ],
+)
+def test_what_is_no_tuple_of_hyper_parameters_is_refused(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    lines = ("m = b1*m + b2*grad(theta)", "theta = theta - lr*m")
+    catalogue.load(declared(tmp_path, '["theta", "m"]', *lines, hyper=LR + BETAS))
+    with pytest.raises(DeclarationError, match=message):
+        catalogue.load(declared(tmp_path, '["theta", "m"]', *lines, hyper=LR + text))
+
+
+def test_a_tuple_is_one_argument_with_a_domain_for_each_number(averages: Path) -> None:
+    method = hf.optimizer(str(averages))
+    assert inspect.signature(method).parameters["betas"].default == (0.9, 0.999)
+    params, _ = pair(torch.float64)
+    for betas in ((0.9,), 0.9, (0.9, 0.99, 0.999), "ab"):
+        with pytest.raises(
+            ValueError, match=r"betas = .*: 2 numbers were expected, \(beta1, beta2\)"
+        ):
+            method(params, betas=betas)
+    with pytest.raises(ValueError, match=r"beta2 = 1.0 is outside \[0, 1\)"):
+        method(params, betas=(0.9, 1.0))
+    optimizer = method(params)
+    optimizer.param_groups[0]["betas"] = (0.5,)
+    with pytest.raises(ValueError, match="2 numbers were expected"):
+        step(optimizer, params)
+    with pytest.raises(ValueError, match=r"unknown options \['beta1'\]; expected .*betas"):
+        hf.minimize(lambda x: x @ x, np.ones(2), method=averages, options={"beta1": 0.5})
+    found = hf.minimize(
+        lambda x: x @ x, np.ones(2), jac=lambda x: 2 * x, method=averages,
+        options={"lr": 0.05, "betas": (0.8, 0.9), "eps": 1.0, "maxiter": 3000},
+    )  # fmt: skip
+    assert found.success, found.message
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "in place"])
+def test_torchs_schedules_move_a_tuple(averages: Path, fused: bool) -> None:
+    ours, theirs = pair(torch.float64)
+    mine = hf.optimizer(str(averages))(ours, lr=0.01, fused=fused)
+    reference = torch.optim.Adam(theirs, lr=0.01)
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=21)
+        for optimizer in (mine, reference)
+    ]
+    for number in range(20):
+        for optimizer, params in ((mine, ours), (reference, theirs)):
+            step(optimizer, params)
+        for schedule in schedules:
+            schedule.step()
+        assert mine.param_groups[0]["betas"] == reference.param_groups[0]["betas"], number
+        if number == 9:  # through a format that knows no tuples
+            state = mine.state_dict()
+            groups = json.loads(json.dumps(state["param_groups"]))
+            mine.load_state_dict({**state, "param_groups": groups})
+    assert distance(ours, theirs) <= 1e-13
 
 
 def test_an_infinite_scalar_is_refused(tmp_path: Path) -> None:

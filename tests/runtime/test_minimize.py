@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.optimizers.minimize import method, minimize
+from tests.samples import sampled
 
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start
 from .training import first, load, optimizer_class, parameters, solutions
@@ -27,7 +30,10 @@ STAGED = first(shifted=True, scope="coordinate", staged=True, timed=False)
 SHIFTED = first(shifted=True, scope="coordinate", staged=False, timed=False)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize(
+    ("any_method", "problem"),
+    sampled(itertools.product(catalogue.names("optimizer"), PROBLEMS), every=2),
+)
 def test_every_optimizer_of_the_catalogue_converges(any_method: str, problem: str) -> None:
     fun, jac, x0 = PROBLEMS[problem]
     settings = {**TABLE[problem]["default"], **TABLE[problem].get(any_method, {})}

@@ -46,7 +46,7 @@ def test_weight_decay_is_not_negative(method: Any, value: float) -> None:
 
 
 def test_decoupled_weight_decay_needs_a_learning_rate() -> None:
-    product: Any = SimpleNamespace(HYPERPARAMETERS={"momentum": (0.9, "nonnegative", "")})
+    product: Any = SimpleNamespace(HYPERPARAMETERS={"momentum": (0.9, "nonnegative")}, TUPLES={})
     options = OPTIONS | {"decoupled_weight_decay": True}
     with pytest.raises(ValueError, match="there is no hyper-parameter lr; use weight_decay alone"):
         check_together(options, product)

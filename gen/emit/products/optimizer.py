@@ -6,6 +6,7 @@ file offers to the runtime: the hyper-parameters, the host scalars, and what is 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,7 +14,15 @@ from typing import ClassVar
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.digests import declaration_digest, runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
-from hamilforge.gen.emit.text import called, class_name, escaped, file_of, number, wrapped
+from hamilforge.gen.emit.text import (
+    called,
+    class_name,
+    escaped,
+    file_of,
+    number,
+    tuple_text,
+    wrapped,
+)
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Line, Program
 from hamilforge.gen.program.optimizers.build import Derivation
@@ -24,8 +33,8 @@ from hamilforge.gen.prove.report import Report
 _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
-    "STATES SCOPE START_TIME HYPERPARAMETERS SHIFTED MEMORY coefficients solution_row reach at "
-    "raise ValueError t n",
+    "STATES SCOPE START_TIME HYPERPARAMETERS TUPLES SHIFTED MEMORY coefficients solution_row reach "
+    "at raise ValueError t n",
 )
 
 
@@ -93,6 +102,16 @@ class Product:
         return lines
 
     @property
+    def arguments(self) -> tuple[tuple[str, tuple[kinds.Parameter, ...]], ...]:
+        """What the class takes: each hyper-parameter by its name, the parts of a tuple by its."""
+        return tuple(
+            (name, tuple(parts))
+            for name, parts in itertools.groupby(
+                self.program.hyperparameters, lambda entry: entry.part_of or entry.name
+            )
+        )
+
+    @property
     def interface(self) -> str:
         """The constants and the host scalars, in Python."""
         return self._interface[0]
@@ -112,6 +131,12 @@ class Product:
             f'"{entry.name}": ({number(entry.default)}, "{entry.domain}")'
             for entry in program.hyperparameters
         )
+        names = {
+            name: tuple_text(f'"{part.name}"' for part in parts)
+            for name, parts in self.arguments
+            if parts[0].part_of
+        }
+        tuples = ", ".join(f'"{name}": {text}' for name, text in names.items())
         body = [f"{variable(line.name)} = {printer(line.value)}" for line in host.body]
         for name, bound in host.guards:
             body += [
@@ -131,6 +156,7 @@ class Product:
             f'SCOPE = "{program.scope}"',
             f"START_TIME = {number(program.start_time)}",
             f"HYPERPARAMETERS = {{{table}}}",
+            f"TUPLES = {{{tuples}}}",
             f"SHIFTED = {program.shifted}",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),

@@ -63,6 +63,9 @@ def statements(function: Function, owned: Sequence[str], need: Requirements) -> 
         function: within range, its names spelled.
         owned: the arrays that become their results in place.
         need: notes what the texts use.
+
+    Returns:
+        A line of text for each statement.
     """
     return tuple(_Writer(_with_early_terms(function, owned), owned, need).write())
 

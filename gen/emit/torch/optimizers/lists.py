@@ -77,7 +77,16 @@ def plurals(function: Function) -> dict[str, str]:
 
 
 def over(text: str, used: Sequence[str], lists: Mapping[str, str]) -> str:
-    """A comprehension without its brackets: the text for the entries of each tensor."""
+    """A comprehension without its brackets.
+
+    Args:
+        text: of what is computed from the entries of one tensor.
+        used: the arrays that it reads.
+        lists: what the list of each is called.
+
+    Returns:
+        The text for the entries of each tensor.
+    """
     if len(used) == 1:
         return f"{text} for {used[0]} in {lists[used[0]]}"
     together = ", ".join(lists[name] for name in used)
@@ -139,6 +148,9 @@ def scalar_lines(
         taken: how the lines of arrays take scalars.
         tensors: the list whose types say what is in range.
         need: notes what the texts use.
+
+    Returns:
+        Pairs of a variable and its text.
     """
     text = ScalarPrinter(need=need)(line.value) if text is None else text
     if line.name not in taken:

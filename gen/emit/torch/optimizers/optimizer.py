@@ -7,9 +7,10 @@ it reads like the formulas, and gradients flow through it; the form in place is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hamilforge.gen.declare.kinds import Parameter
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import escaped, number, tuple_text, wrapped
@@ -75,14 +76,21 @@ def view(product: Product) -> View:
     if product.uses_math:
         need("math")
     stages = [program.functions[index].name for index in program.stages]
-    arguments = tuple(
-        ArgumentView(
-            entry.name, number(entry.default), entry.domain, tuple(wrapped(escaped(entry.doc)))
-        )
-        for entry in program.hyperparameters
-    )
+    arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
     listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
     return View(product, views, listed, in_place, arguments, Imports.of(need))
+
+
+def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:
+    """A hyper-parameter, or a tuple of some."""
+    first = parts[0]
+    if not first.part_of:
+        doc = tuple(wrapped(escaped(first.doc)))
+        return ArgumentView(name, number(first.default), first.domain, doc)
+    domains = " and ".join(dict.fromkeys(part.domain for part in parts))
+    meanings = "; ".join(f"{part.name}: {part.doc}" if part.doc else part.name for part in parts)
+    default = tuple_text(number(part.default) for part in parts)
+    return ArgumentView(name, default, domains, tuple(wrapped(escaped(meanings))))
 
 
 def _function(function: Function, need: Requirements, many: bool = False) -> FunctionView:

@@ -1,0 +1,46 @@
+"""Hyper-parameters as a group or a caller sets them, and as a product takes them.
+
+A product takes numbers by name; a caller may have to set some of them in a tuple, as ``betas``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+
+def arguments(product: ModuleType) -> dict[str, Any]:
+    """What a group sets, with its defaults: hyper-parameters, and tuples of some in their place."""
+    tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
+    values: dict[str, Any] = {}
+    for name, (default, _) in product.HYPERPARAMETERS.items():
+        if name in tuples:
+            values[tuples[name]] = (*values.get(tuples[name], ()), default)
+        else:
+            values[name] = default
+    return values
+
+
+def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str, Any]:
+    """The hyper-parameters of a group, one by one.
+
+    Args:
+        values: of a group; those of a tuple may be in a list.
+        product: the generated module.
+
+    Returns:
+        A value for each name, in the order of the product.
+
+    Raises:
+        ValueError: a tuple has not as many numbers as names.
+    """
+    numbers = {name: values[name] for name in product.HYPERPARAMETERS if name in values}
+    for name, parts in product.TUPLES.items():
+        entries = values[name]
+        if not isinstance(entries, tuple | list) or len(entries) != len(parts):
+            raise ValueError(
+                f"{name} = {entries!r}: {len(parts)} numbers were expected, ({', '.join(parts)})"
+            )
+        numbers.update(zip(parts, entries, strict=True))
+    return {name: numbers[name] for name in product.HYPERPARAMETERS}
