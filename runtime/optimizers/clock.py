@@ -18,8 +18,21 @@ Row = tuple[Any, ...]
 
 #: The gradient's sign, the L2 factor and the factor of decoupled decay where nothing is prepared.
 NEUTRAL: Row = (1.0, 0.0, 1.0)
-#: How the error of a product begins whose step leaves the friction's domain.
-EARLY = "the friction is asked for"
+
+
+class BeforeStart(ValueError):
+    """A step reaches back to a time at which the friction has no meaning, such as 3/t at 0.
+
+    Args:
+        t: the time.
+    """
+
+    def __str__(self) -> str:
+        (t,) = self.args
+        return (
+            f"the friction is asked for at t = {t}, before its start; take a smaller step or start "
+            "the clock later"
+        )
 
 
 class Clock(NamedTuple):
@@ -167,7 +180,8 @@ def latch(
         middle of a step the clock as it was.
 
     Raises:
-        ValueError: a scalar is not finite, or the step leaves the friction's domain.
+        BeforeStart: the step leaves the friction's domain.
+        ValueError: a scalar is not finite.
     """
     if clock.stage:
         return clock
@@ -180,9 +194,9 @@ def latch(
         )
         numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))
+    except BeforeStart:
+        raise
     except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
-        if str(error).startswith(EARLY):
-            raise
         raise ValueError(_not_finite(clock, hyper, f": {error}")) from error
     if not finite:
         raise ValueError(_not_finite(clock, hyper))

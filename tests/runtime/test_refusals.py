@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+import hamilforge as hf
+from hamilforge.runtime.optimizers.clock import BeforeStart
 from hamilforge.runtime.optimizers.optimizer_options import OPTIONS, check_together
 
 from .problems import quadratic_gradient, start
@@ -225,3 +228,28 @@ def test_a_state_of_other_groups_is_refused(method: Any) -> None:
     two = method([{"params": params[:1]}, {"params": params[1:]}], lr=LR)
     with pytest.raises(ValueError, match="different number of parameter groups"):
         two.load_state_dict(one.state_dict())
+
+
+def test_a_step_back_before_the_frictions_start_is_refused(tmp_path: Path) -> None:
+    head = 'name = "{}"\ntitle = "T"\nreference = "R"\n'
+    (tmp_path / "back.toml").write_text(
+        'kind = "splitting"\n' + head.format("back")
+        + 'steps = [["BD", "-1/2"], ["A", 1], ["BD", "3/2"]]\n'
+    )  # fmt: skip
+    path = tmp_path / "late.toml"
+    path.write_text(
+        'kind = "optimizer"\n' + head.format("late") + 'system = "classical_vanishing"\n'
+        'method = "back.toml"\n[hyperparameters]\nlr = { default = 1, domain = "nonnegative" }\n'
+        '[set]\nm = "1"\nh = "lr"\n[start]\nt = 1\n'
+    )
+    params = parameters(start())
+    optimizer = hf.optimizer(path)(params, lr=3.0, fused=False)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    with pytest.raises(
+        BeforeStart, match="asked for at t = -0.5, before its start; take a smaller"
+    ):
+        optimizer.step()
+    assert (flat(params) == start()).all()
+    optimizer.param_groups[0]["lr"] = 1.0
+    optimizer.step()

@@ -33,8 +33,8 @@ from hamilforge.gen.prove.report import Report
 _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
-    "STATES SCOPE START_TIME HYPERPARAMETERS TUPLES SHIFTED MEMORY coefficients solution_row reach "
-    "at raise ValueError t n",
+    "STATES SCOPE START_TIME HYPERPARAMETERS TUPLES SHIFTED MEMORY coefficients solution_row raise "
+    "BeforeStart t n",
 )
 
 
@@ -141,9 +141,7 @@ class Product:
         for name, bound in host.guards:
             body += [
                 f"if not {variable(name)} > {number(bound)}:",
-                f"    at = {variable(name)}",
-                '    reach = f"the friction is asked for at t = {at}, before its start"',
-                '    raise ValueError(reach + "; take a smaller step or start the clock later")',
+                f"    raise BeforeStart({variable(name)})",
             ]
         uses_math = "math" in printer.need
         namespace = ("*", "math=math") if uses_math else ()
