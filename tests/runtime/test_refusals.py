@@ -246,9 +246,7 @@ def test_a_step_back_before_the_frictions_start_is_refused(tmp_path: Path) -> No
     optimizer = hf.optimizer(path)(params, lr=3.0, fused=False)
     for param in params:
         param.grad = torch.ones_like(param)
-    with pytest.raises(
-        BeforeStart, match="asked for at t = -0.5, before its start; take a smaller"
-    ):
+    with pytest.raises(BeforeStart, match=r"asked for at t = -0\.5, before its start"):
         optimizer.step()
     assert (flat(params) == start()).all()
     optimizer.param_groups[0]["lr"] = 1.0
