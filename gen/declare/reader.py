@@ -35,7 +35,7 @@ MEANINGS = frozenset("q p t h n".split())
 #: What every optimizer's constructor and parameter groups have beside the hyper-parameters.
 OPTIONS = frozenset(
     "self params options super clock param_names initial_lr weight_decay decoupled_weight_decay "
-    "maximize foreach differentiable fused scope".split()
+    "maximize foreach differentiable fused scope rule".split()
 )
 
 

@@ -33,6 +33,10 @@ from hamilforge.gen.derive.symbols import (
 MAX_FLOWS = 500
 
 
+#: What a program calls its point and the gradient at it.
+PROGRAM_NAMES = ("x", "x_new", "g")
+
+
 @dataclass(frozen=True, slots=True)
 class WeightedFlow:
     """The exact flow of a letter over ``weight * h``."""
@@ -88,7 +92,8 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
             f"{flow_count(method)} flows with all blocks written out; at most {MAX_FLOWS}",
             "compose",
         )
-    flows, constants, exact = flatten(method, taken=frozenset(system_symbols))
+    taken = frozenset((*system_symbols, *PROGRAM_NAMES))
+    flows, constants, exact = flatten(method, taken=taken)
     lines = []
     clock: Expr = sp.Integer(0)
     for flow in flows:

@@ -334,10 +334,23 @@ def run_lines(
             computed = [sum(computed[1:], computed[0])] * len(computed)
         if target.is_scalar:
             computed = list(map(algebra.scalar, computed))
+        else:
+            computed = [
+                _filled(x, values, target, types) for x, values in zip(computed, known, strict=True)
+            ]
         types[target.name] = target
         for values, result in zip(known, computed, strict=True):
             values[target.name] = result
     return known
+
+
+def _filled(value: Any, values: Values, target: Array, types: Types) -> Any:
+    """The entries of an array; all of them, where a choice by a scalar took one number for all."""
+    if np.ndim(value):
+        return value
+    alike = (values[name] for name, array in types.items() if array.shape == target.shape)
+    shape = next((np.shape(array) for array in alike if np.ndim(array)), ())
+    return np.full(shape, value) if shape else value
 
 
 def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:

@@ -86,7 +86,8 @@ def _operand(scalar: Any, tensors: Tensors) -> Any:
         return scalar
     if scalar.device.type == "cpu":
         return float(scalar)
-    return scalar.to(tensors[0].dtype) if tensors else scalar
+    kinds = {tensor.dtype for tensor in tensors}
+    return scalar.to(*kinds) if len(kinds) == 1 else scalar
 
 
 def squares_over(tensors: Tensors) -> Any:

@@ -61,7 +61,7 @@ class FusedPlan:
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
-            check: refuses memory that is shared; called where parameters or buffers have moved.
+            check: refuses memory that is shared; called where it may be.
 
         Raises:
             RuntimeError: the rows of a clock are another rule's, or a storage was released.
@@ -71,7 +71,7 @@ class FusedPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self._table(grads)
-        if self.standing.have_moved(table[:-1]):
+        if self.standing.have_moved(grads, table):
             check()
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self.standing.params)

@@ -73,9 +73,9 @@ class ListsPlan:
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
-            check: refuses memory that is shared; called where parameters or buffers have moved.
+            check: refuses memory that is shared; called where it may be.
         """
-        if self.standing.have_moved():
+        if self.standing.have_moved(grads):
             check()
         for indices, groups, arrays in self._lists:
             gradients = [grads[index] for index in indices]

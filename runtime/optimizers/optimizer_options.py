@@ -60,7 +60,12 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
         TypeError: a key is nearly the name of an option.
     """
     known = (*arguments(product), *OPTIONS)
+    tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
+        if name in tuples:
+            raise TypeError(
+                f"{rule} has no option '{name}'; it is one of the numbers of {tuples[name]}"
+            )
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if near and name not in known:
             raise TypeError(f"{rule} has no option '{name}'; did you mean '{near[0]}'?")

@@ -61,6 +61,9 @@ def restored_group(
             f"the state is not one of {own}: no clock in it; what another optimizer has left has "
             "no meaning here"
         )
+    for argument, parts in product.TUPLES.items():  # saved before they were a tuple
+        if argument not in kept and all(part in kept for part in parts):
+            kept[argument] = tuple(kept.pop(part) for part in parts)
     lacking = [key for key in arguments(product) if key not in kept]
     if name is None and lacking:
         raise ValueError(f"the state is not one of {own}: no {', '.join(lacking)} in it")

@@ -61,7 +61,9 @@ class Standing:
         #: Parameters and buffers, which stay the same.
         self.fixed = [*params, *itertools.chain(*states)]
         self._guard = _guard(self.fixed, grads)
+        self._spans = np.array([*map(_span, (*self.fixed, *grads))], np.uintp)
         self._places = b""
+        self._starts = self._ends = np.empty(0, np.uintp)
 
     def gradients(
         self, groups: Groups, state: dict[torch.Tensor, dict[str, Any]]
@@ -99,16 +101,41 @@ class Standing:
         """The arrays of the state."""
         return self.fixed[len(self.params) :]
 
-    def have_moved(self, places: NDArray[np.uintp] | None = None) -> bool:
-        """Whether parameters and buffers lie elsewhere than in the step before.
+    def have_moved(self, grads: Tensors, table: NDArray[np.uintp] | None = None) -> bool:
+        """Whether memory must be looked at anew.
 
         Args:
-            places: their addresses, if they are known.
+            grads: the gradients.
+            table: the addresses of parameters, buffers and gradients, if they are known.
+
+        Returns:
+            Whether parameters or buffers lie elsewhere than in the step before, or a gradient may
+            lie in one of them.
         """
-        here = (addresses(self.fixed) if places is None else places).tobytes()
+        count = len(self.fixed)
+        table = addresses([*self.fixed, *grads]) if table is None else table.ravel()
+        written, read = table[:count], table[count:]
+        here = written.tobytes()
         moved = self._places not in (b"", here)
-        self._places = here
-        return moved
+        if self._places != here:
+            self._places = here
+            filled = self._spans[:count] > 0
+            order = np.argsort(written[filled])
+            self._starts = written[filled][order]
+            self._ends = self._starts + self._spans[:count][filled][order]
+        if not self._starts.size:
+            return moved
+        before = np.searchsorted(self._starts, read + self._spans[count:]) - 1
+        inside = (before >= 0) & (self._ends[before] > read) & (self._spans[count:] > 0)
+        return moved or bool(inside.any())
+
+
+def _span(tensor: torch.Tensor) -> int:
+    """How many bytes lie between the first entry of a tensor and the end of its last."""
+    if not tensor.numel():
+        return 0
+    reach = sum((n - 1) * k for n, k in zip(tensor.shape, tensor.stride(), strict=True))
+    return (reach + 1) * tensor.element_size()
 
 
 class Plan(Protocol):
@@ -122,7 +149,7 @@ class Plan(Protocol):
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
-            check: refuses memory that is shared; called where parameters or buffers have moved.
+            check: refuses memory that is shared; called where it may be.
         """
         ...
 

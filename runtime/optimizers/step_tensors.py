@@ -66,6 +66,11 @@ def refuse_tensors(
                 f"{name(param)} is of the type {param.dtype}, in which a step would be cut to "
                 "whole numbers; floating-point parameters were expected"
             )
+        if param.dtype.itemsize == 1:
+            raise RuntimeError(
+                f"{name(param)} is of the type {param.dtype}, in which torch has no arithmetic; "
+                "keep such numbers beside parameters of a wider type"
+            )
         if _is_batched(param) or _is_batched(grad):
             raise RuntimeError(
                 f"{name(param)} is batched by torch.func.vmap: a step changes parameters in place "

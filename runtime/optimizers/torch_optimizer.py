@@ -1,8 +1,9 @@
 """The optimizer behind every generated class.
 
 A generated class brings the functions of its stages and its host scalars; this one brings what all
-of them share: groups, options, lazy state, the choice between the fused kernel and the functional
-form, checkpoints, and the way from the point of the gradient to the solution and back.
+of them share: groups, options, lazy state, the choice between the fused kernel, the form in place
+and the functional form, checkpoints, and the way from the point of the gradient to the solution and
+back.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import itertools
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -312,9 +314,9 @@ class GeneratedOptimizer(Optimizer):
         if groups[0]["clock"].stage:
             return [group["clock"] for group in groups]
         choose = operator.itemgetter(*arguments(product), *OPTIONS)
-        chosen = (tuple(_flat(choose(group))) for group in groups)
-        choices = [(*values, *map(type, values)) for values in chosen]
-        fixed = all(_FIXED.issuperset(choice[len(choice) // 2 :]) for choice in choices)
+        chosen = map(choose, groups)
+        choices = [(values, tuple(map(type, _flat(values)))) for values in chosen]
+        fixed = all(_FIXED.issuperset(types) for _, types in choices)
         if not fixed or choices != self._choices:
             self._settled = self._settle()
             self._choices = choices if fixed else None
@@ -360,6 +362,9 @@ class GeneratedOptimizer(Optimizer):
         """
         groups = self.param_groups
         fused, lists = ([group[name] for group in groups] for name in ("fused", "foreach"))
+        for name, chosen in (("fused", fused), ("foreach", lists)):
+            if any(chosen) and (False in chosen or (any(fused) and any(lists))):
+                raise RuntimeError(f"{name}=True of one group, and another form of another group")
         differentiable = any(group["differentiable"] for group in groups)
         reason = "a differentiable step keeps the graph" if differentiable else obstacle(tensors)
         if any(fused) and reason:
@@ -414,7 +419,13 @@ class GeneratedOptimizer(Optimizer):
                 points.append(point)
             old = [[arrays[index] for index in members] for arrays in states]
             stage = self.STAGES[clock.stage]
-            new_points, *new = stage(points, *old, gradients, *clock.rows[clock.stage])
+            results = stage(points, *old, gradients, *clock.rows[clock.stage])
+            # a result that is an argument itself would change with it
+            taken = {id(tensor) for tensor in (*points, *itertools.chain(*old), *gradients)}
+            new_points, *new = (
+                [array.clone() if id(array) in taken else array for array in arrays]
+                for arrays in results
+            )
             for name, arrays, new_arrays in zip(self.product.STATES, states, new, strict=True):
                 for index, array in zip(members, new_arrays, strict=True):
                     if self.param_groups[owners[index]]["differentiable"]:

@@ -20,7 +20,7 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.interpret import Interpreter
-from hamilforge.runtime.optimizers import torch_sums
+from hamilforge.runtime.optimizers import foreach, torch_sums
 from hamilforge.runtime.optimizers.clock import latch, start
 from hamilforge.runtime.optimizers.verify import in_place_backend, numba_backend, torch_backend
 from tests.interpreted import Interpreted
@@ -80,6 +80,8 @@ def sums(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     """Sums that are looked at, and such as would make a step wait for a device."""
     if request.param == "on a device":
         monkeypatch.setattr(torch_sums, "_is_known", lambda total: False)
+        monkeypatch.setattr(foreach, "_on_devices", bool)
+        monkeypatch.setattr(foreach, "_operand", lambda scalar, tensors: scalar)
 
 
 def declared(folder: Path, assignments: Sequence[str]) -> Any:
@@ -179,6 +181,10 @@ class Grammar:
                 f"{self.draw.choice(('max', 'min'))}({first}, {either})",
                 f"clip({first}, -1/3, lr)",
                 f"where({first}, {either}, {second})",
+                f"where(n - 2, {first}, {either})",
+                f"{scalar}*({first})**2",
+                f"{scalar}*{first}/(1 + ({second})**2)",
+                first,
             )
         )
 

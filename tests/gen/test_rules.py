@@ -241,6 +241,108 @@ def test_a_claim_that_nothing_shows_is_refused(tmp_path: Path) -> None:
         hf.generate(path, tmp_path / "out")
 
 
+ODD = {
+    "a square below": (["v"], ["d = exp(grad(theta))", "v = b/d**2", "theta = theta - lr*v"]),
+    "a scaled square": (["v"], ["d = sin(grad(theta))", "v = -2*b*d**2", "theta = theta - lr*v"]),
+    "a gradient chosen by the step": (
+        ["m"],
+        ["d = where(n - 2, b*grad(theta), grad(theta))", "m = exp(d)", "theta = theta - lr*m"],
+    ),
+    "a number chosen by the step": (
+        ["m"],
+        ["m = where(n - 2, grad(theta), lr)", "theta = theta - lr*m*where(m, norm(m), b)"],
+    ),
+    "states handed on": (
+        ["m", "v"],
+        ["v = m", "m = grad(theta)", "theta = theta - lr*(m + b*v)"],
+    ),
+    "point and state exchanged": (
+        ["v"],
+        ["d = theta", "slope = grad(theta)", "theta = b*v", "v = d + lr*slope"],
+    ),
+    "the point from a state": (
+        ["v"],
+        ["d = theta", "slope = grad(theta)", "theta = v", "v = b*d + lr*slope"],
+    ),
+    "the point kept": (["m"], ["m = b*theta", "theta = theta - lr*grad(theta)"]),
+    "the gradient kept": (["m"], ["m = grad(theta)", "theta = theta - lr*b*m"]),
+    "an old state in a sum": (
+        ["m"],
+        ["s = norm(m) + b", "m = grad(theta)", "theta = theta - lr*m/s"],
+    ),
+    "a state of a new state": (
+        ["m", "v"],
+        ["m = b*m + grad(theta)", "v = b*v*m + m", "theta = theta - lr*(m - v)"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("states", "assign"), ODD.values(), ids=ODD)
+@pytest.mark.usefixtures("kernels")
+def test_all_forms_take_the_same_steps_and_leave_gradients(
+    states: list[str], assign: list[str], tmp_path: Path
+) -> None:
+    hyper = LR + ('b = { default = 0.7, domain = "nonnegative" }\n' if "b" in str(assign) else "")
+    unknowns = json.dumps(["theta", *states])
+    method = hf.optimizer(declared(tmp_path, unknowns, *assign, hyper=hyper))
+    ends = []
+    for options in ({}, {"foreach": True}, {"fused": False, "foreach": False}):
+        params, _ = pair(torch.float64)
+        optimizer = method(params, **options)
+        for number in range(4):
+            gradients = [torch.cos(3 * param.detach() + number) for param in params]
+            for param, gradient in zip(params, gradients, strict=True):
+                param.grad = gradient.clone()
+            optimizer.step()
+            for param, gradient in zip(params, gradients, strict=True):
+                assert (param.grad == gradient).all()
+        kept = [optimizer.state[param][name] for param in params for name in states]
+        ends.append([*params, *kept])
+    assert max(distance(end, ends[0]) for end in ends[1:]) <= 1e-13
+
+
+@pytest.mark.parametrize("name", ["sign", "l2", "shrink", "gradients", "terms", "xs", "factor"])
+def test_names_of_the_form_in_place_may_be_declared(name: str, tmp_path: Path) -> None:
+    lines = (f"m = {name}*theta", "theta = theta - lr*grad(theta)")
+    hyper = LR + f'{name} = {{ default = 1, domain = "real" }}\n'
+    method = hf.optimizer(declared(tmp_path, '["theta", "m"]', *lines, hyper=hyper))
+    params, _ = pair(torch.float64)
+    before = [param.detach().clone() for param in params]
+    optimizer = method(params, foreach=True)
+    step(optimizer, params)
+    assert distance([optimizer.state[param]["m"] for param in params], before) == 0
+
+
+def test_a_gradient_that_comes_to_lie_in_its_parameter_is_refused(tmp_path: Path) -> None:
+    path = declared(tmp_path, '["theta"]', "theta = theta/2 - lr*grad(theta)")
+    param = torch.nn.Parameter(torch.ones(4))
+    optimizer = hf.optimizer(path)([param], foreach=True)
+    for _ in range(3):
+        param.grad = torch.ones(4)
+        optimizer.step()
+    param.grad = param.detach()
+    before = param.detach().clone()
+    with pytest.raises(RuntimeError, match="shares memory with the gradient"):
+        optimizer.step()
+    assert (param == before).all()
+
+
+def test_states_from_before_a_tuple_are_loaded_into_it(tmp_path: Path) -> None:
+    lines = ("m = b1*m + b2*grad(theta)", "theta = theta - lr*m")
+    numbers = 'b1 = { default = 0.9, domain = "real" }\nb2 = { default = 0.99, domain = "real" }\n'
+    params, _ = pair(torch.float64)
+    old = hf.optimizer(declared(tmp_path, '["theta", "m"]', *lines, hyper=LR + numbers))
+    first = old(params, b1=0.25, b2=0.5)
+    step(first, params)
+    state = first.state_dict()
+    new = hf.optimizer(declared(tmp_path, '["theta", "m"]', *lines, hyper=LR + BETAS))
+    second = new(params)
+    second.load_state_dict(state)
+    assert second.param_groups[0]["betas"] == (0.25, 0.5)
+    with pytest.raises(TypeError, match="no option 'b1'; it is one of the numbers of betas"):
+        new([{"params": params, "b1": 0.5}])
+
+
 BETAS = 'betas = { default = [0.9, 0.99], domain = "unit-interval", names = ["b1", "b2"] }\n'
 
 

@@ -59,7 +59,10 @@ def test_a_step_waits_for_no_device_and_is_that_of_the_cpu(any_method: str, dtyp
                 torch.cuda.set_sync_debug_mode("default")
         assert isinstance(optimizer._plan, ListsPlan)
         ends.append(torch.stack([param.detach().cpu().double() for param in params]))
-    assert abs(ends[0] - ends[1]).max() <= 64 * torch.finfo(dtype).eps
+    moved = abs(ends[0] - torch.tensor(values, dtype=dtype).double()).max()
+    assert moved > 0
+    assert abs(ends[0] - ends[1]).max() <= 64 * torch.finfo(dtype).eps * max(moved, 1)
+    assert abs(ends[0] - ends[1]).max() <= moved / 4
 
 
 def test_a_step_is_captured_in_a_graph() -> None:
@@ -72,7 +75,14 @@ def test_a_step_is_captured_in_a_graph() -> None:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         optimizer.step()
-    before = params[0].detach().clone()
+    # what follows from n, lr and a schedule is as it was when the graph was captured
     graph.replay()
     torch.cuda.synchronize()
-    assert (params[0] != before).all()
+    eager = [torch.nn.Parameter(torch.ones(50, device="cuda")) for _ in range(3)]
+    for param in eager:
+        param.grad = torch.full_like(param, 0.5)
+    plain = method(eager, lr=0.1)
+    for _ in range(2):
+        plain.step()
+    for param, other in zip(params, eager, strict=True):
+        assert torch.equal(param, other)

@@ -78,6 +78,7 @@ def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
 
     Raises:
         Irrational: it is no rational function of its constants.
+        ZeroDivisionError: it is a quotient by zero.
     """
     if expr.is_Rational:
         return field.convert(Fraction(int(expr.p), int(expr.q)))
@@ -96,7 +97,11 @@ def in_field(expr: Expr, values: Mapping[sp.Symbol, Any], field: Field) -> Any:
         result = field.convert(Fraction(1))
         for _ in range(abs(int(expr.exp))):
             result = result * base
-        return result if expr.exp > 0 else field.convert(Fraction(1)) / result
+        if expr.exp > 0:
+            return result
+        if field.is_zero(result):
+            raise ZeroDivisionError(str(expr))
+        return field.convert(Fraction(1)) / result
     if expr.free_symbols:
         raise Irrational(str(expr))
     return field.embed(expr)

@@ -8,7 +8,7 @@ What torch has no such operation for goes tensor by tensor.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -37,8 +37,8 @@ from hamilforge.gen.program.ir import (
     walk,
 )
 from hamilforge.gen.program.lower import ONE
-from hamilforge.gen.program.optimizers.preparation import UNITS
 
+TWO = Const(Fraction(2))
 #: Functions of one list, by torch's names for them.
 _UNARY = {
     **{name: name for name in "abs acos asin atan cos cosh erf erfc exp expm1 log log1p".split()},
@@ -56,18 +56,21 @@ _BINARY = {"max": "maximum", "min": "minimum"}
 _BOUNDS = {"max": "clamp_min", "min": "clamp_max"}
 
 
-def statements(function: Function, owned: Sequence[str], need: Requirements) -> tuple[str, ...]:
+def statements(
+    function: Function, owned: Sequence[str], need: Requirements, units: Container[str] = ()
+) -> tuple[str, ...]:
     """The statements of a function, the last of which returns what does not become in place.
 
     Args:
         function: within range, its names spelled.
         owned: the arrays that become their results in place.
         need: notes what the texts use.
+        units: scalars that are 1 more often than not, by which nothing is multiplied then.
 
     Returns:
         A line of text for each statement.
     """
-    return tuple(_Writer(_with_early_terms(function, owned), owned, need).write())
+    return tuple(_Writer(_with_early_terms(function, owned), owned, need, units).write())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,16 @@ def _product(values: Sequence[Expr]) -> Expr | None:
 class _Writer:
     """Writes the statements of a function."""
 
-    def __init__(self, function: Function, owned: Sequence[str], need: Requirements) -> None:
-        self._function, self._owned, self._need = function, owned, need
+    def __init__(
+        self,
+        function: Function,
+        owned: Sequence[str],
+        need: Requirements,
+        units: Container[str],
+    ) -> None:
+        self._function, self._owned, self._need, self._units = function, owned, need, units
+        #: The variable of the line that is written, and those that it has made.
+        self._line, self._used = "", set[str]()
         self._plural = plurals(function)
         self._taken_scalars = taken_scalars(function)
         self._scalar_names = {key: taken.name for key, taken in self._taken_scalars.items()}
@@ -157,7 +168,7 @@ class _Writer:
         self._names = {*self._plural.values(), *function.names, *self._scalar_names.values()}
         self._statements: list[str] = []
         self._host = HostPrinter(need=need)
-        self._entry = EntryPrinter(self._scalar_names, need, function.scalars)
+        self._entry = EntryPrinter(self._scalar_names, need, function.scalars, self._plural)
 
     def write(self) -> list[str]:
         """The statements, in order."""
@@ -176,6 +187,11 @@ class _Writer:
         if returned:
             self._statements.append(f"return {', '.join(returned)}")
         return self._statements
+
+    def _mark(self, name: str, own: bool) -> None:
+        """Say of a variable whether its list is the function's own, or never changes."""
+        for members, is_one in ((self._own, own), (self._constant, not own)):
+            (members.add if is_one else members.discard)(name)
 
     def _fresh(self, stem: str) -> str:
         """A variable: the stem, which may be the plural of the line, or one like it."""
@@ -207,8 +223,8 @@ class _Writer:
     # --- arrays -------------------------------------------------------------------------------
 
     def _array(self, number: int, line: Line) -> None:
-        self._line, self._used = self._plural[line.name], set[str]()
-        read = Counter(part.name for part in walk(line.expr) if isinstance(part, Ref))
+        self._line, self._used = self._plural[line.name], set()
+        read = _occurrences(line.expr)
         later = {array.name for _, array in self._function.results}
         for after in self._function.lines[number + 1 :]:
             later |= {*names(after.value)}
@@ -225,6 +241,8 @@ class _Writer:
 
     def _list(self, expr: Expr, stem: str) -> _List:
         """The entries of an expression, in a variable called after the stem if it is a new one."""
+        if not self._has_entries(expr):
+            return self._one_by_one(expr, stem)
         match expr:
             case Ref(name):
                 return _List(self._place[name], name in self._free)
@@ -255,9 +273,7 @@ class _Writer:
                         first, second = second, first
                     return self._apply(_BINARY[op], first, second.name, stem=stem)
             case Select(subject, value, then, otherwise) if self._is_host(subject):
-                return self._choice(
-                    f"{self._host(subject)} == {self._host.number(value)}", then, otherwise, stem
-                )
+                return self._choice(self._test(subject, value), then, otherwise, stem)
         return self._one_by_one(expr, stem)
 
     def _is_host(self, expr: Expr) -> bool:
@@ -269,10 +285,9 @@ class _Writer:
     def _new(self, operation: str, first: _List, *rest: str, stem: str) -> _List:
         """An operation whose result is a new list; a variable of this line may take it."""
         name = first.name if first.name in self._used else self._fresh(stem)
-        self._constant.discard(name)
         arguments = ", ".join((first.name, *rest))
         self._statements.append(f"{name} = torch._foreach_{operation}({arguments})")
-        self._own.add(name)
+        self._mark(name, own=True)
         return _List(name, True)
 
     def _apply(self, operation: str, first: _List, *rest: str, stem: str) -> _List:
@@ -291,8 +306,15 @@ class _Writer:
             used = [self._function.arrays[0]]
             text = f"torch.full_like({used[0]}, {text})"
         self._statements.append(f"{name} = [{over(text, used, self._place)}]")
-        self._own.add(name)
+        self._mark(name, own=True)
         return _List(name, True)
+
+    def _test(self, subject: Expr, value: Fraction) -> str:
+        """Whether a number of the host is another; of a step, whether its argument is positive."""
+        match subject:
+            case Apply(op="step", args=(arg,)) if value == 1:
+                return f"{self._host(arg)} > 0"
+        return f"{self._host(subject)} == {self._host.number(value)}"
 
     def _choice(self, test: str, then: Expr, otherwise: Expr, stem: str) -> _List:
         """A choice by a number of the host: one branch is computed."""
@@ -313,11 +335,9 @@ class _Writer:
             if result.name != name:
                 block.append(f"{name} = {result.name}")
             self._statements += [head, *(f"    {statement}" for statement in block)]
-        if all(result.free for result in results):
-            self._own.add(name)
-            return _List(name, True)
-        self._constant.add(name)
-        return _List(name, False)
+        free = all(result.free for result in results)
+        self._mark(name, own=free)
+        return _List(name, free)
 
     # --- sums and products --------------------------------------------------------------------
 
@@ -337,7 +357,7 @@ class _Writer:
                 return product
             case Apply(op="div", args=(left, right)) if not (below := self._term(right)).factors:
                 return self._term(left) / below
-            case Apply(op="pow", args=(Ref() as base, Const(value=exponent))) if exponent == 2:
+            case Apply(op="pow", args=(Ref() as base, exponent)) if exponent == TWO:
                 return _Term(entries=(base, base))
         return _Term(entries=(expr,))
 
@@ -369,7 +389,8 @@ class _Writer:
         if coefficient is None:
             return entries
         text = self._host(coefficient)
-        if text not in UNITS:
+        may_be_shared = entries.free or entries.name in self._constant
+        if text not in self._units or not may_be_shared:
             return self._apply("mul", entries, text, stem=stem)
         self._need("foreach")
         if entries.free:
@@ -377,7 +398,7 @@ class _Writer:
             return entries
         name = self._fresh(stem)
         self._statements.append(f"{name} = foreach.scaled({entries.name}, {text})")
-        self._constant.add(name)
+        self._mark(name, own=False)
         return _List(name, False)
 
     def _with_factor(
@@ -391,7 +412,7 @@ class _Writer:
             return entries
         name = self._fresh(stem)
         self._statements.append(f"{name} = foreach.{new}({entries.name}, {text})")
-        self._own.add(name)
+        self._mark(name, own=True)
         return _List(name, True)
 
     def _total(self, args: Sequence[Expr], stem: str) -> _List | None:
@@ -455,6 +476,17 @@ class _Writer:
             entries = self._list(term.entries[0], "terms")
             return self._apply("add", total, entries.name, *alpha, stem=stem)
         return self._apply("add", total, self._times(term, "terms").name, stem=stem)
+
+
+def _occurrences(expr: Expr) -> Counter[str]:
+    """How often a list is named where an expression is written: in a square twice."""
+    squares = (
+        part.args[0]
+        for part in walk(expr)
+        if isinstance(part, Apply) and part.op == "pow" and part.args[1] == TWO
+    )
+    named = (*walk(expr), *squares)
+    return Counter(part.name for part in named if isinstance(part, Ref))
 
 
 def _homes(function: Function, owned: Sequence[str]) -> dict[str, str]:

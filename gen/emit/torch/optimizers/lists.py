@@ -8,30 +8,67 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from hamilforge.gen.emit.printer import ATOM, spelled, words
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.printer import RUNTIME, SUMS, TensorPrinter
-from hamilforge.gen.program.ir import Apply, Expr, Function, Line, Ref, Value, names, renamed, walk
+from hamilforge.gen.program.ir import (
+    Apply,
+    Expr,
+    Function,
+    Line,
+    Ref,
+    Select,
+    Value,
+    names,
+    renamed,
+    walk,
+)
 
 TEMPLATE = "torch/optimizers/optimizer.py.jinja"
 
 
 class EntryPrinter(TensorPrinter):
-    """Entries of tensors, of which some lines choose by a scalar of the host.
+    """Entries of tensors, of which some lines choose by a scalar; what they choose has entries.
 
     Args:
         rename: what a name is printed as, where it is not itself.
         need: notes what the texts use.
         scalars: the names of the scalars.
+        arrays: those of arrays.
     """
 
+    functions: ClassVar[Mapping[str, str]] = {
+        **TensorPrinter.functions,
+        "zeros_like": "torch.zeros_like",
+    }
+
     def __init__(
-        self, rename: Mapping[str, str], need: Requirements, scalars: Container[str]
+        self,
+        rename: Mapping[str, str],
+        need: Requirements,
+        scalars: Container[str],
+        arrays: Container[str],
     ) -> None:
         super().__init__(rename, need)
-        self._scalars = scalars
+        self._scalars, self._arrays = scalars, arrays
+
+    def _print(self, expr: Value) -> tuple[str, int]:
+        if isinstance(expr, Select) and not self._reads(expr.subject):
+            read = self._reads(expr)  # of the branch that is not taken nothing is computed
+            then, otherwise = (
+                Apply("add", (branch, Apply("zeros_like", (Ref(read[0]),))))
+                if read and not self._reads(branch)
+                else branch
+                for branch in (expr.then, expr.otherwise)
+            )
+            expr = replace(expr, then=then, otherwise=otherwise)
+        return super()._print(expr)
+
+    def _reads(self, expr: Expr) -> list[str]:
+        return [name for name in names(expr) if name in self._arrays]
 
     def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
         """A choice by a number; a tensor keeps its graph."""

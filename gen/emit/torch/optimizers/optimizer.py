@@ -7,7 +7,7 @@ it reads like the formulas, and gradients flow through it; the form in place is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from hamilforge.gen.declare.kinds import Parameter
@@ -27,7 +27,7 @@ from hamilforge.gen.emit.torch.optimizers.lists import (
 )
 from hamilforge.gen.emit.torch.printer import Imports, TensorPrinter
 from hamilforge.gen.program.ir import Function, Reduce, squared_in
-from hamilforge.gen.program.optimizers.preparation import PREPARATION
+from hamilforge.gen.program.optimizers.preparation import PREPARATION, UNITS
 from hamilforge.gen.program.optimizers.ranges import within_range
 
 __all__ = ["TEMPLATE", "View", "view"]
@@ -71,7 +71,7 @@ def view(product: Product) -> View:
     functions = (PREPARATION, *program.functions)
     views = tuple(_function(function, need, many=True) for function in functions)
     views += (_function(program.solution, need),) if program.shifted else ()
-    views += (_in_place(PREPARATION, ("x",), need),)
+    views += (_in_place(PREPARATION, ("x",), need, UNITS),)
     views += tuple(_in_place(f, ("x", *program.states), need) for f in program.functions)
     if product.uses_math:
         need("math")
@@ -103,7 +103,7 @@ def _function(function: Function, need: Requirements, many: bool = False) -> Fun
     for line in function.lines:
         if not line.target.is_scalar:
             used = used_arrays(line.value, plural)
-            text = EntryPrinter(renamed, need, function.scalars)(line.value)
+            text = EntryPrinter(renamed, need, function.scalars, plural)(line.value)
             statements.append(f"{plural[line.name]} = [{over(text, used, plural)}]")
             continue
         total = _sum(line.value, plural, need) if isinstance(line.value, Reduce) else None
@@ -129,14 +129,16 @@ def _sum(value: Reduce, plural: Mapping[str, str], need: Requirements) -> str:
     return f"{need('sum_over')}({over(text, used, plural)})"
 
 
-def _in_place(function: Function, owned: tuple[str, ...], need: Requirements) -> FunctionView:
+def _in_place(
+    function: Function, owned: tuple[str, ...], need: Requirements, units: Container[str] = ()
+) -> FunctionView:
     """The form in place, over all tensors at once."""
     renamed = within_names(within_range(function))
     names = dict(zip(function.arrays, renamed.arrays, strict=True))
     return FunctionView(
         _underlined(function.name),
         _parameters(renamed, plurals(renamed)),
-        foreach.statements(renamed, [names[name] for name in owned], need),
+        foreach.statements(renamed, [names[name] for name in owned], need, units),
     )
 
 
