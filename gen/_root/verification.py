@@ -6,6 +6,7 @@ Above both: it hands reference trajectories from one to the other.
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from hamilforge.gen import families, products
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.derive.arrays import Array
@@ -71,11 +73,17 @@ def verify(
     backends = ["numba"] if device == "cpu" else []
     if importlib.util.find_spec("torch"):
         backends.append("torch")
-    _require(device)
     loaded = loader.load(name, method, **choices)
+    _require(device)
     made = products.load_made(name, method, **choices)
     family = _CASES[families.family_of(made).name]
-    cases = family.of(*made)
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is compared too
+            cases = family.of(*made)
+    except ArithmeticError as error:
+        where = made[0].head.source.where
+        message = f"at the default values a scalar has no value, or a step none: {error}"
+        raise DeclarationError.single(where, message) from error
     verification = family.compare(loaded, cases, backends, device)
     if device != "cpu" or not isinstance(made[0], kinds.Field):
         return verification
@@ -98,7 +106,7 @@ def _require(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = textwrap.shorten(str(error).strip().splitlines()[0], 200, placeholder=" ...")
         raise ValueError(f"no tensor can be made on the device '{device}': {reason}") from error
 
 

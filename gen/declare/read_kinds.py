@@ -10,6 +10,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from hamilforge.gen import families
 from hamilforge.gen.declare import kinds, read_problems, read_rules
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
@@ -24,6 +26,7 @@ from hamilforge.gen.declare.expression import (
     terms,
     walk,
 )
+from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.read_parts import (
     Find,
     are_exact,
@@ -31,6 +34,7 @@ from hamilforge.gen.declare.read_parts import (
     hyperparameters,
     named_numbers,
     parameters,
+    real_values,
     reference,
     scope,
 )
@@ -211,6 +215,18 @@ def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         reader.finish()
         assert isinstance(block, kinds.Splitting)
         steps = kinds.Composition(block, values)
+    if not reader.problems:
+        numbers = {name: +getattr(mpmath, name) for name in CONSTANTS}
+        named = ((name, value, ("constants", name)) for name, value in constants)
+        numbers = real_values(reader, named, numbers)
+        reader.finish()
+        key: tuple[str, ...] = ("steps",)
+        if isinstance(steps, kinds.Composition):
+            weights, key = steps.weights, ("compose", "weights")
+        else:
+            weights = tuple(flow.weight for flow in steps)
+        real_values(reader, (("", value, key) for value in weights), numbers)
+        reader.finish()
     return kinds.Splitting(head, steps, constants, exact)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
+
+import mpmath
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
-from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.expression import DIGITS, Expression, numerical
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.reader import Reader, inside, shortened
 from hamilforge.gen.declare.shapes import SCALAR
@@ -81,6 +83,9 @@ def _parts(
         reader.problem(f"a tuple needs {example}, one for each number", *at, "names")
         return []
     count = len(names)
+    if "default" not in table:
+        reader.problem(f"a tuple needs a default, a list of {count} numbers", *at)
+        return []
     if not isinstance(defaults, list) or len(defaults) != count:
         there = f"{len(defaults)} numbers" if isinstance(defaults, list) else shortened(defaults)
         message = f"{there}; a list of {count} was expected, one for each name"
@@ -115,8 +120,9 @@ def _parameter(
         domain = "real"
     if "default" not in entry:
         reader.problem("a parameter needs a default", *at)
+    before = len(reader.problems)
     default = reader.number(entry.get("default", 1), *at, "default")
-    if not inside(default, domain):
+    if len(reader.problems) == before and not inside(default, domain):
         reader.problem(
             f"the default {default} is outside the domain {kinds.DOMAINS[domain]}", *at, "default"
         )
@@ -134,13 +140,50 @@ def named_numbers(
     constants: list[tuple[str, Expression]] = []
     known: dict[str, Shape] = {}
     for name, text in reader.table("constants").items():
-        reader.symbol(name, "constants", name)
-        value = reader.expression(text, "constants", name)
-        reader.typed(value, SCALAR, known, functions, "constants", name)
+        at = ("constants", name)
+        reader.symbol(name, *at)
+        if isinstance(text, dict):
+            reader.problem("a text was expected; roots of polynomials are for tableaux", *at)
+            continue
+        value = reader.expression(text, *at)
+        reader.typed(value, SCALAR, known, functions, *at)
         known[name] = SCALAR
         if value:
             constants.append((name, value))
     return tuple(constants), known
+
+
+def real_values(
+    reader: Reader,
+    expressions: Iterable[tuple[str, Expression, tuple[str, ...]]],
+    known: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The values of expressions in order; what divides by zero or is not real is noted.
+
+    Args:
+        reader: the file.
+        expressions: each with a name, which those after it may read, and its key.
+        known: the values of other names.
+
+    Returns:
+        All values that there are, in mpmath.
+    """
+    values = dict(known)
+    for name, expression, at in expressions:
+        text = expression.text
+        try:
+            with mpmath.workdps(DIGITS + 10):
+                value = numerical(expression.tree, values)
+        except ZeroDivisionError:
+            reader.problem(f"{text} divides by zero", *at)
+        except (ArithmeticError, TypeError, ValueError, AttributeError):
+            continue  # a name without a value, of which something is said already
+        else:
+            if not isinstance(value, mpmath.mpf):
+                reader.problem(f"{text} is not a real number, or something in it is not", *at)
+                continue
+            values[name] = value
+    return values
 
 
 def are_exact(reader: Reader) -> bool:

@@ -49,7 +49,9 @@ class Reader:
     def problem(self, message: str, *path: str | int, excerpt: str = "") -> None:
         """Note a problem with the key at ``path``."""
         line = self.source.line(*path)
-        self.problems.append(Problem(self.source.where, line, self._key(path), message, excerpt))
+        problem = Problem(self.source.where, line, self._key(path), message, excerpt)
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     @staticmethod
     def _key(path: KeyPath) -> str:

@@ -87,7 +87,7 @@ def _operand(scalar: Any, tensors: Tensors) -> Any:
     if scalar.device.type == "cpu":
         return float(scalar)
     kinds = {tensor.dtype for tensor in tensors}
-    return scalar.to(*kinds) if len(kinds) == 1 else scalar
+    return scalar.to(dtype=kinds.pop()) if len(kinds) == 1 else scalar
 
 
 def squares_over(tensors: Tensors) -> Any:

@@ -38,6 +38,8 @@ def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str,
     numbers = {name: values[name] for name in product.HYPERPARAMETERS if name in values}
     for name, parts in product.TUPLES.items():
         entries = values[name]
+        if getattr(entries, "ndim", 0) == 1:  # of NumPy or torch
+            entries = [*entries]
         if not isinstance(entries, tuple | list) or len(entries) != len(parts):
             raise ValueError(
                 f"{name} = {entries!r}: {len(parts)} numbers were expected, ({', '.join(parts)})"

@@ -524,7 +524,8 @@ class GeneratedOptimizer(Optimizer):
         if not {"state", "param_groups"} <= set(state_dict):
             raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
         for group in state_dict["param_groups"]:
-            restored_group(group, self.product, self._widths(), {})
+            kept = restored_group(group, self.product, self._widths(), {})
+            check_values({**arguments(self.product), **OPTIONS, **kept}, self.product)
         check_buffers(state_dict["state"], self.product)
         super().load_state_dict(state_dict)
         for param, state in self.state.items():

@@ -109,7 +109,7 @@ REFUSED = {
     ),
     "an imaginary weight": (
         f'kind = "splitting"\n{HEAD}steps = [["A", "sqrt(-1)"], ["B", 1]]\n',
-        "no real number",
+        "not a real number",
     ),
     "a large coefficient": (table('[[], ["1e300"]]', '["1e-300", 1]'), "between 1e-60 and 1e60"),
     "a root of a high degree": (

@@ -100,14 +100,36 @@ def test_constants_of_a_splitting_may_depend_on_one_another(
 @pytest.mark.parametrize(
     ("w0", "message"),
     [
-        ("sqrt(w1 - 3)", r"\[constants\].w0: sqrt\(w1 - 3\) is not a real number"),
-        ("1/(w1 - 2)", r"\[constants\].w0: .* divides by zero"),
+        ("sqrt(w1 - 3)", r"toml:11: \[constants\].w0: sqrt\(w1 - 3\) is not a real number"),
+        ("1/(w1 - 2)", r"toml:11: \[constants\].w0: 1/\(w1 - 2\) divides by zero"),
         ("(1 - w1)**(1/3)", "is not a real number"),
+        ("(w1 - 2)/(w1 - 2)", "divides by zero"),
+        ("w1 + 0*(1/(w1 - 2))", "divides by zero"),
+        ("sqrt(1 - w1)**2", "not a real number, or something in it is not"),
+        ("1/(sqrt(5 + 2*sqrt(6)) - sqrt(2) - sqrt(3))", "divides by zero"),
     ],
 )
 def test_a_constant_of_a_splitting_is_a_real_number(tmp_path, w0, message):
     with pytest.raises(DeclarationError, match=message):
         pipeline.check(triple(tmp_path, "exact", w1="2", w0=w0))
+
+
+@pytest.mark.parametrize("name", ["x", "g", "x_new", "v", "kick"])
+def test_a_constant_of_a_splitting_may_be_called_as_a_program_calls_its_point(tmp_path, name):
+    (tmp_path / "halves.toml").write_text(
+        'kind = "splitting"\nname = "halves"\ntitle = "T"\nreference = "R"\n'
+        f'steps = [["D", "1/2"], ["A", "{name}"], ["B", 1], ["A", "1 - {name}"], ["D", "1/2"]]\n'
+        f'[constants]\n{name} = "1/4"\n'
+    )
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'kind = "optimizer"\nname = "mine"\ntitle = "T"\nreference = "R"\nsystem = "classical"\n'
+        'method = "halves.toml"\n[hyperparameters]\n'
+        'lr = { default = 0.1, domain = "nonnegative" }\n'
+        'momentum = { default = 0.9, domain = "open-unit-interval" }\n'
+        '[set]\nm = "1"\nh = "sqrt(lr)"\ngamma = "-log(momentum)/h"\n'
+    )
+    assert pipeline.check(catalogue.load(path))["order"] == 1
 
 
 def test_a_claim_about_nothing_is_an_error(tmp_path):

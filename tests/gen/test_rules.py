@@ -427,6 +427,28 @@ def test_an_infinite_scalar_is_refused(tmp_path: Path) -> None:
         hf.check(path)
 
 
+def test_a_default_at_which_a_scalar_has_no_value_is_said_by_verify(tmp_path: Path) -> None:
+    hyper = LR + 'a = { default = 1, domain = "real" }\n'
+    lines = ("m = m/(1 - a) + grad(theta)", "theta = theta - lr*m")
+    path = declared(tmp_path, '["theta", "m"]', *lines, hyper=hyper)
+    with pytest.raises(DeclarationError, match="at the default values a scalar has no value"):
+        hf.verify(path)
+
+
+@pytest.mark.parametrize("betas", [0.9, (0.9,), [0.9, 2.0], "ab"])
+def test_a_state_with_no_such_tuple_is_not_loaded(betas: Any, averages: Path) -> None:
+    params, _ = pair(torch.float64)
+    optimizer = hf.optimizer(averages)(params)
+    step(optimizer, params)
+    state = optimizer.state_dict()
+    state["param_groups"][0]["betas"] = betas
+    with pytest.raises(ValueError, match=r"2 numbers were expected|outside"):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    optimizer.param_groups[0]["betas"] = np.array([0.5, 0.6])
+    step(optimizer, params)
+
+
 def test_a_rule_without_energy_has_no_portrait(averages: Path) -> None:
     with pytest.raises(DeclarationError, match="has no energy"):
         plot(str(averages))

@@ -335,9 +335,9 @@ class _Writer:
             if result.name != name:
                 block.append(f"{name} = {result.name}")
             self._statements += [head, *(f"    {statement}" for statement in block)]
-        free = all(result.free for result in results)
-        self._mark(name, own=free)
-        return _List(name, free)
+        own = all(result.free for result in results)
+        self._mark(name, own)
+        return _List(name, own)
 
     # --- sums and products --------------------------------------------------------------------
 
