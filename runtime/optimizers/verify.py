@@ -100,37 +100,41 @@ def numba_backend(product: ModuleType) -> Backend:
 
 def torch_backend(product: ModuleType, device: str = "cpu") -> Backend:
     """The functional form, on a device."""
-    stages, count, lists = _class(product).STAGES, len(NEUTRAL), len(product.STATES) + 2
+    stages, count = _class(product).STAGES, len(NEUTRAL)
 
-    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
-        def prepared(*arguments: Any) -> Any:
-            xs, *states, gs = arguments[:lists]
-            row = arguments[lists:]
-            points, gradients = product.prepared(xs, gs, *row[:count])
-            return stages[number](points, *states, gradients, *row[count:])
+    def stage(number: int, lists: Sequence[Any], scalars: Sequence[float]) -> Any:
+        xs, *states, gs = lists
+        points, gradients = product.prepared(xs, gs, *scalars[:count])
+        return stages[number](points, *states, gradients, *scalars[count:])
 
-        found = _over_domains(product, prepared, row, arrays, device)
-        return [list(changed) for changed in zip(*found, strict=True)]
-
-    return stage
+    return _by_lists(product, stage, device)
 
 
 def in_place_backend(product: ModuleType, device: str = "cpu") -> Backend:
     """The form over all tensors at once, on a device."""
-    stages, count, lists = _class(product).IN_PLACE, len(NEUTRAL), len(product.STATES) + 2
+    stages, count = _class(product).IN_PLACE, len(NEUTRAL)
 
-    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
+    def stage(number: int, lists: Sequence[Any], scalars: Sequence[float]) -> Any:
+        xs, *states, gs = lists
+        gradients = product.prepared_(xs, gs, *scalars[:count])
+        stages[number](xs, *states, gradients, *scalars[count:])
+        return xs, *states
+
+    return _by_lists(product, stage, device)
+
+
+def _by_lists(product: ModuleType, stage: Callable[..., Any], device: str) -> Backend:
+    """A backend of a function of the stage's number, lists of tensors, and scalars."""
+    count = len(product.STATES) + 2
+
+    def run(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
         def changed(*arguments: Any) -> Any:
-            xs, *states, gs = arguments[:lists]
-            row = arguments[lists:]
-            gradients = product.prepared_(xs, gs, *row[:count])
-            stages[number](xs, *states, gradients, *row[count:])
-            return xs, *states
+            return stage(number, arguments[:count], arguments[count:])
 
-        found = _over_domains(product, changed, row, arrays, device)
-        return [list(changed) for changed in zip(*found, strict=True)]
+        results = _over_domains(product, changed, row, arrays, device)
+        return [list(tensors) for tensors in zip(*results, strict=True)]
 
-    return stage
+    return run
 
 
 def _class(product: ModuleType) -> Any:

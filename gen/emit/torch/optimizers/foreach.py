@@ -7,9 +7,8 @@ What torch has no such operation for goes tensor by tensor.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.emit.printer import HostPrinter
@@ -22,10 +21,17 @@ from hamilforge.gen.emit.torch.optimizers.lists import (
     taken_scalars,
     used_arrays,
 )
+from hamilforge.gen.emit.torch.optimizers.terms import (
+    TWO,
+    Term,
+    homes,
+    multiplied,
+    occurrences,
+    with_early_terms,
+)
 from hamilforge.gen.emit.torch.printer import TensorPrinter
 from hamilforge.gen.program.ir import (
     Apply,
-    Const,
     Expr,
     Function,
     Line,
@@ -34,11 +40,9 @@ from hamilforge.gen.program.ir import (
     Select,
     names,
     squared_in,
-    walk,
 )
 from hamilforge.gen.program.lower import ONE
 
-TWO = Const(Fraction(2))
 #: Functions of one list, by torch's names for them.
 _UNARY = {
     **{name: name for name in "abs acos asin atan cos cosh erf erfc exp expm1 log log1p".split()},
@@ -70,7 +74,7 @@ def statements(
     Returns:
         A line of text for each statement.
     """
-    return tuple(_Writer(_with_early_terms(function, owned), owned, need, units).write())
+    return tuple(_Writer(with_early_terms(function, owned), owned, need, units).write())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,62 +88,6 @@ class _List:
 
     name: str
     free: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """A product of scalars and entries.
-
-    Attributes:
-        scalars, under: host scalars above and below the line of the fraction.
-        factors: scalars that follow from sums.
-        entries, divisors: what has entries, above and below the line.
-        negative: its sign.
-    """
-
-    scalars: tuple[Expr, ...] = ()
-    under: tuple[Expr, ...] = ()
-    factors: tuple[Expr, ...] = ()
-    entries: tuple[Expr, ...] = ()
-    divisors: tuple[Expr, ...] = ()
-    negative: bool = False
-
-    def __mul__(self, other: _Term) -> _Term:
-        return _Term(
-            self.scalars + other.scalars,
-            self.under + other.under,
-            self.factors + other.factors,
-            self.entries + other.entries,
-            self.divisors + other.divisors,
-            self.negative != other.negative,
-        )
-
-    def __truediv__(self, other: _Term) -> _Term:
-        """The quotient, where no factor below the line follows from sums."""
-        return self * _Term(
-            other.under, other.scalars, (), other.divisors, other.entries, other.negative
-        )
-
-    @property
-    def coefficient(self) -> Expr | None:
-        """The host scalars and the sign as one number; None for 1."""
-        value = _product(self.scalars)
-        if self.under:
-            value = Apply("div", (value or ONE, _product(self.under) or ONE))
-        if self.negative:
-            value = Const(Fraction(-1)) if value is None else Apply("neg", (value,))
-        return value
-
-    @property
-    def is_single(self) -> bool:
-        """Whether it has entries of one expression only."""
-        return len(self.entries) == 1 and not self.divisors
-
-
-def _product(values: Sequence[Expr]) -> Expr | None:
-    if len(values) > 1:
-        return Apply("mul", tuple(values))
-    return values[0] if values else None
 
 
 class _Writer:
@@ -163,7 +111,7 @@ class _Writer:
         self._place = {array: self._plural[array] for array in function.arrays}
         self._own: set[str] = set()
         self._constant = {self._plural[name] for name in function.arrays if name not in owned}
-        self._home = _homes(function, owned)
+        self._home = homes(function, owned)
         self._free: frozenset[str] = frozenset()
         self._names = {*self._plural.values(), *function.names, *self._scalar_names.values()}
         self._statements: list[str] = []
@@ -224,7 +172,7 @@ class _Writer:
 
     def _array(self, number: int, line: Line) -> None:
         self._line, self._used = self._plural[line.name], set()
-        read = _occurrences(line.expr)
+        read = occurrences(line.expr)
         later = {array.name for _, array in self._function.results}
         for after in self._function.lines[number + 1 :]:
             later |= {*names(after.value)}
@@ -341,27 +289,27 @@ class _Writer:
 
     # --- sums and products --------------------------------------------------------------------
 
-    def _term(self, expr: Expr) -> _Term:
+    def _term(self, expr: Expr) -> Term:
         """An expression as a product."""
         if self._is_host(expr):
-            return _Term() if expr == ONE else _Term(scalars=(expr,))
+            return Term() if expr == ONE else Term(scalars=(expr,))
         if not self._has_entries(expr):
-            return _Term(factors=(expr,))
+            return Term(factors=(expr,))
         match expr:
             case Apply(op="neg", args=(arg,)):
-                return self._term(arg) * _Term(negative=True)
+                return self._term(arg) * Term(negative=True)
             case Apply(op="mul", args=args):
-                product = _Term()
+                product = Term()
                 for arg in args:
                     product = product * self._term(arg)
                 return product
             case Apply(op="div", args=(left, right)) if not (below := self._term(right)).factors:
                 return self._term(left) / below
             case Apply(op="pow", args=(Ref() as base, exponent)) if exponent == TWO:
-                return _Term(entries=(base, base))
-        return _Term(entries=(expr,))
+                return Term(entries=(base, base))
+        return Term(entries=(expr,))
 
-    def _times(self, term: _Term, stem: str) -> _List:
+    def _times(self, term: Term, stem: str) -> _List:
         """The entries of a product; scalars come first, as they keep what follows in range."""
         if term.entries:
             lists = [self._list(term.entries[0], stem)]
@@ -426,7 +374,7 @@ class _Writer:
             result = self._plus(result, term, stem)
         return result
 
-    def _rank(self, term: _Term) -> int:
+    def _rank(self, term: Term) -> int:
         """How well a sum begins with a term: its operations and lists are saved."""
         if not term.entries and not term.divisors:
             return -1
@@ -441,7 +389,7 @@ class _Writer:
             return 2
         return 1 + (term.coefficient is None)
 
-    def _plus(self, total: _List, term: _Term, stem: str) -> _List:
+    def _plus(self, total: _List, term: Term, stem: str) -> _List:
         """A sum and a term more."""
         coefficient = term.coefficient
         number = "" if coefficient is None else self._host(coefficient)
@@ -449,7 +397,7 @@ class _Writer:
         if not term.entries and not term.divisors:
             if not term.factors:
                 return self._apply("add", total, number or "1.0", stem=stem)
-            scalar = _product((*([] if coefficient is None else [coefficient]), *term.factors))
+            scalar = multiplied((*([] if coefficient is None else [coefficient]), *term.factors))
             assert scalar is not None
             return self._with_factor("shift_", "shifted", total, scalar, stem)
         if term.factors:
@@ -476,72 +424,3 @@ class _Writer:
             entries = self._list(term.entries[0], "terms")
             return self._apply("add", total, entries.name, *alpha, stem=stem)
         return self._apply("add", total, self._times(term, "terms").name, stem=stem)
-
-
-def _occurrences(expr: Expr) -> Counter[str]:
-    """How often a list is named where an expression is written: in a square twice."""
-    squares = (
-        part.args[0]
-        for part in walk(expr)
-        if isinstance(part, Apply) and part.op == "pow" and part.args[1] == TWO
-    )
-    named = (*walk(expr), *squares)
-    return Counter(part.name for part in named if isinstance(part, Ref))
-
-
-def _homes(function: Function, owned: Sequence[str]) -> dict[str, str]:
-    """For the lines that lead to the result of an owned array: the list in whose place they may be.
-
-    These are the result itself, and what is read by one of them alone.
-    """
-    plural = plurals(function)
-    homes = {array.name: plural[key] for key, array in function.results if key in owned}
-    readers: dict[str, list[str]] = {}
-    for line in function.lines:
-        for name in names(line.value):
-            readers.setdefault(name, []).append(line.name)
-    for line in reversed(function.lines):
-        reading = readers.get(line.name, [])
-        if line.name not in homes and len(reading) == 1 and reading[0] in homes:
-            homes[line.name] = homes[reading[0]]
-    return homes
-
-
-def _with_early_terms(function: Function, owned: Sequence[str]) -> Function:
-    """A function in which sums take their first terms of an old array before it is overwritten.
-
-    ``v_new = a*v - b*g; x_new = x - c*v + d*v_new`` becomes ``x_part = x - c*v; v_new = a*v - b*g;
-    x_new = x_part + d*v_new``: the same sums in the same order.
-    """
-    lines = list(function.lines)
-    becomes = {array.name: key for key, array in function.results if key in owned}
-    for number, line in enumerate(function.lines):
-        old = becomes.get(line.name)
-        if old is None or old not in names(line.value):
-            continue
-        known = {*function.names} - {x.name for x in function.lines[number:]}
-        for later in function.lines[number + 1 :]:
-            if old not in names(later.value):
-                continue
-            split = _split(later, known) if later.name in becomes else None
-            if split is None:
-                break
-            early, rest = split
-            if old in names(rest.value):
-                break
-            lines[lines.index(later)] = rest
-            lines.insert(lines.index(line), early)
-    return replace(function, lines=tuple(lines))
-
-
-def _split(line: Line, known: set[str]) -> tuple[Line, Line] | None:
-    """A sum as that of its first terms, which read only what is known, and the rest."""
-    match line.value:
-        case Apply(op="add", args=args):
-            count = next((k for k, arg in enumerate(args) if not {*names(arg)} <= known), len(args))
-            if 1 < count < len(args):
-                part = replace(line.target, name=f"{line.name}__part")
-                early = replace(line, target=part, value=Apply("add", args[:count]))
-                rest = Apply("add", (Ref(part.name), *args[count:]))
-                return early, replace(line, value=rest)
-    return None
