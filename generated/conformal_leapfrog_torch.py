@@ -82,9 +82,14 @@ class ConformalLeapfrog(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: learning rate
-        momentum: in unit-interval: factor by which the momentum fades in a step
+        lr: in [0, inf): learning rate
+        momentum: in [0, 1): factor by which the momentum fades in a step
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = ConformalLeapfrog(model.parameters(), lr=0.001)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

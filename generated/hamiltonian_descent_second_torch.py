@@ -139,11 +139,16 @@ class HamiltonianDescentSecond(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: the step h itself
-        a: in positive: growth near p = 0
-        A: in positive: growth at infinity
-        gamma: in nonnegative: friction, per unit of time
+        lr: in [0, inf): the step h itself
+        a: in (0, inf): growth near p = 0
+        A: in (0, inf): growth at infinity
+        gamma: in [0, inf): friction, per unit of time
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = HamiltonianDescentSecond(model.parameters(), lr=0.1)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

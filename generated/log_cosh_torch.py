@@ -89,9 +89,14 @@ class LogCosh(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: the step h itself
-        momentum: in unit-interval: factor by which the momentum fades in a step
+        lr: in [0, inf): the step h itself
+        momentum: in [0, 1): factor by which the momentum fades in a step
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = LogCosh(model.parameters(), lr=0.1)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

@@ -85,8 +85,13 @@ class NesterovSequence(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: learning rate
+        lr: in [0, inf): learning rate
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = NesterovSequence(model.parameters(), lr=0.001)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

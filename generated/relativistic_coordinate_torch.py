@@ -125,10 +125,15 @@ class RelativisticCoordinate(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: learning rate
-        momentum: in unit-interval: factor by which the momentum fades in a step
-        delta: in nonnegative: 4/(c h)^2; 0 is the classical leapfrog
+        lr: in [0, inf): learning rate
+        momentum: in [0, 1): factor by which the momentum fades in a step
+        delta: in [0, inf): 4/(c h)^2; 0 is the classical leapfrog
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = RelativisticCoordinate(model.parameters(), lr=0.001)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

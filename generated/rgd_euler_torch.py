@@ -79,10 +79,15 @@ class RgdEuler(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: learning rate
-        momentum: in unit-interval: factor by which the momentum fades in a step
-        delta: in nonnegative: 1/(c h)^2; 0 is the heavy ball
+        lr: in [0, inf): learning rate
+        momentum: in [0, 1): factor by which the momentum fades in a step
+        delta: in [0, inf): 1/(c h)^2; 0 is the heavy ball
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = RgdEuler(model.parameters(), lr=0.001)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (kick_drift,)

@@ -99,9 +99,14 @@ class Yoshida4(GeneratedOptimizer):
 
     Args:
         params: parameters, or dictionaries that define groups.
-        lr: in nonnegative: learning rate
-        momentum: in open-unit-interval: factor by which the momentum fades in a step
+        lr: in [0, inf): learning rate
+        momentum: in (0, 1): factor by which the momentum fades in a step
         options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+
+    Example:
+        >>> optimizer = Yoshida4(model.parameters(), lr=0.001)
+        >>> loss(model).backward()
+        >>> optimizer.step()
     """
 
     STAGES = (

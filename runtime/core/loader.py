@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from hamilforge.runtime.core import cache
+
+#: What the class of a generated file says of itself, beside what is its own.
+_SEE_THE_HEAD = "See the head of this file."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,14 @@ class Loaded:
         return importlib.import_module(f"{self.package}.{self.name}_{backend}")
 
     def torch_class(self) -> Any:
-        """The optimizer or module of the torch backend."""
+        """The optimizer or module of the torch backend; ``help`` tells what its file tells."""
         camel = "".join(word.capitalize() for word in self.name.split("_"))
-        return getattr(self.module("torch"), f"{camel}_" if keyword.iskeyword(camel) else camel)
+        module = self.module("torch")
+        product: Any = getattr(module, f"{camel}_" if keyword.iskeyword(camel) else camel)
+        own = inspect.cleandoc(product.__doc__ or "")
+        if module.__doc__ and own.startswith(_SEE_THE_HEAD):
+            product.__doc__ = inspect.cleandoc(module.__doc__) + own.removeprefix(_SEE_THE_HEAD)
+        return product
 
 
 @dataclass(frozen=True, slots=True)

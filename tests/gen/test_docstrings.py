@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pydoc
 import re
 from pathlib import Path
 
 import pytest
 
 import hamilforge
+from hamilforge.gen.declare import catalogue
+from hamilforge.runtime.core import loader
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted({path for base in ("gen", "runtime") for path in (ROOT / base).rglob("*.py")})
@@ -81,3 +84,24 @@ def test_what_the_package_offers_is_described(name):
     if inspect.isfunction(found) and inspect.signature(found).parameters:
         known = explained(inspect.getdoc(found) or "")
         assert not [one for one in inspect.signature(found).parameters if one not in known]
+
+
+@pytest.mark.parametrize("name", catalogue.names("optimizer"))
+def test_help_tells_of_an_optimizer_what_it_is(name):
+    told = pydoc.render_doc(hamilforge.optimizer(name), renderer=pydoc.plaintext)
+    head = catalogue.load(name, ("optimizer",)).head
+    for part in (head.title, "x_new = ", "Order", "lr: in [0, inf): ", "Reference: "):
+        assert part in told
+    assert "Example:\n" in told
+    assert "(model.parameters(), lr=0.001)" in told
+    assert "See the head" not in told
+
+
+@pytest.mark.parametrize(
+    "names", [("kepler", "rk4"), ("resnet", "rk4"), ("objective/softmax_classifier",)]
+)
+def test_help_tells_of_a_module_what_its_file_tells(names):
+    product = loader.load(*names)
+    told = pydoc.render_doc(product.torch_class(), renderer=pydoc.plaintext)
+    assert product.module("torch").__doc__.splitlines()[0] in told
+    assert "See the head" not in told

@@ -90,9 +90,9 @@ def test_an_unchanged_file_is_not_written_again(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["a.py"]
 
 
-def test_heavy_ball_fits_in_ninety_lines():
+def test_heavy_ball_fits_in_a_hundred_lines():
     for backend in ("numba", "torch"):
-        assert len((FOLDER / f"heavy_ball_{backend}.py").read_text().splitlines()) <= 90
+        assert len((FOLDER / f"heavy_ball_{backend}.py").read_text().splitlines()) <= 100
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)

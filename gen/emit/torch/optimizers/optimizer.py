@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from hamilforge.gen.declare.kinds import Parameter
+from hamilforge.gen.declare.kinds import DOMAINS, Parameter
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import escaped, number, tuple_text, wrapped
@@ -61,6 +61,7 @@ class View:
     stages: str
     in_place: str
     arguments: tuple[ArgumentView, ...]
+    example: str
     imports: Imports
 
 
@@ -78,7 +79,9 @@ def view(product: Product) -> View:
     stages = [program.functions[index].name for index in program.stages]
     arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
     listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
-    return View(product, views, listed, in_place, arguments, Imports.of(need))
+    rate = next((x for x in arguments if x.name == "lr"), None)
+    example = f", lr={rate.default}" if rate else ""
+    return View(product, views, listed, in_place, arguments, example, Imports.of(need))
 
 
 def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:
@@ -86,8 +89,8 @@ def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:
     first = parts[0]
     if not first.part_of:
         doc = tuple(wrapped(escaped(first.doc)))
-        return ArgumentView(name, number(first.default), first.domain, doc)
-    domains = " and ".join(dict.fromkeys(part.domain for part in parts))
+        return ArgumentView(name, number(first.default), DOMAINS[first.domain], doc)
+    domains = " and ".join(dict.fromkeys(DOMAINS[part.domain] for part in parts))
     meanings = "; ".join(f"{part.name}: {part.doc}" if part.doc else part.name for part in parts)
     default = tuple_text(number(part.default) for part in parts)
     return ArgumentView(name, default, domains, tuple(wrapped(escaped(meanings))))
