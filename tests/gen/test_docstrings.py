@@ -93,7 +93,7 @@ def test_help_tells_of_an_optimizer_what_it_is(name):
     for part in (head.title, "x_new = ", "Order", "lr: in [0, inf): ", "Reference: "):
         assert part in told
     assert "Example:\n" in told
-    assert "(model.parameters(), lr=0.001)" in told
+    assert "(model.parameters(), lr=" in told
     assert "See the head" not in told
 
 
