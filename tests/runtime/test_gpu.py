@@ -51,8 +51,8 @@ def test_a_step_waits_for_no_device_and_is_that_of_the_cpu(any_method: str, dtyp
         ]
         optimizer = optimizer_class(any_method)(params, lr=lr, weight_decay=0.1, fused=False)
         for number in range(4):
-            for param in params:
-                param.grad = torch.sin(3 * param.detach())
+            for param, row in zip(params, values, strict=True):  # none follows from the path
+                param.grad = torch.tensor(np.sin(3 * row + number), device=device, dtype=dtype)
             torch.cuda.set_sync_debug_mode("error" if number else "default")
             try:
                 optimizer.step()
