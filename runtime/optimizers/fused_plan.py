@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.addresses import addresses
-from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers import kernels
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
-from hamilforge.runtime.optimizers.step_plan import Standing, Tensors
+from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
 
 KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -26,10 +25,8 @@ def obstacle(tensors: Tensors) -> str:
             return "the kernel takes float32 or float64, the same for all tensors"
         if not tensor.is_contiguous() or tensor.is_neg():
             return "a tensor is not contiguous, or a negated view"
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-            return f"a tensor is of the class {type(tensor).__name__}"
-        if is_wrapped(tensor):
-            return "a tensor is wrapped by torch.func and has no storage"
+        if reason := strangeness(tensor):
+            return reason
     return ""
 
 

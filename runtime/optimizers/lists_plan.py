@@ -11,21 +11,15 @@ from typing import Any
 
 import torch
 
-from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
-from hamilforge.runtime.optimizers.step_plan import Standing, Tensors
+from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
 
 
 def obstacle(tensors: Tensors) -> str:
     """Why torch's operations over lists cannot take these tensors; empty if they can."""
     if torch.compiler.is_compiling():
         return "a compiler traces the step"
-    for tensor in tensors:
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-            return f"a tensor is of the class {type(tensor).__name__}"
-        if is_wrapped(tensor):
-            return "a tensor is wrapped by torch.func and has no storage"
-    return ""
+    return next(filter(None, map(strangeness, tensors)), "")
 
 
 class ListsPlan:

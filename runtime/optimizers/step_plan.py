@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hamilforge.runtime.core.addresses import addresses
+from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
 
 Tensors = list[torch.Tensor]
@@ -23,6 +24,15 @@ Groups = list[dict[str, Any]]
 
 _SWITCHES = operator.itemgetter("fused", "foreach", "differentiable", "scope")
 _GRADIENT = operator.attrgetter("grad")
+
+
+def strangeness(tensor: torch.Tensor) -> str:
+    """Why a tensor is none that a plan can take, of whatever type and device; empty if it is."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        return f"a tensor is of the class {type(tensor).__name__}"
+    if is_wrapped(tensor):
+        return "a tensor is wrapped by torch.func and has no storage"
+    return ""
 
 
 class Standing:

@@ -296,17 +296,18 @@ class GeneratedOptimizer(Optimizer):
         """Refuse tensors that no form of the step takes, before anything is changed."""
         refuse_tensors(params, grads, kept, self._name)
         if self.product.SCOPE != "coordinate":
-            domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
-            refuse_sums(params, domains, self._name)
+            refuse_sums(params, self._sums_of(owners), self._name)
         present = [array for arrays in kept for array in arrays if array is not None]
         refuse_overlaps(params, grads, present, self._name)
 
     def _name(self, param: torch.Tensor) -> str:
         return parameter_name(self.param_groups, param)
 
-    def _domain(self, index: int, owner: int) -> int:
-        """Which of the sums a tensor takes part in, from its number and that of its group."""
-        return {"all": 0, "tensor": index}.get(self._scope, owner)
+    def _sums_of(self, owners: list[int]) -> list[int]:
+        """The number of the sum that each tensor takes part in, from those of their groups."""
+        if self._scope == "tensor":
+            return [*range(len(owners))]
+        return [0] * len(owners) if self._scope == "all" else owners
 
     def _all_latched(self) -> list[Clock]:
         """The clocks of all groups with the scalars of this step."""
@@ -328,15 +329,16 @@ class GeneratedOptimizer(Optimizer):
         product = self.product
         self._check_together(self.param_groups)
         settled: list[tuple[Any, ...]] = []
+        chosen: list[dict[str, Any]] = []
         for group in self.param_groups:
             check_values(group, product)
             number = (lambda value: value) if group["differentiable"] else float
             values = hyperparameters(group, product)
+            chosen.append(values)
             hyper = {name: number(value) for name, value in values.items()}
             settled.append((hyper, tuple(map(number, preparation(group)))))
             if group["differentiable"]:
                 settled[-1] += (TensorMath(),)
-        chosen = [hyperparameters(group, product) for group in self.param_groups]
         if self._scope == "all" and any(values != chosen[0] for values in chosen):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; give "
@@ -382,9 +384,7 @@ class GeneratedOptimizer(Optimizer):
         """The plan of a step."""
         if form == "fused":
             return FusedPlan(standing, owners, self.kernels, self._scope, self._widths())
-        domains = None
-        if self._scope != "coordinate":
-            domains = [self._domain(index, owner) for index, owner in enumerate(owners)]
+        domains = None if self._scope == "coordinate" else self._sums_of(owners)
         return ListsPlan(standing, owners, domains, self.product, self.IN_PLACE)
 
     def _run(self, plan: Plan, grads: Tensors, clocks: list[Clock]) -> None:
@@ -487,8 +487,8 @@ class GeneratedOptimizer(Optimizer):
     def _domains(self, owners: list[int]) -> list[list[int]]:
         """The numbers of the tensors over which sums run together, from those of their groups."""
         domains: dict[int, list[int]] = {}
-        for index, owner in enumerate(owners):
-            domains.setdefault(self._domain(index, owner), []).append(index)
+        for index, domain in enumerate(self._sums_of(owners)):
+            domains.setdefault(domain, []).append(index)
         return list(domains.values())
 
     def train(self) -> None:

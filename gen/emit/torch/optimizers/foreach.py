@@ -182,10 +182,14 @@ class _Writer:
             if count == 1 and name in self._place and name not in later
             if self._place[name] in (*self._own, self._home.get(line.name))
         )
-        result = self._list(line.expr, self._line)
-        if not result.free and result.name not in self._constant:
-            result = self._new("mul", result, "1.0", stem=self._line)
-        self._place[line.name] = result.name
+        self._place[line.name] = self._kept(line.expr, self._line).name
+
+    def _kept(self, expr: Expr, stem: str) -> _List:
+        """The entries of an expression, copied if their list might be overwritten later."""
+        entries = self._list(expr, stem)
+        if entries.free or entries.name in self._constant:
+            return entries
+        return self._new("mul", entries, "1.0", stem=stem)
 
     def _list(self, expr: Expr, stem: str) -> _List:
         """The entries of an expression, in a variable called after the stem if it is a new one."""
@@ -272,11 +276,8 @@ class _Writer:
         blocks, results = [], []
         for branch in (then, otherwise):
             self._statements, self._names, self._used = [], {*names}, {*used}
-            result = self._list(branch, stem)
-            if not result.free and result.name not in self._constant:
-                result = self._new("mul", result, "1.0", stem=stem)
+            results.append(self._kept(branch, stem))
             blocks.append(self._statements)
-            results.append(result)
         self._statements, self._free, self._names, self._used = before, free, names, used
         name = self._fresh(stem)
         for head, block, result in zip((f"if {test}:", "else:"), blocks, results, strict=True):
