@@ -22,7 +22,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
-from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS
+from hamilforge.gen.declare.functions import BY_NAME, CHOICE, COMPARISONS, CONSTANTS
 from hamilforge.gen.declare.functions import DECLARABLE as ELEMENTWISE
 
 REDUCTIONS = ("dot", "norm", "sum")
@@ -61,7 +61,7 @@ DIGITS, LARGEST = 50, 1e300
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[-+*/@(),]))"
+    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[<>=!]=|[-+*/@(),<>]))"
 )
 
 
@@ -182,7 +182,7 @@ def _tokens(text: str) -> Iterator[_Token]:
             start = at + len(text[at:]) - len(text[at:].lstrip())
             raise ExpressionError(
                 f"{text[start]!r} does not belong to the expression language "
-                "(numbers, names, + - * / ** @, parentheses and functions)",
+                "(numbers, names, + - * / ** @, parentheses, functions, comparisons)",
                 start,
                 start + 1,
             )
@@ -213,6 +213,23 @@ class _Parser:
                 f"'{text}' was expected, not '{token.text}'", token.start, token.stop
             )
         return self._advance()
+
+    def condition(self, depth: int) -> Node:
+        """A comparison of two sums, or a sum."""
+        left = self.sum(depth)
+        sign = self.token.text
+        if self.token.kind != "operator" or sign not in COMPARISONS:
+            return left
+        self._advance()
+        right = self.sum(depth)
+        function, swapped = COMPARISONS[sign]
+        operands = (right, left) if swapped else (left, right)
+        node = Operation(function, operands, left.start, right.stop)
+        if sign != "!=":
+            return node
+        one = Number(ONE, left.start, right.stop)
+        opposite = Operation("-", (node,), left.start, right.stop)
+        return Operation("+", (one, opposite), left.start, right.stop)
 
     def sum(self, depth: int) -> Node:
         terms = [self._product(depth)]
@@ -291,7 +308,7 @@ class _Parser:
                 name.stop,
             )
         self._expect("(")
-        args = [self.sum(depth + 1)]
+        args = [self.condition(depth + 1) if name.text == CHOICE else self.sum(depth + 1)]
         while self.token.text == ",":
             self._advance()
             args.append(self.sum(depth + 1))

@@ -45,8 +45,18 @@ class Elementwise:
         return "xyz"[: len(self.derivatives)]
 
 
-#: ``where(x, y, z)``: y where x > 0, else z.
+#: ``where(x, y, z)``: y where the condition x holds, or where the number x > 0, else z.
 CHOICE = "where"
+#: Conditions, 1 where they hold and 0 elsewhere: the function of each sign, and whether its
+#: arguments change places.  ``x != y`` is what ``x == y`` is not.
+COMPARISONS = {
+    ">": ("greater", False),
+    "<": ("greater", True),
+    ">=": ("at_least", False),
+    "<=": ("at_least", True),
+    "==": ("equal", False),
+    "!=": ("equal", False),
+}
 TABLE = (
     Elementwise("abs", "sign(x)"),
     Elementwise("acos", "-1/sqrt(1 - x**2)", latex=r"\arccos"),
@@ -94,6 +104,10 @@ TABLE = (
     Elementwise("tan", "1 + tan(x)**2", latex=r"\tan"),
     Elementwise("tanh", "1 - tanh(x)**2", latex=r"\tanh"),
     Elementwise(CHOICE, ("0", "step(x)", "1 - step(x)")),
+    # what the signs > >= == stand for
+    Elementwise("greater", ("0", "0"), declarable=False),
+    Elementwise("at_least", ("0", "0"), declarable=False),
+    Elementwise("equal", ("0", "0"), declarable=False),
     # log(cosh(x)) without overflow; 1/x, but 0 at 0; the root whose derivative at 0 is 0
     Elementwise("log_cosh", "tanh(x)", declarable=False),
     Elementwise("inverse", "-inverse(x)**2", declarable=False),

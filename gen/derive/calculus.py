@@ -146,6 +146,14 @@ FUNCTIONS: Mapping[str, Any] = {
     "cbrt": _own("cbrt"),
     "expm1": lambda x: sp.exp(x) - 1,
     "inverse": inverse,
+    **{
+        name: _own(name, is_nonnegative=True, eval=_chosen(numbers))
+        for name, numbers in {
+            "greater": lambda x, y: sp.Integer(int(bool(x > y))),
+            "at_least": lambda x, y: sp.Integer(int(bool(x >= y))),
+            "equal": lambda x, y: sp.Integer(int(bool(sp.Eq(x, y)))),
+        }.items()
+    },
     "clip": _own("clip", eval=_chosen(lambda x, y, z: sp.Min(sp.Max(x, y), z), 3)),
     "max": _own("max", eval=_chosen(sp.Max)),
     "min": _own("min", eval=_chosen(sp.Min)),

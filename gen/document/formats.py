@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from typing import ClassVar
 
 import sympy as sp
 
@@ -55,6 +56,8 @@ class TextPrinter(FormulaPrinter):
 class LatexPrinter(FormulaPrinter):
     """Formulas in LaTeX."""
 
+    signs: ClassVar[Mapping[str, str]] = {"greater": ">", "at_least": r"\ge", "equal": "="}
+
     def number(self, value: Fraction) -> str:
         """A number; fractions as such."""
         if value.denominator == 1:
@@ -83,9 +86,10 @@ class LatexPrinter(FormulaPrinter):
         name = known or f"\\operatorname{{{latex_text(op)}}}"
         return f"{name}\\left({arg}\\right)"
 
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+    def _select(self, choice: Select) -> tuple[str, int]:
         """A choice by cases."""
-        cases = f"{then} & {subject} = {value} \\\\ {otherwise} & \\text{{otherwise}}"
+        then, otherwise = self(choice.then), self(choice.otherwise)
+        cases = f"{then} & {self.test(choice)} \\\\ {otherwise} & \\text{{otherwise}}"
         return f"\\begin{{cases}} {cases} \\end{{cases}}", 5
 
     def _print(self, expr: Value) -> tuple[str, int]:

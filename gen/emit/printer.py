@@ -76,10 +76,10 @@ def is_quotient(value: Fraction) -> bool:
 
 
 class _Words(dict[str, str]):
-    """What stands in a function that is written out: its argument, and modules that it needs."""
+    """What stands in a function that is written out: its arguments, and modules that it needs."""
 
-    def __init__(self, need: Requirements, argument: str) -> None:
-        super().__init__(z=argument)
+    def __init__(self, need: Requirements, arguments: Iterable[str]) -> None:
+        super().__init__(zip("zy", arguments, strict=False))
         self._need = need
 
     def __missing__(self, module: str) -> str:
@@ -92,13 +92,16 @@ class Printer:
     Attributes:
         functions: how each function is called.
         constants: how each constant is written.
-        written: the functions that are written out, in ``{z}``, and ``{math}`` for the module.
+        written: the functions that are written out, in ``{z}`` and a second ``{y}``, and ``{math}``
+            for the module.
         rename: what a name is printed as, where it is not itself.
         need: notes what the texts use.
     """
 
     functions: ClassVar[Mapping[str, str]] = {}
     constants: ClassVar[Mapping[str, str]] = {}
+    #: How comparisons are written.
+    signs: ClassVar[Mapping[str, str]] = {"greater": ">", "at_least": ">=", "equal": "=="}
     #: Whether numbers may be quotients, with nothing around them.
     quotients: ClassVar[bool] = True
     written: ClassVar[Mapping[str, str]] = {}
@@ -141,24 +144,26 @@ class Printer:
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
         if op in self.written:
-            return self.written[op].format_map(_Words(self.need, args[0]))
+            return self.written[op].format_map(_Words(self.need, args))
         if op not in self.functions:
             raise NotImplementedError(f"{type(self).__name__}: no function for '{op}'")
         return f"{self.need(self.functions[op])}({', '.join(args)})"
 
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
-        """A choice, and how tightly it binds.
+    def test(self, choice: Select) -> str:
+        """The condition of a choice; what is 1 where a comparison holds, as that comparison."""
+        match choice:
+            case Select(subject=Apply(op=op, args=args), value=value) if value == 1:
+                if op in self.signs:
+                    left, right = (self._within(arg, _SUM) for arg in args)
+                    return f"{left} {self.signs[op]} {right}"
+                if op == "step":
+                    return f"{self._within(args[0], _SUM)} {self.signs['greater']} 0"
+        return f"{self(choice.subject)} {self.signs['equal']} {self.number(choice.value)}"
 
-        Args:
-            subject: the text of what is compared.
-            value: the text of the number it is compared with.
-            then: the text where both are equal.
-            otherwise: the text elsewhere.
-
-        Returns:
-            The text, and how tightly it binds: as an atom.
-        """
-        return f"({then} if {subject} == {value} else {otherwise})", ATOM
+    def _select(self, choice: Select) -> tuple[str, int]:
+        """A choice, and how tightly it binds."""
+        then, otherwise = self(choice.then), self(choice.otherwise)
+        return f"({then} if {self.test(choice)} else {otherwise})", ATOM
 
     def _print(self, expr: Value) -> tuple[str, int]:
         match expr:
@@ -189,8 +194,8 @@ class Printer:
                 return self.constant(op), ATOM
             case Apply(op=op, args=args):
                 return self.call(op, [self(arg) for arg in args]), ATOM
-            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return self._select(self(subject), self.number(value), self(then), self(otherwise))
+            case Select():
+                return self._select(expr)
         raise NotImplementedError(f"{type(self).__name__}: {type(expr).__name__}")
 
     def power(self, base: Expr, exponent: Expr) -> tuple[str, int]:
@@ -286,6 +291,10 @@ class HostPrinter(Printer):
     }
     constants: ClassVar[Mapping[str, str]] = {"pi": "math.pi"}
     written: ClassVar[Mapping[str, str]] = {
+        **{
+            name: f"(1.0 if {{z}} {sign} {{y}} else 0.0)"
+            for name, sign in (("greater", ">"), ("at_least", ">="), ("equal", "=="))
+        },
         "elu": "(max({z}, 0.0) + {math}.expm1(min({z}, 0.0)))",
         "inverse": "(0.0 if {z} == 0 else 1 / ({z}))",
         "leaky_relu": "(max({z}, 0.0) + min({z}, 0.0) / 100)",

@@ -169,6 +169,14 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "relu": lambda z: np.maximum(z, 0),
     "root": np.sqrt,
     "softplus": lambda z: np.logaddexp(z, 0),
+    **{
+        name: lambda x, y, compared=compared: compared(x, y).astype(np.result_type(x, y))
+        for name, compared in {
+            "greater": np.greater,
+            "at_least": np.greater_equal,
+            "equal": np.equal,
+        }.items()
+    },
     "step": lambda z: np.greater(z, 0).astype(np.result_type(z)),
 }
 

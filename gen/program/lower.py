@@ -16,7 +16,7 @@ from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.functions import CHOICE
+from hamilforge.gen.declare.functions import CHOICE, COMPARISONS
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
 
@@ -41,6 +41,7 @@ _FUNCTIONS: Mapping[type, str] = {
     log1p: "log1p",
 }
 _CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
+_CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
 ONE = Const(Fraction(1))
 #: The most generators (symbols, calls, roots) of a polynomial that is factored, and its most terms
 #: and highest degree when multiplied out.
@@ -209,12 +210,23 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
     op = _FUNCTIONS.get(type(expr))
     if op == CHOICE:
         test, then, otherwise = map(visit, expr.args)
-        return Select(Apply("step", (test,)), Fraction(1), then, otherwise)
+        return _choice(test, then, otherwise)
     if op is not None:
         return Apply(op, tuple(map(visit, expr.args)))
     if expr.has(sp.nan, sp.zoo, sp.oo, sp.I):
         raise NotDerivableError(f"{expr} is no real number")
     raise NotDerivableError(f"lower: no operation for {type(expr).__name__} in {expr}")
+
+
+def _choice(test: Expr, then: Expr, otherwise: Expr) -> Expr:
+    """``then`` where a condition holds or a number is positive."""
+    match test:
+        case Apply(op=op) if op in _CONDITIONS:
+            return Select(test, Fraction(1), then, otherwise)
+        case Apply(op="add", args=(Const(value=value), Apply(op="neg", args=(opposite,)))):
+            if value == 1 and isinstance(opposite, Apply) and opposite.op in _CONDITIONS:
+                return Select(opposite, Fraction(1), otherwise, then)
+    return Select(Apply("step", (test,)), Fraction(1), then, otherwise)
 
 
 def _is_negative(expr: Expr) -> bool:

@@ -25,7 +25,7 @@ from hamilforge.gen.program.ir import Function
 #: Roundings of a function of a library; functions that choose have none, and others one.
 ROUNDINGS = 8.0
 ROUNDINGS_OF = {
-    **dict.fromkeys("abs max min relu sign step".split(), 0.0),
+    **dict.fromkeys("abs at_least equal greater max min relu sign step".split(), 0.0),
     **dict.fromkeys("leaky_relu root sqrt".split(), 1.0),
 }
 

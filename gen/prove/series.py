@@ -376,6 +376,13 @@ def _positive(series: Series) -> bool:
     return bool(series.coefficients[0] > 0)
 
 
+def _is_zero(series: Series) -> bool:
+    """Whether a series is zero; one that is so only as far as it goes is not known to be."""
+    if series.coefficients:
+        return False
+    raise Irrational("whether two series are equal")
+
+
 def _pow(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, Series):
         if exponent.coefficients and (exponent.low, len(exponent.coefficients)) != (0, 1):
@@ -412,6 +419,9 @@ def series_algebra(field: Field, precision: int) -> Algebra:
         "max": _entrywise(lambda x, y: x if _positive(x - y) else y),
         "min": _entrywise(lambda x, y: y if _positive(x - y) else x),
         "log_cosh": _entrywise(lambda z: ((z.exp() + (-z).exp()) / 2).log()),
+        "greater": _entrywise(lambda x, y: one if _positive(x - y) else one * 0),
+        "at_least": _entrywise(lambda x, y: one if _positive(x - y) else one * 0),
+        "equal": _entrywise(lambda x, y: one if _is_zero(x - y) else one * 0),
         "relu": _entrywise(lambda z: z if _positive(z) else z * 0),
         "step": _entrywise(lambda z: one if _positive(z) else one * 0),
         "elu": _entrywise(lambda z: z if _positive(z) else z.exp() - one),

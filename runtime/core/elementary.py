@@ -38,6 +38,21 @@ def step(z: Any) -> Any:
     return np.greater(z, 0).astype(np.result_type(z))
 
 
+def greater(x: Any, y: Any) -> Any:
+    """1 where x > y, else 0."""
+    return np.greater(x, y).astype(np.result_type(x, y))
+
+
+def at_least(x: Any, y: Any) -> Any:
+    """1 where x >= y, else 0."""
+    return np.greater_equal(x, y).astype(np.result_type(x, y))
+
+
+def equal(x: Any, y: Any) -> Any:
+    """1 where x == y, else 0."""
+    return np.equal(x, y).astype(np.result_type(x, y))
+
+
 def elu(z: Any) -> Any:
     """Z where it is positive, else exp(z) - 1."""
     return np.maximum(z, 0) + np.expm1(np.minimum(z, 0))
@@ -99,6 +114,36 @@ def _step(z: Any) -> Callable[[Any], Any]:
 
     def implementation(z: Any) -> Any:
         return one if z.real > zero else zero
+
+    return implementation
+
+
+@overload(greater, jit_options=_OPTIONS)
+def _greater(x: Any, y: Any) -> Callable[[Any, Any], Any]:
+    zero, one, *_ = _numbers(x)
+
+    def implementation(x: Any, y: Any) -> Any:
+        return one if x.real > y.real else zero
+
+    return implementation
+
+
+@overload(at_least, jit_options=_OPTIONS)
+def _at_least(x: Any, y: Any) -> Callable[[Any, Any], Any]:
+    zero, one, *_ = _numbers(x)
+
+    def implementation(x: Any, y: Any) -> Any:
+        return one if x.real >= y.real else zero
+
+    return implementation
+
+
+@overload(equal, jit_options=_OPTIONS)
+def _equal(x: Any, y: Any) -> Callable[[Any, Any], Any]:
+    zero, one, *_ = _numbers(x)
+
+    def implementation(x: Any, y: Any) -> Any:
+        return one if x.real == y.real else zero
 
     return implementation
 

@@ -48,6 +48,27 @@ def step(z: Any) -> Any:
     return (z > 0).to(z.dtype) if isinstance(z, Tensor) else float(z > 0)
 
 
+def greater(x: Any, y: Any) -> Any:
+    """1 where x > y, else 0; of tensors and numbers."""
+    return _indicated(x > y, x, y)
+
+
+def at_least(x: Any, y: Any) -> Any:
+    """1 where x >= y, else 0; of tensors and numbers."""
+    return _indicated(x >= y, x, y)
+
+
+def equal(x: Any, y: Any) -> Any:
+    """1 where x == y, else 0; of tensors and numbers."""
+    return _indicated(x == y, x, y)
+
+
+def _indicated(holds: Any, *operands: Any) -> Any:
+    """Truth as a number, in the type of what was compared."""
+    tensor = next((operand for operand in operands if isinstance(operand, Tensor)), None)
+    return float(holds) if tensor is None else holds.to(tensor.dtype)
+
+
 def chosen(subject: Any, value: float, then: Any, otherwise: Any) -> Any:
     """A choice entry by entry, or the whole of one of two where the subject is a number.
 

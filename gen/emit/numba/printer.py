@@ -15,7 +15,10 @@ from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, Select, Value, na
 
 _NUMPY = "cbrt cos cosh exp expm1 log log1p sign sin sinh sqrt tan tanh".split()
 _INVERSE = "cos cosh sin sinh tan tanh".split()
-_RUNTIME = "down elu erf erfc inverse leaky_relu log_cosh logistic relu softplus step".split()
+_RUNTIME = (
+    "at_least down elu equal erf erfc greater inverse leaky_relu log_cosh logistic relu softplus "
+    "step"
+).split()
 
 
 class NumbaPrinter(Printer):
@@ -36,10 +39,10 @@ class NumbaPrinter(Printer):
 class WholePrinter(NumbaPrinter):
     """Functions that Python calls with whole arrays; they are not compiled."""
 
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+    def _select(self, choice: Select) -> tuple[str, int]:
         """A choice entry by entry."""
-        where = self.need("np.where")
-        return f"{where}({subject} == {value}, {then}, {otherwise})", ATOM
+        then, otherwise = self(choice.then), self(choice.otherwise)
+        return f"{self.need('np.where')}({self.test(choice)}, {then}, {otherwise})", ATOM
 
 
 class Float64Printer(NumbaPrinter):

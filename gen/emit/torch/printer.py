@@ -18,9 +18,12 @@ _TORCH = (
 
 #: Functions that the runtime has for torch.
 RUNTIME = (
+    "at_least",
     "cbrt",
     "chosen",
     "down",
+    "equal",
+    "greater",
     "inverse",
     "larger",
     "log_cosh",
@@ -75,12 +78,12 @@ class TensorPrinter(Printer):
     def _print(self, expr: Value) -> tuple[str, int]:
         if isinstance(expr, Apply) and expr.op in self.functions and not names(expr):
             return HostPrinter(need=self.need)(expr), ATOM  # torch's functions take no numbers
-        if isinstance(expr, Select) and not isinstance(expr.subject, Ref):
-            branches = f"{self(expr.then)}, {self(expr.otherwise)}"
-            test = f"{self(expr.subject)}, {self.number(expr.value)}"
-            return f"{self.need('chosen')}({test}, {branches})", ATOM
         return super()._print(expr)
 
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+    def _select(self, choice: Select) -> tuple[str, int]:
         """A choice entry by entry."""
-        return f"torch.where({subject} == {value}, {then}, {otherwise})", ATOM
+        branches = f"{self(choice.then)}, {self(choice.otherwise)}"
+        if isinstance(choice.subject, Ref):
+            return f"torch.where({self.test(choice)}, {branches})", ATOM
+        test = f"{self(choice.subject)}, {self.number(choice.value)}"
+        return f"{self.need('chosen')}({test}, {branches})", ATOM

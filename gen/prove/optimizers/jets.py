@@ -148,6 +148,10 @@ class _Jets:
         """Jets as an algebra for programs."""
         functions = {name: self.function(name) for name in PRIMITIVE} | {"pow": self.power}
         functions |= {name: lambda x, y: self.chosen(x - y, x, y) for name in ("max", "min")}
+        functions |= {
+            name: lambda x, y, name=name: self.function(name)(x - y)
+            for name in ("greater", "at_least", "equal")
+        }
         functions |= {name: partial(self._named, name) for name in CONSTANTS}
         return Algebra(
             self.constant,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from hamilforge.gen.emit.printer import HostPrinter
 from hamilforge.gen.emit.requirements import Requirements
@@ -224,8 +223,8 @@ class _Writer:
                     if second.free and not first.free:
                         first, second = second, first
                     return self._apply(_BINARY[op], first, second.name, stem=stem)
-            case Select(subject, value, then, otherwise) if self._is_host(subject):
-                return self._choice(self._test(subject, value), then, otherwise, stem)
+            case Select(subject, _, then, otherwise) if self._is_host(subject):
+                return self._choice(self._host.test(expr), then, otherwise, stem)
         return self._one_by_one(expr, stem)
 
     def _is_host(self, expr: Expr) -> bool:
@@ -260,13 +259,6 @@ class _Writer:
         self._statements.append(f"{name} = [{over(text, used, self._place)}]")
         self._mark(name, own=True)
         return _List(name, True)
-
-    def _test(self, subject: Expr, value: Fraction) -> str:
-        """Whether a number of the host is another; of a step, whether its argument is positive."""
-        match subject:
-            case Apply(op="step", args=(arg,)) if value == 1:
-                return f"{self._host(arg)} > 0"
-        return f"{self._host(subject)} == {self._host.number(value)}"
 
     def _choice(self, test: str, then: Expr, otherwise: Expr, stem: str) -> _List:
         """A choice by a number of the host: one branch is computed."""

@@ -70,12 +70,13 @@ class EntryPrinter(TensorPrinter):
     def _reads(self, expr: Expr) -> list[str]:
         return [name for name in names(expr) if name in self._arrays]
 
-    def _select(self, subject: str, value: str, then: str, otherwise: str) -> tuple[str, int]:
+    def _select(self, choice: Select) -> tuple[str, int]:
         """A choice by a number; a tensor keeps its graph."""
+        subject = self(choice.subject)
         if subject not in self._scalars:
-            return super()._select(subject, value, then, otherwise)
-        test = f"{self.need('is_number')}({subject}, {value})"
-        return f"({then} if {test} else {otherwise})", ATOM
+            return super()._select(choice)
+        test = f"{self.need('is_number')}({subject}, {self.number(choice.value)})"
+        return f"({self(choice.then)} if {test} else {self(choice.otherwise)})", ATOM
 
 
 class ScalarPrinter(TensorPrinter):
