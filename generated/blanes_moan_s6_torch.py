@@ -28,10 +28,14 @@ from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "open-unit-interval")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True, True, True, True, True, True)
 SHIFTED = True
 MEMORY = ("last_shift",)
 a1 = 0.0792036964311957  # 0.0792036964311957

@@ -24,7 +24,9 @@ from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.1, "nonnegative"),
@@ -33,6 +35,8 @@ HYPERPARAMETERS = {
     "gamma": (1.0, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = False
 MEMORY = ()
 

@@ -24,10 +24,14 @@ from numba import njit, prange
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay",)
 

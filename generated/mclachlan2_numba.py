@@ -26,10 +26,14 @@ from numba import njit, prange
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative"), "momentum": (0.9, "unit-interval")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True, True)
 SHIFTED = True
 MEMORY = ("last_shift",)
 a = 0.1931833275037836  # 482958318759459/2500000000000000

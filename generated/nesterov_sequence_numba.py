@@ -24,10 +24,14 @@ from numba import njit, prange
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 1.0
 HYPERPARAMETERS = {"lr": (0.001, "nonnegative")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_undo",)
 

@@ -28,10 +28,14 @@ from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.1, "nonnegative"), "momentum": (0.9, "unit-interval")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 

@@ -29,10 +29,14 @@ from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
 STATES = ("p",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {"lr": (0.1, "nonnegative"), "momentum": (0.9, "unit-interval")}
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 

@@ -21,11 +21,13 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import elementary  # content cf9becb52c4005b4
+from hamilforge.runtime.core import elementary  # content e970bd79015923dc
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -33,6 +35,8 @@ HYPERPARAMETERS = {
     "delta": (0.1, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 

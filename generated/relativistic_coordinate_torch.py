@@ -25,7 +25,9 @@ from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "coordinate"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -33,6 +35,8 @@ HYPERPARAMETERS = {
     "delta": (0.1, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_shift_scale")
 
@@ -72,7 +76,7 @@ def kick_drift(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
             xs, v_new__units, v_new__downs, v_new__unit_2s, v_new__down_2s
         )
     ]
-    return new_xs, new_vs
+    return v_new__downs, new_vs
 
 
 def solution(xs, vs, shift, shift_scale):
@@ -82,7 +86,7 @@ def solution(xs, vs, shift, shift_scale):
         x - shift * v__unit / torch.sqrt(shift_scale * v__unit * v__unit + v__down * v__down)
         for x, v__unit, v__down in zip(xs, v__units, v__downs)
     ]
-    return new_xs
+    return v__downs
 
 
 def prepared_(xs, gs, sign, l2, shrink):

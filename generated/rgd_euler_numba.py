@@ -24,7 +24,9 @@ from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -32,6 +34,8 @@ HYPERPARAMETERS = {
     "delta": (0.1, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = False
 MEMORY = ()
 

@@ -25,7 +25,9 @@ from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -33,6 +35,8 @@ HYPERPARAMETERS = {
     "delta": (0.1, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = False
 MEMORY = ()
 

@@ -35,7 +35,9 @@ from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -44,6 +46,8 @@ HYPERPARAMETERS = {
     "alpha": (0.5, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

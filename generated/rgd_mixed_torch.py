@@ -36,7 +36,9 @@ from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.torch_sums import factor, squares_over
 
 STATES = ("v",)
+STARTED = ()
 SCOPE = "all"
+COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.001, "nonnegative"),
@@ -45,6 +47,8 @@ HYPERPARAMETERS = {
     "alpha": (0.5, "nonnegative"),
 }
 TUPLES = {}
+OPTIONS = {}
+DECAYING = (True,)
 SHIFTED = True
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

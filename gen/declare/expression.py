@@ -148,10 +148,28 @@ def parse(text: str, functions: Container[str] = FUNCTIONS) -> Expression:
     Raises:
         ExpressionError: where the text is no expression, or too large to be one in earnest.
     """
+    return _parse(text, functions, _Parser.sum)
+
+
+def parse_condition(text: str) -> Expression:
+    """Read a comparison, or an expression that is positive where a condition holds.
+
+    Args:
+        text: what to read.
+
+    Raises:
+        ExpressionError: where the text is neither.
+    """
+    return _parse(text, FUNCTIONS, _Parser.condition)
+
+
+def _parse(
+    text: str, functions: Container[str], read: Callable[[_Parser, int], Node]
+) -> Expression:
     if len(text) > MAX_TEXT:
         raise ExpressionError(f"{len(text)} characters; at most {MAX_TEXT} are read", 0, 1)
     parser = _Parser(text, functions)
-    tree = parser.sum(0)
+    tree = read(parser, 0)
     if parser.token.kind != "end":
         token = parser.token
         raise ExpressionError(

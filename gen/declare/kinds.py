@@ -20,7 +20,9 @@ DOMAINS = {
     "unit-interval": "[0, 1)",
     "open-unit-interval": "(0, 1)",
     "real": "(-inf, inf)",
+    "flag": "{False, True}",
 }
+FLAG = "flag"
 SCOPES = ("all", "group", "tensor", "coordinate")
 LETTERS = ("A", "B", "D", "BD")
 
@@ -201,16 +203,30 @@ class Rule:
     """An optimizer that is a list of assignments, of which no differential equation is declared.
 
     Attributes:
-        unknowns: the point, then the arrays of the state, which begin at zero.
-        assignments: in order; targets that are no unknowns are local.
+        unknowns: the point, then the arrays of the state.
+        scalars: numbers that are kept from step to step.
+        start: what states and scalars begin at, in the point and hyper-parameters; zero where it
+            says nothing.
+        assignments: in order; targets that are neither unknowns nor scalars are local.
+        solution: in the unknowns after a step; the point if None.
         scope: over what dot, sum and norm run.
+        options: defaults of the options that every optimizer has.
+        decay_at: the point at whose gradient L2 decay is added; at every one if None.
+        requirements: conditions on hyper-parameters that hold where they are positive, with what is
+            said where one does not.
     """
 
     head: Head
     hyperparameters: tuple[Parameter, ...]
     unknowns: tuple[str, ...]
+    scalars: tuple[str, ...]
+    start: tuple[tuple[str, Expression], ...]
     assignments: tuple[Assignment, ...]
+    solution: Expression | None
     scope: str
+    options: tuple[tuple[str, Fraction | bool], ...]
+    decay_at: Expression | None
+    requirements: tuple[tuple[Expression, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

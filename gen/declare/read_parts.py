@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -43,11 +44,15 @@ def parameters(
     return tuple(declared)
 
 
-def hyperparameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
+def hyperparameters(
+    reader: Reader, own: frozenset[str] = frozenset(), flags: bool = False
+) -> tuple[kinds.Parameter, ...]:
     """``[hyperparameters]``: numbers, and tuples of numbers with a name for each.
 
     Args:
         reader: the file.
+        own: names of options that hyper-parameters may have here.
+        flags: whether there may be flags among them.
 
     Returns:
         The numbers, in the order of the table; problems are noted by the reader.
@@ -55,7 +60,7 @@ def hyperparameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
     declared: list[kinds.Parameter] = []
     for name, entry in reader.table("hyperparameters").items():
         at = ("hyperparameters", name)
-        reader.hyperparameter(name, *at)
+        reader.hyperparameter(name, *at, own=own)
         table = entry if isinstance(entry, dict) else {"default": entry}
         for key in table:
             if key not in ("default", "domain", "doc", "names"):
@@ -63,7 +68,7 @@ def hyperparameters(reader: Reader) -> tuple[kinds.Parameter, ...]:
         if "names" in table or isinstance(table.get("default"), list):
             declared += _parts(reader, table, name, at)
         else:
-            declared.append(_parameter(reader, table, name, at))
+            declared.append(_parameter(reader, table, name, at, flags=flags))
     tuples = dict.fromkeys(entry.part_of for entry in declared if entry.part_of)
     taken = Counter([*tuples, *(entry.name for entry in declared)])
     for entry in declared:
@@ -106,14 +111,20 @@ def _parts(
 
 
 def _parameter(
-    reader: Reader, entry: dict[str, Any], name: str, at: tuple[str, ...], part_of: str = ""
+    reader: Reader,
+    entry: dict[str, Any],
+    name: str,
+    at: tuple[str, ...],
+    part_of: str = "",
+    flags: bool = False,
 ) -> kinds.Parameter:
-    """A number with its domain and meaning."""
+    """A number with its domain and meaning; a flag where there may be one."""
+    domains = [domain for domain in kinds.DOMAINS if flags or domain != kinds.FLAG]
     domain = entry.get("domain", "real")
-    if not isinstance(domain, str) or domain not in kinds.DOMAINS:
+    if not isinstance(domain, str) or domain not in domains:
         reader.problem(
-            f"unknown domain {shortened(domain)}; expected one of {', '.join(kinds.DOMAINS)}"
-            + did_you_mean(str(domain), kinds.DOMAINS),
+            f"unknown domain {shortened(domain)}; expected one of {', '.join(domains)}"
+            + did_you_mean(str(domain), domains),
             *at,
             "domain",
         )
@@ -121,7 +132,7 @@ def _parameter(
     if "default" not in entry:
         reader.problem("a parameter needs a default", *at)
     before = len(reader.problems)
-    default = reader.number(entry.get("default", 1), *at, "default")
+    default = _default(reader, entry, domain, at)
     if len(reader.problems) == before and not inside(default, domain):
         reader.problem(
             f"the default {default} is outside the domain {kinds.DOMAINS[domain]}", *at, "default"
@@ -131,6 +142,16 @@ def _parameter(
         reader.problem("a text was expected", *at, "doc")
         doc = ""
     return kinds.Parameter(name, default, domain, doc, part_of)
+
+
+def _default(reader: Reader, entry: dict[str, Any], domain: str, at: tuple[str, ...]) -> Fraction:
+    """A number; that of a flag is true or false, as 1 or 0."""
+    if domain != kinds.FLAG:
+        return reader.number(entry.get("default", 1), *at, "default")
+    value = entry.get("default", False)
+    if not isinstance(value, bool):
+        reader.problem(f"a flag is true or false, not {shortened(value)}", *at, "default")
+    return Fraction(value is True)
 
 
 def named_numbers(

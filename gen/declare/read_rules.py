@@ -5,19 +5,27 @@ In: the file of an optimizer with ``unknowns`` and ``assign``.  Out: a :class:`R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import ExpressionError
-from hamilforge.gen.declare.expression import (
-    ELEMENTWISE,
-    REDUCTIONS,
-    Expression,
-    Name,
-    Operation,
-    walk,
-)
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression
+from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import assignments, hyperparameters, scope
-from hamilforge.gen.declare.reader import Reader
-from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape
+from hamilforge.gen.declare.reader import Reader, shortened
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
+
+#: Options that a rule may do itself, by a hyper-parameter of that name.
+_OWN = frozenset({"weight_decay"})
+#: Options whose defaults a rule may choose, with what a value must be.
+_DEFAULTS: Mapping[str, type] = {"weight_decay": Fraction, "decoupled_weight_decay": bool}
+_KEYS = (
+    *("unknowns", "scalars", "assign", "solution", "hyperparameters"),
+    *("start", "reduce", "options", "require"),
+)
+_CALLS = (*ELEMENTWISE, *REDUCTIONS)
 
 
 def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
@@ -33,87 +41,184 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
-    reader.keys(("unknowns", "assign", "hyperparameters", "reduce"))
-    numbers = hyperparameters(reader)
+    reader.keys(_KEYS)
+    numbers = hyperparameters(reader, _OWN, flags=True)
     taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
-    unknowns = _unknowns(reader, taken)
+    unknowns = _names(reader, "unknowns", taken)
+    scalars = _names(reader, "scalars", {*taken, *unknowns})
     over = scope(reader)
-    lines = assignments(reader, unknowns) or ()
+    lines = assignments(reader, (*unknowns, *scalars)) or ()
+    solution = _expression(reader, "solution")
+    options, decay_at = _options(reader, {entry.name for entry in numbers})
+    start = [
+        (name, value)
+        for name, text in reader.table("start").items()
+        if (value := reader.expression(text, "start", name))
+    ]
+    requirements = [
+        (condition, reader.text("require", text))
+        for text in reader.table("require")
+        if (condition := reader.condition(text, "require", text))
+    ]
     reader.finish()
-    _check(reader, unknowns, numbers, lines)
+    declared = kinds.Rule(
+        head,
+        numbers,
+        unknowns,
+        scalars,
+        tuple(start),
+        lines,
+        solution,
+        over,
+        options,
+        decay_at,
+        tuple(requirements),
+    )
+    _Check(reader, declared).run()
     reader.finish()
-    return kinds.Rule(head, numbers, unknowns, lines, over)
+    return declared
 
 
-def _unknowns(reader: Reader, taken: set[str]) -> tuple[str, ...]:
-    names = reader.source.tables.get("unknowns")
+def _names(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
+    """A list of names; that of scalars may be missing."""
+    names = reader.source.tables.get(key, [] if key == "scalars" else None)
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not texts or not names:
-        reader.problem('a list of names was expected, such as ["theta", "m"]', "unknowns")
+    if not texts or not (names or key == "scalars"):
+        reader.problem('a list of names was expected, such as ["theta", "m"]', key)
         return ()
     for number, name in enumerate(names):
-        reader.symbol(name, "unknowns")
+        reader.symbol(name, key)
         if name in taken or name in names[:number]:
-            reader.problem(f"'{name}' is declared twice", "unknowns")
+            reader.problem(f"'{name}' is declared twice", key)
     return tuple(names)
 
 
-def _check(
-    reader: Reader,
-    unknowns: tuple[str, ...],
-    hyperparameters: tuple[kinds.Parameter, ...],
-    lines: tuple[kinds.Assignment, ...],
-) -> None:
-    """The types of all assignments, and what each must not be."""
-    point = unknowns[0]
-    types = {parameter.name: SCALAR for parameter in hyperparameters}
-    types |= {"n": SCALAR} | {name: VECTOR for name in unknowns}
-    assigned: set[str] = set()
-    for assignment in lines:
-        target, value, place = assignment.target, assignment.value, ("assign", assignment.number)
-        if target in assigned:
-            reader.problem(f"'{target}' is assigned twice", *place)
-        elif target in types and target not in unknowns:
-            reader.problem(f"'{target}' cannot be assigned: it has a meaning already", *place)
-        try:
-            _refuse_other_points(value, point, point in assigned)
-            shape = infer_shape(value, types, (*ELEMENTWISE, *REDUCTIONS, "grad"))
-            if target in unknowns and shape != VECTOR:
-                raise ExpressionError("a scalar; a vector was expected", 0, len(value.text))
-            types[target] = shape
-        except ExpressionError as error:
-            reader.at_expression(value.text, error, place)
-        assigned.add(target)
-    for name in unknowns:
-        if name not in assigned:
-            reader.problem(f"'{name}' is never assigned", "assign")
-    if not any("grad" in assignment.value.functions() for assignment in lines):
-        reader.problem(f"a rule needs grad({point})", "assign")
-    used = set().union(*(assignment.value.names() for assignment in lines))
-    for assignment in lines:
-        if assignment.target not in {*unknowns, *used}:
-            message = f"'{assignment.target}' is used nowhere"
-            reader.problem(message, "assign", assignment.number)
-    for parameter in hyperparameters:
-        if parameter.name not in used:
-            key = parameter.part_of or parameter.name
-            reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", key)
+def _expression(reader: Reader, *path: str) -> Expression | None:
+    """An expression where there is one."""
+    text: Any = reader.source.tables
+    for key in path:
+        text = text.get(key) if isinstance(text, Mapping) else None
+    return None if text is None else reader.expression(text, *path)
 
 
-def _refuse_other_points(value: Expression, point: str, moved: bool) -> None:
-    """The gradient is that at the point where the step begins."""
-    for node in walk(value.tree):
-        if not isinstance(node, Operation) or node.op != "grad":
+def _options(
+    reader: Reader, own: set[str]
+) -> tuple[tuple[tuple[str, Fraction | bool], ...], Expression | None]:
+    """Defaults of options, and the point whose gradient decays."""
+    chosen: list[tuple[str, Fraction | bool]] = []
+    known = (*_DEFAULTS, "decay_at")
+    for name, value in reader.table("options").items():
+        at = ("options", name)
+        if name not in known:
+            message = f"no option that has a default here; expected one of {', '.join(known)}"
+            reader.problem(message + did_you_mean(name, known), *at)
+        elif own & _OWN:
+            reader.problem("the rule has a hyper-parameter weight_decay, and does its own", *at)
+        elif name == "decay_at":
             continue
-        (arg,) = node.args
-        if not isinstance(arg, Name) or arg.name != point:
-            raise ExpressionError(
-                f"the gradient is taken at the point: grad({point})", node.start, node.stop
+        elif _DEFAULTS[name] is bool:
+            if not isinstance(value, bool):
+                reader.problem(f"true or false was expected, not {shortened(value)}", *at)
+            chosen.append((name, value is True))
+        else:
+            number = reader.number(value, *at)
+            if number < 0:
+                reader.problem(f"{number} is negative", *at)
+            chosen.append((name, number))
+    return tuple(chosen), _expression(reader, "options", "decay_at")
+
+
+class _Check:
+    """The types of all that a rule computes, and what each must not be."""
+
+    def __init__(self, reader: Reader, rule: kinds.Rule) -> None:
+        self._reader, self._rule = reader, rule
+        names = [*(entry.name for entry in rule.hyperparameters), "n", *rule.scalars]
+        self._types: dict[str, Shape] = {name: SCALAR for name in names}
+        self._types |= {name: VECTOR for name in rule.unknowns}
+
+    def run(self) -> None:
+        """Note what is wrong."""
+        self._start()
+        self._assignments()
+        self._uses()
+
+    def _typed(
+        self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
+    ) -> Shape:
+        """The type of an expression; what is not fit for its place is noted."""
+        calls = (*_CALLS, "grad") if path[0] == "assign" else _CALLS
+        try:
+            shape = infer_shape(value, self._types if known is None else known, calls)
+            if wanted is not None and shape != wanted:
+                article = "a scalar" if shape == SCALAR else written(shape)
+                message = f"{article}; {written(wanted)} was expected"
+                raise ExpressionError(message, 0, len(value.text))
+        except ExpressionError as error:
+            self._reader.at_expression(value.text, error, path)
+            return wanted or SCALAR
+        return shape
+
+    def _start(self) -> None:
+        rule, reader = self._rule, self._reader
+        point, *states = rule.unknowns
+        numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
+        for name, value in rule.start:
+            at = ("start", name)
+            if name == point:
+                reader.problem("the point starts where the parameters are", *at)
+            elif name not in (*states, *rule.scalars):
+                known = (*states, *rule.scalars)
+                reader.problem(f"'{name}' is not kept" + did_you_mean(name, known), *at)
+            elif others := sorted(value.names() & {*states, *rule.scalars}):
+                reader.problem(
+                    f"a start is in {point} and hyper-parameters; {others[0]} has none yet", *at
+                )
+            elif name in rule.scalars:
+                self._typed(value, SCALAR, *at, known=numbers)
+            else:
+                self._typed(value, None, *at, known={**numbers, point: VECTOR})
+        for condition, _ in rule.requirements:
+            self._typed(condition, SCALAR, "require", condition.text, known=numbers)
+
+    def _assignments(self) -> None:
+        rule, reader = self._rule, self._reader
+        assigned: set[str] = set()
+        for assignment in rule.assignments:
+            target, value, place = (
+                assignment.target,
+                assignment.value,
+                ("assign", assignment.number),
             )
-        if moved:
-            raise ExpressionError(
-                f"a gradient after '{point}' is assigned is one at another point; assign '{point}' "
-                f"last, or keep the gradient before: slope = grad({point})",
-                node.start,
-                node.stop,
-            )
+            if target in assigned:
+                reader.problem(f"'{target}' is assigned twice", *place)
+            elif target in self._types and target not in (*rule.unknowns, *rule.scalars):
+                reader.problem(f"'{target}' cannot be assigned: it has a meaning already", *place)
+            wanted = VECTOR if target in rule.unknowns else None
+            wanted = SCALAR if target in rule.scalars else wanted
+            self._types[target] = self._typed(value, wanted, *place)
+            assigned.add(target)
+        for name in (*rule.unknowns, *rule.scalars):
+            if name not in assigned:
+                reader.problem(f"'{name}' is never assigned", "assign")
+        if not any("grad" in assignment.value.functions() for assignment in rule.assignments):
+            reader.problem(f"a rule needs grad({rule.unknowns[0]})", "assign")
+        if rule.solution:
+            self._typed(rule.solution, VECTOR, "solution")
+        if rule.decay_at:
+            self._typed(rule.decay_at, VECTOR, "options", "decay_at")
+
+    def _uses(self) -> None:
+        rule, reader = self._rule, self._reader
+        values = [assignment.value for assignment in rule.assignments]
+        values += [value for _, value in rule.start]
+        values += [rule.solution] if rule.solution else []
+        used = set().union(*(value.names() for value in values))
+        for assignment in rule.assignments:
+            if assignment.target not in {*rule.unknowns, *rule.scalars, *used}:
+                message = f"'{assignment.target}' is used nowhere"
+                reader.problem(message, "assign", assignment.number)
+        for parameter in rule.hyperparameters:
+            if parameter.name not in used:
+                key = parameter.part_of or parameter.name
+                reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,13 @@ from hamilforge.gen.declare.errors import (
     caret,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import Expression, approximation, constant, parse
+from hamilforge.gen.declare.expression import (
+    Expression,
+    approximation,
+    constant,
+    parse,
+    parse_condition,
+)
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
 from hamilforge.gen.declare.toml_source import KeyPath, Source
@@ -35,7 +41,7 @@ MEANINGS = frozenset("q p t h n".split())
 #: What every optimizer's constructor and parameter groups have beside the hyper-parameters.
 OPTIONS = frozenset(
     "self params options super clock param_names initial_lr weight_decay decoupled_weight_decay "
-    "maximize foreach differentiable fused scope rule".split()
+    "maximize foreach differentiable fused scope rule late".split()
 )
 
 
@@ -120,6 +126,11 @@ class Reader:
 
     def expression(self, text: Any, *path: str | int) -> Expression | None:
         """An expression, or None with the problem noted."""
+        return self._parsed(text, path, parse)
+
+    def _parsed(
+        self, text: Any, path: KeyPath, read: Callable[[str], Expression]
+    ) -> Expression | None:
         if isinstance(text, bool) or not isinstance(text, int | str):
             self.problem(
                 f"{shortened(text)} is not an expression; write it as a text in quotes", *path
@@ -128,7 +139,7 @@ class Reader:
         if not text and any(problem.key == self._key(path) for problem in self.problems):
             return None  # what is there was no text
         try:
-            return parse(str(text))
+            return read(str(text))
         except ExpressionError as error:
             self.at_expression(str(text), error, path)
             return None
@@ -187,9 +198,21 @@ class Reader:
         elif name in taken:
             self.problem(f"'{name}' cannot be a name here: it has a meaning already", *path)
 
-    def hyperparameter(self, name: str, *path: str | int) -> None:
-        """Note a name that cannot be a hyper-parameter's, which is a keyword argument in Python."""
-        self.symbol(name, *path, taken={*MEANINGS, *OPTIONS, *keyword.kwlist})
+    def hyperparameter(
+        self, name: str, *path: str | int, own: frozenset[str] = frozenset()
+    ) -> None:
+        """Note a name that cannot be a hyper-parameter's, which is a keyword argument in Python.
+
+        Args:
+            name: what is declared.
+            path: where.
+            own: options that the declaration may have for its own.
+        """
+        self.symbol(name, *path, taken={*MEANINGS, *OPTIONS - own, *keyword.kwlist})
+
+    def condition(self, text: Any, *path: str | int) -> Expression | None:
+        """A comparison, or a number that is positive where it holds; None if it is neither."""
+        return self._parsed(text, path, parse_condition)
 
     def _get(self, path: KeyPath) -> Any:
         here: Any = self.source.tables
@@ -215,4 +238,5 @@ def inside(value: Fraction | float, domain: str) -> bool:
         "unit-interval": 0 <= value < 1,
         "open-unit-interval": 0 < value < 1,
         "real": True,
+        "flag": value in (0, 1),
     }[domain]

@@ -26,7 +26,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
     constant,
 )
-from hamilforge.gen.declare.functions import CONSTANTS
+from hamilforge.gen.declare.functions import COMPARISONS, CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 
 Shapes = Mapping[str, Shape]
@@ -125,7 +125,7 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         return (left[0], *right[1:])
 
     def call(node: Operation, operands: list[Shape]) -> Shape:
-        if node.op not in allowed:
+        if node.op not in allowed and node.op not in _CONDITIONS:
             if node.op == ACTIVATION:
                 raise fail(
                     "sigma(...) is the activation, and none is declared; for example "
@@ -159,6 +159,8 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
     return visit(expression.tree)
 
 
+#: What stands for the signs of comparisons, which may be wherever there is a choice.
+_CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
 #: Functions of all coordinates.
 _OF_COORDINATES = ("J", "grad", "velocity")
 #: What may be called where arrays have shapes.

@@ -234,6 +234,9 @@ class Host:
         body: the lines.
         rows: for each stage, the line that is each scalar of its function.
         memory: what the next step remembers: name and line; zero before the first step.
+        start: the lines by which the scalars of the start function follow from hyper-parameters.
+        start_row: the line that is each of these scalars.
+        requirements: conditions on hyper-parameters, and what is said where one does not hold.
         solution: for the solution map, the line that is each of its scalars.
         guards: lines that must exceed a number: a time before which the friction has no meaning.
         step: the line by which the clock advances; empty where nothing depends on the time.
@@ -247,6 +250,9 @@ class Host:
     solution: tuple[str, ...]
     guards: tuple[tuple[str, Fraction], ...]
     step: str
+    start: tuple[Line, ...] = ()
+    start_row: tuple[str, ...] = ()
+    requirements: tuple[tuple[Expr, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +279,8 @@ class Program:
     Attributes:
         hyperparameters: what the user sets, in order.
         settings: what h and the parameters of system and method are, in the hyper-parameters.
-        states: the names of the state's arrays, zero before the first step.
+        states: the names of the state's arrays, zero before the first step but for what the start
+            function says.
         scope: over what sums run; ``coordinate`` where there are none.
         functions: the different functions of the stages.
         stages: for each stage, the index of its function.
@@ -281,6 +288,10 @@ class Program:
         shifted: whether the point is not the solution.
         boundary: the ends of a step in q and p, for proofs; None where there are none.
         start_time: t at the first step.
+        start: the states that do not begin at zero, from the point; None where all do.
+        decays: for each stage, whether L2 decay is added to its gradient; at all of them if empty.
+        options: defaults of the options that every optimizer has.
+        counts: what counts steps: a ``group``, or each ``parameter`` where no sum goes further.
     """
 
     name: str
@@ -295,6 +306,20 @@ class Program:
     shifted: bool
     boundary: Boundary | None
     start_time: Fraction
+    start: Function | None = None
+    decays: tuple[bool, ...] = ()
+    options: tuple[tuple[str, Fraction | bool], ...] = ()
+    counts: str = "group"
+
+    @property
+    def own_decay(self) -> bool:
+        """Whether the rule has a weight decay of its own instead of that option."""
+        return any(entry.name == "weight_decay" for entry in self.hyperparameters)
+
+    @property
+    def decaying(self) -> tuple[bool, ...]:
+        """For each stage, whether L2 decay is added to its gradient."""
+        return self.decays or (True,) * len(self.stages)
 
     @property
     def buffer(self) -> str:

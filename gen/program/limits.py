@@ -14,7 +14,8 @@ from fractions import Fraction
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.derive.calculus import Expr, tidy
+from hamilforge.gen.declare.functions import CHOICE
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, tidy
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Ref, Select
 from hamilforge.gen.program.lower import lower
@@ -66,12 +67,23 @@ def regular(expr: Expr, symbol: sp.Symbol) -> bool:
     return _at_zero(expr, symbol) is not None
 
 
+def _choice_at_zero(expr: Expr, symbol: sp.Symbol) -> Expr:
+    """A choice at zero: where that decides it, only the branch that is taken."""
+    test = _at_zero(expr.args[0], symbol)
+    if test is not None and test.is_number:
+        return _at_zero(expr.args[1] if test > 0 else expr.args[2], symbol)
+    branches = [_at_zero(branch, symbol) for branch in expr.args[1:]]
+    return None if test is None or None in branches else expr.func(test, *branches)
+
+
 def _at_zero(expr: Expr, symbol: sp.Symbol) -> Expr:
     """The value at zero, each subexpression evaluated as floating-point numbers would be."""
     if expr == symbol:
         return sp.Integer(0)
     if not expr.args or symbol not in expr.free_symbols:
         return expr
+    if type(expr) is FUNCTIONS[CHOICE]:
+        return _choice_at_zero(expr, symbol)
     args: list[Expr] = [_at_zero(arg, symbol) for arg in expr.args]
     if any(arg is None for arg in args):
         return None

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 Row = tuple[Any, ...]
+#: How many fields the clocks of older versions were saved with.
+_OLD_FIELDS = 7
 
 
 #: The gradient's sign, the L2 factor and the factor of decoupled decay where nothing is prepared.
@@ -35,6 +37,10 @@ class BeforeStart(ValueError):
         )
 
 
+class Unmet(ValueError):
+    """A condition that a rule requires of its hyper-parameters does not hold."""
+
+
 class Clock(NamedTuple):
     """Where a group stands.
 
@@ -47,6 +53,7 @@ class Clock(NamedTuple):
         pending: time and memory that take effect when the step is finished.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled weight decay,
             latched with the rows; the last acts in the first stage.
+        decaying: for each stage, whether the L2 factor acts in it; latched too.
     """
 
     t: float
@@ -56,6 +63,7 @@ class Clock(NamedTuple):
     rows: tuple[Row, ...] = ()
     pending: tuple[float, Row] = (0.0, ())
     preparation: Row = NEUTRAL
+    decaying: tuple[bool, ...] = ()
 
     def __repr__(self) -> str:
         stage = f", stage {self.stage + 1}" if self.stage else ""
@@ -64,6 +72,7 @@ class Clock(NamedTuple):
     def row(self) -> Row:
         """The scalars of this stage after its preparation: parameters shrink in the first only."""
         sign, l2, shrink = self.preparation
+        l2 = l2 if self.decaying[self.stage] else 0.0
         return (sign, l2, 1.0 if self.stage else shrink, *self.rows[self.stage])
 
     def plain(self) -> Row:
@@ -121,13 +130,15 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
         fits = False
     if not fits:
         raise ValueError(f"the clock {values!r} is not one of this rule")
-    return Clock(clock.t, clock.n, 0, clock.memory) if between else clock
+    if between:
+        return Clock(clock.t, clock.n, 0, clock.memory)
+    return clock._replace(decaying=product.DECAYING)
 
 
 def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     """A clock from its row of numbers, or from the tuple that older versions saved."""
     known = _tuples(values)
-    if len(known) == len(Clock._fields) and not isinstance(known[3], int | float):
+    if len(known) == _OLD_FIELDS and not isinstance(known[3], int | float):
         t, n, stage, memory, rows, pending, preparation = known
         left = (*(pending or (0.0,)), ())
         return Clock(t, n, stage, memory or (), rows or (), (left[0], left[1] or ()), preparation)
@@ -181,6 +192,7 @@ def latch(
 
     Raises:
         BeforeStart: the step leaves the friction's domain.
+        Unmet: a condition on hyper-parameters does not hold.
         ValueError: a scalar is not finite.
     """
     if clock.stage:
@@ -194,14 +206,15 @@ def latch(
         )
         numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))
-    except BeforeStart:
+    except (BeforeStart, Unmet):
         raise
     except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
         raise ValueError(_not_finite(clock, hyper, f": {error}")) from error
     if not finite:
         raise ValueError(_not_finite(clock, hyper))
     pending = (clock.t + step, memory)
-    return Clock(clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
+    known = (clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
+    return Clock(*known, product.DECAYING)
 
 
 def tick(clock: Clock) -> Clock:

@@ -196,7 +196,8 @@ class _Run:
         self._hyper: dict[str, float] = {}
         for name, value in hyperparameters({**known, **given}, product).items():
             _, domain = product.HYPERPARAMETERS[name]
-            self._hyper[name] = real_number(name, value)
+            flag = domain == "flag" and isinstance(value, bool)
+            self._hyper[name] = float(value) if flag else real_number(name, value)
             check_domain(name, self._hyper[name], domain)
 
     def from_(self, x0: Any) -> OptimizeResult:
@@ -208,6 +209,9 @@ class _Run:
             raise ValueError("x0 is empty or not finite")
         self._states = [np.zeros_like(self._x) for _ in self._product.STATES]
         self._how = plan([self._x.size], [0], self._product.SCOPE, self._product.SUMS)
+        if self._product.STARTED:
+            row = self._product.start_row(*self._hyper.values())
+            self._run(self._product.started, row, (self._x, *self._states))
         self._clock = start(self._product)
         self._solved = self._x.copy()
         done, status, message = self._iterate()

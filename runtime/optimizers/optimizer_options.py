@@ -26,24 +26,35 @@ OPTIONS: dict[str, Any] = {
     "fused": None,
     "scope": None,
 }
+#: Options that a rule with a hyper-parameter ``weight_decay`` does not have: it does its own.
+DECAY_OPTIONS = ("weight_decay", "decoupled_weight_decay")
 #: Over what sums may run, whatever the declaration says.
 SCOPES = ("all", "group", "tensor")
 
 
-def refuse_unknown(rule: str, options: Iterable[str], hyper: Iterable[str]) -> None:
+def options_of(product: ModuleType) -> dict[str, Any]:
+    """The options that an optimizer has, with their defaults."""
+    own = DECAY_OPTIONS if "weight_decay" in product.HYPERPARAMETERS else ()
+    known = {name: value for name, value in OPTIONS.items() if name not in own}
+    return {**known, **product.OPTIONS}
+
+
+def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> None:
     """Refuse options that there are not.
 
     Args:
         rule: the name of the optimizer's class.
         options: the names that were given.
-        hyper: the names of its hyper-parameters, for a hint.
+        product: the generated module.
 
     Raises:
         TypeError: there is no such option.
     """
+    known = options_of(product)
     for name in options:
-        if name not in OPTIONS:
-            near = difflib.get_close_matches(name, [*OPTIONS, *hyper], n=1, cutoff=0.7)
+        if name not in known:
+            names = [*known, *arguments(product)]
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise TypeError(f"{rule} has no option '{name}'{hint}")
 
@@ -59,7 +70,7 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
     Raises:
         TypeError: a key is nearly the name of an option.
     """
-    known = (*arguments(product), *OPTIONS)
+    known = (*arguments(product), *options_of(product))
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
         if name in tuples:
@@ -79,8 +90,9 @@ def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
     """
     for name, value in hyperparameters(values, product).items():
         _, domain = product.HYPERPARAMETERS[name]
-        check_domain(name, _number(name, value), domain)
-    check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
+        check_domain(name, _number(name, value, domain), domain)
+    if "weight_decay" not in product.HYPERPARAMETERS:
+        check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
 
 
 def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
@@ -89,7 +101,7 @@ def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
     Raises:
         ValueError: one has no meaning beside another, or for this rule.
     """
-    if values["decoupled_weight_decay"] and "lr" not in product.HYPERPARAMETERS:
+    if values.get("decoupled_weight_decay") and "lr" not in product.HYPERPARAMETERS:
         raise ValueError(
             "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
             "hyper-parameter lr; use weight_decay alone"
@@ -102,16 +114,22 @@ def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
         )
 
 
-def preparation(group: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+def preparation(group: Mapping[str, Any], product: ModuleType) -> tuple[Any, Any, Any]:
     """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
     sign = -1.0 if group["maximize"] else 1.0
+    if "weight_decay" in product.HYPERPARAMETERS:
+        return sign, 0.0, 1.0
     decay = group["weight_decay"]
     if group["decoupled_weight_decay"]:
         return sign, 0.0, 1.0 - group["lr"] * decay
     return sign, decay, 1.0
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, domain: str = "real") -> float:
+    if domain == "flag":
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name} = {value!r} is not True or False")
+        return float(value)
     if isinstance(value, bool | np.bool_ | str | bytes):
         raise ValueError(f"{name} = {value!r} is not a number")
     if isinstance(value, torch.Tensor) and value.numel() != 1:

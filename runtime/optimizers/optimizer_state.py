@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from hamilforge.runtime.optimizers.clock import restored
+from hamilforge.runtime.optimizers.cohorts import LATE
 from hamilforge.runtime.optimizers.hyperparameters import arguments
 
 #: What a group of a saved state has beside its options: the rule, and where the group stands.
@@ -29,7 +30,8 @@ def rule(product: ModuleType) -> str:
 
 def saved_group(group: Mapping[str, Any], product: ModuleType) -> dict[str, Any]:
     """A group as it stands in a state: plain values, and the name of the rule."""
-    return {**group, CLOCK: group[CLOCK].plain(), RULE: rule(product)}
+    late = {index: clock.plain() for index, clock in group[LATE].items()}
+    return {**group, CLOCK: group[CLOCK].plain(), LATE: late, RULE: rule(product)}
 
 
 def restored_group(
@@ -70,6 +72,8 @@ def restored_group(
     kept = {**defaults, **kept}
     try:
         kept[CLOCK] = restored(kept[CLOCK], product, widths)
+        late = kept.get(LATE, {})
+        kept[LATE] = {int(index): restored(late[index], product, widths) for index in late}
     except ValueError as error:
         raise ValueError(f"the state is not one of {own}: {error}") from error
     return kept

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -25,14 +25,15 @@ from hamilforge.runtime.core.shards import is_made_for_a_shard, like
 from hamilforge.runtime.core.torch_functions import TensorMath
 from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, start, tick
+from hamilforge.runtime.optimizers.cohorts import LATE, Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.optimizer_options import (
-    OPTIONS,
     SCOPES,
     check_together,
     check_values,
+    options_of,
     preparation,
     refuse_misspelled,
     refuse_unknown,
@@ -93,11 +94,11 @@ class GeneratedOptimizer(Optimizer):
     _home: ClassVar[str]
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
-        refuse_unknown(type(self).__name__, options, hyper)
-        chosen = {**OPTIONS, **options}
+        refuse_unknown(type(self).__name__, options, self.product)
+        chosen = {**options_of(self.product), **options}
         chosen["scope"] = self._checked_scope(chosen["scope"])
         self._reset()
-        super().__init__(params, {**hyper, **chosen, "clock": None})
+        super().__init__(params, {**hyper, **chosen, "clock": None, LATE: {}})
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -153,7 +154,7 @@ class GeneratedOptimizer(Optimizer):
         product = self.product
         own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
-        defaults = {**own, **OPTIONS, "scope": product.SCOPE, **known}
+        defaults = {**own, **options_of(product), "scope": product.SCOPE, LATE: {}, **known}
         groups = [
             restored_group(group, product, self._widths(), defaults)
             for group in state["param_groups"]
@@ -207,6 +208,7 @@ class GeneratedOptimizer(Optimizer):
         joins = self._scope == "all" and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
+        self.param_groups[-1][LATE] = {}
         self._reset()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -235,37 +237,59 @@ class GeneratedOptimizer(Optimizer):
         groups = self.param_groups
         plan = None if torch.compiler.is_compiling() else self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self.state)
+        cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
-            clocks, owners = self._all_latched(), {*range(len(groups))}
+            clocks = self._all_latched(cohorts)
             self._run(plan, grads, clocks)
+            moved = [range(len(group["params"])) for group in groups]
         else:
             self._plan = None
-            clocks, owners = self._stage_from_scratch()
-        for number, (group, clock) in enumerate(zip(groups, clocks, strict=True)):
-            if number in owners or (owners and self._go_together):
-                group["clock"] = tick(clock)
+            clocks, moved = self._stage_from_scratch(cohorts)
+        self._advance(cohorts, clocks, moved)
+
+    def _advance(
+        self, cohorts: Cohorts, clocks: list[Clock], moved: Sequence[Collection[int]]
+    ) -> None:
+        """Let the clocks go on of what had a gradient."""
+        groups = self.param_groups
+        if self._counts_by_parameter:
+            ticked = dict(enumerate(clocks))
+            for number, group in enumerate(groups):
+                advance(group, number, cohorts.rows[number], moved[number], ticked, tick)
+            return
+        for number, group in enumerate(groups):
+            if moved[number] or (any(moved) and self._go_together):
+                group["clock"] = tick(clocks[number])
+
+    @property
+    def _counts_by_parameter(self) -> bool:
+        """Whether each parameter counts its own steps."""
+        return self.product.COUNTS == "parameter" and self._scope not in ("all", "group")
 
     @property
     def _go_together(self) -> bool:
         """Whether a group goes on with the others in a stage in which it has no gradient."""
         return self._scope == "all" or len(self.STAGES) > 1
 
-    def _stage_from_scratch(self) -> tuple[list[Clock], set[int]]:
+    def _stage_from_scratch(self, cohorts: Cohorts) -> tuple[list[Clock], list[list[int]]]:
         """A stage with every tensor looked at one by one, and a plan for the next.
 
         Returns:
-            The clocks of the groups in this stage, and the numbers of those with a gradient.
+            The clocks of the cohorts in this stage, and for each group the numbers of its
+            parameters with a gradient.
         """
         groups = self.param_groups
         params: Tensors = []
         grads: Tensors = []
         owners: list[int] = []
+        moved: list[list[int]] = [[] for _ in groups]
         for number, group in enumerate(groups):
-            for param in group["params"]:
+            for index, param in enumerate(group["params"]):
                 if param.grad is not None:
                     params.append(param)
                     grads.append(param.grad)
-                    owners.append(number)
+                    owners.append(cohorts.rows[number][index])
+                    moved[number].append(index)
         kept = [
             [self.state[p].get(name) if p in self.state else None for p in params]
             for name in self.product.STATES
@@ -273,10 +297,10 @@ class GeneratedOptimizer(Optimizer):
         present = [array for arrays in kept for array in arrays if array is not None]
         self._refuse(params, grads, owners, kept)
         if not params:
-            return self._all_latched(), set()
+            return self._all_latched(cohorts), moved
         form = self._form([*params, *present, *grads])
-        clocks = self._all_latched()
-        states = self._states(params)
+        clocks = self._all_latched(cohorts)
+        states = self._states(params, [cohorts.members[owner][0] for owner in owners])
         if form == "functional":
             self._run_functional(params, states, grads, owners, clocks)
         else:
@@ -284,7 +308,7 @@ class GeneratedOptimizer(Optimizer):
             standing = Standing(groups, self.state, params, states, grads, names)
             self._plan = self._planned(form, standing, owners)
             self._run(self._plan, grads, clocks)
-        return clocks, {*owners}
+        return clocks, moved
 
     def _refuse(
         self,
@@ -309,20 +333,20 @@ class GeneratedOptimizer(Optimizer):
             return [*range(len(owners))]
         return [0] * len(owners) if self._scope == "all" else owners
 
-    def _all_latched(self) -> list[Clock]:
-        """The clocks of all groups with the scalars of this step."""
+    def _all_latched(self, cohorts: Cohorts) -> list[Clock]:
+        """The clocks of all cohorts with the scalars of this step."""
         groups, product = self.param_groups, self.product
         if groups[0]["clock"].stage:
-            return [group["clock"] for group in groups]
-        choose = operator.itemgetter(*arguments(product), *OPTIONS)
+            return [clock for _, clock in cohorts.members]
+        choose = operator.itemgetter(*arguments(product), *options_of(product))
         chosen = map(choose, groups)
         choices = [(values, tuple(map(type, _flat(values)))) for values in chosen]
         fixed = all(_FIXED.issuperset(types) for _, types in choices)
         if not fixed or choices != self._choices:
             self._settled = self._settle()
             self._choices = choices if fixed else None
-        pairs = zip(groups, self._settled, strict=True)
-        return [latch(product, group["clock"], *settled) for group, settled in pairs]
+        settled = self._settled
+        return [latch(product, clock, *settled[number]) for number, clock in cohorts.members]
 
     def _settle(self) -> list[tuple[Any, ...]]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
@@ -336,7 +360,7 @@ class GeneratedOptimizer(Optimizer):
             values = hyperparameters(group, product)
             chosen.append(values)
             hyper = {name: number(value) for name, value in values.items()}
-            settled.append((hyper, tuple(map(number, preparation(group)))))
+            settled.append((hyper, tuple(map(number, preparation(group, product)))))
             if group["differentiable"]:
                 settled[-1] += (TensorMath(),)
         if self._scope == "all" and any(values != chosen[0] for values in chosen):
@@ -347,14 +371,32 @@ class GeneratedOptimizer(Optimizer):
             )
         return settled
 
-    def _states(self, params: Tensors) -> list[Tensors]:
-        """The arrays of the state, name by name; what is not there is zero."""
-        for param in params:
+    def _states(self, params: Tensors, owners: Sequence[int]) -> list[Tensors]:
+        """The arrays of the state, name by name; what is not there begins.
+
+        Args:
+            params: parameters.
+            owners: the number of the group of each.
+        """
+        product = self.product
+        for param, owner in zip(params, owners, strict=True):
             state = self.state[param]
-            for name in self.product.STATES:
-                if name not in state:
-                    state[name] = torch.zeros_like(param, requires_grad=False)
-        return [[self.state[param][name] for param in params] for name in self.product.STATES]
+            new = [name for name in product.STATES if name not in state]
+            for name in new:
+                state[name] = torch.zeros_like(param, requires_grad=False)
+            if any(name in product.STARTED for name in new):
+                self._start(param, self._settled[owner][0], new)
+        return [[self.state[param][name] for param in params] for name in product.STATES]
+
+    def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
+        """Let new arrays of a parameter's state begin where they do not at zero."""
+        product, state = self.product, self.state[param]
+        states = ([state[name]] for name in product.STATES)
+        row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
+        started = product.started([param], *states, *row)
+        for name, (array,) in zip(product.STARTED, started, strict=True):
+            if name in new:
+                state[name] = torch.empty_like(param, requires_grad=False).copy_(array)
 
     def _form(self, tensors: Tensors) -> str:
         """How a step goes: by the kernel (``fused``), in place over lists, or ``functional``.
@@ -469,18 +511,20 @@ class GeneratedOptimizer(Optimizer):
         if not self.product.SHIFTED:
             return
         with torch.no_grad():
+            cohorts = Cohorts(self.param_groups)
             chosen = [
-                (param, number)
+                (param, cohorts.rows[number][index])
                 for number, group in enumerate(self.param_groups)
-                for param in group["params"]
+                for index, param in enumerate(group["params"])
                 if param in self.state
             ]
             self._points = [(param, param.clone()) for param, _ in chosen]
             for members in self._domains([owner for _, owner in chosen]):
                 params = [chosen[index][0] for index in members]
-                clock = self.param_groups[chosen[members[0]][1]]["clock"]
+                owner, clock = cohorts.members[chosen[members[0]][1]]
                 row = self.product.solution_row(*clock.memory)
-                solved = self.product.solution(params, *self._states(params), *row)
+                states = self._states(params, [owner] * len(params))
+                solved = self.product.solution(params, *states, *row)
                 for param, value in zip(params, solved, strict=True):
                     param.copy_(like(value, param))
 
@@ -525,7 +569,8 @@ class GeneratedOptimizer(Optimizer):
             raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
         for group in state_dict["param_groups"]:
             kept = restored_group(group, self.product, self._widths(), {})
-            check_values({**arguments(self.product), **OPTIONS, **kept}, self.product)
+            known = {**arguments(self.product), **options_of(self.product)}
+            check_values({**known, **kept}, self.product)
         check_buffers(state_dict["state"], self.product)
         super().load_state_dict(state_dict)
         for param, state in self.state.items():

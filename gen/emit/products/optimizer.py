@@ -7,7 +7,9 @@ file offers to the runtime: the hyper-parameters, the host scalars, and what is 
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
@@ -24,7 +26,8 @@ from hamilforge.gen.emit.text import (
     wrapped,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Line, Program
+from hamilforge.gen.program.ir import Line, Program, Select
+from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
 from hamilforge.gen.prove.report import Report
@@ -33,8 +36,8 @@ from hamilforge.gen.prove.report import Report
 _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
-    "STATES SCOPE START_TIME HYPERPARAMETERS TUPLES SHIFTED MEMORY coefficients solution_row raise "
-    "BeforeStart t n",
+    "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
+    "coefficients solution_row start_row raise BeforeStart Unmet t n",
 )
 
 
@@ -92,6 +95,8 @@ class Product:
     def formulas(self) -> list[str]:
         """The lines of each function, and of the solution map."""
         functions = [*self.program.functions]
+        if self.program.start:
+            functions.insert(0, self.program.start)
         if self.program.shifted:
             functions.append(self.program.solution)
         lines = []
@@ -100,6 +105,18 @@ class Product:
                 lines.append(f"{function.name}:")
             lines += formulas(function)
         return lines
+
+    @property
+    def refusals(self) -> str:
+        """The errors that the host scalars raise."""
+        host = self.program.host
+        return ", ".join(["BeforeStart"] * bool(host.guards) + ["Unmet"] * bool(host.requirements))
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """The states that do not begin at zero."""
+        start = self.program.start
+        return tuple(name for name, _ in start.results) if start else ()
 
     @property
     def arguments(self) -> tuple[tuple[str, tuple[kinds.Parameter, ...]], ...]:
@@ -128,7 +145,7 @@ class Product:
         variable = printer.variable
         memory = tuple(name for name, _ in host.memory)
         table = ", ".join(
-            f'"{entry.name}": ({number(entry.default)}, "{entry.domain}")'
+            f'"{entry.name}": ({default(entry)}, "{entry.domain}")'
             for entry in program.hyperparameters
         )
         names = {
@@ -137,7 +154,16 @@ class Product:
             if parts[0].part_of
         }
         tuples = ", ".join(f'"{name}": {text}' for name, text in names.items())
-        body = [f"{variable(line.name)} = {printer(line.value)}" for line in host.body]
+        options = ", ".join(
+            f'"{name}": {value if isinstance(value, bool) else number(value)}'
+            for name, value in program.options
+        )
+        body = []
+        for test, message in host.requirements:
+            condition = printer.test(Select(test, Fraction(1), ONE, ONE))
+            body += [f"if not {condition}:", f"    raise Unmet({json.dumps(message)})"]
+        body += [f"{variable(line.name)} = {printer(line.value)}" for line in host.body]
+        start = [f"    {variable(line.name)} = {printer(line.value)}" for line in host.start]
         for name, bound in host.guards:
             body += [
                 f"if not {variable(name)} > {number(bound)}:",
@@ -151,10 +177,14 @@ class Product:
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
         lines = [
             f"STATES = ({_tuple(tuple(map(repr, program.states)))})",
+            f"STARTED = ({_tuple(tuple(map(repr, self.started)))})",
             f'SCOPE = "{program.scope}"',
+            f'COUNTS = "{program.counts}"',
             f"START_TIME = {number(program.start_time)}",
             f"HYPERPARAMETERS = {{{table}}}",
             f"TUPLES = {{{tuples}}}",
+            f"OPTIONS = {{{options}}}",
+            f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
@@ -173,6 +203,15 @@ class Product:
                 '    """Scalars of the map from the point to the solution."""',
                 f"    return ({_tuple(host.solution)})",
             ]
+        if program.start:
+            lines += [
+                "",
+                "",
+                f"def start_row({', '.join((*map(variable, hyper), *namespace))}):",
+                '    """Scalars of the start of the state."""',
+                *start,
+                f"    return ({_tuple(tuple(map(variable, host.start_row)))})",
+            ]
         return "\n".join(lines), uses_math
 
     def _constant(self, line: Line) -> str:
@@ -186,7 +225,7 @@ class Product:
         """How host scalars are written beside what else generated files mean by a name."""
         host = self.program.host
         own = (entry.name for entry in self.program.hyperparameters)
-        lines = (*host.constants, *host.body)
+        lines = (*host.constants, *host.body, *host.start)
         taken = HostPrinter.names(line.value for line in lines) | _TAKEN
         return spelled((*own, *(line.name for line in lines)), taken)
 
@@ -201,6 +240,12 @@ class Product:
     def pointers_digest(self) -> str:
         """The digest of the runtime module whose code is compiled into kernels."""
         return runtime_digest("pointers")
+
+
+def default(parameter: kinds.Parameter) -> str:
+    """The default of a hyper-parameter in Python."""
+    value = parameter.default
+    return str(bool(value)) if parameter.domain == kinds.FLAG else number(value)
 
 
 def _tuple(names: tuple[str, ...]) -> str:

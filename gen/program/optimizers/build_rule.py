@@ -1,32 +1,34 @@
-"""A rule becomes a program: one stage, an array of the state for each unknown but the point.
+"""A rule becomes a program: a stage for each point at which a gradient is taken.
 
-In: a :class:`Rule`.  Out: a :class:`Program` whose function has a line for each assignment to an
-array; what is a number before any array is read is computed on the host.
+In: a :class:`Rule`.  Out: a :class:`Program` whose functions have a line for each array that is
+assigned; what is a number before any array is read is computed on the host.  What a later stage
+reads of an earlier one is kept in an array of the state, and so is the point of a rule whose first
+gradient is taken somewhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
-from hamilforge.gen.declare.kinds import Assignment, Parameter, Rule
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Rule
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.derive.calculus import Coordinate, Expr, Total, coordinates, tidy, to_sympy
-from hamilforge.gen.derive.optimizers.rotation import g, x
-from hamilforge.gen.derive.symbols import n, parameter_symbol
-from hamilforge.gen.program.ir import Function, Host, Line, Program, entries
+from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
+from hamilforge.gen.derive.optimizers.rotation import x
+from hamilforge.gen.derive.symbols import n
+from hamilforge.gen.program.ir import Expr as IrExpr
+from hamilforge.gen.program.ir import Function, Host, Line, Program, Ref, entries, names
 from hamilforge.gen.program.limits import finish
+from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
-
-#: What a program calls its point and the gradient at it.
-_TAKEN = ("x", "x_new", "g")
+from hamilforge.gen.program.optimizers.rule_values import TAKEN, RuleValues, rule_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,121 +44,392 @@ def derive_rule(rule: Rule) -> RuleDerivation:
     """Derive the program of a rule.
 
     Raises:
-        DeclarationError: a scalar is infinite on the domain of the hyper-parameters.
+        DeclarationError: a scalar is infinite on the domain of the hyper-parameters, or the first
+            gradient is not taken where the parameters are.
     """
     with at("the program of its step"):
         return RuleDerivation(rule, _Builder(rule).program())
 
 
-def _symbol(parameter: Parameter) -> sp.Symbol:
-    """A hyper-parameter as a symbol; what is typed is also meant where it is 0."""
-    if parameter.domain in ZERO_IN_DOMAIN:
-        return sp.Symbol(parameter.name, nonnegative=True)
-    return parameter_symbol(parameter)
-
-
 class _Builder:
     def __init__(self, rule: Rule) -> None:
-        self._rule = rule
-        self._states = tuple(self._free(name) for name in rule.unknowns[1:])
-        self._arrays = dict(zip(rule.unknowns, ("x", *self._states), strict=True))
-        symbols = {"x": x, **{name: Coordinate(name) for name in self._states}, "g": g}
-        self._hyper = {entry.name: _symbol(entry) for entry in rule.hyperparameters}
-        self._known: dict[str, Expr] = {
-            **self._hyper,
-            "n": n,
-            **{name: symbols[array] for name, array in self._arrays.items()},
+        self._rule, self._values = rule, rule_values(rule)
+        values = self._values
+        point = rule.unknowns[0]
+        #: The symbols of the unknowns that live in arrays of their own, before and after a step.
+        self._states = {
+            symbol.name: (symbol, values.final[name])
+            for name, symbol in values.old.items()
+            if name != point
         }
-        names: dict[Coordinate, str] = {symbol: name for name, symbol in symbols.items()}
-        self._writer = ArrayWriter(names)
+        self._end = values.final[point]
+        if values.ahead is not None:
+            self._refuse_another_start()
+            self._keep_point(point)
+        self._homes = _Homes(values, self._states, self._end)
+        arrays = ("x", *self._states, *self._homes.kept.values(), "g")
+        self._arrays = tuple(dict.fromkeys(arrays))
+        lines = {symbol.name for symbol in values.arrays}
+        fresh = (f"{name}_new" for name in self._arrays)
+        self._hoist = Hoist((*self._arrays, *fresh, *lines, "n"))
+        self._solution_hoist = Hoist((*self._arrays, "x_new"))
 
-    def _free(self, name: str) -> str:
-        return f"{name}_" if name in _TAKEN else name
+    # --- a first gradient somewhere else ----------------------------------------------------------
+
+    def _refuse_another_start(self) -> None:
+        """The first gradient of all is taken at the parameters as they are."""
+        values, rule = self._values, self._rule
+        starts = {
+            symbol: values.start.get(name, sp.Integer(0))
+            for name, symbol in values.old.items()
+            if name != rule.unknowns[0]
+        }
+        starts |= {
+            values.memory[name][0]: values.scalar_start.get(name, sp.Integer(0))
+            for name in rule.scalars
+        }
+        first = sp.simplify(values.ahead.xreplace({**starts, n: sp.Integer(1)}) - x)
+        if first != 0:
+            raise DeclarationError.single(
+                rule.head.source.where,
+                f"the first gradient of the first step is taken at {rule.unknowns[0]} + {first}, "
+                "where the parameters are not; choose another [start]",
+                "assign",
+            )
+
+    def _keep_point(self, point: str) -> None:
+        """The parameters hold where the next gradient is taken; the unknown has its own array."""
+        values = self._values
+        name = f"{point}_" if point in TAKEN else point
+        own = Coordinate(name)
+        self._states = {name: (own, values.final[point]), **self._states}
+        values.start[point] = x
+        values.old[point] = own
+        swap = {x: own}
+        for symbol, array in values.arrays.items():
+            if symbol in values.points[:1]:
+                continue
+            changed = array.value.xreplace(swap)
+            values.arrays[symbol] = type(array)(symbol, array.stage, changed, array.note)
+        ends = {old: end for old, end in self._states.values()}
+        ends |= {values.memory[key][0]: values.memory[key][1] for key in self._rule.scalars}
+        ahead = values.ahead.xreplace(swap).xreplace({n: n + 1})
+        self._end = ahead.subs(ends, simultaneous=True)
+        values.arrays.pop(values.points[0], None)
+        if values.solution is None:
+            values.solution = values.final[point]
+
+    # --- the program ------------------------------------------------------------------------------
 
     def program(self) -> Program:
         """The program."""
-        function, scalars = self._function()
-        host = self._host(scalars)
+        values, rule = self._values, self._rule
+        functions = [self._function(stage) for stage in range(len(values.points))]
+        solution, solution_scalars = self._solution()
+        start, start_lines, start_row = self._start()
+        host = self._host(functions, solution_scalars, start_lines, start_row)
+        sums = any(function.sums for function in functions)
         return Program(
-            name=self._rule.head.name,
-            hyperparameters=self._rule.hyperparameters,
+            name=rule.head.name,
+            hyperparameters=rule.hyperparameters,
             settings=(),
-            states=self._states,
-            scope=self._rule.scope if function.sums else "coordinate",
+            states=self._arrays[1:-1],
+            scope=rule.scope if sums else "coordinate",
             host=host,
-            functions=(function,),
-            stages=(0,),
-            solution=Function("solution", (entries("x"),), (), ()),
-            shifted=False,
+            functions=tuple(functions),
+            stages=tuple(range(len(functions))),
+            solution=solution,
+            shifted=values.solution is not None,
             boundary=None,
             start_time=Fraction(0),
+            start=start,
+            decays=values.decays,
+            options=rule.options,
+            counts="parameter" if len(functions) == 1 else "group",
         )
 
-    def _function(self) -> tuple[Function, dict[str, Expr]]:
-        arrays = ("x", *self._states, "g")
-        hoist = Hoist((*arrays, *(f"{name}_new" for name in ("x", *self._states)), "n"))
+    def _function(self, stage: int) -> Function:
+        values, homes = self._values, self._homes
+        writer = ArrayWriter(homes.readable(stage))
         body: list[Line] = []
         results: dict[str, str] = {}
-        for assignment in self._rule.assignments:
-            value = to_sympy(assignment.value, self._known, {"grad": lambda _: g})
-            if value.has(sp.zoo, sp.nan, sp.oo, sp.I):
-                raise self._refused(assignment, "divides by zero, or is no real number")
-            if self._rule.scope == "coordinate":
-                value = value.replace(Total, lambda entry: entry)
-            if assignment.target in self._arrays and not coordinates(value):
-                raise self._refused(
-                    assignment, f"'{assignment.target}' becomes the number {value}, without entries"
-                )
-            if not coordinates(value):  # a number: of the host, or after sums
-                self._known[assignment.target] = value
+        for symbol, array in values.arrays.items():
+            if array.stage != stage or symbol not in homes.read:
                 continue
-            array = self._arrays.get(assignment.target)
-            fresh = self._target(f"{array}_new" if array else assignment.target, hoist, body)
-            lowered = self._writer.line(hoist, body, value, fresh.removesuffix("_new"))
-            body.append(Line(entries(fresh), lowered, assignment.value.text))
-            self._known[assignment.target] = self._writer.named(fresh)
-            if array:
-                results[array] = fresh
-        ordered = tuple((array, entries(results[array])) for array in (*self._states, "x"))
-        inputs = (*map(entries, arrays), *map(Array, hoist.named))
-        function = Function("update", inputs, tuple(body), ordered)
-        return function, hoist.named
+            home = homes.stored(symbol, stage)
+            name = f"{home}_new" if home else symbol.name
+            if symbol == self._end and stage == values.last:
+                name = "x_new"
+            name = self._target(name, body)
+            lowered = writer.line(self._hoist, body, array.value, name.removesuffix("_new"))
+            body.append(Line(entries(name), lowered, array.note))
+            writer.names[symbol] = name
+            if home:
+                results[home] = name
+        for symbol, home in homes.copied(stage):
+            name = self._target(f"{home}_new", body)
+            body.append(Line(entries(name), Ref(writer.names[symbol]), f"{home} is kept"))
+            results[home] = name
+        results["x"] = self._next_point(stage, writer, body)
+        ordered = (array for array in (*self._arrays[1:-1], "x") if array in results)
+        read = {name for line in body for name in names(line.value)}
+        scalars = [name for name in self._hoist.named if name in read]
+        inputs = (*map(entries, self._arrays), *map(Array, scalars))
+        name = "update" if len(values.points) == 1 else f"update_{stage + 1}"
+        return Function(
+            name,
+            inputs,
+            tuple(body),
+            tuple((array, entries(results[array])) for array in ordered),
+        )
 
-    def _refused(self, assignment: Assignment, message: str) -> DeclarationError:
-        source, text = self._rule.head.source, assignment.value.text
-        line, key = source.line("assign", assignment.number), f"assign[{assignment.number + 1}]"
-        excerpt = caret(text, 0, len(text))
-        return DeclarationError((Problem(source.where, line, key, message, excerpt),))
+    def _next_point(self, stage: int, writer: ArrayWriter, body: list[Line]) -> str:
+        """The line that the parameters become at the end of a stage."""
+        values = self._values
+        last = stage == values.last
+        point = self._end if last else values.points[stage + 1]
+        known = {line.name for line in body}
+        if point in writer.names and writer.names[point] in known:
+            return writer.names[point]
+        name = self._target("x_new", body)
+        note = "where the next gradient is taken" if values.ahead is not None or not last else ""
+        body.append(Line(entries(name), writer.line(self._hoist, body, point, "x"), note))
+        return name
 
-    @staticmethod
-    def _target(name: str, hoist: Hoist, body: list[Line]) -> str:
-        """A name of a line; those of points and states are kept for them."""
-        taken = {*hoist.named, *(line.name for line in body)}
-        taken |= set() if name.endswith("_new") and name in hoist.taken else hoist.taken
+    def _target(self, name: str, body: list[Line]) -> str:
+        """A name of a line, unlike those of scalars and of other lines."""
+        hoist = self._hoist
+        taken = {*hoist.named, *(line.name for line in body), *self._arrays}
         while name in taken:
             name += "_"
         hoist.taken.add(name)
         return name
 
-    def _host(self, scalars: Mapping[str, Expr]) -> Host:
-        lines: dict[str, Expr] = {}
+    def _solution(self) -> tuple[Function, dict[str, Expr]]:
+        """The map from the point to the solution, and what its scalars are worth."""
+        values = self._values
+        if values.solution is None:
+            return Function("solution", (entries("x"),), (), ()), {}
+        ends: dict[Coordinate, str] = {}
+        for array, (_, end) in self._states.items():
+            ends.setdefault(end, array)
+        if values.ahead is None:
+            ends[self._end] = "x"
+        unknown = [s for s in values.solution.atoms(Coordinate) if s not in ends]
+        if unknown:
+            raise DeclarationError.single(
+                self._rule.head.source.where,
+                f"the solution is in the unknowns after a step; '{unknown[0]}' is none",
+                "solution",
+            )
+        hoist, body = self._solution_hoist, list[Line]()
+        lowered = ArrayWriter(ends).line(hoist, body, values.solution, "solution")
+        body.append(Line(entries("x_new"), lowered, "solution"))
+        inputs = (*map(entries, self._arrays[:-1]), *map(Array, hoist.named))
+        return Function("solution", inputs, tuple(body), (("x", entries("x_new")),)), hoist.named
+
+    def _start(self) -> tuple[Function | None, tuple[Line, ...], tuple[str, ...]]:
+        """The states that do not begin at zero."""
+        values = self._values
+        if not values.start:
+            return None, (), ()
+        hoist, body = (
+            Hoist((*self._arrays, *(f"{name}_new" for name in self._arrays))),
+            list[Line](),
+        )
+        writer = ArrayWriter({x: "x"})
+        results = []
+        arrays = {name: symbol.name for name, symbol in values.old.items()}
+        for name, value in values.start.items():
+            array = arrays[name]
+            line = Line(
+                entries(f"{array}_new"), writer.line(hoist, body, value, array), f"{array} begins"
+            )
+            body.append(line)
+            results.append((array, entries(line.name)))
+        inputs = (*map(entries, self._arrays[:-1]), *map(Array, hoist.named))
+        function = Function("started", inputs, tuple(body), tuple(results))
+        lines, row = self._finished(hoist.named, {*values.hyper})
+        return function, lines, row
+
+    # --- the host ---------------------------------------------------------------------------------
+
+    def _finished(
+        self, scalars: Mapping[str, Expr], taken: Iterable[str]
+    ) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+        """Lines of scalars, and which line each of them is; one that is a name has none."""
+        lines: dict[str, Line] = {}
         row = []
+        used = {*taken}
         for name, value in scalars.items():
             value = tidy(value)
             if value.is_Symbol:
                 row.append(value.name)
                 continue
-            lines[name] = value
+            while name in used:
+                name += "_"
+            used.add(name)
+            lines[name] = Line(Array(name), self._limited(value))
             row.append(name)
+        return tuple(lines.values()), tuple(row)
+
+    def _limited(self, value: Expr) -> IrExpr:
+        values = self._values
         zeros = [
-            self._hyper[entry.name]
+            values.hyper[entry.name]
             for entry in self._rule.hyperparameters
             if entry.domain in ZERO_IN_DOMAIN
         ]
-        where = self._rule.head.source.where
-        body = tuple(
-            Line(Array(name), finish(value, zeros, {}, where)) for name, value in lines.items()
+        return finish(value, zeros, {}, self._rule.head.source.where)
+
+    def _host(
+        self,
+        functions: list[Function],
+        solution: Mapping[str, Expr],
+        start: tuple[Line, ...],
+        start_row: tuple[str, ...],
+    ) -> Host:
+        values = self._values
+        own = tuple(Line(Array(s.name), self._limited(v)) for s, v in values.lines.items())
+        taken = {*values.hyper, "n", *(line.name for line in own)}
+        taken |= {symbol.name for symbol, _ in values.memory.values()}
+        lines, row = self._finished(self._hoist.named, taken)
+        line_of = dict(zip(self._hoist.named, row, strict=True))
+        rows = tuple(
+            tuple(line_of[scalar] for scalar in function.scalars) for function in functions
         )
-        used = {symbol for value in scalars.values() for symbol in value.free_symbols}
-        inputs = (*self._hyper, *(("n",) if n in used else ()))
-        return Host(inputs, (), body, (tuple(row),), (), (), (), "")
+        taken |= {line.name for line in lines}
+        solution_lines, solution_row = self._finished(solution, taken)
+        memory = [(symbol.name, value.name) for symbol, value in values.memory.values()]
+        remembered_row = []
+        for name, line in zip(solution, solution_row, strict=True):
+            kept = f"last_{name}"
+            while kept in taken:
+                kept += "_"
+            taken.add(kept)
+            memory.append((kept, line))
+            remembered_row.append(kept)
+        body = (*own, *lines, *solution_lines)
+        reads = {name for line in body for name in names(line.value)} | {*row, *solution_row}
+        inputs = (*values.hyper, *(("n",) if "n" in reads else ()))
+        return Host(
+            inputs,
+            (),
+            body,
+            rows,
+            tuple(memory),
+            tuple(remembered_row),
+            (),
+            "",
+            start,
+            start_row,
+            tuple((lower(test), message) for test, message in values.requirements),
+        )
+
+
+class _Homes:
+    """In which array each value is, stage by stage.
+
+    Args:
+        values: of the step.
+        states: for each array of an unknown its symbols before and after the step.
+        end: what the parameters hold after the step.
+
+    Attributes:
+        read: all values that something reads.
+        kept: values that a later stage reads, by the array that keeps each.
+    """
+
+    def __init__(
+        self, values: RuleValues, states: Mapping[str, tuple[Coordinate, Expr]], end: Expr
+    ) -> None:
+        self._values, self._states = values, states
+        self.read: set[Coordinate] = set()
+        reads: dict[Coordinate, set[int]] = {}
+
+        def note(expr: Expr, stage: int) -> None:
+            for symbol in expr.atoms(Coordinate):
+                reads.setdefault(symbol, set()).add(stage)
+
+        last = values.last
+        note(end, last)
+        for stage, point in enumerate(values.points[1:]):
+            note(point, stage)
+        for _, final in states.values():
+            note(final, self._made(final))
+        for array in reversed(values.arrays.values()):
+            if array.symbol in reads:
+                note(array.value, array.stage)
+        #: In which stage the array of an unknown takes its new value.
+        self._stored_in: dict[str, int] = {}
+        for name, (old, final) in states.items():
+            stage = max(self._made(final), *reads.get(old, {0}))
+            self._stored_in[name] = stage
+            reads.setdefault(final, set()).add(stage)
+        self.read = {*reads}
+        self.kept: dict[Coordinate, str] = {}
+        for symbol, stages in reads.items():
+            if self._is_kept(symbol, stages):
+                self.kept[symbol] = self._kept_name(symbol)
+
+    def _made(self, value: Expr) -> int:
+        """The stage in which a value is there for the first time."""
+        values = self._values
+        if value in values.arrays:
+            return values.arrays[value].stage
+        return values.gradients.index(value) if value in values.gradients else 0
+
+    def _is_kept(self, symbol: Coordinate, stages: set[int]) -> bool:
+        made = self._made(symbol)
+        later = {stage for stage in stages if stage > made}
+        points = self._values.points
+        later -= {stage for stage, point in enumerate(points) if point == symbol}
+        if any(old == symbol for old, _ in self._states.values()):
+            return False
+        for name, (_, final) in self._states.items():
+            if final == symbol and self._stored_in[name] == made:
+                return False
+        return bool(later)
+
+    def _kept_name(self, symbol: Coordinate) -> str:
+        if symbol == x:
+            point = next(name for name, old in self._values.old.items() if old == x)
+            return f"{point}_" if point in TAKEN else point
+        if symbol in self._values.gradients:
+            return "gradient" if symbol.name == "g" else f"gradient_{symbol.name[2:]}"
+        return symbol.name
+
+    def readable(self, stage: int) -> dict[Coordinate, str]:
+        """What the values that a stage may read are called, but for those that it computes."""
+        values = self._values
+        called: dict[Coordinate, str] = {values.points[stage]: "x", values.gradients[stage]: "g"}
+        for name, (old, final) in self._states.items():
+            called.setdefault(old, name)
+            if self._stored_in[name] < stage:
+                called[final] = name
+        for symbol, name in self.kept.items():
+            if self._made(symbol) < stage:
+                called.setdefault(symbol, name)
+        return called
+
+    def stored(self, symbol: Coordinate, stage: int) -> str:
+        """The array that takes a value when it is computed; empty if none does."""
+        for name, (_, final) in self._states.items():
+            if final == symbol and self._stored_in[name] == stage:
+                return name
+        return self.kept.get(symbol, "")
+
+    def copied(self, stage: int) -> list[tuple[Coordinate, str]]:
+        """Values that an array takes in a stage in which they are not computed."""
+        computed = {s for s, array in self._values.arrays.items() if array.stage == stage}
+        copies = [
+            (final, name)
+            for name, (_, final) in self._states.items()
+            if self._stored_in[name] == stage and final not in computed
+        ]
+        copies += [
+            (symbol, name)
+            for symbol, name in self.kept.items()
+            if self._made(symbol) == stage and symbol not in self._values.arrays
+        ]
+        return copies

@@ -74,6 +74,7 @@ class Interpreter:
             name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
         }
         self._functions = tuple(map(prepared, self.program.functions))
+        self.states |= self._started()
         self.t = float(self.program.start_time)
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
 
@@ -87,6 +88,19 @@ class Interpreter:
         self.stage += 1
         if self.stage == len(self.program.stages):
             self._end_of_step()
+
+    def _started(self) -> dict[str, list[Any]]:
+        """The states that do not begin at zero."""
+        start, host = self.program.start, self.program.host
+        if start is None:
+            return {}
+        values: dict[str, Any] = dict(self.hyper)
+        for line in host.start:
+            values[line.name] = FLOAT64.scalar(evaluate(line.value, values, FLOAT64))
+        scalars = {
+            name: values[line] for name, line in zip(start.scalars, host.start_row, strict=True)
+        }
+        return self._run(start, {"x": self.x, **self.states}, scalars)
 
     def operands(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
         """For each entry of point and state, the largest operand of the next stage's last sum."""
@@ -150,6 +164,7 @@ class Interpreter:
             self._host = host_values(program, inputs, self.memory)
         sign, l2, shrink = self.preparation
         own = (self._host[line] for line in program.host.rows[self.stage])
+        l2 = l2 if program.decaying[self.stage] else 0.0
         return (sign, l2, 1.0 if self.stage else shrink, *own)
 
     def _next(self) -> tuple[Function, dict[str, float]]:

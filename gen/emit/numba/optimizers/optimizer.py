@@ -164,7 +164,8 @@ def view(product: Product) -> View:
     """The view of a product's kernels."""
     program = product.derivation.program
     need = Requirements()
-    views = tuple(_function(prepared(_named(function)), need) for function in program.functions)
+    views = (_function(_named(program.start), need),) if program.start else ()
+    views += tuple(_function(prepared(_named(stage)), need) for stage in program.functions)
     if program.shifted:
         views += (_function(_named(program.solution), need),)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","

@@ -19,6 +19,7 @@ from hamilforge.gen.emit.torch.optimizers.lists import (
     scalar_lines,
     taken_scalars,
     used_arrays,
+    with_entries,
 )
 from hamilforge.gen.emit.torch.optimizers.terms import (
     TWO,
@@ -250,12 +251,8 @@ class _Writer:
         return first
 
     def _one_by_one(self, expr: Expr, stem: str) -> _List:
-        used = used_arrays(expr, self._place)
-        text = self._entry(expr)
+        used, text = with_entries(used_arrays(expr, self._place), self._entry(expr), self._function)
         name = self._fresh(stem)
-        if not used:  # the same number for all entries
-            used = [self._function.arrays[0]]
-            text = f"torch.full_like({used[0]}, {text})"
         self._statements.append(f"{name} = [{over(text, used, self._place)}]")
         self._mark(name, own=True)
         return _List(name, True)

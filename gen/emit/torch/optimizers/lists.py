@@ -204,6 +204,14 @@ def scalar_lines(
     return [(line.name, text), (variable, as_taken(line.name))]
 
 
+def with_entries(used: list[str], text: str, function: Function) -> tuple[list[str], str]:
+    """What is computed from the entries of arrays; of none, the same number for all entries."""
+    if used:
+        return used, text
+    like = function.arrays[0]
+    return [like], f"torch.full_like({like}, {text})"
+
+
 def used_arrays(value: Value, lists: Mapping[str, str]) -> list[str]:
     """The arrays that a value reads."""
     return [name for name in names(value) if name in lists]

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from hamilforge.gen.declare.kinds import DOMAINS, Parameter
-from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.emit.products.optimizer import Product, default
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import escaped, number, tuple_text, wrapped
 from hamilforge.gen.emit.torch.optimizers import foreach
@@ -23,6 +23,7 @@ from hamilforge.gen.emit.torch.optimizers.lists import (
     scalar_lines,
     taken_scalars,
     used_arrays,
+    with_entries,
     within_names,
 )
 from hamilforge.gen.emit.torch.printer import Imports, TensorPrinter
@@ -69,11 +70,13 @@ def view(product: Product) -> View:
     """The view of a product's torch file."""
     program = product.program
     need = Requirements()
-    functions = (PREPARATION, *program.functions)
-    views = tuple(_function(function, need, many=True) for function in functions)
-    views += (_function(program.solution, need),) if program.shifted else ()
+    changed = ("x", *program.states)
+    views = (_function(PREPARATION, ("x", "g"), need),)
+    views += (_function(program.start, product.started, need),) if program.start else ()
+    views += tuple(_function(stage, changed, need) for stage in program.functions)
+    views += (_function(program.solution, (), need),) if program.shifted else ()
     views += (_in_place(PREPARATION, ("x",), need, UNITS),)
-    views += tuple(_in_place(f, ("x", *program.states), need) for f in program.functions)
+    views += tuple(_in_place(stage, changed, need) for stage in program.functions)
     if product.uses_math:
         need("math")
     stages = [program.functions[index].name for index in program.stages]
@@ -89,15 +92,25 @@ def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:
     first = parts[0]
     if not first.part_of:
         doc = tuple(wrapped(escaped(first.doc)))
-        return ArgumentView(name, number(first.default), DOMAINS[first.domain], doc)
+        return ArgumentView(name, default(first), DOMAINS[first.domain], doc)
     domains = " and ".join(dict.fromkeys(DOMAINS[part.domain] for part in parts))
     meanings = "; ".join(f"{part.name}: {part.doc}" if part.doc else part.name for part in parts)
-    default = tuple_text(number(part.default) for part in parts)
-    return ArgumentView(name, default, domains, tuple(wrapped(escaped(meanings))))
+    defaults = tuple_text(number(part.default) for part in parts)
+    return ArgumentView(name, defaults, domains, tuple(wrapped(escaped(meanings))))
 
 
-def _function(function: Function, need: Requirements, many: bool = False) -> FunctionView:
-    """The functional form; one that may have many results returns a tuple, also of one."""
+def _function(function: Function, returned: Sequence[str], need: Requirements) -> FunctionView:
+    """The functional form.
+
+    Args:
+        function: of the program.
+        returned: the arrays whose lists make the tuple that it returns, changed or not; if there
+            are none, its only result by itself.
+        need: notes what the text uses.
+    """
+    results = {key: array.name for key, array in function.results}
+    wanted = [results.get(array, array) for array in returned] or [*results.values()]
+    places = [function.names.index(name) for name in wanted]
     function = within_names(within_range(function))
     plural = plurals(function)
     taken = taken_scalars(function)
@@ -105,17 +118,16 @@ def _function(function: Function, need: Requirements, many: bool = False) -> Fun
     statements: list[str] = []
     for line in function.lines:
         if not line.target.is_scalar:
-            used = used_arrays(line.value, plural)
             text = EntryPrinter(renamed, need, function.scalars, plural)(line.value)
+            used, text = with_entries(used_arrays(line.value, plural), text, function)
             statements.append(f"{plural[line.name]} = [{over(text, used, plural)}]")
             continue
         total = _sum(line.value, plural, need) if isinstance(line.value, Reduce) else None
         for variable, text in scalar_lines(line, total, taken, plural[function.arrays[0]], need):
             statements.append(f"{variable} = {text}")
-    results = {key: array.name for key, array in function.results}
-    returned = [plural[results[array]] for array in function.arrays if array in results]
-    single = many and len(returned) == 1
-    statements.append(f"return {tuple_text(returned) if single else ', '.join(returned)}")
+    lists = [plural[function.names[place]] for place in places]
+    is_tuple = len(lists) == 1 and bool(returned)
+    statements.append(f"return {tuple_text(lists) if is_tuple else ', '.join(lists)}")
     return FunctionView(function.name, _parameters(function, plural), tuple(statements))
 
 
