@@ -3,8 +3,8 @@
     v_new = v_scale * (g * g) + alpha * v
     average_new = (alpha * average + v_scale * g if centered > 0 else average)
     direction = g / (eps + sqrt((max(v_new - average_new * average_new, 0) if centered > 0 else v_new)))
-    buffer_new = (buffer if buffer_scale > 0 else momentum * buffer + direction)
-    x_new = x - lr * (direction if buffer_scale > 0 else buffer_new)
+    buffer_new = (buffer if momentum_is_0 > 0 else momentum * buffer + direction)
+    x_new = x - lr * (direction if momentum_is_0 > 0 else buffer_new)
 
 Reference: T. Tieleman and G. Hinton, Lecture 6.5 - RMSprop, Neural networks for machine
 learning, 2012; centered: A. Graves, arXiv:1308.0850
@@ -42,8 +42,8 @@ MEMORY = ()
 def coefficients(lr, alpha, eps, momentum, centered, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     v_scale = 1 - alpha
-    buffer_scale = 1.0 if momentum == 0 else 0.0
-    return ((v_scale, alpha, centered, eps, buffer_scale, momentum, lr),), (), 0.0
+    momentum_is_0 = 1.0 if momentum == 0 else 0.0
+    return ((v_scale, alpha, centered, eps, momentum, momentum_is_0, lr),), (), 0.0
 
 
 @njit(error_model="numpy", cache=True)
@@ -60,8 +60,8 @@ def _update(
     alpha,
     centered,
     eps,
-    buffer_scale,
     momentum,
+    momentum_is_0,
     lr,
 ):
     real = x.dtype.type
@@ -76,8 +76,8 @@ def _update(
                 (np.maximum(v_new - average_new * average_new, real(0)) if centered > 0 else v_new)
             )
         )
-        buffer_new = buffer[i] if buffer_scale > 0 else momentum * buffer[i] + direction
-        x_new = x_shrunk - lr * (direction if buffer_scale > 0 else buffer_new)
+        buffer_new = buffer[i] if momentum_is_0 > 0 else momentum * buffer[i] + direction
+        x_new = x_shrunk - lr * (direction if momentum_is_0 > 0 else buffer_new)
         v[i] = v_new
         average[i] = average_new
         buffer[i] = buffer_new
@@ -103,8 +103,8 @@ def update(chunks, rows, addresses, sums, totals, like):
         alpha = rows[group, 4]
         centered = rows[group, 5]
         eps = rows[group, 6]
-        buffer_scale = rows[group, 7]
-        momentum = rows[group, 8]
+        momentum = rows[group, 7]
+        momentum_is_0 = rows[group, 8]
         lr = rows[group, 9]
         _update(
             x,
@@ -119,8 +119,8 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(alpha),
             real(centered),
             real(eps),
-            real(buffer_scale),
             real(momentum),
+            real(momentum_is_0),
             real(lr),
         )
 

@@ -3,8 +3,8 @@
     v_new = v_scale * (g * g) + alpha * v
     average_new = (alpha * average + v_scale * g if centered > 0 else average)
     direction = g / (eps + sqrt((max(v_new - average_new * average_new, 0) if centered > 0 else v_new)))
-    buffer_new = (buffer if buffer_scale > 0 else momentum * buffer + direction)
-    x_new = x - lr * (direction if buffer_scale > 0 else buffer_new)
+    buffer_new = (buffer if momentum_is_0 > 0 else momentum * buffer + direction)
+    x_new = x - lr * (direction if momentum_is_0 > 0 else buffer_new)
 
 Reference: T. Tieleman and G. Hinton, Lecture 6.5 - RMSprop, Neural networks for machine
 learning, 2012; centered: A. Graves, arXiv:1308.0850
@@ -43,8 +43,8 @@ MEMORY = ()
 def coefficients(lr, alpha, eps, momentum, centered, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     v_scale = 1 - alpha
-    buffer_scale = 1.0 if momentum == 0 else 0.0
-    return ((v_scale, alpha, centered, eps, buffer_scale, momentum, lr),), (), 0.0
+    momentum_is_0 = 1.0 if momentum == 0 else 0.0
+    return ((v_scale, alpha, centered, eps, momentum, momentum_is_0, lr),), (), 0.0
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -54,7 +54,7 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def update(
-    xs, vs, averages, buffers, gs, v_scale, alpha, centered, eps, buffer_scale, momentum, lr
+    xs, vs, averages, buffers, gs, v_scale, alpha, centered, eps, momentum, momentum_is_0, lr
 ):
     new_vs = [v_scale * (g * g) + alpha * v for g, v in zip(gs, vs)]
     new_averages = [
@@ -72,11 +72,11 @@ def update(
         for g, v_new, average_new in zip(gs, new_vs, new_averages)
     ]
     new_buffers = [
-        chosen(step(buffer_scale), 1, buffer, momentum * buffer + direction)
+        chosen(step(momentum_is_0), 1, buffer, momentum * buffer + direction)
         for buffer, direction in zip(buffers, directions)
     ]
     new_xs = [
-        x - lr * chosen(step(buffer_scale), 1, direction, buffer_new)
+        x - lr * chosen(step(momentum_is_0), 1, direction, buffer_new)
         for x, direction, buffer_new in zip(xs, directions, new_buffers)
     ]
     return new_xs, new_vs, new_averages, new_buffers
@@ -93,7 +93,7 @@ def prepared_(xs, gs, sign, l2, shrink):
 
 
 def update_(
-    xs, vs, averages, buffers, gs, v_scale, alpha, centered, eps, buffer_scale, momentum, lr
+    xs, vs, averages, buffers, gs, v_scale, alpha, centered, eps, momentum, momentum_is_0, lr
 ):
     torch._foreach_mul_(vs, alpha)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
@@ -110,11 +110,11 @@ def update_(
     torch._foreach_sqrt_(divisors)
     torch._foreach_add_(divisors, eps)
     directions = torch._foreach_div(gs, divisors)
-    if buffer_scale > 0:
+    if momentum_is_0 > 0:
         new_buffers = torch._foreach_mul(buffers, 1.0)
     else:
         new_buffers = torch._foreach_add(directions, buffers, alpha=momentum)
-    if buffer_scale > 0:
+    if momentum_is_0 > 0:
         terms = torch._foreach_mul(directions, 1.0)
     else:
         terms = torch._foreach_mul(new_buffers, 1.0)

@@ -44,6 +44,10 @@ from hamilforge.runtime.optimizers.verify import Case, compare
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
+#: The number of a step at which a rule that counts does what it does later on.
+LATE = 1000
+#: How often hyper-parameters are drawn that a rule may not allow.
+ATTEMPTS = 100
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
 PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: Gradients whose squares are in the range of float64, but not in that of unscaled sums.
@@ -280,15 +284,19 @@ def reference_cases(program: Program) -> list[Case]:
     interpretation does not.
     """
     defaults = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
-    generator = np.random.default_rng(7)
-    drawn = {}
-    for parameter in program.hyperparameters:
-        width = 0.9 if parameter.domain.endswith("interval") else 0.5
-        drawn[parameter.name] = float(generator.uniform(0.1, width))
+    drawn = _drawn(program)
+    flags = [entry.name for entry in program.hyperparameters if entry.domain == kinds.FLAG]
     cases = []
     for label, hyper in (("defaults", defaults), ("drawn", drawn)):
         for dtype in ("float64", "float32"):
             cases.append(_case(program, label, dtype, hyper))
+    for flag in flags:
+        for label, hyper in (("defaults", defaults), ("drawn", drawn)):
+            turned = {**hyper, flag: 1.0 - hyper[flag]}
+            if _is_allowed(program, turned):
+                cases.append(_case(program, f"{label}, {flag} turned", "float64", turned))
+    if "n" in program.host.inputs:
+        cases.append(_case(program, "late", "float64", defaults, n=LATE))
     for label, preparation in PREPARATIONS.items():
         cases.append(_case(program, label, "float64", defaults, preparation))
     if program.scope != "coordinate":
@@ -304,6 +312,31 @@ def reference_cases(program: Program) -> list[Case]:
     return cases
 
 
+def _drawn(program: Program) -> dict[str, float]:
+    """Drawn hyper-parameters that the rule allows: near their defaults if it allows no others."""
+    generator = np.random.default_rng(7)
+    for attempt in range(2 * ATTEMPTS):
+        drawn = {}
+        for parameter in program.hyperparameters:
+            default = float(parameter.default)
+            width = 0.9 if parameter.domain.endswith("interval") else 0.5
+            number = float(generator.uniform(0.1, width))
+            if parameter.domain == kinds.FLAG:
+                number = float(number > 0.3)
+            elif attempt >= ATTEMPTS:
+                number = default * float(generator.uniform(0.99, 1.01))
+            drawn[parameter.name] = number
+        if _is_allowed(program, drawn):
+            return drawn
+    return {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
+
+
+def _is_allowed(program: Program, hyper: Mapping[str, float]) -> bool:
+    """Whether hyper-parameters meet what a rule requires of them."""
+    tests = (evaluate(test, hyper, FLOAT64) for test, _ in program.host.requirements)
+    return all(test > 0 for test in tests)
+
+
 def _case(
     program: Program,
     label: str,
@@ -311,6 +344,7 @@ def _case(
     hyper: dict[str, float],
     preparation: tuple[float, float, float] = NEUTRAL,
     size: float = 1.0,
+    n: int = 1,
 ) -> Case:
     generator = np.random.default_rng(3)
 
@@ -318,15 +352,16 @@ def _case(
         arrays = (size * generator.standard_normal(shape) for shape in SHAPES)
         return [array.astype(dtype) for array in arrays]
 
-    machine = Interpreter(program, dict(hyper), draw(), preparation=preparation)
+    machine = Interpreter(program, dict(hyper), draw(), preparation=preparation, n=n)
     stages = len(program.stages)
-    case = Case(label, dtype, hyper, stages, preparation, [], [], [], [], [], [], [], [])
+    case = Case(label, dtype, hyper, stages, preparation, n)
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
         case.points.append(machine.x)
         case.states.append([*machine.states.values()])
         case.gradients.append(gradients)
         case.rows.append(machine.row())
+        case.row_rounding.append(machine.row_rounding())
         sizes = machine.operands(gradients)
         case.scales.append([sizes[name] for name in ("x", *program.states)])
         rounding = machine.rounding(gradients)
@@ -335,6 +370,7 @@ def _case(
         case.after.append([machine.x, *machine.states.values()])
         if machine.stage == 0:
             memory = tuple(machine.memory.values())
+            case.memory_rounding.append(machine.memory_rounding())
             case.ends.append((memory, machine.solution(), machine.solution_rounding()))
     return case
 

@@ -10,7 +10,7 @@ sums of n entries are off by sqrt(n) roundings (N. J. Higham and T. Mary, SIAM J
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS, Algebra, run_function
-from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.interpret import NUMPY_FUNCTIONS, Algebra, evaluate, run_function
+from hamilforge.gen.program.ir import Function, Line
 
 #: Roundings of a function of a library; functions that choose have none, and others one.
 ROUNDINGS = 8.0
@@ -90,6 +90,27 @@ def errors(
             name: [np.nan_to_num(entry.error * eps, nan=np.inf, posinf=np.inf) for entry in entries]
             for name, entries in results.items()
         }
+
+
+def scalar_errors(lines: Iterable[Line], values: Mapping[str, Any]) -> dict[str, Rounded]:
+    """The values of scalar lines in float64, each with its error.
+
+    Args:
+        lines: in the order of computation.
+        values: of what they read: numbers, which are exact, and values with their errors.
+
+    Returns:
+        All values by name, those that were handed in included.
+    """
+    algebra = _algebra("float64")
+    known = {
+        name: value if isinstance(value, Rounded) else _number(value, "float64")
+        for name, value in values.items()
+    }
+    with np.errstate(all="ignore"):
+        for line in lines:
+            known[line.name] = evaluate(line.value, known, algebra)
+    return known
 
 
 def _number(value: float, dtype: str) -> Rounded:

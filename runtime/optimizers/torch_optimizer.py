@@ -302,7 +302,8 @@ class GeneratedOptimizer(Optimizer):
         clocks = self._all_latched(cohorts)
         states = self._states(params, [cohorts.members[owner][0] for owner in owners])
         if form == "functional":
-            self._run_functional(params, states, grads, owners, clocks)
+            differentiable = any(group["differentiable"] for group in groups)
+            self._run_functional(params, states, grads, owners, clocks, differentiable)
         else:
             names = self.product.STATES
             standing = Standing(groups, self.state, params, states, grads, names)
@@ -443,6 +444,7 @@ class GeneratedOptimizer(Optimizer):
         grads: Tensors,
         owners: list[int],
         clocks: list[Clock],
+        differentiable: bool,
     ) -> None:
         for members in self._domains(owners):
             clock = clocks[owners[members[0]]]
@@ -451,9 +453,8 @@ class GeneratedOptimizer(Optimizer):
                 sign, l2, shrink, *_ = clocks[owners[index]].row()
                 gradient = like(grads[index], params[index])
                 # what a graph keeps must not be the parameter, which changes in place below
-                kept = self.param_groups[owners[index]]["differentiable"]
-                point = params[index].clone() if kept else params[index]
-                if kept or (sign, l2, shrink) != NEUTRAL:
+                point = params[index].clone() if differentiable else params[index]
+                if differentiable or (sign, l2, shrink) != NEUTRAL:
                     (point,), (gradient,) = self.product.prepared(
                         [point], [gradient], sign, l2, shrink
                     )
@@ -470,7 +471,7 @@ class GeneratedOptimizer(Optimizer):
             )
             for name, arrays, new_arrays in zip(self.product.STATES, states, new, strict=True):
                 for index, array in zip(members, new_arrays, strict=True):
-                    if self.param_groups[owners[index]]["differentiable"]:
+                    if differentiable:
                         self.state[params[index]][name] = array
                     else:
                         arrays[index].copy_(like(array, arrays[index]))

@@ -20,7 +20,6 @@ from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.generation import catalogue_folder
 from hamilforge.runtime.optimizers.verify import (
     FORMS,
-    HOST_ULPS,
     ROOM,
     _deviation,
     _host_deviation,
@@ -96,7 +95,7 @@ def worst_deviation(module, backend, cases):
         deviation
         for case in cases
         for deviation in (
-            _host_deviation(module, case) / HOST_ULPS,
+            _host_deviation(module, case).bounds,
             *(_deviation(form, case).bounds for form in forms),
             _solution_deviation(module, backend, case, "cpu").bounds,
         )

@@ -7,13 +7,14 @@ scalars of their own, and so does what follows from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import (
+    FUNCTIONS,
     Coordinate,
     Expr,
     Total,
@@ -30,6 +31,9 @@ from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, entri
 from hamilforge.gen.program.limits import regular
 from hamilforge.gen.program.lower import add, constant, lower, mul, negative
 
+_WHERE = FUNCTIONS["where"]
+#: Functions that have a value wherever their arguments have one.
+_TOTAL = tuple(FUNCTIONS[name] for name in "where greater at_least equal max min step".split())
 Written = tuple[Function, dict[str, Expr]]
 
 
@@ -51,12 +55,34 @@ class Hoist:
         for name, value in self.named.items():
             if value == expr and not direct:
                 return Ref(name)
-        name = base = role if direct else _monomial(expr) or role
+        name = base = role if direct else _named(expr) or role
         number = 2
         while name in self.named or name in self.taken:
             name, number = f"{base}_{number}", number + 1
         self.named[name] = expr
         return Ref(name)
+
+
+#: How conditions are named after what they compare.
+_RELATIONS = {
+    FUNCTIONS["greater"]: "above",
+    FUNCTIONS["at_least"]: "from",
+    FUNCTIONS["equal"]: "is",
+}
+
+
+def _named(expr: Expr) -> str | None:
+    """A name for a host scalar that says what it is, where there is a short one."""
+    if type(expr) not in _RELATIONS:
+        return _monomial(expr)
+    left, right = expr.args
+    if left.is_Symbol and right.is_Symbol:
+        return f"{left.name}_{_RELATIONS[type(expr)]}_{right.name}"
+    if left.is_Symbol and right.is_Integer and right >= 0:
+        return f"{left.name}_{_RELATIONS[type(expr)]}_{right}"
+    if right.is_Symbol and left.is_Integer and left >= 0 and expr.func != FUNCTIONS["at_least"]:
+        return f"{right.name}_below_{left}"
+    return "condition"
 
 
 def _monomial(expr: Expr) -> str | None:
@@ -210,10 +236,11 @@ class ArrayWriter:
         assert callable(on_host)
         rename: dict[sp.Symbol, str] = dict(self.names)
 
-        def visit(part: Expr) -> Expr:
+        def visit(part: Expr, *conditions: Expr) -> Expr:
             if on_host(part):
                 if part.is_Rational:
                     return part
+                part = _guarded(part, conditions)
                 reference = hoist(part, role)
                 assert isinstance(reference, Ref)
                 symbol = sp.Symbol(reference.name, positive=part.is_positive, real=True)
@@ -221,10 +248,18 @@ class ArrayWriter:
                 return symbol
             if isinstance(part, sp.Add | sp.Mul):
                 scalars = [arg for arg in part.args if on_host(arg)]
-                others = [visit(arg) for arg in part.args if not on_host(arg)]
+                others = [visit(arg, *conditions) for arg in part.args if not on_host(arg)]
                 whole = part.func(*scalars)
-                return part.func(visit(whole) if scalars else whole, *others)
-            return part.func(*(visit(arg) for arg in part.args)) if part.args else part
+                return part.func(visit(whole, *conditions) if scalars else whole, *others)
+            if type(part) is _WHERE and on_host(part.args[0]):
+                test, then, otherwise = part.args
+                against = sp.Integer(1) - FUNCTIONS["greater"](test, 0)
+                then, otherwise = (
+                    visit(then, *conditions, test),
+                    visit(otherwise, *conditions, against),
+                )
+                return part.func(visit(test, *conditions), then, otherwise)
+            return part.func(*(visit(arg, *conditions) for arg in part.args)) if part.args else part
 
         return lower(visit(expr), rename)
 
@@ -291,6 +326,24 @@ class FunctionWriter(ArrayWriter):
             (("x", entries("x_new")),),
         )
         return function, hoist.named
+
+
+def _guarded(scalar: Expr, conditions: Sequence[Expr]) -> Expr:
+    """A scalar that may have no value elsewhere as 0 where the conditions do not hold."""
+    if _is_total(scalar):
+        return scalar
+    for test in reversed(conditions):
+        scalar = _WHERE(test, scalar, 0)
+    return scalar
+
+
+def _is_total(expr: Expr) -> bool:
+    """Whether a scalar has a value wherever its symbols have one."""
+    powers = expr.atoms(sp.Pow)
+    whole = all(power.exp.is_Integer and power.exp >= 0 for power in powers)
+    return whole and not expr.atoms(sp.Function) - {
+        call for call in expr.atoms(sp.Function) if type(call) in _TOTAL
+    }
 
 
 def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:

@@ -15,7 +15,9 @@ import numpy as np
 from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
-from hamilforge.gen.program.rounding import errors
+from hamilforge.gen.program.rounding import Rounded, errors, scalar_errors
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 def host_values(
@@ -67,6 +69,7 @@ class Interpreter:
     stage: int = 0
     memory: dict[str, float] = field(default_factory=dict)
     _host: dict[str, float] = field(default_factory=dict)
+    _rounded: dict[str, Rounded] = field(default_factory=dict)
     _functions: tuple[Function, ...] = ()
 
     def __post_init__(self) -> None:
@@ -107,7 +110,8 @@ class Interpreter:
         program = self.program
         function, scalars = self._next()
         arrays = {"x": self.x, **self.states, "g": list(gradients)}
-        largest: dict[str, list[Any]] = {}
+        still = [np.zeros(np.shape(tensor)) for tensor in self.x]
+        largest: dict[str, list[Any]] = dict.fromkeys(("x", *program.states), still)
         for array, local in function.results:
             line = next(line for line in function.lines if line.target == local)
             operand = replace(local, name="operand__")
@@ -151,7 +155,9 @@ class Interpreter:
         self, function: Function, scalars: Mapping[str, float], arrays: Mapping[str, Sequence[Any]]
     ) -> dict[str, list[Any]]:
         per_tensor = self.program.scope == "tensor"
-        return errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor)
+        still = [np.zeros(np.shape(tensor)) for tensor in self.x]
+        known = errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor)
+        return {**dict.fromkeys(("x", *self.program.states), still), **known}
 
     def row(self) -> tuple[float, ...]:
         """The scalars of the next stage: of its preparation, then those of the host.
@@ -167,6 +173,23 @@ class Interpreter:
         l2 = l2 if program.decaying[self.stage] else 0.0
         return (sign, l2, 1.0 if self.stage else shrink, *own)
 
+    def row_rounding(self) -> tuple[float, ...]:
+        """For each of the next stage's scalars a bound of its rounding errors, but for exact ones.
+
+        It is asked for in every stage: what a step remembers keeps its errors.
+        """
+        program = self.program
+        if self.stage == 0:
+            lines = (*program.host.constants, *program.host.body)
+            inputs = {**self.hyper, "t": self.t, "n": float(self.n), **self.memory}
+            self._rounded = scalar_errors(lines, inputs | self._rounded)
+        errors = (self._rounded[line].error for line in program.host.rows[self.stage])
+        return (*(0.0 for _ in NEUTRAL), *(float(error) * EPSILON for error in errors))
+
+    def memory_rounding(self) -> tuple[float, ...]:
+        """For each number that the last step left a bound of its rounding errors."""
+        return tuple(float(self._rounded[name].error) * EPSILON for name in self.memory)
+
     def _next(self) -> tuple[Function, dict[str, float]]:
         """The function of the next stage, after its preparation, and its scalars."""
         function = self._functions[self.program.stages[self.stage]]
@@ -174,6 +197,11 @@ class Interpreter:
 
     def _end_of_step(self) -> None:
         self.memory = {name: self._host[line] for name, line in self.program.host.memory}
+        self._rounded = {
+            name: self._rounded[line]
+            for name, line in self.program.host.memory
+            if line in self._rounded
+        }
         if self.program.host.step:
             self.t += float(self._host[self.program.host.step])
         self.n += 1
