@@ -1,6 +1,6 @@
 """Adan: Nesterov momentum of gradients and their differences.
 
-    difference = (0 if n_is_1 > 0 else g - previous)
+    difference = (0 if n_is_1 == 1 else g - previous)
     m_new = m_scale * g + beta1 * m
     v_new = beta2 * v + v_scale * difference
     s_new = s_scale * (beta2 * difference + g)**2 + beta3 * s
@@ -105,7 +105,7 @@ def _update(
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        difference = real(0) if n_is_1 > 0 else gradient - previous[i]
+        difference = real(0) if n_is_1 == real(1) else gradient - previous[i]
         m_new = m_scale * gradient + beta1 * m[i]
         v_new = beta2 * v[i] + v_scale * difference
         s_new = s_scale * (beta2 * difference + gradient) ** real(2) + beta3 * s[i]

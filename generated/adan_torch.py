@@ -1,6 +1,6 @@
 """Adan: Nesterov momentum of gradients and their differences.
 
-    difference = (0 if n_is_1 > 0 else g - previous)
+    difference = (0 if n_is_1 == 1 else g - previous)
     m_new = m_scale * g + beta1 * m
     v_new = beta2 * v + v_scale * difference
     s_new = s_scale * (beta2 * difference + g)**2 + beta3 * s
@@ -19,7 +19,7 @@ algorithm, arXiv:2208.06677
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, is_number, step
+from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
@@ -105,7 +105,7 @@ def update(
     x_scale_2,
 ):
     differences = [
-        chosen(step(n_is_1), 1, 0 + torch.zeros_like(g), g - previous)
+        (0 + torch.zeros_like(g) if is_number(n_is_1, 1) else g - previous)
         for g, previous in zip(gs, previouss)
     ]
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
@@ -155,7 +155,7 @@ def update_(
     x_scale,
     x_scale_2,
 ):
-    if n_is_1 > 0:
+    if n_is_1 == 1:
         differences = [torch.full_like(x, 0) for x in xs]
     else:
         differences = torch._foreach_add(gs, previouss, alpha=-1)

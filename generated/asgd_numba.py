@@ -1,7 +1,7 @@
 """Averaged stochastic gradient descent.
 
     x_new = x_scale * x - old_eta * g
-    ax_new = (ax + ax_scale * (x_new - ax) if condition > 0 else x_new)
+    ax_new = (ax_scale * (x_new - ax) + ax if condition == 1 else x_new)
 
 Reference: B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by
 averaging, SIAM J. Control Optim. 30 (1992) 838-855
@@ -40,19 +40,19 @@ def coefficients(lr, lambd, alpha, t0, t, n, last_eta):
     old_eta = lr if n == 1 else last_eta
     eta = lr * (lambd * lr * n + 1) ** (-alpha)
     x_scale = 1 - old_eta * lambd
-    ax_scale = 1 / (n - t0) if n - 1 > t0 else 0
     condition = 1.0 if n - 1 > t0 else 0.0
-    return ((x_scale, old_eta, ax_scale, condition),), (eta,), 0.0
+    ax_scale = 1 / (n - t0) if n - 1 > t0 else 0
+    return ((x_scale, old_eta, condition, ax_scale),), (eta,), 0.0
 
 
 @njit(error_model="numpy", cache=True)
-def _update(x, ax, g, sign, l2, shrink, x_scale, old_eta, ax_scale, condition):
+def _update(x, ax, g, sign, l2, shrink, x_scale, old_eta, condition, ax_scale):
     real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         x_new = x_scale * x_shrunk - old_eta * gradient
-        ax_new = ax[i] + ax_scale * (x_new - ax[i]) if condition > 0 else x_new
+        ax_new = ax_scale * (x_new - ax[i]) + ax[i] if condition == real(1) else x_new
         ax[i] = ax_new
         x[i] = x_new
 
@@ -72,8 +72,8 @@ def update(chunks, rows, addresses, sums, totals, like):
         shrink = rows[group, 2]
         x_scale = rows[group, 3]
         old_eta = rows[group, 4]
-        ax_scale = rows[group, 5]
-        condition = rows[group, 6]
+        condition = rows[group, 5]
+        ax_scale = rows[group, 6]
         _update(
             x,
             ax,
@@ -83,8 +83,8 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(shrink),
             real(x_scale),
             real(old_eta),
-            real(ax_scale),
             real(condition),
+            real(ax_scale),
         )
 
 

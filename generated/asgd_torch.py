@@ -1,7 +1,7 @@
 """Averaged stochastic gradient descent.
 
     x_new = x_scale * x - old_eta * g
-    ax_new = (ax + ax_scale * (x_new - ax) if condition > 0 else x_new)
+    ax_new = (ax_scale * (x_new - ax) + ax if condition == 1 else x_new)
 
 Reference: B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by
 averaging, SIAM J. Control Optim. 30 (1992) 838-855
@@ -14,7 +14,7 @@ averaging, SIAM J. Control Optim. 30 (1992) 838-855
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, is_number, step
+from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
@@ -41,9 +41,9 @@ def coefficients(lr, lambd, alpha, t0, t, n, last_eta):
     old_eta = lr if n == 1 else last_eta
     eta = lr * (lambd * lr * n + 1) ** (-alpha)
     x_scale = 1 - old_eta * lambd
-    ax_scale = 1 / (n - t0) if n - 1 > t0 else 0
     condition = 1.0 if n - 1 > t0 else 0.0
-    return ((x_scale, old_eta, ax_scale, condition),), (eta,), 0.0
+    ax_scale = 1 / (n - t0) if n - 1 > t0 else 0
+    return ((x_scale, old_eta, condition, ax_scale),), (eta,), 0.0
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -52,11 +52,11 @@ def prepared(xs, gs, sign, l2, shrink):
     return x_shrunks, gradients
 
 
-def update(xs, axs, gs, x_scale, old_eta, ax_scale, condition):
+def update(xs, axs, gs, x_scale, old_eta, condition, ax_scale):
     new_xs = [x_scale * x - old_eta * g for x, g in zip(xs, gs)]
     new_axs = [
-        chosen(step(condition), 1, ax + ax_scale * (x_new - ax), x_new)
-        for ax, x_new in zip(axs, new_xs)
+        (ax_scale * (x_new - ax) + ax if is_number(condition, 1) else x_new)
+        for x_new, ax in zip(new_xs, axs)
     ]
     return new_xs, new_axs
 
@@ -71,12 +71,13 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def update_(xs, axs, gs, x_scale, old_eta, ax_scale, condition):
+def update_(xs, axs, gs, x_scale, old_eta, condition, ax_scale):
     torch._foreach_mul_(xs, x_scale)
     torch._foreach_add_(xs, gs, alpha=-old_eta)
-    if condition > 0:
-        terms = torch._foreach_add(xs, axs, alpha=-1)
-        new_axs = torch._foreach_add(axs, terms, alpha=ax_scale)
+    if condition == 1:
+        new_axs = torch._foreach_add(xs, axs, alpha=-1)
+        torch._foreach_mul_(new_axs, ax_scale)
+        torch._foreach_add_(new_axs, axs)
     else:
         new_axs = torch._foreach_mul(xs, 1.0)
     torch._foreach_copy_(axs, new_axs)

@@ -2,7 +2,7 @@
 
     m_new = m_scale * g + beta1 * m
     v_new = v_scale * (g * g) + beta2 * v
-    scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 > 0 else 1)
+    scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
     x_new = x - x_scale * (m_new * scale)
 
 Reference: L. Liu, H. Jiang, P. He, W. Chen, X. Liu, J. Gao and J. Han, On the variance of the
@@ -45,6 +45,7 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     length_ = largest - 2 * n * beta2**n / (1 - beta2**n)
     m_scale = 1 - beta1
     v_scale = 1 - beta2
+    length_above_5 = 1.0 if length_ > 5 else 0.0
     scale_scale = (
         math.sqrt(
             largest
@@ -56,9 +57,8 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
         if length_ > 5
         else 0
     )
-    length_above_5 = 1.0 if length_ > 5 else 0.0
     x_scale = lr / (1 - beta1**n)
-    return ((m_scale, beta1, v_scale, beta2, eps, scale_scale, length_above_5, x_scale),), (), 0.0
+    return ((m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale),), (), 0.0
 
 
 @njit(error_model="numpy", cache=True)
@@ -74,9 +74,9 @@ def _update(
     beta1,
     v_scale,
     beta2,
+    length_above_5,
     eps,
     scale_scale,
-    length_above_5,
     x_scale,
 ):
     real = x.dtype.type
@@ -85,7 +85,7 @@ def _update(
         x_shrunk = shrink * x[i]
         m_new = m_scale * gradient + beta1 * m[i]
         v_new = v_scale * (gradient * gradient) + beta2 * v[i]
-        scale_ = scale_scale / (np.sqrt(v_new) + eps) if length_above_5 > 0 else real(1)
+        scale_ = scale_scale / (np.sqrt(v_new) + eps) if length_above_5 == real(1) else real(1)
         x_new = x_shrunk - x_scale * (m_new * scale_)
         m[i] = m_new
         v[i] = v_new
@@ -110,9 +110,9 @@ def update(chunks, rows, addresses, sums, totals, like):
         beta1 = rows[group, 4]
         v_scale = rows[group, 5]
         beta2 = rows[group, 6]
-        eps = rows[group, 7]
-        scale_scale = rows[group, 8]
-        length_above_5 = rows[group, 9]
+        length_above_5 = rows[group, 7]
+        eps = rows[group, 8]
+        scale_scale = rows[group, 9]
         x_scale = rows[group, 10]
         _update(
             x,
@@ -126,9 +126,9 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(beta1),
             real(v_scale),
             real(beta2),
+            real(length_above_5),
             real(eps),
             real(scale_scale),
-            real(length_above_5),
             real(x_scale),
         )
 

@@ -2,7 +2,7 @@
 
     m_new = m_scale * g + beta1 * m
     v_new = v_scale * (g * g) + beta2 * v
-    scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 > 0 else 1)
+    scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
     x_new = x - x_scale * (m_new * scale)
 
 Reference: L. Liu, H. Jiang, P. He, W. Chen, X. Liu, J. Gao and J. Han, On the variance of the
@@ -18,7 +18,7 @@ import math
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, is_number, step
+from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
@@ -46,6 +46,7 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     length_ = largest - 2 * n * beta2**n / (1 - beta2**n)
     m_scale = 1 - beta1
     v_scale = 1 - beta2
+    length_above_5 = 1.0 if length_ > 5 else 0.0
     scale_scale = (
         math.sqrt(
             largest
@@ -57,9 +58,8 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
         if length_ > 5
         else 0
     )
-    length_above_5 = 1.0 if length_ > 5 else 0.0
     x_scale = lr / (1 - beta1**n)
-    return ((m_scale, beta1, v_scale, beta2, eps, scale_scale, length_above_5, x_scale),), (), 0.0
+    return ((m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale),), (), 0.0
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -69,16 +69,15 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def update(
-    xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, eps, scale_scale, length_above_5, x_scale
+    xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale
 ):
     new_ms = [m_scale * g + beta1 * m for g, m in zip(gs, ms)]
     new_vs = [v_scale * (g * g) + beta2 * v for g, v in zip(gs, vs)]
     scales = [
-        chosen(
-            step(length_above_5),
-            1,
-            scale_scale / (torch.sqrt(v_new) + eps),
-            1 + torch.zeros_like(v_new),
+        (
+            scale_scale / (torch.sqrt(v_new) + eps)
+            if is_number(length_above_5, 1)
+            else 1 + torch.zeros_like(v_new)
         )
         for v_new in new_vs
     ]
@@ -97,13 +96,13 @@ def prepared_(xs, gs, sign, l2, shrink):
 
 
 def update_(
-    xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, eps, scale_scale, length_above_5, x_scale
+    xs, ms, vs, gs, m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale
 ):
     torch._foreach_mul_(ms, beta1)
     torch._foreach_add_(ms, gs, alpha=m_scale)
     torch._foreach_mul_(vs, beta2)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
-    if length_above_5 > 0:
+    if length_above_5 == 1:
         scales = torch._foreach_sqrt(vs)
         torch._foreach_add_(scales, eps)
         torch._foreach_div_(scales, scale_scale)

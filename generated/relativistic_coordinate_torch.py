@@ -76,7 +76,7 @@ def kick_drift(xs, vs, gs, decay, kick, delta, drift, delta_momentum_2):
             xs, v_new__units, v_new__downs, v_new__unit_2s, v_new__down_2s
         )
     ]
-    return v_new__downs, new_vs
+    return new_xs, new_vs
 
 
 def solution(xs, vs, shift, shift_scale):
@@ -86,7 +86,7 @@ def solution(xs, vs, shift, shift_scale):
         x - shift * v__unit / torch.sqrt(shift_scale * v__unit * v__unit + v__down * v__down)
         for x, v__unit, v__down in zip(xs, v__units, v__downs)
     ]
-    return v__downs
+    return new_xs
 
 
 def prepared_(xs, gs, sign, l2, shrink):

@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum, dampening and Nesterov's form.
 
-    v_new = (v if momentum_is_0 > 0 else (g if last_made_is_0 > 0 else v_scale * g + momentum * v))
-    x_new = x - lr * (g if momentum_is_0 > 0 else (g + momentum * v_new if nesterov > 0 else v_new))
+    v_new = (v if momentum_is_0 == 1 else (g if last_made_is_0 == 1 else momentum * v + v_scale * g))
+    x_new = x - lr * (g if momentum_is_0 == 1 else (momentum * v_new + g if nesterov == 1 else v_new))
 
 Reference: I. Sutskever, J. Martens, G. Dahl and G. Hinton, On the importance of initialization
 and momentum in deep learning, ICML 2013
@@ -41,15 +41,15 @@ def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
     if not (min(momentum, 1 - abs(dampening)) if nesterov > 0 else 1) > 0:
         raise Unmet("Nesterov's form needs a momentum and no dampening")
     made = last_made if momentum == 0 else 1
-    v_scale = 1 - dampening
-    last_made_is_0 = 1.0 if last_made == 0 else 0.0
     momentum_is_0 = 1.0 if momentum == 0 else 0.0
-    return ((momentum, v_scale, last_made_is_0, momentum_is_0, lr, nesterov),), (made,), 0.0
+    last_made_is_0 = 1.0 if last_made == 0 else 0.0
+    v_scale = 1 - dampening
+    return ((momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov),), (made,), 0.0
 
 
 @njit(error_model="numpy", cache=True)
 def _update(
-    x, v, g, sign, l2, shrink, momentum, v_scale, last_made_is_0, momentum_is_0, lr, nesterov
+    x, v, g, sign, l2, shrink, momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov
 ):
     real = x.dtype.type
     for i in range(x.size):
@@ -57,13 +57,13 @@ def _update(
         x_shrunk = shrink * x[i]
         v_new = (
             v[i]
-            if momentum_is_0 > 0
-            else (gradient if last_made_is_0 > 0 else v_scale * gradient + momentum * v[i])
+            if momentum_is_0 == real(1)
+            else (gradient if last_made_is_0 == real(1) else momentum * v[i] + v_scale * gradient)
         )
         x_new = x_shrunk - lr * (
             gradient
-            if momentum_is_0 > 0
-            else (gradient + momentum * v_new if nesterov > 0 else v_new)
+            if momentum_is_0 == real(1)
+            else (momentum * v_new + gradient if nesterov == real(1) else v_new)
         )
         v[i] = v_new
         x[i] = x_new
@@ -82,10 +82,10 @@ def update(chunks, rows, addresses, sums, totals, like):
         sign = rows[group, 0]
         l2 = rows[group, 1]
         shrink = rows[group, 2]
-        momentum = rows[group, 3]
-        v_scale = rows[group, 4]
-        last_made_is_0 = rows[group, 5]
-        momentum_is_0 = rows[group, 6]
+        momentum_is_0 = rows[group, 3]
+        last_made_is_0 = rows[group, 4]
+        momentum = rows[group, 5]
+        v_scale = rows[group, 6]
         lr = rows[group, 7]
         nesterov = rows[group, 8]
         _update(
@@ -95,10 +95,10 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(sign),
             real(l2),
             real(shrink),
+            real(momentum_is_0),
+            real(last_made_is_0),
             real(momentum),
             real(v_scale),
-            real(last_made_is_0),
-            real(momentum_is_0),
             real(lr),
             real(nesterov),
         )

@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum, dampening and Nesterov's form.
 
-    v_new = (v if momentum_is_0 > 0 else (g if last_made_is_0 > 0 else v_scale * g + momentum * v))
-    x_new = x - lr * (g if momentum_is_0 > 0 else (g + momentum * v_new if nesterov > 0 else v_new))
+    v_new = (v if momentum_is_0 == 1 else (g if last_made_is_0 == 1 else momentum * v + v_scale * g))
+    x_new = x - lr * (g if momentum_is_0 == 1 else (momentum * v_new + g if nesterov == 1 else v_new))
 
 Reference: I. Sutskever, J. Martens, G. Dahl and G. Hinton, On the importance of initialization
 and momentum in deep learning, ICML 2013
@@ -14,7 +14,7 @@ and momentum in deep learning, ICML 2013
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, is_number, step
+from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers.clock import Unmet
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
@@ -42,10 +42,10 @@ def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
     if not (min(momentum, 1 - abs(dampening)) if nesterov > 0 else 1) > 0:
         raise Unmet("Nesterov's form needs a momentum and no dampening")
     made = last_made if momentum == 0 else 1
-    v_scale = 1 - dampening
-    last_made_is_0 = 1.0 if last_made == 0 else 0.0
     momentum_is_0 = 1.0 if momentum == 0 else 0.0
-    return ((momentum, v_scale, last_made_is_0, momentum_is_0, lr, nesterov),), (made,), 0.0
+    last_made_is_0 = 1.0 if last_made == 0 else 0.0
+    v_scale = 1 - dampening
+    return ((momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov),), (made,), 0.0
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -54,20 +54,23 @@ def prepared(xs, gs, sign, l2, shrink):
     return x_shrunks, gradients
 
 
-def update(xs, vs, gs, momentum, v_scale, last_made_is_0, momentum_is_0, lr, nesterov):
+def update(xs, vs, gs, momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov):
     new_vs = [
-        chosen(
-            step(momentum_is_0),
-            1,
-            v,
-            chosen(step(last_made_is_0), 1, g, v_scale * g + momentum * v),
+        (
+            v
+            if is_number(momentum_is_0, 1)
+            else (g if is_number(last_made_is_0, 1) else momentum * v + v_scale * g)
         )
         for v, g in zip(vs, gs)
     ]
     new_xs = [
         x
         - lr
-        * chosen(step(momentum_is_0), 1, g, chosen(step(nesterov), 1, g + momentum * v_new, v_new))
+        * (
+            g
+            if is_number(momentum_is_0, 1)
+            else (momentum * v_new + g if is_number(nesterov, 1) else v_new)
+        )
         for x, g, v_new in zip(xs, gs, new_vs)
     ]
     return new_xs, new_vs
@@ -83,19 +86,19 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def update_(xs, vs, gs, momentum, v_scale, last_made_is_0, momentum_is_0, lr, nesterov):
-    if momentum_is_0 > 0:
+def update_(xs, vs, gs, momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov):
+    if momentum_is_0 == 1:
         new_vs = torch._foreach_mul(vs, 1.0)
     else:
-        if last_made_is_0 > 0:
+        if last_made_is_0 == 1:
             new_vs = gs
         else:
-            new_vs = torch._foreach_mul(gs, v_scale)
-            torch._foreach_add_(new_vs, vs, alpha=momentum)
-    if momentum_is_0 > 0:
+            new_vs = torch._foreach_mul(vs, momentum)
+            torch._foreach_add_(new_vs, gs, alpha=v_scale)
+    if momentum_is_0 == 1:
         terms = gs
     else:
-        if nesterov > 0:
+        if nesterov == 1:
             terms = torch._foreach_add(gs, new_vs, alpha=momentum)
         else:
             terms = new_vs

@@ -355,27 +355,32 @@ def inner(value: Value) -> Iterator[Expr]:
     return expressions
 
 
-def with_names(value: Value, names: Mapping[str, str]) -> Value:
-    """The same with other names for what it reads."""
+def with_parts(expr: Expr, parts: Mapping[str, Expr]) -> Expr:
+    """The same with expressions in the place of names."""
 
-    def visit(expr: Expr) -> Expr:
-        match expr:
-            case Ref(name=old):
-                return Ref(names.get(old, old))
+    def visit(part: Expr) -> Expr:
+        match part:
+            case Ref(name=name):
+                return parts.get(name, part)
             case Apply(op=op, args=args):
                 return Apply(op, tuple(map(visit, args)))
             case Reduce(arg=arg):
-                return replace(expr, arg=visit(arg))
+                return replace(part, arg=visit(arg))
             case Select(subject=subject, value=value, then=then, otherwise=otherwise):
                 return Select(visit(subject), value, visit(then), visit(otherwise))
-        return expr
+        return part
 
+    return visit(expr)
+
+
+def with_names(value: Value, names: Mapping[str, str]) -> Value:
+    """The same with other names for what it reads."""
     match value:
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return replace(value, left=names.get(left, left), right=names.get(right, right))
         case Transpose(of=of):
             return Transpose(names.get(of, of))
-    return visit(value)
+    return with_parts(value, {old: Ref(new) for old, new in names.items()})
 
 
 def with_line_names(lines: tuple[Line, ...], names: Mapping[str, str]) -> tuple[Line, ...]:

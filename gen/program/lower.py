@@ -210,7 +210,7 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
     op = _FUNCTIONS.get(type(expr))
     if op == CHOICE:
         test, then, otherwise = map(visit, expr.args)
-        return _choice(test, then, otherwise)
+        return chosen(test, then, otherwise)
     if op is not None:
         return Apply(op, tuple(map(visit, expr.args)))
     if expr.has(sp.nan, sp.zoo, sp.oo, sp.I):
@@ -218,7 +218,7 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
     raise NotDerivableError(f"lower: no operation for {type(expr).__name__} in {expr}")
 
 
-def _choice(test: Expr, then: Expr, otherwise: Expr) -> Expr:
+def chosen(test: Expr, then: Expr, otherwise: Expr) -> Expr:
     """``then`` where a condition holds or a number is positive."""
     match test:
         case Apply(op=op) if op in _CONDITIONS:

@@ -7,7 +7,8 @@ scalars of their own, and so does what follows from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 
 import sympy as sp
 
@@ -27,13 +28,15 @@ from hamilforge.gen.derive.calculus import (
 )
 from hamilforge.gen.derive.optimizers.rotation import b, g, is_last, last_b, new_b, x
 from hamilforge.gen.program.ir import Expr as IrExpr
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, entries
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, entries, with_parts
 from hamilforge.gen.program.limits import regular
-from hamilforge.gen.program.lower import add, constant, lower, mul, negative
+from hamilforge.gen.program.lower import add, chosen, constant, lower, mul, negative
 
 _WHERE = FUNCTIONS["where"]
 #: Functions that have a value wherever their arguments have one.
 _TOTAL = tuple(FUNCTIONS[name] for name in "where greater at_least equal max min step".split())
+#: Whether a part of an expression is a number before any array is read.
+OnHost = Callable[[Expr], bool]
 Written = tuple[Function, dict[str, Expr]]
 
 
@@ -117,6 +120,8 @@ class ArrayWriter:
 
     def __init__(self, names: Mapping[Coordinate, str]) -> None:
         self.names: dict[Coordinate, str] = dict(names)
+        #: What holds where the branch of a choice is taken that is written.
+        self._conditions: list[Expr] = []
 
     def named(self, name: str) -> Coordinate:
         """A new array by name."""
@@ -231,37 +236,62 @@ class ArrayWriter:
                 return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
         return lowered
 
-    def _hoisted(self, hoist: Hoist, expr: Expr, role: str, on_host: object) -> IrExpr:
+    def _hoisted(self, hoist: Hoist, expr: Expr, role: str, on_host: OnHost) -> IrExpr:
         """Lower an expression, its largest host parts replaced by named scalars."""
-        assert callable(on_host)
         rename: dict[sp.Symbol, str] = dict(self.names)
+        choices: dict[str, IrExpr] = {}
 
-        def visit(part: Expr, *conditions: Expr) -> Expr:
+        def visit(part: Expr) -> Expr:
             if on_host(part):
                 if part.is_Rational:
                     return part
-                part = _guarded(part, conditions)
-                reference = hoist(part, role)
-                assert isinstance(reference, Ref)
+                reference = self._scalar_on_host(hoist, part, role)
                 symbol = sp.Symbol(reference.name, positive=part.is_positive, real=True)
                 rename[symbol] = reference.name
                 return symbol
+            if type(part) is _WHERE:
+                symbol = sp.Dummy(real=True)
+                rename[symbol] = f"choice {len(choices)}"
+                choices[rename[symbol]] = self._choice(hoist, part, role, on_host)
+                return symbol
             if isinstance(part, sp.Add | sp.Mul):
                 scalars = [arg for arg in part.args if on_host(arg)]
-                others = [visit(arg, *conditions) for arg in part.args if not on_host(arg)]
+                others = [visit(arg) for arg in part.args if not on_host(arg)]
                 whole = part.func(*scalars)
-                return part.func(visit(whole, *conditions) if scalars else whole, *others)
-            if type(part) is _WHERE and on_host(part.args[0]):
-                test, then, otherwise = part.args
-                against = sp.Integer(1) - FUNCTIONS["greater"](test, 0)
-                then, otherwise = (
-                    visit(then, *conditions, test),
-                    visit(otherwise, *conditions, against),
-                )
-                return part.func(visit(test, *conditions), then, otherwise)
-            return part.func(*(visit(arg, *conditions) for arg in part.args)) if part.args else part
+                return part.func(visit(whole) if scalars else whole, *others)
+            return part.func(*(visit(arg) for arg in part.args)) if part.args else part
 
-        return lower(visit(expr), rename)
+        lowered = lower(visit(expr), rename)
+        return with_parts(lowered, choices) if choices else lowered
+
+    def _choice(self, hoist: Hoist, choice: Expr, role: str, on_host: OnHost) -> IrExpr:
+        """A choice; what a branch needs of the host has a value where the branch is taken."""
+        test, then, otherwise = choice.args
+        lowered = self._hoisted(hoist, test, role, on_host)
+        branches = []
+        for branch, condition in ((then, test), (otherwise, _against(test))):
+            if on_host(test):
+                self._conditions.append(condition)
+            branches.append(self._sum(hoist, branch, role, on_host))
+            if on_host(test):
+                self._conditions.pop()
+        if on_host(test) and _is_indicator(test):
+            return Select(lowered, Fraction(1), *branches)
+        return chosen(lowered, *branches)
+
+    def _sum(self, hoist: Hoist, expr: Expr, role: str, on_host: OnHost) -> IrExpr:
+        """An expression whose terms are in the order of their arrays."""
+        terms = [(sp.Integer(1), term) for term in sp.Add.make_args(expr)]
+        if len(terms) == 1 or not coordinates(expr):
+            return self._hoisted(hoist, expr, role, on_host)
+        ordered = sorted(terms, key=self._place)
+        return add(*(self._hoisted(hoist, term, role, on_host) for _, term in ordered))
+
+    def _scalar_on_host(self, hoist: Hoist, scalar: Expr, role: str) -> Ref:
+        """A scalar of the host, which may have a value only where the conditions hold."""
+        reference = hoist(_guarded(scalar, self._conditions), role)
+        assert isinstance(reference, Ref)
+        return reference
 
 
 class FunctionWriter(ArrayWriter):
@@ -328,6 +358,16 @@ class FunctionWriter(ArrayWriter):
         return function, hoist.named
 
 
+def _is_indicator(test: Expr) -> bool:
+    """Whether a condition is 1 where it holds and 0 elsewhere: a comparison, or a flag."""
+    return type(test) in _RELATIONS or (test.is_Symbol and bool(test.is_integer))
+
+
+def _against(test: Expr) -> Expr:
+    """The condition that another one does not hold."""
+    return sp.Integer(1) - (test if type(test) in _RELATIONS else FUNCTIONS["greater"](test, 0))
+
+
 def _guarded(scalar: Expr, conditions: Sequence[Expr]) -> Expr:
     """A scalar that may have no value elsewhere as 0 where the conditions do not hold."""
     if _is_total(scalar):
@@ -339,11 +379,8 @@ def _guarded(scalar: Expr, conditions: Sequence[Expr]) -> Expr:
 
 def _is_total(expr: Expr) -> bool:
     """Whether a scalar has a value wherever its symbols have one."""
-    powers = expr.atoms(sp.Pow)
-    whole = all(power.exp.is_Integer and power.exp >= 0 for power in powers)
-    return whole and not expr.atoms(sp.Function) - {
-        call for call in expr.atoms(sp.Function) if type(call) in _TOTAL
-    }
+    whole = all(power.exp.is_Integer and power.exp >= 0 for power in expr.atoms(sp.Pow))
+    return whole and all(type(call) in _TOTAL for call in expr.atoms(sp.Function))
 
 
 def _collected(expr: Expr, sums: set[sp.Symbol]) -> list[Expr]:

@@ -15,7 +15,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import Expression, Name, walk
-from hamilforge.gen.declare.kinds import Parameter, Rule
+from hamilforge.gen.declare.kinds import FLAG, Parameter, Rule
 from hamilforge.gen.derive.calculus import (
     FUNCTIONS,
     Coordinate,
@@ -110,7 +110,9 @@ def rule_values(rule: Rule) -> RuleValues:
 
 def _symbol(parameter: Parameter) -> sp.Symbol:
     """A hyper-parameter as a symbol; what is typed is also meant where it is 0."""
-    if parameter.domain in (*ZERO_IN_DOMAIN, "flag"):
+    if parameter.domain == FLAG:
+        return sp.Symbol(parameter.name, integer=True, nonnegative=True)
+    if parameter.domain in ZERO_IN_DOMAIN:
         return sp.Symbol(parameter.name, nonnegative=True)
     return parameter_symbol(parameter)
 

@@ -108,10 +108,11 @@ def _function(function: Function, returned: Sequence[str], need: Requirements) -
             are none, its only result by itself.
         need: notes what the text uses.
     """
+    function = within_range(function)
     results = {key: array.name for key, array in function.results}
     wanted = [results.get(array, array) for array in returned] or [*results.values()]
     places = [function.names.index(name) for name in wanted]
-    function = within_names(within_range(function))
+    function = within_names(function)
     plural = plurals(function)
     taken = taken_scalars(function)
     renamed = {name: scalar.name for name, scalar in taken.items()}
