@@ -22,7 +22,8 @@ import pytest
 import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline, products
-from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.runtime.core import loader
@@ -30,6 +31,15 @@ from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.verify import compare
 
+#: The optimizers of the catalogue that are made of a Hamiltonian, and those that are assignments.
+MECHANICAL, ASSIGNED = (
+    tuple(
+        name
+        for name in catalogue.names("optimizer")
+        if isinstance(catalogue.load(name, ("optimizer",)), form)
+    )
+    for form in (kinds.Optimizer, kinds.Rule)
+)
 RUNTIME = Path(hamilforge.runtime.__file__).parent
 #: Tensors of which Python runs through every entry, and whose sums are not small all the same.
 SHAPES = ((5,), (3, 4), (1,), (200,))
@@ -129,6 +139,16 @@ class Interpreted:
         return self._modules[backend]
 
 
+def program_of(optimizer: kinds.Declaration | str) -> Program:
+    """The program of an optimizer, declared or by its name in the catalogue."""
+    if isinstance(optimizer, str):
+        optimizer = catalogue.load(optimizer, ("optimizer",))
+    if isinstance(optimizer, kinds.Rule):
+        return derive_rule(optimizer).program
+    assert isinstance(optimizer, kinds.Optimizer)
+    return derive(optimizer).program
+
+
 def verified(path: str | Path) -> Verification:
     """Both texts of an optimizer beside the interpretation of its program.
 
@@ -139,7 +159,7 @@ def verified(path: str | Path) -> Verification:
         What :func:`hamilforge.verify` returns, of small tensors.
     """
     (made,) = products.load_made(path)
-    program = (derive_rule if isinstance(made, kinds.Rule) else derive)(made).program
+    program = program_of(made)
     product = Interpreted(pipeline.rendered((made,)))
     with mock.patch.object(verification, "SHAPES", SHAPES), np.errstate(all="ignore"):
         return compare(product, verification.reference_cases(program), ("numba", "torch"))

@@ -11,6 +11,7 @@ from hamilforge import templates
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.build import derive
+from tests.interpreted import MECHANICAL
 
 
 @pytest.mark.parametrize("kind", templates.kinds())
@@ -113,7 +114,7 @@ def test_a_field_is_generated_for_sizes_and_with_another_activation(tmp_path, ca
         main(["generate", *given, "--size", "d=-1"])
 
 
-@pytest.mark.parametrize("name", catalogue.names("optimizer"))
+@pytest.mark.parametrize("name", MECHANICAL)
 def test_the_functions_of_a_picture_are_numbers(name):
     from hamilforge import plot_command
 

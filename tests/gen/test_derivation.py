@@ -19,6 +19,7 @@ from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import host_values
+from tests.interpreted import program_of
 
 HAMILTONIANS = [
     path.stem
@@ -94,7 +95,7 @@ def test_a_sum_takes_scalar_factors_out():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_host_scalars_are_finite_on_the_closed_domain_of_the_hyper_parameters(name):
-    program = derive(catalogue.load(name, ("optimizer",))).program
+    program = program_of(name)
     defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
     clock = {"t": float(program.start_time), "n": 1.0}
     memory = {name: 0.0 for name, _ in program.host.memory}
@@ -116,7 +117,7 @@ def test_host_scalars_are_finite_on_the_closed_domain_of_the_hyper_parameters(na
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_host_scalars_keep_their_digits_near_the_ends_of_the_domain(name):
-    program = derive(catalogue.load(name, ("optimizer",))).program
+    program = program_of(name)
     inputs = {entry.name: float(entry.default) for entry in program.hyperparameters}
     inputs |= {"t": float(program.start_time), "n": 1.0}
     memory = {name: 0.25 for name, _ in program.host.memory}
