@@ -139,6 +139,14 @@ KINDS: tuple[Kind, ...] = (
         teller="document.derivation:tell_rule",
     ),
     Kind(
+        "optimizer",
+        "optimizers",
+        kinds.Discretised,
+        reader="declare.read_kinds:optimizer",
+        prover="prove.optimizers.rule:prove_rule",
+        teller="document.derivation:tell_discretised",
+    ),
+    Kind(
         "hamiltonian",
         "hamiltonians",
         kinds.Hamiltonian,
@@ -166,12 +174,28 @@ KINDS: tuple[Kind, ...] = (
         roles=(INTEGRATION,),
     ),
     Kind(
+        "splitting",
+        "splitting",
+        kinds.UnknownSplitting,
+        reader="declare.read_kinds:splitting",
+        prover="prove.optimizers.gradient_system:prove_part",
+        teller="document.derivation:tell_moves",
+    ),
+    Kind(
         "update",
         "updates",
         kinds.Update,
         reader="declare.read_kinds:update",
         prover="prove.optimizers.parts:prove_update",
         teller="document.derivation:tell_scheme",
+    ),
+    Kind(
+        "update",
+        "updates",
+        kinds.StateUpdate,
+        reader="declare.read_kinds:update",
+        prover="prove.optimizers.gradient_system:prove_part",
+        teller="document.derivation:tell_state_update",
     ),
     Kind(
         "runge-kutta",
@@ -235,6 +259,14 @@ KINDS: tuple[Kind, ...] = (
         roles=(PROBLEM,),
     ),
     Kind(
+        "system",
+        "systems",
+        kinds.GradientSystem,
+        reader="declare.read_problems:system",
+        prover="prove.optimizers.gradient_system:prove_system",
+        teller="document.derivation:tell_gradient_system",
+    ),
+    Kind(
         "field",
         "fields",
         kinds.Field,
@@ -253,7 +285,7 @@ KINDS: tuple[Kind, ...] = (
 )
 FAMILIES: tuple[Family, ...] = (
     Family("optimizer", (kinds.Optimizer,), (), "pipeline:render_optimizer"),
-    Family("rule", (kinds.Rule,), (), "pipeline:render_rule"),
+    Family("rule", (kinds.Rule, kinds.Discretised), (), "pipeline:render_rule"),
     Family("objective", (kinds.Objective,), (), "pipeline:render_objective", suffix="__objective"),
     Family(
         "network",

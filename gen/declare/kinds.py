@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Union
 
 from hamilforge.gen.declare.expression import Expression
 from hamilforge.gen.declare.toml_source import Source
@@ -230,6 +230,120 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class GradientSystem:
+    """A differential equation in arrays like the point, with the gradient of a loss in it.
+
+    Attributes:
+        equations: for each unknown, of which the first in ``grad(...)`` is the point, its
+            right-hand side: in the unknowns, t and parameters.
+        point: the unknown at which the gradient is taken.
+        start: what unknowns begin at, in the point and parameters; zero where it says nothing.
+        start_time: t at the first step.
+        lyapunov: an energy that is claimed to fall along solutions.
+    """
+
+    head: Head
+    equations: tuple[tuple[str, Expression], ...]
+    point: str
+    parameters: tuple[Parameter, ...]
+    start: tuple[tuple[str, Expression], ...]
+    start_time: Fraction
+    lyapunov: Lyapunov | None
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """The unknowns, the point first."""
+        others = (name for name, _ in self.equations if name != self.point)
+        return (self.point, *others)
+
+
+@dataclass(frozen=True, slots=True)
+class Lyapunov:
+    """An energy that falls along the solutions of a system, for some values of a number.
+
+    Attributes:
+        energy: in the unknowns, the loss J, parameters and the free number.
+        free: the name of the number.
+        interval: between which values of it the energy falls, in the parameters.
+    """
+
+    energy: Expression
+    free: str
+    interval: tuple[Expression, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Some unknowns of a system move together for a time, all else frozen.
+
+    Attributes:
+        unknowns: their names; ``t`` is the clock.
+        weight: of the step.
+        table: an explicit table that they move by; their exact flow if None.
+    """
+
+    unknowns: tuple[str, ...]
+    weight: Expression
+    table: RungeKutta | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSplitting:
+    """A composition of flows of unknowns of a system, in the order they are applied."""
+
+    head: Head
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StateUpdate:
+    """Assignments to a point and arrays of a state, in parameters, h, n and t."""
+
+    head: Head
+    unknowns: tuple[str, ...]
+    scalars: tuple[str, ...]
+    start: tuple[tuple[str, Expression], ...]
+    assignments: tuple[Assignment, ...]
+    solution: Expression | None
+    parameters: tuple[Parameter, ...]
+
+
+Discretisation = Union["UnknownSplitting", "RungeKutta", "StateUpdate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Discretised:
+    """An optimizer that is a method for a gradient system, or an update that may approximate one.
+
+    Attributes:
+        system: the equation; None of an update that names none.
+        settings: ``[set]``, in order: what h and the parameters of system and method are.
+    """
+
+    head: Head
+    system: GradientSystem | None
+    method: Discretisation
+    hyperparameters: tuple[Parameter, ...]
+    settings: tuple[tuple[str, Expression], ...]
+    scope: str
+    options: tuple[tuple[str, Fraction | bool], ...]
+    decay_at: Expression | None
+    requirements: tuple[tuple[Expression, str], ...]
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """The unknowns, the point first."""
+        made = self.method if isinstance(self.method, StateUpdate) else self.system
+        assert made is not None
+        return made.unknowns
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Numbers that are kept from step to step."""
+        return self.method.scalars if isinstance(self.method, StateUpdate) else ()
+
+
+@dataclass(frozen=True, slots=True)
 class Root:
     """The real root of a polynomial in x nearest to a number."""
 
@@ -441,6 +555,10 @@ Declaration = (
     | Update
     | Optimizer
     | Rule
+    | Discretised
+    | GradientSystem
+    | UnknownSplitting
+    | StateUpdate
     | RungeKutta
     | Partitioned
     | DiscreteGradient

@@ -13,7 +13,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen import families
-from hamilforge.gen.declare import kinds, read_problems, read_rules
+from hamilforge.gen.declare import kinds, read_problems, read_rules, read_systems
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -188,6 +188,8 @@ def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
+    if read_systems.moves_unknowns(reader):
+        return read_systems.unknown_splitting(reader, head, find)
     reader.keys(("steps", "compose", "constants", "coefficients"))
     constants, known = named_numbers(reader, ("sqrt", "cos", "sin"))
     exact = are_exact(reader)
@@ -256,6 +258,8 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
 
 def update(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """Assignments in order."""
+    if "unknowns" in reader.source.tables:
+        return read_systems.state_update(reader, head)
     reader.keys(("assign", "parameters"))
     own = parameters(reader, "parameters")
     lines = assignments(reader, own=("q", "p"))
@@ -302,13 +306,26 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     """
     if {"unknowns", "assign"} & reader.source.tables.keys():
         return read_rules.rule(reader, head)
+    named = "system" in reader.source.tables
+    system = reference(reader, ("hamiltonian", "system"), find, "system") if named else None
+    method = reference(reader, ("splitting", "update", "runge-kutta"), find, "method")
+    if read_systems.is_discretised(system, method):
+        reader.finish()
+        assert method is not None
+        return read_systems.discretised(reader, head, system, method)
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     numbers = hyperparameters(reader)
     if not numbers:
         reader.table("hyperparameters", required=True)
-    system = reference(reader, ("hamiltonian",), find, "system")
-    method = reference(reader, ("splitting", "update"), find, "method")
+    if not named:
+        reader.text("system")
     table = reader.table("set", required=True)
+    if isinstance(system, kinds.System):
+        reader.problem(
+            f"'{system.head.name}' has no grad(...) in it: it is for integrators", "system"
+        )
+    if isinstance(method, kinds.RungeKutta):
+        reader.problem("a table is a method for a gradient system, not for a Hamiltonian", "method")
     reader.finish()
     if isinstance(system, kinds.Mechanics):
         reader.problem(

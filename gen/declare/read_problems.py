@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds, read_lattices
+from hamilforge.gen.declare import kinds, read_lattices, read_systems
 from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
 from hamilforge.gen.declare.kinds import Shape
@@ -63,7 +63,9 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
 
 
 def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
-    """A first-order differential equation in named components."""
+    """A first-order differential equation in named components, or one of arrays with a gradient."""
+    if read_systems.has_oracle(reader):
+        return read_systems.gradient_system(reader, head)
     reader.keys(("equations", "poisson", *_COMMON))
     own = _parameters(reader)
     types = _types(own)

@@ -17,8 +17,12 @@ from hamilforge.gen.declare.read_parts import assignments, hyperparameters, scop
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
 
-#: Options that a rule may do itself, by a hyper-parameter of that name.
-_OWN = frozenset({"weight_decay"})
+#: What a rule may do itself, by a hyper-parameter of the option's name.
+DECAY = "weight_decay"
+#: Names that a rule may have for its own.
+OWN = frozenset({DECAY, "q", "p"})
+#: What expressions of rules mean by themselves.
+MEANINGS = frozenset("thn")
 #: Options whose defaults a rule may choose, with what a value must be.
 _DEFAULTS: Mapping[str, type] = {"weight_decay": Fraction, "decoupled_weight_decay": bool}
 _KEYS = (
@@ -42,14 +46,14 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     reader.keys(_KEYS)
-    numbers = hyperparameters(reader, _OWN, flags=True)
+    numbers = hyperparameters(reader, OWN, flags=True)
     taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
-    unknowns = _names(reader, "unknowns", taken)
-    scalars = _names(reader, "scalars", {*taken, *unknowns})
+    unknowns = names_at(reader, "unknowns", taken)
+    scalars = names_at(reader, "scalars", {*taken, *unknowns})
     over = scope(reader)
     lines = assignments(reader, (*unknowns, *scalars)) or ()
-    solution = _expression(reader, "solution")
-    options, decay_at = _options(reader, {entry.name for entry in numbers})
+    solution = expression_at(reader, "solution")
+    chosen, decay_at = options(reader, {entry.name for entry in numbers})
     start = [
         (name, value)
         for name, text in reader.table("start").items()
@@ -70,16 +74,16 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
         lines,
         solution,
         over,
-        options,
+        chosen,
         decay_at,
         tuple(requirements),
     )
-    _Check(reader, declared).run()
+    Check(reader, declared).run()
     reader.finish()
     return declared
 
 
-def _names(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
+def names_at(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
     """A list of names; that of scalars may be missing."""
     names = reader.source.tables.get(key, [] if key == "scalars" else None)
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -87,13 +91,13 @@ def _names(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
         reader.problem('a list of names was expected, such as ["theta", "m"]', key)
         return ()
     for number, name in enumerate(names):
-        reader.symbol(name, key)
+        reader.symbol(name, key, taken=MEANINGS)
         if name in taken or name in names[:number]:
             reader.problem(f"'{name}' is declared twice", key)
     return tuple(names)
 
 
-def _expression(reader: Reader, *path: str) -> Expression | None:
+def expression_at(reader: Reader, *path: str) -> Expression | None:
     """An expression where there is one."""
     text: Any = reader.source.tables
     for key in path:
@@ -101,7 +105,7 @@ def _expression(reader: Reader, *path: str) -> Expression | None:
     return None if text is None else reader.expression(text, *path)
 
 
-def _options(
+def options(
     reader: Reader, own: set[str]
 ) -> tuple[tuple[tuple[str, Fraction | bool], ...], Expression | None]:
     """Defaults of options, and the point whose gradient decays."""
@@ -112,7 +116,7 @@ def _options(
         if name not in known:
             message = f"no option that has a default here; expected one of {', '.join(known)}"
             reader.problem(message + did_you_mean(name, known), *at)
-        elif own & _OWN:
+        elif DECAY in own:
             reader.problem("the rule has a hyper-parameter weight_decay, and does its own", *at)
         elif name == "decay_at":
             continue
@@ -125,10 +129,10 @@ def _options(
             if number < 0:
                 reader.problem(f"{number} is negative", *at)
             chosen.append((name, number))
-    return tuple(chosen), _expression(reader, "options", "decay_at")
+    return tuple(chosen), expression_at(reader, "options", "decay_at")
 
 
-class _Check:
+class Check:
     """The types of all that a rule computes, and what each must not be."""
 
     def __init__(self, reader: Reader, rule: kinds.Rule) -> None:
@@ -137,11 +141,15 @@ class _Check:
         self._types: dict[str, Shape] = {name: SCALAR for name in names}
         self._types |= {name: VECTOR for name in rule.unknowns}
 
-    def run(self) -> None:
-        """Note what is wrong."""
+    def run(self, uses: bool = True) -> None:
+        """Note what is wrong.
+
+        Args:
+            uses: whether a hyper-parameter that nothing reads is wrong too.
+        """
         self._start()
         self._assignments()
-        self._uses()
+        self._uses(uses)
 
     def _typed(
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
@@ -155,7 +163,7 @@ class _Check:
                 message = f"{article}; {written(wanted)} was expected"
                 raise ExpressionError(message, 0, len(value.text))
         except ExpressionError as error:
-            self._reader.at_expression(value.text, error, path)
+            self._reader.atexpression_at(value.text, error, path)
             return wanted or SCALAR
         return shape
 
@@ -208,7 +216,7 @@ class _Check:
         if rule.decay_at:
             self._typed(rule.decay_at, VECTOR, "options", "decay_at")
 
-    def _uses(self) -> None:
+    def _uses(self, all_of_them: bool) -> None:
         rule, reader = self._rule, self._reader
         values = [assignment.value for assignment in rule.assignments]
         values += [value for _, value in rule.start]
@@ -218,7 +226,7 @@ class _Check:
             if assignment.target not in {*rule.unknowns, *rule.scalars, *used}:
                 message = f"'{assignment.target}' is used nowhere"
                 reader.problem(message, "assign", assignment.number)
-        for parameter in rule.hyperparameters:
+        for parameter in rule.hyperparameters if all_of_them else ():
             if parameter.name not in used:
                 key = parameter.part_of or parameter.name
                 reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", key)

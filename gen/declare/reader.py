@@ -206,9 +206,9 @@ class Reader:
         Args:
             name: what is declared.
             path: where.
-            own: options that the declaration may have for its own.
+            own: names with a meaning elsewhere that the declaration may have for its own.
         """
-        self.symbol(name, *path, taken={*MEANINGS, *OPTIONS - own, *keyword.kwlist})
+        self.symbol(name, *path, taken={*MEANINGS, *OPTIONS, *keyword.kwlist} - own)
 
     def condition(self, text: Any, *path: str | int) -> Expression | None:
         """A comparison, or a number that is positive where it holds; None if it is neither."""

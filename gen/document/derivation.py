@@ -58,19 +58,77 @@ def tell_hamiltonian(declaration: kinds.Hamiltonian, _: Report) -> tuple[Block, 
 
 def tell_rule(rule: kinds.Rule, _: Report) -> tuple[Block, ...]:
     """The assignments of a rule as declared, and its program."""
-    point, *states = rule.unknowns
-    kept = f"Each step begins with grad({point})." + (
-        f" {', '.join(states)} {'is' if len(states) == 1 else 'are'} kept, and begin"
-        f"{'s' * (len(states) == 1)} at zero."
-        if states
-        else ""
-    )
     return (
         Heading("The rule"),
-        Paragraph(kept),
-        *(Paragraph(f"{line.target} = {line.value.text}") for line in rule.assignments),
+        *_assigned(rule),
         *_program(derive_rule(rule).program),
     )
+
+
+def tell_state_update(update: kinds.StateUpdate, _: Report) -> tuple[Block, ...]:
+    """The assignments of an update of a state."""
+    return (Heading("The update"), *_assigned(update))
+
+
+def _assigned(rule: kinds.Rule | kinds.StateUpdate) -> tuple[Block, ...]:
+    """What is kept, what it begins at, and the assignments."""
+    _, *states = rule.unknowns
+    kept = (*states, *rule.scalars)
+    begins = dict(rule.start)
+    starts = ", ".join(f"{name} = {begins[name].text if name in begins else 0}" for name in kept)
+    texts = [f"{line.target} = {line.value.text}" for line in rule.assignments]
+    if rule.solution:
+        texts.append(f"solution = {rule.solution.text}")
+    return (
+        *((Paragraph(f"Kept from step to step, and begun at: {starts}."),) if kept else ()),
+        *map(Paragraph, texts),
+    )
+
+
+def tell_gradient_system(system: kinds.GradientSystem, _: Report) -> tuple[Block, ...]:
+    """The equations of a gradient system."""
+    begins = [(name, value.text) for name, value in system.start]
+    begins += [("t", str(system.start_time))] if system.start_time else []
+    starts = ", ".join(f"{name} = {text}" for name, text in begins)
+    return (
+        Heading("The system"),
+        *(Paragraph(f"{name}' = {value.text}") for name, value in system.equations),
+        *((Paragraph(f"It begins at {starts}; at zero elsewhere."),) if begins else ()),
+    )
+
+
+def tell_moves(splitting: kinds.UnknownSplitting, _: Report) -> tuple[Block, ...]:
+    """The flows of a splitting by unknowns."""
+    return (Heading("The method"), *_moves(splitting))
+
+
+def _moves(splitting: kinds.UnknownSplitting) -> tuple[Block, ...]:
+    texts = []
+    for move in splitting.moves:
+        how = f"by {move.table.head.name}" if move.table else "by their exact flow"
+        texts.append(f"{', '.join(move.unknowns)} for {move.weight.text} of a step, {how}")
+    return (
+        Paragraph("In this order, all else frozen (t is the clock):"),
+        *map(Paragraph, texts),
+    )
+
+
+def tell_discretised(optimizer: kinds.Discretised, report: Report) -> tuple[Block, ...]:
+    """The equations, what discretises them, what h and the parameters are, and the program."""
+    system, method = optimizer.system, optimizer.method
+    blocks: list[Block] = [*tell_gradient_system(system, report)] if system else []
+    blocks.append(Heading("The method"))
+    match method:
+        case kinds.UnknownSplitting():
+            blocks += _moves(method)
+        case kinds.StateUpdate():
+            blocks += _assigned(method)
+        case kinds.RungeKutta():
+            blocks.append(Paragraph(f"A step of {method.head.name} for all unknowns together."))
+    if optimizer.settings:
+        blocks.append(Paragraph("In the hyper-parameters:"))
+        blocks += [Paragraph(f"{name} = {value.text}") for name, value in optimizer.settings]
+    return (*blocks, *_program(derive_rule(optimizer).program))
 
 
 def tell_scheme(declaration: kinds.Splitting | kinds.Update, _: Report) -> tuple[Block, ...]:
@@ -330,6 +388,9 @@ def _program(program: Program) -> tuple[Block, ...]:
     if program.host.memory:
         memory = ", ".join(f"{name} = {line}" for name, line in program.host.memory)
         blocks.append(Paragraph(f"Remembered for the next step (zero before the first): {memory}."))
+    if program.start:
+        blocks.append(Paragraph("The state begins at:"))
+        blocks.append(_function(program.start))
     for number, (index, row) in enumerate(zip(program.stages, program.host.rows, strict=True), 1):
         function = program.functions[index]
         pairs = zip(function.scalars, row, strict=True)

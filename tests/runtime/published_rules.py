@@ -76,13 +76,13 @@ def asgd(
     """Bottou's averaged stochastic gradient descent; the rate as torch keeps it.
 
     With t = n - 1 Bottou's code takes eta = lr/(1 + lambd lr t)^alpha and mu = 1/(1 + t - t0) where
-    t > t0, else 1.  Torch computes the rate of a step at the end of the one before: the same where
-    lr is constant.
+    t > t0, else 1.  Torch computes both at the end of the step before: for the rate the same where
+    lr is constant, for the average a step later.
     """
-    eta = own.get("eta", lr)
+    eta: float = own.get("eta", lr)
     theta = (1 - lambd * eta) * theta - eta * (g + weight_decay * theta)
     t = n - 1
-    mu = 1 / (1 + t - t0) if t > t0 else 1.0
+    mu = 1 / max(1.0, t - t0)
     average = own.get("average", np.zeros_like(theta))
     own["average"] = theta if mu == 1 else average + mu * (theta - average)
     own["eta"] = lr / (1 + lambd * lr * n) ** alpha
@@ -104,14 +104,14 @@ def rprop(
 
     After a change of sign the paper of 1993 takes the last step back; here nothing is done.
     """
-    previous = own.get("previous", np.zeros_like(theta))
-    size = own.get("size", np.full_like(theta, lr))
+    previous: Array = own.get("previous", np.zeros_like(theta))
+    size: Array = own.get("size", np.full_like(theta, lr))
     own["signs of"] = [g * previous, g]
     change = np.sign(g * previous)
     size = np.where(change > 0, size * etas[1], np.where(change < 0, size * etas[0], size))
-    own["size"] = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
-    own["previous"] = np.where(change < 0, 0.0, g)
-    return theta - np.sign(own["previous"]) * own["size"]
+    size = own["size"] = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
+    g = own["previous"] = np.where(change < 0, 0.0, g)
+    return theta - np.sign(g) * size
 
 
 @by_tensor
@@ -132,12 +132,12 @@ def yogi(
     same small number is what optax does.
     """
     beta1, beta2 = betas
-    m = own.get("m", np.full_like(theta, initial_accumulator))
-    v = own.get("v", np.full_like(theta, initial_accumulator))
+    m: Array = own.get("m", np.full_like(theta, initial_accumulator))
+    v: Array = own.get("v", np.full_like(theta, initial_accumulator))
     own["signs of"] = [v - g**2]
-    own["m"] = beta1 * m + (1 - beta1) * g
-    own["v"] = v - (1 - beta2) * np.sign(v - g**2) * g**2
-    return theta - lr * own["m"] / (np.sqrt(own["v"]) + eps)
+    m = own["m"] = beta1 * m + (1 - beta1) * g
+    v = own["v"] = v - (1 - beta2) * np.sign(v - g**2) * g**2
+    return theta - lr * m / (np.sqrt(v) + eps)
 
 
 @by_tensor
@@ -266,9 +266,9 @@ def lars(
     local = 1.0
     if sizes[0] > 0 and sizes[1] > 0:
         local = trust_coefficient * sizes[0] / (sizes[1] + weight_decay * sizes[0])
-    v = own.get("v", np.zeros_like(theta))
-    own["v"] = momentum * v + lr * local * (g + weight_decay * theta)
-    return theta - np.asarray(own["v"])
+    v: Array = own.get("v", np.zeros_like(theta))
+    v = own["v"] = momentum * v + lr * local * (g + weight_decay * theta)
+    return theta - v
 
 
 def sam(
@@ -395,7 +395,8 @@ def lion(
 ) -> Array:
     """Program 1 of the paper: the step from the average before this gradient enters it."""
     beta1, beta2 = betas
-    c = beta1 * own.get("m", np.zeros_like(theta)) + (1 - beta1) * g
+    m: Array = own.get("m", np.zeros_like(theta))
+    c = beta1 * m + (1 - beta1) * g
     own["signs of"] = [c]
     averaged(own, "m", beta2, g)
     return theta - lr * (np.sign(c) + weight_decay * theta)
@@ -423,10 +424,11 @@ def nadam(
     g = g + weight_decay * theta
     mu = beta1 * (1 - 0.5 * 0.96 ** (n * momentum_decay))
     following = beta1 * (1 - 0.5 * 0.96 ** ((n + 1) * momentum_decay))
-    product = own["product"] = own.get("product", 1.0) * mu
+    product: float = own.get("product", 1.0) * mu
+    own["product"] = product
     m = averaged(own, "m", beta1, g)
     v = averaged(own, "v", beta2, g**2) / (1 - beta2**n)
-    ahead = following * m / (1 - product * following) + (1 - mu) * g / (1 - product)
+    ahead: Array = following * m / (1 - product * following) + (1 - mu) * g / (1 - product)
     return theta - lr * ahead / (np.sqrt(v) + eps)
 
 
@@ -495,5 +497,6 @@ def adamax(
     beta1, beta2 = betas
     g = g + weight_decay * theta
     m = averaged(own, "m", beta1, g)
-    u = own["u"] = np.maximum(beta2 * own.get("u", np.zeros_like(theta)), abs(g) + eps)
+    u: Array = own.get("u", np.zeros_like(theta))
+    u = own["u"] = np.maximum(beta2 * u, abs(g) + eps)
     return theta - lr / (1 - beta1**n) * m / u

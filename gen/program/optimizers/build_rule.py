@@ -16,7 +16,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.kinds import Rule
+from hamilforge.gen.declare.kinds import Discretised, Rule
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
@@ -26,35 +26,46 @@ from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Function, Host, Line, Program, Ref, entries, names
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
-from hamilforge.gen.program.optimizers.rule_values import TAKEN, RuleValues, rule_values
+from hamilforge.gen.program.optimizers.step_values import TAKEN, StepValues, rule_values
+
+#: Optimizers whose steps are assignments to arrays: typed, or of a method for a gradient system.
+Assigned = Rule | Discretised
 
 
 @dataclass(frozen=True, slots=True)
 class RuleDerivation:
-    """A rule and its program; proofs, documents and templates read them."""
+    """A rule and its program; proofs, documents and templates read them.
 
-    optimizer: Rule
+    Attributes:
+        first: where the parameters are before a step, in the arrays of the unknowns; None where
+            they are the first unknown.
+    """
+
+    optimizer: Assigned
     program: Program
+    first: IrExpr | None
 
 
 @remembered
-def derive_rule(rule: Rule) -> RuleDerivation:
-    """Derive the program of a rule.
+def derive_rule(rule: Assigned) -> RuleDerivation:
+    """Derive the program of a rule, or of a method for a gradient system.
 
     Raises:
         DeclarationError: a scalar is infinite on the domain of the hyper-parameters, or the first
             gradient is not taken where the parameters are.
     """
     with at("the program of its step"):
-        return RuleDerivation(rule, _Builder(rule).program())
+        values = rule_values(rule) if isinstance(rule, Rule) else discretised_values(rule)
+        builder = _Builder(rule, values)
+        return RuleDerivation(rule, builder.program(), builder.first)
 
 
 class _Builder:
-    def __init__(self, rule: Rule) -> None:
-        self._rule, self._values = rule, rule_values(rule)
-        values = self._values
+    def __init__(self, rule: Assigned, values: StepValues) -> None:
+        self._rule, self._values = rule, values
         point = rule.unknowns[0]
         #: The symbols of the unknowns that live in arrays of their own, before and after a step.
         self._states = {
@@ -63,6 +74,7 @@ class _Builder:
             if name != point
         }
         self._end = values.final[point]
+        self.first: IrExpr | None = None
         if values.ahead is not None:
             self._refuse_another_start()
             self._keep_point(point)
@@ -85,8 +97,8 @@ class _Builder:
             if name != rule.unknowns[0]
         }
         starts |= {
-            values.memory[name][0]: values.scalar_start.get(name, sp.Integer(0))
-            for name in rule.scalars
+            last: values.scalar_start.get(name, sp.Integer(0))
+            for name, (last, _) in values.memory.items()
         }
         first = sp.simplify(values.ahead.xreplace({**starts, n: sp.Integer(1)}) - x)
         if first != 0:
@@ -112,9 +124,11 @@ class _Builder:
             changed = array.value.xreplace(swap)
             values.arrays[symbol] = type(array)(symbol, array.stage, changed, array.note)
         ends = {old: end for old, end in self._states.values()}
-        ends |= {values.memory[key][0]: values.memory[key][1] for key in self._rule.scalars}
-        ahead = values.ahead.xreplace(swap).xreplace({n: n + 1})
-        self._end = ahead.subs(ends, simultaneous=True)
+        ends |= dict(values.memory.values())
+        ahead = values.ahead.xreplace(swap)
+        names = {symbol: name for name, (symbol, _) in self._states.items()}
+        self.first = lower(ahead, names)
+        self._end = ahead.xreplace({n: n + 1}).subs(ends, simultaneous=True)
         values.arrays.pop(values.points[0], None)
         if values.solution is None:
             values.solution = values.final[point]
@@ -341,7 +355,7 @@ class _Homes:
     """
 
     def __init__(
-        self, values: RuleValues, states: Mapping[str, tuple[Coordinate, Expr]], end: Expr
+        self, values: StepValues, states: Mapping[str, tuple[Coordinate, Expr]], end: Expr
     ) -> None:
         self._values, self._states = values, states
         self.read: set[Coordinate] = set()

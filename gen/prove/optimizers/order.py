@@ -154,7 +154,7 @@ class _Experiment:
         # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
         self._working = precision + 4
         self._algebra = series_algebra(field, self._working)
-        self._potential = _Potential(seed, field, max(4, precision))
+        self._potential = Potential(seed, field, max(4, precision))
         self._step = Series(field, 1, [field.convert(Fraction(1))], self._working)
         self._parameters = self._values(value)
         self._inputs = self._hyper(inverse)
@@ -258,7 +258,7 @@ class _Experiment:
             raise NotDerivableError("the working precision is too small")
         exact = self._derivation.scheme.exact
         return min(
-            _valuation(difference, self._precision, 0.0 if exact else 1e-11)
+            valuation(difference, self._precision, 0.0 if exact else 1e-11)
             for difference in differences
         )
 
@@ -295,7 +295,7 @@ class _Experiment:
         return result
 
 
-def _valuation(series: Series, precision: int, tolerance: float) -> int:
+def valuation(series: Series, precision: int, tolerance: float) -> int:
     """The lowest power with a coefficient above the rounding of published digits."""
     for power, coefficient in enumerate(series.coefficients, start=series.low):
         if power < precision and series.field.magnitude(coefficient) > tolerance:
@@ -325,7 +325,7 @@ def _marked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{LAST}{name}": value for name, value in values.items()}
 
 
-class _Potential:
+class Potential:
     """A polynomial in two coordinates with random rational coefficients."""
 
     def __init__(self, seed: int, field: Field, degree: int) -> None:

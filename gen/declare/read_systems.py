@@ -1,0 +1,363 @@
+"""Gradient systems and what discretises them: splittings by unknowns, tables, updates of a state.
+
+In: files of the kinds system, splitting, update and optimizer in which the unknowns are arrays like
+the point.  Out: :class:`GradientSystem`, :class:`UnknownSplitting`, :class:`StateUpdate` and
+:class:`Discretised`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, did_you_mean
+from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
+    REDUCTIONS,
+    Expression,
+    Name,
+    Operation,
+    walk,
+)
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.read_parts import (
+    Find,
+    assignments,
+    hyperparameters,
+    parameters,
+    scope,
+)
+from hamilforge.gen.declare.read_rules import MEANINGS, OWN, Check, expression_at, names_at, options
+from hamilforge.gen.declare.reader import Reader, shortened
+from hamilforge.gen.declare.shapes import SCALAR, VECTOR
+
+_CALLS = (*ELEMENTWISE, *REDUCTIONS)
+
+
+def has_oracle(reader: Reader) -> bool:
+    """Whether a gradient stands in an equation of a system's file."""
+    table = reader.source.tables.get("equations")
+    values = table.values() if isinstance(table, Mapping) else ()
+    return any(isinstance(text, str) and "grad(" in text.replace(" ", "") for text in values)
+
+
+def gradient_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
+    """A differential equation with a gradient in it.
+
+    Args:
+        reader: the file.
+        head: name, title, reference, claims and source.
+
+    Returns:
+        The system, its types checked.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(("equations", "start", "parameters", "lyapunov"))
+    own = parameters(reader, "parameters", _name(reader))
+    table = reader.table("equations", required=True)
+    for name in table:
+        _name(reader)(name, "equations", name)
+        if name in {parameter.name for parameter in own}:
+            reader.problem(f"'{name}' is declared twice", "equations", name)
+    equations = [
+        (name, value)
+        for name, text in table.items()
+        if (value := reader.expression(text, "equations", name))
+    ]
+    types: dict[str, Shape] = {parameter.name: SCALAR for parameter in own}
+    types |= {"t": SCALAR} | dict.fromkeys(table, VECTOR)
+    for name, value in equations:
+        reader.typed(value, VECTOR, types, (*_CALLS, "grad"), "equations", name)
+    point = _point(reader, equations)
+    start: list[tuple[str, Expression]] = []
+    start_time = Fraction(0)
+    begins = {parameter.name: SCALAR for parameter in own} | {point: VECTOR}
+    for name, text in reader.table("start").items():
+        at = ("start", name)
+        if name == "t":
+            start_time = reader.number(text, *at)
+        elif name == point:
+            reader.problem("the point starts where the parameters are", *at)
+        elif name not in table:
+            reader.problem(f"'{name}' is no unknown" + did_you_mean(name, table), *at)
+        elif value := reader.expression(text, *at):
+            others = sorted(value.names() & {*table} - {point})
+            if others:
+                message = f"a start is in {point} and parameters; {others[0]} has none yet"
+                reader.problem(message, *at)
+            else:
+                reader.typed(value, VECTOR, begins, _CALLS, *at)
+                start.append((name, value))
+    lyapunov = _lyapunov(reader, types)
+    reader.finish()
+    return kinds.GradientSystem(
+        head, tuple(equations), point, own, tuple(start), start_time, lyapunov
+    )
+
+
+def _name(reader: Reader) -> Any:
+    """A check of names of unknowns and parameters."""
+    return lambda name, *path: reader.symbol(name, *path, taken=MEANINGS)
+
+
+def _point(reader: Reader, equations: list[tuple[str, Expression]]) -> str:
+    """The unknown at which all gradients are taken."""
+    points: dict[str, str] = {}
+    for name, value in equations:
+        for node in walk(value.tree):
+            if not isinstance(node, Operation) or node.op != "grad":
+                continue
+            (arg,) = node.args
+            text = value.text[arg.start : arg.stop]
+            if not isinstance(arg, Name):
+                error = ExpressionError(
+                    "in a system the gradient is taken at an unknown", arg.start, arg.stop
+                )
+                reader.at_expression(value.text, error, ("equations", name))
+            points.setdefault(text, name)
+    if len(points) > 1:
+        listed = " and ".join(points)
+        reader.problem(f"gradients at different points: {listed}; a system has one", "equations")
+    known = [name for name, _ in equations]
+    point = next(iter(points), "")
+    return point if point in known or not known else known[0]
+
+
+def _lyapunov(reader: Reader, types: Mapping[str, Shape]) -> kinds.Lyapunov | None:
+    table = reader.table("lyapunov")
+    if not table:
+        return None
+    for key in table:
+        if key not in ("energy", "free", "interval"):
+            reader.problem("unknown key; expected energy, free and interval", "lyapunov", key)
+    free = reader.text("lyapunov", "free")
+    numbers = {name: shape for name, shape in types.items() if shape == SCALAR and name != "t"}
+    energy = reader.expression(table.get("energy"), "lyapunov", "energy")
+    vectors = {name: shape for name, shape in types.items() if shape == VECTOR}
+    known = {**numbers, **vectors, free: SCALAR}
+    reader.typed(energy, SCALAR, known, (*_CALLS, "J"), "lyapunov", "energy")
+    ends = table.get("interval")
+    if not isinstance(ends, list) or len(ends) != 2:
+        reader.problem("a list of two ends was expected", "lyapunov", "interval")
+        return None
+    interval = [reader.expression(text, "lyapunov", "interval") for text in ends]
+    for end in interval:
+        reader.typed(end, SCALAR, numbers, ELEMENTWISE, "lyapunov", "interval")
+    first, last = interval
+    return kinds.Lyapunov(energy, free, (first, last)) if energy and first and last else None
+
+
+def moves_unknowns(reader: Reader) -> bool:
+    """Whether the letters of a splitting's file are names of unknowns."""
+    steps = reader.source.tables.get("steps")
+    entries = [step for step in steps if isinstance(step, list)] if isinstance(steps, list) else []
+    letters = [step[0] for step in entries if step and isinstance(step[0], str)]
+    return any(not name.isupper() for letter in letters for name in letter.split())
+
+
+def unknown_splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.UnknownSplitting:
+    """A composition of flows of unknowns.
+
+    Args:
+        reader: the file.
+        head: name, title, reference, claims and source.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The splitting.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(("steps",))
+    moves = []
+    for step in reader.source.tables["steps"]:
+        fits = isinstance(step, list) and len(step) in (2, 3) and isinstance(step[0], str)
+        if not fits or not step[0].split():
+            reader.problem(f"{shortened(step)} is not [unknowns, weight] or with a table", "steps")
+            continue
+        unknowns = tuple(step[0].split())
+        for name in unknowns:
+            if name != "t":
+                reader.symbol(name, "steps", taken=MEANINGS)
+        weight = reader.expression(step[1], "steps")
+        reader.typed(weight, SCALAR, {}, ("sqrt",), "steps")
+        table = _table(reader, step[2], find) if len(step) == 3 else None
+        if weight:
+            moves.append(kinds.Move(unknowns, weight, table))
+    reader.finish()
+    return kinds.UnknownSplitting(head, tuple(moves))
+
+
+def _table(reader: Reader, name: Any, find: Find) -> kinds.RungeKutta | None:
+    if not isinstance(name, str):
+        reader.problem(f"{shortened(name)} is no name of a table", "steps")
+        return None
+    try:
+        declaration = find(name, ("runge-kutta",))
+    except DeclarationError as error:
+        reader.problems += error.problems
+        return None
+    assert isinstance(declaration, kinds.RungeKutta)
+    return declaration
+
+
+def state_update(reader: Reader, head: kinds.Head) -> kinds.StateUpdate:
+    """Assignments to a point and to arrays of a state; types are checked where it is used.
+
+    Args:
+        reader: the file.
+        head: name, title, reference, claims and source.
+
+    Returns:
+        The update.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(("unknowns", "scalars", "assign", "solution", "parameters", "start"))
+    own = parameters(reader, "parameters", _name(reader))
+    taken = {parameter.name for parameter in own}
+    unknowns = names_at(reader, "unknowns", taken)
+    scalars = names_at(reader, "scalars", {*taken, *unknowns})
+    lines = assignments(reader, (*unknowns, *scalars)) or ()
+    start = [
+        (name, value)
+        for name, text in reader.table("start").items()
+        if (value := reader.expression(text, "start", name))
+    ]
+    solution = expression_at(reader, "solution")
+    reader.finish()
+    return kinds.StateUpdate(head, unknowns, scalars, tuple(start), lines, solution, own)
+
+
+def is_discretised(*parts: kinds.Declaration | None) -> bool:
+    """Whether the system or the method of an optimizer is one of arrays with a gradient."""
+    made = (kinds.GradientSystem, kinds.UnknownSplitting, kinds.StateUpdate)
+    return any(isinstance(part, made) for part in parts)
+
+
+def discretised(
+    reader: Reader,
+    head: kinds.Head,
+    system: kinds.Declaration | None,
+    method: kinds.Declaration,
+) -> kinds.Discretised:
+    """A method for a gradient system, in hyper-parameters.
+
+    Args:
+        reader: the file.
+        head: name, title, reference, claims and source.
+        system: what it names as its system.
+        method: what it names as its method.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(("system", "method", "hyperparameters", "set", "reduce", "options", "require"))
+    if not isinstance(system, kinds.GradientSystem | None):
+        reader.problem("has no gradient in it that an optimizer could take", "system")
+    if not isinstance(method, kinds.UnknownSplitting | kinds.RungeKutta | kinds.StateUpdate):
+        reader.problem(
+            "is for Hamiltonians; a gradient system takes a splitting by its unknowns, an explicit "
+            "table, or an update with unknowns",
+            "method",
+        )
+    reader.finish()
+    assert isinstance(system, kinds.GradientSystem | None)
+    assert isinstance(method, kinds.UnknownSplitting | kinds.RungeKutta | kinds.StateUpdate)
+    if isinstance(method, kinds.UnknownSplitting) and system:
+        known = {*system.unknowns, "t"}
+        moved = {name for move in method.moves for name in move.unknowns}
+        for name in sorted(moved - known):
+            message = f"{method.head.name} moves '{name}', which is no unknown of the system"
+            reader.problem(message + did_you_mean(name, known), "method")
+        for name in sorted({*system.unknowns} - moved):
+            reader.problem(f"{method.head.name} never moves '{name}'", "method")
+    numbers = hyperparameters(reader, OWN, flags=True)
+    own = method.parameters if isinstance(method, kinds.StateUpdate) else ()
+    inner = [parameter.name for parameter in (*(system.parameters if system else ()), *own)]
+    settings = _settings(reader, numbers, (*inner, "h"), bool(system))
+    chosen, decay_at = options(reader, {entry.name for entry in numbers})
+    requirements = [
+        (condition, reader.text("require", text))
+        for text in reader.table("require")
+        if (condition := reader.condition(text, "require", text))
+    ]
+    over = scope(reader)
+    if isinstance(method, kinds.StateUpdate):
+        _check_update(reader, method, inner)
+    used = {name for _, value in settings for name in value.names()}
+    direct = {name for name in inner if name not in dict(settings)}
+    for entry in numbers:
+        if entry.name not in used | direct:
+            key = entry.part_of or entry.name
+            reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", key)
+    reader.finish()
+    return kinds.Discretised(
+        head,
+        system,
+        method,
+        numbers,
+        settings,
+        over,
+        chosen,
+        decay_at,
+        tuple(requirements),
+    )
+
+
+def _settings(
+    reader: Reader, numbers: tuple[kinds.Parameter, ...], inner: tuple[str, ...], stepped: bool
+) -> tuple[tuple[str, Expression], ...]:
+    """``[set]``: h and the parameters of system and method, in hyper-parameters and n."""
+    types = {entry.name: SCALAR for entry in numbers} | {"n": SCALAR}
+    settings = []
+    table = reader.table("set")
+    for name, text in table.items():
+        if name not in inner:
+            reader.problem(
+                f"'{name}' is no parameter of the system or the method; expected one of "
+                f"{', '.join(sorted(inner))}" + did_you_mean(name, inner),
+                "set",
+                name,
+            )
+        value = reader.expression(text, "set", name)
+        reader.typed(value, SCALAR, types, ELEMENTWISE, "set", name)
+        types[name] = SCALAR
+        if value:
+            settings.append((name, value))
+    if "h" not in table and stepped:
+        reader.problem("the step h must be set", "set")
+    for name in inner[:-1]:
+        if name not in table and name not in types:
+            reader.problem(f"'{name}' must be set, or be a hyper-parameter", "set")
+    return tuple(settings)
+
+
+def _check_update(reader: Reader, method: kinds.StateUpdate, inner: list[str]) -> None:
+    """The types of an update of a state, once it is known what names it may read."""
+    own = Reader(method.head.source)
+    numbers = tuple(kinds.Parameter(name, Fraction(1), "real", "") for name in (*inner, "h", "t"))
+    rule = kinds.Rule(
+        method.head,
+        numbers,
+        method.unknowns,
+        method.scalars,
+        method.start,
+        method.assignments,
+        method.solution,
+        "all",
+        (),
+        None,
+        (),
+    )
+    Check(own, rule).run(uses=False)
+    reader.problems.extend(own.problems)

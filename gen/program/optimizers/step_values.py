@@ -1,0 +1,344 @@
+"""What a step computes, value by value, and at which of its gradients.
+
+In: assignments to unknowns, scalars and locals.  Out: arrays as values that are set once, each in
+the stage whose gradient it may read; numbers as lines of the host.  A gradient at another point
+than the last one begins a new stage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import sympy as sp
+
+from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
+from hamilforge.gen.declare.expression import Expression, Name, walk
+from hamilforge.gen.declare.kinds import FLAG, Parameter, Rule, StateUpdate
+from hamilforge.gen.declare.toml_source import Source
+from hamilforge.gen.derive.calculus import (
+    FUNCTIONS,
+    Coordinate,
+    Expr,
+    Total,
+    coordinates,
+    is_host,
+    to_sympy,
+)
+from hamilforge.gen.derive.optimizers.rotation import g, x
+from hamilforge.gen.derive.symbols import n, parameter_symbol
+from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
+
+#: What a program calls its point and the gradient at it.
+TAKEN = ("x", "x_new", "g")
+#: A key of a declaration, from the outermost table on.
+Place = tuple[str | int, ...]
+_INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayValue:
+    """An array that is computed once.
+
+    Attributes:
+        symbol: what later values call it.
+        stage: the stage in which it is computed.
+        value: in symbols of the values before it.
+        note: what was typed.
+    """
+
+    symbol: Coordinate
+    stage: int
+    value: Expr
+    note: str
+
+
+@dataclass(slots=True)
+class StepValues:
+    """All values of a step.
+
+    Attributes:
+        hyper: the symbols of the hyper-parameters.
+        old, final: the unknowns before and after the step; the point first.
+        arrays: what is computed, by symbol and in order.
+        points, gradients: of each stage.
+        ahead: the point of the first gradient in the unknowns before the step; None where it is
+            the first unknown itself.
+        lines: host numbers with a name, in order; of scalars that are kept too.
+        memory: for each scalar the symbol of what the last step left, and its new value.
+        definitions: for each symbol of a host line what it is.
+        start: for each state what it begins at, where that is not zero.
+        scalar_start: the same of scalars.
+        started: for each line of a scalar that begins so, what the last step left.
+        solution: after a step.
+        decays: for each stage, whether L2 decay is added to its gradient.
+        requirements: conditions on hyper-parameters, and what is said where one does not hold.
+    """
+
+    hyper: dict[str, sp.Symbol] = field(default_factory=dict)
+    old: dict[str, Coordinate] = field(default_factory=dict)
+    final: dict[str, Expr] = field(default_factory=dict)
+    arrays: dict[Coordinate, ArrayValue] = field(default_factory=dict)
+    points: list[Coordinate] = field(default_factory=list)
+    gradients: list[Coordinate] = field(default_factory=list)
+    ahead: Expr | None = None
+    lines: dict[sp.Symbol, Expr] = field(default_factory=dict)
+    memory: dict[str, tuple[sp.Symbol, Expr]] = field(default_factory=dict)
+    start: dict[str, Expr] = field(default_factory=dict)
+    scalar_start: dict[str, Expr] = field(default_factory=dict)
+    started: dict[sp.Symbol, sp.Symbol] = field(default_factory=dict)
+    solution: Expr | None = None
+    decays: tuple[bool, ...] = ()
+    requirements: list[tuple[Expr, str]] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        """The number of the last stage."""
+        return len(self.points) - 1
+
+    def written_out(self, expr: Expr) -> Expr:
+        """An expression without the names of host lines; of scalars, what the last step left."""
+        for symbol, value in reversed(self.lines.items()):
+            expr = expr.xreplace({symbol: self.started.get(symbol, value)})
+        return expr
+
+
+class Recorder:
+    """Takes what a step assigns, in order.
+
+    Args:
+        source: the file, for errors.
+        hyperparameters: what users set.
+        unknowns: the point, then the arrays of the state.
+        scalars: numbers that are kept from step to step.
+        scope: over what sums run.
+        taken: names that are assigned later.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        hyperparameters: Sequence[Parameter],
+        unknowns: Sequence[str],
+        scalars: Sequence[str],
+        scope: str,
+        taken: Iterable[str] = (),
+    ) -> None:
+        self._source, self._scope = source, scope
+        self._unknowns, self._scalars = unknowns, scalars
+        self.values = values = StepValues()
+        values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
+        point, *states = unknowns
+        values.old = {point: x} | {name: Coordinate(_free(name)) for name in states}
+        self.known: dict[str, Expr] = {**values.hyper, "n": n, **values.old}
+        self._taken = {*TAKEN, *values.hyper, "n", *unknowns, *scalars, *taken}
+        for name in scalars:
+            last = sp.Symbol(self._unused(f"last_{name}"), real=True)
+            values.memory[name] = (last, last)
+            self.known[name] = last
+
+    def _unused(self, name: str) -> str:
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+    def start(self, name: str, value: Expr) -> None:
+        """What a state or a scalar begins at, in the point ``x`` and hyper-parameters."""
+        values = self.values
+        if value == 0:
+            return
+        if name in self._scalars:
+            values.scalar_start[name] = value
+            started = sp.Symbol(self._unused(f"old_{name}"), real=True)
+            values.lines[started] = _where_first(value, values.memory[name][0])
+            values.started[started] = values.memory[name][0]
+            self.known[name] = started
+        else:
+            values.start[name] = value
+
+    def assign(
+        self, target: str, value: Expr, note: str, at: Place = (), named: bool = False
+    ) -> None:
+        """An unknown, a scalar or a local becomes a value.
+
+        Args:
+            target: its name.
+            value: in what is known.
+            note: how it is written.
+            at: where in the file, for errors.
+            named: whether a number becomes a line of its own.
+        """
+        values = self.values
+        if target in values.old and not coordinates(value):
+            message = f"'{target}' becomes the number {value}, without entries"
+            raise self.refused(note, message, at)
+        if target in self._scalars:
+            if not is_host(value):
+                message = f"'{target}' follows from a sum; a number that is kept must not"
+                raise self.refused(note, message, at)
+            self.known[target] = self._line(target, value)
+            values.memory[target] = (values.memory[target][0], self.known[target])
+        elif coordinates(value):
+            name = values.old[target].name if target in values.old else target
+            symbol = Coordinate(f"{name}_new" if target in values.old else name)
+            while symbol in values.arrays:  # an unknown that moves more than once
+                symbol = Coordinate(f"{symbol.name}_")
+            stage = max(values.last, 0)
+            values.arrays[symbol] = ArrayValue(symbol, stage, value, note)
+            self.known[target] = symbol
+        elif is_host(value) and not value.is_Atom and named:
+            self.known[target] = self._line(target, value)
+        else:
+            self.known[target] = value
+
+    def _line(self, name: str, value: Expr) -> sp.Symbol:
+        """A host number with a name of its own."""
+        symbol = sp.Symbol(name, real=True)
+        self.values.lines[symbol] = value
+        return symbol
+
+    def gradient(self, point: Expr) -> Expr:
+        """The gradient at a point, which may begin a new stage."""
+        values, first = self.values, self.values.old[self._unknowns[0]]
+        if point in values.points:
+            return values.gradients[values.points.index(point)]
+        if not values.points and point != first:
+            values.ahead = self._in_old(point)
+        if not isinstance(point, Coordinate):
+            symbol = Coordinate(self._unused("point"))
+            stage = max(values.last, 0)
+            values.arrays[symbol] = ArrayValue(symbol, stage, point, "where the gradient is taken")
+            point = symbol
+        values.points.append(point)
+        number = len(values.points)
+        values.gradients.append(g if number == 1 else Coordinate(f"g_{number}"))
+        return values.gradients[-1]
+
+    def _in_old(self, point: Expr) -> Expr:
+        """A point in the unknowns before the step."""
+        for symbol, array in reversed(self.values.arrays.items()):
+            point = point.xreplace({symbol: array.value})
+        return self.values.written_out(point)
+
+    def finish(
+        self,
+        solution: Expression | None,
+        decay_at: Expression | None,
+        requirements: Iterable[tuple[Expression, str]],
+    ) -> StepValues:
+        """All values, with what is said of them.
+
+        Args:
+            solution: after a step; the point if None.
+            decay_at: the point at whose gradient L2 decay is added; at every one if None.
+            requirements: conditions on hyper-parameters, with what is said.
+        """
+        values = self.values
+        values.final = {name: self.known[name] for name in self._unknowns}
+        if solution:
+            values.solution = self.converted(solution, self.known, ("solution",))
+        if decay_at:
+            at = ("options", "decay_at")
+            olds: dict[str, Expr] = {**self.known, **values.old}
+            points = [self.converted(decay_at, known, at) for known in (self.known, olds)]
+            values.decays = tuple(point in points for point in values.points)
+            if not any(values.decays):
+                raise self.refused(decay_at.text, "no gradient is taken there", at)
+        for condition, message in requirements:
+            test = self.converted(condition, values.hyper, ("require", condition.text))
+            values.requirements.append((test, message))
+        return values
+
+    def converted(self, expression: Expression, known: Mapping[str, Expr], at: Place) -> Expr:
+        """What was typed, in what is known.
+
+        Raises:
+            DeclarationError: it is no real number.
+        """
+        value = to_sympy(expression, known, {"grad": self.gradient})
+        if value.has(*_INFINITE):
+            raise self.refused(expression.text, "divides by zero, or is no real number", at)
+        return value.replace(Total, lambda entry: entry) if self._scope == "coordinate" else value
+
+    def refused(self, text: str, message: str, at: Place) -> DeclarationError:
+        """An error about a text of the declaration."""
+        key = (
+            f"{at[0]}[{at[1] + 1}]" if at and isinstance(at[-1], int) else str(at[-1] if at else "")
+        )
+        where, line = self._source.where, self._source.line(*at) if at else None
+        excerpt = caret(text, 0, len(text)) if text else ""
+        return DeclarationError((Problem(where, line, key, message, excerpt),))
+
+
+def _symbol(parameter: Parameter) -> sp.Symbol:
+    """A hyper-parameter as a symbol; what is typed is also meant where it is 0."""
+    if parameter.domain == FLAG:
+        return sp.Symbol(parameter.name, integer=True, nonnegative=True)
+    if parameter.domain in ZERO_IN_DOMAIN:
+        return sp.Symbol(parameter.name, nonnegative=True)
+    return parameter_symbol(parameter)
+
+
+def _free(name: str) -> str:
+    return f"{name}_" if name in TAKEN else name
+
+
+def _where_first(first: Expr, later: Expr) -> Expr:
+    """One value in the first step, and another one after it."""
+    value: Expr = FUNCTIONS["where"](FUNCTIONS["equal"](n, 1), first, later)
+    return value
+
+
+def record(
+    recorder: Recorder,
+    rule: Rule | StateUpdate,
+    known: Mapping[str, Expr] = MappingProxyType({}),
+) -> None:
+    """Hand the starts and assignments of a rule or an update to a recorder.
+
+    Args:
+        recorder: takes them.
+        rule: what was declared.
+        known: what further names stand for.
+    """
+    values, point = recorder.values, rule.unknowns[0]
+    recorder.known |= known
+    begin: dict[str, Expr] = {**values.hyper, **known, point: x}
+    for name, expression in rule.start:
+        recorder.start(name, recorder.converted(expression, begin, ("start", name)))
+    uses = _uses(rule)
+    for assignment in rule.assignments:
+        at = ("assign", assignment.number)
+        value = recorder.converted(assignment.value, recorder.known, at)
+        target = assignment.target
+        recorder.assign(target, value, assignment.value.text, at, named=uses[target] > 1)
+
+
+def rule_values(rule: Rule) -> StepValues:
+    """The values of a rule.
+
+    Raises:
+        DeclarationError: a value is no real number, or has no meaning where it stands.
+    """
+    recorder = Recorder(
+        rule.head.source,
+        rule.hyperparameters,
+        rule.unknowns,
+        rule.scalars,
+        rule.scope,
+        (assignment.target for assignment in rule.assignments),
+    )
+    record(recorder, rule)
+    return recorder.finish(rule.solution, rule.decay_at, rule.requirements)
+
+
+def _uses(rule: Rule | StateUpdate) -> Counter[str]:
+    """How often each name is read."""
+    values = [assignment.value for assignment in rule.assignments]
+    values += [rule.solution] if rule.solution else []
+    return Counter(
+        node.name for value in values for node in walk(value.tree) if isinstance(node, Name)
+    )
