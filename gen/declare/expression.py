@@ -416,8 +416,24 @@ def numerical(node: Node, names: Mapping[str, Any]) -> Any:
     }
     if node.op in operations:
         return operations[node.op](*values)
-    function = getattr(mpmath, node.op, None) if node.op in ELEMENTWISE else None
+    function = _NUMERICAL.get(node.op)
+    if function is None:
+        function = getattr(mpmath, node.op, None) if node.op in ELEMENTWISE else None
     return function(*values) if function else None
+
+
+#: Functions of numbers that mpmath has not, or by other names.
+_NUMERICAL: Mapping[str, Callable[..., Any]] = {
+    "abs": abs,
+    "clip": lambda x, low, high: min(max(x, low), high),
+    "greater": lambda x, y: mpmath.mpf(x > y),
+    "at_least": lambda x, y: mpmath.mpf(x >= y),
+    "equal": lambda x, y: mpmath.mpf(x == y),
+    "max": max,
+    "min": min,
+    "step": lambda x: mpmath.mpf(x > 0),
+    "where": lambda test, then, otherwise: then if test > 0 else otherwise,
+}
 
 
 def _bounded_depth(tree: Node) -> None:

@@ -80,8 +80,10 @@ def _head(reader: Reader) -> kinds.Head:
         )
     claims = reader.table("claims")
     for key, value in claims.items():
-        if not isinstance(value, str | int | bool):
-            reader.problem("a claim is a number, a text or true/false", "claims", key)
+        texts = isinstance(value, list) and all(isinstance(text, str) for text in value)
+        if not texts and not isinstance(value, str | int | bool):
+            message = "a claim is a number, a text, a list of texts or true/false"
+            reader.problem(message, "claims", key)
     return kinds.Head(
         name, reader.text("title"), reader.text("reference"), dict(claims), reader.source
     )

@@ -6,6 +6,7 @@ A property that does not exist is None, with its reason under ``<name>_why``.
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import mpmath
 import sympy as sp
 
 from hamilforge.gen.declare.budget import PROOF, Allowance, BudgetError, within
@@ -23,12 +25,21 @@ from hamilforge.gen.declare.errors import (
     Problem,
     did_you_mean,
 )
-from hamilforge.gen.declare.expression import ELEMENTWISE, parse
+from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
+    FUNCTIONS,
+    Name,
+    numerical,
+    parse,
+    walk,
+)
 from hamilforge.gen.declare.kinds import Head
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
 
+#: At how many drawn points two formulas are compared.
+POINTS = 4
 #: A decimal number, with the digits of ASCII.
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
 
@@ -241,6 +252,9 @@ def _same(declared: object, proved: Value) -> bool:
         return "".join(declared.split()) == "".join(proved.split()) or _same_formula(
             declared, proved
         )
+    if isinstance(declared, list) and isinstance(proved, dict):
+        texts = [*proved.values()]
+        return len(declared) == len(texts) and all(map(_agree, declared, texts))
     if isinstance(declared, str) and isinstance(proved, int | float):
         return declared == str(proved) or _same_digits(declared, proved)
     return declared == proved
@@ -260,6 +274,27 @@ def _same_digits(declared: str, proved: float) -> bool:
         return Fraction(value) == Fraction(proved)
     whole = Fraction(proved) / unit
     return Fraction(value) / unit in (round(whole), math.trunc(whole))
+
+
+def _agree(declared: object, proved: str) -> bool:
+    """Whether two texts are the same number at drawn values of all names, to 40 digits."""
+    try:
+        trees = [parse(str(text), FUNCTIONS).tree for text in (declared, proved)]
+    except ExpressionError:
+        return False
+    names = {node.name for tree in trees for node in walk(tree) if isinstance(node, Name)}
+    generator = random.Random(0)
+    with mpmath.workdps(50):
+        for _ in range(POINTS):
+            drawn = {name: mpmath.mpf(generator.uniform(0.05, 0.95)) for name in sorted(names)}
+            try:
+                values = [numerical(tree, drawn) for tree in trees]
+                size = max(map(abs, values))
+                if abs(values[0] - values[1]) > size * mpmath.mpf(10) ** -40:
+                    return False
+            except (ArithmeticError, TypeError, ValueError):
+                return False
+    return True
 
 
 def _same_formula(declared: str, proved: str) -> bool:

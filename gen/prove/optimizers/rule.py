@@ -5,7 +5,8 @@ from __future__ import annotations
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
-from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
+from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
@@ -37,6 +38,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
                 ("stability_limit", _NOT_ANALYSED),
             )
         ),
+        attempted(Allowance(), "first_steps", lambda: _first_steps(derivation), _EVERY),
         *cost(derivation.program),
     )
     head = rule.head
@@ -49,6 +51,18 @@ def _origin(rule: Rule | Discretised) -> str:
         return "typed as an update"
     assert rule.system is not None
     return f"derived from the equation {rule.system.head.name} by {rule.method.head.name}"
+
+
+def _first_steps(derivation: RuleDerivation) -> Finding:
+    evidence = "two steps of the emitted program in symbols"
+    reach = (
+        "one coordinate, all positive, choices as the defaults decide them; theta0 and theta1 are "
+        "the parameters before the steps, g1 and g2 the gradients there with their L2 decay"
+    )
+    try:
+        return Finding("first_steps", dict(first_steps(derivation.program)), evidence, reach)
+    except (NotDerivableError, NotImplementedError) as error:
+        return Finding("first_steps", None, evidence, reach, str(error))
 
 
 def _order(rule: Rule | Discretised) -> Finding:

@@ -1,0 +1,60 @@
+"""The first two steps of a rule, with weight decay on.
+
+They show what bias correction does, on which side of a root eps stands, in which order weights
+decay, and how steps are counted.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import sympy as sp
+
+from hamilforge.gen.derive.calculus import Expr, written
+from hamilforge.gen.program.ir import Program
+from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps, decay
+
+#: Points before the first and the second step, and the gradients there.
+THETA, G = sp.symbols("theta0 theta1", positive=True), sp.symbols("g1 g2", positive=True)
+
+
+def first_steps(program: Program) -> dict[str, str]:
+    """The displacements of the first two steps.
+
+    Args:
+        program: of a rule.
+
+    Returns:
+        Texts by the number of the step: in ``theta0`` and ``theta1``, where the parameters are
+        before each, the gradients ``g1`` and ``g2``, L2 decay in them, ``weight_decay`` where it is
+        decoupled, and the hyper-parameters.  A gradient is the same at all points of its step.
+    """
+    steps = SymbolicSteps(program, THETA[0])
+    preparation = decay(program, steps.hyper)
+    l2 = preparation[1]
+    texts = {}
+    for number, (theta, g) in enumerate(zip(THETA, G, strict=True)):
+        steps.arrays["x"] = theta
+        steps.step(partial(_without, g, l2), preparation)
+        texts[str(number + 1)] = _text(_settled(steps.arrays["x"] - theta))
+    return texts
+
+
+def _without(g: Expr, l2: Expr, point: Expr) -> Expr:
+    """The gradient to which L2 decay is added to make g."""
+    return g - l2 * point
+
+
+def _settled(expr: Expr) -> Expr:
+    """A displacement in a short form."""
+    forms = [expr, sp.factor_terms(expr), sp.factor_terms(sp.cancel(sp.together(expr)))]
+    forms.append(sp.factor(forms[-1]))
+    return min(forms, key=lambda form: (sp.count_ops(form), len(str(form))))
+
+
+def _text(expr: Expr) -> str:
+    """As the expression language writes it."""
+    text = written(expr)
+    for name, own in (("Abs(", "abs("), ("Max(", "max("), ("Min(", "min(")):
+        text = text.replace(name, own)
+    return text

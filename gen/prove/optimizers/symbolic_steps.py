@@ -1,0 +1,180 @@
+"""Steps of a program in symbols: hyper-parameters, the point and its gradient stay letters.
+
+In: the program of a rule.  Out: values of point and state after steps, as SymPy expressions of one
+coordinate.  A choice that the letters do not decide is taken as the default hyper-parameters do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+
+from hamilforge.gen.declare.kinds import FLAG
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr
+from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
+from hamilforge.gen.program.ir import Function, Program
+from hamilforge.gen.program.optimizers.preparation import prepared
+
+weight_decay = sp.Symbol("weight_decay", positive=True)
+
+
+def _simple(expr: Expr) -> Expr:
+    """A sum or a quotient with common factors cancelled."""
+    return expr if expr.is_Atom else sp.factor_terms(sp.cancel(sp.together(expr)))
+
+
+class SymbolicSteps:
+    """A program run in symbols.
+
+    Args:
+        program: of a rule.
+
+    Attributes:
+        hyper: the symbols of the hyper-parameters; flags are what they are by default.
+        arrays: point and state.
+        memory: what the last step left.
+        n: the number of the next step.
+    """
+
+    def __init__(self, program: Program, point: Expr) -> None:
+        self.program = program
+        self._defaults = {
+            entry.name: sp.Rational(entry.default.numerator, entry.default.denominator)
+            for entry in program.hyperparameters
+        }
+        self.hyper: dict[str, Expr] = {
+            entry.name: self._defaults[entry.name]
+            if entry.domain == FLAG
+            else sp.Symbol(entry.name, real=True)
+            if entry.domain == "real"
+            else sp.Symbol(entry.name, positive=True)
+            for entry in program.hyperparameters
+        }
+        self.n: Expr = sp.Integer(1)
+        self.memory: dict[str, Expr] = {name: sp.Integer(0) for name, _ in program.host.memory}
+        self.algebra = Algebra(
+            lambda value: sp.Rational(value.numerator, value.denominator),
+            {
+                **FUNCTIONS,
+                "pow": _power,
+                "sqrt": self._root,
+                "max": lambda x, y: _ordered(x, y, FUNCTIONS["max"])[1],
+                "min": lambda x, y: _ordered(x, y, FUNCTIONS["min"])[0],
+                "pi": lambda: sp.pi,
+            },
+            lambda array: array,
+            self._select,
+        )
+        self.arrays: dict[str, Expr] = {name: sp.Integer(0) for name in program.states}
+        self.arrays["x"] = point
+        if program.start:
+            values = self._lines(program.host.start, dict(self.hyper))
+            row = dict(zip(program.start.scalars, program.host.start_row, strict=True))
+            scalars = {name: values[line] for name, line in row.items()}
+            self.arrays |= self.run(program.start, scalars, {})
+
+    #: What a root is; the linear part of a step has letters in the place of some.
+    root: Callable[[Expr], Expr] = staticmethod(lambda z: sp.sqrt(sp.factor(_simple(z))))
+
+    def _root(self, z: Expr) -> Expr:
+        return type(self).root(z)
+
+    def _select(
+        self,
+        subject: Expr,
+        value: Fraction,
+        then: Callable[[], Expr],
+        otherwise: Callable[[], Expr],
+    ) -> Expr:
+        difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
+        if not difference.is_number:
+            known = {self.hyper[name]: number for name, number in self._defaults.items()}
+            free = {s: sp.Rational(3, 7 + k) for k, s in enumerate(_sorted(difference))}
+            difference = difference.subs(known).subs(free)
+        return then() if sp.simplify(difference) == 0 else otherwise()
+
+    def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
+        for line in lines:
+            values[line.name] = _simple(sp.sympify(evaluate(line.value, values, self.algebra)))
+        return values
+
+    def host(self) -> dict[str, Expr]:
+        """The host scalars of the next step."""
+        inputs = {**self.hyper, "n": self.n, "t": sp.Integer(0), **self.memory}
+        return self._lines((*self.program.host.constants, *self.program.host.body), inputs)
+
+    def run(
+        self, function: Function, scalars: Mapping[str, Expr], more: Mapping[str, Expr]
+    ) -> dict[str, Expr]:
+        """What a function changes."""
+        types = {array.name: array for array in function.inputs}
+        values = {**scalars, **self.arrays, **more}
+        (known,) = run_lines(function.lines, types, [values], self.algebra)
+        return {key: sp.sympify(known[array.name]) for key, array in function.results}
+
+    def step(
+        self,
+        gradient: Callable[[Expr], Expr],
+        preparation: tuple[Expr, Expr, Expr],
+        host: Mapping[str, Expr] | None = None,
+    ) -> None:
+        """One step.
+
+        Args:
+            gradient: at a point.
+            preparation: the gradient's sign, the L2 factor, the factor of decoupled decay.
+            host: the host scalars; those of the next step if None.
+        """
+        program, host = self.program, self.host() if host is None else host
+        sign, l2, shrink = preparation
+        for stage, (index, row) in enumerate(zip(program.stages, program.host.rows, strict=True)):
+            function = prepared(program.functions[index])
+            own = (host[line] for line in row)
+            decay = l2 if program.decaying[stage] else sp.Integer(0)
+            kept = shrink if stage == 0 else sp.Integer(1)
+            scalars = dict(zip(function.scalars, (sign, decay, kept, *own), strict=True))
+            self.arrays |= self.run(function, scalars, {"g": gradient(self.arrays["x"])})
+        self.memory = {name: host[line] for name, line in program.host.memory}
+        self.n = self.n + 1
+
+    def solution(self) -> Expr:
+        """The solution after a step."""
+        program = self.program
+        if not program.shifted:
+            return self.arrays["x"]
+        row = dict(zip(program.solution.scalars, program.host.solution, strict=True))
+        scalars = {name: self.memory[line] for name, line in row.items()}
+        return self.run(program.solution, scalars, {})["x"]
+
+
+def _sorted(expr: Expr) -> list[sp.Symbol]:
+    return sorted(expr.free_symbols, key=str)
+
+
+def _ordered(x: Expr, y: Expr, function: Any) -> tuple[Expr, Expr]:
+    """Two numbers in order, or what a function makes of them where that is not known."""
+    difference = sp.sympify(x) - sp.sympify(y)
+    if difference.is_nonnegative:
+        return y, x
+    if difference.is_nonpositive:
+        return x, y
+    return (function(x, y),) * 2
+
+
+def _power(base: Expr, exponent: Any) -> Expr:
+    if isinstance(exponent, Fraction):
+        exponent = sp.Rational(exponent.numerator, exponent.denominator)
+    return base**exponent
+
+
+def decay(program: Program, hyper: Mapping[str, Expr]) -> tuple[Expr, Expr, Expr]:
+    """The preparation with weight decay on, as the rule has it by default: L2 or decoupled."""
+    one, none = sp.Integer(1), sp.Integer(0)
+    if program.own_decay:
+        return one, none, one
+    if dict(program.options).get("decoupled_weight_decay"):
+        return one, none, one - hyper["lr"] * weight_decay
+    return one, weight_decay, one
