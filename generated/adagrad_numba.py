@@ -6,7 +6,7 @@
     sum_of_squares_new = g * g + sum_of_squares
     x_new = x - x_scale * (g / (sqrt(sum_of_squares_new) + eps))
 
-Order 1.
+Derived from the equation adagrad by squares_then_point. Order 1.
 
 Reference: J. Duchi, E. Hazan and Y. Singer, Adaptive subgradient methods for online learning
 and stochastic optimization, JMLR 12 (2011) 2121-2159

@@ -4,6 +4,8 @@
     u_new = max(beta2 * u, eps + abs(g))
     x_new = x - x_scale * (m_new / u_new)
 
+Typed as an update.
+
 Reference: D. P. Kingma and J. L. Ba, Adam: a method for stochastic optimization,
 arXiv:1412.6980, section 7.1
 """

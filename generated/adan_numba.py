@@ -8,6 +8,8 @@
     direction = (direction_scale_2 * m_new + direction_scale_3 * v_new) / (eps + sqrt(direction_scale * s_new))
     x_new = x_scale * (x_scale_2 * direction + x)
 
+Typed as an update.
+
 Reference: X. Xie, P. Zhou, H. Li, Z. Lin and S. Yan, Adan: adaptive Nesterov momentum
 algorithm, arXiv:2208.06677
 """

@@ -5,6 +5,8 @@
     v_new = v_scale * (g * g) + beta2 * v
     x_new = x - lr * (weight_decay * x + (x_scale_2 * m1_new + alpha * m2_new) / (eps + sqrt(x_scale * v_new)))
 
+Typed as an update.
+
 Reference: M. Pagliardini, P. Ablin and D. Grangier, The AdEMAMix optimizer: better, faster,
 older, arXiv:2409.03137
 """

@@ -3,6 +3,8 @@
     x_new = x_scale * x - old_eta * g
     ax_new = (ax_scale * (x_new - ax) + ax if condition == 1 else x_new)
 
+Typed as an update.
+
 Reference: B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by
 averaging, SIAM J. Control Optim. 30 (1992) 838-855
 """

@@ -9,7 +9,7 @@
     solution:
     x_new = x_
 
-Order 2.
+Derived from the equation bregman by extended_leapfrog. Order 2.
 
 Reference: A. Wibisono, A. C. Wilson and M. I. Jordan, A variational perspective on accelerated
 methods in optimization, arXiv:1603.04245; M. Betancourt, M. I. Jordan and A. C. Wilson, On

@@ -8,6 +8,8 @@
     x_2 = lr * (sqrt(total_2 / total) if min(sqrt(total_2), sqrt(total)) > 0 else 1)
     x_new = x - x_2 * direction
 
+Typed as an update.
+
 Reference: Y. You, J. Li, S. Reddi, J. Hseu, S. Kumar, S. Bhojanapalli, X. Song, J. Demmel, K.
 Keutzer and C.-J. Hsieh, Large batch optimization for deep learning: training BERT in 76
 minutes, arXiv:1904.00962

@@ -6,6 +6,8 @@
     v_new = v_2 * (g + weight_decay * x) + momentum * v
     x_new = x - v_new
 
+Typed as an update.
+
 Reference: Y. You, I. Gitman and B. Ginsburg, Large batch training of convolutional networks,
 arXiv:1708.03888
 """

@@ -4,6 +4,8 @@
     m_new = m_scale * g + beta2 * m
     x_new = x - lr * direction
 
+Typed as an update.
+
 Reference: X. Chen, C. Liang, D. Huang, E. Real, K. Wang, Y. Liu, H. Pham, X. Dong, T. Luong,
 C.-J. Hsieh, Y. Lu and Q. V. Le, Symbolic discovery of optimization algorithms, arXiv:2302.06675
 """

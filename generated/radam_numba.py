@@ -5,6 +5,8 @@
     scale = (scale_scale / (sqrt(v_new) + eps) if length_above_5 == 1 else 1)
     x_new = x - x_scale * (m_new * scale)
 
+Typed as an update.
+
 Reference: L. Liu, H. Jiang, P. He, W. Chen, X. Liu, J. Gao and J. Han, On the variance of the
 adaptive learning rate and beyond, arXiv:1908.03265
 """

@@ -9,6 +9,8 @@
     previous_new = (0 if 0 > agreement else g)
     x_new = x - step_size_new * sign(previous_new)
 
+Typed as an update.
+
 Reference: M. Riedmiller and H. Braun, A direct adaptive method for faster backpropagation
 learning: the RPROP algorithm, ICNN 1993, doi:10.1109/ICNN.1993.298623
 """

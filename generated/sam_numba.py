@@ -9,6 +9,8 @@
     v_new = g + momentum * v
     x_new = theta - lr * v_new
 
+Typed as an update.
+
 Reference: P. Foret, A. Kleiner, H. Mobahi and B. Neyshabur, Sharpness-aware minimization for
 efficiently improving generalization, arXiv:2010.01412
 """

@@ -9,6 +9,8 @@
     solution:
     x_new = solution_scale * (z - x) + x
 
+Typed as an update.
+
 Reference: A. Defazio, X. Yang, H. Mehta, K. Mishchenko, A. Khaled and A. Cutkosky, The road
 less scheduled, arXiv:2405.15682
 """

@@ -3,6 +3,8 @@
     m_new = m_scale * g + momentum * m
     x_new = x - lr * sign(m_new)
 
+Typed as an update.
+
 Reference: J. Bernstein, Y.-X. Wang, K. Azizzadenesheli and A. Anandkumar, signSGD: compressed
 optimisation for non-convex problems, arXiv:1802.04434
 """

@@ -9,7 +9,7 @@
     solution:
     x_new = u
 
-Order 1.
+Typed as an update. Order 1.
 
 Reference: S. Laszlo and others: SSA1 and SSA2, arXiv:1904.12952
 """

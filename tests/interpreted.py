@@ -25,7 +25,7 @@ from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers.build import derive
-from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.build_rule import Assigned, derive_rule
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
@@ -38,7 +38,7 @@ MECHANICAL, ASSIGNED = (
         for name in catalogue.names("optimizer")
         if isinstance(catalogue.load(name, ("optimizer",)), form)
     )
-    for form in (kinds.Optimizer, kinds.Rule)
+    for form in (kinds.Optimizer, Assigned)
 )
 RUNTIME = Path(hamilforge.runtime.__file__).parent
 #: Tensors of which Python runs through every entry, and whose sums are not small all the same.
@@ -143,10 +143,10 @@ def program_of(optimizer: kinds.Declaration | str) -> Program:
     """The program of an optimizer, declared or by its name in the catalogue."""
     if isinstance(optimizer, str):
         optimizer = catalogue.load(optimizer, ("optimizer",))
-    if isinstance(optimizer, kinds.Rule):
-        return derive_rule(optimizer).program
-    assert isinstance(optimizer, kinds.Optimizer)
-    return derive(optimizer).program
+    if isinstance(optimizer, kinds.Optimizer):
+        return derive(optimizer).program
+    assert isinstance(optimizer, Assigned)
+    return derive_rule(optimizer).program
 
 
 def verified(path: str | Path) -> Verification:

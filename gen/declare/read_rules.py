@@ -84,7 +84,16 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
 
 
 def names_at(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
-    """A list of names; that of scalars may be missing."""
+    """A list of names; that of scalars may be missing.
+
+    Args:
+        reader: the file.
+        key: where the list is.
+        taken: names that are declared elsewhere.
+
+    Returns:
+        The names; problems are noted by the reader.
+    """
     names = reader.source.tables.get(key, [] if key == "scalars" else None)
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not texts or not (names or key == "scalars"):
@@ -163,7 +172,7 @@ class Check:
                 message = f"{article}; {written(wanted)} was expected"
                 raise ExpressionError(message, 0, len(value.text))
         except ExpressionError as error:
-            self._reader.atexpression_at(value.text, error, path)
+            self._reader.at_expression(value.text, error, path)
             return wanted or SCALAR
         return shape
 

@@ -219,7 +219,16 @@ def _lower(expr: sp.Expr, rename: Mapping[sp.Symbol, str]) -> Expr:
 
 
 def chosen(test: Expr, then: Expr, otherwise: Expr) -> Expr:
-    """``then`` where a condition holds or a number is positive."""
+    """``then`` where a condition holds or a number is positive.
+
+    Args:
+        test: a comparison, what is 1 less one, or a number.
+        then: the value where it holds.
+        otherwise: the value elsewhere.
+
+    Returns:
+        The choice.
+    """
     match test:
         case Apply(op=op) if op in _CONDITIONS:
             return Select(test, Fraction(1), then, otherwise)

@@ -169,6 +169,9 @@ class Report:
         """What was proved, in a line or two, for docstrings."""
         parts = []
         known = {finding.name: finding for finding in self.findings}
+        if "origin" in known:
+            origin = str(known["origin"].value)
+            parts.append(f"{origin[0].upper()}{origin[1:]}.")
         order = known.get("order")
         if order is not None and order.value is not None:
             parts.append(f"Order {order.value}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import mpmath
 import numpy as np
@@ -143,6 +144,17 @@ def _value(expr, symbols):
     from hamilforge.gen.program.interpret import Algebra
 
     functions = {
+        **{
+            name: lambda x, y, holds=holds: sp.Integer(int(bool(holds(x, y))))
+            for name, holds in {
+                "greater": operator.gt,
+                "at_least": operator.ge,
+                "equal": sp.Eq,
+            }.items()
+        },
+        "abs": sp.Abs,
+        "max": sp.Max,
+        "min": sp.Min,
         "exp": sp.exp,
         "log": sp.log,
         "sqrt": sp.sqrt,

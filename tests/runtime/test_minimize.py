@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.optimizers.minimize import method, minimize
+from tests.interpreted import ASSIGNED, MECHANICAL
 from tests.samples import sampled
 
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start
@@ -32,9 +32,9 @@ SHIFTED = first(shifted=True, scope="coordinate", staged=False, timed=False)
 
 @pytest.mark.parametrize(
     ("any_method", "problem"),
-    sampled(itertools.product(catalogue.names("optimizer"), PROBLEMS), every=2),
+    sampled(itertools.product(MECHANICAL, PROBLEMS), every=2),
 )
-def test_every_optimizer_of_the_catalogue_converges(any_method: str, problem: str) -> None:
+def test_every_optimizer_of_a_hamiltonian_converges(any_method: str, problem: str) -> None:
     fun, jac, x0 = PROBLEMS[problem]
     settings = {**TABLE[problem]["default"], **TABLE[problem].get(any_method, {})}
     known = load(any_method).module("numba").HYPERPARAMETERS
@@ -49,6 +49,13 @@ def test_every_optimizer_of_the_catalogue_converges(any_method: str, problem: st
     assert 0 < found.nit <= options["maxiter"]
 
 
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_every_rule_goes_down(name: str) -> None:
+    options = {"lr": 0.01, "maxiter": 300, "gtol": 0.0}
+    found = minimize(quadratic, start(), method=name, jac=quadratic_gradient, options=options)
+    assert found.fun < 0.99 * quadratic(start())
+
+
 def test_the_solution_is_that_of_the_torch_optimizer(any_method: str) -> None:
     count = 3 * len(optimizer_class(any_method).STAGES)
     found = minimize(
@@ -59,7 +66,7 @@ def test_the_solution_is_that_of_the_torch_optimizer(any_method: str) -> None:
         options={"lr": 0.01, "maxiter": count, "gtol": 0.0},
     )
     params = parameters(start(), [(start().size,)])
-    optimizer = optimizer_class(any_method)(params, lr=0.01, fused=False)
+    optimizer = optimizer_class(any_method)(params, lr=0.01, fused=False, weight_decay=0.0)
     wanted = solutions(optimizer, params, quadratic_gradient, 3)[-1]
     assert (found.nit, found.status, found.success) == (count, 1, False)
     assert "iterations is used up" in found.message

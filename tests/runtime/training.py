@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core.loader import load
+from tests.interpreted import MECHANICAL
 
 from .problems import Gradient, Vector
 
@@ -91,9 +91,9 @@ def kind(name: str) -> tuple[Any, ...]:
 
 
 def representatives() -> list[str]:
-    """One optimizer of the catalogue of each kind."""
+    """One optimizer of each kind, of those that are made of a Hamiltonian."""
     chosen: dict[tuple[Any, ...], str] = {}
-    for name in catalogue.names("optimizer"):
+    for name in MECHANICAL:
         chosen.setdefault(kind(name), name)
     return sorted(chosen.values())
 
@@ -105,7 +105,7 @@ def first(**properties: Any) -> str:
         properties: ``shifted``, ``scope``, ``staged``, ``timed``.
     """
     keys = ("shifted", "scope", "staged", "timed")
-    for name in catalogue.names("optimizer"):
+    for name in MECHANICAL:
         found = dict(zip(keys, kind(name), strict=False))
         if all(found[key] == value for key, value in properties.items()):
             return name

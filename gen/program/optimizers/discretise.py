@@ -27,6 +27,7 @@ from hamilforge.gen.derive.calculus import (
     Coordinate,
     Expr,
     Total,
+    derivative,
     is_host,
     primitive,
     split_product,
@@ -181,7 +182,7 @@ class _Discretisation:
         for name, rate in rates.items():
             own = moving[name]
             others = [other for other in moving.values() if other != own]
-            slope = rate.diff(own) if rate.has(own) else sp.Integer(0)
+            slope = derivative(rate, own)
             slope = slope if slope.is_Atom else sp.expand(slope)
             inside = {part for total in rate.atoms(Total) for part in total.free_symbols}
             if slope.has(*moving.values()) or own in inside or rate.has(*others):

@@ -235,6 +235,9 @@ class Recorder:
             solution: after a step; the point if None.
             decay_at: the point at whose gradient L2 decay is added; at every one if None.
             requirements: conditions on hyper-parameters, with what is said.
+
+        Returns:
+            The values.
         """
         values = self.values
         values.final = {name: self.known[name] for name in self._unknowns}
@@ -255,6 +258,14 @@ class Recorder:
     def converted(self, expression: Expression, known: Mapping[str, Expr], at: Place) -> Expr:
         """What was typed, in what is known.
 
+        Args:
+            expression: of the declaration.
+            known: what each name stands for.
+            at: where it stands, for errors.
+
+        Returns:
+            The expression in SymPy.
+
         Raises:
             DeclarationError: it is no real number.
         """
@@ -264,7 +275,16 @@ class Recorder:
         return value.replace(Total, lambda entry: entry) if self._scope == "coordinate" else value
 
     def refused(self, text: str, message: str, at: Place) -> DeclarationError:
-        """An error about a text of the declaration."""
+        """An error about a text of the declaration.
+
+        Args:
+            text: what is wrong.
+            message: why.
+            at: where it stands.
+
+        Returns:
+            The error.
+        """
         key = (
             f"{at[0]}[{at[1] + 1}]" if at and isinstance(at[-1], int) else str(at[-1] if at else "")
         )

@@ -296,7 +296,16 @@ class _Experiment:
 
 
 def valuation(series: Series, precision: int, tolerance: float) -> int:
-    """The lowest power with a coefficient above the rounding of published digits."""
+    """The lowest power with a coefficient above the rounding of published digits.
+
+    Args:
+        series: in h.
+        precision: the first power that is not looked at.
+        tolerance: the largest rounding.
+
+    Returns:
+        The power; the precision if there is none below.
+    """
     for power, coefficient in enumerate(series.coefficients, start=series.low):
         if power < precision and series.field.magnitude(coefficient) > tolerance:
             return power

@@ -76,11 +76,14 @@ class SymbolicSteps:
             scalars = {name: values[line] for name, line in row.items()}
             self.arrays |= self.run(program.start, scalars, {})
 
-    #: What a root is; the linear part of a step has letters in the place of some.
-    root: Callable[[Expr], Expr] = staticmethod(lambda z: sp.sqrt(sp.factor(_simple(z))))
-
     def _root(self, z: Expr) -> Expr:
-        return type(self).root(z)
+        """A square root."""
+        return sp.sqrt(sp.factor(_simple(z)))
+
+    def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
+        """A value of a letter, where a choice depends on it."""
+        del symbol
+        return sp.Rational(3, 7 + place)
 
     def _select(
         self,
@@ -92,8 +95,9 @@ class SymbolicSteps:
         difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
         if not difference.is_number:
             known = {self.hyper[name]: number for name, number in self._defaults.items()}
-            free = {s: sp.Rational(3, 7 + k) for k, s in enumerate(_sorted(difference))}
-            difference = difference.subs(known).subs(free)
+            difference = difference.subs(known)
+            free = {s: self._drawn(s, k) for k, s in enumerate(_sorted(difference))}
+            difference = difference.subs(free)
         return then() if sp.simplify(difference) == 0 else otherwise()
 
     def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
@@ -109,7 +113,16 @@ class SymbolicSteps:
     def run(
         self, function: Function, scalars: Mapping[str, Expr], more: Mapping[str, Expr]
     ) -> dict[str, Expr]:
-        """What a function changes."""
+        """What a function changes.
+
+        Args:
+            function: of the program.
+            scalars: its scalars.
+            more: arrays beside point and state.
+
+        Returns:
+            The new values by array.
+        """
         types = {array.name: array for array in function.inputs}
         values = {**scalars, **self.arrays, **more}
         (known,) = run_lines(function.lines, types, [values], self.algebra)

@@ -205,7 +205,16 @@ def scalar_lines(
 
 
 def with_entries(used: list[str], text: str, function: Function) -> tuple[list[str], str]:
-    """What is computed from the entries of arrays; of none, the same number for all entries."""
+    """What is computed from the entries of arrays; of none, the same number for all entries.
+
+    Args:
+        used: the arrays that a text reads.
+        text: of what is computed from the entries of one tensor.
+        function: where it stands.
+
+    Returns:
+        The arrays and the text; some array, and a text in its shape, where none was read.
+    """
     if used:
         return used, text
     like = function.arrays[0]

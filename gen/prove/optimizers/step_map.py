@@ -1,0 +1,338 @@
+"""The linear part of a rule's step, after many steps: what it does on a parabola.
+
+In: the program of a rule.  Out: the matrix of a step on the point and the arrays that are linear in
+it, on J = lambda theta^2/2 as n goes to infinity, roots of averages of squares replaced by letters;
+and from it the characteristic polynomial, for which lambda steps shrink, what the learning rate
+comes to under a constant gradient, and what decoupled decay does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
+from hamilforge.gen.program.ir import Program
+from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps, weight_decay
+
+curvature = sp.Symbol("lambda", positive=True)
+#: The variable of the characteristic polynomial, the constant gradient, the step's number.
+z, gradient, number = (sp.Symbol(name, positive=True) for name in ("z", "g", "n"))
+_NEUTRAL = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
+#: Letters in the place of roots, in the order in which they are taken.
+LETTERS = "s", "r", "u", "w"
+LARGEST = 1e12
+
+
+class _Frozen(SymbolicSteps):
+    """A step from letters, with the scalars of the host as they are after many steps.
+
+    Args:
+        program: of a rule.
+        letters: whether roots of averages are letters.
+    """
+
+    def __init__(self, program: Program, letters: bool) -> None:
+        self.start: dict[str, sp.Symbol] = {}
+        self.letters: dict[sp.Symbol, Expr] = {}
+        self._replaces = letters
+        super().__init__(program, sp.Integer(0))
+        names = ("x", *program.states)
+        self.start = {name: sp.Symbol(f"{name}__", real=True) for name in names}
+        self.arrays = dict(self.start)
+        functions: dict[str, Any] = dict(self.algebra.functions)
+        functions |= {name: partial(self._extreme, name) for name in ("max", "min")}
+        self.algebra = type(self.algebra)(
+            self.algebra.constant, functions, self.algebra.total, self.algebra.select
+        )
+        self.n = number
+        self.limits = self._limits()
+
+    def _moves(self, value: Expr) -> bool:
+        return bool(sp.sympify(value).free_symbols & {*self.start.values()})
+
+    def _letter(self, value: Expr) -> Expr:
+        for letter, known in self.letters.items():
+            if known == value:
+                return letter
+        letter = sp.Symbol(LETTERS[len(self.letters)], positive=True)
+        self.letters[letter] = value
+        return letter
+
+    def _root(self, z: Expr) -> Expr:
+        if self._replaces and self._moves(z):
+            return self._letter(sp.sqrt(z))
+        return super()._root(z)
+
+    def _extreme(self, name: str, x: Expr, y: Expr) -> Expr:
+        value = FUNCTIONS[name](x, y)
+        return self._letter(value) if self._replaces and self._moves(value) else value
+
+    def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
+        return sp.Integer(10**6) if symbol == number else super()._drawn(symbol, place)
+
+    def _limits(self) -> dict[str, Expr]:
+        """The host scalars after many steps.
+
+        Raises:
+            NotDerivableError: what is kept from step to step has no limit that is known.
+        """
+        host = self.program.host
+        used = {line for row in host.rows for line in row} | {line for _, line in host.memory}
+        for guess in (self._after(2), self.memory):
+            self.memory = dict(guess)
+            values = {
+                line: self._limit(value) for line, value in self.host().items() if line in used
+            }
+            kept = {name: values[line] for name, line in self.program.host.memory}
+            if all(sp.simplify(kept[name] - guess[name]) == 0 for name in kept):
+                return values
+            self.memory = {name: sp.Integer(0) for name in guess}
+        raise NotDerivableError("the numbers that it keeps have no limit that is known")
+
+    def _after(self, count: int) -> dict[str, Expr]:
+        """What is kept after some steps."""
+        zero = {name: sp.Integer(0) for name, _ in self.program.host.memory}
+        self.memory, kept = zero, zero
+        for n in range(1, count + 1):
+            self.n = sp.Integer(n)
+            values = self.host()
+            kept = {name: values[line] for name, line in self.program.host.memory}
+            self.memory = kept
+        self.n, self.memory = number, zero
+        return kept
+
+    def _limit(self, value: Expr) -> Expr:
+        """A scalar as the number of the step goes to infinity."""
+        unit = {
+            self.hyper[entry.name]
+            for entry in self.program.hyperparameters
+            if entry.domain.endswith("interval")
+        }
+
+        def fades(part: Expr) -> bool:
+            if not part.is_Pow or not part.exp.has(number):
+                return False
+            rate = derivative(part.exp, number)
+            return bool(rate.is_positive) and (
+                part.base in unit or (part.base.is_number and 0 < part.base < 1)
+            )
+
+        value = sp.sympify(value).replace(fades, lambda part: sp.Integer(0))
+        if not value.has(number):
+            return value
+        limit = sp.limit(value, number, sp.oo)
+        if limit.has(sp.oo, -sp.oo, sp.nan, sp.Limit):
+            raise NotDerivableError(f"{written(value)} has no limit as n grows")
+        return limit
+
+    def moved(
+        self, slope: Callable[[Expr], Expr], preparation: tuple[Expr, Expr, Expr] = _NEUTRAL
+    ) -> dict[str, Expr]:
+        """Point and state after a step."""
+        self.arrays = dict(self.start)
+        self.step(slope, preparation, self.limits)
+        return self.arrays
+
+
+@dataclass(frozen=True)
+class StepMap:
+    """What a step does on a parabola.
+
+    Attributes:
+        program: of the rule.
+        names: the point and the arrays that are linear in it.
+        matrix: of a step on these.
+        hyper: the symbols of the hyper-parameters.
+        letters: what the letters stand for.
+    """
+
+    program: Program
+    names: tuple[str, ...]
+    matrix: sp.Matrix
+    hyper: Mapping[str, Expr]
+    letters: Mapping[sp.Symbol, Expr]
+
+    @cached_property
+    def polynomial(self) -> Expr:
+        """The characteristic polynomial in z."""
+        return sp.collect(sp.expand(self.matrix.charpoly(z).as_expr()), z, _short)
+
+    @property
+    def defaults(self) -> dict[Expr, Expr]:
+        """The default of each hyper-parameter."""
+        return {
+            self.hyper[entry.name]: sp.Rational(entry.default.numerator, entry.default.denominator)
+            for entry in self.program.hyperparameters
+            if isinstance(self.hyper[entry.name], sp.Symbol)
+        }
+
+    def radius(self, value: float) -> float:
+        """The spectral radius at a curvature, at the defaults and letters of 1."""
+        numbers = {**self.defaults, **dict.fromkeys(self.letters, sp.Integer(1))}
+        matrix = self.matrix.subs(numbers).subs(curvature, value)
+        return float(max(abs(np.linalg.eigvals(np.array(matrix.evalf(), float)))))
+
+
+def _short(expr: Expr) -> Expr:
+    return tidy(expr) if not expr.has(sp.Function) else sp.factor_terms(expr)
+
+
+def step_map(program: Program) -> StepMap:
+    """The linear part of a step.
+
+    Raises:
+        NotDerivableError: a step is not linear in point and state, roots of averages apart, or its
+            scalars have no limit.
+    """
+    steps = _Frozen(program, letters=True)
+    names, matrix, _ = _linear(steps, steps.moved(lambda point: curvature * point))
+    return StepMap(program, names, matrix, steps.hyper, steps.letters)
+
+
+def _linear(
+    steps: _Frozen, moved: Mapping[str, Expr]
+) -> tuple[tuple[str, ...], sp.Matrix, sp.Matrix]:
+    """Point and linear arrays, the matrix of a step on them, and what it adds."""
+    symbols = {symbol: name for name, symbol in steps.start.items()}
+    names = ["x"]
+    for name in names:
+        for symbol in sorted(moved[name].free_symbols & {*symbols}, key=str):
+            if symbols[symbol] not in names:
+                names.append(symbols[symbol])
+    vector = [steps.start[name] for name in names]
+    rows = []
+    for name in names:
+        row = [sp.simplify(derivative(moved[name], symbol)) for symbol in vector]
+        if any(entry.free_symbols & {*symbols} for entry in row):
+            raise NotDerivableError("a step is not linear in point and state")
+        rows.append(row)
+    zeros = dict.fromkeys(vector, sp.Integer(0))
+    added = [sp.simplify(moved[name].subs(zeros)) for name in names]
+    if any(value.free_symbols & {*symbols} for value in added):
+        raise NotDerivableError("a step is not linear in point and state")
+    if any(value.has(sp.sign) or value.has(sp.Abs) for value in (*added, *sp.Matrix(rows))):
+        raise NotDerivableError("a step takes signs, and has no linear part")
+    return tuple(names), sp.Matrix(rows), sp.Matrix(added)
+
+
+def spectrum(part: StepMap) -> str:
+    """The characteristic polynomial as text."""
+    return written(part.polynomial)
+
+
+def stability(part: StepMap) -> tuple[str | None, bool, str]:
+    """For which curvatures steps shrink.
+
+    Returns:
+        The text, whether it is a formula, and why there is none if there is none.
+    """
+    if not part.matrix.has(curvature):
+        return None, False, "steps do not depend on the curvature"
+    low, high = 1e-9, LARGEST
+    if part.radius(low) > 1 + 1e-12:
+        return None, False, "steps grow on every parabola at the defaults"
+    if part.radius(high) <= 1:
+        return None, False, "steps shrink on every parabola"
+    for _ in range(200):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if part.radius(middle) <= 1 else (low, middle)
+    for edge in _edges(part):
+        for bound in sp.solve(edge, curvature):
+            value = bound.subs(part.defaults).subs(dict.fromkeys(part.letters, 1))
+            if value.is_number and abs(float(value) / low - 1) < 1e-9:
+                return f"lambda < {written(tidy(bound))}", True, ""
+    return f"lambda < {low:.10g}", False, ""
+
+
+def _edges(part: StepMap) -> list[Expr]:
+    """Where an eigenvalue may leave the unit disk, as equations linear in the curvature."""
+    degree = part.matrix.shape[0]
+    edges = [part.polynomial.subs(z, -1)]
+    if degree == 2:
+        edges.append(part.polynomial.subs(z, 0) - 1)
+    edges = [sp.expand(edge) for edge in edges]
+    return [edge for edge in edges if sp.degree(edge, curvature) == 1]
+
+
+def effective_rate(program: Program) -> tuple[str, str]:
+    """What the displacement comes to under a constant gradient, and in units of what.
+
+    Raises:
+        NotDerivableError: it has no limit that is known.
+    """
+    steps = _Frozen(program, letters=True)
+    names, _, _ = _linear(steps, steps.moved(lambda _: gradient))
+    steps = _Frozen(program, letters=False)
+    moved = steps.moved(lambda _: gradient)
+    settled: dict[sp.Symbol, Expr] = {}
+    for name in program.states:
+        if name not in names:
+            symbol = steps.start[name]
+            value = sp.sympify(moved[name]).subs(settled)
+            roots = sp.solve(sp.Eq(value, symbol), symbol) if value.has(symbol) else [value]
+            if len(roots) != 1 or roots[0].free_symbols & {*steps.start.values()}:
+                raise NotDerivableError(f"where {name} settles is not known")
+            settled[symbol] = sp.simplify(roots[0])
+    moved = {name: sp.simplify(sp.sympify(value).subs(settled)) for name, value in moved.items()}
+    own, matrix, added = _linear(steps, moved)
+    size = len(own)
+    start, drift = (sp.Matrix(sp.symbols(f"{c}0:{size}")) for c in "uw")
+    equations = [*(matrix * drift - drift), *(matrix * start + added - start - drift)]
+    solutions = sp.solve(equations, [*start, *drift], dict=True)
+    if len(solutions) != 1:
+        raise NotDerivableError("steps under a constant gradient have no limit")
+    rate = sp.simplify(solutions[0].get(drift[0], drift[0]))
+    if rate.free_symbols & {*start, *drift}:
+        raise NotDerivableError("steps under a constant gradient have no limit")
+    eps = steps.hyper.get("eps", sp.Integer(0))
+    units = (("g", gradient), ("g/(|g| + eps)", gradient / (gradient + eps)), ("sign(g)", 1))
+    for unit, size_of in units:
+        ratio = sp.simplify(-rate / size_of)
+        if not ratio.has(gradient):
+            return written(tidy(ratio)), unit
+    return written(tidy(sp.simplify(-rate))), "1"
+
+
+def effective_decay(program: Program) -> tuple[str, ...]:
+    """The eigenvalues of a step with decoupled decay and no gradient.
+
+    Raises:
+        NotDerivableError: they are no formula.
+    """
+    steps = _Frozen(program, letters=True)
+    shrink = 1 - steps.hyper["lr"] * weight_decay
+    one, none = sp.Integer(1), sp.Integer(0)
+    _, matrix, _ = _linear(steps, steps.moved(lambda _: none, (one, none, shrink)))
+    if matrix.shape[0] > 2:
+        raise NotDerivableError("a polynomial of a degree above two")
+    roots = sp.roots(matrix.charpoly(z).as_expr(), z)
+    return tuple(written(_short(root)) for root in sorted(roots, key=str))
+
+
+def resting(program: Program) -> str:
+    """Where a step without a gradient leaves everything: arrays in the point.
+
+    Raises:
+        NotDerivableError: a step is not linear there.
+    """
+    steps = _Frozen(program, letters=True)
+    names, matrix, _ = _linear(steps, steps.moved(lambda _: sp.Integer(0)))
+    vector = [steps.start[name] for name in names]
+    equations = [*(matrix * sp.Matrix(vector) - sp.Matrix(vector))]
+    solutions = sp.solve(equations, vector[1:], dict=True) if len(names) > 1 else [{}]
+    if len(solutions) != 1:
+        raise NotDerivableError("what a step leaves in place is not known")
+    theta = {steps.start["x"]: sp.Symbol("theta", real=True)}
+    parts = ["grad J(theta) = 0"]
+    for name, symbol in zip(names[1:], vector[1:], strict=True):
+        if symbol not in solutions[0]:
+            continue
+        parts.append(f"{name} = {written(tidy(solutions[0][symbol]).xreplace(theta))}")
+    return ", ".join(parts)
