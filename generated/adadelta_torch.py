@@ -5,7 +5,7 @@
     s_new = rho * s + v_scale * (delta * delta)
     x_new = x - lr * delta
 
-Typed as an update.
+Typed as an update. Stable on lambda q^2/2 for lambda < 2/(lr*s).
 
 Reference: M. D. Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701
 """

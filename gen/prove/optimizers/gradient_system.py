@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hamilforge.gen.declare.budget import Allowance
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import GradientSystem, StateUpdate, UnknownSplitting
-from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.optimizers.lyapunov import falls
+from hamilforge.gen.prove.report import Claim, Finding, Report, attempted, compare_claims
 
+_ANY = "any loss and dimension, all parameters in their domains"
 _OF_A_SYSTEM = "an order is one of a method for a system: check an optimizer that names both"
 
 
@@ -16,9 +20,29 @@ def prove_system(system: GradientSystem) -> Report:
     """
     head = system.head
     findings = (
-        Finding("unknowns", len(system.unknowns), "the declaration", "any loss and dimension"),
+        Finding("unknowns", len(system.unknowns), "the declaration", _ANY),
+        attempted(Allowance(), "lyapunov", lambda: _lyapunov(system), _ANY),
     )
-    return Report(head.name, "system", head.title, findings, compare_claims(head, findings))
+    claims = compare_claims(head, findings)
+    if system.lyapunov is not None:  # what is declared is claimed
+        finding = findings[1]
+        holds = isinstance(finding.value, dict) and bool(finding.value["holds"])
+        declared = f"falls for {system.lyapunov.free} in the interval"
+        because = finding.why if finding.value is None else finding.evidence
+        claims += (Claim("lyapunov", declared, finding.value, holds, because),)
+    return Report(head.name, "system", head.title, findings, claims)
+
+
+def _lyapunov(system: GradientSystem) -> Finding:
+    """Whether a declared energy falls."""
+    evidence = "the principal minors of dE/dt, a quadratic form in the gradient and the unknowns"
+    if system.lyapunov is None:
+        return Finding("lyapunov", None, evidence, _ANY, "no energy is declared")
+    try:
+        value = falls(system)
+    except NotDerivableError as error:
+        return Finding("lyapunov", None, evidence, _ANY, str(error))
+    return Finding("lyapunov", dict(value), evidence, _ANY + ", the equation, not a step of it")
 
 
 def prove_part(part: UnknownSplitting | StateUpdate) -> Report:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
+from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order
 from hamilforge.gen.prove.optimizers.optimizer import cost
@@ -14,7 +18,8 @@ from hamilforge.gen.prove.series import Irrational
 
 _NO_SYSTEM = "the rule names no system that it approximates"
 _NOT_HAMILTONIAN = "the system is not Hamiltonian"
-_NOT_ANALYSED = "not analysed for rules without a Hamiltonian"
+_STEP = "the emitted program in symbols"
+_PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
 _EVERY = "every rule of this form"
 
 
@@ -27,18 +32,18 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     derivation = derive_rule(rule)
     system = rule.system if isinstance(rule, Discretised) else None
     why = _NOT_HAMILTONIAN if system else _NO_SYSTEM
+    allowance = Allowance()
     findings = (
         Finding("origin", _origin(rule), "the declaration", _EVERY),
-        attempted(Allowance(), "order", lambda: _order(rule), _EVERY),
+        attempted(allowance, "order", lambda: _order(rule), _EVERY),
         *(
-            Finding(name, None, "the declaration", _EVERY, reason)
-            for name, reason in (
-                ("symplectic_form", why),
-                ("conformal_factor", why),
-                ("stability_limit", _NOT_ANALYSED),
-            )
+            Finding(name, None, "the declaration", _EVERY, why)
+            for name in ("symplectic_form", "conformal_factor")
         ),
-        attempted(Allowance(), "first_steps", lambda: _first_steps(derivation), _EVERY),
+        *(
+            attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
+            for name, find in _PROPERTIES.items()
+        ),
         *cost(derivation.program),
     )
     head = rule.head
@@ -53,16 +58,71 @@ def _origin(rule: Rule | Discretised) -> str:
     return f"derived from the equation {rule.system.head.name} by {rule.method.head.name}"
 
 
+def _shown(
+    name: str, find: Callable[[RuleDerivation], Finding], derivation: RuleDerivation
+) -> Finding:
+    """A property of the step; none, with the reason, where it does not exist."""
+    try:
+        return find(derivation)
+    except (NotDerivableError, NotImplementedError) as error:
+        return Finding(name, None, _STEP, _EVERY, str(error))
+
+
 def _first_steps(derivation: RuleDerivation) -> Finding:
-    evidence = "two steps of the emitted program in symbols"
     reach = (
         "one coordinate, all positive, choices as the defaults decide them; theta0 and theta1 are "
         "the parameters before the steps, g1 and g2 the gradients there with their L2 decay"
     )
-    try:
-        return Finding("first_steps", dict(first_steps(derivation.program)), evidence, reach)
-    except (NotDerivableError, NotImplementedError) as error:
-        return Finding("first_steps", None, evidence, reach, str(error))
+    value = dict(first_steps(derivation.program))
+    return Finding("first_steps", value, "two steps of the emitted program in symbols", reach)
+
+
+def _spectrum(derivation: RuleDerivation) -> Finding:
+    part = step_map.step_map(derivation.program)
+    letters = ", ".join(map(str, part.letters))
+    reach = _PARABOLA + (f"; {letters} for what is under roots and bounds" if letters else "")
+    return Finding("spectrum", step_map.spectrum(part), _STEP, reach)
+
+
+def _stability(derivation: RuleDerivation) -> Finding:
+    part = step_map.step_map(derivation.program)
+    text, is_formula, why = step_map.stability(part)
+    reach = _PARABOLA
+    if not is_formula:
+        reach += ", at the defaults"
+        reach += f" and {', '.join(map(str, part.letters))} = 1" if part.letters else ""
+    return Finding("stability_limit", text, "the eigenvalues of a step", reach, why)
+
+
+def _effective_lr(derivation: RuleDerivation) -> Finding:
+    rate, unit = step_map.effective_rate(derivation.program)
+    evidence = "the drift of the emitted program's linear part under a constant gradient"
+    return Finding("effective_lr", rate, evidence, f"steps after many, in units of {unit}, g > 0")
+
+
+def _effective_decay(derivation: RuleDerivation) -> Finding:
+    program = derivation.program
+    if not dict(program.options).get("decoupled_weight_decay"):
+        raise NotDerivableError("by default the rule has no decoupled weight decay")
+    value = step_map.effective_decay(program)
+    evidence = "the eigenvalues of the emitted program's step without a gradient"
+    return Finding("effective_decay", dict(value), evidence, "steps after many, decay on")
+
+
+def _fixed_points(derivation: RuleDerivation) -> Finding:
+    text = step_map.resting(derivation.program)
+    evidence = "the emitted program's linear part without a gradient"
+    return Finding("fixed_points", text, evidence, "steps after many")
+
+
+_PROPERTIES: Mapping[str, Callable[[RuleDerivation], Finding]] = {
+    "first_steps": _first_steps,
+    "fixed_points": _fixed_points,
+    "spectrum": _spectrum,
+    "stability_limit": _stability,
+    "effective_lr": _effective_lr,
+    "effective_decay": _effective_decay,
+}
 
 
 def _order(rule: Rule | Discretised) -> Finding:

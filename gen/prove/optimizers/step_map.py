@@ -18,6 +18,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
+from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps, weight_decay
 
@@ -28,6 +29,9 @@ _NEUTRAL = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
 #: Letters in the place of roots, in the order in which they are taken.
 LETTERS = "s", "r", "u", "w"
 LARGEST = 1e12
+#: Of the text of an eigenvalue.
+LONGEST = 60
+_JUMPS = tuple(FUNCTIONS[name] for name in "step where greater at_least equal".split())
 
 
 class _Frozen(SymbolicSteps):
@@ -42,7 +46,11 @@ class _Frozen(SymbolicSteps):
         self.start: dict[str, sp.Symbol] = {}
         self.letters: dict[sp.Symbol, Expr] = {}
         self._replaces = letters
+        if any(function.sums for function in program.functions):
+            raise NotDerivableError("a step has sums over coordinates")
         super().__init__(program, sp.Integer(0))
+        if program.own_decay:
+            self.hyper["weight_decay"] = sp.Integer(0)
         names = ("x", *program.states)
         self.start = {name: sp.Symbol(f"{name}__", real=True) for name in names}
         self.arrays = dict(self.start)
@@ -53,6 +61,12 @@ class _Frozen(SymbolicSteps):
         )
         self.n = number
         self.limits = self._limits()
+
+    def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
+        """Scalars as they are: powers of n stay apart."""
+        for line in lines:
+            values[line.name] = sp.sympify(evaluate(line.value, values, self.algebra))
+        return values
 
     def _moves(self, value: Expr) -> bool:
         return bool(sp.sympify(value).free_symbols & {*self.start.values()})
@@ -84,6 +98,9 @@ class _Frozen(SymbolicSteps):
             NotDerivableError: what is kept from step to step has no limit that is known.
         """
         host = self.program.host
+        if not host.memory:
+            rows = {line for row in host.rows for line in row}
+            return {line: self._limit(value) for line, value in self.host().items() if line in rows}
         used = {line for row in host.rows for line in row} | {line for _, line in host.memory}
         for guess in (self._after(2), self.memory):
             self.memory = dict(guess)
@@ -124,7 +141,16 @@ class _Frozen(SymbolicSteps):
                 part.base in unit or (part.base.is_number and 0 < part.base < 1)
             )
 
-        value = sp.sympify(value).replace(fades, lambda part: sp.Integer(0))
+        value = sp.sympify(value)
+        fading = {
+            symbol
+            for power in value.atoms(sp.Pow)
+            if power.base == number
+            for symbol in power.exp.free_symbols
+        }
+        defaults = {self.hyper[name]: value for name, value in self._defaults.items()}
+        value = value.subs({symbol: defaults[symbol] for symbol in fading if symbol in defaults})
+        value = value.replace(fades, lambda part: sp.Integer(0))
         if not value.has(number):
             return value
         limit = sp.limit(value, number, sp.oo)
@@ -162,7 +188,7 @@ class StepMap:
     @cached_property
     def polynomial(self) -> Expr:
         """The characteristic polynomial in z."""
-        return sp.collect(sp.expand(self.matrix.charpoly(z).as_expr()), z, _short)
+        return sp.collect(sp.expand(self.matrix.charpoly(z).as_expr(z)), z, _short)
 
     @property
     def defaults(self) -> dict[Expr, Expr]:
@@ -207,6 +233,8 @@ def _linear(
             if symbols[symbol] not in names:
                 names.append(symbols[symbol])
     vector = [steps.start[name] for name in names]
+    if any(sp.sympify(moved[name]).has(sp.sign, sp.Abs, *_JUMPS) for name in names):
+        raise NotDerivableError("a step takes signs or chooses by entries: it has no linear part")
     rows = []
     for name in names:
         row = [sp.simplify(derivative(moved[name], symbol)) for symbol in vector]
@@ -217,8 +245,6 @@ def _linear(
     added = [sp.simplify(moved[name].subs(zeros)) for name in names]
     if any(value.free_symbols & {*symbols} for value in added):
         raise NotDerivableError("a step is not linear in point and state")
-    if any(value.has(sp.sign) or value.has(sp.Abs) for value in (*added, *sp.Matrix(rows))):
-        raise NotDerivableError("a step takes signs, and has no linear part")
     return tuple(names), sp.Matrix(rows), sp.Matrix(added)
 
 
@@ -272,8 +298,9 @@ def effective_rate(program: Program) -> tuple[str, str]:
     steps = _Frozen(program, letters=False)
     moved = steps.moved(lambda _: gradient)
     settled: dict[sp.Symbol, Expr] = {}
+    needed = _needed(steps, moved)
     for name in program.states:
-        if name not in names:
+        if name in needed and name not in names:
             symbol = steps.start[name]
             value = sp.sympify(moved[name]).subs(settled)
             roots = sp.solve(sp.Eq(value, symbol), symbol) if value.has(symbol) else [value]
@@ -300,8 +327,24 @@ def effective_rate(program: Program) -> tuple[str, str]:
     return written(tidy(sp.simplify(-rate))), "1"
 
 
-def effective_decay(program: Program) -> tuple[str, ...]:
+def _needed(steps: _Frozen, moved: Mapping[str, Expr]) -> set[str]:
+    """The arrays on which the point depends, sooner or later."""
+    symbols = {symbol: name for name, symbol in steps.start.items()}
+    needed, todo = set[str](), ["x"]
+    while todo:
+        name = todo.pop()
+        needed.add(name)
+        read = {symbols[s] for s in sp.sympify(moved[name]).free_symbols & {*symbols}}
+        todo += sorted(read - needed)
+    return needed
+
+
+def effective_decay(program: Program) -> dict[str, str]:
     """The eigenvalues of a step with decoupled decay and no gradient.
+
+    Returns:
+        Each as a formula; where these are long, their polynomial, their values at the defaults, and
+        the rates ``(1 - z)/lr`` that these are.
 
     Raises:
         NotDerivableError: they are no formula.
@@ -312,8 +355,19 @@ def effective_decay(program: Program) -> tuple[str, ...]:
     _, matrix, _ = _linear(steps, steps.moved(lambda _: none, (one, none, shrink)))
     if matrix.shape[0] > 2:
         raise NotDerivableError("a polynomial of a degree above two")
-    roots = sp.roots(matrix.charpoly(z).as_expr(), z)
-    return tuple(written(_short(root)) for root in sorted(roots, key=str))
+    polynomial = matrix.charpoly(z).as_expr(z)
+    texts = [written(_short(root)) for root in sp.roots(polynomial, z)]
+    if max(map(len, texts)) <= LONGEST:
+        return {str(number): text for number, text in enumerate(sorted(texts), start=1)}
+    numbers = {steps.hyper[name]: value for name, value in steps.defaults().items()}
+    numbers[weight_decay] = sp.Rational(dict(program.options)["weight_decay"])
+    rate = float(steps.defaults()["lr"])
+    values = sorted(np.roots([float(c) for c in sp.Poly(polynomial.subs(numbers), z).all_coeffs()]))
+    return {
+        "polynomial": written(sp.collect(sp.expand(polynomial), z)),
+        "at the defaults": " and ".join(f"{value:.8g}" for value in values),
+        "as rates": " and ".join(f"{(1 - value) / rate:.6g}" for value in values),
+    }
 
 
 def resting(program: Program) -> str:

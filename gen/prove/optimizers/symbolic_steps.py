@@ -59,6 +59,8 @@ class SymbolicSteps:
             lambda value: sp.Rational(value.numerator, value.denominator),
             {
                 **FUNCTIONS,
+                "exp": _exponential,
+                "expm1": lambda z: _exponential(z) - 1,
                 "pow": _power,
                 "sqrt": self._root,
                 "max": lambda x, y: _ordered(x, y, FUNCTIONS["max"])[1],
@@ -75,6 +77,10 @@ class SymbolicSteps:
             row = dict(zip(program.start.scalars, program.host.start_row, strict=True))
             scalars = {name: values[line] for name, line in row.items()}
             self.arrays |= self.run(program.start, scalars, {})
+
+    def defaults(self) -> dict[str, Expr]:
+        """The default of each hyper-parameter."""
+        return dict(self._defaults)
 
     def _root(self, z: Expr) -> Expr:
         """A square root."""
@@ -98,7 +104,7 @@ class SymbolicSteps:
             difference = difference.subs(known)
             free = {s: self._drawn(s, k) for k, s in enumerate(_sorted(difference))}
             difference = difference.subs(free)
-        return then() if sp.simplify(difference) == 0 else otherwise()
+        return then() if abs(sp.N(difference, 40)) < 1e-30 else otherwise()
 
     def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
         for line in lines:
@@ -175,6 +181,13 @@ def _ordered(x: Expr, y: Expr, function: Any) -> tuple[Expr, Expr]:
     if difference.is_nonpositive:
         return x, y
     return (function(x, y),) * 2
+
+
+def _exponential(z: Expr) -> Expr:
+    """``exp(n*log(b))`` as ``b**n``."""
+    z = sp.sympify(z)
+    logs = [factor for factor in sp.Mul.make_args(z) if isinstance(factor, sp.log)]
+    return logs[0].args[0] ** (z / logs[0]) if logs else sp.exp(z)
 
 
 def _power(base: Expr, exponent: Any) -> Expr:
