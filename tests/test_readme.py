@@ -20,6 +20,7 @@ READMES = {
     if not {"build", "env"} & {*path.parts}
 }
 README = READMES["README.md"]
+OPTIMIZERS = "runtime/optimizers/README.md"
 
 
 def blocks(language, *names):
@@ -134,6 +135,36 @@ def test_the_field_is_a_network(tmp_path):
     end, cost = network(torch.randn(5, 2))
     (end.sum() + cost.sum()).backward()
     assert network.control("A").grad.shape == (3, 3, 2)
+
+
+def test_systems_with_a_gradient_are_optimizers(tmp_path):
+    import hamilforge as hf
+
+    assert hf.check(declared("signed", tmp_path)).holds
+    declared("damped_by_hessian", tmp_path)
+    path = declared("hessian_damping", tmp_path)
+    report = hf.check(path)
+    assert report.holds
+    assert report["gradients_per_step"] == 2
+    found = hf.minimize(
+        lambda x: float(x @ x), [1.0, -2.0], jac=lambda x: 2 * x, method=str(path),
+        options={"maxiter": 400},
+    )  # fmt: skip
+    assert abs(found.x).max() < 0.05
+
+
+def test_arrays_are_called_as_the_test_beside_torch_calls_them():
+    """Ours, and torch's for them."""
+    from tests.runtime.test_torch_rules import TWINS
+
+    rows = re.findall(r"^\| ([a-z, ]+) \| [A-Z].* \| (.*) \| .*\|$", READMES[OPTIMIZERS], re.M)
+    told = {
+        name: dict(pair.split(": ") for pair in arrays.split(", "))
+        for names, arrays in rows
+        for name in names.split(", ")
+    }
+    for twin in TWINS:
+        assert dict(twin.arrays).items() <= told[twin.name].items()
 
 
 def test_the_rule_is_that_of_the_template(tmp_path, monkeypatch):
