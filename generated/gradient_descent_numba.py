@@ -44,8 +44,8 @@ def _update(x, g, sign, l2, shrink, lr):
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        theta_rate_1 = -gradient
-        x_new = x_shrunk + lr * theta_rate_1
+        theta__rate_1 = -gradient
+        x_new = x_shrunk + lr * theta__rate_1
         x[i] = x_new
 
 

@@ -46,8 +46,8 @@ def prepared(xs, gs, sign, l2, shrink):
 
 
 def update(xs, gs, lr):
-    theta_rate_1s = [-g for g in gs]
-    new_xs = [x + lr * theta_rate_1 for x, theta_rate_1 in zip(xs, theta_rate_1s)]
+    theta__rate_1s = [-g for g in gs]
+    new_xs = [x + lr * theta__rate_1 for x, theta__rate_1 in zip(xs, theta__rate_1s)]
     return (new_xs,)
 
 
@@ -62,8 +62,8 @@ def prepared_(xs, gs, sign, l2, shrink):
 
 
 def update_(xs, gs, lr):
-    theta_rate_1s = torch._foreach_mul(gs, -1)
-    torch._foreach_add_(xs, theta_rate_1s, alpha=lr)
+    theta__rate_1s = torch._foreach_mul(gs, -1)
+    torch._foreach_add_(xs, theta__rate_1s, alpha=lr)
 
 
 class GradientDescent(GeneratedOptimizer):

@@ -45,10 +45,10 @@ MEMORY = ()
 
 def coefficients(lr, alpha, beta, power_, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    theta_rate_1_scale = 1 / beta - alpha
-    theta_rate_1_scale_2 = 1 / beta
+    theta__rate_1_scale = 1 / beta - alpha
+    theta__rate_1_scale_2 = 1 / beta
     x_scale = lr * n ** (-power_)
-    return ((theta_rate_1_scale, beta, theta_rate_1_scale_2, x_scale),), (), 0.0
+    return ((theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale),), (), 0.0
 
 
 def start_row(lr, alpha, beta, power_):
@@ -78,17 +78,17 @@ def started(chunks, rows, addresses, sums, totals, like):
 
 
 @njit(error_model="numpy", cache=True)
-def _update(x, psi, g, sign, l2, shrink, theta_rate_1_scale, beta, theta_rate_1_scale_2, x_scale):
+def _update(x, psi, g, sign, l2, shrink, theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale):
     real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
-        theta_rate_1 = (
-            theta_rate_1_scale * x_shrunk - beta * gradient - theta_rate_1_scale_2 * psi[i]
+        theta__rate_1 = (
+            theta__rate_1_scale * x_shrunk - beta * gradient - theta__rate_1_scale_2 * psi[i]
         )
-        psi_rate_1 = theta_rate_1_scale * x_shrunk - theta_rate_1_scale_2 * psi[i]
-        x_new = x_shrunk + x_scale * theta_rate_1
-        psi_new = psi[i] + x_scale * psi_rate_1
+        psi__rate_1 = theta__rate_1_scale * x_shrunk - theta__rate_1_scale_2 * psi[i]
+        x_new = x_shrunk + x_scale * theta__rate_1
+        psi_new = psi[i] + x_scale * psi__rate_1
         psi[i] = psi_new
         x[i] = x_new
 
@@ -106,9 +106,9 @@ def update(chunks, rows, addresses, sums, totals, like):
         sign = rows[group, 0]
         l2 = rows[group, 1]
         shrink = rows[group, 2]
-        theta_rate_1_scale = rows[group, 3]
+        theta__rate_1_scale = rows[group, 3]
         beta = rows[group, 4]
-        theta_rate_1_scale_2 = rows[group, 5]
+        theta__rate_1_scale_2 = rows[group, 5]
         x_scale = rows[group, 6]
         _update(
             x,
@@ -117,9 +117,9 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(sign),
             real(l2),
             real(shrink),
-            real(theta_rate_1_scale),
+            real(theta__rate_1_scale),
             real(beta),
-            real(theta_rate_1_scale_2),
+            real(theta__rate_1_scale_2),
             real(x_scale),
         )
 

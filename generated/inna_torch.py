@@ -46,10 +46,10 @@ MEMORY = ()
 
 def coefficients(lr, alpha, beta, power_, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    theta_rate_1_scale = 1 / beta - alpha
-    theta_rate_1_scale_2 = 1 / beta
+    theta__rate_1_scale = 1 / beta - alpha
+    theta__rate_1_scale_2 = 1 / beta
     x_scale = lr * n ** (-power_)
-    return ((theta_rate_1_scale, beta, theta_rate_1_scale_2, x_scale),), (), 0.0
+    return ((theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale),), (), 0.0
 
 
 def start_row(lr, alpha, beta, power_):
@@ -69,14 +69,16 @@ def started(xs, psis, psi_scale):
     return (new_psis,)
 
 
-def update(xs, psis, gs, theta_rate_1_scale, beta, theta_rate_1_scale_2, x_scale):
-    theta_rate_1s = [
-        theta_rate_1_scale * x - beta * g - theta_rate_1_scale_2 * psi
+def update(xs, psis, gs, theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale):
+    theta__rate_1s = [
+        theta__rate_1_scale * x - beta * g - theta__rate_1_scale_2 * psi
         for x, g, psi in zip(xs, gs, psis)
     ]
-    psi_rate_1s = [theta_rate_1_scale * x - theta_rate_1_scale_2 * psi for x, psi in zip(xs, psis)]
-    new_xs = [x + x_scale * theta_rate_1 for x, theta_rate_1 in zip(xs, theta_rate_1s)]
-    new_psis = [psi + x_scale * psi_rate_1 for psi, psi_rate_1 in zip(psis, psi_rate_1s)]
+    psi__rate_1s = [
+        theta__rate_1_scale * x - theta__rate_1_scale_2 * psi for x, psi in zip(xs, psis)
+    ]
+    new_xs = [x + x_scale * theta__rate_1 for x, theta__rate_1 in zip(xs, theta__rate_1s)]
+    new_psis = [psi + x_scale * psi__rate_1 for psi, psi__rate_1 in zip(psis, psi__rate_1s)]
     return new_xs, new_psis
 
 
@@ -90,14 +92,14 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def update_(xs, psis, gs, theta_rate_1_scale, beta, theta_rate_1_scale_2, x_scale):
-    theta_rate_1s = torch._foreach_mul(xs, theta_rate_1_scale)
-    torch._foreach_add_(theta_rate_1s, gs, alpha=-beta)
-    torch._foreach_add_(theta_rate_1s, psis, alpha=-theta_rate_1_scale_2)
-    psi_rate_1s = torch._foreach_mul(xs, theta_rate_1_scale)
-    torch._foreach_add_(psi_rate_1s, psis, alpha=-theta_rate_1_scale_2)
-    torch._foreach_add_(xs, theta_rate_1s, alpha=x_scale)
-    torch._foreach_add_(psis, psi_rate_1s, alpha=x_scale)
+def update_(xs, psis, gs, theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale):
+    theta__rate_1s = torch._foreach_mul(xs, theta__rate_1_scale)
+    torch._foreach_add_(theta__rate_1s, gs, alpha=-beta)
+    torch._foreach_add_(theta__rate_1s, psis, alpha=-theta__rate_1_scale_2)
+    psi__rate_1s = torch._foreach_mul(xs, theta__rate_1_scale)
+    torch._foreach_add_(psi__rate_1s, psis, alpha=-theta__rate_1_scale_2)
+    torch._foreach_add_(xs, theta__rate_1s, alpha=x_scale)
+    torch._foreach_add_(psis, psi__rate_1s, alpha=x_scale)
 
 
 class Inna(GeneratedOptimizer):

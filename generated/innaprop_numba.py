@@ -50,21 +50,21 @@ MEMORY = ()
 def coefficients(lr, alpha, beta, sigma, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     v_scale = 1 - sigma
-    theta_rate_1_scale = 1 / beta - alpha
-    theta_rate_1_scale_2 = -1 / beta
-    theta_rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
-    theta_rate_1_scale_4 = -beta
+    theta__rate_1_scale = 1 / beta - alpha
+    theta__rate_1_scale_2 = -1 / beta
+    theta__rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
+    theta__rate_1_scale_4 = -beta
     return (
         (
             (
                 v_scale,
                 sigma,
                 lr,
-                theta_rate_1_scale,
-                theta_rate_1_scale_2,
-                theta_rate_1_scale_3,
+                theta__rate_1_scale,
+                theta__rate_1_scale_2,
+                theta__rate_1_scale_3,
                 eps,
-                theta_rate_1_scale_4,
+                theta__rate_1_scale_4,
             ),
         ),
         (),
@@ -110,25 +110,25 @@ def _update(
     v_scale,
     sigma,
     lr,
-    theta_rate_1_scale,
-    theta_rate_1_scale_2,
-    theta_rate_1_scale_3,
+    theta__rate_1_scale,
+    theta__rate_1_scale_2,
+    theta__rate_1_scale_3,
     eps,
-    theta_rate_1_scale_4,
+    theta__rate_1_scale_4,
 ):
     real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         v_new = v_scale * (gradient * gradient) + sigma * v[i]
-        theta_rate_1 = lr * (
-            theta_rate_1_scale_4 * gradient / (eps + np.sqrt(theta_rate_1_scale_3 * v_new))
-            + theta_rate_1_scale_2 * psi[i]
-            + theta_rate_1_scale * x_shrunk
+        theta__rate_1 = lr * (
+            theta__rate_1_scale_4 * gradient / (eps + np.sqrt(theta__rate_1_scale_3 * v_new))
+            + theta__rate_1_scale_2 * psi[i]
+            + theta__rate_1_scale * x_shrunk
         )
-        psi_rate_1 = lr * (theta_rate_1_scale_2 * psi[i] + theta_rate_1_scale * x_shrunk)
-        x_new = x_shrunk + theta_rate_1
-        psi_new = psi[i] + psi_rate_1
+        psi__rate_1 = lr * (theta__rate_1_scale_2 * psi[i] + theta__rate_1_scale * x_shrunk)
+        x_new = x_shrunk + theta__rate_1
+        psi_new = psi[i] + psi__rate_1
         v[i] = v_new
         psi[i] = psi_new
         x[i] = x_new
@@ -151,11 +151,11 @@ def update(chunks, rows, addresses, sums, totals, like):
         v_scale = rows[group, 3]
         sigma = rows[group, 4]
         lr = rows[group, 5]
-        theta_rate_1_scale = rows[group, 6]
-        theta_rate_1_scale_2 = rows[group, 7]
-        theta_rate_1_scale_3 = rows[group, 8]
+        theta__rate_1_scale = rows[group, 6]
+        theta__rate_1_scale_2 = rows[group, 7]
+        theta__rate_1_scale_3 = rows[group, 8]
         eps = rows[group, 9]
-        theta_rate_1_scale_4 = rows[group, 10]
+        theta__rate_1_scale_4 = rows[group, 10]
         _update(
             x,
             v,
@@ -167,11 +167,11 @@ def update(chunks, rows, addresses, sums, totals, like):
             real(v_scale),
             real(sigma),
             real(lr),
-            real(theta_rate_1_scale),
-            real(theta_rate_1_scale_2),
-            real(theta_rate_1_scale_3),
+            real(theta__rate_1_scale),
+            real(theta__rate_1_scale_2),
+            real(theta__rate_1_scale_3),
             real(eps),
-            real(theta_rate_1_scale_4),
+            real(theta__rate_1_scale_4),
         )
 
 

@@ -51,21 +51,21 @@ MEMORY = ()
 def coefficients(lr, alpha, beta, sigma, eps, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     v_scale = 1 - sigma
-    theta_rate_1_scale = 1 / beta - alpha
-    theta_rate_1_scale_2 = -1 / beta
-    theta_rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
-    theta_rate_1_scale_4 = -beta
+    theta__rate_1_scale = 1 / beta - alpha
+    theta__rate_1_scale_2 = -1 / beta
+    theta__rate_1_scale_3 = 1 if sigma == 0 else -1 / math.expm1(n * math.log(sigma))
+    theta__rate_1_scale_4 = -beta
     return (
         (
             (
                 v_scale,
                 sigma,
                 lr,
-                theta_rate_1_scale,
-                theta_rate_1_scale_2,
-                theta_rate_1_scale_3,
+                theta__rate_1_scale,
+                theta__rate_1_scale_2,
+                theta__rate_1_scale_3,
                 eps,
-                theta_rate_1_scale_4,
+                theta__rate_1_scale_4,
             ),
         ),
         (),
@@ -98,27 +98,27 @@ def update(
     v_scale,
     sigma,
     lr,
-    theta_rate_1_scale,
-    theta_rate_1_scale_2,
-    theta_rate_1_scale_3,
+    theta__rate_1_scale,
+    theta__rate_1_scale_2,
+    theta__rate_1_scale_3,
     eps,
-    theta_rate_1_scale_4,
+    theta__rate_1_scale_4,
 ):
     new_vs = [v_scale * (g * g) + sigma * v for g, v in zip(gs, vs)]
-    theta_rate_1s = [
+    theta__rate_1s = [
         lr
         * (
-            theta_rate_1_scale_4 * g / (eps + torch.sqrt(theta_rate_1_scale_3 * v_new))
-            + theta_rate_1_scale_2 * psi
-            + theta_rate_1_scale * x
+            theta__rate_1_scale_4 * g / (eps + torch.sqrt(theta__rate_1_scale_3 * v_new))
+            + theta__rate_1_scale_2 * psi
+            + theta__rate_1_scale * x
         )
         for g, v_new, psi, x in zip(gs, new_vs, psis, xs)
     ]
-    psi_rate_1s = [
-        lr * (theta_rate_1_scale_2 * psi + theta_rate_1_scale * x) for psi, x in zip(psis, xs)
+    psi__rate_1s = [
+        lr * (theta__rate_1_scale_2 * psi + theta__rate_1_scale * x) for psi, x in zip(psis, xs)
     ]
-    new_xs = [x + theta_rate_1 for x, theta_rate_1 in zip(xs, theta_rate_1s)]
-    new_psis = [psi + psi_rate_1 for psi, psi_rate_1 in zip(psis, psi_rate_1s)]
+    new_xs = [x + theta__rate_1 for x, theta__rate_1 in zip(xs, theta__rate_1s)]
+    new_psis = [psi + psi__rate_1 for psi, psi__rate_1 in zip(psis, psi__rate_1s)]
     return new_xs, new_vs, new_psis
 
 
@@ -140,26 +140,26 @@ def update_(
     v_scale,
     sigma,
     lr,
-    theta_rate_1_scale,
-    theta_rate_1_scale_2,
-    theta_rate_1_scale_3,
+    theta__rate_1_scale,
+    theta__rate_1_scale_2,
+    theta__rate_1_scale_3,
     eps,
-    theta_rate_1_scale_4,
+    theta__rate_1_scale_4,
 ):
     torch._foreach_mul_(vs, sigma)
     torch._foreach_addcmul_(vs, gs, gs, v_scale)
-    theta_rate_1s = torch._foreach_mul(psis, theta_rate_1_scale_2)
-    terms = torch._foreach_mul(vs, theta_rate_1_scale_3)
+    theta__rate_1s = torch._foreach_mul(psis, theta__rate_1_scale_2)
+    terms = torch._foreach_mul(vs, theta__rate_1_scale_3)
     torch._foreach_sqrt_(terms)
     torch._foreach_add_(terms, eps)
-    torch._foreach_addcdiv_(theta_rate_1s, gs, terms, theta_rate_1_scale_4)
-    torch._foreach_add_(theta_rate_1s, xs, alpha=theta_rate_1_scale)
-    torch._foreach_mul_(theta_rate_1s, lr)
-    psi_rate_1s = torch._foreach_mul(psis, theta_rate_1_scale_2)
-    torch._foreach_add_(psi_rate_1s, xs, alpha=theta_rate_1_scale)
-    torch._foreach_mul_(psi_rate_1s, lr)
-    torch._foreach_add_(xs, theta_rate_1s)
-    torch._foreach_add_(psis, psi_rate_1s)
+    torch._foreach_addcdiv_(theta__rate_1s, gs, terms, theta__rate_1_scale_4)
+    torch._foreach_add_(theta__rate_1s, xs, alpha=theta__rate_1_scale)
+    torch._foreach_mul_(theta__rate_1s, lr)
+    psi__rate_1s = torch._foreach_mul(psis, theta__rate_1_scale_2)
+    torch._foreach_add_(psi__rate_1s, xs, alpha=theta__rate_1_scale)
+    torch._foreach_mul_(psi__rate_1s, lr)
+    torch._foreach_add_(xs, theta__rate_1s)
+    torch._foreach_add_(psis, psi__rate_1s)
 
 
 class Innaprop(GeneratedOptimizer):

@@ -96,7 +96,7 @@ def names_at(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
     """
     names = reader.source.tables.get(key, [] if key == "scalars" else None)
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not texts or not (names or key == "scalars"):
+    if not isinstance(names, list) or not texts or not (names or key == "scalars"):
         reader.problem('a list of names was expected, such as ["theta", "m"]', key)
         return ()
     for number, name in enumerate(names):

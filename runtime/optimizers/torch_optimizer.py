@@ -241,7 +241,7 @@ class GeneratedOptimizer(Optimizer):
         if plan is not None and grads is not None:
             clocks = self._all_latched(cohorts)
             self._run(plan, grads, clocks)
-            moved = [range(len(group["params"])) for group in groups]
+            moved: Sequence[Collection[int]] = [range(len(group["params"])) for group in groups]
         else:
             self._plan = None
             clocks, moved = self._stage_from_scratch(cohorts)

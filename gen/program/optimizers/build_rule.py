@@ -100,6 +100,7 @@ class _Builder:
             last: values.scalar_start.get(name, sp.Integer(0))
             for name, (last, _) in values.memory.items()
         }
+        assert values.ahead is not None
         first = sp.simplify(values.ahead.xreplace({**starts, n: sp.Integer(1)}) - x)
         if first != 0:
             raise DeclarationError.single(
@@ -125,6 +126,7 @@ class _Builder:
             values.arrays[symbol] = type(array)(symbol, array.stage, changed, array.note)
         ends = {old: end for old, end in self._states.values()}
         ends |= dict(values.memory.values())
+        assert values.ahead is not None
         ahead = values.ahead.xreplace(swap)
         names = {symbol: name for name, (symbol, _) in self._states.items()}
         self.first = lower(ahead, names)

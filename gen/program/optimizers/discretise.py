@@ -39,6 +39,7 @@ from hamilforge.gen.derive.symbols import n
 from hamilforge.gen.exact.convert import in_sympy
 from hamilforge.gen.program.optimizers.step_values import Recorder, StepValues, record
 from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.tableau import Tableau
 
 _TIME = sp.Symbol("t", positive=True)
 
@@ -232,7 +233,7 @@ class _Discretisation:
         span = weight * self._step
         begin = {name: recorder.known[name] for name in names}
         time = recorder.known.get("t", sp.Integer(0))
-        rates: list[dict[str, Expr]] = []
+        rates: list[tuple[int, dict[str, Expr]]] = []
         for i in _in_order(tableau):
             for name in names:
                 change = sum(
@@ -240,14 +241,16 @@ class _Discretisation:
                 )
                 recorder.known[name] = begin[name]
                 if change != 0:
-                    recorder.assign(f"{name}_stage_{i + 1}", begin[name] + span * change, "stage")
-                    recorder.known[name] = recorder.known[f"{name}_stage_{i + 1}"]
+                    local = f"{name}__stage_{i + 1}"  # no declared name has two underscores
+                    recorder.assign(local, begin[name] + span * change, "stage")
+                    recorder.known[name] = recorder.known[local]
             node = in_sympy(tableau.c[i]) * span if timed else sp.Integer(0)
             computed = self._rates(names, time + node)
             kept = {}
             for name, value in computed.items():
-                recorder.assign(f"{name}_rate_{i + 1}", value, f"rate of {name}")
-                kept[name] = recorder.known[f"{name}_rate_{i + 1}"]
+                local = f"{name}__rate_{i + 1}"
+                recorder.assign(local, value, f"rate of {name}")
+                kept[name] = recorder.known[local]
             rates.append((i, kept))
         recorder.known |= begin
         for name in names:
@@ -260,7 +263,7 @@ class _Discretisation:
         return DeclarationError.single(self._optimizer.head.source.where, message, "method")
 
 
-def _in_order(tableau: object) -> list[int]:
+def _in_order(tableau: Tableau) -> list[int]:
     """The stages in an order in which each needs those before it only."""
     needs = tableau.needs
     order: list[int] = []

@@ -285,9 +285,8 @@ class Recorder:
         Returns:
             The error.
         """
-        key = (
-            f"{at[0]}[{at[1] + 1}]" if at and isinstance(at[-1], int) else str(at[-1] if at else "")
-        )
+        *_, last = at or ("",)
+        key = f"{at[0]}[{last + 1}]" if isinstance(last, int) else last
         where, line = self._source.where, self._source.line(*at) if at else None
         excerpt = caret(text, 0, len(text)) if text else ""
         return DeclarationError((Problem(where, line, key, message, excerpt),))

@@ -164,7 +164,9 @@ def view(product: Product) -> View:
     """The view of a product's kernels."""
     program = product.derivation.program
     need = Requirements()
-    views = (_function(_named(program.start), need),) if program.start else ()
+    views: tuple[FunctionView, ...] = ()
+    if program.start:
+        views += (_function(_named(program.start), need),)
     views += tuple(_function(prepared(_named(stage)), need) for stage in program.functions)
     if program.shifted:
         views += (_function(_named(program.solution), need),)

@@ -71,7 +71,7 @@ def view(product: Product) -> View:
     program = product.program
     need = Requirements()
     changed = ("x", *program.states)
-    views = (_function(PREPARATION, ("x", "g"), need),)
+    views: tuple[FunctionView, ...] = (_function(PREPARATION, ("x", "g"), need),)
     views += (_function(program.start, product.started, need),) if program.start else ()
     views += tuple(_function(stage, changed, need) for stage in program.functions)
     views += (_function(program.solution, (), need),) if program.shifted else ()
