@@ -80,9 +80,9 @@ def update_(xs, axs, gs, x_scale, old_eta, condition, ax_scale):
         new_axs = torch._foreach_add(xs, axs, alpha=-1)
         torch._foreach_mul_(new_axs, ax_scale)
         torch._foreach_add_(new_axs, axs)
+        torch._foreach_copy_(axs, new_axs)
     else:
-        new_axs = torch._foreach_mul(xs, 1.0)
-    torch._foreach_copy_(axs, new_axs)
+        torch._foreach_copy_(axs, xs)
 
 
 class Asgd(GeneratedOptimizer):

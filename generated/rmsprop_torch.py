@@ -103,27 +103,25 @@ def update_(
         new_averages = torch._foreach_add(gs, averages, alpha=-1)
         torch._foreach_mul_(new_averages, v_scale)
         torch._foreach_add_(new_averages, averages)
-    else:
-        new_averages = torch._foreach_mul(averages, 1.0)
+        torch._foreach_copy_(averages, new_averages)
     if centered == 1:
-        divisors = torch._foreach_addcmul(vs, new_averages, new_averages, -1)
+        divisors = torch._foreach_addcmul(vs, averages, averages, -1)
         torch._foreach_clamp_min_(divisors, 0)
     else:
-        divisors = torch._foreach_mul(vs, 1.0)
-    torch._foreach_sqrt_(divisors)
+        divisors = vs
+    divisors = torch._foreach_sqrt(divisors)
     torch._foreach_add_(divisors, eps)
     directions = torch._foreach_div(gs, divisors)
     if momentum_is_0 == 1:
-        new_buffers = torch._foreach_mul(buffers, 1.0)
+        pass
     else:
-        new_buffers = torch._foreach_add(directions, buffers, alpha=momentum)
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, directions)
     if momentum_is_0 == 1:
-        terms = torch._foreach_mul(directions, 1.0)
+        terms = directions
     else:
-        terms = torch._foreach_mul(new_buffers, 1.0)
+        terms = buffers
     torch._foreach_add_(xs, terms, alpha=-lr)
-    torch._foreach_copy_(averages, new_averages)
-    torch._foreach_copy_(buffers, new_buffers)
 
 
 class Rmsprop(GeneratedOptimizer):

@@ -90,22 +90,21 @@ def prepared_(xs, gs, sign, l2, shrink):
 
 def update_(xs, vs, gs, momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov):
     if momentum_is_0 == 1:
-        new_vs = torch._foreach_mul(vs, 1.0)
+        pass
     else:
         if last_made_is_0 == 1:
-            new_vs = gs
+            torch._foreach_copy_(vs, gs)
         else:
-            new_vs = torch._foreach_mul(vs, momentum)
-            torch._foreach_add_(new_vs, gs, alpha=v_scale)
+            torch._foreach_mul_(vs, momentum)
+            torch._foreach_add_(vs, gs, alpha=v_scale)
     if momentum_is_0 == 1:
         terms = gs
     else:
         if nesterov == 1:
-            terms = torch._foreach_add(gs, new_vs, alpha=momentum)
+            terms = torch._foreach_add(gs, vs, alpha=momentum)
         else:
-            terms = new_vs
+            terms = vs
     torch._foreach_add_(xs, terms, alpha=-lr)
-    torch._foreach_copy_(vs, new_vs)
 
 
 class Sgd(GeneratedOptimizer):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import sympy as sp
+
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
@@ -66,6 +68,9 @@ def _shown(
         return find(derivation)
     except (NotDerivableError, NotImplementedError) as error:
         return Finding(name, None, _STEP, _EVERY, str(error))
+    except (ArithmeticError, LookupError, TypeError, ValueError, sp.PolynomialError) as error:
+        why = f"a step could not be examined in symbols ({error})"
+        return Finding(name, None, _STEP, _EVERY, why)
 
 
 def _first_steps(derivation: RuleDerivation) -> Finding:

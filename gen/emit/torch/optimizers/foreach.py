@@ -172,17 +172,47 @@ class _Writer:
 
     def _array(self, number: int, line: Line) -> None:
         self._line, self._used = self._plural[line.name], set()
-        read = occurrences(line.expr)
         later = {array.name for _, array in self._function.results}
         for after in self._function.lines[number + 1 :]:
             later |= {*names(after.value)}
-        self._free = frozenset(
-            name
-            for name, count in read.items()
-            if count == 1 and name in self._place and name not in later
-            if self._place[name] in (*self._own, self._home.get(line.name))
-        )
+        home = self._home.get(line.name, "")
+        old = next((array for array in self._owned if self._plural[array] == home), None)
+        match line.expr:
+            case Select(subject=subject) if old and old not in later and self._is_host(subject):
+                self._become(line.expr, home, later)
+                self._place[line.name] = home
+                return
+        self._free = self._overwritten(line.expr, home, later)
         self._place[line.name] = self._kept(line.expr, self._line).name
+
+    def _overwritten(self, expr: Expr, home: str, later: Container[str]) -> frozenset[str]:
+        """What an expression may overwrite: what it reads once and nothing reads after it."""
+        return frozenset(
+            name
+            for name, count in occurrences(expr).items()
+            if count == 1 and name in self._place and name not in later
+            if self._place[name] in (*self._own, home)
+        )
+
+    def _become(self, expr: Expr, home: str, later: Container[str]) -> None:
+        """Let a list become the entries of an expression, branch by branch of host choices."""
+        match expr:
+            case Select(subject=subject) if self._is_host(subject):
+                before = self._statements
+                blocks = []
+                for branch in (expr.then, expr.otherwise):
+                    self._statements = []
+                    self._become(branch, home, later)
+                    blocks.append(self._statements or ["pass"])
+                self._statements = before
+                self._statements += [f"if {self._host.test(expr)}:", *_indented(blocks[0])]
+                if blocks[1] != ["pass"]:
+                    self._statements += ["else:", *_indented(blocks[1])]
+            case _:
+                self._free = self._overwritten(expr, home, later)
+                result = self._list(expr, self._line)
+                if result.name != home:
+                    self._statements.append(f"torch._foreach_copy_({home}, {result.name})")
 
     def _kept(self, expr: Expr, stem: str) -> _List:
         """The entries of an expression, copied if their list might be overwritten later."""
@@ -265,16 +295,18 @@ class _Writer:
         blocks, results = [], []
         for branch in (then, otherwise):
             self._statements, self._names, self._used = [], {*names}, {*used}
-            results.append(self._kept(branch, stem))
+            results.append(self._list(branch, stem))
             blocks.append(self._statements)
         self._statements, self._free, self._names, self._used = before, free, names, used
         name = self._fresh(stem)
         for head, block, result in zip((f"if {test}:", "else:"), blocks, results, strict=True):
             if result.name != name:
                 block.append(f"{name} = {result.name}")
-            self._statements += [head, *(f"    {statement}" for statement in block)]
+            self._statements += [head, *_indented(block)]
         own = all(result.free for result in results)
         self._mark(name, own)
+        if not own and not all(result.name in self._constant for result in results):
+            self._constant.discard(name)  # one of them may change, and so may what is called so
         return _List(name, own)
 
     # --- sums and products --------------------------------------------------------------------
@@ -414,3 +446,7 @@ class _Writer:
             entries = self._list(term.entries[0], "terms")
             return self._apply("add", total, entries.name, *alpha, stem=stem)
         return self._apply("add", total, self._times(term, "terms").name, stem=stem)
+
+
+def _indented(block: Sequence[str]) -> list[str]:
+    return [f"    {statement}" for statement in block]
