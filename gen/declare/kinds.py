@@ -199,6 +199,21 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Reduction:
+    """Another optimizer that one becomes, at some of its hyper-parameters.
+
+    Attributes:
+        to: the other optimizer.
+        values: of our hyper-parameters, in theirs and n.
+        state: their arrays, in our unknowns and their hyper-parameters.
+    """
+
+    to: Optimizer | Rule | Discretised
+    values: tuple[tuple[str, Expression], ...]
+    state: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """An optimizer that is a list of assignments, of which no differential equation is declared.
 
@@ -214,6 +229,7 @@ class Rule:
         decay_at: the point at whose gradient L2 decay is added; at every one if None.
         requirements: conditions on hyper-parameters that hold where they are positive, with what is
             said where one does not.
+        reductions: what it becomes at some hyper-parameters.
     """
 
     head: Head
@@ -227,6 +243,7 @@ class Rule:
     options: tuple[tuple[str, Fraction | bool], ...]
     decay_at: Expression | None
     requirements: tuple[tuple[Expression, str], ...]
+    reductions: tuple[Reduction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +346,7 @@ class Discretised:
     options: tuple[tuple[str, Fraction | bool], ...]
     decay_at: Expression | None
     requirements: tuple[tuple[Expression, str], ...]
+    reductions: tuple[Reduction, ...] = ()
 
     @property
     def unknowns(self) -> tuple[str, ...]:

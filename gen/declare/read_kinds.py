@@ -307,14 +307,14 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     if {"unknowns", "assign"} & reader.source.tables.keys():
-        return read_rules.rule(reader, head)
+        return read_rules.rule(reader, head, find)
     named = "system" in reader.source.tables
     system = reference(reader, ("hamiltonian", "system"), find, "system") if named else None
     method = reference(reader, ("splitting", "update", "runge-kutta"), find, "method")
     if read_systems.is_discretised(system, method):
         reader.finish()
         assert method is not None
-        return read_systems.discretised(reader, head, system, method)
+        return read_systems.discretised(reader, head, system, method, find)
     reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
     numbers = hyperparameters(reader)
     if not numbers:

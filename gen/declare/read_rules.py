@@ -10,10 +10,10 @@ from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.read_parts import assignments, hyperparameters, scope
+from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
 
@@ -27,17 +27,18 @@ MEANINGS = frozenset("thn")
 _DEFAULTS: Mapping[str, type] = {"weight_decay": Fraction, "decoupled_weight_decay": bool}
 _KEYS = (
     *("unknowns", "scalars", "assign", "solution", "hyperparameters"),
-    *("start", "reduce", "options", "require"),
+    *("start", "reduce", "options", "require", "reductions"),
 )
 _CALLS = (*ELEMENTWISE, *REDUCTIONS)
 
 
-def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
+def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
     """Read unknowns, of which the first is the point, and assignments to them, in order.
 
     Args:
         reader: the file.
         head: name, title, reference, claims and source.
+        find: reads another declaration, from its name or path and the kinds that will do.
 
     Returns:
         The rule, its types checked.
@@ -64,6 +65,7 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
         for text in reader.table("require")
         if (condition := reader.condition(text, "require", text))
     ]
+    others = reductions(reader, numbers, unknowns, find)
     reader.finish()
     declared = kinds.Rule(
         head,
@@ -77,6 +79,7 @@ def rule(reader: Reader, head: kinds.Head) -> kinds.Rule:
         chosen,
         decay_at,
         tuple(requirements),
+        others,
     )
     Check(reader, declared).run()
     reader.finish()
@@ -139,6 +142,55 @@ def options(
                 reader.problem(f"{number} is negative", *at)
             chosen.append((name, number))
     return tuple(chosen), expression_at(reader, "options", "decay_at")
+
+
+def reductions(
+    reader: Reader,
+    hyperparameters: tuple[kinds.Parameter, ...],
+    unknowns: tuple[str, ...],
+    find: Find,
+) -> tuple[kinds.Reduction, ...]:
+    """``[[reductions]]``: other optimizers that this one becomes.
+
+    Args:
+        reader: the file.
+        hyperparameters: of this optimizer.
+        unknowns: the point, then the arrays of the state.
+        find: reads another declaration, from its name or path and the kinds that will do.
+
+    Returns:
+        The reductions; problems are noted by the reader.
+    """
+    tables = reader.source.tables.get("reductions", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        reader.problem("a list of tables was expected: [[reductions]]", "reductions")
+        return ()
+    found = []
+    own = {entry.name for entry in hyperparameters}
+    for number, table in enumerate(tables):
+        at = ("reductions", number)
+        for key in table:
+            if key not in ("to", "values", "state"):
+                reader.problem("unknown key; expected to, values and state", *at)
+        try:
+            to = find(str(table.get("to", "")), ("optimizer",))
+        except DeclarationError as error:
+            reader.problems += error.problems
+            continue
+        assert isinstance(to, kinds.Optimizer | kinds.Rule | kinds.Discretised)
+        theirs = {entry.name: SCALAR for entry in to.hyperparameters} | {"n": SCALAR}
+        parts: dict[str, list[tuple[str, Expression]]] = {"values": [], "state": []}
+        arrays = {**theirs, **dict.fromkeys(unknowns, VECTOR)}
+        for part, shape, known in (("values", SCALAR, theirs), ("state", VECTOR, arrays)):
+            for name, text in dict(table.get(part, {})).items():
+                if part == "values" and name not in own:
+                    reader.problem(f"'{name}' is no hyper-parameter" + did_you_mean(name, own), *at)
+                value = reader.expression(text, *at)
+                reader.typed(value, shape, known, ELEMENTWISE, *at)
+                if value:
+                    parts[part].append((name, value))
+        found.append(kinds.Reduction(to, tuple(parts["values"]), tuple(parts["state"])))
+    return tuple(found)
 
 
 class Check:

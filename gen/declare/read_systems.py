@@ -29,7 +29,15 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     scope,
 )
-from hamilforge.gen.declare.read_rules import MEANINGS, OWN, Check, expression_at, names_at, options
+from hamilforge.gen.declare.read_rules import (
+    MEANINGS,
+    OWN,
+    Check,
+    expression_at,
+    names_at,
+    options,
+    reductions,
+)
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR
 
@@ -246,6 +254,7 @@ def discretised(
     head: kinds.Head,
     system: kinds.Declaration | None,
     method: kinds.Declaration,
+    find: Find,
 ) -> kinds.Discretised:
     """A method for a gradient system, in hyper-parameters.
 
@@ -254,6 +263,7 @@ def discretised(
         head: name, title, reference, claims and source.
         system: what it names as its system.
         method: what it names as its method.
+        find: reads another declaration, from its name or path and the kinds that will do.
 
     Returns:
         The optimizer.
@@ -261,7 +271,12 @@ def discretised(
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
-    reader.keys(("system", "method", "hyperparameters", "set", "reduce", "options", "require"))
+    reader.keys(
+        (
+            *("system", "method", "hyperparameters", "set", "reduce", "options", "require"),
+            "reductions",
+        )
+    )
     if not isinstance(system, kinds.GradientSystem | None):
         reader.problem("has no gradient in it that an optimizer could take", "system")
     if not isinstance(method, kinds.UnknownSplitting | kinds.RungeKutta | kinds.StateUpdate):
@@ -300,6 +315,8 @@ def discretised(
         if entry.name not in used | direct:
             key = entry.part_of or entry.name
             reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", key)
+    made = method if isinstance(method, kinds.StateUpdate) else system
+    others = reductions(reader, numbers, made.unknowns if made else (), find)
     reader.finish()
     return kinds.Discretised(
         head,
@@ -311,6 +328,7 @@ def discretised(
         chosen,
         decay_at,
         tuple(requirements),
+        others,
     )
 
 

@@ -62,7 +62,7 @@ class _Frozen(SymbolicSteps):
         self.n = number
         self.limits = self._limits()
 
-    def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
+    def lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
         """Scalars as they are: powers of n stay apart."""
         for line in lines:
             values[line.name] = sp.sympify(evaluate(line.value, values, self.algebra))

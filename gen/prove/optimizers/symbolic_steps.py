@@ -73,7 +73,7 @@ class SymbolicSteps:
         self.arrays: dict[str, Expr] = {name: sp.Integer(0) for name in program.states}
         self.arrays["x"] = point
         if program.start:
-            values = self._lines(program.host.start, dict(self.hyper))
+            values = self.lines(program.host.start, dict(self.hyper))
             row = dict(zip(program.start.scalars, program.host.start_row, strict=True))
             scalars = {name: values[line] for name, line in row.items()}
             self.arrays |= self.run(program.start, scalars, {})
@@ -106,7 +106,8 @@ class SymbolicSteps:
             difference = difference.subs(free)
         return then() if abs(sp.N(difference, 40)) < 1e-30 else otherwise()
 
-    def _lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
+    def lines(self, lines: Any, values: dict[str, Expr]) -> dict[str, Expr]:
+        """The values of scalar lines, with those that they read."""
         for line in lines:
             values[line.name] = _simple(sp.sympify(evaluate(line.value, values, self.algebra)))
         return values
@@ -114,7 +115,7 @@ class SymbolicSteps:
     def host(self) -> dict[str, Expr]:
         """The host scalars of the next step."""
         inputs = {**self.hyper, "n": self.n, "t": sp.Integer(0), **self.memory}
-        return self._lines((*self.program.host.constants, *self.program.host.body), inputs)
+        return self.lines((*self.program.host.constants, *self.program.host.body), inputs)
 
     def run(
         self, function: Function, scalars: Mapping[str, Expr], more: Mapping[str, Expr]
