@@ -134,6 +134,12 @@ CASES = {
     "a choice of numbers": ("m = m + grad(x)", "x = x - lr*where(m, 1/10, 2/10)*m"),
     "a choice by a sum": ("m = m + grad(x)", "x = x - lr*m*where(dot(m, grad(x)), 1, -1)"),
     "a choice by the step": ("m = where(n - 2, m, grad(x))", "x = x - lr*m"),
+    "a comparison of entries": ("m = m + grad(x)", "x = x - lr*where(m >= grad(x), m, -m)"),
+    "a comparison of numbers": (
+        "m = where(lr != b, m + grad(x), m)",
+        "x = x - where(n < 3, lr*m, where(n == 3, 2*m, m/sqrt(n - 3)))",
+    ),
+    "a comparison after a sum": ("m = m + grad(x)", "x = x - lr*m*where(norm(m) < b, 1, -1)"),
     "a sum among entries": ("m = m + grad(x)", "x = x - lr*m/(abs(m) + norm(m))"),
     "a sum and entries": ("m = max(m, norm(m)/10) + grad(x)", "x = x - lr*tanh(m*norm(m))"),
 }
@@ -155,6 +161,9 @@ def used(lines: Sequence[str]) -> list[str]:
         if target in ("x", "m") or any(re.search(rf"\b{target}\b", later) for later in kept):
             kept.insert(0, line)
     return kept
+
+
+SIGNS = (">", "<", ">=", "<=", "==", "!=")
 
 
 class Grammar:
@@ -182,6 +191,8 @@ class Grammar:
                 f"clip({first}, -1/3, lr)",
                 f"where({first}, {either}, {second})",
                 f"where(n - 2, {first}, {either})",
+                f"where({first} {self.draw.choice(SIGNS)} {either}, {second}, {first})",
+                f"where({scalar} {self.draw.choice(SIGNS)} lr, {first}, {either})",
                 f"{scalar}*({first})**2",
                 f"{scalar}*{first}/(1 + ({second})**2)",
                 first,
