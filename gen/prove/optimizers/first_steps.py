@@ -12,7 +12,7 @@ import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.program.ir import Program
-from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps, decay
+from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
 #: Points before the first and the second step, and the gradients there.
 THETA, G = sp.symbols("theta0 theta1", positive=True), sp.symbols("g1 g2", positive=True)
@@ -47,8 +47,10 @@ def _without(g: Expr, l2: Expr, point: Expr) -> Expr:
 
 def _settled(expr: Expr) -> Expr:
     """A displacement in a short form."""
-    forms = [expr, sp.factor_terms(expr), sp.factor_terms(sp.cancel(sp.together(expr)))]
-    forms.append(sp.factor(forms[-1]))
+    forms = [expr, sp.factor_terms(expr)]
+    if sp.count_ops(expr) <= LARGE:
+        forms.append(sp.factor_terms(sp.cancel(sp.together(expr))))
+        forms.append(sp.factor(forms[-1]))
     return min(forms, key=lambda form: (sp.count_ops(form), len(str(form))))
 
 

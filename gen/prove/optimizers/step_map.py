@@ -89,7 +89,7 @@ class _Frozen(SymbolicSteps):
         return self._letter(value) if self._replaces and self._moves(value) else value
 
     def _drawn(self, symbol: sp.Symbol, place: int) -> Expr:
-        return sp.Integer(10**6) if symbol == number else super()._drawn(symbol, place)
+        return sp.Float(10**6) if symbol == number else super()._drawn(symbol, place)
 
     def _limits(self) -> dict[str, Expr]:
         """The host scalars after many steps.

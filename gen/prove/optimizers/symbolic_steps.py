@@ -18,12 +18,19 @@ from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
 from hamilforge.gen.program.ir import Function, Program
 from hamilforge.gen.program.optimizers.preparation import prepared
 
+#: How many operations an expression may have whose common factors are looked for.
+LARGE = 60
 weight_decay = sp.Symbol("weight_decay", positive=True)
 
 
 def _simple(expr: Expr) -> Expr:
-    """A sum or a quotient with common factors cancelled."""
-    return expr if expr.is_Atom else sp.factor_terms(sp.cancel(sp.together(expr)))
+    """A sum or a quotient with common factors cancelled, where that is quick."""
+    if expr.is_Atom:
+        return expr
+    powers = (power.exp for power in expr.atoms(sp.Pow))
+    if sp.count_ops(expr) > LARGE or not all(exponent.is_Integer for exponent in powers):
+        return expr
+    return sp.factor_terms(sp.cancel(sp.together(expr)))
 
 
 class SymbolicSteps:
