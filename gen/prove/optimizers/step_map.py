@@ -8,6 +8,8 @@ comes to under a constant gradient, and what decoupled decay does.
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -29,6 +31,8 @@ _NEUTRAL = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
 #: Letters in the place of roots, in the order in which they are taken.
 LETTERS = "s", "r", "u", "w"
 LARGEST = 1e12
+#: At how many drawn values a formula is compared.
+DRAWN = 20
 #: Of the text of an eigenvalue.
 LONGEST = 60
 _JUMPS = tuple(FUNCTIONS[name] for name in "step where greater at_least equal".split())
@@ -199,11 +203,44 @@ class StepMap:
             if isinstance(self.hyper[entry.name], sp.Symbol)
         }
 
-    def radius(self, value: float) -> float:
-        """The spectral radius at a curvature, at the defaults and letters of 1."""
-        numbers = {**self.defaults, **dict.fromkeys(self.letters, sp.Integer(1))}
-        matrix = self.matrix.subs(numbers).subs(curvature, value)
-        return float(max(abs(np.linalg.eigvals(np.array(matrix.evalf(), float)))))
+    @property
+    def usual(self) -> dict[Expr, Expr]:
+        """The defaults, and letters of 1."""
+        return {**self.defaults, **dict.fromkeys(self.letters, sp.Integer(1))}
+
+    def drawn(self, generator: random.Random) -> dict[Expr, Expr]:
+        """Values of hyper-parameters and letters within their domains."""
+        interval = {
+            self.hyper[entry.name]
+            for entry in self.program.hyperparameters
+            if entry.domain.endswith("interval")
+        }
+        return {
+            symbol: sp.Float(generator.uniform(0.05, 0.95 if symbol in interval else 2.0))
+            for symbol in self.usual
+        }
+
+    @cached_property
+    def _entries(self) -> Callable[..., Any]:
+        return sp.lambdify([*self.usual, curvature], self.matrix.tolist(), "numpy")
+
+    def radius(self, value: float, numbers: Mapping[Expr, Expr]) -> float:
+        """The spectral radius at a curvature."""
+        arguments = (float(numbers[symbol]) for symbol in self.usual)
+        matrix = np.array(self._entries(*arguments, value), float)
+        return float(max(abs(np.linalg.eigvals(matrix))))
+
+    def limit(self, numbers: Mapping[Expr, Expr]) -> float:
+        """The largest curvature at which steps do not grow; 0 or infinite where there is none."""
+        low, high = 1e-9, LARGEST
+        if self.radius(low, numbers) > 1 + 1e-12:
+            return 0.0
+        if self.radius(high, numbers) <= 1:
+            return math.inf
+        for _ in range(100):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if self.radius(middle, numbers) <= 1 else (low, middle)
+        return low
 
 
 def _short(expr: Expr) -> Expr:
@@ -261,20 +298,28 @@ def stability(part: StepMap) -> tuple[str | None, bool, str]:
     """
     if not part.matrix.has(curvature):
         return None, False, "steps do not depend on the curvature"
-    low, high = 1e-9, LARGEST
-    if part.radius(low) > 1 + 1e-12:
+    usual = part.limit(part.usual)
+    if usual == 0:
         return None, False, "steps grow on every parabola at the defaults"
-    if part.radius(high) <= 1:
-        return None, False, "steps shrink on every parabola"
-    for _ in range(200):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if part.radius(middle) <= 1 else (low, middle)
+    if usual == math.inf:
+        return None, False, "steps shrink on every parabola at the defaults"
+    generator = random.Random(0)
+    drawn = [part.drawn(generator) for _ in range(DRAWN)]
     for edge in _edges(part):
         for bound in sp.solve(edge, curvature):
-            value = bound.subs(part.defaults).subs(dict.fromkeys(part.letters, 1))
-            if value.is_number and abs(float(value) / low - 1) < 1e-9:
-                return f"lambda < {written(tidy(bound))}", True, ""
-    return f"lambda < {low:.10g}", False, ""
+            if not _is(bound, part.usual, usual):
+                continue
+            everywhere = all(_is(bound, numbers, part.limit(numbers)) for numbers in drawn)
+            where = "" if everywhere else " near the defaults"
+            return f"lambda < {written(tidy(bound))}{where}", True, ""
+    return f"lambda < {usual:.10g}", False, ""
+
+
+def _is(bound: Expr, numbers: Mapping[Expr, Expr], limit: float) -> bool:
+    """Whether a formula is the limit at some values."""
+    value = bound.subs(numbers)
+    known = bool(value.is_number and value.is_real) and math.isfinite(limit) and limit > 0
+    return known and abs(float(value) / limit - 1) < 1e-6
 
 
 def _edges(part: StepMap) -> list[Expr]:
