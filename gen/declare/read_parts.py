@@ -230,7 +230,26 @@ def reference(
         The declaration; None if there is none, with the problem noted by the reader.
     """
     name = reader.text(*path)
-    if not name:
+    return another(reader, name, wanted, find, *path) if name else None
+
+
+def another(
+    reader: Reader, name: Any, wanted: tuple[str, ...], find: Find, *path: str | int
+) -> kinds.Declaration | None:
+    """Another declaration, by its name or path.
+
+    Args:
+        reader: the file.
+        name: what stands there.
+        wanted: the kinds that will do.
+        find: reads another declaration, from its name or path and the kinds that will do.
+        path: the key, from the outermost table on.
+
+    Returns:
+        The declaration; None if there is none, with the problem noted by the reader.
+    """
+    if not isinstance(name, str):
+        reader.problem(f"{shortened(name)} is not the name of a declaration", *path)
         return None
     try:
         return find(name, wanted)

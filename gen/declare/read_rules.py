@@ -5,15 +5,23 @@ In: the file of an optimizer with ``unknowns`` and ``assign``.  Out: a :class:`R
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, did_you_mean
-from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression, numerical
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
+from hamilforge.gen.declare.read_parts import (
+    Find,
+    another,
+    assignments,
+    hyperparameters,
+    scope,
+)
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
 
@@ -144,6 +152,31 @@ def options(
     return tuple(chosen), expression_at(reader, "options", "decay_at")
 
 
+def refuse_unmet(
+    reader: Reader,
+    requirements: Iterable[tuple[Expression, str]],
+    hyperparameters: Iterable[kinds.Parameter],
+) -> None:
+    """Note conditions that do not hold at the defaults.
+
+    Args:
+        reader: the file.
+        requirements: conditions, with what is said where one does not hold.
+        hyperparameters: with their defaults.
+    """
+    defaults = {
+        entry.name: mpmath.mpf(entry.default.numerator) / entry.default.denominator
+        for entry in hyperparameters
+    }
+    for condition, _ in requirements:
+        try:
+            holds = numerical(condition.tree, defaults) > 0
+        except (ArithmeticError, TypeError, ValueError):
+            continue  # of what has no value something is said already
+        if not holds:
+            reader.problem("does not hold at the defaults", "require", condition.text)
+
+
 def reductions(
     reader: Reader,
     hyperparameters: tuple[kinds.Parameter, ...],
@@ -172,17 +205,19 @@ def reductions(
         for key in table:
             if key not in ("to", "values", "state"):
                 reader.problem("unknown key; expected to, values and state", *at)
-        try:
-            to = find(str(table.get("to", "")), ("optimizer",))
-        except DeclarationError as error:
-            reader.problems += error.problems
+        to = another(reader, table.get("to"), ("optimizer",), find, *at)
+        if to is None:
             continue
         assert isinstance(to, kinds.Optimizer | kinds.Rule | kinds.Discretised)
         theirs = {entry.name: SCALAR for entry in to.hyperparameters} | {"n": SCALAR}
         parts: dict[str, list[tuple[str, Expression]]] = {"values": [], "state": []}
         arrays = {**theirs, **dict.fromkeys(unknowns, VECTOR)}
         for part, shape, known in (("values", SCALAR, theirs), ("state", VECTOR, arrays)):
-            for name, text in dict(table.get(part, {})).items():
+            entries = table.get(part, {})
+            if not isinstance(entries, dict):
+                reader.problem(f"{part} is a table: {{ name = expression, ... }}", *at)
+                continue
+            for name, text in entries.items():
                 if part == "values" and name not in own:
                     reader.problem(f"'{name}' is no hyper-parameter" + did_you_mean(name, own), *at)
                 value = reader.expression(text, *at)
@@ -249,6 +284,7 @@ class Check:
                 self._typed(value, None, *at, known={**numbers, point: VECTOR})
         for condition, _ in rule.requirements:
             self._typed(condition, SCALAR, "require", condition.text, known=numbers)
+        refuse_unmet(reader, rule.requirements, rule.hyperparameters)
 
     def _assignments(self) -> None:
         rule, reader = self._rule, self._reader

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, ExpressionError, did_you_mean
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
     REDUCTIONS,
@@ -24,6 +24,7 @@ from hamilforge.gen.declare.expression import (
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import (
     Find,
+    another,
     assignments,
     hyperparameters,
     parameters,
@@ -37,6 +38,7 @@ from hamilforge.gen.declare.read_rules import (
     names_at,
     options,
     reductions,
+    refuse_unmet,
 )
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR
@@ -189,6 +191,8 @@ def unknown_splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Unk
             reader.problem(f"{shortened(step)} is not [unknowns, weight] or with a table", "steps")
             continue
         unknowns = tuple(step[0].split())
+        if len({*unknowns}) < len(unknowns):
+            reader.problem(f"'{step[0]}' names an unknown twice", "steps")
         for name in unknowns:
             if name != "t":
                 reader.symbol(name, "steps", taken=MEANINGS)
@@ -202,15 +206,8 @@ def unknown_splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Unk
 
 
 def _table(reader: Reader, name: Any, find: Find) -> kinds.RungeKutta | None:
-    if not isinstance(name, str):
-        reader.problem(f"{shortened(name)} is no name of a table", "steps")
-        return None
-    try:
-        declaration = find(name, ("runge-kutta",))
-    except DeclarationError as error:
-        reader.problems += error.problems
-        return None
-    assert isinstance(declaration, kinds.RungeKutta)
+    declaration = another(reader, name, ("runge-kutta",), find, "steps")
+    assert isinstance(declaration, kinds.RungeKutta | None)
     return declaration
 
 
@@ -306,6 +303,7 @@ def discretised(
         for text in reader.table("require")
         if (condition := reader.condition(text, "require", text))
     ]
+    refuse_unmet(reader, requirements, numbers)
     over = scope(reader)
     if isinstance(method, kinds.StateUpdate):
         _check_update(reader, method, inner)

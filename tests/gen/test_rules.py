@@ -657,3 +657,59 @@ def test_a_choice_after_sums_is_made_for_each_tensor(tmp_path: Path, verifies: V
         for param, scale in zip(params, (1, 5), strict=True):
             trust = scale * ratio if size else 1.0
             assert torch.allclose(param, scale * start - 0.1 * trust * slope, rtol=1e-14)
+
+
+MISTAKES = {
+    "a start that is no table": ("start = 3\n", "", "a table was expected"),
+    "a start of the point": ("", "[start]\ntheta = 1\n", "starts where the parameters are"),
+    "a start in a state": ("", '[start]\nm = "m + 1"\n', "m has none yet"),
+    "a start of nothing": ("", "[start]\nmm = 1\n", "'mm' is not kept; did you mean 'm'"),
+    "scalars that are no list": ('scalars = "a"\n', "", "a list of names"),
+    "a solution in a gradient": ('solution = "grad(theta)"\n', "", "has no meaning here"),
+    "a solution that is a number": ('solution = "lr"\n', "", "a vector was expected"),
+    "options that are none": ("", "[options]\nweight_decy = 1\n", "did you mean 'weight_decay'"),
+    "a decay below zero": ("", "[options]\nweight_decay = -1\n", "is negative"),
+    "decay at no gradient": ("", '[options]\ndecay_at = "m"\n', "no gradient is taken there"),
+    "a requirement that fails": ("", '[require]\n"lr > 1" = "no"\n', "not hold at the defaults"),
+    "a requirement cut short": ("", '[require]\n"lr >" = "no"\n', "is not expected here"),
+    "a reduction to nothing": ("", '[[reductions]]\nto = "rgdd"\n', "no optimizer is named"),
+    "values that are none": (
+        "",
+        '[[reductions]]\nto = "heavy_ball"\nvalues = 3\n',
+        "values is a table",
+    ),
+    "a claim of numbers": ("", "[claims]\nfirst_steps = [1, 2]\n", "a list of texts"),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_with_its_place(
+    before: str, after: str, message: str, tmp_path: Path
+) -> None:
+    lines = ("m = m/2 + grad(theta)", "theta = theta - lr*m")
+    path = declared(tmp_path, '["theta", "m"]', *lines, more=after)
+    path.write_text(path.read_text().replace("unknowns =", f"{before}unknowns ="))
+    with pytest.raises(DeclarationError, match=message) as caught:
+        pipeline.check(catalogue.load(path))
+    assert "mine.toml:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "message"),
+    [
+        ('f = { default = 1, domain = "flag" }\n', "a flag is true or false, not 1"),
+        ('f = { default = [1, 2, 3], names = ["f", "k"] }\n', "a list of 2 was expected"),
+        ('f = { default = 1, domain = "unit-interval" }\n', r"outside the domain \[0, 1\)"),
+    ],
+)
+def test_a_default_that_is_none_is_refused(hyper: str, message: str, tmp_path: Path) -> None:
+    lines = ("m = m/2 + grad(theta)", "theta = theta - where(f, lr, 1)*m")
+    with pytest.raises(DeclarationError, match=message):
+        catalogue.load(declared(tmp_path, '["theta", "m"]', *lines, hyper=LR + hyper))
+
+
+@pytest.mark.parametrize("text", ["where(1 < n < 3, lr, 1)", "(lr > 2)", "where(lr >, 1, 2)"])
+def test_a_comparison_stands_first_in_a_choice(text: str, tmp_path: Path) -> None:
+    path = declared(tmp_path, '["theta"]', f"theta = theta - {text}*grad(theta)")
+    with pytest.raises(DeclarationError, match="expected"):
+        catalogue.load(path)
