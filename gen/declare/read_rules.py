@@ -201,11 +201,11 @@ def reductions(
     found = []
     own = {entry.name for entry in hyperparameters}
     for number, table in enumerate(tables):
-        at = ("reductions", number)
+        at: tuple[str | int, ...] = ("reductions", number)
         for key in table:
             if key not in ("to", "values", "state"):
-                reader.problem("unknown key; expected to, values and state", *at)
-        to = another(reader, table.get("to"), ("optimizer",), find, *at)
+                reader.problem("unknown key; expected to, values and state", *at, key)
+        to = another(reader, table.get("to"), ("optimizer",), find, *at, "to")
         if to is None:
             continue
         assert isinstance(to, kinds.Optimizer | kinds.Rule | kinds.Discretised)
@@ -215,13 +215,16 @@ def reductions(
         for part, shape, known in (("values", SCALAR, theirs), ("state", VECTOR, arrays)):
             entries = table.get(part, {})
             if not isinstance(entries, dict):
-                reader.problem(f"{part} is a table: {{ name = expression, ... }}", *at)
+                message = f"{part} is a table: {{ name = expression, ... }}"
+                reader.problem(message, *at, part)
                 continue
             for name, text in entries.items():
+                place = (*at, part, name)
                 if part == "values" and name not in own:
-                    reader.problem(f"'{name}' is no hyper-parameter" + did_you_mean(name, own), *at)
-                value = reader.expression(text, *at)
-                reader.typed(value, shape, known, ELEMENTWISE, *at)
+                    message = f"'{name}' is no hyper-parameter" + did_you_mean(name, own)
+                    reader.problem(message, *place)
+                value = reader.expression(text, *place)
+                reader.typed(value, shape, known, ELEMENTWISE, *place)
                 if value:
                     parts[part].append((name, value))
         found.append(kinds.Reduction(to, tuple(parts["values"]), tuple(parts["state"])))

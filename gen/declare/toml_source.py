@@ -110,6 +110,7 @@ class _Scanner:
         self._text = text.replace("\r\n", "\n")
         self._at = 0
         self._found: dict[KeyPath, int] = {}
+        self._tables: dict[KeyPath, int] = {}
         self._ends = [match.start() for match in re.finditer("\n", self._text)]
 
     def lines(self) -> dict[KeyPath, int]:
@@ -119,9 +120,14 @@ class _Scanner:
             if self._at >= len(self._text):
                 return self._found
             if self._text.startswith("[", self._at):
-                self._at += 2 if self._text.startswith("[[", self._at) else 1
+                several = self._text.startswith("[[", self._at)
+                self._at += 2 if several else 1
                 table = self._key()
                 self._record(table)
+                if several:  # a table of a list has a number
+                    number = self._tables[table] = self._tables.get(table, -1) + 1
+                    table = (*table, number)
+                    self._record(table)
                 self._at = self._end_of_line()
             else:
                 self._pair(table)
