@@ -326,7 +326,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         reader.problem(
             f"'{system.head.name}' has no grad(...) in it: it is for integrators", "system"
         )
-    if isinstance(method, kinds.RungeKutta):
+    if isinstance(method, kinds.RungeKutta) and system is not None:
         reader.problem("a table is a method for a gradient system, not for a Hamiltonian", "method")
     reader.finish()
     if isinstance(system, kinds.Mechanics):

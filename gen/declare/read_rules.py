@@ -171,6 +171,9 @@ def refuse_unmet(
     for condition, _ in requirements:
         try:
             holds = numerical(condition.tree, defaults) > 0
+        except ZeroDivisionError:
+            reader.problem("divides by zero at the defaults", "require", condition.text)
+            continue
         except (ArithmeticError, TypeError, ValueError):
             continue  # of what has no value something is said already
         if not holds:

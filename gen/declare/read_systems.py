@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
@@ -19,6 +21,7 @@ from hamilforge.gen.declare.expression import (
     Expression,
     Name,
     Operation,
+    numerical,
     walk,
 )
 from hamilforge.gen.declare.kinds import Shape
@@ -102,7 +105,7 @@ def gradient_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
             else:
                 reader.typed(value, VECTOR, begins, _CALLS, *at)
                 start.append((name, value))
-    lyapunov = _lyapunov(reader, types)
+    lyapunov = _lyapunov(reader, types, own)
     reader.finish()
     return kinds.GradientSystem(
         head, tuple(equations), point, own, tuple(start), start_time, lyapunov
@@ -137,7 +140,9 @@ def _point(reader: Reader, equations: list[tuple[str, Expression]]) -> str:
     return point if point in known or not known else known[0]
 
 
-def _lyapunov(reader: Reader, types: Mapping[str, Shape]) -> kinds.Lyapunov | None:
+def _lyapunov(
+    reader: Reader, types: Mapping[str, Shape], own: tuple[kinds.Parameter, ...]
+) -> kinds.Lyapunov | None:
     table = reader.table("lyapunov")
     if not table:
         return None
@@ -158,6 +163,17 @@ def _lyapunov(reader: Reader, types: Mapping[str, Shape]) -> kinds.Lyapunov | No
     for end in interval:
         reader.typed(end, SCALAR, numbers, ELEMENTWISE, "lyapunov", "interval")
     first, last = interval
+    defaults = {
+        parameter.name: mpmath.mpf(parameter.default.numerator) / parameter.default.denominator
+        for parameter in own
+    }
+    try:
+        if first and last and numerical(first.tree, defaults) > numerical(last.tree, defaults):
+            reader.problem(
+                "empty at the defaults: its first end is the larger", "lyapunov", "interval"
+            )
+    except (ArithmeticError, TypeError, ValueError):
+        reader.problem("has no value at the defaults", "lyapunov", "interval")
     return kinds.Lyapunov(energy, free, (first, last)) if energy and first and last else None
 
 

@@ -335,3 +335,29 @@ def test_a_reduction_that_is_none_is_refused(tmp_path: Path) -> None:
     report = pipeline.check(catalogue.load(path))
     assert report["is_heavy_ball"] is False
     assert not report.holds
+
+
+def test_a_started_array_may_move_twice(tmp_path: Path, verifies: Verifies) -> None:
+    path = declared(
+        tmp_path,
+        'theta = "-psi"\nm = "grad(theta) - m"\npsi = "m - psi/2"',
+        '[["psi", "1/2"], ["m", "1/2"], ["theta", 1], ["m", "1/2"], ["psi", "1/2"]]',
+        start='psi = "theta"',
+    )
+    assert hf.check(path)["order"] is not None
+    assert verifies(path).holds
+
+
+def test_an_interval_whose_ends_are_exchanged_is_refused(tmp_path: Path) -> None:
+    text = catalogue.load("inna", ("system",)).head.source.data.decode()
+    path = tmp_path / "turned.toml"
+    first, last = "2*(1 - sqrt(alpha*beta))**2", "2*(1 + sqrt(alpha*beta))**2"
+    path.write_text(text.replace(f'["{first}", "{last}"]', f'["{last}", "{first}"]'))
+    with pytest.raises(DeclarationError, match="its first end is the larger"):
+        catalogue.load(path)
+
+
+def test_steps_without_a_value_have_no_first_steps(tmp_path: Path) -> None:
+    path = declared(tmp_path, 'theta = "-grad(theta)"', "euler")
+    path.write_text(path.read_text().replace('h = "lr"', 'h = "lr/(1 - n)"'))
+    assert pipeline.check(catalogue.load(path))["first_steps"] is None

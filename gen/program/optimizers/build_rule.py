@@ -413,7 +413,13 @@ class _Homes:
             return f"{point}_" if point in TAKEN else point
         if symbol in self._values.gradients:
             return "gradient" if symbol.name == "g" else f"gradient_{symbol.name[2:]}"
-        return symbol.name
+        stem = symbol.name.rstrip("_")
+        if not stem.endswith("_new"):
+            return symbol.name
+        name = f"{stem.removesuffix('_new')}_kept"  # lines are called so, and arrays must not be
+        while name in {*self._states, *self.kept.values()}:
+            name += "_"
+        return name
 
     def readable(self, stage: int) -> dict[Coordinate, str]:
         """What the values that a stage may read are called, but for those that it computes."""

@@ -10,6 +10,7 @@ from functools import partial
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
@@ -24,6 +25,9 @@ def first_steps(program: Program) -> dict[str, str]:
     Args:
         program: of a rule.
 
+    Raises:
+        NotDerivableError: a step has no value.
+
     Returns:
         Texts by the number of the step: in ``theta0`` and ``theta1``, where the parameters are
         before each, the gradients ``g1`` and ``g2``, L2 decay in them, ``weight_decay`` where it is
@@ -36,7 +40,10 @@ def first_steps(program: Program) -> dict[str, str]:
     for number, (theta, g) in enumerate(zip(THETA, G, strict=True)):
         steps.arrays["x"] = theta
         steps.step(partial(_without, g, l2), preparation)
-        texts[str(number + 1)] = _text(_settled(steps.arrays["x"] - theta))
+        moved = steps.arrays["x"] - theta
+        if moved.has(sp.zoo, sp.nan, sp.oo):
+            raise NotDerivableError(f"step {number + 1} has no value")
+        texts[str(number + 1)] = _text(_settled(moved))
     return texts
 
 

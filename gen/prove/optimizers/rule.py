@@ -102,7 +102,7 @@ def _shown(
 def _first_steps(derivation: RuleDerivation) -> Finding:
     reach = (
         "one coordinate, all positive, choices as the defaults decide them; theta0 and theta1 are "
-        "the parameters before the steps, g1 and g2 the gradients there with their L2 decay"
+        "the parameters before the steps, g1 and g2 their gradients with L2 decay, at all points"
     )
     value = dict(first_steps(derivation.program))
     return Finding("first_steps", value, "two steps of the emitted program in symbols", reach)

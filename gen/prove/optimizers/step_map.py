@@ -155,6 +155,8 @@ class _Frozen(SymbolicSteps):
         defaults = {self.hyper[name]: value for name, value in self._defaults.items()}
         value = value.subs({symbol: defaults[symbol] for symbol in fading if symbol in defaults})
         value = value.replace(fades, lambda part: sp.Integer(0))
+        if value.has(sp.zoo, sp.nan):
+            raise NotDerivableError("a scalar of the step has no value")
         if not value.has(number):
             return value
         limit = sp.limit(value, number, sp.oo)
