@@ -17,6 +17,7 @@ from hamilforge.gen.declare import kinds
 EMITTER = ("declare", "derive", "exact", "trees", "tableau", "program", "prove", "emit")
 #: The modules of the runtime whose functions are called in kernels, with their rooms.
 KERNEL_MODULES: Mapping[str, str] = {
+    "array_kernels": "core",
     "elementary": "core",
     "layer_kernels": "networks",
     "linear": "core",

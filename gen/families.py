@@ -282,11 +282,28 @@ KINDS: tuple[Kind, ...] = (
         prover="prove.networks.field:prove_objective",
         teller="document.network:tell_objective",
     ),
+    Kind(
+        "problem",
+        "problems",
+        kinds.MinimizationProblem,
+        reader="declare.read_minimization:problem",
+        prover="prove.problems.problem:prove_problem",
+        teller="document.minimization:tell_minimization",
+        columns=("variables", "minimum", "smooth"),
+        properties=("variables", "minimum", "smooth", "curvature"),
+    ),
 )
 FAMILIES: tuple[Family, ...] = (
     Family("optimizer", (kinds.Optimizer,), (), "pipeline:render_optimizer"),
     Family("rule", (kinds.Rule, kinds.Discretised), (), "pipeline:render_rule"),
     Family("objective", (kinds.Objective,), (), "pipeline:render_objective", suffix="__objective"),
+    Family(
+        "problem",
+        (kinds.MinimizationProblem,),
+        (),
+        "pipeline:render_problem",
+        suffix="__problem",
+    ),
     Family(
         "network",
         (kinds.Field,),

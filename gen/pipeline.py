@@ -14,11 +14,13 @@ from hamilforge.gen.emit import files
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.emit.products.problem import ProblemProduct
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import Derivation, derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.prove.integrators import problem
 from hamilforge.gen.prove.optimizers import optimizer
 from hamilforge.gen.prove.report import Report
@@ -88,6 +90,14 @@ def render_objective(objective: kinds.Objective) -> dict[str, str]:
     refuse_false_claims(check(objective), objective.head)
     return products.understood(
         lambda: files.render(TargetProduct(build_target(objective), objective)), objective
+    )
+
+
+def render_problem(problem: kinds.MinimizationProblem) -> dict[str, str]:
+    """The files of a minimization problem."""
+    refuse_false_claims(check(problem), problem.head)
+    return products.understood(
+        lambda: files.render(ProblemProduct(build_problem(problem), problem)), problem
     )
 
 

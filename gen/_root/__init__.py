@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         objective,
         optimal_control,
         optimizer,
+        problem,
         verify,
     )
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
@@ -53,6 +54,7 @@ __all__ = [
     "objective",
     "optimal_control",
     "optimizer",
+    "problem",
     "verify",
 ]
 

@@ -283,10 +283,46 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
     return module.Objective(loaded.module("numba"), sizes, **options)
 
 
+def problem(name: Name, backend: str = "numba", dtype: Any = None, **options: Any) -> Any:
+    """A loss in closed form to try optimizers on, with its derived gradient, start and minimum.
+
+    Args:
+        name: a problem to minimise, by name or path.
+        backend: ``numba`` for one on NumPy vectors, ``torch`` for a ``torch.nn.Module`` whose
+            parameters are the variables.
+        dtype: of the numbers; float64, or torch's default type, if None.
+        options: sizes of dimensions and values of parameters, by name, as in ``d=100``; for torch
+            ``device`` too.
+
+    Returns:
+        A :class:`hamilforge.runtime.problems.problem.Problem`: ``f(x)``, ``f.gradient(x)``,
+        ``f.value_and_gradient(x)``, ``f.start``, ``f.minimum``, ``f.minimizers``; or a module,
+        called without arguments for the loss.
+
+    Raises:
+        DeclarationError: the declaration has problems.
+        ClaimError: a point is not what it is declared to be.
+        ValueError: an unknown size or parameter, or one outside its domain.
+        ImportError: a torch module is asked for, and PyTorch is not installed.
+    """
+    where = name if str(name).endswith(".toml") else f"problem/{str(name).rpartition('/')[2]}"
+    loaded = _loaded("hf.problem", backend, "a problem to minimise", where)
+    if backend == "torch":
+        device = options.pop("device", None)
+        return loaded.torch_class()(options, dtype, device)
+    from hamilforge.runtime.problems import problem as module
+
+    return module.Problem(loaded.module("numba"), options, "float64" if dtype is None else dtype)
+
+
+#: What the numba module of each kind of product has that others have not.
+_MARKS = {"a field": "CONTROLS", "an objective": "WEIGHTS", "a problem to minimise": "VARIABLES"}
+
+
 def _loaded(
     what: str, backend: str, kind: str, name: Name, method: Name | None = None, **choices: Any
 ) -> Loaded:
-    """The product of a field or of an objective."""
+    """The product of a field, an objective or a problem."""
     if backend not in ("torch", "numba"):
         raise ValueError(f"backend = {backend!r}; torch or numba was expected")
     if backend == "torch":
@@ -294,7 +330,7 @@ def _loaded(
     from hamilforge.runtime.core import loader
 
     loaded = loader.load(name, method, **choices)
-    if not hasattr(loaded.module("numba"), "CONTROLS" if kind == "a field" else "WEIGHTS"):
+    if not hasattr(loaded.module("numba"), _MARKS[kind]):
         raise ValueError(f"{what} takes {kind}, and {name} is none")
     return loaded
 

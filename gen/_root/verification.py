@@ -33,6 +33,8 @@ from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
+from hamilforge.gen.program.problems.build import build_problem
+from hamilforge.gen.program.problems.interpret import ProblemInterpreter
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.integrators import verify_integrator
@@ -41,6 +43,8 @@ from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
 from hamilforge.runtime.optimizers.verify import Case, compare
+from hamilforge.runtime.problems import verify_problem
+from hamilforge.runtime.problems.verify_problem import ProblemCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -52,6 +56,8 @@ ATTEMPTS = 100
 PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: Gradients whose squares are in the range of float64, but not in that of unscaled sums.
 LARGE = 1e60
+#: Sizes at which problems are compared.
+MOST = 20
 
 
 def verify(
@@ -375,6 +381,37 @@ def _case(
     return case
 
 
+def problem_cases(problem: kinds.MinimizationProblem) -> list[ProblemCase]:
+    """The loss and its gradient at the start, beside it, and beside each minimizer."""
+    landscape = build_problem(problem)
+    generator = np.random.default_rng(8)
+    sizes = {name: min(size, MOST) for name, size in problem.sizes}
+    machine = ProblemInterpreter(landscape, sizes)
+    places = ["start", *(f"minimizers.{k}" for k in range(len(problem.minimizers)))]
+    points = [("start", machine.point("start"))]
+    for place in places:
+        point = machine.point(place)
+        beside = {n: v + 0.3 * generator.standard_normal(np.shape(v)) for n, v in point.items()}
+        points.append((f"beside {place}", beside))
+    found = []
+    for label, point in points:
+        # numbers that float32 has, so that both precisions begin from the same
+        own = {name: np.float32(value).astype(np.float64) for name, value in point.items()}
+        with np.errstate(all="ignore"):
+            loss, slopes = machine.gradient(own)
+        values = {landscape.declared[name]: np.asarray(value) for name, value in own.items()}
+        by = {f"by {landscape.declared[name]}": np.asarray(v) for name, v in slopes.items()}
+        found.append((label, values, {"loss": np.asarray(loss), **by}))
+    scales = {
+        name: max(float(np.linalg.norm(here[name])) for _, _, here in found) for name in found[0][2]
+    }
+    return [
+        ProblemCase(label, dtype, sizes, values, here, scales)
+        for label, values, here in found
+        for dtype in ("float64", "float32")
+    ]
+
+
 #: By the family of the product.
 _CASES: Mapping[str, _Cases] = {
     "optimizer": _Cases(lambda rule: reference_cases(derive(rule).program), compare),
@@ -382,6 +419,7 @@ _CASES: Mapping[str, _Cases] = {
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),
+    "problem": _Cases(problem_cases, verify_problem.compare),
     "network": _Cases(
         lambda field, layers: network_cases(build_network(field, layers)), verify_network.compare
     ),

@@ -32,8 +32,10 @@ POLYNOMIALS = ("legendre",)
 ACTIVATION = "sigma"
 #: In regularisers: how fast a control changes from a layer to the next.
 RATE = "rate"
-#: In lattices: the values at the sites that are so many further, around the ring.
+#: In lattices and problems: the values at the places that are so many further, around the ring.
 SHIFT = "shift"
+#: In problems: the product of all entries.
+PRODUCT = "prod"
 _ARGUMENTS = {name: row.arguments for name, row in BY_NAME.items()}
 FUNCTIONS = (
     *ELEMENTWISE,
@@ -45,6 +47,7 @@ FUNCTIONS = (
     ACTIVATION,
     RATE,
     SHIFT,
+    PRODUCT,
 )
 
 MAX_TEXT = 200_000

@@ -561,6 +561,57 @@ class Objective:
     parameters: tuple[Parameter, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """An array that a loss has beside its variables.
+
+    Attributes:
+        shape: its dimensions.
+        value: an expression in its indices ``i`` and ``j`` from 0, in dimensions, parameters and
+            the data before it; None if it is drawn.
+        draw: the distribution it is drawn from, one of :data:`DRAWS`; empty if it is not.
+        seed: of the generator.
+    """
+
+    name: str
+    shape: Shape
+    value: Expression | None
+    draw: str
+    seed: int
+
+
+#: From what data are drawn: independent entries, or a rotation uniform among all.
+DRAWS = ("normal", "uniform", "rotation")
+
+
+@dataclass(frozen=True, slots=True)
+class MinimizationProblem:
+    """A loss in closed form, with a start and its minimum.
+
+    Attributes:
+        variables: each with its shape, of at most two dimensions.
+        sizes: each dimension that has a name, and how large it is where nothing else is said.
+        data: in order.
+        loss: a scalar.
+        start: for each variable an expression in its indices, dimensions, parameters and data.
+        minimizers: points of least loss, alike; none if none is declared.
+        minimum: the least loss; the loss at the first minimizer if None.
+        critical: further points where the gradient vanishes, or where 0 is a convex combination of
+            its limits.
+    """
+
+    head: Head
+    variables: tuple[tuple[str, Shape], ...]
+    sizes: tuple[tuple[str, int], ...]
+    data: tuple[Datum, ...]
+    loss: Expression
+    parameters: tuple[Parameter, ...]
+    start: tuple[tuple[str, Expression], ...]
+    minimizers: tuple[tuple[tuple[str, Expression], ...], ...]
+    minimum: Expression | None
+    critical: tuple[tuple[tuple[str, Expression], ...], ...]
+
+
 Problem = Mechanics | System
 #: What layers of a network are made with.
 LayerMethod = RungeKutta | Partitioned
@@ -583,6 +634,7 @@ Declaration = (
     | System
     | Field
     | Objective
+    | MinimizationProblem
 )
 
 

@@ -103,7 +103,7 @@ def _arrays(
         return ()
     for name, declared in entries.items():
         _free(reader, name, shapes, table, name)
-        shape = _shape(declared)
+        shape = shape_of(declared)
         if shape is None or not least <= len(shape) <= most:
             ranks = " or ".join(
                 ["[]", '["d"]', '["d", "d"]'][rank] for rank in range(least, most + 1)
@@ -119,7 +119,8 @@ def _arrays(
     return tuple(arrays)
 
 
-def _shape(declared: Any) -> Shape | None:
+def shape_of(declared: Any) -> Shape | None:
+    """A list of dimensions, by name or number; None if it is none."""
     if not isinstance(declared, list) or any(
         isinstance(dimension, bool | list | dict) for dimension in declared
     ):

@@ -16,6 +16,7 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
     MAX_SHIFT,
+    PRODUCT,
     RATE,
     REDUCTIONS,
     SHIFT,
@@ -84,11 +85,7 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         operands = [visit(arg) for arg in node.args]
         if node.op == "@":
             return product(node, operands[0], operands[1])
-        if node.op in ("+", "*", "-", "/"):
-            return together(node, operands)
-        if node.op == "**":
-            if operands[1] not in (SCALAR, VECTOR):
-                raise fail(f"an exponent is a scalar, not {written(operands[1])}", node.args[1])
+        if node.op in ("+", "*", "-", "/", "**"):
             return together(node, operands)
         return call(node, operands)
 
@@ -143,14 +140,14 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
             by = constant(node.args[1])
             if not operands[0] or by is None or by.denominator > 1 or abs(by) > MAX_SHIFT:
                 raise fail(
-                    f"shift(x, k) takes what has a value at each site, and a whole number from "
+                    f"shift(x, k) takes what has a value at each place, and a whole number from "
                     f"-{MAX_SHIFT} to {MAX_SHIFT}",
                     node,
                 )
-        if node.op in (*REDUCTIONS, *_OF_COORDINATES, "logsumexp") and not all(operands):
+        if node.op in (*_OF_ENTRIES, *_OF_COORDINATES) and not all(operands):
             what = "vectors or matrices" if "logsumexp" in allowed else f"vectors ({VECTOR[0]})"
             raise fail(f"{node.op}(...) takes {what}, not a scalar", node)
-        if node.op in (*REDUCTIONS, "J", "logsumexp"):
+        if node.op in (*_OF_ENTRIES, "J"):
             if len({*operands}) > 1:
                 together(node, operands)
             return ()
@@ -161,6 +158,8 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
 
 #: What stands for the signs of comparisons, which may be wherever there is a choice.
 _CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
+#: What makes one number of all entries.
+_OF_ENTRIES = (*REDUCTIONS, PRODUCT, "logsumexp")
 #: Functions of all coordinates.
 _OF_COORDINATES = ("J", "grad", "velocity")
 #: What may be called where arrays have shapes.

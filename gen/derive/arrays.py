@@ -3,7 +3,7 @@
 In: declared arrays and expressions in them.  Out: :class:`Lines`, each line one operation.  A
 :class:`Map` is a scalar SymPy expression applied entry by entry, in symbols that bear the names of
 arrays; so every scalar derivative is SymPy's, and what is left are the few rules of products,
-transposes and sums (:mod:`networks.adjoint`, :mod:`networks.tangent`).
+transposes and sums (:mod:`adjoint`, :mod:`networks.tangent`).
 
 A *batched* array has one value for each sample; controls and parameters are shared by all samples.
 Equal operations are one line.
@@ -19,12 +19,15 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
+    PRODUCT,
     RATE,
+    SHIFT,
     Expression,
     Name,
     Node,
     Number,
     Operation,
+    constant,
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FUNCTIONS, Expr, root, to_sympy
@@ -84,6 +87,28 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalProduct:
+    """The product of all entries of a vector or matrix."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProducts:
+    """For each entry the product of all others; no entry is divided by."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """At each place of the first axis what is ``by`` places further, around the ring."""
+
+    of: str
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogSumExp:
     """``log(sum(exp(v)))``, for each sample, without overflow."""
 
@@ -97,7 +122,18 @@ class OverBatch:
     of: str
 
 
-Op = Map | Product | Outer | Transpose | Total | LogSumExp | OverBatch
+Op = (
+    Map
+    | Product
+    | Outer
+    | Transpose
+    | Shift
+    | Total
+    | TotalProduct
+    | OtherProducts
+    | LogSumExp
+    | OverBatch
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +304,8 @@ class Lines:
             return self._matrix_product(node)
         if node.op == "transpose":
             return self.piece(self._transposed(self._visit(node.args[0])))
+        if node.op == SHIFT:
+            return self._shifted(node)
         parts = [self._visit(arg) for arg in node.args]
         values = [part.value for part in parts]
         match node.op:
@@ -291,6 +329,9 @@ class Lines:
             case "logsumexp":
                 of = self.named(parts[0], "terms")
                 return self.piece(self.add(LogSumExp(of), (), parts[0].batched, "logsumexp"))
+            case op if op == PRODUCT:
+                of = self.named(parts[0], "factors")
+                return self.piece(self.add(TotalProduct(of), (), parts[0].batched, "product"))
             case op if op == ACTIVATION:
                 return self._activated(parts[0])
         return self.function(FUNCTIONS[node.op](*values), self.mapped(sp.S.Zero, parts))
@@ -333,6 +374,18 @@ class Lines:
         )
         product = self.product(op)
         return Piece(sign * product.value, product.shape, product.batched)
+
+    def _shifted(self, node: Operation) -> Piece:
+        piece, by = self._visit(node.args[0]), constant(node.args[1])
+        assert by is not None
+        of = self.named(piece, _word(piece))
+        return self.piece(self.shifted(of, int(by)))
+
+    def shifted(self, of: str, by: int) -> str:
+        """The array with what is ``by`` places further along the first axis."""
+        array = self.arrays[of]
+        side = "plus" if by > 0 else "minus"
+        return self.add(Shift(of, by), array.shape, array.batched, f"{of}_{side}_{abs(by)}")
 
     def _transposed(self, piece: Piece) -> str:
         of = self.named(piece, _word(piece))

@@ -219,7 +219,7 @@ def derivative(expr: Expr, *symbols: sp.Symbol) -> Expr:
 
 
 #: Functions whose derivatives jump, or which do themselves.
-_BROKEN = ("Abs", "sign", "step", CHOICE, "max", "min", "clip", "relu", "elu", "leaky_relu")
+BROKEN = ("Abs", "sign", "step", CHOICE, "max", "min", "clip", "relu", "elu", "leaky_relu")
 
 
 def primitive(expr: Expr, symbol: sp.Symbol) -> Expr | None:
@@ -229,7 +229,7 @@ def primitive(expr: Expr, symbol: sp.Symbol) -> Expr | None:
     the derivative of ``t*step(t)``, which jumps.
     """
     for part in expr.atoms(sp.Function, sp.Abs):
-        if type(part).__name__ in _BROKEN and symbol in part.free_symbols:
+        if type(part).__name__ in BROKEN and symbol in part.free_symbols:
             return None
     whole = sp.integrate(expr, symbol)
     return None if whole.has(sp.Integral, sp.Piecewise) else whole

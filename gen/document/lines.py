@@ -6,10 +6,11 @@ In: a function.  Out: formulas; operations on whole arrays are calls that the fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.document.blocks import Formula
-from hamilforge.gen.program.ir import Apply, Expr, Function, Reduce, Ref, Value
+from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Reduce, Ref, Value
 
 
 def formulas(function: Function) -> Iterator[Formula]:
@@ -36,8 +37,12 @@ def expression(value: Value, types: Mapping[str, Array]) -> Expr:
             return Apply("sum over samples", (product,)) if batched else product
         case Transpose(of):
             return _marked(of, True)
-        case Reduce(arg=arg, how="logsumexp"):
-            return Apply("logsumexp", (arg,))
+        case Shift(of, by):
+            return Apply("shift", (Ref(of), Const(Fraction(by))))
+        case OtherProducts(of):
+            return Apply("product of the others", (Ref(of),))
+        case Reduce(arg=arg, how="logsumexp" | "prod" as how):
+            return Apply(how, (arg,))
         case Reduce(arg=arg, over="samples"):
             return Apply("sum over samples", (arg,))
     return value

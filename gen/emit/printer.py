@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import (
     Apply,
@@ -267,6 +267,10 @@ def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) 
             return f"{summed}{printer.variable(left)} {printer.variable(right)}'"
         case Transpose(of):
             return f"{printer.variable(of)}'"
+        case Shift(of, by):
+            return f"{printer.variable(of)}, {by} places further"
+        case OtherProducts(of):
+            return f"products of the other {printer.variable(of)}"
     return printer(value)
 
 

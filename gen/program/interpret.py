@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.program.ir import (
+    WHOLE_ARRAYS,
     Apply,
     Const,
     Function,
@@ -200,6 +201,10 @@ def _operation(line: Line, values: Values, types: Types) -> Any:
             return np.outer(values[left], values[right])
         case Transpose(of):
             return values[of].T
+        case Shift(of, by):
+            return np.roll(values[of], -by, axis=0)
+        case OtherProducts(of):
+            return _other_products(values[of])
         case Reduce(arg=arg, how=how, over=over):
             entries = evaluate(arg, values, FLOAT64)
             shape, batched = type_of(arg, types)
@@ -208,9 +213,19 @@ def _operation(line: Line, values: Values, types: Types) -> Any:
             axis = 1 if batched else None
             if how == "sum":
                 return entries.sum(axis, keepdims=True)
+            if how == "prod":
+                return entries.prod(axis, keepdims=batched)
             largest = entries.max(axis, keepdims=batched)
             return largest + np.log(np.exp(entries - largest).sum(axis, keepdims=batched))
     raise NotImplementedError(f"interpret: {type(line.value).__name__}")
+
+
+def _other_products(factors: Any) -> Any:
+    """For each entry the product of all others, from those before it and those after it."""
+    flat = factors.ravel()
+    before = np.concatenate([flat[:1] ** 0, np.cumprod(flat[:-1])])
+    after = np.concatenate([np.cumprod(flat[:0:-1])[::-1], flat[:1] ** 0])
+    return (before * after).reshape(factors.shape)
 
 
 def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
@@ -363,7 +378,7 @@ def _filled(value: Any, values: Values, target: Array, types: Types) -> Any:
 
 def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
     match line.value:
-        case Product() | Outer() | Transpose():
+        case _ if isinstance(line.value, WHOLE_ARRAYS):
             return algebra.operation(line, values, types)
         case Reduce(arg=arg, how=how, over=over) as total:
             if how != "sum" or over != "entries" or type_of(arg, types)[1]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hamilforge.gen.declare.kinds import Parameter, Shape
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 
 #: The axis of an optimizer's arrays: all entries of a parameter, whatever its shape.
 COORDINATES: Shape = ("coordinates",)
@@ -62,7 +62,8 @@ class Reduce:
 
     Attributes:
         arg: the expression.
-        how: ``sum``; ``logsumexp`` is the logarithm of the sum of exponentials, without overflow.
+        how: ``sum`` or ``prod``; ``logsumexp`` is the logarithm of the sum of exponentials, without
+            overflow.
         over: ``entries``, for each sample; in an optimizer over all tensors in the scope of a sum.
             Or ``samples``, for each entry.
     """
@@ -75,8 +76,10 @@ class Reduce:
 Expr = Const | Ref | Apply | Select | Reduce
 
 
+#: Operations on whole arrays.
+WHOLE_ARRAYS = Product | Outer | Transpose | Shift | OtherProducts
 #: What a line may compute.
-Value = Expr | Product | Outer | Transpose
+Value = Expr | WHOLE_ARRAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Line:
         Raises:
             TypeError: it is an operation on whole arrays.
         """
-        if isinstance(self.value, Product | Outer | Transpose):
+        if isinstance(self.value, WHOLE_ARRAYS):
             raise TypeError(f"{self.name} is no expression but a {type(self.value).__name__}")
         return self.value
 
@@ -207,7 +210,11 @@ def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
             return arrays[of].shape[::-1], False
         case Reduce(arg=arg, how="sum", over="samples") if batched:
             return type_of(arg, arrays)[0], False
-        case Reduce(arg=arg, how="sum" | "logsumexp", over="entries"):
+        case Shift(of) | OtherProducts(of):
+            if not arrays[of].shape or batched:
+                raise TypeError(f"{type(value).__name__} of {arrays[of]}")
+            return arrays[of].shape, False
+        case Reduce(arg=arg, how="sum" | "prod" | "logsumexp", over="entries"):
             if not type_of(arg, arrays)[0]:
                 raise TypeError(f"a sum of what has no entries: {arg}")
             return (), batched
@@ -344,7 +351,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def parts(value: Value) -> Iterator[Expr]:
     """The expression of a line and everything below it; nothing of operations on whole arrays."""
-    if not isinstance(value, Product | Outer | Transpose):
+    if not isinstance(value, WHOLE_ARRAYS):
         yield from walk(value)
 
 
@@ -378,8 +385,8 @@ def with_names(value: Value, names: Mapping[str, str]) -> Value:
     match value:
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return replace(value, left=names.get(left, left), right=names.get(right, right))
-        case Transpose(of=of):
-            return Transpose(names.get(of, of))
+        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
+            return replace(value, of=names.get(of, of))
     return with_parts(value, {old: Ref(new) for old, new in names.items()})
 
 
@@ -414,7 +421,7 @@ def names(value: Value) -> tuple[str, ...]:
     match value:
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return tuple(dict.fromkeys((left, right)))
-        case Transpose(of=of):
+        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
             return (of,)
     return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
 

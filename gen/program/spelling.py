@@ -25,6 +25,7 @@ _PATTERN = re.compile(
     r".*_(\d+|end|start|new|dot|slope|offset|bar|rate|all|total|partial|gradient|now|row|flat|n)"
     r"|(p|w|k|set|weight|term|factor|flat|number|rate|states|shared|slope|costate|velocity"
     r"|momentum|time)_.*|hidden\d*|terms\d*|value\d+|matrix\d*|vector\d*|scalar\d*|readout\d*|loss\d*"
+    r"|factors\d*|product\d*|.*_(plus|minus)_\d+|.*_others|seed\d*"
 )
 #: Names that are taken once they are followed by the number of a stage.
 _NUMBERED = re.compile(r"[QP]?[AB]|C\d?|weighted")

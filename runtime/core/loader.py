@@ -101,7 +101,8 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     """Find a product, or generate it.
 
     Args:
-        name_or_path: an optimizer or an objective; with a method, a problem or a field.
+        name_or_path: an optimizer, an objective or a problem to minimise; with a method, what it
+            integrates or a field.
         method: what integrates the problem, or makes the layers of the field.
         choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
             code is to be made for, ``by_stage`` for controls of every stage.
@@ -175,6 +176,9 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
     kind, _, bare = names[0].rpartition("/")
     if method is not None:
         return ["__".join(name.rpartition("/")[2] for name in names)]
-    return {"optimizer": [bare], "objective": [f"{bare}__objective"]}.get(
-        kind, [] if kind else [bare, f"{bare}__objective"]
-    )
+    by_kind = {
+        "optimizer": bare,
+        "objective": f"{bare}__objective",
+        "problem": f"{bare}__problem",
+    }
+    return [by_kind[kind]] if kind in by_kind else [] if kind else [*by_kind.values()]

@@ -120,6 +120,15 @@ def root(z: Tensor) -> Tensor:
     return torch.where(zero, 0.0, torch.where(zero, 1.0, z).sqrt())
 
 
+def other_products(factors: Tensor) -> Tensor:
+    """For each entry the product of all others, in the shape of the factors."""
+    flat = factors.flatten()
+    one = flat.new_ones(1)
+    before = torch.cat([one, flat[:-1].cumprod(0)])
+    after = torch.cat([one, flat[1:].flip(0).cumprod(0)]).flip(0)
+    return (before * after).reshape(factors.shape)
+
+
 def down(z: Tensor) -> Tensor:
     """1 / max(|z|, 1), a scale: no graph goes through it, since nothing depends on its choice."""
     return 1 / z.detach().abs().clamp(min=1)

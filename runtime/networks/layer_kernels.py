@@ -207,28 +207,6 @@ def log_sums(values: Any, out: Any) -> None:
 
 
 @inner_function
-def transposed(matrix: Any, out: Any) -> None:
-    """``A'``."""
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = matrix[j, i]
-
-
-@inner_function
-def outer(left: Any, right: Any, out: Any) -> None:
-    """``u v'`` of two vectors.
-
-    Args:
-        left: u, `(m,)`.
-        right: v, `(d,)`.
-        out: `(m, d)`; set.
-    """
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = left[i] * right[j]
-
-
-@inner_function
 def add_all(values: Any, total: Any) -> None:
     """``total += values``, entry by entry."""
     flat, sums = values.ravel(), total.ravel()

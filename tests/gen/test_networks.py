@@ -243,7 +243,6 @@ def test_discretise_then_optimise_is_optimise_then_discretise_symbolically(metho
         ('state = { y = ["d"], z = ["d"] }\n[f]\ny = "z"\n', "the right-hand side of 'z'"),
         ('state = { t = ["d"] }\nf = "t"\n', "'t' cannot be a name here"),
         ('state = { y = ["d"] }\nf = "transpose(y)"\n', "transpose takes a matrix"),
-        ('state = { y = ["d"] }\nf = "y**y"\n', "an exponent is a scalar"),
         ('state = { y = ["d"] }\ncontrols = { y = ["d"] }\nf = "y"\n', "has a meaning already"),
     ],
 )

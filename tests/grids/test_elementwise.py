@@ -21,7 +21,7 @@ from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.functions import BY_NAME, CONSTANTS, DECLARABLE, PRIMITIVE, TABLE
 from hamilforge.gen.derive.calculus import derivative, to_sympy
 from hamilforge.gen.document.formats import LatexPrinter
-from hamilforge.gen.emit.numba.networks.arrays import EntryPrinter
+from hamilforge.gen.emit.numba.arrays import EntryPrinter
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter
 from hamilforge.gen.emit.torch.printer import TensorPrinter

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import sympy as sp
 
+from hamilforge.gen.derive.adjoint import slope
 from hamilforge.gen.derive.arrays import (
     Lines,
     LogSumExp,
@@ -20,7 +21,6 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
     symbol,
 )
-from hamilforge.gen.derive.networks.adjoint import slope
 
 
 def forward(

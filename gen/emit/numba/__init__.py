@@ -3,6 +3,7 @@
 from hamilforge.gen.emit.numba.integrators import integrator
 from hamilforge.gen.emit.numba.networks import network, target
 from hamilforge.gen.emit.numba.optimizers import optimizer
+from hamilforge.gen.emit.numba.problems import problem
 
 SUFFIX = "numba"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.
@@ -11,4 +12,5 @@ VIEWS = {
     "integrator": integrator,
     "network": network,
     "target": target,
+    "problem": problem,
 }

@@ -3,6 +3,7 @@
 from hamilforge.gen.emit.torch.integrators import integrator
 from hamilforge.gen.emit.torch.networks import network, target
 from hamilforge.gen.emit.torch.optimizers import optimizer
+from hamilforge.gen.emit.torch.problems import problem
 
 SUFFIX = "torch"
 #: What makes the view of each kind of product: modules with TEMPLATE and ``view(product)``.
@@ -11,4 +12,5 @@ VIEWS = {
     "integrator": integrator,
     "network": network,
     "target": target,
+    "problem": problem,
 }

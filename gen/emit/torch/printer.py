@@ -27,6 +27,7 @@ RUNTIME = (
     "inverse",
     "larger",
     "log_cosh",
+    "other_products",
     "root",
     "smaller",
     "softplus",

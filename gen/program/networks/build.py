@@ -17,12 +17,12 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive import arrays
+from hamilforge.gen.derive.adjoint import derivable, reverse
 from hamilforge.gen.derive.arrays import Array, Lines, Map, Piece
-from hamilforge.gen.derive.networks.adjoint import derivable, reverse
 from hamilforge.gen.derive.networks.tangent import forward
 from hamilforge.gen.program.build_stages import build_stages
+from hamilforge.gen.program.cut import MOMENTS, Cut, between
 from hamilforge.gen.program.networks.build_regulariser import build_regulariser
-from hamilforge.gen.program.networks.cut import MOMENTS, Cut, between
 from hamilforge.gen.program.networks.network import RUNNING, LayerPart, Network, Target
 from hamilforge.gen.program.spelling import spelling
 from hamilforge.gen.tableau.build import build

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import sympy as sp
-
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import RATE, Name, Operation, walk
-from hamilforge.gen.derive import arrays
-from hamilforge.gen.derive.arrays import Array, Line, Lines, Map
-from hamilforge.gen.derive.networks.adjoint import derivable, reverse
-from hamilforge.gen.program.networks.cut import MOMENTS, Cut
+from hamilforge.gen.derive.adjoint import derivable, gradient
+from hamilforge.gen.derive.arrays import Array, Lines
+from hamilforge.gen.program.cut import MOMENTS, Cut
 from hamilforge.gen.program.networks.network import Regulariser
 
 
@@ -49,10 +46,8 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
     lines.names |= {f"{RATE}({name})": array.name for name, array in rates.items()}
     with derivable(field.head):
         cost = lines.named(lines.read(field.regulariser), "cost")
-        seed = lines.add(Map(sp.Integer(1)), (), False, "seed")
         wanted = tuple(array.name for array in (*controls.values(), *rates.values()))
-        bars = reverse(lines, {cost: seed}, wanted)
-    lines.lines[:] = [_with_one(line, arrays.symbol(seed)) for line in lines.lines]
+        bars = gradient(lines, cost, wanted)
     cut = Cut(lines)
     value = cut.function("value", {"cost": cost}, free=MOMENTS)
     if not {*value.inputs} & {*controls.values(), *rates.values()}:
@@ -64,10 +59,3 @@ def build_regulariser(field: kinds.Field, names: Mapping[str, str]) -> Regularis
         value=value,
         gradient=cut.function("gradient", {"cost": cost, **bars}, free=MOMENTS),
     )
-
-
-def _with_one(line: Line, seed: sp.Symbol) -> Line:
-    """A line with 1 for the cotangent of the cost."""
-    if not isinstance(line.op, Map):
-        return line
-    return Line(line.target, Map(line.op.value.subs(seed, 1)))

@@ -17,8 +17,8 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.derive.arrays import Array, Lines
 from hamilforge.gen.derive.networks.words import NoWordsError, Words, jacobian, negative, transposed
+from hamilforge.gen.program.cut import lower_line
 from hamilforge.gen.program.interpret import run_lines
-from hamilforge.gen.program.networks.cut import lower_line
 from hamilforge.gen.prove.networks import contraction
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 

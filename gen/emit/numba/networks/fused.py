@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product as indices
 
 from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
-from hamilforge.gen.emit.numba.networks.arrays import EntryPrinter, FunctionView
+from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.networks.network_writer import NetworkWriter, factors_of
 from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements

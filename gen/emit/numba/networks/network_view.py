@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamilforge.gen.emit.numba.arrays import FunctionView
 from hamilforge.gen.emit.numba.networks import regulariser
-from hamilforge.gen.emit.numba.networks.arrays import FunctionView
 from hamilforge.gen.emit.products.network import NetworkProduct
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hamilforge.gen.derive.arrays import Array
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.numba.networks import regulariser
-from hamilforge.gen.emit.numba.networks.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.numba.networks.network_view import Copy, View
-from hamilforge.gen.emit.products.network import NetworkProduct, shape_table
+from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.emit.text import moment, tuple_text
+from hamilforge.gen.emit.text import moment, shape_table, tuple_text
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.networks.network import LayerPart
 from hamilforge.gen.program.networks.unroll import Call, Combination, Solve, Statement, Term

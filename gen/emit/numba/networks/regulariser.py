@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.emit.numba.networks.arrays import ArrayWriter, FunctionView
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
 from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements
 

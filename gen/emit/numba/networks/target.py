@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.emit.numba.networks.arrays import ArrayWriter, FunctionView
-from hamilforge.gen.emit.products.network import TargetProduct, shape_table
+from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
+from hamilforge.gen.emit.products.network import TargetProduct
 from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.text import shape_table
 from hamilforge.gen.program.ir import Function
 
 TEMPLATE = "numba/networks/target.py.jinja"

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.emit.products.network import NetworkProduct, shape_table
+from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.emit.text import moment, tuple_text
-from hamilforge.gen.emit.torch.networks.arrays import FunctionView, function_view, size_of
+from hamilforge.gen.emit.text import moment, shape_table, tuple_text
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view, size_of
 from hamilforge.gen.emit.torch.printer import Imports
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.networks.network import Regulariser

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hamilforge.gen.emit.products.network import TargetProduct, shape_table
+from hamilforge.gen.emit.products.network import TargetProduct
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.emit.torch.networks.arrays import FunctionView, function_view
+from hamilforge.gen.emit.text import shape_table
+from hamilforge.gen.emit.torch.arrays import FunctionView, function_view
 from hamilforge.gen.emit.torch.printer import Imports
 
 TEMPLATE = "torch/networks/target.py.jinja"

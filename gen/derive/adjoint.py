@@ -7,7 +7,9 @@ input.  With x^ the cotangent of x,
     z = A v:                    v^ = A' z^,  A^ = z^ v' summed over the samples,
     z = A':                     A^ = z^',
     z = sum(v):                 v^ = z^ in every entry,
-    z = log(sum(exp(v))):       v^ = exp(v - z) z^.
+    z = prod(v):                v^ = z^ times the product of the other entries,
+    z = log(sum(exp(v))):       v^ = exp(v - z) z^,
+    z_i = v_(i+k):              v^_i = z^_(i-k).
 
 An elementwise function has a derivative wherever SymPy gives one; at a point where there is none
 the generated code uses 0: for ``relu``, ``abs`` and ``sign``.
@@ -28,11 +30,14 @@ from hamilforge.gen.derive.arrays import (
     Lines,
     LogSumExp,
     Map,
+    OtherProducts,
     Outer,
     OverBatch,
     Piece,
     Product,
+    Shift,
     Total,
+    TotalProduct,
     Transpose,
     symbol,
 )
@@ -57,6 +62,30 @@ def reverse(lines: Lines, results: Mapping[str, str], inputs: tuple[str, ...]) -
         if line.target.name in work.parts:
             work.through(line)
     return {name: work.total(lines.arrays[name]) for name in inputs if name in work.parts}
+
+
+def gradient(lines: Lines, result: str, inputs: tuple[str, ...]) -> dict[str, str]:
+    """Add the lines of the derivatives of a scalar.
+
+    Args:
+        lines: the computation; its further lines are added.
+        result: the scalar.
+        inputs: of which arrays the derivative is wanted.
+
+    Returns:
+        The derivative by each input that the scalar depends on, by name.
+    """
+    seed = lines.add(Map(sp.Integer(1)), (), False, "seed")
+    derivatives = reverse(lines, {result: seed}, inputs)
+    lines.lines[:] = [_with_one(line, symbol(seed)) for line in lines.lines]
+    return derivatives
+
+
+def _with_one(line: Line, seed: sp.Symbol) -> Line:
+    """A line with 1 for the cotangent of the scalar."""
+    if not isinstance(line.op, Map):
+        return line
+    return Line(line.target, Map(line.op.value.subs(seed, 1)))
 
 
 @contextlib.contextmanager
@@ -122,6 +151,13 @@ class _Reverse:
                 )
             case Total(of=of):
                 self.contribute(of, Piece(bar.value, lines.arrays[of].shape, bar.batched))
+            case Shift(of=of, by=by):
+                self.contribute(of, lines.piece(lines.shifted(self.total(target), -by)))
+            case TotalProduct(of=of):
+                array = lines.arrays[of]
+                name = lines.add(OtherProducts(of), array.shape, array.batched, f"{of}_others")
+                value = bar.value * symbol(name)
+                self.contribute(of, Piece(value, array.shape, array.batched))
             case LogSumExp(of=of):
                 array = lines.arrays[of]
                 share = sp.exp(symbol(of) - symbol(target.name))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.emit.numba.printer import NumbaPrinter
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
@@ -75,9 +75,9 @@ class ArrayWriter:
         self.partial: dict[str, Array] = {}
         self._partial_now: list[str] = []
 
-    def _kernel(self, name: str, arguments: str) -> str:
+    def _kernel(self, name: str, arguments: str, module: str = "layer_kernels") -> str:
         """The call of a kernel of the runtime."""
-        return f"{self._need(f'layer_kernels.{name}')}({arguments})"
+        return f"{self._need(f'{module}.{name}')}({arguments})"
 
     def targets(self, function: Function) -> list[Array]:
         """The buffers that a function is given, in order."""
@@ -187,7 +187,7 @@ class ArrayWriter:
                 return [f"np.dot({left}{marks[0]}, {right}{marks[1]}, {out})"]
             case Outer(left, right):
                 if not arrays[left].batched:
-                    return [self._kernel("outer", f"{left}, {right}, {out}")]
+                    return [self._kernel("outer", f"{left}, {right}, {out}", "array_kernels")]
                 self.partial[f"{out}_partial"] = target
                 self._partial_now.append(f"{out}_partial")
                 return [
@@ -195,7 +195,13 @@ class ArrayWriter:
                     self._kernel("add_outer", f"{left}, {right}, {out}_partial, {out}"),
                 ]
             case Transpose(of):
-                return [self._kernel("transposed", f"{of}, {out}")]
+                return [self._kernel("transposed", f"{of}, {out}", "array_kernels")]
+            case Shift(of, by):
+                return [self._kernel("shifted", f"{of}, {by}, {out}", "array_kernels")]
+            case OtherProducts(of):
+                return [self._kernel("other_products", f"{of}, {out}", "array_kernels")]
+            case Reduce(arg=Ref(name=of), how="prod") if not target.batched:
+                return [f"{out} = {of}.prod()"]
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 if target.batched:
                     return [self._kernel("entry_sums", f"{of}, {out}")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.printer import TensorPrinter
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
@@ -64,7 +64,7 @@ class _Body:
     """The lines of a function in torch."""
 
     def __init__(self, function: Function, need: Requirements) -> None:
-        self._printer = TensorPrinter(need=need)
+        self._printer, self._need = TensorPrinter(need=need), need
         self._arrays = {array.name: array for array in function.inputs}
         self._short: dict[str, Array] = {}
         self.lines = [self._line(line) for line in function.lines]
@@ -99,6 +99,12 @@ class _Body:
                 return self._outer(left, right)
             case Transpose(of):
                 return f"{self._name(of)}.T"
+            case Shift(of, by):
+                return f"torch.roll({self._name(of, True)}, {-by}, 0)"
+            case OtherProducts(of):
+                return f"{self._need('other_products')}({self._name(of, True)})"
+            case Reduce(arg=Ref(name=of), how="prod") if not self._arrays[of].batched:
+                return f"{self._name(of, True)}.prod()"
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 keep = "-1, keepdim=True" if self._arrays[of].batched else ""
                 return f"{self._name(of, True)}.sum({keep})"

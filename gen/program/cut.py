@@ -16,6 +16,7 @@ from hamilforge.gen.derive.arrays import (
     Outer,
     OverBatch,
     Total,
+    TotalProduct,
     operands,
 )
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref
@@ -141,6 +142,8 @@ def lower_line(line: arrays.Line) -> Line:
             return Line(line.target, lower(value))
         case Total(of):
             return Line(line.target, Reduce(Ref(of)))
+        case TotalProduct(of):
+            return Line(line.target, Reduce(Ref(of), "prod"))
         case LogSumExp(of):
             return Line(line.target, Reduce(Ref(of), "logsumexp"))
         case OverBatch(of):

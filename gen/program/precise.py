@@ -1,0 +1,70 @@
+"""Programs over numbers of many digits: mpmath's, at its working precision.
+
+Arrays are NumPy's, of such numbers as objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from hamilforge.gen.declare.functions import PRIMITIVE
+from hamilforge.gen.program.interpret import FLOAT64, Algebra
+
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "abs": abs,
+    "at_least": lambda x, y: mpmath.mpf(x >= y),
+    "elu": lambda x: x if x > 0 else mpmath.expm1(x),
+    "equal": lambda x, y: mpmath.mpf(x == y),
+    "greater": lambda x, y: mpmath.mpf(x > y),
+    "inverse": lambda x: 1 / x if x else mpmath.mpf(0),
+    "leaky_relu": lambda x: x if x > 0 else x / 100,
+    "log_cosh": lambda x: abs(x) + mpmath.log1p(mpmath.exp(-2 * abs(x))) - mpmath.log(2),
+    "logistic": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "max": max,
+    "min": min,
+    "relu": lambda x: max(x, mpmath.mpf(0)),
+    "root": mpmath.sqrt,
+    "softplus": lambda x: max(x, 0) + mpmath.log1p(mpmath.exp(-abs(x))),
+    "step": lambda x: mpmath.mpf(x > 0),
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
+}
+
+
+def _number(value: Any) -> Any:
+    return mpmath.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+
+
+def _entrywise(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    whole = np.frompyfunc(function, count, 1)
+    return lambda *args: whole(*args)
+
+
+def _arity(name: str) -> int:
+    return 2 if name in ("at_least", "equal", "greater", "max", "min") else 1
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+#: mpmath's numbers and arrays of them.
+PRECISE: Algebra = replace(
+    FLOAT64,
+    constant=_number,
+    functions={
+        **{
+            name: _entrywise(_FUNCTIONS.get(name) or getattr(mpmath, name), _arity(name))
+            for name in PRIMITIVE
+        },
+        "pi": lambda: +mpmath.pi,
+        "pow": _entrywise(lambda base, exponent: base ** _number(exponent), 2),
+    },
+    total=lambda array: np.sum(array),
+    scalar=_scalar,
+)
