@@ -31,7 +31,8 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
+from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "antisymmetric__rk4"
@@ -231,7 +232,7 @@ def shared(y, matrix_times_y_bar, matrix_bar_partial, matrix_bar_total, b_bar_to
 @njit(**INNER)
 def prepare(K, KT, matrix):
     """What depends on the controls alone."""
-    layer_kernels.transposed(K, KT)
+    array_kernels.transposed(K, KT)
     set_matrix(K, KT, matrix)
 
 
@@ -422,7 +423,7 @@ def layer_finish(
     matrix_bar = matrix_bar_total
     prepare(K, KT, matrix)
     set_KT_bar(matrix_bar, KT_bar)
-    layer_kernels.transposed(KT_bar, K_bar)
+    array_kernels.transposed(KT_bar, K_bar)
     set_K_bar2(K_bar, matrix_bar, K_bar2)
     layer_kernels.scaled_all(h, K_bar2, K_gradient)
     layer_kernels.scaled_all(h, b_bar, b_gradient)

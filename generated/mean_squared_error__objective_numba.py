@@ -20,7 +20,7 @@ Paris 1805
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 94e28b601718c221
+from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
 
 NAME = "mean_squared_error"
 STATES = {"y": ("d",)}

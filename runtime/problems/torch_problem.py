@@ -54,8 +54,9 @@ class Problem(torch.nn.Module):
         super().__init__()
         self.sizes, values = sized(self.NAME, self.SIZES, self.PARAMETERS, options or {})
         kind: dict[str, Any] = {"dtype": dtype or torch.get_default_dtype(), "device": device}
-        self._scalars = {
-            self._spelled(name): float(value) for name, value in {**self.sizes, **values}.items()
+        scalars = {
+            self._spelled(name): torch.tensor(float(value), dtype=torch.float64)
+            for name, value in {**self.sizes, **values}.items()
         }
         arrays = given(
             {name: (self._numbers(shape), axis) for name, (shape, axis) in self.INDICES.items()},
@@ -65,7 +66,10 @@ class Problem(torch.nn.Module):
             },
         )
         once = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        made = self._called("prepare", {**self._scalars, **once})
+        made = self._called("prepare", {**scalars, **once})
+        for name, value in scalars.items():
+            self.register_buffer(f"scalar_{name}", value.to(**kind))
+        self._scalars = tuple(scalars)
         for name, shape in self.DATA.items():
             self.register_buffer(f"data_{name}", self._full(made[name], shape).to(**kind))
         for name, shape in self.VARIABLES.items():
@@ -90,7 +94,7 @@ class Problem(torch.nn.Module):
     def forward(self) -> Tensor:
         """The loss at the parameters, a scalar."""
         loss: Tensor = self._called("loss", self._everything())["loss"]
-        return loss
+        return loss.to(self.variable(next(iter(self.VARIABLES))).dtype)
 
     def derived_gradient(self) -> dict[str, Tensor]:
         """The derivative of the loss by each variable, by the derived formulas."""
@@ -103,7 +107,7 @@ class Problem(torch.nn.Module):
 
     def _everything(self) -> dict[str, Any]:
         """What the functions read, by the names of the program."""
-        known: dict[str, Any] = dict(self._scalars)
+        known: dict[str, Any] = {name: getattr(self, f"scalar_{name}") for name in self._scalars}
         known |= {self._spelled(name): getattr(self, f"data_{name}") for name in self.DATA}
         return known | {self._spelled(name): self.variable(name) for name in self.VARIABLES}
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_minimization import INDICES
 from hamilforge.gen.derive.adjoint import derivable, gradient
-from hamilforge.gen.derive.arrays import Array, Lines, Map
+from hamilforge.gen.derive.arrays import Array, Lines, Map, symbol
+from hamilforge.gen.derive.calculus import FUNCTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,17 @@ def prepared(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Pr
     lines.names |= names
     indices: dict[tuple[Shape, int], Index] = {}
 
+    def index(shape: Shape, axis: int) -> str:
+        if (shape, axis) not in indices:
+            side = ("row", "column")[axis]
+            called = lines.given(f"{side}_of_{'_'.join(shape)}", shape, False)
+            indices[shape, axis] = Index(lines.arrays[called], axis)
+        return indices[shape, axis].array.name
+
     def entries(value: Expression, shape: Shape, name: str) -> str:
         for axis, letter in enumerate(INDICES[: len(shape)]):
             if letter in value.names():
-                if (shape, axis) not in indices:
-                    side = ("row", "column")[axis]
-                    called = lines.given(f"{side}_of_{'_'.join(shape)}", shape, False)
-                    indices[shape, axis] = Index(lines.arrays[called], axis)
-                lines.names[letter] = indices[shape, axis].array.name
+                lines.names[letter] = index(shape, axis)
         return lines.named(lines.read(value), name)
 
     results = {}
@@ -85,8 +90,10 @@ def prepared(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Pr
         if datum.value is not None:
             made = entries(datum.value, datum.shape, f"{name}_data")
             piece = lines.piece(made)
-            if piece.shape != datum.shape:
-                made = lines.add(Map(piece.value), datum.shape, False, f"{name}_data")
+            if piece.shape != datum.shape:  # one number for all entries, as many as its index has
+                everywhere = FUNCTIONS["at_least"](symbol(index(datum.shape, 0)), 0)
+                filled = Map(FUNCTIONS[CHOICE](everywhere, piece.value, 0))
+                made = lines.add(filled, datum.shape, False, f"{name}_data")
             lines.names[datum.name] = made
             name = made
         results[datum.name] = name

@@ -119,6 +119,8 @@ class _Body:
                 shapes = {self._arrays[name].shape for name in names(value)}
                 if line.target.shape and line.target.shape not in shapes:
                     self._short[line.name] = line.target
+                if not names(value):  # torch's functions take no numbers
+                    return f"torch.tensor({self._printer(value)}, dtype=torch.float64)"
                 return self._printer(value)
 
     def _outer(self, left: str, right: str) -> str:

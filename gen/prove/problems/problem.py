@@ -224,7 +224,7 @@ def _reach(sizes: list[dict[str, int]]) -> str:
 
 
 def _minimum(problem: kinds.MinimizationProblem, numbers: _Numbers) -> tuple[Finding, list[Claim]]:
-    """The loss at the first minimizer; and, as a claim that is false, a lower one if one is found."""
+    """The loss at the first minimizer; and, as a false claim, a lower one where one is found."""
     if not problem.minimizers:
         why = "no minimizer is declared"
         return Finding("minimum", None, "the declaration", THIS, why), []

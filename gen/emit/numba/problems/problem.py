@@ -40,10 +40,12 @@ class View:
 def view(product: ProblemProduct) -> View:
     """The view of a problem's numba file."""
     need = Requirements()
-    writer = ArrayWriter(need)
+    often = ArrayWriter(need)
+    once = ArrayWriter(need, "data___")  # no declared name has three underscores in a row
     views, calls = [], []
     for name, doc in DOCS.items():
         function = getattr(product.landscape, name)
+        writer = once if name == "prepare" else often
         views.append(replace(writer.function(name, doc, function), options="**ENTRY"))
         results = zip(product.declared(function), function.results, strict=True)
         table = {
@@ -53,5 +55,6 @@ def view(product: ProblemProduct) -> View:
             "results": {key: array.name for key, (_, array) in results},
         }
         calls.append((name, repr(table)))
-    loops = (writer.loops[name] for name in sorted(writer.loops))
+    written = once.loops | often.loops
+    loops = (written[name] for name in sorted(written))
     return View(product, need.modules(), (*loops, *views), product.tables, tuple(calls))
