@@ -139,9 +139,18 @@ def _parser() -> argparse.ArgumentParser:
     _sizes(verifying)
 
     plotting = command(
-        "plot", _plot, "Draw a motion, a tableau's stability, or a problem's integration."
+        "plot",
+        _plot,
+        "Draw a motion, a tableau's stability, an integration, or optimizers on a problem.",
     )
-    plotting.add_argument("name", metavar="NAME|PATH")
+    plotting.add_argument("names", nargs="+", metavar="NAME|PATH")
+    plotting.add_argument(
+        "--on", metavar="PROBLEM", help="what optimizers minimise; several are compared"
+    )
+    plotting.add_argument("--gradients", type=_whole, help="with --on: how many; 500 else")
+    plotting.add_argument(
+        "--lr", type=_number, help="with --on: of all; else the best of 1, 2 and 5 in each decade"
+    )
     plotting.add_argument(
         "--method",
         action="append",
@@ -199,8 +208,8 @@ def _sizes(command: argparse.ArgumentParser) -> None:
         default=[],
         type=_size,
         metavar="NAME=NUMBER",
-        help="for a lattice: the number of its sites; for a field: a dimension that the code is "
-        "made for, where small ones make it quicker",
+        help="for a lattice: the number of its sites; for a problem to minimise: a dimension; for "
+        "a field: a dimension that the code is made for, where small ones make it quicker",
     )
 
 
@@ -310,8 +319,15 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _plot(arguments: argparse.Namespace) -> int:
     from hamilforge import plot_command
 
+    if arguments.on is not None:
+        return plot_command.run_on(
+            arguments.names, arguments.on, arguments.out, arguments.gradients, arguments.lr,
+            dict(arguments.size),
+        )  # fmt: skip
+    if len(arguments.names) > 1 or arguments.gradients is not None or arguments.lr is not None:
+        return complain("several names, --gradients and --lr go with --on PROBLEM")
     return plot_command.run(
-        arguments.name, arguments.out, arguments.method or (), arguments.h, arguments.time,
+        arguments.names[0], arguments.out, arguments.method or (), arguments.h, arguments.time,
         arguments.section, dict(arguments.size),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``hamilforge plot``: the phase portrait and the energy of an optimizer.
+"""``hamilforge plot``: an optimizer's phase portrait or its path on a problem, and more.
 
 In: a declaration.  Out: a picture, drawn by :mod:`runtime.optimizers.plots` from the compiled
 kernels; this module hands it the derived mechanics as plain functions.
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STEP = 0.3
 #: The step of a problem's picture.
 H = 0.05
+#: How many gradients optimizers take on a problem.
+GRADIENTS = 500
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -56,13 +58,9 @@ def run(
         DeclarationError: there is no such optimizer, or its declaration has problems.
         ClaimError: it claims what is not so.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        return complain('a plot needs matplotlib; pip install "hamilforge[demo]" brings it')
-    if out is not None and out.suffix not in SUFFIXES:
-        return complain(f"a picture's name ends in {', '.join(SUFFIXES)}, unlike {out.name}")
-    if out is not None and not out.absolute().parent.is_dir():
-        return complain(f"there is no folder {out.absolute().parent} for the picture")
-
+    hindrance = _hindrance(out)
+    if hindrance:
+        return complain(hindrance)
     if methods:
         return _trajectories(name, methods, h, time, section, sizes, out)
     from hamilforge.gen import families, products
@@ -82,6 +80,82 @@ def run(
     picture = Picture(out or Path(f"{declaration.head.name}.png"))
     product = loader.load(name).module("numba")
     plots.draw(declaration.head.name, product, mechanics(derive(declaration)), picture.path)
+    picture.done()
+    return 0
+
+
+def _hindrance(out: Path | None) -> str:
+    """Why no picture can be drawn into a file; empty if one can."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return 'a plot needs matplotlib; pip install "hamilforge[demo]" brings it'
+    if out is not None and out.suffix not in SUFFIXES:
+        return f"a picture's name ends in {', '.join(SUFFIXES)}, unlike {out.name}"
+    if out is not None and not out.absolute().parent.is_dir():
+        return f"there is no folder {out.absolute().parent} for the picture"
+    return ""
+
+
+def run_on(
+    names: Sequence[str],
+    problem: str,
+    out: Path | None = None,
+    gradients: int | None = None,
+    rate: float | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> int:
+    """Draw the paths of optimizers on a problem, and how the loss falls.
+
+    Args:
+        names: of optimizers in the catalogue, or paths.
+        problem: what they minimise, by name or path.
+        out: the file to write; ``<problem>.png`` here if None.
+        gradients: how many each takes; :data:`GRADIENTS` if None.
+        rate: the learning rate of all; for each the best of a grid if None.
+        sizes: of the problem's dimensions.
+
+    Returns:
+        The exit status: 0 fine, 2 the picture cannot be drawn.
+
+    Raises:
+        DeclarationError: a name is not found, or its declaration has problems.
+        ClaimError: one claims what is not so.
+    """
+    from hamilforge import facade
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.optimizers import paths
+
+    hindrance = _hindrance(out)
+    count = GRADIENTS if gradients is None else gradients
+    if count < 1:
+        hindrance = f"--gradients {count}: a positive whole number was expected"
+    if len(names) > len(paths.COLOURS):
+        hindrance = f"{len(names)} optimizers; at most {len(paths.COLOURS)} are drawn together"
+    if hindrance:
+        return complain(hindrance)
+    try:
+        loss = facade.problem(problem, **(sizes or {}))
+    except ValueError as error:
+        return complain(error)
+    runs = []
+    for name in dict.fromkeys(names):
+        product, called = loader.load(name).module("numba"), visible(Path(name).stem)
+        if not hasattr(product, "HYPERPARAMETERS"):
+            return complain(f"'{name}' is no optimizer, and --on {problem} takes those")
+        if rate is None:
+            runs.append(paths.best(called, product, loss, count))
+            continue
+        if "lr" not in product.HYPERPARAMETERS:
+            return complain(f"'{name}' has no hyper-parameter lr")
+        try:
+            runs.append(paths.path(called, product, loss, count, {"lr": rate}))
+        except ValueError as error:
+            return complain(f"{name}: {error}")
+    dimensions = ", ".join(f"{key} = {size}" for key, size in loss.sizes.items())
+    subtitle = f"{count} gradients each" + (f", {dimensions}" if dimensions else "")
+    if rate is None:
+        subtitle += "; learning rates: of 1, 2 and 5 in each decade those whose end is lowest"
+    picture = Picture(out or Path(f"{loss.name}.png"))
+    paths.draw(visible(loss.name), subtitle, loss, runs, picture.path)
     picture.done()
     return 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hamilforge.gen import families, products
 from hamilforge.gen.declare import kinds
@@ -44,7 +45,7 @@ from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
 from hamilforge.runtime.optimizers.verify import Case, compare
 from hamilforge.runtime.problems import verify_problem
-from hamilforge.runtime.problems.verify_problem import ProblemCase
+from hamilforge.runtime.problems.verify_problem import PreparedCase, ProblemCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -381,8 +382,8 @@ def _case(
     return case
 
 
-def problem_cases(problem: kinds.MinimizationProblem) -> list[ProblemCase]:
-    """The loss and its gradient at the start, beside it, and beside each minimizer."""
+def problem_cases(problem: kinds.MinimizationProblem) -> list[ProblemCase | PreparedCase]:
+    """Data and points; the loss and its gradient at the start, beside it and each minimizer."""
     landscape = build_problem(problem)
     generator = np.random.default_rng(8)
     sizes = {name: min(size, MOST) for name, size in problem.sizes}
@@ -405,11 +406,28 @@ def problem_cases(problem: kinds.MinimizationProblem) -> list[ProblemCase]:
     scales = {
         name: max(float(np.linalg.norm(here[name])) for _, _, here in found) for name in found[0][2]
     }
-    return [
+    losses = [
         ProblemCase(label, dtype, sizes, values, here, scales)
         for label, values, here in found
         for dtype in ("float64", "float32")
     ]
+    return [PreparedCase(sizes, _prepared(problem, machine)), *losses]
+
+
+def _prepared(
+    problem: kinds.MinimizationProblem, machine: ProblemInterpreter
+) -> dict[str, NDArray[Any]]:
+    """Data and points of a problem, those as vectors."""
+    found = {datum.name: machine.prepared[datum.name] for datum in problem.data}
+    places = ["start", *(f"minimizers.{k}" for k in range(len(problem.minimizers)))]
+    places += [f"critical.{k}" for k in range(len(problem.critical))]
+    for place in places:
+        found[place] = np.concatenate([np.ravel(x) for x in machine.point(place).values()])
+    if problem.minimum is not None:
+        found["minimum"] = machine.prepared["minimum"]
+    elif problem.minimizers:
+        found["minimum"] = machine.loss(machine.point("minimizers.0"))
+    return {name: np.asarray(value, float) for name, value in found.items()}
 
 
 #: By the family of the product.

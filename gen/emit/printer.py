@@ -268,7 +268,7 @@ def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) 
         case Transpose(of):
             return f"{printer.variable(of)}'"
         case Shift(of, by):
-            return f"{printer.variable(of)}, {by} places further"
+            return f"{printer.variable(of)}, {by} place{'s' * (abs(by) > 1)} further"
         case OtherProducts(of):
             return f"products of the other {printer.variable(of)}"
     return printer(value)

@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, approx_fprime
 
-from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
-from hamilforge.runtime.optimizers.clock import latch, start, tick
-from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
-from hamilforge.runtime.optimizers.kernels import plan, run
+from hamilforge.runtime.optimizers.hyperparameters import arguments
+from hamilforge.runtime.optimizers.trajectory import Trajectory, checked
 
 Vector = NDArray[np.float64]
 Callback = Callable[..., Any]
@@ -193,31 +191,20 @@ class _Run:
                 f"unknown options {sorted(unknown)}; expected maxiter, gtol or one of "
                 f"{', '.join(known)}"
             )
-        self._hyper: dict[str, float] = {}
-        for name, value in hyperparameters({**known, **given}, product).items():
-            _, domain = product.HYPERPARAMETERS[name]
-            flag = domain == "flag" and isinstance(value, bool)
-            self._hyper[name] = float(value) if flag else real_number(name, value)
-            check_domain(name, self._hyper[name], domain)
+        self._hyper = checked(product, given)
 
     def from_(self, x0: Any) -> OptimizeResult:
         """Run from a start."""
         first = np.atleast_1d(real_array("x0", x0))
-        self._x: Vector = first.ravel()
+        x: Vector = first.ravel()
         shape = first.shape
-        if not self._x.size or not np.isfinite(self._x).all():
+        if not x.size or not np.isfinite(x).all():
             raise ValueError("x0 is empty or not finite")
-        self._states = [np.zeros_like(self._x) for _ in self._product.STATES]
-        self._how = plan([self._x.size], [0], self._product.SCOPE, self._product.SUMS)
-        if self._product.STARTED:
-            row = self._product.start_row(*self._hyper.values())
-            self._run(self._product.started, row, (self._x, *self._states))
-        self._clock = start(self._product)
-        self._solved = self._x.copy()
+        self._trajectory = Trajectory(self._product, self._hyper, x)
         done, status, message = self._iterate()
-        value, gradient = self._evaluate(self._solved)
+        value, gradient = self._evaluate(self._trajectory.solution)
         return OptimizeResult(
-            x=self._solved.reshape(shape),
+            x=self._trajectory.solution.reshape(shape),
             fun=value,
             jac=gradient,
             nit=done,
@@ -229,18 +216,19 @@ class _Run:
         )
 
     def _iterate(self) -> tuple[int, int, str]:
-        """Step until it is enough; the last whole step's solution stays in ``_solved``."""
+        """Step until it is enough."""
         for done in range(self._limit):
-            value, gradient = self._evaluate(self._x)
+            value, gradient = self._evaluate(self._trajectory.x)
             if not (np.isfinite(value) and np.isfinite(gradient).all()):
                 return done, 2, "the function or its gradient is not finite"
-            if self._clock.stage == 0 and self._is_small(gradient) and self._is_solved():
+            whole = self._trajectory.stage == 0
+            if whole and self._is_small(gradient) and self._is_solved():
                 return done, 0, "the largest entry of the gradient is below gtol"
             if self._stopped(value):
                 return done, 99, "stopped by the callback"
-            self._step(gradient)
-        if self._clock.stage == 0 and self._limit:
-            _, gradient = self._evaluate(self._solved)
+            self._trajectory.step(gradient)
+        if self._trajectory.stage == 0 and self._limit:
+            _, gradient = self._evaluate(self._trajectory.solution)
             if self._is_small(gradient):
                 return self._limit, 0, "the largest entry of the gradient is below gtol"
         return self._limit, 1, "the number of iterations is used up"
@@ -252,33 +240,19 @@ class _Run:
         """A small gradient at the point is not enough where the point is not the solution."""
         if not self._product.SHIFTED:
             return True
-        _, gradient = self._evaluate(self._solved)
+        _, gradient = self._evaluate(self._trajectory.solution)
         return self._is_small(gradient)
 
     def _stopped(self, value: float) -> bool:
         if self._callback is None:
             return False
         parameters = list(inspect.signature(self._callback).parameters)
+        x = self._trajectory.x.copy()
         try:
             if parameters == ["intermediate_result"]:
-                self._callback(intermediate_result=OptimizeResult(x=self._x.copy(), fun=value))
+                self._callback(intermediate_result=OptimizeResult(x=x, fun=value))
             else:
-                self._callback(self._x.copy())
+                self._callback(x)
         except StopIteration:
             return True
         return False
-
-    def _step(self, gradient: Vector) -> None:
-        clock = latch(self._product, self._clock, self._hyper)
-        arrays = (self._x, *self._states, gradient)
-        self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
-        self._clock = tick(clock)
-        if self._clock.stage == 0:
-            self._solved = self._x.copy()
-            if self._product.SHIFTED:
-                row = self._product.solution_row(*self._clock.memory)
-                self._run(self._product.solution, row, (self._solved, *self._states))
-
-    def _run(self, kernel: Any, row: tuple[float, ...], arrays: tuple[Vector, ...]) -> None:
-        addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
-        run(kernel, self._how, np.array([row]), addresses, "float64")

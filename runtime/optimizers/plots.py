@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
 from hamilforge.runtime.core import pictures
-from hamilforge.runtime.optimizers.clock import latch, start, tick
-from hamilforge.runtime.optimizers.kernels import plan, run
+from hamilforge.runtime.optimizers.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,29 +110,18 @@ def steps(product: ModuleType, mechanics: Mechanics, landscape: Landscape, q: fl
         The start and the end of each step, up to :data:`TIME`, or to the last before the solution
         leaves (-FAR, FAR).
     """
-    x, buffer = np.array([q]), np.zeros(1)
-    how, clock = plan([1], [0], product.SCOPE, product.SUMS), start(product)
+    trajectory = Trajectory(product, mechanics.hyper, np.array([q]))
+    (buffer,) = trajectory.states
     kept = [(0.0, q, 0.0)]
-
-    def call(kernel: Any, row: Sequence[float], point: Vector, gradient: Vector) -> None:
-        rows = np.array([row])
-        addresses = np.array([[a.ctypes.data] for a in (point, buffer, gradient)], np.uintp)
-        run(kernel, how, rows, addresses, "float64")
-
     for number in range(1, round(TIME / mechanics.h) + 1):
         begin = mechanics.start_time + (number - 1) * mechanics.h
         for _ in product.STAGES:
-            clock = latch(product, clock, mechanics.hyper)
-            row = clock.row()
-            call(product.STAGES[clock.stage], row, x, np.asarray(landscape.slope(x)))
-            clock = tick(clock)
-        solution = x.copy()
-        if product.SHIFTED:
-            call(product.solution, product.solution_row(*clock.memory), solution, buffer)
-        if not abs(solution[0]) < FAR:
+            trajectory.step(np.asarray(landscape.slope(trajectory.x)))
+        solution = float(trajectory.solution[0])
+        if not abs(solution) < FAR:
             break
-        momentum = mechanics.momentum(buffer[0], landscape.slope(solution[0]), begin)
-        kept.append((number * mechanics.h, float(solution[0]), float(momentum)))
+        momentum = mechanics.momentum(buffer[0], landscape.slope(solution), begin)
+        kept.append((number * mechanics.h, solution, float(momentum)))
     t, positions, momenta = np.array(kept).T
     return Orbit(t, positions, momenta)
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.numbers import real_number, whole_number
+
 Floats = NDArray[np.float64]
 
 
@@ -19,6 +22,9 @@ def drawn(distribution: str, shape: tuple[int, ...], seed: int) -> Floats:
             among all rotations (F. Mezzadri, Notices of the AMS 54 (2007) 592-604).
         shape: of the array.
         seed: of the generator, PCG64.
+
+    Returns:
+        The array.
     """
     generator = np.random.default_rng(seed)
     if distribution == "normal":
@@ -72,9 +78,6 @@ def sized(
     Raises:
         ValueError: there is no such name, or a value is outside its domain.
     """
-    from hamilforge.runtime.core.domains import check_domain
-    from hamilforge.runtime.core.numbers import real_number, whole_number
-
     unknown = [option for option in options if option not in (*sizes, *parameters)]
     if unknown:
         known = ", ".join((*sizes, *parameters)) or "nothing"

@@ -111,6 +111,13 @@ class Problem(Compiled):
         ]
         return float(made["loss"]), np.concatenate(slopes).astype(self.dtype)
 
+    def prepared(self) -> dict[str, Any]:
+        """Data by name, and the points as vectors: ``start``, ``minimizers.0``, …, ``minimum``."""
+        points = {"start": self.start}
+        points |= {f"minimizers.{k}": point for k, point in enumerate(self.minimizers)}
+        points |= {f"critical.{k}": point for k, point in enumerate(self.critical)}
+        return {**self.data, **points, "minimum": self.minimum}
+
     def unpack(self, x: Any) -> dict[str, Floats]:
         """A point, `(n,)`, as its variables by name, each in its shape."""
         vector = np.ascontiguousarray(real_array(f"a point of {self.name}", x), self.dtype)

@@ -39,6 +39,7 @@ class Problem(torch.nn.Module):
     INDICES: ClassVar[Mapping[str, tuple[tuple[str, ...], int]]]
     DRAWS: ClassVar[Mapping[str, tuple[tuple[str, ...], str, int]]]
     MINIMIZERS: ClassVar[int]
+    CRITICAL: ClassVar[int]
     MINIMUM: ClassVar[bool]
     CALLS: ClassVar[Mapping[str, Results]]
     prepare: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -75,16 +76,31 @@ class Problem(torch.nn.Module):
         for name, shape in self.VARIABLES.items():
             start = self._full(made[f"start.{name}"], shape).to(**kind)
             self.register_parameter(f"variable_{name}", torch.nn.Parameter(start))
-        self._minimizers = [
-            {name: self._full(made[f"minimizers.{k}.{name}"], shape).to(**kind)
-             for name, shape in self.VARIABLES.items()}
-            for k in range(self.MINIMIZERS)
-        ]  # fmt: skip
+        places = ["start"]
+        places += [f"minimizers.{k}" for k in range(self.MINIMIZERS)]
+        places += [f"critical.{k}" for k in range(self.CRITICAL)]
+        self._points = {
+            place: {
+                name: self._full(made[f"{place}.{name}"], shape).to(**kind)
+                for name, shape in self.VARIABLES.items()
+            }
+            for place in places
+        }
         self.minimum: float | None = float(made["minimum"]) if self.MINIMUM else None
-        if self.minimum is None and self._minimizers:
+        if self.minimum is None and self.MINIMIZERS:
+            best = self._points["minimizers.0"]
             with torch.no_grad():
-                named = {self._spelled(n): value for n, value in self._minimizers[0].items()}
+                named = {self._spelled(name): value for name, value in best.items()}
                 self.minimum = float(self._called("loss", self._everything() | named)["loss"])
+
+    def prepared(self) -> dict[str, Any]:
+        """Data by name, and the points as vectors: ``start``, ``minimizers.0``, …, ``minimum``."""
+        data = {name: getattr(self, f"data_{name}") for name in self.DATA}
+        points = {
+            place: torch.cat([value.flatten() for value in point.values()])
+            for place, point in self._points.items()
+        }
+        return {**data, **points, "minimum": self.minimum}
 
     def variable(self, name: str) -> Tensor:
         """A variable, a parameter of the module."""

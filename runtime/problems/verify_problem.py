@@ -39,14 +39,29 @@ class ProblemCase:
     scales: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedCase:
+    """Data and points, as the reference has them in float64.
+
+    Attributes:
+        found: data by name, ``start``, ``minimizers.0``, ``critical.0``, … as vectors, ``minimum``.
+    """
+
+    sizes: Mapping[str, int]
+    found: Mapping[str, NDArray[Any]]
+
+
 def compare(
-    loaded: Loaded, cases: Sequence[ProblemCase], backends: Sequence[str], device: str = "cpu"
+    loaded: Loaded,
+    cases: Sequence[ProblemCase | PreparedCase],
+    backends: Sequence[str],
+    device: str = "cpu",
 ) -> Verification:
     """Run every backend at every point.
 
     Args:
         loaded: the product.
-        cases: the points.
+        cases: data and points, and the loss at points.
         backends: ``numba``, ``torch`` or both.
         device: where torch's modules run.
 
@@ -57,10 +72,16 @@ def compare(
 
 
 def _deviations(
-    loaded: Loaded, cases: Sequence[ProblemCase], backends: Sequence[str], device: str
+    loaded: Loaded,
+    cases: Sequence[ProblemCase | PreparedCase],
+    backends: Sequence[str],
+    device: str,
 ) -> Iterator[Deviation]:
     for backend in backends:
         for case in cases:
+            if isinstance(case, PreparedCase):
+                yield _prepared(loaded, case, backend)
+                continue
             if backend == "numba":
                 computed = [("", _numba(loaded, case))]
             else:
@@ -73,6 +94,25 @@ def _deviations(
                 )
                 holds = worst <= ROUNDINGS * epsilon
                 yield Deviation(backend, case.name + label, case.dtype, worst / epsilon, holds)
+
+
+def _prepared(loaded: Loaded, case: PreparedCase, backend: str) -> Deviation:
+    """Data and points of a backend beside the reference's."""
+    if backend == "numba":
+        problem: Any = Problem(loaded.module("numba"), case.sizes)
+    else:
+        import torch
+
+        problem = loaded.torch_class()(case.sizes, torch.float64)
+    computed = problem.prepared()
+    epsilon = float(np.finfo(np.float64).eps)
+    worst = max(
+        _distance(computed[name], wanted) / (1 + float(np.linalg.norm(wanted)))
+        for name, wanted in case.found.items()
+    )
+    return Deviation(
+        backend, "data and points", "float64", worst / epsilon, worst <= ROUNDINGS * epsilon
+    )
 
 
 def _distance(computed: Any, wanted: Any) -> float:

@@ -71,7 +71,7 @@ def test_no_module_imports_itself_by_way_of_others():
     assert not graph.keys() - done
 
 
-FAMILIES = ("optimizers", "integrators", "networks")
+FAMILIES = ("optimizers", "integrators", "networks", "problems")
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,83 @@
+"""One vector and the state of an optimizer, moved by its compiled kernels; no torch needed.
+
+In: a generated numba module, hyper-parameters, a start, and a gradient for each stage.  Out: the
+point at which the next gradient is wanted, and the solution after each whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.numbers import real_number
+from hamilforge.runtime.optimizers.clock import latch, start, tick
+from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
+from hamilforge.runtime.optimizers.kernels import plan, run
+
+Vector = NDArray[np.float64]
+
+
+def checked(product: ModuleType, options: Mapping[str, Any]) -> dict[str, float]:
+    """All hyper-parameters of a rule as numbers, those of ``options`` and defaults for the rest.
+
+    Raises:
+        ValueError: one is no number, or outside its domain.
+    """
+    hyper = {}
+    for name, value in hyperparameters({**arguments(product), **options}, product).items():
+        _, domain = product.HYPERPARAMETERS[name]
+        flag = domain == "flag" and isinstance(value, bool)
+        hyper[name] = float(value) if flag else real_number(name, value)
+        check_domain(name, hyper[name], domain)
+    return hyper
+
+
+class Trajectory:
+    """An optimizer on one vector.
+
+    Args:
+        product: a generated numba module of an optimizer.
+        hyper: all hyper-parameters by name.
+        x: where it begins, `(n,)`; it is changed in place.
+
+    Attributes:
+        x: the point at which the next gradient is wanted, `(n,)`.
+        states: the arrays of the state, each `(n,)`.
+        solution: after the last whole step, `(n,)`.
+    """
+
+    def __init__(self, product: ModuleType, hyper: Mapping[str, float], x: Vector) -> None:
+        self._product, self._hyper, self.x = product, hyper, x
+        self.states = [np.zeros_like(x) for _ in product.STATES]
+        self._how = plan([x.size], [0], product.SCOPE, product.SUMS)
+        if product.STARTED:
+            row = product.start_row(*hyper.values())
+            self._run(product.started, row, (x, *self.states))
+        self._clock = start(product)
+        self.solution = x.copy()
+
+    @property
+    def stage(self) -> int:
+        """The stage that the next gradient is of; 0 between whole steps."""
+        return self._clock.stage
+
+    def step(self, gradient: Vector) -> None:
+        """Take the gradient at :attr:`x`."""
+        clock = latch(self._product, self._clock, self._hyper)
+        arrays = (self.x, *self.states, gradient)
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
+        self._clock = tick(clock)
+        if self._clock.stage == 0:
+            self.solution = self.x.copy()
+            if self._product.SHIFTED:
+                row = self._product.solution_row(*self._clock.memory)
+                self._run(self._product.solution, row, (self.solution, *self.states))
+
+    def _run(self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector]) -> None:
+        addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
+        run(kernel, self._how, np.array([row]), addresses, "float64")
