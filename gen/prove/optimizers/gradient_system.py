@@ -56,9 +56,8 @@ def prove_part(part: UnknownSplitting | StateUpdate) -> Report:
         DeclarationError: a claim is about no property of it.
     """
     kind = "splitting" if isinstance(part, UnknownSplitting) else "update"
-    findings = (Finding("order", None, "the declaration", "every system", _OF_A_SYSTEM),)
-    if isinstance(part, UnknownSplitting):
-        findings += _errors(part)
+    errors = _errors(part) if isinstance(part, UnknownSplitting) else ()
+    findings = (Finding("order", None, "the declaration", "every system", _OF_A_SYSTEM), *errors)
     head = part.head
     return Report(head.name, kind, head.title, findings, compare_claims(head, findings))
 
