@@ -269,6 +269,28 @@ def test_the_free_constant_of_the_smallest_error_makes_it_stationary():
     assert abs(squares.xreplace(at) / curvature) < 1e-15  # how far the digits are from the minimum
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in OF_LETTERS
+        if word_order(scheme_of(name)).field is not FLOATS and scheme_of(name).constants
+    ],
+)
+def test_twelve_digits_of_irrational_constants_give_twelve_digits_of_the_commutator(name):
+    """What rounding leaves in shorter words is no part of it, and all else is brackets."""
+    scheme = scheme_of(name)
+    exact = error_of(scheme)
+    values = constant_values(scheme.constants)
+    digits = {one: sp.Rational(str(sp.N(value, 12))) for one, value in values.items()}
+    rounded = error_of(replace(scheme, constants=digits, exact=False))
+    assert max(word_order(replace(scheme, constants=digits, exact=False)).residuals[:-1]) > 1e-13
+    assert rounded.remainder < 1e-20
+    assert rounded.terms.keys() == exact.terms.keys()
+    for bracket, value in exact.terms.items():
+        assert abs(float(exact.field.written(value)) - float(rounded.terms[bracket])) < 1e-10
+
+
 # --- the basis ------------------------------------------------------------------------------------
 
 
@@ -321,7 +343,7 @@ def test_swapped_flows_change_the_leading_commutator(name):
 def test_words_that_make_no_commutator_are_refused(name):
     """One coefficient off, and nothing is printed."""
     found = word_order(scheme_of(name))
-    word = max(found.differences)
+    word = max(found.differences, key=len)
     value = found.differences[word] + found.field.convert(Fraction(1, 1000))
     with pytest.raises(NotImplementedError, match="no commutator"):
         leading_error(replace(found, differences={**found.differences, word: value}))

@@ -7,10 +7,11 @@ p + 1.  Out: the E of a step
 
 where phi_h is the flow of the sum of the letters.  The logarithm of the composition agrees with
 ``h (A + B + ...)`` to degree p, so its term of degree p + 1 is that of the composition less that
-of the exponential: coefficients less ``1/(p + 1)!``.  It is written in the Lyndon basis.  A Lyndon
-word w = u v, with v its longest proper suffix that is one, stands for the bracket [u, v], which is
-w plus words that come later: so the words in their order give the coefficients one after another.
-Nothing must be left of the words then, which is the proof.
+of the exponential: coefficients less ``1/(p + 1)!``, and less what the rounding of published digits
+leaves in shorter words.  It is written in the Lyndon basis.  A Lyndon word w = u v, with v its
+longest proper suffix that is one, stands for the bracket [u, v], which is w plus words that come
+later: so the words in their order give the coefficients one after another.  Nothing must be left of
+the words then, which is the proof.
 
 Letters are vector fields, and [X, Y] = X'Y - Y'X with their Jacobians: XY - YX for the matrices of
 a linear system.  Lie derivatives multiply the other way round, in the order in which flows are
@@ -24,8 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from itertools import product
+from math import factorial
 from typing import Any, Union
 
 import mpmath
@@ -43,6 +46,8 @@ Bracket = Union[str, "tuple[Bracket, Bracket]"]
 LISTED = 8
 #: Digits of a coefficient made of published digits.
 DIGITS = 8
+#: What counts as zero in the arithmetic for published digits.
+UNSEEN = 1e-30
 NAMES = ("leading_commutator", "one_step_error", "global_error")
 
 
@@ -96,7 +101,7 @@ def leading_error(found: WordOrder) -> LeadingError:
     """The leading error of a composition in the Lyndon basis.
 
     Args:
-        found: its order, and how the words one longer differ from those of the flow.
+        found: its order, and how the words differ from those of the flow.
 
     Returns:
         The coefficients of the brackets; of order 0 those of the letters themselves.
@@ -107,7 +112,7 @@ def leading_error(found: WordOrder) -> LeadingError:
     """
     field, length = found.field, found.order + 1
     limit = float(DECIMAL) if field is FLOATS else 0.0
-    rest = {word[::-1]: value for word, value in found.differences.items()}
+    rest = {word[::-1]: value for word, value in _logarithm(found).items()}
     terms: dict[Bracket, Any] = {}
     for word in lyndon_words(found.letters, length):
         coefficient = rest.get(word)
@@ -122,6 +127,31 @@ def leading_error(found: WordOrder) -> LeadingError:
     if remainder > limit:
         raise NotImplementedError(f"{remainder:.0e} of a leading error is no commutator")
     return LeadingError(length, found.letters, field, terms, remainder)
+
+
+def _logarithm(found: WordOrder) -> dict[Word, Any]:
+    """The words of length p + 1 of the logarithm of a composition.
+
+    Published digits leave residuals in shorter words.  What they add to longer ones is taken off,
+    to their first order: where X is the sum of the letters, the exponential of X + d is that of X
+    plus the integral of ``exp(s X) d exp((1 - s) X)`` over s from 0 to 1, in which a word u d v
+    has the coefficient of d over ``(|u| + |v| + 1)!``.
+    """
+    logarithm: dict[Word, Any] = {}
+    longest = found.order + 1
+    for length in range(1, longest + 1):
+        shorter = {*map(len, logarithm)}
+        for word in product(found.letters, repeat=length) if shorter else found.differences:
+            if len(word) != length:
+                continue
+            value = found.differences.get(word, found.field.convert(Fraction(0)))
+            for part in shorter:
+                share = found.field.convert(Fraction(1, factorial(length - part + 1)))
+                for begin in range(length - part + 1):
+                    inner = logarithm.get(word[begin : begin + part])
+                    value = value if inner is None else value - inner * share
+            logarithm[word] = value
+    return {word: value for word, value in logarithm.items() if len(word) == longest}
 
 
 def _size(value: Any, field: Field) -> float:
@@ -222,13 +252,14 @@ def _findings(found: WordOrder, reach: str) -> tuple[Finding, ...]:
 
 def _evidence(error: LeadingError) -> str:
     """How a leading error was found, and what its letters and brackets mean."""
-    rounded = left = ""
+    less, rounded, left = "", "", "nothing"
     if error.field is FLOATS:
+        less = " and the first order of the residuals of shorter ones"
         rounded = f" to {DIGITS} digits, without what is below {float(DECIMAL):.0e}"
-        left = f" but {error.remainder:.0e}" if error.remainder else ""
+        left = f"at most {max(error.remainder, UNSEEN):.0e}"
     return (
-        f"the words of length {error.degree} less 1/{error.degree}!, in {error.field.name}, in the "
-        f"Lyndon basis over {', '.join(error.letters)}{rounded}; its brackets expanded leave "
-        f"nothing{left}. A step from y is the exact flow + this at y + O(h^{error.degree + 1}); "
+        f"the words of length {error.degree} less 1/{error.degree}!{less}, in {error.field.name}, "
+        f"in the Lyndon basis over {', '.join(error.letters)}{rounded}; its brackets expanded "
+        f"leave {left}. A step from y is the exact flow + this at y + O(h^{error.degree + 1}); "
         "[X, Y] = X'Y - Y'X of vector fields, XY - YX of the matrices of a linear system"
     )

@@ -42,7 +42,7 @@ class WordOrder:
         field: where the coefficients live.
         residuals: the largest residual among words of length 1, 2, ..., order + 1.
         words: the number of words examined.
-        differences: the coefficients less 1/n! of the words of length n = order + 1, where they
+        differences: the coefficients less 1/n! of the words of lengths n to order + 1, where they
             are not zero.
     """
 
@@ -177,13 +177,15 @@ def product_order(
     """
     limit = float(DECIMAL) if field is FLOATS else 0.0
     residuals: list[float] = []
+    found: dict[Word, Any] = {}
     count = 0
     for order in range(1, MAX_ORDER + 1):
         differences = _differences(word_coefficients(flows, order, field), letters, order, field)
         count += len(letters) ** order
         residuals.append(max(map(field.magnitude, differences.values()), default=0.0))
+        found |= differences
         if residuals[-1] > limit:
-            return WordOrder(order - 1, letters, field, tuple(residuals), count, differences)
+            return WordOrder(order - 1, letters, field, tuple(residuals), count, found)
     raise NotDerivableError(f"an order above {MAX_ORDER}")
 
 
