@@ -97,6 +97,18 @@ def test_the_declaration_gives_the_report_and_the_formulas_it_is_said_to_give(tm
         assert line.strip() in kernel, line
 
 
+def test_splittings_err_by_the_commutators_they_are_said_to_err_by():
+    import hamilforge as hf
+
+    said = re.findall(
+        r"`hamilforge check (\w+)` finds that one step errs by\n`(.*?)`.*`(O.*?)`", README
+    )
+    assert said
+    for name, commutator, in_time in said:
+        report = hf.check(name)
+        assert (report["leading_commutator"], report["global_error"]) == (commutator, in_time)
+
+
 def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 

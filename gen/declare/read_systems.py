@@ -24,6 +24,7 @@ from hamilforge.gen.declare.expression import (
     numerical,
     walk,
 )
+from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import (
     Find,
@@ -31,6 +32,7 @@ from hamilforge.gen.declare.read_parts import (
     assignments,
     hyperparameters,
     parameters,
+    real_values,
     scope,
 )
 from hamilforge.gen.declare.read_rules import (
@@ -217,6 +219,8 @@ def unknown_splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Unk
         table = _table(reader, step[2], find) if len(step) == 3 else None
         if weight:
             moves.append(kinds.Move(unknowns, weight, table))
+    numbers = {name: +getattr(mpmath, name) for name in CONSTANTS}
+    real_values(reader, (("", move.weight, ("steps",)) for move in moves), numbers)
     reader.finish()
     return kinds.UnknownSplitting(head, tuple(moves))
 

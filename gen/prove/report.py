@@ -55,6 +55,7 @@ class Finding:
         reach: for which systems, dimensions and points it holds.
         why: why there is no value, if there is none.
         exact: the value as an exact text, if it is known in one.
+        brief: what is shown to readers where the value is a long text.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Finding:
     reach: str
     why: str = ""
     exact: str = ""
+    brief: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,8 @@ def shown(finding: Finding) -> str:
     """The value of a finding as text."""
     if finding.value is None:
         return f"none ({finding.why})"
+    if finding.brief:
+        return finding.brief
     if isinstance(finding.value, dict):
         return ", ".join(f"{name} {value}" for name, value in finding.value.items())
     text = f"{finding.value:.10g}" if isinstance(finding.value, float) else str(finding.value)

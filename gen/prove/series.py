@@ -42,6 +42,7 @@ class Field:
         embed: an algebraic number, written in SymPy, as a number of the field.
         magnitude: the absolute value of a number, for reports.
         name: for evidence.
+        written: a number of the field in SymPy, for reports.
     """
 
     convert: Callable[[Fraction], Any]
@@ -50,6 +51,7 @@ class Field:
     embed: Callable[[sp.Expr], Any]
     magnitude: Callable[[Any], float]
     name: str
+    written: Callable[[Any], Any]
 
 
 def _rational_function(name: str, value: Fraction) -> Fraction:
@@ -80,6 +82,7 @@ RATIONALS = Field(
     embed=_not_rational,
     magnitude=lambda value: abs(float(value)),
     name="exact rationals",
+    written=lambda value: sp.Rational(value.numerator, value.denominator),
 )
 
 
@@ -104,6 +107,7 @@ def number_field(radicals: Sequence[sp.Expr]) -> Field:
         embed=domain.from_sympy,
         magnitude=lambda value: abs(float(sp.N(domain.to_sympy(value)))),
         name=f"exact arithmetic in Q({', '.join(map(str, radicals))})",
+        written=lambda value: sp.expand(domain.to_sympy(value)),
     )
 
 
@@ -130,6 +134,7 @@ FLOATS = Field(
     embed=lambda value: _CONTEXT.mpf(str(sp.N(value, DIGITS))),
     magnitude=lambda value: abs(float(value)),
     name=f"{DIGITS}-digit arithmetic",
+    written=lambda value: sp.Float(str(value), DIGITS),
 )
 
 

@@ -111,6 +111,14 @@ REFUSED = {
         f'kind = "splitting"\n{HEAD}steps = [["A", "sqrt(-1)"], ["B", 1]]\n',
         "not a real number",
     ),
+    "an imaginary weight of an unknown": (
+        f'kind = "splitting"\n{HEAD}steps = [["x", "sqrt(-1)"], ["v", 1]]\n',
+        "not a real number",
+    ),
+    "a weight of an unknown by zero": (
+        f'kind = "splitting"\n{HEAD}steps = [["x", "1/(1 - 1)"], ["v", 1]]\n',
+        "divides by zero",
+    ),
     "a large coefficient": (table('[[], ["1e300"]]', '["1e-300", 1]'), "between 1e-60 and 1e60"),
     "a root of a high degree": (
         table(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import GradientSystem, StateUpdate, UnknownSplitting
+from hamilforge.gen.derive.calculus import to_sympy
+from hamilforge.gen.prove.optimizers.commutators import error_findings, without_errors
 from hamilforge.gen.prove.optimizers.lyapunov import falls
+from hamilforge.gen.prove.optimizers.words import WordOrder, field_with, in_field, product_order
 from hamilforge.gen.prove.report import Claim, Finding, Report, attempted, compare_claims
 
 _ANY = "any loss and dimension, all parameters in their domains"
+_OF_FLOWS = "every system of these unknowns; fixed parameters of it, constant step"
 _OF_A_SYSTEM = "an order is one of a method for a system: check an optimizer that names both"
 
 
@@ -52,6 +56,41 @@ def prove_part(part: UnknownSplitting | StateUpdate) -> Report:
         DeclarationError: a claim is about no property of it.
     """
     kind = "splitting" if isinstance(part, UnknownSplitting) else "update"
-    findings = (Finding("order", None, "the declaration", "every system", _OF_A_SYSTEM),)
+    errors = _errors(part) if isinstance(part, UnknownSplitting) else ()
+    findings = (Finding("order", None, "the declaration", "every system", _OF_A_SYSTEM), *errors)
     head = part.head
     return Report(head.name, kind, head.title, findings, compare_claims(head, findings))
+
+
+def _errors(splitting: UnknownSplitting) -> tuple[Finding, ...]:
+    """The leading error of a composition of exact flows, whatever the equations are.
+
+    The letters are the unknowns; those that always move together are one, the sum of theirs.  A
+    step of a table is no exact flow, and words say nothing about it.
+    """
+    for move in splitting.moves:
+        if move.table is not None:
+            name = move.table.head.name
+            why = f"{' and '.join(move.unknowns)} move by {name}, which is no exact flow"
+            return without_errors(why, _OF_FLOWS)
+    return error_findings(lambda: _word_order(splitting), _OF_FLOWS)
+
+
+def _word_order(splitting: UnknownSplitting) -> WordOrder:
+    moves: dict[str, tuple[int, ...]] = {}
+    for number, move in enumerate(splitting.moves):
+        for name in move.unknowns:
+            moves[name] = (*moves.get(name, ()), number)
+    together: dict[tuple[int, ...], str] = {}
+    for name, numbers in moves.items():
+        together[numbers] = f"{together[numbers]} + {name}" if numbers in together else name
+    weights = [to_sympy(move.weight, {}) for move in splitting.moves]
+    field = field_with(weights)
+    flows = [
+        (
+            tuple(letter for numbers, letter in together.items() if index in numbers),
+            in_field(weight, {}, field),
+        )
+        for index, weight in enumerate(weights)
+    ]
+    return product_order(flows, tuple(sorted(together.values())), field)

@@ -14,7 +14,7 @@ R. Krawczyk, Computing 4 (1969) 187-201, doi:10.1007/BF02234767.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import factorial
@@ -26,7 +26,7 @@ import sympy as sp
 from scipy.linalg import qr
 
 from hamilforge.gen.derive.scheme import Scheme
-from hamilforge.gen.prove.optimizers.words import Word, in_field
+from hamilforge.gen.prove.optimizers.words import Word, in_field, is_lyndon
 from hamilforge.gen.prove.series import Field, Irrational, Series
 
 DIGITS = 30
@@ -47,6 +47,7 @@ def _field(zero: Any) -> Field:
         embed=_refuse,
         magnitude=lambda value: float(abs(value)),
         name="intervals",
+        written=_refuse,
     )
 
 
@@ -83,7 +84,7 @@ def true_solution(scheme: Scheme, order: int) -> Existence | None:
         word
         for length in range(1, order + 1)
         for word in product(letters, repeat=length)
-        if _is_lyndon(word)
+        if is_lyndon(word)  # the conditions of these words suffice
     ]
     before = mpmath.iv.dps
     mpmath.iv.dps = DIGITS
@@ -94,11 +95,6 @@ def true_solution(scheme: Scheme, order: int) -> Existence | None:
         return None
     finally:
         mpmath.iv.dps = before
-
-
-def _is_lyndon(word: Word) -> bool:
-    """Whether a word is smaller than all its rotations: the conditions of these words suffice."""
-    return all(word < word[k:] + word[:k] for k in range(1, len(word)))
 
 
 def _existence(scheme: Scheme, free: list[sp.Symbol], words: list[Word]) -> Existence | None:
@@ -178,7 +174,7 @@ def _duals(field: Field) -> Field:
     def convert(value: Fraction) -> Series:
         return Series(field, 0, [field.convert(value)], 2)
 
-    return Field(convert, _refuse, lambda value: False, _refuse, field.magnitude, field.name)
+    return replace(field, convert=convert)
 
 
 def _coefficient(word: Word, weights: list[tuple[str, Any]], field: Field) -> Any:

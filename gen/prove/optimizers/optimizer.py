@@ -66,7 +66,7 @@ def order_evidence(derivation: Derivation) -> tuple[int, str]:
     words = word_order(derivation.scheme)
     return words.order, (
         f"the coefficients of all {words.words} words over {', '.join(words.letters)} up to length "
-        f"{words.order + 1} in {words.field}: largest residual "
+        f"{words.order + 1} in {words.field.name}: largest residual "
         f"{max(words.residuals[:-1], default=0):.0e} to length {words.order}, "
         f"{words.residuals[-1]:.0e} at "
         f"{words.order + 1} (any K, J, friction, dimension); and "

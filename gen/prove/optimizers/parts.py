@@ -1,7 +1,8 @@
 """Reports of the parts of an optimizer: Hamiltonians, splittings and updates by themselves.
 
-A splitting is proved for any system.  An update is proved for any system as far as its symplectic
-form goes; its order with the classical kinetic energy in the place of the system it will meet.
+A splitting is proved for any system, with its leading error.  An update is proved for any system as
+far as its symplectic form goes; its order with the classical kinetic energy in the place of the
+system it will meet.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from hamilforge.gen.derive.calculus import tidy, tidy_scalars, written
 from hamilforge.gen.derive.optimizers.rotation import rotate
 from hamilforge.gen.derive.optimizers.system import derive_system
 from hamilforge.gen.derive.scheme import Scheme, derive_scheme
+from hamilforge.gen.prove.optimizers.commutators import error_findings
 from hamilforge.gen.prove.optimizers.conformal import form_of, telescoped
 from hamilforge.gen.prove.optimizers.krawczyk import true_solution
 from hamilforge.gen.prove.optimizers.optimizer import ANY, defect_text
 from hamilforge.gen.prove.optimizers.update_order import update_order
-from hamilforge.gen.prove.optimizers.words import word_order
+from hamilforge.gen.prove.optimizers.words import (
+    WordOrder,
+    letters_moved,
+    word_order,
+)
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 
@@ -44,13 +50,13 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
 
 
 def prove_splitting(declaration: kinds.Splitting) -> Report:
-    """Order, symplectic form and gradients of a composition of exact flows."""
+    """Order, leading error, symplectic form and gradients of a composition of exact flows."""
     scheme = derive_scheme(declaration, {})
     words = word_order(scheme)
     evidence = (
         f"the coefficients of all {words.words} words over {', '.join(words.letters)} in "
-        f"{words.field}: largest residual {max(words.residuals[:-1], default=0):.0e} to length "
-        f"{words.order}, {words.residuals[-1]:.0e} at {words.order + 1}"
+        f"{words.field.name}: largest residual {max(words.residuals[:-1], default=0):.0e} to "
+        f"length {words.order}, {words.residuals[-1]:.0e} at {words.order + 1}"
     )
     if not scheme.exact:
         near = true_solution(scheme, words.order)
@@ -61,7 +67,17 @@ def prove_splitting(declaration: kinds.Splitting) -> Report:
             f"{near.radius:.0e} of the digits (Krawczyk's test)"
         )
     order = Finding("order", words.order, evidence, f"{ANY}; constant step")
-    return _report(declaration, "splitting", scheme, order)
+    return _report(declaration, "splitting", scheme, order, *_errors(scheme, words))
+
+
+def _errors(scheme: Scheme, words: WordOrder) -> tuple[Finding, ...]:
+    """The leading error and its powers of h, for the letters that a splitting has flows of."""
+    reach = f"{ANY}; constant step"
+    letters = letters_moved(scheme)
+    if letters != words.letters:
+        reach = f"the flow of {' + '.join(letters)} alone, any dimension; constant step"
+        return error_findings(lambda: word_order(scheme, letters), reach)
+    return error_findings(lambda: words, reach)
 
 
 def prove_update(declaration: kinds.Update) -> Report:
@@ -79,7 +95,7 @@ def prove_update(declaration: kinds.Update) -> Report:
 
 
 def _report(
-    declaration: kinds.Splitting | kinds.Update, kind: str, scheme: Scheme, order: Finding
+    declaration: kinds.Splitting | kinds.Update, kind: str, scheme: Scheme, *orders: Finding
 ) -> Report:
     form = form_of(scheme)
     evidence = (
@@ -102,7 +118,7 @@ def _report(
         )
     rotated = rotate(scheme)
     findings = (
-        order,
+        *orders,
         *form_findings,
         Finding("gradients_per_step", len(rotated.stages), "rotation of the scheme", ANY),
         Finding(

@@ -3,7 +3,7 @@
 The composition of exact flows ``exp(s_1 h X_1) exp(s_2 h X_2) ...`` has order p if and only if
 the coefficient of every word of length n <= p is that of ``exp(h (A + B + D))``, which is
 ``1/n!``. This holds for any K, J, friction and dimension; a friction that depends on time is a
-flow of the clock.
+flow of the clock.  The letters are Lie derivatives: the flow applied first stands first in a word.
 
 Treves, Un algorithme pour les conditions d'ordre; Munthe-Kaas and Owren, Phil. Trans. R. Soc. A 357
 (1999) 957-981, doi:10.1098/rsta.1999.0361.
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from math import factorial
 from typing import Any
 
@@ -41,13 +42,16 @@ class WordOrder:
         field: where the coefficients live.
         residuals: the largest residual among words of length 1, 2, ..., order + 1.
         words: the number of words examined.
+        differences: the coefficients less 1/n! of the words of lengths n to order + 1, where they
+            are not zero.
     """
 
     order: int
     letters: tuple[str, ...]
-    field: str
+    field: Field
     residuals: tuple[float, ...]
     words: int
+    differences: Mapping[Word, Any]
 
 
 def field_of(scheme: Scheme) -> Field:
@@ -55,7 +59,11 @@ def field_of(scheme: Scheme) -> Field:
     if not scheme.exact:
         return FLOATS
     values = constant_values(scheme.constants)
-    exprs = (*values.values(), *(flow.weight.xreplace(values) for flow in scheme.flows))
+    return field_with((*values.values(), *(flow.weight.xreplace(values) for flow in scheme.flows)))
+
+
+def field_with(exprs: Sequence[Expr]) -> Field:
+    """The smallest of the fields that holds some numbers written in SymPy."""
     if any(expr.atoms(sp.NumberSymbol, sp.Function) for expr in exprs):
         return FLOATS  # pi is in no number field
     roots = {power for expr in exprs for power in expr.atoms(sp.Pow) if not power.exp.is_Integer}
@@ -113,33 +121,71 @@ def field_values(constants: Mapping[sp.Symbol, Expr], field: Field) -> dict[sp.S
     return {symbol: in_field(expr, {}, field) for symbol, expr in values.items()}
 
 
-def word_order(scheme: Scheme) -> WordOrder:
+def word_order(scheme: Scheme, letters: tuple[str, ...] | None = None) -> WordOrder:
     """The order of a splitting.
+
+    Args:
+        scheme: a composition of flows.
+        letters: the letters of the system; without them A, B and D, or A and BD where kick and
+            friction are always one flow.
+
+    Returns:
+        The order as a composition for the flow of the sum of the letters.
 
     Raises:
         ValueError: the scheme is not a composition of flows.
+        NotDerivableError: the order is higher than any looked for.
     """
     if not scheme.flows:
         raise ValueError("not a composition of exact flows")
     field = field_of(scheme)
     values = constant_values(scheme.constants)
+    joint = is_joint(scheme)
     flows = [
-        (flow.letter, in_field(flow.weight.xreplace(values), {}, field)) for flow in scheme.flows
+        (_expand(flow.letter, joint), in_field(flow.weight.xreplace(values), {}, field))
+        for flow in scheme.flows
     ]
-    present = {letter for letter, _ in flows}
-    joint = present <= {"A", "BD"}
-    letters = ("A", "BD") if joint else ("A", "B", "D")
-    expanded = [(_expand(letter, joint), weight) for letter, weight in flows]
+    return product_order(flows, letters or (("A", "BD") if joint else ("A", "B", "D")), field)
+
+
+def letters_moved(scheme: Scheme) -> tuple[str, ...]:
+    """The letters whose flows a splitting has: without D where it has no friction."""
+    joint = is_joint(scheme)
+    return tuple(sorted({one for flow in scheme.flows for one in _expand(flow.letter, joint)}))
+
+
+def is_joint(scheme: Scheme) -> bool:
+    """Whether kick and friction are always one flow, and so one letter."""
+    return {flow.letter for flow in scheme.flows} <= {"A", "BD"}
+
+
+def product_order(
+    flows: Sequence[tuple[tuple[str, ...], Any]], letters: tuple[str, ...], field: Field
+) -> WordOrder:
+    """The order of a product of exponentials as one of the exponential of a sum of letters.
+
+    Args:
+        flows: for each factor the letters in its sum, and its weight.
+        letters: those of the sum.
+        field: where the weights live.
+
+    Returns:
+        The order, with what was examined.
+
+    Raises:
+        NotDerivableError: the order is higher than any looked for.
+    """
+    limit = float(DECIMAL) if field is FLOATS else 0.0
     residuals: list[float] = []
+    found: dict[Word, Any] = {}
     count = 0
     for order in range(1, MAX_ORDER + 1):
-        coefficients = word_coefficients(expanded, order, field)
-        worst = _residual(coefficients, letters, order, field)
+        differences = _differences(word_coefficients(flows, order, field), letters, order, field)
         count += len(letters) ** order
-        residuals.append(worst)
-        limit = float(DECIMAL) if field is FLOATS else 0.0
-        if worst > limit:
-            return WordOrder(order - 1, letters, field.name, tuple(residuals), count)
+        residuals.append(max(map(field.magnitude, differences.values()), default=0.0))
+        found |= differences
+        if residuals[-1] > limit:
+            return WordOrder(order - 1, letters, field, tuple(residuals), count, found)
     raise NotDerivableError(f"an order above {MAX_ORDER}")
 
 
@@ -179,18 +225,18 @@ def word_coefficients(
     return series
 
 
-def _residual(
+def is_lyndon(word: Word) -> bool:
+    """Whether a word is smaller than all its rotations."""
+    return all(word < word[k:] + word[:k] for k in range(1, len(word)))
+
+
+def _differences(
     coefficients: Mapping[Word, Any], letters: tuple[str, ...], length: int, field: Field
-) -> float:
-    """The largest deviation from 1/n! among words of one length."""
+) -> dict[Word, Any]:
+    """The deviations from 1/n! of the words of one length, where there are any."""
     wanted = field.convert(Fraction(1, factorial(length)))
     zero = field.convert(Fraction(0))
-    worst = 0.0
-    words: list[Word] = [()]
-    for _ in range(length):
-        words = [(*word, letter) for word in words for letter in letters]
-    for word in words:
-        difference = coefficients.get(word, zero) - wanted
-        if not field.is_zero(difference):
-            worst = max(worst, field.magnitude(difference))
-    return worst
+    found = {
+        word: coefficients.get(word, zero) - wanted for word in product(letters, repeat=length)
+    }
+    return {word: value for word, value in found.items() if not field.is_zero(value)}
