@@ -169,9 +169,9 @@ def test_with_steps_that_fade_the_limit_is_critical(problem, method, power):
     rate = {0.5: 0.37, 1.0: 1.37}[power]
     points = fading(problem, method, rate, power, 4000)
     distance = DISTANCES[problem](points)
-    # slopes are at most sqrt(2) by this norm, and INNA moves on a circle that shrinks
-    assert 0 < distance[-400:].max() < 0.1 * distance[:40].max()
-    assert distance[-400:].max() < distance[300:700].max()
+    # a point that meets the kink stays there, where the slope is 0 by convention
+    assert distance[-400:].max() < 0.1 * distance[:40].max()
+    assert distance[-400:].max() <= distance[300:700].max()
 
 
 @pytest.mark.parametrize("problem", sorted(DISTANCES))
