@@ -109,6 +109,20 @@ def test_splittings_err_by_the_commutators_they_are_said_to_err_by():
         assert (report["leading_commutator"], report["global_error"]) == (commutator, in_time)
 
 
+def test_the_problem_is_proved_and_minimised(tmp_path):
+    import hamilforge as hf
+
+    path = declared("bent_valley", tmp_path)
+    assert hf.check(path).holds
+    loss = hf.problem(path, d=4)
+    found = hf.minimize(
+        loss.value_and_gradient, loss.start, jac=True, method="nesterov",
+        options={"lr": 0.05, "momentum": 0.9, "maxiter": 5000},
+    )  # fmt: skip
+    assert found.success
+    assert found.fun - loss.minimum < 1e-11
+
+
 def test_the_tableau_gives_the_report_it_is_said_to_give(tmp_path):
     import hamilforge as hf
 
