@@ -37,7 +37,12 @@ from hamilforge.gen.derive.calculus import (
 from hamilforge.gen.derive.optimizers.rotation import x
 from hamilforge.gen.derive.symbols import n
 from hamilforge.gen.exact.convert import in_sympy
-from hamilforge.gen.program.optimizers.step_values import Recorder, StepValues, record
+from hamilforge.gen.program.optimizers.step_values import (
+    Recorder,
+    StepValues,
+    following_sums,
+    record,
+)
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.tableau import Tableau
 
@@ -72,11 +77,13 @@ class _Discretisation:
         #: Whether the time follows from the number of the step.
         self._counted = not step.free_symbols
         clock = ("t",) if self._timed and not self._counted else ()
+        lines = method.assignments if isinstance(method, StateUpdate) else ()
+        of_sums = following_sums(lines, optimizer.scalars)
         self._recorder = Recorder(
             optimizer.head.source,
             optimizer.hyperparameters,
-            optimizer.unknowns,
-            (*optimizer.scalars, *clock),
+            (*optimizer.unknowns, *of_sums),
+            (*(name for name in optimizer.scalars if name not in of_sums), *clock),
             optimizer.scope,
             own,
         )

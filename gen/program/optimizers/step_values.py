@@ -2,7 +2,9 @@
 
 In: assignments to unknowns, scalars and locals.  Out: arrays as values that are set once, each in
 the stage whose gradient it may read; numbers as lines of the host.  A gradient at another point
-than the last one begins a new stage.
+than the last one begins a new stage.  A scalar that is kept and follows from a sum has a value only
+when arrays have been read, one for each scope of sums: it is kept in an array of the state, whose
+entries are all equal within a scope.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from types import MappingProxyType
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
-from hamilforge.gen.declare.expression import Expression, Name, walk
-from hamilforge.gen.declare.kinds import FLAG, Parameter, Rule, StateUpdate
+from hamilforge.gen.declare.expression import REDUCTIONS, Expression, Name, walk
+from hamilforge.gen.declare.kinds import FLAG, Assignment, Parameter, Rule, StateUpdate
 from hamilforge.gen.declare.toml_source import Source
 from hamilforge.gen.derive.calculus import (
     FUNCTIONS,
@@ -68,7 +70,6 @@ class StepValues:
             the first unknown itself.
         lines: host numbers with a name, in order; of scalars that are kept too.
         memory: for each scalar the symbol of what the last step left, and its new value.
-        definitions: for each symbol of a host line what it is.
         start: for each state what it begins at, where that is not zero.
         scalar_start: the same of scalars.
         started: for each line of a scalar that begins so, what the last step left.
@@ -172,16 +173,14 @@ class Recorder:
             named: whether a number becomes a line of its own.
         """
         values = self.values
-        if target in values.old and not coordinates(value):
+        follows = target in values.old and not is_host(value)  # of a sum or of entries
+        if target in values.old and not follows:
             message = f"'{target}' becomes the number {value}, without entries"
             raise self.refused(note, message, at)
         if target in self._scalars:
-            if not is_host(value):
-                message = f"'{target}' follows from a sum; a number that is kept must not"
-                raise self.refused(note, message, at)
             self.known[target] = self._line(target, value)
             values.memory[target] = (values.memory[target][0], self.known[target])
-        elif coordinates(value):
+        elif follows or coordinates(value):
             name = values.old[target].name if target in values.old else target
             symbol = Coordinate(f"{name}_new" if target in values.old else name)
             while symbol in values.arrays:  # an unknown that moves more than once
@@ -336,17 +335,37 @@ def record(
         recorder.assign(target, value, assignment.value.text, at, named=uses[target] > 1)
 
 
+def following_sums(assignments: Sequence[Assignment], scalars: Sequence[str]) -> tuple[str, ...]:
+    """The scalars that follow from sums over entries, in their order.
+
+    Args:
+        assignments: in order; what a later one assigns is read by the next step.
+        scalars: numbers that are kept.
+    """
+    following: set[str] = set()
+    while True:
+        more = {
+            assignment.target
+            for assignment in assignments
+            if assignment.value.functions() & {*REDUCTIONS} or assignment.value.names() & following
+        }
+        if more <= following:
+            return tuple(name for name in scalars if name in following)
+        following |= more
+
+
 def rule_values(rule: Rule) -> StepValues:
     """The values of a rule.
 
     Raises:
         DeclarationError: a value is no real number, or has no meaning where it stands.
     """
+    of_sums = following_sums(rule.assignments, rule.scalars)
     recorder = Recorder(
         rule.head.source,
         rule.hyperparameters,
-        rule.unknowns,
-        rule.scalars,
+        (*rule.unknowns, *of_sums),
+        [name for name in rule.scalars if name not in of_sums],
         rule.scope,
         (assignment.target for assignment in rule.assignments),
     )
