@@ -132,8 +132,9 @@ def run_on(
         hindrance = f"{len(names)} optimizers; at most {len(paths.COLOURS)} are drawn together"
     if hindrance:
         return complain(hindrance)
+    options: dict[str, Any] = {**(sizes or {})}
     try:
-        loss = facade.problem(problem, **(sizes or {}))
+        loss = facade.problem(problem, **options)
     except ValueError as error:
         return complain(error)
     runs = []

@@ -57,6 +57,8 @@ COMPARISONS = {
     "==": ("equal", False),
     "!=": ("equal", False),
 }
+#: The functions of all signs.
+CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
 TABLE = (
     Elementwise("abs", "sign(x)"),
     Elementwise("acos", "-1/sqrt(1 - x**2)", latex=r"\arccos"),

@@ -27,7 +27,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
     constant,
 )
-from hamilforge.gen.declare.functions import COMPARISONS, CONSTANTS
+from hamilforge.gen.declare.functions import CONDITIONS, CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 
 Shapes = Mapping[str, Shape]
@@ -122,7 +122,7 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         return (left[0], *right[1:])
 
     def call(node: Operation, operands: list[Shape]) -> Shape:
-        if node.op not in allowed and node.op not in _CONDITIONS:
+        if node.op not in allowed and node.op not in CONDITIONS:
             if node.op == ACTIVATION:
                 raise fail(
                     "sigma(...) is the activation, and none is declared; for example "
@@ -156,8 +156,6 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
     return visit(expression.tree)
 
 
-#: What stands for the signs of comparisons, which may be wherever there is a choice.
-_CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
 #: What makes one number of all entries.
 _OF_ENTRIES = (*REDUCTIONS, PRODUCT, "logsumexp")
 #: Functions of all coordinates.

@@ -16,7 +16,7 @@ from sympy.codegen.cfunctions import expm1, log1p
 from sympy.codegen.rewriting import expm1_opt, log1p_opt, optimize
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.functions import CHOICE, COMPARISONS
+from hamilforge.gen.declare.functions import CHOICE, CONDITIONS
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, NAMES, Total, expanded
 from hamilforge.gen.program.ir import Apply, Const, Expr, Reduce, Ref, Select
 
@@ -41,7 +41,6 @@ _FUNCTIONS: Mapping[type, str] = {
     log1p: "log1p",
 }
 _CONSTANTS = {value: name for name, value in CONSTANT_VALUES.items()}
-_CONDITIONS = frozenset(function for function, _ in COMPARISONS.values())
 ONE = Const(Fraction(1))
 #: The most generators (symbols, calls, roots) of a polynomial that is factored, and its most terms
 #: and highest degree when multiplied out.
@@ -230,10 +229,10 @@ def chosen(test: Expr, then: Expr, otherwise: Expr) -> Expr:
         The choice.
     """
     match test:
-        case Apply(op=op) if op in _CONDITIONS:
+        case Apply(op=op) if op in CONDITIONS:
             return Select(test, Fraction(1), then, otherwise)
         case Apply(op="add", args=(Const(value=value), Apply(op="neg", args=(opposite,)))):
-            if value == 1 and isinstance(opposite, Apply) and opposite.op in _CONDITIONS:
+            if value == 1 and isinstance(opposite, Apply) and opposite.op in CONDITIONS:
                 return Select(opposite, Fraction(1), otherwise, then)
     return Select(Apply("step", (test,)), Fraction(1), then, otherwise)
 

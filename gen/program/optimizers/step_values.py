@@ -30,11 +30,10 @@ from hamilforge.gen.derive.calculus import (
     to_sympy,
 )
 from hamilforge.gen.derive.optimizers.rotation import g, x
+from hamilforge.gen.derive.scheme import PROGRAM_NAMES
 from hamilforge.gen.derive.symbols import n, parameter_symbol
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 
-#: What a program calls its point and the gradient at it.
-TAKEN = ("x", "x_new", "g")
 #: A key of a declaration, from the outermost table on.
 Place = tuple[str | int, ...]
 _INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
@@ -132,9 +131,9 @@ class Recorder:
         self.values = values = StepValues()
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
         point, *states = unknowns
-        values.old = {point: x} | {name: Coordinate(_free(name)) for name in states}
+        values.old = {point: x} | {name: Coordinate(array_name(name)) for name in states}
         self.known: dict[str, Expr] = {**values.hyper, "n": n, **values.old}
-        self._taken = {*TAKEN, *values.hyper, "n", *unknowns, *scalars, *taken}
+        self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
             last = sp.Symbol(self._unused(f"last_{name}"), real=True)
             values.memory[name] = (last, last)
@@ -300,8 +299,9 @@ def _symbol(parameter: Parameter) -> sp.Symbol:
     return parameter_symbol(parameter)
 
 
-def _free(name: str) -> str:
-    return f"{name}_" if name in TAKEN else name
+def array_name(unknown: str) -> str:
+    """What the array of an unknown is called in a program."""
+    return f"{unknown}_" if unknown in PROGRAM_NAMES else unknown
 
 
 def _where_first(first: Expr, later: Expr) -> Expr:
