@@ -29,10 +29,9 @@ from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.interpret import NetworkInterpreter, target_values
 from hamilforge.gen.program.networks.network import Network, Target
-from hamilforge.gen.program.optimizers.build import derive
-from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
+from hamilforge.gen.program.optimizers.programs import program_of
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.integrators import verify_integrator
@@ -377,8 +376,8 @@ def _case(
 
 #: By the family of the product.
 _CASES: Mapping[str, _Cases] = {
-    "optimizer": _Cases(lambda rule: reference_cases(derive(rule).program), compare),
-    "rule": _Cases(lambda rule: reference_cases(derive_rule(rule).program), compare),
+    "optimizer": _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare),
+    "rule": _Cases(lambda rule: reference_cases(program_of(rule)), compare),
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),

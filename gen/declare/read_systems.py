@@ -33,6 +33,7 @@ from hamilforge.gen.declare.read_parts import (
     parameters,
     scope,
 )
+from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.read_rules import (
     MEANINGS,
     OWN,
@@ -40,7 +41,6 @@ from hamilforge.gen.declare.read_rules import (
     expression_at,
     names_at,
     options,
-    reductions,
     refuse_unmet,
 )
 from hamilforge.gen.declare.reader import Reader, shortened

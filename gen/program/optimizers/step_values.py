@@ -131,7 +131,7 @@ class Recorder:
         self.values = values = StepValues()
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
         point, *states = unknowns
-        values.old = {point: x} | {name: Coordinate(_free(name)) for name in states}
+        values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
         self.known: dict[str, Expr] = {**values.hyper, "n": n, **values.old}
         self._taken = {*TAKEN, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
@@ -301,7 +301,8 @@ def _symbol(parameter: Parameter) -> sp.Symbol:
     return parameter_symbol(parameter)
 
 
-def _free(name: str) -> str:
+def stored_name(name: str) -> str:
+    """The array of an unknown of this name, unlike those that every program has."""
     return f"{name}_" if name in TAKEN else name
 
 
