@@ -9,7 +9,8 @@
     solution:
     x_new = u
 
-Typed as an update. Order 1.
+Typed as an update. Order 1. Stable on lambda q^2/2 for lambda < 2*(1 + tau)*(1 + (1 -
+lr)**q)/(lr**2*(1 + 2*tau + lr)) near the defaults.
 
 Reference: C. D. Alecsa, T. Pinta and I. Boros, New optimization algorithms for neural network
 training using operator splitting techniques, Neural Networks 126 (2020) 178-190,
@@ -41,22 +42,21 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
-MEMORY = ("last_t",)
+MEMORY = ()
 
 
-def coefficients(lr, k_, q, tau, t, n, last_t):
+def coefficients(lr, k_, q, tau, t, n):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     beta = n / (n + 3)
-    t_ = last_t + lr
     u_scale = (1 - beta * lr) / (beta + tau)
     v_scale = beta**k_
     v_scale_2 = (1 - beta * lr) ** q
     v_scale_3 = -lr
     x_scale = lr * (n + 1) / (n + 4)
-    return ((u_scale, v_scale, v_scale_2, v_scale_3, x_scale),), (t_,), 0.0
+    return ((u_scale, v_scale, v_scale_2, v_scale_3, x_scale),), (), 0.0
 
 
-def solution_row(last_t):
+def solution_row():
     """Scalars of the map from the point to the solution."""
     return ()
 

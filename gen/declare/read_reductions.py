@@ -86,15 +86,16 @@ class _Table:
         theirs = {entry.name: SCALAR for entry in to.numbers}
         fixed = {*self._entries("at")}
         free = {name: shape for name, shape in theirs.items() if name not in fixed}
-        scalars = {**theirs, "n": SCALAR}
-        arrays: dict[str, Shape] = {**scalars, **dict.fromkeys(unknowns, VECTOR)}
+        scalars, late = {**theirs, "n": SCALAR}, self._late()
+        arrays: dict[str, Shape] = dict(theirs if late else scalars)
+        arrays |= dict.fromkeys(unknowns, VECTOR)
         name = to.head.name
         reduction = kinds.Reduction(
             to,
             self._part("values", numbers, SCALAR, scalars, "hyper-parameter"),
             self._part("state", to.unknowns, VECTOR, arrays, f"array of {name}"),
             self._part("at", to.numbers, SCALAR, free, f"hyper-parameter of {name}"),
-            self._late(),
+            late,
             self._number,
         )
         self._refuse_missing(to)

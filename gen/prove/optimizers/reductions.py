@@ -22,7 +22,7 @@ from sympy.core.function import AppliedUndef
 
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
-from hamilforge.gen.declare.kinds import Reduction
+from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
 from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.optimizers.programs import (
@@ -43,6 +43,7 @@ from hamilforge.gen.prove.report import Claim, Finding, attempted
 REDUCTION = "is_"
 #: At how many drawn points differences are looked at, and to how many digits they vanish.
 POINTS, DIGITS = 4, 40
+_IN_SYMBOLS, _DRAWN = "in symbols", f"at drawn points, to {DIGITS} digits"
 #: Of drawn values; no sum or product of a few of them is a number that formulas have in them.
 _UNDER = 101
 _point = sp.Symbol("x", real=True)
@@ -84,27 +85,29 @@ def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction
     theirs = ", ".join(f"{key} = {value.text}" for key, value in reduction.at)
     reach = f"{ours or 'all hyper-parameters'}, in those of {to}{' and n' * (not reduction.late)}"
     reach += f", at its {theirs}" if theirs else ""
-    reach += "; any state and gradient, any dimension"
-    evidence = "one step of both emitted programs"
-    evidence += " in the limit n -> oo" if reduction.late else ""
+    reach += "; any state, gradient and dimension, without decoupled weight decay"
+    name, evidence = f"{REDUCTION}{to}", "steps of both emitted programs" + _LATE * reduction.late
 
     def shown() -> Finding:
         comparison = _Comparison(optimizer, reduction)
-        how = comparison.how()
-        begins = "the first one, from where they begin" * comparison.has_first_step
-        what = f"{evidence}, and {begins or 'where they begin'}, {how or f'not to {DIGITS} digits'}"
-        if how:
-            same = comparison.solutions_agree()
-            what += "; the same points" + ("" if same is None else _SOLUTIONS[same])
-        return Finding(f"{REDUCTION}{to}", bool(how), what, reach)
+        holds, how = comparison.result()
+        if holds:
+            how += f"; {_SAME[comparison.solutions_agree()]}"
+        return Finding(name, holds, f"{evidence}: {how}", reach + comparison.exceptions)
 
     try:
-        return attempted(allowance, f"{REDUCTION}{to}", shown, reach)
+        return attempted(allowance, name, shown, reach)
     except NotImplementedError as error:
-        return Finding(f"{REDUCTION}{to}", None, evidence, reach, str(error))
+        return Finding(name, None, evidence, reach, str(error))
 
 
-_SOLUTIONS = {True: " and solutions", False: ", at which gradients are taken, not solutions"}
+_LATE = ", as n -> oo"
+#: What agrees, by whether solutions do; None where they are the points.
+_SAME: Mapping[bool | None, str] = {
+    None: "the points are the same",
+    True: "points and solutions are the same",
+    False: "the points at which gradients are taken are the same, solutions are not",
+}
 
 
 class _Letters(SymbolicSteps):
@@ -115,10 +118,12 @@ class _Letters(SymbolicSteps):
 
     Attributes:
         kept: what stands for numbers that follow from those that were kept before.
+        has_edges: whether a step chooses by the value of an entry or of a sum.
     """
 
     def __init__(self, optimizer: AnyOptimizer) -> None:
         self.kept: frozenset[Expr] = frozenset()
+        self.has_edges = False
         self._ahead = ahead_of(optimizer)
         super().__init__(program_of(optimizer), _point)
 
@@ -151,6 +156,8 @@ class _Letters(SymbolicSteps):
                 f"a step of {self.program.name} is another one for some {names}, of which the "
                 "reduction says nothing"
             )
+        scalars = {number}.union(*(value.free_symbols for value in self.hyper.values()))
+        self.has_edges |= not difference.free_symbols <= scalars
         return otherwise()
 
     def remember(self) -> None:
@@ -181,9 +188,6 @@ class _Comparison:
         optimizer: ours.
         reduction: the other one, our hyper-parameters in theirs, their state in ours.
 
-    Attributes:
-        has_first_step: whether the first step is another one: what is remembered is zero before it.
-
     Raises:
         DeclarationError: the reduction is about what the programs do not have.
         NotDerivableError: a step of one of both depends on the time.
@@ -193,8 +197,6 @@ class _Comparison:
         self._optimizer, self._reduction = optimizer, reduction
         self._ours, self._theirs = ours, theirs = _Letters(optimizer), _Letters(reduction.to)
         self._arrays, self._their_arrays = arrays_of(optimizer), arrays_of(reduction.to)
-        remembers = any(side.program.host.memory for side in (ours, theirs))
-        self.has_first_step = remembers and not reduction.late
         self._refuse_unequal_stages()
         self._state = self._declared_state()
         self._unit = theirs.unit
@@ -252,18 +254,46 @@ class _Comparison:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def how(self) -> str:
-        """How both were found to be one; nothing if they are not."""
-        differences = self._beginnings()
-        if self.has_first_step:
-            differences += self._step()
-        differences += self._stand_anywhere()
-        differences += self._step()
-        how = _vanish(differences, self._unit)
+    def result(self) -> tuple[bool, str]:
+        """Whether both are one, and how that was found.
+
+        Raises:
+            NotDerivableError: steps have no value, or depend on numbers that follow from others.
+        """
+        parts = {"where they begin": self._beginnings()}
+        remembers = any(side.program.host.memory for side in (self._ours, self._theirs))
+        if remembers and not self._reduction.late:  # zeros before the first step
+            parts["the first step"] = self._step()
+        parts["any step"] = [*self._stand_anywhere(), *self._step()]
+        found = set()
+        for part, differences in parts.items():
+            how = _vanish(differences, self._unit)
+            if not how:
+                self._refuse_undecided(differences)
+                return False, f"{part} differs"
+            found.add(how)
+        return True, f"{', '.join(parts)}, {_DRAWN if _DRAWN in found else _IN_SYMBOLS}"
+
+    def _refuse_undecided(self, differences: Iterable[Expr]) -> None:
         kept = self._ours.kept | self._theirs.kept
-        if not how and any(one.free_symbols & kept for one in differences):
-            raise NotDerivableError("steps depend on numbers that follow from those kept before")
-        return how
+        if any(one.has(sp.zoo, sp.nan, sp.oo) for one in differences):
+            raise NotDerivableError("at these hyper-parameters a step has no value")
+        if any(one.free_symbols & kept for one in differences):
+            raise NotDerivableError("a step depends on numbers that follow from those kept before")
+
+    @property
+    def exceptions(self) -> str:
+        """For what nothing is shown."""
+        sides = self._ours, self._theirs
+        texts = []
+        if any(side.has_edges for side in sides):
+            texts.append("but for entries or sums at which a step chooses")
+        said = (self._reduction.values, self._reduction.at)
+        for side, entries in zip(sides, said, strict=True):
+            names = {entry.name for entry in side.program.hyperparameters if entry.domain == FLAG}
+            if left := ", ".join(sorted(names - {*dict(entries)})):
+                texts.append(f"{left} of {side.program.name} as by default")
+        return "".join(f", {text}" for text in texts)
 
     def solutions_agree(self) -> bool | None:
         """Whether solutions are equal, as points are; None where these are the solutions."""
@@ -347,22 +377,19 @@ def _renamed(value: Expr) -> Expr:
 
 
 def _vanish(differences: Iterable[Expr], unit: Set[Expr]) -> str:
-    """How expressions were found to be zero; nothing if one is not.
+    """How expressions were found to be zero: in symbols, or at drawn points; nothing if one is not.
 
     Args:
         differences: in hyper-parameters, arrays and the number of the step.
         unit: symbols between 0 and 1.
-
-    Returns:
-        ``in symbols``; or ``at drawn points, to 40 digits`` where symbols do not decide it.
     """
     left = [one for one in map(sp.sympify, differences) if one != 0]
     if not all(_vanishes_where_drawn(one, unit) for one in left):
         return ""
     for one in left:
         if sp.simplify(one) != 0 and sp.simplify(_in_positive_symbols(one, unit)) != 0:
-            return f"at drawn points, to {DIGITS} digits"
-    return "in symbols"
+            return _DRAWN
+    return _IN_SYMBOLS
 
 
 def _in_positive_symbols(expr: Expr, unit: Set[Expr]) -> Expr:

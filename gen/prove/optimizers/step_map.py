@@ -212,7 +212,7 @@ class StepMap:
     def radius(self, value: float, numbers: Mapping[Expr, Expr]) -> float:
         """The spectral radius at a curvature."""
         arguments = (float(numbers[symbol]) for symbol in self.usual)
-        matrix = np.array(self._entries(*arguments, value), float)
+        matrix = np.array(self._entries(*arguments, value), complex)  # roots of drawn numbers
         return float(max(abs(np.linalg.eigvals(matrix))))
 
     def limit(self, numbers: Mapping[Expr, Expr]) -> float:

@@ -1,7 +1,8 @@
 """Steps of a program in symbols: hyper-parameters, the point and its gradient stay letters.
 
-In: the program of an optimizer.  Out: values of point and state after steps, as SymPy expressions of one
-coordinate.  A choice that the letters do not decide is taken as the default hyper-parameters do.
+In: the program of an optimizer.  Out: values of point and state after steps, as SymPy expressions
+of one coordinate.  A choice that the letters do not decide is taken as the default hyper-parameters
+do.
 """
 
 from __future__ import annotations
