@@ -11,10 +11,10 @@ from typing import Any
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import did_you_mean
-from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
+from hamilforge.gen.declare.expression import ELEMENTWISE, Expression, constant
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, another
-from hamilforge.gen.declare.reader import Reader
+from hamilforge.gen.declare.reader import Reader, inside, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR
 
 _KEYS = ("to", "values", "state", "at", "limit")
@@ -134,10 +134,17 @@ class _Table:
                 message = f"'{name}' is no {what}; expected one of {', '.join(own)}"
                 self._reader.problem(message + did_you_mean(name, own), *place)
             entry = own.get(name)
-            if isinstance(text, bool) and getattr(entry, "domain", "") == kinds.FLAG:
-                text = int(text)
-            value = self._reader.expression(text, *place)
+            is_flag = isinstance(entry, kinds.Parameter) and entry.domain == kinds.FLAG
+            if is_flag and not isinstance(text, bool):
+                self._reader.problem(f"a flag is true or false, not {shortened(text)}", *place)
+                continue
+            value = self._reader.expression(int(text) if is_flag else text, *place)
             self._reader.typed(value, shape, known, ELEMENTWISE, *place)
+            exact = constant(value.tree) if value else None
+            if isinstance(entry, kinds.Parameter) and exact is not None:
+                if not inside(exact, entry.domain):
+                    message = f"{exact} is outside the domain {kinds.DOMAINS[entry.domain]}"
+                    self._reader.problem(message, *place)
             if value:
                 read.append((name, value))
         return tuple(read)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.budget import Allowance, at
+from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Optimizer
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
@@ -49,7 +49,7 @@ def prove(derivation: Derivation) -> Report:
         form = _form(derivation)
     with at("the proofs of its fixed points, energy and stability"):
         rest = _fixed_points(derivation), _energy_rate(derivation), _stability(derivation)
-    reductions = reduction_findings(Allowance(), derivation.optimizer)
+    reductions = reduction_findings(derivation.optimizer)
     findings = (*order, *form, *rest, *reductions, *cost(derivation.program))
     return Report(
         head.name,

@@ -22,7 +22,7 @@ from sympy.core.function import AppliedUndef
 
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
-from hamilforge.gen.declare.kinds import FLAG, Reduction
+from hamilforge.gen.declare.kinds import FLAG, SCOPES, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
 from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.optimizers.programs import (
@@ -47,19 +47,18 @@ _IN_SYMBOLS, _DRAWN = "in symbols", f"at drawn points, to {DIGITS} digits"
 #: Of drawn values; no sum or product of a few of them is a number that formulas have in them.
 _UNDER = 101
 _point = sp.Symbol("x", real=True)
+#: What sums over each scope are called.
+_SUMS = tuple(f"sum_over_{scope}" for scope in SCOPES)
 _CONDITIONS = tuple(FUNCTIONS[name] for name in ("greater", "at_least", "equal"))
 
 
-def reduction_findings(allowance: Allowance, optimizer: AnyOptimizer) -> tuple[Finding, ...]:
-    """A finding for each reduction that an optimizer declares.
-
-    Args:
-        allowance: what is left for proofs.
-        optimizer: with its reductions.
+def reduction_findings(optimizer: AnyOptimizer) -> tuple[Finding, ...]:
+    """A finding for each reduction that an optimizer declares, within a budget of their own.
 
     Raises:
         DeclarationError: a reduction is about what the programs do not have.
     """
+    allowance = Allowance()
     return tuple(_finding(allowance, optimizer, one) for one in optimizer.reductions)
 
 
@@ -136,7 +135,8 @@ class _Letters(SymbolicSteps):
         return sp.sympify(evaluate(self._ahead, known, self.algebra))
 
     def _total(self, array: Expr) -> Expr:
-        return sp.Function(f"sum_over_{self.program.scope}", real=True)(sp.expand(array))
+        name = _SUMS[SCOPES.index(self.program.scope)]
+        return sp.Function(name, real=True)(sp.expand(array))
 
     def _select(
         self,
@@ -216,9 +216,10 @@ class _Comparison:
 
     def _refused(self, message: str, *path: str) -> DeclarationError:
         """An error about the declaration of the reduction."""
-        source, at = self._optimizer.head.source, ("reductions", self._reduction.number, *path)
-        key = f"[{'.'.join(('reductions', *path[:-1]))}].{path[-1]}[{self._reduction.number + 1}]"
-        return DeclarationError((Problem(source.where, source.line(*at), key, message),))
+        source, place = self._optimizer.head.source, self._reduction.number
+        line = source.line("reductions", place, *path)
+        key = f"[{'.'.join(('reductions', *path[:-1]))}].{path[-1]}[{place + 1}]"
+        return DeclarationError((Problem(source.where, line, key, message),))
 
     def _refuse_unequal_stages(self) -> None:
         counts = [len(side.program.stages) for side in (self._ours, self._theirs)]
@@ -240,7 +241,7 @@ class _Comparison:
     def _declared_state(self) -> dict[str, Callable[[Mapping[str, Expr]], Expr]]:
         """For each array of theirs how it follows from what is known of us."""
         point, *_ = self._reduction.to.unknowns
-        state = {}
+        state: dict[str, Callable[[Mapping[str, Expr]], Expr]] = {}
         for name, value in self._reduction.state:
             array = self._their_arrays[name]
             if array == "x":
@@ -440,5 +441,5 @@ def _is_sum(part: Expr) -> bool:
 
 
 def _drawn_sum(part: Expr) -> Expr:
-    """A sum where values are drawn: of three entries that are alike."""
-    return 3 * part.args[0]
+    """A sum where values are drawn: of entries that are alike, as many as no other scope has."""
+    return (3 + 2 * _SUMS.index(part.func.__name__)) * part.args[0]

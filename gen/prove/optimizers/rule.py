@@ -47,7 +47,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
             for name, find in _PROPERTIES.items()
         ),
-        *reduction_findings(allowance, rule),
+        *reduction_findings(rule),
         *cost(derivation.program),
     )
     head = rule.head
