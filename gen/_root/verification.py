@@ -374,10 +374,11 @@ def _case(
     return case
 
 
+_OPTIMIZERS = _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare)
 #: By the family of the product.
 _CASES: Mapping[str, _Cases] = {
-    "optimizer": _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare),
-    "rule": _Cases(lambda rule: reference_cases(program_of(rule)), compare),
+    "optimizer": _OPTIMIZERS,
+    "rule": _OPTIMIZERS,
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),

@@ -90,10 +90,12 @@ class _Table:
         arrays: dict[str, Shape] = dict(theirs if late else scalars)
         arrays |= dict.fromkeys(unknowns, VECTOR)
         name = to.head.name
+        #: The point of a rule may have an array of its own, where gradients are taken elsewhere.
+        states = to.unknowns[1:] if isinstance(to, kinds.Optimizer) else to.unknowns
         reduction = kinds.Reduction(
             to,
             self._part("values", numbers, SCALAR, scalars, "hyper-parameter"),
-            self._part("state", to.unknowns, VECTOR, arrays, f"array of {name}"),
+            self._part("state", states, VECTOR, arrays, f"array of {name}"),
             self._part("at", to.numbers, SCALAR, free, f"hyper-parameter of {name}"),
             late,
             self._number,

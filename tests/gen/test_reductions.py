@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sympy as sp
 
+from hamilforge import templates
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
@@ -22,6 +23,15 @@ from hamilforge.gen.prove.report import Finding
 TO = 'to = "heavy_ball"\n'
 STATE = 'state = { v = "v" }\n'
 HEAD = 'kind = "optimizer"\nname = "{name}"\ntitle = "Mine"\nreference = "-"\n'
+
+
+REDUCTIONS = "# [[reductions]]"
+
+
+def template(kind: str) -> str:
+    """What ``hamilforge new`` writes."""
+    folder = Path(templates.__file__).parent / "new"
+    return (folder / f"{kind}.toml").read_text(encoding="utf-8")
 
 
 def optimizers() -> Iterator[AnyOptimizer]:
@@ -189,7 +199,10 @@ def test_a_step_of_several_gradients_is_compared_at_each(tmp_path: Path) -> None
 
 
 MISTAKES = {
-    "no array of theirs": (f'{TO}state = {{ w = "v" }}', r"'w' is no array of heavy_ball; .* x, v"),
+    "no array of theirs": (
+        f'{TO}state = {{ w = "v" }}',
+        r"'w' is no array of heavy_ball; .* one of v",
+    ),
     "nothing about an array": (TO, "heavy_ball keeps 'v', of which nothing is said"),
     "no number of ours": (f'{TO}{STATE}values = {{ l = "lr" }}', "'l' is no hyper-parameter; exp"),
     "no number of theirs": (f'{TO}{STATE}values = {{ lr = "rate" }}', "unknown name 'rate'"),
@@ -214,7 +227,11 @@ MISTAKES = {
         "different numbers of gradients: 1 of rgd_euler and 3 of yoshida4",
     ),
     "a number that cancels": (f"{TO}{STATE}values = {{ m = 2 }}", "'m' cancels"),
-    "where their gradient is taken": (f'{TO}state = {{ v = "v", x = "x" }}', "'x' is where grad"),
+    "where their gradient is taken": (
+        'to = "gradient_descent"\nstate = { theta = "x" }',
+        "'theta' is where gradients are taken",
+    ),
+    "the point of a Hamiltonian": (f'{TO}state = {{ v = "v", x = "x" }}', "'x' is no array of"),
 }
 
 
@@ -227,6 +244,20 @@ def test_a_mistake_is_told_with_its_line(reduction: str, message: str, tmp_path:
     assert line is not None
     assert int(line[1]) >= first
     assert "[reductions" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [k for k in templates.kinds() if REDUCTIONS in template(k)])
+def test_the_example_of_a_new_file_is_proved(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = templates.write(kind, "mine")
+    before, example = path.read_text().split(REDUCTIONS)
+    example = (REDUCTIONS + example).replace("\n# ", "\n").removeprefix("# ")
+    path.write_text(before + example)
+    report = pipeline.check(catalogue.load(path))
+    assert report.holds
+    assert any(name.startswith("is_") for name in report)
 
 
 def test_what_is_not_said_may_have_any_value(tmp_path: Path) -> None:

@@ -430,6 +430,9 @@ def _vanishes_where_drawn(difference: Expr, unit: Set[Expr]) -> bool:
         if number in drawn:
             drawn[number] = sp.Integer(generator.randint(2, 20))
         value = sp.N(plain.subs(drawn), DIGITS + 10)
+        if not value.is_real:  # a root of what is not negative in any state that is met
+            drawn = {symbol: abs(size) for symbol, size in drawn.items()}
+            value = sp.N(plain.subs(drawn), DIGITS + 10)
         if not value.is_finite or abs(value) > sp.Float(10) ** -DIGITS:
             return False
     return True
