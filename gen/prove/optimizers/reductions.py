@@ -11,18 +11,15 @@ so in any dimension.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
-from hamilforge.gen.declare.kinds import FLAG, SCOPES, Reduction
+from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
 from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.optimizers.programs import (
@@ -37,18 +34,18 @@ from hamilforge.gen.prove.optimizers.symbolic_steps import (
     limit,
     number,
 )
+from hamilforge.gen.prove.optimizers.vanishing import (
+    DRAWN,
+    IN_SYMBOLS,
+    how_zero,
+    unknown_sum,
+    with_drawn_sums,
+)
 from hamilforge.gen.prove.report import Claim, Finding, attempted
 
 #: What findings about reductions begin with.
 REDUCTION = "is_"
-#: At how many drawn points differences are looked at, and to how many digits they vanish.
-POINTS, DIGITS = 4, 40
-_IN_SYMBOLS, _DRAWN = "in symbols", f"at drawn points, to {DIGITS} digits"
-#: Of drawn values; no sum or product of a few of them is a number that formulas have in them.
-_UNDER = 101
-_point = sp.Symbol("x", real=True)
-#: What sums over each scope are called.
-_SUMS = tuple(f"sum_over_{scope}" for scope in SCOPES)
+_point = sp.Symbol("x__", real=True)
 _CONDITIONS = tuple(FUNCTIONS[name] for name in ("greater", "at_least", "equal"))
 
 
@@ -135,8 +132,7 @@ class _Letters(SymbolicSteps):
         return sp.sympify(evaluate(self._ahead, known, self.algebra))
 
     def _total(self, array: Expr) -> Expr:
-        name = _SUMS[SCOPES.index(self.program.scope)]
-        return sp.Function(name, real=True)(sp.expand(array))
+        return unknown_sum(self.program.scope, array)
 
     def _select(
         self,
@@ -148,7 +144,7 @@ class _Letters(SymbolicSteps):
         difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
         if difference.is_number:
             return super()._select(subject, value, then, otherwise)
-        drawn = sp.sympify(subject).replace(_is_sum, _drawn_sum)
+        drawn = with_drawn_sums(sp.sympify(subject))
         unlike = super()._select(drawn, value, lambda: sp.false, lambda: sp.true)
         if difference.has(*_CONDITIONS) or not unlike:
             names = ", ".join(sorted(map(str, difference.free_symbols)))
@@ -163,7 +159,7 @@ class _Letters(SymbolicSteps):
     def remember(self) -> None:
         """What the step before the next one left: numbers that it made anew, else any number."""
         names = [name for name, _ in self.program.host.memory]
-        letters = {name: sp.Symbol(f"{self.program.name}_{name}", real=True) for name in names}
+        letters = {name: sp.Symbol(f"{self.program.name}__{name}", real=True) for name in names}
         self.memory = dict(letters)
         host = self.host()
         for name, line in self.program.host.memory:
@@ -268,12 +264,12 @@ class _Comparison:
         parts["any step"] = [*self._stand_anywhere(), *self._step()]
         found = set()
         for part, differences in parts.items():
-            how = _vanish(differences, self._unit)
+            how = how_zero(differences, self._unit)
             if not how:
                 self._refuse_undecided(differences)
                 return False, f"{part} differs"
             found.add(how)
-        return True, f"{', '.join(parts)}, {_DRAWN if _DRAWN in found else _IN_SYMBOLS}"
+        return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
 
     def _refuse_undecided(self, differences: Iterable[Expr]) -> None:
         kept = self._ours.kept | self._theirs.kept
@@ -300,7 +296,7 @@ class _Comparison:
         """Whether solutions are equal, as points are; None where these are the solutions."""
         if not any(side.program.shifted for side in (self._ours, self._theirs)):
             return None
-        return bool(_vanish(self._solutions, self._unit))
+        return bool(how_zero(self._solutions, self._unit))
 
     def _at(self, n: Expr) -> None:
         """The number of the next step, and the hyper-parameters in force then."""
@@ -351,7 +347,7 @@ class _Comparison:
 
             def gradient(point: Expr, points: list[Expr] = points) -> Expr:
                 points.append(point)
-                return sp.Symbol(f"g_{len(points)}", real=True)
+                return sp.Symbol(f"g__{len(points)}", real=True)
 
             side.step(gradient, AS_IT_IS, self._late_scalars(side))
             met.append([*points, side.arrays["x"]])
@@ -374,75 +370,4 @@ class _Comparison:
 
 def _renamed(value: Expr) -> Expr:
     """A hyper-parameter of ours that may have any value, unlike theirs of the same name."""
-    return sp.Symbol(f"own_{value}", **value.assumptions0)
-
-
-def _vanish(differences: Iterable[Expr], unit: Set[Expr]) -> str:
-    """How expressions were found to be zero: in symbols, or at drawn points; nothing if one is not.
-
-    Args:
-        differences: in hyper-parameters, arrays and the number of the step.
-        unit: symbols between 0 and 1.
-    """
-    left = [one for one in map(sp.sympify, differences) if one != 0]
-    if not all(_vanishes_where_drawn(one, unit) for one in left):
-        return ""
-    for one in left:
-        if sp.simplify(one) != 0 and sp.simplify(_in_positive_symbols(one, unit)) != 0:
-            return _DRAWN
-    return _IN_SYMBOLS
-
-
-def _in_positive_symbols(expr: Expr, unit: Set[Expr]) -> Expr:
-    """An expression in which SymPy knows the sign of ``1 - a`` and ``1 - a**n`` for a in (0, 1).
-
-    Both a and a**n are written as b/(1 + b) with a positive b, each with one of its own.
-    """
-
-    def own(name: str) -> Expr:
-        symbol = sp.Symbol(name, positive=True)
-        return symbol / (1 + symbol)
-
-    def grows(part: Expr) -> bool:
-        return bool(part.is_Pow and part.base in unit and part.exp.diff(number).is_number)
-
-    def power(part: Expr) -> Expr:
-        rate = part.exp.diff(number)
-        return own(f"{part.base}_to_n") ** rate * part.base ** (part.exp - rate * number).expand()
-
-    shown = expr.replace(grows, power).subs({symbol: own(f"{symbol}__") for symbol in unit})
-    return shown.replace(
-        lambda part: part.is_Pow and part.exp.is_Rational and not part.exp.is_Integer,
-        lambda part: sp.expand_power_base(sp.factor(part.base) ** part.exp),
-    )
-
-
-def _vanishes_where_drawn(difference: Expr, unit: Set[Expr]) -> bool:
-    """Whether an expression is zero at drawn values: n whole, those of the unit interval in it."""
-    generator = random.Random(1)
-    plain = difference.replace(_is_sum, _drawn_sum)
-    for _ in range(POINTS):
-        drawn: dict[Expr, Any] = {}
-        for symbol in sorted(plain.free_symbols, key=str):
-            size = generator.randint(1, _UNDER - 1 if symbol in unit else 2 * _UNDER)
-            sign = 1 if symbol.is_positive else generator.choice((-1, 1))
-            drawn[symbol] = sp.Rational(sign * size, _UNDER)
-        if number in drawn:
-            drawn[number] = sp.Integer(generator.randint(2, 20))
-        value = sp.N(plain.subs(drawn), DIGITS + 10)
-        if not value.is_real:  # a root of what is not negative in any state that is met
-            drawn = {symbol: abs(size) for symbol, size in drawn.items()}
-            value = sp.N(plain.subs(drawn), DIGITS + 10)
-        if not value.is_finite or abs(value) > sp.Float(10) ** -DIGITS:
-            return False
-    return True
-
-
-def _is_sum(part: Expr) -> bool:
-    """Whether an expression is a sum over coordinates."""
-    return isinstance(part, AppliedUndef)
-
-
-def _drawn_sum(part: Expr) -> Expr:
-    """A sum where values are drawn: of entries that are alike, as many as no other scope has."""
-    return (3 + 2 * _SUMS.index(part.func.__name__)) * part.args[0]
+    return sp.Symbol(f"own__{value}", **value.assumptions0)
