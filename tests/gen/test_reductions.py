@@ -266,6 +266,15 @@ def test_what_is_not_said_may_have_any_value(tmp_path: Path) -> None:
     assert found(optimizer, *optimizer.reductions).value is False
 
 
+def test_an_array_may_be_called_as_a_number_of_theirs(tmp_path: Path) -> None:
+    rule(tmp_path, "theirs", '["x", "w"]', "w = m*w + grad(x)", "x = x - lr*w", hyper="lr m")
+    rule(tmp_path, "ours", '["x", "m"]', "m = c*m + grad(x)", "x = x - lr*m", hyper="lr c")
+    path = tmp_path / "ours.toml"
+    said = 'to = "theirs.toml"\nvalues = { lr = "lr", c = "m" }\nstate = { w = "m" }\n'
+    path.write_text(f"{path.read_text()}[[reductions]]\n{said}")
+    assert pipeline.check(catalogue.load(path))["is_theirs"] is True
+
+
 def test_a_choice_of_theirs_is_fixed_or_undecided() -> None:
     """RMSprop has a momentum, and is another rule without it."""
     adam = catalogue.load("adam", ("optimizer",))

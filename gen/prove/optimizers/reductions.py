@@ -306,8 +306,8 @@ class _Comparison:
     def _mapped(self) -> dict[str, Expr]:
         """Their arrays, as our state and the number of the next step have them."""
         ours = self._ours
-        known = {name: ours.arrays[array] for name, array in self._arrays.items()}
-        known |= {**self._theirs.hyper, "n": ours.n}
+        known = {**self._theirs.hyper, "n": ours.n}
+        known |= {name: ours.arrays[array] for name, array in self._arrays.items()}
         return {array: value(known) for array, value in self._state.items()}
 
     def _beginnings(self) -> list[Expr]:
