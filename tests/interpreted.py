@@ -24,8 +24,9 @@ from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.program.ir import Program
-from hamilforge.gen.program.optimizers.build import derive
-from hamilforge.gen.program.optimizers.build_rule import Assigned, derive_rule
+from hamilforge.gen.program.optimizers import programs
+from hamilforge.gen.program.optimizers.build_rule import Assigned
+from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
@@ -139,14 +140,11 @@ class Interpreted:
         return self._modules[backend]
 
 
-def program_of(optimizer: kinds.Declaration | str) -> Program:
-    """The program of an optimizer, declared or by its name in the catalogue."""
-    if isinstance(optimizer, str):
-        optimizer = catalogue.load(optimizer, ("optimizer",))
-    if isinstance(optimizer, kinds.Optimizer):
-        return derive(optimizer).program
-    assert isinstance(optimizer, Assigned)
-    return derive_rule(optimizer).program
+def program_of(optimizer: AnyOptimizer | str | Path) -> Program:
+    """The program of an optimizer, declared or by its name in the catalogue or path."""
+    if isinstance(optimizer, str | Path):
+        (optimizer,) = products.load_made(optimizer)
+    return programs.program_of(optimizer)
 
 
 def verified(path: str | Path) -> Verification:

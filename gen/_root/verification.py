@@ -30,10 +30,9 @@ from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.interpret import NetworkInterpreter, target_values
 from hamilforge.gen.program.networks.network import Network, Target
-from hamilforge.gen.program.optimizers.build import derive
-from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
+from hamilforge.gen.program.optimizers.programs import program_of
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.program.problems.interpret import ProblemInterpreter
 from hamilforge.runtime.core import loader
@@ -430,10 +429,11 @@ def _prepared(
     return {name: np.asarray(value, float) for name, value in found.items()}
 
 
+_OPTIMIZERS = _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare)
 #: By the family of the product.
 _CASES: Mapping[str, _Cases] = {
-    "optimizer": _Cases(lambda rule: reference_cases(derive(rule).program), compare),
-    "rule": _Cases(lambda rule: reference_cases(derive_rule(rule).program), compare),
+    "optimizer": _OPTIMIZERS,
+    "rule": _OPTIMIZERS,
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),

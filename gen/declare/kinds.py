@@ -185,6 +185,7 @@ class Optimizer:
         buffer_value: what the buffer stores, linear in p.
         scope: over what dot, sum and norm run.
         start_time: t at the first step.
+        reductions: what it becomes at some hyper-parameters.
     """
 
     head: Head
@@ -196,6 +197,20 @@ class Optimizer:
     buffer_value: Expression | None
     scope: str
     start_time: Fraction
+    reductions: tuple[Reduction, ...] = ()
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """What is stored: the point ``x`` at which gradients are taken, and the buffer."""
+        return ("x", self.buffer)
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """What may be set: hyper-parameters, and parameters that ``[set]`` does not determine."""
+        own = self.method.parameters if isinstance(self.method, Update) else ()
+        taken = {entry.name for entry in self.hyperparameters} | {*dict(self.settings)}
+        left = (entry for entry in (*self.system.parameters, *own) if entry.name not in taken)
+        return (*self.hyperparameters, *left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +219,19 @@ class Reduction:
 
     Attributes:
         to: the other optimizer.
-        values: of our hyper-parameters, in theirs and n.
+        values: of our hyper-parameters, in theirs and n; the others may have any value.
         state: their arrays, in our unknowns and their hyper-parameters.
+        at: hyper-parameters of theirs that are not free, in those that are.
+        late: whether it is so in the limit n -> oo, not at every step.
+        number: its number in the list, from 0.
     """
 
     to: Optimizer | Rule | Discretised
     values: tuple[tuple[str, Expression], ...]
     state: tuple[tuple[str, Expression], ...]
+    at: tuple[tuple[str, Expression], ...]
+    late: bool
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +265,11 @@ class Rule:
     decay_at: Expression | None
     requirements: tuple[tuple[Expression, str], ...]
     reductions: tuple[Reduction, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """What may be set."""
+        return self.hyperparameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +385,11 @@ class Discretised:
     def scalars(self) -> tuple[str, ...]:
         """Numbers that are kept from step to step."""
         return self.method.scalars if isinstance(self.method, StateUpdate) else ()
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """What may be set."""
+        return self.hyperparameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ In: a :class:`Source` and a way to find other declarations.  Out: a frozen decla
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -38,6 +39,7 @@ from hamilforge.gen.declare.read_parts import (
     reference,
     scope,
 )
+from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.reader import MEANINGS, NAME, Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, Shapes, infer_shape
 from hamilforge.gen.declare.toml_source import Source
@@ -315,7 +317,9 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         reader.finish()
         assert method is not None
         return read_systems.discretised(reader, head, system, method, find)
-    reader.keys(("system", "method", "hyperparameters", "set", "state", "reduce", "start"))
+    reader.keys(
+        ("system", "method", "hyperparameters", "set", "state", "reduce", "start", "reductions")
+    )
     numbers = hyperparameters(reader)
     if not numbers:
         reader.table("hyperparameters", required=True)
@@ -365,7 +369,7 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         _check_update(reader, method, system)
     start_time = read_problems.start(reader, (), system.start_time).time
     reader.finish()
-    return kinds.Optimizer(
+    alone = kinds.Optimizer(
         head,
         system,
         method,
@@ -376,6 +380,9 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         over,
         start_time,
     )
+    others = reductions(reader, alone.numbers, alone.unknowns, find)
+    reader.finish()
+    return replace(alone, reductions=others)
 
 
 def _state(reader: Reader, types: Shapes) -> tuple[str, Expression | None]:

@@ -15,13 +15,8 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression, numerical
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.read_parts import (
-    Find,
-    another,
-    assignments,
-    hyperparameters,
-    scope,
-)
+from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
+from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
 
@@ -178,60 +173,6 @@ def refuse_unmet(
             continue  # of what has no value something is said already
         if not holds:
             reader.problem("does not hold at the defaults", "require", condition.text)
-
-
-def reductions(
-    reader: Reader,
-    hyperparameters: tuple[kinds.Parameter, ...],
-    unknowns: tuple[str, ...],
-    find: Find,
-) -> tuple[kinds.Reduction, ...]:
-    """``[[reductions]]``: other optimizers that this one becomes.
-
-    Args:
-        reader: the file.
-        hyperparameters: of this optimizer.
-        unknowns: the point, then the arrays of the state.
-        find: reads another declaration, from its name or path and the kinds that will do.
-
-    Returns:
-        The reductions; problems are noted by the reader.
-    """
-    tables = reader.source.tables.get("reductions", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        reader.problem("a list of tables was expected: [[reductions]]", "reductions")
-        return ()
-    found = []
-    own = {entry.name for entry in hyperparameters}
-    for number, table in enumerate(tables):
-        at: tuple[str | int, ...] = ("reductions", number)
-        for key in table:
-            if key not in ("to", "values", "state"):
-                reader.problem("unknown key; expected to, values and state", *at, key)
-        to = another(reader, table.get("to"), ("optimizer",), find, *at, "to")
-        if to is None:
-            continue
-        assert isinstance(to, kinds.Optimizer | kinds.Rule | kinds.Discretised)
-        theirs = {entry.name: SCALAR for entry in to.hyperparameters} | {"n": SCALAR}
-        parts: dict[str, list[tuple[str, Expression]]] = {"values": [], "state": []}
-        arrays = {**theirs, **dict.fromkeys(unknowns, VECTOR)}
-        for part, shape, known in (("values", SCALAR, theirs), ("state", VECTOR, arrays)):
-            entries = table.get(part, {})
-            if not isinstance(entries, dict):
-                message = f"{part} is a table: {{ name = expression, ... }}"
-                reader.problem(message, *at, part)
-                continue
-            for name, text in entries.items():
-                place = (*at, part, name)
-                if part == "values" and name not in own:
-                    message = f"'{name}' is no hyper-parameter" + did_you_mean(name, own)
-                    reader.problem(message, *place)
-                value = reader.expression(text, *place)
-                reader.typed(value, shape, known, ELEMENTWISE, *place)
-                if value:
-                    parts[part].append((name, value))
-        found.append(kinds.Reduction(to, tuple(parts["values"]), tuple(parts["state"])))
-    return tuple(found)
 
 
 class Check:

@@ -35,6 +35,7 @@ from hamilforge.gen.declare.read_parts import (
     real_values,
     scope,
 )
+from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.read_rules import (
     MEANINGS,
     OWN,
@@ -42,7 +43,6 @@ from hamilforge.gen.declare.read_rules import (
     expression_at,
     names_at,
     options,
-    reductions,
     refuse_unmet,
 )
 from hamilforge.gen.declare.reader import Reader, shortened

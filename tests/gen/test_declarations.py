@@ -47,7 +47,8 @@ def test_the_scanner_finds_the_line_of_every_key_that_tomllib_reads(path):
         assert key[-1] in lines[line - 1]
     for key in source.lines.keys() - named.keys():
         entry = functools.reduce(operator.getitem, key, tables)
-        assert str(entry if isinstance(entry, str | int) else "") in lines[source.lines[key] - 1]
+        text = str(entry).lower() if isinstance(entry, bool) else entry
+        assert str(text if isinstance(text, str | int) else "") in lines[source.lines[key] - 1]
 
 
 OPTIMIZER = {

@@ -298,45 +298,6 @@ def test_a_coefficient_that_is_infinite_at_the_start_is_refused_at_the_value(
         hf.minimize(lambda x: float(x @ x), [1.0, 2.0], jac=lambda x: 2 * x, method=str(path))
 
 
-REDUCING = [
-    (name, reduction)
-    for name in ASSIGNED
-    for reduction in catalogue.load(name, ("optimizer",)).reductions
-]
-
-
-@pytest.mark.parametrize(("name", "reduction"), REDUCING)
-def test_a_reduction_is_proved_and_so_are_a_hundred_steps(name: str, reduction: Any) -> None:
-    other = reduction.to.head.name
-    assert pipeline.check(catalogue.load(name, ("optimizer",)))[f"is_{other}"] is True
-    ours, theirs = program_of(name), program_of(other)
-    hyper = {entry.name: float(entry.default) for entry in theirs.hyperparameters}
-    hyper |= {"lr": 0.02, "eps": 0.1} if "eps" in hyper else {"lr": 0.02}
-    machines = [Interpreter(theirs, hyper, [START.copy()])]
-    for n in range(1, 101):
-        own = {entry.name: float(entry.default) for entry in ours.hyperparameters}
-        own |= {key: _number(value, hyper | {"n": n}) for key, value in reduction.values}
-        if n == 1:  # begun at these
-            machines.append(Interpreter(ours, own, [START.copy()]))
-        machines[1].hyper = own
-        for machine in machines:
-            machine.step([gradient(machine.x[0])])
-        assert abs(machines[0].x[0] - machines[1].x[0]).max() <= 1e-13, n
-
-
-def _number(expression: Any, values: dict[str, float]) -> float:
-    return float(eval(expression.text, {"__builtins__": {}, "sqrt": np.sqrt}, values))
-
-
-def test_a_reduction_that_is_none_is_refused(tmp_path: Path) -> None:
-    text = catalogue.load("inna", ("optimizer",)).head.source.data.decode()
-    path = tmp_path / "inna.toml"
-    path.write_text(text.replace('beta = "sqrt(lr)"', 'beta = "2*sqrt(lr)"'))
-    report = pipeline.check(catalogue.load(path))
-    assert report["is_heavy_ball"] is False
-    assert not report.holds
-
-
 def test_a_started_array_may_move_twice(tmp_path: Path, verifies: Verifies) -> None:
     path = declared(
         tmp_path,

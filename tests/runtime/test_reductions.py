@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.expression import numerical
+from hamilforge.gen.declare.reader import inside
+from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 
 from .problems import quadratic_gradient, rosenbrock_gradient, start
 from .training import feed, flat, optimizer_class, parameters, points, solutions, stages
@@ -31,6 +38,98 @@ SCHEDULES: dict[str, Schedule] = {
     "warmup from zero": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda n: min(n / 10, 1.0)),
     "cosine with restarts": lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 9),
 }
+
+
+#: A step at which n/(n + 3) is 1 in float64: there a limit n -> oo is reached.
+LATE = 2**60
+
+
+def declared() -> Iterator[Any]:
+    """Every reduction of the catalogue."""
+    for name in catalogue.names("optimizer"):
+        optimizer = catalogue.load(name, ("optimizer",))
+        assert isinstance(optimizer, AnyOptimizer)
+        for reduction in optimizer.reductions:
+            label = f"{name} is {reduction.to.head.name}"
+            yield pytest.param(optimizer, reduction, id=label)
+
+
+def numbers(entries: Any, known: Mapping[str, float]) -> dict[str, float]:
+    """What a table of expressions is worth."""
+    return {name: float(numerical(value.tree, dict(known))) for name, value in entries}
+
+
+def drawn(optimizer: AnyOptimizer, reduction: kinds.Reduction) -> dict[str, float]:
+    """Hyper-parameters of the other one, small rates, at which ours are in their domains."""
+    generator = np.random.default_rng(0)
+    for _ in range(1000):
+        theirs = {
+            entry.name: float(generator.uniform(0.005, 0.05))
+            if entry.name == "lr"
+            else float(entry.default)
+            if entry.domain == kinds.FLAG
+            else float(generator.uniform(0.3, 0.95 if entry.domain.endswith("interval") else 1.5))
+            for entry in reduction.to.numbers
+        }
+        theirs |= numbers(reduction.at, theirs)
+        ours = numbers(reduction.values, theirs | {"n": 2.0})
+        domains = [(entry.domain, theirs[entry.name]) for entry in reduction.to.numbers]
+        domains += [(e.domain, ours[e.name]) for e in optimizer.numbers if e.name in ours]
+        if theirs["lr"] < 0.1 and all(inside(value, domain) for domain, value in domains):
+            return theirs
+    raise LookupError("no hyper-parameters were found")
+
+
+def arguments(optimizer: AnyOptimizer, values: Mapping[str, float]) -> dict[str, Any]:
+    """Hyper-parameters as torch's optimizers take them: tuples, and flags."""
+    chosen: dict[str, Any] = {}
+    for entry in optimizer.numbers:
+        value: Any = values.get(entry.name, float(entry.default))
+        value = bool(value) if entry.domain == kinds.FLAG else value
+        if entry.part_of:
+            chosen[entry.part_of] = (*chosen.get(entry.part_of, ()), value)
+        else:
+            chosen[entry.name] = value
+    known = optimizer_class(optimizer.head.name)([torch.nn.Parameter(torch.zeros(1))]).defaults
+    return {name: value for name, value in chosen.items() if name in known}  # without what cancels
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
+@pytest.mark.parametrize(("optimizer", "reduction"), [*declared()])
+def test_a_declared_reduction_is_so_for_a_hundred_steps(
+    optimizer: AnyOptimizer, reduction: kinds.Reduction, fused: bool
+) -> None:
+    other = reduction.to
+    theirs = drawn(optimizer, reduction)
+    begin = LATE if reduction.late else 1
+    runs = []
+    for side, hyper in (
+        (optimizer, numbers(reduction.values, theirs | {"n": float(begin)})),
+        (other, theirs),
+    ):
+        params = parameters(start())
+        made = optimizer_class(side.head.name)(params, fused=fused, **arguments(side, hyper))
+        (group,) = made.param_groups
+        group["clock"] = group["clock"]._replace(n=begin)
+        runs.append((made, params))
+    ours, _ = runs[0]
+    for n in range(begin, begin + STEPS):
+        hyper = numbers(reduction.values, theirs | {"n": float(n)})
+        ours.param_groups[0].update(arguments(optimizer, hyper))
+        for made, params in runs:
+            stages(made, params, quadratic_gradient, len(made.STAGES))
+        left, right = (flat(params) for _, params in runs)
+        assert abs(left - right).max() <= TOLERANCE * max(1.0, abs(right).max()), n
+    assert abs(right - start()).max() > 1e-3
+    ends = []
+    for made, params in runs:
+        with made.solution():
+            ends.append(flat(params))
+    finding = pipeline.check(optimizer).finding(f"is_{other.head.name}")
+    if "solutions are" in finding.evidence:
+        same = abs(ends[0] - ends[1]).max() <= TOLERANCE * max(1.0, abs(ends[1]).max())
+        assert same == ("points and solutions are the same" in finding.evidence)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "functional"])
@@ -74,6 +173,26 @@ def test_polyak_is_torch_sgd_under_any_schedule(
     ours, theirs = found
     assert (theirs[-1] - theirs[0]).abs().max() > 0.1
     assert (ours - theirs).abs().max() <= 1e-15 * STEPS * theirs.abs().max()
+
+
+def test_eps_outside_the_root_is_another_rule() -> None:
+    """Where momentum is normalised, on a quadratic: its steps are the relativistic ones, and those
+    of the other rule are 0.05 away from them within a hundred steps.
+    """
+    lr, beta, eps = 0.01, 0.9, 0.1
+    hyper = {"lr": lr * (1 - beta) / eps, "momentum": beta, "delta": 1 / lr**2}
+    params = parameters(start())
+    made = optimizer_class("relativistic_coordinate_euler")(params, fused=False, **hyper)
+    relativistic = points(made, params, quadratic_gradient, STEPS)
+    trails: dict[str, list[Any]] = {"inside": [], "outside": []}
+    for place, trail in trails.items():
+        x, m = start(), np.zeros_like(start())
+        for _ in range(STEPS):
+            m = beta * m + (1 - beta) * quadratic_gradient(x)
+            x = x - lr * m / (np.hypot(m, eps) if place == "inside" else abs(m) + eps)
+            trail.append(x)
+    assert abs(relativistic - np.array(trails["inside"])).max() <= 1e-13
+    assert abs(relativistic - np.array(trails["outside"])).max() == pytest.approx(0.0488, abs=1e-4)
 
 
 def test_polyak_keeps_the_buffer_of_torch() -> None:

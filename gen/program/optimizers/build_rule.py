@@ -29,7 +29,11 @@ from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
-from hamilforge.gen.program.optimizers.step_values import StepValues, array_name, rule_values
+from hamilforge.gen.program.optimizers.step_values import (
+    StepValues,
+    rule_values,
+    stored_name,
+)
 
 #: Optimizers whose steps are assignments to arrays: typed, or of a method for a gradient system.
 Assigned = Rule | Discretised
@@ -113,7 +117,7 @@ class _Builder:
     def _keep_point(self, point: str) -> None:
         """The parameters hold where the next gradient is taken; the unknown has its own array."""
         values = self._values
-        name = array_name(point)
+        name = stored_name(point)
         own = Coordinate(name)
         self._states = {name: (own, values.final[point]), **self._states}
         values.start[point] = x
@@ -408,7 +412,7 @@ class _Homes:
     def _kept_name(self, symbol: Coordinate) -> str:
         if symbol == x:
             point = next(name for name, old in self._values.old.items() if old == x)
-            return array_name(point)
+            return stored_name(point)
         if symbol in self._values.gradients:
             return "gradient" if symbol.name == "g" else f"gradient_{symbol.name[2:]}"
         stem = symbol.name.rstrip("_")

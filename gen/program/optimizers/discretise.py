@@ -67,11 +67,13 @@ class _Discretisation:
             if (isinstance(method, StateUpdate))
             else []
         )
-        self._timed = self._system is not None and any(
-            "t" in value.names() for _, value in self._system.equations
-        )
-        if isinstance(method, StateUpdate):
-            self._timed |= any("t" in entry.value.names() for entry in method.assignments)
+        if isinstance(method, StateUpdate):  # its system says what it is for, not what it does
+            reads = [entry.value for entry in method.assignments]
+            reads += [value for _, value in method.start]
+            reads += [method.solution] if method.solution else []
+        else:
+            reads = [value for _, value in self._system.equations] if self._system else []
+        self._timed = any("t" in value.names() for value in reads)
         self._settings = self._read_settings(optimizer)
         step = self._settings.get("h", sp.Integer(1))
         #: Whether the time follows from the number of the step.

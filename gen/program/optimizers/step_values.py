@@ -131,7 +131,7 @@ class Recorder:
         self.values = values = StepValues()
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
         point, *states = unknowns
-        values.old = {point: x} | {name: Coordinate(array_name(name)) for name in states}
+        values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
         self.known: dict[str, Expr] = {**values.hyper, "n": n, **values.old}
         self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
@@ -299,9 +299,9 @@ def _symbol(parameter: Parameter) -> sp.Symbol:
     return parameter_symbol(parameter)
 
 
-def array_name(unknown: str) -> str:
-    """What the array of an unknown is called in a program."""
-    return f"{unknown}_" if unknown in PROGRAM_NAMES else unknown
+def stored_name(name: str) -> str:
+    """The array of an unknown of this name, unlike those that every program has."""
+    return f"{name}_" if name in PROGRAM_NAMES else name
 
 
 def _where_first(first: Expr, later: Expr) -> Expr:

@@ -25,6 +25,7 @@ from hamilforge.gen.prove.optimizers.conformal import Form, block_text, form_of,
 from hamilforge.gen.prove.optimizers.differences import numeric_factor
 from hamilforge.gen.prove.optimizers.jets import is_conformal
 from hamilforge.gen.prove.optimizers.order import program_order
+from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.stability import Limit, rest_is_isolated, stability_limit
 from hamilforge.gen.prove.optimizers.words import word_order
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
@@ -48,13 +49,14 @@ def prove(derivation: Derivation) -> Report:
         form = _form(derivation)
     with at("the proofs of its fixed points, energy and stability"):
         rest = _fixed_points(derivation), _energy_rate(derivation), _stability(derivation)
-    findings = (*order, *form, *rest, *cost(derivation.program))
+    reductions = reduction_findings(derivation.optimizer)
+    findings = (*order, *form, *rest, *reductions, *cost(derivation.program))
     return Report(
         head.name,
         "optimizer",
         head.title,
         findings,
-        compare_claims(head, findings),
+        (*compare_claims(head, findings), *reduction_claims(findings)),
         _notes(derivation),
     )
 

@@ -1,125 +1,373 @@
 """Reductions: an optimizer that is another one at some of its hyper-parameters.
 
-In: an optimizer with ``[[reductions]]``.  Out: for each whether a step of both from any state, with
-any gradient, comes to the same point and the same state, and whether they begin alike: in symbols,
-by the emitted programs.
+In: an optimizer with ``[[reductions]]``.  Out: for each whether both emitted programs are one: they
+begin alike, the first step agrees where numbers are remembered, and so does a step from any state
+with any gradients, at whatever number it has.  By induction they agree for ever.  Of a reduction in
+the limit the scalars of the host are taken as n -> oo.
+
+Everything is entry by entry, and sums are unknown functions of what they add up: what is proved is
+so in any dimension.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from functools import partial
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import Discretised, Optimizer, Reduction, Rule
-from hamilforge.gen.derive.calculus import Expr, to_sympy
-from hamilforge.gen.program.ir import Program
-from hamilforge.gen.program.optimizers.build import derive
-from hamilforge.gen.program.optimizers.build_rule import derive_rule
-from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps
+from hamilforge.gen.declare.budget import Allowance
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
+from hamilforge.gen.declare.kinds import FLAG, Reduction
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
+from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.optimizers.programs import (
+    AnyOptimizer,
+    ahead_of,
+    arrays_of,
+    program_of,
+)
+from hamilforge.gen.prove.optimizers.symbolic_steps import (
+    AS_IT_IS,
+    SymbolicSteps,
+    limit,
+    number,
+)
+from hamilforge.gen.prove.optimizers.vanishing import (
+    DRAWN,
+    IN_SYMBOLS,
+    how_zero,
+    unknown_sum,
+    with_drawn_sums,
+)
+from hamilforge.gen.prove.report import Claim, Finding, attempted
 
-#: At how many drawn points differences are looked at that symbols do not decide.
-POINTS = 4
-_NEUTRAL = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
-_point, _gradient, _n = (sp.Symbol(name, positive=True) for name in ("point", "g", "n"))
+#: What findings about reductions begin with.
+REDUCTION = "is_"
+_point = sp.Symbol("x__", real=True)
+_CONDITIONS = tuple(FUNCTIONS[name] for name in ("greater", "at_least", "equal"))
 
 
-def program_of(optimizer: Optimizer | Rule | Discretised) -> Program:
-    """The program of an optimizer of any form."""
-    if isinstance(optimizer, Optimizer):
-        return derive(optimizer).program
-    return derive_rule(optimizer).program
+def reduction_findings(optimizer: AnyOptimizer) -> tuple[Finding, ...]:
+    """A finding for each reduction that an optimizer declares, within a budget of their own.
+
+    Raises:
+        DeclarationError: a reduction is about what the programs do not have.
+    """
+    allowance = Allowance()
+    return tuple(_finding(allowance, optimizer, one) for one in optimizer.reductions)
 
 
-def reduces(optimizer: Rule | Discretised, reduction: Reduction) -> tuple[bool, str]:
-    """Whether an optimizer is another one, at what the reduction says.
+def reduction_claims(findings: Iterable[Finding]) -> tuple[Claim, ...]:
+    """What is declared is claimed: a claim for each finding about a reduction."""
+    return tuple(
+        Claim(
+            finding.name,
+            True,
+            finding.value,
+            bool(finding.value),
+            finding.why or finding.evidence,
+        )
+        for finding in findings
+        if finding.name.startswith(REDUCTION)
+    )
+
+
+def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction) -> Finding:
+    """Whether the optimizer is another one at the declared hyper-parameters."""
+    to = reduction.to.head.name
+    ours = ", ".join(f"{key} = {value.text}" for key, value in reduction.values)
+    theirs = ", ".join(f"{key} = {value.text}" for key, value in reduction.at)
+    reach = f"{ours or 'all hyper-parameters'}, in those of {to}{' and n' * (not reduction.late)}"
+    reach += f", at its {theirs}" if theirs else ""
+    reach += "; any state, gradient and dimension, without decoupled weight decay"
+    name, evidence = f"{REDUCTION}{to}", "steps of both emitted programs" + _LATE * reduction.late
+
+    def shown() -> Finding:
+        comparison = _Comparison(optimizer, reduction)
+        holds, how = comparison.result()
+        if holds:
+            how += f"; {_SAME[comparison.solutions_agree()]}"
+        return Finding(name, holds, f"{evidence}: {how}", reach + comparison.exceptions)
+
+    try:
+        return attempted(allowance, name, shown, reach)
+    except NotImplementedError as error:
+        return Finding(name, None, evidence, reach, str(error))
+
+
+_LATE = ", as n -> oo"
+#: What agrees, by whether solutions do; None where they are the points.
+_SAME: Mapping[bool | None, str] = {
+    None: "the points are the same",
+    True: "points and solutions are the same",
+    False: "the points at which gradients are taken are the same, solutions are not",
+}
+
+
+class _Letters(SymbolicSteps):
+    """Steps in which the defaults decide nothing, and a sum is a function of what it adds up.
+
+    Args:
+        optimizer: of any form.
+
+    Attributes:
+        kept: what stands for numbers that follow from those that were kept before.
+        has_edges: whether a step chooses by the value of an entry or of a sum.
+    """
+
+    def __init__(self, optimizer: AnyOptimizer) -> None:
+        self.kept: frozenset[Expr] = frozenset()
+        self.has_edges = False
+        self._ahead = ahead_of(optimizer)
+        super().__init__(program_of(optimizer), _point)
+
+    @property
+    def point(self) -> Expr:
+        """Where the next gradient is taken, by the arrays from which that follows if it does."""
+        if self._ahead is None:
+            return self.arrays["x"]
+        known = {**self.hyper, **self.arrays, **self.memory, "n": self.n}
+        return sp.sympify(evaluate(self._ahead, known, self.algebra))
+
+    def _total(self, array: Expr) -> Expr:
+        return unknown_sum(self.program.scope, array)
+
+    def _select(
+        self,
+        subject: Expr,
+        value: Fraction,
+        then: Callable[[], Expr],
+        otherwise: Callable[[], Expr],
+    ) -> Expr:
+        difference = sp.sympify(subject) - sp.Rational(value.numerator, value.denominator)
+        if difference.is_number:
+            return super()._select(subject, value, then, otherwise)
+        drawn = with_drawn_sums(sp.sympify(subject))
+        unlike = super()._select(drawn, value, lambda: sp.false, lambda: sp.true)
+        if difference.has(*_CONDITIONS) or not unlike:
+            names = ", ".join(sorted(map(str, difference.free_symbols)))
+            raise NotDerivableError(
+                f"a step of {self.program.name} is another one for some {names}, of which the "
+                "reduction says nothing"
+            )
+        scalars = {number}.union(*(value.free_symbols for value in self.hyper.values()))
+        self.has_edges |= not difference.free_symbols <= scalars
+        return otherwise()
+
+    def remember(self) -> None:
+        """What the step before the next one left: numbers that it made anew, else any number."""
+        names = [name for name, _ in self.program.host.memory]
+        letters = {name: sp.Symbol(f"{self.program.name}__{name}", real=True) for name in names}
+        self.memory = dict(letters)
+        host = self.host()
+        for name, line in self.program.host.memory:
+            if not host[line].free_symbols & {*letters.values()}:
+                self.memory[name] = host[line]
+        self.kept = frozenset(letters.values())
+
+    def solution(self) -> Expr:
+        """The solution after a step."""
+        program = self.program
+        if not program.shifted:
+            return self.arrays["x"]
+        row = zip(program.solution.scalars, program.host.solution, strict=True)
+        scalars = {name: self.memory[kept] for name, kept in row}
+        return self.run(program.solution, scalars, {})["x"]
+
+
+class _Comparison:
+    """Two programs side by side.
 
     Args:
         optimizer: ours.
         reduction: the other one, our hyper-parameters in theirs, their state in ours.
 
-    Returns:
-        Whether it is, and how that was found: ``in symbols``, or ``at drawn points, to 40 digits``
-        where the symbols do not decide it.
-
     Raises:
-        NotDerivableError: ours keeps numbers, or one of both takes several gradients a step.
+        DeclarationError: the reduction is about what the programs do not have.
+        NotDerivableError: a step of one of both depends on the time.
     """
-    ours, theirs = program_of(optimizer), program_of(reduction.to)
-    if ours.host.memory or len(ours.stages) > 1 or len(theirs.stages) > 1:
-        raise NotDerivableError("a rule keeps numbers, or takes several gradients")
-    other = SymbolicSteps(theirs, _point)
-    other.n = _n
-    host = other.host()
-    other.memory = {name: host[line] for name, line in theirs.host.memory}
-    again = other.host()
-    if any(again[line] != host[line] for _, line in theirs.host.memory):
-        raise NotDerivableError(f"what {theirs.name} keeps is not that of constant numbers")
-    named: dict[str, Expr] = {**other.hyper, "n": _n}
-    values = {name: to_sympy(value, named) for name, value in reduction.values}
 
-    def own_steps() -> SymbolicSteps:
-        steps = SymbolicSteps(ours, _point)
-        steps.hyper |= values
-        return steps
-
-    def mapped(steps: SymbolicSteps, n: Expr) -> dict[str, Expr]:
-        """Their arrays at our state."""
-        arrays = dict(zip(optimizer.unknowns, ("x", *ours.states), strict=False))
-        known = {name: steps.arrays[array] for name, array in arrays.items()}
-        declared = {
-            name: to_sympy(value, {**other.hyper, "n": n, **known})
-            for name, value in reduction.state
+    def __init__(self, optimizer: AnyOptimizer, reduction: Reduction) -> None:
+        self._optimizer, self._reduction = optimizer, reduction
+        self._ours, self._theirs = ours, theirs = _Letters(optimizer), _Letters(reduction.to)
+        self._arrays, self._their_arrays = arrays_of(optimizer), arrays_of(reduction.to)
+        self._refuse_unequal_stages()
+        self._state = self._declared_state()
+        self._unit = theirs.unit
+        free = dict(theirs.hyper)
+        theirs.hyper |= {name: to_sympy(value, free) for name, value in reduction.at}
+        known = {**theirs.hyper, "n": number}
+        self._refuse_cancelled()
+        self._hyper = {
+            name: value if value.is_number else _renamed(value)
+            for name, value in ours.hyper.items()
         }
-        missing = [name for name in theirs.states if name not in declared]
-        if missing:
-            raise NotDerivableError(f"[[reductions]].state says nothing of {missing[0]}")
-        return declared
+        self._unit |= {_renamed(symbol) for symbol in ours.unit}
+        self._hyper |= {name: to_sympy(value, known) for name, value in reduction.values}
+        self._solutions: list[Expr] = []
 
-    ours_at_start = own_steps()
-    if ours.start:  # begun at our values
-        ours_at_start.arrays |= _begun(ours, ours_at_start)
-    begun = mapped(ours_at_start, sp.Integer(1))
-    starts = [begun[name] - other.arrays[name] for name in theirs.states]
-    steps = own_steps()
-    steps.arrays |= {name: sp.Symbol(f"{name}__", positive=True) for name in ours.states}
-    steps.n = other.n = _n
-    other.arrays |= {"x": _point, **mapped(steps, _n)}
-    for side in (steps, other):
-        side.step(lambda _: _gradient, _NEUTRAL)
-    after = mapped(steps, _n + 1)
-    differences = [steps.arrays["x"] - other.arrays["x"]]
-    differences += [after[name] - other.arrays[name] for name in theirs.states]
-    left = [d for d in (*starts, *differences) if sp.simplify(d) != 0]
-    if not left:
-        return True, "in symbols"
-    intervals = {
-        other.hyper[entry.name]
-        for entry in theirs.hyperparameters
-        if entry.domain.endswith("interval")
-    }
-    return all(_vanishes(d, intervals) for d in left), "at drawn points, to 40 digits"
+    # --- what the declaration says, and the programs have -----------------------------------------
+
+    def _refused(self, message: str, *path: str) -> DeclarationError:
+        """An error about the declaration of the reduction."""
+        source, place = self._optimizer.head.source, self._reduction.number
+        line = source.line("reductions", place, *path)
+        key = f"[{'.'.join(('reductions', *path[:-1]))}].{path[-1]}[{place + 1}]"
+        return DeclarationError((Problem(source.where, line, key, message),))
+
+    def _refuse_unequal_stages(self) -> None:
+        counts = [len(side.program.stages) for side in (self._ours, self._theirs)]
+        if counts[0] != counts[1]:
+            names = self._ours.program.name, self._theirs.program.name
+            each = " and ".join(f"{c} of {n}" for c, n in zip(counts, names, strict=True))
+            raise self._refused(f"steps that take different numbers of gradients: {each}", "to")
+
+    def _refuse_cancelled(self) -> None:
+        for part, side, entries in (
+            ("values", self._ours, self._reduction.values),
+            ("at", self._theirs, self._reduction.at),
+        ):
+            for name, _ in entries:
+                if name not in side.hyper:
+                    message = f"'{name}' cancels: no step of {side.program.name} depends on it"
+                    raise self._refused(message, part, name)
+
+    def _declared_state(self) -> dict[str, Callable[[Mapping[str, Expr]], Expr]]:
+        """For each array of theirs how it follows from what is known of us."""
+        point, *_ = self._reduction.to.unknowns
+        state: dict[str, Callable[[Mapping[str, Expr]], Expr]] = {}
+        for name, value in self._reduction.state:
+            array = self._their_arrays[name]
+            if array == "x":
+                message = f"'{name}' is where gradients are taken, which is our own point"
+                raise self._refused(message, "state", name)
+            state[array] = partial(to_sympy, value)
+        if self._their_arrays[point] not in ("x", *state):
+            message = f"{self._theirs.program.name} keeps '{point}', of which nothing is said"
+            raise self._refused(message, "state")
+        return state
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def result(self) -> tuple[bool, str]:
+        """Whether both are one, and how that was found.
+
+        Raises:
+            NotDerivableError: steps have no value, or depend on numbers that follow from others.
+        """
+        parts = {"where they begin": self._beginnings()}
+        remembers = any(side.program.host.memory for side in (self._ours, self._theirs))
+        if remembers and not self._reduction.late:  # zeros before the first step
+            parts["the first step"] = self._step()
+        parts["any step"] = [*self._stand_anywhere(), *self._step()]
+        found = set()
+        for part, differences in parts.items():
+            how = how_zero(differences, self._unit)
+            if not how:
+                self._refuse_undecided(differences)
+                return False, f"{part} differs"
+            found.add(how)
+        return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
+
+    def _refuse_undecided(self, differences: Iterable[Expr]) -> None:
+        kept = self._ours.kept | self._theirs.kept
+        if any(one.has(sp.zoo, sp.nan, sp.oo) for one in differences):
+            raise NotDerivableError("at these hyper-parameters a step has no value")
+        if any(one.free_symbols & kept for one in differences):
+            raise NotDerivableError("a step depends on numbers that follow from those kept before")
+
+    @property
+    def exceptions(self) -> str:
+        """For what nothing is shown."""
+        sides = self._ours, self._theirs
+        texts = []
+        if any(side.has_edges for side in sides):
+            texts.append("but for entries or sums at which a step chooses")
+        said = (self._reduction.values, self._reduction.at)
+        for side, entries in zip(sides, said, strict=True):
+            names = {entry.name for entry in side.program.hyperparameters if entry.domain == FLAG}
+            if left := ", ".join(sorted(names - {*dict(entries)})):
+                texts.append(f"{left} of {side.program.name} as by default")
+        return "".join(f", {text}" for text in texts)
+
+    def solutions_agree(self) -> bool | None:
+        """Whether solutions are equal, as points are; None where these are the solutions."""
+        if not any(side.program.shifted for side in (self._ours, self._theirs)):
+            return None
+        return bool(how_zero(self._solutions, self._unit))
+
+    def _at(self, n: Expr) -> None:
+        """The number of the next step, and the hyper-parameters in force then."""
+        self._ours.n = self._theirs.n = n
+        self._ours.hyper = {name: value.subs(number, n) for name, value in self._hyper.items()}
+
+    def _mapped(self) -> dict[str, Expr]:
+        """Their arrays, as our state and the number of the next step have them."""
+        ours = self._ours
+        known = {**self._theirs.hyper, "n": ours.n}
+        known |= {name: ours.arrays[array] for name, array in self._arrays.items()}
+        return {array: value(known) for array, value in self._state.items()}
+
+    def _beginnings(self) -> list[Expr]:
+        """What is between their state and ours before the first step, at which both stand then."""
+        self._at(sp.Integer(1))
+        if self._reduction.late:
+            late = {name: self._in_force(value) for name, value in self._hyper.items()}
+            self._ours.hyper = late
+        for side in (self._ours, self._theirs):
+            side.begin(_point)
+        mapped = self._mapped()
+        return [value - self._theirs.arrays[array] for array, value in mapped.items()]
+
+    def _stand_anywhere(self) -> list[Expr]:
+        """Before a later step, in any state; and what is between the points of both."""
+        self._at(number - 1)
+        for side in (self._ours, self._theirs):
+            side.remember()
+        self._at(number)
+        for side, mark in ((self._ours, "ours"), (self._theirs, "theirs")):
+            names = side.program.states
+            side.arrays = {name: sp.Symbol(f"{name}__{mark}", real=True) for name in names}
+            side.arrays["x"] = _point
+        self._ours.arrays["x"] = point = self._in_force(self._ours.point)
+        self._theirs.arrays |= {"x": point, **self._mapped()}
+        return [point - self._in_force(self._theirs.point)]
+
+    def _in_force(self, value: Expr) -> Expr:
+        """A value at the number of the step, or as it grows."""
+        return limit(value, self._unit) if self._reduction.late else value
+
+    def _step(self) -> list[Expr]:
+        """What is between them after a step, and at its gradients."""
+        met: list[list[Expr]] = []
+        for side in (self._ours, self._theirs):
+            points: list[Expr] = []
+
+            def gradient(point: Expr, points: list[Expr] = points) -> Expr:
+                points.append(point)
+                return sp.Symbol(f"g__{len(points)}", real=True)
+
+            side.step(gradient, AS_IT_IS, self._late_scalars(side))
+            met.append([*points, side.arrays["x"]])
+        differences = [left - right for left, right in zip(*met, strict=True)]
+        self._at(self._ours.n)
+        mapped = self._mapped()
+        differences += [value - self._theirs.arrays[array] for array, value in mapped.items()]
+        self._solutions = [self._ours.solution() - self._theirs.solution()]
+        return differences
+
+    def _late_scalars(self, side: SymbolicSteps) -> Mapping[str, Expr] | None:
+        """The scalars of the host that a step reads, as n -> oo; None for those of this step."""
+        if not self._reduction.late:
+            return None
+        host = side.program.host
+        read = {line for row in host.rows for line in row} | {line for _, line in host.memory}
+        values = side.host()
+        return {line: self._in_force(values[line]) for line in read}
 
 
-def _vanishes(difference: Expr, intervals: Set[Expr]) -> bool:
-    """Whether a number is zero at drawn values: n whole, those of unit intervals inside."""
-    generator = random.Random(1)
-    for _ in range(POINTS):
-        drawn: dict[Expr, Expr] = {
-            symbol: sp.Rational(generator.randint(1, 99), 100 if symbol in intervals else 40)
-            for symbol in sorted(difference.free_symbols, key=str)
-        }
-        drawn |= {_n: sp.Integer(generator.randint(1, 20))} if _n in drawn else {}
-        if abs(sp.N(difference.subs(drawn), 50)) > sp.Float(10) ** -40:
-            return False
-    return True
-
-
-def _begun(program: Program, steps: SymbolicSteps) -> Mapping[str, Expr]:
-    """What the state begins at, at the values of a reduction."""
-    assert program.start is not None
-    values = steps.lines(program.host.start, dict(steps.hyper))
-    row = zip(program.start.scalars, program.host.start_row, strict=True)
-    return steps.run(program.start, {name: values[line] for name, line in row}, {})
+def _renamed(value: Expr) -> Expr:
+    """A hyper-parameter of ours that may have any value, unlike theirs of the same name."""
+    return sp.Symbol(f"own__{value}", **value.assumptions0)

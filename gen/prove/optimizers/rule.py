@@ -9,22 +9,20 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import Discretised, Reduction, Rule, StateUpdate
+from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order
 from hamilforge.gen.prove.optimizers.optimizer import cost
-from hamilforge.gen.prove.optimizers.reductions import reduces
-from hamilforge.gen.prove.report import Claim, Finding, Report, attempted, compare_claims
+from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
+from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
 
 _NO_SYSTEM = "the rule names no system that it approximates"
 _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
 _PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
-#: What findings about reductions begin with.
-REDUCTION = "is_"
 _EVERY = "every rule of this form"
 
 
@@ -49,33 +47,12 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
             for name, find in _PROPERTIES.items()
         ),
-        *(_reduction(allowance, rule, reduction) for reduction in rule.reductions),
+        *reduction_findings(rule),
         *cost(derivation.program),
     )
     head = rule.head
-    claims = compare_claims(head, findings)
-    for finding in findings:  # what is declared is claimed
-        if finding.name.startswith(REDUCTION):
-            because = finding.why or finding.evidence
-            claims += (Claim(finding.name, True, finding.value, bool(finding.value), because),)
+    claims = (*compare_claims(head, findings), *reduction_claims(findings))
     return Report(head.name, "optimizer", head.title, findings, claims)
-
-
-def _reduction(allowance: Allowance, rule: Rule | Discretised, reduction: Reduction) -> Finding:
-    """Whether the rule is another one at the declared hyper-parameters."""
-    name = f"{REDUCTION}{reduction.to.head.name}"
-    at = ", ".join(f"{key} = {value.text}" for key, value in reduction.values)
-    reach = f"{at}, in its hyper-parameters and n; any state and gradient, one coordinate"
-    evidence = "one step of both emitted programs, and where they begin"
-
-    def shown() -> Finding:
-        holds, how = reduces(rule, reduction)
-        return Finding(name, holds, f"{evidence}, {how}", reach)
-
-    try:
-        return attempted(allowance, name, shown, reach)
-    except (NotDerivableError, NotImplementedError) as error:
-        return Finding(name, None, evidence, reach, str(error))
 
 
 def _origin(rule: Rule | Discretised) -> str:

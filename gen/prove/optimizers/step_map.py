@@ -22,12 +22,17 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
 from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.ir import Program
-from hamilforge.gen.prove.optimizers.symbolic_steps import SymbolicSteps, weight_decay
+from hamilforge.gen.prove.optimizers.symbolic_steps import (
+    AS_IT_IS,
+    SymbolicSteps,
+    limit,
+    number,
+    weight_decay,
+)
 
 curvature = sp.Symbol("lambda", positive=True)
-#: The variable of the characteristic polynomial, the constant gradient, the step's number.
-z, gradient, number = (sp.Symbol(name, positive=True) for name in ("z", "g", "n"))
-_NEUTRAL = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
+#: The variable of the characteristic polynomial, the constant gradient.
+z, gradient = (sp.Symbol(name, positive=True) for name in ("z", "g"))
 #: Letters in the place of roots, in the order in which they are taken.
 LETTERS = "s", "r", "u", "w"
 LARGEST = 1e12
@@ -130,21 +135,7 @@ class _Frozen(SymbolicSteps):
         return kept
 
     def _limit(self, value: Expr) -> Expr:
-        """A scalar as the number of the step goes to infinity."""
-        unit = {
-            self.hyper[entry.name]
-            for entry in self.program.hyperparameters
-            if entry.domain.endswith("interval")
-        }
-
-        def fades(part: Expr) -> bool:
-            if not part.is_Pow or not part.exp.has(number):
-                return False
-            rate = derivative(part.exp, number)
-            return bool(rate.is_positive) and (
-                part.base in unit or (part.base.is_number and 0 < part.base < 1)
-            )
-
+        """A scalar after many steps; what fades as a power of n, fades as it does by default."""
         value = sp.sympify(value)
         fading = {
             symbol
@@ -154,18 +145,10 @@ class _Frozen(SymbolicSteps):
         }
         defaults = {self.hyper[name]: value for name, value in self._defaults.items()}
         value = value.subs({symbol: defaults[symbol] for symbol in fading if symbol in defaults})
-        value = value.replace(fades, lambda part: sp.Integer(0))
-        if value.has(sp.zoo, sp.nan):
-            raise NotDerivableError("a scalar of the step has no value")
-        if not value.has(number):
-            return value
-        limit = sp.limit(value, number, sp.oo)
-        if limit.has(sp.oo, -sp.oo, sp.nan, sp.Limit):
-            raise NotDerivableError(f"{written(value)} has no limit as n grows")
-        return limit
+        return limit(value, self.unit)
 
     def moved(
-        self, slope: Callable[[Expr], Expr], preparation: tuple[Expr, Expr, Expr] = _NEUTRAL
+        self, slope: Callable[[Expr], Expr], preparation: tuple[Expr, Expr, Expr] = AS_IT_IS
     ) -> dict[str, Expr]:
         """Point and state after a step."""
         self.arrays = dict(self.start)
@@ -229,7 +212,7 @@ class StepMap:
     def radius(self, value: float, numbers: Mapping[Expr, Expr]) -> float:
         """The spectral radius at a curvature."""
         arguments = (float(numbers[symbol]) for symbol in self.usual)
-        matrix = np.array(self._entries(*arguments, value), float)
+        matrix = np.array(self._entries(*arguments, value), complex)  # roots of drawn numbers
         return float(max(abs(np.linalg.eigvals(matrix))))
 
     def limit(self, numbers: Mapping[Expr, Expr]) -> float:

@@ -1,19 +1,21 @@
 """Steps of a program in symbols: hyper-parameters, the point and its gradient stay letters.
 
-In: the program of a rule.  Out: values of point and state after steps, as SymPy expressions of one
-coordinate.  A choice that the letters do not decide is taken as the default hyper-parameters do.
+In: the program of an optimizer.  Out: values of point and state after steps, as SymPy expressions
+of one coordinate.  A choice that the letters do not decide is taken as the default hyper-parameters
+do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from fractions import Fraction
 from typing import Any
 
 import sympy as sp
 
+from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG
-from hamilforge.gen.derive.calculus import FUNCTIONS, Expr
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
 from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
 from hamilforge.gen.program.ir import Function, Program
 from hamilforge.gen.program.optimizers.preparation import prepared
@@ -21,6 +23,10 @@ from hamilforge.gen.program.optimizers.preparation import prepared
 #: How many operations an expression may have whose common factors are looked for.
 LARGE = 60
 weight_decay = sp.Symbol("weight_decay", positive=True)
+#: The number of a step.
+number = sp.Symbol("n", positive=True)
+#: A gradient as it is: its sign, the L2 factor, the factor of decoupled decay.
+AS_IT_IS = (sp.Integer(1), sp.Integer(0), sp.Integer(1))
 
 
 def _simple(expr: Expr) -> Expr:
@@ -37,7 +43,8 @@ class SymbolicSteps:
     """A program run in symbols.
 
     Args:
-        program: of a rule.
+        program: of an optimizer.
+        point: where it begins.
 
     Attributes:
         hyper: the symbols of the hyper-parameters; flags are what they are by default.
@@ -60,8 +67,6 @@ class SymbolicSteps:
             else sp.Symbol(entry.name, positive=True)
             for entry in program.hyperparameters
         }
-        self.n: Expr = sp.Integer(1)
-        self.memory: dict[str, Expr] = {name: sp.Integer(0) for name, _ in program.host.memory}
         self.algebra = Algebra(
             lambda value: sp.Rational(value.numerator, value.denominator),
             {
@@ -74,9 +79,16 @@ class SymbolicSteps:
                 "min": lambda x, y: _ordered(x, y, FUNCTIONS["min"])[0],
                 "pi": lambda: sp.pi,
             },
-            lambda array: array,
+            self._total,
             self._select,
         )
+        self.begin(point)
+
+    def begin(self, point: Expr) -> None:
+        """Stand before the first step, at the hyper-parameters in force."""
+        program = self.program
+        self.n: Expr = sp.Integer(1)
+        self.memory: dict[str, Expr] = {name: sp.Integer(0) for name, _ in program.host.memory}
         self.arrays: dict[str, Expr] = {name: sp.Integer(0) for name in program.states}
         self.arrays["x"] = point
         if program.start:
@@ -84,6 +96,19 @@ class SymbolicSteps:
             row = dict(zip(program.start.scalars, program.host.start_row, strict=True))
             scalars = {name: values[line] for name, line in row.items()}
             self.arrays |= self.run(program.start, scalars, {})
+
+    def _total(self, array: Expr) -> Expr:
+        """A sum over coordinates, of which there is one."""
+        return array
+
+    @property
+    def unit(self) -> set[Expr]:
+        """The symbols of hyper-parameters between 0 and 1."""
+        return {
+            self.hyper[entry.name]
+            for entry in self.program.hyperparameters
+            if entry.domain.endswith("interval")
+        }
 
     def defaults(self) -> dict[str, Expr]:
         """The default of each hyper-parameter."""
@@ -120,7 +145,13 @@ class SymbolicSteps:
         return values
 
     def host(self) -> dict[str, Expr]:
-        """The host scalars of the next step."""
+        """The host scalars of the next step.
+
+        Raises:
+            NotDerivableError: they depend on the time.
+        """
+        if "t" in self.program.host.inputs:
+            raise NotDerivableError(f"a step of {self.program.name} depends on the time")
         inputs = {**self.hyper, "n": self.n, "t": sp.Integer(0), **self.memory}
         return self.lines((*self.program.host.constants, *self.program.host.body), inputs)
 
@@ -167,14 +198,38 @@ class SymbolicSteps:
         self.memory = {name: host[line] for name, line in program.host.memory}
         self.n = self.n + 1
 
-    def solution(self) -> Expr:
-        """The solution after a step."""
-        program = self.program
-        if not program.shifted:
-            return self.arrays["x"]
-        row = dict(zip(program.solution.scalars, program.host.solution, strict=True))
-        scalars = {name: self.memory[line] for name, line in row.items()}
-        return self.run(program.solution, scalars, {})["x"]
+
+def limit(value: Expr, fading: Set[Expr]) -> Expr:
+    """A scalar as the number of the step goes to infinity.
+
+    Args:
+        value: in :data:`number`.
+        fading: symbols between 0 and 1, of which powers in the number go to 0.
+
+    Returns:
+        The limit.
+
+    Raises:
+        NotDerivableError: the value has none that is known.
+    """
+
+    def fades(part: Expr) -> bool:
+        if not part.is_Pow or not part.exp.has(number):
+            return False
+        rate = derivative(part.exp, number)
+        return bool(rate.is_positive) and (
+            part.base in fading or (part.base.is_number and 0 < part.base < 1)
+        )
+
+    value = sp.sympify(value).replace(fades, lambda part: sp.Integer(0))
+    if value.has(sp.zoo, sp.nan):
+        raise NotDerivableError("a scalar of the step has no value")
+    if not value.has(number):
+        return value
+    end = sp.limit(value, number, sp.oo)
+    if end.has(sp.oo, -sp.oo, sp.nan, sp.Limit):
+        raise NotDerivableError(f"{written(value)} has no limit as n grows")
+    return end
 
 
 def _sorted(expr: Expr) -> list[sp.Symbol]:
