@@ -26,14 +26,19 @@ from hamilforge.gen.emit import files
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.emit.products.problem import ProblemProduct
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks.torch_network import Network
 from hamilforge.runtime.networks.torch_objective import Objective
+from hamilforge.runtime.problems.problem import Problem
+from hamilforge.runtime.problems.torch_problem import Problem as TorchProblem
+from tests.interpreted import as_python
 from tests.samples import sampled
 
 ROOT = Path(__file__).parents[2]
@@ -314,3 +319,36 @@ def test_the_constant_of_the_guide_is_a_name(declared):
         '[constants]\ng = { root = "x**3 - 2", near = "1.2" }\n'
     )
     assert pipeline.check(catalogue.load(path))["order"] == 1
+
+
+@pytest.mark.parametrize("batch", sampled(range(len(NAMES) // 9 + 1), every=8))
+def test_variables_data_parameters_and_sizes_of_problems(declared, batch):
+    """The derived gradient of each backend beside torch's own."""
+    names = [name for name in NAMES[9 * batch : 9 * batch + 9] if name not in ("i", "j", "pi")]
+    size, first, second, number, *data = [*names, "size9", "first9", "second9", "number9"][:9]
+    terms = " + ".join(data or ["1"])
+    path = declared(
+        f'kind = "problem"\nloss = "sum(exp({first}*({terms})/{size})) + {number}*{second}**2"\n'
+        f'[variables]\n{first} = ["{size}"]\n{second} = []\n[sizes]\n{size} = 3\n'
+        f'[parameters]\n{number} = 2\n[start]\n{first} = "1/({size} + i)"\n{second} = 0.5\n'
+        + "[data]\n"
+        + "".join(
+            f'{name} = {{ shape = ["{size}"], value = "{k + 1} + i" }}\n'
+            for k, name in enumerate(data)
+        )
+    )
+    declaration = catalogue.load(path)
+    product = ProblemProduct(build_problem(declaration), declaration)
+    texts = files.render(product)
+    compiled = next(text for name, text in texts.items() if name.endswith("_numba.py"))
+    problem = Problem(as_python(compiled, "plain_problem"), {size: 4})
+    value, slopes = problem.value_and_gradient(problem.start)
+    module = torch_class(texts, TorchProblem)({size: 4}, torch.float64)
+    loss = module()
+    loss.backward()
+    derived = module.derived_gradient()
+    by_torch = torch.cat([module.variable(name).grad.flatten() for name in (first, second)])
+    mine = torch.cat([derived[name].flatten() for name in (first, second)])
+    assert torch.allclose(mine, by_torch, rtol=1e-12)
+    assert torch.allclose(torch.from_numpy(slopes), by_torch, rtol=1e-12)
+    assert value == pytest.approx(loss.item(), rel=1e-13)
