@@ -41,6 +41,7 @@ TUPLES = {"betas": ("beta1", "beta2", "beta3")}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -32,6 +32,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ("last_decay", "last_kick")
 
 

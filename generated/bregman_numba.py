@@ -40,6 +40,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_t",)
 
 

@@ -41,6 +41,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_t",)
 
 

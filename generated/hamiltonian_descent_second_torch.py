@@ -44,6 +44,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 
 

@@ -39,6 +39,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -34,6 +34,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_decay",)
 
 

@@ -40,6 +40,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -35,6 +35,7 @@ TUPLES = {"betas": ("beta1", "beta2")}
 OPTIONS = {"decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

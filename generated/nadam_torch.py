@@ -38,6 +38,7 @@ TUPLES = {"betas": ("beta1", "beta2")}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ("last_product",)
 
 

@@ -35,6 +35,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -40,6 +40,7 @@ TUPLES = {"betas": ("beta1", "beta2")}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -49,6 +49,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 
 

@@ -43,6 +43,7 @@ TUPLES = {"etas": ("etaminus", "etaplus"), "step_sizes": ("smallest", "largest")
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -40,6 +40,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (False, True)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -41,6 +41,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (False, True)
 SHIFTED = False
+LOSS = False
 MEMORY = ()
 
 

@@ -43,6 +43,7 @@ TUPLES = {"betas": ("beta1", "beta2")}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 
 

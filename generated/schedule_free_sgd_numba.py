@@ -35,6 +35,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 
 

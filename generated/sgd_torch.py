@@ -36,6 +36,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
+LOSS = False
 MEMORY = ("last_made",)
 
 

@@ -42,6 +42,7 @@ TUPLES = {}
 OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
+LOSS = False
 MEMORY = ()
 
 

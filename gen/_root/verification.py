@@ -363,6 +363,8 @@ def _case(
     case = Case(label, dtype, hyper, stages, preparation, n)
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
+        machine.loss = float(generator.uniform(0.5, 2.0)) if program.reads_loss else machine.loss
+        case.losses.append(machine.loss)
         case.points.append(machine.x)
         case.states.append([*machine.states.values()])
         case.gradients.append(gradients)

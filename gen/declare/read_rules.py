@@ -33,6 +33,8 @@ _KEYS = (
     *("start", "reduce", "options", "require", "reductions"),
 )
 _CALLS = (*ELEMENTWISE, *REDUCTIONS)
+#: The loss at the point of the gradient.
+_LOSS = ("J",)
 
 
 def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
@@ -181,7 +183,8 @@ class Check:
     def __init__(self, reader: Reader, rule: kinds.Rule) -> None:
         self._reader, self._rule = reader, rule
         names = [*(entry.name for entry in rule.hyperparameters), "n", *rule.scalars]
-        self._types: dict[str, Shape] = {name: SCALAR for name in names}
+        # the loss, unless the rule has another use for its name
+        self._types: dict[str, Shape] = {name: SCALAR for name in (*_LOSS, *names)}
         self._types |= {name: VECTOR for name in rule.unknowns}
 
     def run(self, uses: bool = True) -> None:
@@ -244,7 +247,7 @@ class Check:
             )
             if target in assigned:
                 reader.problem(f"'{target}' is assigned twice", *place)
-            elif target in self._types and target not in (*rule.unknowns, *rule.scalars):
+            elif target in {*self._types} - {*rule.unknowns, *rule.scalars, *_LOSS}:
                 reader.problem(f"'{target}' cannot be assigned: it has a meaning already", *place)
             wanted = VECTOR if target in rule.unknowns else None
             wanted = SCALAR if target in rule.scalars else wanted

@@ -11,6 +11,9 @@ q, p = Coordinate("q"), Coordinate("p")
 
 
 h, t, n = (sp.Symbol(name, positive=True) for name in "htn")
+#: The loss at the point of the gradient of a step.
+LOSS = "J"
+loss = sp.Symbol(LOSS, real=True)
 
 
 class Velocity(sp.Function):

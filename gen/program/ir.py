@@ -19,6 +19,7 @@ from fractions import Fraction
 
 from hamilforge.gen.declare.kinds import Parameter, Shape
 from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.symbols import LOSS
 
 #: The axis of an optimizer's arrays: all entries of a parameter, whatever its shape.
 COORDINATES: Shape = ("coordinates",)
@@ -236,7 +237,7 @@ class Host:
     """The scalars of a step: from hyper-parameters, time ``t``, number ``n`` and memory.
 
     Attributes:
-        inputs: hyper-parameters, then ``t`` and ``n`` where they occur.
+        inputs: hyper-parameters, then ``t``, ``n`` and ``J``, the loss, where they occur.
         constants: named numbers, exactly.
         body: the lines.
         rows: for each stage, the line that is each scalar of its function.
@@ -317,6 +318,12 @@ class Program:
     decays: tuple[bool, ...] = ()
     options: tuple[tuple[str, Fraction | bool], ...] = ()
     counts: str = "group"
+
+    @property
+    def reads_loss(self) -> bool:
+        """Whether a step reads the loss at the point of its gradient."""
+        own = {entry.name for entry in self.hyperparameters}
+        return LOSS in {*self.host.inputs} - own
 
     @property
     def own_decay(self) -> bool:

@@ -175,6 +175,7 @@ def latch(
     hyper: Mapping[str, Any],
     preparation: Row = NEUTRAL,
     tensor_math: Any = None,
+    loss: Any = None,
 ) -> Clock:
     """Compute the rows of a step at its first stage; in the middle of a step, do nothing.
 
@@ -185,6 +186,7 @@ def latch(
         preparation: sign, L2 factor and decoupled factor.
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.
+        loss: at the point of the gradient; only some rules read it.
 
     Returns:
         The clock with the rows of all stages, and what takes effect at the end of the step; in the
@@ -193,16 +195,20 @@ def latch(
     Raises:
         BeforeStart: the step leaves the friction's domain.
         Unmet: a condition on hyper-parameters does not hold.
-        ValueError: a scalar is not finite.
+        ValueError: a scalar is not finite, or a rule reads the loss and there is none.
     """
     if clock.stage:
         return clock
+    if product.LOSS and loss is None:
+        raise ValueError(
+            "the rule reads the loss: step(closure) takes a function that computes and returns it"
+        )
     takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
     namespace = {"math": tensor_math} if takes_math else {}
     values = [hyper[name] for name in product.HYPERPARAMETERS]
     try:
         rows, memory, step = product.coefficients(
-            *values, clock.t, float(clock.n), *clock.memory, **namespace
+            *values, clock.t, float(clock.n), *clock.memory, *((loss,) * product.LOSS), **namespace
         )
         numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))

@@ -226,7 +226,7 @@ class _Run:
                 return done, 0, "the largest entry of the gradient is below gtol"
             if self._stopped(value):
                 return done, 99, "stopped by the callback"
-            self._trajectory.step(gradient)
+            self._trajectory.step(gradient, value)
         if self._trajectory.stage == 0 and self._limit:
             _, gradient = self._evaluate(self._trajectory.solution)
             if self._is_small(gradient):

@@ -101,10 +101,10 @@ def path(
     trajectory = Trajectory(product, hyper, np.array(loss.start, np.float64))
     kept = [(0, trajectory.solution, loss(trajectory.solution))]
     for taken in range(1, gradients + 1):
-        _, gradient = loss.value_and_gradient(trajectory.x)
-        if not np.isfinite(gradient).all():
+        here, gradient = loss.value_and_gradient(trajectory.x)
+        if not (math.isfinite(here) and np.isfinite(gradient).all()):
             break
-        trajectory.step(gradient)
+        trajectory.step(gradient, here)
         if trajectory.stage == 0:
             solution = trajectory.solution
             value = loss(solution) if np.isfinite(solution).all() else math.inf

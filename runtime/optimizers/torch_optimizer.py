@@ -229,22 +229,26 @@ class GeneratedOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         differentiable = any(group["differentiable"] for group in self.param_groups)
+        read: Any = None
+        if self.product.LOSS and loss is not None:
+            number = loss.item if isinstance(loss, torch.Tensor) else lambda: float(loss)
+            read = loss if differentiable else number()
         with torch.set_grad_enabled(differentiable):
-            self._stage()
+            self._stage(read)
         return loss
 
-    def _stage(self) -> None:
+    def _stage(self, loss: Any) -> None:
         groups = self.param_groups
         plan = None if torch.compiler.is_compiling() else self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self.state)
         cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
-            clocks = self._all_latched(cohorts)
+            clocks = self._all_latched(cohorts, loss)
             self._run(plan, grads, clocks)
             moved: Sequence[Collection[int]] = [range(len(group["params"])) for group in groups]
         else:
             self._plan = None
-            clocks, moved = self._stage_from_scratch(cohorts)
+            clocks, moved = self._stage_from_scratch(cohorts, loss)
         self._advance(cohorts, clocks, moved)
 
     def _advance(
@@ -271,8 +275,14 @@ class GeneratedOptimizer(Optimizer):
         """Whether a group goes on with the others in a stage in which it has no gradient."""
         return self._scope == "all" or len(self.STAGES) > 1
 
-    def _stage_from_scratch(self, cohorts: Cohorts) -> tuple[list[Clock], list[list[int]]]:
+    def _stage_from_scratch(
+        self, cohorts: Cohorts, loss: Any
+    ) -> tuple[list[Clock], list[list[int]]]:
         """A stage with every tensor looked at one by one, and a plan for the next.
+
+        Args:
+            cohorts: of parameters with one clock.
+            loss: where the rule reads it.
 
         Returns:
             The clocks of the cohorts in this stage, and for each group the numbers of its
@@ -297,9 +307,9 @@ class GeneratedOptimizer(Optimizer):
         present = [array for arrays in kept for array in arrays if array is not None]
         self._refuse(params, grads, owners, kept)
         if not params:
-            return self._all_latched(cohorts), moved
+            return self._all_latched(cohorts, loss), moved
         form = self._form([*params, *present, *grads])
-        clocks = self._all_latched(cohorts)
+        clocks = self._all_latched(cohorts, loss)
         states = self._states(params, [cohorts.members[owner][0] for owner in owners])
         if form == "functional":
             differentiable = any(group["differentiable"] for group in groups)
@@ -334,7 +344,7 @@ class GeneratedOptimizer(Optimizer):
             return [*range(len(owners))]
         return [0] * len(owners) if self._scope == "all" else owners
 
-    def _all_latched(self, cohorts: Cohorts) -> list[Clock]:
+    def _all_latched(self, cohorts: Cohorts, loss: Any) -> list[Clock]:
         """The clocks of all cohorts with the scalars of this step."""
         groups, product = self.param_groups, self.product
         if groups[0]["clock"].stage:
@@ -347,7 +357,9 @@ class GeneratedOptimizer(Optimizer):
             self._settled = self._settle()
             self._choices = choices if fixed else None
         settled = self._settled
-        return [latch(product, clock, *settled[number]) for number, clock in cohorts.members]
+        return [
+            latch(product, clock, *settled[number], loss=loss) for number, clock in cohorts.members
+        ]
 
     def _settle(self) -> list[tuple[Any, ...]]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""

@@ -66,9 +66,9 @@ class Trajectory:
         """The stage that the next gradient is of; 0 between whole steps."""
         return self._clock.stage
 
-    def step(self, gradient: Vector) -> None:
-        """Take the gradient at :attr:`x`."""
-        clock = latch(self._product, self._clock, self._hyper)
+    def step(self, gradient: Vector, loss: float | None = None) -> None:
+        """Take the gradient, and the loss where the rule reads it, at :attr:`x`."""
+        clock = latch(self._product, self._clock, self._hyper, loss=loss)
         arrays = (self.x, *self.states, gradient)
         self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
         self._clock = tick(clock)

@@ -44,6 +44,7 @@ class Case:
         after: x and the state's arrays after each stage, as the reference computes them.
         scales: the largest operand of the last sum or its result, for each entry.
         rounding: a bound of the rounding errors of each entry after each stage.
+        losses: the loss at the start of each stage, for rules that read it.
         ends: memory, solution and a bound of its rounding errors, after each whole step.
     """
 
@@ -62,6 +63,7 @@ class Case:
     after: list[list[Arrays]] = field(default_factory=list)
     scales: list[list[Arrays]] = field(default_factory=list)
     rounding: list[list[Arrays]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
     ends: list[tuple[tuple[float, ...], Arrays, Arrays]] = field(default_factory=list)
 
 
@@ -188,8 +190,8 @@ def _host_deviation(product: ModuleType, case: Case) -> Distance:
     """The largest deviation of a host scalar."""
     clock = start(product)._replace(n=case.n)
     worst = Distance()
-    for expected, bounds in zip(case.rows, case.row_rounding, strict=True):
-        clock = latch(product, clock, case.hyper, case.preparation)
+    for expected, bounds, loss in zip(case.rows, case.row_rounding, case.losses, strict=True):
+        clock = latch(product, clock, case.hyper, case.preparation, loss=loss)
         scalars = [(clock.row(), expected, bounds)]
         clock = tick(clock)
         if clock.stage == 0:

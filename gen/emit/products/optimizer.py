@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.digests import runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
 from hamilforge.gen.emit.text import (
@@ -163,7 +164,8 @@ class Product:
         uses_math = "math" in printer.need
         namespace = ("*", "math=math") if uses_math else ()
         hyper = tuple(entry.name for entry in program.hyperparameters)
-        parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *namespace))
+        loss = (LOSS,) if program.reads_loss else ()
+        parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *loss, *namespace))
         rows = ", ".join(f"({_tuple(tuple(map(variable, row)))})" for row in host.rows)
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
         lines = [
@@ -177,6 +179,7 @@ class Product:
             f"OPTIONS = {{{options}}}",
             f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
+            f"LOSS = {program.reads_loss}",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
             "",

@@ -21,7 +21,7 @@ from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
 from hamilforge.gen.derive.optimizers.rotation import x
-from hamilforge.gen.derive.symbols import n
+from hamilforge.gen.derive.symbols import loss, n
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Function, Host, Line, Program, Ref, entries, names
 from hamilforge.gen.program.limits import finish
@@ -300,6 +300,16 @@ class _Builder:
         ]
         return finish(value, zeros, {}, self._rule.head.source.where)
 
+    def _refuse_several_gradients(self) -> None:
+        """The loss is that at the one gradient of a step."""
+        if len(self._values.points) > 1:
+            raise DeclarationError.single(
+                self._rule.head.source.where,
+                f"a step that reads the loss {loss} takes one gradient; this one takes "
+                f"{len(self._values.points)}",
+                "assign",
+            )
+
     def _host(
         self,
         functions: list[Function],
@@ -330,6 +340,9 @@ class _Builder:
         body = (*own, *lines, *solution_lines)
         reads = {name for line in body for name in names(line.value)} | {*row, *solution_row}
         inputs = (*values.hyper, *(("n",) if "n" in reads else ()))
+        if loss.name in reads - taken:
+            inputs = (*inputs, loss.name)
+            self._refuse_several_gradients()
         return Host(
             inputs,
             (),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
@@ -68,6 +69,7 @@ class Interpreter:
     n: int = 1
     stage: int = 0
     memory: dict[str, float] = field(default_factory=dict)
+    loss: float = 1.0
     _host: dict[str, float] = field(default_factory=dict)
     _rounded: dict[str, Rounded] = field(default_factory=dict)
     _functions: tuple[Function, ...] = ()
@@ -166,7 +168,7 @@ class Interpreter:
         """
         program = self.program
         if self.stage == 0:
-            inputs = {**self.hyper, "t": self.t, "n": float(self.n)}
+            inputs = {LOSS: self.loss, **self.hyper, "t": self.t, "n": float(self.n)}
             self._host = host_values(program, inputs, self.memory)
         sign, l2, shrink = self.preparation
         own = (self._host[line] for line in program.host.rows[self.stage])
@@ -181,7 +183,7 @@ class Interpreter:
         program = self.program
         if self.stage == 0:
             lines = (*program.host.constants, *program.host.body)
-            inputs = {**self.hyper, "t": self.t, "n": float(self.n), **self.memory}
+            inputs = {LOSS: self.loss, **self.hyper, "t": self.t, "n": float(self.n), **self.memory}
             self._rounded = scalar_errors(lines, inputs | self._rounded)
         errors = (self._rounded[line].error for line in program.host.rows[self.stage])
         return (*(0.0 for _ in NEUTRAL), *(float(error) * EPSILON for error in errors))

@@ -31,7 +31,7 @@ from hamilforge.gen.derive.calculus import (
 )
 from hamilforge.gen.derive.optimizers.rotation import g, x
 from hamilforge.gen.derive.scheme import PROGRAM_NAMES
-from hamilforge.gen.derive.symbols import n, parameter_symbol
+from hamilforge.gen.derive.symbols import LOSS, loss, n, parameter_symbol
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 
 #: A key of a declaration, from the outermost table on.
@@ -132,7 +132,7 @@ class Recorder:
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
         point, *states = unknowns
         values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
-        self.known: dict[str, Expr] = {**values.hyper, "n": n, **values.old}
+        self.known: dict[str, Expr] = {LOSS: loss, **values.hyper, "n": n, **values.old}
         self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
             last = sp.Symbol(self._unused(f"last_{name}"), real=True)

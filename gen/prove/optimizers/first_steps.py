@@ -12,6 +12,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, written
+from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.prove.optimizers.symbolic_steps import LARGE, SymbolicSteps, decay
 
@@ -31,7 +32,8 @@ def first_steps(program: Program) -> dict[str, str]:
     Returns:
         Texts by the number of the step: in ``theta0`` and ``theta1``, where the parameters are
         before each, the gradients ``g1`` and ``g2``, L2 decay in them, ``weight_decay`` where it is
-        decoupled, and the hyper-parameters.  A gradient is the same at all points of its step.
+        decoupled, the losses ``J1`` and ``J2`` where they are read, and the hyper-parameters.  A
+        gradient is the same at all points of its step.
     """
     steps = SymbolicSteps(program, THETA[0])
     preparation = decay(program, steps.hyper)
@@ -39,6 +41,7 @@ def first_steps(program: Program) -> dict[str, str]:
     texts = {}
     for number, (theta, g) in enumerate(zip(THETA, G, strict=True)):
         steps.arrays["x"] = theta
+        steps.loss = sp.Symbol(f"{LOSS}{number + 1}", positive=True)
         steps.step(partial(_without, g, l2), preparation)
         moved = steps.arrays["x"] - theta
         if moved.has(sp.zoo, sp.nan, sp.oo):

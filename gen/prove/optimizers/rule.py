@@ -67,6 +67,8 @@ def _shown(
     name: str, find: Callable[[RuleDerivation], Finding], derivation: RuleDerivation
 ) -> Finding:
     """A property of the step; none, with the reason, where it does not exist."""
+    if derivation.program.reads_loss and find is not _first_steps:
+        return Finding(name, None, _STEP, _EVERY, "the step reads the loss")
     try:
         return find(derivation)
     except (NotDerivableError, NotImplementedError) as error:

@@ -16,6 +16,7 @@ import sympy as sp
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, written
+from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.interpret import Algebra, evaluate, run_lines
 from hamilforge.gen.program.ir import Function, Program
 from hamilforge.gen.program.optimizers.preparation import prepared
@@ -88,6 +89,8 @@ class SymbolicSteps:
         """Stand before the first step, at the hyper-parameters in force."""
         program = self.program
         self.n: Expr = sp.Integer(1)
+        #: The loss of the next step, where one is read; None if nothing is said of it.
+        self.loss: Expr | None = None
         self.memory: dict[str, Expr] = {name: sp.Integer(0) for name, _ in program.host.memory}
         self.arrays: dict[str, Expr] = {name: sp.Integer(0) for name in program.states}
         self.arrays["x"] = point
@@ -152,7 +155,11 @@ class SymbolicSteps:
         """
         if "t" in self.program.host.inputs:
             raise NotDerivableError(f"a step of {self.program.name} depends on the time")
-        inputs = {**self.hyper, "n": self.n, "t": sp.Integer(0), **self.memory}
+        if self.program.reads_loss and self.loss is None:
+            raise NotDerivableError("the step reads the loss")
+        inputs = {
+            LOSS: self.loss, **self.hyper, "n": self.n, "t": sp.Integer(0), **self.memory,
+        }  # fmt: skip
         return self.lines((*self.program.host.constants, *self.program.host.body), inputs)
 
     def run(
