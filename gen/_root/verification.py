@@ -358,9 +358,11 @@ def _case(
         arrays = (size * generator.standard_normal(shape) for shape in SHAPES)
         return [array.astype(dtype) for array in arrays]
 
-    machine = Interpreter(program, dict(hyper), draw(), preparation=preparation, n=n)
+    machine = Interpreter(program, dict(hyper), draw(), preparation=preparation)
+    machine.skip(n - 1)
     stages = len(program.stages)
-    case = Case(label, dtype, hyper, stages, preparation, n)
+    begin = (machine.t, n, tuple(machine.memory.values()))
+    case = Case(label, dtype, hyper, stages, preparation, begin)
     for _ in range(STEPS * len(program.stages)):
         gradients = draw(size)
         machine.loss = float(generator.uniform(0.5, 2.0)) if program.reads_loss else machine.loss

@@ -312,13 +312,22 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         return read_rules.rule(reader, head, find)
     named = "system" in reader.source.tables
     system = reference(reader, ("hamiltonian", "system"), find, "system") if named else None
-    method = reference(reader, ("splitting", "update", "runge-kutta"), find, "method")
+    if not named and "equations" in reader.source.tables:
+        system = read_systems.own_system(reader, head)
+    if "steps" in reader.source.tables and "method" not in reader.source.tables:
+        own_steps = read_systems.own_part(reader, ("steps",))
+        method: kinds.Declaration | None = splitting(own_steps, replace(head, claims={}), find)
+    else:
+        method = reference(reader, ("splitting", "update", "runge-kutta"), find, "method")
     if read_systems.is_discretised(system, method):
         reader.finish()
         assert method is not None
         return read_systems.discretised(reader, head, system, method, find)
     reader.keys(
-        ("system", "method", "hyperparameters", "set", "state", "reduce", "start", "reductions")
+        (
+            *("system", "method", "steps", "hyperparameters", "set", "state", "reduce", "start"),
+            "reductions",
+        )
     )
     numbers = hyperparameters(reader)
     if not numbers:

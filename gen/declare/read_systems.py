@@ -7,7 +7,9 @@ the point.  Out: :class:`GradientSystem`, :class:`UnknownSplitting`, :class:`Sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -58,12 +60,43 @@ def has_oracle(reader: Reader) -> bool:
     return any(isinstance(text, str) and "grad(" in text.replace(" ", "") for text in values)
 
 
-def gradient_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
+def own_part(reader: Reader, keys: tuple[str, ...]) -> Reader:
+    """A reader of some keys of an optimizer's file alone."""
+    tables = {key: value for key, value in reader.source.tables.items() if key in keys}
+    return Reader(replace(reader.source, tables=tables))
+
+
+def own_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
+    """The system whose equations stand in an optimizer's file; they may read hyper-parameters.
+
+    Args:
+        reader: the file.
+        head: of the optimizer.
+
+    Returns:
+        The system.
+
+    Raises:
+        DeclarationError: the equations have problems; all that were found are listed.
+    """
+    numbers = hyperparameters(Reader(reader.source), OWN, flags=True)
+    system = own_part(reader, ("equations", "start", "parameters"))
+    texts = [*system.table("equations").values(), *system.table("start").values()]
+    read = set(re.findall(r"[A-Za-z]\w*", " ".join(map(str, texts))))
+    given = system.table("parameters")
+    shared = tuple(entry for entry in numbers if entry.name in read and entry.name not in given)
+    return gradient_system(system, replace(head, claims={}), shared)
+
+
+def gradient_system(
+    reader: Reader, head: kinds.Head, shared: tuple[kinds.Parameter, ...] = ()
+) -> kinds.GradientSystem:
     """A differential equation with a gradient in it.
 
     Args:
         reader: the file.
         head: name, title, reference, claims and source.
+        shared: parameters that are declared elsewhere.
 
     Returns:
         The system, its types checked.
@@ -72,7 +105,7 @@ def gradient_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     reader.keys(("equations", "start", "parameters", "lyapunov"))
-    own = parameters(reader, "parameters", _name(reader))
+    own = (*parameters(reader, "parameters", _name(reader)), *shared)
     table = reader.table("equations", required=True)
     for name in table:
         _name(reader)(name, "equations", name)
@@ -288,10 +321,12 @@ def discretised(
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
+    inline = "equations" in reader.source.tables and "system" not in reader.source.tables
     reader.keys(
         (
-            *("system", "method", "hyperparameters", "set", "reduce", "options", "require"),
-            "reductions",
+            *("system", "method", "steps", "hyperparameters", "set", "reduce", "options"),
+            *("require", "reductions"),
+            *(("equations", "start", "parameters") if inline else ()),
         )
     )
     if not isinstance(system, kinds.GradientSystem | None):
@@ -307,12 +342,13 @@ def discretised(
     assert isinstance(method, kinds.UnknownSplitting | kinds.RungeKutta | kinds.StateUpdate)
     if isinstance(method, kinds.UnknownSplitting) and system:
         known = {*system.unknowns, "t"}
+        place = "method" if "method" in reader.source.tables else "steps"
         moved = {name for move in method.moves for name in move.unknowns}
         for name in sorted(moved - known):
             message = f"{method.head.name} moves '{name}', which is no unknown of the system"
-            reader.problem(message + did_you_mean(name, known), "method")
+            reader.problem(message + did_you_mean(name, known), place)
         for name in sorted({*system.unknowns} - moved):
-            reader.problem(f"{method.head.name} never moves '{name}'", "method")
+            reader.problem(f"{method.head.name} never moves '{name}'", place)
     numbers = hyperparameters(reader, OWN, flags=True)
     own = method.parameters if isinstance(method, kinds.StateUpdate) else ()
     inner = [parameter.name for parameter in (*(system.parameters if system else ()), *own)]

@@ -35,7 +35,8 @@ class Case:
         hyper: the hyper-parameters.
         stages: the number of stages of a step.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
-        n: the number of the first step.
+        begin: the time before the first step, its number, and what the step before it left; None
+            at the start of all.
         rows: the scalars of each stage: those of its preparation, then those of the host.
         row_rounding, memory_rounding: bounds of their rounding errors, and of those of the memory.
         points: x at the start of each stage.
@@ -53,7 +54,7 @@ class Case:
     hyper: dict[str, float]
     stages: int
     preparation: tuple[float, float, float]
-    n: int = 1
+    begin: tuple[float, int, tuple[float, ...]] | None = None
     rows: list[tuple[float, ...]] = field(default_factory=list)
     row_rounding: list[tuple[float, ...]] = field(default_factory=list)
     memory_rounding: list[tuple[float, ...]] = field(default_factory=list)
@@ -188,14 +189,18 @@ def compare(
 
 def _host_deviation(product: ModuleType, case: Case) -> Distance:
     """The largest deviation of a host scalar."""
-    clock = start(product)._replace(n=case.n)
+    clock = start(product)
+    if case.begin is not None:
+        t, n, memory = case.begin
+        clock = clock._replace(t=t, n=n, memory=memory)
+    first = clock.n
     worst = Distance()
     for expected, bounds, loss in zip(case.rows, case.row_rounding, case.losses, strict=True):
         clock = latch(product, clock, case.hyper, case.preparation, loss=loss)
         scalars = [(clock.row(), expected, bounds)]
         clock = tick(clock)
         if clock.stage == 0:
-            step = clock.n - case.n - 1
+            step = clock.n - first - 1
             scalars.append((clock.memory, case.ends[step][0], case.memory_rounding[step]))
         for values, references, rounding in scalars:
             numbers = [np.array(row, np.float64) for row in (values, references, rounding)]

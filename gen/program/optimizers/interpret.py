@@ -94,6 +94,12 @@ class Interpreter:
         if self.stage == len(self.program.stages):
             self._end_of_step()
 
+    def skip(self, count: int) -> None:
+        """Let the clock go on by some whole steps; the arrays stay as they are."""
+        for _ in range(count):
+            self.row()
+            self._end_of_step()
+
     def _started(self) -> dict[str, list[Any]]:
         """The states that do not begin at zero."""
         start, host = self.program.start, self.program.host

@@ -1,0 +1,98 @@
+"""Optimizers that carry their equations and steps: the same as those that name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hamilforge as hf
+from hamilforge.gen.declare.errors import DeclarationError
+from tests.interpreted import verified
+
+HEAD = 'title = "T"\nreference = "R"\n'
+EQUATIONS = """
+[equations]
+x = "v - beta*grad(x)"
+v = "-r/t*(v - beta*grad(x)) - grad(x)"
+[start]
+t = 1
+v = "0.1*x"
+"""
+NUMBERS = """
+[hyperparameters]
+lr = { default = 0.05, domain = "nonnegative" }
+r = { default = 3, domain = "positive" }
+beta = { default = 0.1, domain = "nonnegative" }
+[set]
+h = "lr"
+"""
+PARAMETERS = """
+[parameters]
+r = { default = 3, domain = "positive" }
+beta = { default = 0.1, domain = "nonnegative" }
+"""
+STEPS = 'steps = [["t v", 1], ["x", 1]]\n'
+
+
+def written(folder: Path, name: str, kind: str, text: str) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(f'kind = "{kind}"\nname = "{name}"\n{HEAD}{text}')
+    return path
+
+
+@pytest.mark.parametrize("method", ['method = "heun2"\n', STEPS])
+def test_what_stands_in_the_file_is_what_is_named(tmp_path: Path, method: str) -> None:
+    if method == STEPS:
+        written(tmp_path, "moves", "splitting", STEPS)
+    written(tmp_path, "damped", "system", EQUATIONS + PARAMETERS)
+    naming = 'system = "damped.toml"\n' + method.replace(STEPS, 'method = "moves.toml"\n')
+    named = written(tmp_path, "named", "optimizer", naming + NUMBERS)
+    carried = written(tmp_path, "carried", "optimizer", method + EQUATIONS + NUMBERS)
+    reports = [hf.check(path) for path in (named, carried)]
+    for name in ("order", "first_steps", "gradients_per_step", "state_buffers"):
+        assert reports[0][name] == reports[1][name]
+    assert method == STEPS or reports[1]["order"] == 2
+    verification = verified(carried)
+    assert verification.holds, str(verification)
+
+
+def test_steps_of_a_hamiltonian_may_stand_in_the_file(tmp_path: Path) -> None:
+    text = """system = "classical"
+steps = [["D", "1/2"], ["A", "1/2"], ["B", 1], ["A", "1/2"], ["D", "1/2"]]
+[hyperparameters]
+lr = { default = 1e-3, domain = "nonnegative" }
+momentum = { default = 0.9, domain = "unit-interval" }
+[set]
+h = "sqrt(2*m*lr)"
+gamma = "-log(momentum)/h"
+[claims]
+order = 2
+conformal_factor = "momentum"
+"""
+    path = written(tmp_path, "carried", "optimizer", text)
+    report = hf.check(path)
+    assert report.holds
+    assert report["stability_limit"] == hf.check("conformal_leapfrog")["stability_limit"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('x = "v - beta*grad(x)"', 'x = "v - beta*grad(y)"', "unknown name 'y'"),
+        ('v = "0.1*x"', 'w = "0.1*x"', "'w' is no unknown"),
+        ("[set]\n", "[set]\ngamma = 1\n", "'gamma' is no parameter"),
+        ('["x", 1]', '["w", 1]', "moves 'w'"),
+        (STEPS, "", "missing; a text was expected"),
+        (STEPS, STEPS + 'system = "adam"\n', "unknown key"),
+    ],
+)
+def test_mistakes_in_them_are_told_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = STEPS + EQUATIONS + NUMBERS
+    assert old in text
+    path = written(tmp_path, "carried", "optimizer", text.replace(old, new))
+    with pytest.raises(DeclarationError, match=message) as caught:
+        hf.check(path)
+    assert any(problem.line for problem in caught.value.problems) or "missing" in message
