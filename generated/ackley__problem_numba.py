@@ -46,8 +46,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -71,7 +70,7 @@ CALLS = {
         "reads": ("x", "d"),
         "buffers": {"terms": ("d",), "vector": ("d",), "x_bar": ("d",)},
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "x_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

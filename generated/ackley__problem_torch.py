@@ -98,13 +98,12 @@ class AckleyProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (("d", "row_of_d"), {"start.x": 0, "minimizers.0.x": 1, "minimum": 1}),
         "loss": (("x", "d"), {"loss": 0}),
-        "gradient": (("x", "d"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "d"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

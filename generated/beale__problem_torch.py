@@ -103,8 +103,7 @@ class BealeProblem(Problem):
     SPELLED = {}
     INDICES = {}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
@@ -112,7 +111,7 @@ class BealeProblem(Problem):
             {"start.x": 0, "start.y": 0, "minimizers.0.x": 1, "minimizers.0.y": 2, "minimum": 3},
         ),
         "loss": (("x", "y"), {"loss": 0}),
-        "gradient": (("x", "y"), {"loss": 0, "x": 1, "y": 2}),
+        "gradient": (("x", "y"), {"loss": 0, "by.x": 1, "by.y": 2}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -71,8 +71,7 @@ class BoothProblem(Problem):
     SPELLED = {}
     INDICES = {}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
@@ -80,7 +79,7 @@ class BoothProblem(Problem):
             {"start.x": 0, "start.y": 1, "minimizers.0.x": 2, "minimizers.0.y": 3, "minimum": 4},
         ),
         "loss": (("x", "y"), {"loss": 0}),
-        "gradient": (("x", "y"), {"loss": 0, "x": 1, "y": 2}),
+        "gradient": (("x", "y"), {"loss": 0, "by.x": 1, "by.y": 2}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -40,8 +40,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -50,7 +49,7 @@ CALLS = {
         "buffers": {"vector": ("d",), "vector2": ("d",)},
         "returns": ("x_start", "x_minimizers_0", "minimum"),
         "results": {
-            "followed": "vector2",
+            "data.followed": "vector2",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "minimum",
@@ -74,7 +73,7 @@ CALLS = {
             "x_bar": ("d",),
         },
         "returns": ("total",),
-        "results": {"loss": "total", "x": "x_bar"},
+        "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

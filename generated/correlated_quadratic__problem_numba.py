@@ -37,8 +37,7 @@ PARAMETERS = {"rho": (0.95, "unit-interval", "correlation of neighbours")}
 SPELLED = {}
 INDICES = {"row_of_d_d": (("d", "d"), 0), "column_of_d_d": (("d", "d"), 1)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -47,7 +46,7 @@ CALLS = {
         "buffers": {"matrix": ("d", "d"), "Q_data": ("d", "d")},
         "returns": ("x_start", "x_minimizers_0"),
         "results": {
-            "Q": "Q_data",
+            "data.Q": "Q_data",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "x_minimizers_0",
@@ -69,7 +68,7 @@ CALLS = {
             "x_bar": ("d",),
         },
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "x_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

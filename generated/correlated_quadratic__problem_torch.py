@@ -79,16 +79,15 @@ class CorrelatedQuadraticProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d_d": (("d", "d"), 0), "column_of_d_d": (("d", "d"), 1)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("rho", "row_of_d_d", "column_of_d_d"),
-            {"Q": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2},
+            {"data.Q": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2},
         ),
         "loss": (("x", "Q"), {"loss": 0}),
-        "gradient": (("x", "Q"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "Q"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -40,8 +40,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -50,7 +49,7 @@ CALLS = {
         "buffers": {"vector": ("d",), "x_start": ("d",)},
         "returns": ("x_minimizers_0",),
         "results": {
-            "roots": "vector",
+            "data.roots": "vector",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "x_minimizers_0",
@@ -72,7 +71,7 @@ CALLS = {
             "x_bar": ("d",),
         },
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "x_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

@@ -32,8 +32,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -54,7 +53,7 @@ CALLS = {
         "reads": ("x", "y"),
         "buffers": {},
         "returns": ("loss", "x_bar", "y_bar"),
-        "results": {"loss": "loss", "x": "x_bar", "y": "y_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar", "by.y": "y_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

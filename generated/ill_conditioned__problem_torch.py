@@ -75,16 +75,15 @@ class IllConditionedProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("d", "condition", "row_of_d"),
-            {"curvatures": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2},
+            {"data.curvatures": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2},
         ),
         "loss": (("x", "curvatures"), {"loss": 0}),
-        "gradient": (("x", "curvatures"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "curvatures"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -42,8 +42,7 @@ PARAMETERS = {}
 SPELLED = {"first": "first_", "last": "last_"}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -59,9 +58,9 @@ CALLS = {
         },
         "returns": ("x_minimizers_0", "minimum"),
         "results": {
-            "first": "vector2",
-            "last": "vector4",
-            "inner": "inner_data",
+            "data.first": "vector2",
+            "data.last": "vector4",
+            "data.inner": "inner_data",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "minimum",
@@ -86,7 +85,7 @@ CALLS = {
             "x_bar": ("d",),
         },
         "returns": ("total",),
-        "results": {"loss": "total", "x": "x_bar"},
+        "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

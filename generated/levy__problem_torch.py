@@ -109,16 +109,22 @@ class LevyProblem(Problem):
     SPELLED = {"first": "first_", "last": "last_"}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("d", "row_of_d"),
-            {"first": 0, "last": 1, "inner": 2, "start.x": 3, "minimizers.0.x": 4, "minimum": 5},
+            {
+                "data.first": 0,
+                "data.last": 1,
+                "data.inner": 2,
+                "start.x": 3,
+                "minimizers.0.x": 4,
+                "minimum": 5,
+            },
         ),
         "loss": (("x", "first_", "last_", "inner"), {"loss": 0}),
-        "gradient": (("x", "first_", "last_", "inner"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "first_", "last_", "inner"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

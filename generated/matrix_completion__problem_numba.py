@@ -63,8 +63,7 @@ DRAWS = {
     "U0": (("n", "r"), "normal", 4),
     "V0": (("m", "r"), "normal", 5),
 }
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -73,12 +72,12 @@ CALLS = {
         "buffers": {"matrix": ("n", "m"), "matrix2": ("n", "m")},
         "returns": ("minimum",),
         "results": {
-            "A": "A",
-            "B": "B",
-            "drawn": "drawn",
-            "known": "matrix2",
-            "U0": "U0",
-            "V0": "V0",
+            "data.A": "A",
+            "data.B": "B",
+            "data.drawn": "drawn",
+            "data.known": "matrix2",
+            "data.U0": "U0",
+            "data.V0": "V0",
             "start.U": "U0",
             "start.V": "V0",
             "minimizers.0.U": "A",
@@ -112,7 +111,7 @@ CALLS = {
             "V_bar": ("m", "r"),
         },
         "returns": ("loss",),
-        "results": {"loss": "loss", "U": "U_times_VT_bar_times_VTT", "V": "V_bar"},
+        "results": {"loss": "loss", "by.U": "U_times_VT_bar_times_VTT", "by.V": "V_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

@@ -115,19 +115,18 @@ class MatrixCompletionProblem(Problem):
         "U0": (("n", "r"), "normal", 4),
         "V0": (("m", "r"), "normal", 5),
     }
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("share", "A", "B", "drawn", "U0", "V0"),
             {
-                "A": 0,
-                "B": 1,
-                "drawn": 2,
-                "known": 3,
-                "U0": 4,
-                "V0": 5,
+                "data.A": 0,
+                "data.B": 1,
+                "data.drawn": 2,
+                "data.known": 3,
+                "data.U0": 4,
+                "data.V0": 5,
                 "start.U": 4,
                 "start.V": 5,
                 "minimizers.0.U": 0,
@@ -136,7 +135,7 @@ class MatrixCompletionProblem(Problem):
             },
         ),
         "loss": (("U", "V", "A", "B", "known"), {"loss": 0}),
-        "gradient": (("U", "V", "A", "B", "known"), {"loss": 0, "U": 1, "V": 2}),
+        "gradient": (("U", "V", "A", "B", "known"), {"loss": 0, "by.U": 1, "by.V": 2}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

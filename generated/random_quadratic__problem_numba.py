@@ -41,8 +41,7 @@ PARAMETERS = {
 SPELLED = {}
 INDICES = {}
 DRAWS = {"drawn": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -51,9 +50,9 @@ CALLS = {
         "buffers": {"curvatures_data": ("d",)},
         "returns": ("x_start", "x_minimizers_0"),
         "results": {
-            "drawn": "drawn",
-            "curvatures": "curvatures_data",
-            "Q": "Q",
+            "data.drawn": "drawn",
+            "data.curvatures": "curvatures_data",
+            "data.Q": "Q",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "x_minimizers_0",
@@ -74,7 +73,7 @@ CALLS = {
             "QT_times_Q_times_x_bar": ("d",),
         },
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "QT_times_Q_times_x_bar"},
+        "results": {"loss": "loss", "by.x": "QT_times_Q_times_x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

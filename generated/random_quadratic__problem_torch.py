@@ -83,16 +83,22 @@ class RandomQuadraticProblem(Problem):
     SPELLED = {}
     INDICES = {}
     DRAWS = {"drawn": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("least", "most", "drawn", "Q"),
-            {"drawn": 0, "curvatures": 1, "Q": 2, "start.x": 3, "minimizers.0.x": 4, "minimum": 4},
+            {
+                "data.drawn": 0,
+                "data.curvatures": 1,
+                "data.Q": 2,
+                "start.x": 3,
+                "minimizers.0.x": 4,
+                "minimum": 4,
+            },
         ),
         "loss": (("x", "curvatures", "Q"), {"loss": 0}),
-        "gradient": (("x", "curvatures", "Q"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "curvatures", "Q"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -34,8 +34,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -59,7 +58,7 @@ CALLS = {
         "reads": ("x",),
         "buffers": {"vector": ("d",), "terms": ("d",), "vector_bar": ("d",), "x_bar": ("d",)},
         "returns": ("total",),
-        "results": {"loss": "total", "x": "x_bar"},
+        "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

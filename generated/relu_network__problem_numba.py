@@ -54,8 +54,7 @@ DRAWS = {
     "teacher": (("k", "d"), "normal", 2),
     "W0": (("k", "d"), "normal", 3),
 }
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -69,11 +68,11 @@ CALLS = {
         },
         "returns": ("ones_data", "minimum"),
         "results": {
-            "X": "X",
-            "teacher": "teacher",
-            "ones": "ones_data2",
-            "target": "matrixT_times_ones_data2",
-            "W0": "W0",
+            "data.X": "X",
+            "data.teacher": "teacher",
+            "data.ones": "ones_data2",
+            "data.target": "matrixT_times_ones_data2",
+            "data.W0": "W0",
             "start.W": "W0",
             "start.v": "ones_data",
             "minimizers.0.W": "teacher",
@@ -108,8 +107,8 @@ CALLS = {
         "returns": ("loss",),
         "results": {
             "loss": "loss",
-            "W": "W_times_X_bar_times_XT",
-            "v": "matrix_times_matrixT_times_v_bar",
+            "by.W": "W_times_X_bar_times_XT",
+            "by.v": "matrix_times_matrixT_times_v_bar",
         },
     },
 }

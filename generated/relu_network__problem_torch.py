@@ -114,18 +114,17 @@ class ReluNetworkProblem(Problem):
         "teacher": (("k", "d"), "normal", 2),
         "W0": (("k", "d"), "normal", 3),
     }
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("X", "teacher", "W0", "row_of_k"),
             {
-                "X": 0,
-                "teacher": 1,
-                "ones": 2,
-                "target": 3,
-                "W0": 4,
+                "data.X": 0,
+                "data.teacher": 1,
+                "data.ones": 2,
+                "data.target": 3,
+                "data.W0": 4,
                 "start.W": 4,
                 "start.v": 5,
                 "minimizers.0.W": 1,
@@ -134,7 +133,7 @@ class ReluNetworkProblem(Problem):
             },
         ),
         "loss": (("W", "v", "n_", "X", "target"), {"loss": 0}),
-        "gradient": (("W", "v", "n_", "X", "target"), {"loss": 0, "W": 1, "v": 2}),
+        "gradient": (("W", "v", "n_", "X", "target"), {"loss": 0, "by.W": 1, "by.v": 2}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

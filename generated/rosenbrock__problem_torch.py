@@ -82,16 +82,15 @@ class RosenbrockProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
             ("d", "row_of_d"),
-            {"followed": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 3},
+            {"data.followed": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 3},
         ),
         "loss": (("x", "followed"), {"loss": 0}),
-        "gradient": (("x", "followed"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "followed"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -31,8 +31,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -56,7 +55,7 @@ CALLS = {
         "reads": ("x",),
         "buffers": {"terms": ("d",), "x_bar": ("d",)},
         "returns": ("total",),
-        "results": {"loss": "total", "x": "x_bar"},
+        "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

@@ -33,8 +33,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = False
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -54,7 +53,7 @@ CALLS = {
         "reads": ("x",),
         "buffers": {"terms": ("d",), "x_bar": ("d",)},
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "x_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

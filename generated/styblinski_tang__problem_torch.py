@@ -74,13 +74,12 @@ class StyblinskiTangProblem(Problem):
     SPELLED = {}
     INDICES = {}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = False
     CALLS = {
         "prepare": ((), {"start.x": 0, "minimizers.0.x": 1}),
         "loss": (("x",), {"loss": 0}),
-        "gradient": (("x",), {"loss": 0, "x": 1}),
+        "gradient": (("x",), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -34,8 +34,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 2
-CRITICAL = 2
+POINTS = ("start", "minimizers.0", "minimizers.1", "critical.0", "critical.1")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -67,7 +66,7 @@ CALLS = {
         "reads": ("x",),
         "buffers": {"vector": ("d",), "vector2": ("d",), "vector_bar": ("d",), "x_bar": ("d",)},
         "returns": ("total",),
-        "results": {"loss": "total", "x": "x_bar"},
+        "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

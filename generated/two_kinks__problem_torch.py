@@ -76,8 +76,7 @@ class TwoKinksProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 2
-    CRITICAL = 2
+    POINTS = ("start", "minimizers.0", "minimizers.1", "critical.0", "critical.1")
     MINIMUM = True
     CALLS = {
         "prepare": (
@@ -92,7 +91,7 @@ class TwoKinksProblem(Problem):
             },
         ),
         "loss": (("x",), {"loss": 0}),
-        "gradient": (("x",), {"loss": 0, "x": 1}),
+        "gradient": (("x",), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

@@ -36,8 +36,7 @@ PARAMETERS = {}
 SPELLED = {}
 INDICES = {"row_of_d": (("d",), 0)}
 DRAWS = {}
-MINIMIZERS = 1
-CRITICAL = 0
+POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
@@ -46,7 +45,7 @@ CALLS = {
         "buffers": {"halves_data": ("d",)},
         "returns": ("x_start", "x_minimizers_0"),
         "results": {
-            "halves": "halves_data",
+            "data.halves": "halves_data",
             "start.x": "x_start",
             "minimizers.0.x": "x_minimizers_0",
             "minimum": "x_minimizers_0",
@@ -62,7 +61,7 @@ CALLS = {
         "reads": ("x", "halves"),
         "buffers": {"terms": ("d",), "terms2": ("d",), "x_bar": ("d",)},
         "returns": ("loss",),
-        "results": {"loss": "loss", "x": "x_bar"},
+        "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.

@@ -77,13 +77,15 @@ class ZakharovProblem(Problem):
     SPELLED = {}
     INDICES = {"row_of_d": (("d",), 0)}
     DRAWS = {}
-    MINIMIZERS = 1
-    CRITICAL = 0
+    POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
-        "prepare": (("row_of_d",), {"halves": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2}),
+        "prepare": (
+            ("row_of_d",),
+            {"data.halves": 0, "start.x": 1, "minimizers.0.x": 2, "minimum": 2},
+        ),
         "loss": (("x", "halves"), {"loss": 0}),
-        "gradient": (("x", "halves"), {"loss": 0, "x": 1}),
+        "gradient": (("x", "halves"), {"loss": 0, "by.x": 1}),
     }
     prepare = staticmethod(prepare)
     loss = staticmethod(loss)

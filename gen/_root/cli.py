@@ -320,6 +320,9 @@ def _plot(arguments: argparse.Namespace) -> int:
     from hamilforge import plot_command
 
     if arguments.on is not None:
+        others = (arguments.method, arguments.h, arguments.time, arguments.section)
+        if any(other is not None for other in others):
+            return complain("--method, --h, --time and --section do not go with --on")
         return plot_command.run_on(
             arguments.names, arguments.on, arguments.out, arguments.gradients, arguments.lr,
             dict(arguments.size),

@@ -283,7 +283,7 @@ def objective(name: Name, sizes: Mapping[str, int], backend: str = "torch", **op
     return module.Objective(loaded.module("numba"), sizes, **options)
 
 
-def problem(name: Name, backend: str = "numba", dtype: Any = None, **options: Any) -> Any:
+def problem(name: Name, /, backend: str = "numba", dtype: Any = None, **options: Any) -> Any:
     """A loss in closed form to try optimizers on, with its derived gradient, start and minimum.
 
     Args:
@@ -305,7 +305,7 @@ def problem(name: Name, backend: str = "numba", dtype: Any = None, **options: An
         ValueError: an unknown size or parameter, or one outside its domain.
         ImportError: a torch module is asked for, and PyTorch is not installed.
     """
-    where = name if str(name).endswith(".toml") else f"problem/{str(name).rpartition('/')[2]}"
+    where = name if "/" in str(name) or str(name).endswith(".toml") else f"problem/{name}"
     loaded = _loaded("hf.problem", backend, "a problem to minimise", where)
     if backend == "torch":
         device = options.pop("device", None)

@@ -154,7 +154,10 @@ def run_on(
     dimensions = ", ".join(f"{key} = {size}" for key, size in loss.sizes.items())
     subtitle = f"{count} gradients each" + (f", {dimensions}" if dimensions else "")
     if rate is None:
-        subtitle += "; learning rates: of 1, 2 and 5 in each decade those whose end is lowest"
+        subtitle += (
+            "; learning rates: of 1, 2 and 5 in each decade those whose largest loss in the last "
+            "tenth is least"
+        )
     picture = Picture(out or Path(f"{loss.name}.png"))
     paths.draw(visible(loss.name), subtitle, loss, runs, picture.path)
     picture.done()

@@ -421,16 +421,15 @@ def _prepared(
     problem: kinds.MinimizationProblem, machine: ProblemInterpreter
 ) -> dict[str, NDArray[Any]]:
     """Data and points of a problem, those as vectors."""
-    found = {datum.name: machine.prepared[datum.name] for datum in problem.data}
-    places = ["start", *(f"minimizers.{k}" for k in range(len(problem.minimizers)))]
-    places += [f"critical.{k}" for k in range(len(problem.critical))]
-    for place in places:
-        found[place] = np.concatenate([np.ravel(x) for x in machine.point(place).values()])
+    prepared = {key: v for key, v in machine.prepared.items() if key.startswith("data.")}
+    for place in problem.places:
+        parts = machine.point(place).values()
+        prepared[place] = np.concatenate([np.ravel(x) for x in parts])
     if problem.minimum is not None:
-        found["minimum"] = machine.prepared["minimum"]
+        prepared["minimum"] = machine.prepared["minimum"]
     elif problem.minimizers:
-        found["minimum"] = machine.loss(machine.point("minimizers.0"))
-    return {name: np.asarray(value, float) for name, value in found.items()}
+        prepared["minimum"] = machine.loss(machine.point("minimizers.0"))
+    return {name: np.asarray(value, float) for name, value in prepared.items()}
 
 
 _OPTIMIZERS = _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare)

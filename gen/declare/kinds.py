@@ -642,6 +642,18 @@ class MinimizationProblem:
     minimum: Expression | None
     critical: tuple[tuple[tuple[str, Expression], ...], ...]
 
+    @property
+    def points(self) -> dict[str, tuple[tuple[str, Expression], ...]]:
+        """All points: ``start``, ``minimizers.0``, …, ``critical.0``, …"""
+        points = {"start": self.start}
+        points |= {f"minimizers.{number}": point for number, point in enumerate(self.minimizers)}
+        return points | {f"critical.{number}": point for number, point in enumerate(self.critical)}
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The names of all points."""
+        return tuple(self.points)
+
 
 Problem = Mechanics | System
 #: What layers of a network are made with.

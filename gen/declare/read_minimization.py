@@ -23,6 +23,8 @@ from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
 FUNCTIONS = (*ARRAY_FUNCTIONS, PRODUCT, SHIFT)
 #: The row and the column of an entry.
 INDICES = ("i", "j")
+#: What a caller says beside sizes and parameters.
+OPTIONS = ("backend", "dtype", "device")
 #: Entries of a variable or of data at the declared sizes.
 MOST_ENTRIES = 10**6
 _KEYS = ("variables", "sizes", "data", "loss", "parameters", "start", "minimizers", "minimum")
@@ -54,6 +56,8 @@ def problem(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         minimum = reader.expression(reader.source.tables["minimum"], "minimum")
         if _shape(reader, minimum, shapes, "minimum") not in ((), None):
             reader.problem("a minimum is a number", "minimum")
+        if not minimizers:
+            reader.problem("it is checked at minimizers, and none is declared", "minimum")
     reader.finish()
     assert loss is not None
     return kinds.MinimizationProblem(
@@ -63,10 +67,11 @@ def problem(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
 
 def _name(reader: Reader, name: str, taken: Mapping[str, Any], *path: str) -> None:
     """Note a name that cannot be one."""
-    if not SYMBOL.fullmatch(name) or name in INDICES:
+    if not SYMBOL.fullmatch(name) or name in (*INDICES, *OPTIONS):
         reader.problem(
             f"'{name}' cannot be a name here: letters, digits and single underscores between them, "
-            "a letter first; i and j are the row and the column of an entry",
+            f"a letter first; i and j are the row and the column of an entry, {', '.join(OPTIONS)} "
+            "options of hf.problem",
             *path,
         )
     if name in taken:

@@ -13,7 +13,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from hamilforge.gen.declare.functions import PRIMITIVE
+from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
 from hamilforge.gen.program.interpret import FLOAT64, Algebra
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -41,12 +41,16 @@ def _number(value: Any) -> Any:
 
 
 def _entrywise(function: Callable[..., Any], count: int) -> Callable[..., Any]:
-    whole = np.frompyfunc(function, count, 1)
+    """A function entry by entry; NaN where mpmath goes on to complex numbers."""
+
+    def real(*args: Any) -> Any:
+        if any(mpmath.isnan(arg) for arg in args):
+            return mpmath.nan
+        value = function(*args)
+        return mpmath.nan if isinstance(value, mpmath.mpc) else value
+
+    whole = np.frompyfunc(real, count, 1)
     return lambda *args: whole(*args)
-
-
-def _arity(name: str) -> int:
-    return 2 if name in ("at_least", "equal", "greater", "max", "min") else 1
 
 
 def _scalar(value: Any) -> Any:
@@ -59,7 +63,9 @@ PRECISE: Algebra = replace(
     constant=_number,
     functions={
         **{
-            name: _entrywise(_FUNCTIONS.get(name) or getattr(mpmath, name), _arity(name))
+            name: _entrywise(
+                _FUNCTIONS.get(name) or getattr(mpmath, name), len(BY_NAME[name].arguments)
+            )
             for name in PRIMITIVE
         },
         "pi": lambda: +mpmath.pi,

@@ -179,10 +179,12 @@ def _map(axes: Axes, loss: Loss, paths: Sequence[Path]) -> None:
     margin = 0.15 * np.maximum(high - low, 0.2 * float((high - low).max()) + 1e-12)
     x, y = (np.linspace(a, b, 161) for a, b in zip(low - margin, high + margin, strict=True))
     values = np.array([[loss(np.array([a, b])) for a in x] for b in y])
-    least = min(_least(loss, paths), float(values.min()))
-    above = values - least
-    levels = np.geomspace(max(float(above.max()) * 1e-6, 1e-12), float(above.max()), LEVELS)
-    axes.contour(x, y, above, levels=levels, colors="#c4c4c4", linewidths=0.7, zorder=1)
+    finite = np.where(np.isfinite(values), values, np.nan)
+    above = finite - min(_least(loss, paths), float(np.nanmin(finite)))
+    top = float(np.nanmax(above))
+    if top > 0:
+        levels = top * np.geomspace(1e-6, 1.0, LEVELS)
+        axes.contour(x, y, above, levels=levels, colors="#c4c4c4", linewidths=0.7, zorder=1)
     for colour, run in zip(COLOURS, paths, strict=False):
         axes.plot(*run.points.T, ".-", color=colour, linewidth=0.9, markersize=3.5, alpha=0.85)
     axes.plot(*loss.start, "o", mfc="white", mec="black", markersize=8, zorder=5)

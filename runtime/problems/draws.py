@@ -38,27 +38,29 @@ def drawn(distribution: str, shape: tuple[int, ...], seed: int) -> Floats:
     return np.asarray(rotation)
 
 
-def given(
-    indices: Mapping[str, tuple[tuple[int, ...], int]],
-    draws: Mapping[str, tuple[tuple[int, ...], str, int]],
-) -> dict[str, Floats]:
-    """What the preparation of a problem is given: rows, columns and drawn arrays.
+def inputs(product: Any, sizes: Mapping[str, int]) -> dict[str, Floats]:
+    """What the preparation of a problem reads: rows, columns and drawn arrays.
 
     Args:
-        indices: shape and axis by name.
-        draws: shape, distribution and seed by name.
+        product: the generated module or class, with its tables.
+        sizes: of its dimensions.
 
     Returns:
         The arrays by name.
     """
     arrays = {
-        name: np.ascontiguousarray(np.indices(shape)[axis], np.float64)
-        for name, (shape, axis) in indices.items()
+        name: np.ascontiguousarray(np.indices(dimensions(shape, sizes))[axis], np.float64)
+        for name, (shape, axis) in product.INDICES.items()
     }
     return arrays | {
-        name: drawn(distribution, shape, seed)
-        for name, (shape, distribution, seed) in draws.items()
+        name: drawn(distribution, dimensions(shape, sizes), seed)
+        for name, (shape, distribution, seed) in product.DRAWS.items()
     }
+
+
+def dimensions(shape: tuple[str, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """A declared shape in numbers."""
+    return tuple(int(name) if name.isdigit() else sizes[name] for name in shape)
 
 
 def sized(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hamilforge.runtime.core.compiled import Compiled
 from hamilforge.runtime.core.numbers import real_array
-from hamilforge.runtime.problems.draws import given, sized
+from hamilforge.runtime.problems.draws import dimensions, inputs, sized
 
 Floats = NDArray[Any]
 
@@ -31,10 +31,7 @@ class Problem(Compiled):
     Attributes:
         name: of the problem.
         data: the arrays that the loss has beside its variables, read-only.
-        start: where to begin, `(n,)`.
-        minimizers: points of least loss, each `(n,)`.
-        critical: further critical points, each `(n,)`.
-        minimum: the least loss; None if it is not known.
+        minimum: the least loss, in float64; None if it is not known.
 
     Raises:
         ValueError: an unknown size or parameter, or one outside its domain.
@@ -58,30 +55,42 @@ class Problem(Compiled):
     def _prepare(self) -> None:
         """Data and points, in float64."""
         product = self.product
-        once = given(
-            {name: (self._numbers(shape), axis) for name, (shape, axis) in product.INDICES.items()},
-            {
-                name: (self._numbers(shape), distribution, seed)
-                for name, (shape, distribution, seed) in product.DRAWS.items()
-            },
-        )
+        once = inputs(product, self.sizes)
         made = self._called("prepare", self._known | once, np.dtype(np.float64))
+        exact: dict[str, Any] = {}
         self.data: dict[str, Floats] = {}
         for name, shape in product.DATA.items():
-            array = np.array(np.broadcast_to(made[name], self._numbers(shape)), self.dtype)
+            wide = np.array(np.broadcast_to(made[f"data.{name}"], self._numbers(shape)))
+            array = wide.astype(self.dtype)
             array.setflags(write=False)
             self.data[name] = array
+            exact[self._spelled(name)] = wide if wide.ndim else float(wide)
             self._known[self._spelled(name)] = array if array.ndim else float(array)
-        self.start = self._point(made, "start")
-        self.minimizers = tuple(
-            self._point(made, f"minimizers.{k}") for k in range(product.MINIMIZERS)
-        )
-        self.critical = tuple(self._point(made, f"critical.{k}") for k in range(product.CRITICAL))
-        self.minimum: float | None = None
-        if product.MINIMUM:
-            self.minimum = float(made["minimum"])
-        elif self.minimizers:
-            self.minimum = self(self.minimizers[0])
+        self._points = {place: self._point(made, place) for place in product.POINTS}
+        self.minimum: float | None = float(made["minimum"]) if product.MINIMUM else None
+        if self.minimum is None and self.minimizers:
+            best = {
+                self._spelled(name): np.broadcast_to(made[f"minimizers.0.{name}"], shape)
+                for name, shape in self._shapes.items()
+            }
+            point = {n: np.ascontiguousarray(x) if x.ndim else float(x) for n, x in best.items()}
+            known = self._known | exact | point
+            self.minimum = float(self._called("loss", known, np.dtype(np.float64))["loss"])
+
+    @property
+    def start(self) -> Floats:
+        """Where to begin, `(n,)`."""
+        return self._points["start"]
+
+    @property
+    def minimizers(self) -> tuple[Floats, ...]:
+        """Points of least loss, each `(n,)`."""
+        return tuple(x for place, x in self._points.items() if place.startswith("minimizers."))
+
+    @property
+    def critical(self) -> tuple[Floats, ...]:
+        """Further critical points, each `(n,)`."""
+        return tuple(x for place, x in self._points.items() if place.startswith("critical."))
 
     def __call__(self, x: Any) -> float:
         """The loss at a point, `(n,)`."""
@@ -106,17 +115,15 @@ class Problem(Compiled):
         """
         made = self._called("gradient", self._known | self._variables(x), self.dtype)
         slopes = [
-            np.ravel(np.broadcast_to(made.get(name, 0.0), shape))
+            np.ravel(np.broadcast_to(made.get(f"by.{name}", 0.0), shape))
             for name, shape in self._shapes.items()
         ]
         return float(made["loss"]), np.concatenate(slopes).astype(self.dtype)
 
     def prepared(self) -> dict[str, Any]:
-        """Data by name, and the points as vectors: ``start``, ``minimizers.0``, …, ``minimum``."""
-        points = {"start": self.start}
-        points |= {f"minimizers.{k}": point for k, point in enumerate(self.minimizers)}
-        points |= {f"critical.{k}": point for k, point in enumerate(self.critical)}
-        return {**self.data, **points, "minimum": self.minimum}
+        """Data by ``data.A``, and the points as vectors: ``start``, …, and ``minimum``."""
+        data = {f"data.{name}": array for name, array in self.data.items()}
+        return {**data, **self._points, "minimum": self.minimum}
 
     def unpack(self, x: Any) -> dict[str, Floats]:
         """A point, `(n,)`, as its variables by name, each in its shape."""
@@ -164,7 +171,7 @@ class Problem(Compiled):
         return {key: everything[name] for key, name in table["results"].items()}
 
     def _numbers(self, shape: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(int(name) if name.isdigit() else self.sizes[name] for name in shape)
+        return dimensions(shape, self.sizes)
 
     def _spelled(self, name: str) -> str:
         spelled: str = self.product.SPELLED.get(name, name)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from hamilforge.runtime.problems.draws import given, sized
+from hamilforge.runtime.problems.draws import dimensions, inputs, sized
 
 Tensor = torch.Tensor
 Results = tuple[tuple[str, ...], Mapping[str, int]]
@@ -24,7 +24,7 @@ class Problem(torch.nn.Module):
         dtype, device: of the parameters.
 
     Attributes:
-        minimum: the least loss; None if it is not known.
+        minimum: the least loss, in float64; None if it is not known.
 
     Raises:
         ValueError: an unknown size or parameter, or one outside its domain.
@@ -38,8 +38,7 @@ class Problem(torch.nn.Module):
     SPELLED: ClassVar[Mapping[str, str]]
     INDICES: ClassVar[Mapping[str, tuple[tuple[str, ...], int]]]
     DRAWS: ClassVar[Mapping[str, tuple[tuple[str, ...], str, int]]]
-    MINIMIZERS: ClassVar[int]
-    CRITICAL: ClassVar[int]
+    POINTS: ClassVar[tuple[str, ...]]
     MINIMUM: ClassVar[bool]
     CALLS: ClassVar[Mapping[str, Results]]
     prepare: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -55,50 +54,35 @@ class Problem(torch.nn.Module):
         super().__init__()
         self.sizes, values = sized(self.NAME, self.SIZES, self.PARAMETERS, options or {})
         kind: dict[str, Any] = {"dtype": dtype or torch.get_default_dtype(), "device": device}
-        scalars = {
-            self._spelled(name): torch.tensor(float(value), dtype=torch.float64)
-            for name, value in {**self.sizes, **values}.items()
-        }
-        arrays = given(
-            {name: (self._numbers(shape), axis) for name, (shape, axis) in self.INDICES.items()},
-            {
-                name: (self._numbers(shape), distribution, seed)
-                for name, (shape, distribution, seed) in self.DRAWS.items()
-            },
-        )
-        once = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        made = self._called("prepare", {**scalars, **once})
-        for name, value in scalars.items():
-            self.register_buffer(f"scalar_{name}", value.to(**kind))
-        self._scalars = tuple(scalars)
+        wide = {"dtype": torch.float64, "device": "cpu"}
+        self._scalars = {**self.sizes, **values}
+        once = {name: torch.from_numpy(array) for name, array in inputs(self, self.sizes).items()}
+        made = self._called("prepare", {**self._numbers(**wide), **once})
         for name, shape in self.DATA.items():
-            self.register_buffer(f"data_{name}", self._full(made[name], shape).to(**kind))
-        for name, shape in self.VARIABLES.items():
-            start = self._full(made[f"start.{name}"], shape).to(**kind)
-            self.register_parameter(f"variable_{name}", torch.nn.Parameter(start))
-        places = ["start"]
-        places += [f"minimizers.{k}" for k in range(self.MINIMIZERS)]
-        places += [f"critical.{k}" for k in range(self.CRITICAL)]
-        self._points = {
-            place: {
-                name: self._full(made[f"{place}.{name}"], shape).to(**kind)
-                for name, shape in self.VARIABLES.items()
-            }
-            for place in places
-        }
+            exact = self._full(made[f"data.{name}"], shape)
+            self.register_buffer(f"data_{name}", exact.to(**kind))
+        for place in self.POINTS:
+            for name, shape in self.VARIABLES.items():
+                exact = self._full(made[f"{place}.{name}"], shape).to(**kind)
+                self.register_buffer(_buffer(place, name), exact, persistent=False)
+        for name in self.VARIABLES:
+            own = torch.nn.Parameter(getattr(self, _buffer("start", name)).clone())
+            self.register_parameter(f"variable_{name}", own)
         self.minimum: float | None = float(made["minimum"]) if self.MINIMUM else None
-        if self.minimum is None and self.MINIMIZERS:
-            best = self._points["minimizers.0"]
-            with torch.no_grad():
-                named = {self._spelled(name): value for name, value in best.items()}
-                self.minimum = float(self._called("loss", self._everything() | named)["loss"])
+        if self.minimum is None and "minimizers.0" in self.POINTS:
+            known = self._numbers(**wide)
+            for name, shape in self.DATA.items():
+                known[self._spelled(name)] = self._full(made[f"data.{name}"], shape)
+            for name, shape in self.VARIABLES.items():
+                known[self._spelled(name)] = self._full(made[f"minimizers.0.{name}"], shape)
+            self.minimum = float(self._called("loss", known)["loss"])
 
     def prepared(self) -> dict[str, Any]:
-        """Data by name, and the points as vectors: ``start``, ``minimizers.0``, …, ``minimum``."""
-        data = {name: getattr(self, f"data_{name}") for name in self.DATA}
+        """Data by ``data.A``, and the points as vectors: ``start``, …, and ``minimum``."""
+        data = {f"data.{name}": getattr(self, f"data_{name}") for name in self.DATA}
         points = {
-            place: torch.cat([value.flatten() for value in point.values()])
-            for place, point in self._points.items()
+            place: torch.cat([getattr(self, _buffer(place, n)).flatten() for n in self.VARIABLES])
+            for place in self.POINTS
         }
         return {**data, **points, "minimum": self.minimum}
 
@@ -117,13 +101,14 @@ class Problem(torch.nn.Module):
         with torch.no_grad():
             made = self._called("gradient", self._everything())
             return {
-                name: self._full(made.get(name, 0.0), shape, self.variable(name))
+                name: self._full(made.get(f"by.{name}", 0.0), shape, self.variable(name))
                 for name, shape in self.VARIABLES.items()
             }
 
     def _everything(self) -> dict[str, Any]:
         """What the functions read, by the names of the program."""
-        known: dict[str, Any] = {name: getattr(self, f"scalar_{name}") for name in self._scalars}
+        like = self.variable(next(iter(self.VARIABLES)))
+        known = self._numbers(dtype=like.dtype, device=like.device)
         known |= {self._spelled(name): getattr(self, f"data_{name}") for name in self.DATA}
         return known | {self._spelled(name): self.variable(name) for name in self.VARIABLES}
 
@@ -138,10 +123,19 @@ class Problem(torch.nn.Module):
             tensor = torch.as_tensor(value, dtype=torch.float64)
         else:
             tensor = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-        return tensor.broadcast_to(self._numbers(shape)).clone()
+        return tensor.broadcast_to(dimensions(shape, self.sizes)).clone()
 
-    def _numbers(self, shape: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(int(name) if name.isdigit() else self.sizes[name] for name in shape)
+    def _numbers(self, **kind: Any) -> dict[str, Any]:
+        """Sizes and parameters as tensors, by the names of the program."""
+        return {
+            self._spelled(name): torch.tensor(float(value), **kind)
+            for name, value in self._scalars.items()
+        }
 
     def _spelled(self, name: str) -> str:
         return self.SPELLED.get(name, name)
+
+
+def _buffer(place: str, name: str) -> str:
+    """The buffer of a variable at a point."""
+    return f"{place.replace('.', '_')}__{name}"

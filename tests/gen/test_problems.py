@@ -295,3 +295,91 @@ def test_generated_problems_carry_their_declaration(tmp_path):
     texts = pipeline.generate(made)
     assert set(texts) == {"beale__problem_numba.py", "beale__problem_torch.py"}
     assert all("Jamil" not in text and "problem 5" in text for text in texts.values())
+
+
+def renamed(variable: str, datum: str) -> str:
+    return (
+        HEAD + f'variables = {{ {variable} = ["d"] }}\nsizes = {{ d = 3 }}\nminimum = 5\n'
+        f'loss = "sum({datum}*({variable} - 1)**2) + 5"\n'
+        f'[data]\n{datum} = {{ shape = ["d"], value = "3 + i" }}\n'
+        f"[start]\n{variable} = 2\n[[minimizers]]\n{variable} = 1\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["loss", "minimum", "start", "critical", "gradient", "prepare"])
+def test_what_results_are_called_may_be_declared(tmp_path, name):
+    x = np.array([2.0, -1.0, 0.5])
+    plain = hf.problem(written(tmp_path, renamed("x", "A")))
+    wanted = plain.value_and_gradient(x)
+    for variable, datum in ((name, "A"), ("x", name)):
+        path = tmp_path / f"{variable}_{datum}.toml"
+        path.write_text(renamed(variable, datum))
+        problem = hf.problem(path)
+        value, slope = problem.value_and_gradient(x)
+        assert (problem(x), value) == (wanted[0], wanted[0])
+        assert (slope == wanted[1]).all()
+        assert (problem.data[datum] == plain.data["A"]).all()
+        assert problem.minimum == plain.minimum == 5
+        verification = hf.verify(path)
+        assert verification.holds, str(verification)
+
+
+def smooth(loss: str, minimizer: str = "0", start: str = "1", more: str = "") -> str:
+    return (
+        HEAD + f'variables = {{ x = ["d"] }}\nsizes = {{ d = 4 }}\n{more}loss = "{loss}"\n'
+        f'[start]\nx = "{start}"\n[[minimizers]]\nx = "{minimizer}"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        # slopes that are small beside those at the start, or everywhere
+        (smooth("sum(abs(x)) + sum(x**4)", "0.4", "1000"), "stationary"),
+        (smooth("sum(abs(x))/10**6", "0.3"), "stationary"),
+        (smooth("sum(x**2) - 1.001*sum(w*x**2)").replace(
+            "[start]", '[data]\nw = { shape = ["d"], value = "where(i == 0, 1, 0)" }\n[start]'
+        ), "minimum"),
+        (smooth("sum((x - 1)**2)", "where(d < 4, 1, 0.9)"), "stationary"),
+    ],
+)  # fmt: skip
+def test_points_that_are_none_are_seen_whatever_the_scale(tmp_path, text, named):
+    report = hf.check(written(tmp_path, text))
+    assert named in [claim.name for claim in report.claims if not claim.holds]
+
+
+def test_sizes_at_which_the_data_have_no_value_are_left_out(tmp_path):
+    weights = '[data]\nw = { shape = ["d"], value = "VALUE" }\n[start]'
+    for value, size in (("1/(d - 2)", 5), ("log(d - 3)*(d - 2)", 5), ("sqrt(d - 5)", 7)):
+        text = smooth("sum(w*(x - 1)**2)", "1").replace("[start]", weights).replace("VALUE", value)
+        report = hf.check(written(tmp_path, text.replace("d = 4", f"d = {size}")))
+        assert report["stationary"] is True
+        assert "d = 2" not in report.finding("stationary").reach
+        with pytest.raises(DeclarationError, match="at the declared sizes"):
+            hf.check(written(tmp_path, text.replace("d = 4", "d = 2").replace("d - 5", "d - 9")
+                             .replace("d - 3", "d - 2")))  # fmt: skip
+
+
+def test_many_dimensions_with_kinks_need_many_sides(tmp_path):
+    text = (
+        HEAD + 'variables = { x = ["n", "m"], y = ["m", "n"] }\nsizes = { n = 7, m = 8 }\n'
+        'loss = "sum(abs(x)) + sum(abs(y))"\n[start]\nx = 1\ny = 1\n'
+        "[[minimizers]]\nx = 0\ny = 0\n"
+    )
+    assert hf.check(written(tmp_path, text))["stationary"] is True
+
+
+def test_a_minimum_needs_a_minimizer(tmp_path):
+    text = smooth("sum(x**2)", more="minimum = 17\n").split("[[minimizers]]")[0]
+    with pytest.raises(DeclarationError, match="it is checked at minimizers"):
+        hf.check(written(tmp_path, text))
+
+
+def test_names_of_options_are_no_sizes_or_parameters(tmp_path):
+    text = smooth("sum(x**2)").replace("sizes = { d = 4 }", "sizes = { d = 4, device = 2 }")
+    with pytest.raises(DeclarationError, match="'device' cannot be a name here"):
+        hf.check(written(tmp_path, text))
+    path = written(
+        tmp_path, smooth("sum(x**2)").replace('"d"', '"name"').replace("d = 4", "name = 4")
+    )
+    assert hf.problem(path, name=6).start.shape == (6,)

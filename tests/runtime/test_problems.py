@@ -121,6 +121,10 @@ def test_what_cannot_be_chosen_is_refused(options, message):
 def test_a_problem_takes_no_other_kind():
     with pytest.raises(hf.DeclarationError, match="no problem is named"):
         hf.problem("kepler")
+    for name in ("objective/mean_squared_error", "nowhere/sphere"):
+        with pytest.raises((hf.DeclarationError, ValueError)):
+            hf.problem(name)
+    assert hf.problem("problem/sphere").name == "sphere"
 
 
 def test_a_module_trains_and_its_derivatives_are_torchs_as_often_as_one_likes():
@@ -214,9 +218,35 @@ def test_optimizers_are_drawn_on_a_problem(tmp_path, capsys):
         assert out.read_bytes()[:4] == b"\x89PNG"
     assert cli.main(["plot", "adam", "kepler", "--on", "beale"]) == 2
     assert cli.main(["plot", "adam", "sgd"]) == 2
+    assert cli.main(["plot", "adam", "--on", "beale", "--method", "rk4"]) == 2
     assert cli.main(["plot", "adam", "--on", "beale", "--gradients", "0"]) == 2
     assert cli.main(["plot", "adam", "--on", "beale", "--lr", "-1"]) == 2
     assert "go with --on PROBLEM" in capsys.readouterr().err
+
+
+def test_a_loss_of_any_size_is_drawn(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(
+        'kind = "problem"\nname = "small"\ntitle = "T"\nreference = "R"\n'
+        'variables = { x = [], y = [] }\nloss = "10**(-14)*(x**2 + y**2) + 0*log(x + 1)"\n'
+        "[start]\nx = 1\ny = 1\n[[minimizers]]\nx = 0\ny = 0\n"
+    )
+    out = tmp_path / "small.png"
+    command = ["plot", "gradient_descent", "--on", str(path), "--gradients", "20", "--lr", "0.1"]
+    assert cli.main([*command, "--out", str(out)]) == 0
+    assert out.stat().st_size > 0
+
+
+def test_the_minimum_is_that_of_float64():
+    wide, narrow = (hf.problem("styblinski_tang", dtype=kind) for kind in ("float64", "float32"))
+    assert narrow.minimum == wide.minimum
+    assert hf.problem("styblinski_tang", "torch", torch.float32).minimum == pytest.approx(
+        wide.minimum, rel=1e-15
+    )
+    module = hf.problem("two_kinks", "torch", torch.float64).to(torch.float32)
+    assert {tensor.dtype for name, tensor in module.prepared().items() if name != "minimum"} == {
+        torch.float32
+    }
 
 
 def test_the_best_learning_rate_is_the_best_of_the_grid():

@@ -35,7 +35,7 @@ class Prepared:
     Attributes:
         lines: in the order of computation.
         indices: those that they read.
-        results: the array of each datum by its name, of each point by ``start.x``,
+        results: the array of each datum by ``data.A``, of each point by ``start.x``,
             ``minimizers.0.x``, ``critical.0.x``, and of the minimum by ``minimum``.
     """
 
@@ -96,12 +96,9 @@ def prepared(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Pr
                 made = lines.add(filled, datum.shape, False, f"{name}_data")
             lines.names[datum.name] = made
             name = made
-        results[datum.name] = name
-    points = {"start": problem.start}
-    points |= {f"minimizers.{k}": point for k, point in enumerate(problem.minimizers)}
-    points |= {f"critical.{k}": point for k, point in enumerate(problem.critical)}
+        results[f"data.{datum.name}"] = name
     shapes = dict(problem.variables)
-    for place, point in points.items():
+    for place, point in problem.points.items():
         for variable, value in point:
             label = f"{names[variable]}_{place.replace('.', '_')}"
             results[f"{place}.{variable}"] = entries(value, shapes[variable], label)

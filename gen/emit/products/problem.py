@@ -24,6 +24,13 @@ from hamilforge.gen.emit.text import (
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.problems.problem import Landscape
 
+#: What each function of a problem computes.
+DOCS = {
+    "prepare": "Data, start and other points; computed once.",
+    "loss": "The loss.",
+    "gradient": "The loss and its derivative by each variable.",
+}
+
 
 @dataclass(frozen=True)
 class ProblemProduct:
@@ -87,15 +94,17 @@ class ProblemProduct:
             ("SPELLED", repr(spelled)),
             ("INDICES", f"{{{indices}}}"),
             ("DRAWS", f"{{{draws}}}"),
-            ("MINIMIZERS", repr(len(problem.minimizers))),
-            ("CRITICAL", repr(len(problem.critical))),
+            ("POINTS", repr(problem.places)),
             ("MINIMUM", repr(problem.minimum is not None)),
         )
 
     def declared(self, function: Function) -> tuple[str, ...]:
-        """The keys of results, with variables by their declared names."""
+        """The keys of results, with variables of derivatives by their declared names."""
         raw = self.landscape.declared
-        return tuple(raw.get(key, key) for key, _ in function.results)
+        keys = (key.partition(".") for key, _ in function.results)
+        return tuple(
+            f"by.{raw[name]}" if place == "by" else place + dot + name for place, dot, name in keys
+        )
 
 
 def _point(name: str, point: Iterable[tuple[str, object]]) -> Iterable[str]:

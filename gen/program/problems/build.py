@@ -33,6 +33,7 @@ def build_problem(problem: kinds.MinimizationProblem) -> Landscape:
     once, repeated = prepared(problem, names), loss(problem, names)
     cut = Cut(repeated.lines)
     results = {"loss": repeated.value}
+    slopes = {f"by.{name}": array for name, array in repeated.derivatives.items()}
     return Landscape(
         name=problem.head.name,
         variables=tuple(Array(names[name], shape) for name, shape in problem.variables),
@@ -50,5 +51,5 @@ def build_problem(problem: kinds.MinimizationProblem) -> Landscape:
         ),
         prepare=Cut(once.lines).function("prepare", once.results, free=MOMENTS),
         loss=cut.function("loss", results, free=MOMENTS),
-        gradient=cut.function("gradient", {**results, **repeated.derivatives}, free=MOMENTS),
+        gradient=cut.function("gradient", {**results, **slopes}, free=MOMENTS),
     )

@@ -51,15 +51,16 @@ class ProblemInterpreter:
             once[index.array.name] = self._converted(places)
         for draw in landscape.draws:
             once[draw.array.name] = self._converted(drawn(draw, self.shape(draw.array.shape)))
-        shapes = {array.name: array.shape for array in landscape.variables}
+        shapes = {landscape.declared[array.name]: array.shape for array in landscape.variables}
+        spelled = {raw: name for name, raw in landscape.declared.items()}
         self.prepared: dict[str, Any] = {}
         made = results(landscape.prepare, once, algebra)
         for key, array in landscape.prepare.results:
-            shape = self.shape(shapes.get(self._spelled(key), array.shape))
-            value = made[key]
-            self.prepared[key] = np.broadcast_to(value, shape) if shape else value
-        spelled = {raw: name for name, raw in landscape.declared.items()}
-        self._known |= {spelled[key]: v for key, v in self.prepared.items() if key in spelled}
+            place, _, name = key.rpartition(".")
+            shape = self.shape(array.shape if place in ("", "data") else shapes[name])
+            self.prepared[key] = np.broadcast_to(made[key], shape) if shape else made[key]
+            if place == "data":
+                self._known[spelled[name]] = self.prepared[key]
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
         """Dimensions as numbers."""
@@ -82,15 +83,10 @@ class ProblemInterpreter:
         made = results(self.landscape.gradient, {**self._known, **point}, self._algebra)
         slopes = {}
         for array in self.landscape.variables:
-            slope = made.get(array.name, self._algebra.constant(Fraction(0)))
+            slope = made.get(f"by.{array.name}", self._algebra.constant(Fraction(0)))
             shape = self.shape(array.shape)
             slopes[array.name] = np.broadcast_to(slope, shape) if shape else slope
         return made["loss"], slopes
-
-    def _spelled(self, key: str) -> str:
-        """The variable that a point is a part of; empty for data."""
-        raw = key.rpartition(".")[2] if "." in key else ""
-        return next((name for name, own in self.landscape.declared.items() if own == raw), "")
 
     def _converted(self, array: Any) -> Any:
         if self._algebra is FLOAT64:

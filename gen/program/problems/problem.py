@@ -30,10 +30,11 @@ class Landscape:
         declared: the name in the declaration, by that in the program.
         indices: rows and columns that ``prepare`` reads.
         draws: arrays that are drawn.
-        prepare: data by name, and points by ``start.x``, ``minimizers.0.x``, ``critical.0.x``,
-            ``minimum``, from indices, sizes, parameters and draws.
+        prepare: data by ``data.A``, points by ``start.x``, ``minimizers.0.x``, ``critical.0.x``,
+            and ``minimum``, from indices, sizes, parameters and draws; names are declared ones.
         loss: ``loss``, from variables, sizes, parameters and data.
-        gradient: ``loss``, and its derivative by each variable it depends on.
+        gradient: ``loss``, and its derivative ``by.x`` for each variable it depends on, by the
+            name that it has in the program.
     """
 
     name: str

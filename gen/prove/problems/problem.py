@@ -9,8 +9,11 @@ That no lower value exists is not proved; it is looked for.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import mpmath
@@ -18,7 +21,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, Problem
 from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.derive.calculus import BROKEN
 from hamilforge.gen.program.precise import PRECISE
@@ -28,14 +31,14 @@ from hamilforge.gen.program.problems.problem import Landscape
 from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
 
 DIGITS = 50
-#: Below this, relative to the gradient at the start, a gradient of so many digits is zero.
+#: Below this, relative to 1 + the gradient at the start, a gradient of so many digits is zero.
 ZERO = mpmath.mpf(10) ** -40
 #: Sizes at which points are looked at, where a dimension has a name.
 SIZES = (2, 3, 6)
 #: The largest number of coordinates of which curvatures are computed.
 MOST = 128
-#: How many points are drawn in search of a lower loss.
-DRAWN = 2000
+#: How many points are drawn in search of a lower loss, of how many entries in all.
+DRAWN, ENTRIES = 2000, 250_000
 #: How far points lie from one with a kink, and how well their gradients are combined to 0.
 NEAR, COMBINED = 1e-7, 1e-5
 #: All sides of a point are looked at in so many dimensions; beyond, so many drawn ones.
@@ -49,20 +52,23 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
     """What is known of a minimization problem.
 
     Raises:
-        DeclarationError: the loss has no finite value at the start.
+        DeclarationError: data, or the loss at the start, are not finite at the declared sizes.
     """
     landscape = build_problem(problem)
-    sizes = dict(problem.sizes)
-    here = _Numbers(landscape, sizes)
-    if not np.isfinite(here.loss(here.at("start"))):
-        raise DeclarationError.single(
-            problem.head.source.where, "the loss has no finite value at the start", "start"
-        )
+    try:
+        here = _Numbers(landscape, dict(problem.sizes))
+    except ArithmeticError as error:
+        message = f"no data and points at the declared sizes and parameters: {error}"
+        raise DeclarationError.single(problem.head.source.where, message) from error
+    _refuse_infinite(problem, here)
     smooth = _smooth(problem)
-    small = [_sizes(sizes, size) for size in (SIZES if sizes else SIZES[:1])]
+    small = [_sizes(dict(problem.sizes), size) for size in (SIZES if problem.sizes else SIZES[:1])]
+    if dict(problem.sizes) not in small and len(here.at("start")) <= MOST:
+        small.append(dict(problem.sizes))
     listed = ", ".join(f"{name} {written(shape)}" for name, shape in problem.variables)
     numbers = ", ".join(f"{name} = {size}" for name, size in problem.sizes)
     minimum, lower = _minimum(problem, here)
+    curvature, down = _curvature(problem, here, smooth)
     findings = [
         Finding("variables", listed + (f"; {numbers}" if numbers else ""), "the declaration", THIS),
         Finding(
@@ -73,13 +79,28 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
         ),
         *_points(problem, landscape, small, smooth),
         minimum,
-        _curvature(problem, here, smooth),
+        curvature,
     ]
     head = problem.head
-    claims = (*compare_claims(head, tuple(findings)), *_declared(problem, landscape, small), *lower)
+    claims = (*compare_claims(head, tuple(findings)), *_declared(problem, landscape, small))
+    claims += tuple((lower or down)[:1])
     stationary = [f for f in findings if f.name in ("stationary", "critical") and f.value is False]
     claims += tuple(Claim(f.name, True, False, False, f.evidence) for f in stationary)
     return Report(head.name, "problem", head.title, tuple(findings), claims)
+
+
+def _refuse_infinite(problem: kinds.MinimizationProblem, numbers: _Numbers) -> None:
+    """Data and the loss at the start have values at the declared sizes."""
+    where = problem.head.source
+    for datum in problem.data:
+        if not np.isfinite(np.asarray(numbers.prepared[f"data.{datum.name}"], float)).all():
+            line = where.line("data", datum.name)
+            message = "an entry is not finite at the declared sizes and parameters"
+            raise DeclarationError((Problem(where.where, line, f"[data].{datum.name}", message),))
+    if not np.isfinite(numbers.loss(numbers.at("start"))):
+        line = where.line("start")
+        message = "the loss has no finite value at the start"
+        raise DeclarationError((Problem(where.where, line, "start", message),))
 
 
 def _sizes(names: Iterable[str], size: int) -> dict[str, int]:
@@ -95,8 +116,14 @@ class _Numbers:
     """A problem in floating point, its variables in one vector."""
 
     def __init__(self, landscape: Landscape, sizes: Mapping[str, int]) -> None:
-        self._machine = ProblemInterpreter(landscape, sizes)
-        self._landscape = landscape
+        with np.errstate(all="ignore"):
+            self._machine = ProblemInterpreter(landscape, sizes)
+        self._landscape, self.sizes = landscape, sizes
+
+    @property
+    def prepared(self) -> Mapping[str, Any]:
+        """Data and points."""
+        return self._machine.prepared
 
     def at(self, place: str) -> Any:
         """A point."""
@@ -108,20 +135,22 @@ class _Numbers:
             shape = self._machine.shape(array.shape)
             count = int(np.prod(shape))
             value = x[used : used + count].reshape(shape)
-            point[array.name] = value if shape else float(value)
+            point[array.name] = value if shape else np.float64(value[()])
             used += count
         return point
 
     def loss(self, x: Any) -> float:
-        """The loss."""
-        with np.errstate(all="ignore"):
+        """The loss; NaN where it has none."""
+        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):
             return float(self._machine.loss(self._point(x)))
+        return math.nan
 
     def gradient(self, x: Any) -> Any:
-        """The derived gradient, `(n,)`."""
-        with np.errstate(all="ignore"):
+        """The derived gradient, `(n,)`; NaN where there is none."""
+        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):
             _, slopes = self._machine.gradient(self._point(x))
-        return np.concatenate([np.ravel(slope) for slope in slopes.values()]).astype(float)
+            return np.concatenate([np.ravel(slope) for slope in slopes.values()]).astype(float)
+        return np.full(x.shape, np.nan)
 
 
 def _declared(
@@ -132,15 +161,49 @@ def _declared(
         return
     with mpmath.workdps(DIGITS):
         for size, number in itertools.product(sizes, range(len(problem.minimizers))):
-            machine = ProblemInterpreter(landscape, size, algebra=PRECISE)
-            value = machine.loss(machine.point(f"minimizers.{number}"))
-            wanted = machine.prepared["minimum"]
-            if abs(value - wanted) > ZERO * (1 + abs(machine.loss(machine.point("start")))):
+            found = _exact(landscape, size, f"minimizers.{number}")
+            if found is None:
+                continue
+            value, wanted = found.loss, found.minimum
+            if not abs(value - wanted) <= ZERO * (1 + abs(found.loss_at_start)):
                 because = f"the loss at minimizer {number + 1}{_at(size)}, with {DIGITS} digits"
                 text = mpmath.nstr(value, 12)
                 yield Claim("minimum", problem.minimum.text, text, False, because)
                 return
     yield Claim("minimum", problem.minimum.text, problem.minimum.text, True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exact:
+    """Loss and slopes at a point and at the start, with many digits."""
+
+    loss: Any
+    loss_at_start: Any
+    slopes: tuple[Any, ...]
+    slopes_at_start: tuple[Any, ...]
+    minimum: Any
+
+
+def _exact(landscape: Landscape, sizes: Mapping[str, int], place: str) -> _Exact | None:
+    """A point with many digits; None at sizes at which the loss at the start has no value."""
+    try:
+        machine = ProblemInterpreter(landscape, sizes, algebra=PRECISE)
+        start, slopes_at_start = machine.gradient(machine.point("start"))
+    except (ArithmeticError, ValueError):
+        return None
+    if not all(mpmath.isfinite(x) for x in (start, *_entries(slopes_at_start))):
+        return None
+    try:
+        loss, slopes = machine.gradient(machine.point(place))
+    except (ArithmeticError, ValueError):  # such as 1/0
+        loss, slopes = mpmath.nan, {"": mpmath.nan}
+    return _Exact(
+        loss, start, _entries(slopes), _entries(slopes_at_start), machine.prepared.get("minimum")
+    )
+
+
+def _entries(slopes: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry for slope in slopes.values() for entry in np.ravel(slope))
 
 
 def _at(sizes: Mapping[str, int]) -> str:
@@ -171,42 +234,57 @@ def _zero(
     name: str, landscape: Landscape, places: list[str], sizes: list[dict[str, int]]
 ) -> Finding:
     """Whether the gradient vanishes, with many digits."""
-    worst = mpmath.mpf(0)
+    worst, looked = mpmath.mpf(0), []
     with mpmath.workdps(DIGITS):
-        for size, place in itertools.product(sizes, places):
-            machine = ProblemInterpreter(landscape, size, algebra=PRECISE)
-            scale = 1 + _largest(machine.gradient(machine.point("start"))[1])
-            largest = _largest(machine.gradient(machine.point(place))[1]) / scale
-            worst = max(worst, largest)
+        for size in sizes:
+            exact = [_exact(landscape, size, place) for place in places]
+            for point in exact:
+                if point is None:
+                    continue
+                scale = 1 + max(map(abs, point.slopes_at_start))
+                for slope in point.slopes:
+                    part = abs(slope) / scale
+                    worst = max(worst, part) if mpmath.isfinite(part) else mpmath.inf
+            looked += [size] if all(exact) else []
         by = (
             f"the emitted gradient at {len(places)} point{'s' * (len(places) > 1)} with {DIGITS} "
-            f"digits: at most {mpmath.nstr(worst, 2)} of that at the start"
+            f"digits: at most {mpmath.nstr(worst, 2)} of 1 + that at the start"
         )
-        return Finding(name, bool(worst <= ZERO), by, _reach(sizes))
-
-
-def _largest(slopes: Mapping[str, Any]) -> Any:
-    return max(abs(entry) for slope in slopes.values() for entry in np.ravel(slope))
+        if not looked:
+            return Finding(name, None, by, THIS, "the loss has no value at the sizes looked at")
+        return Finding(name, bool(worst <= ZERO), by, _reach(looked))
 
 
 def _convex(
     name: str, landscape: Landscape, places: list[str], sizes: list[dict[str, int]]
 ) -> Finding:
     """Whether 0 is a convex combination of gradients near the points."""
-    worst = 0.0
-    for size, place in itertools.product(sizes, places):
-        numbers = _Numbers(landscape, size)
-        x = numbers.at(place)
-        scale = 1 + float(abs(numbers.gradient(numbers.at("start"))).max())
-        slopes = np.array([numbers.gradient(x + side) for side in _sides(x)]) / scale
-        system = np.vstack([slopes.T, np.ones(len(slopes))])
-        _, residual = nnls(system, np.eye(len(x) + 1)[-1])
-        worst = max(worst, float(residual))
+    worst, looked = 0.0, []
+    for size in sizes:
+        try:
+            numbers = _Numbers(landscape, size)
+        except ArithmeticError:
+            continue
+        if not np.isfinite(numbers.gradient(numbers.at("start"))).all():
+            continue
+        looked.append(size)
+        for place in places:
+            x = numbers.at(place)
+            slopes = np.array([numbers.gradient(x + side) for side in _sides(x)])
+            if not np.isfinite(slopes).all():
+                worst = np.inf
+                continue
+            slopes /= float(abs(slopes).max()) or 1.0
+            system = np.vstack([slopes.T, np.ones(len(slopes))])
+            _, residual = nnls(system, np.eye(len(x) + 1)[-1])
+            worst = max(worst, float(residual))
     by = (
         f"gradients at points {NEAR:g} away, on all sides in up to {SIDES} dimensions: the nearest "
-        f"convex combination of them is within {worst:.2g} of 0"
+        f"convex combination of them is within {worst:.2g} of 0, where the longest is 1"
     )
-    return Finding(name, worst <= COMBINED, by, _reach(sizes))
+    if not looked:
+        return Finding(name, None, by, THIS, "the loss has no slope at the sizes looked at")
+    return Finding(name, bool(worst <= COMBINED), by, _reach(looked))
 
 
 def _sides(x: Any) -> Any:
@@ -215,7 +293,8 @@ def _sides(x: Any) -> Any:
     lengths = NEAR * (1 + abs(x)) * generator.uniform(0.5, 1.0, x.shape)
     if len(x) <= SIDES:
         return lengths * np.array(list(itertools.product((-1.0, 1.0), repeat=len(x))))
-    return lengths * generator.choice([-1.0, 1.0], (DRAWN_SIDES, len(x)))
+    # 0 lies in the hull of random sides once they are a few times as many as dimensions
+    return lengths * generator.choice([-1.0, 1.0], (max(DRAWN_SIDES, 4 * len(x)), len(x)))
 
 
 def _reach(sizes: list[dict[str, int]]) -> str:
@@ -231,29 +310,36 @@ def _minimum(problem: kinds.MinimizationProblem, numbers: _Numbers) -> tuple[Fin
     best, start = numbers.at("minimizers.0"), numbers.at("start")
     value = numbers.loss(best)
     radius = 1 + float(abs(start - best).max())
-    count = DRAWN if len(best) <= MOST else DRAWN // 10
-    draws = np.random.default_rng(1).uniform(-1, 1, (count, len(best)))
-    draws[::2] *= 0.01
-    lowest = min([numbers.loss(start), *(numbers.loss(best + radius * draw) for draw in draws)])
+    count = max(20, min(DRAWN, ENTRIES // len(best)))
+    generator = np.random.default_rng(1)
+    lowest = numbers.loss(start)
+    for number in range(count):
+        draw = generator.uniform(-1, 1, len(best)) * (0.01 if number % 2 else 1.0)
+        lowest = min(lowest, numbers.loss(best + radius * draw))
     by = f"the emitted loss at the first minimizer; no lower one at {count} drawn points"
     claims = []
-    if lowest < value - 1e-12 * (1 + abs(value)):
+    if not lowest >= value - 1e-12 * (1 + abs(value)):
         by = "the emitted loss at the first minimizer, which is not the least"
         because = f"the start and {count} points drawn within {radius:.3g} of the minimizer"
         claims = [Claim("minimum", f"{value:.10g}", f"{lowest:.10g}", False, because)]
     return Finding("minimum", value, by, f"{THIS} and sizes; not proved"), claims
 
 
-def _curvature(problem: kinds.MinimizationProblem, numbers: _Numbers, smooth: bool) -> Finding:
-    """The eigenvalues of the second derivative at the first minimizer."""
+def _curvature(
+    problem: kinds.MinimizationProblem, numbers: _Numbers, smooth: bool
+) -> tuple[Finding, list[Claim]]:
+    """The eigenvalues of the second derivative at the first minimizer.
+
+    Where one is negative, the loss is looked at along its eigenvector.
+    """
     name, by = "curvature", "central differences of the emitted gradient at the first minimizer"
     if not problem.minimizers or not smooth:
         why = "the loss has kinks" if problem.minimizers else "no minimizer is declared"
-        return Finding(name, None, by, THIS, why)
+        return Finding(name, None, by, THIS, why), []
     x = numbers.at("minimizers.0")
     if len(x) > MOST:
         why = f"{len(x)} coordinates, and at most {MOST} are looked at"
-        return Finding(name, None, by, THIS, why)
+        return Finding(name, None, by, THIS, why), []
     step = 1e-5 * (1 + float(abs(x).max()))
     columns = [
         (numbers.gradient(x + step * unit) - numbers.gradient(x - step * unit)) / (2 * step)
@@ -261,8 +347,16 @@ def _curvature(problem: kinds.MinimizationProblem, numbers: _Numbers, smooth: bo
     ]
     hessian = np.array(columns)
     if not np.isfinite(hessian).all():
-        return Finding(name, None, by, THIS, "the second derivative is not finite there")
-    eigenvalues = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+        why = "the second derivative is not finite there"
+        return Finding(name, None, by, THIS, why), []
+    eigenvalues, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     least, most = float(eigenvalues[0]), float(eigenvalues[-1])
     least = 0.0 if abs(least) < 1e-6 * abs(most) else least
-    return Finding(name, f"{least:.4g} to {most:.4g}", by, f"{THIS} and sizes")
+    value, claims = numbers.loss(x), []
+    if least < 0:
+        away = [t * (1 + float(abs(x).max())) * vectors[:, 0] for t in (1e-3, 1e-2, 0.1, 1.0)]
+        lowest = min(numbers.loss(x + side) for side in (*away, *(-side for side in away)))
+        if lowest < value - 1e-12 * (1 + abs(value)):
+            because = "the direction in which the second derivative at the minimizer is negative"
+            claims = [Claim("minimum", f"{value:.10g}", f"{lowest:.10g}", False, because)]
+    return Finding(name, f"{least:.4g} to {most:.4g}", by, f"{THIS} and sizes"), claims

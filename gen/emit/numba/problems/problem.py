@@ -9,15 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hamilforge.gen.emit.numba.arrays import ArrayWriter, FunctionView
-from hamilforge.gen.emit.products.problem import ProblemProduct
+from hamilforge.gen.emit.products.problem import DOCS, ProblemProduct
 from hamilforge.gen.emit.requirements import Requirements
 
 TEMPLATE = "numba/problems/problem.py.jinja"
-DOCS = {
-    "prepare": "Data, start and other points; computed once.",
-    "loss": "The loss.",
-    "gradient": "The loss and its derivative by each variable.",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hamilforge.gen.emit.products.problem import ProblemProduct
+from hamilforge.gen.emit.products.problem import DOCS, ProblemProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.arrays import FunctionView, function_view
 from hamilforge.gen.emit.torch.printer import Imports
 
 TEMPLATE = "torch/problems/problem.py.jinja"
-DOCS = {
-    "prepare": "Data, start and other points; computed once.",
-    "loss": "The loss.",
-    "gradient": "The loss and its derivative by each variable.",
-}
 
 
 @dataclass(frozen=True, slots=True)
