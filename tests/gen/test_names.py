@@ -321,10 +321,14 @@ def test_the_constant_of_the_guide_is_a_name(declared):
     assert pipeline.check(catalogue.load(path))["order"] == 1
 
 
+#: What names of problems cannot be.
+UNUSABLE = ("i", "j", "pi", "backend", "dtype", "device")
+
+
 @pytest.mark.parametrize("batch", sampled(range(len(NAMES) // 9 + 1), every=8))
 def test_variables_data_parameters_and_sizes_of_problems(declared, batch):
     """The derived gradient of each backend beside torch's own."""
-    names = [name for name in NAMES[9 * batch : 9 * batch + 9] if name not in ("i", "j", "pi")]
+    names = [name for name in NAMES[9 * batch : 9 * batch + 9] if name not in UNUSABLE]
     size, first, second, number, *data = [*names, "size9", "first9", "second9", "number9"][:9]
     terms = " + ".join(data or ["1"])
     path = declared(

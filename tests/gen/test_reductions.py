@@ -14,10 +14,11 @@ import sympy as sp
 from hamilforge import templates
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.gen.prove.optimizers.reductions import reduction_findings
+from hamilforge.gen.prove.optimizers.symbolic_steps import limit, number
 from hamilforge.gen.prove.report import Finding
 
 TO = 'to = "heavy_ball"\n'
@@ -319,3 +320,39 @@ def test_the_point_is_looked_at_for_steps_ahead_of_it(tmp_path: Path) -> None:
         optimizer = catalogue.load(path)
         assert isinstance(optimizer, kinds.Rule)
         assert found(optimizer, *optimizer.reductions).value is holds
+
+
+def test_two_files_of_one_name_keep_numbers_of_their_own(tmp_path: Path) -> None:
+    """Numbers that fade at different rates are different from the third step on."""
+    text = (
+        'unknowns = ["theta"]\nscalars = ["s"]\n'
+        'assign = ["s = RATE*s + 1", "theta = theta - lr*(1 + s)*grad(theta)"]\n'
+        '[hyperparameters]\nlr = { default = 0.1, domain = "nonnegative" }\n'
+    )
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, rate in ((ours, "0.9"), (theirs, "0.5")):
+        folder.mkdir()
+        (folder / "same.toml").write_text(HEAD.format(name="same") + text.replace("RATE", rate))
+    with (ours / "same.toml").open("a") as file:
+        file.write('[[reductions]]\nto = "../theirs/same.toml"\n')
+    finding = pipeline.check(catalogue.load(ours / "same.toml")).finding("is_same")
+    assert finding.value is not True
+
+
+N, B, C = number, sp.Symbol("b", positive=True), sp.Symbol("c", positive=True)
+
+
+@pytest.mark.parametrize(
+    "value", [3**N * B**N, B**N * sp.exp(C * N), B**N / C**N, B**N * N**N, B ** (-N), C * N]
+)
+def test_what_may_grow_has_no_limit(value: Any) -> None:
+    with pytest.raises(NotDerivableError):
+        limit(value, {B, C})
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [(N * B**N, 0), ((1 - B ** (2 * N)) / (1 - B**N), 1), (N / (N + 3), 1), (C + B**N, C)],
+)
+def test_what_fades_has_one(value: Any, end: Any) -> None:
+    assert limit(value, {B}) == end

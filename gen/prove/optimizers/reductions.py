@@ -117,7 +117,8 @@ class _Letters(SymbolicSteps):
         has_edges: whether a step chooses by the value of an entry or of a sum.
     """
 
-    def __init__(self, optimizer: AnyOptimizer) -> None:
+    def __init__(self, optimizer: AnyOptimizer, side: str) -> None:
+        self._side = side
         self.kept: frozenset[Expr] = frozenset()
         self.has_edges = False
         self._ahead = ahead_of(optimizer)
@@ -159,7 +160,7 @@ class _Letters(SymbolicSteps):
     def remember(self) -> None:
         """What the step before the next one left: numbers that it made anew, else any number."""
         names = [name for name, _ in self.program.host.memory]
-        letters = {name: sp.Symbol(f"{self.program.name}__{name}", real=True) for name in names}
+        letters = {name: sp.Symbol(f"{name}__{self._side}", real=True) for name in names}
         self.memory = dict(letters)
         host = self.host()
         for name, line in self.program.host.memory:
@@ -191,7 +192,10 @@ class _Comparison:
 
     def __init__(self, optimizer: AnyOptimizer, reduction: Reduction) -> None:
         self._optimizer, self._reduction = optimizer, reduction
-        self._ours, self._theirs = ours, theirs = _Letters(optimizer), _Letters(reduction.to)
+        self._ours, self._theirs = ours, theirs = (
+            _Letters(optimizer, "ours"),
+            _Letters(reduction.to, "theirs"),
+        )
         self._arrays, self._their_arrays = arrays_of(optimizer), arrays_of(reduction.to)
         self._refuse_unequal_stages()
         self._state = self._declared_state()

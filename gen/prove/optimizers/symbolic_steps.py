@@ -228,7 +228,11 @@ def limit(value: Expr, fading: Set[Expr]) -> Expr:
             part.base in fading or (part.base.is_number and 0 < part.base < 1)
         )
 
-    value = sp.sympify(value).replace(fades, lambda part: sp.Integer(0))
+    value = sp.sympify(value)
+    others = value.replace(fades, lambda part: sp.Dummy())
+    if others != value and any(part.exp.has(number) for part in others.atoms(sp.Pow, sp.exp)):
+        raise NotDerivableError(f"{written(value)} has powers of n that may grow")
+    value = value.replace(fades, lambda part: sp.Integer(0))
     if value.has(sp.zoo, sp.nan):
         raise NotDerivableError("a scalar of the step has no value")
     if not value.has(number):
