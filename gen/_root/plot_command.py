@@ -122,14 +122,16 @@ def run_on(
     """
     from hamilforge import facade
     from hamilforge.runtime.core import loader
-    from hamilforge.runtime.optimizers import paths
+    from hamilforge.runtime.optimizers import path_pictures, paths
 
     hindrance = _hindrance(out)
     count = GRADIENTS if gradients is None else gradients
     if count < 1:
         hindrance = f"--gradients {count}: a positive whole number was expected"
-    if len(names) > len(paths.COLOURS):
-        hindrance = f"{len(names)} optimizers; at most {len(paths.COLOURS)} are drawn together"
+    if len(names) > len(path_pictures.COLOURS):
+        hindrance = (
+            f"{len(names)} optimizers; at most {len(path_pictures.COLOURS)} are drawn together"
+        )
     if hindrance:
         return complain(hindrance)
     options: dict[str, Any] = {**(sizes or {})}
@@ -159,7 +161,7 @@ def run_on(
             "tenth is least"
         )
     picture = Picture(out or Path(f"{loss.name}.png"))
-    paths.draw(visible(loss.name), subtitle, loss, runs, picture.path)
+    path_pictures.draw(visible(loss.name), subtitle, loss, runs, picture.path)
     picture.done()
     return 0
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hamilforge.gen import families, products
 from hamilforge.gen.declare import kinds
@@ -33,8 +32,7 @@ from hamilforge.gen.program.networks.network import Network, Target
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
 from hamilforge.gen.program.optimizers.programs import program_of
-from hamilforge.gen.program.problems.build import build_problem
-from hamilforge.gen.program.problems.interpret import ProblemInterpreter
+from hamilforge.problem_cases import problem_cases
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.integrators import verify_integrator
@@ -44,7 +42,6 @@ from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
 from hamilforge.runtime.optimizers.verify import Case, compare
 from hamilforge.runtime.problems import verify_problem
-from hamilforge.runtime.problems.verify_problem import PreparedCase, ProblemCase
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
@@ -56,8 +53,6 @@ ATTEMPTS = 100
 PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: Gradients whose squares are in the range of float64, but not in that of unscaled sums.
 LARGE = 1e60
-#: Sizes at which problems are compared.
-MOST = 20
 
 
 def verify(
@@ -383,53 +378,6 @@ def _case(
             case.memory_rounding.append(machine.memory_rounding())
             case.ends.append((memory, machine.solution(), machine.solution_rounding()))
     return case
-
-
-def problem_cases(problem: kinds.MinimizationProblem) -> list[ProblemCase | PreparedCase]:
-    """Data and points; the loss and its gradient at the start, beside it and each minimizer."""
-    landscape = build_problem(problem)
-    generator = np.random.default_rng(8)
-    sizes = {name: min(size, MOST) for name, size in problem.sizes}
-    machine = ProblemInterpreter(landscape, sizes)
-    places = ["start", *(f"minimizers.{k}" for k in range(len(problem.minimizers)))]
-    points = [("start", machine.point("start"))]
-    for place in places:
-        point = machine.point(place)
-        beside = {n: v + 0.3 * generator.standard_normal(np.shape(v)) for n, v in point.items()}
-        points.append((f"beside {place}", beside))
-    found = []
-    for label, point in points:
-        # numbers that float32 has, so that both precisions begin from the same
-        own = {name: np.float32(value).astype(np.float64) for name, value in point.items()}
-        with np.errstate(all="ignore"):
-            loss, slopes = machine.gradient(own)
-        values = {landscape.declared[name]: np.asarray(value) for name, value in own.items()}
-        by = {f"by {landscape.declared[name]}": np.asarray(v) for name, v in slopes.items()}
-        found.append((label, values, {"loss": np.asarray(loss), **by}))
-    scales = {
-        name: max(float(np.linalg.norm(here[name])) for _, _, here in found) for name in found[0][2]
-    }
-    losses = [
-        ProblemCase(label, dtype, sizes, values, here, scales)
-        for label, values, here in found
-        for dtype in ("float64", "float32")
-    ]
-    return [PreparedCase(sizes, _prepared(problem, machine)), *losses]
-
-
-def _prepared(
-    problem: kinds.MinimizationProblem, machine: ProblemInterpreter
-) -> dict[str, NDArray[Any]]:
-    """Data and points of a problem, those as vectors."""
-    prepared = {key: v for key, v in machine.prepared.items() if key.startswith("data.")}
-    for place in problem.places:
-        parts = machine.point(place).values()
-        prepared[place] = np.concatenate([np.ravel(x) for x in parts])
-    if problem.minimum is not None:
-        prepared["minimum"] = machine.prepared["minimum"]
-    elif problem.minimizers:
-        prepared["minimum"] = machine.loss(machine.point("minimizers.0"))
-    return {name: np.asarray(value, float) for name, value in prepared.items()}
 
 
 _OPTIMIZERS = _Cases(lambda optimizer: reference_cases(program_of(optimizer)), compare)

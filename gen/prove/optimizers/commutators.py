@@ -97,11 +97,11 @@ class LeadingError:
         )
 
 
-def leading_error(found: WordOrder) -> LeadingError:
+def leading_error(words: WordOrder) -> LeadingError:
     """The leading error of a composition in the Lyndon basis.
 
     Args:
-        found: its order, and how the words differ from those of the flow.
+        words: its order, and how the words differ from those of the flow.
 
     Returns:
         The coefficients of the brackets; of order 0 those of the letters themselves.
@@ -110,11 +110,11 @@ def leading_error(found: WordOrder) -> LeadingError:
         NotImplementedError: the differences are no element of the free Lie algebra, which those of
             a product of exponentials are.
     """
-    field, length = found.field, found.order + 1
+    field, length = words.field, words.order + 1
     limit = float(DECIMAL) if field is FLOATS else 0.0
-    rest = {word[::-1]: value for word, value in _logarithm(found).items()}
+    rest = {word[::-1]: value for word, value in _logarithm(words).items()}
     terms: dict[Bracket, Any] = {}
-    for word in lyndon_words(found.letters, length):
+    for word in lyndon_words(words.letters, length):
         coefficient = rest.get(word)
         if coefficient is None or _size(coefficient, field) <= limit:
             continue
@@ -126,10 +126,12 @@ def leading_error(found: WordOrder) -> LeadingError:
     remainder = max((_size(value, field) for value in rest.values()), default=0.0)
     if remainder > limit:
         raise NotImplementedError(f"{remainder:.0e} of a leading error is no commutator")
-    return LeadingError(length, found.letters, field, terms, remainder)
+    if not terms:
+        raise NotDerivableError("the digits do not decide the leading error")
+    return LeadingError(length, words.letters, field, terms, remainder)
 
 
-def _logarithm(found: WordOrder) -> dict[Word, Any]:
+def _logarithm(words: WordOrder) -> dict[Word, Any]:
     """The words of length p + 1 of the logarithm of a composition.
 
     Published digits leave residuals in shorter words.  What they add to longer ones is taken off,
@@ -138,15 +140,15 @@ def _logarithm(found: WordOrder) -> dict[Word, Any]:
     has the coefficient of d over ``(|u| + |v| + 1)!``.
     """
     logarithm: dict[Word, Any] = {}
-    longest = found.order + 1
+    longest = words.order + 1
     for length in range(1, longest + 1):
         shorter = {*map(len, logarithm)}
-        for word in product(found.letters, repeat=length) if shorter else found.differences:
+        for word in product(words.letters, repeat=length) if shorter else words.differences:
             if len(word) != length:
                 continue
-            value = found.differences.get(word, found.field.convert(Fraction(0)))
+            value = words.differences.get(word, words.field.convert(Fraction(0)))
             for part in shorter:
-                share = found.field.convert(Fraction(1, factorial(length - part + 1)))
+                share = words.field.convert(Fraction(1, factorial(length - part + 1)))
                 for begin in range(length - part + 1):
                     inner = logarithm.get(word[begin : begin + part])
                     value = value if inner is None else value - inner * share
@@ -225,14 +227,14 @@ def without_errors(why: str, reach: str) -> tuple[Finding, ...]:
     return tuple(Finding(name, None, "words in the letters", reach, why) for name in NAMES)
 
 
-def _findings(found: WordOrder, reach: str) -> tuple[Finding, ...]:
-    if not found.order:
-        letters = " and ".join(sorted({word[0] for word in found.differences}))
+def _findings(words: WordOrder, reach: str) -> tuple[Finding, ...]:
+    if not words.order:
+        letters = " and ".join(sorted({word[0] for word in words.differences}))
         return without_errors(f"the flows of {letters} do not add up to one step", reach)
-    error = leading_error(found)
+    error = leading_error(words)
     power = error.degree
     commutator, step, whole = NAMES
-    agree = f"words: all to length {found.order} are those of the flow, not all of length {power}"
+    agree = f"words: all to length {words.order} are those of the flow, not all of length {power}"
     carried = (
         f"T/h one-step errors O(h^{power}), each carried on by a flow that is Lipschitz (Hairer, "
         "Norsett and Wanner, Solving Ordinary Differential Equations I, II.3)"
@@ -243,7 +245,7 @@ def _findings(found: WordOrder, reach: str) -> tuple[Finding, ...]:
         Finding(step, f"O(h^{power})", agree, smooth),
         Finding(
             whole,
-            "O(h)" if found.order == 1 else f"O(h^{found.order})",
+            "O(h)" if words.order == 1 else f"O(h^{words.order})",
             carried,
             f"{smooth}, to a fixed time T",
         ),

@@ -56,7 +56,7 @@ def reduction_findings(optimizer: AnyOptimizer) -> tuple[Finding, ...]:
         DeclarationError: a reduction is about what the programs do not have.
     """
     allowance = Allowance()
-    return tuple(_finding(allowance, optimizer, one) for one in optimizer.reductions)
+    return tuple(_finding(allowance, optimizer, reduction) for reduction in optimizer.reductions)
 
 
 def reduction_claims(findings: Iterable[Finding]) -> tuple[Claim, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -13,7 +14,7 @@ from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
-from hamilforge.gen.prove.optimizers.gradient_order import gradient_order
+from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
@@ -33,6 +34,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
         DeclarationError: a claim is about no property of a rule.
     """
     derivation = derive_rule(rule)
+    _derive_for_order(rule)
     system = rule.system if isinstance(rule, Discretised) else None
     why = _NOT_HAMILTONIAN if system else _NO_SYSTEM
     allowance = Allowance()
@@ -53,6 +55,13 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     head = rule.head
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
     return Report(head.name, "optimizer", head.title, findings, claims)
+
+
+def _derive_for_order(rule: Rule | Discretised) -> None:
+    """The program whose order is proved, which is remembered: deriving it is no part of a proof."""
+    if isinstance(rule, Discretised) and rule.system is not None:
+        with contextlib.suppress(NotDerivableError):
+            derive_rule(with_free_step(rule))
 
 
 def _origin(rule: Rule | Discretised) -> str:

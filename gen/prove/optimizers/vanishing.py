@@ -52,11 +52,11 @@ def how_zero(expressions: Iterable[Expr], unit: Set[Expr]) -> str:
     Raises:
         NotDerivableError: a function in them has no values here.
     """
-    left = [one for one in map(sp.sympify, expressions) if one != 0]
-    if not all(_is_zero_where_drawn(one, unit) for one in left):
+    left = [value for value in map(sp.sympify, expressions) if value != 0]
+    if not all(_is_zero_where_drawn(value, unit) for value in left):
         return ""
-    for one in left:
-        if sp.simplify(one) != 0 and sp.simplify(_in_positive_symbols(one, unit)) != 0:
+    for value in left:
+        if sp.simplify(value) != 0 and sp.simplify(_in_positive_symbols(value, unit)) != 0:
             return DRAWN
     return IN_SYMBOLS
 

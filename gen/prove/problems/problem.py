@@ -161,11 +161,11 @@ def _declared(
         return
     with mpmath.workdps(DIGITS):
         for size, number in itertools.product(sizes, range(len(problem.minimizers))):
-            found = _exact(landscape, size, f"minimizers.{number}")
-            if found is None:
+            point = _exact(landscape, size, f"minimizers.{number}")
+            if point is None:
                 continue
-            value, wanted = found.loss, found.minimum
-            if not abs(value - wanted) <= ZERO * (1 + abs(found.loss_at_start)):
+            value, wanted = point.loss, point.minimum
+            if not abs(value - wanted) <= ZERO * (1 + abs(point.loss_at_start)):
                 because = f"the loss at minimizer {number + 1}{_at(size)}, with {DIGITS} digits"
                 text = mpmath.nstr(value, 12)
                 yield Claim("minimum", problem.minimum.text, text, False, because)
