@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +23,7 @@ from hamilforge.gen.declare.errors import (
     ExpressionError,
     NotDerivableError,
     Problem,
+    caret,
     did_you_mean,
 )
 from hamilforge.gen.declare.expression import (
@@ -207,6 +208,7 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
         for name in head.claims
         if name not in by_name
     ]
+    unknown += _unreadable(head, by_name)
     if unknown:
         raise DeclarationError(unknown)
     return tuple(
@@ -220,6 +222,22 @@ def compare_claims(head: Head, findings: tuple[Finding, ...]) -> tuple[Claim, ..
         )
         for name, declared in head.claims.items()
     )
+
+
+def _unreadable(head: Head, by_name: Mapping[str, Finding]) -> list[Problem]:
+    """Formulas in claimed lists that are none."""
+    problems = []
+    for name, declared in head.claims.items():
+        if not isinstance(declared, list) or not isinstance(by_name.get(name), Finding):
+            continue
+        for number, text in enumerate(declared):
+            try:
+                parse(str(text), FUNCTIONS)
+            except ExpressionError as error:
+                excerpt = caret(str(text), error.start, error.stop)
+                line, key = head.source.line("claims", name), f"[claims].{name}[{number + 1}]"
+                problems.append(Problem(head.source.where, line, key, error.message, excerpt))
+    return problems
 
 
 def attempted(allowance: Allowance, name: str, proof: Callable[[], Finding], reach: str) -> Finding:

@@ -96,3 +96,29 @@ def test_mistakes_in_them_are_told_with_their_line(
     with pytest.raises(DeclarationError, match=message) as caught:
         hf.check(path)
     assert any(problem.line for problem in caught.value.problems) or "missing" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('h = "lr"', 'h = "lr/(r - r)"', "[set].h: lr/(r - r): divides by zero"),
+        ('x = "v - ', 'x = "v/(r - r) - ', "divides by zero"),
+        ("[set]", '[claims]\nfirst_steps = ["-lr*(g1", "x"]\n[set]', "[claims].first_steps[1]"),
+    ],
+)
+def test_what_has_no_value_or_is_no_formula_is_told(
+    tmp_path: Path, old: str, new: str, line: str
+) -> None:
+    text = 'method = "heun2"\n' + EQUATIONS + NUMBERS
+    path = written(tmp_path, "carried", "optimizer", text.replace(old, new))
+    with pytest.raises(DeclarationError) as caught:
+        hf.check(path)
+    assert line in str(caught.value)
+
+
+def test_an_equation_that_divides_by_zero_is_told_by_the_system(tmp_path: Path) -> None:
+    text = EQUATIONS.replace("- grad(x)", "- grad(x)/(r - r)") + PARAMETERS
+    path = written(tmp_path, "damped", "system", text)
+    with pytest.raises(DeclarationError, match=r"\[equations\].v: .*divides by zero") as caught:
+        hf.check(path)
+    assert caught.value.problems[0].line == 8

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.errors import DeclarationError, Problem
 from hamilforge.gen.declare.kinds import (
     Discretised,
     GradientSystem,
@@ -38,6 +38,7 @@ from hamilforge.gen.derive.optimizers.rotation import x
 from hamilforge.gen.derive.symbols import n
 from hamilforge.gen.exact.convert import in_sympy
 from hamilforge.gen.program.optimizers.step_values import (
+    INFINITE,
     Recorder,
     StepValues,
     following_sums,
@@ -98,7 +99,13 @@ class _Discretisation:
         known: dict[str, Expr] = {**names, "n": n}
         settings = {}
         for name, expression in optimizer.settings:
-            settings[name] = known[name] = to_sympy(expression, known)
+            value = to_sympy(expression, known)
+            if value.has(*INFINITE):
+                source = optimizer.head.source
+                message = f"{expression.text}: divides by zero, or is no real number"
+                line = source.line("set", name)
+                raise DeclarationError((Problem(source.where, line, f"[set].{name}", message),))
+            settings[name] = known[name] = value
         return settings
 
     def _in_hyper(self, expr: Expr) -> Expr:

@@ -36,7 +36,8 @@ from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 
 #: A key of a declaration, from the outermost table on.
 Place = tuple[str | int, ...]
-_INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
+#: What no number of a declaration is.
+INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,7 @@ class Recorder:
             DeclarationError: it is no real number.
         """
         value = to_sympy(expression, known, {"grad": self.gradient})
-        if value.has(*_INFINITE):
+        if value.has(*INFINITE):
             raise self.refused(expression.text, "divides by zero, or is no real number", at)
         return value.replace(Total, lambda entry: entry) if self._scope == "coordinate" else value
 

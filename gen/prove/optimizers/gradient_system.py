@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sympy as sp
+
 from hamilforge.gen.declare.budget import Allowance
-from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
 from hamilforge.gen.declare.kinds import GradientSystem, StateUpdate, UnknownSplitting
 from hamilforge.gen.derive.calculus import to_sympy
+from hamilforge.gen.derive.symbols import Grad, t
 from hamilforge.gen.prove.optimizers.commutators import error_findings, without_errors
 from hamilforge.gen.prove.optimizers.lyapunov import falls
 from hamilforge.gen.prove.optimizers.words import WordOrder, field_with, in_field, product_order
@@ -20,9 +23,10 @@ def prove_system(system: GradientSystem) -> Report:
     """The unknowns of a gradient system, and what falls along its solutions.
 
     Raises:
-        DeclarationError: a claim is about no property of a system.
+        DeclarationError: an equation divides by zero, or a claim is about no property of a system.
     """
     head = system.head
+    _refuse_infinite(system)
     findings = (
         Finding("unknowns", len(system.unknowns), "the declaration", _ANY),
         attempted(Allowance(), "lyapunov", lambda: _lyapunov(system), _ANY),
@@ -35,6 +39,19 @@ def prove_system(system: GradientSystem) -> Report:
         because = finding.why if finding.value is None else finding.evidence
         claims += (Claim("lyapunov", declared, finding.value, holds, because),)
     return Report(head.name, "system", head.title, findings, claims)
+
+
+def _refuse_infinite(system: GradientSystem) -> None:
+    """Equations that divide by zero whatever the values are."""
+    names = (*system.unknowns, *(entry.name for entry in system.parameters))
+    known = {name: sp.Symbol(name, positive=True) for name in names} | {"t": t}
+    source = system.head.source
+    for name, value in system.equations:
+        rate = to_sympy(value, known, {"grad": Grad})
+        if rate.has(sp.zoo, sp.nan, sp.oo):
+            line, key = source.line("equations", name), f"[equations].{name}"
+            message = f"{value.text}: divides by zero"
+            raise DeclarationError((Problem(source.where, line, key, message),))
 
 
 def _lyapunov(system: GradientSystem) -> Finding:
