@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from hamilforge.runtime.core.comparison import Verification
 from tests.interpreted import ASSIGNED, program_of
 
 Verifies = Callable[[str | Path], Verification]
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "proofs.toml").read_text(encoding="utf-8")
+)
 HEAD = 'name = "{name}"\ntitle = "Mine"\nreference = "-"\n'
 
 
@@ -189,6 +193,15 @@ def test_every_rule_says_where_it_comes_from_and_how_it_begins(name: str) -> Non
     assert origin.startswith("derived from the equation" if derived else "typed")
     assert ("order" in claimed) == (report["order"] is not None)
     assert show(name)
+
+
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_an_order_that_is_lower_from_the_start_is_stated(name: str) -> None:
+    report = pipeline.check(catalogue.load(name, ("optimizer",)))
+    known = EXPECTED["from_start"].get(name)
+    assert ("order_from_start" in {*report}) == (known is not None)
+    if known is not None:
+        assert report["order_from_start"] == known < report["order"]
 
 
 CARDS = {
