@@ -7,13 +7,13 @@
 
 Loss and gradient, line by line:
 
-    x_plus_1 = x, 1 places further
+    x_plus_1 = x, 1 place further
     vector = max(-x - x_plus_1, x * x + x_plus_1 * x_plus_1 - x - x_plus_1 - 1)
     terms = followed * vector
     total = sum(terms)
     vector_bar = followed
     x_plus_1_bar = vector_bar * ((sign(x * x + x_plus_1 * x_plus_1 - 1) / 2 + 1 / 2) * (2 * x_plus_1 - 1) - sign(1 - x * x - x_plus_1 * x_plus_1) / 2 - 1 / 2)
-    x_plus_1_bar_minus_1 = x_plus_1_bar, -1 places further
+    x_plus_1_bar_minus_1 = x_plus_1_bar, -1 place further
     x_bar = vector_bar * ((sign(x * x + x_plus_1 * x_plus_1 - 1) / 2 + 1 / 2) * (2 * x - 1) - sign(1 - x * x - x_plus_1 * x_plus_1) / 2 - 1 / 2) + x_plus_1_bar_minus_1
 
 Reference: M. Haarala, K. Miettinen and M. M. Makela, New limited memory bundle method for

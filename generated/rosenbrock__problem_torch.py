@@ -7,11 +7,11 @@
 
 Loss and gradient, line by line:
 
-    x_plus_1 = x, 1 places further
+    x_plus_1 = x, 1 place further
     terms = followed * ((1 - x)**2 + 100 * (x_plus_1 - x * x)**2)
     total = sum(terms)
     x_plus_1_bar = followed * (200 * x_plus_1 - 200 * (x * x))
-    x_plus_1_bar_minus_1 = x_plus_1_bar, -1 places further
+    x_plus_1_bar_minus_1 = x_plus_1_bar, -1 place further
     x_bar = followed * (2 * x - 400 * x * (x_plus_1 - x * x) - 2) + x_plus_1_bar_minus_1
 
 Reference: H. H. Rosenbrock, An automatic method for finding the greatest or least value of a
