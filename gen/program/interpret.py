@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -141,6 +141,11 @@ def _log_cosh(z: Any) -> Any:
     return abs(z) + np.log1p(np.exp(-2 * abs(z))) - math.log(2)
 
 
+def _double(z: Any) -> Any:
+    """What has no function of long numbers."""
+    return np.float64(z) if np.result_type(z) == np.longdouble else z
+
+
 def _inverse(z: Any) -> Any:
     return np.where(z == 0, 0.0, 1 / np.where(z == 0, 1.0, z))
 
@@ -157,8 +162,8 @@ NUMPY_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     },
     **{f"a{name}": getattr(np, f"arc{name}") for name in "cos cosh sin sinh tan tanh".split()},
     "elu": lambda z: np.maximum(z, 0) + np.expm1(np.minimum(z, 0)),
-    "erf": special.erf,
-    "erfc": special.erfc,
+    "erf": lambda z: special.erf(_double(z)),
+    "erfc": lambda z: special.erfc(_double(z)),
     "inverse": _inverse,
     "leaky_relu": lambda z: np.maximum(z, 0) + np.minimum(z, 0) / 100,
     "log_cosh": _log_cosh,
@@ -260,6 +265,11 @@ FLOAT64 = Algebra(
     _python_float,
     _operation,
     _full,
+)
+
+#: The same of long numbers, where the platform has them.
+LONG = replace(
+    FLOAT64, total=lambda array: np.sum(array, dtype=np.longdouble), scalar=lambda value: value
 )
 
 

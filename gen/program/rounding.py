@@ -64,6 +64,7 @@ def errors(
     scalars: Mapping[str, float],
     dtype: str,
     per_tensor: bool = False,
+    long: bool = False,
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Bounds of the rounding errors of a function's results.
 
@@ -73,6 +74,7 @@ def errors(
         scalars: the host scalars by name, rounded to the type of the arrays.
         dtype: the type of the arrays, ``float64`` or ``float32``.
         per_tensor: whether a sum runs over each tensor by itself.
+        long: whether the values are known as long numbers, of which sums have a larger range.
 
     Returns:
         For each array that the function changes the absolute bounds, entry by entry; infinite where
@@ -80,14 +82,20 @@ def errors(
     """
     eps = float(np.finfo(dtype).eps)
     exact = {
-        name: [Rounded(tensor.astype(np.float64), np.zeros(tensor.shape)) for tensor in tensors]
+        name: [
+            Rounded(tensor.astype(np.longdouble if long else np.float64), np.zeros(tensor.shape))
+            for tensor in tensors
+        ]
         for name, tensors in arrays.items()
     }
     with np.errstate(all="ignore"):
         numbers = {name: _number(value, dtype) for name, value in scalars.items()}
-        results = run_function(function, exact, numbers, _algebra(dtype), per_tensor)
+        results = run_function(function, exact, numbers, _algebra(dtype, long), per_tensor)
         return {
-            name: [np.nan_to_num(entry.error * eps, nan=np.inf, posinf=np.inf) for entry in entries]
+            name: [
+                np.nan_to_num(np.asarray(entry.error * eps, np.float64), nan=np.inf, posinf=np.inf)
+                for entry in entries
+            ]
             for name, entries in results.items()
         }
 
@@ -118,14 +126,18 @@ def _number(value: float, dtype: str) -> Rounded:
     return Rounded(value, 0.0 if float(np.dtype(dtype).type(value)) == value else abs(value))
 
 
-def _algebra(dtype: str) -> Algebra:
+def _algebra(dtype: str, long: bool = False) -> Algebra:
     eps = float(np.finfo(dtype).eps)
 
     def call(name: str, *args: Any) -> Rounded:
         plain = NUMPY_FUNCTIONS[name]
         values = [arg.value if isinstance(arg, Rounded) else arg for arg in args]
         value = plain(*values)
-        error = ROUNDINGS_OF.get(name, ROUNDINGS) * abs(value)
+        roundings: Any = ROUNDINGS_OF.get(name, ROUNDINGS)
+        if long and name == "pow":  # by a logarithm with the exponent of the base
+            orders = np.log2(np.where(values[0] == 0, 1, abs(values[0])))
+            roundings = roundings + abs(float(values[1]) * orders)
+        error = roundings * abs(value)
         for place, arg in enumerate(args):
             if isinstance(arg, Rounded) and np.any(arg.error):
                 error = error + _spread(plain, values, place, arg.error * eps, value) / eps

@@ -15,6 +15,12 @@ _DOMAINS: Mapping[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
+def is_inside(value: float, domain: str) -> bool:
+    """Whether a number is in a domain."""
+    inside, _ = _DOMAINS[domain]
+    return inside(value)
+
+
 def check_domain(name: str, value: float, domain: str) -> None:
     """Refuse a hyper-parameter outside its domain.
 

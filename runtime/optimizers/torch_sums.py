@@ -123,6 +123,15 @@ def narrow(scalar: Any) -> Any:
     return scalar.narrow() if isinstance(scalar, WideScalar) else scalar
 
 
+#: What torch calls for ``tensor + scalar`` and the like, and what that means.
+_ARITHMETIC: dict[Callable[..., Any], Callable[[Any, Any], Any]] = {
+    Tensor.add: operator.add,
+    Tensor.sub: operator.sub,
+    Tensor.mul: operator.mul,
+    Tensor.div: operator.truediv,
+}
+
+
 class WideScalar:
     """``mantissa * 2**exponent``, both tensors of no dimension.
 
@@ -208,6 +217,8 @@ class WideScalar:
     ) -> Any:
         """Torch's functions; those that know no exponents take the nearest float."""
         like = next(arg for arg in args if isinstance(arg, WideScalar))
+        if function in _ARITHMETIC:  # a tensor of no dimension before a scalar
+            return _ARITHMETIC[function](_of(args[0], like.mantissa), args[1])
         if function in cls._functions:
             return getattr(like, cls._functions[function])(*args, **(kwargs or {}))
         return _of(function(*map(narrow, args), **(kwargs or {})), like.mantissa)

@@ -32,11 +32,15 @@ class Case:
     """A trajectory of one backend's states to be compared.
 
     Attributes:
-        hyper: the hyper-parameters.
+        hyper: the hyper-parameters of each step.
         stages: the number of stages of a step.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         begin: the time before the first step, its number, and what the step before it left; None
             at the start of all.
+        start, start_rounding: the scalars of the start of the state, and bounds of their rounding
+            errors.
+        started, started_rounding: the point where the state begins, then the state's arrays as they
+            begin; for each entry of the latter a bound of its rounding errors.
         rows: the scalars of each stage: those of its preparation, then those of the host.
         row_rounding, memory_rounding: bounds of their rounding errors, and of those of the memory.
         points: x at the start of each stage.
@@ -51,10 +55,14 @@ class Case:
 
     name: str
     dtype: str
-    hyper: dict[str, float]
+    hyper: list[dict[str, float]]
     stages: int
     preparation: tuple[float, float, float]
     begin: tuple[float, int, tuple[float, ...]] | None = None
+    start: tuple[float, ...] = ()
+    start_rounding: tuple[float, ...] = ()
+    started: list[Arrays] = field(default_factory=list)
+    started_rounding: list[Arrays] = field(default_factory=list)
     rows: list[tuple[float, ...]] = field(default_factory=list)
     row_rounding: list[tuple[float, ...]] = field(default_factory=list)
     memory_rounding: list[tuple[float, ...]] = field(default_factory=list)
@@ -180,8 +188,9 @@ def compare(
             holds = scalars.bounds <= ROOM
             deviations.append(Deviation(label, case.name, "float64", scalars.ulps, holds))
             solution = _solution_deviation(product, backend, case, device)
+            began = _start_deviation(product, backend, case, device)
             for form, maker in FORMS[backend].items():
-                worst = _deviation(maker(product, device), case).farthest(solution)
+                worst = _deviation(maker(product, device), case).farthest(solution).farthest(began)
                 holds = worst.bounds <= ROOM
                 deviations.append(Deviation(form, case.name, case.dtype, worst.ulps, holds))
     return Verification(loaded.name, tuple(deviations))
@@ -195,8 +204,13 @@ def _host_deviation(product: ModuleType, case: Case) -> Distance:
         clock = clock._replace(t=t, n=n, memory=memory)
     first = clock.n
     worst = Distance()
+    if product.STARTED:
+        row = product.start_row(*(case.hyper[0][name] for name in product.HYPERPARAMETERS))
+        numbers = [np.array(own, np.float64) for own in (row, case.start, case.start_rounding)]
+        worst = _distance(numbers[0], numbers[1], abs(numbers[1]), numbers[2])
     for expected, bounds, loss in zip(case.rows, case.row_rounding, case.losses, strict=True):
-        clock = latch(product, clock, case.hyper, case.preparation, loss=loss)
+        hyper = case.hyper[clock.n - first]
+        clock = latch(product, clock, hyper, case.preparation, loss=loss)
         scalars = [(clock.row(), expected, bounds)]
         clock = tick(clock)
         if clock.stage == 0:
@@ -205,6 +219,22 @@ def _host_deviation(product: ModuleType, case: Case) -> Distance:
         for values, references, rounding in scalars:
             numbers = [np.array(row, np.float64) for row in (values, references, rounding)]
             worst = worst.farthest(_distance(numbers[0], numbers[1], abs(numbers[1]), numbers[2]))
+    return worst
+
+
+def _start_deviation(product: ModuleType, backend: str, case: Case, device: str) -> Distance:
+    """The largest deviation of the state's arrays as they begin, given their scalars."""
+    worst = Distance()
+    if not product.STARTED:
+        return worst
+    point, *expected = case.started
+    # as the runtime has them before
+    zeros = [[np.zeros_like(array) for array in tensors] for tensors in expected]
+    found = _STARTS[backend](product, case.start, [point, *zeros], device)
+    tensors = zip(found, expected, case.started_rounding, strict=True)
+    for results, references, bounds in tensors:
+        for result, reference, bound in zip(results, references, bounds, strict=True):
+            worst = worst.farthest(_distance(result, reference, abs(reference), bound))
     return worst
 
 
@@ -230,6 +260,13 @@ def _numba_solution(
     return _on_copies(product, product.solution, row, arrays)[0]
 
 
+def _numba_start(
+    product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays], device: str
+) -> list[Arrays]:
+    del device  # kernels run on the CPU
+    return _on_copies(product, product.started, row, arrays)[1:]
+
+
 def _on_copies(
     product: ModuleType, kernel: Any, row: Sequence[float], arrays: Sequence[Arrays]
 ) -> list[Arrays]:
@@ -249,6 +286,15 @@ def _torch_solution(
         return (product.solution(*arguments),)
 
     return [value for (value,) in _over_domains(product, solved, row, arrays, device)]
+
+
+def _torch_start(
+    product: ModuleType, row: Sequence[float], arrays: Sequence[Arrays], device: str
+) -> list[Arrays]:
+    results = _over_domains(product, product.started, row, arrays, device)
+    begun = dict(zip(product.STARTED, zip(*results, strict=True), strict=True))
+    others = dict(zip(product.STATES, arrays[1:], strict=True))
+    return [[*begun[name]] if name in begun else others[name] for name in product.STATES]
 
 
 def _over_domains(
@@ -272,6 +318,7 @@ def _over_domains(
 
 
 _SOLUTIONS = {"numba": _numba_solution, "torch": _torch_solution}
+_STARTS = {"numba": _numba_start, "torch": _torch_start}
 
 
 def _deviation(backend: Backend, case: Case) -> Distance:

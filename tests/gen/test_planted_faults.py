@@ -1,6 +1,6 @@
 """Faults that everyone makes, planted in declarations: a claim must flip, or the file be refused.
 
-Those in emitted and host lines are planted in :mod:`test_verify`.
+Those in emitted and host lines are planted in :mod:`test_mutants`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from hamilforge.runtime.core.comparison import Verification
 from tests.interpreted import ASSIGNED, program_of
 
 Verifies = Callable[[str | Path], Verification]
+EXPECTED = tomllib.loads(
+    (Path(__file__).parents[1] / "expected" / "proofs.toml").read_text(encoding="utf-8")
+)
 HEAD = 'name = "{name}"\ntitle = "Mine"\nreference = "-"\n'
 
 
@@ -188,6 +192,9 @@ def test_every_rule_says_where_it_comes_from_and_how_it_begins(name: str) -> Non
     origin = str(report["origin"])
     assert origin.startswith("derived from the equation" if derived else "typed")
     assert ("order" in claimed) == (report["order"] is not None)
+    lower = EXPECTED["from_start"].get(name)  # stated where it is lower, and nowhere else
+    assert ("order_from_start" in {*report}) == (lower is not None)
+    assert lower is None or report["order_from_start"] == lower < report["order"]
     assert show(name)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.derive.symbols import LOSS
-from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, run_function
+from hamilforge.gen.program.interpret import FLOAT64, LONG, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
 from hamilforge.gen.program.rounding import Rounded, errors, scalar_errors
@@ -58,6 +58,8 @@ class Interpreter:
         states: the state's arrays by name, alike.
         preparation: the gradient's sign, the L2 factor, the factor of decoupled decay, which acts
             in a step's first stage.
+        long: whether what follows from sums is computed in long numbers, where the platform has
+            them: squares of what is in the range of float64 may not be.
     """
 
     program: Program
@@ -70,6 +72,7 @@ class Interpreter:
     stage: int = 0
     memory: dict[str, float] = field(default_factory=dict)
     loss: float = 1.0
+    long: bool = False
     _host: dict[str, float] = field(default_factory=dict)
     _rounded: dict[str, Rounded] = field(default_factory=dict)
     _functions: tuple[Function, ...] = ()
@@ -85,9 +88,7 @@ class Interpreter:
 
     def step(self, gradients: Sequence[Any]) -> None:
         """One stage, with the gradients at the point."""
-        arrays = {"x": self.x, **self.states, "g": list(gradients)}
-        function, scalars = self._next()
-        changed = self._run(function, arrays, scalars)
+        changed = self.after(gradients)
         self.x = changed.pop("x")
         self.states = {**self.states, **changed}
         self.stage += 1
@@ -100,18 +101,40 @@ class Interpreter:
             self.row()
             self._end_of_step()
 
+    def after(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
+        """What the next stage changes, with these gradients; nothing is changed."""
+        function, scalars = self._next()
+        return self._run(function, {"x": self.x, **self.states, "g": list(gradients)}, scalars)
+
     def _started(self) -> dict[str, list[Any]]:
         """The states that do not begin at zero."""
-        start, host = self.program.start, self.program.host
+        start = self.program.start
         if start is None:
             return {}
-        values: dict[str, Any] = dict(self.hyper)
-        for line in host.start:
-            values[line.name] = FLOAT64.scalar(evaluate(line.value, values, FLOAT64))
-        scalars = {
-            name: values[line] for name, line in zip(start.scalars, host.start_row, strict=True)
-        }
+        scalars = dict(zip(start.scalars, self.start_row(), strict=True))
         return self._run(start, {"x": self.x, **self.states}, scalars)
+
+    def start_row(self) -> tuple[float, ...]:
+        """The scalars of the start of the state."""
+        values: dict[str, Any] = dict(self.hyper)
+        for line in self.program.host.start:
+            values[line.name] = FLOAT64.scalar(evaluate(line.value, values, FLOAT64))
+        return tuple(values[line] for line in self.program.host.start_row)
+
+    def start_row_rounding(self) -> tuple[float, ...]:
+        """For each scalar of the start of the state a bound of its rounding errors."""
+        host = self.program.host
+        known = scalar_errors(host.start, self.hyper)
+        return tuple(float(known[line].error) * EPSILON for line in host.start_row)
+
+    def start_rounding(self) -> dict[str, list[Any]]:
+        """For each entry of the state a bound of the rounding errors of its start."""
+        start = self.program.start
+        if start is None:
+            still = [np.zeros(np.shape(tensor)) for tensor in self.x]
+            return dict.fromkeys(self.program.states, still)
+        scalars = dict(zip(start.scalars, self.start_row(), strict=True))
+        return self._errors(start, scalars, {"x": self.x, **self.states})
 
     def operands(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
         """For each entry of point and state, the largest operand of the next stage's last sum."""
@@ -130,9 +153,7 @@ class Interpreter:
                     lines=(*function.lines, Line(operand, term)),
                     results=((array, operand),),
                 )
-                values = run_function(
-                    whole, arrays, scalars, FLOAT64, per_tensor=program.scope == "tensor"
-                )[array]
+                values = self._run(whole, arrays, scalars)[array]
                 sizes.append([abs(np.asarray(value, np.float64)) for value in values])
             largest[array] = [np.maximum.reduce(entries) for entries in zip(*sizes, strict=True)]
         return largest
@@ -164,7 +185,7 @@ class Interpreter:
     ) -> dict[str, list[Any]]:
         per_tensor = self.program.scope == "tensor"
         still = [np.zeros(np.shape(tensor)) for tensor in self.x]
-        known = errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor)
+        known = errors(function, arrays, scalars, self.x[0].dtype.name, per_tensor, self.long)
         return {**dict.fromkeys(("x", *self.program.states), still), **known}
 
     def row(self) -> tuple[float, ...]:
@@ -220,11 +241,13 @@ class Interpreter:
     ) -> dict[str, list[Any]]:
         dtype = self.x[0].dtype
         cast = {name: dtype.type(value) for name, value in scalars.items()}
+        if self.long:
+            arrays = {name: [*map(np.longdouble, own)] for name, own in arrays.items()}
         changed = run_function(
             function,
             arrays,
             dict(scalars) if function.sums else cast,
-            FLOAT64,
+            LONG if self.long else FLOAT64,
             per_tensor=self.program.scope == "tensor",
         )
         return {

@@ -30,7 +30,9 @@ from hamilforge.gen.prove.optimizers.order import DIMENSION, MAX_ORDER, Potentia
 from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
 
 #: What the step is called where it is a hyper-parameter of its own; no declared name has ``__``.
-_STEP = "step__size"
+STEP = "step__size"
+#: What the gradient is called in the lines of a system.
+SLOPE = "slope__"
 SEEDS = (3, 4)
 #: The time at which the step begins.
 TIME = Fraction(7, 3)
@@ -55,15 +57,44 @@ def with_free_step(optimizer: Discretised) -> Discretised:
     system, method = optimizer.system, optimizer.method
     assert system is not None
     own = method.parameters if isinstance(method, StateUpdate) else ()
-    step = Parameter(_STEP, Fraction(1, 10), "positive", "the step")
+    step = Parameter(STEP, Fraction(1, 10), "positive", "the step")
     return replace(
         optimizer,
         hyperparameters=(*system.parameters, *own, step),
-        settings=(("h", Expression(_STEP, Name(_STEP, 0, len(_STEP)))),),
+        settings=(("h", Expression(STEP, Name(STEP, 0, len(STEP)))),),
         options=(),
         decay_at=None,
         requirements=(),
     )
+
+
+def value_of(parameter: Parameter, generator: random.Random) -> Fraction:
+    """A value in the domain of a parameter, at which nothing is special."""
+    part = Fraction(generator.randint(2, 9), 10)
+    if parameter.domain.endswith("interval"):
+        return part
+    return 1 + part if parameter.domain != "flag" else parameter.default
+
+
+def rates_of(system: GradientSystem) -> list[Line]:
+    """The right-hand sides of a system, as lines.
+
+    Returns:
+        For each unknown ``u`` a line ``u__rate``; they read the unknowns, the parameters, ``t``,
+        and :data:`SLOPE`, the gradient.
+    """
+    symbols = {name: Coordinate(name) for name in system.unknowns}
+    known = {entry.name: sp.Symbol(entry.name, positive=True) for entry in system.parameters}
+    known |= {"t": sp.Symbol("t", positive=True), **symbols}
+    slope = Coordinate(SLOPE)
+    names = {symbol: name for name, symbol in symbols.items()} | {slope: SLOPE}
+    return [
+        Line(
+            entries(f"{name}__rate"),
+            lower(to_sympy(equation, known, {"grad": lambda _: slope}), names),
+        )
+        for name, equation in system.equations
+    ]
 
 
 class _Experiment:
@@ -84,23 +115,15 @@ class _Experiment:
         of_system = {entry.name for entry in self._system.parameters}
         self._parameters = {
             entry.name: self._algebra.constant(
-                self._value(entry, generator) if entry.name in of_system else entry.default
+                value_of(entry, generator) if entry.name in of_system else entry.default
             )
             for entry in program.hyperparameters
-            if entry.name != _STEP
+            if entry.name != STEP
         }
         self._begin = {
             name: self._vector([Fraction(generator.randint(3, 9), 7) for _ in range(DIMENSION)])
             for name in self._system.unknowns
         }
-
-    @staticmethod
-    def _value(parameter: Parameter, generator: random.Random) -> Fraction:
-        """A value in the domain of a parameter."""
-        part = Fraction(generator.randint(2, 9), 10)
-        if parameter.domain.endswith("interval"):
-            return part
-        return 1 + part if parameter.domain != "flag" else parameter.default
 
     def _vector(self, numbers: list[Fraction]) -> Any:
         vector = np.empty(len(numbers), dtype=object)
@@ -112,7 +135,7 @@ class _Experiment:
         """The lowest power of h in which the step and the flow differ."""
         program, algebra, system = self._program, self._algebra, self._system
         time = algebra.constant(TIME)
-        scalars = {**self._parameters, _STEP: self._step, "n": time / self._step}
+        scalars = {**self._parameters, STEP: self._step, "n": time / self._step}
         for memory, _ in program.host.memory:
             scalars[memory] = time if memory == "last_t" else algebra.constant(Fraction(0))
         for line in program.host.body:
@@ -142,20 +165,12 @@ class _Experiment:
     def _flow(self, time: Series) -> Mapping[str, Any]:
         """The solution at time h by Picard's iteration."""
         system, algebra = self._system, self._algebra
-        symbols = {name: Coordinate(name) for name in system.unknowns}
-        known = {entry.name: sp.Symbol(entry.name, positive=True) for entry in system.parameters}
-        known |= {"t": sp.Symbol("t", positive=True), **symbols}
-        slope = Coordinate("slope__")
-        names = {symbol: name for name, symbol in symbols.items()} | {slope: "slope__"}
-        lines = []
-        for name, equation in system.equations:
-            rate = to_sympy(equation, known, {"grad": lambda _: slope})
-            lines.append(Line(entries(f"{name}__rate"), lower(rate, names)))
-        types = {name: entries(name) for name in (*symbols, "slope__")}
+        lines = rates_of(system)
+        types = {name: entries(name) for name in (*system.unknowns, SLOPE)}
         state = dict(self._begin)
         for _ in range(self._precision + 1):
             values = {**self._parameters, **state, "t": time + self._step}
-            values["slope__"] = self._potential.gradient(state[system.point])
+            values[SLOPE] = self._potential.gradient(state[system.point])
             (rates,) = run_lines(lines, types, [values], algebra)
             state = {
                 name: self._begin[name] + self._integral(rates[f"{name}__rate"]) for name in state

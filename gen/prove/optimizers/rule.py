@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.budget import Allowance
@@ -17,6 +18,7 @@ from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
+from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
 
@@ -38,9 +40,11 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     system = rule.system if isinstance(rule, Discretised) else None
     why = _NOT_HAMILTONIAN if system else _NO_SYSTEM
     allowance = Allowance()
+    order = attempted(allowance, "order", lambda: _order(rule), _EVERY)
     findings = (
         Finding("origin", _origin(rule), "the declaration", _EVERY),
-        attempted(allowance, "order", lambda: _order(rule), _EVERY),
+        order,
+        *_lower_from_start(allowance, rule, order),
         *(
             Finding(name, None, "the declaration", _EVERY, why)
             for name in ("symplectic_form", "conformal_factor")
@@ -142,6 +146,33 @@ _PROPERTIES: Mapping[str, Callable[[RuleDerivation], Finding]] = {
     "effective_lr": _effective_lr,
     "effective_decay": _effective_decay,
 }
+
+
+def _lower_from_start(
+    allowance: Allowance, rule: Rule | Discretised, order: Finding
+) -> tuple[Finding, ...]:
+    """The order from the declared start, where it is measured and lower."""
+    if not isinstance(rule, Discretised) or not isinstance(order.value, int):
+        return ()
+    name = "order_from_start"
+
+    def measured() -> Finding:
+        try:
+            with np.errstate(all="ignore"):
+                found = order_from_start(rule)
+        except (ArithmeticError, NotDerivableError, ValueError) as error:
+            return Finding(name, None, evidence, reach, str(error))
+        value, exact = (None, "") if found is None else (float(found), str(found))
+        return Finding(name, value, evidence, reach, exact=exact)
+
+    evidence = "not proved but measured: slopes of the distance of two step sizes over the step"
+    reach = (
+        f"one loss without a critical point, a time of {SPAN} from the declared start, parameters "
+        "of the system as by default; constant h"
+    )
+    finding = attempted(allowance, name, measured, reach)
+    lower = isinstance(finding.value, float) and finding.value < order.value
+    return (finding,) if lower else ()
 
 
 def _order(rule: Rule | Discretised) -> Finding:
