@@ -55,6 +55,8 @@ from hamilforge.runtime.optimizers.step_tensors import (
 Tensors = list[torch.Tensor]
 
 #: Values that stay what they are; a tensor may change in place.
+#: What :func:`latch` takes of a group: hyper-parameters, preparation, functions of tensors.
+Settled = tuple[dict[str, Any], tuple[Any, ...], TensorMath | None]
 _FIXED = frozenset((bool, int, float, str, type(None)))
 
 
@@ -361,11 +363,11 @@ class GeneratedOptimizer(Optimizer):
             latch(product, clock, *settled[number], loss=loss) for number, clock in cohorts.members
         ]
 
-    def _settle(self) -> list[tuple[Any, ...]]:
+    def _settle(self) -> list[Settled]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
         product = self.product
         self._check_together(self.param_groups)
-        settled: list[tuple[Any, ...]] = []
+        settled: list[Settled] = []
         chosen: list[dict[str, Any]] = []
         for group in self.param_groups:
             check_values(group, product)
@@ -373,9 +375,8 @@ class GeneratedOptimizer(Optimizer):
             values = hyperparameters(group, product)
             chosen.append(values)
             hyper = {name: number(value) for name, value in values.items()}
-            settled.append((hyper, tuple(map(number, preparation(group, product)))))
-            if group["differentiable"]:
-                settled[-1] += (TensorMath(),)
+            tensor_math = TensorMath() if group["differentiable"] else None
+            settled.append((hyper, tuple(map(number, preparation(group, product))), tensor_math))
         if self._scope == "all" and any(values != chosen[0] for values in chosen):
             raise ValueError(
                 "sums run over all groups, so all groups need equal hyper-parameters; give "

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.core.shards import whole
+from hamilforge.runtime.core.torch_functions import larger
 from hamilforge.runtime.optimizers.wide import EXPONENTS, FAR, NEAR, PLAIN, RANGE, SCALED_RANGE
 
 Tensor = torch.Tensor
@@ -121,6 +122,24 @@ def _limit(dtype: torch.dtype) -> int:
 def narrow(scalar: Any) -> Any:
     """A scalar as a float64 tensor: infinite or 0 beyond its range."""
     return scalar.narrow() if isinstance(scalar, WideScalar) else scalar
+
+
+def larger_of(x: Any, y: Any) -> Any:
+    """The larger of two scalars, of any range; NaN where one is."""
+    if not isinstance(x, WideScalar) and not isinstance(y, WideScalar):
+        return larger(x, y)
+    like = x.mantissa if isinstance(x, WideScalar) else y.mantissa
+    first, second = _of(x, like), _of(y, like)
+    difference = first - second
+    same = first == second
+    takes_first = same | (difference.mantissa > 0)
+    chosen = torch.where(takes_first, first, second)
+    return torch.where(difference.mantissa.isnan() & ~same, difference, chosen)
+
+
+def smaller_of(x: Any, y: Any) -> Any:
+    """The smaller of two scalars, of any range; NaN where one is."""
+    return -larger_of(-x, -y)
 
 
 #: What torch calls for ``tensor + scalar`` and the like, and what that means.

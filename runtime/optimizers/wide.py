@@ -171,6 +171,23 @@ def power(x: Wide, exponent: float) -> Wide:
 
 
 @inner_function
+def larger(x: Wide, y: Wide) -> Wide:
+    """The larger of two; NaN where one is."""
+    difference = add(x, negative(y))
+    if x[0] == y[0] and x[1] == y[1]:
+        return x
+    if difference[0] != difference[0]:
+        return difference
+    return x if difference[0] > 0.0 else y
+
+
+@inner_function
+def smaller(x: Wide, y: Wide) -> Wide:
+    """The smaller of two; NaN where one is."""
+    return negative(larger(negative(x), negative(y)))
+
+
+@inner_function
 def log(x: Wide) -> Wide:
     """The natural logarithm."""
     return of(np.log(narrow(x)) if abs(x[1]) <= NEAR else np.log(x[0]) + x[1] * _LOG_2)

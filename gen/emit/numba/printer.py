@@ -61,7 +61,11 @@ class WidePrinter(NumbaPrinter):
         need: notes what the texts use.
     """
 
-    _arithmetic: ClassVar[Mapping[str, str]] = {"add": "add", "mul": "mul", "div": "div"}
+    _arithmetic: ClassVar[Mapping[str, str]] = {
+        **{op: op for op in ("add", "mul", "div")},
+        "max": "larger",
+        "min": "smaller",
+    }
     _functions: ClassVar[Mapping[str, str]] = {
         "abs": "absolute",
         "neg": "negative",

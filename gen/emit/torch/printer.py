@@ -36,7 +36,7 @@ RUNTIME = (
 
 
 #: Sums over tensors, and what makes a factor of tensors, or a float, of scalars after them.
-SUMS = ("factor", "narrow", "squares_over", "sum_over")
+SUMS = ("factor", "larger_of", "narrow", "smaller_of", "squares_over", "sum_over")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,13 @@ class EntryPrinter(TensorPrinter):
 
 
 class ScalarPrinter(TensorPrinter):
-    """Scalars after sums, which may be wide: functions of the runtime take the nearest float."""
+    """Scalars after sums, which may be wide; most functions take the nearest float of them."""
+
+    functions: ClassVar[Mapping[str, str]] = {
+        **TensorPrinter.functions,
+        "max": "larger_of",
+        "min": "smaller_of",
+    }
 
     def call(self, op: str, args: list[str]) -> str:
         """A function call."""
