@@ -22,10 +22,10 @@ minutes, arXiv:1904.00962
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, greater, is_number, smaller
+from hamilforge.runtime.core.torch_functions import chosen, greater, is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.optimizers.torch_sums import factor, narrow, squares_over
+from hamilforge.runtime.optimizers.torch_sums import factor, narrow, smaller_of, squares_over
 
 STATES = ("m", "v")
 STARTED = ()
@@ -104,9 +104,7 @@ def update(
     x_2 = factor(
         lr
         * chosen(
-            greater(
-                narrow(smaller(narrow(torch.sqrt(total_2)), narrow(torch.sqrt(total)))), narrow(0)
-            ),
+            greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
             torch.sqrt(total_2 / total),
             1,
@@ -156,9 +154,7 @@ def update_(
     x_2 = factor(
         lr
         * chosen(
-            greater(
-                narrow(smaller(narrow(torch.sqrt(total_2)), narrow(torch.sqrt(total)))), narrow(0)
-            ),
+            greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
             torch.sqrt(total_2 / total),
             1,

@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
-from hamilforge.runtime.optimizers import wide  # content 1474b2bebff81f2f
+from hamilforge.runtime.optimizers import wide  # content a138a4f24aa23e5f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
@@ -115,14 +115,7 @@ def _update_2_wide(
             if wide.equals(
                 wide.of(
                     elementary.greater(
-                        wide.narrow(
-                            wide.of(
-                                np.minimum(
-                                    wide.narrow(wide.root(total_2)), wide.narrow(wide.root(total_))
-                                )
-                            )
-                        ),
-                        0.0,
+                        wide.narrow(wide.smaller(wide.root(total_2), wide.root(total_))), 0.0
                     )
                 ),
                 1.0,

@@ -19,10 +19,10 @@ arXiv:1708.03888
 
 import torch
 
-from hamilforge.runtime.core.torch_functions import chosen, greater, is_number, smaller
+from hamilforge.runtime.core.torch_functions import chosen, greater, is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
-from hamilforge.runtime.optimizers.torch_sums import factor, narrow, squares_over
+from hamilforge.runtime.optimizers.torch_sums import factor, narrow, smaller_of, squares_over
 
 STATES = ("v",)
 STARTED = ()
@@ -60,9 +60,7 @@ def update(xs, vs, gs, weight_decay, trust_coefficient, lr, momentum):
     v_2 = factor(
         lr
         * chosen(
-            greater(
-                narrow(smaller(narrow(torch.sqrt(total_2)), narrow(torch.sqrt(total)))), narrow(0)
-            ),
+            greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
             trust_coefficient
             * torch.sqrt(total_2)
@@ -92,9 +90,7 @@ def update_(xs, vs, gs, weight_decay, trust_coefficient, lr, momentum):
     v_2 = factor(
         lr
         * chosen(
-            greater(
-                narrow(smaller(narrow(torch.sqrt(total_2)), narrow(torch.sqrt(total)))), narrow(0)
-            ),
+            greater(narrow(smaller_of(torch.sqrt(total_2), torch.sqrt(total))), narrow(0)),
             1,
             trust_coefficient
             * torch.sqrt(total_2)

@@ -225,16 +225,43 @@ class ArrayWriter:
         )
 
     def _array(self, hoist: Hoist, body: list[Line], part: Expr, role: str) -> IrExpr:
+        part, scalars = self._with_scalars(hoist, body, part, role)
         part, sums = self._without_sums(hoist, body, part, role)
 
         def on_host(expr: Expr) -> bool:
-            return is_host(expr) and not expr.free_symbols & sums.keys()
+            return is_host(expr) and not expr.free_symbols & (sums.keys() | scalars)
 
         lowered = self._hoisted(hoist, part, f"{role}_scale", on_host)
         for symbol in sorted(coordinates(part), key=str) if self.vanishes else ():
             if not regular(part, symbol):
                 return Select(Ref(self.names[symbol]), constant(0).value, constant(0), lowered)
         return lowered
+
+    def _with_scalars(
+        self, hoist: Hoist, body: list[Line], part: Expr, role: str
+    ) -> tuple[Expr, set[sp.Symbol]]:
+        """An array expression with a line for each scalar that follows from sums; their symbols."""
+        scalars: set[sp.Symbol] = set()
+
+        def scalar(expr: Expr) -> Expr:
+            if not expr.has(Total) or isinstance(expr, Total):
+                return expr
+            reference = self._reduced(hoist, body, expr, role)
+            assert isinstance(reference, Ref)
+            symbol = sp.Symbol(reference.name, real=True, nonnegative=expr.is_nonnegative)
+            scalars.add(symbol)
+            return symbol
+
+        def visit(expr: Expr) -> Expr:
+            if not coordinates(expr):
+                return scalar(expr)
+            if isinstance(expr, sp.Mul):
+                outside, inside = split_product(expr)
+                if outside != 1:
+                    return scalar(outside) * visit(inside)
+            return expr.func(*map(visit, expr.args)) if expr.has(Total) else expr
+
+        return visit(part), scalars
 
     def _hoisted(self, hoist: Hoist, expr: Expr, role: str, on_host: OnHost) -> IrExpr:
         """Lower an expression, its largest host parts replaced by named scalars."""
