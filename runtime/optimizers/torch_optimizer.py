@@ -130,7 +130,7 @@ class GeneratedOptimizer(Optimizer):
         self._plan: Plan | None = None
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self._choices: list[tuple[Any, ...]] | None = None
-        self._settled: list[tuple[Any, ...]] = []
+        self._settled: list[Settled] = []
 
     @property
     def product(self) -> ModuleType:

@@ -130,11 +130,11 @@ def larger_of(x: Any, y: Any) -> Any:
         return larger(x, y)
     like = x.mantissa if isinstance(x, WideScalar) else y.mantissa
     first, second = _of(x, like), _of(y, like)
-    difference = first - second
+    difference: Any = first - second
     same = first == second
-    takes_first = same | (difference.mantissa > 0)
-    chosen = torch.where(takes_first, first, second)
-    return torch.where(difference.mantissa.isnan() & ~same, difference, chosen)
+    where: Any = torch.where  # of scalars of any range too
+    chosen = where(same | (difference.mantissa > 0), first, second)
+    return where(difference.mantissa.isnan() & ~same, difference, chosen)
 
 
 def smaller_of(x: Any, y: Any) -> Any:
