@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import hamilforge.runtime
-from hamilforge import verification
+from hamilforge import optimizer_cases
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.program.ir import Program
@@ -159,5 +159,5 @@ def verified(path: str | Path) -> Verification:
     (made,) = products.load_made(path)
     program = program_of(made)
     product = Interpreted(pipeline.rendered((made,)))
-    with mock.patch.object(verification, "SHAPES", SHAPES), np.errstate(all="ignore"):
-        return compare(product, verification.reference_cases(program), ("numba", "torch"))
+    with mock.patch.object(optimizer_cases, "SHAPES", SHAPES), np.errstate(all="ignore"):
+        return compare(product, optimizer_cases.reference_cases(program), ("numba", "torch"))

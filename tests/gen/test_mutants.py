@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hamilforge import verification
+from hamilforge import optimizer_cases
 from hamilforge.generation import catalogue_folder
 from hamilforge.runtime.optimizers.verify import (
     FORMS,
@@ -58,7 +58,7 @@ def is_seen(mutant: Mutant, backend: str, cases: tuple[Case, ...]) -> bool:
 @lru_cache(maxsize=1)
 def cases_of(name: str) -> tuple[Case, ...]:
     """What verification compares a rule with, in float64."""
-    cases = verification.reference_cases(program_of(name))
+    cases = optimizer_cases.reference_cases(program_of(name))
     return tuple(case for case in cases if case.dtype == "float64")
 
 
@@ -70,7 +70,7 @@ def key(mutant: Mutant) -> tuple[str, ...]:
 def test_every_fault_in_a_text_is_seen(
     name: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verification, "SHAPES", SHAPES)
+    monkeypatch.setattr(optimizer_cases, "SHAPES", SHAPES)
     text = (catalogue_folder() / f"{name}_{backend}.py").read_text(encoding="utf-8")
     with np.errstate(all="ignore"):
         cases = cases_of(name)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import hamilforge as hf
-from hamilforge import verification
+from hamilforge import optimizer_cases
 from hamilforge.document import show
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
@@ -616,8 +616,8 @@ def test_clipped_gradients_are_torchs_and_faults_in_them_are_caught(
     assert changed != texts
     program = derive_rule(catalogue.load(path, ("optimizer",))).program
     with np.errstate(all="ignore"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "SHAPES", SHAPES)
-        cases = verification.reference_cases(program)
+        patch.setattr(optimizer_cases, "SHAPES", SHAPES)
+        cases = optimizer_cases.reference_cases(program)
         assert not compare(Interpreted(changed), cases, ["numba"]).holds
     ours, theirs = pair(torch.float64)
     optimizer = hf.optimizer(path)(ours, fused=False)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hamilforge import verification
+from hamilforge import optimizer_cases
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.generation import catalogue_folder
+from hamilforge.optimizer_cases import reference_cases
 from hamilforge.runtime.optimizers.verify import (
     FORMS,
     ROOM,
@@ -25,7 +26,6 @@ from hamilforge.runtime.optimizers.verify import (
     _host_deviation,
     _solution_deviation,
 )
-from hamilforge.verification import reference_cases
 from tests.interpreted import SHAPES, as_python
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "proofs.toml"
@@ -113,7 +113,7 @@ def worst_deviation(module, backend, cases):
 def test_every_operation_of_the_emitted_code_is_checked(
     name, backend, interpreted, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(verification, "SHAPES", SHAPES)
+    monkeypatch.setattr(optimizer_cases, "SHAPES", SHAPES)
     program = derive(catalogue.load(name, ("optimizer",))).program
     cases = [case for case in reference_cases(program) if case.dtype == "float64"]
     wanted = 0
@@ -141,7 +141,7 @@ lr = { default = 0.1, domain = "nonnegative" }
 
 @pytest.mark.parametrize("backend", FORMS)
 def test_every_operation_around_choices_is_checked(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(verification, "SHAPES", SHAPES)
+    monkeypatch.setattr(optimizer_cases, "SHAPES", SHAPES)
     path = tmp_path / "choices.toml"
     path.write_text(CHOICES)
     rule = catalogue.load(path, ("optimizer",))

@@ -1,0 +1,277 @@
+"""What backends of optimizers are compared with: trajectories of the interpretation.
+
+In: a program.  Out: cases that see each of its operations: at the defaults and at drawn
+hyper-parameters, in both precisions, with flags turned, prepared gradients, late steps, states of
+any size, gradients beside jumps, and sums that leave the range of float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.program.interpret import FLOAT64, evaluate
+from hamilforge.gen.program.ir import (
+    Apply,
+    Const,
+    Program,
+    Reduce,
+    Ref,
+    Select,
+    parts,
+    squared_in,
+)
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.preparation import NEUTRAL
+from hamilforge.runtime.core.domains import is_inside
+from hamilforge.runtime.optimizers.verify import Case
+
+SHAPES = ((5,), (3, 4), (1,), (40_000,))
+STEPS = 3
+#: The number of a step at which a rule that counts does what it does later on.
+LATE = 1000
+#: How often hyper-parameters are drawn that a rule may not allow.
+ATTEMPTS = 100
+#: The gradient's sign, the L2 factor, and the factor of decoupled decay.
+PREPARATIONS = {"maximize, L2": (-1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
+#: Sizes whose squares kernels scale before they add them up: those of the first leave the range of
+#: float64 and are taken where sums are of squares and nothing else leaves it.
+LARGE = (1e200, 1e60)
+#: Sizes of points and gradients whose sums need an exponent of their own, and where what is added
+#: to a norm against a division by 0 is as large as the norm.
+SMALL = {"small": (1e-140, 1e-150), "small gradients": (1.0, 1e-13)}
+#: Powers of ten between which entries of any state are drawn.
+DECADES = (-8.0, 3.0)
+#: Operations whose value jumps, and how often an interval around a jump is halved.
+JUMPS = ("at_least", "equal", "greater", "sign", "step")
+HALVINGS = 30
+
+
+def reference_cases(program: Program) -> list[Case]:
+    """Trajectories of the interpretation: defaults and drawn hyper-parameters, both precisions.
+
+    Two have gradients and points that are prepared: maximised with L2 decay, and with decoupled
+    decay.  Others lead where a program does something else: to flags turned, late steps,
+    hyper-parameters that it compares with a number, states of any size, and gradients beside those
+    at which it jumps; where sums are taken, to sizes that kernels scale and the interpretation does
+    not, and to tensors of zeros.
+    """
+    defaults = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
+    drawn = _drawn(program)
+    flags = [entry.name for entry in program.hyperparameters if entry.domain == kinds.FLAG]
+    others = {"drawn": drawn}
+    cases = []
+    for label, hyper in (("defaults", defaults), ("drawn", drawn)):
+        for dtype in ("float64", "float32"):
+            cases.append(_case(program, label, hyper, dtype=dtype))
+        for flag in flags:
+            turned = {**hyper, flag: 1.0 - hyper[flag]}
+            if _is_allowed(program, turned):
+                cases.append(_case(program, f"{label}, {flag} turned", turned))
+                others[f"{label}, {flag} turned"] = turned
+    for name, number in _compared(program, drawn):
+        then = {**drawn, name: number}
+        cases.append(_case(program, f"{name} becomes {number:g}", drawn, then=then))
+    if "n" in program.host.inputs:
+        cases.append(_case(program, "late", defaults, n=LATE))
+    for label, preparation in PREPARATIONS.items():
+        cases.append(_case(program, label, defaults, preparation))
+    if program.states:
+        for label, hyper in others.items():
+            cases.append(_case(program, f"{label}, any state", hyper, anywhere=True))
+    if program.scope != "coordinate":
+        return cases + _cases_of_sums(program, drawn)
+    if _jumps(program):
+        cases.append(_case(program, "at jumps", drawn, anywhere=True, jumps=True))
+    return cases
+
+
+def _cases_of_sums(program: Program, hyper: dict[str, float]) -> list[Case]:
+    """Large and small points and gradients, and points of zeros."""
+    sizes = [("large gradients", [(1.0, size) for size in LARGE])]
+    sizes += [("large points", [(size, 1.0) for size in LARGE])]
+    sizes += [("large", [(size, size) for size in LARGE])]
+    sizes += [("zeros", [(0.0, 1.0)]), ("zeros, large gradients", [(0.0, size) for size in LARGE])]
+    sizes += [(label, [size]) for label, size in SMALL.items()]
+    lines = [line for function in program.functions for line in function.lines]
+    sums = [line.value for line in lines if isinstance(line.value, Reduce)]
+    squares = all(squared_in(value) for value in sums)
+    cases = []
+    for label, choices in sizes:
+        for size in choices if squares else choices[-1:]:
+            with np.errstate(all="ignore"):  # of energies that leave the range
+                case = _case(program, label, hyper, sizes=size, long=True)
+            if _is_finite(case):
+                cases.append(case)
+                break
+    return cases
+
+
+def _is_finite(case: Case) -> bool:
+    """Whether every entry of a case has a value and a bound of its error."""
+    arrays = (array for after in (*case.after, *case.rounding) for own in after for array in own)
+    return all(np.isfinite(array).all() for array in arrays)
+
+
+def _compared(program: Program, hyper: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Hyper-parameters, and numbers in their domains with which the host compares them."""
+    found: dict[tuple[str, float], None] = {}
+    for line in program.host.body:
+        for part in parts(line.value):
+            match part:
+                case Select(subject=Ref(name=name), value=value):
+                    found[name, float(value)] = None
+                case Apply(op="equal", args=(Ref(name=name), Const(value=value))):
+                    found[name, float(value)] = None
+    domains = {entry.name: entry.domain for entry in program.hyperparameters}
+    return [
+        (name, number)
+        for name, number in found
+        if domains.get(name, kinds.FLAG) != kinds.FLAG
+        and is_inside(number, domains[name])
+        and _is_allowed(program, {**hyper, name: number})
+    ]
+
+
+def _jumps(program: Program) -> bool:
+    """Whether a stage has values that jump."""
+    return any(
+        isinstance(part, Apply) and part.op in JUMPS
+        for function in program.functions
+        for line in function.lines
+        for part in parts(line.value)
+    )
+
+
+def _drawn(program: Program) -> dict[str, float]:
+    """Drawn hyper-parameters that the rule allows: near their defaults if it allows no others."""
+    generator = np.random.default_rng(7)
+    for attempt in range(2 * ATTEMPTS):
+        drawn = {}
+        for parameter in program.hyperparameters:
+            default = float(parameter.default)
+            width = 0.9 if parameter.domain.endswith("interval") else 0.5
+            number = float(generator.uniform(0.1, width))
+            if parameter.domain == kinds.FLAG:
+                number = float(number > 0.3)
+            elif attempt >= ATTEMPTS:
+                number = default * float(generator.uniform(0.99, 1.01))
+            drawn[parameter.name] = number
+        if _is_allowed(program, drawn):
+            return drawn
+    return {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
+
+
+def _is_allowed(program: Program, hyper: Mapping[str, float]) -> bool:
+    """Whether hyper-parameters meet what a rule requires of them."""
+    tests = (evaluate(test, hyper, FLOAT64) for test, _ in program.host.requirements)
+    return all(test > 0 for test in tests)
+
+
+def _case(
+    program: Program,
+    label: str,
+    hyper: dict[str, float],
+    preparation: tuple[float, float, float] = NEUTRAL,
+    *,
+    dtype: str = "float64",
+    then: dict[str, float] | None = None,
+    sizes: tuple[float, float] = (1.0, 1.0),
+    n: int = 1,
+    anywhere: bool = False,
+    jumps: bool = False,
+    long: bool = False,
+) -> Case:
+    """A trajectory of the interpretation.
+
+    Args:
+        program: the program.
+        label: what the case is called.
+        hyper: the hyper-parameters.
+        preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
+        dtype: the type of the arrays.
+        then: the hyper-parameters after the first step, if they change.
+        sizes: of points and of gradients.
+        n: the number of the first step.
+        anywhere: whether the state is drawn, and not what the program begins with.
+        jumps: whether gradients are beside jumps.
+        long: whether sums may leave the range of float64; long numbers are slow, and those of the
+            largest tensor are left out.
+    """
+    generator = np.random.default_rng(3)
+    shapes = SHAPES[:-1] if long else SHAPES
+
+    def draw(size: float) -> list[Any]:
+        arrays = (size * generator.standard_normal(shape) for shape in shapes)
+        return [array.astype(dtype) for array in arrays]
+
+    point, slope = sizes
+    first = draw(point)
+    machine = Interpreter(program, dict(hyper), first, preparation=preparation, long=long)
+    machine.skip(n - 1)
+    begin = (machine.t, n, tuple(machine.memory.values()))
+    stages = len(program.stages)
+    rounding = machine.start_rounding()
+    case = Case(
+        label,
+        dtype,
+        [hyper, *[then or hyper] * (STEPS - 1)],
+        stages,
+        preparation,
+        begin,
+        machine.start_row(),
+        machine.start_row_rounding(),
+        [machine.x, *(list(tensors) for tensors in machine.states.values())],
+        [rounding[name] for name in program.states],
+    )
+    if anywhere:
+        for tensors in machine.states.values():
+            for k, shape in enumerate(shapes):
+                tensors[k] = 10 ** generator.uniform(*DECADES, shape)
+    for number in range(STEPS * stages):
+        if machine.stage == 0:
+            machine.hyper = dict(case.hyper[number // stages])
+        gradients = draw(slope)
+        machine.loss = float(generator.uniform(0.5, 2.0)) if program.reads_loss else machine.loss
+        case.losses.append(machine.loss)
+        if jumps:
+            gradients = _beside_jumps(machine, gradients)
+        case.points.append(machine.x)
+        case.states.append([*machine.states.values()])
+        case.gradients.append(gradients)
+        case.rows.append(machine.row())
+        case.row_rounding.append(machine.row_rounding())
+        operands = machine.operands(gradients)
+        case.scales.append([operands[name] for name in ("x", *program.states)])
+        rounding = machine.rounding(gradients)
+        case.rounding.append([rounding[name] for name in ("x", *program.states)])
+        machine.step(gradients)
+        case.after.append([machine.x, *machine.states.values()])
+        if machine.stage == 0:
+            memory = tuple(machine.memory.values())
+            case.memory_rounding.append(machine.memory_rounding())
+            case.ends.append((memory, machine.solution(), machine.solution_rounding()))
+    return case
+
+
+def _beside_jumps(machine: Interpreter, gradients: list[Any]) -> list[Any]:
+    """Entries beside those at which the next stage jumps most, on either side by turns."""
+    ends = [[-2 - abs(array) for array in gradients], [2 + abs(array) for array in gradients]]
+    values = [machine.after(end) for end in ends]
+    for _ in range(HALVINGS):
+        middle = [(low + high) / 2 for low, high in zip(*ends, strict=True)]
+        there = machine.after(middle)
+        for k, point in enumerate(middle):
+            below, above = (
+                sum(abs(there[name][k] - value[name][k]) for name in there) for value in values
+            )
+            upper = above > below
+            for end, value, chosen in ((0, values[0], upper), (1, values[1], ~upper)):
+                ends[end][k] = np.where(chosen, point, ends[end][k])
+                for name, arrays in value.items():
+                    arrays[k] = np.where(chosen, there[name][k], arrays[k])
+    turns = (np.arange(array.size).reshape(array.shape) % 2 == 1 for array in gradients)
+    return [np.where(turn, low, high) for turn, low, high in zip(turns, *ends, strict=True)]
