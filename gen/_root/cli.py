@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         help="for a problem: the Poincare section where it grows through zero",
     )
     _sizes(plotting)
-    plotting.add_argument("--out", type=Path, help="a PNG or SVG file")
+    plotting.add_argument("--out", type=Path, help="a PNG, SVG or PDF file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
     bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))

@@ -356,7 +356,15 @@ def optimizer(name: Name) -> Any:
     _need_torch("hf.optimizer makes a torch optimizer", "hf.minimize works without")
     from hamilforge.runtime.core import loader
 
-    return loader.load(name).torch_class()
+    loaded = loader.load(name)
+    _refuse_other("hf.optimizer", name, loaded.module("numba"))
+    return loaded.torch_class()
+
+
+def _refuse_other(what: str, name: Name, module: Any) -> None:
+    """Refuse a product that is no optimizer."""
+    if not hasattr(module, "HYPERPARAMETERS"):
+        raise ValueError(f"{what} takes an optimizer, and {name} is none")
 
 
 def minimize(

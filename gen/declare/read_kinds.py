@@ -314,7 +314,10 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     system = reference(reader, ("hamiltonian", "system"), find, "system") if named else None
     if not named and "equations" in reader.source.tables:
         system = read_systems.own_system(reader, head)
-    if "steps" in reader.source.tables and "method" not in reader.source.tables:
+    if {"steps", "method"} <= reader.source.tables.keys():
+        reader.problem("a method is named, and steps are another one: one of both is read", "steps")
+        reader.finish()
+    if "steps" in reader.source.tables:
         own_steps = read_systems.own_part(reader, ("steps",))
         method: kinds.Declaration | None = splitting(own_steps, replace(head, claims={}), find)
     else:

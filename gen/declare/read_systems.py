@@ -79,6 +79,9 @@ def own_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
     Raises:
         DeclarationError: the equations have problems; all that were found are listed.
     """
+    if not has_oracle(reader):
+        reader.problem("has no grad(...) in it that an optimizer could take", "equations")
+        reader.finish()
     numbers = hyperparameters(Reader(reader.source), OWN, flags=True)
     system = own_part(reader, ("equations", "start", "parameters"))
     texts = [*system.table("equations").values(), *system.table("start").values()]

@@ -339,6 +339,10 @@ def is_host(expr: Expr) -> bool:
     return not expr.has(Coordinate, Total)
 
 
+#: Denominators of exponents with which polynomials are not tried.
+LONG = 10**6
+
+
 def tidy(expr: Expr) -> Expr:
     """A scalar in its shortest of a few normal forms; never a search over rewrites.
 
@@ -353,9 +357,17 @@ def tidy(expr: Expr) -> Expr:
     flat = sp.expand_power_base(expr, force=force)
     flat = sp.powsimp(sp.powdenest(flat, force=force), force=force)
     forms = [flat, sp.powsimp(sp.expand(expr), force=force)]
+    if _has_long_exponents(flat):
+        return min(forms, key=lambda form: (sp.count_ops(form), len(str(form)), str(form)))
     together = sp.together(flat)
     forms += [sp.cancel(together), sp.factor(together), sp.factor_terms(flat)]
     return min(forms, key=lambda form: (sp.count_ops(form), len(str(form)), str(form)))
+
+
+def _has_long_exponents(expr: Expr) -> bool:
+    """Whether exponents have many digits: a polynomial in such powers would have that degree."""
+    exponents = [part.exp for part in expr.atoms(sp.Pow, sp.exp)]
+    return any(number.q > LONG for part in exponents for number in part.atoms(sp.Rational))
 
 
 def tidy_scalars(expr: Expr) -> Expr:

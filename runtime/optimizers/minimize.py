@@ -77,6 +77,8 @@ def minimize(
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
     product = load(method).module("numba")
+    if not hasattr(product, "HYPERPARAMETERS"):
+        raise ValueError(f"{method} is no optimizer, and a method of minimize is one")
     evaluate = _Evaluator(fun, jac, args)
     return _Run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
 

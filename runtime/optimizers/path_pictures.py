@@ -82,7 +82,8 @@ def _map(axes: Axes, loss: Loss, paths: Sequence[Path]) -> None:
     axes.set_ylim(y[0], y[-1])
     axes.set_xlabel("first coordinate")
     axes.set_ylabel("second coordinate")
-    axes.set_title("Solutions; circle: start, star: minimizer", fontsize=10.5)
+    star = ", star: minimizer" if len(loss.minimizers) else ""
+    axes.set_title(f"Solutions; circle: start{star}", fontsize=10.5)
     axes.spines[["top", "right"]].set_visible(False)
 
 

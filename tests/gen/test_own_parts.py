@@ -124,3 +124,31 @@ def test_an_equation_that_divides_by_zero_is_told_by_the_system(tmp_path: Path) 
     with pytest.raises(DeclarationError, match=r"\[equations\].v: .*divides by zero") as caught:
         hf.check(path)
     assert caught.value.problems[0].line == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('method = "euler"\n' + STEPS + EQUATIONS + NUMBERS, "one of both is read"),
+        (STEPS + EQUATIONS.replace("grad", "abs") + NUMBERS, "has no grad"),
+    ],
+)
+def test_what_would_be_overlooked_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        hf.check(written(tmp_path, "carried", "optimizer", text))
+
+
+def test_only_optimizers_are_taken_for_one() -> None:
+    for name in ("problem/rosenbrock", "objective/mean_squared_error"):
+        with pytest.raises(ValueError, match="is none"):
+            hf.optimizer(name)
+        with pytest.raises(ValueError, match="is no optimizer"):
+            hf.minimize(lambda x: 0.0, [1.0], jac=lambda x: 0 * x, method=name)
+
+
+def test_weights_with_many_digits_are_looked_at_quickly(tmp_path: Path) -> None:
+    """Their sum is 1 + 4e-17, and no polynomial of that degree is made."""
+    outer, inner = "0.19318332750378357", "0.6136333449924329"
+    steps = f'[["BD", "{outer}"], ["A", "1/2"], ["BD", "{inner}"], ["A", "1/2"], ["BD", "{outer}"]]'
+    report = hf.check(written(tmp_path, "digits", "splitting", f"steps = {steps}\n"))
+    assert report["order"] == 0

@@ -383,3 +383,22 @@ def test_names_of_options_are_no_sizes_or_parameters(tmp_path):
         tmp_path, smooth("sum(x**2)").replace('"d"', '"name"').replace("d = 4", "name = 4")
     )
     assert hf.problem(path, name=6).start.shape == (6,)
+
+
+def test_a_loss_without_a_derivative_at_its_minimizer_is_not_called_false(tmp_path):
+    for loss in ("sum(sqrt(abs(x)))", "sqrt(sum(x**2))"):
+        report = hf.check(written(tmp_path, smooth(loss, more="minimum = 0\n")))
+        assert report.holds, str(report)
+        assert report["stationary"] in (True, None)
+
+
+def test_a_lower_loss_is_one_claim(tmp_path):
+    report = hf.check(written(tmp_path, smooth("1 - sum(x**2)", more="minimum = 1\n")))
+    (claim,) = [claim for claim in report.claims if claim.name == "minimum"]
+    assert (claim.declared, claim.holds) == ("1", False)
+
+
+def test_a_loss_that_divides_by_zero_is_told_with_its_line(tmp_path):
+    with pytest.raises(DeclarationError, match="divides by zero") as caught:
+        hf.check(written(tmp_path, smooth("sum(x**2)/0")))
+    assert caught.value.problems[0].line == 7

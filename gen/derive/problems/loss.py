@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import sympy as sp
+
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError, Problem
 from hamilforge.gen.declare.expression import Expression
 from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.declare.kinds import Shape
@@ -122,7 +125,13 @@ def loss(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Loss:
     lines = Lines((*variables, *_scalars(problem, names), *data))
     lines.names |= names
     with derivable(problem.head):
-        value = lines.named(lines.read(problem.loss), "loss")
+        piece = lines.read(problem.loss)
+        if piece.value.has(sp.zoo, sp.nan):
+            source = problem.head.source
+            message = f"{problem.loss.text}: divides by zero"
+            error = Problem(source.where, source.line("loss"), "loss", message)
+            raise DeclarationError((error,))
+        value = lines.named(piece, "loss")
         derivatives = gradient(lines, value, tuple(array.name for array in variables))
     return Loss(lines, value, derivatives)
 

@@ -150,8 +150,8 @@ class _Letters(SymbolicSteps):
         if difference.has(*_CONDITIONS) or not unlike:
             names = ", ".join(sorted(map(str, difference.free_symbols)))
             raise NotDerivableError(
-                f"a step of {self.program.name} is another one for some {names}, of which the "
-                "reduction says nothing"
+                f"a step of {self.program.name} is another one for some {names}, and the "
+                "reduction does not exclude them"
             )
         scalars = {number}.union(*(value.free_symbols for value in self.hyper.values()))
         self.has_edges |= not difference.free_symbols <= scalars

@@ -82,8 +82,9 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
         curvature,
     ]
     head = problem.head
-    claims = (*compare_claims(head, tuple(findings)), *_declared(problem, landscape, small))
-    claims += tuple((lower or down)[:1])
+    false = (lower or down)[:1]
+    declared = () if false else _declared(problem, landscape, small)
+    claims = (*compare_claims(head, tuple(findings)), *false, *declared)
     stationary = [f for f in findings if f.name in ("stationary", "critical") and f.value is False]
     claims += tuple(Claim(f.name, True, False, False, f.evidence) for f in stationary)
     return Report(head.name, "problem", head.title, tuple(findings), claims)
@@ -193,10 +194,10 @@ def _exact(landscape: Landscape, sizes: Mapping[str, int], place: str) -> _Exact
         return None
     if not all(mpmath.isfinite(x) for x in (start, *_entries(slopes_at_start))):
         return None
-    try:
-        loss, slopes = machine.gradient(machine.point(place))
-    except (ArithmeticError, ValueError):  # such as 1/0
-        loss, slopes = mpmath.nan, {"": mpmath.nan}
+    loss, slopes = mpmath.nan, {"": mpmath.nan}
+    with contextlib.suppress(ArithmeticError, ValueError):  # such as 1/0
+        loss = machine.loss(machine.point(place))
+        _, slopes = machine.gradient(machine.point(place))
     return _Exact(
         loss, start, _entries(slopes), _entries(slopes_at_start), machine.prepared.get("minimum")
     )
@@ -252,6 +253,8 @@ def _zero(
         )
         if not looked:
             return Finding(name, None, by, THIS, "the loss has no value at the sizes looked at")
+        if not mpmath.isfinite(worst):
+            return Finding(name, None, by, THIS, "a derivative of the loss has no value there")
         return Finding(name, bool(worst <= ZERO), by, _reach(looked))
 
 
@@ -319,10 +322,16 @@ def _minimum(problem: kinds.MinimizationProblem, numbers: _Numbers) -> tuple[Fin
     by = f"the emitted loss at the first minimizer; no lower one at {count} drawn points"
     claims = []
     if not lowest >= value - 1e-12 * (1 + abs(value)):
-        by = "the emitted loss at the first minimizer, which is not the least"
+        by = f"the emitted loss at the first minimizer, but {lowest:.10g} was found elsewhere"
         because = f"the start and {count} points drawn within {radius:.3g} of the minimizer"
-        claims = [Claim("minimum", f"{value:.10g}", f"{lowest:.10g}", False, because)]
+        claims = [_lower(problem, value, lowest, because)]
     return Finding("minimum", value, by, f"{THIS} and sizes; not proved"), claims
+
+
+def _lower(problem: kinds.MinimizationProblem, value: float, lowest: float, because: str) -> Claim:
+    """That a minimizer is one is claimed by declaring it; there is a lower loss."""
+    declared = problem.minimum.text if problem.minimum is not None else f"{value:.10g}"
+    return Claim("minimum", declared, f"{lowest:.10g}", False, because)
 
 
 def _curvature(
@@ -358,5 +367,5 @@ def _curvature(
         lowest = min(numbers.loss(x + side) for side in (*away, *(-side for side in away)))
         if lowest < value - 1e-12 * (1 + abs(value)):
             because = "the direction in which the second derivative at the minimizer is negative"
-            claims = [Claim("minimum", f"{value:.10g}", f"{lowest:.10g}", False, because)]
+            claims = [_lower(problem, value, lowest, because)]
     return Finding(name, f"{least:.4g} to {most:.4g}", by, f"{THIS} and sizes"), claims
