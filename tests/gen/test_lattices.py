@@ -362,7 +362,7 @@ def test_a_ring_has_its_sites_by_name(write: Write, tmp_path: Path) -> None:
         (RING, "sum(shift(p, k))", "", "a whole number from -16 to 16"),
         (RING, "sum(shift(p, 1/2))", "", "a whole number from -16 to 16"),
         (RING, "sum(shift(p, 17))", "", "a whole number from -16 to 16"),
-        (RING, "sum(shift(k, 1)*p)", "", "what has a value at each site"),
+        (RING, "sum(shift(k, 1)*p)", "", "what has a value at each place"),
         (RING, "sum(shift(p))", "", "shift takes 2 arguments"),
         (RING, "sum(p**2)", "[sites]\nM = 3\n", "unknown key; expected N"),
         (RING, "sum(p**2)", "[sites]\nN = 0\n", "a number from 1 to 1000000"),

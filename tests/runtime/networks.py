@@ -73,7 +73,7 @@ PLAIN = {
         tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
     ),
 }
-for source in ("linear", "layer_kernels", "stage_systems"):
+for source in ("linear", "array_kernels", "layer_kernels", "stage_systems"):
     path = RUNTIME / COMPILED_IN[source] / f"{source}.py"
     PLAIN[source] = plain(path.read_text(encoding="utf-8"), source)
     PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
