@@ -69,10 +69,14 @@ def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
 
 
 class Allowance:
-    """What is left for proofs: each has its budget, and all together have theirs."""
+    """What is left for proofs: each has its budget, and all together have theirs.
 
-    def __init__(self) -> None:
-        self._left = PROOFS
+    Args:
+        proof: seconds for each.
+    """
+
+    def __init__(self, proof: float = PROOF) -> None:
+        self._proof, self._left = proof, PROOFS
 
     def within(self, what: str, work: Callable[[], Value]) -> Value:
         """The value of a proof.
@@ -84,7 +88,7 @@ class Allowance:
             raise BudgetError(f"the proofs before {what} took all of their {PROOFS:g} s")
         begun = time.thread_time()
         try:
-            return within(min(PROOF, self._left), what, work)
+            return within(min(self._proof, self._left), what, work)
         finally:
             self._left -= time.thread_time() - begun
 

@@ -17,7 +17,7 @@ from functools import partial
 
 import sympy as sp
 
-from hamilforge.gen.declare.budget import Allowance
+from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
 from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
@@ -55,7 +55,10 @@ def reduction_findings(optimizer: AnyOptimizer) -> tuple[Finding, ...]:
     Raises:
         DeclarationError: a reduction is about what the programs do not have.
     """
-    allowance = Allowance()
+    for reduction in optimizer.reductions:  # what is derived is remembered, and no part of a proof
+        for side in (optimizer, reduction.to):
+            program_of(side)
+    allowance = Allowance(2 * PROOF)  # each is about two programs
     return tuple(_finding(allowance, optimizer, reduction) for reduction in optimizer.reductions)
 
 
