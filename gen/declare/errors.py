@@ -10,12 +10,16 @@ from __future__ import annotations
 import difflib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hamilforge.gen.declare.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    from hamilforge.gen.declare.toml_source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,24 @@ class DeclarationError(ValueError):
             The error, to be raised.
         """
         return cls((Problem(where, None, key, message),))
+
+    @classmethod
+    def at(
+        cls, source: Source, message: str, *path: str | int, excerpt: str = ""
+    ) -> DeclarationError:
+        """One problem of a file, with the line of a key.
+
+        Args:
+            source: the file.
+            message: what is wrong.
+            path: the key, from the outermost table on.
+            excerpt: a part of the text with carets under it.
+
+        Returns:
+            The error.
+        """
+        line = source.line(*path)
+        return cls((Problem(source.where, line, key_text(path), message, excerpt),))
 
     def __reduce__(self) -> tuple[type[DeclarationError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
@@ -104,6 +126,14 @@ class ExpressionError(ValueError):
     def __init__(self, message: str, start: int, stop: int) -> None:
         super().__init__(message)
         self.message, self.start, self.stop = message, start, stop
+
+
+def key_text(path: Sequence[str | int]) -> str:
+    """A key with its table and its entries: ``[data].A``, ``assign[2]``."""
+    keys = [key for key in path if isinstance(key, str)]
+    table = f"[{'.'.join(keys[:-1])}]." if keys[:-1] else ""
+    entries = "".join(f"[{key + 1}]" for key in path if isinstance(key, int))
+    return table + keys[-1] + entries if keys else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

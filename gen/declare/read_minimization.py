@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import PRODUCT, SHIFT, Expression
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.read_networks import MAX_ARRAYS, shape_of
+from hamilforge.gen.declare.read_networks import MAX_ARRAYS, shape_of, shaped
 from hamilforge.gen.declare.read_parts import Find, parameters
 from hamilforge.gen.declare.reader import SYMBOL, Reader, shortened
-from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, infer_shape, written
+from hamilforge.gen.declare.shapes import ARRAY_FUNCTIONS, written
 
 #: What a loss may call.
 FUNCTIONS = (*ARRAY_FUNCTIONS, PRODUCT, SHIFT)
@@ -44,7 +44,7 @@ def problem(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     data = _data(reader, shapes, dict(sizes))
     known = {**shapes, **dict(variables)}
     loss = reader.expression(reader.text("loss"), "loss")
-    if _shape(reader, loss, known, "loss") not in ((), None):
+    if shaped(reader, loss, None, known, FUNCTIONS, "loss") not in ((), None):
         reader.problem("a loss is a scalar: sum(...) adds up entries", "loss")
     if loss is not None and not reader.problems and not loss.names() & {*dict(variables)}:
         reader.problem("it depends on no variable", "loss")
@@ -54,7 +54,7 @@ def problem(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     minimum = None
     if "minimum" in reader.source.tables:
         minimum = reader.expression(reader.source.tables["minimum"], "minimum")
-        if _shape(reader, minimum, shapes, "minimum") not in ((), None):
+        if shaped(reader, minimum, None, shapes, FUNCTIONS, "minimum") not in ((), None):
             reader.problem("a minimum is a number", "minimum")
         if not minimizers:
             reader.problem("it is checked at minimizers, and none is declared", "minimum")
@@ -244,22 +244,9 @@ def _entries(
     """An expression for the entries of an array, or one number for all of them."""
     value = reader.expression(text, *path)
     known = {**shapes, **dict.fromkeys(INDICES[: len(shape)], shape)}
-    own = _shape(reader, value, known, *path)
+    own = shaped(reader, value, None, known, FUNCTIONS, *path)
     if own is None:
         return None
     if own not in ((), shape):
         reader.problem(f"{written(own)}; {written(shape)} was expected", *path)
     return value
-
-
-def _shape(
-    reader: Reader, value: Expression | None, shapes: Shapes, *path: str | int
-) -> Shape | None:
-    """The shape of an expression; a problem is noted where it has none."""
-    if value is None:
-        return None
-    try:
-        return infer_shape(value, shapes, FUNCTIONS)
-    except ExpressionError as error:
-        reader.at_expression(value.text, error, path)
-        return None

@@ -43,7 +43,7 @@ def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     running = None
     if "running" in reader.source.tables:
         running = reader.expression(reader.text("running"), "running")
-        _shaped(reader, running, (), {**shapes, "t": ()}, functions, "running")
+        shaped(reader, running, (), {**shapes, "t": ()}, functions, "running")
     regulariser = _regulariser(reader, (*dict(states), "t"), controls, own, functions)
     listed = methods(reader)
     reader.finish()
@@ -59,11 +59,11 @@ def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     functions = _functions(reader)
     activation = _activation(reader)
     prediction = reader.expression(reader.text("prediction"), "prediction")
-    shape = _shaped(reader, prediction, None, shapes, functions, "prediction")
+    shape = shaped(reader, prediction, None, shapes, functions, "prediction")
     data = _arrays(reader, "data", shapes)
     loss = reader.expression(reader.text("loss"), "loss")
     known = shapes if shape is None else {**shapes, "prediction": shape}
-    _shaped(reader, loss, (), known, functions, "loss")
+    shaped(reader, loss, (), known, functions, "loss")
     reader.finish()
     assert prediction is not None
     assert loss is not None
@@ -168,7 +168,7 @@ def _rates(
             reader.problem(f"the right-hand side of '{name}' is missing", *path)
             continue
         value = reader.expression(text, *path)
-        rate_shape = _shaped(reader, value, None, shapes, functions, *path)
+        rate_shape = shaped(reader, value, None, shapes, functions, *path)
         if rate_shape is not None and rate_shape != shape:
             reader.problem(
                 f"f is {written(rate_shape)}, and its state '{name}' is {written(shape)}", *path
@@ -199,7 +199,7 @@ def _regulariser(
                 excerpt=caret(regulariser.text, node.start, node.stop) if regulariser else "",
             )
             return None
-    if _shaped(reader, regulariser, (), shapes, (*functions, RATE), "regulariser") is None:
+    if shaped(reader, regulariser, (), shapes, (*functions, RATE), "regulariser") is None:
         return None
     assert regulariser is not None
     nodes = [*walk(regulariser.tree)]
@@ -219,15 +219,27 @@ def _regulariser(
     return regulariser
 
 
-def _shaped(
+def shaped(
     reader: Reader,
     value: Expression | None,
     wanted: Shape | None,
     shapes: Shapes,
     functions: tuple[str, ...],
-    *path: str,
+    *path: str | int,
 ) -> Shape | None:
-    """The shape of an expression; a problem is noted where it is none, or not what is wanted."""
+    """The shape of an expression; a problem is noted where it is none, or not what is wanted.
+
+    Args:
+        reader: of the file.
+        value: None, where no expression could be read.
+        wanted: the shape that it has to have, or None for any.
+        shapes: of the names that it may use.
+        functions: that it may call.
+        path: its key.
+
+    Returns:
+        The shape, or None where it has none.
+    """
     if value is None:
         return None
     try:

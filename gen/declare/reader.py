@@ -18,6 +18,7 @@ from hamilforge.gen.declare.errors import (
     Problem,
     caret,
     did_you_mean,
+    key_text,
 )
 from hamilforge.gen.declare.expression import (
     Expression,
@@ -55,16 +56,9 @@ class Reader:
     def problem(self, message: str, *path: str | int, excerpt: str = "") -> None:
         """Note a problem with the key at ``path``."""
         line = self.source.line(*path)
-        problem = Problem(self.source.where, line, self._key(path), message, excerpt)
+        problem = Problem(self.source.where, line, key_text(path), message, excerpt)
         if problem not in self.problems:
             self.problems.append(problem)
-
-    @staticmethod
-    def _key(path: KeyPath) -> str:
-        keys = [key for key in path if isinstance(key, str)]
-        table = f"[{'.'.join(keys[:-1])}]." if keys[:-1] else ""
-        entries = "".join(f"[{key + 1}]" for key in path if isinstance(key, int))
-        return table + keys[-1] + entries if keys else ""
 
     def finish(self) -> None:
         """Raise if there was any problem."""
@@ -136,7 +130,7 @@ class Reader:
                 f"{shortened(text)} is not an expression; write it as a text in quotes", *path
             )
             return None
-        if not text and any(problem.key == self._key(path) for problem in self.problems):
+        if not text and any(problem.key == key_text(path) for problem in self.problems):
             return None  # what is there was no text
         try:
             return read(str(text))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, Problem
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import Expression
 from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.declare.kinds import Shape
@@ -127,10 +127,8 @@ def loss(problem: kinds.MinimizationProblem, names: Mapping[str, str]) -> Loss:
     with derivable(problem.head):
         piece = lines.read(problem.loss)
         if piece.value.has(sp.zoo, sp.nan):
-            source = problem.head.source
             message = f"{problem.loss.text}: divides by zero"
-            error = Problem(source.where, source.line("loss"), "loss", message)
-            raise DeclarationError((error,))
+            raise DeclarationError.at(problem.head.source, message, "loss")
         value = lines.named(piece, "loss")
         derivatives = gradient(lines, value, tuple(array.name for array in variables))
     return Loss(lines, value, derivatives)

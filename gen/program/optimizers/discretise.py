@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import sympy as sp
 
 from hamilforge.gen.declare.budget import at
-from hamilforge.gen.declare.errors import DeclarationError, Problem
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import (
     Discretised,
     GradientSystem,
@@ -103,8 +103,7 @@ class _Discretisation:
             if value.has(*INFINITE):
                 source = optimizer.head.source
                 message = f"{expression.text}: divides by zero, or is no real number"
-                line = source.line("set", name)
-                raise DeclarationError((Problem(source.where, line, f"[set].{name}", message),))
+                raise DeclarationError.at(source, message, "set", name)
             settings[name] = known[name] = value
         return settings
 

@@ -22,8 +22,7 @@ class ProblemInterpreter:
 
     Args:
         landscape: the program.
-        sizes: by their declared names.
-        parameters: by the names of the program; defaults where one is missing.
+        sizes: by their declared names; parameters are at their defaults.
         algebra: what numbers are.
 
     Attributes:
@@ -34,13 +33,13 @@ class ProblemInterpreter:
         self,
         landscape: Landscape,
         sizes: Mapping[str, int],
-        parameters: Mapping[str, Any] | None = None,
         algebra: Algebra = FLOAT64,
     ) -> None:
         self.landscape, self.sizes, self._algebra = landscape, dict(sizes), algebra
         convert = algebra.constant
-        values = {entry.name: convert(entry.default) for entry in landscape.parameters}
-        self._known: dict[str, Any] = {**values, **(parameters or {})}
+        self._known: dict[str, Any] = {
+            entry.name: convert(entry.default) for entry in landscape.parameters
+        }
         self._known |= {
             name: convert(Fraction(sizes[landscape.declared[name]]))
             for name in landscape.dimensions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy as sp
 
 from hamilforge.gen.declare.budget import Allowance
-from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import GradientSystem, StateUpdate, UnknownSplitting
 from hamilforge.gen.derive.calculus import to_sympy
 from hamilforge.gen.derive.symbols import Grad, t
@@ -49,9 +49,8 @@ def _refuse_infinite(system: GradientSystem) -> None:
     for name, value in system.equations:
         rate = to_sympy(value, known, {"grad": Grad})
         if rate.has(sp.zoo, sp.nan, sp.oo):
-            line, key = source.line("equations", name), f"[equations].{name}"
             message = f"{value.text}: divides by zero"
-            raise DeclarationError((Problem(source.where, line, key, message),))
+            raise DeclarationError.at(source, message, "equations", name)
 
 
 def _lyapunov(system: GradientSystem) -> Finding:

@@ -18,7 +18,7 @@ from functools import partial
 import sympy as sp
 
 from hamilforge.gen.declare.budget import PROOF, Allowance
-from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError, Problem
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG, Reduction
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, to_sympy
 from hamilforge.gen.program.interpret import evaluate
@@ -220,9 +220,7 @@ class _Comparison:
     def _refused(self, message: str, *path: str) -> DeclarationError:
         """An error about the declaration of the reduction."""
         source, place = self._optimizer.head.source, self._reduction.number
-        line = source.line("reductions", place, *path)
-        key = f"[{'.'.join(('reductions', *path[:-1]))}].{path[-1]}[{place + 1}]"
-        return DeclarationError((Problem(source.where, line, key, message),))
+        return DeclarationError.at(source, message, "reductions", place, *path)
 
     def _refuse_unequal_stages(self) -> None:
         counts = [len(side.program.stages) for side in (self._ours, self._theirs)]

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.errors import DeclarationError, Problem
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.shapes import written
 from hamilforge.gen.derive.calculus import BROKEN
 from hamilforge.gen.program.precise import PRECISE
@@ -92,16 +92,13 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
 
 def _refuse_infinite(problem: kinds.MinimizationProblem, numbers: _Numbers) -> None:
     """Data and the loss at the start have values at the declared sizes."""
-    where = problem.head.source
+    source = problem.head.source
     for datum in problem.data:
         if not np.isfinite(np.asarray(numbers.prepared[f"data.{datum.name}"], float)).all():
-            line = where.line("data", datum.name)
             message = "an entry is not finite at the declared sizes and parameters"
-            raise DeclarationError((Problem(where.where, line, f"[data].{datum.name}", message),))
+            raise DeclarationError.at(source, message, "data", datum.name)
     if not np.isfinite(numbers.loss(numbers.at("start"))):
-        line = where.line("start")
-        message = "the loss has no finite value at the start"
-        raise DeclarationError((Problem(where.where, line, "start", message),))
+        raise DeclarationError.at(source, "the loss has no finite value at the start", "start")
 
 
 def _sizes(names: Iterable[str], size: int) -> dict[str, int]:
@@ -119,7 +116,7 @@ class _Numbers:
     def __init__(self, landscape: Landscape, sizes: Mapping[str, int]) -> None:
         with np.errstate(all="ignore"):
             self._machine = ProblemInterpreter(landscape, sizes)
-        self._landscape, self.sizes = landscape, sizes
+        self._landscape = landscape
 
     @property
     def prepared(self) -> Mapping[str, Any]:
