@@ -54,9 +54,7 @@ def _prepared(
 ) -> dict[str, NDArray[Any]]:
     """Data and points of a problem, those as vectors."""
     prepared = {key: v for key, v in machine.prepared.items() if key.startswith("data.")}
-    for place in problem.places:
-        parts = machine.point(place).values()
-        prepared[place] = np.concatenate([np.ravel(x) for x in parts])
+    prepared |= {place: machine.vector(place) for place in problem.places}
     if problem.minimum is not None:
         prepared["minimum"] = machine.prepared["minimum"]
     elif problem.minimizers:

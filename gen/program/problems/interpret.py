@@ -73,6 +73,10 @@ class ProblemInterpreter:
             for array in self.landscape.variables
         }
 
+    def vector(self, place: str) -> Any:
+        """The variables at a place, entry after entry, `(n,)`."""
+        return np.concatenate([np.ravel(value) for value in self.point(place).values()])
+
     def loss(self, point: Mapping[str, Any]) -> Any:
         """The loss at a point."""
         return results(self.landscape.loss, {**self._known, **point}, self._algebra)["loss"]

@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import mpmath
@@ -65,6 +65,8 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
     small = [_sizes(dict(problem.sizes), size) for size in (SIZES if problem.sizes else SIZES[:1])]
     if dict(problem.sizes) not in small and len(here.at("start")) <= MOST:
         small.append(dict(problem.sizes))
+    exact = _exact(landscape, small) if problem.minimizers or problem.critical else []
+    vanishes = partial(_zero, exact) if smooth else partial(_convex, landscape, small)
     listed = ", ".join(f"{name} {written(shape)}" for name, shape in problem.variables)
     numbers = ", ".join(f"{name} = {size}" for name, size in problem.sizes)
     minimum, lower = _minimum(problem, here)
@@ -77,13 +79,13 @@ def prove_problem(problem: kinds.MinimizationProblem) -> Report:
             "the functions that the loss calls: one with a kink or a jump, or none",
             "all parameters and sizes, where arguments of roots and logarithms are positive",
         ),
-        *_points(problem, landscape, small, smooth),
+        *_points(problem, vanishes),
         minimum,
         curvature,
     ]
     head = problem.head
     false = (lower or down)[:1]
-    declared = () if false else _declared(problem, landscape, small)
+    declared = () if false else _declared(problem, exact)
     claims = (*compare_claims(head, tuple(findings)), *false, *declared)
     stationary = [f for f in findings if f.name in ("stationary", "critical") and f.value is False]
     claims += tuple(Claim(f.name, True, False, False, f.evidence) for f in stationary)
@@ -125,7 +127,7 @@ class _Numbers:
 
     def at(self, place: str) -> Any:
         """A point."""
-        return np.concatenate([np.ravel(x) for x in self._machine.point(place).values()])
+        return self._machine.vector(place)
 
     def _point(self, x: Any) -> dict[str, Any]:
         point, used = {}, 0
@@ -147,23 +149,20 @@ class _Numbers:
         """The derived gradient, `(n,)`; NaN where there is none."""
         with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError):
             _, slopes = self._machine.gradient(self._point(x))
-            return np.concatenate([np.ravel(slope) for slope in slopes.values()]).astype(float)
+            return _entries(slopes).astype(float)
         return np.full(x.shape, np.nan)
 
 
 def _declared(
-    problem: kinds.MinimizationProblem, landscape: Landscape, sizes: list[dict[str, int]]
+    problem: kinds.MinimizationProblem, exact: list[tuple[dict[str, int], _Exact]]
 ) -> Iterator[Claim]:
     """Whether the declared minimum is the loss at each minimizer."""
     if problem.minimum is None or not problem.minimizers:
         return
     with mpmath.workdps(DIGITS):
-        for size, number in itertools.product(sizes, range(len(problem.minimizers))):
-            point = _exact(landscape, size, f"minimizers.{number}")
-            if point is None:
-                continue
-            value, wanted = point.loss, point.minimum
-            if not abs(value - wanted) <= ZERO * (1 + abs(point.loss_at_start)):
+        for (size, numbers), number in itertools.product(exact, range(len(problem.minimizers))):
+            value = numbers.loss(f"minimizers.{number}")
+            if not abs(value - numbers.minimum) <= ZERO * (1 + abs(numbers.loss_at_start)):
                 because = f"the loss at minimizer {number + 1}{_at(size)}, with {DIGITS} digits"
                 text = mpmath.nstr(value, 12)
                 yield Claim("minimum", problem.minimum.text, text, False, because)
@@ -171,37 +170,48 @@ def _declared(
     yield Claim("minimum", problem.minimum.text, problem.minimum.text, True)
 
 
-@dataclass(frozen=True, slots=True)
 class _Exact:
-    """Loss and slopes at a point and at the start, with many digits."""
+    """A problem with many digits.
 
-    loss: Any
-    loss_at_start: Any
-    slopes: tuple[Any, ...]
-    slopes_at_start: tuple[Any, ...]
-    minimum: Any
+    Raises:
+        ArithmeticError, ValueError: the loss at the start has no value at these sizes.
+    """
+
+    def __init__(self, landscape: Landscape, sizes: Mapping[str, int]) -> None:
+        self._machine = ProblemInterpreter(landscape, sizes, algebra=PRECISE)
+        self.minimum = self._machine.prepared.get("minimum")
+        self.loss_at_start, slopes = self._machine.gradient(self._machine.point("start"))
+        self.slopes_at_start = _entries(slopes)
+        if not all(map(mpmath.isfinite, (self.loss_at_start, *self.slopes_at_start))):
+            raise ArithmeticError("no finite loss and slopes at the start")
+
+    def loss(self, place: str) -> Any:
+        """The loss at a place; NaN where it has none."""
+        with contextlib.suppress(ArithmeticError, ValueError):  # such as 1/0
+            return self._machine.loss(self._machine.point(place))
+        return mpmath.nan
+
+    def slopes(self, place: str) -> Any:
+        """The derived gradient, `(n,)`; NaN where there is none."""
+        with contextlib.suppress(ArithmeticError, ValueError):
+            return _entries(self._machine.gradient(self._machine.point(place))[1])
+        return np.array([mpmath.nan])
 
 
-def _exact(landscape: Landscape, sizes: Mapping[str, int], place: str) -> _Exact | None:
-    """A point with many digits; None at sizes at which the loss at the start has no value."""
-    try:
-        machine = ProblemInterpreter(landscape, sizes, algebra=PRECISE)
-        start, slopes_at_start = machine.gradient(machine.point("start"))
-    except (ArithmeticError, ValueError):
-        return None
-    if not all(mpmath.isfinite(x) for x in (start, *_entries(slopes_at_start))):
-        return None
-    loss, slopes = mpmath.nan, {"": mpmath.nan}
-    with contextlib.suppress(ArithmeticError, ValueError):  # such as 1/0
-        loss = machine.loss(machine.point(place))
-        _, slopes = machine.gradient(machine.point(place))
-    return _Exact(
-        loss, start, _entries(slopes), _entries(slopes_at_start), machine.prepared.get("minimum")
-    )
+def _exact(
+    landscape: Landscape, sizes: list[dict[str, int]]
+) -> list[tuple[dict[str, int], _Exact]]:
+    """The problem at those sizes at which the loss has a value at the start."""
+    exact = []
+    with mpmath.workdps(DIGITS):
+        for size in sizes:
+            with contextlib.suppress(ArithmeticError, ValueError):
+                exact.append((size, _Exact(landscape, size)))
+    return exact
 
 
-def _entries(slopes: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry for slope in slopes.values() for entry in np.ravel(slope))
+def _entries(slopes: Mapping[str, Any]) -> Any:
+    return np.concatenate([np.ravel(slope) for slope in slopes.values()])
 
 
 def _at(sizes: Mapping[str, int]) -> str:
@@ -209,10 +219,7 @@ def _at(sizes: Mapping[str, int]) -> str:
 
 
 def _points(
-    problem: kinds.MinimizationProblem,
-    landscape: Landscape,
-    sizes: list[dict[str, int]],
-    smooth: bool,
+    problem: kinds.MinimizationProblem, vanishes: Callable[[str, list[str]], Finding]
 ) -> Iterator[Finding]:
     """Whether minimizers and critical points are critical."""
     for name, table, points in (
@@ -225,38 +232,31 @@ def _points(
                 yield Finding(name, None, "the declaration", THIS, why)
             continue
         places = [f"{table}.{number}" for number in range(len(points))]
-        yield (_zero if smooth else _convex)(name, landscape, places, sizes)
+        yield vanishes(name, places)
 
 
-def _zero(
-    name: str, landscape: Landscape, places: list[str], sizes: list[dict[str, int]]
-) -> Finding:
+def _zero(exact: list[tuple[dict[str, int], _Exact]], name: str, places: list[str]) -> Finding:
     """Whether the gradient vanishes, with many digits."""
-    worst, looked = mpmath.mpf(0), []
+    worst = mpmath.mpf(0)
     with mpmath.workdps(DIGITS):
-        for size in sizes:
-            exact = [_exact(landscape, size, place) for place in places]
-            for point in exact:
-                if point is None:
-                    continue
-                scale = 1 + max(map(abs, point.slopes_at_start))
-                for slope in point.slopes:
-                    part = abs(slope) / scale
-                    worst = max(worst, part) if mpmath.isfinite(part) else mpmath.inf
-            looked += [size] if all(exact) else []
+        for (_, numbers), place in itertools.product(exact, places):
+            scale = 1 + max(map(abs, numbers.slopes_at_start))
+            for slope in numbers.slopes(place):
+                part = abs(slope) / scale
+                worst = max(worst, part) if mpmath.isfinite(part) else mpmath.inf
         by = (
             f"the emitted gradient at {len(places)} point{'s' * (len(places) > 1)} with {DIGITS} "
             f"digits: at most {mpmath.nstr(worst, 2)} of 1 + that at the start"
         )
-        if not looked:
+        if not exact:
             return Finding(name, None, by, THIS, "the loss has no value at the sizes looked at")
         if not mpmath.isfinite(worst):
             return Finding(name, None, by, THIS, "a derivative of the loss has no value there")
-        return Finding(name, bool(worst <= ZERO), by, _reach(looked))
+        return Finding(name, bool(worst <= ZERO), by, _reach([size for size, _ in exact]))
 
 
 def _convex(
-    name: str, landscape: Landscape, places: list[str], sizes: list[dict[str, int]]
+    landscape: Landscape, sizes: list[dict[str, int]], name: str, places: list[str]
 ) -> Finding:
     """Whether 0 is a convex combination of gradients near the points."""
     worst, looked = 0.0, []
