@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamilforge.runtime.core.addresses import addresses
 from hamilforge.runtime.optimizers import kernels
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
@@ -50,7 +49,6 @@ class FusedPlan:
         self._how = kernels.plan(lengths, owners, scope, module.SUMS)
         self._stages = module.STAGES
         self._widths = [len(NEUTRAL) + width for width in widths]
-        self._filled = [k for k, length in enumerate(lengths) if length]
 
     def run(self, grads: Tensors, clocks: Sequence[Clock], check: Callable[[], None]) -> None:
         """Run the kernel of a stage.
@@ -67,15 +65,6 @@ class FusedPlan:
         rows = np.array([clock.row() for clock in clocks], np.float64)
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
-        table = self._table(grads)
-        if self.standing.have_moved(grads, table):
-            check()
+        table = self.standing.places(grads, check).reshape(-1, len(grads))
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
         torch.autograd.graph.increment_version(self.standing.params)
-
-    def _table(self, grads: Tensors) -> Any:
-        """The addresses of parameters, states and gradients, `(2 + states, tensors)`."""
-        table = addresses([*self.standing.fixed, *grads]).reshape(-1, len(grads))
-        if not table[:, self._filled].all():
-            raise RuntimeError("a tensor has entries, but its storage was released")
-        return table

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.core.threading_layer import parallel
+from hamilforge.runtime.core.threading_layer import parallel, serial
 
 CHUNK = 16384
 #: Up to this many entries one thread is as quick as two, and leaves no other one spinning, which
@@ -87,10 +86,5 @@ def run(
     arguments = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
     if how.entries > SERIAL:
         parallel(kernel, *arguments)
-        return
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        parallel(kernel, *arguments)
-    finally:
-        numba.set_num_threads(threads)
+    else:
+        serial(kernel)(*arguments)

@@ -69,8 +69,7 @@ class ListsPlan:
             clocks: of the groups, with the scalars of the step.
             check: refuses memory that is shared; called where it may be.
         """
-        if self.standing.have_moved(grads):
-            check()
+        self.standing.places(grads, check)
         for indices, groups, arrays in self._lists:
             gradients = [grads[index] for index in indices]
             for owner, places in groups.items():

@@ -19,7 +19,10 @@ from hamilforge.runtime.core.addresses import addresses
 from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
 
+#: For each gradient, how many places are remembered: a new one comes to lie where an old one did.
+_MOST_APART = 32
 Tensors = list[torch.Tensor]
+Addresses = NDArray[np.uintp]
 Groups = list[dict[str, Any]]
 
 _SWITCHES = operator.itemgetter("fused", "foreach", "differentiable", "scope")
@@ -71,9 +74,14 @@ class Standing:
         #: Parameters and buffers, which stay the same.
         self.fixed = [*params, *itertools.chain(*states)]
         self._guard = _guard(self.fixed, grads)
-        self._spans = np.array([*map(_span, (*self.fixed, *grads))], np.uintp)
-        self._places = b""
-        self._starts = self._ends = np.empty(0, np.uintp)
+        spans = np.array([*map(_span, (*self.fixed, *grads))], np.uintp)
+        self._spans, self._lengths = spans[: len(self.fixed)], spans[len(self.fixed) :]
+        here = [tensor.device.type == "cpu" for tensor in (*self.fixed, *grads)]
+        self._stored = np.array(here) & (spans > 0)
+        #: Where parameters and buffers lay in the step before.
+        self._written = b""
+        #: Addresses and lengths of gradients that share nothing with them.
+        self._apart: set[tuple[int, int]] = set()
 
     def gradients(
         self, groups: Groups, state: dict[torch.Tensor, dict[str, Any]]
@@ -111,33 +119,45 @@ class Standing:
         """The arrays of the state."""
         return self.fixed[len(self.params) :]
 
-    def have_moved(self, grads: Tensors, table: NDArray[np.uintp] | None = None) -> bool:
-        """Whether memory must be looked at anew.
+    def places(self, grads: Tensors, check: Callable[[], None]) -> Addresses:
+        """Where the tensors lie.
 
         Args:
             grads: the gradients.
-            table: the addresses of parameters, buffers and gradients, if they are known.
+            check: refuses memory that is shared; called where it may be: where parameters or
+                buffers lie elsewhere than in the step before, or a gradient may lie in one of them.
 
         Returns:
-            Whether parameters or buffers lie elsewhere than in the step before, or a gradient may
-            lie in one of them.
+            The addresses of parameters, buffers and gradients, one after another.
+
+        Raises:
+            RuntimeError: a storage was released.
         """
-        count = len(self.fixed)
-        table = addresses([*self.fixed, *grads]) if table is None else table.ravel()
-        written, read = table[:count], table[count:]
+        places = addresses([*self.fixed, *grads])
+        written, read = places[: len(self.fixed)], places[len(self.fixed) :]
         here = written.tobytes()
-        moved = self._places not in (b"", here)
-        if self._places != here:
-            self._places = here
-            filled = self._spans[:count] > 0
-            order = np.argsort(written[filled])
-            self._starts = written[filled][order]
-            self._ends = self._starts + self._spans[:count][filled][order]
-        if not self._starts.size:
-            return moved
-        before = np.searchsorted(self._starts, read + self._spans[count:]) - 1
-        inside = (before >= 0) & (self._ends[before] > read) & (self._spans[count:] > 0)
-        return moved or bool(inside.any())
+        parts = [*zip(read.tolist(), self._lengths.tolist(), strict=True)]
+        if here == self._written and self._apart.issuperset(parts):
+            return places
+        if not places[self._stored].all():
+            raise RuntimeError("a tensor has entries, but its storage was released")
+        if self._written not in (b"", here) or self._may_lie_inside(written, read):
+            check()
+        if here != self._written or len(self._apart) > _MOST_APART * len(grads):
+            self._apart.clear()
+        self._written = here
+        self._apart.update(parts)
+        return places
+
+    def _may_lie_inside(self, written: Addresses, read: Addresses) -> bool:
+        """Whether a gradient begins or ends in a parameter or buffer, or lies around it."""
+        filled = self._spans > 0
+        order = np.argsort(written[filled])
+        starts = written[filled][order]
+        # those of columns may lie around others; the last stands for what begins before all of them
+        ends = np.append(np.maximum.accumulate(starts + self._spans[filled][order]), 0)
+        last = np.searchsorted(starts, read + self._lengths) - 1
+        return bool(((ends[last] > read) & (self._lengths > 0)).any())
 
 
 def _span(tensor: torch.Tensor) -> int:

@@ -9,6 +9,7 @@ back.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 import itertools
@@ -67,6 +68,12 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
             yield from value
         else:
             yield value
+
+
+@functools.cache
+def _chooser(product: ModuleType) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """What a group sets, from the group: hyper-parameters, tuples of them, and options."""
+    return operator.itemgetter(*arguments(product), *options_of(product))
 
 
 class GeneratedOptimizer(Optimizer):
@@ -351,8 +358,7 @@ class GeneratedOptimizer(Optimizer):
         groups, product = self.param_groups, self.product
         if groups[0]["clock"].stage:
             return [clock for _, clock in cohorts.members]
-        choose = operator.itemgetter(*arguments(product), *options_of(product))
-        chosen = map(choose, groups)
+        chosen = map(_chooser(product), groups)
         choices = [(values, tuple(map(type, _flat(values)))) for values in chosen]
         fixed = all(_FIXED.issuperset(types) for _, types in choices)
         if not fixed or choices != self._choices:

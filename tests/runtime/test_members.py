@@ -83,8 +83,32 @@ def test_memory_that_comes_to_be_shared_between_steps_is_seen() -> None:
         for param in params:
             param.grad = torch.ones(4)
         optimizer.step()
+    own = params[1].data
     params[1].data = params[0].data
-    refused(optimizer, params, "shares memory with parameter 1")
+    for _ in range(3):  # refused as long as it is so
+        refused(optimizer, params, "shares memory with parameter 1")
+    params[1].data = own
+    optimizer.step()
+
+
+@pytest.mark.parametrize("form", ["fused", "foreach"])
+def test_a_gradient_that_comes_to_lie_in_a_parameter_is_seen(form: str) -> None:
+    base = torch.ones(100)
+    # in place, the second parameter lies in the gaps of the first, and the gradient beyond both
+    first_one = base[:80] if form == "fused" else base[::2]
+    second = base[80:] if form == "fused" else base[1:20:2]
+    params = [torch.nn.Parameter(first_one), torch.nn.Parameter(second)]
+    optimizer = optimizer_class(first(**PLAIN))(params, **{form: True})
+    for _ in range(50):  # gradients lie elsewhere in each step
+        for param in params:
+            room = torch.ones(2, param.numel())
+            param.grad = room[0] if form == "fused" else room.T.reshape(-1)[::2]
+        optimizer.step()
+    params[1].grad = base[60:80] if form == "fused" else base[60:80:2]
+    for _ in range(2):
+        refused(optimizer, params, "shares memory with the gradient of parameter 1")
+    params[1].grad = torch.ones(params[1].shape)
+    optimizer.step()
 
 
 def test_a_gradient_in_the_memory_of_a_parameter_is_refused() -> None:
