@@ -17,29 +17,32 @@ from hamilforge.gen.tableau import order
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.tableau import Tableau
 from hamilforge.gen.trees import rooted
-from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved
 
-__all__ = ["run", "table"]
-
 BENCH = "analysis"
+CHECK = "full check"
 Entry = Mapping[str, Any]
 
 
-def run(rounds: int | None = None) -> list[Row]:
-    """Run the benchmark.
+def cases(rounds: int | None = None) -> list[Case]:
+    """What is measured.
 
     Args:
         rounds: the number of turns of each contestant; what the line-up says if None.
     """
     text = (resources.files("hamilforge") / "analysis_bench.toml").read_text("utf-8")
     entries = tomllib.loads(text)
-    rows: list[Row] = []
-    for entry in entries["conditions"]:
-        rows += _conditions(entry, rounds or entry["rounds"])
-    for entry in entries["checks"]:
-        rows += _checks(entry, rounds or entry["rounds"])
-    return rows
+    return [
+        *(
+            ("order conditions", functools.partial(_conditions, entry, rounds or entry["rounds"]))
+            for entry in entries["conditions"]
+        ),
+        *(
+            (CHECK, functools.partial(_checks, entry, rounds or entry["rounds"]))
+            for entry in entries["checks"]
+        ),
+    ]
 
 
 def _conditions(entry: Entry, rounds: int) -> Iterator[Row]:
@@ -93,7 +96,7 @@ def _checks(entry: Entry, rounds: int) -> Iterator[Row]:
             pipeline.check(catalogue.load(name, (kind,)))
 
     times = interleaved({"check": Contestant(_nothing, check)}, rounds)["check"]
-    yield _row("full check", title, "", times, None, "")
+    yield _row(CHECK, title, "", times, None, "")
 
 
 def _nothing() -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 
 from hamilforge import terminal
+from hamilforge.runtime.bench.rows import chosen, measured, table
 
 #: What can be measured, and the module that does.
 BENCHES = {
@@ -16,21 +17,26 @@ BENCHES = {
 }
 
 
-def run(what: str, as_json: bool, rounds: int | None) -> int:
+def run(what: str, as_json: bool, rounds: int | None, case: str | None) -> int:
     """Measure, and print a table or JSON.
 
     Args:
         what: which benchmark, a key of ``BENCHES``.
         as_json: JSON instead of a table.
         rounds: the number of turns of each contestant; what the line-up says if None.
+        case: only cases whose text contains this; all if None.
 
     Returns:
-        The exit status, 0.
+        The exit status: 0, or 2 if no case has this text.
     """
     bench = importlib.import_module(BENCHES[what])
-    rows = bench.run(rounds=rounds)
+    try:
+        cases = chosen(bench.cases(rounds), case)
+    except ValueError as error:
+        return terminal.complain(error)
+    rows = measured(cases)
     if as_json:
         terminal.say(json.dumps([row.to_dict() for row in rows], indent=2))
     else:
-        terminal.console().print(bench.table(rows))
+        terminal.console().print(table(rows))
     return 0

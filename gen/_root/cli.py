@@ -170,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
     bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))
     bench.add_argument("--json", action="store_true")
+    bench.add_argument("--case", help="only cases whose text contains this")
     bench.add_argument("--rounds", type=_whole, help="interleaved rounds, at least 20")
 
     reproducing = command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
@@ -338,7 +339,7 @@ def _plot(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from hamilforge import bench_command
 
-    return bench_command.run(arguments.what, arguments.json, arguments.rounds)
+    return bench_command.run(arguments.what, arguments.json, arguments.rounds, arguments.case)
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:

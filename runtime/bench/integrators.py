@@ -8,6 +8,7 @@ hand, as their users would.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import tempfile
@@ -21,14 +22,13 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.bench import right_hand_sides
-from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.integrators.integrate import integrate
 from hamilforge.runtime.integrators.solution import Floats
 
-__all__ = ["run", "table"]
 BENCH = "integrators"
 
 
@@ -45,16 +45,24 @@ class Found:
     setting: str
 
 
-def run(rounds: int | None = None) -> list[Row]:
-    """Measure the whole line-up."""
+def cases(rounds: int | None = None) -> list[Case]:
+    """What is measured.
+
+    Args:
+        rounds: the number of turns of each contestant; what the line-up says if None.
+    """
     line_up = tomllib.loads((Path(__file__).parent / "integrators.toml").read_text())
     count = rounds or line_up["rounds"]
-    rows: list[Row] = []
-    for case in line_up["cases"]:
-        rows += _case(case, line_up, count)
-    for entry in line_up["compile"]:
-        rows += _compile(entry["problem"], entry["method"])
-    return rows
+    return [
+        *(
+            (case["case"], functools.partial(_case, case, line_up, count))
+            for case in line_up["cases"]
+        ),
+        *(
+            ("first trajectory", functools.partial(_compile, **entry))
+            for entry in line_up["compile"]
+        ),
+    ]
 
 
 def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:

@@ -9,6 +9,7 @@ system counts it.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,13 +19,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved, printed_by_fresh_process
 from hamilforge.runtime.core.loader import load, load_layers
 from hamilforge.runtime.networks.network import Network
 from hamilforge.runtime.networks.network_pass import Floats
 
-__all__ = ["run", "table"]
 #: Seconds of a turn: what takes less runs several times, as in training.
 BURST = 0.02
 BENCH = "networks"
@@ -32,19 +32,28 @@ FLOOR = "matrix products at torch.mm's rate"
 Work = Callable[[], tuple[Floats, Floats]]
 
 
-def run(rounds: int | None = None) -> list[Row]:
-    """Measure the whole line-up, with one thread."""
+def cases(rounds: int | None = None) -> list[Case]:
+    """What is measured, each case with one thread.
+
+    Args:
+        rounds: the number of turns of each contestant; what the line-up says if None.
+    """
+    line_up = tomllib.loads((Path(__file__).parent / "networks.toml").read_text())
+    count = rounds or line_up["rounds"]
+    return [
+        (case["case"], functools.partial(_on_one_thread, case, count)) for case in line_up["cases"]
+    ]
+
+
+def _on_one_thread(case: Mapping[str, Any], rounds: int) -> list[Row]:
     import torch
 
-    line_up = tomllib.loads((Path(__file__).parent / "networks.toml").read_text())
     threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     try:
         with _one_blas_thread():
-            return [
-                row for case in line_up["cases"] for row in _case(case, rounds or line_up["rounds"])
-            ]
+            return _case(case, rounds)
     finally:
         torch.set_num_threads(threads)
         numba.set_num_threads(numba_threads)

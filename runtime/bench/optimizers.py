@@ -21,11 +21,10 @@ import torch
 from numba import njit, prange
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hamilforge.runtime.bench.rows import Row, table
+from hamilforge.runtime.bench import rules
+from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.core.loader import load
-
-__all__ = ["line_up", "run", "table"]
 
 BENCH = "optimizers"
 FLAT_CHUNK = 16384
@@ -42,41 +41,24 @@ def line_up() -> dict[str, Any]:
     return tomllib.loads(file.read_text("utf-8"))
 
 
-def run(
-    case: str | None = None,
-    rounds: int | None = None,
-    progress: Callable[[str], object] = lambda case: None,
-) -> list[Row]:
-    """Run the benchmark.
+def cases(rounds: int | None = None) -> list[Case]:
+    """What is measured.
 
     Args:
-        case: only cases whose text contains this; all if None.
         rounds: the number of turns of each contestant; what the line-up says if None.
-        progress: called with each case before it is measured.
-
-    Returns:
-        The rows of the chosen cases, in the order in which they were measured.
-
-    Raises:
-        ValueError: no case has this text.
     """
-    entries = line_up()
-    tasks: list[tuple[str, Callable[[], Iterator[Row]]]] = []
-    for entry in (*entries["cases"], *_cases_of_lists(entries["lists"])):
-        tasks.append((entry["case"], functools.partial(_steps, entry, entries, rounds)))
-    tasks.append(("recompilations", functools.partial(_recompilations, entries)))
-    for entry in entries["cold"]:
-        tasks.append((entry["case"], functools.partial(_cold, entry, rounds)))
-    chosen = [(text, task) for text, task in tasks if case is None or case in text]
-    if not chosen:
-        known = ", ".join(dict.fromkeys(text for text, _ in tasks))
-        raise ValueError(f"no case contains '{case}'; there are: {known}")
     numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
-    rows: list[Row] = []
-    for text, task in chosen:
-        progress(text)
-        rows += task()
-    return rows
+    entries = line_up()
+    known: list[Case] = []
+    for entry in (*entries["cases"], *_cases_of_lists(entries["lists"])):
+        known.append((entry["case"], functools.partial(_steps, entry, entries, rounds)))
+    for name in rules.names(entries["rules"]["left_out"]):
+        text = entries["rules"]["case"].replace("{name}", name)
+        known.append((text, functools.partial(_forms, text, name, entries["rules"], rounds)))
+    known.append(("recompilations", functools.partial(_recompilations, entries)))
+    for entry in entries["cold"]:
+        known.append((entry["case"], functools.partial(_cold, entry, rounds)))
+    return known
 
 
 def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
@@ -109,6 +91,18 @@ def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
             counts = (_operations(ready[name]) for name in (candidate, fastest))
             note = "operations of torch: {} beside {}".format(*counts)
         yield _row(case["case"], candidate, peer, times[candidate], times[fastest], note)
+
+
+def _forms(case: str, name: str, entry: Entry, rounds: int | None) -> Iterator[Row]:
+    """A rule's kernel beside its other forms."""
+    times, (kernel, in_place) = rules.forms(name, entry, rounds)
+    notes = {
+        "in place": f"moves {kernel / 1e6:.0f} MB beside {in_place / 1e6:.0f} MB, "
+        f"{kernel / in_place:.2f} of it",
+        rules.COMPILED: "",
+    }
+    for form, note in notes.items():
+        yield _row(case, name, f"{name}, {form}", times["kernel"], times[form], note)
 
 
 def _cases_of_lists(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -1,15 +1,17 @@
-"""The result of a benchmark: rows in, a dictionary for JSON or a table for a terminal out."""
+"""The result of a benchmark: cases in, rows out, as a dictionary for JSON or a table for a terminal."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.table import Table
 
+#: What a benchmark measures: a text, and the work that gives its rows.
+Case = tuple[str, Callable[[], "Iterable[Row]"]]
 _PACKAGES = ("numba", "numpy", "scipy", "torch", "sympy", "diffrax", "heyoka", "jax", "torchdiffeq")
 
 
@@ -59,6 +61,39 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """The row as numbers, strings and None."""
         return asdict(self)
+
+
+def chosen(cases: Sequence[Case], text: str | None) -> list[Case]:
+    """Some cases of a benchmark.
+
+    Args:
+        cases: all that there are.
+        text: only those whose text contains this; all if None.
+
+    Raises:
+        ValueError: no case has this text.
+    """
+    some = [case for case in cases if text is None or text in case[0]]
+    if not some:
+        known = "; ".join(dict.fromkeys(case for case, _ in cases))
+        raise ValueError(f"no case contains '{text}'; there are: {known}")
+    return some
+
+
+def measured(
+    cases: Iterable[Case], progress: Callable[[str], object] = lambda case: None
+) -> list[Row]:
+    """The rows of cases, in the order in which they are measured.
+
+    Args:
+        cases: what is measured.
+        progress: called with each case before it is measured.
+    """
+    rows: list[Row] = []
+    for case, work in cases:
+        progress(case)
+        rows += work()
+    return rows
 
 
 def table(rows: Sequence[Row]) -> Table:

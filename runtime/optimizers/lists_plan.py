@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import torch
-
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
 
 
 def obstacle(tensors: Tensors) -> str:
     """Why torch's operations over lists cannot take these tensors; empty if they can."""
-    if torch.compiler.is_compiling():
-        return "a compiler traces the step"
     return next(filter(None, map(strangeness, tensors)), "")
 
 

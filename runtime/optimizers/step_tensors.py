@@ -128,8 +128,6 @@ def refuse_overlaps(params: Tensors, grads: Tensors, buffers: Tensors, name: Nam
     Raises:
         RuntimeError: two tensors share entries.
     """
-    if torch.compiler.is_compiling():
-        return
     pair = overlap([*params, *buffers], grads)
     if pair is None:
         return

@@ -220,8 +220,12 @@ class GeneratedOptimizer(Optimizer):
         self.param_groups[-1][LATE] = {}
         self._reset()
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One stage: one gradient, one update.
+
+        Within a function that ``torch.compile`` traces the step runs as it is, outside of the
+        graph: scalars of the host change with each step, and each would be traced anew.
 
         Args:
             closure: computes the loss again and returns it.
@@ -248,7 +252,7 @@ class GeneratedOptimizer(Optimizer):
 
     def _stage(self, loss: Any) -> None:
         groups = self.param_groups
-        plan = None if torch.compiler.is_compiling() else self._plan
+        plan = self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self.state)
         cohorts = Cohorts(groups)
         if plan is not None and grads is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.testing
 
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
@@ -306,3 +307,29 @@ def test_a_model_learns(method: Any) -> None:
         optimizer.step()
     with optimizer.solution():
         assert float(loss().detach()) < before
+
+
+@pytest.mark.parametrize("fused", [None, False], ids=["chosen", "lists"])
+@pytest.mark.parametrize("kind", [PLAIN, SUMS], ids=["plain", "sums"])
+def test_a_step_in_a_traced_function_is_the_same_step(kind: Any, fused: bool | None) -> None:
+    runs = []
+    for traced in (False, True):
+        params = parameters(start(), dtype=torch.float32)
+        optimizer = optimizer_class(first(**kind))(params, lr=LR, fused=fused)
+
+        def step(optimizer: Any = optimizer, params: Any = params) -> None:
+            for param in params:
+                param.grad = param.detach() * 0.5
+            optimizer.step()
+
+        torch.compiler.reset()
+        counted = torch._dynamo.testing.CompileCounter()
+        run = torch.compile(step, backend=counted) if traced else step
+        compiled = []
+        for turn in range(12):
+            optimizer.param_groups[0]["lr"] = LR / (1 + turn)
+            run()
+            compiled.append(counted.frame_count)
+        assert compiled[2:] == compiled[2:3] * 10, "each step is traced anew"
+        runs.append(flat(params))
+    assert (runs[0] == runs[1]).all()
