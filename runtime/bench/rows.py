@@ -1,4 +1,4 @@
-"""The result of a benchmark: cases in, rows out, as a dictionary for JSON or a table for a terminal."""
+"""The result of a benchmark: cases in, rows out, for JSON or as a table for a terminal."""
 
 from __future__ import annotations
 

@@ -135,7 +135,39 @@ def test_what_begins_otherwise_is_another_method(tmp_path: Path) -> None:
     optimizer = beside(tmp_path, "badab", reduction)
     finding = found(optimizer, *optimizer.reductions)
     assert finding.value is False
-    assert "the first step differs" in finding.evidence
+    assert finding.evidence.endswith(
+        "the first step differs in the point after it: ours - theirs = g*lr/2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"theta - psi/momentum": "theta - psi"},
+            "where they begin differs in v of heavy_ball: ours - theirs = theta*(1 - momentum)",
+        ),
+        (
+            {"theta - psi/momentum": "2*(theta - psi/momentum)"},
+            "any step differs in the point after it: ours - theirs = ",
+        ),
+    ],
+    ids=["state", "value"],
+)
+def test_a_false_reduction_says_what_differs(
+    changes: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    text = catalogue.load("inna", ("optimizer",)).head.source.data.decode()
+    reduction = text.split("[[reductions]]")[1]
+    for old, new in changes.items():
+        assert old in reduction
+        reduction = reduction.replace(old, new)
+    optimizer = beside(tmp_path, "inna", reduction)
+    finding = found(optimizer, *optimizer.reductions)
+    assert finding.value is False
+    assert message in finding.evidence
+    formula = finding.evidence.split("ours - theirs = ")[1]
+    assert "__" not in formula
 
 
 FORWARD = ("y = u + lr*v", "u = u + lr*(1 - lr)*v", "v = (1 - lr)*v - lr*grad(y)")

@@ -13,11 +13,9 @@ from fractions import Fraction
 from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
-from hamilforge.gen.emit.numba.printer import NumbaPrinter
+from hamilforge.gen.emit.numba.printer import VECTORISED, NumbaPrinter
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
-
-_VECTORISED = ("tanh", "exp", "logistic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,7 @@ class EntryPrinter(NumbaPrinter):
     """An entry of an array; numbers by names of the array's type."""
 
     quotients = False
-    functions: ClassVar[Mapping[str, str]] = {
-        **NumbaPrinter.functions,
-        **{name: f"vector_math.{name}" for name in _VECTORISED},
-    }
+    functions: ClassVar[Mapping[str, str]] = {**NumbaPrinter.functions, **VECTORISED}
 
     def __init__(self, rename: Mapping[str, str], need: Requirements | None = None) -> None:
         super().__init__(rename, need)

@@ -19,6 +19,8 @@ _RUNTIME = (
     "at_least down elu equal erf erfc greater inverse leaky_relu log_cosh logistic relu softplus "
     "step"
 ).split()
+#: What loops over entries call, in forms that compilers turn into vectors.
+VECTORISED = {name: f"vector_math.{name}" for name in ("exp", "logistic", "tanh")}
 
 
 class NumbaPrinter(Printer):

@@ -100,6 +100,8 @@ def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction
         return Finding(name, None, evidence, reach, str(error))
 
 
+#: How many operations a difference may have that is printed.
+LONG = 60
 _LATE = ", as n -> oo"
 #: What agrees, by whether solutions do; None where they are the points.
 _SAME: Mapping[bool | None, str] = {
@@ -266,15 +268,40 @@ class _Comparison:
         remembers = any(side.program.host.memory for side in (self._ours, self._theirs))
         if remembers and not self._reduction.late:  # zeros before the first step
             parts["the first step"] = self._step()
-        parts["any step"] = [*self._stand_anywhere(), *self._step()]
+        parts["any step"] = {**self._stand_anywhere(), **self._step()}
         found = set()
         for part, differences in parts.items():
-            how = how_zero(differences, self._unit)
+            how = how_zero(differences.values(), self._unit)
             if not how:
-                self._refuse_undecided(differences)
-                return False, f"{part} differs"
+                self._refuse_undecided(differences.values())
+                return False, f"{part} differs{self._first_of(differences)}"
             found.add(how)
         return True, f"{', '.join(parts)}, {DRAWN if DRAWN in found else IN_SYMBOLS}"
+
+    def _first_of(self, differences: Mapping[str, Expr]) -> str:
+        """The first difference that is not zero, as its reader calls what is in it."""
+        for place, difference in differences.items():
+            if not how_zero([difference], self._unit):
+                short = difference.count_ops() <= LONG
+                shown = sp.simplify(difference) if short else difference
+                names = {symbol: self._called(symbol.name) for symbol in shown.free_symbols}
+                text = sp.sstr(shown.xreplace({s: sp.Symbol(n) for s, n in names.items()}))
+                return f" in {place}" + (f": ours - theirs = {text}" if short else "")
+        return ""
+
+    def _called(self, name: str) -> str:
+        """What a symbol of a comparison stands for, in the words of the declarations."""
+        name, _, mark = name.partition("__")
+        ours, theirs = (side.program.name for side in (self._ours, self._theirs))
+        if name == "x":
+            return self._optimizer.unknowns[0]
+        if name == "own":
+            return f"{mark} of {ours}"
+        if mark in ("ours", "theirs"):
+            arrays = self._arrays if mark == "ours" else self._their_arrays
+            unknown = {array: unknown for unknown, array in arrays.items()}.get(name, name)
+            return f"{unknown} of {ours if mark == 'ours' else theirs}"
+        return name if name != "g" or mark == "1" else f"g_{mark}"
 
     def _refuse_undecided(self, differences: Iterable[Expr]) -> None:
         kept = self._ours.kept | self._theirs.kept
@@ -315,7 +342,7 @@ class _Comparison:
         known |= {name: ours.arrays[array] for name, array in self._arrays.items()}
         return {array: value(known) for array, value in self._state.items()}
 
-    def _beginnings(self) -> list[Expr]:
+    def _beginnings(self) -> dict[str, Expr]:
         """What is between their state and ours before the first step, at which both stand then."""
         self._at(sp.Integer(1))
         if self._reduction.late:
@@ -323,10 +350,18 @@ class _Comparison:
             self._ours.hyper = late
         for side in (self._ours, self._theirs):
             side.begin(_point)
-        mapped = self._mapped()
-        return [value - self._theirs.arrays[array] for array, value in mapped.items()]
+        return self._between_states()
 
-    def _stand_anywhere(self) -> list[Expr]:
+    def _between_states(self) -> dict[str, Expr]:
+        """What is between their state and ours, array by array."""
+        unknowns = {array: unknown for unknown, array in self._their_arrays.items()}
+        theirs = self._theirs
+        return {
+            f"{unknowns[array]} of {theirs.program.name}": value - theirs.arrays[array]
+            for array, value in self._mapped().items()
+        }
+
+    def _stand_anywhere(self) -> dict[str, Expr]:
         """Before a later step, in any state; and what is between the points of both."""
         self._at(number - 1)
         for side in (self._ours, self._theirs):
@@ -338,13 +373,13 @@ class _Comparison:
             side.arrays["x"] = _point
         self._ours.arrays["x"] = point = self._in_force(self._ours.point)
         self._theirs.arrays |= {"x": point, **self._mapped()}
-        return [point - self._in_force(self._theirs.point)]
+        return {"the gradient's point before it": point - self._in_force(self._theirs.point)}
 
     def _in_force(self, value: Expr) -> Expr:
         """A value at the number of the step, or as it grows."""
         return limit(value, self._unit) if self._reduction.late else value
 
-    def _step(self) -> list[Expr]:
+    def _step(self) -> dict[str, Expr]:
         """What is between them after a step, and at its gradients."""
         met: list[list[Expr]] = []
         for side in (self._ours, self._theirs):
@@ -356,10 +391,11 @@ class _Comparison:
 
             side.step(gradient, AS_IT_IS, self._late_scalars(side))
             met.append([*points, side.arrays["x"]])
-        differences = [left - right for left, right in zip(*met, strict=True)]
+        *stages, last = (left - right for left, right in zip(*met, strict=True))
+        differences = {f"the point of gradient {k}": value for k, value in enumerate(stages, 1)}
+        differences["the point after it"] = last
         self._at(self._ours.n)
-        mapped = self._mapped()
-        differences += [value - self._theirs.arrays[array] for array, value in mapped.items()]
+        differences |= self._between_states()
         self._solutions = [self._ours.solution() - self._theirs.solution()]
         return differences
 

@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import ClassVar
 
-from hamilforge.gen.emit.numba.printer import Float64Printer, NumbaPrinter, WidePrinter
+from hamilforge.gen.emit.numba.printer import (
+    VECTORISED,
+    Float64Printer,
+    NumbaPrinter,
+    WidePrinter,
+)
 from hamilforge.gen.emit.printer import FormulaPrinter, spelled, words
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.requirements import Requirements
@@ -41,6 +47,7 @@ class _ArrayPrinter(NumbaPrinter):
 
     quotients = False
     casts = False
+    functions: ClassVar[Mapping[str, str]] = {**NumbaPrinter.functions, **VECTORISED}
 
     def number(self, value: Fraction) -> str:
         return self._cast(super().number(value))
