@@ -21,6 +21,7 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
@@ -55,7 +56,11 @@ def _kick_drift(x, p, g, sign, l2, shrink, decay, kick, drift, drift_2, momentum
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         p_new = decay * p[i] - kick * gradient
-        x_new = x_shrunk + drift * np.tanh(p_new) + drift_2 * np.tanh(momentum * p_new)
+        x_new = (
+            x_shrunk
+            + drift * vector_math.tanh(p_new)
+            + drift_2 * vector_math.tanh(momentum * p_new)
+        )
         p[i] = p_new
         x[i] = x_new
 
@@ -96,7 +101,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
 @njit(error_model="numpy", cache=True)
 def _solution(x, p, shift, shift_scale):
     for i in range(x.size):
-        x_new = x[i] - shift * np.tanh(shift_scale * p[i])
+        x_new = x[i] - shift * vector_math.tanh(shift_scale * p[i])
         x[i] = x_new
 
 

@@ -58,6 +58,7 @@ def forms(name: str, entry: Entry, rounds: int | None) -> tuple[dict[str, Times]
         The times of ``kernel``, ``in place`` and ``torch.compile``; the bytes that the first and
         the second move in a step.
     """
+    torch.compiler.reset()  # else the next rule's stages are taken for one function's new versions
     size = (entry["tensors"], entry["entries"])
     gradients = [*(1e-3 * torch.randn(size, generator=torch.Generator().manual_seed(0)))]
     rules = {

@@ -59,16 +59,17 @@ def parallel(kernel: Any, *arguments: Any) -> Any:
 @functools.cache
 def serial(kernel: Any) -> Any:
     """The same function, compiled without threads; under a name of its own in numba's cache."""
-    function = getattr(kernel, "py_func", None)
-    if function is None:  # numba is switched off, or the kernel is plain Python
+    options = getattr(kernel, "targetoptions", None)
+    if options is None:  # numba is switched off, or the kernel is plain Python
         return kernel
+    function = kernel.py_func
     name = f"{function.__name__}_serial"
     alone = types.FunctionType(
         function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
     )
     alone.__qualname__, alone.__module__ = name, function.__module__
-    options = {key: kernel.targetoptions[key] for key in _KEPT if key in kernel.targetoptions}
-    return njit(cache=True, **options)(alone)
+    kept = {key: options[key] for key in _KEPT if key in options}
+    return njit(cache=True, **kept)(alone)
 
 
 #: Options of a kernel on which its results depend.
