@@ -486,12 +486,19 @@ INSIDE = {
 }
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
-def test_optimizers_fused_functional_and_on_numpy(declared, domain):
+#: How many functions one energy has: the proofs about it have a budget.
+FEW = 12
+
+
+@pytest.mark.parametrize(
+    ("domain", "first"),
+    [(domain, k) for domain, (names, _) in DOMAINS.items() for k in range(0, len(names), FEW)],
+)
+def test_optimizers_fused_functional_and_on_numpy(declared, domain, first):
     """A step from 0 with lr = 1 ends at the velocity, the derivative of the kinetic energy."""
     import hamilforge as hf
 
-    functions, _ = DOMAINS[domain]
+    functions = DOMAINS[domain][0][first : first + FEW]
     points = DOMAINS["line"][1]
     argument, inside, change = INSIDE[domain]
     kinetic = " + ".join(f"{k + 1}*sum({call(name, argument)})" for k, name in enumerate(functions))
