@@ -41,6 +41,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+NOISE = ()
 MEMORY = ("last_t",)
 
 

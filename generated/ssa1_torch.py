@@ -43,6 +43,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+NOISE = ()
 MEMORY = ()
 
 

@@ -226,6 +226,8 @@ def _case(
         machine.start_row_rounding(),
         [machine.x, *(list(tensors) for tensors in machine.states.values())],
         [rounding[name] for name in program.states],
+        keys=machine.keys,
+        draws=machine.draws,
     )
     if anywhere:
         for tensors in machine.states.values():

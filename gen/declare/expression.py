@@ -28,6 +28,9 @@ from hamilforge.gen.declare.functions import DECLARABLE as ELEMENTWISE
 REDUCTIONS = ("dot", "norm", "sum")
 ORACLES = ("J", "decay", "grad", "velocity")
 POLYNOMIALS = ("legendre",)
+#: In rules: independent standard normal numbers, one for each entry of the point; new ones wherever
+#: it stands, and in each step.
+NOISE = "noise"
 #: In networks: the activation that is declared beside the field.
 ACTIVATION = "sigma"
 #: In regularisers: how fast a control changes from a layer to the next.
@@ -41,6 +44,7 @@ FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
     *ORACLES,
+    NOISE,
     *POLYNOMIALS,
     "transpose",
     "logsumexp",
@@ -329,6 +333,11 @@ class _Parser:
                 name.stop,
             )
         self._expect("(")
+        if name.text == NOISE:
+            if self.token.text != ")":
+                message = f"{NOISE}() takes no arguments"
+                raise ExpressionError(message, name.start, self.token.stop)
+            return Operation(NOISE, (), name.start, self._expect(")").stop)
         args = [self.condition(depth + 1) if name.text == CHOICE else self.sum(depth + 1)]
         while self.token.text == ",":
             self._advance()

@@ -13,7 +13,13 @@ import mpmath
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
-from hamilforge.gen.declare.expression import ELEMENTWISE, REDUCTIONS, Expression, numerical
+from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
+    NOISE,
+    REDUCTIONS,
+    Expression,
+    numerical,
+)
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
 from hamilforge.gen.declare.read_reductions import reductions
@@ -186,13 +192,16 @@ class Check:
         # the loss, unless the rule has another use for its name
         self._types: dict[str, Shape] = {name: SCALAR for name in (*_LOSS, *names)}
         self._types |= {name: VECTOR for name in rule.unknowns}
+        self._noise: tuple[str, ...] = ()
 
     def run(self, uses: bool = True) -> None:
         """Note what is wrong.
 
         Args:
-            uses: whether a hyper-parameter that nothing reads is wrong too.
+            uses: whether it is a whole rule: a hyper-parameter that nothing reads is wrong then,
+                and noise may enter.
         """
+        self._noise = (NOISE,) if uses else ()
         self._start()
         self._assignments()
         self._uses(uses)
@@ -201,7 +210,7 @@ class Check:
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
     ) -> Shape:
         """The type of an expression; what is not fit for its place is noted."""
-        calls = (*_CALLS, "grad") if path[0] == "assign" else _CALLS
+        calls = (*_CALLS, "grad", *self._noise) if path[0] == "assign" else _CALLS
         try:
             shape = infer_shape(value, self._types if known is None else known, calls)
             if wanted is not None and shape != wanted:

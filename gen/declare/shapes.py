@@ -16,6 +16,7 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
     MAX_SHIFT,
+    NOISE,
     PRODUCT,
     RATE,
     REDUCTIONS,
@@ -130,6 +131,8 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
                     node,
                 )
             raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(allowed)}", node)
+        if node.op == NOISE:
+            return VECTOR
         if node.op == "transpose":
             if len(operands[0]) != 2:
                 raise fail(f"transpose takes a matrix, not {written(operands[0])}", node)

@@ -300,6 +300,8 @@ class Program:
         decays: for each stage, whether L2 decay is added to its gradient; at all of them if empty.
         options: defaults of the options that every optimizer has.
         counts: what counts steps: a ``group``, or each ``parameter`` where no sum goes further.
+        noises: the arrays of independent standard normal numbers that functions read, in the order
+            of their occurrences.
     """
 
     name: str
@@ -318,6 +320,7 @@ class Program:
     decays: tuple[bool, ...] = ()
     options: tuple[tuple[str, Fraction | bool], ...] = ()
     counts: str = "group"
+    noises: tuple[str, ...] = ()
 
     @property
     def reads_loss(self) -> bool:

@@ -8,6 +8,7 @@ overwrite a value still needed.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from hamilforge.gen.program.ir import Function, Line, Reduce, names, with_names
@@ -117,6 +118,15 @@ class _Cut:
         return replace(line, value=with_names(line.value, arrays))
 
 
-def bytes_per_parameter(passes: tuple[Pass, ...], itemsize: int = 4) -> int:
-    """Bytes moved per parameter and stage: every load and every store of every pass."""
-    return itemsize * sum(len(sweep.loads) + len(sweep.stores) for sweep in passes)
+def bytes_per_parameter(
+    passes: tuple[Pass, ...], made: Container[str] = (), itemsize: int = 4
+) -> int:
+    """Bytes moved per parameter and stage: every load and every store of every pass.
+
+    Args:
+        passes: of a function.
+        made: arrays that are made where they are read, and lie in no memory.
+        itemsize: bytes of an entry.
+    """
+    loads = sum(name not in made for sweep in passes for name in sweep.loads)
+    return itemsize * (loads + sum(len(sweep.stores) for sweep in passes))

@@ -40,6 +40,25 @@ def like(tensor: Any, model: Any) -> Any:
     return tensor.redistribute(model.device_mesh, placements)
 
 
+def placed(tensor: Any, model: Any) -> Any:
+    """What every process has whole, placed on the processes as a DTensor is; else laid out alike.
+
+    Args:
+        tensor: of the shape of the whole.
+        model: a DTensor, or any other tensor.
+    """
+    import torch
+
+    placements = getattr(model, "placements", None)
+    if placements is None:
+        return torch.empty_like(model, requires_grad=False).copy_(tensor)
+    from torch.distributed.tensor import DTensor, Replicate
+
+    mesh = model.device_mesh
+    copies = DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return copies.redistribute(mesh, placements)
+
+
 def whole(tensor: Any) -> Any:
     """A DTensor as every process has it when all have given their part; anything else as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

@@ -10,6 +10,7 @@ import torch
 
 from hamilforge.runtime.optimizers import kernels
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
+from hamilforge.runtime.optimizers.noise import Noise
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
 
 KERNEL_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
@@ -50,13 +51,20 @@ class FusedPlan:
         self._stages = module.STAGES
         self._widths = [len(NEUTRAL) + width for width in widths]
 
-    def run(self, grads: Tensors, clocks: Sequence[Clock], check: Callable[[], None]) -> None:
+    def run(
+        self,
+        grads: Tensors,
+        clocks: Sequence[Clock],
+        check: Callable[[], None],
+        noise: Noise | None = None,
+    ) -> None:
         """Run the kernel of a stage.
 
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
             check: refuses memory that is shared; called where it may be.
+            noise: of the step, for a rule that draws.
 
         Raises:
             RuntimeError: the rows of a clock are another rule's, or a storage was released.
@@ -66,5 +74,6 @@ class FusedPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self.standing.places(grads, check).reshape(-1, len(grads))
-        kernels.run(self._stages[stage], self._how, rows, table, self._dtype)
+        drawn = noise.for_kernels if noise is not None and noise.stages[stage] else None
+        kernels.run(self._stages[stage], self._how, rows, table, self._dtype, drawn)
         torch.autograd.graph.increment_version(self.standing.params)

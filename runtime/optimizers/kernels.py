@@ -72,6 +72,7 @@ def run(
     rows: NDArray[np.float64],
     addresses: NDArray[np.uintp],
     dtype: str,
+    noise: tuple[NDArray[np.uint64], int] | None = None,
 ) -> None:
     """Run a kernel on all tensors.
 
@@ -82,8 +83,10 @@ def run(
             decoupled decay, then its own.
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
+        noise: a key for each tensor and how many steps have drawn before, for a stage that draws.
     """
-    arguments = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+    tables = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
+    arguments = (*tables, *(noise or ()))
     if how.entries > SERIAL:
         parallel(kernel, *arguments)
     else:

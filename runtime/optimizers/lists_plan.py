@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
+from hamilforge.runtime.optimizers.noise import Noise
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors, strangeness
 
 
@@ -57,13 +58,20 @@ class ListsPlan:
             for indices in members.values()
         ]
 
-    def run(self, grads: Tensors, clocks: Sequence[Clock], check: Callable[[], None]) -> None:
+    def run(
+        self,
+        grads: Tensors,
+        clocks: Sequence[Clock],
+        check: Callable[[], None],
+        noise: Noise | None = None,
+    ) -> None:
         """Run a stage.
 
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
             check: refuses memory that is shared; called where it may be.
+            noise: of the step, for a rule that draws.
         """
         self.standing.places(grads, check)
         for indices, groups, arrays in self._lists:
@@ -76,4 +84,6 @@ class ListsPlan:
                     for place, gradient in zip(places, prepared, strict=True):
                         gradients[place] = gradient
             clock = clocks[next(iter(groups))]
-            self._stages[clock.stage](*arrays, gradients, *clock.rows[clock.stage])
+            row, params = clock.rows[clock.stage], self.standing.params
+            drawn = noise.arrays(clock.stage, params, indices, row) if noise else []
+            self._stages[clock.stage](*arrays, gradients, *drawn, *row)

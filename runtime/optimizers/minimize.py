@@ -56,8 +56,8 @@ def minimize(
         callback: called for each gradient, with its point: as in SciPy, with an
             ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
             ``intermediate_result``, else with a copy of ``x``; ``StopIteration`` ends the run.
-        options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), and the
-            optimizer's hyper-parameters.
+        options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), the
+            optimizer's hyper-parameters, and the ``seed`` (0) of one that draws noise.
         bounds: refused.
         constraints: refused.
         hess: not used, as SciPy's first-order methods do not.
@@ -186,12 +186,13 @@ class _Run:
         chosen = tol if tol is not None else 1e-6 if gtol is None else gtol
         self._tolerance = real_number("gtol" if tol is None else "tol", chosen)
         given.pop("disp", None)
+        self._seed = whole_number("seed", given.pop("seed", 0), least=0) if product.NOISE else 0
         known = arguments(product)
         unknown = set(given) - set(known)
         if unknown:
             raise ValueError(
                 f"unknown options {sorted(unknown)}; expected maxiter, gtol or one of "
-                f"{', '.join(known)}"
+                f"{', '.join((*known, *['seed'] * bool(product.NOISE)))}"
             )
         self._hyper = checked(product, given)
 
@@ -202,7 +203,7 @@ class _Run:
         shape = first.shape
         if not x.size or not np.isfinite(x).all():
             raise ValueError("x0 is empty or not finite")
-        self._trajectory = Trajectory(self._product, self._hyper, x)
+        self._trajectory = Trajectory(self._product, self._hyper, x, self._seed)
         done, status, message = self._iterate()
         value, gradient = self._evaluate(self._trajectory.solution)
         return OptimizeResult(

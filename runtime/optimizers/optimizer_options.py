@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.numbers import whole_number
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
+from hamilforge.runtime.optimizers.noise import SEED
 
 OPTIONS: dict[str, Any] = {
     "weight_decay": 0.0,
@@ -36,7 +38,7 @@ def options_of(product: ModuleType) -> dict[str, Any]:
     """The options that an optimizer has, with their defaults."""
     own = DECAY_OPTIONS if "weight_decay" in product.HYPERPARAMETERS else ()
     known = {name: value for name, value in OPTIONS.items() if name not in own}
-    return {**known, **product.OPTIONS}
+    return {**known, **product.OPTIONS, **({SEED: 0} if product.NOISE else {})}
 
 
 def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> None:
@@ -91,6 +93,8 @@ def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
     for name, value in hyperparameters(values, product).items():
         _, domain = product.HYPERPARAMETERS[name]
         check_domain(name, _number(name, value, domain), domain)
+    if product.NOISE:
+        whole_number(SEED, values[SEED], least=0)
     if "weight_decay" not in product.HYPERPARAMETERS:
         check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hamilforge.runtime.core.addresses import addresses
 from hamilforge.runtime.core.overlaps import is_wrapped
 from hamilforge.runtime.optimizers.clock import Clock
+from hamilforge.runtime.optimizers.noise import Noise
 
 #: For each gradient, how many places are remembered: a new one comes to lie where an old one did.
 _MOST_APART = 32
@@ -173,13 +174,21 @@ class Plan(Protocol):
 
     standing: Standing
 
-    def run(self, grads: Tensors, clocks: Sequence[Clock], check: Callable[[], None], /) -> None:
+    def run(
+        self,
+        grads: Tensors,
+        clocks: Sequence[Clock],
+        check: Callable[[], None],
+        noise: Noise | None,
+        /,
+    ) -> None:
         """Run a stage.
 
         Args:
             grads: the gradients.
             clocks: of the groups, with the scalars of the step.
             check: refuses memory that is shared; called where it may be.
+            noise: of the step, for a rule that draws.
         """
         ...
 

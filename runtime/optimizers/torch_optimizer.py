@@ -30,6 +30,7 @@ from hamilforge.runtime.optimizers.cohorts import LATE, Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
+from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise
 from hamilforge.runtime.optimizers.optimizer_options import (
     SCOPES,
     check_together,
@@ -107,12 +108,17 @@ class GeneratedOptimizer(Optimizer):
         chosen = {**options_of(self.product), **options}
         chosen["scope"] = self._checked_scope(chosen["scope"])
         self._reset()
-        super().__init__(params, {**hyper, **chosen, "clock": None, LATE: {}})
+        super().__init__(params, {**hyper, **chosen, "clock": None, LATE: {}, **self._begun})
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "STAGES" in vars(cls):  # a generated class; what a user derives has its product
             cls._home = cls.__module__
+
+    @property
+    def _begun(self) -> dict[str, int]:
+        """The count of steps that drew, where a rule draws, before the first."""
+        return {DRAWS: 0} if self.product.NOISE else {}
 
     def _checked_scope(self, scope: Any) -> str:
         """Over what sums run.
@@ -163,7 +169,8 @@ class GeneratedOptimizer(Optimizer):
         product = self.product
         own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
-        defaults = {**own, **options_of(product), "scope": product.SCOPE, LATE: {}, **known}
+        options = {**options_of(product), "scope": product.SCOPE, **self._begun}
+        defaults = {**own, **options, LATE: {}, **known}
         groups = [
             restored_group(group, product, self._widths(), defaults)
             for group in state["param_groups"]
@@ -176,7 +183,11 @@ class GeneratedOptimizer(Optimizer):
     def _widths(self) -> list[int]:
         """How many scalars each stage takes, beside points, states and gradients."""
         lists = len(self.product.STATES) + 2
-        return [len(inspect.signature(stage).parameters) - lists for stage in self.STAGES]
+        drawn = [*map(len, self.product.NOISE)] or [0] * len(self.STAGES)
+        return [
+            len(inspect.signature(stage).parameters) - lists - count
+            for stage, count in zip(self.STAGES, drawn, strict=True)
+        ]
 
     def _check_together(self, groups: list[dict[str, Any]]) -> None:
         """Refuse groups that one step cannot take.
@@ -189,6 +200,9 @@ class GeneratedOptimizer(Optimizer):
             raise ValueError(f"scope is one for all groups, not {' and '.join(sorted(scopes))}")
         if len({group["clock"].stage for group in groups if group["clock"] is not None}) > 1:
             raise ValueError("the groups stand at different stages of a step")
+        for name in (SEED, DRAWS) if self.product.NOISE else ():
+            if len({group[name] for group in groups}) > 1:
+                raise ValueError(f"{name} is one for all groups: their noise is of one generator")
 
     @property
     def _scope(self) -> str:
@@ -211,9 +225,10 @@ class GeneratedOptimizer(Optimizer):
         check_values(values, self.product)
         check_together(values, self.product)
         values["scope"] = self._checked_scope(values["scope"])
-        self._check_together([*self.param_groups, values])
+        begun = {name: self.param_groups[0][name] for name in self._begun if self.param_groups}
+        self._check_together([*self.param_groups, {**values, **begun}])
         super().add_param_group(param_group)
-        self.param_groups[-1]["scope"] = values["scope"]
+        self.param_groups[-1].update(begun, scope=values["scope"])
         joins = self._scope == "all" and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
@@ -269,6 +284,8 @@ class GeneratedOptimizer(Optimizer):
     ) -> None:
         """Let the clocks go on of what had a gradient."""
         groups = self.param_groups
+        for group in groups if self.product.NOISE and any(moved) else ():
+            group[DRAWS] += 1
         if self._counts_by_parameter:
             ticked = dict(enumerate(clocks))
             for number, group in enumerate(groups):
@@ -458,7 +475,12 @@ class GeneratedOptimizer(Optimizer):
             standing = plan.standing
             refuse_overlaps(standing.params, grads, standing.buffers, self._name)
 
-        plan.run(grads, clocks, check)
+        plan.run(grads, clocks, check, self._noise(plan.standing.params))
+
+    def _noise(self, params: Tensors) -> Noise | None:
+        """The noise of a step of some parameters, for a rule that draws."""
+        stages = self.product.NOISE
+        return Noise.of(self.param_groups, params, stages) if stages else None
 
     def _run_functional(
         self,
@@ -469,6 +491,7 @@ class GeneratedOptimizer(Optimizer):
         clocks: list[Clock],
         differentiable: bool,
     ) -> None:
+        noise = self._noise(params)
         for members in self._domains(owners):
             clock = clocks[owners[members[0]]]
             points, gradients = [], []
@@ -484,8 +507,9 @@ class GeneratedOptimizer(Optimizer):
                 gradients.append(gradient)
                 points.append(point)
             old = [[arrays[index] for index in members] for arrays in states]
-            stage = self.STAGES[clock.stage]
-            results = stage(points, *old, gradients, *clock.rows[clock.stage])
+            row = clock.rows[clock.stage]
+            drawn = noise.arrays(clock.stage, params, members, row) if noise else []
+            results = self.STAGES[clock.stage](points, *old, gradients, *drawn, *row)
             # a result that is an argument itself would change with it
             taken = {id(tensor) for tensor in (*points, *itertools.chain(*old), *gradients)}
             new_points, *new = (

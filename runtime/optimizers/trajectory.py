@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.normal_numbers import key_of
 from hamilforge.runtime.core.numbers import real_number
 from hamilforge.runtime.optimizers.clock import latch, start, tick
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
@@ -44,6 +45,7 @@ class Trajectory:
         product: a generated numba module of an optimizer.
         hyper: all hyper-parameters by name.
         x: where it begins, `(n,)`; it is changed in place.
+        seed: of the noise, for a rule that draws.
 
     Attributes:
         x: the point at which the next gradient is wanted, `(n,)`.
@@ -51,8 +53,11 @@ class Trajectory:
         solution: after the last whole step, `(n,)`.
     """
 
-    def __init__(self, product: ModuleType, hyper: Mapping[str, float], x: Vector) -> None:
+    def __init__(
+        self, product: ModuleType, hyper: Mapping[str, float], x: Vector, seed: int = 0
+    ) -> None:
         self._product, self._hyper, self.x = product, hyper, x
+        self._keys, self._draws = np.array([key_of(seed, 0, "0")], np.uint64), 0
         self.states = [np.zeros_like(x) for _ in product.STATES]
         self._how = plan([x.size], [0], product.SCOPE, product.SUMS)
         if product.STARTED:
@@ -70,14 +75,18 @@ class Trajectory:
         """Take the gradient, and the loss where the rule reads it, at :attr:`x`."""
         clock = latch(self._product, self._clock, self._hyper, loss=loss)
         arrays = (self.x, *self.states, gradient)
-        self._run(self._product.STAGES[clock.stage], clock.row(), arrays)
+        noise = (self._keys, self._draws) if any(self._product.NOISE[clock.stage :][:1]) else None
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays, noise)
         self._clock = tick(clock)
+        self._draws += 1
         if self._clock.stage == 0:
             self.solution = self.x.copy()
             if self._product.SHIFTED:
                 row = self._product.solution_row(*self._clock.memory)
                 self._run(self._product.solution, row, (self.solution, *self.states))
 
-    def _run(self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector]) -> None:
+    def _run(
+        self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector], noise: Any = None
+    ) -> None:
         addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
-        run(kernel, self._how, np.array([row]), addresses, "float64")
+        run(kernel, self._how, np.array([row]), addresses, "float64", noise)

@@ -51,6 +51,8 @@ class Case:
         rounding: a bound of the rounding errors of each entry after each stage.
         losses: the loss at the start of each stage, for rules that read it.
         ends: memory, solution and a bound of its rounding errors, after each whole step.
+        keys: of the noise of each tensor.
+        draws: how many stages have drawn before the first.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Case:
     rounding: list[list[Arrays]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     ends: list[tuple[tuple[float, ...], Arrays, Arrays]] = field(default_factory=list)
+    keys: tuple[int, ...] = ()
+    draws: int = 0
 
 
 class Distance(NamedTuple):
@@ -92,11 +96,15 @@ class Distance(NamedTuple):
         return Distance(max(self.ulps, other.ulps), max(self.bounds, other.bounds))
 
 
+#: A key for each tensor, and how many steps have drawn.
+Counters = tuple[tuple[int, ...], int]
+
+
 class Backend(Protocol):
     """One stage of a product, its preparation with it."""
 
     def __call__(
-        self, number: int, row: Sequence[float], arrays: Sequence[Arrays], /
+        self, number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters, /
     ) -> list[Arrays]:
         """Run a stage: from point, states and gradient to point and states."""
         ...
@@ -105,8 +113,12 @@ class Backend(Protocol):
 def numba_backend(product: ModuleType) -> Backend:
     """The compiled kernels."""
 
-    def stage(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
-        *changed, _ = _on_copies(product, product.STAGES[number], row, arrays)
+    def stage(
+        number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters
+    ) -> list[Arrays]:
+        keys, draws = counters
+        drawn = (np.array(keys, np.uint64), draws) if any(product.NOISE[number:][:1]) else None
+        *changed, _ = _on_copies(product, product.STAGES[number], row, arrays, drawn)
         return changed
 
     return stage
@@ -117,9 +129,9 @@ def torch_backend(product: ModuleType, device: str = "cpu") -> Backend:
     stages, count = _class(product).STAGES, len(NEUTRAL)
 
     def stage(number: int, lists: Sequence[Any], scalars: Sequence[float]) -> Any:
-        xs, *states, gs = lists
+        (xs, *states, gs), noises = _split(product, lists)
         points, gradients = product.prepared(xs, gs, *scalars[:count])
-        return stages[number](points, *states, gradients, *scalars[count:])
+        return stages[number](points, *states, gradients, *noises, *scalars[count:])
 
     return _by_lists(product, stage, device)
 
@@ -129,9 +141,9 @@ def in_place_backend(product: ModuleType, device: str = "cpu") -> Backend:
     stages, count = _class(product).IN_PLACE, len(NEUTRAL)
 
     def stage(number: int, lists: Sequence[Any], scalars: Sequence[float]) -> Any:
-        xs, *states, gs = lists
+        (xs, *states, gs), noises = _split(product, lists)
         gradients = product.prepared_(xs, gs, *scalars[:count])
-        stages[number](xs, *states, gradients, *scalars[count:])
+        stages[number](xs, *states, gradients, *noises, *scalars[count:])
         return xs, *states
 
     return _by_lists(product, stage, device)
@@ -139,16 +151,46 @@ def in_place_backend(product: ModuleType, device: str = "cpu") -> Backend:
 
 def _by_lists(product: ModuleType, stage: Callable[..., Any], device: str) -> Backend:
     """A backend of a function of the stage's number, lists of tensors, and scalars."""
-    count = len(product.STATES) + 2
 
-    def run(number: int, row: Sequence[float], arrays: Sequence[Arrays]) -> list[Arrays]:
+    def run(
+        number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters
+    ) -> list[Arrays]:
+        lists = [*arrays, *_noises(product, number, row, arrays[0], counters, device)]
+
         def changed(*arguments: Any) -> Any:
-            return stage(number, arguments[:count], arguments[count:])
+            return stage(number, arguments[: len(lists)], arguments[len(lists) :])
 
-        results = _over_domains(product, changed, row, arrays, device)
+        results = _over_domains(product, changed, row, lists, device)
         return [list(tensors) for tensors in zip(*results, strict=True)]
 
     return run
+
+
+def _split(product: ModuleType, lists: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Point, states and gradients, and then the noise."""
+    count = len(product.STATES) + 2
+    return lists[:count], lists[count:]
+
+
+def _noises(
+    product: ModuleType,
+    number: int,
+    row: Sequence[float],
+    points: Arrays,
+    counters: Counters,
+    device: str,
+) -> list[Arrays]:
+    """What torch's forms draw in a stage."""
+    if not product.NOISE:
+        return []
+    import torch
+
+    from hamilforge.runtime.optimizers.noise import Noise
+
+    params = [torch.tensor(point, device=device) for point in points]
+    noise = Noise(*counters, product.NOISE)
+    drawn = noise.arrays(number, params, range(len(params)), row[len(NEUTRAL) :])
+    return [[tensor.cpu().numpy() for tensor in tensors] for tensors in drawn]
 
 
 def _class(product: ModuleType) -> Any:
@@ -268,14 +310,18 @@ def _numba_start(
 
 
 def _on_copies(
-    product: ModuleType, kernel: Any, row: Sequence[float], arrays: Sequence[Arrays]
+    product: ModuleType,
+    kernel: Any,
+    row: Sequence[float],
+    arrays: Sequence[Arrays],
+    noise: Any = None,
 ) -> list[Arrays]:
     """Run a kernel on copies of its arrays; return them."""
     copies = [[array.copy() for array in tensors] for tensors in arrays]
     first = copies[0]
     how = plan([array.size for array in first], [0] * len(first), product.SCOPE, product.SUMS)
     addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
-    run(kernel, how, np.array([row]), addresses, first[0].dtype.name)
+    run(kernel, how, np.array([row]), addresses, first[0].dtype.name, noise)
     return copies
 
 
@@ -326,7 +372,8 @@ def _deviation(backend: Backend, case: Case) -> Distance:
     worst = Distance()
     for number, (row, after) in enumerate(zip(case.rows, case.after, strict=True)):
         arrays = [case.points[number], *case.states[number], case.gradients[number]]
-        results = itertools.chain(*backend(number % case.stages, row, arrays))
+        counters = case.keys, case.draws + number
+        results = itertools.chain(*backend(number % case.stages, row, arrays, counters))
         expected = itertools.chain(*after)
         sizes = itertools.chain(*case.scales[number])
         bounds = itertools.chain(*case.rounding[number])

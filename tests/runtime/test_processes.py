@@ -79,7 +79,8 @@ def work(rank):
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
     mesh = init_device_mesh("cpu", (2,))
-    for name in ("heavy_ball", "rgd", "hamiltonian_descent", "quartic", "yoshida4"):
+    names = "heavy_ball", "rgd", "hamiltonian_descent", "quartic", "yoshida4", "sgld", "sghmc"
+    for name in names:
         for options in ({}, {"weight_decay": 0.1}, {"scope": "tensor"}):
             alone, sharded, spread = model(), model(), model()
             fully_shard(sharded, mesh=mesh)
@@ -101,7 +102,7 @@ def work(rank):
                 ends.append([*values(one), *solved])
             say(rank, near(ends[0], ends[1]) and near(ends[0], ends[2]))
 """)
-        == ["True"] * 15
+        == ["True"] * 21
     )
 
 
@@ -115,7 +116,7 @@ def work(rank):
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh("cpu", (2,))
-    for name in ("heavy_ball", "rgd"):
+    for name in ("heavy_ball", "rgd", "sghmc"):
         for full in (False, True):
             options = StateDictOptions(full_state_dict=full)
             one, other, reference = model(), model(), model()
@@ -131,7 +132,7 @@ def work(rank):
             train(reference, hf.optimizer(name)(reference.parameters(), lr=0.01), 6)
             say(rank, near(values(other), values(reference)))
 """)
-        == ["True"] * 4
+        == ["True"] * 6
     )
 
 

@@ -30,6 +30,7 @@ from hamilforge.gen.program.ir import Line, Program, Select
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
+from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.prove.report import Report
 
 #: Names that the interface of an optimizer and the files around it use.
@@ -37,7 +38,7 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "coefficients solution_row start_row raise BeforeStart Unmet t n",
+    "LOSS NOISE coefficients solution_row start_row raise BeforeStart Unmet t n",
 )
 
 
@@ -180,6 +181,7 @@ class Product:
             f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
             f"LOSS = {program.reads_loss}",
+            f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
             "",
@@ -207,6 +209,25 @@ class Product:
                 f"    return ({_tuple(tuple(map(variable, host.start_row)))})",
             ]
         return "\n".join(lines), uses_math
+
+    @property
+    def _noise(self) -> tuple[str, ...]:
+        """For each stage its draws: the occurrence, and which scalar of its row multiplies it."""
+        program = self.program
+        if not program.noises:
+            return ()
+        stages = (program.functions[index] for index in program.stages)
+        return tuple(
+            "("
+            + _tuple(
+                tuple(
+                    f"({draw.occurrence}, {_place(draw.amplitude, stage.scalars)})"
+                    for draw in draws(program, stage)
+                )
+            )
+            + ")"
+            for stage in stages
+        )
 
     def _constant(self, line: Line) -> str:
         """A named number in float64, with its exact form beside it."""
@@ -240,6 +261,10 @@ def default(parameter: kinds.Parameter) -> str:
     """The default of a hyper-parameter in Python."""
     value = parameter.default
     return str(bool(value)) if parameter.domain == kinds.FLAG else number(value)
+
+
+def _place(name: str, names: tuple[str, ...]) -> int | None:
+    return names.index(name) if name in names else None
 
 
 def _tuple(names: tuple[str, ...]) -> str:

@@ -87,7 +87,8 @@ class _Builder:
         self._arrays = tuple(dict.fromkeys(arrays))
         lines = {symbol.name for symbol in values.arrays}
         fresh = (f"{name}_new" for name in self._arrays)
-        self._hoist = Hoist((*self._arrays, *fresh, *lines, "n"))
+        self._noises = tuple(symbol.name for symbol in values.noises)
+        self._hoist = Hoist((*self._arrays, *self._noises, *fresh, *lines, "n"))
         self._solution_hoist = Hoist((*self._arrays, "x_new"))
 
     # --- a first gradient somewhere else ----------------------------------------------------------
@@ -166,6 +167,7 @@ class _Builder:
             decays=values.decays,
             options=rule.options,
             counts="parameter" if len(functions) == 1 else "group",
+            noises=self._noises,
         )
 
     def _function(self, stage: int) -> Function:
@@ -194,7 +196,8 @@ class _Builder:
         ordered = (array for array in (*self._arrays[1:-1], "x") if array in results)
         read = {name for line in body for name in names(line.value)}
         scalars = [name for name in self._hoist.named if name in read]
-        inputs = (*map(entries, self._arrays), *map(Array, scalars))
+        noises = [name for name in self._noises if name in read]
+        inputs = (*map(entries, (*self._arrays, *noises)), *map(Array, scalars))
         name = "update" if len(values.points) == 1 else f"update_{stage + 1}"
         return Function(
             name,
@@ -414,6 +417,8 @@ class _Homes:
         made = self._made(symbol)
         later = {stage for stage in stages if stage > made}
         points = self._values.points
+        if symbol in self._values.noises:  # made anew wherever it is read
+            return False
         later -= {stage for stage, point in enumerate(points) if point == symbol}
         if any(old == symbol for old, _ in self._states.values()):
             return False
@@ -440,6 +445,7 @@ class _Homes:
         """What the values that a stage may read are called, but for those that it computes."""
         values = self._values
         called: dict[Coordinate, str] = {values.points[stage]: "x", values.gradients[stage]: "g"}
+        noises = {symbol: symbol.name for symbol in values.noises}
         for name, (old, final) in self._states.items():
             called.setdefault(old, name)
             if self._stored_in[name] < stage:
@@ -447,7 +453,7 @@ class _Homes:
         for symbol, name in self.kept.items():
             if self._made(symbol) < stage:
                 called.setdefault(symbol, name)
-        return called
+        return called | noises
 
     def stored(self, symbol: Coordinate, stage: int) -> str:
         """The array that takes a value when it is computed; empty if none does."""

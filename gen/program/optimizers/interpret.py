@@ -15,6 +15,8 @@ import numpy as np
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.interpret import FLOAT64, LONG, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
+from hamilforge.gen.program.noise import key_of, normals
+from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL, prepared
 from hamilforge.gen.program.rounding import Rounded, errors, scalar_errors
 
@@ -60,6 +62,9 @@ class Interpreter:
             in a step's first stage.
         long: whether what follows from sums is computed in long numbers, where the platform has
             them: squares of what is in the range of float64 may not be.
+        keys: of the noise of each array; those of parameters without names, with the seed 0, if
+            there are none.
+        draws: how many stages have drawn noise.
     """
 
     program: Program
@@ -73,6 +78,8 @@ class Interpreter:
     memory: dict[str, float] = field(default_factory=dict)
     loss: float = 1.0
     long: bool = False
+    keys: tuple[int, ...] = ()
+    draws: int = 0
     _host: dict[str, float] = field(default_factory=dict)
     _rounded: dict[str, Rounded] = field(default_factory=dict)
     _functions: tuple[Function, ...] = ()
@@ -82,6 +89,7 @@ class Interpreter:
             name: [np.zeros_like(tensor) for tensor in self.x] for name in self.program.states
         }
         self._functions = tuple(map(prepared, self.program.functions))
+        self.keys = self.keys or tuple(key_of(0, 0, str(place)) for place in range(len(self.x)))
         self.states |= self._started()
         self.t = float(self.program.start_time)
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
@@ -92,6 +100,7 @@ class Interpreter:
         self.x = changed.pop("x")
         self.states = {**self.states, **changed}
         self.stage += 1
+        self.draws += 1
         if self.stage == len(self.program.stages):
             self._end_of_step()
 
@@ -100,11 +109,31 @@ class Interpreter:
         for _ in range(count):
             self.row()
             self._end_of_step()
+            self.draws += len(self.program.stages)
 
     def after(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
         """What the next stage changes, with these gradients; nothing is changed."""
         function, scalars = self._next()
-        return self._run(function, {"x": self.x, **self.states, "g": list(gradients)}, scalars)
+        return self._run(function, self._arrays(gradients, scalars), scalars)
+
+    def _arrays(
+        self, gradients: Sequence[Any], scalars: Mapping[str, float]
+    ) -> dict[str, list[Any]]:
+        """What the next stage reads: point, state, gradients and noise."""
+        function = self.program.functions[self.program.stages[self.stage]]
+        arrays = {"x": self.x, **self.states, "g": list(gradients)}
+        for draw in draws(self.program, function):
+            still = draw.amplitude and scalars[draw.amplitude] == 0
+            arrays[draw.name] = [
+                np.zeros_like(array) if still else self._noise(key, draw.occurrence, array)
+                for key, array in zip(self.keys, self.x, strict=True)
+            ]
+        return arrays
+
+    def _noise(self, key: int, occurrence: int, array: Any) -> Any:
+        """Normal numbers in the type of an array."""
+        numbers = normals(key, self.draws, occurrence, 0, array.size)
+        return numbers.reshape(array.shape).astype(array.dtype)
 
     def _started(self) -> dict[str, list[Any]]:
         """The states that do not begin at zero."""
@@ -140,7 +169,7 @@ class Interpreter:
         """For each entry of point and state, the largest operand of the next stage's last sum."""
         program = self.program
         function, scalars = self._next()
-        arrays = {"x": self.x, **self.states, "g": list(gradients)}
+        arrays = self._arrays(gradients, scalars)
         still = [np.zeros(np.shape(tensor)) for tensor in self.x]
         largest: dict[str, list[Any]] = dict.fromkeys(("x", *program.states), still)
         for array, local in function.results:
@@ -160,7 +189,8 @@ class Interpreter:
 
     def rounding(self, gradients: Sequence[Any]) -> dict[str, list[Any]]:
         """For each entry of point and state, a bound of the next stage's rounding errors."""
-        return self._errors(*self._next(), {"x": self.x, **self.states, "g": list(gradients)})
+        function, scalars = self._next()
+        return self._errors(function, scalars, self._arrays(gradients, scalars))
 
     def solution(self) -> list[Any]:
         """The solution at the end of a step."""

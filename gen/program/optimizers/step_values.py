@@ -17,7 +17,7 @@ from types import MappingProxyType
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
-from hamilforge.gen.declare.expression import REDUCTIONS, Expression, Name, walk
+from hamilforge.gen.declare.expression import NOISE, REDUCTIONS, Expression, Name, walk
 from hamilforge.gen.declare.kinds import FLAG, Assignment, Parameter, Rule, StateUpdate
 from hamilforge.gen.declare.toml_source import Source
 from hamilforge.gen.derive.calculus import (
@@ -75,6 +75,7 @@ class StepValues:
         started: for each line of a scalar that begins so, what the last step left.
         solution: after a step.
         decays: for each stage, whether L2 decay is added to its gradient.
+        noises: the arrays of noise, in the order in which they occur.
         requirements: conditions on hyper-parameters, and what is said where one does not hold.
     """
 
@@ -92,6 +93,7 @@ class StepValues:
     started: dict[sp.Symbol, sp.Symbol] = field(default_factory=dict)
     solution: Expr | None = None
     decays: tuple[bool, ...] = ()
+    noises: list[Coordinate] = field(default_factory=list)
     requirements: list[tuple[Expr, str]] = field(default_factory=list)
 
     @property
@@ -206,6 +208,9 @@ class Recorder:
             return values.gradients[values.points.index(point)]
         if not values.points and point != first:
             values.ahead = self._in_old(point)
+            if values.ahead.has(*values.noises):
+                message = "the first gradient of a step is taken at a point without noise"
+                raise self.refused("", message, ("assign",))
         if not isinstance(point, Coordinate):
             symbol = Coordinate(self._unused("point"))
             stage = max(values.last, 0)
@@ -215,6 +220,12 @@ class Recorder:
         number = len(values.points)
         values.gradients.append(g if number == 1 else Coordinate(f"g_{number}"))
         return values.gradients[-1]
+
+    def noise(self) -> Coordinate:
+        """An array of noise that no other one is."""
+        noises = self.values.noises
+        noises.append(Coordinate(self._unused(f"noise_{len(noises) + 1}" if noises else "noise")))
+        return noises[-1]
 
     def _in_old(self, point: Expr) -> Expr:
         """A point in the unknowns before the step."""
@@ -268,7 +279,7 @@ class Recorder:
         Raises:
             DeclarationError: it is no real number.
         """
-        value = to_sympy(expression, known, {"grad": self.gradient})
+        value = to_sympy(expression, known, {"grad": self.gradient, NOISE: self.noise})
         if value.has(*INFINITE):
             raise self.refused(expression.text, "divides by zero, or is no real number", at)
         return value.replace(Total, lambda entry: entry) if self._scope == "coordinate" else value

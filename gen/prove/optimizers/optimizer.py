@@ -269,7 +269,7 @@ def cost(program: Program) -> tuple[Finding, ...]:
         Finding("passes", max(len(scheduled) for scheduled in passes), by, reach),
         Finding(
             "bytes_per_parameter",
-            max(bytes_per_parameter(scheduled) for scheduled in passes),
+            max(bytes_per_parameter(scheduled, program.noises) for scheduled in passes),
             "the loads and stores of the passes of the emitted program",
             "float32, each stage",
         ),

@@ -137,6 +137,10 @@ class _Letters(SymbolicSteps):
         known = {**self.hyper, **self.arrays, **self.memory, "n": self.n}
         return sp.sympify(evaluate(self._ahead, known, self.algebra))
 
+    def _noise(self, name: str) -> Expr:
+        """What both programs draw at their occurrences of one number."""
+        return sp.Symbol(f"noise__{self.program.noises.index(name) + 1}", real=True)
+
     def _total(self, array: Expr) -> Expr:
         return unknown_sum(self.program.scope, array)
 

@@ -13,12 +13,14 @@ from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
+from hamilforge.gen.program.optimizers.programs import arrays_of
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
+from hamilforge.gen.prove.optimizers.stationary import stationary_variance
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
 
@@ -27,6 +29,9 @@ _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
 _PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
 _EVERY = "every rule of this form"
+_WITHOUT_NOISE = (
+    "Noise: stationary_variance is of the step with its noise, everything else of the step without."
+)
 
 
 def prove_rule(rule: Rule | Discretised) -> Report:
@@ -53,12 +58,36 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
             for name, find in _PROPERTIES.items()
         ),
+        *_noise(allowance, rule, derivation),
         *reduction_findings(rule),
         *cost(derivation.program),
     )
     head = rule.head
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
-    return Report(head.name, "optimizer", head.title, findings, claims)
+    notes = (_WITHOUT_NOISE,) if derivation.program.noises else ()
+    return Report(head.name, "optimizer", head.title, findings, claims, notes)
+
+
+def _noise(
+    allowance: Allowance, rule: Rule | Discretised, derivation: RuleDerivation
+) -> tuple[Finding, ...]:
+    """What noise does on a parabola, for a rule that draws."""
+    program = derivation.program
+    if not program.noises:
+        return ()
+    name = "stationary_variance"
+    reach = f"one coordinate, {_PARABOLA}, where steps shrink"
+    evidence = "the covariance that the emitted step leaves as it is"
+
+    def shown() -> Finding:
+        called = {array: unknown for unknown, array in arrays_of(rule).items()}
+        try:
+            value = dict(stationary_variance(program, called))
+        except NotDerivableError as error:
+            return Finding(name, None, evidence, reach, str(error))
+        return Finding(name, value, evidence, reach)
+
+    return (attempted(allowance, name, shown, reach),)
 
 
 def _derive_for_order(rule: Rule | Discretised) -> None:

@@ -43,7 +43,7 @@ LONGEST = 60
 _JUMPS = tuple(FUNCTIONS[name] for name in "step where greater at_least equal".split())
 
 
-class _Frozen(SymbolicSteps):
+class FrozenSteps(SymbolicSteps):
     """A step from letters, with the scalars of the host as they are after many steps.
 
     Args:
@@ -239,15 +239,23 @@ def step_map(program: Program) -> StepMap:
         NotDerivableError: a step is not linear in point and state, roots of averages apart, or its
             scalars have no limit.
     """
-    steps = _Frozen(program, letters=True)
-    names, matrix, _ = _linear(steps, steps.moved(lambda point: curvature * point))
+    steps = FrozenSteps(program, letters=True)
+    names, matrix, _ = linear_part(steps, steps.moved(lambda point: curvature * point))
     return StepMap(program, names, matrix, steps.hyper, steps.letters)
 
 
-def _linear(
-    steps: _Frozen, moved: Mapping[str, Expr]
+def linear_part(
+    steps: FrozenSteps, moved: Mapping[str, Expr]
 ) -> tuple[tuple[str, ...], sp.Matrix, sp.Matrix]:
-    """Point and linear arrays, the matrix of a step on them, and what it adds."""
+    """Point and linear arrays, the matrix of a step on them, and what it adds.
+
+    Args:
+        steps: from letters.
+        moved: point and state after a step.
+
+    Raises:
+        NotDerivableError: the step is not linear in them.
+    """
     symbols = {symbol: name for name, symbol in steps.start.items()}
     names = ["x"]
     for name in names:
@@ -323,9 +331,9 @@ def effective_rate(program: Program) -> tuple[str, str]:
     Raises:
         NotDerivableError: it has no limit that is known.
     """
-    steps = _Frozen(program, letters=True)
-    names, _, _ = _linear(steps, steps.moved(lambda _: gradient))
-    steps = _Frozen(program, letters=False)
+    steps = FrozenSteps(program, letters=True)
+    names, _, _ = linear_part(steps, steps.moved(lambda _: gradient))
+    steps = FrozenSteps(program, letters=False)
     moved = steps.moved(lambda _: gradient)
     settled: dict[sp.Symbol, Expr] = {}
     needed = _needed(steps, moved)
@@ -338,7 +346,7 @@ def effective_rate(program: Program) -> tuple[str, str]:
                 raise NotDerivableError(f"where {name} settles is not known")
             settled[symbol] = sp.simplify(roots[0])
     moved = {name: sp.simplify(sp.sympify(value).subs(settled)) for name, value in moved.items()}
-    own, matrix, added = _linear(steps, moved)
+    own, matrix, added = linear_part(steps, moved)
     size = len(own)
     start, drift = (sp.Matrix(sp.symbols(f"{c}0:{size}")) for c in "uw")
     equations = [*(matrix * drift - drift), *(matrix * start + added - start - drift)]
@@ -357,7 +365,7 @@ def effective_rate(program: Program) -> tuple[str, str]:
     return written(tidy(sp.simplify(-rate))), "1"
 
 
-def _needed(steps: _Frozen, moved: Mapping[str, Expr]) -> set[str]:
+def _needed(steps: FrozenSteps, moved: Mapping[str, Expr]) -> set[str]:
     """The arrays on which the point depends, sooner or later."""
     symbols = {symbol: name for name, symbol in steps.start.items()}
     needed, todo = set[str](), ["x"]
@@ -379,10 +387,10 @@ def effective_decay(program: Program) -> dict[str, str]:
     Raises:
         NotDerivableError: they are no formula.
     """
-    steps = _Frozen(program, letters=True)
+    steps = FrozenSteps(program, letters=True)
     shrink = 1 - steps.hyper["lr"] * weight_decay
     one, none = sp.Integer(1), sp.Integer(0)
-    _, matrix, _ = _linear(steps, steps.moved(lambda _: none, (one, none, shrink)))
+    _, matrix, _ = linear_part(steps, steps.moved(lambda _: none, (one, none, shrink)))
     if matrix.shape[0] > 2:
         raise NotDerivableError("a polynomial of a degree above two")
     polynomial = matrix.charpoly(z).as_expr(z)
@@ -406,8 +414,8 @@ def resting(program: Program) -> str:
     Raises:
         NotDerivableError: a step is not linear there.
     """
-    steps = _Frozen(program, letters=True)
-    names, matrix, _ = _linear(steps, steps.moved(lambda _: sp.Integer(0)))
+    steps = FrozenSteps(program, letters=True)
+    names, matrix, _ = linear_part(steps, steps.moved(lambda _: sp.Integer(0)))
     vector = [steps.start[name] for name in names]
     equations = [*(matrix * sp.Matrix(vector) - sp.Matrix(vector))]
     solutions = sp.solve(equations, vector[1:], dict=True) if len(names) > 1 else [{}]

@@ -104,6 +104,11 @@ class SymbolicSteps:
         """A sum over coordinates, of which there is one."""
         return array
 
+    def _noise(self, name: str) -> Expr:
+        """An entry of noise: what is said of a step is said of the one without."""
+        del name
+        return sp.Integer(0)
+
     @property
     def unit(self) -> set[Expr]:
         """The symbols of hyper-parameters between 0 and 1."""
@@ -176,7 +181,8 @@ class SymbolicSteps:
             The new values by array.
         """
         types = {array.name: array for array in function.inputs}
-        values = {**scalars, **self.arrays, **more}
+        noises = {name: self._noise(name) for name in self.program.noises}
+        values = {**scalars, **self.arrays, **noises, **more}
         (known,) = run_lines(function.lines, types, [values], self.algebra)
         return {key: sp.sympify(known[array.name]) for key, array in function.results}
 

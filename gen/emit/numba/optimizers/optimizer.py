@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import ClassVar
 
 from hamilforge.gen.emit.numba.printer import (
@@ -23,12 +24,14 @@ from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import (
     Function,
     Line,
+    Program,
     Reduce,
     names,
     renamed,
     squared_in,
     with_names,
 )
+from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.program.optimizers.factors import power_of, with_powers
 from hamilforge.gen.program.optimizers.preparation import NAMES as PREPARED_NAMES
 from hamilforge.gen.program.optimizers.preparation import prepared
@@ -130,6 +133,7 @@ class PassView:
 
     Attributes:
         arrays: with their positions in the address table.
+        noises: arrays of normal numbers, with the occurrence and what multiplies each.
         row: the scalars read from the row of the chunk's group, with their positions.
         totals: whether totals of earlier passes are read.
         prelude: the lines in front of the loops: totals, and what follows from them.
@@ -139,6 +143,7 @@ class PassView:
     """
 
     arrays: tuple[tuple[str, int], ...]
+    noises: tuple[tuple[str, int, str], ...]
     row: tuple[tuple[str, int], ...]
     totals: bool
     prelude: tuple[str, ...]
@@ -154,6 +159,7 @@ class FunctionView:
     name: str
     passes: tuple[PassView, ...]
     sum_count: int
+    draws: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ def view(product: Product) -> View:
     views: tuple[FunctionView, ...] = ()
     if program.start:
         views += (_function(_named(program.start), need),)
-    views += tuple(_function(prepared(_named(stage)), need) for stage in program.functions)
+    views += tuple(_stage(program, stage, need) for stage in program.functions)
     if program.shifted:
         views += (_function(_named(program.solution), need),)
     stages = ", ".join(program.functions[index].name for index in program.stages) + ","
@@ -198,17 +204,34 @@ def _named(function: Function) -> Function:
     return renamed(function, spelled(own, taken))
 
 
-def _function(function: Function, need: Requirements) -> FunctionView:
+def _stage(program: Program, stage: Function, need: Requirements) -> FunctionView:
+    """The function of a stage, after its preparation, with what it draws."""
+    named = _named(stage)
+    called = {old.name: new.name for old, new in zip(stage.inputs, named.inputs, strict=True)}
+    drawn = {
+        called[draw.name]: (draw.occurrence, called.get(draw.amplitude, "1.0"))
+        for draw in draws(program, stage)
+    }
+    if drawn:
+        need("normal_numbers")
+    return _function(prepared(named), need, drawn)
+
+
+def _function(
+    function: Function,
+    need: Requirements,
+    drawn: Mapping[str, tuple[int, str]] = MappingProxyType({}),
+) -> FunctionView:
     before: list[Line] = []
     columns: list[str] = []
     views = []
     passes = schedule(with_powers(function))
     for number, sweep in enumerate(passes, start=1):
         name = f"_{function.name}" + (f"_{number}" if len(passes) > 1 else "")
-        views.append(_pass(function, sweep, name, before, columns, need))
+        views.append(_pass(function, sweep, name, before, columns, need, drawn))
         before += [*sweep.sums, *sweep.scalars]
         columns += [name for line in sweep.sums for name in (line.name, _exponent(line))]
-    return FunctionView(function.name, tuple(views), len(columns))
+    return FunctionView(function.name, tuple(views), len(columns), bool(drawn))
 
 
 def _pass(
@@ -218,6 +241,7 @@ def _pass(
     before: list[Line],
     columns: list[str],
     need: Requirements,
+    drawn: Mapping[str, tuple[int, str]],
 ) -> PassView:
     known = [line.name for line in before]
     loops = _Loops(function, sweep, {*known, *map(power_of, known)}, need)
@@ -242,9 +266,13 @@ def _pass(
         *(f"{power_of(factor)} = 1.0" for factor in factors),
     )
     used = {array for view in views for array in view.arrays}
+    noises = tuple((array, *draw) for array, draw in drawn.items() if array in used)
+    wanted |= {amplitude for *_, amplitude in noises}
     places = enumerate(function.scalars)
+    stored = (array for array in function.arrays if array not in drawn)
     return PassView(
-        tuple((array, at) for at, array in enumerate(function.arrays) if array in used),
+        tuple((array, at) for at, array in enumerate(stored) if array in used),
+        noises,
         tuple((scalar, at) for at, scalar in places if scalar in wanted),
         any(isinstance(line.value, Reduce) for line in needed),
         prelude,
