@@ -272,6 +272,22 @@ def _three_operations(name: str, entry: Entry, params: Tensors) -> Step:
     return step
 
 
+def _noisy_operations(name: str, entry: Entry, params: Tensors) -> Step:
+    """A step of Langevin dynamics by torch's generator and its operations over lists."""
+    del name
+    lr, temperature = entry["options"]["lr"], entry["options"]["temperature"]
+    amplitude = math.sqrt(2 * lr * temperature)
+
+    def step() -> None:
+        with torch.no_grad():
+            gradients = [param.grad for param in params if param.grad is not None]
+            torch._foreach_add_(params, gradients, alpha=-lr)
+            for param in params:
+                param.add_(torch.randn_like(param), alpha=amplitude)
+
+    return step
+
+
 def _flat(name: str, entry: Entry, params: Tensors) -> Step:
     """Heavy ball on one long array each of points, velocities and gradients."""
     del name
@@ -316,6 +332,7 @@ _KINDS: dict[str, Callable[[str, Entry, Tensors], Step]] = {
     "authors": _authors,
     "flat": _flat,
     "three operations": _three_operations,
+    "noisy operations": _noisy_operations,
 }
 
 
