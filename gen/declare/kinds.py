@@ -7,7 +7,7 @@ been derived or believed: a claim is carried along as text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Union
 
@@ -24,7 +24,7 @@ DOMAINS = {
 }
 FLAG = "flag"
 SCOPES = ("all", "group", "tensor", "coordinate")
-LETTERS = ("A", "B", "D", "BD")
+LETTERS = ("A", "B", "D", "BD", "O")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,18 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Hamiltonian:
-    """H = K(p) + J(q) with friction: q' = grad K(p), p' = -grad J(q) - gamma(t) p."""
+    """H = K(p) + J(q) with friction: q' = grad K(p), p' = -grad J(q) - gamma(t) p.
+
+    Attributes:
+        temperature: of the heat bath that friction belongs to; None where there is none.
+    """
 
     head: Head
     kinetic: Expression
     friction: Expression
     parameters: tuple[Parameter, ...]
     start_time: Fraction
+    temperature: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,24 @@ class Update:
 
 
 Method = Splitting | Update
+
+
+def draws_noise(method: Method) -> bool:
+    """Whether a method has the letter O."""
+    if not isinstance(method, Splitting):
+        return False
+    if isinstance(method.steps, Composition):
+        return draws_noise(method.steps.block)
+    return any(flow.letter == "O" for flow in method.steps)
+
+
+def without_noise(splitting: Splitting) -> Splitting:
+    """The splitting with friction alone, D, wherever it has friction with noise, O."""
+    steps = splitting.steps
+    if isinstance(steps, Composition):
+        return replace(splitting, steps=replace(steps, block=without_noise(steps.block)))
+    cold = (replace(flow, letter="D") if flow.letter == "O" else flow for flow in steps)
+    return replace(splitting, steps=tuple(cold))
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,9 @@ def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declarati
     """
     if "coordinates" in reader.source.tables:
         return read_problems.mechanics(reader, head, find)
-    reader.keys(("kinetic", "potential", "energy", "friction", "parameters", "start"))
+    reader.keys(
+        ("kinetic", "potential", "energy", "friction", "temperature", "parameters", "start")
+    )
     own = parameters(reader, "parameters")
     scalars = {parameter.name: SCALAR for parameter in own}
     functions = (*ELEMENTWISE, *REDUCTIONS)
@@ -125,11 +127,15 @@ def hamiltonian(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declarati
             )
     friction = reader.expression(reader.text("friction", default="0"), "friction")
     reader.typed(friction, SCALAR, scalars | {"t": SCALAR}, ELEMENTWISE, "friction")
+    temperature = None
+    if "temperature" in reader.source.tables:
+        temperature = reader.expression(reader.text("temperature"), "temperature")
+        reader.typed(temperature, SCALAR, scalars, ELEMENTWISE, "temperature")
     start_time = read_problems.start(reader, ()).time
     reader.finish()
     assert kinetic is not None
     assert friction is not None
-    return kinds.Hamiltonian(head, kinetic, friction, own, start_time)
+    return kinds.Hamiltonian(head, kinetic, friction, own, start_time, temperature)
 
 
 def _refuse_coupling(reader: Reader, term: Expression, key: str) -> None:
@@ -250,8 +256,8 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
             continue
         if pair[0] not in kinds.LETTERS:
             reader.problem(
-                f"unknown letter '{pair[0]}'; expected A (drift), B (kick), D (friction) or "
-                "BD (kick with friction)",
+                f"unknown letter '{pair[0]}'; expected A (drift), B (kick), D (friction), BD (kick "
+                "with friction) or O (friction with noise)",
                 "steps",
             )
         flows.append(kinds.Flow(pair[0], weight(pair[1], "steps")))

@@ -1,14 +1,14 @@
 """Methods as assignments: splittings and updates in one form.
 
 In: a :class:`Splitting` or an :class:`Update`.  Out: a :class:`Scheme`, assignments to q, p and
-locals in order, written with the functions ``Grad``, ``Velocity``, ``Decay`` and ``Impulse``, for
-any system.  A splitting becomes one by writing down the exact flow of each letter; the clock moves
-with the letter D (or BD).
+locals in order, written with the functions ``Grad``, ``Velocity``, ``Decay``, ``Impulse`` and
+``Heat``, for any system.  A splitting becomes one by writing down the exact flow of each letter;
+the clock moves with the letters of friction: D, BD and O, which draws noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -19,6 +19,7 @@ from hamilforge.gen.derive.calculus import Coordinate, Expr, is_host, tidy, to_s
 from hamilforge.gen.derive.symbols import (
     Decay,
     Grad,
+    Heat,
     Impulse,
     Velocity,
     h,
@@ -33,6 +34,8 @@ from hamilforge.gen.derive.symbols import (
 MAX_FLOWS = 500
 
 
+#: The letters with which the clock moves.
+CLOCK = ("D", "BD", "O")
 #: What a program calls its point and the gradient at it.
 PROGRAM_NAMES = ("x", "x_new", "g")
 
@@ -63,6 +66,7 @@ class Scheme:
         constants: named numbers, each with its exact value.
         symbols: the method's own parameters.
         exact: whether the constants are exact, or published digits.
+        noises: arrays of independent standard normal numbers, in the order of their occurrences.
     """
 
     method: Method
@@ -70,6 +74,7 @@ class Scheme:
     constants: Mapping[sp.Symbol, Expr]
     symbols: Mapping[str, sp.Symbol]
     exact: bool
+    noises: tuple[Coordinate, ...] = ()
 
     @property
     def flows(self) -> tuple[WeightedFlow, ...]:
@@ -95,6 +100,7 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
     taken = frozenset((*system_symbols, *PROGRAM_NAMES))
     flows, constants, exact = flatten(method, taken=taken)
     lines = []
+    noises: list[Coordinate] = []
     clock: Expr = sp.Integer(0)
     for flow in flows:
         start, stop = t + clock * h, t + tidy(clock + flow.weight) * h
@@ -104,12 +110,28 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
             line = Line(p, p - flow.weight * h * Grad(q), flow)
         elif flow.letter == "D":
             line = Line(p, Decay(start, stop) * p, flow)
+        elif flow.letter == "O":
+            noises.append(noise_named(len(noises) + 1, taken))
+            line = Line(p, Decay(start, stop) * p + Heat(start, stop) * noises[-1], flow)
         else:
             line = Line(p, Decay(start, stop) * p - Impulse(start, stop) * Grad(q), flow)
-        if "D" in flow.letter:
+        if flow.letter in CLOCK:
             clock = tidy(clock + flow.weight)
         lines.append(line)
-    return Scheme(method, tuple(lines), constants, {}, exact)
+    return Scheme(method, tuple(lines), constants, {}, exact, tuple(noises))
+
+
+def noise_named(number: int, taken: Container[str]) -> Coordinate:
+    """An array of noise.
+
+    Args:
+        number: which occurrence, from 1.
+        taken: names that it must not have.
+    """
+    name = "noise" if number == 1 else f"noise_{number}"
+    while name in taken:
+        name += "_"
+    return Coordinate(name)
 
 
 def flatten(

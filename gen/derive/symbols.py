@@ -45,6 +45,17 @@ class Impulse(sp.Function):
     nargs = 2
 
 
+class Heat(sp.Function):
+    """By how much the noise of a time span spreads the momentum: a standard deviation."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, start: Expr, stop: Expr) -> Expr | None:
+        """No time, no noise."""
+        return sp.Integer(0) if start == stop else None
+
+
 def parameter_symbol(parameter: Parameter) -> sp.Symbol:
     """A parameter as a symbol; limits at the ends of its domain are taken of finished scalars."""
     if parameter.domain == "real":

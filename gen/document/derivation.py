@@ -14,7 +14,7 @@ from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.optimizers.rotation import Rotated, b, last_b, new_b, rotate
 from hamilforge.gen.derive.optimizers.system import System, derive_system
 from hamilforge.gen.derive.scheme import Scheme, constant_values, derive_scheme
-from hamilforge.gen.derive.symbols import Decay, Grad, Impulse, Velocity
+from hamilforge.gen.derive.symbols import Decay, Grad, Heat, Impulse, Velocity
 from hamilforge.gen.document import network, problem
 from hamilforge.gen.document.blocks import (
     Block,
@@ -42,6 +42,7 @@ _FLOW_NAMES = {
     "B": "kick: the exact flow of J",
     "D": "friction: the exact flow of p' = -gamma p",
     "BD": "kick and friction together, q fixed",
+    "O": "friction with noise: the exact flow of dp = -gamma p dt + sqrt(2 gamma m T) dW",
 }
 
 
@@ -290,6 +291,16 @@ def _method(scheme: Scheme, system: System | None) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+#: Functions that are not known before there is a system, as documents call them.
+_CALLED: dict[type, str] = {
+    Grad: "grad_J",
+    Velocity: "velocity",
+    Decay: "decay",
+    Impulse: "impulse",
+    Heat: "heat",
+}
+
+
 def _letter(flow: object) -> str:
     return getattr(flow, "letter", "")
 
@@ -299,12 +310,12 @@ def _formula(expr: Expr, system: System | None) -> IrExpr:
     named: dict[Expr, IrExpr] = {}
     replaced: dict[Expr, Expr] = {}
     known = system.closed(expr) if system else expr
-    calls = sorted(known.atoms(Grad, Velocity, Decay, Impulse), key=sp.default_sort_key)
+    calls = sorted(known.atoms(*_CALLED), key=sp.default_sort_key)
     for number, call in enumerate(reversed(calls)):
         symbol = Coordinate(f"call_{number}")
         replaced[call] = symbol
     for call, symbol in replaced.items():
-        op = {Grad: "grad_J", Velocity: "velocity", Decay: "decay", Impulse: "impulse"}[type(call)]
+        op = _CALLED[type(call)]
         args = tuple(_formula(arg, system) for arg in call.args)
         named[symbol] = Apply(op, args)
     lowered = lower(tidy_scalars(known.xreplace(replaced)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import sympy as sp
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import draws_noise, without_noise
 from hamilforge.gen.program.noise import key_of, normals, philox
 from hamilforge.gen.program.optimizers.draws import draws, quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter
@@ -297,3 +299,140 @@ def test_a_reduction_is_of_paths_with_equal_noise(tmp_path: Path) -> None:
         (finding,) = reduction_findings(catalogue.load(path))
         assert finding.value is holds, finding
     assert "noise" in finding.evidence
+
+
+# --- friction with noise --------------------------------------------------------------------------
+
+#: At the end of a step, with m = 1, temperature 1: q, q p, p, as fractions of lambda and h.
+THEORY = {
+    "underdamped_baoab": ("1/k", "0", "1 - h**2*k/4"),
+    "baoa": ("1/k", "h/2", "1"),
+    "aboba": ("1/k", "0", "1/(1 - h**2*k/4)"),
+    "obabo": ("1/(k*(1 - h**2*k/4))", "0", "1"),
+}
+SAMPLERS = [*THEORY]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_variances_of_splittings_are_those_of_the_theory(name: str) -> None:
+    found = variances(name)
+    k, h, heat = sp.symbols("k h T")
+    for key, text in zip(("q", "q p", "p"), THEORY[name], strict=True):
+        value = found[key].subs({"curvature": k, "lr": h, "temperature": heat})
+        assert sp.simplify(value - heat * sp.sympify(text, {"k": k, "h": h})) == 0, key
+    if name == "aboba":
+        point = found["point"].subs({"curvature": k, "lr": h, "temperature": heat})
+        assert sp.simplify(point - heat / (k * (1 - h**2 * k / 4))) == 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_without_heat_a_step_is_that_with_friction_alone(name: str) -> None:
+    """O at temperature 0 is D: positions of both programs agree, whatever their buffers hold."""
+    optimizer = catalogue.load(name, ("optimizer",))
+    cold = replace(optimizer, method=without_noise(optimizer.method))
+    hyper = {"lr": 0.3, "friction": 0.7, "temperature": 0.0}
+    ends = []
+    for one in (program_of(optimizer), quiet(program_of(optimizer)), program_of(cold)):
+        names = {entry.name for entry in one.hyperparameters}
+        machine = Interpreter(
+            one, {key: v for key, v in hyper.items() if key in names}, [np.ones(3)]
+        )
+        for number in range(6):
+            machine.hyper["lr"] = 0.3 / (1 + number % 2)
+            machine.step([np.sin(machine.x[0]) + np.arange(3)])
+        ends.append(machine.solution()[0])
+    assert (ends[0] == ends[1]).all()
+    assert np.allclose(ends[0], ends[2], rtol=1e-13, atol=1e-13)
+
+
+def test_baoab_without_heat_is_badab() -> None:
+    baoab, badab = (catalogue.load(name, ("splitting",)) for name in ("baoab", "badab"))
+    assert without_noise(baoab).steps == badab.steps
+    assert draws_noise(baoab)
+    assert not draws_noise(badab)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_proved_of_the_friction_alone_is_so(name: str) -> None:
+    optimizer = catalogue.load(name, ("optimizer",))
+    cold = pipeline.check(
+        replace(
+            optimizer,
+            head=replace(optimizer.head, claims={}),
+            method=without_noise(optimizer.method),
+        )
+    )
+    report = pipeline.check(optimizer)
+    for key in ("order", "symplectic_form", "conformal_factor", "stability_limit", "points"):
+        assert report[key] == cold[key], key
+    assert any("O is D" in note for note in report.notes)
+
+
+def sampler(folder: Path, system: str, steps: str = '[["B", 1], ["A", 1], ["O", 1]]') -> Path:
+    """An optimizer of files of one's own."""
+    head = 'title = "-"\nreference = "-"\n'
+    (folder / "bath.toml").write_text(f'kind = "hamiltonian"\nname = "bath"\n{head}{system}')
+    (folder / "word.toml").write_text(f'kind = "splitting"\nname = "word"\n{head}steps = {steps}\n')
+    path = folder / "mine.toml"
+    path.write_text(
+        f'kind = "optimizer"\nname = "mine"\n{head}system = "bath.toml"\nmethod = "word.toml"\n'
+        '[hyperparameters]\nlr = 0.1\n[set]\nh = "lr"\n'
+    )
+    return path
+
+
+BATH = (
+    'kinetic = "dot(p, p)/2"\nfriction = "gamma"\ntemperature = "T"\n'
+    "[parameters]\ngamma = 1\nT = 2\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (BATH.replace('temperature = "T"\n', "").replace("T = 2\n", ""), "needs a temperature"),
+        (BATH.replace("dot(p, p)/2", "sum(p**4)"), "closed form for K = dot"),
+        (BATH.replace("dot(p, p)/2", "sqrt(dot(p, p) + 1)"), "closed form for K = dot"),
+        (BATH.replace('temperature = "T"', 'temperature = "dot(p, p)"'), "temperature"),
+        (BATH.replace('temperature = "T"', 'temperature = "t"'), "unknown name 't'"),
+    ],
+    ids=["no temperature", "quartic", "relativistic", "a vector", "time"],
+)
+def test_heat_needs_a_bath_and_a_quadratic_energy(
+    system: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        program_of(catalogue.load(sampler(tmp_path, system)))
+
+
+def test_integrators_draw_nothing() -> None:
+    with pytest.raises(DeclarationError, match="the letter O draws noise"):
+        pipeline.render_integrator(
+            catalogue.load("pendulum"), catalogue.load("baoab", ("splitting",))
+        )
+
+
+def test_a_bath_of_ones_own_has_the_variances_of_its_mass(tmp_path: Path) -> None:
+    """With another mass: Var p is m T, and Var q T/k, to the error of the scheme."""
+    system = BATH.replace("dot(p, p)/2", "dot(p, p)/(2*m)") + "m = 3\n"
+    path = sampler(tmp_path, system, '[["A", "1/2"], ["B", 1], ["A", "1/2"], ["O", 1]]')
+    found = variances(path)
+    curvature, lr, heat, mass = sp.symbols("curvature lr T m")
+    for key, exact in (("q", heat / curvature), ("p", mass * heat)):
+        assert sp.simplify(sp.limit(found[key], lr, 0) - exact) == 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_flows_in_another_order_are_seen(name: str) -> None:
+    optimizer = catalogue.load(name, ("optimizer",))
+    for other in {*SAMPLERS} - {name}:
+        method = catalogue.load(other, ("optimizer",)).method
+        report = pipeline.check(replace(optimizer, method=method))
+        false = {claim.name for claim in report.claims if not claim.holds}
+        assert "stationary_variance" in false, other
+
+
+def test_noise_before_the_first_gradient_is_refused(tmp_path: Path) -> None:
+    path = sampler(tmp_path, BATH, '[["O", 1], ["A", 1], ["B", 1]]')
+    with pytest.raises(DeclarationError, match="begin the step after it"):
+        program_of(catalogue.load(path))

@@ -159,7 +159,7 @@ class _Rotation:
     """
 
     def __init__(self, scheme: Scheme) -> None:
-        self._method = scheme.method
+        self._method, self._noises = scheme.method, scheme.noises
         self.points: list[Expr] = []
         self.segments: list[list[Line]] = [[]]
         located: list[Expr] = []
@@ -264,11 +264,21 @@ class _Rotation:
 
     def _shift(self, point: Expr, position: Expr) -> Expr:
         shift = sp.expand(point - position)
+        self._refuse_noise(shift)
         if not shift.atoms(Coordinate) <= {new_b}:
             raise self._refuse("the point of a gradient must be q shifted by a function of p")
         return shift
 
+    def _refuse_noise(self, value: Expr) -> None:
+        """That no noise lies between a step's beginning and its first gradient."""
+        if value.atoms(Coordinate) & {*self._noises}:
+            raise self._refuse(
+                "noise (letter O) between a drift and the first gradient of a step: begin the "
+                "step after it, with the flows in the same circle"
+            )
+
     def _multiple(self, momentum: Expr) -> Expr:
+        self._refuse_noise(momentum)
         if not momentum.atoms(Coordinate) <= {new_b}:
             raise self._refuse("after the last gradient, p may only be multiplied by a number")
         return momentum

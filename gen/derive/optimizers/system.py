@@ -7,8 +7,10 @@ Out: the exact flows in closed form,
     B  p <- p - s grad J(q)
     D  p <- decay(t, t+s) p,                     decay(a, b) = exp(-int_a^b gamma)
     BD p <- decay(t, t+s) p - impulse(t, t+s) grad J(q),  impulse(a, b) = int_a^b decay(u, b) du
+    O  p <- decay(t, t+s) p + heat(t, t+s) xi,   heat(a, b)^2 = m T (1 - decay(a, b)^2), K = p^2/2m
 
-McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300.
+McLachlan and Perlmutter, J. Geom. Phys. 39 (2001) 276-300; for O Leimkuhler and Matthews, Appl.
+Math. Res. Express 2013 (2013) 34-56.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from hamilforge.gen.derive.calculus import (
     tidy_scalars,
     to_sympy,
 )
-from hamilforge.gen.derive.symbols import Decay, Impulse, Velocity, p, parameter_symbol, t
+from hamilforge.gen.derive.symbols import Decay, Heat, Impulse, Velocity, p, parameter_symbol, t
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class System:
         gradient: grad K in the generic coordinate.
         gamma: the friction as a function of ``t``.
         symbols: the parameters by name.
+        temperature: of the heat bath; None where there is none.
     """
 
     declaration: Hamiltonian
@@ -49,6 +52,7 @@ class System:
     gradient: Expr
     gamma: Expr
     symbols: Mapping[str, sp.Symbol]
+    temperature: Expr | None = None
 
     def velocity(self, momentum: Expr) -> Expr:
         """Grad K at a momentum."""
@@ -83,10 +87,29 @@ class System:
         whole = integral.xreplace({u: stop, end: stop}) - integral.xreplace({u: start, end: stop})
         return tidy(whole)
 
+    def heat(self, start: Expr, stop: Expr) -> Expr:
+        """The standard deviation that the noise of a time span gives to a momentum.
+
+        It is that for which exp(-H/T) stays as it is: the decay takes from the variance m T of a
+        momentum what the noise gives back.
+
+        Raises:
+            DeclarationError: there is no temperature, or K is no multiple of p^2.
+        """
+        if self.temperature is None:
+            raise self._refuse("friction with noise (letter O) needs a temperature", "temperature")
+        mass = sp.simplify(p / self.gradient) if self.gradient != 0 else sp.zoo
+        if coordinates(mass) or mass.has(Total, sp.zoo):
+            raise self._refuse(
+                "friction with noise (letter O) has a closed form for K = dot(p, p)/(2*m) only",
+                "kinetic",
+            )
+        return sp.sqrt(mass * self.temperature) * sp.sqrt(1 - self.decay(start, stop) ** 2)
+
     def closed(
         self, expr: Expr, in_force: Callable[[Expr, sp.Tuple], Expr] = lambda value, _: value
     ) -> Expr:
-        """An expression with closed forms in the place of Velocity, Decay and Impulse.
+        """An expression with closed forms in the place of Velocity, Decay, Impulse and Heat.
 
         Args:
             expr: the expression.
@@ -96,6 +119,7 @@ class System:
             Velocity: self.velocity,
             Decay: self.decay,
             Impulse: self.impulse,
+            Heat: self.heat,
         }
 
         def visit(part: Expr) -> Expr:
@@ -108,9 +132,9 @@ class System:
 
         return visit(expr)
 
-    def _refuse(self, message: str) -> DeclarationError:
+    def _refuse(self, message: str, key: str = "friction") -> DeclarationError:
         head = self.declaration.head
-        return DeclarationError.single(head.source.where, message, "friction")
+        return DeclarationError.single(head.source.where, message, key)
 
     def energy_rate(self) -> Expr:
         """DH/dt = -gamma p . grad K(p), as a sum over coordinates."""
@@ -135,6 +159,8 @@ def derive_system(declaration: Hamiltonian) -> System:
     symbols = {parameter.name: parameter_symbol(parameter) for parameter in declaration.parameters}
     kinetic = to_sympy(declaration.kinetic, {**symbols, "p": p})
     gamma = to_sympy(declaration.friction, {**symbols, "t": t})
+    heat = declaration.temperature
+    temperature = to_sympy(heat, symbols) if heat else None
     gradient = sp.powsimp(derivative(kinetic, p), combine="exp")
     if any(expr.has(sp.nan, sp.zoo, sp.oo) for expr in (kinetic, gradient, gamma)):
         raise DeclarationError.single(
@@ -146,4 +172,4 @@ def derive_system(declaration: Hamiltonian) -> System:
             "the velocity grad K does not vanish at p = 0",
             "kinetic",
         )
-    return System(declaration, kinetic, gradient, gamma, symbols)
+    return System(declaration, kinetic, gradient, gamma, symbols, temperature)

@@ -113,6 +113,8 @@ def _flows(field: VectorField, method: kinds.Splitting) -> Flows:
         )
     if not field.separable:
         raise refuse_coupling(field)
+    if kinds.draws_noise(method):
+        raise _refuse(method, "the letter O draws noise: it is for optimizers, with a temperature")
     scheme = derive_scheme(method, {})
     values = constant_values(scheme.constants)
 

@@ -157,7 +157,7 @@ class _Builder:
         self._rotated, self._values, self._unit = rotated, values, unit
         self._lasting = _lasting(values, scheme.constants)
         self._buffer = optimizer.buffer
-        self._writer = FunctionWriter(optimizer.buffer, bool(unit.is_positive))
+        self._writer = FunctionWriter(optimizer.buffer, bool(unit.is_positive), scheme.noises)
 
     def _finished(self, expr: Expr) -> Expr:
         """An array expression in the hyper-parameters and the stored buffer."""
@@ -207,6 +207,7 @@ class _Builder:
             shifted=self._rotated.shifted,
             boundary=self._boundary(),
             start_time=self._optimizer.start_time,
+            noises=tuple(noise.name for noise in self._scheme.noises),
         )
 
     def _boundary(self) -> Boundary:

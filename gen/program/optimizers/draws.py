@@ -6,20 +6,23 @@ temperature 0, nothing is drawn, and the step is that without noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 from hamilforge.gen.program.ir import (
     Apply,
     Expr,
     Function,
+    Host,
     Program,
     Ref,
     names,
     parts,
     with_parts,
 )
-from hamilforge.gen.program.lower import constant
+from hamilforge.gen.program.lower import add, constant
+
+ZERO = constant(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,70 @@ def _amplitude(function: Function, noise: str) -> str:
 
 
 def quiet(program: Program) -> Program:
-    """A program whose noise is zero; proofs that say nothing of noise are about it."""
+    """A program whose noise is zero, without the scalars that only noise needs.
+
+    Proofs that say nothing of noise are about it.
+    """
     if not program.noises:
         return program
-    zeros: Mapping[str, Expr] = dict.fromkeys(program.noises, constant(0))
+    functions = tuple(_without(function, program.noises) for function in program.functions)
+    rows = []
+    for index, row in zip(program.stages, program.host.rows, strict=True):
+        line_of = dict(zip(program.functions[index].scalars, row, strict=True))
+        rows.append(tuple(line_of[name] for name in functions[index].scalars))
+    boundary = program.boundary
+    if boundary is not None:
+        ends = {end.name: getattr(boundary, end.name) for end in fields(boundary)}
+        still = {key: _at_zero(end, program.noises) for key, end in ends.items()}
+        boundary = replace(boundary, **still)
+    host = _needed(replace(program.host, rows=tuple(rows)))
+    return replace(program, functions=functions, host=host, boundary=boundary, noises=())
 
-    def without(function: Function) -> Function:
-        return replace(
-            function,
-            inputs=tuple(array for array in function.inputs if array.name not in zeros),
-            lines=tuple(
-                replace(line, value=with_parts(line.expr, zeros)) for line in function.lines
-            ),
-        )
 
-    return replace(program, functions=tuple(map(without, program.functions)), noises=())
+def _without(function: Function, noises: Sequence[str]) -> Function:
+    """A function whose noise is zero, and its inputs that are read then."""
+    lines = tuple(
+        replace(line, value=_at_zero(line.expr, noises))
+        if {*noises} & {*names(line.value)}
+        else line
+        for line in function.lines
+    )
+    read = {name for line in lines for name in names(line.value)}
+    inputs = tuple(
+        array
+        for array in function.inputs
+        if array.name in read or (not array.is_scalar and array.name not in noises)
+    )
+    return replace(function, inputs=inputs, lines=lines)
+
+
+def _needed(host: Host) -> Host:
+    """A host with the lines and the memory that its rows need."""
+    needed = {*host.solution, host.step, *(name for name, _ in host.guards)}
+    needed.update(*host.rows)
+    count = 0
+    while count < len(needed):
+        count = len(needed)
+        for line in reversed(host.body):
+            needed |= {*names(line.value)} if line.name in needed else set()
+        needed |= {line for name, line in host.memory if name in needed}
+    return replace(
+        host,
+        body=tuple(line for line in host.body if line.name in needed),
+        memory=tuple(kept for kept in host.memory if kept[0] in needed),
+    )
+
+
+def _at_zero(expr: Expr, noises: Sequence[str]) -> Expr:
+    return _without_zeros(with_parts(expr, dict.fromkeys(noises, ZERO)))
+
+
+def _without_zeros(expr: Expr) -> Expr:
+    """An expression without terms that are zero times something."""
+    if not isinstance(expr, Apply) or expr.op not in ("add", "mul", "neg"):
+        return expr
+    args = [_without_zeros(arg) for arg in expr.args]
+    if expr.op == "add":
+        kept = [arg for arg in args if arg != ZERO]
+        return add(*kept) if kept else ZERO
+    return ZERO if ZERO in args else Apply(expr.op, tuple(args))

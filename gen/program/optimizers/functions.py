@@ -28,7 +28,16 @@ from hamilforge.gen.derive.calculus import (
 )
 from hamilforge.gen.derive.optimizers.rotation import b, g, is_last, last_b, new_b, x
 from hamilforge.gen.program.ir import Expr as IrExpr
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Select, entries, with_parts
+from hamilforge.gen.program.ir import (
+    Function,
+    Line,
+    Reduce,
+    Ref,
+    Select,
+    entries,
+    names,
+    with_parts,
+)
 from hamilforge.gen.program.limits import regular
 from hamilforge.gen.program.lower import add, chosen, constant, lower, mul, negative
 
@@ -328,16 +337,20 @@ class FunctionWriter(ArrayWriter):
         buffer: the name of the state buffer.
         unit_is_positive: whether the buffer is a positive multiple of p, which decides the signs in
             front of the scalars.
+        noises: arrays of noise.
     """
 
     direct = True
     vanishes = True
 
-    def __init__(self, buffer: str, unit_is_positive: bool) -> None:
-        self._buffer = buffer
+    def __init__(
+        self, buffer: str, unit_is_positive: bool, noises: Sequence[Coordinate] = ()
+    ) -> None:
+        self._buffer, self._noises = buffer, noises
         self._unit_is_positive = unit_is_positive
-        self._arrays = ("x", "x_new", "g", buffer, f"{buffer}_new")
-        super().__init__({x: "x", b: buffer, last_b: buffer, new_b: f"{buffer}_new"})
+        drawn = {noise: noise.name for noise in noises}
+        self._arrays = ("x", "x_new", "g", buffer, f"{buffer}_new", *drawn.values())
+        super().__init__({x: "x", b: buffer, last_b: buffer, new_b: f"{buffer}_new", **drawn})
 
     def _is_negative(self, coefficient: Expr, part: Expr, role: str) -> bool:
         subtracted = ("kick", "undo", "shift") if self._unit_is_positive else ("drift",)
@@ -349,8 +362,9 @@ class FunctionWriter(ArrayWriter):
         body: list[Line] = []
         fresh = f"{self._buffer}_new"
         grouped = _grouped(buffer)
+        roles = {b: "decay", g: "kick", **dict.fromkeys(self._noises, "heat")}
         terms = [
-            self._term(hoist, body, coefficient, part, {b: "decay", g: "kick"}.get(part, "pull"))
+            self._term(hoist, body, coefficient, part, roles.get(part, "pull"))
             for part, coefficient in grouped
         ]
         body.append(Line(entries(fresh), add(*terms), "kick"))
@@ -359,9 +373,11 @@ class FunctionWriter(ArrayWriter):
             role = "undo" if part.has(last_b, b) else "drift"
             terms.append(self._term(hoist, body, coefficient, part, role))
         body.append(Line(entries("x_new"), add(*terms), "drift"))
+        read = {name for line in body for name in names(line.value)}
+        noises = [noise.name for noise in self._noises if noise.name in read]
         function = Function(
             "kick_drift",
-            (*map(entries, ("x", self._buffer, "g")), *map(Array, hoist.named)),
+            (*map(entries, ("x", self._buffer, "g", *noises)), *map(Array, hoist.named)),
             tuple(body),
             ((self._buffer, entries(fresh)), ("x", entries("x_new"))),
         )

@@ -20,7 +20,7 @@ from hamilforge.gen.derive.optimizers import rotation
 from hamilforge.gen.derive.optimizers.rotation import Rotated, is_last, last, present
 from hamilforge.gen.derive.optimizers.system import System
 from hamilforge.gen.derive.scheme import Scheme, constant_values
-from hamilforge.gen.derive.symbols import Decay, Impulse, h, parameter_symbol, t
+from hamilforge.gen.derive.symbols import Decay, Heat, Impulse, h, parameter_symbol, t
 from hamilforge.gen.program.ir import Function, Host, Line
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
@@ -147,7 +147,7 @@ class HostWriter:
             argument
             for stage in self._rotated.stages
             for part in (stage.buffer, stage.point)
-            for call in part.atoms(Decay, Impulse)
+            for call in part.atoms(Decay, Impulse, Heat)
             for argument in call.args
             if not argument.free_symbols & set(LAST_TIMES)
         }

@@ -30,7 +30,7 @@ from hamilforge.gen.derive.calculus import (
     to_sympy,
 )
 from hamilforge.gen.derive.optimizers.rotation import g, x
-from hamilforge.gen.derive.scheme import PROGRAM_NAMES
+from hamilforge.gen.derive.scheme import PROGRAM_NAMES, noise_named
 from hamilforge.gen.derive.symbols import LOSS, loss, n, parameter_symbol
 from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 
@@ -224,7 +224,8 @@ class Recorder:
     def noise(self) -> Coordinate:
         """An array of noise that no other one is."""
         noises = self.values.noises
-        noises.append(Coordinate(self._unused(f"noise_{len(noises) + 1}" if noises else "noise")))
+        noises.append(noise_named(len(noises) + 1, self._taken))
+        self._taken.add(noises[-1].name)
         return noises[-1]
 
     def _in_old(self, point: Expr) -> Expr:

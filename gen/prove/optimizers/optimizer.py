@@ -6,19 +6,23 @@ In: a derivation.  Out: a :class:`Report`, with the author's claims compared.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.budget import at
+from hamilforge.gen.declare.budget import Allowance, at
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import Optimizer
+from hamilforge.gen.declare.kinds import Optimizer, Splitting, without_noise
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
+from hamilforge.gen.derive.optimizers.rotation import Stage
 from hamilforge.gen.derive.optimizers.system import System
+from hamilforge.gen.derive.scheme import derive_scheme
 from hamilforge.gen.derive.symbols import p, t
 from hamilforge.gen.program.interpret import FLOAT64, run_function
-from hamilforge.gen.program.ir import Program
+from hamilforge.gen.program.ir import Program, Ref
 from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from hamilforge.gen.prove.optimizers.conformal import Form, block_text, form_of, telescoped
@@ -27,12 +31,18 @@ from hamilforge.gen.prove.optimizers.jets import is_conformal
 from hamilforge.gen.prove.optimizers.order import program_order
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.stability import Limit, rest_is_isolated, stability_limit
+from hamilforge.gen.prove.optimizers.stationary import stationary_variance
 from hamilforge.gen.prove.optimizers.words import word_order
-from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 #: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
 USUAL = 1e-4, 1e4
 ANY = "any K, J, friction and dimension"
+#: What the letters of a splitting with noise stand for in a report.
+WITHOUT_NOISE = (
+    "Noise: stationary_variance is of the step with its noise, everything else of the step "
+    "without, where O is D."
+)
 
 
 def prove_optimizer(optimizer: Optimizer) -> Report:
@@ -41,7 +51,55 @@ def prove_optimizer(optimizer: Optimizer) -> Report:
 
 
 def prove(derivation: Derivation) -> Report:
-    """Everything that can be proved about an optimizer."""
+    """Everything that can be proved about an optimizer.
+
+    One that draws noise is proved without it, and its variances with it.
+    """
+    if not derivation.scheme.noises:
+        return _report(derivation)
+    return _report(_still(derivation), (_variance(derivation),), (WITHOUT_NOISE,))
+
+
+def _still(derivation: Derivation) -> Derivation:
+    """What was derived, with the noise zero: the same lines, and O as D."""
+    method, rotated = derivation.optimizer.method, derivation.rotated
+    assert isinstance(method, Splitting)
+    zeros: dict[Expr, Expr] = dict.fromkeys(derivation.scheme.noises, sp.Integer(0))
+    stages = (
+        Stage(stage.buffer.xreplace(zeros), stage.point.xreplace(zeros)) for stage in rotated.stages
+    )
+    return replace(
+        derivation,
+        scheme=derive_scheme(without_noise(method), derivation.system.symbols),
+        rotated=replace(rotated, stages=tuple(stages), momentum=rotated.momentum.xreplace(zeros)),
+        program=quiet(derivation.program),
+    )
+
+
+def _variance(derivation: Derivation) -> Finding:
+    """What position and momentum spread to on a parabola."""
+    program, name = derivation.program, "stationary_variance"
+    boundary = program.boundary
+    assert boundary is not None
+    ends = {"q": boundary.position, "p": boundary.momentum}
+    if program.shifted:
+        ends["point"] = Ref("x")
+    reach = "one coordinate, J = lambda q^2/2, steps after many, constant steps, where they shrink"
+    evidence = "the covariance that the emitted step leaves as it is"
+
+    def shown() -> Finding:
+        try:
+            value = dict(stationary_variance(program, ends))
+        except NotDerivableError as error:
+            return Finding(name, None, evidence, reach, str(error))
+        return Finding(name, value, evidence, reach)
+
+    return attempted(Allowance(), name, shown, reach)
+
+
+def _report(
+    derivation: Derivation, more: tuple[Finding, ...] = (), notes: tuple[str, ...] = ()
+) -> Report:
     head = derivation.optimizer.head
     with at("the proof of its order"):
         order = _order(derivation)
@@ -50,14 +108,14 @@ def prove(derivation: Derivation) -> Report:
     with at("the proofs of its fixed points, energy and stability"):
         rest = _fixed_points(derivation), _energy_rate(derivation), _stability(derivation)
     reductions = reduction_findings(derivation.optimizer)
-    findings = (*order, *form, *rest, *reductions, *cost(derivation.program))
+    findings = (*order, *form, *rest, *more, *reductions, *cost(derivation.program))
     return Report(
         head.name,
         "optimizer",
         head.title,
         findings,
         (*compare_claims(head, findings), *reduction_claims(findings)),
-        _notes(derivation),
+        (*_notes(derivation), *notes),
     )
 
 

@@ -49,9 +49,13 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
     return Report(head.name, "hamiltonian", head.title, findings, claims)
 
 
+#: What the letters of a splitting with noise stand for in its report.
+WITHOUT_NOISE = "Noise: O stands for D, friction alone; what is shown is of the step without noise."
+
+
 def prove_splitting(declaration: kinds.Splitting) -> Report:
     """Order, leading error, symplectic form and gradients of a composition of exact flows."""
-    scheme = derive_scheme(declaration, {})
+    scheme = derive_scheme(kinds.without_noise(declaration), {})
     words = word_order(scheme)
     evidence = (
         f"the coefficients of all {words.words} words over {', '.join(words.letters)} in "
@@ -126,4 +130,5 @@ def _report(
         ),
     )
     head = declaration.head
-    return Report(head.name, kind, head.title, findings, compare_claims(head, findings))
+    notes = (WITHOUT_NOISE,) if kinds.draws_noise(declaration) else ()
+    return Report(head.name, kind, head.title, findings, compare_claims(head, findings), notes)

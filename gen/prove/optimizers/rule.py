@@ -12,6 +12,7 @@ import sympy as sp
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
+from hamilforge.gen.program.ir import Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.programs import arrays_of
 from hamilforge.gen.prove.optimizers import step_map
@@ -80,9 +81,9 @@ def _noise(
     evidence = "the covariance that the emitted step leaves as it is"
 
     def shown() -> Finding:
-        called = {array: unknown for unknown, array in arrays_of(rule).items()}
+        ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
         try:
-            value = dict(stationary_variance(program, called))
+            value = dict(stationary_variance(program, ends))
         except NotDerivableError as error:
             return Finding(name, None, evidence, reach, str(error))
         return Finding(name, value, evidence, reach)

@@ -7,12 +7,15 @@ leaves as it is: S = M S M' + N N', where M is the matrix of a step and N takes 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, derivative, written
+from hamilforge.gen.derive.optimizers.rotation import LAST
+from hamilforge.gen.program.interpret import evaluate
+from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, curvature, linear_part
 
@@ -26,46 +29,109 @@ class _Drawn(FrozenSteps):
     def __init__(self, program: Program) -> None:
         self.noise = {name: sp.Symbol(f"{name}__drawn", real=True) for name in program.noises}
         super().__init__(program, letters=False)
+        self._decays = _Decays(self.limits.values())
+        self.limits = {name: self._decays.named(value) for name, value in self.limits.items()}
 
     def _noise(self, name: str) -> Expr:
         return self.noise[name]
 
+    def end(self, expr: IrExpr) -> Expr:
+        """What is known after a step, at constant hyper-parameters."""
+        hyper = {**self.hyper, **{f"{LAST}{name}": value for name, value in self.hyper.items()}}
+        slope = curvature * self.start["x"]
+        known = {**hyper, **self.start, **self.noise, "g": slope}
+        return self._decays.named(sp.sympify(evaluate(expr, known, self.algebra)))
 
-def stationary_variance(program: Program, called: Mapping[str, str]) -> dict[str, str]:
+    def written(self, value: Expr) -> str:
+        """A result as people write it."""
+        usual = {self.hyper[name]: value for name, value in self.defaults().items()}
+        return written(_upright(self._decays.written_out(value), {**usual, curvature: SMALL}))
+
+
+class _Decays:
+    """Exponentials as powers of one letter, so that all is rational in letters.
+
+    Args:
+        values: expressions with all exponentials there are.
+    """
+
+    def __init__(self, values: Iterable[Expr]) -> None:
+        exponents = {call.args[0] for value in values for call in value.atoms(sp.exp)}
+        self._letter = sp.Symbol("decay__", positive=True)
+        self._slowest = min(exponents, key=lambda e: abs(e.as_coeff_Mul()[0]), default=None)
+
+    def named(self, value: Expr) -> Expr:
+        """An expression with the letter for what it is."""
+        if self._slowest is None:
+            return value
+
+        def power(exponent: Expr) -> Expr:
+            ratio = sp.cancel(exponent / self._slowest)
+            return self._letter**ratio if ratio.is_Integer else sp.exp(exponent)
+
+        return value.replace(sp.exp, power)
+
+    def written_out(self, value: Expr) -> Expr:
+        """An expression without the letter."""
+        return value if self._slowest is None else value.subs(self._letter, sp.exp(self._slowest))
+
+
+def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[str, str]:
     """Variances and covariances at the end of a step, on J = lambda theta^2/2.
 
     They are those of one coordinate, and what the distribution tends to wherever steps shrink.
 
     Args:
         program: with noise.
-        called: the arrays whose variance is wanted, with the names of their unknowns.
+        ends: what they are of: expressions in the arrays after a step and in the gradient there.
+            Noise in them is what the next step draws, and scalars of the last step are marked.
+            Those in arrays that the point never depends on are left out.
 
     Returns:
-        By one unknown, its variance; by two, their covariance; ``oo`` where none is finite.
+        By one name, its variance; by two, their covariance; ``oo`` where none is finite.
 
     Raises:
-        NotDerivableError: a step is not linear, or the point is not the solution.
+        NotDerivableError: a step is not linear.
     """
-    if program.shifted:
-        raise NotDerivableError("the parameters hold another point than the solution")
     steps = _Drawn(program)
     names, matrix, added = linear_part(steps, steps.moved(lambda point: curvature * point))
     drawn = [*steps.noise.values()]
-    noise = sp.Matrix([[derivative(value, letter) for letter in drawn] for value in added])
-    rest = added - noise * sp.Matrix(drawn)
-    if (matrix.free_symbols | noise.free_symbols) & {*drawn} or any(
-        sp.simplify(value) != 0 for value in rest
-    ):
-        raise NotDerivableError("a step is not linear in its noise")
+    noise = _slopes(added, drawn)
+    _refuse_nonlinear(added - noise * sp.Matrix(drawn), (matrix, noise), drawn)
+    arrays = [steps.start[name] for name in names]
+    others = {*steps.start.values()} - {*arrays}
+    reached = {name: steps.end(end) for name, end in ends.items()}
+    reached = {name: end for name, end in reached.items() if not end.free_symbols & others}
+    values = sp.Matrix([*reached.values()])
+    taken, late = _slopes(values, arrays), _slopes(values, drawn)
+    rest = values - taken * sp.Matrix(arrays) - late * sp.Matrix(drawn)
+    _refuse_nonlinear(rest, (taken, late), [*drawn, *steps.start.values()])
     covariance = _left_alone(matrix, noise * noise.T)
-    usual = {steps.hyper[name]: value for name, value in steps.defaults().items()}
-    usual[curvature] = SMALL
+    if covariance is not None:
+        covariance = taken * covariance * taken.T + late * late.T
+    called = [*reached]
     return {
-        " ".join(called[names[k]] for k in dict.fromkeys(pair)): "oo"
+        " ".join(called[k] for k in dict.fromkeys(pair)): "oo"
         if covariance is None
-        else written(_upright(covariance[pair], usual))
-        for pair in _pairs(len(names))
+        else steps.written(sp.factor(covariance[pair]))
+        for pair in _pairs(len(called))
     }
+
+
+def _slopes(values: sp.Matrix, symbols: Sequence[Expr]) -> sp.Matrix:
+    """The derivatives of each value by each symbol."""
+    return sp.Matrix(
+        len(values), len(symbols), lambda i, j: sp.cancel(derivative(values[i], symbols[j]))
+    )
+
+
+def _refuse_nonlinear(
+    rest: Iterable[Expr], slopes: Iterable[sp.Matrix], symbols: Iterable[Expr]
+) -> None:
+    """Refuse what is no sum of multiples of some symbols."""
+    moves = {symbol for part in slopes for symbol in part.free_symbols} & {*symbols}
+    if moves or any(sp.simplify(value) != 0 for value in rest):
+        raise NotDerivableError("a step is not linear in its noise")
 
 
 def _pairs(count: int) -> Iterator[tuple[int, int]]:
@@ -82,7 +148,7 @@ def _left_alone(matrix: sp.Matrix, source: sp.Matrix) -> sp.Matrix | None:
     if not solved:
         return None
     values = dict(zip(entries.values(), *solved, strict=True))
-    return unknown.xreplace({symbol: sp.factor(value) for symbol, value in values.items()})
+    return unknown.xreplace({symbol: sp.cancel(value) for symbol, value in values.items()})
 
 
 def _upright(value: Expr, usual: Mapping[Expr, Expr]) -> Expr:
