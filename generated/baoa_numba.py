@@ -3,8 +3,9 @@
     p_new = decay * p - kick * g + heat * noise
     x_new = x - undo * p + drift * p_new + drift_2 * g
 
-Order 1. Conformal symplectic, factor exp(-friction*lr) per step. Stable on lambda q^2/2 for
-lr**2*lambda < 4.
+Of the step without its noise: Order 1. Conformal symplectic, factor exp(-friction*lr) per step.
+Stable on lambda q^2/2 for lr**2*lambda < 4. With it, variances on lambda q^2/2 tend to q:
+temperature/lambda; q p: lr*temperature/2; p: temperature.
 
 Reference: B. Leimkuhler and C. Matthews, Rational construction of stochastic numerical methods
 for molecular sampling, Appl. Math. Res. Express 2013 (2013) 34-56, doi:10.1093/amrx/abs010
@@ -20,7 +21,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import normal_numbers  # content 62765b7ecb738733
+from hamilforge.runtime.core import normal_numbers  # content b93a7c2413e8356f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)

@@ -2,7 +2,8 @@
 
     x_new = x + x_scale * noise - lr * g
 
-Typed as an update. Stable on lambda q^2/2 for lambda < 2/lr.
+Typed as an update. Of the step without its noise: Stable on lambda q^2/2 for lambda < 2/lr.
+With it, variances on lambda q^2/2 tend to theta: 2*temperature/(lambda*(2 - lambda*lr)).
 
 Reference: M. Welling and Y. W. Teh, Bayesian learning via stochastic gradient Langevin
 dynamics, ICML 2011
@@ -18,7 +19,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import normal_numbers  # content 62765b7ecb738733
+from hamilforge.runtime.core import normal_numbers  # content b93a7c2413e8356f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()

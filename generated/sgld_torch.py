@@ -2,7 +2,8 @@
 
     x_new = x + x_scale * noise - lr * g
 
-Typed as an update. Stable on lambda q^2/2 for lambda < 2/lr.
+Typed as an update. Of the step without its noise: Stable on lambda q^2/2 for lambda < 2/lr.
+With it, variances on lambda q^2/2 tend to theta: 2*temperature/(lambda*(2 - lambda*lr)).
 
 Reference: M. Welling and Y. W. Teh, Bayesian learning via stochastic gradient Langevin
 dynamics, ICML 2011
@@ -75,7 +76,7 @@ class Sgld(GeneratedOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
         temperature: in [0, inf): of the density exp(-J/temperature)
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope, seed.
 
     Example:
         >>> optimizer = Sgld(model.parameters(), lr=0.001)

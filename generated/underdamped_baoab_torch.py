@@ -3,8 +3,9 @@
     p_new = decay * p - kick * g + heat * noise
     x_new = x - undo * p + drift * p_new + drift_2 * g
 
-Order 2. Conformal symplectic, factor exp(-friction*lr) per step. Stable on lambda q^2/2 for
-lr**2*lambda < 4.
+Of the step without its noise: Order 2. Conformal symplectic, factor exp(-friction*lr) per step.
+Stable on lambda q^2/2 for lr**2*lambda < 4. With it, variances on lambda q^2/2 tend to q:
+temperature/lambda; q p: 0; p: temperature*(4 - lambda*lr**2)/4.
 
 Reference: B. Leimkuhler and C. Matthews, Rational construction of stochastic numerical methods
 for molecular sampling, Appl. Math. Res. Express 2013 (2013) 34-56, doi:10.1093/amrx/abs010
@@ -95,7 +96,7 @@ class UnderdampedBaoab(GeneratedOptimizer):
         lr: in [0, inf): step of the time
         friction: in [0, inf): rate at which the momentum fades
         temperature: in [0, inf): of the density exp(-J/temperature)
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope.
+        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, scope, seed.
 
     Example:
         >>> optimizer = UnderdampedBaoab(model.parameters(), lr=0.01)

@@ -243,7 +243,10 @@ def mechanics(derivation: Derivation) -> Mechanics:
     kinetic = _one_dimensional(derivation.system.kinetic, known)
     velocity = _function((p,), derivative(kinetic, p))
     unit = _value(derivation.unit, known)
-    ending = _value(derivation.specialised(derivation.rotated.momentum), known)
+    # the noise that the next step draws for this one has the mean 0
+    undrawn = {noise: 0 * noise for noise in derivation.scheme.noises}
+    momentum = derivation.rotated.momentum.xreplace(undrawn)
+    ending = _value(derivation.specialised(momentum), known)
     return Mechanics(
         title=visible(derivation.optimizer.head.title),
         hyper={name: float(value) for name, value in hyper.items()},

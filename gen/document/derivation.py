@@ -243,20 +243,30 @@ def tell_optimizer(optimizer: kinds.Optimizer, _: Report) -> Document:
 
 def _system(system: System) -> tuple[Block, ...]:
     gamma = lower(system.gamma)
+    still = "" if system.temperature is None else "without noise"
     equations = Formulas(
         (
             Formula("K", lower(system.kinetic), remark="H = K(p) + J(q)"),
             Formula("q.", lower(tidy_scalars(system.gradient))),
             Formula("p.", _minus(Apply("grad_J", (Ref("q"),)), Apply("mul", (gamma, Ref("p"))))),
-            Formula("dH/dt", lower(system.energy_rate())),
+            Formula("dH/dt", lower(system.energy_rate()), remark=still),
         )
     )
+    bath: tuple[Block, ...] = ()
+    if system.temperature is not None:
+        bath = (
+            Paragraph(
+                f"In a bath of temperature T = {written(system.temperature)}: the flow O adds to "
+                "p' the noise sqrt(2 gamma m T) dW, for which exp(-H/T) is stationary."
+            ),
+        )
     return (
         Paragraph(
             "Vectors are written as their generic entry; sum(...) runs over all coordinates in "
             "scope."
         ),
         equations,
+        *bath,
     )
 
 

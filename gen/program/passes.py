@@ -127,6 +127,9 @@ def bytes_per_parameter(
         passes: of a function.
         made: arrays that are made where they are read, and lie in no memory.
         itemsize: bytes of an entry.
+
+    Returns:
+        Bytes for each entry of a parameter.
     """
     loads = sum(name not in made for sweep in passes for name in sweep.loads)
     return itemsize * (loads + sum(len(sweep.stores) for sweep in passes))

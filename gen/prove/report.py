@@ -175,6 +175,9 @@ class Report:
         if "origin" in known:
             origin = str(known["origin"].value)
             parts.append(f"{origin[0].upper()}{origin[1:]}.")
+        variance = known.get("stationary_variance")
+        if variance is not None:
+            parts.append("Of the step without its noise:")
         order = known.get("order")
         if order is not None and order.value is not None:
             parts.append(f"Order {order.value}.")
@@ -187,6 +190,9 @@ class Report:
             parts.append(f"Not conformal symplectic: {known['defect'].value}.")
         if "stability_limit" in known and known["stability_limit"].value:
             parts.append(f"Stable on lambda q^2/2 for {known['stability_limit'].value}.")
+        if variance is not None and isinstance(variance.value, dict):
+            texts = "; ".join(f"{name}: {text}" for name, text in variance.value.items())
+            parts.append(f"With it, variances on lambda q^2/2 tend to {texts}.")
         return " ".join(parts)
 
 

@@ -47,7 +47,6 @@ def cases(rounds: int | None = None) -> list[Case]:
     Args:
         rounds: the number of turns of each contestant; what the line-up says if None.
     """
-    numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
     entries = line_up()
     known: list[Case] = []
     for entry in (*entries["cases"], *_cases_of_lists(entries["lists"])):
@@ -63,6 +62,7 @@ def cases(rounds: int | None = None) -> list[Case]:
 
 def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
     """Rows of the pairs of a case, all contestants interleaved."""
+    _share_threads()
     best: Mapping[str, list[str]] = entries["best"]
     sides = itertools.chain(*case["pairs"])
     names = dict.fromkeys(name for side in sides for name in best.get(side, [side]))
@@ -93,8 +93,14 @@ def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         yield _row(case["case"], candidate, peer, times[candidate], times[fastest], note)
 
 
+def _share_threads() -> None:
+    """As many threads for numba as torch has."""
+    numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
+
+
 def _forms(case: str, name: str, entry: Entry, rounds: int | None) -> Iterator[Row]:
     """A rule's kernel beside its other forms."""
+    _share_threads()
     times, (kernel, in_place) = rules.forms(name, entry, rounds)
     notes = {
         "in place": f"moves {kernel / 1e6:.0f} MB beside {in_place / 1e6:.0f} MB, "

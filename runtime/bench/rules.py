@@ -33,16 +33,20 @@ _WRITE_ONLY = ("aten::copy_", "aten::_foreach_copy_", "aten::zero_", "aten::_for
 
 
 def names(left_out: Mapping[str, str]) -> Iterator[str]:
-    """The rules that ship.
+    """The rules that ship, but for those that draw noise, which have a case of their own.
 
     Args:
-        left_out: names of rules, with the reasons why they are none of these.
+        left_out: names of further rules, with the reasons why they are none of these.
+
+    Returns:
+        Their names.
     """
     for module in pkgutil.iter_modules(hamilforge.generated.__path__):
         name = module.name.removesuffix("_torch")
         if name == module.name or name in left_out:
             continue
-        if hasattr(load(name).module("torch"), "HYPERPARAMETERS"):
+        product = load(name).module("torch")
+        if hasattr(product, "HYPERPARAMETERS") and not product.NOISE:
             yield name
 
 
@@ -174,6 +178,9 @@ def kernel_bytes(product: str, entries: int, itemsize: int) -> int:
         product: the full name of the torch module.
         entries: of all tensors.
         itemsize: bytes of an entry.
+
+    Returns:
+        Bytes.
     """
     module = importlib.import_module(product.removesuffix("_torch") + "_numba")
     tree = ast.parse(inspect.getsource(module))

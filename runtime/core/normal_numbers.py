@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 #: Blocks of a tile; its words and numbers fit a core's first cache.
 TILE = 128
-_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+#: Of Philox: what words are multiplied by in each round, and what is added to the keys after it.
+MULTIPLIERS, WEYL, ROUNDS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85), 10
+_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+_W0, _W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 #: Of an angle below pi/4 in a word; the rest says in which eighth of the circle it is.
 ANGLE_BITS = (1 << 29) - 1
@@ -47,6 +49,9 @@ def key_of(seed: int, replica: int, name: str) -> int:
         seed: of the user.
         replica: the rank of the process among those whose noise differs.
         name: of the parameter.
+
+    Returns:
+        A whole number below 2^64.
     """
     digest = hashlib.sha256(f"{seed}/{replica}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "little")
@@ -60,7 +65,7 @@ def _words(block: Any, step: Any, high: Any, key: Any, words: Any) -> None:
         here = block + np.uint64(i)
         c0, c1, c2, c3 = here & _LOW, here >> _HALF, step, high
         k0, k1 = key & _LOW, key >> _HALF
-        for _ in range(10):
+        for _ in range(ROUNDS):
             p0, p1 = _M0 * c0, _M1 * c2
             c0, c2 = (p1 >> _HALF) ^ c1 ^ k0, (p0 >> _HALF) ^ c3 ^ k1
             c1, c3 = p1 & _LOW, p0 & _LOW
@@ -155,7 +160,14 @@ def normals(
 
 @njit(error_model="numpy", cache=True)
 def fill(numbers: Any, key: Any, step: Any, occurrence: Any) -> None:
-    """Normal numbers for all entries of a vector."""
+    """Normal numbers for all entries of a vector.
+
+    Args:
+        numbers: the vector, overwritten.
+        key: of a parameter, 64 bits.
+        step: its number, below 2^48.
+        occurrence: which one in the step, below 2^16.
+    """
     numbers[:] = normals(key, step, occurrence, 0, numbers.size, 1.0, numbers)
 
 
@@ -168,6 +180,9 @@ def drawn(key: int, step: int, occurrence: int, count: int, dtype: Any) -> NDArr
         occurrence: which one in the step, below 2^16.
         count: how many.
         dtype: float32 or float64.
+
+    Returns:
+        `(count,)`.
     """
     numbers = np.empty(count, dtype)
     fill(numbers, np.uint64(key), step, occurrence)

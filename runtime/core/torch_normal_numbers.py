@@ -15,8 +15,8 @@ from hamilforge.runtime.core import normal_numbers as reference
 
 Tensor = torch.Tensor
 _LOW = 0xFFFFFFFF
-_M0, _M1 = 0xD2511F53, 0xCD9E8D57
-_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_M0, _M1 = reference.MULTIPLIERS
+_W0, _W1 = reference.WEYL
 
 
 def normals(
@@ -45,7 +45,18 @@ def normals(
 
 
 def by_operations(key: int, draws: int, occurrence: int, count: int, device: Any) -> Tensor:
-    """The float64 numbers by torch's operations, `(count,)`."""
+    """The float64 numbers by torch's operations.
+
+    Args:
+        key: of a parameter, 64 bits.
+        draws: the number of the step, below 2^48.
+        occurrence: which one in the step, below 2^16.
+        count: how many.
+        device: of the result.
+
+    Returns:
+        `(count,)`.
+    """
     words = words_of(key, draws, occurrence, count, device)
     pairs = [_pair(words[0], words[1]), _pair(words[2], words[3])]
     return torch.stack([number for pair in pairs for number in pair], dim=1).flatten()[:count]
@@ -55,23 +66,28 @@ def words_of(key: int, draws: int, occurrence: int, count: int, device: Any) -> 
     """The four words of each block, as integers of 64 bits.
 
     Products wrap around, as those of whole numbers do in two's complement; their halves are right.
+
+    Args:
+        key: of a parameter, 64 bits.
+        draws: the number of the step, below 2^48.
+        occurrence: which one in the step, below 2^16.
+        count: of numbers, of which a block makes four.
+        device: of the result.
+
+    Returns:
+        Four tensors, each with a word for each block.
     """
     blocks = torch.arange((count + 3) // 4, dtype=torch.int64, device=device)
     c0, c1 = blocks & _LOW, blocks >> 32
     c2 = torch.full_like(blocks, draws & _LOW)
     c3 = torch.full_like(blocks, (draws >> 32) | (occurrence << 16))
     k0, k1 = key & _LOW, key >> 32
-    for _ in range(10):
-        p0, p1 = _product(c0, _M0), _product(c2, _M1)
+    for _ in range(reference.ROUNDS):
+        p0, p1 = c0 * _M0, c2 * _M1
         c0, c2 = ((p1 >> 32) & _LOW) ^ c1 ^ k0, ((p0 >> 32) & _LOW) ^ c3 ^ k1
         c1, c3 = p1 & _LOW, p0 & _LOW
         k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
     return [c0, c1, c2, c3]
-
-
-def _product(words: Tensor, factor: int) -> Tensor:
-    """The product modulo 2^64."""
-    return words * factor
 
 
 def _pair(radius: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:

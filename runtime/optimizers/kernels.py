@@ -83,7 +83,7 @@ def run(
             decoupled decay, then its own.
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
-        noise: a key for each tensor and how many steps have drawn before, for a stage that draws.
+        noise: a key for each tensor and how many gradients have been taken, for a stage that draws.
     """
     tables = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
     arguments = (*tables, *(noise or ()))

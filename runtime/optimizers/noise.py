@@ -1,4 +1,4 @@
-"""The noise of an optimizer: a key for each parameter, and the count of steps that drew.
+"""The noise of an optimizer: a key for each parameter, and the count of gradients taken.
 
 In: seed, replica and names of parameters.  Out: the keys that kernels take, and tensors of normal
 numbers for torch's forms: the same numbers, whatever the device, the order of the parameters and
@@ -19,25 +19,37 @@ from numpy.typing import NDArray
 from hamilforge.runtime.core import normal_numbers, torch_normal_numbers
 from hamilforge.runtime.core.shards import placed
 
-#: What a group calls the number of its steps that drew.
+#: What a group calls how many gradients the optimizer has taken.
 DRAWS = "draws"
 #: The option that chooses among all noise there is.
 SEED = "seed"
+#: All processes draw alike.
+REPLICA = 0
 Tensors = list[torch.Tensor]
 
 
 @functools.lru_cache(maxsize=65_536)
-def _key(seed: int, replica: int, name: str) -> int:
-    return normal_numbers.key_of(seed, replica, name)
+def _key(seed: int, name: str) -> int:
+    return normal_numbers.key_of(seed, REPLICA, name)
 
 
 def names_of(groups: Sequence[dict[str, Any]]) -> list[str]:
-    """What each parameter is called: its name, or its number where it has none."""
+    """What each parameter is called: its name, or its number where it has none.
+
+    Raises:
+        ValueError: two have one name, so their noise would be the same.
+    """
     names: list[str] = []
     for group in groups:
         own = group.get("param_names")
         count = len(group["params"])
         names += own if own else map(str, range(len(names), len(names) + count))
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"two parameters are called '{twice}', so their noise would be the same; give them "
+            "names of their own"
+        )
     return names
 
 
@@ -47,7 +59,7 @@ class Noise:
 
     Attributes:
         keys: of the parameters of the step.
-        draws: how many steps have drawn before.
+        draws: how many gradients have been taken before.
         stages: of the product: for each stage its draws, the occurrence and which scalar of the row
             multiplies it.
     """
@@ -57,21 +69,21 @@ class Noise:
     stages: tuple[tuple[tuple[int, int | None], ...], ...]
 
     @classmethod
-    def of(
-        cls, groups: Sequence[dict[str, Any]], params: Tensors, stages: Any, replica: int = 0
-    ) -> Noise:
+    def of(cls, groups: Sequence[dict[str, Any]], params: Tensors, stages: Any) -> Noise:
         """The noise of a step.
 
         Args:
             groups: of all parameters.
             params: those of the step.
             stages: the draws of the product.
-            replica: the rank among processes whose noise differs.
+
+        Returns:
+            It, with a key for each parameter of the step.
         """
         seed = groups[0][SEED]
         everything = (param for group in groups for param in group["params"])
         names = dict(zip(map(id, everything), names_of(groups), strict=True))
-        keys = tuple(_key(seed, replica, names[id(param)]) for param in params)
+        keys = tuple(_key(seed, names[id(param)]) for param in params)
         return cls(keys, groups[0][DRAWS], stages)
 
     @property
@@ -89,6 +101,9 @@ class Noise:
             params: of the step.
             members: those of a list.
             row: the scalars of the stage.
+
+        Returns:
+            The tensors; zeros where the number that multiplies them is 0.
         """
         return [
             [

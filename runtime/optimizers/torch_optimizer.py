@@ -30,7 +30,7 @@ from hamilforge.runtime.optimizers.cohorts import LATE, Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
-from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise
+from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
     SCOPES,
     check_together,
@@ -117,7 +117,7 @@ class GeneratedOptimizer(Optimizer):
 
     @property
     def _begun(self) -> dict[str, int]:
-        """The count of steps that drew, where a rule draws, before the first."""
+        """How many gradients have been taken before the first, where that chooses the noise."""
         return {DRAWS: 0} if self.product.NOISE else {}
 
     def _checked_scope(self, scope: Any) -> str:
@@ -225,9 +225,18 @@ class GeneratedOptimizer(Optimizer):
         check_values(values, self.product)
         check_together(values, self.product)
         values["scope"] = self._checked_scope(values["scope"])
-        begun = {name: self.param_groups[0][name] for name in self._begun if self.param_groups}
+        begun: dict[str, Any] = {}
+        if self._begun and self.param_groups:  # one generator for all
+            first = self.param_groups[0]
+            begun = {DRAWS: first[DRAWS], SEED: param_group.get(SEED, first[SEED])}
         self._check_together([*self.param_groups, {**values, **begun}])
         super().add_param_group(param_group)
+        if self._begun:
+            try:
+                names_of(self.param_groups)
+            except ValueError:
+                self.param_groups.pop()
+                raise
         self.param_groups[-1].update(begun, scope=values["scope"])
         joins = self._scope == "all" and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
@@ -240,7 +249,8 @@ class GeneratedOptimizer(Optimizer):
         """One stage: one gradient, one update.
 
         Within a function that ``torch.compile`` traces the step runs as it is, outside of the
-        graph: scalars of the host change with each step, and each would be traced anew.
+        graph, which ends before it (``fullgraph=True`` is refused by torch): scalars of the host
+        change with each step, and each would be traced anew.
 
         Args:
             closure: computes the loss again and returns it.

@@ -52,7 +52,7 @@ class Case:
         losses: the loss at the start of each stage, for rules that read it.
         ends: memory, solution and a bound of its rounding errors, after each whole step.
         keys: of the noise of each tensor.
-        draws: how many stages have drawn before the first.
+        draws: how many gradients have been taken before the first.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Distance(NamedTuple):
         return Distance(max(self.ulps, other.ulps), max(self.bounds, other.bounds))
 
 
-#: A key for each tensor, and how many steps have drawn.
+#: A key for each tensor, and how many gradients have been taken.
 Counters = tuple[tuple[int, ...], int]
 
 

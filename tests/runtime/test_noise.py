@@ -286,14 +286,30 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 
 def test_groups_have_one_seed() -> None:
     params = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
-    groups = [{"params": params[:1], "seed": 1}, {"params": params[1:]}]
+    groups = [{"params": params[:1], "seed": 1}, {"params": params[1:], "seed": 2}]
     with pytest.raises(ValueError, match="seed is one for all groups"):
         optimizer_class("sgld")(groups)
-    optimizer = optimizer_class("sgld")(params[:1])
-    optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
-    optimizer.step()
-    optimizer.add_param_group({"params": params[1:]})
-    assert [group["draws"] for group in optimizer.param_groups] == [1, 1]
+    first_one = optimizer_class("sgld")(params[:1], seed=5)
+    first_one.param_groups[0]["params"][0].grad = torch.ones(1)
+    first_one.step()
+    other = optimizer_class("sgld")(params[:1])
+    other.load_state_dict(first_one.state_dict())
+    for optimizer in (first_one, other):
+        optimizer.add_param_group({"params": params[1:]})
+        assert [group["draws"] for group in optimizer.param_groups] == [1, 1]
+        assert [group["seed"] for group in optimizer.param_groups] == [5, 5]
+
+
+def test_two_parameters_of_one_name_are_refused() -> None:
+    models = [torch.nn.Linear(2, 2) for _ in range(2)]
+    groups = [{"params": [*model.named_parameters()]} for model in models]
+    with pytest.raises(ValueError, match="two parameters are called 'weight'"):
+        optimizer_class("sgld")(groups)
+    optimizer = optimizer_class("sgld")(groups[:1])
+    with pytest.raises(ValueError, match="two parameters are called 'weight'"):
+        optimizer.add_param_group(groups[1])
+    assert len(optimizer.param_groups) == 1
+    optimizer_class("heavy_ball")(groups)
 
 
 def test_rules_without_noise_have_no_seed() -> None:

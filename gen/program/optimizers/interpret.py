@@ -64,7 +64,7 @@ class Interpreter:
             them: squares of what is in the range of float64 may not be.
         keys: of the noise of each array; those of parameters without names, with the seed 0, if
             there are none.
-        draws: how many stages have drawn noise.
+        draws: how many gradients have been taken.
     """
 
     program: Program

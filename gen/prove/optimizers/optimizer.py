@@ -31,18 +31,13 @@ from hamilforge.gen.prove.optimizers.jets import is_conformal
 from hamilforge.gen.prove.optimizers.order import program_order
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.stability import Limit, rest_is_isolated, stability_limit
-from hamilforge.gen.prove.optimizers.stationary import stationary_variance
+from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
 from hamilforge.gen.prove.optimizers.words import word_order
-from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
 
 #: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
 USUAL = 1e-4, 1e4
 ANY = "any K, J, friction and dimension"
-#: What the letters of a splitting with noise stand for in a report.
-WITHOUT_NOISE = (
-    "Noise: stationary_variance is of the step with its noise, everything else of the step "
-    "without, where O is D."
-)
 
 
 def prove_optimizer(optimizer: Optimizer) -> Report:
@@ -78,23 +73,13 @@ def _still(derivation: Derivation) -> Derivation:
 
 def _variance(derivation: Derivation) -> Finding:
     """What position and momentum spread to on a parabola."""
-    program, name = derivation.program, "stationary_variance"
-    boundary = program.boundary
-    assert boundary is not None
-    ends = {"q": boundary.position, "p": boundary.momentum}
+    program = derivation.program
+    assert program.boundary is not None
+    ends = {"q": program.boundary.position, "p": program.boundary.momentum}
     if program.shifted:
         ends["point"] = Ref("x")
     reach = "one coordinate, J = lambda q^2/2, steps after many, constant steps, where they shrink"
-    evidence = "the covariance that the emitted step leaves as it is"
-
-    def shown() -> Finding:
-        try:
-            value = dict(stationary_variance(program, ends))
-        except NotDerivableError as error:
-            return Finding(name, None, evidence, reach, str(error))
-        return Finding(name, value, evidence, reach)
-
-    return attempted(Allowance(), name, shown, reach)
+    return variance_finding(Allowance(), program, ends, reach)
 
 
 def _report(

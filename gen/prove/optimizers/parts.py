@@ -41,7 +41,7 @@ def prove_hamiltonian(declaration: kinds.Hamiltonian) -> Report:
             "energy_rate",
             "dH/dt = " + written(system.energy_rate()),
             "dH/dt = -gamma p . grad K(p), differentiated by SymPy",
-            "any J and dimension",
+            "any J and dimension" + ", without the noise of the bath" * bool(system.temperature),
         ),
     )
     head = declaration.head

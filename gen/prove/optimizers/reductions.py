@@ -305,7 +305,7 @@ class _Comparison:
             arrays = self._arrays if mark == "ours" else self._their_arrays
             unknown = {array: unknown for unknown, array in arrays.items()}.get(name, name)
             return f"{unknown} of {ours if mark == 'ours' else theirs}"
-        return name if name != "g" or mark == "1" else f"g_{mark}"
+        return name if mark in ("", "1") else f"{name}_{mark}"
 
     def _refuse_undecided(self, differences: Iterable[Expr]) -> None:
         kept = self._ours.kept | self._theirs.kept

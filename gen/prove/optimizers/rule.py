@@ -21,7 +21,7 @@ from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
-from hamilforge.gen.prove.optimizers.stationary import stationary_variance
+from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
 
@@ -30,9 +30,6 @@ _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
 _PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
 _EVERY = "every rule of this form"
-_WITHOUT_NOISE = (
-    "Noise: stationary_variance is of the step with its noise, everything else of the step without."
-)
 
 
 def prove_rule(rule: Rule | Discretised) -> Report:
@@ -65,7 +62,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     )
     head = rule.head
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
-    notes = (_WITHOUT_NOISE,) if derivation.program.noises else ()
+    notes = (WITHOUT_NOISE,) if derivation.program.noises else ()
     return Report(head.name, "optimizer", head.title, findings, claims, notes)
 
 
@@ -76,19 +73,9 @@ def _noise(
     program = derivation.program
     if not program.noises:
         return ()
-    name = "stationary_variance"
+    ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
     reach = f"one coordinate, {_PARABOLA}, where steps shrink"
-    evidence = "the covariance that the emitted step leaves as it is"
-
-    def shown() -> Finding:
-        ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
-        try:
-            value = dict(stationary_variance(program, ends))
-        except NotDerivableError as error:
-            return Finding(name, None, evidence, reach, str(error))
-        return Finding(name, value, evidence, reach)
-
-    return (attempted(allowance, name, shown, reach),)
+    return (variance_finding(allowance, program, ends, reach),)
 
 
 def _derive_for_order(rule: Rule | Discretised) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import sympy as sp
 
+from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.derive.calculus import Expr, derivative, written
 from hamilforge.gen.derive.optimizers.rotation import LAST
@@ -18,7 +19,13 @@ from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.prove.optimizers.step_map import FrozenSteps, curvature, linear_part
+from hamilforge.gen.prove.report import Finding, attempted
 
+#: What a report with noise in it says of its other findings.
+WITHOUT_NOISE = (
+    "Noise: stationary_variance is of the step with its noise, everything else of the step "
+    "without, where the letter O is D."
+)
 #: A curvature at which steps shrink.
 SMALL = sp.Rational(1, 10**6)
 
@@ -116,6 +123,31 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
         else steps.written(sp.factor(covariance[pair]))
         for pair in _pairs(len(called))
     }
+
+
+def variance_finding(
+    allowance: Allowance, program: Program, ends: Mapping[str, IrExpr], reach: str
+) -> Finding:
+    """What variances tend to, as a finding.
+
+    Args:
+        allowance: what is left for proofs.
+        program: with noise.
+        ends: what the variances are of, as :func:`stationary_variance` takes them.
+        reach: for what they are so.
+
+    Returns:
+        The finding; without a value, and with the reason, where there is none that is known.
+    """
+    name, evidence = "stationary_variance", "the covariance that the emitted step leaves as it is"
+
+    def shown() -> Finding:
+        try:
+            return Finding(name, dict(stationary_variance(program, ends)), evidence, reach)
+        except NotDerivableError as error:
+            return Finding(name, None, evidence, reach, str(error))
+
+    return attempted(allowance, name, shown, reach)
 
 
 def _slopes(values: sp.Matrix, symbols: Sequence[Expr]) -> sp.Matrix:
