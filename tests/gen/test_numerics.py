@@ -80,7 +80,8 @@ def test_the_error_falls_with_the_proved_order(name):
     errors = []
     for count in (40, 80, 160) if order < 4 else (10, 20, 40):
         h = SPAN / count
-        machine = Interpreter(program, hyper(derivation, h), [first.copy()])
+        cold = {"temperature": 0.0} if program.noises else {}
+        machine = Interpreter(program, {**hyper(derivation, h), **cold}, [first.copy()])
         began = float(program.start_time)
         if numbered:  # the scheme's clock is its step number
             began, machine.n = 1.0, round(1.0 / h)
@@ -114,7 +115,7 @@ def compiled_step(name):
         x, buffer = [z[:2].copy()], [z[2:].copy()]
         for number, row in enumerate(clock.rows):
             arrays = [x, buffer, [gradient(x[0])]]
-            x, buffer = backend(number, (*NEUTRAL, *row), arrays)
+            x, buffer = backend(number, (*NEUTRAL, *row), arrays, ((0,), 0))
         return np.concatenate([x[0], buffer[0]])
 
     return step

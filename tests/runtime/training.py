@@ -78,6 +78,10 @@ def optimizer_class(name: str) -> Any:
     return load(name).torch_class()
 
 
+#: Those made of a Hamiltonian that draw no noise: equal steps are equal, wherever they are taken.
+STILL = [name for name in MECHANICAL if not load(name).module("torch").NOISE]
+
+
 def kind(name: str) -> tuple[Any, ...]:
     """What of a product makes the runtime take another branch."""
     product, made = load(name).module("torch"), optimizer_class(name)
@@ -93,7 +97,7 @@ def kind(name: str) -> tuple[Any, ...]:
 def representatives() -> list[str]:
     """One optimizer of each kind, of those that are made of a Hamiltonian."""
     chosen: dict[tuple[Any, ...], str] = {}
-    for name in MECHANICAL:
+    for name in STILL:
         chosen.setdefault(kind(name), name)
     return sorted(chosen.values())
 
@@ -105,7 +109,7 @@ def first(**properties: Any) -> str:
         properties: ``shifted``, ``scope``, ``staged``, ``timed``.
     """
     keys = ("shifted", "scope", "staged", "timed")
-    for name in MECHANICAL:
+    for name in STILL:
         found = dict(zip(keys, kind(name), strict=False))
         if all(found[key] == value for key, value in properties.items()):
             return name
