@@ -96,15 +96,21 @@ class Distance(NamedTuple):
         return Distance(max(self.ulps, other.ulps), max(self.bounds, other.bounds))
 
 
-#: A key for each tensor, and how many gradients have been taken.
+#: A key for each tensor, and how many gradients have been taken; none for a rule without noise.
 Counters = tuple[tuple[int, ...], int]
+NO_COUNTERS: Counters = ((), 0)
 
 
 class Backend(Protocol):
     """One stage of a product, its preparation with it."""
 
     def __call__(
-        self, number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters, /
+        self,
+        number: int,
+        row: Sequence[float],
+        arrays: Sequence[Arrays],
+        counters: Counters = NO_COUNTERS,
+        /,
     ) -> list[Arrays]:
         """Run a stage: from point, states and gradient to point and states."""
         ...
@@ -114,7 +120,10 @@ def numba_backend(product: ModuleType) -> Backend:
     """The compiled kernels."""
 
     def stage(
-        number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters
+        number: int,
+        row: Sequence[float],
+        arrays: Sequence[Arrays],
+        counters: Counters = NO_COUNTERS,
     ) -> list[Arrays]:
         keys, draws = counters
         drawn = (np.array(keys, np.uint64), draws) if any(product.NOISE[number:][:1]) else None
@@ -153,7 +162,10 @@ def _by_lists(product: ModuleType, stage: Callable[..., Any], device: str) -> Ba
     """A backend of a function of the stage's number, lists of tensors, and scalars."""
 
     def run(
-        number: int, row: Sequence[float], arrays: Sequence[Arrays], counters: Counters
+        number: int,
+        row: Sequence[float],
+        arrays: Sequence[Arrays],
+        counters: Counters = NO_COUNTERS,
     ) -> list[Arrays]:
         lists = [*arrays, *_noises(product, number, row, arrays[0], counters, device)]
 
