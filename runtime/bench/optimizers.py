@@ -19,7 +19,6 @@ import numba
 import numpy as np
 import torch
 from numba import njit, prange
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hamilforge.runtime.bench import rules
 from hamilforge.runtime.bench.rows import Case, Row
@@ -135,26 +134,12 @@ def _is_there(device: str) -> bool:
     return device == "cuda" and torch.cuda.is_available()
 
 
-class _Operations(TorchDispatchMode):
-    """Counts torch's operations; a view is none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        self.count += not function.is_view
-        return function(*args, **(kwargs or {}))
-
-
 def _operations(contestant: Contestant) -> int:
     """How many operations a step asks torch for."""
     contestant.prepare()
-    with _Operations() as operations:
+    with rules.Traffic() as traffic:
         contestant.work()
-    return operations.count
+    return traffic.operations
 
 
 def _row(

@@ -136,11 +136,16 @@ def _compiled(rule: _Rule) -> Step:
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the bytes that torch's operations read and write, each tensor once an operation."""
+    """Counts torch's operations, of which a view is none, and the bytes they read and write.
+
+    Attributes:
+        operations: how many.
+        bytes: of the tensors of an operation, each once read or written.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.operations = self.bytes = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -148,6 +153,7 @@ class Traffic(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         if function.is_view:
             return result
+        self.operations += 1
         given = {**dict(enumerate(args)), **(kwargs or {})}
         writes = False
         schema = function._schema  # noqa: SLF001
