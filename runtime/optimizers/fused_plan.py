@@ -48,7 +48,7 @@ class FusedPlan:
         lengths = [param.numel() for param in standing.params]
         self._dtype = KERNEL_DTYPES[standing.params[0].dtype]
         self._how = kernels.plan(lengths, owners, scope, module.SUMS)
-        self._stages = module.STAGES
+        self._module, self._stages = module, module.STAGES
         self._widths = [len(NEUTRAL) + width for width in widths]
 
     def run(
@@ -74,6 +74,6 @@ class FusedPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self.standing.places(grads, check).reshape(-1, len(grads))
-        drawn = noise.for_kernels if noise is not None and noise.stages[stage] else None
+        drawn = kernels.noise(self._module, stage, noise.counters) if noise else None
         kernels.run(self._stages[stage], self._how, rows, table, self._dtype, drawn)
         torch.autograd.graph.increment_version(self.standing.params)

@@ -66,13 +66,33 @@ def plan(lengths: Sequence[int], groups: Sequence[int], scope: str, columns: int
     )
 
 
+#: A key for each tensor, and how many gradients have been taken before.
+Counters = tuple[Sequence[int], int]
+Noise = tuple[NDArray[np.uint64], int]
+
+
+def noise(product: Any, stage: int, counters: Counters) -> Noise | None:
+    """What the kernel of a stage takes for what it draws.
+
+    Args:
+        product: a generated module.
+        stage: its number.
+        counters: of the noise.
+
+    Returns:
+        The keys and the count; None for a stage that draws nothing.
+    """
+    keys, draws = counters
+    return (np.array(keys, np.uint64), draws) if any(product.NOISE[stage:][:1]) else None
+
+
 def run(
     kernel: Any,
     how: Plan,
     rows: NDArray[np.float64],
     addresses: NDArray[np.uintp],
     dtype: str,
-    noise: tuple[NDArray[np.uint64], int] | None = None,
+    drawn: Noise | None = None,
 ) -> None:
     """Run a kernel on all tensors.
 
@@ -83,10 +103,10 @@ def run(
             decoupled decay, then its own.
         addresses: `(arrays, tensors)`: where point, buffer and gradient begin.
         dtype: ``float32`` or ``float64``.
-        noise: a key for each tensor and how many gradients have been taken, for a stage that draws.
+        drawn: what :func:`noise` has for it.
     """
     tables = (how.chunks, rows, addresses, how.sums, how.totals, _LIKE[dtype])
-    arguments = (*tables, *(noise or ()))
+    arguments = (*tables, *(drawn or ()))
     if how.entries > SERIAL:
         parallel(kernel, *arguments)
     else:

@@ -7,17 +7,15 @@ the form of the step.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hamilforge.runtime.core import normal_numbers, torch_normal_numbers
 from hamilforge.runtime.core.shards import placed
+from hamilforge.runtime.optimizers.kernels import Counters
 
 #: What a group calls how many gradients the optimizer has taken.
 DRAWS = "draws"
@@ -26,11 +24,6 @@ SEED = "seed"
 #: All processes draw alike.
 REPLICA = 0
 Tensors = list[torch.Tensor]
-
-
-@functools.lru_cache(maxsize=65_536)
-def _key(seed: int, name: str) -> int:
-    return normal_numbers.key_of(seed, REPLICA, name)
 
 
 def names_of(groups: Sequence[dict[str, Any]]) -> list[str]:
@@ -53,6 +46,22 @@ def names_of(groups: Sequence[dict[str, Any]]) -> list[str]:
     return names
 
 
+def keys_of(groups: Sequence[dict[str, Any]], params: Tensors) -> tuple[int, ...]:
+    """The keys of some parameters.
+
+    Args:
+        groups: of all parameters, with the seed.
+        params: those whose keys are wanted.
+
+    Returns:
+        A key for each.
+    """
+    everything = (param for group in groups for param in group["params"])
+    names = dict(zip(map(id, everything), names_of(groups), strict=True))
+    seed = groups[0][SEED]
+    return tuple(normal_numbers.key_of(seed, REPLICA, names[id(param)]) for param in params)
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """The noise of a step.
@@ -68,28 +77,10 @@ class Noise:
     draws: int
     stages: tuple[tuple[tuple[int, int | None], ...], ...]
 
-    @classmethod
-    def of(cls, groups: Sequence[dict[str, Any]], params: Tensors, stages: Any) -> Noise:
-        """The noise of a step.
-
-        Args:
-            groups: of all parameters.
-            params: those of the step.
-            stages: the draws of the product.
-
-        Returns:
-            It, with a key for each parameter of the step.
-        """
-        seed = groups[0][SEED]
-        everything = (param for group in groups for param in group["params"])
-        names = dict(zip(map(id, everything), names_of(groups), strict=True))
-        keys = tuple(_key(seed, names[id(param)]) for param in params)
-        return cls(keys, groups[0][DRAWS], stages)
-
     @property
-    def for_kernels(self) -> tuple[NDArray[np.uint64], int]:
-        """What kernels take."""
-        return np.array(self.keys, np.uint64), self.draws
+    def counters(self) -> Counters:
+        """The keys, and the count."""
+        return self.keys, self.draws
 
     def arrays(
         self, stage: int, params: Tensors, members: Sequence[int], row: Sequence[Any]

@@ -30,7 +30,7 @@ from hamilforge.runtime.optimizers.cohorts import LATE, Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
-from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, names_of
+from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, keys_of, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
     SCOPES,
     check_together,
@@ -144,6 +144,8 @@ class GeneratedOptimizer(Optimizer):
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
         self._choices: list[tuple[Any, ...]] | None = None
         self._settled: list[Settled] = []
+        #: The parameters of the last step that drew, the seed, and their keys.
+        self._keys: tuple[Tensors, int, tuple[int, ...]] | None = None
 
     @property
     def product(self) -> ModuleType:
@@ -489,8 +491,13 @@ class GeneratedOptimizer(Optimizer):
 
     def _noise(self, params: Tensors) -> Noise | None:
         """The noise of a step of some parameters, for a rule that draws."""
-        stages = self.product.NOISE
-        return Noise.of(self.param_groups, params, stages) if stages else None
+        stages, groups = self.product.NOISE, self.param_groups
+        if not stages:
+            return None
+        seed = groups[0][SEED]
+        if self._keys is None or self._keys[0] is not params or self._keys[1] != seed:
+            self._keys = params, seed, keys_of(groups, params)
+        return Noise(self._keys[2], groups[0][DRAWS], stages)
 
     def _run_functional(
         self,

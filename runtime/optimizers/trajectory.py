@@ -18,7 +18,7 @@ from hamilforge.runtime.core.normal_numbers import key_of
 from hamilforge.runtime.core.numbers import real_number
 from hamilforge.runtime.optimizers.clock import latch, start, tick
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
-from hamilforge.runtime.optimizers.kernels import plan, run
+from hamilforge.runtime.optimizers.kernels import noise, plan, run
 
 Vector = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Trajectory:
         self, product: ModuleType, hyper: Mapping[str, float], x: Vector, seed: int = 0
     ) -> None:
         self._product, self._hyper, self.x = product, hyper, x
-        self._keys, self._draws = np.array([key_of(seed, 0, "0")], np.uint64), 0
+        self._keys, self._draws = (key_of(seed, 0, "0"),), 0
         self.states = [np.zeros_like(x) for _ in product.STATES]
         self._how = plan([x.size], [0], product.SCOPE, product.SUMS)
         if product.STARTED:
@@ -75,8 +75,8 @@ class Trajectory:
         """Take the gradient, and the loss where the rule reads it, at :attr:`x`."""
         clock = latch(self._product, self._clock, self._hyper, loss=loss)
         arrays = (self.x, *self.states, gradient)
-        noise = (self._keys, self._draws) if any(self._product.NOISE[clock.stage :][:1]) else None
-        self._run(self._product.STAGES[clock.stage], clock.row(), arrays, noise)
+        drawn = noise(self._product, clock.stage, (self._keys, self._draws))
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays, drawn)
         self._clock = tick(clock)
         self._draws += 1
         if self._clock.stage == 0:
@@ -86,7 +86,7 @@ class Trajectory:
                 self._run(self._product.solution, row, (self.solution, *self.states))
 
     def _run(
-        self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector], noise: Any = None
+        self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector], drawn: Any = None
     ) -> None:
         addresses = np.array([[array.ctypes.data] for array in arrays], np.uintp)
-        run(kernel, self._how, np.array([row]), addresses, "float64", noise)
+        run(kernel, self._how, np.array([row]), addresses, "float64", drawn)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hamilforge.runtime.core.comparison import Deviation, Verification
 from hamilforge.runtime.core.loader import Loaded
 from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick
-from hamilforge.runtime.optimizers.kernels import plan, run
+from hamilforge.runtime.optimizers.kernels import Counters, noise, plan, run
 
 Arrays = list[NDArray[Any]]
 #: How many bounds of its rounding errors an entry may deviate by: those of both evaluations.
@@ -96,8 +96,7 @@ class Distance(NamedTuple):
         return Distance(max(self.ulps, other.ulps), max(self.bounds, other.bounds))
 
 
-#: A key for each tensor, and how many gradients have been taken; none for a rule without noise.
-Counters = tuple[tuple[int, ...], int]
+#: Those of a rule without noise.
 NO_COUNTERS: Counters = ((), 0)
 
 
@@ -125,8 +124,7 @@ def numba_backend(product: ModuleType) -> Backend:
         arrays: Sequence[Arrays],
         counters: Counters = NO_COUNTERS,
     ) -> list[Arrays]:
-        keys, draws = counters
-        drawn = (np.array(keys, np.uint64), draws) if any(product.NOISE[number:][:1]) else None
+        drawn = noise(product, number, counters)
         *changed, _ = _on_copies(product, product.STAGES[number], row, arrays, drawn)
         return changed
 
@@ -200,8 +198,9 @@ def _noises(
     from hamilforge.runtime.optimizers.noise import Noise
 
     params = [torch.tensor(point, device=device) for point in points]
-    noise = Noise(*counters, product.NOISE)
-    drawn = noise.arrays(number, params, range(len(params)), row[len(NEUTRAL) :])
+    keys, draws = counters
+    noises = Noise(tuple(keys), draws, product.NOISE)
+    drawn = noises.arrays(number, params, range(len(params)), row[len(NEUTRAL) :])
     return [[tensor.cpu().numpy() for tensor in tensors] for tensors in drawn]
 
 
@@ -326,14 +325,14 @@ def _on_copies(
     kernel: Any,
     row: Sequence[float],
     arrays: Sequence[Arrays],
-    noise: Any = None,
+    drawn: Any = None,
 ) -> list[Arrays]:
     """Run a kernel on copies of its arrays; return them."""
     copies = [[array.copy() for array in tensors] for tensors in arrays]
     first = copies[0]
     how = plan([array.size for array in first], [0] * len(first), product.SCOPE, product.SUMS)
     addresses = np.array([[a.ctypes.data for a in tensors] for tensors in copies], np.uintp)
-    run(kernel, how, np.array([row]), addresses, first[0].dtype.name, noise)
+    run(kernel, how, np.array([row]), addresses, first[0].dtype.name, drawn)
     return copies
 
 
