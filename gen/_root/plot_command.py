@@ -244,8 +244,7 @@ def mechanics(derivation: Derivation) -> Mechanics:
     velocity = _function((p,), derivative(kinetic, p))
     unit = _value(derivation.unit, known)
     # the noise that the next step draws for this one has the mean 0
-    undrawn = {noise: 0 * noise for noise in derivation.scheme.noises}
-    momentum = derivation.rotated.momentum.xreplace(undrawn)
+    momentum = derivation.rotated.without(derivation.scheme.noises).momentum
     ending = _value(derivation.specialised(momentum), known)
     return Mechanics(
         title=visible(derivation.optimizer.head.title),

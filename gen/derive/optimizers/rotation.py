@@ -17,7 +17,8 @@ kick, which saves a pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -88,6 +89,15 @@ class Rotated:
     position: Expr
     momentum: Expr
     shifted: bool
+
+    def without(self, noises: Iterable[Coordinate]) -> Rotated:
+        """The same with arrays of noise at their mean, zero."""
+        zeros: dict[Expr, Expr] = dict.fromkeys(noises, sp.Integer(0))
+        stages = (
+            Stage(stage.buffer.xreplace(zeros), stage.point.xreplace(zeros))
+            for stage in self.stages
+        )
+        return replace(self, stages=tuple(stages), momentum=self.momentum.xreplace(zeros))
 
 
 def rotate(scheme: Scheme) -> Rotated:

@@ -15,7 +15,6 @@ from hamilforge.gen.declare.budget import Allowance, at
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Optimizer, Splitting, without_noise
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
-from hamilforge.gen.derive.optimizers.rotation import Stage
 from hamilforge.gen.derive.optimizers.system import System
 from hamilforge.gen.derive.scheme import derive_scheme
 from hamilforge.gen.derive.symbols import p, t
@@ -57,16 +56,12 @@ def prove(derivation: Derivation) -> Report:
 
 def _still(derivation: Derivation) -> Derivation:
     """What was derived, with the noise zero: the same lines, and O as D."""
-    method, rotated = derivation.optimizer.method, derivation.rotated
+    method, noises = derivation.optimizer.method, derivation.scheme.noises
     assert isinstance(method, Splitting)
-    zeros: dict[Expr, Expr] = dict.fromkeys(derivation.scheme.noises, sp.Integer(0))
-    stages = (
-        Stage(stage.buffer.xreplace(zeros), stage.point.xreplace(zeros)) for stage in rotated.stages
-    )
     return replace(
         derivation,
         scheme=derive_scheme(without_noise(method), derivation.system.symbols),
-        rotated=replace(rotated, stages=tuple(stages), momentum=rotated.momentum.xreplace(zeros)),
+        rotated=derivation.rotated.without(noises),
         program=quiet(derivation.program),
     )
 

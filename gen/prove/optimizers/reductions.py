@@ -128,6 +128,11 @@ class _Letters(SymbolicSteps):
         self.has_edges = False
         self._ahead = ahead_of(optimizer)
         super().__init__(program_of(optimizer), _point)
+        # what both programs draw at their occurrences of one number
+        self.noises = {
+            name: sp.Symbol(f"noise__{number}", real=True)
+            for number, name in enumerate(self.program.noises, start=1)
+        }
 
     @property
     def point(self) -> Expr:
@@ -136,10 +141,6 @@ class _Letters(SymbolicSteps):
             return self.arrays["x"]
         known = {**self.hyper, **self.arrays, **self.memory, "n": self.n}
         return sp.sympify(evaluate(self._ahead, known, self.algebra))
-
-    def _noise(self, name: str) -> Expr:
-        """What both programs draw at their occurrences of one number."""
-        return sp.Symbol(f"noise__{self.program.noises.index(name) + 1}", real=True)
 
     def _total(self, array: Expr) -> Expr:
         return unknown_sum(self.program.scope, array)

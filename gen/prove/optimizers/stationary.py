@@ -34,19 +34,16 @@ class _Drawn(FrozenSteps):
     """Steps whose noise is in letters."""
 
     def __init__(self, program: Program) -> None:
-        self.noise = {name: sp.Symbol(f"{name}__drawn", real=True) for name in program.noises}
         super().__init__(program, letters=False)
+        self.noises = {name: sp.Symbol(f"{name}__drawn", real=True) for name in program.noises}
         self._decays = _Decays(self.limits.values())
         self.limits = {name: self._decays.named(value) for name, value in self.limits.items()}
-
-    def _noise(self, name: str) -> Expr:
-        return self.noise[name]
 
     def end(self, expr: IrExpr) -> Expr:
         """What is known after a step, at constant hyper-parameters."""
         hyper = {**self.hyper, **{f"{LAST}{name}": value for name, value in self.hyper.items()}}
         slope = curvature * self.start["x"]
-        known = {**hyper, **self.start, **self.noise, "g": slope}
+        known = {**hyper, **self.start, **self.noises, "g": slope}
         return self._decays.named(sp.sympify(evaluate(expr, known, self.algebra)))
 
     def written(self, value: Expr) -> str:
@@ -102,7 +99,7 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
     """
     steps = _Drawn(program)
     names, matrix, added = linear_part(steps, steps.moved(lambda point: curvature * point))
-    drawn = [*steps.noise.values()]
+    drawn = [*steps.noises.values()]
     noise = _slopes(added, drawn)
     _refuse_nonlinear(added - noise * sp.Matrix(drawn), (matrix, noise), drawn)
     arrays = [steps.start[name] for name in names]

@@ -52,10 +52,12 @@ class SymbolicSteps:
         arrays: point and state.
         memory: what the last step left.
         n: the number of the next step.
+        noises: an entry of each array of noise: 0, for what is said of a step without it.
     """
 
     def __init__(self, program: Program, point: Expr) -> None:
         self.program = program
+        self.noises: dict[str, Expr] = dict.fromkeys(program.noises, sp.Integer(0))
         self._defaults = {
             entry.name: sp.Rational(entry.default.numerator, entry.default.denominator)
             for entry in program.hyperparameters
@@ -103,11 +105,6 @@ class SymbolicSteps:
     def _total(self, array: Expr) -> Expr:
         """A sum over coordinates, of which there is one."""
         return array
-
-    def _noise(self, name: str) -> Expr:
-        """An entry of noise: what is said of a step is said of the one without."""
-        del name
-        return sp.Integer(0)
 
     @property
     def unit(self) -> set[Expr]:
@@ -181,8 +178,7 @@ class SymbolicSteps:
             The new values by array.
         """
         types = {array.name: array for array in function.inputs}
-        noises = {name: self._noise(name) for name in self.program.noises}
-        values = {**scalars, **self.arrays, **noises, **more}
+        values = {**scalars, **self.arrays, **self.noises, **more}
         (known,) = run_lines(function.lines, types, [values], self.algebra)
         return {key: sp.sympify(known[array.name]) for key, array in function.results}
 
