@@ -11,8 +11,6 @@ import pytest
 
 from hamilforge import listing, templates
 from hamilforge.cli import main
-from hamilforge.gen import pipeline
-from hamilforge.gen.declare import catalogue
 
 ROOT = Path(__file__).parents[1]
 #: The README, and those of the rooms.
@@ -62,14 +60,7 @@ def declared(name, folder):
 def test_the_table_is_the_one_the_proofs_give(kind):
     text = READMES["tableaux/README.md"]
     table = text.split(f"<!-- {kind}: begin -->")[1].split(f"<!-- {kind}: end -->")[0].strip()
-    told, found = table.splitlines(), listing.markdown(kind).splitlines()
-    assert len(told) == len(found)
-    for row, here in zip(told, found, strict=True):
-        if row != here:  # on a slow machine a proof may not end in time
-            name = here.split("|")[1].strip()
-            report = pipeline.check(catalogue.load(name, (kind,)))
-            late = any("budget" in report.finding(key).why for key in report)
-            assert late, f"hamilforge list --kind {kind} --markdown"
+    assert table == listing.markdown(kind).strip(), f"hamilforge list --kind {kind} --markdown"
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -1,9 +1,11 @@
 """Budgets of work: what takes for ever ends, and says which part of the declaration it was.
 
 In: a piece of work, how many seconds of its thread's processor time it may take, and what it is.
-Out: its value, or a :class:`BudgetError`.  The time is the thread's own, so that a busy machine
-changes nothing.  Work is ended between two steps of Python, in any thread; what cannot be ended
-there (powers of large numbers) is bounded by its size before it begins.
+Out: its value, or a :class:`BudgetError`.  The time is the thread's own, and the seconds are those
+of a quick machine: a slow one, or one whose caches others use, has as many more as it needs for the
+same work, so that what can be proved does not depend on where.  Work is ended between two steps of
+Python, in any thread; what cannot be ended there (powers of large numbers) is bounded by its size
+before it begins.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ WHOLE, EACH, LONG = 6.5, 1.0, 3000
 CODE = 8.0
 #: For one proof, and for all that can do without a value.
 PROOF, PROOFS = 1.5, 3.5
+#: The size of a trial, its seconds on a quick machine, and how much slower a machine may be.
+_ENTRIES, _QUICK, _SLOWEST = 8000, 0.0014, 8.0
 
 Value = TypeVar("Value")
 
@@ -38,11 +42,23 @@ def whole(size: int) -> float:
     return WHOLE + EACH * max(0, size - LONG) / 1000
 
 
+def slowness() -> float:
+    """How many times as long as on a quick machine Python's work takes here and now, at least 1."""
+    return min(max(1.0, min(_trial() for _ in range(3)) / _QUICK), _SLOWEST)
+
+
+def _trial() -> float:
+    """The seconds of a piece of work; texts and numbers, which no search for garbage looks at."""
+    begun = time.thread_time()
+    sorted({str(number): number for number in range(_ENTRIES)})
+    return time.thread_time() - begun
+
+
 def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
     """The value of a piece of work.
 
     Args:
-        seconds: of the thread's processor time.
+        seconds: of the thread's processor time on a quick machine.
         what: is worked on, for the message.
         work: called once.
 
@@ -76,7 +92,7 @@ class Allowance:
     """
 
     def __init__(self, proof: float = PROOF) -> None:
-        self._proof, self._left = proof, PROOFS
+        self._proof, self._taken = proof, 0.0
 
     def within(self, what: str, work: Callable[[], Value]) -> Value:
         """The value of a proof.
@@ -84,13 +100,16 @@ class Allowance:
         Raises:
             BudgetError: it takes too long, or those before it did.
         """
-        if self._left <= 0:
+        left = PROOFS - self._taken
+        if left < self._proof:
+            left = PROOFS - self._taken / slowness()
+        if left <= 0:
             raise BudgetError(f"the proofs before {what} took all of their {PROOFS:g} s")
         begun = time.thread_time()
         try:
-            return within(min(self._proof, self._left), what, work)
+            return within(min(self._proof, left), what, work)
         finally:
-            self._left -= time.thread_time() - begun
+            self._taken += time.thread_time() - begun
 
 
 @contextlib.contextmanager
@@ -117,7 +136,8 @@ class _Watch:
         self._seconds, self._thread = seconds, threading.get_ident()
         self._lock, self._over = threading.Lock(), threading.Event()
         self._clock = getattr(time, "pthread_getcpuclockid", lambda _: None)(self._thread)
-        self._end = self._now() + seconds
+        self._begun = self._now()
+        self._end = self._begun + seconds
 
     def start(self) -> None:
         """Begin to look."""
@@ -135,6 +155,8 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._over.wait(max(self._end - self._now(), 0.02)):
+            if self._now() >= self._end:
+                self._end = max(self._end, self._begun + self._seconds * slowness())
             with self._lock:
                 if not self._over.is_set() and self._now() >= self._end:
                     _raise_in(self._thread, self.spent)

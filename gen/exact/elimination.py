@@ -24,9 +24,10 @@ def row_reduced(rows: Sequence[Sequence[Any]], columns: int) -> tuple[list[list[
         table[rank], table[pivot] = table[pivot], table[rank]
         scale = Fraction(1) / table[rank][column]
         table[rank] = [entry * scale if entry else entry for entry in table[rank]]
+        support = [(at, entry) for at, entry in enumerate(table[rank]) if entry]
         for k, row in enumerate(table):
             if k != rank and (factor := row[column]):
-                pairs = zip(row, table[rank], strict=True)
-                table[k] = [a - factor * b if b else a for a, b in pairs]
+                for at, entry in support:
+                    row[at] = row[at] - factor * entry
         pivots.append(column)
     return table, pivots

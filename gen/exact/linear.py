@@ -48,9 +48,14 @@ def transpose(matrix: Matrix) -> Matrix:
 
 
 def multiply(left: Matrix, right: Matrix) -> Matrix:
-    """Matrix times matrix."""
+    """Matrix times matrix; zeros of the left one cost nothing."""
     columns = transpose(right)
-    return tuple(tuple(dot(row, column) for column in columns) for row in left)
+    product = []
+    for row in left:
+        support = [k for k, entry in enumerate(row) if entry]
+        entries = [row[k] for k in support]
+        product.append(tuple(dot(entries, [column[k] for k in support]) for column in columns))
+    return tuple(product)
 
 
 def plus(left: Matrix, right: Matrix, factor: Number = 1) -> Matrix:
@@ -65,7 +70,7 @@ def plus(left: Matrix, right: Matrix, factor: Number = 1) -> Matrix:
         The sum, of that shape.
     """
     return tuple(
-        tuple(a + factor * b for a, b in zip(left_row, right_row, strict=True))
+        tuple(a + factor * b if b else a for a, b in zip(left_row, right_row, strict=True))
         for left_row, right_row in zip(left, right, strict=True)
     )
 

@@ -126,7 +126,10 @@ def _monotonic(rows: list[list[Number]], r: Fraction, unit: Fraction) -> bool:
         inverse = linear.solve(matrix, linear.identity(size))
     except linear.Singular:
         return False
-    products = linear.multiply(inverse, tuple(map(tuple, rows)))
+    products = tuple(  # B K = (I - B)/r
+        tuple((int(i == j) - entry) / r for j, entry in enumerate(row))
+        for i, row in enumerate(inverse)
+    )
     applied = linear.apply(inverse, (ONE,) * size)
     if not unit:
         return all(sign(entry) >= 0 for row in (*products, applied) for entry in row)

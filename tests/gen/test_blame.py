@@ -197,7 +197,7 @@ def test_what_is_wrong_with_a_declaration_is_the_users_within_seconds(answers, n
     assert status == 2, said
     assert REFUSED[name][1] in said
     assert "Traceback" not in said
-    assert seconds < 10
+    assert seconds < 10 * budget.slowness()
 
 
 @pytest.mark.parametrize("deep", [1, 9])
@@ -229,7 +229,7 @@ def test_a_decimal_weight_beside_cube_roots_with_friction_ends_with_its_stage(tm
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 2), done.stderr
-    assert done.returncode == 0 or "takes more than its budget" in done.stderr
+    assert done.returncode == 0 or "'mine' takes more" in done.stderr  # time or memory
 
 
 GATES = system(

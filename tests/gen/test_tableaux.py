@@ -326,13 +326,12 @@ def explicit_chain(size):
     return f"A = [{rows}]\nb = [{', '.join([row] * size)}]\n"
 
 
-def test_two_dozen_stages_are_read_and_four_thousand_are_refused(tmp_path):
-    """Forty take 8 s of the budget's 10 on a quiet machine, and more than that on a busy one."""
+def test_forty_stages_are_read_and_four_thousand_are_refused(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text(HEAD + explicit_chain(24))
+    path.write_text(HEAD + explicit_chain(40))
     report = pipeline.check(catalogue.load(path))
-    assert (report["stages"], report["order"]) == (24, 1)
-    assert report["real_stability"] == pytest.approx(48)
+    assert (report["stages"], report["order"]) == (40, 1)
+    assert report["real_stability"] == pytest.approx(80)
     path.write_text(HEAD + "A = [" + "[]," * 4000 + "]\nb = [1]\n")
     with pytest.raises(DeclarationError, match="4000 stages; at most"):
         catalogue.load(path)

@@ -19,6 +19,7 @@ import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative, tidy, written
 from hamilforge.gen.program.interpret import evaluate
 from hamilforge.gen.program.ir import Program
@@ -232,6 +233,7 @@ def _short(expr: Expr) -> Expr:
     return tidy(expr) if not expr.has(sp.Function) else sp.factor_terms(expr)
 
 
+@remembered
 def step_map(program: Program) -> StepMap:
     """The linear part of a step.
 
