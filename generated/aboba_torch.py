@@ -43,6 +43,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = (((0, 2),),)
 MEMORY = ("last_shift",)
 

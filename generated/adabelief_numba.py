@@ -37,6 +37,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

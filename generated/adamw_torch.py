@@ -39,6 +39,7 @@ OPTIONS = {"weight_decay": 0.01, "decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

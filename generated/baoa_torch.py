@@ -39,6 +39,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = (((0, 2),),)
 MEMORY = ()
 

@@ -38,6 +38,7 @@ OPTIONS = {}
 DECAYING = (True, True, True, True, True, True)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_shift",)
 a1 = 0.0792036964311957  # 0.0792036964311957

@@ -1,13 +1,13 @@
 """The Bregman flow of order P by leapfrog in extended phase space.
 
     started:
-    x_new = x
+    x_state_new = x
     update:
     p_new = p - p_scale * g
-    x_new = x + x_scale * p_new
-    x_new = x_scale * p_new + x_new
+    x_state_new = x + x_state_scale * p_new
+    x_new = x_scale * p_new + x_state_new
     solution:
-    x_new = x_
+    x_new = x_state
 
 Derived from the equation bregman by extended_leapfrog. Order 2.
 
@@ -26,8 +26,8 @@ from numba import njit, prange
 
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
-STATES = ("x_", "p")
-STARTED = ("x_",)
+STATES = ("x_state", "p")
+STARTED = ("x_state",)
 SCOPE = "coordinate"
 COUNTS = "parameter"
 START_TIME = 0.0
@@ -41,6 +41,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_t",)
 
@@ -50,9 +51,9 @@ def coefficients(lr, order, scale_, t, n, last_t):
     old_t = 1 if n == 1 else last_t
     t_ = lr + old_t
     p_scale = lr * order * scale_ * (lr / 2 + old_t) ** (2 * order - 1)
-    x__scale = lr * order * (lr / 2 + old_t) ** (-order - 1) / 2
+    x_state_scale = lr * order * (lr / 2 + old_t) ** (-order - 1) / 2
     x_scale = lr * order * (lr / 2 + t_) ** (-order - 1) / 2
-    return ((p_scale, x__scale, x_scale),), (t_,), 0.0
+    return ((p_scale, x_state_scale, x_scale),), (t_,), 0.0
 
 
 def solution_row(last_t):
@@ -66,10 +67,10 @@ def start_row(lr, order, scale_):
 
 
 @njit(error_model="numpy", cache=True)
-def _started(x, x_):
+def _started(x, x_state):
     for i in range(x.size):
-        x__new = x[i]
-        x_[i] = x__new
+        x_state_new = x[i]
+        x_state[i] = x_state_new
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -79,20 +80,20 @@ def started(chunks, rows, addresses, sums, totals, like):
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         x = array_at(addresses[0, tensor], offset, length, like)
-        x_ = array_at(addresses[1, tensor], offset, length, like)
-        _started(x, x_)
+        x_state = array_at(addresses[1, tensor], offset, length, like)
+        _started(x, x_state)
 
 
 @njit(error_model="numpy", cache=True)
-def _update(x, x_, p, g, sign, l2, shrink, p_scale, x__scale, x_scale):
+def _update(x, x_state, p, g, sign, l2, shrink, p_scale, x_state_scale, x_scale):
     real = x.dtype.type
     for i in range(x.size):
         gradient = sign * g[i] if l2 == real(0) else sign * g[i] + l2 * x[i]
         x_shrunk = shrink * x[i]
         p_new = p[i] - p_scale * gradient
-        x__new = x_shrunk + x__scale * p_new
-        x_new = x_scale * p_new + x__new
-        x_[i] = x__new
+        x_state_new = x_shrunk + x_state_scale * p_new
+        x_new = x_scale * p_new + x_state_new
+        x_state[i] = x_state_new
         p[i] = p_new
         x[i] = x_new
 
@@ -105,33 +106,33 @@ def update(chunks, rows, addresses, sums, totals, like):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         group = chunks[k, 3]
         x = array_at(addresses[0, tensor], offset, length, like)
-        x_ = array_at(addresses[1, tensor], offset, length, like)
+        x_state = array_at(addresses[1, tensor], offset, length, like)
         p = array_at(addresses[2, tensor], offset, length, like)
         g = array_at(addresses[3, tensor], offset, length, like)
         sign = rows[group, 0]
         l2 = rows[group, 1]
         shrink = rows[group, 2]
         p_scale = rows[group, 3]
-        x__scale = rows[group, 4]
+        x_state_scale = rows[group, 4]
         x_scale = rows[group, 5]
         _update(
             x,
-            x_,
+            x_state,
             p,
             g,
             real(sign),
             real(l2),
             real(shrink),
             real(p_scale),
-            real(x__scale),
+            real(x_state_scale),
             real(x_scale),
         )
 
 
 @njit(error_model="numpy", cache=True)
-def _solution(x, x_):
+def _solution(x, x_state):
     for i in range(x.size):
-        x_new = x_[i]
+        x_new = x_state[i]
         x[i] = x_new
 
 
@@ -142,8 +143,8 @@ def solution(chunks, rows, addresses, sums, totals, like):
     for k in prange(chunks.shape[0]):
         tensor, offset, length = chunks[k, 0], chunks[k, 1], chunks[k, 2]
         x = array_at(addresses[0, tensor], offset, length, like)
-        x_ = array_at(addresses[1, tensor], offset, length, like)
-        _solution(x, x_)
+        x_state = array_at(addresses[1, tensor], offset, length, like)
+        _solution(x, x_state)
 
 
 STAGES = (update,)

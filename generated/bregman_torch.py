@@ -1,13 +1,13 @@
 """The Bregman flow of order P by leapfrog in extended phase space.
 
     started:
-    x_new = x
+    x_state_new = x
     update:
     p_new = p - p_scale * g
-    x_new = x + x_scale * p_new
-    x_new = x_scale * p_new + x_new
+    x_state_new = x + x_state_scale * p_new
+    x_new = x_scale * p_new + x_state_new
     solution:
-    x_new = x_
+    x_new = x_state
 
 Derived from the equation bregman by extended_leapfrog. Order 2.
 
@@ -27,8 +27,8 @@ from hamilforge.runtime.core.torch_functions import is_number
 from hamilforge.runtime.optimizers import foreach
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
-STATES = ("x_", "p")
-STARTED = ("x_",)
+STATES = ("x_state", "p")
+STARTED = ("x_state",)
 SCOPE = "coordinate"
 COUNTS = "parameter"
 START_TIME = 0.0
@@ -42,6 +42,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_t",)
 
@@ -51,9 +52,9 @@ def coefficients(lr, order, scale_, t, n, last_t):
     old_t = 1 if n == 1 else last_t
     t_ = lr + old_t
     p_scale = lr * order * scale_ * (lr / 2 + old_t) ** (2 * order - 1)
-    x__scale = lr * order * (lr / 2 + old_t) ** (-order - 1) / 2
+    x_state_scale = lr * order * (lr / 2 + old_t) ** (-order - 1) / 2
     x_scale = lr * order * (lr / 2 + t_) ** (-order - 1) / 2
-    return ((p_scale, x__scale, x_scale),), (t_,), 0.0
+    return ((p_scale, x_state_scale, x_scale),), (t_,), 0.0
 
 
 def solution_row(last_t):
@@ -72,20 +73,20 @@ def prepared(xs, gs, sign, l2, shrink):
     return x_shrunks, gradients
 
 
-def started(xs, x_s, ps):
-    new_x_s = [x for x in xs]
-    return (new_x_s,)
+def started(xs, x_states, ps):
+    new_x_states = [x for x in xs]
+    return (new_x_states,)
 
 
-def update(xs, x_s, ps, gs, p_scale, x__scale, x_scale):
+def update(xs, x_states, ps, gs, p_scale, x_state_scale, x_scale):
     new_ps = [p - p_scale * g for p, g in zip(ps, gs)]
-    new_x_s = [x + x__scale * p_new for x, p_new in zip(xs, new_ps)]
-    new_xs = [x_scale * p_new + x__new for p_new, x__new in zip(new_ps, new_x_s)]
-    return new_xs, new_x_s, new_ps
+    new_x_states = [x + x_state_scale * p_new for x, p_new in zip(xs, new_ps)]
+    new_xs = [x_scale * p_new + x_state_new for p_new, x_state_new in zip(new_ps, new_x_states)]
+    return new_xs, new_x_states, new_ps
 
 
-def solution(xs, x_s, ps):
-    new_xs = [x_ for x_ in x_s]
+def solution(xs, x_states, ps):
+    new_xs = [x_state for x_state in x_states]
     return new_xs
 
 
@@ -99,11 +100,11 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def update_(xs, x_s, ps, gs, p_scale, x__scale, x_scale):
+def update_(xs, x_states, ps, gs, p_scale, x_state_scale, x_scale):
     torch._foreach_add_(ps, gs, alpha=-p_scale)
-    new_x_s = torch._foreach_add(xs, ps, alpha=x__scale)
-    new_xs = torch._foreach_add(new_x_s, ps, alpha=x_scale)
-    torch._foreach_copy_(x_s, new_x_s)
+    new_x_states = torch._foreach_add(xs, ps, alpha=x_state_scale)
+    new_xs = torch._foreach_add(new_x_states, ps, alpha=x_scale)
+    torch._foreach_copy_(x_states, new_x_states)
     torch._foreach_copy_(xs, new_xs)
 
 

@@ -34,6 +34,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_decay", "last_kick")
 

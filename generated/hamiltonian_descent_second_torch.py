@@ -45,6 +45,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 

@@ -42,6 +42,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

@@ -46,6 +46,7 @@ OPTIONS = {"weight_decay": 0.01, "decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

@@ -35,6 +35,7 @@ OPTIONS = {"decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

@@ -36,6 +36,7 @@ OPTIONS = {"decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

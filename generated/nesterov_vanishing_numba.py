@@ -36,6 +36,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_undo",)
 

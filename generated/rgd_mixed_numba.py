@@ -50,6 +50,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

@@ -44,6 +44,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

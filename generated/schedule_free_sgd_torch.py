@@ -37,6 +37,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 

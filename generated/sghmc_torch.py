@@ -41,6 +41,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = (((0, 1),),)
 MEMORY = ()
 

@@ -33,6 +33,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
+CLOSES = False
 NOISE = (((0, 0),),)
 MEMORY = ()
 

@@ -44,6 +44,7 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ()
 

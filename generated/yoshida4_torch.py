@@ -35,6 +35,7 @@ OPTIONS = {}
 DECAYING = (True, True, True)
 SHIFTED = True
 LOSS = False
+CLOSES = False
 NOISE = ()
 MEMORY = ("last_decay_1", "last_shift")
 w1 = 1.3512071919596578  # 1/(2-2**(1/3))

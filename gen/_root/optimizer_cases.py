@@ -33,6 +33,8 @@ SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
 #: The number of a step at which a rule that counts does what it does later on.
 LATE = 1000
+#: What a count is: the second step of three ends a loop.
+COUNT = 2.0
 #: How often hyper-parameters are drawn that a rule may not allow.
 ATTEMPTS = 100
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
@@ -59,7 +61,10 @@ def reference_cases(program: Program) -> list[Case]:
     at which it jumps; where sums are taken, to sizes that kernels scale and the interpretation does
     not, and to tensors of zeros.
     """
-    defaults = {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
+    defaults = {
+        entry.name: COUNT if entry.domain == kinds.COUNT else float(entry.default)
+        for entry in program.hyperparameters
+    }
     drawn = _drawn(program)
     flags = [entry.name for entry in program.hyperparameters if entry.domain == kinds.FLAG]
     others = {"drawn": drawn}
@@ -155,7 +160,9 @@ def _drawn(program: Program) -> dict[str, float]:
             default = float(parameter.default)
             width = 0.9 if parameter.domain.endswith("interval") else 0.5
             number = float(generator.uniform(0.1, width))
-            if parameter.domain == kinds.FLAG:
+            if parameter.domain == kinds.COUNT:
+                number = COUNT
+            elif parameter.domain == kinds.FLAG:
                 number = float(number > 0.3)
             elif attempt >= ATTEMPTS:
                 number = default * float(generator.uniform(0.99, 1.01))
@@ -213,13 +220,11 @@ def _case(
     machine = Interpreter(program, dict(hyper), first, preparation=preparation, long=long)
     machine.skip(n - 1)
     begin = (machine.t, n, tuple(machine.memory.values()))
-    stages = len(program.stages)
     rounding = machine.start_rounding()
     case = Case(
         label,
         dtype,
         [hyper, *[then or hyper] * (STEPS - 1)],
-        stages,
         preparation,
         begin,
         machine.start_row(),
@@ -227,15 +232,16 @@ def _case(
         [machine.x, *(list(tensors) for tensors in machine.states.values())],
         [rounding[name] for name in program.states],
         keys=machine.keys,
-        draws=machine.draws,
     )
     if anywhere:
         for tensors in machine.states.values():
             for k, shape in enumerate(shapes):
                 tensors[k] = 10 ** generator.uniform(*DECADES, shape)
-    for number in range(STEPS * stages):
+    while len(case.ends) < STEPS:
         if machine.stage == 0:
-            machine.hyper = dict(case.hyper[number // stages])
+            machine.hyper = dict(case.hyper[len(case.ends)])
+        case.stages.append(machine.stage)
+        case.draws.append(machine.draws)
         gradients = draw(slope)
         machine.loss = float(generator.uniform(0.5, 2.0)) if program.reads_loss else machine.loss
         case.losses.append(machine.loss)
@@ -250,7 +256,7 @@ def _case(
         case.scales.append([operands[name] for name in ("x", *program.states)])
         rounding = machine.rounding(gradients)
         case.rounding.append([rounding[name] for name in ("x", *program.states)])
-        machine.step(gradients)
+        machine.call(gradients)
         case.after.append([machine.x, *machine.states.values()])
         if machine.stage == 0:
             memory = tuple(machine.memory.values())

@@ -21,8 +21,11 @@ DOMAINS = {
     "open-unit-interval": "(0, 1)",
     "real": "(-inf, inf)",
     "flag": "{False, True}",
+    "count": "{1, 2, ...}",
 }
-FLAG = "flag"
+FLAG, COUNT = "flag", "count"
+#: Domains that only optimizers of assignments have.
+DISCRETE = (FLAG, COUNT)
 SCOPES = ("all", "group", "tensor", "coordinate")
 LETTERS = ("A", "B", "D", "BD", "O")
 
@@ -274,6 +277,7 @@ class Rule:
         requirements: conditions on hyper-parameters that hold where they are positive, with what is
             said where one does not.
         reductions: what it becomes at some hyper-parameters.
+        loop: what it does every so many steps; None where all steps are alike.
     """
 
     head: Head
@@ -288,11 +292,28 @@ class Rule:
     decay_at: Expression | None
     requirements: tuple[tuple[Expression, str], ...]
     reductions: tuple[Reduction, ...] = ()
+    loop: Loop | None = None
 
     @property
     def numbers(self) -> tuple[Parameter, ...]:
         """What may be set."""
         return self.hyperparameters
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What a rule does every so many steps, at the end of the last of them: its outer step.
+
+    Attributes:
+        every: how many steps make a loop, in hyper-parameters.
+        assignments: of the outer step, in order, in the unknowns as the last step leaves them.
+        schedules: numbers that are computed where a loop begins and hold to its end, in
+            hyper-parameters and the number k of loops before.
+    """
+
+    every: Expression
+    assignments: tuple[Assignment, ...]
+    schedules: tuple[tuple[str, Expression], ...]
 
 
 @dataclass(frozen=True, slots=True)

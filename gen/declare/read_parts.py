@@ -119,7 +119,7 @@ def _parameter(
     flags: bool = False,
 ) -> kinds.Parameter:
     """A number with its domain and meaning; a flag where there may be one."""
-    domains = [domain for domain in kinds.DOMAINS if flags or domain != kinds.FLAG]
+    domains = [domain for domain in kinds.DOMAINS if flags or domain not in kinds.DISCRETE]
     domain = entry.get("domain", "real")
     if not isinstance(domain, str) or domain not in domains:
         reader.problem(
@@ -262,33 +262,40 @@ def another(
         return None
 
 
-def assignments(reader: Reader, own: Container[str] = ()) -> tuple[kinds.Assignment, ...] | None:
+def assignments(
+    reader: Reader, own: Container[str] = (), table: str = ""
+) -> tuple[kinds.Assignment, ...] | None:
     """The list ``assign``; None where there is none, which is noted.
 
     Args:
         reader: the file.
         own: targets that have a meaning already and may be assigned.
+        table: in which the list stands; the file itself if empty.
+
+    Returns:
+        The assignments that could be read.
     """
-    lines = reader.source.tables.get("assign")
+    path = (table, "assign") if table else ("assign",)
+    lines = (reader.table(table) if table else reader.source.tables).get("assign")
     if not isinstance(lines, list) or not lines:
-        reader.problem("a list of 'name = expression' was expected", "assign")
+        reader.problem("a list of 'name = expression' was expected", *path)
         return None
     declared = []
     for number, line in enumerate(lines):
         target, equals, text = (line if isinstance(line, str) else "").partition("=")
         if not equals:
             message = f"{shortened(line)} is not of the form 'name = expression'"
-            reader.problem(message, "assign", number)
+            reader.problem(message, *path, number)
             continue
         target = target.strip()
         if target.endswith(("+", "-", "*", "/")):
             name = target.rstrip("+-*/ ")
             message = f"'{target}=' is no assignment; write {name} = {name} {target[-1]} ..."
-            reader.problem(message, "assign", number)
+            reader.problem(message, *path, number)
             continue
         if target not in own:
-            reader.symbol(target, "assign", number)
-        value = reader.expression(text.strip(), "assign", number)
+            reader.symbol(target, *path, number)
+        value = reader.expression(text.strip(), *path, number)
         if value:
             declared.append(kinds.Assignment(target, value, number))
     return tuple(declared)

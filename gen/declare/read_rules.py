@@ -20,7 +20,8 @@ from hamilforge.gen.declare.expression import (
     Expression,
     numerical,
 )
-from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.kinds import Assignment, Shape
+from hamilforge.gen.declare.read_loops import LOOPS, PLACE, RESERVED, loop
 from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
 from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.reader import Reader, shortened
@@ -36,7 +37,7 @@ MEANINGS = frozenset("thn")
 _DEFAULTS: Mapping[str, type] = {"weight_decay": Fraction, "decoupled_weight_decay": bool}
 _KEYS = (
     *("unknowns", "scalars", "assign", "solution", "hyperparameters"),
-    *("start", "reduce", "options", "require", "reductions"),
+    *("start", "reduce", "options", "require", "reductions", "outer", "scope"),
 )
 _CALLS = (*ELEMENTWISE, *REDUCTIONS)
 #: The loss at the point of the gradient.
@@ -77,6 +78,7 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
         if (condition := reader.condition(text, "require", text))
     ]
     others = reductions(reader, numbers, unknowns, find)
+    looped = loop(reader, unknowns)
     reader.finish()
     declared = kinds.Rule(
         head,
@@ -91,6 +93,7 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
         decay_at,
         tuple(requirements),
         others,
+        looped,
     )
     Check(reader, declared).run()
     reader.finish()
@@ -192,6 +195,11 @@ class Check:
         # the loss, unless the rule has another use for its name
         self._types: dict[str, Shape] = {name: SCALAR for name in (*_LOSS, *names)}
         self._types |= {name: VECTOR for name in rule.unknowns}
+        self._taken = {*self._types} - {*rule.unknowns, *rule.scalars, *_LOSS}
+        if rule.loop:
+            schedules = [name for name, _ in rule.loop.schedules]
+            self._types |= dict.fromkeys((LOOPS, PLACE, *schedules), SCALAR)
+            self._taken |= {*RESERVED, *schedules}
         self._noise: tuple[str, ...] = ()
 
     def run(self, uses: bool = True) -> None:
@@ -203,14 +211,18 @@ class Check:
         """
         self._noise = (NOISE,) if uses else ()
         self._start()
-        self._assignments()
+        self._assignments(self._rule.assignments, ("assign",))
+        self._loop()
+        self._complete()
         self._uses(uses)
 
     def _typed(
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
     ) -> Shape:
         """The type of an expression; what is not fit for its place is noted."""
-        calls = (*_CALLS, "grad", *self._noise) if path[0] == "assign" else _CALLS
+        calls: tuple[str, ...] = _CALLS
+        calls += ("grad",) if path[0] == "assign" else ()
+        calls += self._noise if "assign" in path else ()
         try:
             shape = infer_shape(value, self._types if known is None else known, calls)
             if wanted is not None and shape != wanted:
@@ -245,23 +257,49 @@ class Check:
             self._typed(condition, SCALAR, "require", condition.text, known=numbers)
         refuse_unmet(reader, rule.requirements, rule.hyperparameters)
 
-    def _assignments(self) -> None:
+    def _assignments(self, lines: Iterable[Assignment], table: tuple[str, ...]) -> None:
+        """Assignments of the step, or of the outer one."""
         rule, reader = self._rule, self._reader
         assigned: set[str] = set()
-        for assignment in rule.assignments:
-            target, value, place = (
-                assignment.target,
-                assignment.value,
-                ("assign", assignment.number),
-            )
+        for assignment in lines:
+            target, value = assignment.target, assignment.value
+            place: tuple[str | int, ...] = (*table, assignment.number)
             if target in assigned:
                 reader.problem(f"'{target}' is assigned twice", *place)
-            elif target in {*self._types} - {*rule.unknowns, *rule.scalars, *_LOSS}:
+            elif target in self._taken:
                 reader.problem(f"'{target}' cannot be assigned: it has a meaning already", *place)
             wanted = VECTOR if target in rule.unknowns else None
             wanted = SCALAR if target in rule.scalars else wanted
             self._types[target] = self._typed(value, wanted, *place)
             assigned.add(target)
+
+    def _loop(self) -> None:
+        """The outer step and the schedules: none may read what the steps inside compute besides."""
+        rule, reader, looped = self._rule, self._reader, self._rule.loop
+        if looped is None:
+            return
+        numbers: dict[str, Shape] = {entry.name: SCALAR for entry in rule.hyperparameters}
+        for name in {*numbers, *rule.unknowns, *rule.scalars} & {*RESERVED}:
+            reader.problem(f"'{name}' has a meaning where there is a loop", "outer")
+        self._typed(looped.every, SCALAR, "outer", "every", known=numbers)
+        known: dict[str, Shape] = {**numbers, LOOPS: SCALAR}
+        for name, value in looped.schedules:
+            if name in {*numbers, *rule.unknowns, *rule.scalars, *RESERVED}:
+                reader.problem(f"'{name}' is declared twice", "scope", name)
+            self._typed(value, SCALAR, "scope", name, known=known)
+            known[name] = SCALAR
+        inner = self._types
+        self._types = {**known, "n": SCALAR, PLACE: SCALAR}
+        self._types |= dict.fromkeys(rule.unknowns, VECTOR)
+        self._assignments(looped.assignments, ("outer", "assign"))
+        self._types = inner
+
+    def _complete(self) -> None:
+        """Everything that is kept is assigned, and a gradient is taken."""
+        rule, reader = self._rule, self._reader
+        assigned = {assignment.target for assignment in rule.assignments}
+        outer = rule.loop.assignments if rule.loop else ()
+        assigned |= {assignment.target for assignment in outer}
         for name in (*rule.unknowns, *rule.scalars):
             if name not in assigned:
                 reader.problem(f"'{name}' is never assigned", "assign")
@@ -277,7 +315,15 @@ class Check:
         values = [assignment.value for assignment in rule.assignments]
         values += [value for _, value in rule.start]
         values += [rule.solution] if rule.solution else []
+        schedules: tuple[str, ...] = ()
+        if looped := rule.loop:
+            values += [assignment.value for assignment in looped.assignments]
+            values += [looped.every, *(value for _, value in looped.schedules)]
+            schedules = tuple(name for name, _ in looped.schedules)
         used = set().union(*(value.names() for value in values))
+        for name in schedules:
+            if name not in used:
+                reader.problem(f"'{name}' is used nowhere", "scope", name)
         for assignment in rule.assignments:
             if assignment.target not in {*rule.unknowns, *rule.scalars, *used}:
                 message = f"'{assignment.target}' is used nowhere"

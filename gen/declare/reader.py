@@ -233,4 +233,5 @@ def inside(value: Fraction | float, domain: str) -> bool:
         "open-unit-interval": 0 < value < 1,
         "real": True,
         "flag": value in (0, 1),
+        "count": value >= 1 and value == int(value),
     }[domain]

@@ -412,17 +412,19 @@ def _program(program: Program) -> tuple[Block, ...]:
     if program.start:
         blocks.append(Paragraph("The state begins at:"))
         blocks.append(_function(program.start))
-    for number, (index, row) in enumerate(zip(program.stages, program.host.rows, strict=True), 1):
+    for number, (index, row) in enumerate(zip(program.calls, program.host.rows, strict=True), 1):
         function = program.functions[index]
         pairs = zip(function.scalars, row, strict=True)
         values = ", ".join(f"{name} = {line}" for name, line in pairs if name != line)
         title = f"Stage {number}" if len(program.stages) > 1 else "Arrays, in place"
+        if number > len(program.stages):
+            title = f"The outer step, where {program.host.closes} = 1"
         blocks.append(Paragraph(f"{title}, with {values}:" if values else f"{title}:"))
         blocks.append(_function(function))
     if program.shifted:
         pairs = zip(program.solution.scalars, program.host.solution, strict=True)
         values = ", ".join(f"{name} = {line}" for name, line in pairs)
-        blocks.append(Paragraph(f"The solution, with {values}:"))
+        blocks.append(Paragraph(f"The solution, with {values}:" if values else "The solution:"))
         blocks.append(_function(program.solution))
     return tuple(blocks)
 

@@ -240,11 +240,12 @@ class Host:
         inputs: hyper-parameters, then ``t``, ``n`` and ``J``, the loss, where they occur.
         constants: named numbers, exactly.
         body: the lines.
-        rows: for each stage, the line that is each scalar of its function.
+        rows: for each stage, and for the outer step, the line that is each scalar of its function.
         memory: what the next step remembers: name and line; zero before the first step.
         start: the lines by which the scalars of the start function follow from hyper-parameters.
         start_row: the line that is each of these scalars.
         requirements: conditions on hyper-parameters, and what is said where one does not hold.
+        closes: the line that says whether a step is the last of a loop; empty where there is none.
         solution: for the solution map, the line that is each of its scalars.
         guards: lines that must exceed a number: a time before which the friction has no meaning.
         step: the line by which the clock advances; empty where nothing depends on the time.
@@ -261,6 +262,7 @@ class Host:
     start: tuple[Line, ...] = ()
     start_row: tuple[str, ...] = ()
     requirements: tuple[tuple[Expr, str], ...] = ()
+    closes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,8 @@ class Program:
         scope: over what sums run; ``coordinate`` where there are none.
         functions: the different functions of the stages.
         stages: for each stage, the index of its function.
+        outer: the index of the function of the outer step, which takes no gradient and follows the
+            last stage where a loop ends; None where there are no loops.
         solution: the map from the point to the solution.
         shifted: whether the point is not the solution.
         boundary: the ends of a step in q and p, for proofs; None where there are none.
@@ -321,6 +325,12 @@ class Program:
     options: tuple[tuple[str, Fraction | bool], ...] = ()
     counts: str = "group"
     noises: tuple[str, ...] = ()
+    outer: int | None = None
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The index of each function that a step may run, in order: its stages, the outer step."""
+        return self.stages if self.outer is None else (*self.stages, self.outer)
 
     @property
     def reads_loss(self) -> bool:
@@ -335,8 +345,9 @@ class Program:
 
     @property
     def decaying(self) -> tuple[bool, ...]:
-        """For each stage, whether L2 decay is added to its gradient."""
-        return self.decays or (True,) * len(self.stages)
+        """For each call, whether L2 decay is added to its gradient."""
+        stages = self.decays or (True,) * len(self.stages)
+        return stages if self.outer is None else (*stages, False)
 
     @property
     def buffer(self) -> str:

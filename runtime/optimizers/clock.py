@@ -49,7 +49,8 @@ class Clock(NamedTuple):
         n: number of the step, from 1.
         stage: number of the stage within the step, from 0.
         memory: what the last finished step left, in the order of the product's MEMORY.
-        rows: the scalars of each stage, latched at the first.
+        rows: the scalars of each stage, latched at the first; then those of the outer step, where
+            the step is the last of a loop.
         pending: time and memory that take effect when the step is finished.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled weight decay,
             latched with the rows; the last acts in the first stage.
@@ -107,6 +108,7 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     Raises:
         ValueError: it is no clock, or not one of this product.
     """
+    count = len(widths) - product.CLOSES
     try:
         clock = values if isinstance(values, Clock) else _read(values, product, widths)
         between = clock.stage == 0
@@ -114,14 +116,15 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
             isinstance(clock.n, int)
             and clock.n >= 1
             and isinstance(clock.stage, int)
-            and 0 <= clock.stage < len(widths)
+            and 0 <= clock.stage < count
             and len(clock.memory) == len(product.MEMORY)
             and _are_numbers((clock.t, *clock.memory))
         )
         if fits and not between:
             step, memory = clock.pending
             fits = (
-                [len(row) for row in clock.rows] == list(widths)
+                [len(row) for row in clock.rows] == list(widths[: len(clock.rows)])
+                and len(clock.rows) in (count, len(widths))
                 and len(memory) == len(product.MEMORY)
                 and len(clock.preparation) == 3
                 and _are_numbers((step, *memory, *clock.preparation, *itertools.chain(*clock.rows)))
@@ -138,6 +141,9 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
 def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     """A clock from its row of numbers, or from the tuple that older versions saved."""
     known = _tuples(values)
+    if product.CLOSES:  # whether it is the last step of a loop is said by how long it is
+        inside = 3 + 2 * len(product.MEMORY) + 1 + len(NEUTRAL) + sum(widths)
+        widths = widths if len(known) == inside else widths[:-1]
     if len(known) == _OLD_FIELDS and not isinstance(known[3], int | float):
         t, n, stage, memory, rows, pending, preparation = known
         left = (*(pending or (0.0,)), ())

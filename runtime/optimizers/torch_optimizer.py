@@ -71,6 +71,17 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
+def _apart(arrays: Iterable[torch.Tensor], taken: Tensors) -> Tensors:
+    """Tensors, those that are taken as clones; they are taken then."""
+    known = set(map(id, taken))
+    own: Tensors = []
+    for array in arrays:
+        own.append(array.clone() if id(array) in known else array)
+        known.add(id(array))
+    taken += own
+    return own
+
+
 @functools.cache
 def _chooser(product: ModuleType) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     """What a group sets, from the group: hyper-parameters, tuples of them, and options."""
@@ -290,6 +301,30 @@ class GeneratedOptimizer(Optimizer):
             self._plan = None
             clocks, moved = self._stage_from_scratch(cohorts, loss)
         self._advance(cohorts, clocks, moved)
+        if self.product.CLOSES and groups[0]["clock"].stage == len(self.STAGES) - 1:
+            self._close()
+
+    def _close(self) -> None:
+        """The outer step, for all parameters that have a state, with or without a gradient."""
+        groups, names = self.param_groups, self.product.STATES
+        clocks = [group["clock"] for group in groups]
+        owned = [
+            (param, number)
+            for number, group in enumerate(groups)
+            for param in group["params"]
+            if all(name in self.state.get(param, {}) for name in names)
+        ]
+        params, owners = [param for param, _ in owned], [number for _, number in owned]
+        if self._plan is not None and len(self._plan.standing.params) == len(params):
+            grads: list[Any] = [param.grad for param in self._plan.standing.params]
+            self._run(self._plan, grads, clocks)
+        elif params:
+            states = [[self.state[param][name] for param in params] for name in names]
+            differentiable = any(group["differentiable"] for group in groups)
+            # no gradient is read
+            self._run_functional(params, states, params, owners, clocks, differentiable)
+        for group in groups:
+            group["clock"] = tick(group["clock"])
 
     def _advance(
         self, cohorts: Cohorts, clocks: list[Clock], moved: Sequence[Collection[int]]
@@ -315,7 +350,7 @@ class GeneratedOptimizer(Optimizer):
     @property
     def _go_together(self) -> bool:
         """Whether a group goes on with the others in a stage in which it has no gradient."""
-        return self._scope == "all" or len(self.STAGES) > 1
+        return self._scope == "all" or len(self.STAGES) > 1  # an outer step is one of them
 
     def _stage_from_scratch(
         self, cohorts: Cohorts, loss: Any
@@ -398,9 +433,15 @@ class GeneratedOptimizer(Optimizer):
             self._settled = self._settle()
             self._choices = choices if fixed else None
         settled = self._settled
-        return [
+        latched = [
             latch(product, clock, *settled[number], loss=loss) for number, clock in cohorts.members
         ]
+        if product.CLOSES and len({len(clock.rows) for clock in latched}) > 1:
+            raise ValueError(
+                "the loops of the groups end at different steps; what says how many steps make a "
+                "loop is one for all groups"
+            )
+        return latched
 
     def _settle(self) -> list[Settled]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
@@ -527,12 +568,9 @@ class GeneratedOptimizer(Optimizer):
             row = clock.rows[clock.stage]
             drawn = noise.arrays(clock.stage, params, members, row) if noise else []
             results = self.STAGES[clock.stage](points, *old, gradients, *drawn, *row)
-            # a result that is an argument itself would change with it
-            taken = {id(tensor) for tensor in (*points, *itertools.chain(*old), *gradients)}
-            new_points, *new = (
-                [array.clone() if id(array) in taken else array for array in arrays]
-                for arrays in results
-            )
+            # a result that is an argument itself, or another one, would change with it
+            taken = [*points, *itertools.chain(*old), *gradients]
+            new_points, *new = (_apart(arrays, taken) for arrays in results)
             for name, arrays, new_arrays in zip(self.product.STATES, states, new, strict=True):
                 for index, array in zip(members, new_arrays, strict=True):
                     if differentiable:
@@ -568,7 +606,8 @@ class GeneratedOptimizer(Optimizer):
         """
         if any(group["clock"].stage for group in self.param_groups):
             raise RuntimeError(
-                f"a step of {len(self.STAGES)} stages is not finished, so there is no solution yet"
+                f"a step of {len(self.STAGES) - self.product.CLOSES} stages is not finished, so "
+                "there is no solution yet"
             )
         if self._points is not None:
             return

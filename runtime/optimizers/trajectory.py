@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.normal_numbers import key_of
 from hamilforge.runtime.core.numbers import real_number
-from hamilforge.runtime.optimizers.clock import latch, start, tick
+from hamilforge.runtime.optimizers.clock import Clock, latch, start, tick
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.kernels import noise, plan, run
 
@@ -74,16 +74,22 @@ class Trajectory:
     def step(self, gradient: Vector, loss: float | None = None) -> None:
         """Take the gradient, and the loss where the rule reads it, at :attr:`x`."""
         clock = latch(self._product, self._clock, self._hyper, loss=loss)
-        arrays = (self.x, *self.states, gradient)
-        drawn = noise(self._product, clock.stage, (self._keys, self._draws))
-        self._run(self._product.STAGES[clock.stage], clock.row(), arrays, drawn)
-        self._clock = tick(clock)
+        self._clock = self._called(clock, gradient)
         self._draws += 1
+        if self._product.CLOSES and self._clock.stage == len(self._product.STAGES) - 1:
+            self._clock = self._called(self._clock, gradient)  # which is not read
         if self._clock.stage == 0:
             self.solution = self.x.copy()
             if self._product.SHIFTED:
                 row = self._product.solution_row(*self._clock.memory)
                 self._run(self._product.solution, row, (self.solution, *self.states))
+
+    def _called(self, clock: Clock, gradient: Vector) -> Clock:
+        """Run a stage, or an outer step; the clock after it."""
+        arrays = (self.x, *self.states, gradient)
+        drawn = noise(self._product, clock.stage, (self._keys, self._draws))
+        self._run(self._product.STAGES[clock.stage], clock.row(), arrays, drawn)
+        return tick(clock)
 
     def _run(
         self, kernel: Any, row: Sequence[float], arrays: Sequence[Vector], drawn: Any = None

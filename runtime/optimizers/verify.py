@@ -33,7 +33,6 @@ class Case:
 
     Attributes:
         hyper: the hyper-parameters of each step.
-        stages: the number of stages of a step.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         begin: the time before the first step, its number, and what the step before it left; None
             at the start of all.
@@ -52,13 +51,13 @@ class Case:
         losses: the loss at the start of each stage, for rules that read it.
         ends: memory, solution and a bound of its rounding errors, after each whole step.
         keys: of the noise of each tensor.
-        draws: how many gradients have been taken before the first.
+        draws: of each call, how many gradients have been taken before it.
+        stages: of each call, the number of its stage in the step.
     """
 
     name: str
     dtype: str
     hyper: list[dict[str, float]]
-    stages: int
     preparation: tuple[float, float, float]
     begin: tuple[float, int, tuple[float, ...]] | None = None
     start: tuple[float, ...] = ()
@@ -77,7 +76,8 @@ class Case:
     losses: list[float] = field(default_factory=list)
     ends: list[tuple[tuple[float, ...], Arrays, Arrays]] = field(default_factory=list)
     keys: tuple[int, ...] = ()
-    draws: int = 0
+    draws: list[int] = field(default_factory=list)
+    stages: list[int] = field(default_factory=list)
 
 
 class Distance(NamedTuple):
@@ -296,8 +296,9 @@ def _solution_deviation(product: ModuleType, backend: str, case: Case, device: s
     worst = Distance()
     if not product.SHIFTED:
         return worst
-    for number, (memory, expected, rounding) in enumerate(case.ends):
-        x, *states = case.after[(number + 1) * case.stages - 1]
+    last = [number for number, stage in enumerate((*case.stages[1:], 0)) if stage == 0]
+    for number, (memory, expected, rounding) in zip(last, case.ends, strict=True):
+        x, *states = case.after[number]
         row = product.solution_row(*memory)
         solved = _SOLUTIONS[backend](product, row, [x, *states], device)
         for result, reference, start_x, bound in zip(solved, expected, x, rounding, strict=True):
@@ -383,8 +384,8 @@ def _deviation(backend: Backend, case: Case) -> Distance:
     worst = Distance()
     for number, (row, after) in enumerate(zip(case.rows, case.after, strict=True)):
         arrays = [case.points[number], *case.states[number], case.gradients[number]]
-        counters = case.keys, case.draws + number
-        results = itertools.chain(*backend(number % case.stages, row, arrays, counters))
+        counters = case.keys, case.draws[number]
+        results = itertools.chain(*backend(case.stages[number], row, arrays, counters))
         expected = itertools.chain(*after)
         sizes = itertools.chain(*case.scales[number])
         bounds = itertools.chain(*case.rounding[number])

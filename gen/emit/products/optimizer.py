@@ -38,7 +38,7 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "LOSS NOISE coefficients solution_row start_row raise BeforeStart Unmet t n",
+    "LOSS CLOSES NOISE rows coefficients solution_row start_row raise BeforeStart Unmet t n",
 )
 
 
@@ -167,7 +167,13 @@ class Product:
         hyper = tuple(entry.name for entry in program.hyperparameters)
         loss = (LOSS,) if program.reads_loss else ()
         parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *loss, *namespace))
-        rows = ", ".join(f"({_tuple(tuple(map(variable, row)))})" for row in host.rows)
+        rows = [f"({_tuple(tuple(map(variable, row)))})" for row in host.rows]
+        stages = rows[: len(program.stages)]
+        returned = f"({', '.join(stages)},)"
+        if host.closes:
+            body += [f"rows = {returned}", f"if {variable(host.closes)}:"]
+            body += [f"    rows = (*rows, {rows[-1]})"]
+            returned = "rows"
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
         lines = [
             f"STATES = ({_tuple(tuple(map(repr, program.states)))})",
@@ -181,6 +187,7 @@ class Product:
             f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
             f"LOSS = {program.reads_loss}",
+            f"CLOSES = {bool(host.closes)}",
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
@@ -189,7 +196,7 @@ class Product:
             f"def coefficients({parameters}):",
             '    """Scalars of a step: a row per stage, the new memory, the step of the clock."""',
             *(f"    {line}" for line in body),
-            f"    return ({rows},), ({kept}), {variable(host.step) or '0.0'}",
+            f"    return {returned}, ({kept}), {variable(host.step) or '0.0'}",
         ]
         if program.shifted:
             lines += [
@@ -216,7 +223,7 @@ class Product:
         program = self.program
         if not program.noises:
             return ()
-        stages = (program.functions[index] for index in program.stages)
+        stages = (program.functions[index] for index in program.calls)
         return tuple(
             "("
             + _tuple(

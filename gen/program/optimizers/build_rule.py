@@ -148,7 +148,10 @@ class _Builder:
         functions = [self._function(stage) for stage in range(len(values.points))]
         solution, solution_scalars = self._solution()
         start, start_lines, start_row = self._start()
+        outer = self._outer()
+        functions += [outer] if outer else []
         host = self._host(functions, solution_scalars, start_lines, start_row)
+        stages = tuple(range(len(values.points)))
         sums = any(function.sums for function in functions)
         return Program(
             name=rule.head.name,
@@ -158,7 +161,8 @@ class _Builder:
             scope=rule.scope if sums else "coordinate",
             host=host,
             functions=tuple(functions),
-            stages=tuple(range(len(functions))),
+            stages=stages,
+            outer=len(stages) if outer else None,
             solution=solution,
             shifted=values.solution is not None,
             boundary=None,
@@ -166,7 +170,7 @@ class _Builder:
             start=start,
             decays=values.decays,
             options=rule.options,
-            counts="parameter" if len(functions) == 1 else "group",
+            counts="parameter" if len(functions) == 1 else "group",  # a loop is one for all
             noises=self._noises,
         )
 
@@ -204,6 +208,36 @@ class _Builder:
             inputs,
             tuple(body),
             tuple((array, entries(results[array])) for array in ordered),
+        )
+
+    def _outer(self) -> Function | None:
+        """What follows the last step of a loop, in the arrays as that step leaves them."""
+        values = self._values.outer
+        if values is None:
+            return None
+        writer = ArrayWriter(
+            {symbol: symbol.name for symbol in (*values.old.values(), *values.noises)}
+        )
+        arrays = {symbol.name: values.final[name] for name, symbol in values.old.items()}
+        homes = {final: array for array, final in arrays.items()}
+        body: list[Line] = []
+        for symbol, array in values.arrays.items():
+            home = homes.get(symbol)
+            name = self._target(f"{home}_new" if home else symbol.name, body)
+            lowered = writer.line(self._hoist, body, array.value, name.removesuffix("_new"))
+            body.append(Line(entries(name), lowered, array.note))
+            writer.names[symbol] = name
+        results = {array: writer.names[final] for array, final in arrays.items()}
+        read = {name for line in body for name in names(line.value)}
+        inputs = (
+            *map(entries, (*self._arrays, *(name for name in self._noises if name in read))),
+            *(Array(name) for name in self._hoist.named if name in read),
+        )
+        ordered = (
+            array for array in (*self._arrays[1:-1], "x") if results.get(array, array) != array
+        )
+        return Function(
+            "outer", inputs, tuple(body), tuple((a, entries(results[a])) for a in ordered)
         )
 
     def _next_point(self, stage: int, writer: ArrayWriter, body: list[Line]) -> str:
@@ -358,6 +392,7 @@ class _Builder:
             start,
             start_row,
             tuple((lower(test), message) for test, message in values.requirements),
+            values.closes.name if values.closes else "",
         )
 
 
@@ -467,8 +502,8 @@ class _Homes:
         computed = {s for s, array in self._values.arrays.items() if array.stage == stage}
         copies = [
             (final, name)
-            for name, (_, final) in self._states.items()
-            if self._stored_in[name] == stage and final not in computed
+            for name, (old, final) in self._states.items()
+            if self._stored_in[name] == stage and final not in (old, *computed)
         ]
         copies += [
             (symbol, name)

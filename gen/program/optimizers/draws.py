@@ -81,7 +81,7 @@ def quiet(program: Program) -> Program:
         return program
     functions = tuple(_without(function, program.noises) for function in program.functions)
     rows = []
-    for index, row in zip(program.stages, program.host.rows, strict=True):
+    for index, row in zip(program.calls, program.host.rows, strict=True):
         line_of = dict(zip(program.functions[index].scalars, row, strict=True))
         rows.append(tuple(line_of[name] for name in functions[index].scalars))
     boundary = program.boundary
@@ -112,7 +112,7 @@ def _without(function: Function, noises: Sequence[str]) -> Function:
 
 def _needed(host: Host) -> Host:
     """A host with the lines and the memory that its rows need."""
-    needed = {*host.solution, host.step, *(name for name, _ in host.guards)}
+    needed = {*host.solution, host.step, host.closes, *(name for name, _ in host.guards)}
     needed.update(*host.rows)
     count = 0
     while count < len(needed):

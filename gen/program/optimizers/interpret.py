@@ -95,13 +95,25 @@ class Interpreter:
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """One stage, with the gradients at the point."""
+        """One stage, with the gradients at the point, and the outer step where a loop ends."""
+        self.call(gradients)
+        if self.is_outer:
+            self.call(gradients)
+
+    @property
+    def is_outer(self) -> bool:
+        """Whether the outer step is next, which reads no gradient."""
+        return self.stage == len(self.program.stages)
+
+    def call(self, gradients: Sequence[Any]) -> None:
+        """One stage, or an outer step."""
         changed = self.after(gradients)
-        self.x = changed.pop("x")
+        self.x = changed.pop("x", self.x)
         self.states = {**self.states, **changed}
+        self.draws += not self.is_outer
         self.stage += 1
-        self.draws += 1
-        if self.stage == len(self.program.stages):
+        closes = self.program.host.closes
+        if self.stage == len(self.program.stages) + (closes != "" and self._host[closes] > 0):
             self._end_of_step()
 
     def skip(self, count: int) -> None:
@@ -120,7 +132,7 @@ class Interpreter:
         self, gradients: Sequence[Any], scalars: Mapping[str, float]
     ) -> dict[str, list[Any]]:
         """What the next stage reads: point, state, gradients and noise."""
-        function = self.program.functions[self.program.stages[self.stage]]
+        function = self.program.functions[self.program.calls[self.stage]]
         arrays = {"x": self.x, **self.states, "g": list(gradients)}
         for draw in draws(self.program, function):
             still = draw.amplitude and scalars[draw.amplitude] == 0
@@ -251,7 +263,7 @@ class Interpreter:
 
     def _next(self) -> tuple[Function, dict[str, float]]:
         """The function of the next stage, after its preparation, and its scalars."""
-        function = self._functions[self.program.stages[self.stage]]
+        function = self._functions[self.program.calls[self.stage]]
         return function, dict(zip(function.scalars, self.row(), strict=True))
 
     def _end_of_step(self) -> None:

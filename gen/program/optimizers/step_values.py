@@ -18,7 +18,8 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import NOISE, REDUCTIONS, Expression, Name, walk
-from hamilforge.gen.declare.kinds import FLAG, Assignment, Parameter, Rule, StateUpdate
+from hamilforge.gen.declare.kinds import FLAG, Assignment, Loop, Parameter, Rule, StateUpdate
+from hamilforge.gen.declare.read_loops import LOOPS, PLACE
 from hamilforge.gen.declare.toml_source import Source
 from hamilforge.gen.derive.calculus import (
     FUNCTIONS,
@@ -38,6 +39,8 @@ from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 Place = tuple[str | int, ...]
 #: What no number of a declaration is.
 INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
+#: Numbers that a rule with a loop keeps beside its schedules.
+LOOP_SCALARS = (PLACE, "loop_length", LOOPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class StepValues:
         decays: for each stage, whether L2 decay is added to its gradient.
         noises: the arrays of noise, in the order in which they occur.
         requirements: conditions on hyper-parameters, and what is said where one does not hold.
+        closes: the line that is 1 where the step is the last of a loop, else 0; None without loops.
+        outer: what the outer step computes then.
     """
 
     hyper: dict[str, sp.Symbol] = field(default_factory=dict)
@@ -95,6 +100,8 @@ class StepValues:
     decays: tuple[bool, ...] = ()
     noises: list[Coordinate] = field(default_factory=list)
     requirements: list[tuple[Expr, str]] = field(default_factory=list)
+    closes: sp.Symbol | None = None
+    outer: StepValues | None = None
 
     @property
     def last(self) -> int:
@@ -194,6 +201,45 @@ class Recorder:
             self.known[target] = self._line(target, value)
         else:
             self.known[target] = value
+
+    def begin_loop(self, loop: Loop) -> None:
+        """Count steps and loops, and compute what holds to the end of a loop.
+
+        ``l = 1`` where the last loop has ended, else one more; the numbers of :data:`LOOP_SCALARS`
+        and schedules are kept from step to step.
+        """
+        known, values = self.known, self.values
+        last = {name: values.memory[name][0] for name in self._scalars if name in values.memory}
+        place, length = last[PLACE], last["loop_length"]
+        ended = FUNCTIONS["at_least"](place, length)
+        self.assign(PLACE, FUNCTIONS["where"](ended, sp.Integer(1), place + 1), "")
+        known[LOOPS] = last[LOOPS]
+        first = FUNCTIONS["equal"](known[PLACE], 1)
+        begun = {"loop_length": ("outer", "every"), **{s: ("scope", s) for s, _ in loop.schedules}}
+        begin = {**values.hyper, LOOPS: last[LOOPS]}
+        for name, value in (("loop_length", loop.every), *loop.schedules):
+            now = self.converted(value, begin, begun[name])
+            self.assign(name, FUNCTIONS["where"](first, now, last[name]), "")
+            begin[name] = known[name]
+        closes = FUNCTIONS["at_least"](known[PLACE], known["loop_length"])
+        values.closes = self._line("closes", closes)
+        values.memory[LOOPS] = (last[LOOPS], self._line(LOOPS, last[LOOPS] + values.closes))
+
+    def end_loop(self, loop: Loop) -> None:
+        """Take the assignments of the outer step, in the unknowns as the last step leaves them."""
+        after = Recorder(
+            self._source, (), self._unknowns, (), self._scope, (a.target for a in loop.assignments)
+        )
+        after._taken |= self._taken
+        after.values.noises = self.values.noises  # they are numbered through
+        own = (*self.values.hyper, LOOPS, PLACE, "n", *(name for name, _ in loop.schedules))
+        after.known |= {name: self.known[name] for name in own}
+        for assignment in loop.assignments:
+            at = ("outer", "assign", assignment.number)
+            value = after.converted(assignment.value, after.known, at)
+            after.assign(assignment.target, value, assignment.value.text, at)
+        after.values.final = {name: after.known[name] for name in self._unknowns}
+        self.values.outer = after.values
 
     def _line(self, name: str, value: Expr) -> sp.Symbol:
         """A host number with a name of its own."""
@@ -314,7 +360,7 @@ def _symbol(parameter: Parameter) -> sp.Symbol:
 
 def stored_name(name: str) -> str:
     """The array of an unknown of this name, unlike those that every program has."""
-    return f"{name}_" if name in PROGRAM_NAMES else name
+    return f"{name}_state" if name in PROGRAM_NAMES else name
 
 
 def _where_first(first: Expr, later: Expr) -> Expr:
@@ -374,15 +420,21 @@ def rule_values(rule: Rule) -> StepValues:
         DeclarationError: a value is no real number, or has no meaning where it stands.
     """
     of_sums = following_sums(rule.assignments, rule.scalars)
+    loop = rule.loop
+    of_loop = (*LOOP_SCALARS, *(name for name, _ in loop.schedules)) if loop else ()
     recorder = Recorder(
         rule.head.source,
         rule.hyperparameters,
         (*rule.unknowns, *of_sums),
-        [name for name in rule.scalars if name not in of_sums],
+        [*of_loop, *(name for name in rule.scalars if name not in of_sums)],
         rule.scope,
         (assignment.target for assignment in rule.assignments),
     )
+    if loop:
+        recorder.begin_loop(loop)
     record(recorder, rule)
+    if loop:
+        recorder.end_loop(loop)
     return recorder.finish(rule.solution, rule.decay_at, rule.requirements)
 
 

@@ -18,6 +18,7 @@ from hamilforge.gen.program.optimizers.programs import arrays_of
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
+from hamilforge.gen.prove.optimizers.inner_steps import OF_INNER, inner_rule
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
@@ -38,7 +39,9 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     Raises:
         DeclarationError: a claim is about no property of a rule.
     """
-    derivation = derive_rule(rule)
+    whole, derivation = derive_rule(rule), derive_rule(inner_rule(rule))
+    looped = whole.program.outer is not None
+    properties = _OF_STEPS if looped else _PROPERTIES
     _derive_for_order(rule)
     system = rule.system if isinstance(rule, Discretised) else None
     why = _NOT_HAMILTONIAN if system else _NO_SYSTEM
@@ -54,15 +57,16 @@ def prove_rule(rule: Rule | Discretised) -> Report:
         ),
         *(
             attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
-            for name, find in _PROPERTIES.items()
+            for name, find in properties.items()
         ),
         *_noise(allowance, rule, derivation),
         *reduction_findings(rule),
-        *cost(derivation.program),
+        *cost(whole.program),
     )
     head = rule.head
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
-    notes = (WITHOUT_NOISE,) if derivation.program.noises else ()
+    noisy = bool(derivation.program.noises)
+    notes = (*(WITHOUT_NOISE,) * noisy, *(OF_INNER,) * looped)
     return Report(head.name, "optimizer", head.title, findings, claims, notes)
 
 
@@ -163,6 +167,10 @@ _PROPERTIES: Mapping[str, Callable[[RuleDerivation], Finding]] = {
     "effective_lr": _effective_lr,
     "effective_decay": _effective_decay,
 }
+
+
+#: What has a meaning for a step inside a loop.
+_OF_STEPS = {name: _PROPERTIES[name] for name in ("first_steps", "spectrum", "stability_limit")}
 
 
 def _lower_from_start(

@@ -98,7 +98,11 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
         NotDerivableError: a step is not linear.
     """
     steps = _Drawn(program)
-    names, matrix, added = linear_part(steps, steps.moved(lambda point: curvature * point))
+    moved = steps.moved(lambda point: curvature * point)
+    names, matrix, added = linear_part(steps, moved)
+    # what a step leaves as it is moves the mean, and no variance
+    held = {symbol: 0 for name, symbol in steps.start.items() if moved[name] == symbol}
+    added = added.subs(held)
     drawn = [*steps.noises.values()]
     noise = _slopes(added, drawn)
     _refuse_nonlinear(added - noise * sp.Matrix(drawn), (matrix, noise), drawn)

@@ -251,6 +251,8 @@ def linear_part(
 ) -> tuple[tuple[str, ...], sp.Matrix, sp.Matrix]:
     """Point and linear arrays, the matrix of a step on them, and what it adds.
 
+    Arrays that a step leaves as they are, are numbers to it.
+
     Args:
         steps: from letters.
         moved: point and state after a step.
@@ -258,7 +260,8 @@ def linear_part(
     Raises:
         NotDerivableError: the step is not linear in them.
     """
-    symbols = {symbol: name for name, symbol in steps.start.items()}
+    held = {name for name, symbol in steps.start.items() if moved[name] == symbol and name != "x"}
+    symbols = {symbol: name for name, symbol in steps.start.items() if name not in held}
     names = ["x"]
     for name in names:
         for symbol in sorted(moved[name].free_symbols & {*symbols}, key=str):

@@ -183,7 +183,7 @@ def view(product: Product) -> View:
     views += tuple(_stage(program, stage, need) for stage in program.functions)
     if program.shifted:
         views += (_function(_named(program.solution), need),)
-    stages = ", ".join(program.functions[index].name for index in program.stages) + ","
+    stages = ", ".join(program.functions[index].name for index in program.calls) + ","
     sums = max((one.sum_count for one in views), default=0)
     if sums:
         need("wide")

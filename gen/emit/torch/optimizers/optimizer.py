@@ -79,7 +79,7 @@ def view(product: Product) -> View:
     views += tuple(_in_place(stage, changed, need) for stage in program.functions)
     if product.uses_math:
         need("math")
-    stages = [program.functions[index].name for index in program.stages]
+    stages = [program.functions[index].name for index in program.calls]
     arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
     listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
     rate = next((x for x in arguments if x.name == "lr"), None)

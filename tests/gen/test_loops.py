@@ -1,0 +1,306 @@
+"""Rules with an outer step: what is declared, what the interpretation does, what is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Rule
+from hamilforge.gen.program.noise import key_of, normals
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.programs import program_of
+
+#: How far what is the same by algebra may be apart after a hundred outer steps.
+CLOSE = 1e-13
+OUTER_STEPS = 100
+RULES = {
+    name: declared
+    for name in catalogue.names("optimizer")
+    if isinstance(declared := catalogue.load(name), Rule) and declared.loop
+}
+MINE = """
+kind = "optimizer"
+name = "mine"
+title = "-"
+reference = "-"
+unknowns = ["y", "x"]
+assign = [{inner}]
+solution = "x"
+[start]
+x = "y"
+[outer]
+{outer}
+[scope]
+{scope}
+[hyperparameters]
+lr = {{ default = 0.1, domain = "nonnegative" }}
+L = {{ default = 3, domain = "count" }}
+gamma = {{ default = 1, domain = "positive" }}
+"""
+INNER = '"y = y - lr*grad(y)/gamma_k"'
+OUTER = 'every = "L"\nassign = ["x = x + (y - x)/2", "y = x"]'
+SCOPE = 'gamma_k = "gamma*(1 + k)"'
+
+
+def mine(folder: Path, inner: str = INNER, outer: str = OUTER, scope: str = SCOPE) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(MINE.format(inner=inner, outer=outer, scope=scope))
+    return path
+
+
+def machine(name: str, x: Any, **hyper: float) -> Interpreter:
+    """A rule of the catalogue on one array."""
+    program = program_of(RULES[name])
+    values = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    assert not hyper.keys() - values.keys()
+    return Interpreter(program, {**values, **hyper}, [np.array(x, np.float64)])
+
+
+def run(machine: Interpreter, slope: Callable[[Any], Any], steps: int) -> list[Any]:
+    """The point after each step."""
+    points = []
+    for _ in range(steps):
+        machine.step([slope(machine.x[0])])
+        points.append(machine.x[0])
+    return points
+
+
+def slope(x: Any) -> Any:
+    """The gradient of a loss that is no parabola."""
+    return np.array([3.0, 0.5]) * x + np.sin(x)
+
+
+BEGIN = np.array([1.0, -0.7])
+
+
+def test_there_are_rules_with_loops() -> None:
+    assert {"entropy_sgd", "deep_relaxation", "heat", "hamilton_jacobi"} < {*RULES}
+
+
+# --- the recursions as papers print them ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("loops", [3])
+def test_entropy_sgd_is_its_algorithm(loops: int) -> None:
+    """Algorithm 1 of Chaudhari et al.; eps^2 = 2*temperature."""
+    lr, length, eta, alpha, stiffness, rate, temperature = 1.5, 4, 0.1, 0.6, 0.4, 0.1, 0.02
+    ours = machine(
+        "entropy_sgd", BEGIN, lr=lr, L=length, eta=eta, alpha=alpha, stiffness=stiffness, rate=rate,
+        temperature=temperature,
+    )  # fmt: skip
+    run(ours, slope, loops * length)
+    x, drawn = BEGIN, 0
+    for k in range(loops):
+        spring, inner, mean = stiffness * (1 + rate) ** k, x, x
+        for _ in range(length):
+            noise = normals(key_of(0, 0, "0"), drawn, 0, 0, 2)
+            inner = inner - eta * (slope(inner) - spring * (x - inner))
+            inner = inner + np.sqrt(eta) * np.sqrt(2 * temperature) * noise
+            mean = (1 - alpha) * mean + alpha * inner
+            drawn += 1
+        x = x - lr * spring * (x - mean)
+    np.testing.assert_allclose(ours.solution()[0], x, rtol=CLOSE)
+    np.testing.assert_array_equal(ours.x[0], ours.solution()[0])  # y begins at x again
+
+
+def test_heat_is_a_mean_of_gradients_at_gaussian_points() -> None:
+    lr, length, gamma = 0.2, 5, 0.3
+    ours = machine("heat", BEGIN, lr=lr, L=length, gamma=gamma, rate=0.0)
+    points = [BEGIN]
+    for _ in range(2 * length):
+        ours.step([slope(ours.x[0])])
+        points.append(ours.x[0])
+    x = BEGIN
+    for k in range(2):
+        means = [slope(point) for point in points[k * length : (k + 1) * length]]
+        x = x - lr * np.mean(means, axis=0)
+    np.testing.assert_allclose(ours.solution()[0], x, rtol=CLOSE)
+    spread = points[1] - BEGIN  # the first gradient of all is at the user's own point
+    np.testing.assert_allclose(
+        spread, np.sqrt(gamma) * normals(key_of(0, 0, "0"), 0, 0, 0, 2), rtol=CLOSE
+    )
+
+
+def test_without_noise_the_mean_of_a_parabola_is_its_closed_form() -> None:
+    """mu_L for J = x'Ax/2: with M = I - eta (A + s), y_l = y* + M^l (x - y*)."""
+    eta, alpha, stiffness, length = 0.1, 0.75, 0.5, 20
+    curvatures = np.array([3.0, 0.5])
+    assert eta * (curvatures.max() + stiffness) < 2
+    ours = machine(
+        "entropy_sgd", BEGIN, lr=1 / stiffness, L=length, eta=eta, alpha=alpha,
+        stiffness=stiffness, rate=0.0, temperature=0.0,
+    )  # fmt: skip
+    run(ours, lambda x: curvatures * x, length)
+    rest = stiffness / (curvatures + stiffness) * BEGIN
+    shrink = 1 - eta * (curvatures + stiffness)
+    mean = (1 - alpha) ** length * BEGIN
+    for count in range(1, length + 1):
+        mean = mean + alpha * (1 - alpha) ** (length - count) * (
+            rest + shrink**count * (BEGIN - rest)
+        )
+    np.testing.assert_allclose(ours.solution()[0], mean, rtol=1e-14, atol=1e-14)
+
+
+# --- reductions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["deep_relaxation", "hamilton_jacobi"])
+def test_one_inner_step_without_memory_is_gradient_descent(name: str) -> None:
+    eta, gamma = 0.05, 0.7
+    still = {} if name == "hamilton_jacobi" else {"temperature": 0.0}
+    ours = machine(
+        name, BEGIN, L=1, a=0.0, lr=gamma, gamma=gamma, rate=0.0, eta=eta, floor=0.1, **still
+    )
+    x = BEGIN
+    for point in run(ours, slope, OUTER_STEPS):
+        x = x - eta * slope(x)
+        np.testing.assert_allclose(point, x, rtol=0, atol=CLOSE)
+
+
+def test_an_outer_step_of_gamma_takes_x_to_the_mean() -> None:
+    gamma, length = 0.7, 3
+    ours = machine("deep_relaxation", BEGIN, L=length, lr=gamma, gamma=gamma, rate=0.0)
+    for _ in range(OUTER_STEPS):
+        run(ours, slope, length - 1)
+        ours.call([slope(ours.x[0])])
+        assert ours.is_outer
+        mean = ours.states["z"][0]
+        ours.call([ours.x[0]])  # its gradient is not read
+        np.testing.assert_allclose(ours.solution()[0], mean, rtol=0, atol=CLOSE)
+        np.testing.assert_array_equal(ours.x[0], ours.states["z"][0])
+
+
+def test_deep_relaxation_without_noise_is_hamilton_jacobi() -> None:
+    quiet = machine("deep_relaxation", BEGIN, temperature=0.0, L=4)
+    inviscid = machine("hamilton_jacobi", BEGIN, L=4)
+    for ours, theirs in zip(
+        run(quiet, slope, 4 * OUTER_STEPS), run(inviscid, slope, 4 * OUTER_STEPS), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_two_conventions_are_one_method() -> None:
+    """entropy_sgd with stiffness 1/gamma and alpha = 1 - a is deep_relaxation with its gamma."""
+    gamma, a = 0.8, 0.6
+    first = machine("deep_relaxation", BEGIN, gamma=gamma, a=a, rate=0.0, lr=0.5, L=4)
+    second = machine("entropy_sgd", BEGIN, stiffness=1 / gamma, alpha=1 - a, rate=0.0, lr=0.5, L=4)
+    for ours, theirs in zip(run(first, slope, 400), run(second, slope, 400), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", ["entropy_sgd", "deep_relaxation"])
+def test_momentum_of_zero_is_none(name: str) -> None:
+    without = machine(name, BEGIN, L=4)
+    moving = machine(f"{name}_momentum", BEGIN, L=4, momentum=0.0)
+    for ours, theirs in zip(run(without, slope, 400), run(moving, slope, 400), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", ["entropy_sgd_momentum", "deep_relaxation_momentum"])
+def test_each_loop_begins_at_rest(name: str) -> None:
+    ours = machine(name, BEGIN, L=3)
+    run(ours, slope, 8)
+    assert ours.states["v"][0].any()
+    run(ours, slope, 1)
+    assert not ours.states["v"][0].any()
+
+
+# --- counting -------------------------------------------------------------------------------------
+
+
+def test_schedules_hold_through_a_loop_and_count_loops(tmp_path: Path) -> None:
+    program = program_of(catalogue.load(mine(tmp_path)))  # type: ignore[arg-type]
+    ours = Interpreter(program, {"lr": 0.1, "L": 3.0, "gamma": 2.0}, [BEGIN])
+    seen = []
+    for number in range(8):
+        if number == 4:  # within a loop: nothing of it changes before it ends
+            ours.hyper.update(L=2.0, gamma=5.0)
+        ours.step([np.zeros(2)])
+        memory = ours.memory
+        seen.append((memory["last_l"], memory["last_k"], memory["last_gamma_k"]))
+    assert seen == [
+        (1, 0, 2), (2, 0, 2), (3, 1, 2),
+        (1, 1, 4), (2, 1, 4), (3, 2, 4),
+        (1, 2, 15), (2, 3, 15),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_steps_do_not_depend_on_where_a_late_run_begins(name: str) -> None:
+    """Skipped steps count loops as steps that are made."""
+    made, skipped = machine(name, BEGIN), machine(name, BEGIN)
+    run(made, slope, 45)
+    skipped.skip(45)
+    assert made.memory == skipped.memory
+    assert (made.n, made.draws) == (skipped.n, skipped.draws)
+
+
+# --- declarations ---------------------------------------------------------------------------------
+
+REFUSED = [
+    ({"outer": 'assign = ["x = y"]'}, "missing; a text was expected", "every"),
+    ({"outer": 'every = "L"'}, "a list of 'name = expression'", "outer].assign"),
+    ({"outer": 'every = "M"\nassign = ["x = y", "y = x"]'}, "unknown name 'M'", "every"),
+    ({"outer": 'every = "L"\nassign = ["x = y - lr*grad(y)"]'}, "grad", "assign[1]"),
+    ({"outer": 'every = "L"\nassign = ["x = y", "x = x"]'}, "assigned twice", "assign[2]"),
+    ({"outer": 'every = "L"\nassign = ["gamma_k = y", "x = y"]'}, "has a meaning", "assign[1]"),
+    ({"outer": 'every = "L"\nassign = ["x = y"]\nstep = 1'}, "unknown key", "step"),
+    ({"outer": 'every = "L"\nassign = ["y = y"]'}, "'x' is never assigned", "assign"),
+    ({"scope": 'gamma_k = "gamma*n"'}, "unknown name 'n'", "gamma_k"),
+    ({"scope": 'lr = "gamma"\ngamma_k = "gamma"'}, "'lr' is declared twice", "lr"),
+    ({"scope": 'gamma_k = "gamma"\nmore = "lr"'}, "'more' is used nowhere", "more"),
+    ({"scope": 'gamma_k = "gamma*y"'}, "unknown name 'y'", "gamma_k"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message", "key"), REFUSED)
+def test_what_a_loop_may_not_be(
+    parts: dict[str, str], message: str, key: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        catalogue.load(mine(tmp_path, **parts))
+    assert message in str(caught.value)
+    assert key in str(caught.value)
+
+
+def test_a_schedule_needs_a_loop(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    path.write_text(path.read_text().replace("[outer]\n" + OUTER, ""))
+    with pytest.raises(DeclarationError, match=r"there is no \[outer\]"):
+        catalogue.load(path)
+
+
+def test_a_count_is_a_whole_number(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    path.write_text(path.read_text().replace("default = 3", "default = 2.5"))
+    with pytest.raises(DeclarationError, match=r"outside the domain \{1, 2, \.\.\.\}"):
+        catalogue.load(path)
+
+
+def test_what_is_proved_is_said_to_be_of_the_steps_inside(tmp_path: Path) -> None:
+    report = pipeline.check(catalogue.load(mine(tmp_path)))
+    assert any("steps inside a loop" in note for note in report.notes)
+    assert report["stability_limit"] == "lambda < 2*gamma_k/lr"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_claim_is_of_each_rule(name: str) -> None:
+    report = pipeline.check(RULES[name])
+    assert report.claims
+    assert report.holds
+
+
+def test_a_reduction_of_a_loop_is_not_believed(tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    path.write_text(
+        path.read_text() + '[[reductions]]\nto = "gradient_descent"\nvalues = { gamma = "1" }\n'
+    )
+    report = pipeline.check(catalogue.load(path))
+    assert not report.holds

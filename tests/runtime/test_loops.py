@@ -1,0 +1,204 @@
+"""Outer steps of optimizers: every form, groups, parameters without gradients, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.programs import program_of
+
+from .training import optimizer_class
+
+LOOPS = [
+    name
+    for name in catalogue.names("optimizer")
+    if optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product.CLOSES
+]
+FORMS: dict[str, dict[str, Any]] = {
+    "kernel": {"fused": True},
+    "in place": {"foreach": True},
+    "functional": {"foreach": False, "fused": False},
+}
+LENGTH = 3
+
+
+def parameters(dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((5, 3), (7,), ())
+    return [
+        torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes
+    ]
+
+
+def step(optimizer: Any, params: list[torch.nn.Parameter], without: tuple[int, ...] = ()) -> None:
+    """A step on a loss with the gradient x + sin(x); some parameters have none."""
+    for number, param in enumerate(params):
+        x = param.detach()
+        param.grad = None if number in without else x + torch.sin(x)
+    optimizer.step()
+
+
+def solved(optimizer: Any, params: list[torch.nn.Parameter]) -> list[torch.Tensor]:
+    with optimizer.solution():
+        return [param.detach().clone() for param in params]
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_the_interpretation(name: str, form: str) -> None:
+    params = parameters()
+    optimizer = optimizer_class(name)(params, L=LENGTH, **FORMS[form])
+    program = program_of(catalogue.load(name))  # type: ignore[arg-type]
+    hyper = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    machine = Interpreter(
+        program, {**hyper, "L": LENGTH}, [param.detach().numpy().copy() for param in params]
+    )
+    for _ in range(3 * LENGTH + 1):
+        step(optimizer, params)
+        machine.step([x + np.sin(x) for x in machine.x])
+        for param, x in zip(params, machine.x, strict=True):
+            np.testing.assert_allclose(param.detach().numpy(), x, rtol=1e-12, atol=1e-14)
+    for ours, theirs in zip(solved(optimizer, params), machine.solution(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["eta", "lr", "stiffness"])
+def test_outer_steps_keep_the_graph(name: str) -> None:
+    """Two loops and the derivative of the solution by a hyper-parameter, beside differences."""
+    defaults = {"eta": 0.1, "lr": 0.5, "stiffness": 0.7}
+
+    def end(value: torch.Tensor) -> torch.Tensor:
+        x = parameters()[0].detach().clone().requires_grad_() * 1
+        optimizer = optimizer_class("entropy_sgd")(
+            [x], **{**defaults, name: value}, L=LENGTH, temperature=1e-4, differentiable=True
+        )
+        for _ in range(2 * LENGTH):
+            here = x.clone()  # the step changes x in place
+            x.grad = here + torch.sin(here)
+            optimizer.step()
+        return x.sum()
+
+    value = torch.tensor(defaults[name], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(end(value), value)
+    size = 1e-6
+    with torch.no_grad():
+        difference = (end(value + size) - end(value - size)) / (2 * size)
+    torch.testing.assert_close(slope, difference, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_parameter_without_a_gradient_takes_the_outer_step(form: str) -> None:
+    """It skips the inner one of that step, and its spring and mean are reset with the others."""
+    params = parameters()
+    optimizer = optimizer_class("entropy_sgd")(params, L=LENGTH, temperature=0.0, **FORMS[form])
+    step(optimizer, params)
+    step(optimizer, params)
+    mean, old = (optimizer.state[params[1]][name].clone() for name in ("z", "x_state"))
+    step(optimizer, params, without=(1,))
+    (group,) = optimizer.param_groups
+    expected = old - group["lr"] * group["stiffness"] * (old - mean)
+    torch.testing.assert_close(params[1].detach(), expected)
+    torch.testing.assert_close(optimizer.state[params[1]]["z"], expected)
+
+
+def test_a_step_without_any_gradient_is_none_of_a_loop() -> None:
+    params = parameters()
+    optimizer = optimizer_class("entropy_sgd")(params, L=LENGTH)
+    step(optimizer, params)
+    clock = optimizer.param_groups[0]["clock"]
+    step(optimizer, params, without=(0, 1, 2))
+    assert optimizer.param_groups[0]["clock"] == clock
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_loops_are_counted_once_for_all_groups(groups: int) -> None:
+    params = parameters()
+    split = [{"params": params[number::groups]} for number in range(groups)]
+    optimizer = optimizer_class("deep_relaxation")(split, L=LENGTH)
+    for number in range(4 * LENGTH):
+        step(optimizer, params, without=(2,) if number % 2 else ())
+    clock = optimizer.param_groups[-1]["clock"]
+    memory = dict(zip(optimizer.product.MEMORY, clock.memory, strict=True))
+    assert memory["last_k"] == 4
+    assert memory["last_gamma_k"] == pytest.approx((1 - 1e-3) ** 3)
+
+
+def test_groups_have_schedules_of_their_own_and_one_length() -> None:
+    first, second, *_ = parameters()
+    groups = [{"params": [first], "gamma": 2.0}, {"params": [second], "gamma": 1.0}]
+    optimizer = optimizer_class("deep_relaxation")(groups, L=LENGTH)
+    step(optimizer, [first, second])
+    place = optimizer.product.MEMORY.index("last_gamma_k")
+    assert [group["clock"].memory[place] for group in optimizer.param_groups] == [2.0, 1.0]
+    groups[1]["L"] = 1
+    optimizer = optimizer_class("deep_relaxation")(groups, L=LENGTH)
+    before = [first.detach().clone(), second.detach().clone()]
+    with pytest.raises(ValueError, match="the loops of the groups end at different steps"):
+        step(optimizer, [first, second])
+    torch.testing.assert_close([first.detach(), second.detach()], before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("stop", [1, LENGTH, LENGTH + 2])
+def test_a_run_goes_on_bit_for_bit(name: str, stop: int) -> None:
+    params = parameters()
+    optimizer = optimizer_class(name)(params, L=LENGTH)
+    for _ in range(stop):
+        step(optimizer, params)
+    buffer = io.BytesIO()
+    torch.save((params, optimizer.state_dict()), buffer)
+    buffer.seek(0)
+    others, state = torch.load(buffer, weights_only=False)
+    resumed = optimizer_class(name)(others, L=LENGTH)
+    resumed.load_state_dict(state)
+    copied = copy.deepcopy(optimizer)
+    assert copied.param_groups[0]["clock"] == optimizer.param_groups[0]["clock"]
+    for _ in range(2 * LENGTH):
+        step(optimizer, params)
+        step(resumed, others)
+    for ours, theirs in zip(params, others, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("value", [0, 2.5, -1, float("nan"), float("inf"), "many"])
+def test_a_count_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="L = "):
+        optimizer_class("entropy_sgd")(parameters(), L=value)
+
+
+def test_what_a_rule_requires_of_its_loop_is_required() -> None:
+    params = parameters()
+    optimizer = optimizer_class("deep_relaxation")(params, eta=0.3, floor=0.1)
+    with pytest.raises(ValueError, match="less than twice floor"):
+        step(optimizer, params)
+
+
+def test_a_learning_rate_in_the_middle_is_that_of_each_step() -> None:
+    """Schedulers of torch count steps inside; the spring stays as the loop began."""
+    params = parameters()
+    optimizer = optimizer_class("entropy_sgd")(params, L=4, eta=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    for _ in range(4):
+        step(optimizer, params)
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == 5 * 0.5**4
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_minimize_takes_them(name: str) -> None:
+    found = hf.minimize(
+        lambda x: float((x - 1) @ (x - 1)),
+        np.zeros(3),
+        jac=lambda x: 2 * (x - 1),
+        method=name,
+        options={"maxiter": 3000},
+    )
+    assert found.fun < 1e-4
