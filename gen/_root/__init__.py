@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
     from hamilforge.runtime.core.errors import IntegrationError
     from hamilforge.runtime.integrators.solution import Solution
+    from hamilforge.runtime.problems.controlled import controlled_descent
+    from hamilforge.runtime.problems.escape import (
+        kramers_time,
+        mean_passage_time,
+        sgld_passage_time,
+    )
+    from hamilforge.runtime.problems.hamilton_jacobi import viscous_hamilton_jacobi
+    from hamilforge.runtime.problems.smoothing import heat_smoothing, local_entropy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,9 +53,14 @@ __all__ = [
     "Solution",
     "check",
     "contractivity",
+    "controlled_descent",
     "flow",
     "generate",
+    "heat_smoothing",
     "integrate",
+    "kramers_time",
+    "local_entropy",
+    "mean_passage_time",
     "minimize",
     "modified_equation",
     "network",
@@ -55,7 +68,9 @@ __all__ = [
     "optimal_control",
     "optimizer",
     "problem",
+    "sgld_passage_time",
     "verify",
+    "viscous_hamilton_jacobi",
 ]
 
 _ELSEWHERE = {
@@ -64,6 +79,13 @@ _ELSEWHERE = {
     "IntegrationError": "runtime.core.errors",
     "InternalError": "gen.declare.errors",
     "Solution": "runtime.integrators.solution",
+    "controlled_descent": "runtime.problems.controlled",
+    "heat_smoothing": "runtime.problems.smoothing",
+    "kramers_time": "runtime.problems.escape",
+    "local_entropy": "runtime.problems.smoothing",
+    "mean_passage_time": "runtime.problems.escape",
+    "sgld_passage_time": "runtime.problems.escape",
+    "viscous_hamilton_jacobi": "runtime.problems.hamilton_jacobi",
 }
 
 

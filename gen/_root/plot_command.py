@@ -29,6 +29,8 @@ H = 0.05
 #: How many gradients optimizers take on a problem.
 GRADIENTS = 500
 SUFFIXES = (".png", ".svg", ".pdf")
+#: A picture that is of no declaration.
+LOCAL_ENTROPY = "local-entropy"
 
 
 def run(
@@ -43,7 +45,7 @@ def run(
     """Draw an optimizer's motion, a tableau's stability, or a problem integrated by methods.
 
     Args:
-        name: a name in the catalogue, or a path to a declaration.
+        name: a name in the catalogue, or a path to a declaration; or :data:`LOCAL_ENTROPY`.
         out: the file to write; ``<name>.png`` here if None.
         methods: for a problem, what integrates it.
         h: for a problem, the step; 1/20 if None.
@@ -61,6 +63,13 @@ def run(
     hindrance = _hindrance(out)
     if hindrance:
         return complain(hindrance)
+    if name == LOCAL_ENTROPY:
+        from hamilforge.runtime.problems import smoothing_pictures
+
+        picture = Picture(out or Path("local_entropy.png"))
+        smoothing_pictures.draw(picture.path)
+        picture.done()
+        return 0
     if methods:
         return _trajectories(name, methods, h, time, section, sizes, out)
     from hamilforge.gen import families, products

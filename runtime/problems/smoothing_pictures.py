@@ -1,0 +1,86 @@
+"""Local entropy, drawn: a landscape as gamma grows, and densities with and without the control.
+
+The loss has a narrow valley that is deep and a wide one that is not so deep; smoothed, the wide one
+wins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core import pictures
+from hamilforge.runtime.problems.controlled import controlled_descent
+from hamilforge.runtime.problems.densities import Array
+from hamilforge.runtime.problems.smoothing import local_entropy
+
+#: Told apart by the colour-blind too (Okabe and Ito).
+COLOURS = ("#000000", "#0072b2", "#009e73", "#e69f00", "#d55e00")
+GAMMAS = (0.02, 0.1, 0.3, 1.0)
+BETA = 3.0
+#: Of the densities: when, and where they are looked at.
+TIME, INTERVAL = 1.5, (-3.0, 3.5)
+_WIDTHS, _DEPTHS, _PLACES = (0.12, 0.7), (1.4, 1.25), (-0.9, 0.9)
+
+
+def loss(points: Any) -> Any:
+    """``x^2/8`` with a narrow and a wide valley, of points `(n, 1)`."""
+    y = points[:, 0]
+    value = y**2 / 8
+    for width, depth, place in zip(_WIDTHS, _DEPTHS, _PLACES, strict=True):
+        value = value - depth * np.exp(-((y - place) ** 2) / (2 * width**2))
+    return value
+
+
+def slope(y: Array) -> Array:
+    """Its derivative, of points `(n,)`."""
+    value = y / 4
+    for width, depth, place in zip(_WIDTHS, _DEPTHS, _PLACES, strict=True):
+        away = y - place
+        value = value + depth * away / width**2 * np.exp(-(away**2) / (2 * width**2))
+    return value
+
+
+def draw(path: Path) -> None:
+    """Draw both.
+
+    Args:
+        path: of the picture: PNG, SVG or PDF.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    x = np.linspace(-2.4, 2.6, 251)
+    curves = [("f", loss(x[:, None]))]
+    for gamma in GAMMAS:
+        values = np.array([local_entropy(loss, at, gamma, BETA).value for at in x])
+        curves.append((f"$\\gamma$ = {gamma:g}", values))
+    for (label, values), colour in zip(curves, COLOURS, strict=True):
+        left.plot(x, values, color=colour, label=label)
+        lowest = int(values.argmin())
+        left.plot(x[lowest], values[lowest], "o", color=colour, markersize=5)
+    left.set(xlabel="x", ylabel="$f_\\gamma(x)$", title=f"Local entropy, $\\beta$ = {BETA:g}")
+    left.legend(frameon=False)
+    result = controlled_descent(
+        loss, slope, INTERVAL, TIME, BETA, begin=lambda y: np.exp(-((y + 0.2) ** 2) / 0.08)
+    )
+    right.fill_between(result.x, loss(result.x[:, None]) / 4, -0.6, color="#dddddd", lw=0)
+    for label, density, colour in (
+        ("SGD", result.plain, COLOURS[1]),
+        ("controlled SGD", result.steered, COLOURS[4]),
+    ):
+        mean = result.mean(density, loss)
+        right.plot(result.x, density, color=colour, label=f"{label}, mean loss {mean:.3f}")
+    right.set(
+        xlabel="x", ylabel="density", xlim=(x[0], x[-1]), ylim=(-0.6, None),
+        title=f"Densities at t = {TIME:g}; the loss in grey, a quarter as high",
+    )  # fmt: skip
+    right.legend(frameon=False)
+    pictures.save(figure, path, dpi=150)
