@@ -56,8 +56,9 @@ DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
 CLOSES = True
+DECOUPLED = False
 NOISE = (((0, 0),), ())
-MEMORY = ("last_l", "last_loop_length", "last_k", "last_gamma_k")
+MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 
 
 def coefficients(
@@ -73,7 +74,7 @@ def coefficients(
     n,
     last_l,
     last_loop_length,
-    last_k,
+    last_loops,
     last_gamma_k,
     *,
     math=math,
@@ -83,9 +84,9 @@ def coefficients(
         raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
-    gamma_k = max(gamma * (1 - rate) ** last_k, floor) if l == 1 else last_gamma_k
+    gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k
     closes = 1.0 if l >= loop_length else 0.0
-    k_ = closes + last_k
+    loops = closes + last_loops
     x_scale = math.sqrt(2 * eta * temperature)
     x_scale_2 = 1 / gamma_k
     z_scale = 1 - a
@@ -93,10 +94,10 @@ def coefficients(
     rows = ((x_scale, eta, x_scale_2, a, z_scale),)
     if closes:
         rows = (*rows, (x_state_scale,))
-    return rows, (l, loop_length, k_, gamma_k), 0.0
+    return rows, (l, loop_length, loops, gamma_k), 0.0
 
 
-def solution_row(last_l, last_loop_length, last_k, last_gamma_k):
+def solution_row(last_l, last_loop_length, last_loops, last_gamma_k):
     """Scalars of the map from the point to the solution."""
     return ()
 

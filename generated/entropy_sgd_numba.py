@@ -54,8 +54,9 @@ DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
 CLOSES = True
+DECOUPLED = False
 NOISE = (((0, 0),), ())
-MEMORY = ("last_l", "last_loop_length", "last_k", "last_stiffness_k")
+MEMORY = ("last_l", "last_loop_length", "last_loops", "last_stiffness_k")
 
 
 def coefficients(
@@ -70,7 +71,7 @@ def coefficients(
     n,
     last_l,
     last_loop_length,
-    last_k,
+    last_loops,
     last_stiffness_k,
     *,
     math=math,
@@ -78,19 +79,19 @@ def coefficients(
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
-    stiffness_k = stiffness * (rate + 1) ** last_k if l == 1 else last_stiffness_k
+    stiffness_k = stiffness * (rate + 1) ** last_loops if l == 1 else last_stiffness_k
     closes = 1.0 if l >= loop_length else 0.0
-    k_ = closes + last_k
+    loops = closes + last_loops
     x_scale = math.sqrt(2 * eta * temperature)
     z_scale = 1 - alpha
     lr_stiffness_k = stiffness_k * lr
     rows = ((x_scale, eta, stiffness_k, z_scale, alpha),)
     if closes:
         rows = (*rows, (lr_stiffness_k,))
-    return rows, (l, loop_length, k_, stiffness_k), 0.0
+    return rows, (l, loop_length, loops, stiffness_k), 0.0
 
 
-def solution_row(last_l, last_loop_length, last_k, last_stiffness_k):
+def solution_row(last_l, last_loop_length, last_loops, last_stiffness_k):
     """Scalars of the map from the point to the solution."""
     return ()
 

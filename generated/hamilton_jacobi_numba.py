@@ -50,31 +50,32 @@ DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
 CLOSES = True
+DECOUPLED = False
 NOISE = ()
-MEMORY = ("last_l", "last_loop_length", "last_k", "last_gamma_k")
+MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 
 
 def coefficients(
-    lr, L, eta, a, gamma, rate, floor, t, n, last_l, last_loop_length, last_k, last_gamma_k
+    lr, L, eta, a, gamma, rate, floor, t, n, last_l, last_loop_length, last_loops, last_gamma_k
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     if not 2 * floor > eta:
         raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
-    gamma_k = max(gamma * (1 - rate) ** last_k, floor) if l == 1 else last_gamma_k
+    gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k
     closes = 1.0 if l >= loop_length else 0.0
-    k_ = closes + last_k
+    loops = closes + last_loops
     x_scale = 1 / gamma_k
     z_scale = 1 - a
     x_state_scale = lr / gamma_k
     rows = ((eta, x_scale, a, z_scale),)
     if closes:
         rows = (*rows, (x_state_scale,))
-    return rows, (l, loop_length, k_, gamma_k), 0.0
+    return rows, (l, loop_length, loops, gamma_k), 0.0
 
 
-def solution_row(last_l, last_loop_length, last_k, last_gamma_k):
+def solution_row(last_l, last_loop_length, last_loops, last_gamma_k):
     """Scalars of the map from the point to the solution."""
     return ()
 

@@ -49,29 +49,42 @@ DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
 CLOSES = True
+DECOUPLED = False
 NOISE = (((0, 2),), ((1, 0),))
-MEMORY = ("last_l", "last_loop_length", "last_k", "last_gamma_k")
+MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 
 
 def coefficients(
-    lr, L, gamma, rate, floor, t, n, last_l, last_loop_length, last_k, last_gamma_k, *, math=math
+    lr,
+    L,
+    gamma,
+    rate,
+    floor,
+    t,
+    n,
+    last_l,
+    last_loop_length,
+    last_loops,
+    last_gamma_k,
+    *,
+    math=math,
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
-    gamma_k = max(gamma * (1 - rate) ** last_k, floor) if l == 1 else last_gamma_k
+    gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k
     closes = 1.0 if l >= loop_length else 0.0
-    k_ = closes + last_k
+    loops = closes + last_loops
     s_scale = 1 / l
     s_scale_2 = 1 - 1 / l
     sqrt_gamma_k = math.sqrt(gamma_k)
     rows = ((s_scale, s_scale_2, sqrt_gamma_k),)
     if closes:
         rows = (*rows, (sqrt_gamma_k, lr))
-    return rows, (l, loop_length, k_, gamma_k), 0.0
+    return rows, (l, loop_length, loops, gamma_k), 0.0
 
 
-def solution_row(last_l, last_loop_length, last_k, last_gamma_k):
+def solution_row(last_l, last_loop_length, last_loops, last_gamma_k):
     """Scalars of the map from the point to the solution."""
     return ()
 

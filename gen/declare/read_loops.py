@@ -15,7 +15,7 @@ from hamilforge.gen.declare.reader import Reader
 #: Numbers that every loop has: of loops before this one, and of steps in it, from 1.
 LOOPS, PLACE = "k", "l"
 #: What a program with a loop calls numbers of its own.
-RESERVED = (LOOPS, PLACE, "loop_length", "closes")
+RESERVED = (LOOPS, PLACE, "loops", "loop_length", "closes")
 _KEYS = ("every", "assign")
 
 
@@ -39,7 +39,11 @@ def loop(reader: Reader, own: Container[str]) -> kinds.Loop | None:
         if key not in _KEYS:
             message = f"unknown key; expected one of {', '.join(_KEYS)}"
             reader.problem(message, "outer", key)
-    every = reader.expression(reader.text("outer", "every"), "outer", "every")
+    every = None
+    if "every" in reader.table("outer"):
+        every = reader.expression(reader.table("outer")["every"], "outer", "every")
+    else:
+        reader.problem('missing; a count was expected, such as every = "L"', "outer", "every")
     lines = assignments(reader, own, "outer")
     schedules = []
     for name, text in reader.table("scope").items():

@@ -18,6 +18,8 @@ from hamilforge.gen.declare.expression import (
     NOISE,
     REDUCTIONS,
     Expression,
+    Name,
+    Number,
     numerical,
 )
 from hamilforge.gen.declare.kinds import Assignment, Shape
@@ -279,15 +281,26 @@ class Check:
         if looped is None:
             return
         numbers: dict[str, Shape] = {entry.name: SCALAR for entry in rule.hyperparameters}
-        for name in {*numbers, *rule.unknowns, *rule.scalars} & {*RESERVED}:
-            reader.problem(f"'{name}' has a meaning where there is a loop", "outer")
-        self._typed(looped.every, SCALAR, "outer", "every", known=numbers)
+        for name in sorted({*numbers} & {*RESERVED}):
+            reader.problem(f"'{name}' has a meaning where there is a loop", "hyperparameters", name)
+        for name in sorted({*rule.unknowns, *rule.scalars} & {*RESERVED}):
+            reader.problem(f"'{name}' has a meaning where there is a loop", "unknowns")
+        every = looped.every.tree
+        counts = {entry.name for entry in rule.hyperparameters if entry.domain == kinds.COUNT}
+        whole = isinstance(every, Number) and every.value >= 1 and every.value.denominator == 1
+        if not (whole or (isinstance(every, Name) and every.name in counts)):
+            message = 'a whole number or a hyper-parameter with domain = "count" was expected'
+            reader.problem(message, "outer", "every")
         known: dict[str, Shape] = {**numbers, LOOPS: SCALAR}
         for name, value in looped.schedules:
             if name in {*numbers, *rule.unknowns, *rule.scalars, *RESERVED}:
                 reader.problem(f"'{name}' is declared twice", "scope", name)
             self._typed(value, SCALAR, "scope", name, known=known)
             known[name] = SCALAR
+        for assignment in looped.assignments:
+            if "grad" in assignment.value.functions():
+                message = "an outer step takes no gradient"
+                reader.problem(message, "outer", "assign", assignment.number)
         inner = self._types
         self._types = {**known, "n": SCALAR, PLACE: SCALAR}
         self._types |= dict.fromkeys(rule.unknowns, VECTOR)
@@ -324,10 +337,14 @@ class Check:
         for name in schedules:
             if name not in used:
                 reader.problem(f"'{name}' is used nowhere", "scope", name)
-        for assignment in rule.assignments:
-            if assignment.target not in {*rule.unknowns, *rule.scalars, *used}:
-                message = f"'{assignment.target}' is used nowhere"
-                reader.problem(message, "assign", assignment.number)
+        kept = {*rule.unknowns, *rule.scalars}
+        outer = rule.loop.assignments if rule.loop else ()
+        read = set().union(*(line.value.names() for line in outer))
+        tables = ((("assign",), rule.assignments, used), (("outer", "assign"), outer, read))
+        for table, lines, names in tables:
+            for line in lines:
+                if line.target not in kept | names:
+                    reader.problem(f"'{line.target}' is used nowhere", *table, line.number)
         for parameter in rule.hyperparameters if all_of_them else ():
             if parameter.name not in used:
                 key = parameter.part_of or parameter.name

@@ -80,6 +80,13 @@ def _assigned(rule: kinds.Rule | kinds.StateUpdate) -> tuple[Block, ...]:
     texts = [f"{line.target} = {line.value.text}" for line in rule.assignments]
     if rule.solution:
         texts.append(f"solution = {rule.solution.text}")
+    loop = rule.loop if isinstance(rule, kinds.Rule) else None
+    if loop:
+        texts.append(f"At the end of every {loop.every.text} steps, the outer step:")
+        texts += [f"{line.target} = {line.value.text}" for line in loop.assignments]
+    if loop and loop.schedules:
+        texts.append("Computed where a loop begins, after k others, and held to its end:")
+        texts += [f"{name} = {value.text}" for name, value in loop.schedules]
     return (
         *((Paragraph(f"Kept from step to step, and begun at: {starts}."),) if kept else ()),
         *map(Paragraph, texts),

@@ -110,6 +110,11 @@ def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
             "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
             "hyper-parameter lr; use weight_decay alone"
         )
+    if values.get("decoupled_weight_decay") and not getattr(product, "DECOUPLED", True):
+        raise ValueError(
+            "decoupled weight decay multiplies by 1 - lr*weight_decay in each step inside a loop, "
+            "and lr is not the size of these; use weight_decay alone"
+        )
     chosen = [name for name in ("fused", "foreach", "differentiable") if values[name]]
     if len(chosen) > 1:
         raise ValueError(

@@ -251,7 +251,8 @@ class GeneratedOptimizer(Optimizer):
                 self.param_groups.pop()
                 raise
         self.param_groups[-1].update(begun, scope=values["scope"])
-        joins = self._scope == "all" and len(self.param_groups) > 1
+        joins = self._scope == "all" or self.product.CLOSES  # a loop is one for all groups
+        joins = joins and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
         self.param_groups[-1][LATE] = {}

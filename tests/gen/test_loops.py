@@ -224,7 +224,7 @@ def test_schedules_hold_through_a_loop_and_count_loops(tmp_path: Path) -> None:
             ours.hyper.update(L=2.0, gamma=5.0)
         ours.step([np.zeros(2)])
         memory = ours.memory
-        seen.append((memory["last_l"], memory["last_k"], memory["last_gamma_k"]))
+        seen.append((memory["last_l"], memory["last_loops"], memory["last_gamma_k"]))
     assert seen == [
         (1, 0, 2), (2, 0, 2), (3, 1, 2),
         (1, 1, 4), (2, 1, 4), (3, 2, 4),
@@ -245,10 +245,14 @@ def test_steps_do_not_depend_on_where_a_late_run_begins(name: str) -> None:
 # --- declarations ---------------------------------------------------------------------------------
 
 REFUSED = [
-    ({"outer": 'assign = ["x = y"]'}, "missing; a text was expected", "every"),
+    ({"outer": 'assign = ["x = y"]'}, "missing; a count was expected", "every"),
+    ({"outer": OUTER.replace('"L"', "0")}, "a whole number or a hyper-parameter", "every"),
+    ({"outer": OUTER.replace('"L"', '"L/2"')}, "a whole number or a hyper-parameter", "every"),
+    ({"outer": OUTER.replace('"L"', '"gamma"')}, "a whole number or a hyper-parameter", "every"),
+    ({"outer": OUTER.replace("y = x", "yy = x")}, "'yy' is used nowhere", "assign[2]"),
+    ({"scope": 'gamma_k = "gamma"\nloops = "lr"'}, "'loops' is declared twice", "loops"),
     ({"outer": 'every = "L"'}, "a list of 'name = expression'", "outer].assign"),
-    ({"outer": 'every = "M"\nassign = ["x = y", "y = x"]'}, "unknown name 'M'", "every"),
-    ({"outer": 'every = "L"\nassign = ["x = y - lr*grad(y)"]'}, "grad", "assign[1]"),
+    ({"outer": 'every = "L"\nassign = ["x = y - lr*grad(y)"]'}, "takes no gradient", "assign[1]"),
     ({"outer": 'every = "L"\nassign = ["x = y", "x = x"]'}, "assigned twice", "assign[2]"),
     ({"outer": 'every = "L"\nassign = ["gamma_k = y", "x = y"]'}, "has a meaning", "assign[1]"),
     ({"outer": 'every = "L"\nassign = ["x = y"]\nstep = 1'}, "unknown key", "step"),
@@ -268,6 +272,42 @@ def test_what_a_loop_may_not_be(
         catalogue.load(mine(tmp_path, **parts))
     assert message in str(caught.value)
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        '"y = y - lr*grad(y + x)/gamma_k"',
+        '"y = y - lr*grad(x)/gamma_k"',
+        '"s = y - x", "y = s - lr*grad(s)/gamma_k"',
+    ],
+)
+def test_the_first_gradient_of_a_loop_is_at_the_parameters(inner: str, tmp_path: Path) -> None:
+    """The outer step would move another place than the one that the parameters hold."""
+    with pytest.raises(DeclarationError, match="where the parameters are not"):
+        pipeline.check(catalogue.load(mine(tmp_path, inner)))
+
+
+@pytest.mark.parametrize("solution", ["x/(1 + k)", "x + l*y", "gamma_k*x"])
+def test_a_solution_may_read_the_loop(solution: str, tmp_path: Path) -> None:
+    path = mine(tmp_path)
+    path.write_text(path.read_text().replace('solution = "x"', f'solution = "{solution}"'))
+    assert pipeline.check(catalogue.load(path)).holds
+
+
+def test_a_name_may_be_that_of_a_new_value(tmp_path: Path) -> None:
+    path = mine(tmp_path, '"y = y - lr*grad(y)/gamma_k", "x_state_new = x"')
+    path.write_text(path.read_text().replace('["y", "x"]', '["y", "x", "x_state_new"]'))
+    assert pipeline.check(catalogue.load(path)).holds
+
+
+def test_a_whole_number_of_steps_needs_no_hyperparameter(tmp_path: Path) -> None:
+    path = mine(tmp_path, outer=OUTER.replace('"L"', "2"))
+    path.write_text(path.read_text().replace('L = { default = 3, domain = "count" }\n', ""))
+    program = program_of(catalogue.load(path))  # type: ignore[arg-type]
+    ours = Interpreter(program, {"lr": 0.1, "gamma": 2.0}, [BEGIN])
+    run(ours, slope, 5)
+    assert ours.memory["last_loops"] == 2
 
 
 def test_a_schedule_needs_a_loop(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_loops_are_counted_once_for_all_groups(groups: int) -> None:
         step(optimizer, params, without=(2,) if number % 2 else ())
     clock = optimizer.param_groups[-1]["clock"]
     memory = dict(zip(optimizer.product.MEMORY, clock.memory, strict=True))
-    assert memory["last_k"] == 4
+    assert memory["last_loops"] == 4
     assert memory["last_gamma_k"] == pytest.approx((1 - 1e-3) ** 3)
 
 
@@ -144,6 +144,24 @@ def test_groups_have_schedules_of_their_own_and_one_length() -> None:
     with pytest.raises(ValueError, match="the loops of the groups end at different steps"):
         step(optimizer, [first, second])
     torch.testing.assert_close([first.detach(), second.detach()], before, rtol=0, atol=0)
+
+
+def test_a_group_joins_the_loop() -> None:
+    first, second, third = parameters()
+    optimizer = optimizer_class("deep_relaxation")([first, second], L=LENGTH)
+    for number in range(2 * LENGTH + 1):
+        if number == 1:
+            optimizer.add_param_group({"params": [third]})
+        step(optimizer, [first, second, third])
+    clocks = {group["clock"] for group in optimizer.param_groups}
+    assert len(clocks) == 1
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_decay_by_another_step_than_the_inner_one_is_refused(name: str) -> None:
+    """Decoupled decay multiplies by 1 - lr*weight_decay, and lr is that of the outer step."""
+    with pytest.raises(ValueError, match="lr is not the size of these"):
+        optimizer_class(name)(parameters(), weight_decay=0.1, decoupled_weight_decay=True)
 
 
 @pytest.mark.parametrize("name", LOOPS)

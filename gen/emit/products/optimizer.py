@@ -26,7 +26,7 @@ from hamilforge.gen.emit.text import (
     wrapped,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Line, Program, Select
+from hamilforge.gen.program.ir import Line, Program, Select, names
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
@@ -38,7 +38,8 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "LOSS CLOSES NOISE rows coefficients solution_row start_row raise BeforeStart Unmet t n",
+    "LOSS CLOSES DECOUPLED NOISE rows coefficients solution_row start_row raise BeforeStart Unmet "
+    "t n",
 )
 
 
@@ -141,12 +142,12 @@ class Product:
             f'"{entry.name}": ({default(entry)}, "{entry.domain}")'
             for entry in program.hyperparameters
         )
-        names = {
+        parts_of = {
             name: tuple_text(f'"{part.name}"' for part in parts)
             for name, parts in self.arguments
             if parts[0].part_of
         }
-        tuples = ", ".join(f'"{name}": {text}' for name, text in names.items())
+        tuples = ", ".join(f'"{name}": {text}' for name, text in parts_of.items())
         options = ", ".join(
             f'"{name}": {value if isinstance(value, bool) else number(value)}'
             for name, value in program.options
@@ -188,6 +189,7 @@ class Product:
             f"SHIFTED = {program.shifted}",
             f"LOSS = {program.reads_loss}",
             f"CLOSES = {bool(host.closes)}",
+            *([f"DECOUPLED = {self._decouples}"] if host.closes else []),
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
@@ -216,6 +218,18 @@ class Product:
                 f"    return ({_tuple(tuple(map(variable, host.start_row)))})",
             ]
         return "\n".join(lines), uses_math
+
+    @property
+    def _decouples(self) -> bool:
+        """Whether lr is the step inside a loop, by which decoupled decay goes, and that alone."""
+        host = self.program.host
+        reads = []
+        for row in (itertools.chain(*host.rows[:-1]), host.rows[-1]):
+            needed = {*row}
+            for line in reversed(host.body):
+                needed |= {*names(line.value)} if line.name in needed else set()
+            reads.append("lr" in needed)
+        return reads == [True, False]
 
     @property
     def _noise(self) -> tuple[str, ...]:

@@ -79,6 +79,13 @@ class _Builder:
         }
         self._end = values.final[point]
         self.first: IrExpr | None = None
+        if values.ahead is not None and values.outer is not None:
+            raise DeclarationError.single(
+                rule.head.source.where,
+                f"the first gradient of a step is taken where the parameters are not; with [outer] "
+                f"it is taken at {point}, the first unknown, so let that be where it is wanted",
+                "assign",
+            )
         if values.ahead is not None:
             self._refuse_another_start()
             self._keep_point(point)
@@ -297,9 +304,11 @@ class _Builder:
         arrays = {name: symbol.name for name, symbol in values.old.items()}
         for name, value in values.start.items():
             array = arrays[name]
-            line = Line(
-                entries(f"{array}_new"), writer.line(hoist, body, value, array), f"{array} begins"
-            )
+            lowered = writer.line(hoist, body, value, array)
+            target = f"{array}_new"
+            while target in self._arrays:
+                target += "_"
+            line = Line(entries(target), lowered, f"{array} begins")
             body.append(line)
             results.append((array, entries(line.name)))
         inputs = (*map(entries, self._arrays[:-1]), *map(Array, hoist.named))

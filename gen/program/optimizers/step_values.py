@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import sympy as sp
 
-from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
+from hamilforge.gen.declare.errors import DeclarationError, Problem, caret, key_text
 from hamilforge.gen.declare.expression import NOISE, REDUCTIONS, Expression, Name, walk
 from hamilforge.gen.declare.kinds import FLAG, Assignment, Loop, Parameter, Rule, StateUpdate
 from hamilforge.gen.declare.read_loops import LOOPS, PLACE
@@ -40,7 +40,7 @@ Place = tuple[str | int, ...]
 #: What no number of a declaration is.
 INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
 #: Numbers that a rule with a loop keeps beside its schedules.
-LOOP_SCALARS = (PLACE, "loop_length", LOOPS)
+LOOP_SCALARS = (PLACE, "loop_length", "loops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +213,18 @@ class Recorder:
         place, length = last[PLACE], last["loop_length"]
         ended = FUNCTIONS["at_least"](place, length)
         self.assign(PLACE, FUNCTIONS["where"](ended, sp.Integer(1), place + 1), "")
-        known[LOOPS] = last[LOOPS]
+        known[LOOPS] = last["loops"]
         first = FUNCTIONS["equal"](known[PLACE], 1)
         begun = {"loop_length": ("outer", "every"), **{s: ("scope", s) for s, _ in loop.schedules}}
-        begin = {**values.hyper, LOOPS: last[LOOPS]}
+        begin = {**values.hyper, LOOPS: last["loops"]}
         for name, value in (("loop_length", loop.every), *loop.schedules):
             now = self.converted(value, begin, begun[name])
             self.assign(name, FUNCTIONS["where"](first, now, last[name]), "")
             begin[name] = known[name]
         closes = FUNCTIONS["at_least"](known[PLACE], known["loop_length"])
         values.closes = self._line("closes", closes)
-        values.memory[LOOPS] = (last[LOOPS], self._line(LOOPS, last[LOOPS] + values.closes))
+        loops = self._line("loops", last["loops"] + values.closes)
+        values.memory["loops"] = (last["loops"], loops)
 
     def end_loop(self, loop: Loop) -> None:
         """Take the assignments of the outer step, in the unknowns as the last step leaves them."""
@@ -342,8 +343,7 @@ class Recorder:
         Returns:
             The error.
         """
-        *_, last = at or ("",)
-        key = f"{at[0]}[{last + 1}]" if isinstance(last, int) else last
+        key = key_text(at)
         where, line = self._source.where, self._source.line(*at) if at else None
         excerpt = caret(text, 0, len(text)) if text else ""
         return DeclarationError((Problem(where, line, key, message, excerpt),))

@@ -38,7 +38,9 @@ def inner_rule(rule: Assigned) -> Assigned:
         for entry in rule.hyperparameters
     }
     values[LOOPS] = mpmath.mpf(0)
-    read = {name for assignment in rule.assignments for name in assignment.value.names()}
+    values_read = [assignment.value for assignment in rule.assignments]
+    values_read += [rule.solution] if rule.solution else []
+    read = {name for value in values_read for name in value.names()}
     schedules = [
         Parameter(name, Fraction(default), "real", "of the loop")
         for name, default in ((LOOPS, 0), (PLACE, 1))
@@ -49,7 +51,7 @@ def inner_rule(rule: Assigned) -> Assigned:
             values[name] = numerical(expression.tree, values)
             default = Fraction(float(values[name]))
         except (ArithmeticError, TypeError, ValueError) as error:
-            message = f"has no value at the defaults: {error}"
+            message = "has no finite value at the defaults where k = 0"
             raise DeclarationError.at(rule.head.source, message, "scope", name) from error
         schedules.append(Parameter(name, default, "real", "schedule"))
     return replace(rule, loop=None, hyperparameters=(*rule.hyperparameters, *schedules))
