@@ -28,7 +28,7 @@ CODE = 8.0
 #: For one proof, and for all that can do without a value.
 PROOF, PROOFS = 1.5, 3.5
 #: The size of a trial, its seconds on a quick machine, and how much slower a machine may be.
-_ENTRIES, _QUICK, _SLOWEST = 8000, 0.0014, 8.0
+_ENTRIES, _QUICK, SLOWEST = 8000, 0.0014, 8.0
 
 Value = TypeVar("Value")
 
@@ -44,7 +44,7 @@ def whole(size: int) -> float:
 
 def slowness() -> float:
     """How many times as long as on a quick machine Python's work takes here and now, at least 1."""
-    return min(max(1.0, min(_trial() for _ in range(3)) / _QUICK), _SLOWEST)
+    return min(max(1.0, min(_trial() for _ in range(3)) / _QUICK), SLOWEST)
 
 
 def _trial() -> float:
