@@ -143,7 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         _plot,
         "Draw a motion, a tableau's stability, an integration, or optimizers on a problem.",
     )
-    plotting.add_argument("names", nargs="+", metavar="NAME|PATH")
+    plotting.add_argument(
+        "names", nargs="+", metavar="NAME|PATH",
+        help="local-entropy draws a landscape that is smoothed, and densities on it",
+    )  # fmt: skip
     plotting.add_argument(
         "--on", metavar="PROBLEM", help="what optimizers minimise; several are compared"
     )

@@ -82,6 +82,10 @@ def reference_cases(program: Program) -> list[Case]:
         cases.append(_case(program, f"{name} becomes {number:g}", drawn, then=then))
     if "n" in program.host.inputs:
         cases.append(_case(program, "late", defaults, n=LATE))
+    if program.outer is not None:
+        cases.append(
+            _case(program, "the end of a loop", defaults, n=_end_of_loop(program, defaults))
+        )
     for label, preparation in PREPARATIONS.items():
         cases.append(_case(program, label, defaults, preparation))
     if program.states:
@@ -92,6 +96,14 @@ def reference_cases(program: Program) -> list[Case]:
     if _jumps(program):
         cases.append(_case(program, "at jumps", drawn, anywhere=True, jumps=True))
     return cases
+
+
+def _end_of_loop(program: Program, hyper: dict[str, float]) -> int:
+    """The number of the step before the last of the first loop, at least 1."""
+    machine = Interpreter(program, dict(hyper), [np.zeros(1)])
+    while not machine.memory["last_loops"] and machine.n < LATE:
+        machine.skip(1)
+    return max(machine.n - 2, 1)
 
 
 def _cases_of_sums(program: Program, hyper: dict[str, float]) -> list[Case]:

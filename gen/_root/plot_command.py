@@ -64,6 +64,8 @@ def run(
     if hindrance:
         return complain(hindrance)
     if name == LOCAL_ENTROPY:
+        if methods or sizes or any(given is not None for given in (h, time, section)):
+            return complain(f"{LOCAL_ENTROPY} is one picture; only --out goes with it")
         from hamilforge.runtime.problems import smoothing_pictures
 
         picture = Picture(out or Path("local_entropy.png"))

@@ -2,8 +2,9 @@
 
 In: a piece of work, how many seconds of its thread's processor time it may take, and what it is.
 Out: its value, or a :class:`BudgetError`.  The time is the thread's own, and the seconds are those
-of a quick machine: a slow one, or one whose caches others use, has as many more as it needs for the
-same work, so that what can be proved does not depend on where.  Work is ended between two steps of
+of a quick machine: a slow one, or one whose caches others use, has more, as a trial at the end of
+its time says, up to :data:`SLOWEST` times as many; so what can be proved hardly depends on where.
+Work is ended between two steps of
 Python, in any thread; what cannot be ended there (powers of large numbers) is bounded by its size
 before it begins.
 """

@@ -19,6 +19,7 @@ DOMAINS = {
     "nonnegative": "[0, inf)",
     "unit-interval": "[0, 1)",
     "open-unit-interval": "(0, 1)",
+    "closed-unit-interval": "[0, 1]",
     "real": "(-inf, inf)",
     "flag": "{False, True}",
     "count": "{1, 2, ...}",

@@ -231,6 +231,7 @@ def inside(value: Fraction | float, domain: str) -> bool:
         "nonnegative": value >= 0,
         "unit-interval": 0 <= value < 1,
         "open-unit-interval": 0 < value < 1,
+        "closed-unit-interval": 0 <= value <= 1,
         "real": True,
         "flag": value in (0, 1),
         "count": value >= 1 and value == int(value),

@@ -81,7 +81,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Report:
-    """What is known of one declaration."""
+    """What is known of one declaration.
+
+    Attributes:
+        of_inner_steps: whether what is proved is of the steps inside a loop.
+    """
 
     name: str
     kind: str
@@ -89,6 +93,7 @@ class Report:
     findings: tuple[Finding, ...]
     claims: tuple[Claim, ...]
     notes: tuple[str, ...] = ()
+    of_inner_steps: bool = False
 
     def __getitem__(self, name: str) -> Value:
         """The value of a property."""
@@ -176,8 +181,11 @@ class Report:
             origin = str(known["origin"].value)
             parts.append(f"{origin[0].upper()}{origin[1:]}.")
         variance = known.get("stationary_variance")
-        if variance is not None:
-            parts.append("Of the step without its noise:")
+        of = ["inside a loop"] * self.of_inner_steps + ["without its noise"] * (
+            variance is not None
+        )
+        if of:
+            parts.append(f"Of the step {', '.join(of)}:")
         order = known.get("order")
         if order is not None and order.value is not None:
             parts.append(f"Order {order.value}.")

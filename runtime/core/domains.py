@@ -10,6 +10,7 @@ _DOMAINS: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "nonnegative": (lambda value: 0 <= value < math.inf, "[0, inf)"),
     "unit-interval": (lambda value: 0 <= value < 1, "[0, 1)"),
     "open-unit-interval": (lambda value: 0 < value < 1, "(0, 1)"),
+    "closed-unit-interval": (lambda value: 0 <= value <= 1, "[0, 1]"),
     "real": (math.isfinite, "(-inf, inf)"),
     "count": (lambda value: 1 <= value < math.inf and value == int(value), "{1, 2, ...}"),
     "flag": (lambda value: value in (0, 1), "{False, True}"),
@@ -29,7 +30,8 @@ def check_domain(name: str, value: float, domain: str) -> None:
         name: of the hyper-parameter, for the message.
         value: its value.
         domain: ``positive``, ``nonnegative``, ``unit-interval`` (0 but not 1),
-            ``open-unit-interval``, ``real``, ``count`` or ``flag``; all of them finite.
+            ``open-unit-interval``, ``closed-unit-interval``, ``real``, ``count`` or ``flag``; all
+            of them finite.
 
     Raises:
         ValueError: NaN, infinite, or out of the domain.

@@ -32,6 +32,18 @@ def real_number(name: str, value: Any) -> float:
     raise ValueError(f"{name} = {value!r}: a number was expected") from None
 
 
+def positive_number(name: str, value: Any) -> float:
+    """A number that is positive and finite.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = real_number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} = {value} is outside (0, inf)")
+    return number
+
+
 def finite_number(name: str, value: Any) -> float:
     """A number that is finite.
 

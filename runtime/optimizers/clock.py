@@ -141,9 +141,6 @@ def restored(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
 def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     """A clock from its row of numbers, or from the tuple that older versions saved."""
     known = _tuples(values)
-    if product.CLOSES:  # whether it is the last step of a loop is said by how long it is
-        inside = 3 + 2 * len(product.MEMORY) + 1 + len(NEUTRAL) + sum(widths)
-        widths = widths if len(known) == inside else widths[:-1]
     if len(known) == _OLD_FIELDS and not isinstance(known[3], int | float):
         t, n, stage, memory, rows, pending, preparation = known
         left = (*(pending or (0.0,)), ())
@@ -157,6 +154,10 @@ def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
     memory = take(len(product.MEMORY))
     clock = Clock(t, n, stage, memory)
     if stage:
+        if product.CLOSES:  # the step is the last of a loop if it counts one more
+            loops = product.MEMORY.index("last_loops")
+            left = known[len(known) - len(NEUTRAL) - len(memory) :]
+            widths = widths if left[loops] > memory[loops] else widths[:-1]
         rows = tuple(map(take, widths))
         pending = (next(entries), take(len(product.MEMORY)))
         clock = Clock(t, n, stage, memory, rows, pending, take(3))

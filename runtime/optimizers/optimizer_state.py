@@ -7,6 +7,7 @@ takes the option's default, as in torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,27 @@ def saved_group(group: Mapping[str, Any], product: ModuleType) -> dict[str, Any]
     """A group as it stands in a state: plain values, and the name of the rule."""
     late = {index: clock.plain() for index, clock in group[LATE].items()}
     return {**group, CLOCK: group[CLOCK].plain(), LATE: late, RULE: rule(product)}
+
+
+def renamed(state_dict: Mapping[str, Any], product: ModuleType) -> dict[str, Any]:
+    """A saved state whose arrays have the names that they have now: ``x_`` was ``x_state``."""
+    olds = {name: f"{name.removesuffix('_state')}_" for name in product.STATES}
+    olds = {old: name for name, old in olds.items() if name.endswith("_state")}
+
+    def called(texts: Any) -> Any:
+        for old, name in olds.items():
+            texts = re.sub(rf"\b{old}(?![A-Za-z0-9])", name, texts)
+        return texts
+
+    state = {
+        key: {olds.get(name, name): value for name, value in own.items()}
+        for key, own in state_dict["state"].items()
+    }
+    groups = [
+        {**group, RULE: called(group[RULE])} if RULE in group else group
+        for group in state_dict["param_groups"]
+    ]
+    return {**state_dict, "state": state, "param_groups": groups}
 
 
 def restored_group(

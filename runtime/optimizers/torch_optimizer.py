@@ -43,6 +43,7 @@ from hamilforge.runtime.optimizers.optimizer_options import (
 from hamilforge.runtime.optimizers.optimizer_state import (
     check_buffers,
     check_shapes,
+    renamed,
     restored_group,
     saved_group,
 )
@@ -56,6 +57,8 @@ from hamilforge.runtime.optimizers.step_tensors import (
 
 Tensors = list[torch.Tensor]
 
+#: Where a loop stands, in the memory of a clock: the same for all groups.
+LOOP = ("last_l", "last_loop_length", "last_loops")
 #: Values that stay what they are; a tensor may change in place.
 #: What :func:`latch` takes of a group: hyper-parameters, preparation, functions of tensors.
 Settled = tuple[dict[str, Any], tuple[Any, ...], TensorMath | None]
@@ -213,6 +216,11 @@ class GeneratedOptimizer(Optimizer):
             raise ValueError(f"scope is one for all groups, not {' and '.join(sorted(scopes))}")
         if len({group["clock"].stage for group in groups if group["clock"] is not None}) > 1:
             raise ValueError("the groups stand at different stages of a step")
+        if self.product.CLOSES:
+            clocks = [group["clock"] for group in groups if group["clock"] is not None]
+            places = map(self.product.MEMORY.index, LOOP)
+            if any(len({clock.memory[place] for clock in clocks}) > 1 for place in places):
+                raise ValueError("the groups stand at different places of their loops")
         for name in (SEED, DRAWS) if self.product.NOISE else ():
             if len({group[name] for group in groups}) > 1:
                 raise ValueError(f"{name} is one for all groups: their noise is of one generator")
@@ -242,7 +250,7 @@ class GeneratedOptimizer(Optimizer):
         if self._begun and self.param_groups:  # one generator for all
             first = self.param_groups[0]
             begun = {DRAWS: first[DRAWS], SEED: param_group.get(SEED, first[SEED])}
-        self._check_together([*self.param_groups, {**values, **begun}])
+        self._check_together([*self.param_groups, {**values, **begun, "clock": None}])
         super().add_param_group(param_group)
         if self._begun:
             try:
@@ -437,11 +445,10 @@ class GeneratedOptimizer(Optimizer):
         latched = [
             latch(product, clock, *settled[number], loss=loss) for number, clock in cohorts.members
         ]
-        if product.CLOSES and len({len(clock.rows) for clock in latched}) > 1:
-            raise ValueError(
-                "the loops of the groups end at different steps; what says how many steps make a "
-                "loop is one for all groups"
-            )
+        if product.CLOSES:
+            length = product.MEMORY.index("last_loop_length")
+            if len({clock.pending[1][length] for clock in latched}) > 1:
+                raise ValueError("how many steps make a loop is one for all groups")
         return latched
 
     def _settle(self) -> list[Settled]:
@@ -672,6 +679,7 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_at_solution("load_state_dict()")
         if not {"state", "param_groups"} <= set(state_dict):
             raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
+        state_dict = renamed(state_dict, self.product)
         for group in state_dict["param_groups"]:
             kept = restored_group(group, self.product, self._widths(), {})
             known = {**arguments(self.product), **options_of(self.product)}

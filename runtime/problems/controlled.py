@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp, trapezoid
 
-from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.core.numbers import positive_number, whole_number
 from hamilforge.runtime.problems.densities import Array
 
 Function = Callable[[Any], Any]
@@ -79,8 +79,9 @@ def controlled_descent(
     """
     low, high = map(float, interval)
     count = whole_number("points", points, least=16)
-    if not (low < high and time > 0 and 0 < beta < np.inf):
-        raise ValueError("an interval (low, high), time > 0 and beta > 0 were expected")
+    time, beta = positive_number("time", time), positive_number("beta", beta)
+    if not -np.inf < low < high < np.inf:
+        raise ValueError("an interval (low, high) was expected")
     h = (high - low) / count
     x = low + h * (np.arange(count) + 0.5)
     own = np.asarray(slope(x), np.float64)
@@ -99,6 +100,8 @@ def controlled_descent(
     values = _integrated(backward, final, times)[:, ::-1]  # in the time of the path
     controls = np.gradient(values, h, axis=0, edge_order=2)
     density = np.asarray(begin(x), np.float64)
+    if not (density >= 0).all() or not 0 < density.sum() < np.inf:
+        raise ValueError("begin is no density: nonnegative numbers with a sum were expected")
     density = density / (density.sum() * h)
 
     def forward(drift: Callable[[float], Array]) -> Callable[[float, Array], Array]:

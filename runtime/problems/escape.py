@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import cumulative_simpson, simpson
 
+from hamilforge.runtime.core.numbers import positive_number
 from hamilforge.runtime.problems.densities import DEEP, Array
 
 Function = Callable[[Any], Any]
@@ -44,6 +45,7 @@ def kramers_time(
         ValueError: the minimum has a direction that does not rise, or the saddle not exactly one
             that falls.
     """
+    beta = positive_number("beta", beta)
     ends = [np.atleast_1d(np.asarray(point, np.float64)) for point in (minimum, saddle)]
     curvatures = [
         _second(f, point) if hess is None else np.atleast_2d(np.asarray(hess(point), np.float64))
@@ -77,6 +79,7 @@ def mean_passage_time(f: Function, start: float, end: float, beta: float) -> flo
     Raises:
         ValueError: the loss does not rise behind the start.
     """
+    beta = positive_number("beta", beta)
     sign = 1.0 if end > start else -1.0
 
     def height(s: Array) -> Array:
@@ -118,6 +121,7 @@ def sgld_passage_time(
     Raises:
         ValueError: the loss does not rise behind the start.
     """
+    beta, h = positive_number("beta", beta), positive_number("h", h)
     sign = 1.0 if end > start else -1.0
     span = abs(end - start)
     far = _far(lambda s: np.asarray(f((start + sign * s)[:, None]), np.float64), span, beta)

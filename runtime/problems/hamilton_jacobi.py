@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.core.numbers import positive_number, whole_number
 from hamilforge.runtime.problems.densities import Array
 
 #: Of the integration in gamma; the error of the differences is larger.
@@ -47,8 +47,9 @@ def viscous_hamilton_jacobi(
     """
     low, high = map(float, interval)
     count = whole_number("points", points, least=8)
-    if not (low < high and gamma >= 0 and 0 < beta < np.inf):
-        raise ValueError("an interval (low, high), gamma >= 0 and beta > 0 were expected")
+    beta = positive_number("beta", beta)
+    if not (-np.inf < low < high < np.inf and 0 <= gamma < np.inf):
+        raise ValueError("an interval (low, high) and a finite gamma >= 0 were expected")
     x = low + (high - low) / count * np.arange(count)
     h = (high - low) / count
 

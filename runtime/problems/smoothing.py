@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from hamilforge.runtime.core.numbers import real_number, whole_number
-from hamilforge.runtime.problems.densities import Array, moments
+from hamilforge.runtime.core.numbers import positive_number, whole_number
+from hamilforge.runtime.problems.densities import Array, grid, moments, refined
 
 #: Dimensions above are sampled.
 LARGEST = 2
 SAMPLES = 100_000
-#: How many samples are drawn at once.
+#: For how many samples the loss is asked at once.
 _BATCH = 1 << 16
+#: Normal numbers further out count for nothing.
+_HALF = 9.5
 Loss = Callable[[Any], Any]
 
 
@@ -58,6 +60,10 @@ def local_entropy(
 ) -> Smoothed:
     """The local entropy of a loss and its gradient, which need no gradient of the loss.
 
+    In one and two dimensions a valley beyond ten standard deviations of the smoothing, with nothing
+    between that counts, is not seen, and neither is one that is much narrower than a thousandth, or
+    in two dimensions a tenth, of it.
+
     Args:
         f: the loss, of points `(n, d)`; returns `(n,)`.
         x: where, `(d,)`, or a number for d = 1.
@@ -74,7 +80,7 @@ def local_entropy(
             or it falls so fast that there is no integral.
     """
     point, shape = _point(x)
-    gamma, beta = _positive("gamma", gamma), _positive("beta", beta)
+    gamma, beta = positive_number("gamma", gamma), positive_number("beta", beta)
     loss = _checked(f, may_be_infinite=True)
     if point.size > LARGEST:
         return _sampled(loss, point, shape, gamma, beta, samples, seed)
@@ -145,28 +151,21 @@ def heat_smoothing(f: Loss, x: Any, gamma: float) -> Smoothed:
             shape or no finite values.
     """
     point, shape = _point(x)
-    gamma = _positive("gamma", gamma)
+    gamma = positive_number("gamma", gamma)
     loss = _checked(f)
     if point.size > LARGEST:
         raise ValueError(f"{point.size} dimensions; quadrature is for one and two")
-    half, last, count = 9.5, None, 65
-    while True:
-        axis = np.linspace(-half, half, count)
-        mesh = np.meshgrid(*[axis] * point.size, indexing="ij")
-        unit = np.stack([part.ravel() for part in mesh], axis=-1)
+
+    def on_grid(count: int) -> Array:
+        unit, _ = grid(np.full(point.size, -_HALF), np.full(point.size, _HALF), count)
         weights = np.exp(-(unit**2).sum(1) / 2)
         weights /= weights.sum()
-        values = loss(point + np.sqrt(gamma) * unit)
-        now = np.array([weights @ values, *(weights * values) @ unit / np.sqrt(gamma)])
-        if last is not None:
-            errors = abs(now - last)
-            close = errors.max() <= 2e-14 * max(1.0, float(abs(now).max()))
-            if close or 2 * count > (1 << 18 if point.size == 1 else 1 << 11):
-                break
-        last, count = now, 2 * count - 1
-    return Smoothed(
-        float(now[0]), now[1:].reshape(shape), float(errors[0]), float(errors[1:].max())
-    )
+        values = weights * loss(point + np.sqrt(gamma) * unit)
+        return np.array([values.sum(), *(values @ unit / np.sqrt(gamma))])
+
+    now, errors = refined(on_grid, point.size)
+    gradient = now[1:].reshape(shape)
+    return Smoothed(float(now[0]), gradient, float(errors[0]), float(errors[1:].max()))
 
 
 def _point(x: Any) -> tuple[Array, tuple[int, ...]]:
@@ -175,13 +174,6 @@ def _point(x: Any) -> tuple[Array, tuple[int, ...]]:
     if array.ndim > 1 or not array.size or not np.isfinite(array).all():
         raise ValueError(f"x has the shape {array.shape}; a finite vector or number was expected")
     return array.reshape(-1), array.shape
-
-
-def _positive(name: str, value: Any) -> float:
-    number = real_number(name, value)
-    if not 0 < number < np.inf:
-        raise ValueError(f"{name} = {value} is outside (0, inf)")
-    return number
 
 
 def _checked(f: Loss, may_be_infinite: bool = False) -> Loss:

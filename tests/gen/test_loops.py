@@ -16,6 +16,7 @@ from hamilforge.gen.declare.kinds import Rule
 from hamilforge.gen.program.noise import key_of, normals
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.programs import program_of
+from hamilforge.optimizer_cases import reference_cases
 
 #: How far what is the same by algebra may be apart after a hundred outer steps.
 CLOSE = 1e-13
@@ -111,21 +112,21 @@ def test_entropy_sgd_is_its_algorithm(loops: int) -> None:
 
 
 def test_heat_is_a_mean_of_gradients_at_gaussian_points() -> None:
-    lr, length, gamma = 0.2, 5, 0.3
-    ours = machine("heat", BEGIN, lr=lr, L=length, gamma=gamma, rate=0.0)
-    points = [BEGIN]
-    for _ in range(2 * length):
-        ours.step([slope(ours.x[0])])
-        points.append(ours.x[0])
-    x = BEGIN
-    for k in range(2):
-        means = [slope(point) for point in points[k * length : (k + 1) * length]]
-        x = x - lr * np.mean(means, axis=0)
+    """The first gradient of all is at the user's own point."""
+    lr, length, gamma, rate, loops = 0.2, 5, 0.3, 0.5, 3
+    ours = machine("heat", BEGIN, lr=lr, L=length, gamma=gamma, rate=rate)
+    run(ours, slope, loops * length)
+    x, point, drawn = BEGIN, BEGIN, 0
+    for k in range(loops):
+        deviation, total = np.sqrt(gamma * (1 - rate) ** k), 0.0
+        for _ in range(length):
+            total = total + slope(point)
+            point = x + deviation * normals(key_of(0, 0, "0"), drawn, 0, 0, 2)
+            drawn += 1
+        x = x - lr * total / length
+        point = x + deviation * normals(key_of(0, 0, "0"), drawn, 1, 0, 2)
     np.testing.assert_allclose(ours.solution()[0], x, rtol=CLOSE)
-    spread = points[1] - BEGIN  # the first gradient of all is at the user's own point
-    np.testing.assert_allclose(
-        spread, np.sqrt(gamma) * normals(key_of(0, 0, "0"), 0, 0, 0, 2), rtol=CLOSE
-    )
+    np.testing.assert_allclose(ours.x[0], point, rtol=CLOSE)
 
 
 def test_without_noise_the_mean_of_a_parabola_is_its_closed_form() -> None:
@@ -149,6 +150,18 @@ def test_without_noise_the_mean_of_a_parabola_is_its_closed_form() -> None:
 
 
 # --- reductions -----------------------------------------------------------------------------------
+
+
+def test_one_inner_step_of_entropy_sgd_is_gradient_descent() -> None:
+    eta, stiffness = 0.05, 0.4
+    ours = machine(
+        "entropy_sgd", BEGIN, L=1, alpha=1.0, lr=1 / stiffness, stiffness=stiffness, rate=0.0,
+        eta=eta, temperature=0.0,
+    )  # fmt: skip
+    x = BEGIN
+    for point in run(ours, slope, OUTER_STEPS):
+        x = x - eta * slope(x)
+        np.testing.assert_allclose(point, x, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize("name", ["deep_relaxation", "hamilton_jacobi"])
@@ -344,3 +357,33 @@ def test_a_reduction_of_a_loop_is_not_believed(tmp_path: Path) -> None:
     )
     report = pipeline.check(catalogue.load(path))
     assert not report.holds
+
+
+@pytest.mark.parametrize(
+    ("inner", "name"),
+    [
+        ('"y = y - lr*grad(y)/gamma_k + x*noise()"', "stationary_variance"),
+        ('"y = y - lr*x*grad(y)/gamma_k"', "spectrum"),
+    ],
+)
+def test_what_an_array_that_is_held_multiplies_is_not_proved(
+    inner: str, name: str, tmp_path: Path
+) -> None:
+    finding = pipeline.check(catalogue.load(mine(tmp_path, inner))).finding(name)
+    assert finding.value is None
+    assert finding.why
+
+
+def test_properties_of_whole_steps_are_none_with_a_reason(tmp_path: Path) -> None:
+    report = pipeline.check(catalogue.load(mine(tmp_path)))
+    assert report["effective_lr"] is None
+    assert "the outer step" in report.finding("effective_lr").why
+    assert report.sentence().startswith("Typed as an update. Of the step inside a loop:")
+
+
+@pytest.mark.parametrize("every", ["2", "17"])
+def test_cases_of_the_backends_see_an_outer_step(every: str, tmp_path: Path) -> None:
+    path = mine(tmp_path, outer=OUTER.replace('"L"', every))
+    path.write_text(path.read_text().replace('L = { default = 3, domain = "count" }\n', ""))
+    cases = reference_cases(program_of(catalogue.load(path)))  # type: ignore[arg-type]
+    assert any(1 in case.stages for case in cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ def test_groups_have_schedules_of_their_own_and_one_length() -> None:
     groups[1]["L"] = 1
     optimizer = optimizer_class("deep_relaxation")(groups, L=LENGTH)
     before = [first.detach().clone(), second.detach().clone()]
-    with pytest.raises(ValueError, match="the loops of the groups end at different steps"):
+    with pytest.raises(ValueError, match="is one for all groups"):
         step(optimizer, [first, second])
     torch.testing.assert_close([first.detach(), second.detach()], before, rtol=0, atol=0)
 
@@ -178,12 +179,14 @@ def test_a_run_goes_on_bit_for_bit(name: str, stop: int) -> None:
     resumed = optimizer_class(name)(others, L=LENGTH)
     resumed.load_state_dict(state)
     copied = copy.deepcopy(optimizer)
-    assert copied.param_groups[0]["clock"] == optimizer.param_groups[0]["clock"]
+    copies = copied.param_groups[0]["params"]
     for _ in range(2 * LENGTH):
         step(optimizer, params)
         step(resumed, others)
-    for ours, theirs in zip(params, others, strict=True):
+        step(copied, copies)
+    for ours, theirs, copy_of in zip(params, others, copies, strict=True):
         assert torch.equal(ours, theirs)
+        assert torch.equal(ours, copy_of)
 
 
 @pytest.mark.parametrize("value", [0, 2.5, -1, float("nan"), float("inf"), "many"])
@@ -202,12 +205,97 @@ def test_what_a_rule_requires_of_its_loop_is_required() -> None:
 def test_a_learning_rate_in_the_middle_is_that_of_each_step() -> None:
     """Schedulers of torch count steps inside; the spring stays as the loop began."""
     params = parameters()
-    optimizer = optimizer_class("entropy_sgd")(params, L=4, eta=0.1)
+    optimizer = optimizer_class("entropy_sgd")(params, L=4)
+    program = program_of(catalogue.load("entropy_sgd"))  # type: ignore[arg-type]
+    hyper = {entry.name: float(entry.default) for entry in program.hyperparameters}
+    machine = Interpreter(
+        program, {**hyper, "L": 4}, [param.detach().numpy().copy() for param in params]
+    )
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-    for _ in range(4):
+    for number in range(9):
+        optimizer.param_groups[0]["stiffness"] = 0.1 + number
+        machine.hyper.update(lr=5 * 0.5**number, stiffness=0.1 + number)
         step(optimizer, params)
+        machine.step([x + np.sin(x) for x in machine.x])
         scheduler.step()
-    assert optimizer.param_groups[0]["lr"] == 5 * 0.5**4
+    for param, x in zip(params, machine.x, strict=True):
+        np.testing.assert_allclose(param.detach().numpy(), x, rtol=1e-12, atol=1e-14)
+
+
+def test_old_gradients_are_not_taken_again() -> None:
+    """A parameter of heat that has no gradient any more stays where it is."""
+    params = parameters()
+    optimizer = optimizer_class("heat")(params, L=2, gamma=0.0)
+    for _ in range(2):
+        step(optimizer, params)
+    before = params[1].detach().clone()
+    for _ in range(4):
+        step(optimizer, params, without=(1,))
+    assert torch.equal(params[1].detach(), before)
+
+
+TWO_GRADIENTS = """
+kind = "optimizer"
+name = "mine"
+title = "-"
+reference = "-"
+unknowns = ["y", "x"]
+assign = ["m = y - lr*grad(y)", "y = y - lr*grad(m)"]
+solution = "x"
+[start]
+x = "y"
+[outer]
+every = "L"
+assign = ["x = x + (y - x)/2", "y = x"]
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative" }
+L = { default = 3, domain = "count" }
+"""
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5, 6, 7])
+def test_a_step_of_two_gradients_goes_on_within_itself(stop: int, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TWO_GRADIENTS)
+    rule, params = hf.optimizer(path), parameters()
+    optimizer = rule(params, L=LENGTH)
+    for _ in range(stop):
+        step(optimizer, params)
+    others = [torch.nn.Parameter(param.detach().clone()) for param in params]
+    resumed = rule(others, L=LENGTH)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for _ in range(8):
+        step(optimizer, params)
+        step(resumed, others)
+        for ours, theirs in zip(params, others, strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_arrays_have_the_names_that_they_had() -> None:
+    """States of bregman were saved with ``x_`` for ``x_state``."""
+    params = parameters()
+    optimizer = optimizer_class("bregman")(params)
+    step(optimizer, params)
+    state = copy.deepcopy(optimizer.state_dict())
+    for own in state["state"].values():
+        own["x_"] = own.pop("x_state")
+    (group,) = state["param_groups"]
+    group["rule"] = group["rule"].replace("x_state", "x_")
+    resumed = optimizer_class("bregman")(params)
+    resumed.load_state_dict(state)
+    for param in params:
+        assert torch.equal(resumed.state[param]["x_state"], optimizer.state[param]["x_state"])
+
+
+def test_groups_stand_at_one_place_of_the_loop() -> None:
+    first, second, *_ = parameters()
+    optimizer = optimizer_class("deep_relaxation")([{"params": [first]}, {"params": [second]}])
+    step(optimizer, [first, second])
+    state = copy.deepcopy(optimizer.state_dict())
+    step(optimizer, [first, second])
+    state["param_groups"][1] = optimizer.state_dict()["param_groups"][1]
+    with pytest.raises(ValueError, match="different places of their loops"):
+        optimizer.load_state_dict(state)
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,42 @@ def test_the_viscous_equation_gives_the_same_with_order_four() -> None:
         exact = [hf.local_entropy(cosine, at, gamma, beta).value for at in x[:: count // 10]]
         errors.append(abs(u[:: count // 10] - exact).max())
     np.testing.assert_allclose(slopes(errors, 1 / counts), 4.0, atol=0.2)
+
+
+def test_a_narrow_valley_is_seen() -> None:
+    """Between the points of a coarse grid; beside SciPy's quadrature."""
+
+    def f(y: Any) -> Any:
+        return y**2 / 8 - 20 * np.exp(-((y - 0.41) ** 2) / (2 * 0.004**2))
+
+    def density(y: float) -> Any:
+        return np.exp(-(y**2) / 2) / np.sqrt(2 * np.pi)
+
+    ends = (-10.0, 0.38, 0.41, 0.44, 10.0)
+    pieces = [
+        scipy.integrate.quad(lambda y: f(y) * density(y), a, b, epsabs=1e-13)[0]
+        for a, b in itertools.pairwise(ends)
+    ]
+    found = hf.heat_smoothing(lambda points: f(points[:, 0]), 0.0, 1.0)
+    assert abs(found.value - sum(pieces)) < 1e-10
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: hf.mean_passage_time(well, -1.0, 1.0, -1.0),
+        lambda: hf.kramers_time(well, -1.0, 0.0, float("nan")),
+        lambda: hf.sgld_passage_time(well, well_slope, -1.0, 1.0, 3.0, 0.0),
+        lambda: hf.viscous_hamilton_jacobi(well, (-1, 1), float("inf")),
+        lambda: hf.controlled_descent(
+            well, well_slope, (-3, 3), float("inf"), 1.0, begin=np.ones_like
+        ),
+        lambda: hf.controlled_descent(well, well_slope, (-3, 3), 1.0, 1.0, begin=np.zeros_like),
+    ],
+)
+def test_arguments_out_of_their_domains_are_refused(call: Any) -> None:
+    with pytest.raises(ValueError, match=r"outside|expected"):
+        call()
 
 
 @pytest.mark.parametrize(

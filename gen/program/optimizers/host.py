@@ -25,7 +25,7 @@ from hamilforge.gen.program.ir import Function, Host, Line
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
 
-ZERO_IN_DOMAIN = ("nonnegative", "unit-interval")
+ZERO_IN_DOMAIN = ("nonnegative", "unit-interval", "closed-unit-interval")
 LAST_TIMES = tuple(last(symbol) for symbol in (h, rotation.t))
 
 

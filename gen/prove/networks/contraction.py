@@ -49,6 +49,7 @@ _SIGNS = {
     "positive": {"positive": True},
     "nonnegative": {"nonnegative": True},
     "unit-interval": {"nonnegative": True},
+    "closed-unit-interval": {"nonnegative": True},
 }
 
 

@@ -31,6 +31,7 @@ _NOT_HAMILTONIAN = "the system is not Hamiltonian"
 _STEP = "the emitted program in symbols"
 _PARABOLA = "J = lambda theta^2/2, steps after many, choices as the defaults decide them"
 _EVERY = "every rule of this form"
+_NOT_ALL = "the outer step is no part of the step inside a loop"
 
 
 def prove_rule(rule: Rule | Discretised) -> Report:
@@ -59,6 +60,13 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             attempted(allowance, name, partial(_shown, name, find, derivation), _EVERY)
             for name, find in properties.items()
         ),
+        *(
+            Finding(
+                name, None, _STEP, _EVERY, "the outer step is no part of the step inside a loop"
+            )
+            for name in _PROPERTIES
+            if name not in properties
+        ),
         *_noise(allowance, rule, derivation),
         *reduction_findings(rule),
         *cost(whole.program),
@@ -67,7 +75,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     claims = (*compare_claims(head, findings), *reduction_claims(findings))
     noisy = bool(derivation.program.noises)
     notes = (*(WITHOUT_NOISE,) * noisy, *(OF_INNER,) * looped)
-    return Report(head.name, "optimizer", head.title, findings, claims, notes)
+    return Report(head.name, "optimizer", head.title, findings, claims, notes, looped)
 
 
 def _noise(

@@ -100,11 +100,12 @@ def stationary_variance(program: Program, ends: Mapping[str, IrExpr]) -> dict[st
     steps = _Drawn(program)
     moved = steps.moved(lambda point: curvature * point)
     names, matrix, added = linear_part(steps, moved)
-    # what a step leaves as it is moves the mean, and no variance
-    held = {symbol: 0 for name, symbol in steps.start.items() if moved[name] == symbol}
-    added = added.subs(held)
+    # what does not depend on the noise moves the mean, and no variance
+    added -= added.subs(dict.fromkeys(steps.noises.values(), 0))
     drawn = [*steps.noises.values()]
     noise = _slopes(added, drawn)
+    if noise.free_symbols & {*steps.start.values()}:
+        raise NotDerivableError("noise is multiplied by an array")
     _refuse_nonlinear(added - noise * sp.Matrix(drawn), (matrix, noise), drawn)
     arrays = [steps.start[name] for name in names]
     others = {*steps.start.values()} - {*arrays}

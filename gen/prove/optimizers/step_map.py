@@ -273,7 +273,7 @@ def linear_part(
     rows = []
     for name in names:
         row = [sp.simplify(derivative(moved[name], symbol)) for symbol in vector]
-        if any(entry.free_symbols & {*symbols} for entry in row):
+        if any(entry.free_symbols & {*steps.start.values()} for entry in row):
             raise NotDerivableError("a step is not linear in point and state")
         rows.append(row)
     zeros = dict.fromkeys(vector, sp.Integer(0))
