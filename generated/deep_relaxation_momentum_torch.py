@@ -100,7 +100,7 @@ def coefficients(
     z_scale = 1 - a
     x_state_scale = lr / gamma_k
     rows = ((momentum, v_scale, eta, v_scale_2, a, z_scale),)
-    if closes:
+    if l >= loop_length:
         rows = (*rows, (x_state_scale,))
     return rows, (l, loop_length, loops, gamma_k), 0.0
 

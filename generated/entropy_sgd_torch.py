@@ -86,7 +86,7 @@ def coefficients(
     z_scale = 1 - alpha
     lr_stiffness_k = stiffness_k * lr
     rows = ((x_scale, eta, stiffness_k, z_scale, alpha),)
-    if closes:
+    if l >= loop_length:
         rows = (*rows, (lr_stiffness_k,))
     return rows, (l, loop_length, loops, stiffness_k), 0.0
 

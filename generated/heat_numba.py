@@ -81,7 +81,7 @@ def coefficients(
     s_scale_2 = 1 - 1 / l
     sqrt_gamma_k = math.sqrt(gamma_k)
     rows = ((s_scale, s_scale_2, sqrt_gamma_k),)
-    if closes:
+    if l >= loop_length:
         rows = (*rows, (sqrt_gamma_k, lr))
     return rows, (l, loop_length, loops, gamma_k), 0.0
 

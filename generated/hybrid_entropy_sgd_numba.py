@@ -96,7 +96,7 @@ def coefficients(
     sqrt_smoothing = math.sqrt(smoothing)
     lr_stiffness_k = stiffness_k * lr
     rows = ((y_scale, eta, stiffness_k, z_scale, alpha, sqrt_smoothing),)
-    if closes:
+    if l >= loop_length:
         rows = (*rows, (sqrt_smoothing, lr_stiffness_k))
     return rows, (l, loop_length, loops, stiffness_k), 0.0
 

@@ -19,8 +19,9 @@ from tests.interpreted import as_python
 FACTOR = 1 + 1e-6
 #: Functions of host scalars: whatever has a name in them is a number.
 HOST = ("coefficients", "start_row", "solution_row")
-#: Tell numbers from tensors, and types from each other: their arguments are no coefficients.
-TELLING = ("is_number", "range", "real")
+#: Tell numbers from tensors, and types from each other, and count: their arguments are no
+#: coefficients.
+TELLING = ("is_number", "range", "real", "normals")
 _TURNED = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -142,7 +143,7 @@ class Fault(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Name) and node.func.id in TELLING:
+        if ast.unparse(node.func).rpartition(".")[2] in TELLING:
             return node
         node.args = [self.visit(part) for part in node.args]  # type: ignore[misc]
         for keyword in node.keywords:

@@ -83,6 +83,7 @@ def reference_cases(program: Program) -> list[Case]:
     if "n" in program.host.inputs:
         cases.append(_case(program, "late", defaults, n=LATE))
     if program.outer is not None:
+        cases.append(_case(program, "drawn again", _drawn(program, seed=12)))
         cases.append(
             _case(program, "the end of a loop", defaults, n=_end_of_loop(program, defaults))
         )
@@ -163,9 +164,9 @@ def _jumps(program: Program) -> bool:
     )
 
 
-def _drawn(program: Program) -> dict[str, float]:
+def _drawn(program: Program, seed: int = 7) -> dict[str, float]:
     """Drawn hyper-parameters that the rule allows: near their defaults if it allows no others."""
-    generator = np.random.default_rng(7)
+    generator = np.random.default_rng(seed)
     for attempt in range(2 * ATTEMPTS):
         drawn = {}
         for parameter in program.hyperparameters:

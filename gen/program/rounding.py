@@ -30,6 +30,10 @@ ROUNDINGS_OF = {
 }
 
 
+#: Integers below add without rounding, in float32 too.
+LARGEST_COUNT = 2.0**23
+
+
 @dataclass(frozen=True, slots=True)
 class Rounded:
     """A value, and the largest error of it in units of the machine epsilon."""
@@ -39,7 +43,10 @@ class Rounded:
 
     def __add__(self, other: Rounded) -> Rounded:
         value = self.value + other.value
-        return Rounded(value, self.error + other.error + abs(value))
+        error = self.error + other.error
+        if np.ndim(value) == 0 and not error and _is_count(self.value) and _is_count(other.value):
+            return Rounded(value, 0.0)  # counts of steps are exact
+        return Rounded(value, error + abs(value))
 
     def __neg__(self) -> Rounded:
         return Rounded(-self.value, self.error)
@@ -56,6 +63,11 @@ class Rounded:
         value = np.divide(self.value, other.value)
         error = np.divide(self.error + abs(value) * other.error, abs(other.value))
         return Rounded(value, error + abs(value))
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a number is an integer such that sums of two are exact in float32."""
+    return bool(abs(value) < LARGEST_COUNT and value == int(value))
 
 
 def errors(

@@ -172,7 +172,9 @@ class Product:
         stages = rows[: len(program.stages)]
         returned = f"({', '.join(stages)},)"
         if host.closes:
-            body += [f"rows = {returned}", f"if {variable(host.closes)}:"]
+            (closes,) = (line.expr for line in host.body if line.name == host.closes)
+            test = printer.test(Select(closes, Fraction(1), ONE, ONE))
+            body += [f"rows = {returned}", f"if {test}:"]
             body += [f"    rows = (*rows, {rows[-1]})"]
             returned = "rows"
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
