@@ -173,8 +173,8 @@ class Product:
         returned = f"({', '.join(stages)},)"
         if host.closes:
             (closes,) = (line.expr for line in host.body if line.name == host.closes)
-            test = printer.test(Select(closes, Fraction(1), ONE, ONE))
-            body += [f"rows = {returned}", f"if {test}:"]
+            ends = printer.test(Select(closes, Fraction(1), ONE, ONE))
+            body += [f"rows = {returned}", f"if {ends}:"]
             body += [f"    rows = (*rows, {rows[-1]})"]
             returned = "rows"
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
