@@ -24,10 +24,12 @@ from hamilforge.runtime.optimizers.kernels import SERIAL
 
 from .training import optimizer_class
 
+#: Rules that draw in every step alike; those with loops have tests of their own.
 NOISY = [
     name
     for name in catalogue.names("optimizer")
-    if optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product.NOISE
+    if (product := optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product).NOISE
+    and not product.CLOSES
 ]
 FORMS: dict[str, dict[str, Any]] = {
     "kernel": {"fused": True},
