@@ -24,6 +24,8 @@ DOMAINS = {
     "flag": "{False, True}",
     "count": "{1, 2, ...}",
 }
+#: Domains of numbers at or above 0 that have 0 in them.
+ZERO_IN_DOMAIN = ("nonnegative", "unit-interval", "closed-unit-interval")
 FLAG, COUNT = "flag", "count"
 #: Domains that only optimizers of assignments have.
 DISCRETE = (FLAG, COUNT)

@@ -14,8 +14,9 @@ from hamilforge.gen.declare.reader import Reader
 
 #: Numbers that every loop has: of loops before this one, and of steps in it, from 1.
 LOOPS, PLACE = "k", "l"
-#: What a program with a loop calls numbers of its own.
-RESERVED = (LOOPS, PLACE, "loops", "loop_length", "closes")
+#: What a program with a loop keeps from step to step, and all that it calls numbers of its own.
+LOOP_SCALARS = (PLACE, "loop_length", "loops")
+RESERVED = (LOOPS, *LOOP_SCALARS, "closes")
 _KEYS = ("every", "assign")
 
 

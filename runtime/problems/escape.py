@@ -80,13 +80,7 @@ def mean_passage_time(f: Function, start: float, end: float, beta: float) -> flo
         ValueError: the loss does not rise behind the start.
     """
     beta = positive_number("beta", beta)
-    sign = 1.0 if end > start else -1.0
-
-    def height(s: Array) -> Array:
-        return np.asarray(f((start + sign * s)[:, None]), np.float64)
-
-    span = abs(end - start)
-    far = _far(height, span, beta)
+    height, _, span, far = _path(f, start, end, beta)
     s = np.linspace(-far, span, _POINTS)
     values = height(s)
     low = float(values.min())
@@ -122,9 +116,7 @@ def sgld_passage_time(
         ValueError: the loss does not rise behind the start.
     """
     beta, h = positive_number("beta", beta), positive_number("h", h)
-    sign = 1.0 if end > start else -1.0
-    span = abs(end - start)
-    far = _far(lambda s: np.asarray(f((start + sign * s)[:, None]), np.float64), span, beta)
+    _, sign, span, far = _path(f, start, end, beta)
     deviation = np.sqrt(2 * h / beta)
     panels = int(np.ceil((far + span) / (2 * deviation)))
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
@@ -142,6 +134,19 @@ def sgld_passage_time(
 
     times = np.linalg.solve(np.eye(s.size) - density(moved(s)), np.full(s.size, h))
     return float(h + (density(moved(np.zeros(1))) @ times)[0])
+
+
+def _path(
+    f: Function, start: float, end: float, beta: float
+) -> tuple[Callable[[Array], Array], float, float, float]:
+    """The way from the start: the loss by distance, its sign and length, and what counts behind."""
+    sign = 1.0 if end > start else -1.0
+
+    def height(s: Array) -> Array:
+        return np.asarray(f((start + sign * s)[:, None]), np.float64)
+
+    span = abs(end - start)
+    return height, sign, span, _far(height, span, beta)
 
 
 def _far(height: Callable[[Array], Array], span: float, beta: float) -> float:

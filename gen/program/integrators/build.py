@@ -39,9 +39,6 @@ from hamilforge.gen.tableau.pair import build_pair
 #: Equations that are solved at once, with a full matrix.
 MOST_UNKNOWNS = 2400
 
-#: Domains that have 0 in them.
-_WITH_ZERO = ("nonnegative", "unit-interval", "closed-unit-interval", "real")
-
 
 def build_integrator(field: VectorField, method: kinds.Integration) -> Integrator:
     """The integrator of a problem by a method.
@@ -195,12 +192,7 @@ def _impulse(field: VectorField) -> IrExpr:
     names = {start: START, stop: STOP}
     impulse = lower(whole, names)
     for parameter, symbol in zip(field.problem.parameters, field.parameters, strict=True):
-        if parameter.domain in (
-            "nonnegative",
-            "unit-interval",
-            "closed-unit-interval",
-            "real",
-        ) and whole.has(symbol):
+        if parameter.domain in (*kinds.ZERO_IN_DOMAIN, "real") and whole.has(symbol):
             there = whole.subs(symbol, 0)
             if there.has(sp.nan, sp.zoo, sp.oo):
                 limit = lower(sp.limit(whole, symbol, 0), names)

@@ -16,7 +16,7 @@ import sympy as sp
 
 from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.kinds import Discretised, Rule
+from hamilforge.gen.declare.kinds import ZERO_IN_DOMAIN, Discretised, Rule
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
@@ -28,7 +28,6 @@ from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
-from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 from hamilforge.gen.program.optimizers.step_values import (
     StepValues,
     rule_values,

@@ -13,7 +13,7 @@ from fractions import Fraction
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.kinds import Optimizer, Parameter
+from hamilforge.gen.declare.kinds import ZERO_IN_DOMAIN, Optimizer, Parameter
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Expr, tidy
 from hamilforge.gen.derive.optimizers import rotation
@@ -25,7 +25,6 @@ from hamilforge.gen.program.ir import Function, Host, Line
 from hamilforge.gen.program.limits import finish
 from hamilforge.gen.program.lower import lower
 
-ZERO_IN_DOMAIN = ("nonnegative", "unit-interval", "closed-unit-interval")
 LAST_TIMES = tuple(last(symbol) for symbol in (h, rotation.t))
 
 

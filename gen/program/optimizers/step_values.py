@@ -18,8 +18,16 @@ import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret, key_text
 from hamilforge.gen.declare.expression import NOISE, REDUCTIONS, Expression, Name, walk
-from hamilforge.gen.declare.kinds import FLAG, Assignment, Loop, Parameter, Rule, StateUpdate
-from hamilforge.gen.declare.read_loops import LOOPS, PLACE
+from hamilforge.gen.declare.kinds import (
+    FLAG,
+    ZERO_IN_DOMAIN,
+    Assignment,
+    Loop,
+    Parameter,
+    Rule,
+    StateUpdate,
+)
+from hamilforge.gen.declare.read_loops import LOOP_SCALARS, LOOPS, PLACE
 from hamilforge.gen.declare.toml_source import Source
 from hamilforge.gen.derive.calculus import (
     FUNCTIONS,
@@ -33,14 +41,11 @@ from hamilforge.gen.derive.calculus import (
 from hamilforge.gen.derive.optimizers.rotation import g, x
 from hamilforge.gen.derive.scheme import PROGRAM_NAMES, noise_named
 from hamilforge.gen.derive.symbols import LOSS, loss, n, parameter_symbol
-from hamilforge.gen.program.optimizers.host import ZERO_IN_DOMAIN
 
 #: A key of a declaration, from the outermost table on.
 Place = tuple[str | int, ...]
 #: What no number of a declaration is.
 INFINITE = (sp.zoo, sp.nan, sp.oo, sp.I)
-#: Numbers that a rule with a loop keeps beside its schedules.
-LOOP_SCALARS = (PLACE, "loop_length", "loops")
 
 
 @dataclass(frozen=True, slots=True)
