@@ -38,7 +38,9 @@ OPTIONS = {"weight_decay": 0.01, "decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ()
 

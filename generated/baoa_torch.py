@@ -39,7 +39,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = (((0, 2),),)
 MEMORY = ()
 

@@ -62,10 +62,18 @@ OPTIONS = {}
 DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
-CLOSES = True
+CLOSES = 1
 DECOUPLED = False
+AVERAGES = ()
+WORKERS = False
 NOISE = (((0, 1),), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
+
+
+def check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, momentum, *, math=math):
+    """Refuse hyper-parameters that the rule does not allow together."""
+    if not 2 * floor > eta:
+        raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
 
 
 def coefficients(
@@ -88,8 +96,7 @@ def coefficients(
     math=math,
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    if not 2 * floor > eta:
-        raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
+    check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, momentum, math=math)
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
     gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k

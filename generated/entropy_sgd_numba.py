@@ -53,8 +53,10 @@ OPTIONS = {}
 DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
-CLOSES = True
+CLOSES = 1
 DECOUPLED = False
+AVERAGES = ()
+WORKERS = False
 NOISE = (((0, 0),), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_stiffness_k")
 

@@ -51,18 +51,25 @@ OPTIONS = {}
 DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
-CLOSES = True
+CLOSES = 1
 DECOUPLED = False
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
+
+
+def check_requirements(lr, L, eta, a, gamma, rate, floor):
+    """Refuse hyper-parameters that the rule does not allow together."""
+    if not 2 * floor > eta:
+        raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
 
 
 def coefficients(
     lr, L, eta, a, gamma, rate, floor, t, n, last_l, last_loop_length, last_loops, last_gamma_k
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    if not 2 * floor > eta:
-        raise Unmet("eta must be less than twice floor: the spring alone would be unstable")
+    check_requirements(lr, L, eta, a, gamma, rate, floor)
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
     gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k

@@ -50,8 +50,10 @@ OPTIONS = {}
 DECAYING = (True, False)
 SHIFTED = True
 LOSS = False
-CLOSES = True
+CLOSES = 1
 DECOUPLED = False
+AVERAGES = ()
+WORKERS = False
 NOISE = (((0, 2),), ((1, 0),))
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 

@@ -36,7 +36,9 @@ OPTIONS = {"decoupled_weight_decay": True}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ()
 

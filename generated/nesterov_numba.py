@@ -34,7 +34,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_undo",)
 

@@ -39,7 +39,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_shift_scale")
 

@@ -51,7 +51,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

@@ -43,15 +43,22 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ()
 
 
-def coefficients(lr, etaminus, etaplus, smallest, largest, t, n):
-    """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+def check_requirements(lr, etaminus, etaplus, smallest, largest):
+    """Refuse hyper-parameters that the rule does not allow together."""
     if not etaplus > 1:
         raise Unmet("the factor without a change of sign is larger than 1")
+
+
+def coefficients(lr, etaminus, etaplus, smallest, largest, t, n):
+    """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    check_requirements(lr, etaminus, etaplus, smallest, largest)
     return ((etaplus, etaminus, smallest, largest),), (), 0.0
 
 

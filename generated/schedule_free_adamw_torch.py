@@ -44,7 +44,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = True
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 

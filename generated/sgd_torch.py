@@ -37,15 +37,22 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ("last_made",)
 
 
-def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
-    """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+def check_requirements(lr, momentum, dampening, nesterov):
+    """Refuse hyper-parameters that the rule does not allow together."""
     if not (min(momentum, 1 - abs(dampening)) if nesterov > 0 else 1) > 0:
         raise Unmet("Nesterov's form needs a momentum and no dampening")
+
+
+def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
+    """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    check_requirements(lr, momentum, dampening, nesterov)
     made = last_made if momentum == 0 else 1
     momentum_is_0 = 1.0 if momentum == 0 else 0.0
     last_made_is_0 = 1.0 if last_made == 0 else 0.0

@@ -41,7 +41,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = (((0, 1),),)
 MEMORY = ()
 

@@ -42,7 +42,9 @@ OPTIONS = {}
 DECAYING = (True,)
 SHIFTED = False
 LOSS = False
-CLOSES = False
+CLOSES = 0
+AVERAGES = ()
+WORKERS = False
 NOISE = ()
 MEMORY = ()
 

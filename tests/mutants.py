@@ -151,7 +151,8 @@ class Fault(ast.NodeTransformer):
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        if not isinstance(node.value, ast.Call):
+        refuses = "check_requirements("
+        if not isinstance(node.value, ast.Call) or ast.unparse(node).startswith(refuses):
             return node
         self.generic_visit(node)
         return self._fault(node, ast.Pass())

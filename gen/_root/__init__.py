@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         optimal_control,
         optimizer,
         problem,
+        simulate_workers,
         verify,
     )
     from hamilforge.gen.declare.errors import ClaimError, DeclarationError, InternalError
@@ -69,6 +70,7 @@ __all__ = [
     "optimizer",
     "problem",
     "sgld_passage_time",
+    "simulate_workers",
     "verify",
     "viscous_hamilton_jacobi",
 ]

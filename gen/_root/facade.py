@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hamilforge.control_problem import Control
     from hamilforge.gen.declare.variation import Variation
+    from hamilforge.gen.program.optimizers.workers import Simulation
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
     from hamilforge.network_bounds import Contractivity
@@ -405,6 +406,70 @@ def minimize(
     arguments = {name: options.pop(name) for name in known if name in options}
     chosen = {**(arguments.pop("options", None) or {}), **options}
     return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **arguments)
+
+
+def simulate_workers(
+    name: Name,
+    gradients: Callable[[Any, int, int], Any],
+    workers: int,
+    x0: Any,
+    steps: int,
+    *,
+    seed: int = 0,
+    equal_noise: bool = False,
+    **options: Any,
+) -> Simulation:
+    """Run workers in one process, on the interpretation in NumPy: what processes are compared with.
+
+    Conditions that the rule requires are not checked, so that it can be seen what they are for.
+
+    Args:
+        name: an optimizer, by name or path; one without means has workers that know nothing of each
+            other.
+        gradients: ``gradients(x, worker, step) -> gradient``, all of the shape of ``x0``; worker
+            and step count from 0.
+        workers: how many.
+        x0: where all begin, `(...)`.
+        steps: how many gradients each worker takes; an outer step takes none.
+        seed: of the noise; each worker has its own.
+        equal_noise: whether all workers draw the same numbers.
+        options: hyper-parameters, ``weight_decay`` and ``decoupled_weight_decay``.
+
+    Returns:
+        ``x``, ``solution`` and ``states[name]`` of each worker, `(workers, ...)`, and the ``path``
+        of x, `(steps + 1, workers, ...)`.
+
+    Raises:
+        ValueError: a hyper-parameter that there is not or outside its domain, or numbers that are
+            not real, or no such counts.
+    """
+    import numpy as np
+
+    from hamilforge.gen.declare import catalogue
+    from hamilforge.gen.program.optimizers import workers as module
+    from hamilforge.gen.program.optimizers.programs import program_of
+    from hamilforge.runtime.core import loader
+    from hamilforge.runtime.core.numbers import real_array, whole_number
+    from hamilforge.runtime.optimizers.hyperparameters import preparation
+    from hamilforge.runtime.optimizers.trajectory import checked
+
+    product = loader.load(name).module("numba")
+    _refuse_other("hf.simulate_workers", name, product)
+    decays = {"weight_decay": 0.0, "decoupled_weight_decay": False, **dict(product.OPTIONS)}
+    decays = {key: options.pop(key, value) for key, value in decays.items()}
+    hyper = checked(product, options, together=False)
+    prepared = preparation({"maximize": False, **decays, **hyper}, product)
+    return module.simulate(
+        program_of(catalogue.load(name)),  # type: ignore[arg-type]
+        gradients,
+        whole_number("workers", workers, least=1),
+        np.array(real_array("x0", x0)),
+        whole_number("steps", steps, least=0),
+        hyper,
+        prepared,
+        whole_number("seed", seed, least=0),
+        equal_noise,
+    )
 
 
 def modified_equation(method: Name, system: Name, terms: int = 2) -> Modified:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import (
     Apply,
@@ -35,6 +36,8 @@ STEPS = 3
 LATE = 1000
 #: What a count is: the second step of three ends a loop.
 COUNT = 2.0
+#: How many workers a rule may have that reads how many there are.
+SEVERAL = 3
 #: How often hyper-parameters are drawn that a rule may not allow.
 ATTEMPTS = 100
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
@@ -82,8 +85,12 @@ def reference_cases(program: Program) -> list[Case]:
         cases.append(_case(program, f"{name} becomes {number:g}", drawn, then=then))
     if "n" in program.host.inputs:
         cases.append(_case(program, "late", defaults, n=LATE))
-    if program.outer is not None:
+    if program.outer:
         cases.append(_case(program, "drawn again", _drawn(program, seed=12)))
+    if program.counts_workers:
+        several = _drawn(program, seed=12, workers=SEVERAL)
+        cases.append(_case(program, "several workers", several, workers=SEVERAL))
+    if program.outer:
         cases.append(
             _case(program, "the end of a loop", defaults, n=_end_of_loop(program, defaults))
         )
@@ -164,7 +171,7 @@ def _jumps(program: Program) -> bool:
     )
 
 
-def _drawn(program: Program, seed: int = 7) -> dict[str, float]:
+def _drawn(program: Program, seed: int = 7, workers: int = 1) -> dict[str, float]:
     """Drawn hyper-parameters that the rule allows: near their defaults if it allows no others."""
     generator = np.random.default_rng(seed)
     for attempt in range(2 * ATTEMPTS):
@@ -180,14 +187,15 @@ def _drawn(program: Program, seed: int = 7) -> dict[str, float]:
             elif attempt >= ATTEMPTS:
                 number = default * float(generator.uniform(0.99, 1.01))
             drawn[parameter.name] = number
-        if _is_allowed(program, drawn):
+        if _is_allowed(program, drawn, workers):
             return drawn
     return {parameter.name: float(parameter.default) for parameter in program.hyperparameters}
 
 
-def _is_allowed(program: Program, hyper: Mapping[str, float]) -> bool:
+def _is_allowed(program: Program, hyper: Mapping[str, float], workers: int = 1) -> bool:
     """Whether hyper-parameters meet what a rule requires of them."""
-    tests = (evaluate(test, hyper, FLOAT64) for test, _ in program.host.requirements)
+    numbers = {WORKERS: float(workers), **hyper}
+    tests = (evaluate(test, numbers, FLOAT64) for test, _ in program.host.requirements)
     return all(test > 0 for test in tests)
 
 
@@ -204,6 +212,7 @@ def _case(
     anywhere: bool = False,
     jumps: bool = False,
     long: bool = False,
+    workers: int = 1,
 ) -> Case:
     """A trajectory of the interpretation.
 
@@ -220,6 +229,7 @@ def _case(
         jumps: whether gradients are beside jumps.
         long: whether sums may leave the range of float64; long numbers are slow, and those of the
             largest tensor are left out.
+        workers: how many there are; means over them are what states hold.
     """
     generator = np.random.default_rng(3)
     shapes = SHAPES[:-1] if long else SHAPES
@@ -230,7 +240,9 @@ def _case(
 
     point, slope = sizes
     first = draw(point)
-    machine = Interpreter(program, dict(hyper), first, preparation=preparation, long=long)
+    machine = Interpreter(
+        program, dict(hyper), first, preparation=preparation, long=long, workers=workers
+    )
     machine.skip(n - 1)
     begin = (machine.t, n, tuple(machine.memory.values()))
     rounding = machine.start_rounding()
@@ -245,6 +257,7 @@ def _case(
         [machine.x, *(list(tensors) for tensors in machine.states.values())],
         [rounding[name] for name in program.states],
         keys=machine.keys,
+        workers=workers,
     )
     if anywhere:
         for tensors in machine.states.values():
@@ -260,6 +273,10 @@ def _case(
         case.losses.append(machine.loss)
         if jumps:
             gradients = _beside_jumps(machine, gradients)
+        if machine.is_exchange:  # the means are those of workers that differ
+            for name in program.averages:
+                means = zip(machine.states[name], draw(point), strict=True)
+                machine.states[name] = [own + other for own, other in means]
         case.points.append(machine.x)
         case.states.append([*machine.states.values()])
         case.gradients.append(gradients)

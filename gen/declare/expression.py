@@ -31,6 +31,8 @@ POLYNOMIALS = ("legendre",)
 #: In rules: independent standard normal numbers, one for each entry of the point; new ones wherever
 #: it stands, and in each step.
 NOISE = "noise"
+#: In outer steps: the mean of an array over the workers of a group.
+AVERAGE = "average"
 #: In networks: the activation that is declared beside the field.
 ACTIVATION = "sigma"
 #: In regularisers: how fast a control changes from a layer to the next.
@@ -45,6 +47,7 @@ FUNCTIONS = (
     *REDUCTIONS,
     *ORACLES,
     NOISE,
+    AVERAGE,
     *POLYNOMIALS,
     "transpose",
     "logsumexp",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Union
 
-from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.expression import AVERAGE, Expression
 from hamilforge.gen.declare.toml_source import Source
 
 DOMAINS = {
@@ -317,6 +317,11 @@ class Loop:
     every: Expression
     assignments: tuple[Assignment, ...]
     schedules: tuple[tuple[str, Expression], ...]
+
+    @property
+    def averages(self) -> bool:
+        """Whether it takes a mean over the workers of a group."""
+        return any(AVERAGE in line.value.functions() for line in self.assignments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from hamilforge.gen.declare.reader import Reader
 LOOPS, PLACE = "k", "l"
 #: What a program with a loop keeps from step to step, and all that it calls numbers of its own.
 LOOP_SCALARS = (PLACE, "loop_length", "loops")
-RESERVED = (LOOPS, *LOOP_SCALARS, "closes")
+#: How many workers there are, where an outer step takes a mean over them.
+WORKERS = "workers"
+RESERVED = (LOOPS, *LOOP_SCALARS, "closes", WORKERS)
 _KEYS = ("every", "assign")
 
 

@@ -207,6 +207,14 @@ def real_values(
     return values
 
 
+def default_numbers(parameters: Iterable[kinds.Parameter]) -> dict[str, Any]:
+    """The defaults of parameters, in mpmath."""
+    return {
+        entry.name: mpmath.mpf(entry.default.numerator) / entry.default.denominator
+        for entry in parameters
+    }
+
+
 def are_exact(reader: Reader) -> bool:
     """Whether ``coefficients`` are exact, as they are unless it says decimal."""
     coefficients = reader.text("coefficients", default="exact")

@@ -14,6 +14,7 @@ import mpmath
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
+    AVERAGE,
     ELEMENTWISE,
     NOISE,
     REDUCTIONS,
@@ -23,8 +24,14 @@ from hamilforge.gen.declare.expression import (
     numerical,
 )
 from hamilforge.gen.declare.kinds import Assignment, Shape
-from hamilforge.gen.declare.read_loops import LOOPS, PLACE, RESERVED, loop
-from hamilforge.gen.declare.read_parts import Find, assignments, hyperparameters, scope
+from hamilforge.gen.declare.read_loops import LOOPS, PLACE, RESERVED, WORKERS, loop
+from hamilforge.gen.declare.read_parts import (
+    Find,
+    assignments,
+    default_numbers,
+    hyperparameters,
+    scope,
+)
 from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
@@ -165,17 +172,14 @@ def refuse_unmet(
     requirements: Iterable[tuple[Expression, str]],
     hyperparameters: Iterable[kinds.Parameter],
 ) -> None:
-    """Note conditions that do not hold at the defaults.
+    """Note conditions that do not hold at the defaults, with one worker.
 
     Args:
         reader: the file.
         requirements: conditions, with what is said where one does not hold.
         hyperparameters: with their defaults.
     """
-    defaults = {
-        entry.name: mpmath.mpf(entry.default.numerator) / entry.default.denominator
-        for entry in hyperparameters
-    }
+    defaults = default_numbers(hyperparameters) | {WORKERS: mpmath.mpf(1)}
     for condition, _ in requirements:
         try:
             holds = numerical(condition.tree, defaults) > 0
@@ -225,6 +229,7 @@ class Check:
         calls: tuple[str, ...] = _CALLS
         calls += ("grad",) if path[0] == "assign" else ()
         calls += self._noise if "assign" in path else ()
+        calls += (AVERAGE,) if path[:2] == ("outer", "assign") else ()
         try:
             shape = infer_shape(value, self._types if known is None else known, calls)
             if wanted is not None and shape != wanted:
@@ -255,8 +260,10 @@ class Check:
                 self._typed(value, SCALAR, *at, known=numbers)
             else:
                 self._typed(value, None, *at, known={**numbers, point: VECTOR})
+        workers = {WORKERS: SCALAR} if rule.loop else {}
         for condition, _ in rule.requirements:
-            self._typed(condition, SCALAR, "require", condition.text, known=numbers)
+            known_there = {**numbers, **workers}
+            self._typed(condition, SCALAR, "require", condition.text, known=known_there)
         refuse_unmet(reader, rule.requirements, rule.hyperparameters)
 
     def _assignments(self, lines: Iterable[Assignment], table: tuple[str, ...]) -> None:
@@ -276,7 +283,7 @@ class Check:
             assigned.add(target)
 
     def _loop(self) -> None:
-        """The outer step and the schedules: none may read what the steps inside compute besides."""
+        """The outer step, which sees what the step inside computes, and the schedules."""
         rule, reader, looped = self._rule, self._reader, self._rule.loop
         if looped is None:
             return
@@ -291,7 +298,7 @@ class Check:
         if not (whole or (isinstance(every, Name) and every.name in counts)):
             message = 'a whole number or a hyper-parameter with domain = "count" was expected'
             reader.problem(message, "outer", "every")
-        known: dict[str, Shape] = {**numbers, LOOPS: SCALAR}
+        known: dict[str, Shape] = {**numbers, LOOPS: SCALAR, WORKERS: SCALAR}
         for name, value in looped.schedules:
             if name in {*numbers, *rule.unknowns, *rule.scalars, *RESERVED}:
                 reader.problem(f"'{name}' is declared twice", "scope", name)
@@ -302,10 +309,26 @@ class Check:
                 message = "an outer step takes no gradient"
                 reader.problem(message, "outer", "assign", assignment.number)
         inner = self._types
+        locals_ = {line.target for line in rule.assignments} - {*rule.scalars}
         self._types = {**known, "n": SCALAR, PLACE: SCALAR}
-        self._types |= dict.fromkeys(rule.unknowns, VECTOR)
+        self._types |= {name: inner[name] for name in (*locals_, *rule.unknowns)}
         self._assignments(looped.assignments, ("outer", "assign"))
         self._types = inner
+        self._workers(looped)
+
+    def _workers(self, looped: kinds.Loop) -> None:
+        """How many workers there are is a matter of rules that take a mean over them."""
+        if looped.averages:
+            return
+        values: list[tuple[Expression, tuple[str | int, ...]]] = [
+            (condition, ("require", condition.text)) for condition, _ in self._rule.requirements
+        ]
+        values += [(value, ("scope", name)) for name, value in looped.schedules]
+        values += [(line.value, ("outer", "assign", line.number)) for line in looped.assignments]
+        for value, place in values:
+            if WORKERS in value.names():
+                message = f"{WORKERS} is how many there are to take an average(...), and none is"
+                self._reader.problem(message, *place)
 
     def _complete(self) -> None:
         """Everything that is kept is assigned, and a gradient is taken."""

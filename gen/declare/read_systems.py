@@ -32,6 +32,7 @@ from hamilforge.gen.declare.read_parts import (
     Find,
     another,
     assignments,
+    default_numbers,
     hyperparameters,
     parameters,
     real_values,
@@ -201,10 +202,7 @@ def _lyapunov(
     for end in interval:
         reader.typed(end, SCALAR, numbers, ELEMENTWISE, "lyapunov", "interval")
     first, last = interval
-    defaults = {
-        parameter.name: mpmath.mpf(parameter.default.numerator) / parameter.default.denominator
-        for parameter in own
-    }
+    defaults = default_numbers(own)
     try:
         if first and last and numerical(first.tree, defaults) > numerical(last.tree, defaults):
             reader.problem(

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
+    AVERAGE,
     ELEMENTWISE,
     MAX_SHIFT,
     NOISE,
@@ -162,6 +163,6 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
 #: What makes one number of all entries.
 _OF_ENTRIES = (*REDUCTIONS, PRODUCT, "logsumexp")
 #: Functions of all coordinates.
-_OF_COORDINATES = ("J", "grad", "velocity")
+_OF_COORDINATES = ("J", "grad", "velocity", AVERAGE)
 #: What may be called where arrays have shapes.
 ARRAY_FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "logsumexp", "transpose")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hamilforge.gen.declare.kinds import Parameter, Shape
+from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
 from hamilforge.gen.derive.symbols import LOSS
 
@@ -294,8 +295,9 @@ class Program:
         scope: over what sums run; ``coordinate`` where there are none.
         functions: the different functions of the stages.
         stages: for each stage, the index of its function.
-        outer: the index of the function of the outer step, which takes no gradient and follows the
-            last stage where a loop ends; None where there are no loops.
+        outer: the indices of the functions of the outer step, which takes no gradient and follows
+            the last stage where a loop ends; none where there are no loops.
+        averages: the states that become means over workers before the last of these.
         solution: the map from the point to the solution.
         shifted: whether the point is not the solution.
         boundary: the ends of a step in q and p, for proofs; None where there are none.
@@ -325,12 +327,18 @@ class Program:
     options: tuple[tuple[str, Fraction | bool], ...] = ()
     counts: str = "group"
     noises: tuple[str, ...] = ()
-    outer: int | None = None
+    outer: tuple[int, ...] = ()
+    averages: tuple[str, ...] = ()
 
     @property
     def calls(self) -> tuple[int, ...]:
         """The index of each function that a step may run, in order: its stages, the outer step."""
-        return self.stages if self.outer is None else (*self.stages, self.outer)
+        return (*self.stages, *self.outer)
+
+    @property
+    def counts_workers(self) -> bool:
+        """Whether the host reads how many workers there are."""
+        return WORKERS in self.host.inputs
 
     @property
     def reads_loss(self) -> bool:
@@ -347,7 +355,7 @@ class Program:
     def decaying(self) -> tuple[bool, ...]:
         """For each call, whether L2 decay is added to its gradient."""
         stages = self.decays or (True,) * len(self.stages)
-        return stages if self.outer is None else (*stages, False)
+        return (*stages, *(False for _ in self.outer))
 
     @property
     def buffer(self) -> str:

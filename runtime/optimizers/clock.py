@@ -157,7 +157,8 @@ def _read(values: Any, product: ModuleType, widths: Sequence[int]) -> Clock:
         if product.CLOSES:  # the step is the last of a loop if it counts one more
             loops = product.MEMORY.index("last_loops")
             left = known[len(known) - len(NEUTRAL) - len(memory) :]
-            widths = widths if left[loops] > memory[loops] else widths[:-1]
+            inside = widths[: len(widths) - product.CLOSES]
+            widths = widths if left[loops] > memory[loops] else inside
         rows = tuple(map(take, widths))
         pending = (next(entries), take(len(product.MEMORY)))
         clock = Clock(t, n, stage, memory, rows, pending, take(3))
@@ -183,6 +184,7 @@ def latch(
     preparation: Row = NEUTRAL,
     tensor_math: Any = None,
     loss: Any = None,
+    workers: int = 1,
 ) -> Clock:
     """Compute the rows of a step at its first stage; in the middle of a step, do nothing.
 
@@ -194,6 +196,7 @@ def latch(
         tensor_math: where the host scalars find their functions if they are tensors, which keep
             their graph and are not checked; :mod:`math` if None.
         loss: at the point of the gradient; only some rules read it.
+        workers: how many there are; only some rules read it.
 
     Returns:
         The clock with the rows of all stages, and what takes effect at the end of the step; in the
@@ -213,9 +216,10 @@ def latch(
     takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
     namespace = {"math": tensor_math} if takes_math else {}
     values = [hyper[name] for name in product.HYPERPARAMETERS]
+    more = (*((loss,) * product.LOSS), *((workers,) * product.WORKERS))
     try:
         rows, memory, step = product.coefficients(
-            *values, clock.t, float(clock.n), *clock.memory, *((loss,) * product.LOSS), **namespace
+            *values, clock.t, float(clock.n), *clock.memory, *more, **namespace
         )
         numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))
@@ -228,6 +232,23 @@ def latch(
     pending = (clock.t + step, memory)
     known = (clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
     return Clock(*known, product.DECAYING)
+
+
+def check_requirements(product: ModuleType, hyper: Mapping[str, float], workers: int = 1) -> None:
+    """Refuse hyper-parameters that a rule does not allow together.
+
+    Args:
+        product: a generated module.
+        hyper: its hyper-parameters.
+        workers: how many there are.
+
+    Raises:
+        Unmet: a condition does not hold.
+    """
+    check = getattr(product, "check_requirements", None)
+    if check is not None:
+        values = (hyper[name] for name in product.HYPERPARAMETERS)
+        check(*values, *((workers,) * product.WORKERS))
 
 
 def tick(clock: Clock) -> Clock:

@@ -46,3 +46,19 @@ def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str,
             )
         numbers.update(zip(parts, entries, strict=True))
     return {name: numbers[name] for name in product.HYPERPARAMETERS}
+
+
+def preparation(values: Mapping[str, Any], product: ModuleType) -> tuple[Any, Any, Any]:
+    """The gradient's sign, the L2 factor and the factor of decoupled weight decay.
+
+    Args:
+        values: hyper-parameters and options.
+        product: the generated module.
+    """
+    sign = -1.0 if values["maximize"] else 1.0
+    if "weight_decay" in product.HYPERPARAMETERS:
+        return sign, 0.0, 1.0
+    decay = values["weight_decay"]
+    if values["decoupled_weight_decay"]:
+        return sign, 0.0, 1.0 - values["lr"] * decay
+    return sign, decay, 1.0

@@ -21,8 +21,6 @@ from hamilforge.runtime.optimizers.kernels import Counters
 DRAWS = "draws"
 #: The option that chooses among all noise there is.
 SEED = "seed"
-#: All processes draw alike.
-REPLICA = 0
 Tensors = list[torch.Tensor]
 
 
@@ -46,12 +44,13 @@ def names_of(groups: Sequence[dict[str, Any]]) -> list[str]:
     return names
 
 
-def keys_of(groups: Sequence[dict[str, Any]], params: Tensors) -> tuple[int, ...]:
+def keys_of(groups: Sequence[dict[str, Any]], params: Tensors, replica: int = 0) -> tuple[int, ...]:
     """The keys of some parameters.
 
     Args:
         groups: of all parameters, with the seed.
         params: those whose keys are wanted.
+        replica: of several workers which one; 0 where all draw alike.
 
     Returns:
         A key for each.
@@ -59,7 +58,7 @@ def keys_of(groups: Sequence[dict[str, Any]], params: Tensors) -> tuple[int, ...
     everything = (param for group in groups for param in group["params"])
     names = dict(zip(map(id, everything), names_of(groups), strict=True))
     seed = groups[0][SEED]
-    return tuple(normal_numbers.key_of(seed, REPLICA, names[id(param)]) for param in params)
+    return tuple(normal_numbers.key_of(seed, replica, names[id(param)]) for param in params)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ import torch
 
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.optimizers import workers
+from hamilforge.runtime.optimizers.clock import check_requirements
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.noise import SEED
+from hamilforge.runtime.optimizers.workers import WORKERS
 
 OPTIONS: dict[str, Any] = {
     "weight_decay": 0.0,
@@ -41,6 +44,11 @@ def options_of(product: ModuleType) -> dict[str, Any]:
     return {**known, **product.OPTIONS, **({SEED: 0} if product.NOISE else {})}
 
 
+def worker_options(product: ModuleType) -> dict[str, Any]:
+    """The options that are one for all groups, with their defaults: those of means over workers."""
+    return workers.OPTIONS if product.AVERAGES else {}
+
+
 def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> None:
     """Refuse options that there are not.
 
@@ -52,7 +60,7 @@ def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> No
     Raises:
         TypeError: there is no such option.
     """
-    known = options_of(product)
+    known = {**options_of(product), **worker_options(product)}
     for name in options:
         if name not in known:
             names = [*known, *arguments(product)]
@@ -75,6 +83,8 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
     known = (*arguments(product), *options_of(product))
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
+        if name in worker_options(product):
+            raise TypeError(f"{rule}: {name} is one for all groups")
         if name in tuples:
             raise TypeError(
                 f"{rule} has no option '{name}'; it is one of the numbers of {tuples[name]}"
@@ -85,10 +95,11 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
 
 
 def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
-    """Check hyper-parameters and weight decay by themselves.
+    """Check hyper-parameters and weight decay.
 
     Raises:
-        ValueError: one is no number, or outside its domain, or a tuple has too many or too few.
+        ValueError: one is no number, or outside its domain, or a tuple has too many or too few; or
+            a rule does not allow them together.
     """
     for name, value in hyperparameters(values, product).items():
         _, domain = product.HYPERPARAMETERS[name]
@@ -97,6 +108,8 @@ def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
         whole_number(SEED, values[SEED], least=0)
     if "weight_decay" not in product.HYPERPARAMETERS:
         check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
+    numbers = {name: float(value) for name, value in hyperparameters(values, product).items()}
+    check_requirements(product, numbers, values.get(WORKERS, 1))
 
 
 def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
@@ -115,23 +128,16 @@ def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
             "decoupled weight decay multiplies by 1 - lr*weight_decay in each step inside a loop, "
             "and lr is not the size of these; use weight_decay alone"
         )
+    if values["differentiable"] and values.get(WORKERS, 1) > 1:
+        raise ValueError(
+            "a step that takes means over workers keeps no graph: differentiable=False"
+        )
     chosen = [name for name in ("fused", "foreach", "differentiable") if values[name]]
     if len(chosen) > 1:
         raise ValueError(
             f"{' and '.join(f'{name}=True' for name in chosen)} are different forms of a step; "
             "choose one"
         )
-
-
-def preparation(group: Mapping[str, Any], product: ModuleType) -> tuple[Any, Any, Any]:
-    """The gradient's sign, the L2 factor and the factor of decoupled weight decay."""
-    sign = -1.0 if group["maximize"] else 1.0
-    if "weight_decay" in product.HYPERPARAMETERS:
-        return sign, 0.0, 1.0
-    decay = group["weight_decay"]
-    if group["decoupled_weight_decay"]:
-        return sign, 0.0, 1.0 - group["lr"] * decay
-    return sign, decay, 1.0
 
 
 def _number(name: str, value: Any, domain: str = "real") -> float:

@@ -28,7 +28,7 @@ from hamilforge.runtime.optimizers import lists_plan
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock, latch, start, tick
 from hamilforge.runtime.optimizers.cohorts import LATE, Cohorts, advance
 from hamilforge.runtime.optimizers.fused_plan import FusedPlan, obstacle
-from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
+from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters, preparation
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.noise import DRAWS, SEED, Noise, keys_of, names_of
 from hamilforge.runtime.optimizers.optimizer_options import (
@@ -36,9 +36,9 @@ from hamilforge.runtime.optimizers.optimizer_options import (
     check_together,
     check_values,
     options_of,
-    preparation,
     refuse_misspelled,
     refuse_unknown,
+    worker_options,
 )
 from hamilforge.runtime.optimizers.optimizer_state import (
     check_buffers,
@@ -54,8 +54,11 @@ from hamilforge.runtime.optimizers.step_tensors import (
     refuse_sums,
     refuse_tensors,
 )
+from hamilforge.runtime.optimizers.workers import WORKERS, Workers
 
 Tensors = list[torch.Tensor]
+#: The worker of a rule that takes no means.
+ALONE = Workers("none")
 
 #: Where a loop stands, in the memory of a clock: the same for all groups.
 LOOP = ("last_l", "last_loop_length", "last_loops")
@@ -119,6 +122,11 @@ class GeneratedOptimizer(Optimizer):
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         refuse_unknown(type(self).__name__, options, self.product)
+        of_workers = {
+            name: options[name] for name in worker_options(self.product) if name in options
+        }
+        self._workers = Workers(**of_workers) if self.product.AVERAGES else ALONE
+        options = {name: value for name, value in options.items() if name not in of_workers}
         chosen = {**options_of(self.product), **options}
         chosen["scope"] = self._checked_scope(chosen["scope"])
         self._reset()
@@ -131,8 +139,13 @@ class GeneratedOptimizer(Optimizer):
 
     @property
     def _begun(self) -> dict[str, int]:
-        """How many gradients have been taken before the first, where that chooses the noise."""
-        return {DRAWS: 0} if self.product.NOISE else {}
+        """What a group keeps beside its options, for some rules.
+
+        How many gradients have been taken before the first, where that chooses the noise; and how
+        many workers there are, where means are taken over them.
+        """
+        begun = {DRAWS: 0} if self.product.NOISE else {}
+        return {**begun, WORKERS: self._workers.size} if self.product.AVERAGES else begun
 
     def _checked_scope(self, scope: Any) -> str:
         """Over what sums run.
@@ -181,8 +194,17 @@ class GeneratedOptimizer(Optimizer):
         if self._points is not None:
             raise RuntimeError(f"the parameters hold the solution; call train() before {what}")
 
+    def _refuse_unexchanged(self) -> None:
+        """After an exchange that failed the outer step is not done, for it lacks the means."""
+        if self.param_groups[0]["clock"].stage >= self._stages_inside:
+            raise RuntimeError(
+                "the exchange with the other workers failed in the last step(); go on from the "
+                "last checkpoint"
+            )
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         product = self.product
+        vars(self).setdefault("_workers", Workers() if product.AVERAGES else ALONE)
         own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
         options = {**options_of(product), "scope": product.SCOPE, **self._begun}
@@ -192,6 +214,12 @@ class GeneratedOptimizer(Optimizer):
             for group in state["param_groups"]
         ]
         self._check_together(groups)
+        for group in groups if product.AVERAGES else ():
+            if group[WORKERS] != self._workers.size:
+                raise ValueError(
+                    f"the state is one of {group[WORKERS]} workers, and there are "
+                    f"{self._workers.size}"
+                )
         check_shapes(state["state"], product)
         super().__setstate__({**state, "param_groups": groups})
         self._reset()
@@ -247,17 +275,18 @@ class GeneratedOptimizer(Optimizer):
         check_together(values, self.product)
         values["scope"] = self._checked_scope(values["scope"])
         begun: dict[str, Any] = {}
-        if self._begun and self.param_groups:  # one generator for all
+        if self.product.NOISE and self.param_groups:  # one generator for all
             first = self.param_groups[0]
             begun = {DRAWS: first[DRAWS], SEED: param_group.get(SEED, first[SEED])}
         self._check_together([*self.param_groups, {**values, **begun, "clock": None}])
         super().add_param_group(param_group)
-        if self._begun:
-            try:
-                names_of(self.param_groups)
-            except ValueError:
-                self.param_groups.pop()
-                raise
+        try:
+            names = names_of(self.param_groups) if self._begun else []
+            added = self.param_groups[-1]["params"]
+            self._workers.begin(names[-len(added) :], added)
+        except (RuntimeError, ValueError):
+            self.param_groups.pop()
+            raise
         self.param_groups[-1].update(begun, scope=values["scope"])
         joins = self._scope == "all" or self.product.CLOSES  # a loop is one for all groups
         joins = joins and len(self.param_groups) > 1
@@ -284,6 +313,7 @@ class GeneratedOptimizer(Optimizer):
                 is changed by a step that raises.
         """
         self._refuse_at_solution("step()")
+        self._refuse_unexchanged()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -310,30 +340,49 @@ class GeneratedOptimizer(Optimizer):
             self._plan = None
             clocks, moved = self._stage_from_scratch(cohorts, loss)
         self._advance(cohorts, clocks, moved)
-        if self.product.CLOSES and groups[0]["clock"].stage == len(self.STAGES) - 1:
+        if groups[0]["clock"].stage == self._stages_inside:
             self._close()
 
+    @property
+    def _stages_inside(self) -> int:
+        """How many stages a step has; what follows them in some is the outer step."""
+        return len(self.STAGES) - int(self.product.CLOSES)
+
     def _close(self) -> None:
-        """The outer step, for all parameters that have a state, with or without a gradient."""
-        groups, names = self.param_groups, self.product.STATES
-        clocks = [group["clock"] for group in groups]
+        """The outer step, for all parameters that have a state, with or without a gradient.
+
+        Where means are taken over workers, all that may have a gradient take part in it.
+        """
+        product, groups = self.product, self.param_groups
         owned = [
             (param, number)
             for number, group in enumerate(groups)
             for param in group["params"]
-            if all(name in self.state.get(param, {}) for name in names)
+            if (param.requires_grad and product.AVERAGES)
+            or all(name in self.state.get(param, {}) for name in product.STATES)
         ]
         params, owners = [param for param, _ in owned], [number for _, number in owned]
-        if self._plan is not None and len(self._plan.standing.params) == len(params):
-            grads: list[Any] = [param.grad for param in self._plan.standing.params]
-            self._run(self._plan, grads, clocks)
-        elif params:
-            states = [[self.state[param][name] for param in params] for name in names]
-            differentiable = any(group["differentiable"] for group in groups)
-            # no gradient is read
-            self._run_functional(params, states, params, owners, clocks, differentiable)
-        for group in groups:
-            group["clock"] = tick(group["clock"])
+        for call in range(self._stages_inside, len(self.STAGES)):
+            states = self._states(params, owners)
+            if product.AVERAGES and call == len(self.STAGES) - 1:
+                self._exchange(states)
+            clocks = [group["clock"] for group in groups]
+            if self._plan is not None and len(self._plan.standing.params) == len(params):
+                grads: list[Any] = [param.grad for param in self._plan.standing.params]
+                self._run(self._plan, grads, clocks)
+            elif params:
+                differentiable = any(group["differentiable"] for group in groups)
+                # no gradient is read
+                self._run_functional(params, states, params, owners, clocks, differentiable)
+            for group in groups:
+                group["clock"] = tick(group["clock"])
+
+    def _exchange(self, states: list[Tensors]) -> None:
+        """Take the means over workers."""
+        clock = self.param_groups[0]["clock"]
+        arrays = dict(zip(self.product.STATES, states, strict=True))
+        means = [array for name in self.product.AVERAGES for array in arrays[name]]
+        self._workers.average(means, clock.n)
 
     def _advance(
         self, cohorts: Cohorts, clocks: list[Clock], moved: Sequence[Collection[int]]
@@ -443,7 +492,8 @@ class GeneratedOptimizer(Optimizer):
             self._choices = choices if fixed else None
         settled = self._settled
         latched = [
-            latch(product, clock, *settled[number], loss=loss) for number, clock in cohorts.members
+            latch(product, clock, *settled[number], loss=loss, workers=self._workers.size)
+            for number, clock in cohorts.members
         ]
         if product.CLOSES:
             length = product.MEMORY.index("last_loop_length")
@@ -545,7 +595,7 @@ class GeneratedOptimizer(Optimizer):
             return None
         seed = groups[0][SEED]
         if self._keys is None or self._keys[0] is not params or self._keys[1] != seed:
-            self._keys = params, seed, keys_of(groups, params)
+            self._keys = params, seed, keys_of(groups, params, self._workers.replica)
         return Noise(self._keys[2], groups[0][DRAWS], stages)
 
     def _run_functional(
@@ -614,7 +664,7 @@ class GeneratedOptimizer(Optimizer):
         """
         if any(group["clock"].stage for group in self.param_groups):
             raise RuntimeError(
-                f"a step of {len(self.STAGES) - self.product.CLOSES} stages is not finished, so "
+                f"a step of {self._stages_inside} stages is not finished, so "
                 "there is no solution yet"
             )
         if self._points is not None:
@@ -663,6 +713,7 @@ class GeneratedOptimizer(Optimizer):
             RuntimeError: in evaluation mode, where the parameters are not the points.
         """
         self._refuse_at_solution("state_dict()")
+        self._refuse_unexchanged()
         packed: dict[str, Any] = super().state_dict()
         groups = [saved_group(group, self.product) for group in packed["param_groups"]]
         return {**packed, "param_groups": groups}

@@ -16,25 +16,41 @@ from numpy.typing import NDArray
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.normal_numbers import key_of
 from hamilforge.runtime.core.numbers import real_number
-from hamilforge.runtime.optimizers.clock import Clock, latch, start, tick
+from hamilforge.runtime.optimizers.clock import Clock, check_requirements, latch, start, tick
 from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
 from hamilforge.runtime.optimizers.kernels import noise, plan, run
 
 Vector = NDArray[np.float64]
 
 
-def checked(product: ModuleType, options: Mapping[str, Any]) -> dict[str, float]:
+def checked(
+    product: ModuleType, options: Mapping[str, Any], together: bool = True
+) -> dict[str, float]:
     """All hyper-parameters of a rule as numbers, those of ``options`` and defaults for the rest.
 
+    Args:
+        product: a generated module.
+        options: what was chosen.
+        together: whether conditions on several are checked.
+
+    Returns:
+        The numbers, by name.
+
     Raises:
-        ValueError: one is no number, or outside its domain.
+        ValueError: there is none of a name, or one is no number, or outside its domain, or a rule
+            does not allow them together.
     """
+    known = arguments(product)
+    if unknown := sorted({*options} - {*known}):
+        raise ValueError(f"no hyper-parameter {unknown[0]}; expected one of {', '.join(known)}")
     hyper = {}
-    for name, value in hyperparameters({**arguments(product), **options}, product).items():
+    for name, value in hyperparameters({**known, **options}, product).items():
         _, domain = product.HYPERPARAMETERS[name]
         flag = domain == "flag" and isinstance(value, bool)
         hyper[name] = float(value) if flag else real_number(name, value)
         check_domain(name, hyper[name], domain)
+    if together:
+        check_requirements(product, hyper)
     return hyper
 
 
@@ -76,7 +92,7 @@ class Trajectory:
         clock = latch(self._product, self._clock, self._hyper, loss=loss)
         self._clock = self._called(clock, gradient)
         self._draws += 1
-        if self._product.CLOSES and self._clock.stage == len(self._product.STAGES) - 1:
+        while self._clock.stage >= len(self._product.STAGES) - self._product.CLOSES:
             self._clock = self._called(self._clock, gradient)  # which is not read
         if self._clock.stage == 0:
             self.solution = self.x.copy()

@@ -53,6 +53,7 @@ class Case:
         keys: of the noise of each tensor.
         draws: of each call, how many gradients have been taken before it.
         stages: of each call, the number of its stage in the step.
+        workers: how many there are.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Case:
     keys: tuple[int, ...] = ()
     draws: list[int] = field(default_factory=list)
     stages: list[int] = field(default_factory=list)
+    workers: int = 1
 
 
 class Distance(NamedTuple):
@@ -263,7 +265,7 @@ def _host_deviation(product: ModuleType, case: Case) -> Distance:
         worst = _distance(numbers[0], numbers[1], abs(numbers[1]), numbers[2])
     for expected, bounds, loss in zip(case.rows, case.row_rounding, case.losses, strict=True):
         hyper = case.hyper[clock.n - first]
-        clock = latch(product, clock, hyper, case.preparation, loss=loss)
+        clock = latch(product, clock, hyper, case.preparation, loss=loss, workers=case.workers)
         scalars = [(clock.row(), expected, bounds)]
         clock = tick(clock)
         if clock.stage == 0:

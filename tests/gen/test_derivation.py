@@ -98,7 +98,7 @@ def test_a_sum_takes_scalar_factors_out():
 def test_host_scalars_are_finite_on_the_closed_domain_of_the_hyper_parameters(name):
     program = program_of(name)
     defaults = {entry.name: float(entry.default) for entry in program.hyperparameters}
-    clock = {"t": float(program.start_time), "n": 1.0}
+    clock = {"t": float(program.start_time), "n": 1.0, "workers": 3.0}
     memory = {name: 0.0 for name, _ in program.host.memory}
     closed = [
         entry.name
@@ -120,7 +120,7 @@ def test_host_scalars_are_finite_on_the_closed_domain_of_the_hyper_parameters(na
 def test_host_scalars_keep_their_digits_near_the_ends_of_the_domain(name):
     program = program_of(name)
     inputs = {entry.name: float(entry.default) for entry in program.hyperparameters}
-    inputs |= {"t": float(program.start_time), "n": 1.0}
+    inputs |= {"t": float(program.start_time), "n": 1.0, "workers": 3.0}
     memory = {name: 0.25 for name, _ in program.host.memory}
     for small in ({"lr": 1e-12}, {"momentum": 1 - 1e-12}, {"gamma": 1e-12}):
         if not set(small) <= set(inputs):

@@ -91,10 +91,11 @@ def test_help_tells_of_an_optimizer_what_it_is(name):
     told = pydoc.render_doc(hamilforge.optimizer(name), renderer=pydoc.plaintext)
     head = catalogue.load(name, ("optimizer",)).head
     proved = "Typed as an update" if "Typed as" in told else "Order"
-    for part in (head.title, "x_new = ", proved, "lr: in ", "Reference: "):
+    rate = "eta" if "eta: in" in told and "lr: in" not in told else "lr"
+    for part in (head.title, "x_new = ", proved, f"{rate}: in ", "Reference: "):
         assert part in told
     assert "Example:\n" in told
-    assert "(model.parameters(), lr=" in told
+    assert f"(model.parameters(), {rate}=" in told
     assert "See the head" not in told
 
 

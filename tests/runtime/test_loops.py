@@ -16,13 +16,10 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.programs import program_of
 
+from .loops import length_of, looping, product_of
 from .training import optimizer_class
 
-LOOPS = [
-    name
-    for name in catalogue.names("optimizer")
-    if optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product.CLOSES
-]
+LOOPS = looping()
 FORMS: dict[str, dict[str, Any]] = {
     "kernel": {"fused": True},
     "in place": {"foreach": True},
@@ -56,12 +53,12 @@ def solved(optimizer: Any, params: list[torch.nn.Parameter]) -> list[torch.Tenso
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_the_interpretation(name: str, form: str) -> None:
     params = parameters()
-    optimizer = optimizer_class(name)(params, L=LENGTH, **FORMS[form])
+    chosen = {length_of(name): LENGTH, "weight_decay": 0.0}
+    optimizer = optimizer_class(name)(params, **chosen, **FORMS[form])
     program = program_of(catalogue.load(name))  # type: ignore[arg-type]
     hyper = {entry.name: float(entry.default) for entry in program.hyperparameters}
-    machine = Interpreter(
-        program, {**hyper, "L": LENGTH}, [param.detach().numpy().copy() for param in params]
-    )
+    hyper[length_of(name)] = LENGTH
+    machine = Interpreter(program, hyper, [param.detach().numpy().copy() for param in params])
     for _ in range(3 * LENGTH + 1):
         step(optimizer, params)
         machine.step([x + np.sin(x) for x in machine.x])
@@ -158,7 +155,14 @@ def test_a_group_joins_the_loop() -> None:
     assert len(clocks) == 1
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in LOOPS
+        if "lr" in product_of(name).HYPERPARAMETERS and not product_of(name).DECOUPLED
+    ],
+)
 def test_decay_by_another_step_than_the_inner_one_is_refused(name: str) -> None:
     """Decoupled decay multiplies by 1 - lr*weight_decay, and lr is that of the outer step."""
     with pytest.raises(ValueError, match="lr is not the size of these"):
@@ -169,14 +173,14 @@ def test_decay_by_another_step_than_the_inner_one_is_refused(name: str) -> None:
 @pytest.mark.parametrize("stop", [1, LENGTH, LENGTH + 2])
 def test_a_run_goes_on_bit_for_bit(name: str, stop: int) -> None:
     params = parameters()
-    optimizer = optimizer_class(name)(params, L=LENGTH)
+    optimizer = optimizer_class(name)(params, **{length_of(name): LENGTH})
     for _ in range(stop):
         step(optimizer, params)
     buffer = io.BytesIO()
     torch.save((params, optimizer.state_dict()), buffer)
     buffer.seek(0)
     others, state = torch.load(buffer, weights_only=False)
-    resumed = optimizer_class(name)(others, L=LENGTH)
+    resumed = optimizer_class(name)(others, **{length_of(name): LENGTH})
     resumed.load_state_dict(state)
     copied = copy.deepcopy(optimizer)
     copies = copied.param_groups[0]["params"]
@@ -196,8 +200,12 @@ def test_a_count_that_is_none_is_refused(value: Any) -> None:
 
 
 def test_what_a_rule_requires_of_its_loop_is_required() -> None:
+    """At the start, and where a value changes."""
     params = parameters()
-    optimizer = optimizer_class("deep_relaxation")(params, eta=0.3, floor=0.1)
+    with pytest.raises(ValueError, match="less than twice floor"):
+        optimizer_class("deep_relaxation")(params, eta=0.3, floor=0.1)
+    optimizer = optimizer_class("deep_relaxation")(params)
+    optimizer.param_groups[0]["eta"] = 0.3
     with pytest.raises(ValueError, match="less than twice floor"):
         step(optimizer, params)
 
@@ -305,6 +313,6 @@ def test_minimize_takes_them(name: str) -> None:
         np.zeros(3),
         jac=lambda x: 2 * (x - 1),
         method=name,
-        options={"maxiter": 3000},
+        options={"maxiter": 3000, length_of(name): 10},
     )
     assert found.fun < 1e-4

@@ -15,6 +15,7 @@ from hamilforge.runtime.optimizers.minimize import method, minimize
 from tests.interpreted import ASSIGNED, MECHANICAL
 from tests.samples import sampled
 
+from .loops import rate_of, short_loops
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start
 from .training import first, load, optimizer_class, parameters, solutions
 
@@ -53,7 +54,7 @@ def test_every_optimizer_of_a_hamiltonian_converges(any_method: str, problem: st
 
 @pytest.mark.parametrize("name", ASSIGNED)
 def test_every_rule_goes_down(name: str) -> None:
-    options = {"lr": 0.01, "maxiter": 300, "gtol": 0.0}
+    options = {rate_of(name): 0.01, "maxiter": 300, "gtol": 0.0, **short_loops(name)}
     found = minimize(quadratic, start(), method=name, jac=quadratic_gradient, options=options)
     assert found.fun < 0.99 * quadratic(start())
 
@@ -65,10 +66,11 @@ def test_the_solution_is_that_of_the_torch_optimizer(any_method: str) -> None:
         start(),
         method=any_method,
         jac=quadratic_gradient,
-        options={"lr": 0.01, "maxiter": count, "gtol": 0.0},
+        options={rate_of(any_method): 0.01, "maxiter": count, "gtol": 0.0},
     )
     params = parameters(start(), [(start().size,)])
-    optimizer = optimizer_class(any_method)(params, lr=0.01, fused=False, weight_decay=0.0)
+    chosen = {rate_of(any_method): 0.01}
+    optimizer = optimizer_class(any_method)(params, **chosen, fused=False, weight_decay=0.0)
     wanted = solutions(optimizer, params, quadratic_gradient, 3)[-1]
     assert (found.nit, found.status, found.success) == (count, 1, False)
     assert "iterations is used up" in found.message

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.digests import runtime_digest
 from hamilforge.gen.emit.printer import FormulaPrinter, HostPrinter, formulas, spelled, words
@@ -38,8 +40,8 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "LOSS CLOSES DECOUPLED NOISE rows coefficients solution_row start_row raise BeforeStart Unmet "
-    "t n",
+    "LOSS CLOSES DECOUPLED AVERAGES WORKERS NOISE check_requirements rows coefficients "
+    "solution_row start_row raise BeforeStart Unmet t n",
 )
 
 
@@ -153,9 +155,10 @@ class Product:
             for name, value in program.options
         )
         body = []
+        tests = []
         for test, message in host.requirements:
             condition = printer.test(Select(test, Fraction(1), ONE, ONE))
-            body += [f"if not {condition}:", f"    raise Unmet({json.dumps(message)})"]
+            tests += [f"if not {condition}:", f"    raise Unmet({json.dumps(message)})"]
         body += [f"{variable(line.name)} = {printer(line.value)}" for line in host.body]
         start = [f"    {variable(line.name)} = {printer(line.value)}" for line in host.start]
         for name, bound in host.guards:
@@ -167,7 +170,13 @@ class Product:
         namespace = ("*", "math=math") if uses_math else ()
         hyper = tuple(entry.name for entry in program.hyperparameters)
         loss = (LOSS,) if program.reads_loss else ()
-        parameters = ", ".join((*map(variable, hyper), "t", "n", *memory, *loss, *namespace))
+        workers = (WORKERS,) if program.counts_workers else ()
+        own = (*map(variable, hyper), *workers)
+        given = (*map(variable, hyper), "t", "n", *memory, *loss, *workers)
+        parameters = ", ".join((*given, *namespace))
+        if host.requirements:
+            passed = ("math=math",) if uses_math else ()
+            body.insert(0, f"check_requirements({', '.join((*own, *passed))})")
         rows = [f"({_tuple(tuple(map(variable, row)))})" for row in host.rows]
         stages = rows[: len(program.stages)]
         returned = f"({', '.join(stages)},)"
@@ -175,7 +184,7 @@ class Product:
             (closes,) = (line.expr for line in host.body if line.name == host.closes)
             ends = printer.test(Select(closes, Fraction(1), ONE, ONE))
             body += [f"rows = {returned}", f"if {ends}:"]
-            body += [f"    rows = (*rows, {rows[-1]})"]
+            body += [f"    rows = (*rows, {', '.join(rows[len(stages) :])})"]
             returned = "rows"
         kept = _tuple(tuple(variable(line) for _, line in host.memory))
         lines = [
@@ -190,11 +199,14 @@ class Product:
             f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
             f"LOSS = {program.reads_loss}",
-            f"CLOSES = {bool(host.closes)}",
+            f"CLOSES = {len(program.outer)}",
             *([f"DECOUPLED = {self._decouples}"] if host.closes else []),
+            f"AVERAGES = ({_tuple(tuple(map(repr, program.averages)))})",
+            f"WORKERS = {program.counts_workers}",
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),
+            *self._requirements(tests, (*own, *namespace)),
             "",
             "",
             f"def coefficients({parameters}):",
@@ -221,12 +233,25 @@ class Product:
             ]
         return "\n".join(lines), uses_math
 
+    def _requirements(self, tests: Sequence[str], parameters: Sequence[str]) -> list[str]:
+        """A function that refuses hyper-parameters; nothing for a rule that allows all."""
+        if not tests:
+            return []
+        return [
+            "",
+            "",
+            f"def check_requirements({', '.join(parameters)}):",
+            '    """Refuse hyper-parameters that the rule does not allow together."""',
+            *(f"    {line}" for line in tests),
+        ]
+
     @property
     def _decouples(self) -> bool:
         """Whether lr is the step inside a loop, by which decoupled decay goes, and that alone."""
         host = self.program.host
         reads = []
-        for row in (itertools.chain(*host.rows[:-1]), host.rows[-1]):
+        inside = len(self.program.stages)
+        for row in (itertools.chain(*host.rows[:inside]), itertools.chain(*host.rows[inside:])):
             needed = {*row}
             for line in reversed(host.body):
                 needed |= {*names(line.value)} if line.name in needed else set()

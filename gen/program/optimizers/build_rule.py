@@ -18,6 +18,7 @@ from hamilforge.gen.declare.budget import at
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.kinds import ZERO_IN_DOMAIN, Discretised, Rule
 from hamilforge.gen.declare.memory import remembered
+from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy
 from hamilforge.gen.derive.optimizers.rotation import x
@@ -29,6 +30,7 @@ from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.discretise import discretised_values
 from hamilforge.gen.program.optimizers.functions import ArrayWriter, Hoist
 from hamilforge.gen.program.optimizers.step_values import (
+    ArrayValue,
     StepValues,
     rule_values,
     stored_name,
@@ -77,6 +79,8 @@ class _Builder:
             if name != point
         }
         self._end = values.final[point]
+        #: Arrays of the state that become means over workers, and of what.
+        self._averages = values.outer.averages if values.outer else {}
         self.first: IrExpr | None = None
         if values.ahead is not None and values.outer is not None:
             raise DeclarationError.single(
@@ -155,7 +159,7 @@ class _Builder:
         solution, solution_scalars = self._solution()
         start, start_lines, start_row = self._start()
         outer = self._outer()
-        functions += [outer] if outer else []
+        functions += outer
         host = self._host(functions, solution_scalars, start_lines, start_row)
         stages = tuple(range(len(values.points)))
         sums = any(function.sums for function in functions)
@@ -168,7 +172,8 @@ class _Builder:
             host=host,
             functions=tuple(functions),
             stages=stages,
-            outer=len(stages) if outer else None,
+            outer=tuple(range(len(stages), len(functions))),
+            averages=tuple(mean.name for mean in self._averages),
             solution=solution,
             shifted=values.solution is not None,
             boundary=None,
@@ -216,35 +221,60 @@ class _Builder:
             tuple((array, entries(results[array])) for array in ordered),
         )
 
-    def _outer(self) -> Function | None:
-        """What follows the last step of a loop, in the arrays as that step leaves them."""
+    def _outer(self) -> list[Function]:
+        """What follows the last step of a loop, in the arrays as that step leaves them.
+
+        Where means over workers are read it is two functions: arrays that the means are taken of,
+        and what follows from the means.
+        """
         values = self._values.outer
         if values is None:
-            return None
-        writer = ArrayWriter(
-            {symbol: symbol.name for symbol in (*values.old.values(), *values.noises)}
-        )
-        arrays = {symbol.name: values.final[name] for name, symbol in values.old.items()}
-        homes = {final: array for array, final in arrays.items()}
+            return []
+        functions = []
+        if self._averages:
+            results = {mean.name: of for mean, of in self._averages.items()}
+            arrays = values.needed(results.values())
+            functions.append(self._outer_function("exchanged", arrays, results))
+        finals = {symbol.name: values.final[name] for name, symbol in values.old.items()}
+        averaged = values.needed(value for value in finals.values() if value in values.arrays)
+        return [*functions, self._outer_function("outer", averaged, finals)]
+
+    def _outer_function(
+        self,
+        name: str,
+        arrays: Mapping[Coordinate, ArrayValue],
+        results: Mapping[str, Expr],
+    ) -> Function:
+        """A function of the outer step.
+
+        Args:
+            name: its name.
+            arrays: what it computes.
+            results: what each array of point and state becomes.
+        """
+        old = self._values.old.values()
+        writer = ArrayWriter({symbol: symbol.name for symbol in (*old, *self._values.noises)})
+        homes = {value: array for array, value in results.items()}
         body: list[Line] = []
-        for symbol, array in values.arrays.items():
+        for symbol, array in arrays.items():
             home = homes.get(symbol)
-            name = self._target(f"{home}_new" if home else symbol.name, body)
-            lowered = writer.line(self._hoist, body, array.value, name.removesuffix("_new"))
-            body.append(Line(entries(name), lowered, array.note))
-            writer.names[symbol] = name
-        results = {array: writer.names[final] for array, final in arrays.items()}
+            target = self._target(f"{home}_new" if home else symbol.name, body)
+            lowered = writer.line(self._hoist, body, array.value, target.removesuffix("_new"))
+            body.append(Line(entries(target), lowered, array.note))
+            writer.names[symbol] = target
+        ends = {home: writer.names[value] for home, value in results.items()}
+        for home, value in results.items():
+            if ends[home] != home and value not in arrays:  # what another array is
+                ends[home] = self._target(f"{home}_new", body)
+                body.append(Line(entries(ends[home]), Ref(writer.names[value])))
         read = {name for line in body for name in names(line.value)}
         inputs = (
             *map(entries, (*self._arrays, *(name for name in self._noises if name in read))),
             *(Array(name) for name in self._hoist.named if name in read),
         )
-        ordered = (
-            array for array in (*self._arrays[1:-1], "x") if results.get(array, array) != array
-        )
-        return Function(
-            "outer", inputs, tuple(body), tuple((a, entries(results[a])) for a in ordered)
-        )
+        ordered = (home for home in (*self._arrays[1:-1], "x") if ends.get(home, home) != home)
+        changed = tuple((home, entries(ends[home])) for home in ordered)
+        return Function(name, inputs, tuple(body), changed)
 
     def _next_point(self, stage: int, writer: ArrayWriter, body: list[Line]) -> str:
         """The line that the parameters become at the end of a stage."""
@@ -384,7 +414,9 @@ class _Builder:
             remembered_row.append(kept)
         body = (*own, *lines, *solution_lines)
         reads = {name for line in body for name in names(line.value)} | {*row, *solution_row}
-        inputs = (*values.hyper, *(("n",) if "n" in reads else ()))
+        tests = tuple((lower(test), message) for test, message in values.requirements)
+        reads |= {name for test, _ in tests for name in names(test)}
+        inputs = (*values.hyper, *(name for name in ("n", WORKERS) if name in reads))
         if loss.name in reads - taken:
             inputs = (*inputs, loss.name)
             self._refuse_several_gradients()
@@ -399,7 +431,7 @@ class _Builder:
             "",
             start,
             start_row,
-            tuple((lower(test), message) for test, message in values.requirements),
+            tests,
             values.closes.name if values.closes else "",
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.symbols import LOSS
 from hamilforge.gen.program.interpret import FLOAT64, LONG, Algebra, evaluate, run_function
 from hamilforge.gen.program.ir import Apply, Function, Line, Program, Value
@@ -65,6 +66,7 @@ class Interpreter:
         keys: of the noise of each array; those of parameters without names, with the seed 0, if
             there are none.
         draws: how many gradients have been taken.
+        workers: how many there are.
     """
 
     program: Program
@@ -80,6 +82,7 @@ class Interpreter:
     long: bool = False
     keys: tuple[int, ...] = ()
     draws: int = 0
+    workers: int = 1
     _host: dict[str, float] = field(default_factory=dict)
     _rounded: dict[str, Rounded] = field(default_factory=dict)
     _functions: tuple[Function, ...] = ()
@@ -95,15 +98,23 @@ class Interpreter:
         self.memory = {name: 0.0 for name, _ in self.program.host.memory}
 
     def step(self, gradients: Sequence[Any]) -> None:
-        """One stage, with the gradients at the point, and the outer step where a loop ends."""
+        """One stage, with the gradients at the point, and the outer step where a loop ends.
+
+        A mean over workers is that of one.
+        """
         self.call(gradients)
-        if self.is_outer:
+        while self.is_outer:
             self.call(gradients)
 
     @property
     def is_outer(self) -> bool:
-        """Whether the outer step is next, which reads no gradient."""
-        return self.stage == len(self.program.stages)
+        """Whether a function of the outer step is next, which reads no gradient."""
+        return self.stage >= len(self.program.stages)
+
+    @property
+    def is_exchange(self) -> bool:
+        """Whether means over workers are taken before what is next."""
+        return bool(self.program.averages) and self.stage == len(self.program.calls) - 1
 
     def call(self, gradients: Sequence[Any]) -> None:
         """One stage, or an outer step."""
@@ -113,7 +124,8 @@ class Interpreter:
         self.draws += not self.is_outer
         self.stage += 1
         closes = self.program.host.closes
-        if self.stage == len(self.program.stages) + (closes != "" and self._host[closes] > 0):
+        calls = self.program.calls if closes and self._host[closes] > 0 else self.program.stages
+        if self.stage == len(calls):
             self._end_of_step()
 
     def skip(self, count: int) -> None:
@@ -237,12 +249,17 @@ class Interpreter:
         """
         program = self.program
         if self.stage == 0:
-            inputs = {LOSS: self.loss, **self.hyper, "t": self.t, "n": float(self.n)}
-            self._host = host_values(program, inputs, self.memory)
+            self._host = host_values(program, self._inputs, self.memory)
         sign, l2, shrink = self.preparation
         own = (self._host[line] for line in program.host.rows[self.stage])
         l2 = l2 if program.decaying[self.stage] else 0.0
         return (sign, l2, 1.0 if self.stage else shrink, *own)
+
+    @property
+    def _inputs(self) -> dict[str, float]:
+        """What the host reads beside its memory."""
+        numbers = {"t": self.t, "n": float(self.n), WORKERS: float(self.workers)}
+        return {LOSS: self.loss, **numbers, **self.hyper}
 
     def row_rounding(self) -> tuple[float, ...]:
         """For each of the next stage's scalars a bound of its rounding errors, but for exact ones.
@@ -252,8 +269,8 @@ class Interpreter:
         program = self.program
         if self.stage == 0:
             lines = (*program.host.constants, *program.host.body)
-            inputs = {LOSS: self.loss, **self.hyper, "t": self.t, "n": float(self.n), **self.memory}
-            self._rounded = scalar_errors(lines, inputs | self._rounded)
+            inputs = self._inputs | self.memory | self._rounded
+            self._rounded = scalar_errors(lines, inputs)
         errors = (self._rounded[line].error for line in program.host.rows[self.stage])
         return (*(0.0 for _ in NEUTRAL), *(float(error) * EPSILON for error in errors))
 

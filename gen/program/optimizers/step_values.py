@@ -17,7 +17,14 @@ from types import MappingProxyType
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError, Problem, caret, key_text
-from hamilforge.gen.declare.expression import NOISE, REDUCTIONS, Expression, Name, walk
+from hamilforge.gen.declare.expression import (
+    AVERAGE,
+    NOISE,
+    REDUCTIONS,
+    Expression,
+    Name,
+    walk,
+)
 from hamilforge.gen.declare.kinds import (
     FLAG,
     ZERO_IN_DOMAIN,
@@ -27,7 +34,7 @@ from hamilforge.gen.declare.kinds import (
     Rule,
     StateUpdate,
 )
-from hamilforge.gen.declare.read_loops import LOOP_SCALARS, LOOPS, PLACE
+from hamilforge.gen.declare.read_loops import LOOP_SCALARS, LOOPS, PLACE, WORKERS
 from hamilforge.gen.declare.toml_source import Source
 from hamilforge.gen.derive.calculus import (
     FUNCTIONS,
@@ -42,6 +49,7 @@ from hamilforge.gen.derive.optimizers.rotation import g, x
 from hamilforge.gen.derive.scheme import PROGRAM_NAMES, noise_named
 from hamilforge.gen.derive.symbols import LOSS, loss, n, parameter_symbol
 
+workers = sp.Symbol(WORKERS, positive=True)
 #: A key of a declaration, from the outermost table on.
 Place = tuple[str | int, ...]
 #: What no number of a declaration is.
@@ -87,6 +95,7 @@ class StepValues:
         requirements: conditions on hyper-parameters, and what is said where one does not hold.
         closes: the line that is 1 where the step is the last of a loop, else 0; None without loops.
         outer: what the outer step computes then.
+        averages: for each array that is a mean over workers, of what; only an outer step has any.
     """
 
     hyper: dict[str, sp.Symbol] = field(default_factory=dict)
@@ -107,11 +116,19 @@ class StepValues:
     requirements: list[tuple[Expr, str]] = field(default_factory=list)
     closes: sp.Symbol | None = None
     outer: StepValues | None = None
+    averages: dict[Coordinate, Coordinate] = field(default_factory=dict)
 
     @property
     def last(self) -> int:
         """The number of the last stage."""
         return len(self.points) - 1
+
+    def needed(self, targets: Iterable[Coordinate]) -> dict[Coordinate, ArrayValue]:
+        """The arrays that some of them follow from, in order, with these."""
+        wanted = {*targets}
+        for array in reversed(self.arrays.values()):
+            wanted |= array.value.atoms(Coordinate) if array.symbol in wanted else set()
+        return {symbol: array for symbol, array in self.arrays.items() if symbol in wanted}
 
     def written_out(self, expr: Expr) -> Expr:
         """An expression without the names of host lines; of scalars, what the last step left."""
@@ -142,12 +159,13 @@ class Recorder:
         taken: Iterable[str] = (),
     ) -> None:
         self._source, self._scope = source, scope
-        self._unknowns, self._scalars = unknowns, scalars
+        self._unknowns, self._scalars = (*unknowns,), scalars
         self.values = values = StepValues()
         values.hyper = {entry.name: _symbol(entry) for entry in hyperparameters}
         point, *states = unknowns
         values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
         self.known: dict[str, Expr] = {LOSS: loss, **values.hyper, "n": n, **values.old}
+        self._oracles = {"grad": self.gradient, NOISE: self.noise, AVERAGE: self.average}
         self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
             last = sp.Symbol(self._unused(f"last_{name}"), real=True)
@@ -221,7 +239,7 @@ class Recorder:
         known[LOOPS] = last["loops"]
         first = FUNCTIONS["equal"](known[PLACE], 1)
         begun = {"loop_length": ("outer", "every"), **{s: ("scope", s) for s, _ in loop.schedules}}
-        begin = {**values.hyper, LOOPS: last["loops"]}
+        begin = {**values.hyper, LOOPS: last["loops"], WORKERS: workers}
         for name, value in (("loop_length", loop.every), *loop.schedules):
             now = self.converted(value, begin, begun[name])
             self.assign(name, FUNCTIONS["where"](first, now, last[name]), "")
@@ -232,20 +250,88 @@ class Recorder:
         values.memory["loops"] = (last["loops"], loops)
 
     def end_loop(self, loop: Loop) -> None:
-        """Take the assignments of the outer step, in the unknowns as the last step leaves them."""
+        """Take the assignments of the outer step, in what the last step leaves.
+
+        Arrays of the last step that are read and means over workers become arrays of the state.
+        """
+        values = self.values
         after = Recorder(
             self._source, (), self._unknowns, (), self._scope, (a.target for a in loop.assignments)
         )
-        after._taken |= self._taken
-        after.values.noises = self.values.noises  # they are numbered through
-        own = (*self.values.hyper, LOOPS, PLACE, "n", *(name for name, _ in loop.schedules))
-        after.known |= {name: self.known[name] for name in own}
+        self._taken |= after._taken | {*self.known}
+        after._taken = self._taken
+        after.values.noises = values.noises  # they are numbered through
+        own = (*values.hyper, LOOPS, PLACE, "n", *(name for name, _ in loop.schedules))
+        after.known |= {name: self.known[name] for name in own} | {WORKERS: workers}
+        assigned: set[str] = set()
         for assignment in loop.assignments:
             at = ("outer", "assign", assignment.number)
+            for name in sorted(assignment.value.names() - assigned - {*after.known}):
+                after.known[name] = self._held(name, assignment.value.text, at)
             value = after.converted(assignment.value, after.known, at)
             after.assign(assignment.target, value, assignment.value.text, at)
-        after.values.final = {name: after.known[name] for name in self._unknowns}
-        self.values.outer = after.values
+            assigned.add(assignment.target)
+        after.values.final = {name: after.known[name] for name in after._unknowns}
+        values.outer = after.values
+        for mean in after.values.averages:
+            values.old[mean.name] = self.known[mean.name] = mean
+            self._unknowns = (*self._unknowns, mean.name)
+
+    def _held(self, name: str, text: str, at: Place) -> Expr:
+        """What the last step of a loop computes on the way, for the outer step.
+
+        Args:
+            name: of a local.
+            text: where it is read.
+            at: the same in the file, for errors.
+
+        Returns:
+            The number, or an array of the state that keeps what the local is.
+        """
+        local = self.known[name]
+        if is_host(local):
+            return local
+        if not isinstance(local, Coordinate):
+            raise self.refused(text, f"'{name}' is a sum over entries, which is not kept", at)
+        if local in self.values.old.values():
+            return local
+        kept = Coordinate(self._unused(f"{name}_kept"))
+        self.values.old[kept.name] = kept
+        self.known[kept.name] = local
+        self._unknowns = (*self._unknowns, kept.name)
+        return kept
+
+    def average(self, argument: Expr) -> Coordinate:
+        """The mean of an array over workers.
+
+        Raises:
+            DeclarationError: what it is taken of follows from another mean.
+        """
+        values = self.values
+        olds = {symbol: name for name, symbol in values.old.items()}
+        name = "mean"
+        if isinstance(argument, Coordinate):
+            name = f"{olds.get(argument, argument.name.removesuffix('_new'))}_mean"
+        else:
+            symbol = Coordinate(self._unused("averaged"))
+            values.arrays[symbol] = ArrayValue(symbol, 0, argument, "what a mean is taken of")
+            argument = symbol
+        known = {of: mean for mean, of in values.averages.items()}
+        if argument in known:
+            return known[argument]
+        reads = {argument}.union(
+            *(array.value.atoms(Coordinate) for array in values.needed([argument]).values())
+        )
+        if others := reads & {*values.averages}:
+            of = values.averages[min(others, key=str)]
+            message = (
+                f"a mean over workers of what follows from that of {olds.get(of, of)}: all means "
+                "of an outer step are taken at once"
+            )
+            raise self.refused("", message, ("outer", "assign"))
+        mean = Coordinate(self._unused(name))
+        values.averages[mean] = argument
+        return mean
 
     def _line(self, name: str, value: Expr) -> sp.Symbol:
         """A host number with a name of its own."""
@@ -313,8 +399,9 @@ class Recorder:
             values.decays = tuple(point in points for point in values.points)
             if not any(values.decays):
                 raise self.refused(decay_at.text, "no gradient is taken there", at)
+        own = {**values.hyper, WORKERS: workers}
         for condition, message in requirements:
-            test = self.converted(condition, values.hyper, ("require", condition.text))
+            test = self.converted(condition, own, ("require", condition.text))
             values.requirements.append((test, message))
         return values
 
@@ -332,7 +419,7 @@ class Recorder:
         Raises:
             DeclarationError: it is no real number.
         """
-        value = to_sympy(expression, known, {"grad": self.gradient, NOISE: self.noise})
+        value = to_sympy(expression, known, self._oracles)
         if value.has(*INFINITE):
             raise self.refused(expression.text, "divides by zero, or is no real number", at)
         return value.replace(Total, lambda entry: entry) if self._scope == "coordinate" else value

@@ -13,7 +13,8 @@ import mpmath
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import numerical
 from hamilforge.gen.declare.kinds import Parameter, Rule
-from hamilforge.gen.declare.read_loops import LOOPS, PLACE
+from hamilforge.gen.declare.read_loops import LOOPS, PLACE, WORKERS
+from hamilforge.gen.declare.read_parts import default_numbers
 from hamilforge.gen.program.optimizers.build_rule import Assigned
 
 #: Said where a rule has a loop.
@@ -33,11 +34,8 @@ def inner_rule(rule: Assigned) -> Assigned:
     """
     if not isinstance(rule, Rule) or rule.loop is None:
         return rule
-    values = {
-        entry.name: mpmath.mpf(entry.default.numerator) / entry.default.denominator
-        for entry in rule.hyperparameters
-    }
-    values[LOOPS] = mpmath.mpf(0)
+    values = default_numbers(rule.hyperparameters)
+    values |= {LOOPS: mpmath.mpf(0), WORKERS: mpmath.mpf(1)}
     values_read = [assignment.value for assignment in rule.assignments]
     values_read += [rule.solution] if rule.solution else []
     read = {name for value in values_read for name in value.names()}
@@ -54,4 +52,5 @@ def inner_rule(rule: Assigned) -> Assigned:
             message = "has no finite value at the defaults where k = 0"
             raise DeclarationError.at(rule.head.source, message, "scope", name) from error
         schedules.append(Parameter(name, default, "real", "schedule"))
-    return replace(rule, loop=None, hyperparameters=(*rule.hyperparameters, *schedules))
+    numbers = (*rule.hyperparameters, *schedules)
+    return replace(rule, loop=None, hyperparameters=numbers, requirements=())

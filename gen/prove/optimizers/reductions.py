@@ -94,7 +94,7 @@ def _finding(allowance: Allowance, optimizer: AnyOptimizer, reduction: Reduction
             how += f"; {_SAME[comparison.solutions_agree()]}"
         return Finding(name, holds, f"{evidence}: {how}", reach + comparison.exceptions)
 
-    if any(program_of(side).outer is not None for side in (optimizer, reduction.to)):
+    if any(program_of(side).outer for side in (optimizer, reduction.to)):
         why = "rules with loops are not compared in symbols"
         return Finding(name, None, evidence, reach, why)
     try:

@@ -41,7 +41,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
         DeclarationError: a claim is about no property of a rule.
     """
     whole, derivation = derive_rule(rule), derive_rule(inner_rule(rule))
-    looped = whole.program.outer is not None
+    looped = bool(whole.program.outer)
     properties = _OF_STEPS if looped else _PROPERTIES
     _derive_for_order(rule)
     system = rule.system if isinstance(rule, Discretised) else None

@@ -82,8 +82,10 @@ def view(product: Product) -> View:
     stages = [program.functions[index].name for index in program.calls]
     arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
     listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
-    rate = next((x for x in arguments if x.name == "lr"), None)
-    example = f", lr={rate.default}" if rate else ""
+    rate = next((entry for entry in arguments if entry.name == "lr"), arguments[0])
+    example = f", {rate.name}={rate.default}"
+    if program.averages:
+        example += ", process_group=torch.distributed.group.WORLD"
     return View(product, views, listed, in_place, arguments, example, Imports.of(need))
 
 
