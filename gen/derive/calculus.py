@@ -231,8 +231,33 @@ def primitive(expr: Expr, symbol: sp.Symbol) -> Expr | None:
     for part in expr.atoms(sp.Function, sp.Abs):
         if type(part).__name__ in BROKEN and symbol in part.free_symbols:
             return None
+    written = expr.replace(sp.exp, _as_powers)
+    powers = [_power_of(term, symbol) for term in sp.Add.make_args(sp.expand(written))]
+    if all(powers):  # what SymPy's search would find, and take seconds for
+        return sp.Add(*(c * symbol ** (a + 1) / (a + 1) for c, a in filter(None, powers)))
     whole = sp.integrate(expr, symbol)
     return None if whole.has(sp.Integral, sp.Piecewise) else whole
+
+
+def _as_powers(exponent: Expr) -> Expr:
+    """``exp(a*log(b) + c)`` as ``b**a*exp(c)``."""
+    factors = []
+    for term in sp.Add.make_args(sp.expand(exponent)):
+        logs = [factor for factor in sp.Mul.make_args(term) if isinstance(factor, sp.log)]
+        one = len(logs) == 1
+        factors.append(logs[0].args[0] ** (term / logs[0]) if one else sp.exp(term))
+    return sp.Mul(*factors)
+
+
+def _power_of(term: Expr, symbol: sp.Symbol) -> tuple[Expr, Expr] | None:
+    """C and a of ``c*symbol**a`` with an a that is not -1; None for any other term."""
+    coefficient, power = term.as_independent(symbol, as_Add=False)
+    base, exponent = power.as_base_exp()
+    if power == 1:
+        return coefficient, sp.Integer(0)
+    if base != symbol or exponent.has(symbol) or (exponent + 1).is_zero is not False:
+        return None
+    return coefficient, exponent
 
 
 def gradient(expr: Expr, symbols: Collection[sp.Symbol]) -> dict[sp.Symbol, Expr]:

@@ -204,7 +204,8 @@ class GeneratedOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         product = self.product
-        vars(self).setdefault("_workers", Workers() if product.AVERAGES else ALONE)
+        if "_workers" not in vars(self):  # a copy: groups of processes are not copied
+            self._workers = Workers() if product.AVERAGES else ALONE
         own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
         options = {**options_of(product), "scope": product.SCOPE, **self._begun}

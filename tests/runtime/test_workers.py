@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,8 @@ import torch.distributed
 import hamilforge as hf
 from hamilforge.runtime.core.normal_numbers import key_of
 
-from .children import told
-from .loops import averaging
+from .children import child, told
+from .loops import averaging, product_of
 
 gloo = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
@@ -201,7 +205,7 @@ RECURSIONS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "eamsgd": (eamsgd, {"eta": 0.05, "rho": 1.5, "tau": 3, "delta": 0.9}),
     "parle": (
         parle,
-        {"lr": 0.3, "L": 4, "eta": 0.15, "gamma": 0.8, "rho": 1.3, "rate": 0.1},
+        {"lr": 0.15, "L": 4, "eta": 0.15, "gamma": 0.8, "rho": 1.3, "rate": 0.1},
     ),
     "local_sgd": (local_sgd, {"lr": 0.1, "momentum": 0.5, "tau": 3}),
     "diloco": (diloco, {"lr": 0.05, "H": 4, "outer_lr": 0.7, "mu": 0.9}),
@@ -304,3 +308,398 @@ def work(rank, size):
         for rank in range(2):
             ours = np.reshape(found[rank][number], START[0].shape)
             np.testing.assert_allclose(ours, expected.x[rank], rtol=0, atol=1e-13)
+
+
+# --- what one rule is of another ------------------------------------------------------------------
+
+
+def near(ours: Any, theirs: Any) -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)
+
+
+def one_slope(x: Any, worker: int, step: int) -> Any:
+    return slope(x, 0, step)
+
+
+def test_one_easgd_worker_on_no_spring_is_sgd() -> None:
+    ours = hf.simulate_workers("easgd", slope, 1, START[0], 100, eta=0.1, rho=0.0, tau=1)
+    sgd = hf.simulate_workers("sgd", slope, 1, START[0], 100, lr=0.1)
+    near(ours.x, sgd.x)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_centre_on_its_stiffest_springs_is_the_mean_of_the_step_before(size: int) -> None:
+    """workers*eta*rho = 1, which the centre alone would take at once."""
+    hyper = {"eta": 0.1, "rho": 1 / (0.1 * size), "tau": 1}
+    for steps in (1, 2, 50, 100):
+        ours = hf.simulate_workers("easgd", slope, size, START[0], steps, **hyper)
+        near(ours.solution, np.broadcast_to(ours.path[-2].mean(axis=0), ours.solution.shape))
+
+
+def test_parle_of_one_worker_is_deep_relaxation_with_lr_times_gamma() -> None:
+    same = {"gamma": 0.7, "L": 3, "eta": 0.1, "rate": 0.0}
+    ours = hf.simulate_workers("parle", slope, 1, START[0], 300, lr=0.3 / 0.7, **same)
+    theirs = hf.simulate_workers(
+        "deep_relaxation", slope, 1, START[0], 300, lr=0.3, temperature=0.0, **same
+    )
+    near(ours.x, theirs.x)
+    near(ours.solution, theirs.solution)
+
+
+def test_parle_with_loops_of_one_step_is_elastic_averaging_around_the_present_mean() -> None:
+    lr, a, eta, rho, size = 0.4, 0.6, 0.2, 0.9, 3
+    hyper = {"lr": lr, "a": a, "eta": eta, "rho": rho, "L": 1, "rate": 0.0}
+    ours = hf.simulate_workers("parle", slope, size, START[0], 100, **hyper)
+    xs = [START[0]] * size
+    for step in range(100):
+        mean = sum(xs) / size
+        xs = [
+            own - lr * (1 - a) * eta * slope(own, i, step) - lr / rho * (own - mean)
+            for i, own in enumerate(xs)
+        ]
+        near(ours.path[step + 1], xs)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_local_sgd_that_averages_each_step_is_data_parallel(momentum: float) -> None:
+    hyper = {"lr": 0.1, "momentum": momentum}
+    ours = hf.simulate_workers("local_sgd", slope, 4, START[0], 100, tau=1, **hyper)
+
+    def mean_slope(x: Any, worker: int, step: int) -> Any:
+        return sum(slope(x, own, step) for own in range(4)) / 4
+
+    alone = hf.simulate_workers("sgd", mean_slope, 1, START[0], 100, **hyper)
+    near(ours.x, np.broadcast_to(alone.x, ours.x.shape))
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_diloco_of_one_worker_without_outer_momentum_is_its_inner_adamw(length: int) -> None:
+    hyper = {"lr": 0.02, "eps": 1e-3}
+    ours = hf.simulate_workers(
+        "diloco", slope, 1, START[0], 98, H=length, mu=0.0, outer_lr=1.0, **hyper
+    )
+    adamw = hf.simulate_workers("adamw", slope, 1, START[0], 98, weight_decay=0.1, **hyper)
+    near(ours.x, adamw.x)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_springs_alone_grow_from_where_the_guard_begins(size: int) -> None:
+    """No loss: bounded at (workers + 1) eta rho = 1.99, growing at 2.01."""
+
+    def kicked(x: Any, worker: int, step: int) -> Any:
+        return (step == 0) * (1.0 + worker) * np.ones_like(x)
+
+    def largest(product: float, steps: int) -> float:
+        hyper = {"eta": 0.1, "rho": product / (size + 1) / 0.1, "tau": 1}
+        return float(
+            abs(hf.simulate_workers("easgd", kicked, size, np.zeros(1), steps, **hyper).path).max()
+        )
+
+    assert largest(1.99, 4000) == largest(1.99, 400)
+    assert largest(2.01, 4000) > 1e10 * largest(2.01, 400)
+
+
+# --- guards, starts, and the ends of others -------------------------------------------------------
+
+
+@gloo
+def test_springs_that_are_too_stiff_for_so_many_workers_are_refused() -> None:
+    """At the start and when a value changes; alone the same value is allowed."""
+    found = workers(
+        """
+def said(work):
+    try:
+        work()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+def work(rank, size):
+    rule, world = hf.optimizer("easgd"), dist.group.WORLD
+    rule(parameters(), eta=0.1, rho=9.0, process_group="none")
+    start = said(lambda: rule(parameters(), eta=0.1, rho=9.0, process_group=world))
+    params = parameters()
+    optimizer = rule(params, eta=0.1, rho=1.0, process_group=world)
+    train(optimizer, params, rank, 0, 1)
+    before = values(params)
+    optimizer.param_groups[0]["eta"] = 1.0
+    later = said(lambda: train(optimizer, params, rank, 1, 2))
+    return start, later, values(params) == before
+"""
+    )
+    for start, later, same in found:
+        assert "(workers + 1)*eta*rho must be less than 2" in start
+        assert "(workers + 1)*eta*rho must be less than 2" in later
+        assert same
+
+
+@gloo
+def test_a_world_of_processes_needs_a_group() -> None:
+    found = workers(
+        """
+def work(rank, size):
+    told = []
+    for choice in ({}, {"process_group": "none"}, {"process_group": 3},
+                   {"process_group": dist.GroupMember.NON_GROUP_MEMBER}):
+        try:
+            params = parameters()
+            optimizer = hf.optimizer("local_sgd")(params, tau=1, **choice)
+            train(optimizer, params, rank, 0, 2)
+            told.append(values(params))
+        except (TypeError, ValueError) as error:
+            told.append(str(error))
+    return told
+"""
+    )
+    for rank, (missing, alone, wrong, other) in enumerate(found):
+        assert "there are 2 processes; choose process_group=" in missing
+        assert "of the class int" in wrong
+        assert "not in process_group" in other
+        expected = hf.simulate_workers(
+            "local_sgd", lambda x, _, step, rank=rank: slope(x, rank, step), 1, START[0], 2, tau=1
+        )
+        near(np.reshape(alone[0], START[0].shape), expected.x[0])
+
+
+@gloo
+def test_workers_begin_alike_or_it_is_said() -> None:
+    found = workers(
+        """
+def work(rank, size):
+    told = []
+    for broadcast in (False, True):
+        torch.manual_seed(rank)
+        model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1, bias=False))
+        with torch.no_grad():
+            model[0].weight.fill_(1.0)
+            model[0].bias.copy_(torch.arange(3.0) + 10 * rank)
+        try:
+            hf.optimizer("local_sgd")(
+                model.named_parameters(), process_group=dist.group.WORLD, broadcast=broadcast
+            )
+            told.append([param.detach().ravel().tolist() for param in model.parameters()])
+        except ValueError as error:
+            told.append(str(error))
+    params = [torch.nn.Parameter(torch.ones(2 + rank))]
+    try:
+        hf.optimizer("local_sgd")(params, process_group=dist.group.WORLD)
+    except ValueError as error:
+        told.append(str(error))
+    return told
+"""
+    )
+    for rank, (different, same, other) in enumerate(found):
+        assert f"parameter 0.bias begins elsewhere in worker {1 - rank}" in different
+        assert "broadcast=True" in different
+        assert same == found[0][1]
+        assert same[1] == [0.0, 1.0, 2.0]
+        assert f"0 of float32 and shape ({2 + rank},) here" in other
+
+
+@gloo
+def test_unequal_step_counts_are_an_error_in_every_worker() -> None:
+    found = workers(
+        """
+def work(rank, size):
+    params = parameters(torch.float32)
+    optimizer = hf.optimizer("local_sgd")(params, tau=4, process_group=dist.group.WORLD)
+    optimizer.param_groups[0]["tau"] = 4 + rank
+    try:
+        for step in range(6):
+            for param in params:
+                param.grad = torch.ones_like(param)
+            optimizer.step()
+    except RuntimeError as error:
+        told = str(error)
+    for what in (lambda: optimizer.step(), lambda: optimizer.state_dict()):
+        try:
+            what()
+        except RuntimeError as error:
+            told += " / " + str(error)
+    return told
+""",
+        3,
+    )
+    for rank, told_ in enumerate(found):
+        assert f"different numbers of steps, this one {4 + rank}" in told_
+        assert told_.count("failed in the last step()") == 2
+
+
+@gloo
+def test_a_worker_that_dies_ends_the_others() -> None:
+    work = """
+import time
+def work(rank, size):
+    params = parameters()
+    optimizer = hf.optimizer("easgd")(params, tau=2, process_group=dist.group.WORLD)
+    begun = time.monotonic()
+    try:
+        train(optimizer, params, rank, 0, 3)
+        if rank == 1:
+            os._exit(0)
+        train(optimizer, params, rank, 3, 9)
+    except RuntimeError as error:
+        print(json.dumps([str(error), time.monotonic() - begun]), flush=True)
+        os._exit(0)
+"""
+    found = child(run(work, 2))
+    (line,) = (line for line in found.stdout.splitlines() if line.startswith("["))
+    message, seconds = json.loads(line)
+    assert "the exchange with the other 1 workers after step 4 failed: one has ended" in message
+    assert seconds < 40
+
+
+@gloo
+def test_a_run_goes_on_with_as_many_workers_as_before() -> None:
+    """Bit for bit from the middle of a loop; with another number it is refused."""
+    found = workers(
+        """
+import io
+def work(rank, size):
+    told = []
+    world = dist.group.WORLD
+    for name, hyper in (("parle", {"L": 4, "temperature": 0.1}), ("diloco", {"H": 4})):
+        rule = hf.optimizer(name)
+        params = parameters()
+        optimizer = rule(params, **hyper, process_group=world)
+        train(optimizer, params, rank, 0, 6)
+        file = io.BytesIO()
+        torch.save((params, optimizer.state_dict()), file)
+        train(optimizer, params, rank, 6, 13)
+        file.seek(0)
+        others, state = torch.load(file, weights_only=False)
+        fresh = parameters()
+        resumed = rule(fresh, **hyper, process_group=world)
+        with torch.no_grad():
+            for param, saved in zip(fresh, others):
+                param.copy_(saved)
+        resumed.load_state_dict(state)
+        train(resumed, fresh, rank, 6, 13)
+        told.append(values(fresh) == values(params))
+        try:
+            rule(parameters(), **hyper, process_group="none").load_state_dict(state)
+        except ValueError as error:
+            told.append(str(error))
+    return told
+"""
+    )
+    for same, message, other_same, other_message in found:
+        assert same is True
+        assert other_same is True
+        for text in (message, other_message):
+            assert "the state is one of 2 workers, and there are 1" in text
+
+
+@gloo
+def test_an_exchange_is_one_reduction_of_one_buffer_in_each_loop() -> None:
+    found = workers(
+        """
+def work(rank, size):
+    told, own = [], dist.all_reduce
+    def counted(buffer, *arguments, **choices):
+        told.append((buffer.numel(), str(buffer.dtype)))
+        return own(buffer, *arguments, **choices)
+    dist.all_reduce = counted
+    for dtype in (torch.float64, torch.bfloat16):
+        params = parameters(dtype)
+        optimizer = hf.optimizer("parle")(
+            [{"params": params[:1]}, {"params": params[1:]}], L=3, process_group=dist.group.WORLD
+        )
+        for _ in range(7):
+            for param in params:
+                param.grad = torch.ones_like(param)
+            optimizer.step()
+    dist.all_reduce = own
+    loops = optimizer.param_groups[0]["clock"].memory
+    return told, loops
+"""
+    )
+    for told_, memory in found:
+        counters = 32
+        assert (
+            told_ == [[20 + counters, "torch.float64"]] * 2 + [[20 + counters, "torch.float32"]] * 2
+        )
+        assert 2 in memory
+
+
+@gloo
+def test_a_worker_may_lack_gradients_that_others_have() -> None:
+    """A parameter without a gradient in a whole loop takes part in the mean."""
+    found = workers(
+        """
+def work(rank, size):
+    params = parameters()
+    optimizer = hf.optimizer("local_sgd")(params, lr=0.1, tau=2, process_group=dist.group.WORLD)
+    for _ in range(2):
+        params[0].grad = torch.ones_like(params[0])
+        params[1].grad = torch.ones_like(params[1]) if rank else None
+        optimizer.step()
+    return values(params)
+"""
+    )
+    for first, second in found:
+        near(first, START[0].ravel() - 0.2)
+        near(second, START[1].ravel() - 0.1)
+
+
+def test_options_of_workers_are_of_the_whole_optimizer_and_of_rules_with_means() -> None:
+    param = torch.nn.Parameter(torch.ones(2))
+    with pytest.raises(TypeError, match="process_group is one for all groups"):
+        hf.optimizer("easgd")([{"params": [param], "process_group": "none"}])
+    with pytest.raises(TypeError, match="no option 'process_group'"):
+        hf.optimizer("sgd")([param], process_group="none")
+
+
+def test_graphs_are_kept_by_one_worker_alone() -> None:
+    """Alone, a step with means is differentiable as any other."""
+    start = torch.linspace(-1, 1, 5, dtype=torch.float64)
+
+    def end(rate: torch.Tensor) -> torch.Tensor:
+        x = start.clone().requires_grad_() * 1
+        optimizer = hf.optimizer("easgd")([x], eta=rate, tau=2, differentiable=True)
+        for _ in range(5):
+            x.grad = x.clone() ** 3
+            optimizer.step()
+        return x.sum()
+
+    rate = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    (derivative,) = torch.autograd.grad(end(rate), rate)
+    with torch.no_grad():
+        difference = (end(rate + 1e-6) - end(rate - 1e-6)) / 2e-6
+    torch.testing.assert_close(derivative, difference, rtol=1e-7, atol=1e-9)
+
+
+@gloo
+def test_the_example_learns(tmp_path: Path) -> None:
+    example = "-m hamilforge.runtime.demo.workers diloco lr=0.003 H=50".split()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *example]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(port())}
+    found = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=environment
+    )
+    (line,) = (line for line in found.stdout.splitlines() if "recognised" in line)
+    said, _, share = line.removesuffix(" % of the test digits recognised").rpartition(": ")
+    assert said == "diloco, 2 workers"
+    assert float(share) > 95
+
+
+@pytest.mark.parametrize(
+    ("size", "lr", "holds"), [(1, 0.5, True), (2, 0.5, False), (2, 0.15, True)]
+)
+def test_parle_needs_springs_that_are_not_too_stiff(size: int, lr: float, holds: bool) -> None:
+    """Beyond, workers apart go further apart: lr/rho times their distance is taken off it."""
+
+    def kicked(x: Any, worker: int, step: int) -> Any:
+        return (step == 0) * (1.0 + worker) * np.ones_like(x)
+
+    hyper = {"rho": 0.1, "rho_floor": 0.1, "L": 1, "lr": lr}
+    module = product_of("parle")
+    values = {key: default for key, (default, _) in module.HYPERPARAMETERS.items()} | hyper
+    found = hf.simulate_workers("parle", kicked, size, np.zeros(1), 60, **hyper)
+    grown = abs(found.path).max() > 100
+    assert grown == (not holds)
+    if holds:
+        module.check_requirements(*values.values(), size)
+        return
+    with pytest.raises(ValueError, match="less than twice the least rho"):
+        module.check_requirements(*values.values(), size)
