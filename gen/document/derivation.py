@@ -424,8 +424,10 @@ def _program(program: Program) -> tuple[Block, ...]:
         pairs = zip(function.scalars, row, strict=True)
         values = ", ".join(f"{name} = {line}" for name, line in pairs if name != line)
         title = f"Stage {number}" if len(program.stages) > 1 else "Arrays, in place"
-        if number > len(program.stages):
-            title = f"The outer step, where {program.host.closes} = 1"
+        if index in program.outer:
+            before = program.averages and index != program.outer[-1]
+            what = "What means over workers are taken of" if before else "The outer step"
+            title = f"{what}, where {program.host.closes} = 1"
         blocks.append(Paragraph(f"{title}, with {values}:" if values else f"{title}:"))
         blocks.append(_function(function))
     if program.shifted:

@@ -50,6 +50,11 @@ OUTER = 'every = "L"\nassign = ["x = x + (y - x)/2", "y = x"]'
 SCOPE = 'gamma_k = "gamma*(1 + k)"'
 
 
+def averaging(*lines: str) -> str:
+    """An outer step of some lines."""
+    return f'every = "L"\nassign = {[*lines]!r}'
+
+
 def mine(folder: Path, inner: str = INNER, outer: str = OUTER, scope: str = SCOPE) -> Path:
     path = folder / "mine.toml"
     path.write_text(MINE.format(inner=inner, outer=outer, scope=scope))
@@ -274,6 +279,28 @@ REFUSED = [
     ({"scope": 'lr = "gamma"\ngamma_k = "gamma"'}, "'lr' is declared twice", "lr"),
     ({"scope": 'gamma_k = "gamma"\nmore = "lr"'}, "'more' is used nowhere", "more"),
     ({"scope": 'gamma_k = "gamma*y"'}, "unknown name 'y'", "gamma_k"),
+    (
+        {"inner": '"y = y - lr*grad(average(y))/gamma_k"'},
+        "average(...) has no meaning",
+        "assign[1]",
+    ),
+    ({"scope": 'gamma_k = "gamma*average(gamma)"'}, "average(...) has no meaning", "gamma_k"),
+    ({"outer": averaging("x = y*average(lr)")}, "takes vectors", "assign[1]"),
+    ({"outer": averaging("x = average(y, x)")}, "takes 1 argument", "assign[1]"),
+    (
+        {"outer": OUTER.replace("/2", "/workers")},
+        "to take an average(...), and none is",
+        "assign[1]",
+    ),
+    ({"scope": 'gamma_k = "gamma*workers"'}, "to take an average(...), and none is", "gamma_k"),
+]
+#: Means of what follows from another, and the array that the other is of.
+NESTED = [
+    (("x = average(average(y))",), "of y"),
+    (("x = average(y - average(x))",), "of x"),
+    (("m = average(y)", "d = x - m", "x = average(d)"), "of y"),
+    (("x = average(y)", "d = 2*x", "y = average(d + y)"), "of y"),
+    (("m = average(x + y)", "x = x*sum(m)", "y = average(x)"), "of averaged"),
 ]
 
 
@@ -285,6 +312,48 @@ def test_what_a_loop_may_not_be(
         catalogue.load(mine(tmp_path, **parts))
     assert message in str(caught.value)
     assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(("lines", "other"), NESTED)
+def test_no_mean_follows_from_another(lines: tuple[str, ...], other: str, tmp_path: Path) -> None:
+    """They are taken in one exchange."""
+    path = mine(tmp_path, outer=averaging(*lines))
+    with pytest.raises(DeclarationError, match=f"follows from that {other}: all means"):
+        pipeline.check(catalogue.load(path))
+
+
+def test_equal_means_are_one(tmp_path: Path) -> None:
+    outer = averaging(
+        "d = average(y) - average(x)", "s = average(y) + average(x)", "x = d", "y = s"
+    )
+    program = program_of(catalogue.load(mine(tmp_path, outer=outer)))  # type: ignore[arg-type]
+    assert program.averages == ("y_mean", "x_mean")
+    assert len(program.outer) == 2
+    sent, used = (program.functions[index] for index in program.outer)
+    assert [name for name, _ in sent.results] == ["y_mean", "x_mean"]
+    assert not {"y_mean", "x_mean"} & {name for name, _ in used.results}
+
+
+def test_what_the_last_step_computes_is_there_in_the_outer_one(tmp_path: Path) -> None:
+    """An array that is no unknown, a number, and what both come to."""
+    path = mine(
+        tmp_path,
+        '"old = y", "half = lr/2/gamma_k", "y = y - 2*half*grad(y)"',
+        averaging("x = old + half*x", "y = x"),
+    )
+    program = program_of(catalogue.load(path))  # type: ignore[arg-type]
+    ours = Interpreter(program, {"lr": 0.3, "L": 3.0, "gamma": 2.0}, [BEGIN])
+    points = [BEGIN, *run(ours, slope, 3)]
+    (x,) = ours.states["x_state"]
+    np.testing.assert_allclose(x, points[2] + 0.3 / 2 / 2 * BEGIN, rtol=1e-15)
+    np.testing.assert_array_equal(ours.x[0], x)
+
+
+def test_a_sum_of_the_last_step_is_not_kept(tmp_path: Path) -> None:
+    inner = '"s = norm(grad(y))", "y = y - lr*grad(y)/(gamma_k + s)"'
+    path = mine(tmp_path, inner, averaging("x = x + y*s", "y = x"))
+    with pytest.raises(DeclarationError, match="'s' is a sum over entries, which is not kept"):
+        pipeline.check(catalogue.load(path))
 
 
 @pytest.mark.parametrize(
