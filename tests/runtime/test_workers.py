@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 import torch.distributed
 
 import hamilforge as hf
@@ -59,6 +60,7 @@ if __name__ == "__main__":
 PROBLEM = """
 import math
 import numpy as np
+import sympy
 
 SHAPES = ((2, 3), (4,))
 START = [np.linspace(-1, 1, 6).reshape(2, 3), np.linspace(2, -1, 4)]
@@ -703,3 +705,39 @@ def test_parle_needs_springs_that_are_not_too_stiff(size: int, lr: float, holds:
         return
     with pytest.raises(ValueError, match="less than twice the least rho"):
         module.check_requirements(*values.values(), size)
+
+
+LIMITS = {
+    "easgd": {"eta": 0.1, "rho": 2.0, "tau": 1},
+    "eamsgd": {"eta": 0.1, "rho": 2.0, "delta": 0.5, "tau": 1},
+    "parle": {"eta": 0.1, "rho": 0.5, "lr": 0.3, "L": 1, "rate": 0.0, "gamma": 2.0},
+    "local_sgd": {"lr": 0.1, "momentum": 0.5, "tau": 1},
+}
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("mode", ["together", "apart"])
+@pytest.mark.parametrize("name", LIMITS)
+def test_workers_on_a_parabola_grow_from_the_limit_that_is_proved(
+    name: str, mode: str, size: int
+) -> None:
+    """Beside it on either side, from a start alike, or from kicks whose mean is 0."""
+    hyper = LIMITS[name]
+    text = hf.check(name).finding("loop_stability").value[mode]
+    if not text.startswith("lambda < "):
+        assert (name, mode) == ("local_sgd", "apart")
+        return
+    formula = text.removeprefix("lambda < ").removesuffix(" near the defaults")
+    names = {**hyper, "a": 0.75, "rho_k": hyper.get("rho", 1.0), "workers": size}
+    limit = float(sympy.sympify(formula, locals={"lambda": 0}).subs(names))
+
+    def largest(curvature: float, steps: int) -> float:
+        def slopes(x: Any, worker: int, step: int) -> Any:
+            kick = {"together": 1.0, "apart": (-1.0) ** worker}[mode] * (step == 0)
+            return curvature * x + kick
+
+        path = hf.simulate_workers(name, slopes, size, np.zeros(1), steps, **hyper).path
+        return float(abs(path[steps // 2 :]).max())
+
+    assert largest(0.99 * limit, 3000) < 1e-3
+    assert largest(1.01 * limit, 3000) > 1e3

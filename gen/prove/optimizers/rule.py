@@ -12,13 +12,18 @@ import sympy as sp
 from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
-from hamilforge.gen.program.ir import Ref
+from hamilforge.gen.program.ir import Program, Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.programs import arrays_of
 from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
-from hamilforge.gen.prove.optimizers.inner_steps import OF_INNER, inner_rule
+from hamilforge.gen.prove.optimizers.inner_steps import (
+    OF_INNER,
+    SHARE,
+    inner_rule,
+    loop_of_one_step,
+)
 from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
@@ -67,6 +72,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             for name in _PROPERTIES
             if name not in properties
         ),
+        *_loop_stability(allowance, rule, whole.program),
         *_noise(allowance, rule, derivation),
         *reduction_findings(rule),
         *cost(whole.program),
@@ -76,6 +82,34 @@ def prove_rule(rule: Rule | Discretised) -> Report:
     noisy = bool(derivation.program.noises)
     notes = (*(WITHOUT_NOISE,) * noisy, *(OF_INNER,) * looped)
     return Report(head.name, "optimizer", head.title, findings, claims, notes, looped)
+
+
+def _loop_stability(
+    allowance: Allowance, rule: Rule | Discretised, program: Program
+) -> tuple[Finding, ...]:
+    """For which curvatures loops of workers shrink, for a rule that takes means over them."""
+    if not program.averages:
+        return ()
+    assert isinstance(rule, Rule)
+    evidence = "the eigenvalues of a step with the outer step after it, from the declaration"
+    reach = (
+        "one coordinate, J = lambda theta^2/2 of all workers, loops of one step, schedules held; "
+        "together: of their mean, apart: of their deviations from it; numbers are those of the "
+        "defaults, of two workers, and of averages of squares of 1"
+    )
+
+    def stable() -> Finding:
+        try:
+            part = step_map.step_map(derive_rule(loop_of_one_step(rule)).program)
+        except NotDerivableError as error:
+            return Finding("loop_stability", None, evidence, reach, str(error))
+        limits = {}
+        for mode, share in (("together", 1), ("apart", 0)):
+            text, _, why = step_map.stability(step_map.at_value(part, SHARE, share))
+            limits[mode] = text or why
+        return Finding("loop_stability", limits, evidence, reach)
+
+    return (attempted(allowance, "loop_stability", stable, reach),)
 
 
 def _noise(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -244,6 +244,24 @@ def step_map(program: Program) -> StepMap:
     steps = FrozenSteps(program, letters=True)
     names, matrix, _ = linear_part(steps, steps.moved(lambda point: curvature * point))
     return StepMap(program, names, matrix, steps.hyper, steps.letters)
+
+
+def at_value(part: StepMap, name: str, value: int) -> StepMap:
+    """The step at a value of a hyper-parameter, on what the point depends on there.
+
+    Args:
+        part: of a rule.
+        name: of the hyper-parameter.
+        value: of it.
+    """
+    matrix = part.matrix.subs(part.hyper[name], value)
+    size = range(matrix.shape[0])
+    held = {k for k in size if matrix.row(k) == sp.eye(len(size)).row(k)} - {0}
+    needed = [0]
+    for row in needed:
+        needed += [k for k in size if matrix[row, k] != 0 and k not in (*needed, *held)]
+    names = tuple(part.names[k] for k in needed)
+    return replace(part, names=names, matrix=matrix.extract(needed, needed))
 
 
 def linear_part(
