@@ -57,6 +57,7 @@ SHIFTED = True
 LOSS = False
 CLOSES = 1
 DECOUPLED = False
+HELD = ()
 AVERAGES = ()
 WORKERS = False
 NOISE = (((0, 0),), ())
@@ -88,7 +89,6 @@ def coefficients(
     math=math,
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    check_requirements(lr, L, eta, a, gamma, rate, floor, temperature, math=math)
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
     gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k

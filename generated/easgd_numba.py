@@ -44,7 +44,9 @@ SHIFTED = True
 LOSS = False
 CLOSES = 2
 DECOUPLED = False
+HELD = ("x0_kept",)
 AVERAGES = ("d_mean",)
+COMMON = ("c",)
 WORKERS = True
 NOISE = ()
 MEMORY = ("last_l", "last_loop_length", "last_loops")
@@ -60,7 +62,6 @@ def check_requirements(eta, rho, tau, workers):
 
 def coefficients(eta, rho, tau, t, n, last_l, last_loop_length, last_loops, workers):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    check_requirements(eta, rho, tau, workers)
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = tau if l == 1 else last_loop_length
     closes = 1.0 if l >= loop_length else 0.0

@@ -61,6 +61,7 @@ SHIFTED = True
 LOSS = False
 CLOSES = 1
 DECOUPLED = False
+HELD = ()
 AVERAGES = ()
 WORKERS = False
 NOISE = (((0, 1),), ())

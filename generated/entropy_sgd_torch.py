@@ -55,6 +55,7 @@ SHIFTED = True
 LOSS = False
 CLOSES = 1
 DECOUPLED = False
+HELD = ()
 AVERAGES = ()
 WORKERS = False
 NOISE = (((0, 0),), ())

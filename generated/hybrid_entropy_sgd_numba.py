@@ -63,6 +63,7 @@ SHIFTED = True
 LOSS = False
 CLOSES = 1
 DECOUPLED = False
+HELD = ()
 AVERAGES = ()
 WORKERS = False
 NOISE = (((0, 0), (1, 5)), ((2, 0),))

@@ -65,7 +65,9 @@ SHIFTED = True
 LOSS = False
 CLOSES = 2
 DECOUPLED = False
+HELD = ()
 AVERAGES = ("x_mean", "z_mean")
+COMMON = ("c",)
 WORKERS = True
 NOISE = (((0, 0),), (), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k", "last_rho_k")
@@ -106,9 +108,6 @@ def coefficients(
     math=math,
 ):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    check_requirements(
-        lr, L, eta, a, gamma, rho, rate, floor, rho_floor, temperature, workers, math=math
-    )
     l = 1 if last_l >= last_loop_length else last_l + 1
     loop_length = L if l == 1 else last_loop_length
     gamma_k = max(gamma * (1 - rate) ** last_loops, floor) if l == 1 else last_gamma_k

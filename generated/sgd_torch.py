@@ -52,7 +52,6 @@ def check_requirements(lr, momentum, dampening, nesterov):
 
 def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    check_requirements(lr, momentum, dampening, nesterov)
     made = last_made if momentum == 0 else 1
     momentum_is_0 = 1.0 if momentum == 0 else 0.0
     last_made_is_0 = 1.0 if last_made == 0 else 0.0

@@ -449,15 +449,23 @@ def simulate_workers(
     from hamilforge.gen.program.optimizers import workers as module
     from hamilforge.gen.program.optimizers.programs import program_of
     from hamilforge.runtime.core import loader
-    from hamilforge.runtime.core.numbers import real_array, whole_number
-    from hamilforge.runtime.optimizers.hyperparameters import preparation
+    from hamilforge.runtime.core.domains import check_domain
+    from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+    from hamilforge.runtime.optimizers.hyperparameters import check_decay, preparation
     from hamilforge.runtime.optimizers.trajectory import checked
 
     product = loader.load(name).module("numba")
     _refuse_other("hf.simulate_workers", name, product)
-    decays = {"weight_decay": 0.0, "decoupled_weight_decay": False, **dict(product.OPTIONS)}
-    decays = {key: options.pop(key, value) for key, value in decays.items()}
+    decays: dict[str, Any] = {"weight_decay": 0.0, "decoupled_weight_decay": False}
+    if "weight_decay" in product.HYPERPARAMETERS:  # and its own
+        decays = {}
+    decays = {key: options.pop(key, value) for key, value in (decays | product.OPTIONS).items()}
     hyper = checked(product, options, together=False)
+    if decays:
+        check_domain(
+            "weight_decay", real_number("weight_decay", decays["weight_decay"]), "nonnegative"
+        )
+        check_decay(decays, product)
     prepared = preparation({"maximize": False, **decays, **hyper}, product)
     return module.simulate(
         program_of(catalogue.load(name)),  # type: ignore[arg-type]

@@ -161,6 +161,13 @@ class Function:
         """The names of the inputs that are scalars, in order."""
         return tuple(array.name for array in self.inputs if array.is_scalar)
 
+    def reads(self, name: str) -> set[str]:
+        """The inputs that are arrays and from which an array follows."""
+        needed = {name}
+        for line in reversed(self.lines):
+            needed |= {*names(line.value)} if line.name in needed else set()
+        return needed & {*self.arrays}
+
     @property
     def names(self) -> tuple[str, ...]:
         """All names: of inputs, then of lines."""
@@ -298,6 +305,7 @@ class Program:
         outer: the indices of the functions of the outer step, which takes no gradient and follows
             the last stage where a loop ends; none where there are no loops.
         averages: the states that become means over workers before the last of these.
+        held: the states that keep what the last step computes on the way, for the outer step.
         solution: the map from the point to the solution.
         shifted: whether the point is not the solution.
         boundary: the ends of a step in q and p, for proofs; None where there are none.
@@ -329,6 +337,20 @@ class Program:
     noises: tuple[str, ...] = ()
     outer: tuple[int, ...] = ()
     averages: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """The states that are the same in all workers that begin alike, but for the means."""
+        same = {*self.states} if self.averages else set()
+        count = -1
+        while len(same) != count:
+            count = len(same)
+            for function in self.functions:
+                for home, end in function.results:
+                    if home not in self.averages and function.reads(end.name) - same:
+                        same.discard(home)
+        return tuple(name for name in self.states if name in same and name not in self.averages)
 
     @property
     def calls(self) -> tuple[int, ...]:

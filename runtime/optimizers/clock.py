@@ -215,6 +215,7 @@ def latch(
         )
     takes_math = tensor_math and "math" in (product.coefficients.__kwdefaults__ or {})
     namespace = {"math": tensor_math} if takes_math else {}
+    check_requirements(product, hyper, workers, **namespace)
     values = [hyper[name] for name in product.HYPERPARAMETERS]
     more = (*((loss,) * product.LOSS), *((workers,) * product.WORKERS))
     try:
@@ -223,7 +224,7 @@ def latch(
         )
         numbers = itertools.chain(*rows, memory, (step,))
         finite = tensor_math or all(map(math.isfinite, numbers))
-    except (BeforeStart, Unmet):
+    except BeforeStart:
         raise
     except (ArithmeticError, TypeError, ValueError) as error:  # a complex number is no argument
         raise ValueError(_not_finite(clock, hyper, f": {error}")) from error
@@ -234,13 +235,16 @@ def latch(
     return Clock(*known, product.DECAYING)
 
 
-def check_requirements(product: ModuleType, hyper: Mapping[str, float], workers: int = 1) -> None:
+def check_requirements(
+    product: ModuleType, hyper: Mapping[str, Any], workers: int = 1, **namespace: Any
+) -> None:
     """Refuse hyper-parameters that a rule does not allow together.
 
     Args:
         product: a generated module.
         hyper: its hyper-parameters.
         workers: how many there are.
+        namespace: ``math``, where it is not that of Python.
 
     Raises:
         Unmet: a condition does not hold.
@@ -248,7 +252,7 @@ def check_requirements(product: ModuleType, hyper: Mapping[str, float], workers:
     check = getattr(product, "check_requirements", None)
     if check is not None:
         values = (hyper[name] for name in product.HYPERPARAMETERS)
-        check(*values, *((workers,) * product.WORKERS))
+        check(*values, *((workers,) * product.WORKERS), **namespace)
 
 
 def tick(clock: Clock) -> Clock:

@@ -48,6 +48,24 @@ def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str,
     return {name: numbers[name] for name in product.HYPERPARAMETERS}
 
 
+def check_decay(values: Mapping[str, Any], product: ModuleType) -> None:
+    """Check decoupled weight decay, which goes by lr.
+
+    Raises:
+        ValueError: there is no lr, or it is not the size of the steps that would decay.
+    """
+    if values.get("decoupled_weight_decay") and "lr" not in product.HYPERPARAMETERS:
+        raise ValueError(
+            "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
+            "hyper-parameter lr; use weight_decay alone"
+        )
+    if values.get("decoupled_weight_decay") and not getattr(product, "DECOUPLED", True):
+        raise ValueError(
+            "decoupled weight decay multiplies by 1 - lr*weight_decay in each step inside a loop, "
+            "and lr is not the size of these; use weight_decay alone"
+        )
+
+
 def preparation(values: Mapping[str, Any], product: ModuleType) -> tuple[Any, Any, Any]:
     """The gradient's sign, the L2 factor and the factor of decoupled weight decay.
 

@@ -8,7 +8,7 @@ the form of the step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -75,6 +75,10 @@ class Noise:
     keys: tuple[int, ...]
     draws: int
     stages: tuple[tuple[tuple[int, int | None], ...], ...]
+
+    def before(self) -> Noise:
+        """That of the gradient before."""
+        return replace(self, draws=self.draws - 1)
 
     @property
     def counters(self) -> Counters:

@@ -16,10 +16,10 @@ import torch
 
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import whole_number
-from hamilforge.runtime.optimizers import workers
 from hamilforge.runtime.optimizers.clock import check_requirements
-from hamilforge.runtime.optimizers.hyperparameters import arguments, hyperparameters
+from hamilforge.runtime.optimizers.hyperparameters import arguments, check_decay, hyperparameters
 from hamilforge.runtime.optimizers.noise import SEED
+from hamilforge.runtime.optimizers.workers import OPTIONS as WORKER_OPTIONS
 from hamilforge.runtime.optimizers.workers import WORKERS
 
 OPTIONS: dict[str, Any] = {
@@ -46,7 +46,7 @@ def options_of(product: ModuleType) -> dict[str, Any]:
 
 def worker_options(product: ModuleType) -> dict[str, Any]:
     """The options that are one for all groups, with their defaults: those of means over workers."""
-    return workers.OPTIONS if product.AVERAGES else {}
+    return WORKER_OPTIONS if product.AVERAGES else {}
 
 
 def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> None:
@@ -83,7 +83,7 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
     known = (*arguments(product), *options_of(product))
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
-        if name in worker_options(product):
+        if name in worker_options(product) or (name == WORKERS and product.AVERAGES):
             raise TypeError(f"{rule}: {name} is one for all groups")
         if name in tuples:
             raise TypeError(
@@ -94,8 +94,13 @@ def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> N
             raise TypeError(f"{rule} has no option '{name}'; did you mean '{near[0]}'?")
 
 
-def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
+def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 1) -> None:
     """Check hyper-parameters and weight decay.
+
+    Args:
+        values: of a group.
+        product: the generated module.
+        workers: how many there are.
 
     Raises:
         ValueError: one is no number, or outside its domain, or a tuple has too many or too few; or
@@ -109,26 +114,22 @@ def check_values(values: Mapping[str, Any], product: ModuleType) -> None:
     if "weight_decay" not in product.HYPERPARAMETERS:
         check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
     numbers = {name: float(value) for name, value in hyperparameters(values, product).items()}
-    check_requirements(product, numbers, values.get(WORKERS, 1))
+    check_requirements(product, numbers, workers)
 
 
-def check_together(values: Mapping[str, Any], product: ModuleType) -> None:
+def check_together(values: Mapping[str, Any], product: ModuleType, workers: int = 1) -> None:
     """Check options beside each other.
+
+    Args:
+        values: of a group.
+        product: the generated module.
+        workers: how many there are.
 
     Raises:
         ValueError: one has no meaning beside another, or for this rule.
     """
-    if values.get("decoupled_weight_decay") and "lr" not in product.HYPERPARAMETERS:
-        raise ValueError(
-            "decoupled weight decay multiplies by 1 - lr*weight_decay, and there is no "
-            "hyper-parameter lr; use weight_decay alone"
-        )
-    if values.get("decoupled_weight_decay") and not getattr(product, "DECOUPLED", True):
-        raise ValueError(
-            "decoupled weight decay multiplies by 1 - lr*weight_decay in each step inside a loop, "
-            "and lr is not the size of these; use weight_decay alone"
-        )
-    if values["differentiable"] and values.get(WORKERS, 1) > 1:
+    check_decay(values, product)
+    if values["differentiable"] and workers > 1:
         raise ValueError(
             "a step that takes means over workers keeps no graph: differentiable=False"
         )

@@ -54,7 +54,7 @@ from hamilforge.runtime.optimizers.step_tensors import (
     refuse_sums,
     refuse_tensors,
 )
-from hamilforge.runtime.optimizers.workers import WORKERS, Workers
+from hamilforge.runtime.optimizers.workers import WORKERS, Workers, digest
 
 Tensors = list[torch.Tensor]
 #: The worker of a rule that takes no means.
@@ -139,13 +139,8 @@ class GeneratedOptimizer(Optimizer):
 
     @property
     def _begun(self) -> dict[str, int]:
-        """What a group keeps beside its options, for some rules.
-
-        How many gradients have been taken before the first, where that chooses the noise; and how
-        many workers there are, where means are taken over them.
-        """
-        begun = {DRAWS: 0} if self.product.NOISE else {}
-        return {**begun, WORKERS: self._workers.size} if self.product.AVERAGES else begun
+        """How many gradients have been taken before the first, where that chooses the noise."""
+        return {DRAWS: 0} if self.product.NOISE else {}
 
     def _checked_scope(self, scope: Any) -> str:
         """Over what sums run.
@@ -169,6 +164,8 @@ class GeneratedOptimizer(Optimizer):
     def _reset(self) -> None:
         self._plan: Plan | None = None
         self._points: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        #: Whether states that are the same in all workers have been compared.
+        self._compared = False
         self._choices: list[tuple[Any, ...]] | None = None
         self._settled: list[Settled] = []
         #: The parameters of the last step that drew, the seed, and their keys.
@@ -188,24 +185,23 @@ class GeneratedOptimizer(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         self._refuse_at_solution("copying the optimizer")
         state: dict[str, Any] = super().__getstate__()
-        return state
+        return {**state, "_workers": self._workers} if self.product.AVERAGES else state
 
     def _refuse_at_solution(self, what: str) -> None:
         if self._points is not None:
             raise RuntimeError(f"the parameters hold the solution; call train() before {what}")
 
     def _refuse_unexchanged(self) -> None:
-        """After an exchange that failed the outer step is not done, for it lacks the means."""
+        """After an outer step that was not done, as one whose exchange failed."""
         if self.param_groups[0]["clock"].stage >= self._stages_inside:
             raise RuntimeError(
-                "the exchange with the other workers failed in the last step(); go on from the "
-                "last checkpoint"
+                "the outer step of the last step() was not finished; go on from the last checkpoint"
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         product = self.product
-        if "_workers" not in vars(self):  # a copy: groups of processes are not copied
-            self._workers = Workers() if product.AVERAGES else ALONE
+        if "_workers" not in vars(self):
+            self._workers = state.get("_workers", ALONE)
         own = arguments(product)
         known = state.get("defaults", vars(self).get("defaults", {}))
         options = {**options_of(product), "scope": product.SCOPE, **self._begun}
@@ -216,11 +212,9 @@ class GeneratedOptimizer(Optimizer):
         ]
         self._check_together(groups)
         for group in groups if product.AVERAGES else ():
-            if group[WORKERS] != self._workers.size:
-                raise ValueError(
-                    f"the state is one of {group[WORKERS]} workers, and there are "
-                    f"{self._workers.size}"
-                )
+            count, here = group.pop(WORKERS, self._workers.size), self._workers.size
+            if count != here:
+                raise ValueError(f"the state is one of {count} workers, and there are {here}")
         check_shapes(state["state"], product)
         super().__setstate__({**state, "param_groups": groups})
         self._reset()
@@ -272,8 +266,8 @@ class GeneratedOptimizer(Optimizer):
             raise ValueError("a group can be added only between steps, not between stages")
         refuse_misspelled(type(self).__name__, param_group, self.product)
         values = {**self.defaults, **param_group}
-        check_values(values, self.product)
-        check_together(values, self.product)
+        check_values(values, self.product, self._workers.size)
+        check_together(values, self.product, self._workers.size)
         values["scope"] = self._checked_scope(values["scope"])
         begun: dict[str, Any] = {}
         if self.product.NOISE and self.param_groups:  # one generator for all
@@ -282,10 +276,11 @@ class GeneratedOptimizer(Optimizer):
         self._check_together([*self.param_groups, {**values, **begun, "clock": None}])
         super().add_param_group(param_group)
         try:
-            names = names_of(self.param_groups) if self._begun else []
-            added = self.param_groups[-1]["params"]
-            self._workers.begin(names[-len(added) :], added)
-        except (RuntimeError, ValueError):
+            if self._begun or self._workers.size > 1:
+                added = self.param_groups[-1]["params"]
+                names = names_of(self.param_groups)[-len(added) :]
+                self._workers.begin(names, added, self._common(values))
+        except BaseException:
             self.param_groups.pop()
             raise
         self.param_groups[-1].update(begun, scope=values["scope"])
@@ -295,6 +290,12 @@ class GeneratedOptimizer(Optimizer):
         self.param_groups[-1]["clock"] = clock
         self.param_groups[-1][LATE] = {}
         self._reset()
+
+    def _common(self, values: dict[str, Any]) -> dict[str, float]:
+        """The numbers of a group that are the same in all workers."""
+        own = hyperparameters(values, self.product).items()
+        seed = {SEED: float(values[SEED])} if self.product.NOISE else {}
+        return {name: float(value) for name, value in own} | seed
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -310,8 +311,10 @@ class GeneratedOptimizer(Optimizer):
         Raises:
             RuntimeError: sparse or complex gradients, evaluation mode, or ``fused=True`` or
                 ``foreach=True`` where these forms do not apply.
-            ValueError: scalars that are not finite, or unequal where the scope is ``all``.  Nothing
-                is changed by a step that raises.
+            ValueError: scalars that are not finite, or unequal where the scope is ``all``.
+
+        Nothing is changed by a step that raises, but for one whose exchange with other workers
+        fails: its outer step is not done then, and there are no more steps.
         """
         self._refuse_at_solution("step()")
         self._refuse_unexchanged()
@@ -342,27 +345,31 @@ class GeneratedOptimizer(Optimizer):
             clocks, moved = self._stage_from_scratch(cohorts, loss)
         self._advance(cohorts, clocks, moved)
         if groups[0]["clock"].stage == self._stages_inside:
-            self._close()
+            self._close([{*numbers} for numbers in moved])
 
     @property
     def _stages_inside(self) -> int:
         """How many stages a step has; what follows them in some is the outer step."""
         return len(self.STAGES) - int(self.product.CLOSES)
 
-    def _close(self) -> None:
+    def _close(self, moved: Sequence[Collection[int]]) -> None:
         """The outer step, for all parameters that have a state, with or without a gradient.
 
         Where means are taken over workers, all that may have a gradient take part in it.
+
+        Args:
+            moved: for each group the numbers of the parameters with a gradient in this step.
         """
         product, groups = self.product, self.param_groups
         owned = [
-            (param, number)
+            (param, number, index in moved[number])
             for number, group in enumerate(groups)
-            for param in group["params"]
+            for index, param in enumerate(group["params"])
             if (param.requires_grad and product.AVERAGES)
             or all(name in self.state.get(param, {}) for name in product.STATES)
         ]
-        params, owners = [param for param, _ in owned], [number for _, number in owned]
+        params, owners = [param for param, _, _ in owned], [number for _, number, _ in owned]
+        self._hold([(param, number) for param, number, has_moved in owned if not has_moved])
         for call in range(self._stages_inside, len(self.STAGES)):
             states = self._states(params, owners)
             if product.AVERAGES and call == len(self.STAGES) - 1:
@@ -378,19 +385,52 @@ class GeneratedOptimizer(Optimizer):
             for group in groups:
                 group["clock"] = tick(group["clock"])
 
+    def _hold(self, resting: Sequence[tuple[torch.Tensor, int]]) -> None:
+        """Keep what the last step would have computed on the way, of parameters without a gradient.
+
+        They stay where they are, and so do their other arrays; a gradient is 0.
+
+        Args:
+            resting: the parameters, with the numbers of their groups.
+        """
+        product = self.product
+        for param, number in resting if product.HELD else ():
+            noise = self._noise([param])
+            clock = self.param_groups[number]["clock"]
+            for stage in range(self._stages_inside):
+                states = self._states([param], [number])
+                row = clock.rows[stage]
+                drawn = noise.before().arrays(stage, [param], [0], row) if noise else []
+                zero = torch.zeros_like(param, requires_grad=False)
+                _, *new = self.STAGES[stage]([param.clone()], *states, [zero], *drawn, *row)
+                for name, (array,) in zip(product.STATES, new, strict=True):
+                    if name in product.HELD:
+                        self.state[param][name].copy_(array)
+
     def _exchange(self, states: list[Tensors]) -> None:
-        """Take the means over workers."""
-        clock = self.param_groups[0]["clock"]
-        arrays = dict(zip(self.product.STATES, states, strict=True))
-        means = [array for name in self.product.AVERAGES for array in arrays[name]]
-        self._workers.average(means, clock.n)
+        """Take the means over workers, once all have said that they stand at the same place."""
+        product, clock = self.product, self.param_groups[0]["clock"]
+        arrays = dict(zip(product.STATES, states, strict=True))
+        rows = [group["clock"].rows[self._stages_inside :] for group in self.param_groups]
+        numbers = [number for own in rows for row in own for number in row]
+        same = {
+            f"they have taken different numbers of steps, this one {clock.n}": clock.n,
+            "their hyper-parameters of the outer step are not the same": digest(numbers),
+            f"{', '.join(product.COMMON) or 'nothing'} should be the same in all, and is not: they "
+            "have not gone on from one checkpoint": self._compared
+            or digest(array for name in product.COMMON for array in arrays[name]),
+        }
+        means = [array for name in product.AVERAGES for array in arrays[name]]
+        self._workers.average(means, same)
+        self._compared = True
 
     def _advance(
         self, cohorts: Cohorts, clocks: list[Clock], moved: Sequence[Collection[int]]
     ) -> None:
         """Let the clocks go on of what had a gradient."""
         groups = self.param_groups
-        for group in groups if self.product.NOISE and any(moved) else ():
+        counts = any(moved) or self.product.AVERAGES  # workers count alike
+        for group in groups if self.product.NOISE and counts else ():
             group[DRAWS] += 1
         if self._counts_by_parameter:
             ticked = dict(enumerate(clocks))
@@ -398,7 +438,7 @@ class GeneratedOptimizer(Optimizer):
                 advance(group, number, cohorts.rows[number], moved[number], ticked, tick)
             return
         for number, group in enumerate(groups):
-            if moved[number] or (any(moved) and self._go_together):
+            if moved[number] or (counts and self._go_together):
                 group["clock"] = tick(clocks[number])
 
     @property
@@ -509,7 +549,8 @@ class GeneratedOptimizer(Optimizer):
         settled: list[Settled] = []
         chosen: list[dict[str, Any]] = []
         for group in self.param_groups:
-            check_values(group, product)
+            check_values(group, product, self._workers.size)
+            check_together(group, product, self._workers.size)
             number = (lambda value: value) if group["differentiable"] else float
             values = hyperparameters(group, product)
             chosen.append(values)
@@ -717,6 +758,8 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_unexchanged()
         packed: dict[str, Any] = super().state_dict()
         groups = [saved_group(group, self.product) for group in packed["param_groups"]]
+        if self.product.AVERAGES:
+            groups = [{**group, WORKERS: self._workers.size} for group in groups]
         return {**packed, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -735,7 +778,7 @@ class GeneratedOptimizer(Optimizer):
         for group in state_dict["param_groups"]:
             kept = restored_group(group, self.product, self._widths(), {})
             known = {**arguments(self.product), **options_of(self.product)}
-            check_values({**known, **kept}, self.product)
+            check_values({**known, **kept}, self.product, self._workers.size)
         check_buffers(state_dict["state"], self.product)
         super().load_state_dict(state_dict)
         for param, state in self.state.items():

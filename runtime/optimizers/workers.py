@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ NONE = "none"
 WORKERS = "workers"
 #: Options of an optimizer that takes means, one for all its groups, with their defaults.
 OPTIONS: dict[str, Any] = {"process_group": None, "broadcast": False, "equal_noise": False}
-#: A count is sent digit by digit, whose sums over workers are exact in any type.
+#: Numbers are sent digit by digit, whose sums of squares are exact in float32 for 70,000 workers.
 _DIGITS, _BASE = 16, 16
 Tensors = Sequence[torch.Tensor]
 
@@ -39,12 +41,15 @@ class Workers:
 
     Raises:
         ValueError: several processes and no group, or a group without this process.
-        TypeError: it is no process group.
+        TypeError: it is no process group, or a flag is none.
     """
 
     def __init__(
         self, process_group: Any = None, broadcast: bool = False, equal_noise: bool = False
     ) -> None:
+        for name, value in (("broadcast", broadcast), ("equal_noise", equal_noise)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} = {value!r} is not True or False")
         self._group, self._broadcast = _checked(process_group), broadcast
         self.size, self._rank = 1, 0
         if self._group is not None:
@@ -52,39 +57,59 @@ class Workers:
             self._rank = distributed.get_rank(self._group)
         self.replica = 0 if equal_noise else self._rank
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Workers:
+        """A copy of an optimizer has the same workers."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._group is not None:
+            raise TypeError(
+                "an optimizer with a process_group cannot be pickled, for the group is of this "
+                "process; save its state_dict()"
+            )
+        return vars(self)
+
     @torch.no_grad()
-    def begin(self, names: Sequence[str], params: Tensors) -> None:
+    def begin(self, names: Sequence[str], params: Tensors, hyper: Mapping[str, float]) -> None:
         """Let parameters begin alike: those of the first worker, or the same already.
 
         Args:
             names: of the parameters.
             params: which every worker has in the same order.
+            hyper: what else is the same in all workers, by name.
 
         Raises:
-            ValueError: they differ, and they are not to be broadcast.
+            ValueError: something differs, of parameters if they are not to be broadcast.
         """
         if self.size == 1:
             return
         own = [
-            (name, str(param.dtype).removeprefix("torch."), tuple(param.shape))
+            (name, str(param.dtype).removeprefix("torch."), tuple(param.shape), param.requires_grad)
             for name, param in zip(names, params, strict=True)
         ]
-        for rank, other in enumerate(self._gathered(own)):
+        chosen = dict(hyper)
+        for rank, (other, theirs) in enumerate(self._gathered((own, chosen))):
             if other != own:
-                here, there = next(
-                    (mine, theirs)
-                    for mine, theirs in zip([*own, None], [*other, None], strict=False)
-                    if mine != theirs
-                )
+                pairs = itertools.zip_longest(own, other)
+                here, there = next((mine, yours) for mine, yours in pairs if mine != yours)
                 raise ValueError(
                     f"workers have different parameters: {_described(here)} here, and "
                     f"{_described(there)} of worker {rank}"
                 )
+            for name, value in chosen.items():
+                if theirs[name] != value:
+                    raise ValueError(
+                        f"{name} = {value:g} here, and {theirs[name]:g} of worker {rank}: all "
+                        "workers need the same"
+                    )
         if self._broadcast:
             first = distributed.get_global_rank(self._group, 0)
             for param in params:
-                distributed.broadcast(_local(param.detach()), first, self._group)
-            return
+                entries = _local(param.detach())
+                buffer = entries.clone(memory_format=torch.contiguous_format)  # of any strides
+                with _clear_errors("at the start", self.size):
+                    distributed.broadcast(buffer, first, self._group)
+                entries.copy_(buffer)
         digests = [_digest(param) for param in params]
         for rank, others in enumerate(self._gathered(digests)):
             for name, mine, theirs in zip(names, digests, others, strict=True):
@@ -102,17 +127,18 @@ class Workers:
         return values
 
     @torch.no_grad()
-    def average(self, arrays: Tensors, step: int) -> None:
+    def average(self, arrays: Tensors, same: Mapping[str, int]) -> None:
         """Set arrays to their means over the workers, in one exchange of one buffer.
 
         The buffer is of float64 where an array is, else of float32.
 
         Args:
             arrays: which every worker has in the same order.
-            step: how many steps this worker has taken.
+            same: whole numbers from 0 to 2^64 that all workers need to have in common, by what is
+                said where they do not.
 
         Raises:
-            RuntimeError: a worker has taken another number of steps, or is gone.
+            RuntimeError: a number differs, or a worker is gone.
         """
         if self.size == 1:
             return
@@ -120,20 +146,22 @@ class Workers:
         wide = any(array.dtype == torch.float64 for array in own)
         dtype = torch.float64 if wide else torch.float32
         device = own[0].device if own else torch.device("cpu")
-        digits = torch.tensor([step // _BASE**k % _BASE for k in range(_DIGITS)], dtype=dtype)
-        count = torch.cat([digits, digits**2]).to(device)
+        digits = torch.tensor(
+            [value // _BASE**k % _BASE for value in same.values() for k in range(_DIGITS)],
+            dtype=dtype,
+        )
+        numbers = torch.cat([digits, digits**2]).to(device)
         parts = [array.reshape(-1).to(device, dtype) for array in own]
-        buffer = torch.cat([*parts, count])
-        with _clear_errors(f"after step {step}", self.size):
+        buffer = torch.cat([*parts, numbers])
+        with _clear_errors("of their means", self.size):
             distributed.all_reduce(buffer, group=self._group)
-        sums = buffer[-2 * _DIGITS :].to(torch.float64).reshape(2, -1)
-        if bool((self.size * sums[1] - sums[0] ** 2).any()):  # no variance where all are equal
-            raise RuntimeError(
-                f"workers have taken different numbers of steps, this one {step}: each needs one "
-                "step() for one of any other worker"
-            )
+            sums = buffer[-2 * len(digits) :].to("cpu", torch.float64).reshape(2, -1)
+        apart = self.size * sums[1] - sums[0] ** 2  # no variance where all are equal
+        for place, what in enumerate(same):
+            if bool(apart[place * _DIGITS : (place + 1) * _DIGITS].any()):
+                raise RuntimeError(f"the workers differ: {what}")
         buffer /= self.size
-        means = buffer[: -2 * _DIGITS].split([array.numel() for array in own])
+        means = buffer[: -2 * len(digits)].split([array.numel() for array in own])
         for array, mean in zip(own, means, strict=True):
             array.copy_(mean.reshape(array.shape))
 
@@ -145,9 +173,9 @@ def _clear_errors(when: str, size: int) -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RuntimeError(
-            f"the exchange with the other {size - 1} workers {when} failed: one has ended, or kept "
-            f"the others waiting for longer than the group's timeout ({error}); go on from the "
-            "last checkpoint"
+            f"the exchange {when} between {size} workers failed: {error}; perhaps one has ended, "
+            "or kept the others waiting for longer than the group's timeout; go on from the last "
+            "checkpoint"
         ) from error
 
 
@@ -186,9 +214,25 @@ def _local(array: torch.Tensor) -> torch.Tensor:
 
 def _digest(param: torch.Tensor) -> str:
     """What tells the entries of a parameter from others, bit by bit."""
-    entries = _local(param.detach()).cpu().contiguous().reshape(-1)
-    return hashlib.sha256(entries.view(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(_bytes(param)).hexdigest()
 
 
-def _described(entry: tuple[str, str, tuple[int, ...]] | None) -> str:
-    return "none" if entry is None else f"{entry[0]} of {entry[1]} and shape {entry[2]}"
+def digest(values: Iterable[Any]) -> int:
+    """A number of 32 bits that tells tensors and numbers from others, bit by bit; never 0."""
+    code = 0
+    for value in values:
+        entries = torch.as_tensor(value, dtype=None if torch.is_tensor(value) else torch.float64)
+        code = zlib.crc32(_bytes(entries), code)
+    return code or 1
+
+
+def _bytes(array: torch.Tensor) -> bytes:
+    entries = _local(array.detach()).cpu().contiguous().reshape(-1)
+    return bytes(entries.view(torch.uint8).numpy().tobytes())
+
+
+def _described(entry: tuple[str, str, tuple[int, ...], bool] | None) -> str:
+    if entry is None:
+        return "none"
+    name, dtype, shape, is_trained = entry
+    return f"{name} of {dtype} and shape {shape}" + " without a gradient" * (not is_trained)

@@ -13,6 +13,7 @@ import pytest
 import hamilforge
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import loader
+from tests.runtime.loops import rate_of
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted({path for base in ("gen", "runtime") for path in (ROOT / base).rglob("*.py")})
@@ -91,7 +92,7 @@ def test_help_tells_of_an_optimizer_what_it_is(name):
     told = pydoc.render_doc(hamilforge.optimizer(name), renderer=pydoc.plaintext)
     head = catalogue.load(name, ("optimizer",)).head
     proved = "Typed as an update" if "Typed as" in told else "Order"
-    rate = "eta" if "eta: in" in told and "lr: in" not in told else "lr"
+    rate = rate_of(name)
     for part in (head.title, "x_new = ", proved, f"{rate}: in ", "Reference: "):
         assert part in told
     assert "Example:\n" in told

@@ -18,10 +18,13 @@ import sympy
 import torch.distributed
 
 import hamilforge as hf
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.program.optimizers.interpret import Interpreter
+from hamilforge.gen.program.optimizers.programs import program_of
 from hamilforge.runtime.core.normal_numbers import key_of
 
 from .children import child, told
-from .loops import averaging, product_of
+from .loops import averaging, length_of, product_of
 
 gloo = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
@@ -524,7 +527,7 @@ def work(rank, size):
     )
     for rank, told_ in enumerate(found):
         assert f"different numbers of steps, this one {4 + rank}" in told_
-        assert told_.count("failed in the last step()") == 2
+        assert told_.count("outer step of the last step() was not finished") == 2
 
 
 @gloo
@@ -547,7 +550,8 @@ def work(rank, size):
     found = child(run(work, 2))
     (line,) = (line for line in found.stdout.splitlines() if line.startswith("["))
     message, seconds = json.loads(line)
-    assert "the exchange with the other 1 workers after step 4 failed: one has ended" in message
+    assert "the exchange of their means between 2 workers failed" in message
+    assert "perhaps one has ended" in message
     assert seconds < 40
 
 
@@ -612,36 +616,191 @@ def work(rank, size):
                 param.grad = torch.ones_like(param)
             optimizer.step()
     dist.all_reduce = own
-    loops = optimizer.param_groups[0]["clock"].memory
-    return told, loops
+    place = optimizer.product.MEMORY.index("last_loops")
+    return told, optimizer.param_groups[0]["clock"].memory[place]
 """
     )
-    for told_, memory in found:
-        counters = 32
+    for told_, loops in found:
+        counters = 3 * 32
         assert (
             told_ == [[20 + counters, "torch.float64"]] * 2 + [[20 + counters, "torch.float32"]] * 2
         )
-        assert 2 in memory
+        assert loops == 2
+
+
+LACKING = {
+    "all steps": lambda step: True,
+    "the last step": lambda step: step % 3 == 2,
+    "the first step": lambda step: step % 3 == 0,
+}
 
 
 @gloo
 def test_a_worker_may_lack_gradients_that_others_have() -> None:
-    """A parameter without a gradient in a whole loop takes part in the mean."""
+    """A parameter without a gradient takes part in means from where it stands."""
+    chosen = {name: {**hyper, length_of(name): 3} for name, (_, hyper) in RECURSIONS.items()}
     found = workers(
+        f"RULES = {chosen!r}"
         """
+LACKING = {"all steps": lambda step: True, "the last step": lambda step: step % 3 == 2,
+           "the first step": lambda step: step % 3 == 0}
 def work(rank, size):
-    params = parameters()
-    optimizer = hf.optimizer("local_sgd")(params, lr=0.1, tau=2, process_group=dist.group.WORLD)
-    for _ in range(2):
-        params[0].grad = torch.ones_like(params[0])
-        params[1].grad = torch.ones_like(params[1]) if rank else None
-        optimizer.step()
-    return values(params)
+    told = {}
+    for name, hyper in RULES.items():
+        for label, lacks in LACKING.items():
+            params = parameters()
+            optimizer = hf.optimizer(name)(params, **hyper, process_group=dist.group.WORLD)
+            for step in range(12):
+                for number, param in enumerate(params):
+                    param.grad = torch.tensor(slope(param.detach().numpy(), rank, step))
+                    if rank == 0 and number == 1 and lacks(step):
+                        param.grad = None
+                optimizer.step()
+            told[f"{name} {label}"] = values(params), solved(optimizer, params)
+    return told
 """
     )
-    for first, second in found:
-        near(first, START[0].ravel() - 0.2)
-        near(second, START[1].ravel() - 0.1)
+    for name, hyper in chosen.items():
+        for label, lacks in LACKING.items():
+            expected = lacking(name, hyper, lambda worker, step: worker == 0 and lacks(step))
+            for rank, (points, solutions) in enumerate(own[f"{name} {label}"] for own in found):
+                near(points[1], expected[rank][0])
+                near(solutions[1], expected[rank][1])
+
+
+def lacking(name: str, hyper: dict[str, Any], lacks: Callable[[int, int], bool]) -> list[Any]:
+    """The second parameter of two workers, of which one lacks gradients: its step is undone."""
+    program = program_of(catalogue.load(name))  # type: ignore[arg-type]
+    numbers = {entry.name: float(entry.default) for entry in program.hyperparameters} | hyper
+    prepared = (1.0, 0.0, 1.0 - numbers["lr"] * 0.1) if name == "diloco" else (1.0, 0.0, 1.0)
+    machines = [
+        Interpreter(program, dict(numbers), [START[1].copy()], preparation=prepared, workers=2)
+        for _ in range(2)
+    ]
+    for step in range(12):
+        for worker, machine in enumerate(machines):
+            x, states = machine.x, dict(machine.states)
+            rests = lacks(worker, step)
+            gradient = 0 * x[0] if rests else slope(x[0], worker, step)
+            machine.call([gradient])
+            if rests:
+                held = {kept: machine.states[kept] for kept in program.held}
+                machine.x, machine.states = x, {**states, **held}
+        while machines[0].is_outer:
+            for kept in program.averages if machines[0].is_exchange else ():
+                mean = sum(machine.states[kept][0] for machine in machines) / 2
+                for machine in machines:
+                    machine.states[kept] = [mean]
+            for machine in machines:
+                machine.call(machine.x)
+    return [(machine.x[0].ravel(), machine.solution()[0].ravel()) for machine in machines]
+
+
+@gloo
+def test_what_workers_have_in_common_is_compared() -> None:
+    """Hyper-parameters at the start and in outer steps, and what follows from means alone."""
+    found = workers(
+        """
+import copy, pickle
+def said(work):
+    try:
+        work()
+    except (RuntimeError, TypeError, ValueError) as error:
+        return str(error)
+    return "nothing"
+
+def work(rank, size):
+    world, told = dist.group.WORLD, {}
+    easgd = hf.optimizer("easgd")
+    told["start"] = said(lambda: easgd(parameters(), eta=0.1 + 0.1 * rank, process_group=world))
+    params = parameters()
+    optimizer = easgd(params, eta=0.1, tau=2, process_group=world)
+    optimizer.param_groups[0]["rho"] = 1.0 + rank
+    told["outer"] = said(lambda: train(optimizer, params, rank, 0, 2))
+    params = parameters()
+    optimizer = easgd(params, tau=2, process_group=world)
+    train(optimizer, params, rank, 0, 3)
+    saved = copy.deepcopy(optimizer.state_dict())
+    if rank == 1:
+        saved["state"][0]["c"] += 1e-15
+    optimizer.load_state_dict(saved)
+    told["loaded"] = said(lambda: train(optimizer, params, rank, 3, 4))
+    params = parameters()
+    optimizer = easgd(params, tau=2, process_group=world)
+    for step in range(4):  # the first worker has no data in a step
+        for param in params:
+            param.grad = None if rank == 0 and step == 1 else torch.ones_like(param)
+        optimizer.step()
+    told["empty"] = values(params)
+    twin = copy.deepcopy(optimizer)
+    told["copied"] = said(lambda: train(twin, twin.param_groups[0]["params"], rank, 4, 8))
+    told["pickled"] = said(lambda: pickle.dumps(optimizer))
+    told["differentiable"] = said(
+        lambda: easgd(parameters(), differentiable=True, process_group=world)
+    )
+    optimizer.param_groups[0]["differentiable"] = True
+    told["later"] = said(lambda: train(optimizer, params, rank, 4, 5))
+    told["flag"] = said(lambda: easgd(parameters(), broadcast=3, process_group=world))
+    pair = dist.new_group([size - 2, size - 1])
+    if rank > 0:
+        members = parameters()
+        optimizer = hf.optimizer("local_sgd")(
+            members, tau=1, process_group=pair, broadcast=True
+        )
+        train(optimizer, members, rank - 1, 0, 5)
+        told["pair"] = values(members)
+    x = torch.arange(6.0).reshape(2, 3) * (1 + rank)
+    turned = torch.nn.Parameter(x if rank else x.t().contiguous().t())
+    hf.optimizer("local_sgd")([turned], process_group=world, broadcast=True)
+    told["turned"] = turned.tolist()
+    return told
+""",
+        3,
+    )
+    for rank, told_ in enumerate(found):
+        assert "eta = 0." in told_["start"]
+        assert "all workers need the same" in told_["start"]
+        assert "hyper-parameters of the outer step are not the same" in told_["outer"]
+        assert "c should be the same in all" in told_["loaded"]
+        assert told_["copied"] == "nothing"
+        assert "cannot be pickled" in told_["pickled"]
+        assert "keeps no graph" in told_["differentiable"]
+        assert "keeps no graph" in told_["later"]
+        assert "broadcast = 3 is not True or False" in told_["flag"]
+        assert told_["turned"] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+        if rank:
+            expected = hf.simulate_workers("local_sgd", slope, 2, START[0], 5, tau=1)
+            near(np.reshape(told_["pair"][0], START[0].shape), expected.x[rank - 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("adan", {"weight_decay": -1.0}, "weight_decay"),
+        ("sgd", {"weight_decay": float("nan")}, "weight_decay"),
+        ("sgd", {"weight_decay": "a"}, "weight_decay"),
+        ("easgd", {"decoupled_weight_decay": True}, "no hyper-parameter lr"),
+        ("parle", {"decoupled_weight_decay": True}, "lr is not the size of these"),
+        ("easgd", {"roh": 1.0}, "no hyper-parameter roh; expected one of eta, rho, tau"),
+        ("easgd", {"tau": 1.5}, "tau"),
+    ],
+)
+def test_what_a_simulation_refuses(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        hf.simulate_workers(name, slope, 2, START[0], 3, **options)
+    for count in (0, 1.5, "2"):
+        with pytest.raises(ValueError, match="workers"):
+            hf.simulate_workers(name, slope, count, START[0], 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a gradient has the shape"):
+        hf.simulate_workers(name, lambda x, _, step: x[0], 2, START[0], 3)
+
+
+def test_a_rule_with_its_own_decay_is_simulated_with_it() -> None:
+    paths = [
+        hf.simulate_workers("adan", slope, 1, START[0], 5, weight_decay=decay).path
+        for decay in (0.0, 0.5)
+    ]
+    assert abs(paths[0] - paths[1]).max() > 1e-4
 
 
 def test_options_of_workers_are_of_the_whole_optimizer_and_of_rules_with_means() -> None:

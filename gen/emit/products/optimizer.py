@@ -40,7 +40,8 @@ _TAKEN = words(
     "numba/optimizers/optimizer.py.jinja",
     "torch/optimizers/optimizer.py.jinja",
     "STATES STARTED SCOPE COUNTS START_TIME HYPERPARAMETERS TUPLES OPTIONS DECAYING SHIFTED MEMORY "
-    "LOSS CLOSES DECOUPLED AVERAGES WORKERS NOISE check_requirements rows coefficients "
+    "LOSS CLOSES DECOUPLED HELD AVERAGES COMMON WORKERS NOISE check_requirements rows "
+    "coefficients "
     "solution_row start_row raise BeforeStart Unmet t n",
 )
 
@@ -174,9 +175,6 @@ class Product:
         own = (*map(variable, hyper), *workers)
         given = (*map(variable, hyper), "t", "n", *memory, *loss, *workers)
         parameters = ", ".join((*given, *namespace))
-        if host.requirements:
-            passed = ("math=math",) if uses_math else ()
-            body.insert(0, f"check_requirements({', '.join((*own, *passed))})")
         rows = [f"({_tuple(tuple(map(variable, row)))})" for row in host.rows]
         stages = rows[: len(program.stages)]
         returned = f"({', '.join(stages)},)"
@@ -201,7 +199,9 @@ class Product:
             f"LOSS = {program.reads_loss}",
             f"CLOSES = {len(program.outer)}",
             *([f"DECOUPLED = {self._decouples}"] if host.closes else []),
+            *([f"HELD = ({_tuple(tuple(map(repr, program.held)))})"] if host.closes else []),
             f"AVERAGES = ({_tuple(tuple(map(repr, program.averages)))})",
+            *([f"COMMON = ({_tuple(tuple(map(repr, program.common)))})"] * bool(program.averages)),
             f"WORKERS = {program.counts_workers}",
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",

@@ -174,6 +174,7 @@ class _Builder:
             stages=stages,
             outer=tuple(range(len(stages), len(functions))),
             averages=tuple(mean.name for mean in self._averages),
+            held=tuple(values.held),
             solution=solution,
             shifted=values.solution is not None,
             boundary=None,

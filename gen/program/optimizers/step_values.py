@@ -96,6 +96,7 @@ class StepValues:
         closes: the line that is 1 where the step is the last of a loop, else 0; None without loops.
         outer: what the outer step computes then.
         averages: for each array that is a mean over workers, of what; only an outer step has any.
+        held: arrays that keep locals of the last step for the outer one.
     """
 
     hyper: dict[str, sp.Symbol] = field(default_factory=dict)
@@ -117,6 +118,7 @@ class StepValues:
     closes: sp.Symbol | None = None
     outer: StepValues | None = None
     averages: dict[Coordinate, Coordinate] = field(default_factory=dict)
+    held: list[str] = field(default_factory=list)
 
     @property
     def last(self) -> int:
@@ -165,6 +167,7 @@ class Recorder:
         point, *states = unknowns
         values.old = {point: x} | {name: Coordinate(stored_name(name)) for name in states}
         self.known: dict[str, Expr] = {LOSS: loss, **values.hyper, "n": n, **values.old}
+        self._at: Place = ()
         self._oracles = {"grad": self.gradient, NOISE: self.noise, AVERAGE: self.average}
         self._taken = {*PROGRAM_NAMES, *values.hyper, "n", *unknowns, *scalars, *taken}
         for name in scalars:
@@ -268,6 +271,7 @@ class Recorder:
             at = ("outer", "assign", assignment.number)
             for name in sorted(assignment.value.names() - assigned - {*after.known}):
                 after.known[name] = self._held(name, assignment.value.text, at)
+            after._at = at
             value = after.converted(assignment.value, after.known, at)
             after.assign(assignment.target, value, assignment.value.text, at)
             assigned.add(assignment.target)
@@ -297,6 +301,7 @@ class Recorder:
             return local
         kept = Coordinate(self._unused(f"{name}_kept"))
         self.values.old[kept.name] = kept
+        self.values.held.append(kept.name)
         self.known[kept.name] = local
         self._unknowns = (*self._unknowns, kept.name)
         return kept
@@ -328,7 +333,7 @@ class Recorder:
                 f"a mean over workers of what follows from that of {olds.get(of, of)}: all means "
                 "of an outer step are taken at once"
             )
-            raise self.refused("", message, ("outer", "assign"))
+            raise self.refused("", message, self._at)
         mean = Coordinate(self._unused(name))
         values.averages[mean] = argument
         return mean
