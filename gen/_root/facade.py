@@ -417,6 +417,7 @@ def simulate_workers(
     *,
     seed: int = 0,
     equal_noise: bool = False,
+    parameter: str = "0",
     **options: Any,
 ) -> Simulation:
     """Run workers in one process, on the interpretation in NumPy: what processes are compared with.
@@ -433,6 +434,8 @@ def simulate_workers(
         steps: how many gradients each worker takes; an outer step takes none.
         seed: of the noise; each worker has its own.
         equal_noise: whether all workers draw the same numbers.
+        parameter: what an optimizer of processes calls x, which chooses its noise too: its name in
+            ``named_parameters()``, or its number where it has none.
         options: hyper-parameters, ``weight_decay`` and ``decoupled_weight_decay``.
 
     Returns:
@@ -467,9 +470,13 @@ def simulate_workers(
         )
         check_decay(decays, product)
     prepared = preparation({"maximize": False, **decays, **hyper}, product)
+
+    def real_gradients(x: Any, worker: int, step: int) -> Any:
+        return real_array("a gradient", gradients(x, worker, step))
+
     return module.simulate(
         program_of(catalogue.load(name)),  # type: ignore[arg-type]
-        gradients,
+        real_gradients,
         whole_number("workers", workers, least=1),
         np.array(real_array("x0", x0)),
         whole_number("steps", steps, least=0),
@@ -477,6 +484,7 @@ def simulate_workers(
         prepared,
         whole_number("seed", seed, least=0),
         equal_noise,
+        parameter,
     )
 
 

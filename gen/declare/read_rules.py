@@ -226,6 +226,10 @@ class Check:
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
     ) -> Shape:
         """The type of an expression; what is not fit for its place is noted."""
+        if AVERAGE in value.functions() and path[:2] != ("outer", "assign"):
+            message = f"{AVERAGE}(...) is the mean over workers, and stands in [outer] alone"
+            self._reader.problem(message, *path)
+            return wanted or SCALAR
         calls: tuple[str, ...] = _CALLS
         calls += ("grad",) if path[0] == "assign" else ()
         calls += self._noise if "assign" in path else ()

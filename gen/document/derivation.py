@@ -427,7 +427,8 @@ def _program(program: Program) -> tuple[Block, ...]:
         if index in program.outer:
             before = program.averages and index != program.outer[-1]
             what = "What means over workers are taken of" if before else "The outer step"
-            title = f"{what}, where {program.host.closes} = 1"
+            means = "" if before or not program.averages else ", after these means"
+            title = f"{what}, where {program.host.closes} = 1{means}"
         blocks.append(Paragraph(f"{title}, with {values}:" if values else f"{title}:"))
         blocks.append(_function(function))
     if program.shifted:

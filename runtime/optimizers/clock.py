@@ -251,8 +251,13 @@ def check_requirements(
     """
     check = getattr(product, "check_requirements", None)
     if check is not None:
-        values = (hyper[name] for name in product.HYPERPARAMETERS)
-        check(*values, *((workers,) * product.WORKERS), **namespace)
+        known = {name: hyper[name] for name in product.HYPERPARAMETERS}
+        known |= {"workers": workers} if product.WORKERS else {}
+        try:
+            check(*known.values(), **namespace)
+        except Unmet as error:
+            here = ", ".join(f"{name}={float(value):g}" for name, value in known.items())
+            raise Unmet(f"{error}; here {here}") from None
 
 
 def tick(clock: Clock) -> Clock:

@@ -279,7 +279,8 @@ class GeneratedOptimizer(Optimizer):
             if self._begun or self._workers.size > 1:
                 added = self.param_groups[-1]["params"]
                 names = names_of(self.param_groups)[-len(added) :]
-                self._workers.begin(names, added, self._common(values))
+                rule = type(self).__name__
+                self._workers.begin(rule, names, added, self._common(values))
         except BaseException:
             self.param_groups.pop()
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -70,10 +71,13 @@ class Workers:
         return vars(self)
 
     @torch.no_grad()
-    def begin(self, names: Sequence[str], params: Tensors, hyper: Mapping[str, float]) -> None:
+    def begin(
+        self, rule: str, names: Sequence[str], params: Tensors, hyper: Mapping[str, float]
+    ) -> None:
         """Let parameters begin alike: those of the first worker, or the same already.
 
         Args:
+            rule: what the optimizer is called.
             names: of the parameters.
             params: which every worker has in the same order.
             hyper: what else is the same in all workers, by name.
@@ -88,7 +92,9 @@ class Workers:
             for name, param in zip(names, params, strict=True)
         ]
         chosen = dict(hyper)
-        for rank, (other, theirs) in enumerate(self._gathered((own, chosen))):
+        for rank, (rule_there, other, theirs) in enumerate(self._gathered((rule, own, chosen))):
+            if rule_there != rule:
+                raise ValueError(f"the optimizer is {rule} here, and {rule_there} of worker {rank}")
             if other != own:
                 pairs = itertools.zip_longest(own, other)
                 here, there = next((mine, yours) for mine, yours in pairs if mine != yours)
@@ -116,7 +122,8 @@ class Workers:
                 if mine != theirs:
                     raise ValueError(
                         f"the parameter {name} begins elsewhere in worker {rank}; let all workers "
-                        "begin alike (one seed, one checkpoint), or choose broadcast=True"
+                        "begin alike (one seed), or choose broadcast=True; where a run goes on, "
+                        "make the optimizer before the parameters are loaded"
                     )
 
     def _gathered(self, value: Any) -> list[Any]:
@@ -193,6 +200,12 @@ def _checked(group: Any) -> Any:
                 f"there are {distributed.get_world_size()} processes; choose process_group=, the "
                 "group over which means are taken (torch.distributed.group.WORLD for all), or "
                 f'"{NONE}" for none'
+            )
+        if not started and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                f"WORLD_SIZE says that there are {os.environ['WORLD_SIZE']} processes, and they do "
+                "not know each other yet: torch.distributed.init_process_group(...) comes first, "
+                f'or process_group="{NONE}"'
             )
         return None
     if isinstance(group, str) and group == NONE:

@@ -281,10 +281,10 @@ REFUSED = [
     ({"scope": 'gamma_k = "gamma*y"'}, "unknown name 'y'", "gamma_k"),
     (
         {"inner": '"y = y - lr*grad(average(y))/gamma_k"'},
-        "average(...) has no meaning",
+        "stands in [outer] alone",
         "assign[1]",
     ),
-    ({"scope": 'gamma_k = "gamma*average(gamma)"'}, "average(...) has no meaning", "gamma_k"),
+    ({"scope": 'gamma_k = "gamma*average(gamma)"'}, "stands in [outer] alone", "gamma_k"),
     ({"outer": averaging("x = y*average(lr)")}, "takes vectors", "assign[1]"),
     ({"outer": averaging("x = average(y, x)")}, "takes 1 argument", "assign[1]"),
     (

@@ -299,7 +299,12 @@ def work(rank, size):
     for equal in (False, True):
         params = parameters()[:1]
         optimizer = hf.optimizer("parle")(
-            params, L=3, temperature=0.2, seed=4, process_group=dist.group.WORLD, equal_noise=equal
+            [("weight", params[0])],
+            L=3,
+            temperature=0.2,
+            seed=4,
+            process_group=dist.group.WORLD,
+            equal_noise=equal,
         )
         train(optimizer, params, rank, 0, 7)
         told.append(values(params)[0])
@@ -308,7 +313,16 @@ def work(rank, size):
     )
     for number, equal in enumerate((False, True)):
         expected = hf.simulate_workers(
-            "parle", slope, 2, START[0], 7, seed=4, equal_noise=equal, L=3, temperature=0.2
+            "parle",
+            slope,
+            2,
+            START[0],
+            7,
+            seed=4,
+            equal_noise=equal,
+            parameter="weight",
+            L=3,
+            temperature=0.2,
         )
         for rank in range(2):
             ours = np.reshape(found[rank][number], START[0].shape)
@@ -662,14 +676,14 @@ def work(rank, size):
     )
     for name, hyper in chosen.items():
         for label, lacks in LACKING.items():
-            expected = lacking(name, hyper, lambda worker, step: worker == 0 and lacks(step))
+            expected = lacking(name, hyper, lacks)
             for rank, (points, solutions) in enumerate(own[f"{name} {label}"] for own in found):
                 near(points[1], expected[rank][0])
                 near(solutions[1], expected[rank][1])
 
 
-def lacking(name: str, hyper: dict[str, Any], lacks: Callable[[int, int], bool]) -> list[Any]:
-    """The second parameter of two workers, of which one lacks gradients: its step is undone."""
+def lacking(name: str, hyper: dict[str, Any], lacks: Callable[[int], bool]) -> list[Any]:
+    """The second parameter of two workers; the first lacks gradients, and its step is undone."""
     program = program_of(catalogue.load(name))  # type: ignore[arg-type]
     numbers = {entry.name: float(entry.default) for entry in program.hyperparameters} | hyper
     prepared = (1.0, 0.0, 1.0 - numbers["lr"] * 0.1) if name == "diloco" else (1.0, 0.0, 1.0)
@@ -680,7 +694,7 @@ def lacking(name: str, hyper: dict[str, Any], lacks: Callable[[int, int], bool])
     for step in range(12):
         for worker, machine in enumerate(machines):
             x, states = machine.x, dict(machine.states)
-            rests = lacks(worker, step)
+            rests = worker == 0 and lacks(step)
             gradient = 0 * x[0] if rests else slope(x[0], worker, step)
             machine.call([gradient])
             if rests:
@@ -713,6 +727,8 @@ def work(rank, size):
     world, told = dist.group.WORLD, {}
     easgd = hf.optimizer("easgd")
     told["start"] = said(lambda: easgd(parameters(), eta=0.1 + 0.1 * rank, process_group=world))
+    mixed = easgd if rank else hf.optimizer("eamsgd")
+    told["rule"] = said(lambda: mixed(parameters(), process_group=world))
     params = parameters()
     optimizer = easgd(params, eta=0.1, tau=2, process_group=world)
     optimizer.param_groups[0]["rho"] = 1.0 + rank
@@ -760,6 +776,7 @@ def work(rank, size):
     for rank, told_ in enumerate(found):
         assert "eta = 0." in told_["start"]
         assert "all workers need the same" in told_["start"]
+        assert "the optimizer is Ea" in told_["rule"]
         assert "hyper-parameters of the outer step are not the same" in told_["outer"]
         assert "c should be the same in all" in told_["loaded"]
         assert told_["copied"] == "nothing"
@@ -791,6 +808,8 @@ def test_what_a_simulation_refuses(name: str, options: dict[str, Any], message: 
     for count in (0, 1.5, "2"):
         with pytest.raises(ValueError, match="workers"):
             hf.simulate_workers(name, slope, count, START[0], 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a gradient"):
+        hf.simulate_workers(name, lambda x, _, step: 1j * x, 2, START[0], 3)
     with pytest.raises(ValueError, match="a gradient has the shape"):
         hf.simulate_workers(name, lambda x, _, step: x[0], 2, START[0], 3)
 
@@ -809,6 +828,17 @@ def test_options_of_workers_are_of_the_whole_optimizer_and_of_rules_with_means()
         hf.optimizer("easgd")([{"params": [param], "process_group": "none"}])
     with pytest.raises(TypeError, match="no option 'process_group'"):
         hf.optimizer("sgd")([param], process_group="none")
+
+
+def test_processes_that_do_not_know_each_other_are_refused(monkeypatch: Any) -> None:
+    """As torchrun starts them, before their group is made."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    param = torch.nn.Parameter(torch.ones(2))
+    for choice in ({}, {"process_group": torch.distributed.group.WORLD}):
+        with pytest.raises(ValueError, match=r"init_process_group\(\.\.\.\) comes first"):
+            hf.optimizer("easgd")([param], **choice)
+    hf.optimizer("easgd")([param], process_group="none")
+    hf.optimizer("sgd")([param])
 
 
 def test_graphs_are_kept_by_one_worker_alone() -> None:

@@ -48,6 +48,7 @@ def simulate(
     preparation: tuple[float, float, float] = NEUTRAL,
     seed: int = 0,
     equal_noise: bool = False,
+    parameter: str = "0",
 ) -> Simulation:
     """Run replicas of an optimizer in step, with their means taken where a loop ends.
 
@@ -61,6 +62,7 @@ def simulate(
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         seed: of the noise.
         equal_noise: whether all workers draw the same numbers.
+        parameter: what x is called, which chooses its noise too.
 
     Returns:
         What each worker has.
@@ -74,7 +76,7 @@ def simulate(
             dict(hyper),
             [x0.copy()],
             preparation=preparation,
-            keys=(key_of(seed, 0 if equal_noise else worker, "0"),),
+            keys=(key_of(seed, 0 if equal_noise else worker, parameter),),
             workers=workers,
         )
         for worker in range(workers)
