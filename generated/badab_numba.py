@@ -35,7 +35,6 @@ SHIFTED = False
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_kick")
 

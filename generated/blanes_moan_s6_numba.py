@@ -39,7 +39,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_shift",)
 a1 = 0.0792036964311957  # 0.0792036964311957

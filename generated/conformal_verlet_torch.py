@@ -36,7 +36,6 @@ SHIFTED = False
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_kick")
 

@@ -57,7 +57,6 @@ DECOUPLED = True
 HELD = ()
 AVERAGES = ("theta_mean",)
 COMMON = ("anchor", "b")
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_l", "last_loop_length", "last_loops")
 

@@ -63,7 +63,6 @@ CLOSES = 1
 DECOUPLED = False
 HELD = ()
 AVERAGES = ()
-WORKERS = False
 NOISE = (((0, 1),), ())
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_stiffness_k")
 

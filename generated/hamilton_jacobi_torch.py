@@ -55,7 +55,6 @@ CLOSES = 1
 DECOUPLED = False
 HELD = ()
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 

@@ -47,7 +47,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_shift_scale", "last_shift_scale_2", "last_shift_scale_3", "last_shift_scale_4")
 

@@ -54,7 +54,6 @@ CLOSES = 1
 DECOUPLED = False
 HELD = ()
 AVERAGES = ()
-WORKERS = False
 NOISE = (((0, 2),), ((1, 0),))
 MEMORY = ("last_l", "last_loop_length", "last_loops", "last_gamma_k")
 

@@ -37,7 +37,6 @@ SHIFTED = False
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ()
 

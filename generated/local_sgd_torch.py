@@ -45,7 +45,6 @@ DECOUPLED = True
 HELD = ()
 AVERAGES = ("theta_mean",)
 COMMON = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_l", "last_loop_length", "last_loops")
 

@@ -38,7 +38,6 @@ SHIFTED = False
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ()
 

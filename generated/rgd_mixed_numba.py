@@ -52,7 +52,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

@@ -53,7 +53,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_undo_scale", "last_undo_scale_2")
 

@@ -46,7 +46,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay", "last_shift_scale")
 

@@ -39,7 +39,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_lr_max", "last_weight_sum", "last_solution_scale")
 

@@ -43,7 +43,6 @@ SHIFTED = False
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = (((0, 1),),)
 MEMORY = ()
 

@@ -45,7 +45,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ()
 

@@ -37,7 +37,6 @@ SHIFTED = True
 LOSS = False
 CLOSES = 0
 AVERAGES = ()
-WORKERS = False
 NOISE = ()
 MEMORY = ("last_decay_1", "last_shift")
 w1 = 1.3512071919596578  # 1/(2-2**(1/3))

@@ -217,7 +217,7 @@ def latch(
     namespace = {"math": tensor_math} if takes_math else {}
     check_requirements(product, hyper, workers, **namespace)
     values = [hyper[name] for name in product.HYPERPARAMETERS]
-    more = (*((loss,) * product.LOSS), *((workers,) * product.WORKERS))
+    more = (*((loss,) * product.LOSS), *((workers,) * _counts_workers(product)))
     try:
         rows, memory, step = product.coefficients(
             *values, clock.t, float(clock.n), *clock.memory, *more, **namespace
@@ -233,6 +233,11 @@ def latch(
     pending = (clock.t + step, memory)
     known = (clock.t, clock.n, 0, clock.memory, rows, pending, preparation)
     return Clock(*known, product.DECAYING)
+
+
+def _counts_workers(product: ModuleType) -> bool:
+    """Whether the host reads how many workers there are."""
+    return getattr(product, "WORKERS", False)
 
 
 def check_requirements(
@@ -252,7 +257,7 @@ def check_requirements(
     check = getattr(product, "check_requirements", None)
     if check is not None:
         known = {name: hyper[name] for name in product.HYPERPARAMETERS}
-        known |= {"workers": workers} if product.WORKERS else {}
+        known |= {"workers": workers} if _counts_workers(product) else {}
         try:
             check(*known.values(), **namespace)
         except Unmet as error:

@@ -42,5 +42,5 @@ def test_its_derivative_is_the_expression(expr: sp.Expr) -> None:
 
 @pytest.mark.parametrize("expr", UNKNOWN, ids=str)
 def test_what_has_none_or_has_cases_is_not_known(expr: sp.Expr) -> None:
-    """An exponent that may be -1, a base that may be 1, what is no elementary function, and jumps and kinks."""
+    """An exponent that may be -1, a base that may be 1, no elementary function, jumps, kinks."""
     assert primitive(expr, t) is None

@@ -202,7 +202,7 @@ class Product:
             *([f"HELD = ({_tuple(tuple(map(repr, program.held)))})"] if host.closes else []),
             f"AVERAGES = ({_tuple(tuple(map(repr, program.averages)))})",
             *([f"COMMON = ({_tuple(tuple(map(repr, program.common)))})"] * bool(program.averages)),
-            f"WORKERS = {program.counts_workers}",
+            *(["WORKERS = True"] * program.counts_workers),
             f"NOISE = ({_tuple(self._noise)})",
             f"MEMORY = ({_tuple(tuple(repr(name) for name in memory))})",
             *(self._constant(line) for line in host.constants),

@@ -253,6 +253,9 @@ def at_value(part: StepMap, name: str, value: int) -> StepMap:
         part: of a rule.
         name: of the hyper-parameter.
         value: of it.
+
+    Returns:
+        The step on fewer arrays.
     """
     matrix = part.matrix.subs(part.hyper[name], value)
     size = range(matrix.shape[0])
