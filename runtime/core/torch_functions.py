@@ -84,10 +84,7 @@ def chosen(subject: Any, value: float, then: Any, otherwise: Any) -> Any:
     if not isinstance(subject, Tensor):
         return then if subject == value else otherwise
     if isinstance(then, int | float) and isinstance(otherwise, int | float):
-        then, otherwise = (
-            torch.as_tensor(z, dtype=subject.dtype, device=subject.device)
-            for z in (then, otherwise)
-        )
+        then, otherwise = (_alike(number, subject) for number in (then, otherwise))
     return torch.where(subject == value, then, otherwise)
 
 
@@ -104,8 +101,17 @@ def smaller(x: Any, y: Any) -> Tensor:
 def _tensors(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of the type of the one that has dimensions."""
     like = y if not isinstance(x, Tensor) or (isinstance(y, Tensor) and y.dim() > x.dim()) else x
-    first, second = (torch.as_tensor(z, dtype=like.dtype, device=like.device) for z in (x, y))
-    return first, second
+    return _alike(x, like), _alike(y, like)
+
+
+def _alike(value: Any, like: Tensor) -> Tensor:
+    """A number or a tensor in the type and on the device of another tensor.
+
+    A number is filled in there, since a copy from the host would wait for the device.
+    """
+    if isinstance(value, int | float):
+        return torch.full((), value, dtype=like.dtype, device=like.device)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
 def inverse(z: Tensor) -> Tensor:

@@ -11,8 +11,11 @@ import torch
 
 import hamilforge as hf
 from hamilforge.generation import catalogue_folder
+from hamilforge.runtime.core import torch_normal_numbers
+from hamilforge.runtime.core.normal_numbers import key_of
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 
+from .loops import rate_of
 from .training import first, optimizer_class
 
 pytestmark = [
@@ -30,10 +33,10 @@ SUMS = {"shifted": True, "scope": "all", "staged": False, "timed": False}
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_form_agrees_with_the_interpretation(product: str) -> None:
     name, _, method = product.partition("__")
-    objective = method == "objective"
+    alone = method in ("objective", "problem")
     verification = hf.verify(
-        f"objective/{name}" if objective else name,
-        method if method and not objective else None,
+        f"{method}/{name}" if alone else name,
+        method if method and not alone else None,
         device="cuda",
     )
     assert verification.holds, str(verification)
@@ -49,7 +52,9 @@ def test_a_step_waits_for_no_device_and_is_that_of_the_cpu(any_method: str, dtyp
         params = [
             torch.nn.Parameter(torch.tensor(row, device=device, dtype=dtype)) for row in values
         ]
-        optimizer = optimizer_class(any_method)(params, lr=lr, weight_decay=0.1, fused=False)
+        rate = rate_of(any_method)
+        chosen = {rate: lr if rate == "lr" else 0.05, "weight_decay": 0.1}
+        optimizer = optimizer_class(any_method)(params, **chosen, fused=False)
         for number in range(4):
             for param, row in zip(params, values, strict=True):  # none follows from the path
                 param.grad = torch.tensor(np.sin(3 * row + number), device=device, dtype=dtype)
@@ -87,3 +92,18 @@ def test_a_step_is_captured_in_a_graph() -> None:
         plain.step()
     for param, other in zip(params, eager, strict=True):
         assert torch.equal(param, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_normal_numbers_are_those_of_the_cpu(dtype: torch.dtype) -> None:
+    """Bit for bit, or where operations are contracted within 4 units in the last place."""
+    counter = (key_of(3, 1, "weight"), 2**40 + 5, 7)
+    here, there = (
+        torch_normal_numbers.normals(*counter, 1_000_003, dtype, torch.device(device)).cpu()
+        for device in ("cpu", "cuda")
+    )
+    assert here.dtype == there.dtype == dtype
+    unit = torch.finfo(dtype).eps * here.double().abs()
+    apart = (here.double() - there.double()).abs() / unit
+    print(f"{dtype}: {int((apart > 0).sum())} of {here.numel()} differ, at most {apart.max():g}")
+    assert apart.max() <= 4
