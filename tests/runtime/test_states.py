@@ -13,6 +13,7 @@ import torch
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.optimizers.clock import Clock
 
+from .loops import rate_of
 from .problems import quadratic_gradient, start
 from .training import first, flat, optimizer_class, parameters, stages
 
@@ -24,7 +25,7 @@ PLAIN = {"shifted": False, "scope": "coordinate", "staged": False, "timed": Fals
 
 def trained(name: str, count: int = 2) -> tuple[Any, Any]:
     params = parameters(start())
-    optimizer = optimizer_class(name)(params, lr=LR)
+    optimizer = optimizer_class(name)(params, **{rate_of(name): LR})
     stages(optimizer, params, quadratic_gradient, count)
     return optimizer, params
 

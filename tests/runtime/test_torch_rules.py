@@ -307,7 +307,10 @@ def test_a_rule_with_its_own_decay_has_no_such_option() -> None:
 def test_what_a_rule_requires_is_looked_at_before_a_step() -> None:
     first = parameters(torch.float64)
     before = [param.detach().clone() for param in first]
-    optimizer = hf.optimizer("sgd")(first, nesterov=True)
+    with pytest.raises(ValueError, match="Nesterov's form needs a momentum"):
+        hf.optimizer("sgd")(first, nesterov=True)
+    optimizer = hf.optimizer("sgd")(first, momentum=0.9, nesterov=True)
+    optimizer.param_groups[0]["momentum"] = 0.0
     with pytest.raises(ValueError, match="Nesterov's form needs a momentum"):
         step(optimizer, first, 0, gradients(first, 0))
     assert all(torch.equal(a.detach(), b) for a, b in zip(first, before, strict=True))
