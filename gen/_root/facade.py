@@ -446,8 +446,6 @@ def simulate_workers(
         ValueError: a hyper-parameter that there is not or outside its domain, or numbers that are
             not real, or no such counts.
     """
-    import numpy as np
-
     from hamilforge.gen.declare import catalogue
     from hamilforge.gen.program.optimizers import workers as module
     from hamilforge.gen.program.optimizers.programs import program_of
@@ -459,9 +457,8 @@ def simulate_workers(
 
     product = loader.load(name).module("numba")
     _refuse_other("hf.simulate_workers", name, product)
-    decays: dict[str, Any] = {"weight_decay": 0.0, "decoupled_weight_decay": False}
-    if "weight_decay" in product.HYPERPARAMETERS:  # and its own
-        decays = {}
+    own = "weight_decay" in product.HYPERPARAMETERS
+    decays = {} if own else {"weight_decay": 0.0, "decoupled_weight_decay": False}
     decays = {key: options.pop(key, value) for key, value in (decays | product.OPTIONS).items()}
     hyper = checked(product, options, together=False)
     if decays:
@@ -478,7 +475,7 @@ def simulate_workers(
         program_of(catalogue.load(name)),  # type: ignore[arg-type]
         real_gradients,
         whole_number("workers", workers, least=1),
-        np.array(real_array("x0", x0)),
+        real_array("x0", x0),
         whole_number("steps", steps, least=0),
         hyper,
         prepared,

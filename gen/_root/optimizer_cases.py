@@ -87,10 +87,9 @@ def reference_cases(program: Program) -> list[Case]:
         cases.append(_case(program, "late", defaults, n=LATE))
     if program.outer:
         cases.append(_case(program, "drawn again", _drawn(program, seed=12)))
-    if program.counts_workers:
-        several = _drawn(program, seed=12, workers=SEVERAL)
-        cases.append(_case(program, "several workers", several, workers=SEVERAL))
-    if program.outer:
+        if program.counts_workers:
+            several = _drawn(program, seed=12, workers=SEVERAL)
+            cases.append(_case(program, "several workers", several, workers=SEVERAL))
         cases.append(
             _case(program, "the end of a loop", defaults, n=_end_of_loop(program, defaults))
         )

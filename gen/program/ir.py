@@ -13,7 +13,7 @@ whose host scalars :class:`Host` computes; the others are in :mod:`integrators.i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -163,10 +163,7 @@ class Function:
 
     def reads(self, name: str) -> set[str]:
         """The inputs that are arrays and from which an array follows."""
-        needed = {name}
-        for line in reversed(self.lines):
-            needed |= {*names(line.value)} if line.name in needed else set()
-        return needed & {*self.arrays}
+        return needed(self.lines, (name,)) & {*self.arrays}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -475,6 +472,19 @@ def names(value: Value) -> tuple[str, ...]:
         case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
             return (of,)
     return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
+
+
+def needed(lines: Sequence[Line], wanted: Iterable[str]) -> set[str]:
+    """All names from which some follow, with these.
+
+    Args:
+        lines: each set after what it reads.
+        wanted: names of lines, or of what they read.
+    """
+    known = {*wanted}
+    for line in reversed(lines):
+        known |= {*names(line.value)} if line.name in known else set()
+    return known
 
 
 def squared_in(value: Value) -> str | None:

@@ -147,8 +147,6 @@ class Workers:
         Raises:
             RuntimeError: a number differs, or a worker is gone.
         """
-        if self.size == 1:
-            return
         own = [_local(array) for array in arrays]
         wide = any(array.dtype == torch.float64 for array in own)
         dtype = torch.float64 if wide else torch.float32

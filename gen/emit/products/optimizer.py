@@ -28,7 +28,7 @@ from hamilforge.gen.emit.text import (
     wrapped,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
-from hamilforge.gen.program.ir import Line, Program, Select, names
+from hamilforge.gen.program.ir import Line, Program, Select, needed
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
@@ -252,10 +252,7 @@ class Product:
         reads = []
         inside = len(self.program.stages)
         for row in (itertools.chain(*host.rows[:inside]), itertools.chain(*host.rows[inside:])):
-            needed = {*row}
-            for line in reversed(host.body):
-                needed |= {*names(line.value)} if line.name in needed else set()
-            reads.append("lr" in needed)
+            reads.append("lr" in needed(host.body, row))
         return reads == [True, False]
 
     @property

@@ -17,6 +17,7 @@ from hamilforge.gen.program.ir import (
     Program,
     Ref,
     names,
+    needed,
     parts,
     with_parts,
 )
@@ -112,18 +113,17 @@ def _without(function: Function, noises: Sequence[str]) -> Function:
 
 def _needed(host: Host) -> Host:
     """A host with the lines and the memory that its rows need."""
-    needed = {*host.solution, host.step, host.closes, *(name for name, _ in host.guards)}
-    needed.update(*host.rows)
+    wanted = {*host.solution, host.step, host.closes, *(name for name, _ in host.guards)}
+    wanted.update(*host.rows)
     count = 0
-    while count < len(needed):
-        count = len(needed)
-        for line in reversed(host.body):
-            needed |= {*names(line.value)} if line.name in needed else set()
-        needed |= {line for name, line in host.memory if name in needed}
+    while count < len(wanted):
+        count = len(wanted)
+        wanted = needed(host.body, wanted)
+        wanted |= {line for name, line in host.memory if name in wanted}
     return replace(
         host,
-        body=tuple(line for line in host.body if line.name in needed),
-        memory=tuple(kept for kept in host.memory if kept[0] in needed),
+        body=tuple(line for line in host.body if line.name in wanted),
+        memory=tuple(kept for kept in host.memory if kept[0] in wanted),
     )
 
 
