@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hamilforge.gen.declare import budget
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.verification import verify
 
@@ -28,6 +29,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets are four times as long: what is tested is not how quick the machine is today."""
+    monkeypatch.setattr(budget, "QUICK", budget.QUICK / 4)
 
 
 @pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])

@@ -26,10 +26,10 @@ from hamilforge.gen.declare.errors import NotDerivableError
 WHOLE, EACH, LONG = 6.5, 1.0, 3000
 #: How much more code may take than a report: it is made once.
 CODE = 8.0
-#: For one proof, and for all that can do without a value.
+#: For one proof, and for all that can do without a value; these grow with :func:`whole`.
 PROOF, PROOFS = 1.5, 3.5
 #: The size of a trial, its seconds on a quick machine, and how much slower a machine may be.
-_ENTRIES, _QUICK, SLOWEST = 8000, 0.0014, 8.0
+_ENTRIES, QUICK, SLOWEST = 8000, 0.0014, 8.0
 
 Value = TypeVar("Value")
 
@@ -45,7 +45,7 @@ def whole(size: int) -> float:
 
 def slowness() -> float:
     """How many times as long as on a quick machine Python's work takes here and now, at least 1."""
-    return min(max(1.0, min(_trial() for _ in range(3)) / _QUICK), SLOWEST)
+    return min(max(1.0, min(_trial() for _ in range(3)) / QUICK), SLOWEST)
 
 
 def _trial() -> float:
@@ -90,10 +90,12 @@ class Allowance:
 
     Args:
         proof: seconds for each.
+        size: bytes of the declaration.
     """
 
-    def __init__(self, proof: float = PROOF) -> None:
+    def __init__(self, proof: float = PROOF, size: int = 0) -> None:
         self._proof, self._taken = proof, 0.0
+        self._proofs = PROOFS * whole(size) / WHOLE
 
     def within(self, what: str, work: Callable[[], Value]) -> Value:
         """The value of a proof.
@@ -101,11 +103,11 @@ class Allowance:
         Raises:
             BudgetError: it takes too long, or those before it did.
         """
-        left = PROOFS - self._taken
+        left = self._proofs - self._taken
         if left < self._proof:
-            left = PROOFS - self._taken / slowness()
+            left = self._proofs - self._taken / slowness()
         if left <= 0:
-            raise BudgetError(f"the proofs before {what} took all of their {PROOFS:g} s")
+            raise BudgetError(f"the proofs before {what} took all of their {self._proofs:g} s")
         begun = time.thread_time()
         try:
             return within(min(self._proof, left), what, work)

@@ -35,7 +35,7 @@ def prove(declaration: kinds.Problem, claimed_only: bool = False) -> Report:
     mechanical = isinstance(declaration, kinds.Mechanics)
     proofs = _proofs(field) | (_mechanics(field) if mechanical else {}) | _along(field)
     head = _with_invariants(declaration.head, field)
-    allowance = Allowance()
+    allowance = Allowance(size=len(declaration.head.source.data))
     findings = tuple(
         _skipped(name)
         if claimed_only and name not in head.claims
