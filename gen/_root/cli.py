@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamilforge import templates
+from hamilforge import reproduce_command, templates
 from hamilforge.gen.declare.visible import visible_lines
 from hamilforge.terminal import complain, degrade, of_sizes, say
+from hamilforge.typed import number, sized, whole_number
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -150,9 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     plotting.add_argument(
         "--on", metavar="PROBLEM", help="what optimizers minimise; several are compared"
     )
-    plotting.add_argument("--gradients", type=_whole, help="with --on: how many; 500 else")
+    plotting.add_argument("--gradients", type=whole_number, help="with --on: how many; 500 else")
     plotting.add_argument(
-        "--lr", type=_number, help="with --on: of all; else the best of 1, 2 and 5 in each decade"
+        "--lr", type=number, help="with --on: of all; else the best of 1, 2 and 5 in each decade"
     )
     plotting.add_argument(
         "--method",
@@ -160,8 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         help="for a problem: what integrates it; several are compared",
     )
-    plotting.add_argument("--h", type=_number, help="for a problem: the step")
-    plotting.add_argument("--time", type=_number, help="for a problem: how long")
+    plotting.add_argument("--h", type=number, help="for a problem: the step")
+    plotting.add_argument("--time", type=number, help="for a problem: how long")
     plotting.add_argument(
         "--section",
         metavar="COMPONENT",
@@ -174,22 +174,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--case", help="only cases whose text contains this")
-    bench.add_argument("--rounds", type=_whole, help="interleaved rounds, at least 20")
+    bench.add_argument("--rounds", type=whole_number, help="interleaved rounds, at least 20")
 
-    reproducing = command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
-    reproducing.add_argument("name", metavar="NAME", help="rk-networks")
-    reproducing.add_argument("--out", type=Path, help="a folder for files and pictures")
-    reproducing.add_argument("--data", action="append", default=[], help="one of its data sets")
-    reproducing.add_argument("--network", action="append", default=[], help="one of its networks")
-    reproducing.add_argument("--seeds", type=_whole, default=1, help="how many seeds, from 0")
-    reproducing.add_argument("--iterations", type=_whole, help="instead of the published number")
-    reproducing.add_argument("--time", type=_number, help="the sum of the steps")
-    reproducing.add_argument(
-        "--optimizer",
-        metavar="NAME|PATH",
-        help="instead of descent with backtracking: a declared one, or torch.Adam and the like",
+    reproduce_command.arguments(
+        command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
     )
-    reproducing.add_argument("--lr", type=_number, help="its learning rate")
 
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
     demo.add_argument("--out", type=Path, help="the folder for the picture")
@@ -210,33 +199,11 @@ def _sizes(command: argparse.ArgumentParser) -> None:
         "--size",
         action="append",
         default=[],
-        type=_size,
+        type=sized,
         metavar="NAME=NUMBER",
         help="for a lattice: the number of its sites; for a problem to minimise: a dimension; for "
         "a field: a dimension that the code is made for, where small ones make it quicker",
     )
-
-
-def _size(text: str) -> tuple[str, int]:
-    """``d=2``."""
-    name, mark, number = text.partition("=")
-    if not (mark and name and re.fullmatch("0*[1-9][0-9]{0,8}", number)):
-        raise argparse.ArgumentTypeError(f"'{text}': a name and a positive number, as in d=2")
-    return name, int(number)
-
-
-def _whole(text: str) -> int:
-    """``20``."""
-    if not re.fullmatch("[+-]?[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"'{text}': a whole number was expected")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    """``0.1``."""
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
-        raise argparse.ArgumentTypeError(f"'{text}': a number was expected")
-    return float(text)
 
 
 def _new(arguments: argparse.Namespace) -> int:
@@ -346,14 +313,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from hamilforge import reproduce_command
-
-    named = {"time": arguments.time, "optimizer": arguments.optimizer, "lr": arguments.lr}
-    changes = {name: value for name, value in named.items() if value is not None}
-    return reproduce_command.run(
-        arguments.name, arguments.out, arguments.data, arguments.network, arguments.seeds,
-        arguments.iterations, changes,
-    )  # fmt: skip
+    return reproduce_command.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

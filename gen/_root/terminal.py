@@ -6,8 +6,9 @@ a terminal that lacks a character gets its escape.
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,26 @@ def cell(text: object) -> Text:
     from rich.text import Text
 
     return Text(visible(text))
+
+
+@contextlib.contextmanager
+def bars(console: Console) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """Bars of progress below each other, on a terminal.
+
+    Yields:
+        A function that adds one, with its text and how many there are to do; it returns one that
+        takes how many are done.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def add(text: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(text, total=total)
+            return lambda done: progress.update(task, completed=done)
+
+        yield add
 
 
 class Picture:

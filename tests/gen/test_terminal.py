@@ -88,7 +88,6 @@ def test_an_error_steers_nothing(tmp_path, monkeypatch, capsys, text, place):
         ["list", "--where"],
         ["new"],
         ["show"],
-        ["reproduce"],
         ["plot"],
     ],
 )
@@ -146,6 +145,14 @@ def test_brackets_are_brackets(tmp_path, monkeypatch, capsys):
     console = terminal.console(width=100)
     console.print(title)
     assert title in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", EVIL.values(), ids=EVIL)
+@pytest.mark.parametrize("command", [["reproduce"], ["bench"]])
+def test_what_was_typed_for_one_of_some_names_steers_nothing(capsys, text, command):
+    with pytest.raises(SystemExit):
+        main([*command, text])
+    assert not HIDDEN.search(capsys.readouterr().err)
 
 
 def test_a_folder_of_a_reproduction_may_have_brackets(tmp_path, monkeypatch, capsys):

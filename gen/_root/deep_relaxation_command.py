@@ -1,0 +1,90 @@
+"""The command ``reproduce deep-relaxation``: five methods on three networks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hamilforge import terminal
+from hamilforge.typed import whole_number
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="a folder with the files of MNIST, CIFAR-10 or both; without it, what packages ship",
+    )
+    parser.add_argument("--network", action="append", default=[], help="one of its networks")
+    parser.add_argument("--method", action="append", default=[], help="one of its methods")
+    parser.add_argument("--seeds", type=whole_number, default=3, help="how many seeds, from 0")
+    parser.add_argument("--epochs", type=whole_number, help="effective epochs of each run")
+    parser.add_argument("--full", action="store_true", help="the paper's widths and epochs")
+    parser.add_argument("--device", default="cpu", help="where torch computes; cpu unless said")
+
+
+def run(options: argparse.Namespace, folder: Path) -> int:
+    """Run the experiment.
+
+    Args:
+        options: what was typed.
+        folder: for files and pictures.
+
+    Returns:
+        The exit status.
+    """
+    import importlib.util
+
+    from rich.table import Table
+
+    from hamilforge.runtime.reproduce import deep_relaxation
+
+    settings, seeds = deep_relaxation.line_up(), range(options.seeds)
+    try:
+        chosen = deep_relaxation.runs(
+            settings, options.data, options.network, options.method, seeds, options.epochs,
+            options.full, options.device,
+        )  # fmt: skip
+    except ValueError as error:
+        return terminal.complain(error)
+    folder.mkdir(parents=True, exist_ok=True)
+    console = terminal.console()
+    histories = {}
+    with terminal.bars(console) as bar:
+        for experiment in chosen:
+            network, method = experiment.network["name"], experiment.method["name"]
+            advance = bar(f"{network}, {method}, seed {experiment.seed}", experiment.epochs)
+            try:
+                histories[experiment] = deep_relaxation.train(experiment, folder, advance)
+            except (FloatingPointError, ValueError) as error:
+                return terminal.complain(error)
+    reached = deep_relaxation.outcomes(histories)
+    methods = list(dict.fromkeys(method for _, method in reached))
+    table = Table("network", "validation error (%)", *methods, box=None)
+    for name in dict.fromkeys(network for network, _ in reached):
+        own = [reached[name, method] for method in methods]
+        table.add_row(name, "at the end", *(outcome.end for outcome in own))
+        table.add_row("", "least mean @ epochs", *(outcome.least for outcome in own))
+    console.print(table)
+    for name in dict.fromkeys(network for network, _ in reached):
+        first = next(experiment for experiment in chosen if experiment.network["name"] == name)
+        terminal.say(
+            f"{name}: {first.data.name} ({len(first.data.classes)} to train on, "
+            f"{len(first.data.other_classes)} others), {first.width:g} of the paper's widths, "
+            f"{first.epochs} effective epochs, "
+            + ("seed 0" if len(seeds) == 1 else f"seeds 0 to {len(seeds) - 1}")
+        )
+    if importlib.util.find_spec("matplotlib") is None:
+        console.print('no pictures: pip install "hamilforge[demo]" brings matplotlib')
+        return 0
+    from hamilforge.runtime.reproduce import deep_relaxation_pictures
+
+    for name in dict.fromkeys(network for network, _ in reached):
+        picture = terminal.Picture(folder / f"{name}.png")
+        own = {method: reached[name, method] for method in methods}
+        data = next(e.data.name for e in chosen if e.network["name"] == name)
+        deep_relaxation_pictures.draw(own, f"{name}, {data}", picture.path)
+        picture.done()
+    return 0
