@@ -335,6 +335,8 @@ class GradientSystem:
         start: what unknowns begin at, in the point and parameters; zero where it says nothing.
         start_time: t at the first step.
         lyapunov: an energy that is claimed to fall along solutions.
+        noise: for some unknowns the diffusion s of ``du = ... dt + s dW``, in Ito's sense: in
+            parameters, t and the other unknowns; each has a Brownian motion of its own.
     """
 
     head: Head
@@ -344,6 +346,7 @@ class GradientSystem:
     start: tuple[tuple[str, Expression], ...]
     start_time: Fraction
     lyapunov: Lyapunov | None
+    noise: tuple[tuple[str, Expression], ...] = ()
 
     @property
     def unknowns(self) -> tuple[str, ...]:

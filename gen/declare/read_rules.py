@@ -206,21 +206,18 @@ class Check:
             schedules = [name for name, _ in rule.loop.schedules]
             self._types |= dict.fromkeys((LOOPS, PLACE, *schedules), SCALAR)
             self._taken |= {*RESERVED, *schedules}
-        self._noise: tuple[str, ...] = ()
 
-    def run(self, uses: bool = True) -> None:
+    def run(self, whole: bool = True) -> None:
         """Note what is wrong.
 
         Args:
-            uses: whether it is a whole rule: a hyper-parameter that nothing reads is wrong then,
-                and noise may enter.
+            whole: whether it is a whole rule: a hyper-parameter that nothing reads is wrong then.
         """
-        self._noise = (NOISE,) if uses else ()
         self._start()
         self._assignments(self._rule.assignments, ("assign",))
         self._loop()
         self._complete()
-        self._uses(uses)
+        self._uses(whole)
 
     def _typed(
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None
@@ -232,7 +229,7 @@ class Check:
             return wanted or SCALAR
         calls: tuple[str, ...] = _CALLS
         calls += ("grad",) if path[0] == "assign" else ()
-        calls += self._noise if "assign" in path else ()
+        calls += (NOISE,) if "assign" in path else ()
         calls += (AVERAGE,) if path[:2] == ("outer", "assign") else ()
         try:
             shape = infer_shape(value, self._types if known is None else known, calls)

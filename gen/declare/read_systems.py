@@ -52,6 +52,8 @@ from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR
 
 _CALLS = (*ELEMENTWISE, *REDUCTIONS)
+#: What of an optimizer's file may be of its system.
+OF_SYSTEM = ("equations", "noise", "start", "parameters")
 
 
 def has_oracle(reader: Reader) -> bool:
@@ -84,8 +86,8 @@ def own_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
         reader.problem("has no grad(...) in it that an optimizer could take", "equations")
         reader.finish()
     numbers = hyperparameters(Reader(reader.source), OWN, flags=True)
-    system = own_part(reader, ("equations", "start", "parameters"))
-    texts = [*system.table("equations").values(), *system.table("start").values()]
+    system = own_part(reader, OF_SYSTEM)
+    texts = [text for table in OF_SYSTEM for text in system.table(table).values()]
     read = set(re.findall(r"[A-Za-z]\w*", " ".join(map(str, texts))))
     given = system.table("parameters")
     shared = tuple(entry for entry in numbers if entry.name in read and entry.name not in given)
@@ -108,7 +110,7 @@ def gradient_system(
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
-    reader.keys(("equations", "start", "parameters", "lyapunov"))
+    reader.keys((*OF_SYSTEM, "lyapunov"))
     own = (*parameters(reader, "parameters", _name(reader)), *shared)
     table = reader.table("equations", required=True)
     for name in table:
@@ -144,11 +146,33 @@ def gradient_system(
             else:
                 reader.typed(value, VECTOR, begins, _CALLS, *at)
                 start.append((name, value))
+    noise = _noise(reader, types)
     lyapunov = _lyapunov(reader, types, own)
+    if noise and lyapunov:
+        reader.problem("is of an equation without [noise]: with it no energy falls", "lyapunov")
     reader.finish()
     return kinds.GradientSystem(
-        head, tuple(equations), point, own, tuple(start), start_time, lyapunov
+        head, tuple(equations), point, own, tuple(start), start_time, lyapunov, noise
     )
+
+
+def _noise(reader: Reader, types: Mapping[str, Shape]) -> tuple[tuple[str, Expression], ...]:
+    """``[noise]``: the diffusion of some unknowns."""
+    vectors = {name for name, shape in types.items() if shape == VECTOR}
+    noise = []
+    for name, text in reader.table("noise").items():
+        at = ("noise", name)
+        if name not in vectors:
+            reader.problem(f"'{name}' is no unknown" + did_you_mean(name, vectors), *at)
+            continue
+        value = reader.expression(text, *at)
+        known = {other: shape for other, shape in types.items() if other != name}
+        if value and name in value.names():
+            reader.problem("the diffusion of an unknown may not depend on it", *at)
+        elif value:
+            reader.typed(value, VECTOR, known, ELEMENTWISE, *at)
+            noise.append((name, value))
+    return tuple(noise)
 
 
 def _name(reader: Reader) -> Any:
@@ -327,7 +351,7 @@ def discretised(
         (
             *("system", "method", "steps", "hyperparameters", "set", "reduce", "options"),
             *("require", "reductions"),
-            *(("equations", "start", "parameters") if inline else ()),
+            *(OF_SYSTEM if inline else ()),
         )
     )
     if not isinstance(system, kinds.GradientSystem | None):
@@ -432,5 +456,5 @@ def _check_update(reader: Reader, method: kinds.StateUpdate, inner: list[str]) -
         None,
         (),
     )
-    Check(own, rule).run(uses=False)
+    Check(own, rule).run(whole=False)
     reader.problems.extend(own.problems)

@@ -101,6 +101,10 @@ def tell_gradient_system(system: kinds.GradientSystem, _: Report) -> tuple[Block
     return (
         Heading("The system"),
         *(Paragraph(f"{name}' = {value.text}") for name, value in system.equations),
+        *(
+            Paragraph(f"d{name} has ({value.text}) dW more, in Ito's sense.")
+            for name, value in system.noise
+        ),
         *((Paragraph(f"It begins at {starts}; at zero elsewhere."),) if begins else ()),
     )
 

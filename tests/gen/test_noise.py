@@ -226,6 +226,20 @@ def variances(path: Path | str) -> dict[str, sp.Expr]:
     }
 
 
+#: Stochastic gradient Langevin dynamics, typed.
+TYPED = """
+kind = "optimizer"
+name = "typed"
+title = "Langevin dynamics, typed"
+reference = "-"
+unknowns = ["theta"]
+assign = ["theta = theta - lr*grad(theta) + sqrt(2*lr*temperature)*noise()"]
+[hyperparameters]
+lr = { default = 1e-3, domain = "nonnegative" }
+temperature = { default = 1e-4, domain = "nonnegative" }
+"""
+
+
 def test_variances_of_the_catalogue_are_those_of_the_theory() -> None:
     """Of sgld T/(k (1 - h k/2)); of sghmc by its own recursion, solved by numbers below."""
     curvature, lr, heat, friction = sp.symbols("curvature lr temperature friction")
@@ -256,10 +270,12 @@ def test_variances_of_the_catalogue_are_those_of_the_theory() -> None:
     ],
 )
 def test_a_wrong_amplitude_is_seen(old: str, new: str, tmp_path: Path) -> None:
-    text = catalogue.load("sgld", ("optimizer",)).head.source.data.decode()
-    assert old in text
-    path = tmp_path / "sgld.toml"
-    path.write_text(text.replace(old, new))
+    claim = '[claims]\nstationary_variance = ["temperature/(lambda*(1 - lr*lambda/2))"]\n'
+    assert old in TYPED
+    path = tmp_path / "typed.toml"
+    path.write_text(TYPED + claim)
+    assert pipeline.check(catalogue.load(path)).holds
+    path.write_text(TYPED.replace(old, new) + claim)
     report = pipeline.check(catalogue.load(path))
     assert [claim.name for claim in report.claims if not claim.holds] == ["stationary_variance"]
 
@@ -294,8 +310,7 @@ def test_different_noises_are_told_apart(tmp_path: Path) -> None:
     twice = "theta = theta - lr*grad(theta) + temperature*noise() + temperature*noise()"
     once = "theta = theta - lr*grad(theta) + 2*temperature*noise()"
     for name, assign in (("two", twice), ("one", once)):
-        text = catalogue.load("sgld", ("optimizer",)).head.source.data.decode()
-        text = text.split("[claims]")[0].replace('"sgld"', f'"{name}"')
+        text = TYPED.replace('"typed"', f'"{name}"')
         text = text.replace(text.split('assign = ["')[1].split('"]')[0], assign)
         (tmp_path / f"{name}.toml").write_text(text)
     path = tmp_path / "one.toml"
@@ -305,6 +320,14 @@ def test_different_noises_are_told_apart(tmp_path: Path) -> None:
     difference = finding.evidence.split("ours - theirs = ")[1]
     assert "noise_2*temperature" in difference
     assert "- noise*temperature" in difference
+
+
+def test_what_is_derived_is_what_was_typed(tmp_path: Path) -> None:
+    path = tmp_path / "typed.toml"
+    same = 'values = { lr = "lr", temperature = "temperature" }\n'
+    path.write_text(TYPED + '[[reductions]]\nto = "sgld"\n' + same)
+    (finding,) = reduction_findings(catalogue.load(path))
+    assert finding.value is True, finding
 
 
 def test_a_reduction_is_of_paths_with_equal_noise(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def declared(
     start: str = "",
     hyper: str = "",
     settings: str = "",
+    noise: str = "",
 ) -> Path:
     """An optimizer of a system and a method of its own; a method that is a name is the catalogue's.
 
@@ -49,9 +50,11 @@ def declared(
         start: of its unknowns.
         hyper: further hyper-parameters.
         settings: beside h.
+        noise: the diffusions of the system.
     """
     (folder / "motion.toml").write_text(
         'kind = "system"\n' + HEAD.format(name="motion") + f"[equations]\n{equations}\n"
+        f"[noise]\n{noise}\n"
         f"[start]\n{start}\n[parameters]\n{parameters}\n"
     )
     if method.startswith("["):

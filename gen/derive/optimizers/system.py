@@ -96,6 +96,18 @@ class System:
         Raises:
             DeclarationError: there is no temperature, or K is no multiple of p^2.
         """
+        return sp.sqrt(self._bath()) * sp.sqrt(1 - self.decay(start, stop) ** 2)
+
+    def diffusion(self) -> Expr:
+        """The s of ``dp = -grad J dt - gamma p dt + s dW``, whose flow :meth:`heat` is of.
+
+        Raises:
+            DeclarationError: there is no temperature, or K is no multiple of p^2.
+        """
+        return sp.sqrt(2 * self.gamma * self._bath())
+
+    def _bath(self) -> Expr:
+        """The variance m T of a momentum in the bath."""
         if self.temperature is None:
             raise self._refuse("friction with noise (letter O) needs a temperature", "temperature")
         mass = sp.simplify(p / self.gradient) if self.gradient != 0 else sp.zoo
@@ -104,7 +116,7 @@ class System:
                 "friction with noise (letter O) has a closed form for K = dot(p, p)/(2*m) only",
                 "kinetic",
             )
-        return sp.sqrt(mass * self.temperature) * sp.sqrt(1 - self.decay(start, stop) ** 2)
+        return mass * self.temperature
 
     def closed(
         self, expr: Expr, in_force: Callable[[Expr, sp.Tuple], Expr] = lambda value, _: value

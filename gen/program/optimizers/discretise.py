@@ -6,6 +6,9 @@ state, with what h and the parameters are in the hyper-parameters.  Out: the val
 A letter of a splitting is the exact flow of its unknown's equation, all else frozen: of
 ``u' = a u + b`` that is ``exp(a h) u + (exp(a h) - 1)/a b``; where the clock moves with it,
 ``u = F(t, s) u + integral of F(r, s) b(r) dr`` with ``F(r, s) = exp(integral of a from r to s)``.
+With a diffusion ``s`` of its own it moves by a normal number more, whose variance is the integral
+of ``F(r, s)^2 s(r)^2``.  A table has one normal number a step for each unknown with noise: its
+stages have the share ``c_i`` of it, and its step has all.
 """
 
 from __future__ import annotations
@@ -212,7 +215,7 @@ class _Discretisation:
                 self._timed_flow(name, own, slope, rest, begin, begin + span)
                 if timed
                 else _linear_flow(own, slope, rest, span)
-            )
+            ) + self._spread(name, slope, begin, begin + span, timed)
         for name, value in moved.items():
             recorder.assign(name, value, f"flow of {name}")
         if timed:
@@ -238,6 +241,40 @@ class _Discretisation:
             "letter of its own, or name a table"
         )
 
+    def _diffusion(self, name: str, time: Expr) -> Expr:
+        """The diffusion of an unknown; 0 where there is none."""
+        assert self._system is not None
+        declared = dict(self._system.noise).get(name)
+        if declared is None:
+            return sp.Integer(0)
+        known = {**self._recorder.known, "t": time}
+        return self._recorder.converted(declared, known, ("system",))
+
+    def _spread(self, name: str, slope: Expr, begin: Expr, end: Expr, timed: bool) -> Expr:
+        """What the noise of a linear equation adds to its flow."""
+        diffusion = self._diffusion(name, _TIME if timed else begin)
+        if diffusion == 0:
+            return diffusion
+        coefficient, part = split_product(diffusion)
+        squares = coefficient**2
+        if slope.has(_TIME) or squares.has(_TIME):
+            growth = primitive(2 * slope, _TIME) if slope != 0 else sp.Integer(0)
+            density = None if growth is None else squares * sp.exp(growth.subs(_TIME, end) - growth)
+            integral = None if density is None else primitive(sp.powsimp(density), _TIME)
+            if integral is None or part.has(_TIME):
+                raise self._refused(
+                    f"the variance of {name} over a step with the clock is no elementary function; "
+                    "move the clock by a letter of its own"
+                )
+            variance = sp.simplify(integral.subs(_TIME, end) - integral.subs(_TIME, begin))
+        elif slope == 0:
+            variance = squares * (end - begin)
+        else:
+            span = sp.expand(end - begin)
+            rest = squares / (-2 * slope)
+            variance = (tidy(rest) if is_host(rest) else rest) * (1 - sp.exp(2 * slope * span))
+        return sp.sqrt(variance) * part * self._recorder.noise()
+
     # --- tables -------------------------------------------------------------------------------
 
     def _table(self, method: RungeKutta, names: tuple[str, ...], weight: Expr, timed: bool) -> None:
@@ -248,16 +285,20 @@ class _Discretisation:
         span = weight * self._step
         begin = {name: recorder.known[name] for name in names}
         time = recorder.known.get("t", sp.Integer(0))
+        spread = {
+            name: self._spread(name, sp.Integer(0), time, time + span, False) for name in names
+        }
         rates: list[tuple[int, dict[str, Expr]]] = []
         for i in _in_order(tableau):
             for name in names:
                 change = sum(
                     (in_sympy(tableau.a[i][j]) * rate[name] for j, rate in rates), sp.Integer(0)
                 )
+                change = span * change + in_sympy(tableau.c[i]) * spread[name]
                 recorder.known[name] = begin[name]
                 if change != 0:
                     local = f"{name}__stage_{i + 1}"  # no declared name has two underscores
-                    recorder.assign(local, begin[name] + span * change, "stage")
+                    recorder.assign(local, begin[name] + change, "stage")
                     recorder.known[name] = recorder.known[local]
             node = in_sympy(tableau.c[i]) * span if timed else sp.Integer(0)
             computed = self._rates(names, time + node)
@@ -270,7 +311,8 @@ class _Discretisation:
         recorder.known |= begin
         for name in names:
             change = sum((in_sympy(tableau.b[i]) * rate[name] for i, rate in rates), sp.Integer(0))
-            recorder.assign(name, begin[name] + span * change, f"step of {name}")
+            moved = begin[name] + span * change + spread[name]
+            recorder.assign(name, moved, f"step of {name}")
         if timed and isinstance(self._optimizer.method, UnknownSplitting):
             recorder.known["t"] = time + span
 

@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,19 @@ from hamilforge.gen.declare.expression import Expression, Name
 from hamilforge.gen.declare.kinds import Discretised, GradientSystem, Parameter, StateUpdate
 from hamilforge.gen.derive.calculus import Coordinate, to_sympy
 from hamilforge.gen.program.interpret import evaluate, run_lines
+from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Line, entries
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
-from hamilforge.gen.prove.optimizers.order import DIMENSION, MAX_ORDER, Potential, valuation
-from hamilforge.gen.prove.series import FLOATS, Series, series_algebra
+from hamilforge.gen.program.optimizers.draws import quiet
+from hamilforge.gen.prove.optimizers.order import (
+    DIMENSION,
+    MAX_ORDER,
+    Noises,
+    Potential,
+    valuation,
+)
+from hamilforge.gen.prove.series import FLOATS, Field, Series, series_algebra
 
 #: What the step is called where it is a hyper-parameter of its own; no declared name has ``__``.
 STEP = "step__size"
@@ -45,8 +54,9 @@ def gradient_order(optimizer: Discretised) -> int:
         NotDerivableError: the step is no series in h.
     """
     derivation = derive_rule(with_free_step(optimizer))
+    still = replace(derivation, program=quiet(derivation.program))
     for precision in range(3, MAX_ORDER + 3):
-        powers = [_Experiment(optimizer, derivation, precision, seed).run() for seed in SEEDS]
+        powers = [Experiment(optimizer, still, precision, seed).run() for seed in SEEDS]
         if min(powers) < precision:
             return min(powers) - 1
     raise NotDerivableError(f"an order above {MAX_ORDER}")
@@ -83,9 +93,7 @@ def rates_of(system: GradientSystem) -> list[Line]:
         For each unknown ``u`` a line ``u__rate``; they read the unknowns, the parameters, ``t``,
         and :data:`SLOPE`, the gradient.
     """
-    symbols = {name: Coordinate(name) for name in system.unknowns}
-    known = {entry.name: sp.Symbol(entry.name, positive=True) for entry in system.parameters}
-    known |= {"t": sp.Symbol("t", positive=True), **symbols}
+    symbols, known = _symbols(system)
     slope = Coordinate(SLOPE)
     names = {symbol: name for name, symbol in symbols.items()} | {slope: SLOPE}
     return [
@@ -97,30 +105,61 @@ def rates_of(system: GradientSystem) -> list[Line]:
     ]
 
 
-class _Experiment:
-    """One step beside the equations, from one point."""
+def squares_of(system: GradientSystem) -> dict[str, IrExpr]:
+    """The squares of a system's diffusions, by unknown, in the unknowns and parameters."""
+    symbols, known = _symbols(system)
+    names = {symbol: name for name, symbol in symbols.items()}
+    return {name: lower(to_sympy(value, known) ** 2, names) for name, value in system.noise}
+
+
+def _symbols(system: GradientSystem) -> tuple[dict[str, Coordinate], dict[str, sp.Expr]]:
+    """The unknowns as symbols, and all that equations may read."""
+    symbols = {name: Coordinate(name) for name in system.unknowns}
+    known = {entry.name: sp.Symbol(entry.name, positive=True) for entry in system.parameters}
+    return symbols, {**known, "t": sp.Symbol("t", positive=True), **symbols}
+
+
+class Experiment:
+    """One step beside the equations, from one point.
+
+    Args:
+        optimizer: a method for a system.
+        derivation: of it with a free step.
+        precision: the first power that is not looked at.
+        seed: of the loss, the parameters and the point.
+        field: of numbers.
+        unit: the power of the letter of the series that h is.
+        values: of parameters of the system; drawn where there is none.
+    """
 
     def __init__(
-        self, optimizer: Discretised, derivation: RuleDerivation, precision: int, seed: int
+        self,
+        optimizer: Discretised,
+        derivation: RuleDerivation,
+        precision: int,
+        seed: int,
+        field: Field = FLOATS,
+        unit: int = 1,
+        values: Mapping[str, Fraction] = MappingProxyType({}),
     ) -> None:
         assert optimizer.system is not None
         self._system: GradientSystem = optimizer.system
         self._first, self._precision = derivation.first, precision
         self._program = program = derivation.program
-        working = precision + 4
-        self._algebra = series_algebra(FLOATS, working)
-        self._potential = Potential(seed, FLOATS, max(4, precision))
-        self._step = Series(FLOATS, 1, [FLOATS.convert(Fraction(1))], working)
+        working = precision + 4 * unit
+        self._algebra = series_algebra(field, working)
+        self._potential = Potential(seed, field, max(4, precision))
+        self._step = Series(field, unit, [field.convert(Fraction(1))], working)
+        self._time = self._algebra.constant(TIME)
         generator = random.Random(seed)
-        of_system = {entry.name for entry in self._system.parameters}
+        drawn = {entry.name: value_of(entry, generator) for entry in self._system.parameters}
+        drawn |= values
         self._parameters = {
-            entry.name: self._algebra.constant(
-                value_of(entry, generator) if entry.name in of_system else entry.default
-            )
+            entry.name: self._algebra.constant(drawn.get(entry.name, entry.default))
             for entry in program.hyperparameters
             if entry.name != STEP
         }
-        self._begin = {
+        self.start = {
             name: self._vector([Fraction(generator.randint(3, 9), 7) for _ in range(DIMENSION)])
             for name in self._system.unknowns
         }
@@ -131,50 +170,66 @@ class _Experiment:
             vector[index] = self._algebra.constant(number)
         return vector
 
-    def run(self) -> int:
-        """The lowest power of h in which the step and the flow differ."""
+    def end(self, noises: Noises = MappingProxyType({})) -> dict[str, Any]:
+        """The unknowns after a step.
+
+        Args:
+            noises: the arrays of noise that the step draws, by name.
+        """
         program, algebra, system = self._program, self._algebra, self._system
-        time = algebra.constant(TIME)
-        scalars = {**self._parameters, STEP: self._step, "n": time / self._step}
+        scalars = {**self._parameters, STEP: self._step, "n": self._time / self._step}
         for memory, _ in program.host.memory:
-            scalars[memory] = time if memory == "last_t" else algebra.constant(Fraction(0))
+            scalars[memory] = self._time if memory == "last_t" else algebra.constant(Fraction(0))
         for line in program.host.body:
             scalars[line.name] = evaluate(line.value, scalars, algebra)
         unknowns = system.unknowns if self._first else system.unknowns[1:]
         own = dict(zip(unknowns, program.states, strict=False))
-        arrays = {name: self._begin[unknown] for unknown, name in own.items()}
+        arrays = {name: self.start[unknown] for unknown, name in own.items()}
         zero = self._vector([Fraction(0)] * DIMENSION)
         arrays |= {name: zero for name in program.states if name not in arrays}
-        arrays["x"] = self._begin[system.point]
+        arrays["x"] = self.start[system.point]
         if self._first:
             arrays["x"] = evaluate(self._first, {**scalars, **arrays}, algebra)
         for index, row in zip(program.stages, program.host.rows, strict=True):
             function = program.functions[index]
             named = {name: scalars[line] for name, line in zip(function.scalars, row, strict=True)}
-            values = {**arrays, **named, "g": self._potential.gradient(arrays["x"])}
+            slope = self._potential.gradient(arrays["x"])
+            values = {**arrays, **noises, **named, "g": slope}
             types = {array.name: array for array in function.inputs}
             (known,) = run_lines(function.lines, types, [values], algebra)
             arrays |= {key: known[array.name] for key, array in function.results}
-        end = {system.point: arrays["x"]} | {name: arrays[array] for name, array in own.items()}
-        exact = self._flow(time)
+        return {system.point: arrays["x"]} | {name: arrays[array] for name, array in own.items()}
+
+    def run(self) -> int:
+        """The lowest power of h in which the step and the flow differ."""
+        end, exact = self.end(), self._flow()
         differences = [entry for name in end for entry in end[name] - exact[name]]
         if min(difference.precision for difference in differences) < self._precision:
             raise NotDerivableError("the working precision is too small")
         return min(valuation(entry, self._precision, 0.0) for entry in differences)
 
-    def _flow(self, time: Series) -> Mapping[str, Any]:
+    def rates(self, state: Mapping[str, Any], clock: Any) -> dict[str, Any]:
+        """The right-hand sides of the equations, by unknown."""
+        types = {name: entries(name) for name in (*self._system.unknowns, SLOPE)}
+        values = {**self._parameters, **state, "t": clock}
+        values[SLOPE] = self._potential.gradient(state[self._system.point])
+        (rates,) = run_lines(rates_of(self._system), types, [values], self._algebra)
+        return {name: rates[f"{name}__rate"] for name in state}
+
+    def squares(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The squares of the diffusions, by unknown that has one."""
+        values = {**self._parameters, **state}
+        return {
+            name: evaluate(form, values, self._algebra)
+            for name, form in squares_of(self._system).items()
+        }
+
+    def _flow(self) -> Mapping[str, Any]:
         """The solution at time h by Picard's iteration."""
-        system, algebra = self._system, self._algebra
-        lines = rates_of(system)
-        types = {name: entries(name) for name in (*system.unknowns, SLOPE)}
-        state = dict(self._begin)
+        state = dict(self.start)
         for _ in range(self._precision + 1):
-            values = {**self._parameters, **state, "t": time + self._step}
-            values[SLOPE] = self._potential.gradient(state[system.point])
-            (rates,) = run_lines(lines, types, [values], algebra)
-            state = {
-                name: self._begin[name] + self._integral(rates[f"{name}__rate"]) for name in state
-            }
+            rates = self.rates(state, self._time + self._step)
+            state = {name: self.start[name] + self._integral(rates[name]) for name in state}
         return state
 
     def _integral(self, vector: Any) -> Any:

@@ -46,11 +46,12 @@ def _refuse_infinite(system: GradientSystem) -> None:
     names = (*system.unknowns, *(entry.name for entry in system.parameters))
     known = {name: sp.Symbol(name, positive=True) for name in names} | {"t": t}
     source = system.head.source
-    for name, value in system.equations:
-        rate = to_sympy(value, known, {"grad": Grad})
-        if rate.has(sp.zoo, sp.nan, sp.oo):
-            message = f"{value.text}: divides by zero"
-            raise DeclarationError.at(source, message, "equations", name)
+    for table, entries in (("equations", system.equations), ("noise", system.noise)):
+        for name, value in entries:
+            rate = to_sympy(value, known, {"grad": Grad})
+            if rate.has(sp.zoo, sp.nan, sp.oo):
+                message = f"{value.text}: divides by zero"
+                raise DeclarationError.at(source, message, table, name)
 
 
 def _lyapunov(system: GradientSystem) -> Finding:

@@ -24,6 +24,7 @@ from hamilforge.gen.program.optimizers.build import Derivation, derive
 from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import host_values
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
+from hamilforge.gen.prove.optimizers import weak_order
 from hamilforge.gen.prove.optimizers.conformal import Form, block_text, form_of, telescoped
 from hamilforge.gen.prove.optimizers.differences import numeric_factor
 from hamilforge.gen.prove.optimizers.jets import is_conformal
@@ -32,7 +33,7 @@ from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reducti
 from hamilforge.gen.prove.optimizers.stability import Limit, rest_is_isolated, stability_limit
 from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
 from hamilforge.gen.prove.optimizers.words import word_order
-from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 #: Values of hyper-parameters at which the Jacobian of a step is taken by differences.
 USUAL = 1e-4, 1e4
@@ -47,11 +48,11 @@ def prove_optimizer(optimizer: Optimizer) -> Report:
 def prove(derivation: Derivation) -> Report:
     """Everything that can be proved about an optimizer.
 
-    One that draws noise is proved without it, and its variances with it.
+    One that draws noise is proved without it, and its variances and weak order with it.
     """
     if not derivation.scheme.noises:
         return _report(derivation)
-    return _report(_still(derivation), (_variance(derivation),), (WITHOUT_NOISE,))
+    return _report(_still(derivation), _noise(derivation), (WITHOUT_NOISE,))
 
 
 def _still(derivation: Derivation) -> Derivation:
@@ -66,15 +67,21 @@ def _still(derivation: Derivation) -> Derivation:
     )
 
 
-def _variance(derivation: Derivation) -> Finding:
-    """What position and momentum spread to on a parabola."""
-    program = derivation.program
+def _noise(derivation: Derivation) -> tuple[Finding, ...]:
+    """What position and momentum spread to on a parabola, and the order of their distribution."""
+    program, allowance = derivation.program, Allowance()
     assert program.boundary is not None
     ends = {"q": program.boundary.position, "p": program.boundary.momentum}
     if program.shifted:
         ends["point"] = Ref("x")
     reach = "one coordinate, J = lambda q^2/2, steps after many, constant steps, where they shrink"
-    return variance_finding(Allowance(), program, ends, reach)
+    order = attempted(
+        allowance,
+        weak_order.NAME,
+        lambda: weak_order.finding(lambda: weak_order.of_hamiltonian(derivation)),
+        "constant step",
+    )
+    return variance_finding(allowance, program, ends, reach), order
 
 
 def _report(

@@ -12,9 +12,10 @@ a proof that the order is not higher.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from hamilforge.gen.prove.series import FLOATS, Field, Irrational, Series, serie
 
 DIMENSION = 2
 MAX_ORDER = 8
+Noises = Mapping[str, Any]
 #: Points at which the roots of common kinetic energies are rational, for each parameter value.
 _POINTS: tuple[tuple[Fraction, tuple[str, str]], ...] = tuple(
     (Fraction(value), point)
@@ -121,7 +123,7 @@ def _experiments(
     for seed, (value, point) in enumerate(_POINTS):
         try:
             yield (
-                _Experiment(derivation, inverse, field, precision, seed, value, point).run(),
+                Experiment(derivation, inverse, field, precision, seed, value, point).run(),
                 field.name,
             )
         except Irrational:
@@ -131,13 +133,25 @@ def _experiments(
     # At a second point every parameter has a value of its own, so that none stands for another.
     for seed, (value, point) in enumerate(_POINTS[done:2], start=100):
         yield (
-            _Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(),
+            Experiment(derivation, inverse, FLOATS, precision, seed, value, point).run(),
             FLOATS.name,
         )
 
 
-class _Experiment:
-    """One step of the program beside the differential equations, from one point."""
+class Experiment:
+    """One step of the program beside the differential equations, from one point.
+
+    Args:
+        derivation: what was derived.
+        inverse: the hyper-parameters in h and the parameters.
+        field: of numbers.
+        precision: the first power that is not looked at.
+        seed: of the potential and the position.
+        value: of the parameters.
+        point: the momentum.
+        unit: the power of the letter of the series that h is.
+        values: of some parameters, instead of that of all.
+    """
 
     def __init__(
         self,
@@ -148,15 +162,18 @@ class _Experiment:
         seed: int,
         value: Fraction,
         point: tuple[str, str],
+        unit: int = 1,
+        values: Mapping[str, Fraction] = MappingProxyType({}),
     ) -> None:
         self._derivation, self._field = derivation, field
         self._precision = precision
         # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
-        self._working = precision + 4
+        self._working = precision + 4 * unit
         self._algebra = series_algebra(field, self._working)
         self._potential = Potential(seed, field, max(4, precision))
-        self._step = Series(field, 1, [field.convert(Fraction(1))], self._working)
+        self._step = Series(field, unit, [field.convert(Fraction(1))], self._working)
         self._parameters = self._values(value)
+        self._parameters |= {name: self._algebra.constant(n) for name, n in values.items()}
         self._inputs = self._hyper(inverse)
         generator = random.Random(seed)
         self._q = self._vector([Fraction(generator.randint(1, 9), 7) for _ in range(DIMENSION)])
@@ -220,37 +237,56 @@ class _Experiment:
     def _frame(self, time: Series) -> dict[str, Any]:
         return {**self._inputs, "t": time, "n": time / self._step}
 
-    def run(self) -> int:
-        """The lowest power of h in which the step and the flow differ."""
+    @property
+    def start(self) -> tuple[Any, Any]:
+        """Position and momentum before the step."""
+        return self._q, self._p
+
+    def end(self, noises: Sequence[Noises] = ({},), later: Noises = MappingProxyType({})) -> Any:
+        """Position and momentum after one or more steps.
+
+        Args:
+            noises: for each step the arrays of noise that the program's stages draw, by name.
+            later: those that the next stage draws, where a step ends in it.
+        """
         program, algebra = self._derivation.program, self._algebra
         boundary = program.boundary
         assert boundary is not None  # of a system
-        before = self._frame(self._time - self._step)
-        now = self._frame(self._time)
         constants = field_values_by_name(self._derivation, self._field, algebra)
         parameters = {**self._parameters, **constants}
+        now = self._frame(self._time - self._step)
         zero = {name: algebra.constant(Fraction(0)) for name, _ in program.host.memory}
-        last = self._host(before, zero)
-        memory = {name: last[line] for name, line in program.host.memory}
-        host = self._host(now, memory)
-        start = {**parameters, **_marked({**parameters, **before}), "q": self._q, "p": self._p}
+        host = self._host(now, zero)
+        start = {**parameters, **noises[0], **_marked({**parameters, **now})}
+        start |= {"q": self._q, "p": self._p}
         start["g"] = self._potential.gradient(self._q)
         buffer = evaluate(boundary.buffer, start, algebra)
         point = evaluate(boundary.point, {**start, program.buffer: buffer}, algebra)
-        for index, row in zip(program.stages, program.host.rows, strict=True):
-            function = program.functions[index]
-            scalars = {name: host[line] for name, line in zip(function.scalars, row, strict=True)}
-            arrays = {
-                "x": [point],
-                program.buffer: [buffer],
-                "g": [self._potential.gradient(point)],
-            }
-            new = run_function(function, arrays, scalars, algebra)
-            point, buffer = new["x"][0], new[program.buffer][0]
-        end = {**parameters, **_marked({**parameters, **now}), "x": point, program.buffer: buffer}
+        for number, drawn in enumerate(noises):
+            now = self._frame(self._time + number * self._step)
+            host = self._host(now, {name: host[line] for name, line in program.host.memory})
+            for index, row in zip(program.stages, program.host.rows, strict=True):
+                function = program.functions[index]
+                scalars = {
+                    name: host[line] for name, line in zip(function.scalars, row, strict=True)
+                }
+                arrays = {
+                    "x": [point],
+                    program.buffer: [buffer],
+                    "g": [self._potential.gradient(point)],
+                    **{name: [noise] for name, noise in drawn.items()},
+                }
+                new = run_function(function, arrays, scalars, algebra)
+                point, buffer = new["x"][0], new[program.buffer][0]
+        end = {**parameters, **later, **_marked({**parameters, **now})}
+        end |= {"x": point, program.buffer: buffer}
         position = evaluate(boundary.position, end, algebra)
         end["g"] = self._potential.gradient(position)
-        momentum = evaluate(boundary.momentum, end, algebra)
+        return position, evaluate(boundary.momentum, end, algebra)
+
+    def run(self) -> int:
+        """The lowest power of h in which the step and the flow differ."""
+        position, momentum = self.end()
         exact_position, exact_momentum = self._flow()
         differences = [*(position - exact_position), *(momentum - exact_momentum)]
         known = min(difference.precision for difference in differences)
@@ -270,19 +306,26 @@ class _Experiment:
             values[line.name] = evaluate(line.value, values, self._algebra)
         return values
 
-    def _flow(self) -> tuple[Any, Any]:
-        """The solution at time h by Picard's iteration."""
+    def rates(self, position: Any, momentum: Any, clock: Any) -> tuple[Any, Any]:
+        """The right-hand sides of the differential equations."""
         system = self._derivation.system
         velocity, friction = lower(system.gradient, {p: "p"}), lower(system.gamma, {t: "t"})
+        values = {**self._parameters, "p": momentum, "t": clock}
+        speed = evaluate(velocity, values, self._algebra)
+        damping = evaluate(friction, values, self._algebra) * momentum
+        return speed, -self._potential.gradient(position) - damping
+
+    def square(self) -> Any:
+        """The square of the diffusion of the momentum, in a bath that does not change."""
+        form = lower(self._derivation.system.diffusion() ** 2)
+        return evaluate(form, self._parameters, self._algebra)
+
+    def _flow(self) -> tuple[Any, Any]:
+        """The solution at time h by Picard's iteration."""
         clock = self._time + self._step
         position, momentum = self._q, self._p
         for _ in range(self._precision + 1):
-            values = {**self._parameters, "p": momentum, "t": clock}
-            speed = evaluate(velocity, values, self._algebra)
-            force = (
-                -self._potential.gradient(position)
-                - evaluate(friction, values, self._algebra) * momentum
-            )
+            speed, force = self.rates(position, momentum, clock)
             position = self._q + self._integral(speed)
             momentum = self._p + self._integral(force)
         return position, momentum

@@ -15,7 +15,7 @@ from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.ir import Program, Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.programs import arrays_of
-from hamilforge.gen.prove.optimizers import step_map
+from hamilforge.gen.prove.optimizers import step_map, weak_order
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.inner_steps import (
@@ -115,13 +115,22 @@ def _loop_stability(
 def _noise(
     allowance: Allowance, rule: Rule | Discretised, derivation: RuleDerivation
 ) -> tuple[Finding, ...]:
-    """What noise does on a parabola, for a rule that draws."""
+    """What noise does on a parabola, and how its steps follow an equation with noise."""
     program = derivation.program
     if not program.noises:
         return ()
     ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
     reach = f"one coordinate, {_PARABOLA}, where steps shrink"
-    return (variance_finding(allowance, program, ends, reach),)
+    variance = variance_finding(allowance, program, ends, reach)
+    if not isinstance(rule, Discretised) or rule.system is None:
+        return (variance,)
+    order = attempted(
+        allowance,
+        weak_order.NAME,
+        lambda: weak_order.finding(lambda: weak_order.of_system(rule)),
+        _EVERY,
+    )
+    return (variance, order)
 
 
 def _derive_for_order(rule: Rule | Discretised) -> None:

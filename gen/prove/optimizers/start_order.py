@@ -18,6 +18,7 @@ import numpy as np
 
 from hamilforge.gen.declare.kinds import Discretised
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.prove.optimizers.gradient_order import STEP, with_free_step
 
@@ -35,7 +36,7 @@ def order_from_start(optimizer: Discretised) -> Fraction | None:
     Returns:
         A multiple of one half; None where the slopes settle at none.
     """
-    program = derive_rule(with_free_step(optimizer)).program
+    program = quiet(derive_rule(with_free_step(optimizer)).program)
     values = {entry.name: float(entry.default) for entry in program.hyperparameters}
     ends = []
     for halving in HALVINGS:

@@ -23,8 +23,8 @@ from hamilforge.gen.prove.report import Finding, attempted
 
 #: What a report with noise in it says of its other findings.
 WITHOUT_NOISE = (
-    "Noise: stationary_variance is of the step with its noise, everything else of the step "
-    "without, where the letter O is D."
+    "Noise: stationary_variance and weak_order are of the step with its noise, everything else of "
+    "the step without, where the letter O is D."
 )
 #: A curvature at which steps shrink.
 SMALL = sp.Rational(1, 10**6)

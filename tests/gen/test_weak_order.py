@@ -1,0 +1,282 @@
+"""Equations with noise, what discretises them, and in what order their distributions agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+from numpy.typing import NDArray
+from scipy.integrate import quad
+from scipy.linalg import expm
+
+from hamilforge.document import show
+from hamilforge.gen import pipeline
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.kinds import Discretised, Optimizer, draws_noise
+from hamilforge.gen.program.ir import Apply
+from hamilforge.gen.program.lower import lower
+from hamilforge.gen.program.optimizers.build import derive
+from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.draws import draws
+from hamilforge.gen.program.optimizers.interpret import host_values
+from hamilforge.gen.prove.optimizers import weak_order
+from hamilforge.gen.tableau.build import build
+from tests.gen.test_systems import declared
+
+Floats = NDArray[np.float64]
+FRICTION, TEMPERATURE, CURVATURE = 0.8, 0.6, 1.7
+SAMPLERS = {
+    "sgld": 1,
+    "sghmc": 1,
+    "underdamped_baoab": 2,
+    "baoa": 1,
+    "aboba": 2,
+    "obabo": 2,
+}
+
+
+def has_equation_with_noise(name: str) -> bool:
+    optimizer = catalogue.load(name, ("optimizer",))
+    if isinstance(optimizer, Discretised):
+        return optimizer.system is not None and bool(optimizer.system.noise)
+    return isinstance(optimizer, Optimizer) and draws_noise(optimizer.method)
+
+
+# --- the catalogue ----------------------------------------------------------------------------
+
+
+def test_every_optimizer_for_an_equation_with_noise_has_a_weak_order() -> None:
+    names = {name for name in catalogue.names("optimizer") if has_equation_with_noise(name)}
+    assert names == {*SAMPLERS}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_weak_orders_are_those_of_the_literature(name: str) -> None:
+    finding = pipeline.check(catalogue.load(name, ("optimizer",))).finding("weak_order")
+    order = SAMPLERS[name]
+    assert finding.value == order
+    assert f"equal to h^{order} for all products of up to {2 * order + 1}" in finding.evidence
+    assert f"not to h^{order + 1} for d" in finding.evidence
+
+
+def moments(word: str, h: float) -> tuple[Floats, Floats]:
+    """Matrix and covariance of a step on CURVATURE q^2/2; a letter takes its share of h."""
+    matrix, covariance = np.eye(2), np.zeros((2, 2))
+    for letter in word:
+        step = h / word.count(letter)
+        added = np.zeros((2, 2))
+        if letter == "A":
+            flow = np.array([[1, step], [0, 1]])
+        elif letter == "B":
+            flow = np.array([[1, 0], [-CURVATURE * step, 1]])
+        else:
+            flow = np.diag([1, np.exp(-FRICTION * step)])
+            added[1, 1] = TEMPERATURE * (1 - np.exp(-2 * FRICTION * step))
+        matrix, covariance = flow @ matrix, flow @ covariance @ flow.T + added
+    return matrix, covariance
+
+
+def exact_moments(drift: Floats, square: Floats, h: float) -> tuple[Floats, Floats]:
+    """Those of dz = drift z dt + noise (C. F. Van Loan, IEEE Trans. Automat. Control 23 (1978))."""
+    count = len(drift)
+    block = np.block([[drift, square], [np.zeros((count, count)), -drift.T]])
+    grown = expm(block * h)
+    return grown[:count, :count], grown[:count, count:] @ grown[:count, :count].T
+
+
+def hand_written(name: str, h: float) -> tuple[Floats, Floats]:
+    if name == "sgld":
+        return np.array([[1 - h * CURVATURE]]), np.array([[2 * h * TEMPERATURE]])
+    if name == "sghmc":
+        fade, noise = 1 - FRICTION * h, 2 * FRICTION * h * TEMPERATURE
+        matrix = np.array([[1 - h**2 * CURVATURE, h * fade], [-h * CURVATURE, fade]])
+        return matrix, noise * np.array([[h**2, h], [h, 1]])
+    return moments({"underdamped_baoab": "BAOAB"}.get(name, name.upper()), h)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_on_a_parabola_the_moments_of_one_step_are_off_by_a_power_more(name: str) -> None:
+    """Mean and covariance of steps written by hand, beside the exact ones of the equation."""
+    if name == "sgld":
+        drift, square = np.array([[-CURVATURE]]), np.array([[2 * TEMPERATURE]])
+    else:
+        drift = np.array([[0, 1], [-CURVATURE, -FRICTION]])
+        square = np.diag([0, 2 * FRICTION * TEMPERATURE])
+    errors = []
+    for h in (0.04, 0.02, 0.01):
+        ours, theirs = hand_written(name, h), exact_moments(drift, square, h)
+        errors.append(max(abs(a - b).max() for a, b in zip(ours, theirs, strict=True)))
+    slopes = np.log2(np.divide(errors[:-1], errors[1:]))
+    assert slopes == pytest.approx(SAMPLERS[name] + 1, abs=0.1)
+
+
+# --- planted faults ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kick", "heat", "order"),
+    [
+        ("h*grad(theta)", "sqrt(2*h*T)", 1),
+        ("h*grad(theta)", "1.05*sqrt(2*h*T)", 0),
+        ("h*grad(theta)", "sqrt(h*T)", 0),
+        ("1.05*h*grad(theta)", "sqrt(2*h*T)", 0),
+        ("h*grad(theta)", "(1 + h)*sqrt(2*h*T)", 1),
+        ("h*(1 + h)*grad(theta)", "sqrt(2*h*T)", 1),
+        ("h*grad(theta)", "sqrt(2*T)*h", 0),
+    ],
+)
+def test_a_wrong_step_has_a_lower_order(tmp_path: Path, kick: str, heat: str, order: int) -> None:
+    (tmp_path / "typed.toml").write_text(
+        'kind = "update"\nname = "typed"\ntitle = "-"\nreference = "-"\nunknowns = ["theta"]\n'
+        f'assign = ["theta = theta - {kick} + {heat}*noise()"]\n'
+    )
+    path = noisy(tmp_path, 'theta = "-grad(theta)"', "typed.toml", 'theta = "sqrt(2*T)"')
+    report = pipeline.check(catalogue.load(path))
+    assert report["weak_order"] == order, report.finding("weak_order")
+
+
+@pytest.mark.parametrize(("name", "line"), [("underdamped_baoab", "heat"), ("obabo", "heat_2")])
+@pytest.mark.parametrize("factor", ["21/20", "1 + lr", "1 + lr**2"])
+def test_wrong_noise_of_a_bath_is_seen(name: str, line: str, factor: str) -> None:
+    """A factor that is off by a power of h takes the order to that power, less one."""
+    derivation = derive(catalogue.load(name, ("optimizer",)))
+    host = derivation.program.host
+    assert line in {entry.name for entry in host.body}
+    wrong = lower(sp.sympify(factor, {"lr": sp.Symbol("lr", positive=True)}))
+    body = tuple(
+        replace(entry, value=Apply("mul", (wrong, entry.value))) if entry.name == line else entry
+        for entry in host.body
+    )
+    faulty = replace(derivation, program=replace(derivation.program, host=replace(host, body=body)))
+    order = weak_order.of_hamiltonian(faulty).value
+    assert order == {"21/20": 0, "1 + lr": 1, "1 + lr**2": 2}[factor]
+    assert weak_order.of_hamiltonian(derivation).value == 2
+
+
+def test_an_order_is_that_of_the_worst_moment(tmp_path: Path) -> None:
+    """Noise of two points that are not normal differs from the fourth moment on."""
+    letters, ring = weak_order.field_of_letters(["a", "b"])
+    a, b = ring.gens
+    assert weak_order.mean(3 + a**2 * b**4 + 5 * a * b + a**6 - 7 * a**3) == 3 + 3 + 15
+    assert letters.is_zero(a - a)
+    with pytest.raises(ArithmeticError):
+        letters.function("sqrt", a)
+
+
+# --- [noise] ----------------------------------------------------------------------------------
+
+TEMPERED = 'T = { default = 1, domain = "positive" }'
+
+
+def scalars(path: Path, **values: float) -> dict[str, float]:
+    program = derive_rule(catalogue.load(path)).program
+    memory = {name: 0.0 for name, _ in program.host.memory}
+    return host_values(program, {"n": 1.0, **values}, memory)
+
+
+def noisy(folder: Path, equations: str, method: str, noise: str, names: str = "T") -> Path:
+    numbers = "\n".join(f'{n} = {{ default = 1, domain = "nonnegative" }}' for n in names.split())
+    return declared(folder, equations, method, numbers, hyper=numbers, noise=noise)
+
+
+def test_a_letter_with_noise_is_exact(tmp_path: Path) -> None:
+    """An Ornstein-Uhlenbeck velocity beside a frozen point: no order is too high."""
+    path = noisy(
+        tmp_path, 'theta = "0*grad(theta) + v"\nv = "-gamma*v"', '[["v", 1], ["theta", 1]]',
+        'v = "sqrt(2*gamma*T)"', "gamma T",
+    )  # fmt: skip
+    text = show(path)
+    assert "dv has (sqrt(2*gamma*T)) dW more, in Ito's sense." in text
+    for gamma in (0.0, 1e-9, 0.7, 900.0):
+        values = scalars(path, gamma=gamma, T=0.4, lr=0.9)
+        width = np.sqrt(0.4 * -np.expm1(-2 * gamma * 0.9))
+        assert any(value == pytest.approx(width, rel=1e-12) for value in values.values())
+
+
+def test_noise_that_has_another_rate_than_friction_has_its_limit(tmp_path: Path) -> None:
+    path = noisy(
+        tmp_path, 'theta = "-grad(theta) + v"\nv = "-gamma*v"', '[["v", 1], ["theta", 1, "euler"]]',
+        'v = "T"', "gamma T",
+    )  # fmt: skip
+    for gamma in (0.0, 1e-9, 0.7):
+        values = scalars(path, gamma=gamma, T=0.4, lr=0.9)
+        variance = quad(lambda s, gamma=gamma: (0.4 * np.exp(-gamma * s)) ** 2, 0, 0.9)[0]
+        assert any(value == pytest.approx(np.sqrt(variance), rel=1e-7) for value in values.values())
+
+
+def test_noise_with_the_clock_is_integrated(tmp_path: Path) -> None:
+    path = noisy(
+        tmp_path, 'theta = "-grad(theta) + v"\nv = "-r/t*v"',
+        '[["v t", 1], ["theta", 1, "euler"]]', 'v = "T*sqrt(t)"', "r T",
+    )  # fmt: skip
+    (tmp_path / "motion.toml").write_text(
+        (tmp_path / "motion.toml").read_text().replace("[start]", "[start]\nt = 2")
+    )
+    values = scalars(path, r=3.0, T=0.4, lr=0.9)
+    end = 2.9
+    variance = quad(lambda s: 0.4**2 * s * (s / end) ** 6, 2, end)[0]
+    assert any(value == pytest.approx(np.sqrt(variance), rel=1e-9) for value in values.values())
+    finding = pipeline.check(catalogue.load(path)).finding("weak_order")
+    assert finding.value is None
+    assert finding.why == "the equation depends on the time"
+
+
+@pytest.mark.parametrize("table", ["euler", "heun2", "midpoint2", "ralston2", "kutta3", "rk4"])
+def test_tables_take_noise_at_their_nodes(tmp_path: Path, table: str) -> None:
+    """Order 2 needs the mean of W^2 over a step, which is h^2/2: sum of b c^2 = 1/2, as of Heun."""
+    path = noisy(tmp_path, 'theta = "-grad(theta)"', table, 'theta = "sqrt(2*T)"')
+    tableau = build(catalogue.load(table, ("runge-kutta",)))
+    second = sum(b * c**2 for b, c in zip(tableau.b, tableau.c, strict=True)) == Fraction(1, 2)
+    report = pipeline.check(catalogue.load(path))
+    assert report["weak_order"] == (2 if second else 1)
+    assert second == (table == "heun2")
+
+
+def test_noise_may_depend_on_other_unknowns(tmp_path: Path) -> None:
+    """Preconditioned Langevin dynamics without its correction: Euler has order 1 all the same."""
+    path = noisy(
+        tmp_path, 'theta = "-v*grad(theta)"\nv = "T - v"', "euler", 'theta = "v*sqrt(2*T)"'
+    )
+    report = pipeline.check(catalogue.load(path))
+    assert report["weak_order"] == 1
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ('w = "1"', "'w' is no unknown"),
+        ('theta = "theta"', "the diffusion of an unknown may not depend on it"),
+        ('theta = "grad(theta)"', "may not depend on it|has no meaning here"),
+        ('theta = "k"', "k"),
+        ('theta = "1/0*T"', "divides by zero|zero"),
+    ],
+)
+def test_noise_that_means_nothing_is_refused(tmp_path: Path, noise: str, said: str) -> None:
+    path = noisy(tmp_path, 'theta = "-grad(theta)"', "euler", noise)
+    with pytest.raises(DeclarationError, match=said):
+        pipeline.check(catalogue.load(path))
+
+
+def test_an_energy_of_an_equation_with_noise_is_refused(tmp_path: Path) -> None:
+    noisy(tmp_path, 'theta = "-grad(theta)"', "euler", 'theta = "sqrt(2*T)"')
+    path = tmp_path / "motion.toml"
+    energy = '[lyapunov]\nenergy = "a*J(theta)"\nfree = "a"\ninterval = ["1", "2"]\n'
+    path.write_text(path.read_text() + energy)
+    with pytest.raises(DeclarationError, match=r"without \[noise\]"):
+        catalogue.load(path)
+
+
+def test_at_temperature_zero_nothing_is_drawn(tmp_path: Path) -> None:
+    path = noisy(tmp_path, 'theta = "-grad(theta)"', "heun2", 'theta = "sqrt(2*T)"')
+    program = derive_rule(catalogue.load(path)).program
+    values = scalars(path, T=0.0, lr=0.3)
+    for index, row in zip(program.stages, program.host.rows, strict=True):
+        function = program.functions[index]
+        lines = dict(zip(function.scalars, row, strict=True))
+        (draw,) = draws(program, function)
+        assert values[lines[draw.amplitude]] == 0
