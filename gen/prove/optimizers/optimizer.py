@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.budget import Allowance, at
+from hamilforge.gen.declare.budget import PROOF, Allowance, at
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Optimizer, Splitting, without_noise
 from hamilforge.gen.derive.calculus import Expr, Total, tidy, written
@@ -69,7 +69,7 @@ def _still(derivation: Derivation) -> Derivation:
 
 def _noise(derivation: Derivation) -> tuple[Finding, ...]:
     """What position and momentum spread to on a parabola, and the order of their distribution."""
-    program, allowance = derivation.program, Allowance()
+    program, allowance = derivation.program, Allowance(2 * PROOF)  # all letters, in two dimensions
     assert program.boundary is not None
     ends = {"q": program.boundary.position, "p": program.boundary.momentum}
     if program.shifted:

@@ -170,7 +170,8 @@ class Experiment:
         # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
         self._working = precision + 4 * unit
         self._algebra = series_algebra(field, self._working)
-        self._potential = Potential(seed, field, max(4, precision))
+        # a gradient is taken where a step of h or less has gone
+        self._potential = Potential(seed, field, max(4, precision // unit))
         self._step = Series(field, unit, [field.convert(Fraction(1))], self._working)
         self._parameters = self._values(value)
         self._parameters |= {name: self._algebra.constant(n) for name, n in values.items()}
