@@ -74,8 +74,11 @@ def _words(block: Any, step: Any, high: Any, key: Any, words: Any) -> None:
 
 
 @njit(error_model="numpy", cache=True)
-def _radii(words: Any, radii: Any) -> None:
-    """``sqrt(-2 log u)`` of words as numbers u between 0 and 1."""
+def _pairs(words: Any, angles: Any, xs: Any, ys: Any) -> None:
+    """Points at radii ``sqrt(-2 log u)`` of words as numbers u between 0 and 1, and at angles.
+
+    Radii wait for divisions and roots; the angles of the same loop are computed meanwhile.
+    """
     for i in range(words.size):
         u = (np.uint64(words[i] | _WHOLE_BITS).view(np.float64) - _WHOLE + 0.5) * _RADIUS_UNIT
         bits = np.float64(u).view(np.uint64)
@@ -89,14 +92,8 @@ def _radii(words: Any, radii: Any) -> None:
         z2 = z * z
         p = (_L3 + _L5 * z) + z2 * ((_L7 + _L9 * z) + z2 * (_L11 + _L13 * z))
         twice = s + s
-        radii[i] = np.sqrt(-2.0 * (exponent * LOG2 + (twice + twice * (z * p))))
-
-
-@njit(error_model="numpy", cache=True)
-def _circle(words: Any, radii: Any, xs: Any, ys: Any) -> None:
-    """Points on circles, at angles that words are."""
-    for i in range(words.size):
-        word, r = words[i], radii[i]
+        r = np.sqrt(-2.0 * (exponent * LOG2 + (twice + twice * (z * p))))
+        word = angles[i]
         part = np.uint64((word & _ANGLE) | _WHOLE_BITS).view(np.float64) - _WHOLE
         theta = (part + 0.5) * ANGLE_UNIT
         z = theta * theta
@@ -135,14 +132,12 @@ def normals(
     numbers = np.empty(count, like.dtype)
     here = np.uint64(step)
     low, high = here & _LOW, (here >> _HALF) | (np.uint64(occurrence) << np.uint64(16))
-    words = np.empty((4, TILE), np.uint64)
-    radii, tile = np.empty(TILE), np.empty((4, TILE))
+    words, tile = np.empty((4, TILE), np.uint64), np.empty((4, TILE))
     block = first // 4
     while 4 * block < first + count:
         _words(np.uint64(block), low, high, key, words)
         for pair in (0, 2):
-            _radii(words[pair], radii)
-            _circle(words[pair + 1], radii, tile[pair], tile[pair + 1])
+            _pairs(words[pair], words[pair + 1], tile[pair], tile[pair + 1])
         start = 4 * block - first
         if start >= 0 and start + 4 * TILE <= count:
             part = numbers[start : start + 4 * TILE]
