@@ -37,7 +37,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import normal_numbers  # content b93a7c2413e8356f
+from hamilforge.runtime.core import normal_numbers  # content 7ec226e688e2287d
 from hamilforge.runtime.optimizers.clock import Unmet
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
