@@ -83,8 +83,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 
     for name in dict.fromkeys(network for network, _ in reached):
         picture = terminal.Picture(folder / f"{name}.png")
-        own = {method: reached[name, method] for method in methods}
+        curves = {method: reached[name, method] for method in methods}
         data = next(e.data.name for e in chosen if e.network["name"] == name)
-        deep_relaxation_pictures.draw(own, f"{name}, {data}", picture.path)
+        deep_relaxation_pictures.draw(curves, f"{name}, {data}", picture.path)
         picture.done()
     return 0

@@ -42,7 +42,7 @@ NAME = "weak_order"
 MAX_WEAK_ORDER = 3
 SEEDS = (3, 4)
 #: Values of parameters at which roots such as sqrt(2 gamma T) are tried to be rational.
-VALUES = tuple(map(Fraction, (2, "1/2", 8, 1)))
+VALUES = (Fraction(2), Fraction(1, 2), Fraction(8), Fraction(1))
 #: By how much more powers numbers that are drawn are known.
 MARGIN = 16
 #: A momentum at which nothing is special.
@@ -261,10 +261,11 @@ def of_hamiltonian(derivation: Derivation) -> Finding:
             field, ring = _letters(places)
             equation = made(field, precision)
             near = _arrays(field, ring, places, precision)
-            at = [old + near[name] for name, old in zip(places, equation.start, strict=True)]
+            q, p = equation.start
+            rates = equation.rates(q + near["q"], p + near["p"], None)
             return Step(
                 [z for new, old in zip(end, experiment.start, strict=True) for z in new - old],
-                [z[0] for part in equation.rates(*at, None) for z in part],
+                [z[0] for part in rates for z in part],
                 [*[ring(0)] * DIMENSION, *[equation.square()[0]] * DIMENSION],
                 steps,
             )
