@@ -1,7 +1,7 @@
-"""Local entropy, drawn: a landscape as gamma grows, and densities with and without the control.
+"""Local entropy, drawn: a landscape as gamma grows, densities with and without control, escapes.
 
 The loss has a narrow valley that is deep and a wide one that is not so deep; smoothed, the wide one
-wins.
+wins.  Escapes are from one minimum of another loss, ``(x^2 - 1)^2``, to the other one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from hamilforge.runtime.core import pictures
 from hamilforge.runtime.problems.controlled import controlled_descent
 from hamilforge.runtime.problems.densities import Array
+from hamilforge.runtime.problems.escape import kramers_time, mean_passage_time
 from hamilforge.runtime.problems.smoothing import local_entropy
 
 #: Told apart by the colour-blind too (Okabe and Ito).
@@ -22,6 +23,8 @@ GAMMAS = (0.02, 0.1, 0.3, 1.0)
 BETA = 3.0
 #: Of the densities: when, and where they are looked at.
 TIME, INTERVAL = 1.5, (-3.0, 3.5)
+#: Of escapes: inverse temperatures, and those whose ratio is written.
+BETAS, MARKED = np.linspace(1.5, 25.0, 48), (3.0, 20.0)
 _WIDTHS, _DEPTHS, _PLACES = (0.12, 0.7), (1.4, 1.25), (-0.9, 0.9)
 
 
@@ -43,8 +46,17 @@ def slope(y: Array) -> Array:
     return value
 
 
+def kramers_ratio(beta: float) -> float:
+    """Kramers' formula over the mean time from one minimum of ``(x^2 - 1)^2`` to the other."""
+
+    def well(points: Any) -> Any:
+        return (points[:, 0] ** 2 - 1) ** 2
+
+    return kramers_time(well, -1.0, 0.0, beta) / mean_passage_time(well, -1.0, 1.0, beta)
+
+
 def draw(path: Path) -> None:
-    """Draw both.
+    """Draw all three.
 
     Args:
         path: of the picture: PNG, SVG or PDF.
@@ -55,8 +67,8 @@ def draw(path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(15.0, 4.2), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=(4, 4, 3))
     x = np.linspace(-2.4, 2.6, 251)
     curves = [("f", loss(x[:, None]))]
     for gamma in GAMMAS:
@@ -71,16 +83,26 @@ def draw(path: Path) -> None:
     result = controlled_descent(
         loss, slope, INTERVAL, TIME, BETA, begin=lambda y: np.exp(-((y + 0.2) ** 2) / 0.08)
     )
-    right.fill_between(result.x, loss(result.x[:, None]) / 4, -0.6, color="#dddddd", lw=0)
+    middle.fill_between(result.x, loss(result.x[:, None]) / 4, -0.6, color="#dddddd", lw=0)
     for label, density, colour in (
         ("SGD", result.plain, COLOURS[1]),
         ("controlled SGD", result.steered, COLOURS[4]),
     ):
         mean = result.mean(density, loss)
-        right.plot(result.x, density, color=colour, label=f"{label}, mean loss {mean:.3f}")
-    right.set(
+        middle.plot(result.x, density, color=colour, label=f"{label}, mean loss {mean:.3f}")
+    middle.set(
         xlabel="x", ylabel="density", xlim=(x[0], x[-1]), ylim=(-0.6, None),
         title=f"Densities at t = {TIME:g}; the loss in grey, a quarter as high",
     )  # fmt: skip
-    right.legend(frameon=False)
+    middle.legend(frameon=False)
+    right.plot(BETAS, [kramers_ratio(beta) for beta in BETAS], color=COLOURS[1])
+    right.axhline(1, color="#999999", lw=0.8)
+    for beta in MARKED:
+        ratio = kramers_ratio(beta)
+        right.plot(beta, ratio, "o", color=COLOURS[4], markersize=5)
+        right.annotate(f"{ratio:.2f}", (beta, ratio), xytext=(4, -12), textcoords="offset points")
+    right.set(
+        xlabel="$\\beta$", ylabel="Kramers' formula / mean time",
+        title="Escapes of $(x^2 - 1)^2$, minimum to minimum",
+    )  # fmt: skip
     pictures.save(figure, path, dpi=150)

@@ -12,7 +12,7 @@ import scipy.integrate
 
 import hamilforge as hf
 from hamilforge.cli import main
-from hamilforge.runtime.problems.smoothing_pictures import BETA, GAMMAS
+from hamilforge.runtime.problems.smoothing_pictures import BETA, BETAS, GAMMAS, kramers_ratio
 from hamilforge.runtime.problems.smoothing_pictures import loss as drawn_loss
 from hamilforge.runtime.problems.smoothing_pictures import slope as drawn_slope
 
@@ -312,6 +312,13 @@ def test_the_wide_valley_of_the_picture_wins_as_gamma_grows() -> None:
             x[int(np.argmin([hf.local_entropy(drawn_loss, at, gamma, BETA).value for at in x]))]
         )
     assert places[0] < 0 < places[-1]
+
+
+def test_what_is_drawn_of_escapes_is_what_is_said() -> None:
+    ratios = [kramers_ratio(beta) for beta in (3.0, 20.0)]
+    assert [f"{ratio:.2f}" for ratio in ratios] == ["0.84", "0.98"]
+    assert np.all(np.diff([kramers_ratio(beta) for beta in BETAS]) > 0)
+    assert kramers_ratio(BETAS[-1]) < 1
 
 
 def test_local_entropy_is_drawn(tmp_path: Path) -> None:
