@@ -35,6 +35,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets are four times as long: what is tested is not how quick the machine is today."""
     monkeypatch.setattr(budget, "QUICK", budget.QUICK / 4)
+    monkeypatch.setattr(budget, "SLOWEST", budget.SLOWEST * 4)
 
 
 @pytest.fixture(params=["interpreted", pytest.param("compiled", marks=pytest.mark.full)])

@@ -17,8 +17,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a folder with the files of MNIST, CIFAR-10 or both; without it, what packages ship",
     )
-    parser.add_argument("--network", action="append", default=[], help="one of its networks")
-    parser.add_argument("--method", action="append", default=[], help="one of its methods")
+    parser.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        help="one of its networks; a wrong name lists them",
+    )
+    parser.add_argument("--method", action="append", default=[], help="one of its methods, alike")
     parser.add_argument("--seeds", type=whole_number, default=3, help="how many seeds, from 0")
     parser.add_argument("--epochs", type=whole_number, help="effective epochs of each run")
     parser.add_argument("--full", action="store_true", help="the paper's widths and epochs")
@@ -63,16 +68,20 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     reached = deep_relaxation.outcomes(histories)
     methods = list(dict.fromkeys(method for _, method in reached))
     table = Table("network", "validation error (%)", *methods, box=None)
+    firsts = {experiment.network["name"]: experiment for experiment in reversed(chosen)}
     for name in dict.fromkeys(network for network, _ in reached):
         own = [reached[name, method] for method in methods]
         table.add_row(name, "at the end", *(outcome.end for outcome in own))
         table.add_row("", "least mean @ epochs", *(outcome.least for outcome in own))
+        if firsts[name].data.label == firsts[name].network["data"]:
+            published = settings["published"][name]
+            table.add_row("", "published", *(published[method] for method in methods))
     console.print(table)
     for name in dict.fromkeys(network for network, _ in reached):
-        first = next(experiment for experiment in chosen if experiment.network["name"] == name)
+        first = firsts[name]
         terminal.say(
             f"{name}: {first.data.name} ({len(first.data.classes)} to train on, "
-            f"{len(first.data.other_classes)} others), {first.width:g} of the paper's widths, "
+            f"{len(first.data.other_classes)} others), {first.width:g} times the paper's widths, "
             f"{first.epochs} effective epochs, "
             + ("seed 0" if len(seeds) == 1 else f"seeds 0 to {len(seeds) - 1}")
         )
@@ -84,7 +93,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     for name in dict.fromkeys(network for network, _ in reached):
         picture = terminal.Picture(folder / f"{name}.png")
         curves = {method: reached[name, method] for method in methods}
-        data = next(e.data.name for e in chosen if e.network["name"] == name)
-        deep_relaxation_pictures.draw(curves, f"{name}, {data}", picture.path)
+        title = f"{name}, {firsts[name].data.name}"
+        deep_relaxation_pictures.draw(curves, title, picture.path)
         picture.done()
     return 0

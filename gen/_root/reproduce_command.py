@@ -22,7 +22,7 @@ EXPERIMENTS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes: the name of an experiment, and what that takes."""
-    names = parser.add_subparsers(title="experiments", metavar="NAME", dest="name", required=True)
+    names = parser.add_subparsers(title="experiments", dest="name", required=True)
     for name, (experiment, text) in EXPERIMENTS.items():
         added = names.add_parser(name, help=text, description=text)
         added.add_argument("--out", type=Path, help="a folder for files and pictures")

@@ -26,7 +26,7 @@ from hamilforge.gen.declare.errors import NotDerivableError
 WHOLE, EACH, LONG = 6.5, 1.0, 3000
 #: How much more code may take than a report: it is made once.
 CODE = 8.0
-#: For one proof, and for all that can do without a value; these grow with :func:`whole`.
+#: For one proof, and for all that can do without a value; all of a long declaration have more.
 PROOF, PROOFS = 1.5, 3.5
 #: The size of a trial, its seconds on a quick machine, and how much slower a machine may be.
 _ENTRIES, QUICK, SLOWEST = 8000, 0.0014, 8.0
@@ -81,7 +81,8 @@ def within(seconds: float, what: str, work: Callable[[], Value]) -> Value:
         _forget_half_done()
         part = getattr(spent, "part", "")
         raise BudgetError(
-            f"{what} takes more than its budget of {seconds:g} s" + (f", at {part}" if part else "")
+            f"{what} takes more than its budget of {seconds:.2g} s"
+            + (f", at {part}" if part else "")
         ) from None
 
 

@@ -312,11 +312,17 @@ class Loop:
         assignments: of the outer step, in order, in the unknowns as the last step leaves them.
         schedules: numbers that are computed where a loop begins and hold to its end, in
             hyper-parameters and the number k of loops before.
+        unknowns: arrays of the state that only the outer step moves.
+        start: what these begin at, in the point and hyper-parameters.
+        solution: what is evaluated, instead of that of the steps inside.
     """
 
     every: Expression
     assignments: tuple[Assignment, ...]
     schedules: tuple[tuple[str, Expression], ...]
+    unknowns: tuple[str, ...] = ()
+    start: tuple[tuple[str, Expression], ...] = ()
+    solution: Expression | None = None
 
     @property
     def averages(self) -> bool:
@@ -428,13 +434,14 @@ class Discretised:
     decay_at: Expression | None
     requirements: tuple[tuple[Expression, str], ...]
     reductions: tuple[Reduction, ...] = ()
+    loop: Loop | None = None
 
     @property
     def unknowns(self) -> tuple[str, ...]:
-        """The unknowns, the point first."""
+        """The unknowns, the point first, those of the outer step last."""
         made = self.method if isinstance(self.method, StateUpdate) else self.system
         assert made is not None
-        return made.unknowns
+        return (*made.unknowns, *(self.loop.unknowns if self.loop else ()))
 
     @property
     def scalars(self) -> tuple[str, ...]:

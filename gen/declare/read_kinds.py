@@ -332,6 +332,11 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         reader.finish()
         assert method is not None
         return read_systems.discretised(reader, head, system, method, find)
+    for table in ("outer", "scope"):
+        if table in reader.source.tables:
+            message = "is for rules and for equations with grad(...), not for a Hamiltonian"
+            reader.problem(message, table)
+            reader.finish()
     reader.keys(
         (
             *("system", "method", "steps", "hyperparameters", "set", "state", "reduce", "start"),

@@ -6,9 +6,10 @@ In: the tables ``[outer]`` and ``[scope]`` of an optimizer with ``unknowns`` and
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Iterable, Sequence
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.read_parts import assignments
 from hamilforge.gen.declare.reader import Reader
 
@@ -19,15 +20,15 @@ LOOP_SCALARS = (PLACE, "loop_length", "loops")
 #: How many workers there are, where an outer step takes a mean over them.
 WORKERS = "workers"
 RESERVED = (LOOPS, *LOOP_SCALARS, "closes", WORKERS)
-_KEYS = ("every", "assign")
+_KEYS = ("every", "assign", "unknowns", "start", "solution")
 
 
-def loop(reader: Reader, own: Container[str]) -> kinds.Loop | None:
+def loop(reader: Reader, own: Sequence[str]) -> kinds.Loop | None:
     """Read ``[outer]`` and ``[scope]``.
 
     Args:
         reader: the file.
-        own: unknowns, which the outer step may assign.
+        own: unknowns of the steps inside, which the outer step may assign.
 
     Returns:
         The loop; problems are noted by the reader.
@@ -47,7 +48,21 @@ def loop(reader: Reader, own: Container[str]) -> kinds.Loop | None:
         every = reader.expression(reader.table("outer")["every"], "outer", "every")
     else:
         reader.problem('missing; a count was expected, such as every = "L"', "outer", "every")
-    lines = assignments(reader, own, "outer")
+    unknowns = _unknowns(reader, own)
+    start = []
+    table = reader.table("outer").get("start", {})
+    if not isinstance(table, dict):
+        reader.problem("a table was expected", "outer", "start")
+    for name, text in table.items() if isinstance(table, dict) else ():
+        at = ("outer", "start", name)
+        if name not in unknowns:
+            reader.problem(f"'{name}' is no unknown of [outer]" + did_you_mean(name, unknowns), *at)
+        elif value := reader.expression(text, *at):
+            start.append((name, value))
+    solution = None
+    if "solution" in reader.table("outer"):
+        solution = reader.expression(reader.table("outer")["solution"], "outer", "solution")
+    lines = assignments(reader, (*own, *unknowns), "outer")
     schedules = []
     for name, text in reader.table("scope").items():
         reader.symbol(name, "scope", name)
@@ -55,4 +70,17 @@ def loop(reader: Reader, own: Container[str]) -> kinds.Loop | None:
             schedules.append((name, value))
     if every is None or lines is None:
         return None
-    return kinds.Loop(every, lines, tuple(schedules))
+    return kinds.Loop(every, lines, tuple(schedules), unknowns, tuple(start), solution)
+
+
+def _unknowns(reader: Reader, own: Iterable[str]) -> tuple[str, ...]:
+    """The unknowns of the outer step alone."""
+    names = reader.table("outer").get("unknowns", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        reader.problem('a list of names was expected, such as ["anchor"]', "outer", "unknowns")
+        return ()
+    for number, name in enumerate(names):
+        reader.symbol(name, "outer", "unknowns", taken=frozenset("thn"))
+        if name in (*own, *names[:number]):
+            reader.problem(f"'{name}' is declared twice", "outer", "unknowns")
+    return tuple(names)

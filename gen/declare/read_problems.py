@@ -66,6 +66,9 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A first-order differential equation in named components, or one of arrays with a gradient."""
     if read_systems.has_oracle(reader):
         return read_systems.gradient_system(reader, head)
+    if "noise" in reader.source.tables:
+        reader.problem("is for equations with grad(...) in them", "noise")
+        reader.finish()
     reader.keys(("equations", "poisson", *_COMMON))
     own = _parameters(reader)
     types = _types(own)

@@ -88,6 +88,11 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
     ]
     others = reductions(reader, numbers, unknowns, find)
     looped = loop(reader, unknowns)
+    if looped:
+        unknowns, start = (*unknowns, *looped.unknowns), [*start, *looped.start]
+        if solution and looped.solution:
+            reader.problem("there is another one in [outer]", "solution")
+        solution = solution or looped.solution
     reader.finish()
     declared = kinds.Rule(
         head,
@@ -218,6 +223,13 @@ class Check:
         self._loop()
         self._complete()
         self._uses(whole)
+
+    def outer_step(self) -> None:
+        """Note what is wrong with the outer step of a rule whose steps inside are derived."""
+        self._start()
+        self._loop()
+        if self._rule.solution:
+            self._typed(self._rule.solution, VECTOR, "outer", "solution")
 
     def _typed(
         self, value: Expression, wanted: Shape | None, *path: str | int, known: Any = None

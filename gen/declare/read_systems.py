@@ -28,6 +28,7 @@ from hamilforge.gen.declare.expression import (
 )
 from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.read_loops import loop
 from hamilforge.gen.declare.read_parts import (
     Find,
     another,
@@ -87,7 +88,8 @@ def own_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
         reader.finish()
     numbers = hyperparameters(Reader(reader.source), OWN, flags=True)
     system = own_part(reader, OF_SYSTEM)
-    texts = [text for table in OF_SYSTEM for text in system.table(table).values()]
+    tables = ("equations", "noise", "start")
+    texts = [text for table in tables for text in system.table(table).values()]
     read = set(re.findall(r"[A-Za-z]\w*", " ".join(map(str, texts))))
     given = system.table("parameters")
     shared = tuple(entry for entry in numbers if entry.name in read and entry.name not in given)
@@ -163,11 +165,14 @@ def _noise(reader: Reader, types: Mapping[str, Shape]) -> tuple[tuple[str, Expre
     for name, text in reader.table("noise").items():
         at = ("noise", name)
         if name not in vectors:
-            reader.problem(f"'{name}' is no unknown" + did_you_mean(name, vectors), *at)
+            message = f"'{name}' is no unknown; there are: {', '.join(sorted(vectors))}"
+            reader.problem(message, *at)
             continue
         value = reader.expression(text, *at)
         known = {other: shape for other, shape in types.items() if other != name}
-        if value and name in value.names():
+        if value and "grad" in value.functions():
+            reader.problem("a diffusion takes no gradient", *at)
+        elif value and name in value.names():
             reader.problem("the diffusion of an unknown may not depend on it", *at)
         elif value:
             reader.typed(value, VECTOR, known, ELEMENTWISE, *at)
@@ -347,10 +352,13 @@ def discretised(
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     inline = "equations" in reader.source.tables and "system" not in reader.source.tables
+    if "noise" in reader.source.tables and not inline:
+        reader.problem("belongs where the equations are, in the file of the system", "noise")
+        reader.finish()
     reader.keys(
         (
             *("system", "method", "steps", "hyperparameters", "set", "reduce", "options"),
-            *("require", "reductions"),
+            *("require", "reductions", "outer", "scope"),
             *(OF_SYSTEM if inline else ()),
         )
     )
@@ -377,7 +385,11 @@ def discretised(
     numbers = hyperparameters(reader, OWN, flags=True)
     own = method.parameters if isinstance(method, kinds.StateUpdate) else ()
     inner = [parameter.name for parameter in (*(system.parameters if system else ()), *own)]
-    settings = _settings(reader, numbers, (*inner, "h"), bool(system))
+    made = method if isinstance(method, kinds.StateUpdate) else system
+    unknowns = made.unknowns if made else ()
+    looped = loop(reader, unknowns)
+    schedules = tuple(name for name, _ in looped.schedules) if looped else ()
+    settings = _settings(reader, numbers, (*inner, "h"), bool(system), schedules)
     chosen, decay_at = options(reader, {entry.name for entry in numbers})
     requirements = [
         (condition, reader.text("require", text))
@@ -389,13 +401,18 @@ def discretised(
     if isinstance(method, kinds.StateUpdate):
         _check_update(reader, method, inner)
     used = {name for _, value in settings for name in value.names()}
+    if looped:
+        _check_loop(reader, head, looped, unknowns, numbers)
+        used |= _read_by(looped)
+        for name in schedules:
+            if name not in used:
+                reader.problem(f"'{name}' is used nowhere", "scope", name)
     direct = {name for name in inner if name not in dict(settings)}
     for entry in numbers:
         if entry.name not in used | direct:
             key = entry.part_of or entry.name
             reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", key)
-    made = method if isinstance(method, kinds.StateUpdate) else system
-    others = reductions(reader, numbers, made.unknowns if made else (), find)
+    others = reductions(reader, numbers, unknowns, find)
     reader.finish()
     return kinds.Discretised(
         head,
@@ -408,14 +425,56 @@ def discretised(
         decay_at,
         tuple(requirements),
         others,
+        looped,
     )
 
 
+def _check_loop(
+    reader: Reader,
+    head: kinds.Head,
+    looped: kinds.Loop,
+    unknowns: tuple[str, ...],
+    numbers: tuple[kinds.Parameter, ...],
+) -> None:
+    """The types of an outer step, whose steps inside are derived."""
+    rule = kinds.Rule(
+        head,
+        numbers,
+        (*unknowns, *looped.unknowns),
+        (),
+        looped.start,
+        (),
+        looped.solution,
+        "all",
+        (),
+        None,
+        (),
+        loop=looped,
+    )
+    Check(reader, rule).outer_step()
+    moved = {line.target for line in looped.assignments}
+    for name in looped.unknowns:
+        if name not in moved:
+            reader.problem(f"'{name}' is never assigned", "outer", "assign")
+
+
+def _read_by(looped: kinds.Loop) -> set[str]:
+    """The names that an outer step and its schedules read."""
+    values = [line.value for line in looped.assignments]
+    values += [looped.every, *(value for _, value in (*looped.schedules, *looped.start))]
+    values += [looped.solution] if looped.solution else []
+    return {name for value in values for name in value.names()}
+
+
 def _settings(
-    reader: Reader, numbers: tuple[kinds.Parameter, ...], inner: tuple[str, ...], stepped: bool
+    reader: Reader,
+    numbers: tuple[kinds.Parameter, ...],
+    inner: tuple[str, ...],
+    stepped: bool,
+    schedules: tuple[str, ...] = (),
 ) -> tuple[tuple[str, Expression], ...]:
     """``[set]``: h and the parameters of system and method, in hyper-parameters and n."""
-    types = {entry.name: SCALAR for entry in numbers} | {"n": SCALAR}
+    types = {entry.name: SCALAR for entry in numbers} | dict.fromkeys((*schedules, "n"), SCALAR)
     settings = []
     table = reader.table("set")
     for name, text in table.items():

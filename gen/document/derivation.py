@@ -80,17 +80,22 @@ def _assigned(rule: kinds.Rule | kinds.StateUpdate) -> tuple[Block, ...]:
     texts = [f"{line.target} = {line.value.text}" for line in rule.assignments]
     if rule.solution:
         texts.append(f"solution = {rule.solution.text}")
-    loop = rule.loop if isinstance(rule, kinds.Rule) else None
-    if loop:
-        texts.append(f"At the end of every {loop.every.text} steps, the outer step:")
-        texts += [f"{line.target} = {line.value.text}" for line in loop.assignments]
-    if loop and loop.schedules:
-        texts.append("Computed where a loop begins, after k others, and held to its end:")
-        texts += [f"{name} = {value.text}" for name, value in loop.schedules]
+    if isinstance(rule, kinds.Rule) and rule.loop:
+        texts += _outer(rule.loop)
     return (
         *((Paragraph(f"Kept from step to step, and begun at: {starts}."),) if kept else ()),
         *map(Paragraph, texts),
     )
+
+
+def _outer(loop: kinds.Loop) -> list[str]:
+    """The outer step of a loop and its schedules."""
+    texts = [f"At the end of every {loop.every.text} steps, the outer step:"]
+    texts += [f"{line.target} = {line.value.text}" for line in loop.assignments]
+    if loop.schedules:
+        texts.append("Computed where a loop begins, after k others, and held to its end:")
+        texts += [f"{name} = {value.text}" for name, value in loop.schedules]
+    return texts
 
 
 def tell_gradient_system(system: kinds.GradientSystem, _: Report) -> tuple[Block, ...]:
@@ -140,6 +145,14 @@ def tell_discretised(optimizer: kinds.Discretised, report: Report) -> tuple[Bloc
     if optimizer.settings:
         blocks.append(Paragraph("In the hyper-parameters:"))
         blocks += [Paragraph(f"{name} = {value.text}") for name, value in optimizer.settings]
+    if loop := optimizer.loop:
+        begins = dict(loop.start)
+        kept = ((name, begins[name].text if name in begins else "0") for name in loop.unknowns)
+        blocks += [
+            Paragraph(f"The outer step keeps {name}, begun at {text}.") for name, text in kept
+        ]
+        blocks += map(Paragraph, _outer(loop))
+        blocks += [Paragraph(f"solution = {loop.solution.text}")] if loop.solution else []
     return (*blocks, *_program(derive_rule(optimizer).program))
 
 

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,13 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 class DamagedFileError(ValueError):
     """A file that was read back is not what was written; the text names it."""
+
+
+def put_aside(path: Path, why: object) -> None:
+    """Rename a damaged file that something began from, with a warning that says so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    warnings.warn(f"{why}; it is now {aside.name}, and the run begins anew", stacklevel=4)
 
 
 @contextlib.contextmanager

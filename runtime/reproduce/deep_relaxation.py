@@ -7,11 +7,10 @@ is computed from the histories.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import os
 import tomllib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from hamilforge.runtime.core.loader import load
-from hamilforge.runtime.core.whole_files import whole
+from hamilforge.runtime.core.whole_files import put_aside, whole
 from hamilforge.runtime.reproduce.image_networks import NETWORKS
 from hamilforge.runtime.reproduce.image_sets import Images, images
 
@@ -81,9 +80,16 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """All settings that its history depends on."""
-        shared = {name: self.settings[name] for name in ("batch", "every", "drops", "factor")}
-        return json.dumps([shared, dict(self.method), self.width, self.epochs], sort_keys=True)
+        """Of all that its history depends on: settings, images, optimizer, kind of device."""
+        names = ("batch", "every", "trained", "drops", "factor")
+        shared = {name: self.settings[name] for name in names}
+        own = (dict(self.network), dict(self.method), self.width, self.epochs, self.seed)
+        code = load(self.method["optimizer"]).module("torch").__file__ or ""
+        device = torch.device(self.device).type
+        digest = hashlib.sha256(json.dumps([shared, own, device], sort_keys=True).encode())
+        digest.update(Path(code).read_bytes())
+        digest.update(self.data.digest)
+        return digest.hexdigest()
 
 
 def line_up() -> dict[str, Any]:
@@ -132,11 +138,18 @@ def runs(
     if not seeds:
         raise ValueError("no seeds: at least 1 was expected")
     try:
-        torch.zeros(1, device=device)
+        if torch.zeros(1, device=device).device.type not in ("cpu", "cuda"):
+            raise ValueError(f"device '{device}': cpu or cuda was expected")
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"device '{device}': {str(error).splitlines()[0]}") from None
     chosen_networks = [n for n in settings["networks"] if not networks or n["name"] in networks]
     data = {name: images(name, folder) for name in {n["data"] for n in chosen_networks}}
+    for entry in data.values():
+        if len(entry.classes) < settings["batch"]:
+            raise ValueError(
+                f"{entry.name}: {len(entry.classes)} to train on, where a batch has "
+                f"{settings['batch']}"
+            )
     return [
         Run(
             network,
@@ -303,14 +316,15 @@ class _Drawing:
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
         self._module: Any = torch.cuda if generator.device.type == "cuda" else torch
+        self._device = (generator.device,) if generator.device.type == "cuda" else ()
 
     def __enter__(self) -> None:
-        self._before = self._module.get_rng_state()
-        self._module.set_rng_state(self._generator.get_state())
+        self._before = self._module.get_rng_state(*self._device)
+        self._module.set_rng_state(self._generator.get_state(), *self._device)
 
     def __exit__(self, *_: object) -> None:
-        self._generator.set_state(self._module.get_rng_state())
-        self._module.set_rng_state(self._before)
+        self._generator.set_state(self._module.get_rng_state(*self._device))
+        self._module.set_rng_state(self._before, *self._device)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -338,22 +352,16 @@ def _begin(path: Path, run: Run) -> State:
     if not path.is_file():
         return State()
     try:
-        entries = torch.load(path, map_location=run.device, weights_only=True)
+        entries = torch.load(path, map_location="cpu", weights_only=True)
         digest, step = entries["digest"], entries["step"]
         history, rest = entries["history"].tolist(), entries["rest"]
+    except OSError:
+        raise
     except Exception as error:  # torch says in many ways that a file is none of its
-        aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
-        warnings.warn(
-            f"{path} is not the state of a run ({type(error).__name__}); it is now {aside.name}, "
-            "and the run begins anew",
-            stacklevel=3,
-        )
+        put_aside(path, f"{path} is not the state of a run ({type(error).__name__})")
         return State()
     if digest != run.digest:
         raise ValueError(f"{path} is of a run with other settings: name another folder")
-    if "random" in rest:
-        rest["random"] = rest["random"].cpu()
     return State(step, history, rest)
 
 

@@ -40,10 +40,12 @@ def draw(outcomes: Mapping[str, Outcome], title: str, path: Path) -> None:
         epochs = histories[0, :, EPOCHS]
         for axis, column in zip(axes, _LABELS, strict=True):
             values = histories[:, :, column]
-            axis.plot(epochs, values.mean(0), color=colour, lw=1.2, label=method)
+            axis.plot(epochs, values.mean(0), "o-", color=colour, lw=1.2, ms=2.5, label=method)
             axis.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
-    for axis, label in zip(axes, _LABELS.values(), strict=True):
-        axis.set(xlabel="effective epochs", ylabel=label, yscale="log")
+    for axis, (column, label) in zip(axes, _LABELS.items(), strict=True):
+        positive = all((outcome.histories[:, :, column] > 0).all() for outcome in outcomes.values())
+        scale = "log" if positive else "linear"
+        axis.set(xlabel="effective epochs", ylabel=label, yscale=scale)
     axes[0].legend(fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()

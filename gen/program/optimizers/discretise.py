@@ -27,6 +27,7 @@ from hamilforge.gen.declare.kinds import (
     UnknownSplitting,
 )
 from hamilforge.gen.derive.calculus import (
+    FUNCTIONS,
     Coordinate,
     Expr,
     Total,
@@ -45,6 +46,7 @@ from hamilforge.gen.program.optimizers.step_values import (
     Recorder,
     StepValues,
     following_sums,
+    loop_scalars,
     record,
 )
 from hamilforge.gen.tableau.build import build
@@ -76,7 +78,8 @@ class _Discretisation:
             reads += [value for _, value in method.start]
             reads += [method.solution] if method.solution else []
         else:
-            reads = [value for _, value in self._system.equations] if self._system else []
+            system = self._system
+            reads = [value for _, value in (*system.equations, *system.noise)] if system else []
         self._timed = any("t" in value.names() for value in reads)
         self._settings = self._read_settings(optimizer)
         step = self._settings.get("h", sp.Integer(1))
@@ -85,20 +88,25 @@ class _Discretisation:
         clock = ("t",) if self._timed and not self._counted else ()
         lines = method.assignments if isinstance(method, StateUpdate) else ()
         of_sums = following_sums(lines, optimizer.scalars)
+        of_loop = loop_scalars(optimizer.loop)
         self._recorder = Recorder(
             optimizer.head.source,
             optimizer.hyperparameters,
             (*optimizer.unknowns, *of_sums),
-            (*(name for name in optimizer.scalars if name not in of_sums), *clock),
+            (*of_loop, *(name for name in optimizer.scalars if name not in of_sums), *clock),
             optimizer.scope,
             own,
         )
+        if optimizer.loop:
+            self._recorder.begin_loop(optimizer.loop)
         self._step = self._in_hyper(step)
 
     @staticmethod
     def _read_settings(optimizer: Discretised) -> dict[str, Expr]:
         """H and the parameters in symbols of the hyper-parameters, by name."""
-        names = {entry.name: sp.Symbol(entry.name) for entry in optimizer.hyperparameters}
+        schedules = [name for name, _ in optimizer.loop.schedules] if optimizer.loop else []
+        declared = (*(entry.name for entry in optimizer.hyperparameters), *schedules)
+        names = {name: sp.Symbol(name) for name in declared}
         known: dict[str, Expr] = {**names, "n": n}
         settings = {}
         for name, expression in optimizer.settings:
@@ -112,7 +120,9 @@ class _Discretisation:
 
     def _in_hyper(self, expr: Expr) -> Expr:
         """A setting in the recorder's symbols."""
-        hyper = self._recorder.values.hyper
+        hyper: dict[str, Expr] = {**self._recorder.values.hyper}
+        if loop := self._optimizer.loop:
+            hyper |= {name: self._recorder.known[name] for name, _ in loop.schedules}
         return expr.subs({sp.Symbol(name): symbol for name, symbol in hyper.items()})
 
     def values(self) -> StepValues:
@@ -139,6 +149,13 @@ class _Discretisation:
                     self._table(method, self._unknowns(), sp.Integer(1), timed=True)
                     self._tick(sp.Integer(1))
         solution = method.solution if isinstance(method, StateUpdate) else None
+        if loop := optimizer.loop:
+            begin: dict[str, Expr] = {**recorder.values.hyper, optimizer.unknowns[0]: x}
+            for name, expression in loop.start:
+                place = ("outer", "start", name)
+                recorder.start(name, recorder.converted(expression, begin, place))
+            recorder.end_loop(loop)
+            solution = loop.solution or solution
         return recorder.finish(solution, optimizer.decay_at, optimizer.requirements)
 
     def _unknowns(self) -> tuple[str, ...]:
@@ -210,6 +227,11 @@ class _Discretisation:
                     f"the equation of {name} is not linear in {reason}: it has no exact flow; name "
                     "a table as the third entry of its step, or declare an update"
                 )
+            if self._diffusion(name, begin).has(*moving.values()):
+                raise self._refused(
+                    f"the noise of {name} depends on another unknown of its letter: it has no "
+                    "exact flow"
+                )
             rest = rate.xreplace({own: sp.Integer(0)})
             moved[name] = (
                 self._timed_flow(name, own, slope, rest, begin, begin + span)
@@ -257,11 +279,16 @@ class _Discretisation:
             return diffusion
         coefficient, part = split_product(diffusion)
         squares = coefficient**2
+        if part.has(_TIME):
+            raise self._refused(
+                f"the noise of {name} depends on the clock and on arrays at once; move the clock "
+                "by a letter of its own"
+            )
         if slope.has(_TIME) or squares.has(_TIME):
             growth = primitive(2 * slope, _TIME) if slope != 0 else sp.Integer(0)
             density = None if growth is None else squares * sp.exp(growth.subs(_TIME, end) - growth)
             integral = None if density is None else primitive(sp.powsimp(density), _TIME)
-            if integral is None or part.has(_TIME):
+            if integral is None:
                 raise self._refused(
                     f"the variance of {name} over a step with the clock is no elementary function; "
                     "move the clock by a letter of its own"
@@ -269,10 +296,11 @@ class _Discretisation:
             variance = sp.simplify(integral.subs(_TIME, end) - integral.subs(_TIME, begin))
         elif slope == 0:
             variance = squares * (end - begin)
+        elif is_host(slope):
+            rest = tidy(squares / (-2 * slope))
+            variance = rest * (1 - sp.exp(2 * slope * sp.expand(end - begin)))
         else:
-            span = sp.expand(end - begin)
-            rest = squares / (-2 * slope)
-            variance = (tidy(rest) if is_host(rest) else rest) * (1 - sp.exp(2 * slope * span))
+            variance = squares * _growth(2 * slope, sp.expand(end - begin))
         return sp.sqrt(variance) * part * self._recorder.noise()
 
     # --- tables -------------------------------------------------------------------------------
@@ -329,14 +357,24 @@ def _in_order(tableau: Tableau) -> list[int]:
     return order
 
 
+def _growth(slope: Expr, span: Expr) -> Expr:
+    """``(exp(a h) - 1)/a``; of an array a, h where it is 0."""
+    growth = (sp.exp(slope * span) - 1) / slope
+    if is_host(slope):  # its limit at 0 is taken of the finished scalar
+        return growth
+    still = FUNCTIONS["equal"](slope, sp.Integer(0))
+    chosen: Expr = FUNCTIONS["where"](still, span, growth)
+    return chosen
+
+
 def _linear_flow(own: Expr, slope: Expr, rest: Expr, span: Expr) -> Expr:
     """The exact flow of ``u' = a u + b``."""
     if slope == 0:
         return own + span * rest
-    grown = sp.exp(slope * span)
+    grown, growth = sp.exp(slope * span), _growth(slope, span)
     terms = []
     for term in sp.Add.make_args(rest):
         coefficient, part = split_product(term)
-        factor = (grown - 1) / slope * coefficient
+        factor = growth * coefficient
         terms.append((tidy(factor) if is_host(factor) else factor) * part)
     return sp.Add(grown * own, *terms)

@@ -510,6 +510,11 @@ def following_sums(assignments: Sequence[Assignment], scalars: Sequence[str]) ->
         following |= more
 
 
+def loop_scalars(loop: Loop | None) -> tuple[str, ...]:
+    """What steps with a loop keep from step to step; nothing without one."""
+    return (*LOOP_SCALARS, *(name for name, _ in loop.schedules)) if loop else ()
+
+
 def rule_values(rule: Rule) -> StepValues:
     """The values of a rule.
 
@@ -517,8 +522,7 @@ def rule_values(rule: Rule) -> StepValues:
         DeclarationError: a value is no real number, or has no meaning where it stands.
     """
     of_sums = following_sums(rule.assignments, rule.scalars)
-    loop = rule.loop
-    of_loop = (*LOOP_SCALARS, *(name for name, _ in loop.schedules)) if loop else ()
+    loop, of_loop = rule.loop, loop_scalars(rule.loop)
     recorder = Recorder(
         rule.head.source,
         rule.hyperparameters,

@@ -75,6 +75,7 @@ def with_free_step(optimizer: Discretised) -> Discretised:
         options=(),
         decay_at=None,
         requirements=(),
+        loop=None,
     )
 
 

@@ -15,6 +15,7 @@ from hamilforge.gen.prove.optimizers.words import WordOrder, field_with, in_fiel
 from hamilforge.gen.prove.report import Claim, Finding, Report, attempted, compare_claims
 
 _ANY = "any loss and dimension, all parameters in their domains"
+_DECLARED = "the declaration"
 _OF_FLOWS = "every system of these unknowns; fixed parameters of it, constant step"
 _OF_A_SYSTEM = "an order is one of a method for a system: check an optimizer that names both"
 
@@ -28,8 +29,12 @@ def prove_system(system: GradientSystem) -> Report:
     head = system.head
     _refuse_infinite(system)
     findings = (
-        Finding("unknowns", len(system.unknowns), "the declaration", _ANY),
+        Finding("unknowns", len(system.unknowns), _DECLARED, _ANY),
         attempted(Allowance(), "lyapunov", lambda: _lyapunov(system), _ANY),
+        *(
+            Finding(f"noise_{name}", f"{value.text} dW", _DECLARED, _ANY)
+            for name, value in system.noise
+        ),
     )
     claims = compare_claims(head, findings)
     if system.lyapunov is not None:  # what is declared is claimed

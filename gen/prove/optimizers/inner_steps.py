@@ -35,12 +35,15 @@ def inner_rule(rule: Assigned) -> Assigned:
     Raises:
         DeclarationError: a schedule has no value at the defaults.
     """
-    if not isinstance(rule, Rule) or rule.loop is None:
+    if rule.loop is None:
         return rule
     values = default_numbers(rule.hyperparameters)
     values |= {LOOPS: mpmath.mpf(0), WORKERS: mpmath.mpf(2)}
-    values_read = [assignment.value for assignment in rule.assignments]
-    values_read += [rule.solution] if rule.solution else []
+    if isinstance(rule, Rule):
+        values_read = [assignment.value for assignment in rule.assignments]
+        values_read += [rule.solution] if rule.solution else []
+    else:
+        values_read = [value for _, value in rule.settings]
     read = {name for value in values_read for name in value.names()}
     schedules = [
         Parameter(name, Fraction(default), domain, "of the loop")

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.budget import Allowance
+from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.ir import Program, Ref
@@ -90,13 +90,16 @@ def _loop_stability(
     """For which curvatures loops of workers shrink, for a rule that takes means over them."""
     if not program.averages:
         return ()
-    assert isinstance(rule, Rule)
     evidence = "the eigenvalues of a step with the outer step after it, from the declaration"
     reach = (
         "one coordinate, J = lambda theta^2/2 of all workers, loops of one step, schedules held; "
         "together: of their mean, apart: of their deviations from it; numbers are those of the "
         "defaults, of two workers, and of averages of squares of 1"
     )
+
+    if not isinstance(rule, Rule):
+        why = "the steps inside are derived, and not joined with the outer step in symbols"
+        return (Finding("loop_stability", None, evidence, reach, why),)
 
     def stable() -> Finding:
         try:
@@ -117,20 +120,21 @@ def _noise(
 ) -> tuple[Finding, ...]:
     """What noise does on a parabola, and how its steps follow an equation with noise."""
     program = derivation.program
-    if not program.noises:
+    noisy = isinstance(rule, Discretised) and rule.system is not None and bool(rule.system.noise)
+    if not program.noises and not noisy:
         return ()
     ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
     reach = f"one coordinate, {_PARABOLA}, where steps shrink"
-    variance = variance_finding(allowance, program, ends, reach)
+    variance = variance_finding(allowance, program, ends, reach) if program.noises else None
     if not isinstance(rule, Discretised) or rule.system is None:
-        return (variance,)
+        return (variance,) if variance else ()
     order = attempted(
-        allowance,
+        Allowance(2 * PROOF),  # all letters, in two dimensions
         weak_order.NAME,
         lambda: weak_order.finding(lambda: weak_order.of_system(rule)),
         _EVERY,
     )
-    return (variance, order)
+    return (variance, order) if variance else (order,)
 
 
 def _derive_for_order(rule: Rule | Discretised) -> None:

@@ -1,18 +1,20 @@
 """Weak order of a step with noise: its moments beside those of the stochastic equation.
 
 In: the program of an optimizer for an equation ``dz = f dt + s dW``.  Out: the largest p for which
-``E[phi(z(h))]`` of one emitted step agrees with ``sum of h^k/k! (L^k phi)(z)`` to ``h^p`` for every
-product ``phi`` of at most ``2p + 1`` increments, where ``L = f . grad + s^2/2 Laplacian`` is the
-generator (G. N. Milstein, Weak approximation of solutions of systems of stochastic differential
-equations, Theory Probab. Appl. 30 (1986) 750-766).
+``E[phi(z(h))]`` of one emitted step differs from ``sum of h^k/k! (L^k phi)(z)``, k to p, by
+``O(h^(p + 1))`` for every product ``phi`` of at most ``2p + 1`` increments, where
+``L = f . grad + s^2/2 Laplacian`` is the generator (G. N. Milstein, Weak approximation of solutions
+of systems of stochastic differential equations, Theory Probab. Appl. 30 (1986) 750-766).
 
 A step runs in series in the root of h, whose coefficients are polynomials in the numbers that it
 draws; their means are the moments of normal numbers.  The loss is a polynomial with random
-coefficients in two coordinates, and all is exact where the roots are rational.
+coefficients in two coordinates, and all is exact: parameters have values at which roots are
+rational, each of them two, so that none stands for another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,97 +28,38 @@ import sympy as sp
 from sympy.polys.polyerrors import ExactQuotientFailed
 
 from hamilforge.gen.declare.errors import NotDerivableError
-from hamilforge.gen.declare.kinds import Discretised
+from hamilforge.gen.declare.kinds import FLAG, Discretised, Parameter
 from hamilforge.gen.derive.symbols import t
 from hamilforge.gen.program.ir import names
 from hamilforge.gen.program.optimizers.build import Derivation
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.prove.optimizers import gradient_order, order
 from hamilforge.gen.prove.optimizers.gradient_order import with_free_step
+from hamilforge.gen.prove.optimizers.letters import (
+    Polynomial,
+    arrays_of_letters,
+    field_of_letters,
+    mean,
+)
 from hamilforge.gen.prove.optimizers.order import DIMENSION, invert
 from hamilforge.gen.prove.report import Finding
-from hamilforge.gen.prove.series import RATIONALS, Field, Irrational, Series
+from hamilforge.gen.prove.series import Field, Irrational, Series
 
 NAME = "weak_order"
 #: Above this nothing is looked for.
 MAX_WEAK_ORDER = 3
-SEEDS = (3, 4)
+FIRST_SEED = 3
 #: Values of parameters at which roots such as sqrt(2 gamma T) are tried to be rational.
-VALUES = (Fraction(2), Fraction(1, 2), Fraction(8), Fraction(1))
-#: By how much more powers numbers that are drawn are known.
-MARGIN = 16
+VALUES = tuple(Fraction(*pair) for pair in ((2, 1), (1, 2), (8, 1), (1, 1), (4, 1), (9, 4)))
+SHARES = tuple(Fraction(*pair) for pair in ((3, 5), (4, 5), (5, 13), (1, 2), (1, 4)))
 #: A momentum at which nothing is special.
 _MOMENTUM = ("16/5", "12/5")
 _TIMED = "the equation depends on the time"
-_EVIDENCE = "moments of one emitted step beside those by the generator of the equation"
+_EVIDENCE = "moments of the emitted step beside those by the generator of the equation"
 _REACH = (
-    "constant step and fixed parameters of the equation, a loss that is a polynomial with random "
-    f"coefficients in {DIMENSION} dimensions, at {len(SEEDS)} points"
+    "constant step and fixed parameters of the equation, of which each has two values, a loss that "
+    f"is a polynomial with random coefficients in {DIMENSION} dimensions, at a point for each"
 )
-
-Polynomial = Any
-
-
-# --- polynomials in letters --------------------------------------------------------------------
-
-
-def field_of_letters(called: Sequence[str]) -> tuple[Field, Any]:
-    """The polynomials in some letters over the rationals, as numbers of a series.
-
-    They are no field: what divides by a letter, or takes a root of one, is refused.
-
-    Returns:
-        The field, and SymPy's ring.
-    """
-    ring = sp.ring([*called], sp.QQ)[0]
-
-    def convert(value: Fraction) -> Polynomial:
-        return ring(sp.QQ(value.numerator, value.denominator))
-
-    def function(name: str, value: Polynomial) -> Polynomial:
-        return convert(RATIONALS.function(name, _constant(value)))
-
-    def _constant(value: Polynomial) -> Fraction:
-        if not value.is_ground:
-            raise Irrational("a function of noise")
-        number = value.coeff(1)
-        return Fraction(int(number.numerator), int(number.denominator))
-
-    return Field(
-        convert=convert,
-        function=function,
-        is_zero=lambda value: not value,
-        embed=lambda value: (
-            convert(Fraction(*sp.Rational(value).as_numer_denom()))
-            if value.is_Rational
-            else RATIONALS.embed(value)
-        ),
-        magnitude=lambda value: max(map(abs, value.coeffs()), default=0),
-        name="exact polynomials in the numbers drawn",
-        written=lambda value: value.as_expr(),
-    ), ring
-
-
-def _arrays(field: Field, ring: Any, called: Sequence[str], precision: int) -> dict[str, Any]:
-    """Arrays of the letters of a ring, by name."""
-    letters = iter(ring.gens)
-    arrays = {}
-    for name in called:
-        array = np.empty(DIMENSION, dtype=object)
-        for index in range(DIMENSION):
-            array[index] = Series(field, 0, [next(letters)], precision + MARGIN)
-        arrays[name] = array
-    return arrays
-
-
-def mean(polynomial: Polynomial) -> Any:
-    """The mean of a polynomial in independent standard normal numbers."""
-    total = sp.QQ(0)
-    for exponents, coefficient in polynomial.iterterms():
-        if all(exponent % 2 == 0 for exponent in exponents):
-            total += coefficient * math.prod(math.prod(range(1, e, 2)) for e in exponents)
-    return total
-
 
 # --- a step beside its generator ----------------------------------------------------------------
 
@@ -130,12 +73,14 @@ class Step:
         drift: of each component, in letters for how far each is from the start.
         squares: of the diffusions, alike.
         span: the time that passes, in steps.
+        still: how many unknowns have no noise.
     """
 
     changes: Sequence[Series]
     drift: Sequence[Polynomial]
     squares: Sequence[Polynomial]
     span: int = 1
+    still: int = 0
 
 
 Run = Callable[[int], Step]
@@ -163,14 +108,25 @@ def weak_order(run: Run) -> WeakOrder:
     Raises:
         NotDerivableError: an order above :data:`MAX_WEAK_ORDER`, or the step is no such series.
     """
+    # what differs mostly does so in h^p: the half power above costs as much as all before
     for p in range(1, MAX_WEAK_ORDER + 2):
-        step = run(2 * p + 1)
-        generator = Generator(step, p)
-        for exponents, moment in _moments(step.changes, 2 * p + 1, 2 * p + 1):
-            expected = generator.moments(exponents)
-            if any(mean(moment[2 * k]) != expected[k] for k in range(p + 1)):
-                return WeakOrder(p - 1, exponents)
+        for precision in (2 * p + 1, 2 * p + 2):
+            differs = _differing(run(precision), p, precision)
+            if differs:
+                return WeakOrder(p - 1, differs)
     raise NotDerivableError(f"an order above {MAX_WEAK_ORDER}")
+
+
+def _differing(step: Step, p: int, precision: int) -> tuple[int, ...]:
+    """The exponents of a product whose mean differs below a power of the root of h, if any."""
+    generator = Generator(step, p)
+    for exponents, moment in _moments(step.changes, 2 * p + 1, precision):
+        expected = dict(enumerate(generator.moments(exponents)))
+        for power in range(min(moment.low, 0), precision):
+            k, odd = divmod(power, 2)
+            if mean(moment[power]) != (0 if odd else expected.get(k, 0)):
+                return exponents
+    return ()
 
 
 def _moments(
@@ -201,6 +157,8 @@ class Generator:
     """
 
     def __init__(self, step: Step, p: int) -> None:
+        if sum(not square for square in step.squares) > DIMENSION * step.still:
+            raise Irrational("a diffusion that vanishes")
         self._drift, self._squares, self._p = step.drift, step.squares, p
         self._span = step.span
         self._ring = step.drift[0].ring
@@ -252,28 +210,33 @@ def of_hamiltonian(derivation: Derivation) -> Finding:
 
         def step(precision: int) -> Step:
             called = [f"{name}__{number}" for number in range(steps + 1) for name in noises]
-            field, ring = _letters(called)
+            field, ring = field_of_letters(called)
             experiment = made(field, precision)
-            letters = iter(_arrays(field, ring, called, precision).values())
+            letters = iter(arrays_of_letters(field, ring, called, precision).values())
             drawn = [{name: next(letters) for name in noises} for _ in range(steps + 1)]
             drawn[0] |= {name: drawn[0][name] - drawn[0][name] for name in last}
-            end = experiment.end(drawn[:steps], drawn[steps])
-            field, ring = _letters(places)
+            with _said("a step divides by what is drawn"):
+                end = experiment.end(drawn[:steps], drawn[steps])
+            field, ring = field_of_letters(places)
             equation = made(field, precision)
-            near = _arrays(field, ring, places, precision)
+            near = arrays_of_letters(field, ring, places, precision)
             q, p = equation.start
-            rates = equation.rates(q + near["q"], p + near["p"], None)
+            with _said("the equation is no polynomial in its unknowns"):
+                rates = equation.rates(q + near["q"], p + near["p"], None)
             return Step(
                 [z for new, old in zip(end, experiment.start, strict=True) for z in new - old],
-                [z[0] for part in rates for z in part],
-                [*[ring(0)] * DIMENSION, *[equation.square()[0]] * DIMENSION],
+                [ring(z[0]) for part in rates for z in part],
+                [*[ring(0)] * DIMENSION, *[ring(equation.square()[0])] * DIMENSION],
                 steps,
+                still=1,
             )
 
         return step
 
-    least = _exact(run, [entry.name for entry in derivation.system.declaration.parameters])
-    return _finding(least, places)
+    fixed = {symbol.name for symbol, value in derivation.equations.items() if value.is_number}
+    declared = derivation.system.declaration.parameters
+    free = [entry for entry in declared if entry.name not in fixed]
+    return _finding(_exact(run, free), places, steps)
 
 
 def of_system(optimizer: Discretised) -> Finding:
@@ -298,62 +261,88 @@ def of_system(optimizer: Discretised) -> Finding:
             )
 
         def step(precision: int) -> Step:
-            field, ring = _letters(noises)
+            field, ring = field_of_letters(noises)
             experiment = made(field, precision)
-            end = experiment.end(_arrays(field, ring, noises, precision))
-            field, ring = _letters(unknowns)
+            with _said("a step divides by what is drawn"):
+                end = experiment.end(arrays_of_letters(field, ring, noises, precision))
+            field, ring = field_of_letters(unknowns)
             equation = made(field, precision)
-            near = _arrays(field, ring, unknowns, precision)
+            near = arrays_of_letters(field, ring, unknowns, precision)
             at = {name: equation.start[name] + near[name] for name in unknowns}
-            rates, squares = equation.rates(at, None), equation.squares(at)
+            with _said("the equation is no polynomial in its unknowns"):
+                rates, squares = equation.rates(at, None), equation.squares(at)
             return Step(
                 [z for name in unknowns for z in end[name] - experiment.start[name]],
-                [z[0] for name in unknowns for z in rates[name]],
+                [ring(z[0]) for name in unknowns for z in rates[name]],
                 [z for name in unknowns for z in _entries(squares.get(name), ring)],
+                still=sum(name not in squares for name in unknowns),
             )
 
         return step
 
-    return _finding(_exact(run, [entry.name for entry in system.parameters]), unknowns)
-
-
-def _letters(called: Sequence[str]) -> tuple[Field, Any]:
-    return field_of_letters([f"{name}__{k}" for name in called for k in range(DIMENSION)])
+    return _finding(_exact(run, system.parameters), unknowns)
 
 
 def _entries(square: Any, ring: Any) -> list[Polynomial]:
     """The square of a diffusion in each coordinate; one that there is none of is 0."""
     if square is None:
         return [ring(0)] * DIMENSION
-    return [z[0] for z in square] if isinstance(square, np.ndarray) else [square[0]] * DIMENSION
+    entries = square if isinstance(square, np.ndarray) else [square] * DIMENSION
+    return [ring(z[0]) for z in entries]
 
 
-def _exact(run: Callable[[int, Mapping[str, Fraction]], Run], called: Sequence[str]) -> WeakOrder:
-    """The least weak order at some points, with parameters at which all is rational."""
-    failure: NotDerivableError = Irrational("no root of the parameters is rational")
-    for chosen in itertools.product(VALUES, repeat=len(called)):
-        values = MappingProxyType(dict(zip(called, chosen, strict=True)))
+@contextlib.contextmanager
+def _said(why: str) -> Iterator[None]:
+    """What cannot be divided within this block is not derivable, for this reason."""
+    try:
+        yield
+    except ExactQuotientFailed:
+        raise NotDerivableError(why) from None
+
+
+def _exact(
+    run: Callable[[int, Mapping[str, Fraction]], Run], parameters: Sequence[Parameter]
+) -> WeakOrder:
+    """The least weak order at some points, with parameters at which all is rational.
+
+    Each parameter has two values, so that T^2 is not 2 T.
+    """
+    orders: list[WeakOrder] = []
+    first: dict[str, Fraction] = {}
+    for chosen in itertools.product(*map(_values, parameters)):
+        values = {entry.name: value for entry, value in zip(parameters, chosen, strict=True)}
+        if any(values[name] == value for name, value in first.items()):
+            continue
         try:
-            return min(weak_order(run(seed, values)) for seed in SEEDS)
-        except ExactQuotientFailed:
-            raise NotDerivableError("a step divides by noise") from None
-        except Irrational as error:
-            failure = error
-    raise failure
+            orders.append(weak_order(run(FIRST_SEED + len(orders), MappingProxyType(values))))
+        except Irrational:
+            continue
+        first = values
+        if len(orders) == 2 or not parameters:
+            return min(orders)
+    raise NotDerivableError("no values of the parameters are known at which all roots are rational")
 
 
-def _finding(least: WeakOrder, places: Sequence[str]) -> Finding:
+def _values(parameter: Parameter) -> tuple[Fraction, ...]:
+    """Values in the domain of a parameter, none of them special."""
+    if parameter.domain.endswith("interval"):
+        return SHARES
+    return VALUES if parameter.domain != FLAG else (Fraction(0), Fraction(1))
+
+
+def _finding(least: WeakOrder, places: Sequence[str], steps: int = 1) -> Finding:
     """A weak order with the moment that says that it is not more."""
-    components = [f"d{name}_{k + 1}" for name in places for k in range(DIMENSION)]
+    components = [f"d{name}[{k + 1}]" for name in places for k in range(DIMENSION)]
     factors = [
         name + (f"^{exponent}" if exponent > 1 else "")
         for name, exponent in zip(components, least.differs, strict=True)
         if exponent
     ]
     p = least.order
+    span = f", over {steps} steps" if steps > 1 else ""
     evidence = (
-        f"{_EVIDENCE}: equal to h^{p} for all products of up to {2 * p + 1} increments, not to "
-        f"h^{p + 1} for {' '.join(factors)}"
+        f"{_EVIDENCE}{span}: equal to h^{p} for all products of up to {2 * p + 1} increments, not "
+        f"to h^{p + 1} for {' '.join(factors)}"
     )
     return Finding(NAME, p, evidence, _REACH)
 
