@@ -21,6 +21,7 @@ from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.program.interpret import FLOAT64, evaluate, run_lines
 from hamilforge.gen.program.ir import entries
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.draws import quiet
 from hamilforge.gen.program.optimizers.interpret import Interpreter, host_values
 from hamilforge.gen.prove.optimizers.gradient_order import (
     SLOPE,
@@ -60,7 +61,7 @@ class Problem:
         assert optimizer.system is not None
         self.system = optimizer.system
         derivation = derive_rule(with_free_step(optimizer))
-        self.program, self._first = derivation.program, derivation.first
+        self.program, self._first = quiet(derivation.program), derivation.first
         generator, own = random.Random(5), {entry.name for entry in self.system.parameters}
         self.parameters = {
             entry.name: float(value_of(entry, generator) if entry.name in own else entry.default)

@@ -64,7 +64,17 @@ def field_of_letters(called: Sequence[str]) -> tuple[Field, Any]:
 def arrays_of_letters(
     field: Field, ring: Any, called: Sequence[str], precision: int
 ) -> dict[str, Any]:
-    """Arrays of the letters of a ring, by name."""
+    """Arrays of the letters of a ring.
+
+    Args:
+        field: of series.
+        ring: with a letter for each name in each coordinate.
+        called: the names.
+        precision: the first power that is not compared.
+
+    Returns:
+        The arrays by name, `(2,)`, constant series.
+    """
     letters = iter(ring.gens)
     arrays = {}
     for name in called:
@@ -73,6 +83,16 @@ def arrays_of_letters(
             array[index] = Series(field, 0, [next(letters)], precision + MARGIN)
         arrays[name] = array
     return arrays
+
+
+def slope(polynomial: Polynomial, place: int) -> Polynomial:
+    """The derivative of a polynomial by the letter at some place of its ring."""
+    lowered = {}
+    for exponents, coefficient in polynomial.iterterms():
+        if exponents[place]:
+            key = tuple(e - (k == place) for k, e in enumerate(exponents))
+            lowered[key] = coefficient * exponents[place]
+    return polynomial.ring(lowered)
 
 
 def mean(polynomial: Polynomial) -> Any:

@@ -308,7 +308,16 @@ class Experiment:
         return values
 
     def rates(self, position: Any, momentum: Any, clock: Any) -> tuple[Any, Any]:
-        """The right-hand sides of the differential equations."""
+        """The right-hand sides of the differential equations.
+
+        Args:
+            position: `(2,)`.
+            momentum: alike.
+            clock: the time; None where the friction does not depend on it.
+
+        Returns:
+            The rates of position and momentum.
+        """
         system = self._derivation.system
         velocity, friction = lower(system.gradient, {p: "p"}), lower(system.gamma, {t: "t"})
         values = {**self._parameters, "p": momentum, "t": clock}

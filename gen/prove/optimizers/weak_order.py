@@ -40,6 +40,7 @@ from hamilforge.gen.prove.optimizers.letters import (
     arrays_of_letters,
     field_of_letters,
     mean,
+    slope,
 )
 from hamilforge.gen.prove.optimizers.order import DIMENSION, invert
 from hamilforge.gen.prove.report import Finding
@@ -175,9 +176,9 @@ class Generator:
     def _applied(self, value: Polynomial, degree: int) -> Polynomial:
         """L of a polynomial, without terms of a degree that no later derivative reaches."""
         total = self._ring(0)
-        for letter, drift, square in zip(self._ring.gens, self._drift, self._squares, strict=True):
-            slope = value.diff(letter)
-            total += drift * slope + square * slope.diff(letter) / 2
+        for place, (drift, square) in enumerate(zip(self._drift, self._squares, strict=True)):
+            first = slope(value, place)
+            total += drift * first + square * slope(first, place) / 2
         kept = {powers: c for powers, c in total.iterterms() if sum(powers) <= degree}
         return self._ring(kept)
 
