@@ -332,10 +332,10 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
         reader.finish()
         assert method is not None
         return read_systems.discretised(reader, head, system, method, find)
-    for table in ("outer", "scope"):
-        if table in reader.source.tables:
+    for key in ("outer", "scope"):
+        if key in reader.source.tables:
             message = "is for rules and for equations with grad(...), not for a Hamiltonian"
-            reader.problem(message, table)
+            reader.problem(message, key)
             reader.finish()
     reader.keys(
         (
