@@ -12,7 +12,7 @@ import pytest
 import sympy as sp
 from numpy.typing import NDArray
 from scipy.integrate import quad
-from scipy.linalg import expm
+from scipy.linalg import expm, solve_discrete_lyapunov
 
 from hamilforge.document import show
 from hamilforge.gen import pipeline
@@ -112,6 +112,23 @@ def test_on_a_parabola_the_moments_of_one_step_are_off_by_a_power_more(name: str
         errors.append(max(abs(a - b).max() for a, b in zip(ours, theirs, strict=True)))
     slopes = np.log2(np.divide(errors[:-1], errors[1:]))
     assert slopes == pytest.approx(SAMPLERS[name] + 1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_written_by_hand_is_what_is_emitted(name: str) -> None:
+    """The covariance that steps by hand leave as it is, beside that of the emitted program."""
+    h = 0.3
+    covariance = solve_discrete_lyapunov(*hand_written(name, h))
+    report = pipeline.check(catalogue.load(name, ("optimizer",)))
+    found = report["stationary_variance"]
+    assert isinstance(found, dict)
+    values = {"curvature": CURVATURE, "lr": h, "friction": FRICTION, "temperature": TEMPERATURE}
+    entries = [(0, 0), (0, 1), (1, 1)] if len(covariance) > 1 else [(0, 0)]
+    names = ("q", "p") if "q" in found else ("theta", "v")
+    for i, j in entries:
+        key = " ".join(dict.fromkeys((names[i], names[j])))
+        emitted = float(sp.sympify(found[key].replace("lambda", "curvature")).subs(values))
+        assert emitted == pytest.approx(covariance[i, j], rel=1e-9, abs=1e-12)
 
 
 # --- planted faults ---------------------------------------------------------------------------
