@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=whole_number, help="interleaved rounds, at least 20")
 
     reproduce_command.arguments(
-        command("reproduce", _reproduce, "Run a paper's experiment with its settings.")
+        command("reproduce", reproduce_command.run, "Run a paper's experiment with its settings.")
     )
 
     demo = command("demo", _demo, "From a declaration to a trained model, in a minute.")
@@ -310,10 +310,6 @@ def _bench(arguments: argparse.Namespace) -> int:
     from hamilforge import bench_command
 
     return bench_command.run(arguments.what, arguments.json, arguments.rounds, arguments.case)
-
-
-def _reproduce(arguments: argparse.Namespace) -> int:
-    return reproduce_command.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -40,8 +40,6 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     Returns:
         The exit status.
     """
-    import importlib.util
-
     from rich.table import Table
 
     from hamilforge.runtime.reproduce import deep_relaxation
@@ -85,8 +83,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
             f"{first.epochs} effective epochs, "
             + ("seed 0" if len(seeds) == 1 else f"seeds 0 to {len(seeds) - 1}")
         )
-    if importlib.util.find_spec("matplotlib") is None:
-        console.print('no pictures: pip install "hamilforge[demo]" brings matplotlib')
+    if not terminal.draws():
         return 0
     from hamilforge.runtime.reproduce import deep_relaxation_pictures
 

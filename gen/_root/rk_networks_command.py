@@ -35,8 +35,6 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     Returns:
         The exit status.
     """
-    import importlib.util
-
     import numpy as np
     from rich.table import Table
 
@@ -82,8 +80,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     console.print(table)
     if seeds > 1:
         console.print(f"medians over {seeds} seeds")
-    if importlib.util.find_spec("matplotlib") is None:
-        console.print('no pictures: pip install "hamilforge[demo]" brings matplotlib')
+    if not terminal.draws():
         return 0
     from hamilforge.runtime.reproduce import rk_networks_pictures
 

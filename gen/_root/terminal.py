@@ -7,6 +7,7 @@ a terminal that lacks a character gets its escape.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,6 +96,14 @@ def bars(console: Console) -> Iterator[Callable[[str, int], Callable[[int], None
             return lambda done: progress.update(task, completed=done)
 
         yield add
+
+
+def draws() -> bool:
+    """Whether there is what pictures are drawn with; where not, that is said."""
+    if importlib.util.find_spec("matplotlib") is not None:
+        return True
+    say('no pictures: pip install "hamilforge[demo]" brings matplotlib')
+    return False
 
 
 class Picture:

@@ -201,14 +201,15 @@ def train(run: Run, folder: Path, progress: Progress | None = None) -> Floats:
         FloatingPointError: the loss is no finite number any more.
     """
     path = folder / f"{run.name}.pt"
-    state = _begin(path, run)
+    digest = run.digest
+    state = _begin(path, digest)
     if state.step < run.steps:
         training = Training(run, state)
         for _ in range(state.step, run.steps):
             training.step()
             if state.step % (run.batches * run.settings["every"]) == 0 or state.step == run.steps:
                 training.evaluate()
-                _keep(path, run, state, training)
+                _keep(path, digest, state, training)
                 if progress:
                     progress(state.step // run.batches)
     if progress:
@@ -330,13 +331,13 @@ class _Drawing:
 # --- files ------------------------------------------------------------------------------------
 
 
-def _keep(path: Path, run: Run, state: State, training: Training) -> None:
+def _keep(path: Path, digest: str, state: State, training: Training) -> None:
     """Write where a run is, all at once."""
-    done = state.step == run.steps
+    done = state.step == training.run.steps
     buffer = io.BytesIO()
     torch.save(
         {
-            "digest": run.digest,
+            "digest": digest,
             "step": state.step,
             "history": torch.tensor(state.history, dtype=torch.float64),
             "rest": {} if done else training.rest(),
@@ -347,20 +348,20 @@ def _keep(path: Path, run: Run, state: State, training: Training) -> None:
         file.write(buffer.getvalue())
 
 
-def _begin(path: Path, run: Run) -> State:
+def _begin(path: Path, digest: str) -> State:
     """Where a run's file says it is; a damaged one is put aside, and said."""
     if not path.is_file():
         return State()
     try:
         entries = torch.load(path, map_location="cpu", weights_only=True)
-        digest, step = entries["digest"], entries["step"]
+        stored, step = entries["digest"], entries["step"]
         history, rest = entries["history"].tolist(), entries["rest"]
     except OSError:
         raise
     except Exception as error:  # torch says in many ways that a file is none of its
         put_aside(path, f"{path} is not the state of a run ({type(error).__name__})")
         return State()
-    if digest != run.digest:
+    if stored != digest:
         raise ValueError(f"{path} is of a run with other settings: name another folder")
     return State(step, history, rest)
 

@@ -145,6 +145,7 @@ class Experiment:
     ) -> None:
         assert optimizer.system is not None
         self._system: GradientSystem = optimizer.system
+        self._rates = rates_of(self._system)
         self._first, self._precision = derivation.first, precision
         self._program = program = derivation.program
         working = precision + 4 * unit
@@ -214,7 +215,7 @@ class Experiment:
         types = {name: entries(name) for name in (*self._system.unknowns, SLOPE)}
         values = {**self._parameters, **state, "t": clock}
         values[SLOPE] = self._potential.gradient(state[self._system.point])
-        (rates,) = run_lines(rates_of(self._system), types, [values], self._algebra)
+        (rates,) = run_lines(self._rates, types, [values], self._algebra)
         return {name: rates[f"{name}__rate"] for name in state}
 
     def squares(self, state: Mapping[str, Any]) -> dict[str, Any]:

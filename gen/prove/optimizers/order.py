@@ -166,6 +166,9 @@ class Experiment:
         values: Mapping[str, Fraction] = MappingProxyType({}),
     ) -> None:
         self._derivation, self._field = derivation, field
+        system = derivation.system
+        self._velocity = lower(system.gradient, {p: "p"})
+        self._friction = lower(system.gamma, {t: "t"})
         self._precision = precision
         # Laurent series lose orders to divisions by h; a margin keeps what is compared known.
         self._working = precision + 4 * unit
@@ -318,11 +321,9 @@ class Experiment:
         Returns:
             The rates of position and momentum.
         """
-        system = self._derivation.system
-        velocity, friction = lower(system.gradient, {p: "p"}), lower(system.gamma, {t: "t"})
         values = {**self._parameters, "p": momentum, "t": clock}
-        speed = evaluate(velocity, values, self._algebra)
-        damping = evaluate(friction, values, self._algebra) * momentum
+        speed = evaluate(self._velocity, values, self._algebra)
+        damping = evaluate(self._friction, values, self._algebra) * momentum
         return speed, -self._potential.gradient(position) - damping
 
     def square(self) -> Any:

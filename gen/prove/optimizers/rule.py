@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 import sympy as sp
 
-from hamilforge.gen.declare.budget import PROOF, Allowance
+from hamilforge.gen.declare.budget import Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import Discretised, Rule, StateUpdate
 from hamilforge.gen.program.ir import Program, Ref
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation, derive_rule
 from hamilforge.gen.program.optimizers.programs import arrays_of
-from hamilforge.gen.prove.optimizers import step_map, weak_order
+from hamilforge.gen.prove.optimizers import step_map
 from hamilforge.gen.prove.optimizers.first_steps import first_steps
 from hamilforge.gen.prove.optimizers.gradient_order import gradient_order, with_free_step
 from hamilforge.gen.prove.optimizers.inner_steps import (
@@ -28,6 +28,7 @@ from hamilforge.gen.prove.optimizers.optimizer import cost
 from hamilforge.gen.prove.optimizers.reductions import reduction_claims, reduction_findings
 from hamilforge.gen.prove.optimizers.start_order import SPAN, order_from_start
 from hamilforge.gen.prove.optimizers.stationary import WITHOUT_NOISE, variance_finding
+from hamilforge.gen.prove.optimizers.weak_order import of_system, weak_order_finding
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 from hamilforge.gen.prove.series import Irrational
 
@@ -66,9 +67,7 @@ def prove_rule(rule: Rule | Discretised) -> Report:
             for name, find in properties.items()
         ),
         *(
-            Finding(
-                name, None, _STEP, _EVERY, "the outer step is no part of the step inside a loop"
-            )
+            Finding(name, None, _STEP, _EVERY, _NOT_ALL)
             for name in _PROPERTIES
             if name not in properties
         ),
@@ -120,21 +119,15 @@ def _noise(
 ) -> tuple[Finding, ...]:
     """What noise does on a parabola, and how its steps follow an equation with noise."""
     program = derivation.program
-    noisy = isinstance(rule, Discretised) and rule.system is not None and bool(rule.system.noise)
-    if not program.noises and not noisy:
-        return ()
-    ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
-    reach = f"one coordinate, {_PARABOLA}, where steps shrink"
-    variance = variance_finding(allowance, program, ends, reach) if program.noises else None
-    if not isinstance(rule, Discretised) or rule.system is None:
-        return (variance,) if variance else ()
-    order = attempted(
-        Allowance(2 * PROOF),  # all letters, in two dimensions
-        weak_order.NAME,
-        lambda: weak_order.finding(lambda: weak_order.of_system(rule)),
-        _EVERY,
-    )
-    return (variance, order) if variance else (order,)
+    system = rule.system if isinstance(rule, Discretised) else None
+    findings = []
+    if program.noises:
+        ends = {unknown: Ref(array) for unknown, array in arrays_of(rule).items()}
+        reach = f"one coordinate, {_PARABOLA}, where steps shrink"
+        findings.append(variance_finding(allowance, program, ends, reach))
+    if isinstance(rule, Discretised) and system and (program.noises or system.noise):
+        findings.append(weak_order_finding(lambda: of_system(rule)))
+    return tuple(findings)
 
 
 def _derive_for_order(rule: Rule | Discretised) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 import sympy as sp
 from sympy.polys.polyerrors import ExactQuotientFailed
 
+from hamilforge.gen.declare.budget import PROOF, Allowance
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.kinds import FLAG, Discretised, Parameter
 from hamilforge.gen.derive.symbols import t
@@ -43,7 +44,7 @@ from hamilforge.gen.prove.optimizers.letters import (
     slope,
 )
 from hamilforge.gen.prove.optimizers.order import DIMENSION, invert
-from hamilforge.gen.prove.report import Finding
+from hamilforge.gen.prove.report import Finding, attempted
 from hamilforge.gen.prove.series import Field, Irrational, Series
 
 NAME = "weak_order"
@@ -348,9 +349,20 @@ def _finding(least: WeakOrder, places: Sequence[str], steps: int = 1) -> Finding
     return Finding(NAME, p, evidence, _REACH)
 
 
-def finding(find: Callable[[], Finding]) -> Finding:
-    """What was found; without a value, and with the reason, where there is none."""
-    try:
-        return find()
-    except NotDerivableError as error:
-        return Finding(NAME, None, _EVIDENCE, _REACH, str(error))
+def weak_order_finding(find: Callable[[], Finding]) -> Finding:
+    """What is found, within a budget of its own: all letters in two dimensions take their time.
+
+    Args:
+        find: :func:`of_hamiltonian` or :func:`of_system` of an optimizer.
+
+    Returns:
+        The finding; without a value, and with the reason, where there is none that is known.
+    """
+
+    def shown() -> Finding:
+        try:
+            return find()
+        except NotDerivableError as error:
+            return Finding(NAME, None, _EVIDENCE, _REACH, str(error))
+
+    return attempted(Allowance(2 * PROOF), NAME, shown, _REACH)
