@@ -20,7 +20,7 @@ LOOP_SCALARS = (PLACE, "loop_length", "loops")
 #: How many workers there are, where an outer step takes a mean over them.
 WORKERS = "workers"
 RESERVED = (LOOPS, *LOOP_SCALARS, "closes", WORKERS)
-_KEYS = ("every", "assign", "unknowns", "start", "solution")
+_KEYS = ("every", "assign", "unknowns", "start", "solution", "hyperparameters")
 
 
 def loop(reader: Reader, own: Sequence[str]) -> kinds.Loop | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -49,33 +49,64 @@ def hyperparameters(
 ) -> tuple[kinds.Parameter, ...]:
     """``[hyperparameters]``: numbers, and tuples of numbers with a name for each.
 
+    Those of the outer step may stand in ``[outer.hyperparameters]``; their names are all unlike.
+
     Args:
         reader: the file.
         own: names of options that hyper-parameters may have here.
         flags: whether there may be flags among them.
 
     Returns:
-        The numbers, in the order of the table; problems are noted by the reader.
+        The numbers, in the order of the tables; problems are noted by the reader.
     """
     declared: list[kinds.Parameter] = []
-    for name, entry in reader.table("hyperparameters").items():
-        at = ("hyperparameters", name)
-        reader.hyperparameter(name, *at, own=own)
-        table = entry if isinstance(entry, dict) else {"default": entry}
-        for key in table:
-            if key not in ("default", "domain", "doc", "names"):
-                reader.problem("unknown key; expected default, domain, doc or names", *at, key)
-        if "names" in table or isinstance(table.get("default"), list):
-            declared += _parts(reader, table, name, at)
-        else:
-            declared.append(_parameter(reader, table, name, at, flags=flags))
-    tuples = dict.fromkeys(entry.part_of for entry in declared if entry.part_of)
-    taken = Counter([*tuples, *(entry.name for entry in declared)])
+    for path, table in _tables_of_hyperparameters(reader):
+        for name, entry in table.items():
+            declared += _hyperparameter(reader, entry, (*path, name), own, flags)
+    groups = dict.fromkeys((place_of(reader, entry), entry.part_of) for entry in declared)
+    taken = Counter([*(name for _, name in groups if name), *(entry.name for entry in declared)])
     for entry in declared:
-        if entry.part_of and taken[entry.name] > 1:
-            message = f"'{entry.name}' is declared twice"
-            reader.problem(message, "hyperparameters", entry.part_of, "names")
+        if taken[entry.name] > 1:
+            at = place_of(reader, entry)
+            reader.problem(
+                f"'{entry.name}' is declared twice", *at, *("names",) * bool(entry.part_of)
+            )
     return tuple(declared)
+
+
+def _tables_of_hyperparameters(
+    reader: Reader,
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """The tables that hyper-parameters stand in, each after its key; none if it is no table."""
+    yield ("hyperparameters",), reader.table("hyperparameters")
+    path = ("outer", "hyperparameters")
+    table = reader.table("outer").get("hyperparameters", {})
+    if isinstance(table, dict):
+        yield path, table
+    else:
+        reader.problem("a table was expected", *path)
+
+
+def place_of(reader: Reader, parameter: kinds.Parameter) -> tuple[str, ...]:
+    """Where in the file a hyper-parameter is declared, alone or in a tuple."""
+    name = parameter.part_of or parameter.name
+    places = ((*path, name) for path, table in _tables_of_hyperparameters(reader) if name in table)
+    return next(places, ("hyperparameters", name))
+
+
+def _hyperparameter(
+    reader: Reader, entry: Any, at: tuple[str, ...], own: frozenset[str], flags: bool
+) -> list[kinds.Parameter]:
+    """A number, or those of a tuple."""
+    name = at[-1]
+    reader.hyperparameter(name, *at, own=own)
+    table = entry if isinstance(entry, dict) else {"default": entry}
+    for key in table:
+        if key not in ("default", "domain", "doc", "names"):
+            reader.problem("unknown key; expected default, domain, doc or names", *at, key)
+    if "names" in table or isinstance(table.get("default"), list):
+        return _parts(reader, table, name, at)
+    return [_parameter(reader, table, name, at, flags=flags)]
 
 
 def _parts(

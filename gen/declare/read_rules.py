@@ -30,6 +30,7 @@ from hamilforge.gen.declare.read_parts import (
     assignments,
     default_numbers,
     hyperparameters,
+    place_of,
     scope,
 )
 from hamilforge.gen.declare.read_reductions import reductions
@@ -301,8 +302,10 @@ class Check:
         if looped is None:
             return
         numbers: dict[str, Shape] = {entry.name: SCALAR for entry in rule.hyperparameters}
-        for name in sorted({*numbers} & {*RESERVED}):
-            reader.problem(f"'{name}' has a meaning where there is a loop", "hyperparameters", name)
+        for entry in rule.hyperparameters:
+            if entry.name in RESERVED:
+                message = f"'{entry.name}' has a meaning where there is a loop"
+                reader.problem(message, *place_of(reader, entry))
         for name in sorted({*rule.unknowns, *rule.scalars} & {*RESERVED}):
             reader.problem(f"'{name}' has a meaning where there is a loop", "unknowns")
         every = looped.every.tree
@@ -383,5 +386,5 @@ class Check:
                     reader.problem(f"'{line.target}' is used nowhere", *table, line.number)
         for parameter in rule.hyperparameters if all_of_them else ():
             if parameter.name not in used:
-                key = parameter.part_of or parameter.name
-                reader.problem(f"'{parameter.name}' is used nowhere", "hyperparameters", key)
+                at = place_of(reader, parameter)
+                reader.problem(f"'{parameter.name}' is used nowhere", *at)

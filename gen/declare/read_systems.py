@@ -36,6 +36,7 @@ from hamilforge.gen.declare.read_parts import (
     default_numbers,
     hyperparameters,
     parameters,
+    place_of,
     real_values,
     scope,
 )
@@ -410,8 +411,7 @@ def discretised(
     direct = {name for name in inner if name not in dict(settings)}
     for entry in numbers:
         if entry.name not in used | direct:
-            key = entry.part_of or entry.name
-            reader.problem(f"'{entry.name}' is used nowhere", "hyperparameters", key)
+            reader.problem(f"'{entry.name}' is used nowhere", *place_of(reader, entry))
     others = reductions(reader, numbers, unknowns, find)
     reader.finish()
     return kinds.Discretised(

@@ -28,6 +28,8 @@ from hamilforge.runtime.core.loader import load
 BENCH = "optimizers"
 FLAT_CHUNK = 16384
 """Entries per turn of the loop over flat arrays: three float32 chunks of it fit a core's cache."""
+WORD_BITS = 32
+"""Random bits that a normal number is made of: a word of Philox."""
 
 Entry = Mapping[str, Any]
 Tensors = list[torch.Tensor]
@@ -89,6 +91,10 @@ def _steps(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         if "device" in case:
             counts = (_operations(ready[name]) for name in (candidate, fastest))
             note = "operations of torch: {} beside {}".format(*counts)
+        quiet = times.get(entries["contestants"][candidate].get("quiet", ""))
+        if quiet:
+            drawing = (times[candidate].median - quiet.median) / (case["tensors"] * case["entries"])
+            note = f"{1e9 * drawing:.2f} ns and {WORD_BITS} random bits a number"
         yield _row(case["case"], candidate, peer, times[candidate], times[fastest], note)
 
 
@@ -279,6 +285,19 @@ def _noisy_operations(name: str, entry: Entry, params: Tensors) -> Step:
     return step
 
 
+def _generated_with_noise(name: str, entry: Entry, params: Tensors) -> Step:
+    """A generated step, and torch's normal numbers added to the points."""
+    generated, amplitude = _generated(name, entry, params), entry["amplitude"]
+
+    def step() -> None:
+        generated()
+        with torch.no_grad():
+            for param in params:
+                param.add_(torch.randn_like(param), alpha=amplitude)
+
+    return step
+
+
 def _flat(name: str, entry: Entry, params: Tensors) -> Step:
     """Heavy ball on one long array each of points, velocities and gradients."""
     del name
@@ -319,6 +338,7 @@ def flat_heavy_ball(x: Any, v: Any, g: Any, lr: Any, momentum: Any) -> None:
 
 _KINDS: dict[str, Callable[[str, Entry, Tensors], Step]] = {
     "generated": _generated,
+    "generated, noise": _generated_with_noise,
     "torch": _torch,
     "authors": _authors,
     "flat": _flat,

@@ -275,6 +275,10 @@ REFUSED = [
     ({"outer": 'every = "L"\nassign = ["gamma_k = y", "x = y"]'}, "has a meaning", "assign[1]"),
     ({"outer": 'every = "L"\nassign = ["x = y"]\nstep = 1'}, "unknown key", "step"),
     ({"outer": 'every = "L"\nassign = ["y = y"]'}, "'x' is never assigned", "assign"),
+    ({"outer": f"{OUTER}\nhyperparameters = 3"}, "a table was expected", "[outer].hyperparameters"),
+    ({"outer": f"{OUTER}\nhyperparameters = {{ mu = 0.5 }}"}, "'mu' is used nowhere", "mu"),
+    ({"outer": f"{OUTER}\nhyperparameters = {{ lr = 0.5 }}"}, "'lr' is declared twice", "lr"),
+    ({"outer": f"{OUTER}\nhyperparameters = {{ l = 0.5 }}"}, "has a meaning", "hyperparameters].l"),
     ({"scope": 'gamma_k = "gamma*n"'}, "unknown name 'n'", "gamma_k"),
     ({"scope": 'lr = "gamma"\ngamma_k = "gamma"'}, "'lr' is declared twice", "lr"),
     ({"scope": 'gamma_k = "gamma"\nmore = "lr"'}, "'more' is used nowhere", "more"),
@@ -381,6 +385,17 @@ def test_a_name_may_be_that_of_a_new_value(tmp_path: Path) -> None:
     path = mine(tmp_path, '"y = y - lr*grad(y)/gamma_k", "x_state_new = x"')
     path.write_text(path.read_text().replace('["y", "x"]', '["y", "x", "x_state_new"]'))
     assert pipeline.check(catalogue.load(path)).holds
+
+
+def test_hyperparameters_of_an_outer_step_may_stand_in_it(tmp_path: Path) -> None:
+    """Where they are declared changes nothing but their place in the order."""
+    outer = OUTER.replace("/2", "*mu")
+    inside = catalogue.load(mine(tmp_path, outer=f"{outer}\nhyperparameters = {{ mu = 0.25 }}"))
+    path = mine(tmp_path, outer=outer)
+    path.write_text(f"{path.read_text()}mu = 0.25\n")
+    program = program_of(catalogue.load(path))
+    assert [entry.name for entry in program.hyperparameters] == ["lr", "L", "gamma", "mu"]
+    assert program_of(inside) == program
 
 
 def test_a_whole_number_of_steps_needs_no_hyperparameter(tmp_path: Path) -> None:
