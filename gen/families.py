@@ -305,6 +305,13 @@ FAMILIES: tuple[Family, ...] = (
         suffix="__problem",
     ),
     Family(
+        "descent",
+        (kinds.DiscreteGradient,),
+        (),
+        "pipeline:render_descent",
+        suffix="__descent",
+    ),
+    Family(
         "network",
         (kinds.Field,),
         (kinds.RungeKutta, kinds.Partitioned),

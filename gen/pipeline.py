@@ -11,11 +11,12 @@ from hamilforge.gen.declare.errors import ClaimError, DeclarationError, Problem
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit import files
+from hamilforge.gen.emit.products.descent import DescentProduct
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.products.problem import ProblemProduct
-from hamilforge.gen.program.integrators.build import build_integrator
+from hamilforge.gen.program.integrators.build import build_discrete_gradient, build_integrator
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import Derivation, derive
@@ -98,6 +99,16 @@ def render_problem(problem: kinds.MinimizationProblem) -> dict[str, str]:
     refuse_false_claims(check(problem), problem.head)
     return products.understood(
         lambda: files.render(ProblemProduct(build_problem(problem), problem)), problem
+    )
+
+
+def render_descent(method: kinds.DiscreteGradient) -> dict[str, str]:
+    """The files of a discrete gradient as a method for gradient flows."""
+    report = check(method)
+    refuse_false_claims(report, method.head)
+    return products.understood(
+        lambda: files.render(DescentProduct(build_discrete_gradient(method), method, report)),
+        method,
     )
 
 

@@ -364,6 +364,11 @@ def optimizer(name: Name) -> Any:
 
 def _refuse_other(what: str, name: Name, module: Any) -> None:
     """Refuse a product that is no optimizer."""
+    if hasattr(module, "SAMPLES"):
+        raise ValueError(
+            f"{what} takes an optimizer, which is told a gradient at each step; {name} asks for "
+            f'values of the loss where it likes: hf.minimize(..., method="{name}") has them'
+        )
     if not hasattr(module, "HYPERPARAMETERS"):
         raise ValueError(f"{what} takes an optimizer, and {name} is none")
 
@@ -385,7 +390,7 @@ def minimize(
         fun: ``fun(x, *args) -> float``; with ``jac=True`` it returns value and gradient.
         x0: the start, `(n,)`.
         args: further arguments of ``fun`` and ``jac``; what is no tuple is one argument.
-        method: an optimizer, by name or path.
+        method: an optimizer or a discrete gradient, by name or path.
         jac: ``jac(x, *args)``, `(n,)`; True; or finite differences: ``"2-point"`` (also None),
             ``"3-point"`` or ``"cs"``.
         options: hyper-parameters, ``maxiter``, ``gtol``; and SciPy's ``tol``, ``callback``,

@@ -14,6 +14,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from hamilforge.descent_cases import descent_cases
 from hamilforge.gen import families, products
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import DeclarationError
@@ -38,6 +39,7 @@ from hamilforge.runtime.integrators.verify_integrator import StepCase
 from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
+from hamilforge.runtime.optimizers import verify_descent
 from hamilforge.runtime.optimizers.verify import compare
 from hamilforge.runtime.problems import verify_problem
 
@@ -273,6 +275,7 @@ _CASES: Mapping[str, _Cases] = {
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),
     "problem": _Cases(problem_cases, verify_problem.compare),
+    "descent": _Cases(descent_cases, verify_descent.compare),
     "network": _Cases(
         lambda field, layers: network_cases(build_network(field, layers)), verify_network.compare
     ),

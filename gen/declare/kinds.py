@@ -558,8 +558,9 @@ class DiscreteGradient:
     Attributes:
         quadrature: the method whose nodes and weights take the mean of grad H along the segment;
             what is missing to exactness is added along the segment.
-        increments: instead, ``forward`` for the increments of H coordinate by coordinate, or
-            ``symmetric`` for their mean with those in the reverse direction.
+        increments: instead, ``forward`` for the increments of H coordinate by coordinate,
+            ``symmetric`` for their mean with those in the reverse direction, or ``random`` for
+            that along a direction that is drawn for each step: of a gradient flow alone.
     """
 
     head: Head

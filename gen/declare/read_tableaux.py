@@ -329,8 +329,8 @@ def discrete_gradient(reader: Reader, head: kinds.Head, find: Find) -> kinds.Dec
         quadrature = reference(reader, ("runge-kutta",), find, "quadrature")
     else:
         increments = reader.text("increments")
-        if increments not in ("forward", "symmetric"):
-            reader.problem("expected 'forward' or 'symmetric'", "increments")
+        if increments not in ("forward", "symmetric", "random"):
+            reader.problem("expected 'forward', 'symmetric' or 'random'", "increments")
     reader.finish()
     assert quadrature is None or isinstance(quadrature, kinds.RungeKutta)
     return kinds.DiscreteGradient(head, quadrature, increments)

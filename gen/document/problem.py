@@ -113,14 +113,25 @@ def tell_discrete_gradient(declaration: kinds.DiscreteGradient, _: Report) -> tu
             f"{declaration.quadrature.head.name} along the segment from u to v, by its weights; "
             "what is missing to H(v) - H(u) is added along v - u."
         )
+    elif declaration.increments == "random":
+        how = "What H grows by along a direction that each step draws, by the length of v - u."
     else:
         how = "The increments of H, one coordinate moved from u to v after the other" + (
             "; the mean of both orders." if declaration.increments == "symmetric" else "."
         )
+    conserving = "z+ = z + h S grad(z, z+)"
+    descending = "v = u - h grad(u, v), so that J(v) - J(u) = -|v - u|^2/h for every h"
+    steps = (
+        f"{descending}, J for H."
+        if declaration.increments == "random"
+        else f"{conserving} conserves H; {descending}, J for H."
+    )
     return (
         Heading("The method"),
-        Paragraph("z+ = z + h S grad(z, z+), with grad(u, v) . (v - u) = H(v) - H(u)."),
+        Paragraph("grad(u, v) . (v - u) = H(v) - H(u)."),
         Paragraph(how),
+        Heading("The step"),
+        Paragraph(steps),
     )
 
 

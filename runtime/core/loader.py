@@ -101,8 +101,8 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     """Find a product, or generate it.
 
     Args:
-        name_or_path: an optimizer, an objective or a problem to minimise; with a method, what it
-            integrates or a field.
+        name_or_path: an optimizer, an objective, a problem to minimise or a discrete gradient; with
+            a method, what it integrates or a field.
         method: what integrates the problem, or makes the layers of the field.
         choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
             code is to be made for, ``by_stage`` for controls of every stage.
@@ -180,5 +180,6 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
         "optimizer": bare,
         "objective": f"{bare}__objective",
         "problem": f"{bare}__problem",
+        "discrete-gradient": f"{bare}__descent",
     }
     return [by_kind[kind]] if kind in by_kind else [] if kind else [*by_kind.values()]

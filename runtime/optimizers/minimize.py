@@ -6,26 +6,20 @@ callable for its ``method`` argument.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, approx_fprime
+from scipy.optimize import OptimizeResult
 
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.optimizers.descent_run import DescentRun
+from hamilforge.runtime.optimizers.evaluation import Callback, Evaluator, Vector, stopped
 from hamilforge.runtime.optimizers.hyperparameters import arguments
 from hamilforge.runtime.optimizers.trajectory import Trajectory, checked
-
-Vector = NDArray[np.float64]
-Callback = Callable[..., Any]
-EPSILON = float(np.finfo(float).eps)
-#: The finite differences that SciPy names.
-DIFFERENCES = ("2-point", "3-point", "cs")
 
 
 def minimize(
@@ -49,7 +43,8 @@ def minimize(
         fun: ``fun(x, *args) -> float``; with ``jac=True`` it returns value and gradient.
         x0: start, shape `(n,)`.
         args: further arguments of ``fun`` and ``jac``; what is no tuple is one argument.
-        method: an optimizer by name or path.
+        method: an optimizer by name or path, or a discrete gradient: a step of the gradient flow
+            with ``J(v) - J(u) = -|v - u|^2/h`` for every h.
         jac: ``jac(x, *args) -> (n,)``, True, or finite differences: ``"2-point"`` (also None),
             ``"3-point"``, or ``"cs"``, a complex step.
         tol: the same as the option ``gtol``.
@@ -57,15 +52,20 @@ def minimize(
             ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
             ``intermediate_result``, else with a copy of ``x``; ``StopIteration`` ends the run.
         options: ``maxiter`` (gradients, 1000), ``gtol`` (largest gradient entry, 1e-6), the
-            optimizer's hyper-parameters, and the ``seed`` (0) of one that draws noise.
+            optimizer's hyper-parameters, and the ``seed`` (0) of one that draws noise. With a
+            discrete gradient ``maxiter`` counts steps, and ``gtol`` is the largest entry of
+            ``(u - v)/h``; those by increments ask for values only, and with ``batched`` for those
+            of many problems, ``x0`` of shape `(problems, n)`, ``fun`` of all rows to `(problems,)`.
         bounds: refused.
         constraints: refused.
         hess: not used, as SciPy's first-order methods do not.
         hessp: not used.
 
     Returns:
-        ``x`` (the solution), ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``, ``status``
-        (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback), ``message``.
+        ``x`` (the solution), ``fun``, ``jac`` (of a discrete gradient that of the last step),
+        ``nit``, ``nfev``, ``njev``, of a discrete gradient ``values_per_step``, ``success``,
+        ``status`` (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback),
+        ``message``.
 
     Raises:
         ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
@@ -77,10 +77,12 @@ def minimize(
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
     product = load(method).module("numba")
-    if not hasattr(product, "HYPERPARAMETERS"):
+    descends = hasattr(product, "SAMPLES")
+    if not descends and not hasattr(product, "HYPERPARAMETERS"):
         raise ValueError(f"{method} is no optimizer, and a method of minimize is one")
-    evaluate = _Evaluator(fun, jac, args)
-    return _Run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
+    evaluate = Evaluator(fun, jac, args)
+    run = DescentRun if descends else _Run
+    return run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
 
 
 def method(name: str | Path) -> Callable[..., OptimizeResult]:
@@ -98,83 +100,13 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
     return solve
 
 
-class _Evaluator:
-    """Value and gradient at a point, counted.
-
-    What the user's functions do with the point that they get is their own affair: each gets a copy.
-    """
-
-    def __init__(self, fun: Callable[..., Any], jac: Any, args: Any) -> None:
-        known = callable(jac) or jac is None or isinstance(jac, bool) or jac in DIFFERENCES
-        if not known:
-            raise ValueError(
-                f"jac = {jac!r}: a function, True, None or one of {', '.join(DIFFERENCES)} was "
-                "expected"
-            )
-        self._fun, self._jac = fun, jac
-        self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
-        self.values = self.gradients = 0
-
-    def __call__(self, x: Vector) -> tuple[float, Vector]:
-        self.gradients += 1
-        if self._jac is True:
-            self.values += 1
-            value, gradient = self._fun(x.copy(), *self._args)
-        else:
-            value = self._value(x)
-            gradient = self._gradient(x)
-        vector = real_array("the gradient", gradient).ravel()
-        if vector.shape != x.shape:
-            raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
-        return self._real(value), vector
-
-    def _gradient(self, x: Vector) -> Any:
-        if callable(self._jac):
-            return self._jac(x.copy(), *self._args)
-        if self._jac == "3-point":
-            return self._differences(x, np.cbrt(EPSILON), self._central)
-        if self._jac == "cs":
-            return self._differences(x, np.sqrt(EPSILON), self._complex)
-        return approx_fprime(x, lambda point: self._real(self._value(point)), np.sqrt(EPSILON))
-
-    def _differences(
-        self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
-    ) -> Vector:
-        """The slope along each axis, by a step of the size of x."""
-        return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
-
-    def _central(self, x: Vector, axis: int, step: float) -> float:
-        ends = []
-        for sign in (1, -1):
-            point = x.copy()
-            point[axis] += sign * step
-            ends.append((self._real(self._value(point)), point[axis]))
-        return (ends[0][0] - ends[1][0]) / float(ends[0][1] - ends[1][1])
-
-    def _complex(self, x: Vector, axis: int, step: float) -> float:
-        point = x.astype(np.complex128)
-        point[axis] += 1j * step
-        return float(np.asarray(self._value(point)).item().imag) / step
-
-    def _value(self, point: NDArray[Any]) -> Any:
-        self.values += 1
-        return self._fun(point.copy(), *self._args)
-
-    @staticmethod
-    def _real(value: Any) -> float:
-        array = real_array("the function's value", value)
-        if array.size != 1:
-            raise ValueError(f"the function's value has {array.size} entries; one was expected")
-        return float(array.item())
-
-
 class _Run:
     """One minimisation: the state of the optimizer, and where it may stop."""
 
     def __init__(
         self,
         product: ModuleType,
-        evaluate: _Evaluator,
+        evaluate: Evaluator,
         given: dict[str, Any],
         tol: float | None,
         callback: Callback | None,
@@ -227,7 +159,7 @@ class _Run:
             whole = self._trajectory.stage == 0
             if whole and self._is_small(gradient) and self._is_solved():
                 return done, 0, "the largest entry of the gradient is below gtol"
-            if self._stopped(value):
+            if stopped(self._callback, self._trajectory.x, value):
                 return done, 99, "stopped by the callback"
             self._trajectory.step(gradient, value)
         if self._trajectory.stage == 0 and self._limit:
@@ -245,17 +177,3 @@ class _Run:
             return True
         _, gradient = self._evaluate(self._trajectory.solution)
         return self._is_small(gradient)
-
-    def _stopped(self, value: float) -> bool:
-        if self._callback is None:
-            return False
-        parameters = list(inspect.signature(self._callback).parameters)
-        x = self._trajectory.x.copy()
-        try:
-            if parameters == ["intermediate_result"]:
-                self._callback(intermediate_result=OptimizeResult(x=x, fun=value))
-            else:
-                self._callback(x)
-        except StopIteration:
-            return True
-        return False

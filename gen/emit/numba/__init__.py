@@ -2,7 +2,7 @@
 
 from hamilforge.gen.emit.numba.integrators import integrator
 from hamilforge.gen.emit.numba.networks import network, target
-from hamilforge.gen.emit.numba.optimizers import optimizer
+from hamilforge.gen.emit.numba.optimizers import descent, optimizer
 from hamilforge.gen.emit.numba.problems import problem
 
 SUFFIX = "numba"
@@ -13,4 +13,5 @@ VIEWS = {
     "network": network,
     "target": target,
     "problem": problem,
+    "descent": descent,
 }

@@ -213,8 +213,19 @@ def _discrete_gradient(field: VectorField, method: kinds.DiscreteGradient) -> Di
         )
     if field.energy.has(t):
         raise _refuse(method, f"the energy of '{name}' depends on t, so no step can conserve it")
+    if method.increments == "random":
+        raise _refuse(
+            method,
+            "a step along a drawn direction alone is one of a gradient flow, as hf.minimize takes",
+        )
+    return build_discrete_gradient(method)
+
+
+def build_discrete_gradient(method: kinds.DiscreteGradient) -> DiscreteGradient:
+    """Nodes and weights of a mean of gradients, or the directions of increments."""
     if method.increments is not None:
-        return DiscreteGradient((), (), (1,) if method.increments == "forward" else (1, -1))
+        directions = {"forward": (1,), "symmetric": (1, -1), "random": ()}
+        return DiscreteGradient((), (), directions[method.increments])
     assert method.quadrature is not None
     exact = Entries(build(method.quadrature))
     return DiscreteGradient(tuple(map(coefficient, exact.c)), tuple(map(coefficient, exact.b)), ())

@@ -165,7 +165,7 @@ class DiscreteGradient:
 
     Attributes:
         nodes, weights: of the quadrature of the mean gradient; empty for increments.
-        directions: of the increments, 1 forward and -1 backward.
+        directions: of the increments, 1 forward and -1 backward; empty where one is drawn.
     """
 
     nodes: Row

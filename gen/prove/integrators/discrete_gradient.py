@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -26,11 +26,13 @@ SIZE, DEGREE, HIGHEST = 4, 4, 3
 DRAWN = f"a polynomial H of degree {DEGREE} in {SIZE} coordinates with drawn rational coefficients"
 
 Term = tuple[Fraction, tuple[int, ...]]
+#: The right-hand side of an equation, from a gradient.
+Field = Callable[[Sequence[Any]], list[Any]]
 
 
 def prove(declaration: kinds.DiscreteGradient) -> Report:
     """Order, symmetry and exactness of a discrete gradient."""
-    method = _Method(declaration)
+    method = DrawnProblem(declaration)
     generator = random.Random(5)
     points = [
         [[Fraction(generator.randint(-9, 9), 7) for _ in range(SIZE)] for _ in range(2)]
@@ -42,26 +44,69 @@ def prove(declaration: kinds.DiscreteGradient) -> Report:
         for u, v in points
     )
     symmetric = all(method.mean(u, v) == method.mean(v, u) for u, v in points)
-    order = _order(method, points[0][0])
     at = f"at {len(points)} drawn pairs of points, exactly; {DRAWN}"
     findings = (
-        Finding(
-            "order",
-            order,
-            f"one step and the solution in exact series: equal to h^{order}, "
-            + (f"not at h^{order + 1}" if order <= HIGHEST else "the highest looked at"),
-            f"q' = dH/dp, p' = -dH/dq without friction; {DRAWN}",
+        _order_finding("order", method, points[0][0], _turned, "q' = dH/dp, p' = -dH/dq"),
+        _order_finding(
+            "gradient_flow_order", method, points[0][0], _descending, "u' = -grad J(u), J for H"
         ),
         Finding("symmetric", symmetric, "grad(u, v) = grad(v, u)", at),
         Finding("exact", exact, "grad(u, v) . (v - u) = H(v) - H(u)", at),
+        Finding(
+            "values_per_step",
+            _values_per_step(declaration),
+            "the declaration",
+            "steps v = u - h grad(u, v) in n coordinates; k is how many trial points v, or trial "
+            "lengths of a coordinate's increment, a step takes: the result of minimize counts them",
+        ),
     )
     head = declaration.head
     claims = compare_claims(head, findings)
     return Report(head.name, "discrete-gradient", head.title, findings, claims)
 
 
-class _Method:
-    """The discrete gradient of a drawn polynomial, over rationals or series."""
+def _turned(gradient: Sequence[Any]) -> list[Any]:
+    """The right-hand side of a Hamiltonian system."""
+    half = SIZE // 2
+    return [*gradient[half:], *(-g for g in gradient[:half])]
+
+
+def _descending(gradient: Sequence[Any]) -> list[Any]:
+    """The right-hand side of a gradient flow."""
+    return [-g for g in gradient]
+
+
+def _order_finding(
+    name: str, method: DrawnProblem, start: Sequence[Fraction], field: Field, equation: str
+) -> Finding:
+    """The order of a step ``v = u + h field(grad(u, v))``."""
+    reach = f"{equation} without friction; {DRAWN}"
+    if method.drawn:
+        why = "a step moves along one direction, not along the field"
+        return Finding(name, None, "the declaration", reach, why)
+    order = _order(method, start, field)
+    evidence = f"one step and the solution in exact series: equal to h^{order}, "
+    evidence += f"not at h^{order + 1}" if order <= HIGHEST else "the highest looked at"
+    return Finding(name, order, evidence, reach)
+
+
+def _values_per_step(declaration: kinds.DiscreteGradient) -> str:
+    """How often a step evaluates J, and its gradient."""
+    if declaration.quadrature is not None:
+        nodes = len(build(declaration.quadrature).c)
+        gradients = "k gradients" if nodes == 1 else f"{nodes}*k gradients"
+        return f"k values, {gradients}"
+    return {"forward": "n*k values", "symmetric": "2*n*k values", "random": "k values"}[
+        declaration.increments or ""
+    ]
+
+
+class DrawnProblem:
+    """The discrete gradient of a drawn polynomial, over rationals or series.
+
+    Attributes:
+        drawn: whether it is that along a drawn direction, here ``v - u``.
+    """
 
     def __init__(self, declaration: kinds.DiscreteGradient) -> None:
         generator = random.Random(3)
@@ -70,7 +115,9 @@ class _Method:
             for powers in itertools.product(range(DEGREE + 1), repeat=SIZE)
             if 0 < sum(powers) <= DEGREE
         ]
-        self._directions = {None: (), "forward": (1,), "symmetric": (1, -1)}[declaration.increments]
+        directions = {"forward": (1,), "symmetric": (1, -1)}
+        self._directions = directions.get(declaration.increments or "", ())
+        self.drawn = declaration.increments == "random"
         self._moments: list[Fraction] = []
         if declaration.quadrature is not None:
             tableau = build(declaration.quadrature)
@@ -94,6 +141,9 @@ class _Method:
         if self._directions:
             return self._increments(u, v)
         difference = [b - a for a, b in zip(u, v, strict=True)]
+        if self.drawn:
+            share = (self.energy(v) - self.energy(u)) / sum(d * d for d in difference)
+            return [share * d for d in difference]
         mean = [_along(_slope(self._terms, i), u, difference, self._moments) for i in range(SIZE)]
         missing = self.energy(v) - self.energy(u)
         missing = missing - sum(g * d for g, d in zip(mean, difference, strict=True))
@@ -149,26 +199,21 @@ def _along(
     return total
 
 
-def _order(method: _Method, start: Sequence[Fraction]) -> int:
+def _order(method: DrawnProblem, start: Sequence[Fraction], field: Field) -> int:
     """To which power of h a step agrees with the solution."""
     # a quotient by v - u loses one known power of h, a quotient by its square two
     precision = HIGHEST + 5
     h = Series(RATIONALS, 1, [Fraction(1)], precision)
     u = [Series(RATIONALS, 0, [x], precision) for x in start]
-    half = SIZE // 2
-
-    def turned(gradient: Sequence[Any]) -> list[Any]:
-        return [*gradient[half:], *(-g for g in gradient[:half])]
-
     solution: list[Any] = u
-    first = [a + h * rate for a, rate in zip(u, turned(method.gradient(u)), strict=True)]
+    first = [a + h * rate for a, rate in zip(u, field(method.gradient(u)), strict=True)]
     step: list[Any] = first
     for _ in range(HIGHEST + 2):
-        rates = turned(method.gradient(solution))
+        rates = field(method.gradient(solution))
         solution = [
             (a + rate.integral()).truncated(precision) for a, rate in zip(u, rates, strict=True)
         ]
-        rates = turned(method.mean(u, step))
+        rates = field(method.mean(u, step))
         step = [a + h * rate for a, rate in zip(u, rates, strict=True)]
     for power in range(1, HIGHEST + 2):
         if any(a[power] != b[power] for a, b in zip(step, solution, strict=True)):

@@ -1,0 +1,133 @@
+"""What is minimised, evaluated: value and gradient at a point, counted; and the user's callback."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, approx_fprime
+
+from hamilforge.runtime.core.numbers import real_array
+
+Vector = NDArray[np.float64]
+Callback = Callable[..., Any]
+EPSILON = float(np.finfo(float).eps)
+#: The finite differences that SciPy names.
+DIFFERENCES = ("2-point", "3-point", "cs")
+
+
+class Evaluator:
+    """Value and gradient at a point, counted.
+
+    What the user's functions do with the point that they get is their own affair: each gets a copy.
+    """
+
+    def __init__(self, fun: Callable[..., Any], jac: Any, args: Any) -> None:
+        known = callable(jac) or jac is None or isinstance(jac, bool) or jac in DIFFERENCES
+        if not known:
+            raise ValueError(
+                f"jac = {jac!r}: a function, True, None or one of {', '.join(DIFFERENCES)} was "
+                "expected"
+            )
+        self._fun, self._jac = fun, jac
+        self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
+        self.values = self.gradients = 0
+
+    def __call__(self, x: Vector) -> tuple[float, Vector]:
+        """The value and the gradient."""
+        self.gradients += 1
+        if self._jac is True:
+            value, gradient = self._value(x)
+        else:
+            value = self._value(x)
+            gradient = self._gradient(x)
+        vector = real_array("the gradient", gradient).ravel()
+        if vector.shape != x.shape:
+            raise ValueError(f"the gradient has {vector.size} entries; {x.size} were expected")
+        return self._real(value), vector
+
+    def value(self, x: Vector) -> float:
+        """The value alone."""
+        found = self._value(x)
+        return self._real(found[0] if self._jac is True else found)
+
+    def of_rows(self, points: Vector) -> Vector:
+        """The values of many problems, each at its row; counted once.
+
+        Raises:
+            ValueError: the function does not return a number for each.
+        """
+        found = self._value(points)
+        values = real_array("the function's value", found[0] if self._jac is True else found)
+        if values.shape != points.shape[:1]:
+            raise ValueError(
+                f"the function's value has the shape {values.shape}; with batched = True a number "
+                f"for each of the {len(points)} rows was expected"
+            )
+        return values
+
+    def _gradient(self, x: Vector) -> Any:
+        if callable(self._jac):
+            return self._jac(x.copy(), *self._args)
+        if self._jac == "3-point":
+            return self._differences(x, np.cbrt(EPSILON), self._central)
+        if self._jac == "cs":
+            return self._differences(x, np.sqrt(EPSILON), self._complex)
+        return approx_fprime(x, lambda point: self._real(self._value(point)), np.sqrt(EPSILON))
+
+    def _differences(
+        self, x: Vector, factor: float, slope: Callable[[Vector, int, float], float]
+    ) -> Vector:
+        """The slope along each axis, by a step of the size of x."""
+        return np.array([slope(x, k, factor * max(1.0, abs(x[k]))) for k in range(x.size)])
+
+    def _central(self, x: Vector, axis: int, step: float) -> float:
+        ends = []
+        for sign in (1, -1):
+            point = x.copy()
+            point[axis] += sign * step
+            ends.append((self._real(self._value(point)), point[axis]))
+        return (ends[0][0] - ends[1][0]) / float(ends[0][1] - ends[1][1])
+
+    def _complex(self, x: Vector, axis: int, step: float) -> float:
+        point = x.astype(np.complex128)
+        point[axis] += 1j * step
+        return float(np.asarray(self._value(point)).item().imag) / step
+
+    def _value(self, point: NDArray[Any]) -> Any:
+        self.values += 1
+        return self._fun(point.copy(), *self._args)
+
+    @staticmethod
+    def _real(value: Any) -> float:
+        array = real_array("the function's value", value)
+        if array.size != 1:
+            raise ValueError(f"the function's value has {array.size} entries; one was expected")
+        return float(array.item())
+
+
+def stopped(callback: Callback | None, x: Vector, value: Any) -> bool:
+    """Call the user's callback, if there is one.
+
+    Args:
+        callback: as ``minimize`` takes it.
+        x: the point, of which it gets a copy.
+        value: the function's value there.
+
+    Returns:
+        Whether it ends the run.
+    """
+    if callback is None:
+        return False
+    parameters = list(inspect.signature(callback).parameters)
+    try:
+        if parameters == ["intermediate_result"]:
+            callback(intermediate_result=OptimizeResult(x=x.copy(), fun=value))
+        else:
+            callback(x.copy())
+    except StopIteration:
+        return True
+    return False
