@@ -17,9 +17,10 @@ from typing import Any
 from rich.table import Table
 
 from hamilforge import terminal
-from hamilforge.gen import families, pipeline
+from hamilforge.gen import families
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
+from hamilforge.kept_properties import properties
 
 _TOKEN = re.compile(
     r"\s*(?:(<=|>=|==|!=|<|>|\(|\))|([A-Za-z_][A-Za-z0-9_]*)|(-?[0-9]+(?:\.[0-9]+)?)|'([^']*)'|\"([^\"]*)\")"
@@ -56,9 +57,9 @@ def table(kind: str | None, where: str | None) -> str:
     for chosen in [kind] if kind else families.names():
         for path in catalogue.paths(chosen):
             declaration = catalogue.load(path)
-            values: dict[str, Any] = {}
+            values: Mapping[str, Any] = {}
             if test is not None:
-                values = pipeline.check(declaration).to_dict()["properties"]
+                values = properties(declaration)
                 known |= values.keys()
                 if not test.holds(values):
                     continue
@@ -81,7 +82,7 @@ def markdown(kind: str) -> str:
     lines = ["| name | " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for path in catalogue.paths(kind):
-        values = pipeline.check(catalogue.load(path)).to_dict()["properties"]
+        values = properties(catalogue.load(path))
         cells = [_cell(values.get(name)) or "none" for name in columns]
         lines.append(f"| {path.stem} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

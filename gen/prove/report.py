@@ -39,6 +39,8 @@ from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 from hamilforge.gen.declare.visible import visible
 from hamilforge.gen.derive.calculus import to_sympy
 
+#: The evidence of a proof that took longer than its budget.
+UNFINISHED = "a proof that was not finished"
 #: At how many drawn points two formulas are compared.
 POINTS = 4
 #: A decimal number, with the digits of ASCII.
@@ -269,7 +271,7 @@ def attempted(allowance: Allowance, name: str, proof: Callable[[], Finding], rea
     try:
         return allowance.within(f"the proof of {name}", proof)
     except BudgetError as error:
-        return Finding(name, None, "a proof that was not finished", reach, str(error))
+        return Finding(name, None, UNFINISHED, reach, str(error))
 
 
 def shown(finding: Finding) -> str:

@@ -88,8 +88,8 @@ def test_springs_alone_grow_from_where_the_guard_begins(size: int) -> None:
             abs(hf.simulate_workers("easgd", kicked, size, np.zeros(1), steps, **hyper).path).max()
         )
 
-    assert largest(1.99, 4000) == largest(1.99, 400)
-    assert largest(2.01, 4000) > 1e10 * largest(2.01, 400)
+    assert largest(1.99, 1400) == largest(1.99, 400)
+    assert largest(2.01, 1400) > 1e4 * largest(2.01, 400)
 
 
 @pytest.mark.parametrize(
@@ -146,5 +146,5 @@ def test_workers_on_a_parabola_grow_from_the_limit_that_is_proved(
         path = hf.simulate_workers(name, slopes, size, np.zeros(1), steps, **hyper).path
         return float(abs(path[steps // 2 :]).max())
 
-    assert largest(0.99 * limit, 3000) < 1e-3
-    assert largest(1.01 * limit, 3000) > 1e3
+    assert largest(0.99 * limit, 1200) < 0.05
+    assert largest(1.01 * limit, 1200) > 20
