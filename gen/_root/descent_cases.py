@@ -14,7 +14,7 @@ import numpy as np
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.prove.integrators.discrete_gradient import SIZE, DrawnProblem
-from hamilforge.runtime.optimizers.descent import Floats
+from hamilforge.runtime.optimizers.evaluation import Vector
 from hamilforge.runtime.optimizers.verify_descent import DescentCase
 
 #: How many pairs of points.
@@ -26,13 +26,13 @@ def descent_cases(declaration: kinds.DiscreteGradient) -> list[DescentCase]:
     problem = DrawnProblem(declaration)
     generator = random.Random(7)
 
-    def rational(point: Floats) -> list[Fraction]:
+    def rational(point: Vector) -> list[Fraction]:
         return [Fraction(float(entry)) for entry in point]
 
-    def value(point: Floats) -> float:
+    def value(point: Vector) -> float:
         return float(problem.energy(rational(point)))
 
-    def gradient(point: Floats) -> Floats:
+    def gradient(point: Vector) -> Vector:
         return _floats(problem.gradient(rational(point)))
 
     cases = []
@@ -44,5 +44,5 @@ def descent_cases(declaration: kinds.DiscreteGradient) -> list[DescentCase]:
     return cases
 
 
-def _floats(point: Sequence[Fraction]) -> Floats:
+def _floats(point: Sequence[Fraction]) -> Vector:
     return np.array([float(entry) for entry in point])

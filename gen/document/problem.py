@@ -114,7 +114,10 @@ def tell_discrete_gradient(declaration: kinds.DiscreteGradient, _: Report) -> tu
             "what is missing to H(v) - H(u) is added along v - u."
         )
     elif declaration.increments == "random":
-        how = "What H grows by along a direction that each step draws, by the length of v - u."
+        how = (
+            "What H grows by along a direction that each step draws, by the length of v - u; where "
+            "v is u that is no gradient of H but its part along the direction."
+        )
     else:
         how = "The increments of H, one coordinate moved from u to v after the other" + (
             "; the mean of both orders." if declaration.increments == "symmetric" else "."

@@ -3,10 +3,10 @@
 In: a generated discrete gradient, a function, h.  Out: v with ``v = u - h grad(u, v)``, so that
 ``J(v) - J(u) = -|v - u|^2/h`` for every h.
 
-An increment along one line is a scalar equation: its root other than 0 is enclosed on the side
-where J falls, for all problems of a batch at once.  Where all coordinates of v stand in one
-equation, it is solved by MINPACK's hybrid method, or in more than :data:`DENSE` coordinates by
-Newton's method with a Krylov space; from a small h on where h is too large for a guess.
+Along one line that is a scalar equation: its root other than 0 is bracketed on the side where J
+falls, for all problems of a batch at once.  Where all coordinates of v stand in one equation, it is
+solved by MINPACK's hybrid method, or in more than :data:`DENSE` coordinates by Newton's method with
+a Krylov space; from a small h on where h is too large for a guess.
 """
 
 from __future__ import annotations
@@ -15,67 +15,112 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import NoConvergence, newton_krylov, root
 
-Floats = NDArray[np.float64]
+from hamilforge.runtime.optimizers.evaluation import EPSILON, Vector
+
 Flags = NDArray[np.bool_]
-#: Up to how many coordinates an equation is solved with a full matrix.
-DENSE = 100
-#: Trials for a root.
+#: Up to how many coordinates an equation is solved with a full matrix, and iterations without one.
+DENSE, ITERATIONS = 10, 60
+#: Trials for a root: each third one halves its bracket, and a number has 53 bits.
 TRIALS = 300
+#: Where a trial length begins, relative to the line, and by what factors it shrinks and grows.
+FIRST, SHRINK, GROW = 0.01, 0.125, 4.0
+#: The least trial length, relative to the first: shorter than what most problems are about.
+LEAST_LENGTH = 1e-18
 #: Where the way to a large h begins, relative to it, and the least factor by which it goes on.
-SMALLEST, LEAST = 1e-6, 1.01
-#: By what factor a trial length shrinks and grows until a root is enclosed.
-SHRINK, GROW = 0.125, 4.0
-EPSILON = float(np.finfo(float).eps)
-FOR_EVER = (
-    "the function falls for ever along a line, so no step of a discrete gradient ends there; a "
-    "function that is bounded below has one"
-)
+SMALLEST, LEAST_FACTOR = 1e-6, 1.2
 #: What is not told from the rounding of a value, relative to it.
 NOISE = 4 * EPSILON
-#: How far ``J(v) - J(u)`` may be from ``-|v - u|^2/h``, relative to the larger size of J.
-EXACT = 2e-14
+#: How far a step may be from its equation, and the length of a solved one from the identity.
+SOLVED, POLISHED = 1e-6, 1e-7
+#: In the place of a defect that is not finite: a solver's step is then one too far.
+TOO_FAR = 1e150
 
 
 class NoStepError(RuntimeError):
     """A step was not found; the text names h."""
 
 
-class Values(Protocol):
-    """A function of points, a row each."""
+def unseen(values: Vector, points: Vector, h: float) -> float:
+    """Up to what size entries of a discrete gradient are lost in rounding.
 
-    def __call__(self, points: Floats) -> Floats:
-        """Its value at each point, `(rows,)` for points of `(rows, n)`."""
+    A line on which no residual ``J(u + s d) - J(u) + s^2/h`` is seen to be negative has a slope of
+    at most ``noise/s + s/h`` for every s, which is least at ``s^2 = noise h``; and a step of less
+    than the rounding of a point has one of that over h.
+
+    Args:
+        values: of the function, `(problems,)`.
+        points: where they are taken, `(problems, n)`.
+        h: the step.
+
+    Returns:
+        A number.
+    """
+    of_values = 2 * math.sqrt(NOISE * float(abs(values).max()) / h)
+    return max(of_values, 2 * EPSILON * float(abs(points).max()) / h)
+
+
+# --- along lines ----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Increments:
-    """Steps along lines, of a batch of problems.
+class Trial:
+    """What is found at a length s along a line, problem by problem.
+
+    Attributes:
+        slope: ``(J(u + s d) - J(u))/|s| + |s|/h``, which is 0 at a step.
+        exact: whether its numerator is 0 to the rounding of J.
+        values: J there.
+    """
+
+    s: Vector
+    slope: Vector
+    exact: Flags
+    values: Vector
+
+    @classmethod
+    def stay(cls, values: Vector) -> Trial:
+        """At the length 0."""
+        zero = np.zeros(values.shape)
+        return cls(zero, zero, np.zeros(values.shape, bool), values)
+
+    def where(self, chosen: Flags, other: Trial) -> Trial:
+        """This one for some problems, and another one for the others."""
+        return Trial(
+            np.where(chosen, self.s, other.s),
+            np.where(chosen, self.slope, other.slope),
+            np.where(chosen, self.exact, other.exact),
+            np.where(chosen, self.values, other.values),
+        )
+
+
+@dataclass(slots=True)
+class LineSteps:
+    """Steps along lines, one after the other, of a batch of problems.
 
     Args:
-        values: of the function, at a point of each problem.
+        values: of the function at points of `(problems, n)`: `(problems,)`.
         h: the step.
 
     Attributes:
         lengths: for each line, by its number, how far it was moved last, problem by problem.
     """
 
-    values: Values
+    values: Callable[[Vector], Vector]
     h: float
-    lengths: dict[int, Floats] = field(default_factory=dict)
+    lengths: dict[int, Vector] = field(default_factory=dict)
 
-    def sweep(self, u: Floats, at_u: Floats, directions: Floats) -> tuple[Floats, Floats]:
+    def sweep(self, u: Vector, at_u: Vector, lines: Vector) -> tuple[Vector, Vector]:
         """Move along lines one after the other.
 
         Args:
             u: the points, `(problems, n)`.
             at_u: the values there.
-            directions: unit vectors, `(lines, problems, n)`.
+            lines: unit vectors, `(lines, problems, n)`.
 
         Returns:
             The points after all moves, and the values there.
@@ -84,116 +129,91 @@ class Increments:
             NoStepError: along a line the function falls for ever.
         """
         v, at_v = u, at_u
-        for number, direction in enumerate(directions):
-            v, at_v = self._move(number, v, at_v, direction)
+        for number, line in enumerate(lines):
+            v, at_v = self._move(number, v, at_v, line)
         return v, at_v
 
-    def _move(self, number: int, u: Floats, at_u: Floats, d: Floats) -> tuple[Floats, Floats]:
+    def _move(self, number: int, u: Vector, at_u: Vector, d: Vector) -> tuple[Vector, Vector]:
         """Move along ``u + s d`` to the root ``J(u + s d) - J(u) = -s^2/h`` other than 0."""
-        size = abs(u).max(axis=1)
-        least = 2 * EPSILON * np.maximum(size, 1e-300)
-        start = np.maximum(self.lengths.get(number, 0.01 * (1 + size)), 4 * least)
+        size = (abs(u) * abs(d)).max(axis=1)  # of what is rounded
+        first = FIRST * (1 + size)
+        least = np.maximum(2 * EPSILON * size, LEAST_LENGTH * first)
 
-        def look(s: Floats) -> Look:
+        def tried(s: Vector) -> Trial:
             point = u + s[:, None] * d
             values = self.values(point)
-            if (values == -np.inf).any():
-                raise NoStepError(f"h = {self.h:g}: {FOR_EVER}")
+            for problem in np.flatnonzero(values == -np.inf):
+                raise self._falls(number, int(problem))
             moved = np.sqrt(((point - u) ** 2).sum(axis=1))
             residual = values - at_u + moved**2 / self.h
-            residual = np.where(np.isfinite(residual), residual, np.inf)  # it is one too far
-            noise = NOISE * (abs(values) + abs(at_u))
-            return Look(s, residual / np.where(moved > 0, moved, 1), abs(residual) <= noise, values)
+            finite = np.isfinite(values) & np.isfinite(residual)
+            exact = finite & (abs(residual) <= NOISE * (abs(values) + abs(at_u)))
+            # what is not finite is one too far
+            slope = np.where(finite, residual / np.where(moved > 0, moved, 1), np.inf)
+            return Trial(s, slope, exact, values)
 
-        low = _chosen(_root(look, *self._enclosed(look, start, least), size), at_u)
-        self.lengths[number] = np.where(low.s == 0, start * SHRINK, abs(low.s))
-        return u + low.s[:, None] * d, low.values
+        start = np.maximum(self.lengths.get(number, first), 4 * least)
+        low, high = self._bracketed(number, tried, at_u, start, least)
+        step = _root(tried, low, high, size)
+        stay = Trial.stay(at_u)
+        step = step.where((step.s != 0) & (step.values <= at_u), stay)
+        self.lengths[number] = np.where(step.s == 0, first, abs(step.s))
+        return u + step.s[:, None] * d, step.values
 
-    def _enclosed(
-        self, look: Callable[[Floats], Look], start: Floats, least: Floats
-    ) -> tuple[Look, Look]:
-        """What is seen at two lengths of one sign, before and behind the root.
-
-        A problem without a side on which the function falls has the length 0 for both.
-        """
-        none = Look.none(len(start))
-        low, high, size = none, none, start
-        open_ = np.ones(start.shape, bool)
-        behind: list[Look] = []
+    def _bracketed(
+        self,
+        number: int,
+        tried: Callable[[Vector], Trial],
+        at_u: Vector,
+        start: Vector,
+        least: Vector,
+    ) -> tuple[Trial, Trial]:
+        """Trials of one sign before and behind the root; a problem on which J rises stays."""
+        low = high = Trial.stay(at_u)
+        size, open_ = start, np.ones(start.shape, bool)
+        further: list[Trial] = []
         while open_.any():
-            here = [look(size), look(-size)]
-            side = here[0].slope <= here[1].slope
-            lower = here[0].where(side, here[1])
+            both = [tried(size), tried(-size)]
+            side = both[0].slope <= both[1].slope
+            lower = both[0].where(side, both[1])
             falls = open_ & (lower.slope < 0)
             low = lower.where(falls, low)
-            if behind:  # where it does not fall, it was seen before to be too far
-                high = behind[0].where(side, behind[1]).where(falls, high)
-            behind = here
-            open_ &= ~falls
+            if further:  # where it does not fall, it was seen before to be too far
+                high = further[0].where(side, further[1]).where(falls, high)
+            further = both
+            open_ = open_ & ~falls
             size = np.where(open_, size * SHRINK, size)
-            open_ &= size > least
-        wide = (low.s != 0) & (high.s == 0)
+            open_ = open_ & (size > least)
+        growing = (low.s != 0) & (high.s == 0)
         size = low.s
-        while wide.any():
-            size = np.where(wide, size * GROW, size)
-            if not np.isfinite(size).all():
-                raise NoStepError(f"h = {self.h:g}: {FOR_EVER}")
-            there = look(size)
-            falls = wide & (there.slope < 0)
-            low, high = there.where(falls, low), there.where(wide & ~falls, high)
-            wide = falls
+        while growing.any():
+            size = np.where(growing, size * GROW, size)
+            for problem in np.flatnonzero(~np.isfinite(size)):
+                raise self._falls(number, int(problem))
+            there = tried(size)
+            falls = growing & (there.slope < 0)
+            low, high = there.where(falls, low), there.where(growing & ~falls, high)
+            growing = falls
         return low, high
 
-
-@dataclass(slots=True)
-class Look:
-    """What is seen at a length s along a line, problem by problem.
-
-    Attributes:
-        slope: ``(J(u + s d) - J(u))/|s| + |s|/h``, which is 0 at a step.
-        exact: whether the numerator is 0 to the rounding of J.
-        values: J there.
-    """
-
-    s: Floats
-    slope: Floats
-    exact: Flags
-    values: Floats
-
-    @classmethod
-    def none(cls, problems: int) -> Look:
-        """Nothing is seen."""
-        return cls(
-            np.zeros(problems), np.zeros(problems), np.zeros(problems, bool), np.zeros(problems)
-        )
-
-    def where(self, chosen: Flags, other: Look) -> Look:
-        """This one for some problems, and another one for the others."""
-        return Look(
-            np.where(chosen, self.s, other.s),
-            np.where(chosen, self.slope, other.slope),
-            np.where(chosen, self.exact, other.exact),
-            np.where(chosen, self.values, other.values),
+    def _falls(self, number: int, problem: int) -> NoStepError:
+        return NoStepError(
+            f"h = {self.h:g}: along line {number + 1} of problem {problem + 1} the function falls "
+            "for ever, so no step of a discrete gradient ends there; a continuous function that is "
+            "bounded below has one"
         )
 
 
-def _chosen(low: Look, at_u: Floats) -> Look:
-    """The root, or no move where there is none or the function would not fall."""
-    stays = Look.none(len(at_u))
-    stays.values = at_u
-    return low.where((low.s != 0) & (low.values <= at_u), stays)
-
-
-def _root(look: Callable[[Floats], Look], low: Look, high: Look, size: Floats) -> Look:
+def _root(tried: Callable[[Vector], Trial], low: Trial, high: Trial, size: Vector) -> Trial:
     """The length at which slopes change their sign, to the rounding of J or of the points.
 
     Regula falsi as in Illinois, with a bisection wherever it did not halve the bracket.
 
     Args:
-        look: what is seen at lengths.
+        tried: what is found at lengths.
         low: before the root, where slopes are negative; with the length 0 where there is no root.
         high: behind it.
-        size: of the points.
+        size: of what is rounded along the line.
     """
     weights = [low.slope, high.slope]
     halve, last = np.zeros(size.shape, bool), np.zeros(size.shape)
@@ -208,41 +228,43 @@ def _root(look: Callable[[Floats], Look], low: Look, high: Look, size: Floats) -
         open_ &= (trial != low.s) & (trial != high.s)
         if not open_.any():
             break
-        there = look(np.where(open_, trial, low.s))
+        there = tried(np.where(open_, trial, low.s))
         before = open_ & ((there.slope <= 0) | there.exact)
         behind = open_ & ~before
         # an end that stays for the second time counts half
-        weights = [
-            np.where(
-                before, there.slope, np.where(behind & (last > 0), weights[0] / 2, weights[0])
-            ),
-            np.where(
-                behind, there.slope, np.where(before & (last < 0), weights[1] / 2, weights[1])
-            ),
+        kept = [
+            np.where(behind & (last > 0), weights[0] / 2, weights[0]),
+            np.where(before & (last < 0), weights[1] / 2, weights[1]),
         ]
+        weights = [np.where(before, there.slope, kept[0]), np.where(behind, there.slope, kept[1])]
         last = np.where(before, -1, np.where(behind, 1, last))
         low, high = there.where(before, low), there.where(behind, high)
         halve = (abs(high.s - low.s) > width / 2) & ~halve
     return low
 
 
+# --- all coordinates at once ----------------------------------------------------------------------
+
+
 @dataclass(slots=True)
-class Means:
+class ImplicitSteps:
     """Steps in which all coordinates of v stand in one equation, of one problem.
 
     Args:
         product: the generated discrete gradient.
         value: of the function at a point, `(n,)`.
         gradient: the same.
+        guess: from u, the value there and h a point that a small h leads near to.
         h: the step.
     """
 
     product: ModuleType
-    value: Callable[[Floats], float]
-    gradient: Callable[[Floats], Floats]
+    value: Callable[[Vector], float]
+    gradient: Callable[[Vector], Vector]
+    guess: Callable[[Vector, float, float], Vector]
     h: float
 
-    def step(self, u: Floats, at_u: float, guesses: Iterable[Floats]) -> tuple[Floats, float]:
+    def step(self, u: Vector, at_u: float, guesses: Iterable[Vector]) -> tuple[Vector, float]:
         """Solve ``v = u - h grad(u, v)`` for v.
 
         Args:
@@ -263,24 +285,12 @@ class Means:
         if v is None:
             raise NoStepError(
                 f"no step of {self.product.NAME} with h = {self.h:g} was found; a smaller h may "
-                "have one, and itoh_abe has one for every h"
+                "have one where J is smooth. Increments along one line at a time have one for "
+                "every h, if J is continuous and bounded below"
             )
         return v, self.value(v)
 
-    def _continued(self, u: Floats, at_u: float) -> Floats | None:
-        """V from that of a small h on, each a guess for the next; None where the way ends."""
-        h, factor = self.h * SMALLEST, GROW
-        v = self._solved(u, at_u, u - h * self.gradient(u), h)
-        while v is not None and h < self.h and factor > LEAST:
-            ahead = min(h * factor, self.h)
-            further = self._solved(u, at_u, v, ahead)
-            if further is None:
-                factor = math.sqrt(factor)
-            else:
-                h, v, factor = ahead, further, min(factor**2, GROW)
-        return v if h == self.h else None
-
-    def mean(self, u: Floats, v: Floats, at_u: float, at_v: float) -> Floats:
+    def mean(self, u: Vector, v: Vector, at_u: float, at_v: float) -> Vector:
         """The discrete gradient between two points.
 
         Args:
@@ -292,84 +302,100 @@ class Means:
         Returns:
             A vector of the shape of ``u``, whose product with ``v - u`` is ``at_v - at_u``.
         """
+        along: Vector
         if self.product.SAMPLES == "increase":
-            along: Floats = self.product.mean_gradient(u, v, at_v - at_u)
+            along = self.product.mean_gradient(u, v, at_v - at_u)
             return along
         points = self.product.points(u, v)
-        if self.product.SAMPLES == "values":
-            inner = points[:, 1:-1].reshape(-1, u.size)
-            found = np.array([self.value(point) for point in inner]).reshape(len(points), -1)
-            ends = np.broadcast_to([at_u, at_v], (len(points), 2))
-            values = np.concatenate([ends[:, :1], found, ends[:, 1:]], axis=1)
-            mean: Floats = self.product.mean_gradient(u, v, values)
-            for i in np.flatnonzero(u == v):
-                mean[i] = self._slope(u, int(i))
-            return mean
-        gradients = np.array([self.gradient(point) for point in points])
-        mean = self.product.mean_gradient(u, v, gradients, at_v - at_u)
-        return mean
+        if self.product.SAMPLES == "gradients":
+            gradients = np.array([self.gradient(point) for point in points])
+            along = self.product.mean_gradient(u, v, gradients, at_v - at_u)
+            return along
+        inner = [[self.value(point) for point in path[1:-1]] for path in points]
+        values = np.array([[at_u, *path, at_v] for path in inner])
+        along = self.product.mean_gradient(u, v, values)
+        for i in np.flatnonzero(u == v):  # the limit of a quotient, from beside it
+            along[i] = np.mean([self._beside(u, v, at_u, int(i), sign)[i] for sign in (1, -1)])
+        return along
 
-    def _slope(self, u: Floats, i: int) -> float:
-        """The derivative by a coordinate, from values alone."""
-        step = float(np.cbrt(EPSILON)) * max(1.0, abs(u[i]))
-        ends = np.array([u, u])
-        ends[0, i] -= step
-        ends[1, i] += step
-        return (self.value(ends[1]) - self.value(ends[0])) / float(ends[1, i] - ends[0, i])
+    def _beside(self, u: Vector, v: Vector, at_u: float, i: int, sign: int) -> Vector:
+        """The discrete gradient where a coordinate moves by a difference's best step."""
+        beside = v.copy()
+        beside[i] += sign * np.cbrt(EPSILON) * max(1.0, abs(u[i]))
+        return self.mean(u, beside, at_u, self.value(beside))
 
-    def _solved(self, u: Floats, at_u: float, guess: Floats, h: float) -> Floats | None:
-        """A root of ``v - u + h grad(u, v)`` that is one; None if none was found."""
-
-        def defect(v: Floats) -> Floats:
-            out: Floats = v - u + h * self.mean(u, v, at_u, self.value(v))
-            return np.where(np.isfinite(out), out, 1e150)
-
-        with np.errstate(all="ignore"):
-            if u.size <= DENSE:
-                v = np.asarray(root(defect, guess, method="hybr", options={"xtol": EPSILON}).x)
+    def _continued(self, u: Vector, at_u: float) -> Vector | None:
+        """V from that of a small h on, each a guess for the next; None where the way ends."""
+        h, factor = self.h * SMALLEST, GROW
+        v = self._solved(u, at_u, self.guess(u, at_u, h), h)
+        while v is not None and h < self.h and factor > LEAST_FACTOR:
+            ahead = min(h * factor, self.h)
+            further = self._solved(u, at_u, v, ahead)
+            if further is None:
+                factor = math.sqrt(factor)
             else:
-                size = float(abs(defect(guess)).max())
-                try:
-                    v = newton_krylov(defect, guess, f_tol=max(EPSILON * size, 1e-300), maxiter=60)
-                except NoConvergence as error:
-                    v = np.asarray(error.args[0])
-                except (ValueError, FloatingPointError):
-                    return None
-            v = self._along(u, at_u, v, h)
+                h, v, factor = ahead, further, min(factor**2, GROW)
+        return v if h == self.h else None
+
+    def _solved(self, u: Vector, at_u: float, guess: Vector, h: float) -> Vector | None:
+        """A root of ``v - u + h grad(u, v)`` that is one; None if none was found."""
+        told = np.geterr()  # SciPy's solver divides 0 by 0; the user's function may not
+
+        def defect(v: Vector) -> Vector:
+            with np.errstate(**told):
+                out = v - u + h * self.mean(u, v, at_u, self.value(v))
+            return np.nan_to_num(out, nan=TOO_FAR, posinf=TOO_FAR, neginf=-TOO_FAR)
+
+        if u.size <= DENSE:
+            v = np.asarray(root(defect, guess, method="hybr", options={"xtol": EPSILON}).x)
+        else:
+            tolerance = max(POLISHED * float(abs(guess - u).max()), 1e-300)
+            try:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    v = newton_krylov(defect, guess, f_tol=tolerance, maxiter=ITERATIONS)
+            except NoConvergence as error:
+                v = np.asarray(error.args[0])
+        if not np.isfinite(v).all():
+            return None
+        v = self._polished(u, at_u, v, h)
         return v if self._is_step(u, at_u, v, h) else None
 
-    def _along(self, u: Floats, at_u: float, v: Floats, h: float) -> Floats:
+    def _polished(self, u: Vector, at_u: float, v: Vector, h: float) -> Vector:
         """The same step with the length for which its identity holds to rounding."""
         difference = v - u
-        square = float(difference @ difference)
-        if not 0 < square < math.inf:
+        if not difference.any():
             return v
-        lengths = [1.0, 1.0 + 1e-6]
-        missing = [self._missing(u, at_u, u + length * difference, h) for length in lengths]
-        for _ in range(4):
-            slope = (missing[-1] - missing[-2]) / (lengths[-1] - lengths[-2])
+        lengths = [1.0, 1.0 + POLISHED]
+        errors = [self._error(u, at_u, u + length * difference, h) for length in lengths]
+        for _ in range(4):  # secants
+            slope = (errors[-1] - errors[-2]) / (lengths[-1] - lengths[-2])
             if slope == 0 or not math.isfinite(slope):
                 break
-            lengths.append(lengths[-1] - missing[-1] / slope)
-            missing.append(self._missing(u, at_u, u + lengths[-1] * difference, h))
+            lengths.append(lengths[-1] - errors[-1] / slope)
+            errors.append(self._error(u, at_u, u + lengths[-1] * difference, h))
             if lengths[-1] == lengths[-2]:
                 break
-        best = min(range(len(lengths)), key=lambda k: abs(missing[k]))
-        near: Floats = u + lengths[best] * difference
-        return near if abs(lengths[best] - 1) < 1e-5 else v
+        best = min(range(len(lengths)), key=lambda k: abs(errors[k]))
+        near: Vector = u + lengths[best] * difference
+        return near if abs(lengths[best] - 1) <= 2 * POLISHED else v
 
-    def _missing(self, u: Floats, at_u: float, v: Floats, h: float) -> float:
+    def _error(self, u: Vector, at_u: float, v: Vector, h: float) -> float:
         """What ``J(v) - J(u)`` is more than ``-|v - u|^2/h``."""
         return self.value(v) - at_u + float((v - u) @ (v - u)) / h
 
-    def _is_step(self, u: Floats, at_u: float, v: Floats, h: float) -> bool:
-        if not np.isfinite(v).all():
-            return False
+    def _is_step(self, u: Vector, at_u: float, v: Vector, h: float) -> bool:
+        """Whether v solves the equation, and J falls as it should, up to rounding.
+
+        That of J enters a discrete gradient divided by ``|v - u|``, that of points times its slope.
+        """
         at_v = self.value(v)
-        moved = v - u
+        moved = float(np.linalg.norm(v - u))
+        if not (moved > 0 and at_v <= at_u):
+            return False
         mean = self.mean(u, v, at_u, at_v)
-        size = max(float(abs(moved).max()), h * float(abs(mean).max()))
+        noise = NOISE * max(abs(at_u), abs(at_v))
         last = EPSILON * float(abs(v).max())
-        solved = float(abs(moved + h * mean).max()) <= 1e-6 * size + 16 * last
-        lost = EXACT * max(abs(at_u), abs(at_v)) + 4 * last * float(abs(mean).max()) * u.size
-        return at_v <= at_u and solved and abs(self._missing(u, at_u, v, h)) <= lost
+        off = float(abs(v - u + h * mean).max())
+        solved = off <= SOLVED * moved + 16 * last + 2 * h * noise / moved
+        lost = 8 * noise + 4 * u.size * last * float(abs(mean).max())
+        return solved and abs(self._error(u, at_u, v, h)) <= lost

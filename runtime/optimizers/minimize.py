@@ -47,7 +47,7 @@ def minimize(
             with ``J(v) - J(u) = -|v - u|^2/h`` for every h.
         jac: ``jac(x, *args) -> (n,)``, True, or finite differences: ``"2-point"`` (also None),
             ``"3-point"``, or ``"cs"``, a complex step.
-        tol: the same as the option ``gtol``.
+        tol: the option ``gtol``, where that is not given.
         callback: called for each gradient, with its point: as in SciPy, with an
             ``OptimizeResult`` of ``x`` and ``fun`` if its only parameter is named
             ``intermediate_result``, else with a copy of ``x``; ``StopIteration`` ends the run.
@@ -64,8 +64,8 @@ def minimize(
     Returns:
         ``x`` (the solution), ``fun``, ``jac`` (of a discrete gradient that of the last step),
         ``nit``, ``nfev``, ``njev``, of a discrete gradient ``values_per_step``, ``success``,
-        ``status`` (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback),
-        ``message``.
+        ``status`` (0 converged, 1 out of iterations, 2 not finite, 99 stopped by the callback; of
+        a discrete gradient 3 steps below the rounding of values, 4 no step), ``message``.
 
     Raises:
         ValueError: bounds or constraints, an unknown option, a hyper-parameter outside its domain,
@@ -73,7 +73,7 @@ def minimize(
     """
     del hess, hessp
     if bounds is not None:
-        raise ValueError("bounds are not supported: the flow of a Hamiltonian does not know them")
+        raise ValueError("bounds are not supported: steps along a flow do not know them")
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
     product = load(method).module("numba")
@@ -115,8 +115,8 @@ class _Run:
         limit = given.pop("maxiter", None)
         self._limit = 1000 if limit is None else whole_number("maxiter", limit, least=0)
         gtol = given.pop("gtol", None)
-        chosen = tol if tol is not None else 1e-6 if gtol is None else gtol
-        self._tolerance = real_number("gtol" if tol is None else "tol", chosen)
+        chosen = gtol if gtol is not None else 1e-6 if tol is None else tol
+        self._tolerance = real_number("tol" if gtol is None and tol is not None else "gtol", chosen)
         given.pop("disp", None)
         self._seed = whole_number("seed", given.pop("seed", 0), least=0) if product.NOISE else 0
         known = arguments(product)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hamilforge.runtime.core.comparison import Deviation, Verification
 from hamilforge.runtime.core.loader import Loaded
-from hamilforge.runtime.optimizers.descent import EPSILON, Floats, Means
+from hamilforge.runtime.optimizers.descent import ImplicitSteps
+from hamilforge.runtime.optimizers.evaluation import EPSILON, Vector
 
 #: Roundings of a value or a gradient, each as often as it is divided by an increment.
 ROUNDINGS = 8.0
@@ -26,11 +27,11 @@ class DescentCase:
     """
 
     name: str
-    u: Floats
-    v: Floats
-    value: Callable[[Floats], float]
-    gradient: Callable[[Floats], Floats]
-    mean: Floats
+    u: Vector
+    v: Vector
+    value: Callable[[Vector], float]
+    gradient: Callable[[Vector], Vector]
+    mean: Vector
 
 
 def compare(
@@ -52,7 +53,8 @@ def compare(
     for case in cases if "numba" in backends else ():
         product = loaded.module("numba")
         at_u, at_v = case.value(case.u), case.value(case.v)
-        mean = Means(product, case.value, case.gradient, 1.0).mean(case.u, case.v, at_u, at_v)
+        steps = ImplicitSteps(product, case.value, case.gradient, lambda u, at_u, h: u, 1.0)
+        mean = steps.mean(case.u, case.v, at_u, at_v)
         least = float(abs(case.v - case.u).min())
         size = float(abs(case.mean).max()) + max(abs(at_u), abs(at_v)) / least
         ulps = float(abs(mean - case.mean).max()) / (EPSILON * size)

@@ -13,18 +13,23 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+import mpmath
+
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.exact import linear
-from hamilforge.gen.exact.numbers import as_rational
+from hamilforge.gen.exact.numbers import DIGITS, as_rational
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 from hamilforge.gen.prove.series import RATIONALS, Series
 from hamilforge.gen.tableau.build import build
+from hamilforge.gen.tableau.tableau import Tableau
 
 #: Coordinates of the drawn problem, the degree of its H, and the highest order that is looked for.
 SIZE, DEGREE, HIGHEST = 4, 4, 3
 DRAWN = f"a polynomial H of degree {DEGREE} in {SIZE} coordinates with drawn rational coefficients"
 
+#: Numbers of 50 digits that are this near are the same.
+ALIKE = mpmath.mpf("1e-40")
 Term = tuple[Fraction, tuple[int, ...]]
 #: The right-hand side of an equation, from a gradient.
 Field = Callable[[Sequence[Any]], list[Any]]
@@ -44,25 +49,52 @@ def prove(declaration: kinds.DiscreteGradient) -> Report:
         for u, v in points
     )
     symmetric = all(method.mean(u, v) == method.mean(v, u) for u, v in points)
+    if declaration.quadrature is not None:  # a polynomial may hide what its degree does not see
+        symmetric = _is_symmetric(build(declaration.quadrature))
     at = f"at {len(points)} drawn pairs of points, exactly; {DRAWN}"
     findings = (
         _order_finding("order", method, points[0][0], _turned, "q' = dH/dp, p' = -dH/dq"),
         _order_finding(
             "gradient_flow_order", method, points[0][0], _descending, "u' = -grad J(u), J for H"
         ),
-        Finding("symmetric", symmetric, "grad(u, v) = grad(v, u)", at),
+        Finding("symmetric", symmetric, *_of_symmetry(declaration, at)),
         Finding("exact", exact, "grad(u, v) . (v - u) = H(v) - H(u)", at),
+        Finding(
+            "consistent",
+            all(_is_consistent(method, u, v) for u, v in points),
+            "grad(u, u + h w) = grad H(u) at h = 0, in exact series",
+            f"at {len(points)} drawn pairs of u and w; {DRAWN}",
+        ),
         Finding(
             "values_per_step",
             _values_per_step(declaration),
-            "the declaration",
-            "steps v = u - h grad(u, v) in n coordinates; k is how many trial points v, or trial "
-            "lengths of a coordinate's increment, a step takes: the result of minimize counts them",
+            "the points at which grad(u, v) is computed, without u",
+            "steps v = u - h grad(u, v) in n coordinates; k is how often a step evaluates its "
+            "equation: the result of minimize counts all values that were asked for",
         ),
     )
     head = declaration.head
     claims = compare_claims(head, findings)
     return Report(head.name, "discrete-gradient", head.title, findings, claims)
+
+
+def _of_symmetry(declaration: kinds.DiscreteGradient, at: str) -> tuple[str, str]:
+    """The evidence of symmetry, and its reach."""
+    if declaration.quadrature is None:
+        return "grad(u, v) = grad(v, u)", at
+    return "nodes c and 1 - c have the same weights", "every H"
+
+
+def _is_symmetric(tableau: Tableau) -> bool:
+    """Whether the mean along a segment is the same from its other end."""
+    _, weights, nodes = tableau.precise
+    with mpmath.workdps(DIGITS):
+
+        def weight(place: mpmath.mpf) -> mpmath.mpf:
+            there = [abs(node - place) < ALIKE for node in nodes]
+            return sum(b for b, is_there in zip(weights, there, strict=True) if is_there)
+
+        return all(abs(weight(node) - weight(1 - node)) < ALIKE for node in nodes)
 
 
 def _turned(gradient: Sequence[Any]) -> list[Any]:
@@ -91,14 +123,23 @@ def _order_finding(
 
 
 def _values_per_step(declaration: kinds.DiscreteGradient) -> str:
-    """How often a step evaluates J, and its gradient."""
+    """How often a step asks for J, and for its gradient."""
     if declaration.quadrature is not None:
         nodes = len(build(declaration.quadrature).c)
         gradients = "k gradients" if nodes == 1 else f"{nodes}*k gradients"
         return f"k values, {gradients}"
-    return {"forward": "n*k values", "symmetric": "2*n*k values", "random": "k values"}[
+    return {"forward": "n*k values", "symmetric": "(2*n - 1)*k values", "random": "k values"}[
         declaration.increments or ""
     ]
+
+
+def _is_consistent(method: DrawnProblem, u: Sequence[Fraction], way: Sequence[Fraction]) -> bool:
+    """Whether ``grad(u, v)`` tends to ``grad H(u)`` for v on a line through u."""
+    h = Series(RATIONALS, 1, [Fraction(1)], HIGHEST + 5)
+    start = [Series(RATIONALS, 0, [x], HIGHEST + 5) for x in u]
+    beside = [x + h * rate for x, rate in zip(start, way, strict=True)]
+    means = method.mean(start, beside)
+    return all(a[0] == b for a, b in zip(means, method.gradient(u), strict=True))
 
 
 class DrawnProblem:

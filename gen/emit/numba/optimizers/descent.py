@@ -20,6 +20,7 @@ class View:
     Attributes:
         samples: what ``mean_gradient`` is computed of: ``gradients``, ``values`` or, where a
             direction is drawn, what J grows by alone.
+        implicit: whether all of v stands in one equation.
         directions: of increments.
         points: expressions for where gradients are taken.
         mean: an expression for their mean.
@@ -27,6 +28,7 @@ class View:
 
     product: DescentProduct
     samples: str
+    implicit: bool
     directions: tuple[int, ...]
     points: tuple[str, ...]
     mean: str
@@ -38,7 +40,8 @@ def view(product: DescentProduct) -> View:
     samples = "gradients" if gradient.nodes else "increase" if product.drawn else "values"
     points = (f"u + {node.value!r} * difference" for node in gradient.nodes)
     mean = " + ".join(_terms(product))
-    return View(product, samples, gradient.directions, tuple(points), mean)
+    implicit = bool(gradient.nodes) or len(gradient.directions) > 1
+    return View(product, samples, implicit, gradient.directions, tuple(points), mean)
 
 
 def _terms(product: DescentProduct) -> Iterator[str]:
