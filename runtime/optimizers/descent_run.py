@@ -169,10 +169,10 @@ class DescentRun:
         if not self._product.IMPLICIT:
             return self._lines.sweep(u, at_u, self._directions(u))
         start, value = u[0], float(at_u[0])
-        guess = self._guess(start, value)
-        if abs(guess - start).max() <= self._h * unseen(at_u, u, self._h):
+        near = self._near(start, value, self._h)
+        if abs(near - start).max() <= self._h * unseen(at_u, u, self._h):
             return u, at_u  # it would be lost in rounding
-        v, at_v = self._implicit.step(start, value, [guess])
+        v, at_v = self._implicit.step(start, value, [self._lower(start, value, near), near])
         return v[None], np.array([at_v])
 
     def _directions(self, u: Vector) -> Vector:
@@ -195,9 +195,8 @@ class DescentRun:
         v, _ = LineSteps(self._values, h).sweep(u[None], np.array([at_u]), self._axes(u[None]))
         return np.asarray(v[0])
 
-    def _guess(self, u: Vector, at_u: float) -> Vector:
-        """A guess for v at which J is below what it was, if there is one on the way down."""
-        v = self._near(u, at_u, self._h)
+    def _lower(self, u: Vector, at_u: float, v: Vector) -> Vector:
+        """The first of v and the points half as far from u at which J is below that at u."""
         while (abs(v - u) > EPSILON * abs(u)).any() and not self._evaluate.value(v) < at_u:
             v = u + (v - u) / 2
         return v

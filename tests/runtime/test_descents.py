@@ -349,6 +349,14 @@ def test_a_run_without_a_further_step_keeps_what_it_has() -> None:
     assert np.array_equal(result.x, points[-1])
 
 
+def test_a_kink_is_no_rounding() -> None:
+    """Where slopes do not tell of it, a mean of gradients has no step, and says so."""
+    result = hf.minimize(
+        lambda x: float(abs(x).sum()), [0.7, -1.3], method="gonzalez", jac=np.sign, h=0.1
+    )
+    assert (result.status, result.success) == (4, False)
+
+
 def test_errors_of_the_users_function_are_the_users() -> None:
     calls = iter(range(10**9))
 
