@@ -6,11 +6,11 @@ In: the tables ``[outer]`` and ``[scope]`` of an optimizer with ``unknowns`` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import did_you_mean
-from hamilforge.gen.declare.read_parts import assignments
+from hamilforge.gen.declare.read_parts import assignments, names_at
 from hamilforge.gen.declare.reader import Reader
 
 #: Numbers that every loop has: of loops before this one, and of steps in it, from 1.
@@ -48,7 +48,7 @@ def loop(reader: Reader, own: Sequence[str]) -> kinds.Loop | None:
         every = reader.expression(reader.table("outer")["every"], "outer", "every")
     else:
         reader.problem('missing; a count was expected, such as every = "L"', "outer", "every")
-    unknowns = _unknowns(reader, own)
+    unknowns = names_at(reader, "outer", "unknowns", taken=own, optional=True)
     start = []
     table = reader.table("outer").get("start", {})
     if not isinstance(table, dict):
@@ -71,16 +71,3 @@ def loop(reader: Reader, own: Sequence[str]) -> kinds.Loop | None:
     if every is None or lines is None:
         return None
     return kinds.Loop(every, lines, tuple(schedules), unknowns, tuple(start), solution)
-
-
-def _unknowns(reader: Reader, own: Iterable[str]) -> tuple[str, ...]:
-    """The unknowns of the outer step alone."""
-    names = reader.table("outer").get("unknowns", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        reader.problem('a list of names was expected, such as ["anchor"]', "outer", "unknowns")
-        return ()
-    for number, name in enumerate(names):
-        reader.symbol(name, "outer", "unknowns", taken=frozenset("thn"))
-        if name in (*own, *names[:number]):
-            reader.problem(f"'{name}' is declared twice", "outer", "unknowns")
-    return tuple(names)

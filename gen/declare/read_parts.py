@@ -16,7 +16,37 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.reader import Reader, inside, shortened
 from hamilforge.gen.declare.shapes import SCALAR
 
+#: What letters mean in rules, so that nothing else may be called so.
+MEANINGS = frozenset("thn")
 Find = Callable[[str, tuple[str, ...]], kinds.Declaration]
+
+
+def names_at(
+    reader: Reader, *path: str, taken: Container[str], optional: bool = False
+) -> tuple[str, ...]:
+    """A list of names.
+
+    Args:
+        reader: the file.
+        path: where the list is.
+        taken: names that are declared elsewhere.
+        optional: whether it may be missing or empty.
+
+    Returns:
+        The names; problems are noted by the reader.
+    """
+    *tables, key = path
+    table = reader.table(tables[0]) if tables else reader.source.tables
+    names = table.get(key, [] if optional else None)
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not isinstance(names, list) or not texts or not (names or optional):
+        reader.problem('a list of names was expected, such as ["theta", "m"]', *path)
+        return ()
+    for number, name in enumerate(names):
+        reader.symbol(name, *path, taken=MEANINGS)
+        if name in taken or name in names[:number]:
+            reader.problem(f"'{name}' is declared twice", *path)
+    return tuple(names)
 
 
 def parameters(

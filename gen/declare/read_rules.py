@@ -30,6 +30,7 @@ from hamilforge.gen.declare.read_parts import (
     assignments,
     default_numbers,
     hyperparameters,
+    names_at,
     place_of,
     scope,
 )
@@ -41,8 +42,6 @@ from hamilforge.gen.declare.shapes import SCALAR, VECTOR, infer_shape, written
 DECAY = "weight_decay"
 #: Names that a rule may have for its own.
 OWN = frozenset({DECAY, "q", "p"})
-#: What expressions of rules mean by themselves.
-MEANINGS = frozenset("thn")
 #: Options whose defaults a rule may choose, with what a value must be.
 _DEFAULTS: Mapping[str, type] = {"weight_decay": Fraction, "decoupled_weight_decay": bool}
 _KEYS = (
@@ -71,8 +70,8 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
     reader.keys(_KEYS)
     numbers = hyperparameters(reader, OWN, flags=True)
     taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
-    unknowns = names_at(reader, "unknowns", taken)
-    scalars = names_at(reader, "scalars", {*taken, *unknowns})
+    unknowns = names_at(reader, "unknowns", taken=taken)
+    scalars = names_at(reader, "scalars", taken={*taken, *unknowns}, optional=True)
     over = scope(reader)
     lines = assignments(reader, (*unknowns, *scalars)) or ()
     solution = expression_at(reader, "solution")
@@ -113,29 +112,6 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
     Check(reader, declared).run()
     reader.finish()
     return declared
-
-
-def names_at(reader: Reader, key: str, taken: set[str]) -> tuple[str, ...]:
-    """A list of names; that of scalars may be missing.
-
-    Args:
-        reader: the file.
-        key: where the list is.
-        taken: names that are declared elsewhere.
-
-    Returns:
-        The names; problems are noted by the reader.
-    """
-    names = reader.source.tables.get(key, [] if key == "scalars" else None)
-    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not isinstance(names, list) or not texts or not (names or key == "scalars"):
-        reader.problem('a list of names was expected, such as ["theta", "m"]', key)
-        return ()
-    for number, name in enumerate(names):
-        reader.symbol(name, key, taken=MEANINGS)
-        if name in taken or name in names[:number]:
-            reader.problem(f"'{name}' is declared twice", key)
-    return tuple(names)
 
 
 def expression_at(reader: Reader, *path: str) -> Expression | None:

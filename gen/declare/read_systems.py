@@ -30,11 +30,13 @@ from hamilforge.gen.declare.functions import CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.read_loops import loop
 from hamilforge.gen.declare.read_parts import (
+    MEANINGS,
     Find,
     another,
     assignments,
     default_numbers,
     hyperparameters,
+    names_at,
     parameters,
     place_of,
     real_values,
@@ -42,11 +44,9 @@ from hamilforge.gen.declare.read_parts import (
 )
 from hamilforge.gen.declare.read_reductions import reductions
 from hamilforge.gen.declare.read_rules import (
-    MEANINGS,
     OWN,
     Check,
     expression_at,
-    names_at,
     options,
     refuse_unmet,
 )
@@ -311,8 +311,8 @@ def state_update(reader: Reader, head: kinds.Head) -> kinds.StateUpdate:
     reader.keys(("unknowns", "scalars", "assign", "solution", "parameters", "start"))
     own = parameters(reader, "parameters", _name(reader))
     taken = {parameter.name for parameter in own}
-    unknowns = names_at(reader, "unknowns", taken)
-    scalars = names_at(reader, "scalars", {*taken, *unknowns})
+    unknowns = names_at(reader, "unknowns", taken=taken)
+    scalars = names_at(reader, "scalars", taken={*taken, *unknowns}, optional=True)
     lines = assignments(reader, (*unknowns, *scalars)) or ()
     start = [
         (name, value)
