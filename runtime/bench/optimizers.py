@@ -279,8 +279,7 @@ def _noisy_operations(name: str, entry: Entry, params: Tensors) -> Step:
         with torch.no_grad():
             gradients = [param.grad for param in params if param.grad is not None]
             torch._foreach_add_(params, gradients, alpha=-lr)
-            for param in params:
-                param.add_(torch.randn_like(param), alpha=amplitude)
+            _add_noise(params, amplitude)
 
     return step
 
@@ -292,10 +291,14 @@ def _generated_with_noise(name: str, entry: Entry, params: Tensors) -> Step:
     def step() -> None:
         generated()
         with torch.no_grad():
-            for param in params:
-                param.add_(torch.randn_like(param), alpha=amplitude)
+            _add_noise(params, amplitude)
 
     return step
+
+
+def _add_noise(params: Tensors, amplitude: float) -> None:
+    for param in params:
+        param.add_(torch.randn_like(param), alpha=amplitude)
 
 
 def _flat(name: str, entry: Entry, params: Tensors) -> Step:

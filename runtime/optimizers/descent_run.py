@@ -25,6 +25,7 @@ from hamilforge.runtime.optimizers.evaluation import (
     Evaluator,
     Vector,
     stopped,
+    stopping,
 )
 
 #: The h of the steps along all coordinates that a run ends after, or the least above it that shows
@@ -56,14 +57,9 @@ class DescentRun:
         callback: Callback | None,
     ) -> None:
         self._product, self._evaluate, self._callback = product, evaluate, callback
-        limit = given.pop("maxiter", None)
-        self._limit = 1000 if limit is None else whole_number("maxiter", limit, least=0)
-        gtol = given.pop("gtol", None)
-        chosen = gtol if gtol is not None else 1e-6 if tol is None else tol
-        self._tolerance = real_number("tol" if gtol is None and tol is not None else "gtol", chosen)
+        self._limit, self._tolerance = stopping(given, tol)
         if not self._tolerance >= 0:
             raise ValueError(f"gtol = {self._tolerance:g}: a number from 0 on was expected")
-        given.pop("disp", None)
         self._drawn = product.DRAWN
         seed = whole_number("seed", given.pop("seed", 0), least=0) if self._drawn else 0
         self._generator = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, approx_fprime
 
-from hamilforge.runtime.core.numbers import real_array
+from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 
 Vector = NDArray[np.float64]
 Callback = Callable[..., Any]
@@ -51,8 +51,7 @@ class Evaluator:
 
     def value(self, x: Vector) -> float:
         """The value alone."""
-        found = self._value(x)
-        return self._real(found[0] if self._jac is True else found)
+        return self._real(self._without_gradient(x))
 
     def of_rows(self, points: Vector) -> Vector:
         """The values of many problems, each at its row; counted once.
@@ -60,14 +59,18 @@ class Evaluator:
         Raises:
             ValueError: the function does not return a number for each.
         """
-        found = self._value(points)
-        values = real_array("the function's value", found[0] if self._jac is True else found)
+        values = real_array("the function's value", self._without_gradient(points))
         if values.shape != points.shape[:1]:
             raise ValueError(
                 f"the function's value has the shape {values.shape}; with batched = True a number "
                 f"for each of the {len(points)} rows was expected"
             )
         return values
+
+    def _without_gradient(self, points: Vector) -> Any:
+        """What the function returns, but for a gradient beside it."""
+        found = self._value(points)
+        return found[0] if self._jac is True else found
 
     def _gradient(self, x: Vector) -> Any:
         if callable(self._jac):
@@ -107,6 +110,27 @@ class Evaluator:
         if array.size != 1:
             raise ValueError(f"the function's value has {array.size} entries; one was expected")
         return float(array.item())
+
+
+def stopping(given: dict[str, Any], tol: float | None) -> tuple[int, float]:
+    """When a run ends, taken out of its options; ``disp`` is taken too, and not used.
+
+    Args:
+        given: the options: ``maxiter`` (1000) and ``gtol`` (1e-6).
+        tol: ``gtol``, where that is not given.
+
+    Returns:
+        The number of iterations, and the largest entry of a gradient that is small.
+
+    Raises:
+        ValueError: one of them is no such number.
+    """
+    given.pop("disp", None)
+    limit, gtol = given.pop("maxiter", None), given.pop("gtol", None)
+    iterations = 1000 if limit is None else whole_number("maxiter", limit, least=0)
+    chosen = gtol if gtol is not None else 1e-6 if tol is None else tol
+    name = "tol" if gtol is None and tol is not None else "gtol"
+    return iterations, real_number(name, chosen)
 
 
 def stopped(callback: Callback | None, x: Vector, value: Any) -> bool:

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from hamilforge.runtime.core.loader import load
-from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.core.numbers import real_array, whole_number
 from hamilforge.runtime.optimizers.descent_run import DescentRun
-from hamilforge.runtime.optimizers.evaluation import Callback, Evaluator, Vector, stopped
+from hamilforge.runtime.optimizers.evaluation import Callback, Evaluator, Vector, stopped, stopping
 from hamilforge.runtime.optimizers.hyperparameters import arguments
 from hamilforge.runtime.optimizers.trajectory import Trajectory, checked
 
@@ -112,12 +112,7 @@ class _Run:
         callback: Callback | None,
     ) -> None:
         self._product, self._evaluate, self._callback = product, evaluate, callback
-        limit = given.pop("maxiter", None)
-        self._limit = 1000 if limit is None else whole_number("maxiter", limit, least=0)
-        gtol = given.pop("gtol", None)
-        chosen = gtol if gtol is not None else 1e-6 if tol is None else tol
-        self._tolerance = real_number("tol" if gtol is None and tol is not None else "gtol", chosen)
-        given.pop("disp", None)
+        self._limit, self._tolerance = stopping(given, tol)
         self._seed = whole_number("seed", given.pop("seed", 0), least=0) if product.NOISE else 0
         known = arguments(product)
         unknown = set(given) - set(known)

@@ -19,6 +19,7 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.exact import linear
 from hamilforge.gen.exact.numbers import DIGITS, as_rational
+from hamilforge.gen.program.integrators.build import build_discrete_gradient
 from hamilforge.gen.prove.report import Finding, Report, compare_claims
 from hamilforge.gen.prove.series import RATIONALS, Series
 from hamilforge.gen.tableau.build import build
@@ -156,8 +157,7 @@ class DrawnProblem:
             for powers in itertools.product(range(DEGREE + 1), repeat=SIZE)
             if 0 < sum(powers) <= DEGREE
         ]
-        directions = {"forward": (1,), "symmetric": (1, -1)}
-        self._directions = directions.get(declaration.increments or "", ())
+        self._directions = build_discrete_gradient(declaration).directions
         self.drawn = declaration.increments == "random"
         self._moments: list[Fraction] = []
         if declaration.quadrature is not None:
