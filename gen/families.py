@@ -292,6 +292,16 @@ KINDS: tuple[Kind, ...] = (
         columns=("variables", "minimum", "smooth"),
         properties=("variables", "minimum", "smooth", "curvature"),
     ),
+    Kind(
+        "manifold",
+        "manifolds",
+        kinds.Manifold,
+        reader="declare.read_manifolds:manifold",
+        prover="prove.optimizers.manifold:prove_manifold",
+        teller="document.manifold:tell_manifold",
+        columns=("points", "dimension", "metrics"),
+        properties=("points", "dimension", "metrics", "retraction_order"),
+    ),
 )
 FAMILIES: tuple[Family, ...] = (
     Family("optimizer", (kinds.Optimizer,), (), "pipeline:render_optimizer"),

@@ -14,18 +14,15 @@
 
 Loss and gradient, line by line:
 
-    VT = V'
-    U_times_VT = U VT
-    BT = B'
-    A_times_BT = A BT
+    U_times_VT = U V'
+    A_times_BT = A B'
     terms = known * (U_times_VT - A_times_BT)**2
     total = sum(terms)
     loss = total / 2
     total_bar = 1 / 2
     U_times_VT_bar = known * total_bar * (2 * U_times_VT - 2 * A_times_BT)
-    U_times_VT_bar_times_VTT = U_times_VT_bar VT'
-    UT_times_U_times_VT_bar = U' U_times_VT_bar
-    V_bar = UT_times_U_times_VT_bar'
+    U_times_VT_bar_times_V = U_times_VT_bar V
+    U_times_VT_barT_times_U = U_times_VT_bar' U
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100
@@ -39,7 +36,6 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
 
 NAME = "matrix_completion"
@@ -87,31 +83,26 @@ CALLS = {
     },
     "loss": {
         "reads": ("U", "V", "A", "B", "known"),
-        "buffers": {
-            "VT": ("r", "m"),
-            "U_times_VT": ("n", "m"),
-            "BT": ("r", "m"),
-            "A_times_BT": ("n", "m"),
-            "terms": ("n", "m"),
-        },
+        "buffers": {"U_times_VT": ("n", "m"), "A_times_BT": ("n", "m"), "terms": ("n", "m")},
         "returns": ("loss",),
         "results": {"loss": "loss"},
     },
     "gradient": {
         "reads": ("U", "V", "A", "B", "known"),
         "buffers": {
-            "VT": ("r", "m"),
             "U_times_VT": ("n", "m"),
-            "BT": ("r", "m"),
             "A_times_BT": ("n", "m"),
             "terms": ("n", "m"),
             "U_times_VT_bar": ("n", "m"),
-            "U_times_VT_bar_times_VTT": ("n", "r"),
-            "UT_times_U_times_VT_bar": ("r", "m"),
-            "V_bar": ("m", "r"),
+            "U_times_VT_bar_times_V": ("n", "r"),
+            "U_times_VT_barT_times_U": ("m", "r"),
         },
         "returns": ("loss",),
-        "results": {"loss": "loss", "by.U": "U_times_VT_bar_times_VTT", "by.V": "V_bar"},
+        "results": {
+            "loss": "loss",
+            "by.U": "U_times_VT_bar_times_V",
+            "by.V": "U_times_VT_barT_times_U",
+        },
     },
 }
 #: What only kernels call needs no entry from Python, which takes long to compile.
@@ -176,12 +167,10 @@ def prepare(share, A, B, drawn, U0, V0, matrix, matrix2):
 
 
 @njit(**ENTRY)
-def loss(U, V, A, B, known, VT, U_times_VT, BT, A_times_BT, terms):
+def loss(U, V, A, B, known, U_times_VT, A_times_BT, terms):
     """The loss."""
-    array_kernels.transposed(V, VT)
-    np.dot(U, VT, U_times_VT)
-    array_kernels.transposed(B, BT)
-    np.dot(A, BT, A_times_BT)
+    np.dot(U, V.T, U_times_VT)
+    np.dot(A, B.T, A_times_BT)
     set_terms(known, U_times_VT, A_times_BT, terms)
     total = terms.sum()
     number_2 = 2.0
@@ -196,21 +185,16 @@ def gradient(
     A,
     B,
     known,
-    VT,
     U_times_VT,
-    BT,
     A_times_BT,
     terms,
     U_times_VT_bar,
-    U_times_VT_bar_times_VTT,
-    UT_times_U_times_VT_bar,
-    V_bar,
+    U_times_VT_bar_times_V,
+    U_times_VT_barT_times_U,
 ):
     """The loss and its derivative by each variable."""
-    array_kernels.transposed(V, VT)
-    np.dot(U, VT, U_times_VT)
-    array_kernels.transposed(B, BT)
-    np.dot(A, BT, A_times_BT)
+    np.dot(U, V.T, U_times_VT)
+    np.dot(A, B.T, A_times_BT)
     set_terms(known, U_times_VT, A_times_BT, terms)
     total = terms.sum()
     number_2 = 2.0
@@ -218,7 +202,6 @@ def gradient(
     number_1_over_2 = 0.5
     total_bar = number_1_over_2
     set_U_times_VT_bar(known, total_bar, U_times_VT, A_times_BT, U_times_VT_bar)
-    np.dot(U_times_VT_bar, VT.T, U_times_VT_bar_times_VTT)
-    np.dot(U.T, U_times_VT_bar, UT_times_U_times_VT_bar)
-    array_kernels.transposed(UT_times_U_times_VT_bar, V_bar)
+    np.dot(U_times_VT_bar, V, U_times_VT_bar_times_V)
+    np.dot(U_times_VT_bar.T, U, U_times_VT_barT_times_U)
     return loss

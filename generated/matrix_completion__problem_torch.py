@@ -14,18 +14,15 @@
 
 Loss and gradient, line by line:
 
-    VT = V'
-    U_times_VT = U VT
-    BT = B'
-    A_times_BT = A BT
+    U_times_VT = U V'
+    A_times_BT = A B'
     terms = known * (U_times_VT - A_times_BT)**2
     total = sum(terms)
     loss = total / 2
     total_bar = 1 / 2
     U_times_VT_bar = known * total_bar * (2 * U_times_VT - 2 * A_times_BT)
-    U_times_VT_bar_times_VTT = U_times_VT_bar VT'
-    UT_times_U_times_VT_bar = U' U_times_VT_bar
-    V_bar = UT_times_U_times_VT_bar'
+    U_times_VT_bar_times_V = U_times_VT_bar V
+    U_times_VT_barT_times_U = U_times_VT_bar' U
 
 Reference: G. Franca, J. Sulam, D. P. Robinson and R. Vidal, Conformal symplectic and
 relativistic optimization, arXiv:1903.04100
@@ -60,10 +57,8 @@ def prepare(share, A, B, drawn, U0, V0):
 
 def loss(U, V, A, B, known):
     """The loss."""
-    VT = V.T
-    U_times_VT = U @ VT
-    BT = B.T
-    A_times_BT = A @ BT
+    U_times_VT = U @ V.T
+    A_times_BT = A @ B.T
     terms = known * (U_times_VT - A_times_BT) ** 2
     total = terms.sum()
     loss = total / 2
@@ -72,22 +67,19 @@ def loss(U, V, A, B, known):
 
 def gradient(U, V, A, B, known):
     """The loss and its derivative by each variable."""
-    VT = V.T
-    U_times_VT = U @ VT
-    BT = B.T
-    A_times_BT = A @ BT
+    U_times_VT = U @ V.T
+    A_times_BT = A @ B.T
     terms = known * (U_times_VT - A_times_BT) ** 2
     total = terms.sum()
     loss = total / 2
     total_bar = torch.tensor(1 / 2, dtype=torch.float64)
     U_times_VT_bar = known * total_bar * (2 * U_times_VT - 2 * A_times_BT)
-    U_times_VT_bar_times_VTT = U_times_VT_bar @ VT.T
-    UT_times_U_times_VT_bar = U.T @ U_times_VT_bar
-    V_bar = UT_times_U_times_VT_bar.T
+    U_times_VT_bar_times_V = U_times_VT_bar @ V
+    U_times_VT_barT_times_U = U_times_VT_bar.T @ U
     return (
         loss,
-        U_times_VT_bar_times_VTT,
-        V_bar,
+        U_times_VT_bar_times_V,
+        U_times_VT_barT_times_U,
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import mpmath
 
+from hamilforge.gen.declare import matrix_functions
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.functions import BY_NAME, CHOICE, COMPARISONS, CONSTANTS
 from hamilforge.gen.declare.functions import DECLARABLE as ELEMENTWISE
@@ -41,7 +42,14 @@ RATE = "rate"
 SHIFT = "shift"
 #: In problems: the product of all entries.
 PRODUCT = "prod"
-_ARGUMENTS = {name: row.arguments for name, row in BY_NAME.items()}
+#: In manifolds: the projection of an array to the tangent space.
+PROJECT = "project"
+#: How many arguments a function takes, where it is not one.
+_ARGUMENTS = {
+    **{name: len(row.arguments) for name, row in BY_NAME.items()},
+    **{name: row.arguments for name, row in matrix_functions.BY_NAME.items()},
+    **dict.fromkeys(("dot", SHIFT, matrix_functions.UNIT), 2),
+}
 FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
@@ -55,6 +63,8 @@ FUNCTIONS = (
     RATE,
     SHIFT,
     PRODUCT,
+    *matrix_functions.NAMES,
+    PROJECT,
 )
 
 MAX_TEXT = 200_000
@@ -346,7 +356,7 @@ class _Parser:
             self._advance()
             args.append(self.sum(depth + 1))
         stop = self._expect(")").stop
-        wanted = 2 if name.text in ("dot", SHIFT) else len(_ARGUMENTS.get(name.text, "x"))
+        wanted = _ARGUMENTS.get(name.text, 1)
         if len(args) != wanted:
             raise ExpressionError(
                 f"{name.text} takes {wanted} argument{'s' * (wanted > 1)}, not {len(args)}",

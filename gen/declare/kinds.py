@@ -718,6 +718,72 @@ class MinimizationProblem:
         return tuple(self.points)
 
 
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """An inner product of tangent vectors at each point.
+
+    Attributes:
+        inner: of U and V at X, a scalar.
+        gradient: the tangent vector whose inner product with V is sum(G*V), for a gradient G.
+        geodesic: the point at time 1 on the geodesic from X with velocity V; None if none is
+            declared.
+    """
+
+    name: str
+    inner: Expression
+    gradient: Expression
+    geodesic: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What points satisfy beside the constraint, on an open set.
+
+    Attributes:
+        value: a scalar that is positive, or a matrix that is symmetric and positive definite.
+    """
+
+    name: str
+    value: Expression
+    definite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Manifold:
+    """Vectors or matrices with a constraint, as submanifold of all of them.
+
+    Everything is in the point X, an array V (and U) of its shape, a gradient G, the new point Y.
+
+    Attributes:
+        shape: of the point, in dimensions by name; a vector is a column.
+        is_vector: whether points are declared as vectors.
+        shorthands: names that stand for expressions in X and V.
+        constraint: what vanishes on the manifold.
+        project: V projected to the tangent space at X; horizontally where there is a quotient.
+        retractions: the new point, from X and a tangent vector V.
+        metrics: the first is the default.
+        transport: of a tangent vector U at X to Y; its projection there if None.
+        conditions: on points, beside the constraint.
+        quotient: the group whose orbits are the points: ``O(p)`` acts on columns from the right;
+            empty if there is none.
+        sample: a point, in a random matrix Z of the shape; Newton's method on the constraint if
+            None.
+    """
+
+    head: Head
+    shape: Shape
+    is_vector: bool
+    shorthands: tuple[tuple[str, Expression], ...]
+    constraint: Expression
+    project: Expression
+    retractions: tuple[tuple[str, Expression], ...]
+    metrics: tuple[Metric, ...]
+    transport: Expression | None
+    conditions: tuple[Condition, ...]
+    quotient: str
+    sample: Expression | None
+
+
 Problem = Mechanics | System
 #: What layers of a network are made with.
 LayerMethod = RungeKutta | Partitioned
@@ -741,6 +807,7 @@ Declaration = (
     | Field
     | Objective
     | MinimizationProblem
+    | Manifold
 )
 
 

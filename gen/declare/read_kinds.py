@@ -83,8 +83,8 @@ def _head(reader: Reader) -> kinds.Head:
     claims = reader.table("claims")
     for key, value in claims.items():
         texts = isinstance(value, list) and all(isinstance(text, str) for text in value)
-        if not texts and not isinstance(value, str | int | bool):
-            message = "a claim is a number, a text, a list of texts or true/false"
+        if not texts and not isinstance(value, str | int | bool | dict):
+            message = "a claim is a number, a text, a list of texts, a table or true/false"
             reader.problem(message, "claims", key)
     return kinds.Head(
         name, reader.text("title"), reader.text("reference"), dict(claims), reader.source

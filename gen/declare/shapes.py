@@ -4,13 +4,18 @@ In: an expression and the shape of each name.  Out: the shape of the expression,
 dimensions that are names (``"d"``) or numbers (``"3"``).  A scalar fits everything; apart from that
 shapes must be equal, and ``A @ v`` joins the last dimension of A with the first of v.
 
+In the language of matrices, of manifolds, vectors are columns `(n, 1)`, an axis of length 1 is
+repeated along the other operand, and there are functions of whole matrices
+(:mod:`matrix_functions`).
+
 A :data:`VECTOR` has an entry for each coordinate, however many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from hamilforge.gen.declare import matrix_functions
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
@@ -31,6 +36,7 @@ from hamilforge.gen.declare.expression import (
 )
 from hamilforge.gen.declare.functions import CONDITIONS, CONSTANTS
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, joined
 
 Shapes = Mapping[str, Shape]
 SCALAR: Shape = ()
@@ -45,13 +51,19 @@ def written(shape: Shape) -> str:
     return f"({', '.join(shape)})" if shape else "a scalar"
 
 
-def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]) -> Shape:
+def infer_shape(
+    expression: Expression,
+    shapes: Shapes,
+    functions: Iterable[str],
+    dimensions: Collection[str] = (),
+) -> Shape:
     """The shape of an expression.
 
     Args:
         expression: what to read.
         shapes: the shape of each name that may occur.
         functions: the functions that mean something here.
+        dimensions: in the language of matrices, what ``eye`` and ``unit`` take.
 
     Returns:
         Its dimensions; empty for a scalar.
@@ -84,6 +96,8 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
             return shapes[node.name]
         if node.op == RATE and node.op in allowed and not isinstance(node.args[0], Name):
             raise fail(f"{RATE}(...) takes a control", node)
+        if node.op in (IDENTITY, UNIT) and node.op in allowed:
+            return of_dimension(node)
         operands = [visit(arg) for arg in node.args]
         if node.op == "@":
             return product(node, operands[0], operands[1])
@@ -95,15 +109,28 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
         result: Shape = ()
         first: Node = node
         for arg, shape in zip(node.args, operands, strict=True):
-            if shape and result and shape != result:
+            common = joined(result, shape) if dimensions else shape or result
+            if common is None or (not dimensions and result and common != result):
                 raise fail(
                     f"'{text(first)}' is {written(result)} and '{text(arg)}' is {written(shape)}: "
                     "the shapes do not fit",
                     node,
                 )
-            if shape and not result:
-                result, first = shape, arg
+            if common != result:
+                result, first = common, arg
         return result
+
+    def of_dimension(node: Operation) -> Shape:
+        size, *place = node.args
+        if not isinstance(size, Name) or size.name not in dimensions:
+            raise fail(f"{node.op} takes a dimension: {', '.join(dimensions)}", node)
+        if node.op == IDENTITY:
+            return (size.name, size.name)
+        number = constant(place[0])
+        if number is None or number.denominator > 1 or not 0 <= number <= MAX_SHIFT:
+            message = f"unit(n, k) takes a whole number k from 0 to {MAX_SHIFT}"
+            raise fail(message, node)
+        return (size.name, ALONG)
 
     def product(node: Operation, left: Shape, right: Shape) -> Shape:
         matrix, operand = node.args
@@ -134,6 +161,15 @@ def infer_shape(expression: Expression, shapes: Shapes, functions: Iterable[str]
             raise fail(f"{node.op}(...) has no meaning here; allowed: {', '.join(allowed)}", node)
         if node.op == NOISE:
             return VECTOR
+        if node.op in matrix_functions.BY_NAME:
+            row = matrix_functions.BY_NAME[node.op]
+            shape = row.shape(*operands)
+            if shape is None:
+                raise fail(
+                    f"{node.op}(...) takes {row.takes}, not {' and '.join(map(written, operands))}",
+                    node,
+                )
+            return shape
         if node.op == "transpose":
             if len(operands[0]) != 2:
                 raise fail(f"transpose takes a matrix, not {written(operands[0])}", node)

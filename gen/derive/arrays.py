@@ -11,11 +11,12 @@ Equal operations are one line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
 
+from hamilforge.gen.declare import matrix_functions
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
@@ -28,8 +29,10 @@ from hamilforge.gen.declare.expression import (
     Number,
     Operation,
     constant,
+    parse,
 )
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, joined
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FUNCTIONS, Expr, root, to_sympy
 
 
@@ -116,6 +119,22 @@ class LogSumExp:
 
 
 @dataclass(frozen=True, slots=True)
+class MatrixCall:
+    """A function of :mod:`matrix_functions` of one or two matrices."""
+
+    function: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The identity of a dimension, or a column of it."""
+
+    size: str
+    column: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OverBatch:
     """The sum over the samples."""
 
@@ -132,6 +151,8 @@ Op = (
     | TotalProduct
     | OtherProducts
     | LogSumExp
+    | MatrixCall
+    | Identity
     | OverBatch
 )
 
@@ -165,6 +186,10 @@ def operands(op: Op) -> tuple[str, ...]:
             return tuple(sorted(operand.name for operand in value.free_symbols))
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return (left, right)
+        case MatrixCall(of=of):
+            return of
+        case Identity():
+            return ()
     return (op.of,)
 
 
@@ -178,15 +203,24 @@ class Lines:
     Args:
         inputs: arrays that are given.
         activation: what ``sigma(x)`` means, in the symbol x.
+        shorthands: names that stand for expressions, with what the line of each is called.
+        functions: of arrays, by name: the name of the argument, and what it is worth.
     """
 
-    def __init__(self, inputs: Iterable[Array], activation: Expression | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Iterable[Array],
+        activation: Expression | None = None,
+        shorthands: Mapping[str, tuple[str, Expression]] | None = None,
+        functions: Mapping[str, tuple[str, Expression]] | None = None,
+    ) -> None:
         self.arrays = {array.name: array for array in inputs}
         #: What stands for a line in expressions.
         self.names: dict[str, str] = {}
         self.lines: list[Line] = []
         self._known: dict[tuple[Op, Shape], str] = {}
         self._activation = activation
+        self._shorthands, self._functions = shorthands or {}, functions or {}
 
     # --- adding lines
 
@@ -262,7 +296,10 @@ class Lines:
     def mapped(self, value: Expr, parts: Iterable[Piece]) -> Piece:
         """An expression of pieces: their common shape, batched if one is."""
         parts = [*parts]
-        shape: Shape = next((part.shape for part in parts if part.shape), ())
+        shape: Shape = ()
+        for part in parts:
+            common = joined(shape, part.shape)
+            shape = shape or part.shape if common is None else common
         return Piece(value, shape, any(part.batched for part in parts))
 
     def product(self, op: Product) -> Piece:
@@ -294,6 +331,8 @@ class Lines:
             value = sp.Rational(node.value.numerator, node.value.denominator)
             return Piece(value, (), False)
         if isinstance(node, Name):
+            if node.name in self._shorthands:
+                return self.piece(self._shorthand(*self._shorthands[node.name]))
             name = self.names.get(node.name, node.name)
             if name not in self.arrays and node.name in CONSTANT_VALUES:
                 return Piece(CONSTANT_VALUES[node.name], (), False)
@@ -306,6 +345,10 @@ class Lines:
             return self.piece(self._transposed(self._visit(node.args[0])))
         if node.op == SHIFT:
             return self._shifted(node)
+        if node.op in (IDENTITY, UNIT):
+            return self._identity(node)
+        if node.op in self._functions:
+            return self._called(node)
         parts = [self._visit(arg) for arg in node.args]
         values = [part.value for part in parts]
         match node.op:
@@ -334,7 +377,15 @@ class Lines:
                 return self.piece(self.add(TotalProduct(of), (), parts[0].batched, "product"))
             case op if op == ACTIVATION:
                 return self._activated(parts[0])
+            case op if op in matrix_functions.BY_NAME:
+                return self._matrix_call(matrix_functions.BY_NAME[op], parts)
         return self.function(FUNCTIONS[node.op](*values), self.mapped(sp.S.Zero, parts))
+
+    def result(self, piece: Piece) -> str:
+        """The array that an expression gives, called ``value`` where it has no line yet."""
+        if piece.value.is_Symbol and piece.value.name in {line.target.name for line in self.lines}:
+            return str(piece.value.name)
+        return self.add(Map(piece.value), piece.shape, piece.batched, "value")
 
     def function(self, value: Expr, part: Piece) -> Piece:
         """A function of an expression is a line, so that derivatives can use its value."""
@@ -356,6 +407,52 @@ class Lines:
             return Piece(inner, part.shape, part.batched)
         return self.function(inner, part)
 
+    def _shorthand(self, name: str, value: Expression) -> str:
+        """The line of a name for an expression."""
+        count = len(self.lines)
+        array = self.named(self._visit(value.tree), name)
+        if len(self.lines) == count or self.lines[-1].target.name != array or array == name:
+            return array
+        line = self.lines.pop()  # it is new, so nothing reads it yet
+        del self._known[line.op, line.target.shape], self.arrays[array]
+        return self.add(line.op, line.target.shape, line.target.batched, name)
+
+    def _identity(self, node: Operation) -> Piece:
+        size, *place = node.args
+        assert isinstance(size, Name)
+        if not place:
+            return self.piece(
+                self.add(Identity(size.name), (size.name, size.name), False, "identity")
+            )
+        column = constant(place[0])
+        assert column is not None
+        op = Identity(size.name, int(column))
+        return self.piece(self.add(op, (size.name, ALONG), False, f"unit_{column}"))
+
+    def _called(self, node: Operation) -> Piece:
+        """A function of arrays, written out."""
+        argument, value = self._functions[node.op]
+        piece = self._visit(node.args[0])
+        outside = dict(self.names)
+        self.names[argument] = self.named(piece, _word(piece))
+        inside = self._visit(value.tree)
+        self.names = outside
+        return inside
+
+    def _matrix_call(self, row: matrix_functions.MatrixFunction, parts: Iterable[Piece]) -> Piece:
+        of = tuple(self.named(part, _word(part)) for part in parts)
+        if row.definition:
+            outside = dict(self.names)
+            self.names |= {"A": of[0]}
+            inside = self._visit(parse(row.definition).tree)
+            self.names = outside
+            return inside
+        shape = row.shape(*(self.arrays[name].shape for name in of))
+        assert shape is not None
+        return self.piece(
+            self.add(MatrixCall(row.name, of), shape, False, f"{row.name}_of_{of[-1]}")
+        )
+
     def _matrix_product(self, node: Operation) -> Piece:
         left, right = node.args
         sign, transposed = 1, False
@@ -366,11 +463,15 @@ class Lines:
                 transposed = not transposed
             left = left.args[0]
         left_piece = self._visit(left)
+        turned = False
+        if isinstance(right, Operation) and right.op == "transpose":
+            turned, (right,) = True, right.args
         right_piece = self._visit(right)
         op = Product(
             self.named(left_piece, _word(left_piece)),
             self.named(right_piece, _word(right_piece)),
             transposed,
+            turned,
         )
         product = self.product(op)
         return Piece(sign * product.value, product.shape, product.batched)

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Identity,
+    MatrixCall,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Transpose,
+)
 from hamilforge.gen.document.blocks import Formula
 from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Reduce, Ref, Value
 
@@ -41,6 +50,11 @@ def expression(value: Value, types: Mapping[str, Array]) -> Expr:
             return Apply("shift", (Ref(of), Const(Fraction(by))))
         case OtherProducts(of):
             return Apply("product of the others", (Ref(of),))
+        case MatrixCall(function, of):
+            return Apply(function, tuple(map(Ref, of)))
+        case Identity(size, column):
+            place = () if column is None else (Const(Fraction(column)),)
+            return Apply("eye" if column is None else "unit", (Ref(size), *place))
         case Reduce(arg=arg, how="logsumexp" | "prod" as how):
             return Apply(how, (arg,))
         case Reduce(arg=arg, over="samples"):

@@ -13,7 +13,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Identity,
+    MatrixCall,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Transpose,
+)
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import (
     Apply,
@@ -271,6 +280,10 @@ def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) 
             return f"{printer.variable(of)}, {by} place{'s' * (abs(by) > 1)} further"
         case OtherProducts(of):
             return f"products of the other {printer.variable(of)}"
+        case MatrixCall(function, of):
+            return f"{function}({', '.join(map(printer.variable, of))})"
+        case Identity(size, column):
+            return f"eye({size})" if column is None else f"unit({size}, {column})"
     return printer(value)
 
 

@@ -8,16 +8,26 @@ backend is held; with exact series or jets it is what the proofs are about.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import linalg, special
 
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Identity,
+    MatrixCall,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Transpose,
+)
 from hamilforge.gen.program.ir import (
     WHOLE_ARRAYS,
     Apply,
@@ -57,6 +67,8 @@ class Algebra:
         select: ``select(subject, value, then, otherwise)``, entry by entry; the two values are
             functions, so that a scalar choice evaluates one of them.
         scalar: a scalar as it is kept between lines.
+        matrices: the functions of whole matrices.
+        divide: the quotient.
     """
 
     constant: Callable[[Fraction], Any]
@@ -66,6 +78,8 @@ class Algebra:
     scalar: Callable[[Any], Any] = lambda value: value
     operation: Callable[[Line, Values, Types], Any] = _no_operation
     full: Callable[[Any, Line, Values, Types], Any] = lambda value, *_: value
+    matrices: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    divide: Callable[[Any, Any], Any] = operator.truediv
 
 
 def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
@@ -111,7 +125,7 @@ def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
             case Apply(op="neg", args=(arg,)):
                 return -visit(arg)
             case Apply(op="div", args=(over, under)):
-                return visit(over) / visit(under)
+                return algebra.divide(visit(over), visit(under))
             case Apply(op="pow", args=(base, Const(value=value))):
                 return algebra.functions["pow"](visit(base), value)
             case Apply(op="pow", args=(base, exponent)):
@@ -243,18 +257,66 @@ def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
     for name, shape in known.items():
         if (types[name].shape, types[name].batched) == same:
             return np.broadcast_to(value, shape)
-    sizes = {
-        axis: size
-        for name, shape in known.items()
-        if types[name].shape
-        for axis, size in zip(types[name].shape, shape[types[name].batched :], strict=False)
-    }
+    sizes = _sizes(known, types)
     shape = tuple(int(axis) if axis.isdigit() else sizes.get(axis, 1) for axis in target.shape)
     if target.batched:
         samples = (known[name][0] for name in known if types[name].batched)
         shape = (next(samples, values.get(SAMPLES, 1)), *(shape or (1,)))
     return np.broadcast_to(value, shape)
 
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]], types: Types) -> dict[str, int]:
+    """The size of each dimension, from the shapes of arrays by name."""
+    return {
+        axis: size
+        for name, shape in shapes.items()
+        if types[name].shape
+        for axis, size in zip(types[name].shape, shape[types[name].batched :], strict=False)
+    }
+
+
+def _identity(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
+    """An identity, or one of its columns."""
+    assert isinstance(line.value, Identity)
+    known = {name: np.shape(values[name]) for name in types if name in values}
+    size = _sizes(known, types)[line.value.size]
+    zero, one = (algebra.constant(Fraction(number)) for number in (0, 1))
+    entries = np.array([[one if i == j else zero for j in range(size)] for i in range(size)])
+    column = line.value.column
+    if column is None:
+        return entries
+    if column >= size:
+        raise ArithmeticError(f"no unit vector {column} in {size} dimensions")
+    return entries[:, [column]]
+
+
+def _unitary(matrix: Any) -> Any:
+    """The orthonormal factor of Q R, with a positive diagonal of R."""
+    q, r = np.linalg.qr(matrix)
+    signs = np.sign(np.diagonal(r)) + (np.diagonal(r) == 0)
+    return q * signs
+
+
+def _polar(matrix: Any) -> Any:
+    """The nearest matrix with orthonormal columns."""
+    u, _, v = np.linalg.svd(matrix, full_matrices=False)
+    return u @ v
+
+
+#: The reference of every backend.
+NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
+    "cholesky": np.linalg.cholesky,
+    "colsum": lambda matrix: matrix.sum(0, keepdims=True),
+    "det": np.linalg.det,
+    "diag": lambda matrix: (
+        np.diagflat(matrix) if matrix.shape[1] == 1 else np.diagonal(matrix)[:, None]
+    ),
+    "expm": linalg.expm,
+    "polar": _polar,
+    "qr": _unitary,
+    "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
+    "solve": np.linalg.solve,
+}
 
 #: Python's floating-point numbers and NumPy's arrays of them.
 FLOAT64 = Algebra(
@@ -265,6 +327,7 @@ FLOAT64 = Algebra(
     _python_float,
     _operation,
     _full,
+    NUMPY_MATRICES,
 )
 
 #: The same of long numbers, where the platform has them.
@@ -388,6 +451,12 @@ def _filled(value: Any, values: Values, target: Array, types: Types) -> Any:
 
 def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
     match line.value:
+        case MatrixCall(function=function, of=of):
+            if function not in algebra.matrices:
+                raise NotImplementedError(f"interpret: no {function} of these numbers")
+            return algebra.matrices[function](*(values[name] for name in of))
+        case Identity():
+            return _identity(line, values, types, algebra)
         case _ if isinstance(line.value, WHOLE_ARRAYS):
             return algebra.operation(line, values, types)
         case Reduce(arg=arg, how=how, over=over) as total:

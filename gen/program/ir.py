@@ -18,8 +18,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hamilforge.gen.declare.kinds import Parameter, Shape
+from hamilforge.gen.declare.matrix_functions import ALONG, BY_NAME, joined
 from hamilforge.gen.declare.read_loops import WORKERS
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Identity,
+    MatrixCall,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Transpose,
+)
 from hamilforge.gen.derive.symbols import LOSS
 
 #: The axis of an optimizer's arrays: all entries of a parameter, whatever its shape.
@@ -79,7 +89,7 @@ Expr = Const | Ref | Apply | Select | Reduce
 
 
 #: Operations on whole arrays.
-WHOLE_ARRAYS = Product | Outer | Transpose | Shift | OtherProducts
+WHOLE_ARRAYS = Product | Outer | Transpose | Shift | OtherProducts | MatrixCall | Identity
 #: What a line may compute.
 Value = Expr | WHOLE_ARRAYS
 
@@ -220,16 +230,26 @@ def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
             if not arrays[of].shape or batched:
                 raise TypeError(f"{type(value).__name__} of {arrays[of]}")
             return arrays[of].shape, False
+        case MatrixCall(function, of):
+            result = BY_NAME[function].shape(*(arrays[name].shape for name in of))
+            if result is None or batched:
+                raise TypeError(f"{function} of {[arrays[name] for name in of]}")
+            return result, False
+        case Identity(size, column):
+            return (size, size if column is None else ALONG), False
         case Reduce(arg=arg, how="sum" | "prod" | "logsumexp", over="entries"):
             if not type_of(arg, arrays)[0]:
                 raise TypeError(f"a sum of what has no entries: {arg}")
             return (), batched
         case Reduce():
             raise TypeError(f"no sum: {value.how} over {value.over}")
-    shapes = {arrays[name].shape for name in names(value)} - {()}
-    if len(shapes) > 1:
-        raise TypeError(f"entry by entry over {sorted(shapes)}")
-    return next(iter(shapes), ()), batched
+    common: Shape = ()
+    for name in names(value):
+        wider = joined(common, arrays[name].shape)
+        if wider is None:
+            raise TypeError(f"entry by entry over {common} and {arrays[name].shape}")
+        common = wider
+    return common, batched
 
 
 def entries(name: str) -> Array:
@@ -435,6 +455,10 @@ def with_names(value: Value, names: Mapping[str, str]) -> Value:
             return replace(value, left=names.get(left, left), right=names.get(right, right))
         case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
             return replace(value, of=names.get(of, of))
+        case MatrixCall(of=operands):
+            return replace(value, of=tuple(names.get(of, of) for of in operands))
+        case Identity():
+            return value
     return with_parts(value, {old: Ref(new) for old, new in names.items()})
 
 
@@ -471,6 +495,10 @@ def names(value: Value) -> tuple[str, ...]:
             return tuple(dict.fromkeys((left, right)))
         case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
             return (of,)
+        case MatrixCall(of=operands):
+            return tuple(dict.fromkeys(operands))
+        case Identity():
+            return ()
     return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
 
 

@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 
 from hamilforge.gen.declare.functions import BY_NAME, PRIMITIVE
+from hamilforge.gen.exact import matrices
 from hamilforge.gen.program.interpret import FLOAT64, Algebra
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -57,6 +58,11 @@ def _scalar(value: Any) -> Any:
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
+def _quotient(over: Any, under: Any) -> Any:
+    """NaN where it is by zero, as in a choice whose other side is meant."""
+    return over / under if under else mpmath.nan
+
+
 #: mpmath's numbers and arrays of them.
 PRECISE: Algebra = replace(
     FLOAT64,
@@ -73,4 +79,8 @@ PRECISE: Algebra = replace(
     },
     total=lambda array: np.sum(array),
     scalar=_scalar,
+    matrices=matrices.FUNCTIONS,
 )
+
+#: The same, with NaN instead of an error for what is divided by zero.
+PRECISE_OR_NAN: Algebra = replace(PRECISE, divide=_entrywise(_quotient, 2))

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Identity,
+    MatrixCall,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Transpose,
+)
 from hamilforge.gen.emit.numba.printer import VECTORISED, NumbaPrinter
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
@@ -209,6 +218,8 @@ class ArrayWriter:
                 if target.is_scalar:
                     return [f"{out} = {self._kernel('all_sum', of)}"]
                 return [f"{out}[:] = 0", self._kernel("add_rows", f"{of}, {out}")]
+            case MatrixCall() | Identity():
+                raise NotImplementedError(f"numba: {type(line.value).__name__} with buffers")
             case value:
                 return self._elementwise(line, value, [arrays[name] for name in names(value)])
 

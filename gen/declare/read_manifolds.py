@@ -1,0 +1,288 @@
+"""The reader of manifolds: a constraint, projections, metrics, retractions.
+
+In: ``point = { X = ["n", "p"] }`` and expressions in the language of matrices: in X the point, V
+and U tangent vectors, G a gradient, Y a new point, Z a random array.  ``[shorthands]`` are names
+for expressions in X and V, to be used where these mean something; ``project(...)`` may be called
+wherever X does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hamilforge.gen.declare import kinds, matrix_functions
+from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
+from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.read_parts import Find
+from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader, shortened
+from hamilforge.gen.declare.shapes import infer_shape, written
+
+#: What matrices may be handed to.
+FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "transpose", *matrix_functions.NAMES)
+#: The names of arrays of the point's shape.
+POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM = "X", "V", "U", "G", "Y", "Z"
+ARRAYS = (POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM)
+#: The groups that a quotient may be by.
+GROUPS = ("O(p)",)
+#: A condition with this name is a matrix that is symmetric and positive definite.
+POSITIVE = "positive"
+PROJECTION = "projection"
+_DIMENSION = re.compile("[a-z][a-z0-9]*")
+_KEYS = (
+    "point",
+    "shorthands",
+    "constraint",
+    "project",
+    "retractions",
+    "metrics",
+    "transport",
+    "where",
+    "quotient",
+    "sample",
+)
+
+
+def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
+    """A manifold.
+
+    Args:
+        reader: the file.
+        head: what declarations of all kinds begin with.
+
+    Returns:
+        The declaration.
+
+    Raises:
+        DeclarationError: the declaration has problems; all that were found are listed.
+    """
+    reader.keys(_KEYS)
+    declared = _point(reader)
+    if declared is None:
+        reader.finish()
+    assert declared is not None
+    language = _Language(reader, declared)
+    shorthands = language.shorthands()
+    project = language.expression("VX", None, "project")
+    language.projects = True
+    constraint = language.expression("X", None, "constraint", any_shape=True)
+    retractions = tuple(
+        (name, value)
+        for name in _named(reader, "retractions")
+        if (value := language.expression("XV", None, "retractions", name))
+    )
+    if not retractions and not reader.problems:
+        reader.problem("at least one retraction was expected", "retractions")
+    metrics = _metrics(reader, language)
+    transport = None
+    if reader.source.tables.get("transport", PROJECTION) != PROJECTION:
+        transport = language.expression("XYUV", None, "transport")
+    sample = None
+    if reader.table("sample"):
+        for key in reader.table("sample"):
+            if key != "point":
+                reader.problem("unknown key; expected point", "sample", key)
+        sample = language.expression("Z", None, "sample", "point")
+    conditions = _conditions(reader, language)
+    quotient = _quotient(reader, declared)
+    reader.finish()
+    assert constraint is not None
+    assert project is not None
+    shape = declared if len(declared) == 2 else (*declared, ALONG)
+    return kinds.Manifold(
+        head,
+        shape,
+        len(declared) == 1,
+        shorthands,
+        constraint,
+        project,
+        retractions,
+        metrics,
+        transport,
+        conditions,
+        quotient,
+        sample,
+    )
+
+
+def _point(reader: Reader) -> Shape | None:
+    """``point = { X = ["n", "p"] }``."""
+    table = reader.table("point", required=True)
+    if [*table] != [POINT]:
+        if not reader.problems:
+            reader.problem('the point is called X: point = { X = ["n", "p"] }', "point")
+        return None
+    shape = table[POINT]
+    if (
+        not isinstance(shape, list)
+        or not 1 <= len(shape) <= 2
+        or not all(isinstance(name, str) and _DIMENSION.fullmatch(name) for name in shape)
+    ):
+        reader.problem(
+            f"{shortened(shape)}; one or two dimensions by name were expected, such as "
+            '["n"], ["n", "n"] or ["n", "p"]',
+            "point",
+            POINT,
+        )
+        return None
+    return tuple(shape)
+
+
+class _Language:
+    """Expressions of a manifold, with the names that they may use."""
+
+    def __init__(self, reader: Reader, declared: Shape) -> None:
+        self._reader = reader
+        self.shape = declared if len(declared) == 2 else (*declared, ALONG)
+        self._dimensions = tuple(dict.fromkeys(declared))
+        #: The shape of each, and the arrays that it is made of.
+        self._shorthands: dict[str, tuple[Shape, frozenset[str]]] = {}
+        #: Whether ``project`` may be called.
+        self.projects = False
+
+    def shorthands(self) -> tuple[tuple[str, Expression], ...]:
+        """``[shorthands]``: each may use those before it."""
+        reader = self._reader
+        texts = []
+        for name in reader.table("shorthands"):
+            taken = {*ARRAYS, *self._dimensions}
+            reader.symbol(name, "shorthands", name, taken=taken)
+            value = reader.expression(reader.text("shorthands", name), "shorthands", name)
+            shape = self._shape(value, "XV", "shorthands", name)
+            if shape is not None and value is not None:
+                used = value.names()
+                reads = used & {*ARRAYS}
+                for other in used & {*self._shorthands}:
+                    reads |= self._shorthands[other][1]
+                self._shorthands[name] = shape, reads
+                texts.append((name, value))
+        return tuple(texts)
+
+    def expression(
+        self, names: str, wanted: Shape | None, *path: str, any_shape: bool = False
+    ) -> Expression | None:
+        """An expression in some of the arrays.
+
+        Args:
+            names: the letters of the arrays that may occur.
+            wanted: its shape; that of the point if None.
+            path: its key.
+            any_shape: whether any shape will do.
+
+        Returns:
+            It, or None with the problem noted.
+        """
+        value = self._reader.expression(self._reader.text(*path), *path)
+        shape = self._shape(value, names, *path)
+        expected = self.shape if wanted is None else wanted
+        if shape is not None and not any_shape and shape != expected:
+            message = f"{written(shape)}; {written(expected)} was expected"
+            self._reader.problem(message, *path)
+        return value
+
+    def shape_of(self, value: Expression | None, names: str, *path: str) -> Shape | None:
+        """The shape of an expression; None where it has none, with the problem noted."""
+        return self._shape(value, names, *path)
+
+    def _shape(self, value: Expression | None, names: str, *path: str) -> Shape | None:
+        if value is None:
+            return None
+        shapes = dict.fromkeys(names, self.shape)
+        shapes |= {
+            name: shape for name, (shape, reads) in self._shorthands.items() if reads <= {*names}
+        }
+        functions = (*FUNCTIONS, PROJECT) if self.projects and "X" in names else FUNCTIONS
+        try:
+            return infer_shape(value, shapes, functions, self._dimensions)
+        except ExpressionError as error:
+            self._reader.at_expression(value.text, error, path)
+            return None
+
+
+def _named(reader: Reader, table: str) -> list[str]:
+    """The names of a table's entries; what is no name is noted."""
+    names = []
+    for name in reader.table(table, required=True):
+        if NAME.fullmatch(name) and SYMBOL.fullmatch(name):
+            names.append(name)
+        else:
+            message = f"'{name}' is no name: lower-case letters, digits and single underscores"
+            reader.problem(message, table, name)
+    return names
+
+
+def _metrics(reader: Reader, language: _Language) -> tuple[kinds.Metric, ...]:
+    """``[metrics]``: at least one."""
+    metrics = []
+    for name in _named(reader, "metrics"):
+        entry = reader.table("metrics")[name]
+        if not isinstance(entry, dict):
+            example = '{ inner = "sum(U*V)", gradient = "project(G)" }'
+            reader.problem(f"a table was expected, such as {example}", "metrics", name)
+            continue
+        for key in entry:
+            if key not in ("inner", "gradient", "geodesic"):
+                known = ("inner", "gradient", "geodesic")
+                reader.problem(
+                    f"unknown key; expected {', '.join(known)}" + did_you_mean(key, known),
+                    "metrics",
+                    name,
+                    key,
+                )
+        inner = language.expression("XUV", (), "metrics", name, "inner")
+        gradient = language.expression("XG", None, "metrics", name, "gradient")
+        geodesic = None
+        if "geodesic" in entry:
+            geodesic = language.expression("XV", None, "metrics", name, "geodesic")
+        if inner and gradient:
+            metrics.append(kinds.Metric(name, inner, gradient, geodesic))
+    if not metrics and not reader.problems:
+        reader.problem("at least one metric was expected", "metrics")
+    return tuple(metrics)
+
+
+def _conditions(reader: Reader, language: _Language) -> tuple[kinds.Condition, ...]:
+    """``[where]``: comparisons, and ``positive``, a matrix."""
+    conditions = []
+    for name, text in reader.table("where").items():
+        reader.symbol(name, "where", name, taken=())
+        if name == POSITIVE:
+            value = reader.expression(text, "where", name)
+        else:
+            value = reader.condition(text, "where", name)
+        shape = language.shape_of(value, "X", "where", name)
+        if shape is None or value is None:
+            continue
+        definite = name == POSITIVE
+        if definite and (len(shape) != 2 or shape[0] != shape[1]):
+            reader.problem(f"{written(shape)}; a square matrix was expected", "where", name)
+        if not definite and shape:
+            reader.problem(
+                f"{written(shape)}; a condition is of a scalar, as in det(X) > 0, but for "
+                f"{POSITIVE}, a positive definite matrix",
+                "where",
+                name,
+            )
+        conditions.append(kinds.Condition(name, value, definite))
+    return tuple(conditions)
+
+
+def _quotient(reader: Reader, declared: Shape) -> str:
+    """``[quotient] group``: of matrices, by rotations of the columns."""
+    table: Mapping[str, Any] = reader.table("quotient")
+    if not table:
+        return ""
+    group = table.get("group")
+    for key in table:
+        if key != "group":
+            reader.problem("unknown key; expected group", "quotient", key)
+    if len(declared) != 2:
+        reader.problem(
+            "a group acts on the columns of a matrix, and points are vectors", "quotient"
+        )
+    if group != f"O({declared[-1]})":
+        reader.problem(f"{shortened(group)}; O({declared[-1]}) was expected", "quotient", "group")
+    return str(group)

@@ -1,0 +1,154 @@
+"""Functions of whole matrices in numbers of many digits.
+
+Matrices are NumPy's, of mpmath's numbers as objects; results are good to a few units of its working
+precision times the condition of the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mpmath
+import numpy as np
+
+Matrix = Any  # an array of objects
+
+#: An exponential is squared after so many halvings beyond norm 1.
+_HALVINGS = 8
+#: Steps of an iteration that converges quadratically.
+_MOST = 60
+
+
+def identity(size: int) -> Matrix:
+    """The identity."""
+    ones = np.empty((size, size), object)
+    ones[:] = mpmath.mpf(0)
+    for k in range(size):
+        ones[k, k] = mpmath.mpf(1)
+    return ones
+
+
+def size_of(matrix: Matrix) -> Any:
+    """The Frobenius norm."""
+    return mpmath.sqrt(sum((entry * entry for entry in matrix.ravel()), mpmath.mpf(0)))
+
+
+def _eliminated(matrix: Matrix, right: Matrix) -> tuple[Matrix, Any]:
+    """The solution of ``A Y = B`` by elimination with partial pivoting, and the determinant of A.
+
+    Raises:
+        ZeroDivisionError: A is singular.
+    """
+    a, b = matrix.copy(), right.copy()
+    determinant = mpmath.mpf(1)
+    for column in range(len(a)):
+        best = max(range(column, len(a)), key=lambda row: abs(a[row, column]))
+        if best != column:
+            a[[column, best]], b[[column, best]] = a[[best, column]], b[[best, column]]
+            determinant = -determinant
+        pivot = a[column, column]
+        determinant *= pivot
+        if not pivot:
+            raise ZeroDivisionError("a singular matrix")
+        for row in range(len(a)):
+            if row != column:
+                factor = a[row, column] / pivot
+                a[row, column:] = a[row, column:] - factor * a[column, column:]
+                b[row] = b[row] - factor * b[column]
+    return b / np.diagonal(a)[:, None], determinant
+
+
+def solve(matrix: Matrix, right: Matrix) -> Matrix:
+    """``A^-1 B``.
+
+    Raises:
+        ZeroDivisionError: A is singular.
+    """
+    return _eliminated(matrix, right)[0]
+
+
+def det(matrix: Matrix) -> Any:
+    """The determinant."""
+    try:
+        return _eliminated(matrix, identity(len(matrix)))[1]
+    except ZeroDivisionError:
+        return mpmath.mpf(0)
+
+
+def cholesky(matrix: Matrix) -> Matrix:
+    """L with ``L L' = A`` and a positive diagonal.
+
+    Raises:
+        ZeroDivisionError: A is not positive definite.
+    """
+    lower = identity(len(matrix)) * 0
+    for i in range(len(matrix)):
+        for j in range(i + 1):
+            rest = matrix[i, j] - sum((lower[i, k] * lower[j, k] for k in range(j)), mpmath.mpf(0))
+            if i == j and not rest > 0:
+                raise ZeroDivisionError("a matrix that is not positive definite")
+            lower[i, j] = mpmath.sqrt(rest) if i == j else rest / lower[j, j]
+    return lower
+
+
+def qr(matrix: Matrix) -> Matrix:
+    """The orthonormal factor of Q R, with a positive diagonal of R."""
+    return solve(cholesky(matrix.T @ matrix), matrix.T).T
+
+
+def polar(matrix: Matrix) -> Matrix:
+    """``A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns.
+
+    The root by the iteration of E. D. Denman and A. N. Beavers, Appl. Math. Comput. 2 (1976) 63-94.
+
+    Raises:
+        ZeroDivisionError: A has not full rank.
+    """
+    ones = identity(matrix.shape[1])
+    root, inverse = matrix.T @ matrix, ones
+    small = mpmath.mpf(2) ** (8 - mpmath.mp.prec // 2)
+    for _ in range(_MOST):
+        before = root
+        root, inverse = (root + solve(inverse, ones)) / 2, (inverse + solve(root, ones)) / 2
+        if size_of(root - before) <= small * size_of(root):
+            break
+    last = (inverse + solve(root, ones)) / 2
+    return matrix @ last
+
+
+def expm(matrix: Matrix) -> Matrix:
+    """The exponential, by halving, its series, and squaring."""
+    ones = identity(len(matrix))
+    size = size_of(matrix)
+    halvings = max(0, int(mpmath.ceil(mpmath.log(size + 1, 2)))) + _HALVINGS
+    small = matrix / mpmath.mpf(2) ** halvings
+    result, term, number = ones, ones, 0
+    while size_of(term) > mpmath.mpf(2) ** (-mpmath.mp.prec - 2 * halvings):
+        number += 1
+        term = term @ small / number
+        result = result + term
+    for _ in range(halvings):
+        result = result @ result
+    return result
+
+
+def diag(matrix: Matrix) -> Matrix:
+    """The diagonal of a square matrix as a column, or the matrix with a column as diagonal."""
+    if matrix.shape[1] > 1 or len(matrix) == 1:
+        return np.diagonal(matrix)[:, None].copy()
+    return identity(len(matrix)) * matrix
+
+
+#: By the names of :mod:`matrix_functions`.
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "cholesky": cholesky,
+    "colsum": lambda matrix: matrix.sum(0, keepdims=True),
+    "det": det,
+    "diag": diag,
+    "expm": expm,
+    "polar": polar,
+    "qr": qr,
+    "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
+    "solve": solve,
+}

@@ -1,0 +1,414 @@
+"""Reports of manifolds: whether its maps are what they are called.
+
+In: a declared manifold.  Out: a report.  Everything is looked at in the program that is emitted, at
+drawn points and tangent vectors, with :data:`DIGITS` digits; derivatives are differences whose step
+makes them good to more than the 40 digits that count as zero.  An identity between rational
+functions that is false fails at a drawn point but for a set of measure zero; so what is said here
+is of the points that were drawn, and of all others with probability one.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.exact import matrices
+from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, STEP, ZERO, Matrix, Place
+from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
+
+#: Sizes at which nothing is special, and others; by how many dimensions there are.
+GENERIC = {1: (4,), 2: (5, 2)}
+SPECIAL = {1: ((2,), (3,)), 2: ((3, 1), (3, 2), (3, 3))}
+#: Further sizes at which ranks are computed.
+RANKS = {1: ((5,), (6,)), 2: ((2, 1), (4, 1), (4, 2), (5, 3), (6, 2))}
+#: Steps along a tangent vector between which the distance to a geodesic is compared.
+NEAR = (mpmath.mpf("1e-12"), mpmath.mpf("1e-13"))
+#: How far the measured power may be from a whole number.
+SLOPE = 0.05
+EXACT = "exact"
+#: Lengths of tangent vectors along which conditions are looked at.
+LENGTHS = (mpmath.mpf("0.1"), mpmath.mpf(1), mpmath.mpf(10), mpmath.mpf(100))
+_AT = "the drawn points"
+_CHECKED = f"{DIGITS} digits, at drawn points and vectors"
+
+
+def prove_manifold(manifold: kinds.Manifold) -> Report:
+    """What is known of a manifold.
+
+    Raises:
+        DeclarationError: no point was found, or a map has no value at one.
+    """
+    dimensions = tuple(dict.fromkeys(name for name in manifold.shape if name != "1"))
+    generic = dict(zip(dimensions, GENERIC[len(dimensions)], strict=True))
+    place = Place(manifold, generic)
+    reach = f"{place.named}; {_AT}"
+    with mpmath.workdps(DIGITS):
+        orders, order_evidence = _orders(place)
+        findings = [
+            Finding("points", _points(manifold), "the declaration", "all sizes"),
+            _dimension(manifold, dimensions),
+            Finding(
+                "metrics",
+                ", ".join(metric.name for metric in manifold.metrics),
+                "the declaration; the first is the default",
+                "all sizes",
+            ),
+            *_flags("projection", _projection(place), reach),
+            *_flags("metric", _metrics(place), reach),
+            *_flags("gradient", _gradients(place), reach),
+            *_flags("geodesic", _geodesics(place), reach),
+            *_flags("retraction", _retractions(place), reach),
+            Finding(
+                "retraction_order",
+                orders or None,
+                order_evidence,
+                reach,
+                "" if orders else "no metric has a geodesic to compare with",
+                brief="; ".join(f"{name}: {_listed(own)}" for name, own in orders.items()),
+            ),
+            *_elsewhere(manifold, dimensions, orders),
+            *_flags("transport", _transport(place), reach),
+            *_quotient(place, reach),
+            *_kept(place, reach),
+        ]
+    head = manifold.head
+    claims = (*compare_claims(head, tuple(findings)), *_broken(findings))
+    return Report(head.name, "manifold", head.title, tuple(findings), claims)
+
+
+#: What must hold of each map: property, name of the map, whether it does, and what was computed.
+Flag = tuple[str, bool, str]
+#: What is told of a map and need not hold: of a property, or of a finding.
+OPTIONAL = ("isometric", "conditions_kept")
+
+
+def _flags(name: str, flags: Iterator[Flag], reach: str) -> Iterator[Finding]:
+    """A finding of what holds, by map."""
+    listed = [*flags]
+    if listed:
+        values = {key: holds for key, holds, _ in listed}
+        evidence = "; ".join(dict.fromkeys(text for _, _, text in listed))
+        yield Finding(name, values, f"{evidence}: {_CHECKED}", reach, brief=_listed(values))
+
+
+def _listed(values: dict[str, Any]) -> str:
+    words = {True: "yes", False: "NO"}
+    return ", ".join(
+        f"{key} {words[value] if isinstance(value, bool) else value}"
+        for key, value in values.items()
+    )
+
+
+def _broken(findings: list[Finding]) -> Iterator[Claim]:
+    """A false claim for each map that is not what it is called."""
+    for finding in findings:
+        if not isinstance(finding.value, dict) or finding.name in OPTIONAL:
+            continue
+        for key, value in finding.value.items():
+            if value is False and not key.startswith(OPTIONAL):
+                yield Claim(f"{finding.name} {key}", True, False, False, finding.evidence)
+
+
+def _points(manifold: kinds.Manifold) -> str:
+    shape = ", ".join(name for name in manifold.shape if name != "1" or not manifold.is_vector)
+    text = f"X ({shape}) with {manifold.constraint.text} = 0"
+    for condition in manifold.conditions:
+        text += f", {condition.value.text}" + (" positive definite" if condition.definite else "")
+    return text + (f", up to {manifold.quotient}" if manifold.quotient else "")
+
+
+def _zero(value: Any, scale: Any = 1) -> bool:
+    """Whether a number or a matrix vanishes, beside the size of what it was made of."""
+    return bool(matrices.size_of(np.atleast_2d(value)) <= ZERO * (1 + scale))
+
+
+def _slope(curve: Callable[[Any], Any], at: Any = 0) -> Any:
+    """The derivative of a curve, by the central difference."""
+    return (curve(at + STEP) - curve(at - STEP)) / (2 * STEP)
+
+
+# --- projection, metrics, gradients
+
+
+def _tangent(place: Place, at: Matrix, vector: Matrix) -> bool:
+    """Whether the constraint does not change along a vector."""
+    size = matrices.size_of(vector)
+    change = _slope(lambda t: place.value("constraint", at + t * vector))
+    return _zero(change, size)
+
+
+def _projection(place: Place) -> Iterator[Flag]:
+    point, drawn = place.point, place.drawn()
+    once = place.value("project", point, drawn)
+    size = matrices.size_of(drawn)
+    twice = place.value("project", point, once)
+    yield "idempotent", _zero(twice - once, size), "P(P(V)) = P(V)"
+    linear = place.value("project", point, drawn + 3 * once) - once - 3 * once
+    yield "linear", _zero(linear, size), "P(V + 3 U) = P(V) + 3 P(U)"
+    yield "tangent", _tangent(place, point, once), "the constraint does not change along P(V)"
+    rank, left = place.dimension()
+    yield "onto", rank == left, f"its rank {rank} beside the dimension {left} left by constraint"
+    for metric in place.manifold.metrics:
+        other = place.drawn()
+        ours = place.inner(metric.name, once, other)
+        theirs = place.inner(metric.name, drawn, place.value("project", point, other))
+        size = 1 + matrices.size_of(drawn) * matrices.size_of(other)
+        same = _zero(ours - theirs, size)
+        yield f"self-adjoint ({metric.name})", same, "<P(V), U> = <V, P(U)>"
+
+
+def _metrics(place: Place) -> Iterator[Flag]:
+    for metric in place.manifold.metrics:
+        u, v, w = place.tangent(), place.tangent(), place.tangent()
+        inner = [place.inner(metric.name, *pair) for pair in ((u, v), (v, u))]
+        both = place.inner(metric.name, u + 2 * w, v)
+        alone = inner[0] + 2 * place.inner(metric.name, w, v)
+        positive = all(place.inner(metric.name, part, part) > 0 for part in (u, v, w, u - v))
+        holds = _zero(inner[0] - inner[1], 10) and _zero(both - alone, 10) and positive
+        yield metric.name, holds, "symmetric, linear, positive on tangent vectors"
+
+
+def _gradients(place: Place) -> Iterator[Flag]:
+    for metric in place.manifold.metrics:
+        slopes, vector = place.drawn(), place.tangent()
+        gradient = place.value(f"gradient_{metric.name}", place.point, slopes)
+        inside = _zero(place.value("project", place.point, gradient) - gradient, 10)
+        ours = place.inner(metric.name, gradient, vector)
+        holds = inside and _zero(ours - (slopes * vector).sum(), 100)
+        yield metric.name, holds, "tangent, and <grad, V> = sum(G*V) for tangent V"
+
+
+# --- geodesics, retractions
+
+
+def _geodesics(place: Place) -> Iterator[Flag]:
+    """They begin as they should, stay on the manifold, and solve the equation of geodesics."""
+    text = "begins at X with V, keeps the constraint, solves the equation of geodesics at t = 0.7"
+    for metric in place.manifold.metrics:
+        if metric.geodesic is not None:
+            yield metric.name, _is_geodesic(place, metric.name), text
+
+
+def _is_geodesic(place: Place, metric: str) -> bool:
+    """Whether a map is the geodesic of a metric, by the equation in its weak form.
+
+    d/dt <c', eta> = d/ds <c_s', c_s'>/2 at s = 0 for a variation c_s of the curve c with direction
+    eta, at one time that is not zero: curves of the second order alone would pass at zero.
+    """
+    velocity, drawn = place.tangent(), place.drawn()
+    zero, time = mpmath.mpf(0), mpmath.mpf(7) / 10
+    retraction = f"retract_{place.manifold.retractions[0][0]}"
+
+    @functools.cache
+    def curve(t: Any) -> Matrix:
+        return place.value(f"geodesic_{metric}", place.point, t * velocity)
+
+    def direction(t: Any) -> Matrix:
+        return place.value("project", curve(t), drawn)
+
+    def momentum(t: Any) -> Any:
+        return place.inner(metric, _slope(curve, t), direction(t), curve(t))
+
+    def energy(s: Any) -> Any:
+        def varied(t: Any) -> Matrix:
+            return place.value(retraction, curve(t), s * direction(t))
+
+        speed = _slope(varied, time)
+        return place.inner(metric, speed, speed, varied(time)) / 2
+
+    begins = _zero(curve(zero) - place.point) and _zero(_slope(curve, zero) - velocity, 10)
+    stays = _zero(place.violation(curve(time)), 10)
+    return begins and stays and _zero(_slope(momentum, time) - _slope(energy, zero), 1000)
+
+
+def _retractions(place: Place) -> Iterator[Flag]:
+    for name, _ in place.manifold.retractions:
+        yield name, _is_retraction(place, name), "R(0) = X, dR = id, the constraint kept at drawn V"
+
+
+def _is_retraction(place: Place, name: str) -> bool:
+    vector = place.tangent()
+
+    def curve(t: Any) -> Matrix:
+        return place.value(f"retract_{name}", place.point, t * vector)
+
+    slope = _slope(curve)
+    if place.manifold.quotient:  # what stays in the orbit does not count
+        slope = place.value("project", place.point, slope)
+    starts = place.apart(curve(mpmath.mpf(0)), place.point) <= ZERO
+    return starts and _zero(slope - vector, 10) and _zero(place.violation(curve(1)), 10)
+
+
+def _orders(place: Place) -> tuple[dict[str, Any], str]:
+    """For each metric with a geodesic, the order of each retraction."""
+    point, vector = place.point, place.tangent()
+    orders: dict[str, Any] = {}
+    for metric in place.manifold.metrics:
+        if metric.geodesic is None:
+            continue
+        own: dict[str, Any] = {}
+        for name, _ in place.manifold.retractions:
+            apart = []
+            for step in NEAR:
+                along = vector * step
+                there = place.value(f"retract_{name}", point, along)
+                apart.append(
+                    place.apart(there, place.value(f"geodesic_{metric.name}", point, along))
+                )
+            if apart[0] <= mpmath.mpf(10) ** (20 - DIGITS):
+                own[name] = EXACT
+                continue
+            power = mpmath.log(apart[0] / apart[1], NEAR[0] / NEAR[1])
+            own[name] = round(power) - 1 if abs(power - round(power)) <= SLOPE else None
+        orders[metric.name] = own
+    near = " and ".join(f"{float(step):g}" for step in NEAR)
+    return orders, (
+        f"the distance to the geodesic, O(t^(order + 1)), at t = {near}: "
+        f"powers within {SLOPE} of whole numbers; {_CHECKED}"
+    )
+
+
+def _elsewhere(
+    manifold: kinds.Manifold, dimensions: tuple[str, ...], orders: dict[str, Any]
+) -> Iterator[Finding]:
+    """Sizes at which retractions are of a higher order."""
+    if not orders:
+        return
+    values: dict[str, Any] = {}
+    looked = []
+    for sizes in SPECIAL[len(dimensions)]:
+        place = Place(manifold, dict(zip(dimensions, sizes, strict=True)))
+        looked.append(place.named)
+        if place.dimension()[1] == 0:
+            continue  # a point alone
+        for metric, own in _orders(place)[0].items():
+            better = {name: order for name, order in own.items() if order != orders[metric][name]}
+            if better:
+                values.setdefault(place.named, {})[metric] = better
+    text = "; ".join(
+        f"{sizes}: " + ", ".join(f"{metric} {_listed(own)}" for metric, own in found.items())
+        for sizes, found in values.items()
+    )
+    yield Finding(
+        "order_elsewhere",
+        values,
+        "the same",
+        "; ".join(looked),
+        brief=text or "the same at all sizes looked at",
+    )
+
+
+# --- transport, quotient, conditions
+
+
+def _transport(place: Place) -> Iterator[Flag]:
+    point, velocity, vector = place.point, place.tangent(), place.tangent()
+    name = place.manifold.retractions[0][0]
+    end = place.value(f"retract_{name}", point, velocity)
+    moved = place.value("transport", point, velocity, end, vector)
+    same = place.value("project", end, moved)
+    yield "tangent", _zero(same - moved, 10), "what is carried is tangent at the new point"
+    still = place.value("transport", point, 0 * velocity, point, vector)
+    yield "consistent", _zero(still - vector, 10), "nothing changes where the point does not"
+    for metric in place.manifold.metrics:
+        before = place.inner(metric.name, vector, vector)
+        after = place.inner(metric.name, moved, moved, end)
+        text = f"lengths beside those before, along {name}"
+        yield f"isometric ({metric.name})", _zero(after - before, 100), text
+
+
+def _quotient(place: Place, reach: str) -> Iterator[Finding]:
+    """Maps do the same at every base of a subspace."""
+    if not place.manifold.quotient:
+        return
+    point, drawn, vector, q = place.point, place.drawn(), place.tangent(), place.rotated()
+
+    def flags() -> Iterator[Flag]:
+        turned = place.value("project", point @ q, drawn @ q)
+        same = _zero(turned - place.value("project", point, drawn) @ q, 10)
+        yield "project", same, "P at X Q of V Q is P(V) Q"
+        spin = place.drawn(place.shape[1])
+        along = point @ (spin - spin.T)
+        gone = _zero(place.value("project", point, along), 10)
+        yield "horizontal", gone, "P(X S) = 0 for skew S"
+        for metric in place.manifold.metrics:
+            turned = place.value(f"gradient_{metric.name}", point @ q, drawn @ q)
+            own = place.value(f"gradient_{metric.name}", point, drawn) @ q
+            yield f"gradient ({metric.name})", _zero(turned - own, 10), "the same of the gradient"
+        for name, _ in place.manifold.retractions:
+            ends = [
+                place.value(f"retract_{name}", *pair)
+                for pair in ((point, vector), (point @ q, vector @ q))
+            ]
+            text = "R at X Q of V Q spans what R(V) spans"
+            yield f"retract {name}", place.apart(*ends) <= 10 * ZERO, text
+
+    yield from _flags("invariant", flags(), reach)
+
+
+def _kept(place: Place, reach: str) -> Iterator[Finding]:
+    """Whether retractions keep the conditions."""
+    if not place.manifold.conditions:
+        return
+    values = {}
+    for name, _ in place.manifold.retractions:
+        steps = []
+        for length in LENGTHS:
+            vector = place.tangent()
+            steps.append(vector * (length / matrices.size_of(vector)))
+        ends = (place.value(f"retract_{name}", place.point, step) for step in steps)
+        values[name] = all(map(place.satisfies, ends))
+    lengths = ", ".join(f"{float(length):g}" for length in LENGTHS)
+    evidence = f"the conditions after steps of lengths {lengths}: {_CHECKED}"
+    yield Finding("conditions_kept", values, evidence, reach, brief=_listed(values))
+
+
+# --- the dimension
+
+
+def _dimension(manifold: kinds.Manifold, dimensions: tuple[str, ...]) -> Finding:
+    """As a polynomial in the sizes, of degree two, through the ranks of the projection."""
+    count = len(dimensions)
+    sizes = [GENERIC[count], *SPECIAL[count], *RANKS[count]]
+    ranks = [
+        Place(manifold, dict(zip(dimensions, size, strict=True))).dimension()[0] for size in sizes
+    ]
+    powers = [power for power in itertools.product(range(3), repeat=count) if sum(power) <= 2]
+    rows = np.array(
+        [[math.prod(a**k for a, k in zip(size, power, strict=True)) for power in powers]
+         for size in sizes], float,
+    )  # fmt: skip
+    found = np.linalg.lstsq(rows, np.array(ranks, float), rcond=None)[0]
+    coefficients = [Fraction(float(x)).limit_denominator(12) for x in found]
+    exact = all(
+        sum(c * int(x) for c, x in zip(coefficients, row, strict=True)) == rank
+        for row, rank in zip(rows, ranks, strict=True)
+    )
+    listed = "; ".join(
+        ", ".join(f"{name} = {value}" for name, value in zip(dimensions, size, strict=True))
+        for size in sizes
+    )
+    if not exact:
+        why = "no polynomial of degree two goes through the ranks of the projection"
+        return Finding("dimension", None, "ranks of the projection", listed, why)
+    terms = [
+        "*".join([*([str(c)] if c != 1 or not any(power) else []),
+                  *(f"{name}**{k}" if k > 1 else name
+                    for name, k in zip(dimensions, power, strict=True) if k)])
+        for c, power in zip(coefficients, powers, strict=True) if c
+    ]  # fmt: skip
+    text = " + ".join(sorted(terms, key=len)) or "0"
+    return Finding(
+        "dimension",
+        text.replace("+ -", "- "),
+        "the polynomial of degree two through the ranks of the projection, in floating point",
+        listed,
+    )

@@ -1,0 +1,209 @@
+"""Points of a manifold and tangent vectors at them, drawn, in numbers of many digits.
+
+In: the maps of a manifold and sizes.  Out: points that satisfy its constraint and conditions, and
+what its maps are worth there.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.exact import matrices
+from hamilforge.gen.program.interpret import FLOAT64, Algebra, results
+from hamilforge.gen.program.optimizers.manifold import Geometry, build_manifold
+from hamilforge.gen.program.precise import PRECISE_OR_NAN
+
+Matrix = Any
+#: Digits of the arithmetic, the step of its differences, and what is zero in it.
+DIGITS = 120
+STEP, ZERO = mpmath.mpf("1e-24"), mpmath.mpf("1e-40")
+#: How often a point is drawn before there is none; steps of Newton's method.
+_DRAWS, _STEPS = 20, 40
+
+
+class Place:
+    """A point of a manifold at some sizes, with maps; all arithmetic has :data:`DIGITS` digits.
+
+    Args:
+        manifold: the declaration.
+        sizes: of its dimensions.
+        seed: of what is drawn.
+
+    Raises:
+        DeclarationError: no point was found, or a map has no value.
+    """
+
+    def __init__(self, manifold: kinds.Manifold, sizes: Mapping[str, int], seed: int = 0) -> None:
+        self.manifold, self.sizes = manifold, dict(sizes)
+        self._geometry: Geometry = build_manifold(manifold)
+        self._generator = random.Random(seed)
+        self.shape = tuple(1 if name == "1" else sizes[name] for name in manifold.shape)
+        with mpmath.workdps(DIGITS):
+            self.point = self._drawn_point()
+
+    # --- values
+
+    def value(self, name: str, *arguments: Matrix, algebra: Algebra = PRECISE_OR_NAN) -> Any:
+        """What a map is worth.
+
+        Args:
+            name: of the map.
+            arguments: in the order of its inputs.
+            algebra: what numbers are.
+
+        Raises:
+            DeclarationError: it has no value there.
+        """
+        function = self._geometry.functions[name]
+        letters = [array.name for array in function.inputs]
+        try:
+            values = dict(zip(letters, arguments, strict=True))
+            value = results(function, values, algebra)["value"]
+            if not all(map(mpmath.isfinite, np.ravel(value))):
+                raise ArithmeticError("it is not finite")
+            return value
+        except (ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
+            raise DeclarationError.single(
+                self.manifold.head.source.where,
+                f"{name.replace('_', ' ')} has no value at a point of the manifold with "
+                f"{self.named}: {error}",
+            ) from error
+
+    @property
+    def named(self) -> str:
+        """The sizes, in words."""
+        return ", ".join(f"{name} = {size}" for name, size in self.sizes.items())
+
+    def drawn(self, least: int = 0) -> Matrix:
+        """A matrix of rational numbers, of the shape of points, or square."""
+        shape = (least, least) if least else self.shape
+        numbers = [
+            mpmath.mpf(self._generator.randint(-999, 999)) / 500 for _ in range(math.prod(shape))
+        ]
+        array = np.empty(len(numbers), object)
+        array[:] = numbers
+        return array.reshape(shape)
+
+    def tangent(self, at: Matrix | None = None) -> Matrix:
+        """A projected drawn matrix."""
+        return self.value("project", self.point if at is None else at, self.drawn())
+
+    def inner(self, metric: str, left: Matrix, right: Matrix, at: Matrix | None = None) -> Any:
+        """An inner product.
+
+        Args:
+            metric: its name.
+            left: one vector.
+            right: the other.
+            at: where; at the point if None.
+
+        Returns:
+            The number.
+        """
+        return self.value(f"inner_{metric}", self.point if at is None else at, left, right)
+
+    def rotated(self) -> Matrix:
+        """A drawn orthogonal matrix that acts on columns."""
+        return matrices.qr(self.drawn(self.shape[1]))
+
+    def apart(self, left: Matrix, right: Matrix) -> Any:
+        """How far two points are from each other: of a quotient, the spaces that they span."""
+        if self.manifold.quotient:
+            left, right = left @ left.T, right @ right.T
+        return matrices.size_of(left - right)
+
+    def satisfies(self, point: Matrix) -> bool:
+        """Whether the conditions hold."""
+        for condition in self.manifold.conditions:
+            value = self.value(f"condition_{condition.name}", point)
+            if condition.definite:
+                if matrices.size_of(value - value.T) > ZERO * (1 + matrices.size_of(value)):
+                    return False
+                try:
+                    matrices.cholesky(value)
+                except ZeroDivisionError:
+                    return False
+            elif not value > 0:
+                return False
+        return True
+
+    def violation(self, point: Matrix) -> Any:
+        """The size of the constraint."""
+        value = self.value("constraint", point)
+        return matrices.size_of(np.atleast_2d(value))
+
+    # --- in floating point
+
+    def dimension(self) -> tuple[int, int]:
+        """The rank of the projection, and the dimension that the constraint leaves."""
+        point = self.point.astype(float)
+        size = math.prod(self.shape)
+        basis = np.eye(size).reshape(size, *self.shape)
+        projected = np.array(
+            [self.value("project", point, part, algebra=FLOAT64).ravel() for part in basis]
+        )
+        rank = int(np.linalg.matrix_rank(projected, 1e-9 * max(1.0, abs(projected).max())))
+        left = size - int(np.linalg.matrix_rank(self._slopes(point), 1e-6))
+        if self.manifold.quotient:
+            left -= self.shape[1] * (self.shape[1] - 1) // 2
+        return rank, left
+
+    def _slopes(self, point: Matrix) -> Matrix:
+        """The derivative of the constraint, in floating point."""
+        size, h = point.size, 1e-5
+        basis = h * np.eye(size).reshape(size, *point.shape)
+
+        def violations(at: Matrix) -> Matrix:
+            return np.ravel(self.value("constraint", at, algebra=FLOAT64))
+
+        columns = [(violations(point + d) - violations(point - d)) / (2 * h) for d in basis]
+        return np.array(columns).T
+
+    # --- points
+
+    def _drawn_point(self) -> Matrix:
+        where = self.manifold.head.source
+        for _ in range(_DRAWS):
+            point = self._candidate()
+            if point is not None and self.satisfies(point):
+                break
+        else:
+            raise DeclarationError.single(
+                where.where,
+                f"no point that satisfies constraint and conditions was found with {self.named}; "
+                "[sample] may say how to make one of a random matrix Z",
+            )
+        if self.violation(point) > ZERO:
+            raise DeclarationError.at(
+                where,
+                f"the constraint is {mpmath.nstr(self.violation(point), 5)} at this point, with "
+                f"{self.named}",
+                "sample",
+                "point",
+            )
+        return point
+
+    def _candidate(self) -> Matrix | None:
+        drawn = self.drawn()
+        if self.manifold.sample is not None:
+            return self.value("sample", drawn)
+        point = drawn
+        for _ in range(_STEPS):
+            if self.violation(point) <= ZERO**2:
+                return point
+            with np.errstate(all="ignore"):
+                slopes = self._slopes(point.astype(float))
+            if not np.isfinite(slopes).all():
+                return None
+            step = np.linalg.pinv(slopes, rcond=1e-8)
+            value = np.ravel(self.value("constraint", point))
+            point = point - (step.astype(object) @ value).reshape(self.shape)
+        return point if self.violation(point) <= ZERO else None

@@ -1,0 +1,279 @@
+"""Manifolds: what is proved of the catalogue's and of own ones, and that false maps are seen."""
+
+from __future__ import annotations
+
+import re
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import linalg
+
+import hamilforge as hf
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import ClaimError, DeclarationError
+from hamilforge.gen.declare.matrix_functions import PRIMITIVE
+from hamilforge.gen.exact import matrices
+from hamilforge.gen.program.interpret import NUMPY_MATRICES, results
+from hamilforge.gen.program.optimizers.manifold import build_manifold
+
+NAMES = catalogue.names("manifold")
+#: Orders where nothing is special, from derivations by hand; and where they are higher.
+ORDERS = {
+    "stiefel": {
+        "euclidean": {"polar": 2, "qr": 1, "cayley": 1, "exponential": 1},
+        "canonical": {"polar": 1, "qr": 1, "cayley": 2, "exponential": "exact"},
+    },
+    "grassmann": {"euclidean": {"polar": 2, "qr": 2, "exponential": "exact"}},
+    "sphere": {"euclidean": {"normalise": 2, "exponential": "exact"}},
+    "oblique": {"euclidean": {"normalise": 2, "exponential": "exact"}},
+    "orthogonal": {"euclidean": {"polar": 2, "qr": 1, "cayley": 2, "exponential": "exact"}},
+}
+HYPERBOLOID = """
+kind = "manifold"
+name = "hyperboloid"
+title = "Hyperbolic space, a sheet of a hyperboloid"
+reference = "own"
+point = { X = ["n"] }
+constraint = "lorentz + 1"
+project = "V + product*X"
+
+[shorthands]
+E = "unit(n, 0)"
+lorentz = "dot(X, X) - 2*dot(X, E)**2"
+product = "dot(X, V) - 2*dot(X, E)*dot(V, E)"
+r = "sqrt(max(dot(V, V) - 2*dot(V, E)**2, 0))"
+
+[retractions]
+exponential = "cosh(r)*X + where(r > 0, sinh(r)/r, 1)*V"
+
+[metrics.lorentz]
+inner = "dot(U, V) - 2*dot(U, E)*dot(V, E)"
+gradient = "project(G - 2*dot(G, E)*E)"
+geodesic = "cosh(r)*X + where(r > 0, sinh(r)/r, 1)*V"
+
+[where]
+upper = "dot(X, E) > 0"
+"""
+POSITIVE = """
+kind = "manifold"
+name = "positive"
+title = "Symmetric positive definite matrices"
+reference = "own"
+point = { X = ["n", "n"] }
+constraint = "X - transpose(X)"
+project = "sym(V)"
+
+[retractions]
+second = "X + V + V @ solve(X, V)/2"
+first = "X + V"
+
+[metrics.affine]
+inner = "trace(solve(X, U) @ solve(X, V))"
+gradient = "X @ sym(G) @ X"
+geodesic = "X @ expm(solve(X, V))"
+
+[where]
+positive = "X"
+
+[sample]
+point = "Z @ transpose(Z) + eye(n)"
+"""
+QUADRIC = """
+kind = "manifold"
+name = "ellipsoid"
+title = "An ellipsoid"
+reference = "own"
+point = { X = ["n"] }
+constraint = "dot(X, N) - 1"
+project = "V - dot(N, V)/dot(N, N)*N"
+
+[shorthands]
+N = "X + 3*dot(X, unit(n, 0))*unit(n, 0)"
+
+[retractions]
+scale = "(X + V)/sqrt(dot(X + V, X + V) + 3*dot(X + V, unit(n, 0))**2)"
+
+[metrics.euclidean]
+inner = "dot(U, V)"
+gradient = "project(G)"
+"""
+
+
+def written(folder, text):
+    path = folder / "own.toml"
+    path.write_text(text)
+    return path
+
+
+def test_each_has_its_orders_in_this_file():
+    assert {*NAMES} == {*ORDERS}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_maps_of_the_catalogue_are_what_they_are_called(name):
+    report = hf.check(f"manifold/{name}")
+    assert report.holds
+    assert report["retraction_order"] == ORDERS[name]
+    for key in ("projection", "metric", "gradient", "geodesic", "retraction"):
+        assert {*report[key].values()} == {True}
+    assert not report["transport"]["isometric (euclidean)"]
+
+
+def test_orders_are_higher_where_sizes_are_special():
+    elsewhere = hf.check("manifold/stiefel")["order_elsewhere"]
+    assert elsewhere["n = 3, p = 1"]["euclidean"] == {
+        "qr": 2, "cayley": 2, "exponential": "exact"
+    }  # fmt: skip
+    assert elsewhere["n = 3, p = 3"]["euclidean"]["cayley"] == 2
+    assert "n = 3, p = 2" not in elsewhere
+    assert hf.check("manifold/orthogonal")["order_elsewhere"] == {"n = 2": {"euclidean": {"qr": 2}}}
+
+
+@pytest.mark.parametrize("text", [HYPERBOLOID, POSITIVE, QUADRIC])
+def test_a_manifold_of_a_users_own(text, tmp_path):
+    report = hf.check(written(tmp_path, text))
+    assert report.holds
+    if "positive" in text:
+        assert report["retraction_order"]["affine"] == {"second": 2, "first": 1}
+        assert report["conditions_kept"] == {"second": True, "first": False}
+    if "ellipsoid" in text:
+        assert report["retraction_order"] is None
+    assert report["dimension"] == ("1/2*n + 1/2*n**2" if "positive" in text else "n - 1")
+
+
+#: Of a tangent vector these are what they would be with the other sign.
+EQUAL = ("/norm(X - V)", "/sqrt(colsum((X - V)**2))")
+
+
+def faults(name):
+    """The declaration with one sign or one factor changed, for each of them that matters."""
+    text = (catalogue.root() / "manifolds" / f"{name}.toml").read_text().partition("[claims]")[0]
+    start = text.index("constraint")
+    for match in re.finditer(r"(?<=[\w)]) ([-+]) (?=[\w(])|/2|\*\*2|(?<==) \"-|sym|skew", text):
+        line = text[text.rindex("\n", 0, match.start()) + 1 : text.index("\n", match.end())]
+        if match.start() < start or line.startswith(("reference", "title", "#", "point", "inner")):
+            continue
+        old = match[0]
+        new = {" + ": " - ", " - ": " + ", "/2": "/3", "**2": "**4", "sym": "skew", "skew": "sym"}
+        changed = text[: match.start()] + new[old] + text[match.end() :]
+        if not any(equal in changed for equal in EQUAL):
+            yield line, changed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_wrong_sign_and_factor_is_seen(name, tmp_path):
+    mutants = [*faults(name)]
+    assert len(mutants) >= 5
+    for line, text in mutants:
+        try:
+            holds = hf.check(written(tmp_path, text)).holds
+        except DeclarationError:
+            continue
+        assert not holds, line
+
+
+def test_faults_of_a_metric_are_seen(tmp_path):
+    own = (catalogue.root() / "manifolds" / "stiefel.toml").read_text().partition("[claims]")[0]
+    for old, new in (
+        ('- sum((transpose(X) @ U)*(transpose(X) @ V))/2"', '"'),
+        ('(transpose(X) @ V))/2"', '(transpose(X) @ V))/3"'),
+        ('- sum((transpose(X) @ U)*(transpose(X) @ V))/2"', '- 3*sum(U*V)"'),
+        ('"G - X @ transpose(G) @ X"', '"project(G)"'),
+        ('"G - X @ transpose(G) @ X"', '"G"'),
+        ('"V - X @ sym(transpose(X) @ V)"', '"0*V"'),
+        ('"V - X @ sym(transpose(X) @ V)"', '"V - X @ (transpose(X) @ V)"'),
+        ('"V - X @ sym(transpose(X) @ V)"', '"V - X @ transpose(V) @ X"'),
+        ('cayley = "', 'cayley = "X + V"\nother = "'),
+        ('geodesic = "expm(W) @ X"', 'geodesic = "polar(X + V)"'),
+    ):
+        assert own.count(old) == 1
+        text = own.replace(old, new)
+        assert not hf.check(written(tmp_path, text)).holds, new
+
+
+def test_a_false_claim_is_refused(tmp_path):
+    own = (catalogue.root() / "manifolds" / "stiefel.toml").read_text()
+    path = written(tmp_path, own.replace("qr = 1", "qr = 2", 1))
+    assert not hf.check(path).holds
+    text = str(hf.check(path))
+    assert "FALSE" in text
+    path = written(tmp_path, own.replace('"n*p - p*(p + 1)/2"', '"n*p - p**2"'))
+    assert not hf.check(path).holds
+
+
+def test_what_does_not_exist_is_told(tmp_path):
+    text = POSITIVE.replace("[sample]", "[ignored]").replace("Z @ transpose(Z) + eye(n)", "Z")
+    for old, new, told in (
+        ('{ X = ["n", "n"] }', '{ Q = ["n", "n"] }', "called X"),
+        ('{ X = ["n", "n"] }', '{ X = ["n", 3] }', "by name"),
+        ('"sym(V)"', '"sym(Y)"', "unknown name 'Y'"),
+        ('"sym(V)"', '"trace(V)"', "a scalar"),
+        ('"sym(V)"', '"V @ eye(m)"', "takes a dimension: n"),
+        ('"sym(V)"', '"unit(n, -1)*V"', "whole number"),
+        ('"X - transpose(X)"', '"det(X, X)"', "takes 1 argument"),
+        ('"X - transpose(X)"', '"dett(X)"', "did you mean 'det'"),
+        ("[metrics.affine]", "[metrics.Affine]", "is no name"),
+        ('positive = "X"', 'other = "X"', "a condition is of a scalar"),
+        ('kind = "manifold"', 'kind = "manifold"\nspeed = 3', "unknown key"),
+    ):
+        changed = text.replace(old, new).replace("[ignored]", "[sample]")
+        with pytest.raises(DeclarationError, match=told):
+            hf.check(written(tmp_path, changed))
+
+
+def test_a_manifold_without_points_is_refused(tmp_path):
+    text = QUADRIC.replace('"dot(X, N) - 1"', '"dot(X, N) + 1"')
+    with pytest.raises(DeclarationError, match="no point"):
+        hf.check(written(tmp_path, text))
+    text = POSITIVE.replace('"Z @ transpose(Z) + eye(n)"', '"Z"')
+    with pytest.raises(DeclarationError, match=r"no point|constraint is"):
+        hf.check(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", PRIMITIVE)
+def test_functions_of_matrices_beside_numpy_and_scipy(name):
+    generator = np.random.default_rng(3)
+    square = generator.standard_normal((4, 4))
+    operands = {
+        "cholesky": (square @ square.T + np.eye(4),),
+        "polar": (square[:, :2],),
+        "qr": (square[:, :3],),
+        "solve": (square, square[:, :2]),
+    }.get(name, (square,))
+    expected = {
+        "cholesky": lambda a: linalg.cholesky(a, lower=True),
+        "colsum": lambda a: a.sum(0)[None],
+        "det": linalg.det,
+        "diag": lambda a: np.diag(a)[:, None],
+        "expm": linalg.expm,
+        "polar": lambda a: linalg.polar(a)[0],
+        "qr": lambda a: np.linalg.qr(a)[0] * np.sign(np.diag(np.linalg.qr(a)[1])),
+        "rowsum": lambda a: a.sum(1)[:, None],
+        "solve": linalg.solve,
+    }[name](*operands)
+    assert np.allclose(NUMPY_MATRICES[name](*operands), expected, rtol=1e-13, atol=1e-13)
+    with mpmath.workdps(40):
+        many = [np.vectorize(mpmath.mpf, otypes=[object])(part) for part in operands]
+        value = np.asarray(matrices.FUNCTIONS[name](*many)).astype(float)
+    assert np.allclose(value, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_the_geodesic_of_the_embedding_is_that_of_edelman_arias_and_smith():
+    """X(t) = [X V] exp([[A, -S], [I, A]] t) [I; 0] exp(-A t), A = X'V, S = V'V."""
+    functions = build_manifold(catalogue.load("stiefel")).functions
+    generator = np.random.default_rng(4)
+    x = np.linalg.qr(generator.standard_normal((6, 3)))[0]
+    v = results(functions["project"], {"X": x, "V": generator.standard_normal((6, 3))})["value"]
+    a, s, one = x.T @ v, v.T @ v, np.eye(3)
+    whole = linalg.expm(np.block([[a, -s], [one, a]]))
+    expected = np.hstack([x, v]) @ whole[:, :3] @ linalg.expm(-a)
+    ours = results(functions["geodesic_euclidean"], {"X": x, "V": v})["value"]
+    assert abs(ours - expected).max() < 1e-13
+
+
+def test_code_is_not_made_of_a_manifold_that_is_false(tmp_path):
+    path = written(tmp_path, POSITIVE.replace('"X @ sym(G) @ X"', '"sym(G)"'))
+    assert not hf.check(path).holds
+    with pytest.raises((ClaimError, DeclarationError)):
+        hf.generate(path, tmp_path / "out")
