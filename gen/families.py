@@ -147,6 +147,22 @@ KINDS: tuple[Kind, ...] = (
         teller="document.derivation:tell_discretised",
     ),
     Kind(
+        "optimizer",
+        "optimizers",
+        kinds.MatrixRule,
+        reader="declare.read_kinds:optimizer",
+        prover="prove.optimizers.matrix:prove_matrix_optimizer",
+        teller="document.derivation:tell_matrix_rule",
+    ),
+    Kind(
+        "optimizer",
+        "optimizers",
+        kinds.ManifoldOptimizer,
+        reader="declare.read_kinds:optimizer",
+        prover="prove.optimizers.matrix:prove_matrix_optimizer",
+        teller="document.derivation:tell_manifold_optimizer",
+    ),
+    Kind(
         "hamiltonian",
         "hamiltonians",
         kinds.Hamiltonian,
@@ -306,6 +322,13 @@ KINDS: tuple[Kind, ...] = (
 FAMILIES: tuple[Family, ...] = (
     Family("optimizer", (kinds.Optimizer,), (), "pipeline:render_optimizer"),
     Family("rule", (kinds.Rule, kinds.Discretised), (), "pipeline:render_rule"),
+    Family(
+        "matrix",
+        (kinds.MatrixRule, kinds.ManifoldOptimizer),
+        (),
+        "pipeline:render_matrix_optimizer",
+    ),
+    Family("manifold", (kinds.Manifold,), (), "pipeline:render_manifold", suffix="__manifold"),
     Family("objective", (kinds.Objective,), (), "pipeline:render_objective", suffix="__objective"),
     Family(
         "problem",

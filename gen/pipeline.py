@@ -13,6 +13,8 @@ from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.products.descent import DescentProduct
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
+from hamilforge.gen.emit.products.manifold import ManifoldProduct
+from hamilforge.gen.emit.products.matrix import MatrixProduct
 from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.products.problem import ProblemProduct
@@ -20,7 +22,9 @@ from hamilforge.gen.program.integrators.build import build_discrete_gradient, bu
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimizer
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
+from hamilforge.gen.program.optimizers.manifold import build_manifold
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.prove.integrators import problem
 from hamilforge.gen.prove.optimizers import optimizer
@@ -83,6 +87,25 @@ def render_rule(rule: kinds.Rule) -> dict[str, str]:
     refuse_false_claims(report, rule.head)
     return products.understood(
         lambda: files.render(Product(derive_rule(rule), report)), rule, factor=budget.CODE
+    )
+
+
+def render_manifold(manifold: kinds.Manifold) -> dict[str, str]:
+    """The files of a manifold."""
+    refuse_false_claims(check(manifold), manifold.head)
+    return products.understood(
+        lambda: files.render(ManifoldProduct(build_manifold(manifold), manifold)), manifold
+    )
+
+
+def render_matrix_optimizer(rule: kinds.MatrixOptimizer) -> dict[str, str]:
+    """The files of an optimizer of matrices."""
+    if rule.manifold is not None:
+        refuse_false_claims(check(rule.manifold), rule.manifold.head)
+    report = check(rule)
+    refuse_false_claims(report, rule.head)
+    return products.understood(
+        lambda: files.render(MatrixProduct(derive_matrix_optimizer(rule), report)), rule
     )
 
 

@@ -22,25 +22,14 @@ import pytest
 import hamilforge.runtime
 from hamilforge import optimizer_cases
 from hamilforge.gen import pipeline, products
-from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers import programs
-from hamilforge.gen.program.optimizers.build_rule import Assigned
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.verify import compare
 
-#: The optimizers of the catalogue that are made of a Hamiltonian, and those that are assignments.
-MECHANICAL, ASSIGNED = (
-    tuple(
-        name
-        for name in catalogue.names("optimizer")
-        if isinstance(catalogue.load(name, ("optimizer",)), form)
-    )
-    for form in (kinds.Optimizer, Assigned)
-)
 RUNTIME = Path(hamilforge.runtime.__file__).parent
 #: Tensors of which Python runs through every entry, and whose sums are not small all the same.
 SHAPES = ((5,), (3, 4), (1,), (200,))

@@ -358,8 +358,56 @@ def optimizer(name: Name) -> Any:
     from hamilforge.runtime.core import loader
 
     loaded = loader.load(name)
+    if loaded.name.endswith("__manifold"):
+        raise ValueError(
+            f"hf.optimizer takes an optimizer, and {name} is a manifold: hf.manifold has its maps"
+        )
     _refuse_other("hf.optimizer", name, loaded.module("numba"))
     return loaded.torch_class()
+
+
+def manifold(name: Name) -> Any:
+    """The maps of a manifold on torch's tensors: projection, retractions, metrics, geodesics.
+
+    Args:
+        name: a name in the catalogue, or a path.
+
+    Returns:
+        An object with ``project``, ``retract``, ``inner``, ``gradient``, ``geodesic``,
+        ``transport``, ``violation``, ``contains``, ``random``.
+
+    Raises:
+        DeclarationError: the declaration is not found or has problems.
+        ClaimError: a map is not what it is called.
+        ImportError: PyTorch is not installed.
+    """
+    _need_torch("hf.manifold works on tensors", "hf.check works without")
+    from hamilforge.runtime.core import loader
+
+    text = str(name)
+    bare = text if "/" in text or text.endswith(".toml") else f"manifold/{text}"
+    product = loader.load(bare)
+    if not product.name.endswith("__manifold"):
+        raise ValueError(f"hf.manifold takes a manifold, and {name} is none")
+    return product.torch_class()()
+
+
+def project_(parameter: Any, name: Name) -> Any:
+    """Move a tensor onto a manifold, in place, as [sample] of its declaration says.
+
+    Args:
+        parameter: a tensor of the shape of points; further axes in front are many of them.
+        name: of the manifold, or a path.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: it leads to no point; it is left as it is.
+    """
+    from hamilforge.runtime.optimizers import manifolds
+
+    return manifolds.project_(parameter, manifold(name))
 
 
 def _refuse_other(what: str, name: Name, module: Any) -> None:
@@ -371,6 +419,8 @@ def _refuse_other(what: str, name: Name, module: Any) -> None:
         )
     if not hasattr(module, "HYPERPARAMETERS"):
         raise ValueError(f"{what} takes an optimizer, and {name} is none")
+    if hasattr(module, "SHAPE") and what != "hf.optimizer":
+        raise ValueError(f"{what} takes parameters of any shape, and {name} is for matrices")
 
 
 def minimize(

@@ -30,6 +30,7 @@ from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.interpret import NetworkInterpreter, target_values
 from hamilforge.gen.program.networks.network import Network, Target
 from hamilforge.gen.program.optimizers.programs import program_of
+from hamilforge.matrix_cases import map_cases, matrix_cases
 from hamilforge.optimizer_cases import reference_cases
 from hamilforge.problem_cases import problem_cases
 from hamilforge.runtime.core import loader
@@ -39,7 +40,7 @@ from hamilforge.runtime.integrators.verify_integrator import StepCase
 from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.network_pass import Floats
 from hamilforge.runtime.networks.verify_network import NetworkCase, TargetCase
-from hamilforge.runtime.optimizers import verify_descent
+from hamilforge.runtime.optimizers import verify_descent, verify_matrices
 from hamilforge.runtime.optimizers.verify import compare
 from hamilforge.runtime.problems import verify_problem
 
@@ -271,6 +272,8 @@ _OPTIMIZERS = _Cases(lambda optimizer: reference_cases(program_of(optimizer)), c
 _CASES: Mapping[str, _Cases] = {
     "optimizer": _OPTIMIZERS,
     "rule": _OPTIMIZERS,
+    "matrix": _Cases(matrix_cases, verify_matrices.compare),
+    "manifold": _Cases(map_cases, verify_matrices.compare_maps),
     "objective": _Cases(
         lambda objective: target_cases(build_target(objective)), verify_network.compare
     ),

@@ -42,8 +42,10 @@ RATE = "rate"
 SHIFT = "shift"
 #: In problems: the product of all entries.
 PRODUCT = "prod"
-#: In manifolds: the projection of an array to the tangent space.
-PROJECT = "project"
+#: In manifolds and optimizers on them: an array in the tangent space at X; the gradient in the
+#: metric, of a derivative; the point that a tangent vector leads to; what it carries there.
+PROJECT, GRADIENT, RETRACT, TRANSPORT = "project", "gradient", "retract", "transport"
+ON_MANIFOLDS = (PROJECT, GRADIENT, RETRACT, TRANSPORT)
 #: How many arguments a function takes, where it is not one.
 _ARGUMENTS = {
     **{name: len(row.arguments) for name, row in BY_NAME.items()},
@@ -64,7 +66,7 @@ FUNCTIONS = (
     SHIFT,
     PRODUCT,
     *matrix_functions.NAMES,
-    PROJECT,
+    *ON_MANIFOLDS,
 )
 
 MAX_TEXT = 200_000

@@ -784,6 +784,90 @@ class Manifold:
     sample: Expression | None
 
 
+@dataclass(frozen=True, slots=True)
+class MatrixRule:
+    """An optimizer whose parameters are matrices, or points of a manifold.
+
+    Attributes:
+        manifold: on which the parameters lie; None for all matrices.
+        metric: its gradients are in this metric; empty without a manifold.
+        retraction: by which points move; empty without a manifold.
+        shape: of a parameter, in dimensions by name; a vector is a column.
+        is_vector: whether parameters are vectors.
+        unknowns: the point, then the arrays of the state, of the same shape.
+        assignments: in order; targets that are no unknowns are local.
+        options: defaults of the options that every optimizer has.
+        requirements: conditions on hyper-parameters that hold where they are positive, with what is
+            said where one does not.
+    """
+
+    head: Head
+    manifold: Manifold | None
+    metric: str
+    retraction: str
+    shape: Shape
+    is_vector: bool
+    hyperparameters: tuple[Parameter, ...]
+    unknowns: tuple[str, ...]
+    assignments: tuple[Assignment, ...]
+    options: tuple[tuple[str, Fraction | bool], ...]
+    requirements: tuple[tuple[Expression, str], ...]
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """What may be set."""
+        return self.hyperparameters
+
+
+#: Instead of a retraction: the geodesic of the metric, whose velocity carries the momentum.
+GEODESIC = "geodesic"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifoldOptimizer:
+    """A Hamiltonian system on a manifold, and a splitting of it.
+
+    Attributes:
+        system: whose kinetic energy is a multiple of the square of the momentum.
+        method: its drift moves the point by the retraction and carries the momentum along.
+        settings: ``[set]``, in order: what the hyper-parameters mean for the system, and h.
+        metric: in which gradients are taken.
+        retraction: its name, or :data:`GEODESIC`.
+    """
+
+    head: Head
+    system: Hamiltonian
+    method: Splitting
+    hyperparameters: tuple[Parameter, ...]
+    settings: tuple[tuple[str, Expression], ...]
+    manifold: Manifold
+    metric: str
+    retraction: str
+    #: The point, and ``V = h grad K(p)``: by how much it moves in a step.
+    unknowns: tuple[str, ...] = ("X", "V")
+    options: tuple[tuple[str, Fraction | bool], ...] = ()
+    requirements: tuple[tuple[Expression, str], ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Of a parameter, in dimensions by name; a vector is a column."""
+        return self.manifold.shape
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether parameters are vectors."""
+        return self.manifold.is_vector
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """What may be set."""
+        taken = {entry.name for entry in self.hyperparameters} | {*dict(self.settings)}
+        left = (entry for entry in self.system.parameters if entry.name not in taken)
+        return (*self.hyperparameters, *left)
+
+
+#: Optimizers whose parameters are matrices.
+MatrixOptimizer = MatrixRule | ManifoldOptimizer
 Problem = Mechanics | System
 #: What layers of a network are made with.
 LayerMethod = RungeKutta | Partitioned
@@ -808,6 +892,8 @@ Declaration = (
     | Objective
     | MinimizationProblem
     | Manifold
+    | MatrixRule
+    | ManifoldOptimizer
 )
 
 

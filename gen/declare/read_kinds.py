@@ -6,7 +6,7 @@ In: a :class:`Source` and a way to find other declarations.  Out: a frozen decla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +14,13 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen import families
-from hamilforge.gen.declare import kinds, read_problems, read_rules, read_systems
+from hamilforge.gen.declare import (
+    kinds,
+    read_matrix_rules,
+    read_problems,
+    read_rules,
+    read_systems,
+)
 from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
@@ -314,6 +320,10 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     Raises:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
+    if "manifold" in reader.source.tables and "system" in reader.source.tables:
+        return _on_manifold(reader, head, find)
+    if {"manifold", "point"} & reader.source.tables.keys():
+        return read_matrix_rules.matrix_rule(reader, head, find)
     if {"unknowns", "assign"} & reader.source.tables.keys():
         return read_rules.rule(reader, head, find)
     named = "system" in reader.source.tables
@@ -370,6 +380,40 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     inner = {parameter.name for parameter in (*system.parameters, *own)} | {"h"}
     types = {name: SCALAR for name in inner - {"h"}}
     types |= {parameter.name: SCALAR for parameter in numbers}
+    settings = _settings(reader, table, inner, types)
+    buffer, buffer_value = _state(reader, types)
+    over = scope(reader)
+    if isinstance(method, kinds.Update):
+        _check_update(reader, method, system)
+    start_time = read_problems.start(reader, (), system.start_time).time
+    reader.finish()
+    alone = kinds.Optimizer(
+        head,
+        system,
+        method,
+        numbers,
+        settings,
+        buffer,
+        buffer_value,
+        over,
+        start_time,
+    )
+    others = reductions(reader, alone.numbers, alone.unknowns, find)
+    reader.finish()
+    return replace(alone, reductions=others)
+
+
+def _settings(
+    reader: Reader, table: Mapping[str, Any], inner: set[str], types: dict[str, kinds.Shape]
+) -> tuple[tuple[str, Expression], ...]:
+    """``[set]``: what h and the parameters of system and method are; each may use those before.
+
+    Args:
+        reader: the file.
+        table: what it says.
+        inner: the names that may be set.
+        types: of the names that may be used; those that are set are noted.
+    """
     settings = []
     for name, text in table.items():
         if name not in inner:
@@ -386,26 +430,39 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
             settings.append((name, value))
     if "h" not in table:
         reader.problem("the step h must be set", "set")
-    buffer, buffer_value = _state(reader, types)
-    over = scope(reader)
-    if isinstance(method, kinds.Update):
-        _check_update(reader, method, system)
-    start_time = read_problems.start(reader, (), system.start_time).time
+    return tuple(settings)
+
+
+def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.ManifoldOptimizer:
+    """A Hamiltonian system with a splitting, on a manifold."""
+    reader.keys(("system", "method", "hyperparameters", "set", *read_matrix_rules.ON_MANIFOLDS))
+    system = reference(reader, ("hamiltonian",), find, "system")
+    method = reference(reader, ("splitting",), find, "method")
+    manifold, metric, retraction = read_matrix_rules.geometry(reader, find, (kinds.GEODESIC,))
+    numbers = hyperparameters(reader)
+    if not numbers:
+        reader.table("hyperparameters", required=True)
+    table = reader.table("set", required=True)
+    for key, part, form in (
+        ("system", system, kinds.Hamiltonian),
+        ("method", method, kinds.Splitting),
+    ):
+        if part is not None and not isinstance(part, form):
+            reader.problem(f"'{part.head.name}' is not for optimizers of a Hamiltonian", key)
+    chosen = next(own for own in manifold.metrics if own.name == metric)
+    if retraction == kinds.GEODESIC and chosen.geodesic is None:
+        reader.problem(f"the metric {metric} has no geodesic declared", "retraction")
     reader.finish()
-    alone = kinds.Optimizer(
-        head,
-        system,
-        method,
-        numbers,
-        tuple(settings),
-        buffer,
-        buffer_value,
-        over,
-        start_time,
+    assert isinstance(system, kinds.Hamiltonian)
+    assert isinstance(method, kinds.Splitting)
+    inner = {parameter.name for parameter in system.parameters} | {"h"}
+    types = {name: SCALAR for name in inner - {"h"}}
+    types |= {parameter.name: SCALAR for parameter in numbers}
+    settings = _settings(reader, table, inner, types)
+    reader.finish()
+    return kinds.ManifoldOptimizer(
+        head, system, method, numbers, settings, manifold, metric, retraction
     )
-    others = reductions(reader, alone.numbers, alone.unknowns, find)
-    reader.finish()
-    return replace(alone, reductions=others)
 
 
 def _state(reader: Reader, types: Shapes) -> tuple[str, Expression | None]:

@@ -19,12 +19,12 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.read_parts import Find
 from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader, shortened
-from hamilforge.gen.declare.shapes import infer_shape, written
+from hamilforge.gen.declare.shapes import POINT, infer_shape, written
 
 #: What matrices may be handed to.
 FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "transpose", *matrix_functions.NAMES)
-#: The names of arrays of the point's shape.
-POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM = "X", "V", "U", "G", "Y", "Z"
+#: The names of arrays of the point's shape, beside it.
+TANGENT, OTHER, GRADIENT, NEW, RANDOM = "V", "U", "G", "Y", "Z"
 ARRAYS = (POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM)
 #: The groups that a quotient may be by.
 GROUPS = ("O(p)",)
@@ -60,7 +60,7 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     reader.keys(_KEYS)
-    declared = _point(reader)
+    declared = point(reader)
     if declared is None:
         reader.finish()
     assert declared is not None
@@ -108,7 +108,7 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     )
 
 
-def _point(reader: Reader) -> Shape | None:
+def point(reader: Reader) -> Shape | None:
     """``point = { X = ["n", "p"] }``."""
     table = reader.table("point", required=True)
     if [*table] != [POINT]:

@@ -23,6 +23,7 @@ from hamilforge.gen.declare.expression import (
     ELEMENTWISE,
     MAX_SHIFT,
     NOISE,
+    ON_MANIFOLDS,
     PRODUCT,
     RATE,
     REDUCTIONS,
@@ -40,6 +41,8 @@ from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, joine
 
 Shapes = Mapping[str, Shape]
 SCALAR: Shape = ()
+#: In the language of matrices: the point.
+POINT = "X"
 #: One entry for each coordinate: of q and p, or of a point and its gradient.
 VECTOR: Shape = ("one entry per coordinate",)
 
@@ -184,6 +187,12 @@ def infer_shape(
                     f"-{MAX_SHIFT} to {MAX_SHIFT}",
                     node,
                 )
+        if node.op in ON_MANIFOLDS and operands[0] != shapes[POINT]:
+            raise fail(
+                f"{node.op}(...) takes what has the shape of {POINT}, {written(shapes[POINT])}, "
+                f"not {written(operands[0])}",
+                node,
+            )
         if node.op in (*_OF_ENTRIES, *_OF_COORDINATES) and not all(operands):
             what = "vectors or matrices" if "logsumexp" in allowed else f"vectors ({VECTOR[0]})"
             raise fail(f"{node.op}(...) takes {what}, not a scalar", node)

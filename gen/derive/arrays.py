@@ -11,7 +11,7 @@ Equal operations are one line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy as sp
@@ -193,6 +193,8 @@ def operands(op: Op) -> tuple[str, ...]:
     return (op.of,)
 
 
+#: Names that stand for expressions, with what the line of each is called.
+Shorthands = Mapping[str, tuple[str, Expression]]
 #: What the sums over a layer are called beside these lines.
 RESERVED = ("h_bar", "t_bar")
 
@@ -203,24 +205,18 @@ class Lines:
     Args:
         inputs: arrays that are given.
         activation: what ``sigma(x)`` means, in the symbol x.
-        shorthands: names that stand for expressions, with what the line of each is called.
-        functions: of arrays, by name: the name of the argument, and what it is worth.
     """
 
-    def __init__(
-        self,
-        inputs: Iterable[Array],
-        activation: Expression | None = None,
-        shorthands: Mapping[str, tuple[str, Expression]] | None = None,
-        functions: Mapping[str, tuple[str, Expression]] | None = None,
-    ) -> None:
+    def __init__(self, inputs: Iterable[Array], activation: Expression | None = None) -> None:
         self.arrays = {array.name: array for array in inputs}
         #: What stands for a line in expressions.
         self.names: dict[str, str] = {}
+        #: Functions of an array, by name.
+        self.functions: dict[str, Callable[[str], Piece]] = {}
         self.lines: list[Line] = []
         self._known: dict[tuple[Op, Shape], str] = {}
         self._activation = activation
-        self._shorthands, self._functions = shorthands or {}, functions or {}
+        self._shorthands: Shorthands = {}
 
     # --- adding lines
 
@@ -347,7 +343,7 @@ class Lines:
             return self._shifted(node)
         if node.op in (IDENTITY, UNIT):
             return self._identity(node)
-        if node.op in self._functions:
+        if node.op in self.functions:
             return self._called(node)
         parts = [self._visit(arg) for arg in node.args]
         values = [part.value for part in parts]
@@ -413,8 +409,12 @@ class Lines:
         array = self.named(self._visit(value.tree), name)
         if len(self.lines) == count or self.lines[-1].target.name != array or array == name:
             return array
-        line = self.lines.pop()  # it is new, so nothing reads it yet
-        del self._known[line.op, line.target.shape], self.arrays[array]
+        return self.renamed_last(name)
+
+    def renamed_last(self, name: str) -> str:
+        """Another name for the last line, which nothing reads yet."""
+        line = self.lines.pop()
+        del self._known[line.op, line.target.shape], self.arrays[line.target.name]
         return self.add(line.op, line.target.shape, line.target.batched, name)
 
     def _identity(self, node: Operation) -> Piece:
@@ -429,29 +429,37 @@ class Lines:
         op = Identity(size.name, int(column))
         return self.piece(self.add(op, (size.name, ALONG), False, f"unit_{column}"))
 
+    def within(
+        self, value: Expression, names: Mapping[str, str], shorthands: Shorthands | None = None
+    ) -> Piece:
+        """An expression in names of its own.
+
+        Args:
+            value: the expression.
+            names: the array that each of its names is.
+            shorthands: names that stand for expressions in these names.
+
+        Returns:
+            What it gives.
+        """
+        outside = self.names, self._shorthands
+        self.names, self._shorthands = dict(names), shorthands or {}
+        piece = self._visit(value.tree)
+        self.names, self._shorthands = outside
+        return piece
+
     def _called(self, node: Operation) -> Piece:
-        """A function of arrays, written out."""
-        argument, value = self._functions[node.op]
         piece = self._visit(node.args[0])
-        outside = dict(self.names)
-        self.names[argument] = self.named(piece, _word(piece))
-        inside = self._visit(value.tree)
-        self.names = outside
-        return inside
+        return self.functions[node.op](self.named(piece, _word(piece)))
 
     def _matrix_call(self, row: matrix_functions.MatrixFunction, parts: Iterable[Piece]) -> Piece:
         of = tuple(self.named(part, _word(part)) for part in parts)
         if row.definition:
-            outside = dict(self.names)
-            self.names |= {"A": of[0]}
-            inside = self._visit(parse(row.definition).tree)
-            self.names = outside
-            return inside
+            return self.within(parse(row.definition), {"A": of[0]})
         shape = row.shape(*(self.arrays[name].shape for name in of))
         assert shape is not None
-        return self.piece(
-            self.add(MatrixCall(row.name, of), shape, False, f"{row.name}_of_{of[-1]}")
-        )
+        name = f"{row.name}_of_{of[-1]}"
+        return self.piece(self.add(MatrixCall(row.name, of), shape, False, name))
 
     def _matrix_product(self, node: Operation) -> Piece:
         left, right = node.args

@@ -32,6 +32,7 @@ from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.networks.build import build_network
 from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimizer
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.prove.report import Report, shown
 from hamilforge.gen.tableau.build import root_of
@@ -63,6 +64,46 @@ def tell_rule(rule: kinds.Rule, _: Report) -> tuple[Block, ...]:
         Heading("The rule"),
         *_assigned(rule),
         *_program(derive_rule(rule).program),
+    )
+
+
+def tell_matrix_rule(rule: kinds.MatrixRule, _: Report) -> tuple[Block, ...]:
+    """The assignments of a rule for matrices, its manifold, and its program."""
+    blocks: list[Block] = [Heading("The rule")]
+    if rule.manifold is not None:
+        blocks.append(
+            Paragraph(
+                f"On {rule.manifold.head.name} ({rule.manifold.head.title}), in the metric "
+                f"{rule.metric}, by the retraction {rule.retraction}."
+            )
+        )
+    if rule.unknowns[1:]:
+        blocks.append(Paragraph(f"Kept, and begun at 0: {', '.join(rule.unknowns[1:])}."))
+    blocks += [Paragraph(f"{line.target} = {line.value.text}") for line in rule.assignments]
+    return (*blocks, *_program(derive_matrix_optimizer(rule).program))
+
+
+def tell_manifold_optimizer(optimizer: kinds.ManifoldOptimizer, _: Report) -> tuple[Block, ...]:
+    """System, splitting and manifold, and the program of a step."""
+    manifold = optimizer.manifold
+    drift = "the geodesic, whose velocity carries the momentum"
+    if optimizer.retraction != kinds.GEODESIC:
+        drift = f"the retraction {optimizer.retraction}; projection carries the momentum"
+    return (
+        Heading("The system"),
+        Paragraph(f"{optimizer.system.head.title} ({optimizer.system.head.name})."),
+        *_system(derive_system(optimizer.system)),
+        Heading("The method"),
+        Paragraph(f"{optimizer.method.head.title} ({optimizer.method.head.name})."),
+        *_method(derive_scheme(optimizer.method, {}), None),
+        Heading("The manifold"),
+        Paragraph(
+            f"{manifold.head.title} ({manifold.head.name}), in the metric {optimizer.metric}. All "
+            f"drifts and frictions between two gradients are one move, by {drift}. What is kept "
+            "is V = h grad K(p), begun at 0."
+        ),
+        *(Paragraph(f"{name} = {value.text}") for name, value in optimizer.settings),
+        *_program(derive_matrix_optimizer(optimizer).program),
     )
 
 

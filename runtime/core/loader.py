@@ -163,7 +163,10 @@ def load_layers(
 def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:
     """The shipped product of bare names, if there is one."""
     for name in _shipped_names(name_or_path, method):
-        if name.isidentifier() and importlib.util.find_spec(f"hamilforge.generated.{name}_numba"):
+        if name.isidentifier() and any(
+            importlib.util.find_spec(f"hamilforge.generated.{name}_{backend}")
+            for backend in ("numba", "torch")
+        ):
             return Loaded("hamilforge.generated", name)
     return None
 
@@ -181,5 +184,6 @@ def _shipped_names(name_or_path: str | Path, method: str | Path | None) -> list[
         "objective": f"{bare}__objective",
         "problem": f"{bare}__problem",
         "discrete-gradient": f"{bare}__descent",
+        "manifold": f"{bare}__manifold",
     }
     return [by_kind[kind]] if kind in by_kind else [] if kind else [*by_kind.values()]

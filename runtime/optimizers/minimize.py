@@ -77,6 +77,11 @@ def minimize(
     if constraints not in ((), [], None, {}):
         raise ValueError("constraints are not supported")
     product = load(method).module("numba")
+    if hasattr(product, "SHAPE"):
+        raise ValueError(
+            f"{method} is an optimizer of matrices: hf.optimizer has it, and hf.minimize takes "
+            "vectors of any length"
+        )
     descends = hasattr(product, "SAMPLES")
     if not descends and not hasattr(product, "HYPERPARAMETERS"):
         raise ValueError(f"{method} is no optimizer, and a method of minimize is one")

@@ -11,7 +11,7 @@ from hamilforge import templates
 from hamilforge.cli import main
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.build import derive
-from tests.interpreted import MECHANICAL
+from tests.optimizers import MECHANICAL
 
 
 @pytest.mark.parametrize("kind", templates.kinds())

@@ -13,6 +13,7 @@ import pytest
 import hamilforge
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import loader
+from tests.optimizers import ELEMENTWISE
 from tests.runtime.loops import rate_of
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,7 @@ def test_what_the_package_offers_is_described(name):
         assert not [one for one in inspect.signature(found).parameters if one not in known]
 
 
-@pytest.mark.parametrize("name", catalogue.names("optimizer"))
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_help_tells_of_an_optimizer_what_it_is(name):
     told = pydoc.render_doc(hamilforge.optimizer(name), renderer=pydoc.plaintext)
     head = catalogue.load(name, ("optimizer",)).head

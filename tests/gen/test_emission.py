@@ -26,8 +26,9 @@ from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.ir import Apply, Ref
 from hamilforge.gen.program.passes import bytes_per_parameter, schedule
 from tests.interpreted import program_of
+from tests.optimizers import ELEMENTWISE
 
-OPTIMIZERS = catalogue.names("optimizer")
+OPTIMIZERS = ELEMENTWISE
 FOLDER = generation.catalogue_folder()
 GENERATED = sorted({*FOLDER.glob("*_numba.py"), *FOLDER.glob("*_torch.py")})
 

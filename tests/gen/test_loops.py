@@ -17,13 +17,14 @@ from hamilforge.gen.program.noise import key_of, normals
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.programs import program_of
 from hamilforge.optimizer_cases import reference_cases
+from tests.optimizers import ELEMENTWISE
 
 #: How far what is the same by algebra may be apart after a hundred outer steps.
 CLOSE = 1e-13
 OUTER_STEPS = 100
 RULES = {
     name: declared
-    for name in catalogue.names("optimizer")
+    for name in ELEMENTWISE
     if isinstance(declared := catalogue.load(name), Rule) and declared.loop
 }
 MINE = """

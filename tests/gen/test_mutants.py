@@ -26,8 +26,9 @@ from hamilforge.runtime.optimizers.verify import (
     _solution_deviation,
     _start_deviation,
 )
-from tests.interpreted import ASSIGNED, SHAPES, program_of
+from tests.interpreted import SHAPES, program_of
 from tests.mutants import Mutant, loaded, mutants
+from tests.optimizers import ASSIGNED
 from tests.samples import sampled
 
 EXPECTED = Path(__file__).parents[1] / "expected" / "equal_mutants.toml"

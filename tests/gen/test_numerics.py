@@ -17,7 +17,7 @@ from hamilforge.gen.prove.optimizers.order import invert
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.optimizers.clock import NEUTRAL, latch, start, tick
 from hamilforge.runtime.optimizers.verify import numba_backend
-from tests.interpreted import MECHANICAL
+from tests.optimizers import MECHANICAL
 from tests.samples import sampled
 
 OPTIMIZERS = MECHANICAL

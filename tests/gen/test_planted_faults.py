@@ -13,7 +13,7 @@ import pytest
 from hamilforge.gen import pipeline
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from tests.interpreted import ASSIGNED
+from tests.optimizers import ASSIGNED
 
 #: By what is wrong: a pattern, and what stands in its place.
 FAULTS = {

@@ -23,7 +23,7 @@ from hamilforge.gen.prove.optimizers.krawczyk import true_solution
 from hamilforge.gen.prove.optimizers.order import program_order
 from hamilforge.gen.prove.optimizers.words import word_order
 from hamilforge.gen.prove.series import FLOATS, RATIONALS, Series
-from tests.interpreted import MECHANICAL
+from tests.optimizers import MECHANICAL
 
 EXPECTED = tomllib.loads((Path(__file__).parents[1] / "expected" / "proofs.toml").read_text())
 OPTIMIZERS = MECHANICAL

@@ -20,6 +20,7 @@ from hamilforge.gen.program.optimizers.programs import AnyOptimizer
 from hamilforge.gen.prove.optimizers.reductions import reduction_findings
 from hamilforge.gen.prove.optimizers.symbolic_steps import limit, number
 from hamilforge.gen.prove.report import Finding
+from tests.optimizers import ELEMENTWISE
 
 TO = 'to = "heavy_ball"\n'
 STATE = 'state = { v = "v" }\n'
@@ -37,7 +38,7 @@ def template(kind: str) -> str:
 
 def optimizers() -> Iterator[AnyOptimizer]:
     """The optimizers of the catalogue."""
-    for name in catalogue.names("optimizer"):
+    for name in ELEMENTWISE:
         declaration = catalogue.load(name, ("optimizer",))
         assert isinstance(declaration, AnyOptimizer)
         yield declaration

@@ -32,7 +32,7 @@ from hamilforge.gen.prove.optimizers.gradient_order import (
 )
 from hamilforge.gen.tableau.build import build
 from tests.gen.test_systems import declared
-from tests.interpreted import ASSIGNED
+from tests.optimizers import ASSIGNED
 from tests.samples import sampled
 
 Values = Mapping[str, Any]

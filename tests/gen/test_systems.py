@@ -17,7 +17,8 @@ from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core.comparison import Verification
-from tests.interpreted import ASSIGNED, program_of
+from tests.interpreted import program_of
+from tests.optimizers import ASSIGNED
 
 Verifies = Callable[[str | Path], Verification]
 EXPECTED = tomllib.loads(

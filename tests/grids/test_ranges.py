@@ -25,7 +25,8 @@ from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.torch_sums import WideScalar, narrow, squares_over
-from tests.interpreted import ASSIGNED, MECHANICAL, interpret, program_of
+from tests.interpreted import interpret, program_of
+from tests.optimizers import ASSIGNED, MECHANICAL
 
 mp = mpmath.mp.clone()
 mp.dps = 30

@@ -9,7 +9,7 @@ import numba
 import pytest
 import torch
 
-from hamilforge.gen.declare import catalogue
+from tests.optimizers import ELEMENTWISE
 
 from .training import optimizer_class, representatives
 
@@ -20,7 +20,7 @@ def method(request: pytest.FixtureRequest) -> Any:
     return optimizer_class(request.param)
 
 
-@pytest.fixture(params=catalogue.names("optimizer"))
+@pytest.fixture(params=ELEMENTWISE)
 def any_method(request: pytest.FixtureRequest) -> str:
     """The name of an optimizer, each of the catalogue."""
     return str(request.param)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hamilforge.gen.declare import catalogue
+from tests.optimizers import ELEMENTWISE
 
 from .training import optimizer_class
 
@@ -15,7 +15,7 @@ from .training import optimizer_class
 @functools.cache
 def looping() -> tuple[str, ...]:
     """The rules with an outer step."""
-    return tuple(name for name in catalogue.names("optimizer") if product_of(name).CLOSES)
+    return tuple(name for name in ELEMENTWISE if product_of(name).CLOSES)
 
 
 @functools.cache

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core.overlaps import overlap
+from tests.optimizers import ELEMENTWISE
 
 from .children import told
 from .training import first, flat, optimizer_class
@@ -16,7 +16,7 @@ from .training import first, flat, optimizer_class
 PLAIN = {"shifted": False, "scope": "coordinate", "staged": False, "timed": False}
 SUMMING = [
     name
-    for name in catalogue.names("optimizer")
+    for name in ELEMENTWISE
     if optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product.SCOPE == "all"
 ]
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.optimize
 
 from hamilforge.runtime.optimizers.minimize import method, minimize
-from tests.interpreted import ASSIGNED, MECHANICAL
+from tests.optimizers import ASSIGNED, MECHANICAL
 from tests.samples import sampled
 
 from .loops import rate_of, short_loops

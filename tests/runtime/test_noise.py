@@ -21,13 +21,14 @@ from hamilforge.gen.program.noise import key_of as reference_key
 from hamilforge.gen.program.noise import normals as reference
 from hamilforge.runtime.core import normal_numbers, torch_normal_numbers
 from hamilforge.runtime.optimizers.kernels import SERIAL
+from tests.optimizers import ELEMENTWISE
 
 from .training import optimizer_class
 
 #: Rules that draw in every step alike; those with loops have tests of their own.
 NOISY = [
     name
-    for name in catalogue.names("optimizer")
+    for name in ELEMENTWISE
     if (product := optimizer_class(name)([torch.nn.Parameter(torch.ones(1))]).product).NOISE
     and not product.CLOSES
 ]

@@ -16,6 +16,7 @@ from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.expression import numerical
 from hamilforge.gen.declare.reader import inside
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
+from tests.optimizers import ELEMENTWISE
 
 from .problems import quadratic_gradient, rosenbrock_gradient, start
 from .training import feed, flat, optimizer_class, parameters, points, solutions, stages
@@ -46,7 +47,7 @@ LATE = 2**60
 
 def declared() -> Iterator[Any]:
     """Every reduction of the catalogue."""
-    for name in catalogue.names("optimizer"):
+    for name in ELEMENTWISE:
         optimizer = catalogue.load(name, ("optimizer",))
         assert isinstance(optimizer, AnyOptimizer)
         for reduction in optimizer.reductions:

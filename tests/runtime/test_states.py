@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.optimizers.clock import Clock
+from tests.optimizers import ELEMENTWISE
 
 from .loops import rate_of
 from .problems import quadratic_gradient, start
 from .training import first, flat, optimizer_class, parameters, stages
 
 LR = 1e-2
-OPTIMIZERS = catalogue.names("optimizer")
+OPTIMIZERS = ELEMENTWISE
 STAGED = {"shifted": True, "scope": "coordinate", "staged": True, "timed": False}
 PLAIN = {"shifted": False, "scope": "coordinate", "staged": False, "timed": False}
 

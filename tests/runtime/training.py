@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.loader import load
-from tests.interpreted import MECHANICAL
+from tests.optimizers import MECHANICAL
 
 from .problems import Gradient, Vector
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.expression import PROJECT, Expression
 from hamilforge.gen.declare.read_manifolds import GRADIENT, NEW, OTHER, POINT, RANDOM, TANGENT
-from hamilforge.gen.derive.arrays import Array, Lines
+from hamilforge.gen.derive.arrays import Array, Lines, Piece, Product
+
+#: The longest name that is made of those of the factors of a product.
+LONGEST = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,72 @@ class Map:
     value: str
 
 
+class ManifoldLines(Lines):
+    """Lines that may hold the maps of a manifold.
+
+    Args:
+        inputs: arrays that are given.
+        manifold: the declaration; None for matrices without a constraint.
+        spelled: what the lines of its shorthands are called.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterator[Array] | tuple[Array, ...],
+        manifold: kinds.Manifold | None,
+        spelled: Mapping[str, str],
+    ) -> None:
+        super().__init__(inputs)
+        self._manifold = manifold
+        if manifold is not None:
+            self._own = {name: (spelled[name], value) for name, value in manifold.shorthands}
+            self.functions[PROJECT] = self._projected
+
+    def mapped_by(self, value: Expression, **letters: str) -> Piece:
+        """A map of the manifold.
+
+        Args:
+            value: its expression.
+            letters: the array of each letter in it.
+
+        Returns:
+            What it gives.
+        """
+        return self.within(value, letters, self._own)
+
+    def _projected(self, array: str) -> Piece:
+        """An array in the tangent space at what X means here."""
+        assert self._manifold is not None
+        return self.mapped_by(self._manifold.project, **{POINT: self.names[POINT], TANGENT: array})
+
+    def product(self, op: Product) -> Piece:
+        """The product of two arrays; one of many factors has a short name."""
+        piece = super().product(op)
+        line = self.lines[-1]
+        if line.target.name != str(piece.value) or len(line.target.name) <= LONGEST:
+            return piece
+        return self.piece(self.renamed_last("product"))
+
+    def carried(self, point: str, step: str, new: str, vector: str) -> Piece:
+        """A tangent vector at the new point.
+
+        Args:
+            point: where it was.
+            step: the tangent vector that led to the new point.
+            new: the new point.
+            vector: what is carried.
+
+        Returns:
+            What it becomes.
+        """
+        manifold = self._manifold
+        assert manifold is not None
+        if manifold.transport is None:
+            return self.mapped_by(manifold.project, **{POINT: new, TANGENT: vector})
+        letters = {POINT: point, TANGENT: step, NEW: new, OTHER: vector}
+        return self.mapped_by(manifold.transport, **letters)
+
+
 def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple[str, Map]]:
     """All maps by name: ``constraint``, ``project``, ``retract_polar``, ``inner_euclidean``, …
 
@@ -36,17 +105,15 @@ def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple
         manifold: the declaration.
         spelled: what the lines of shorthands are called.
     """
-    shorthands = {name: (spelled[name], value) for name, value in manifold.shorthands}
 
-    def of(value: Expression, reads: str, names: Mapping[str, str] | None = None) -> Map:
-        lines = Lines(
-            (Array(letter, manifold.shape) for letter in reads),
-            shorthands=shorthands,
-            functions={PROJECT: (TANGENT, manifold.project)},
-        )
-        lines.names |= names or {}
-        piece = lines.read(value)
-        return Map(reads, lines, lines.result(piece))
+    def started(reads: str) -> ManifoldLines:
+        arrays = (Array(letter, manifold.shape) for letter in reads)
+        return ManifoldLines(arrays, manifold, spelled)
+
+    def of(value: Expression, reads: str) -> Map:
+        lines = started(reads)
+        letters = {letter: letter for letter in reads}
+        return Map(reads, lines, lines.result(lines.mapped_by(value, **letters)))
 
     both = POINT + TANGENT
     yield "constraint", of(manifold.constraint, POINT)
@@ -58,11 +125,9 @@ def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple
         yield f"gradient_{metric.name}", of(metric.gradient, POINT + GRADIENT)
         if metric.geodesic is not None:
             yield f"geodesic_{metric.name}", of(metric.geodesic, both)
-    carried = POINT + TANGENT + NEW + OTHER
-    if manifold.transport is None:
-        yield "transport", of(manifold.project, carried, {POINT: NEW, TANGENT: OTHER})
-    else:
-        yield "transport", of(manifold.transport, carried)
+    reads = POINT + TANGENT + NEW + OTHER
+    lines = started(reads)
+    yield "transport", Map(reads, lines, lines.result(lines.carried(*reads)))
     for condition in manifold.conditions:
         yield f"condition_{condition.name}", of(condition.value, POINT)
     if manifold.sample is not None:

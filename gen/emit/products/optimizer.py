@@ -31,6 +31,7 @@ from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.ir import Line, Program, Select, needed
 from hamilforge.gen.program.lower import ONE
 from hamilforge.gen.program.optimizers.build import Derivation
+from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 from hamilforge.gen.program.optimizers.build_rule import RuleDerivation
 from hamilforge.gen.program.optimizers.draws import draws
 from hamilforge.gen.prove.report import Report
@@ -50,7 +51,7 @@ _TAKEN = words(
 class Product:
     """What the templates of all backends read."""
 
-    derivation: Derivation | RuleDerivation
+    derivation: Derivation | RuleDerivation | MatrixDerivation
     report: Report
     template: str = ""
     kind: ClassVar[str] = "optimizer"

@@ -78,6 +78,40 @@ def prepared(function: Function) -> Function:
     )
 
 
+def prepared_matrices(function: Function, shrinks: bool) -> Function:
+    """The same of a function of matrices.
+
+    Args:
+        function: of a step; its first array is the point, its last one the gradient.
+        shrinks: whether the point may shrink, as one of a manifold may not.
+
+    Returns:
+        The function; its scalars are the three of the preparation, then its own.
+    """
+    own = {*function.names}
+    point, *_, gradient = function.arrays
+    mapping = {"x": point, "g": gradient} | {name: _free(name, own) for name in NAMES}
+    preparation = PREPARATION.lines if shrinks else PREPARATION.lines[:1]
+    shape = function.types[point].shape
+    lines = tuple(
+        replace(line, target=replace(line.target, shape=shape))
+        for line in with_line_names(preparation, mapping)
+    )
+    results = {"g": mapping[_GRADIENT], "x": mapping[_POINT] if shrinks else point}
+    return replace(
+        function,
+        inputs=(
+            *(function.types[name] for name in function.arrays),
+            *(Array(mapping[name]) for name in SCALARS),
+            *map(Array, function.scalars),
+        ),
+        lines=(
+            *lines,
+            *with_line_names(function.lines, {point: results["x"], gradient: results["g"]}),
+        ),
+    )
+
+
 def _free(name: str, taken: Set[str]) -> str:
     while name in taken:
         name += "_"

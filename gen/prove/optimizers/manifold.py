@@ -33,6 +33,8 @@ RANKS = {1: ((5,), (6,)), 2: ((2, 1), (4, 1), (4, 2), (5, 3), (6, 2))}
 NEAR = (mpmath.mpf("1e-12"), mpmath.mpf("1e-13"))
 #: How far the measured power may be from a whole number.
 SLOPE = 0.05
+#: What counts as no part, and as no change, of how far a point is off.
+SMALL = 1e-6
 EXACT = "exact"
 #: Lengths of tangent vectors along which conditions are looked at.
 LENGTHS = (mpmath.mpf("0.1"), mpmath.mpf(1), mpmath.mpf(10), mpmath.mpf(100))
@@ -75,6 +77,7 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
                 brief="; ".join(f"{name}: {_listed(own)}" for name, own in orders.items()),
             ),
             *_elsewhere(manifold, dimensions, orders),
+            _off(place, reach),
             *_flags("transport", _transport(place), reach),
             *_quotient(place, reach),
             *_kept(place, reach),
@@ -303,6 +306,41 @@ def _elsewhere(
         "the same",
         "; ".join(looked),
         brief=text or "the same at all sizes looked at",
+    )
+
+
+def _off(place: Place, reach: str) -> Finding:
+    """What becomes of a point that is a little off the manifold, by rounding: by which factor.
+
+    Retractions that factorise restore the constraint, those that multiply by what is orthogonal
+    keep its size; a formula that is right on the manifold alone may enlarge it in every step.
+    """
+    drawn = place.drawn()
+    normal = drawn - place.value("project", place.point, drawn)
+    vector = place.tangent()
+    vector = vector + STEP * place.drawn()
+    beside = place.point + STEP * normal
+    before = place.violation(beside)
+    names = [f"retract_{name}" for name, _ in place.manifold.retractions]
+    names += [f"geodesic_{m.name}" for m in place.manifold.metrics if m.geodesic is not None]
+    values: dict[str, Any] = {}
+    for name in names:
+        after = place.violation(place.value(name, beside, vector))
+        ratio = float(after / before) if before > 0 else 0.0
+        values[name.replace("_", " ", 1)] = (
+            "restores"
+            if ratio < SMALL
+            else "keeps"
+            if abs(ratio - 1) < SMALL
+            else f"times {ratio:.2g}"
+        )
+    return Finding(
+        "off_the_manifold",
+        values,
+        f"the constraint after a step from a point that is off by {float(STEP):g}, along a vector "
+        f"that is as much off, beside that before; {_CHECKED}",
+        reach,
+        brief=_listed(values),
     )
 
 

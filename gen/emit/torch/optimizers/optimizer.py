@@ -71,22 +71,36 @@ def view(product: Product) -> View:
     program = product.program
     need = Requirements()
     changed = ("x", *program.states)
-    views: tuple[FunctionView, ...] = (_function(PREPARATION, ("x", "g"), need),)
+    prepared, prepared_in_place = preparations(need)
+    views: tuple[FunctionView, ...] = (prepared,)
     views += (_function(program.start, product.started, need),) if program.start else ()
     views += tuple(_function(stage, changed, need) for stage in program.functions)
     views += (_function(program.solution, (), need),) if program.shifted else ()
-    views += (_in_place(PREPARATION, ("x",), need, UNITS),)
+    views += (prepared_in_place,)
     views += tuple(_in_place(stage, changed, need) for stage in program.functions)
     if product.uses_math:
         need("math")
     stages = [program.functions[index].name for index in program.calls]
-    arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
+    arguments, example = arguments_of(product)
     listed, in_place = (", ".join(names) + "," for names in (stages, map(_underlined, stages)))
-    rate = next((entry for entry in arguments if entry.name == "lr"), arguments[0])
-    example = f", {rate.name}={rate.default}"
     if program.averages:
         example += ", process_group=torch.distributed.group.WORLD"
     return View(product, views, listed, in_place, arguments, example, Imports.of(need))
+
+
+def preparations(need: Requirements) -> tuple[FunctionView, FunctionView]:
+    """Sign and decay of gradients over lists, in the functional form and in place."""
+    return (
+        _function(PREPARATION, ("x", "g"), need),
+        _in_place(PREPARATION, ("x",), need, UNITS),
+    )
+
+
+def arguments_of(product: Product) -> tuple[tuple[ArgumentView, ...], str]:
+    """The hyper-parameters of the class, and one of them as an example of a call."""
+    arguments = tuple(_argument(name, parts) for name, parts in product.arguments)
+    rate = next((entry for entry in arguments if entry.name == "lr"), arguments[0])
+    return arguments, f", {rate.name}={rate.default}"
 
 
 def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:

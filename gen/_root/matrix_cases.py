@@ -1,0 +1,132 @@
+"""What backends of optimizers of matrices are compared with: steps of the interpretation.
+
+In: a declaration.  Out: cases at the defaults and at drawn hyper-parameters, in both precisions,
+with gradients of either sign, at small steps and at large ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.program.interpret import results
+from hamilforge.gen.program.optimizers.build_matrix import (
+    MatrixDerivation,
+    derive_matrix_optimizer,
+)
+from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
+from hamilforge.gen.program.optimizers.manifold import build_manifold
+from hamilforge.gen.program.optimizers.preparation import SCALARS
+from hamilforge.gen.prove.optimizers.manifold_points import Place
+from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase
+
+STEPS = 3
+#: Sizes of the two dimensions.
+SIZES = (7, 3)
+#: The gradient's sign, the L2 factor, and the factor of decoupled decay.
+NEUTRAL, MAXIMISED = (1.0, 0.0, 1.0), (-1.0, 0.0, 1.0)
+DECAYING = {"L2": (1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
+#: By how much gradients are larger: a factorisation far from the point takes another way.
+SCALES = {"": 1.0, ", large gradients": 30.0}
+
+
+def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
+    """Steps of the interpretation."""
+    derivation = derive_matrix_optimizer(optimizer)
+    defaults = {entry.name: float(entry.default) for entry in derivation.program.hyperparameters}
+    generator = np.random.default_rng(3)
+    drawn = {name: value * generator.uniform(0.7, 0.99) for name, value in defaults.items()}
+    choices = [("defaults", defaults, NEUTRAL), ("drawn, maximize", drawn, MAXIMISED)]
+    if optimizer.manifold is None:
+        choices += [(label, defaults, own) for label, own in DECAYING.items()]
+    return [
+        _case(derivation, f"{label}{size}", dtype, hyper, preparation, scale)
+        for label, hyper, preparation in choices
+        for size, scale in SCALES.items()
+        for dtype in ("float64", "float32")
+    ]
+
+
+def map_cases(manifold: kinds.Manifold) -> list[MapCase]:
+    """The maps of a manifold at drawn points and tangent vectors."""
+    generator = np.random.default_rng(7)
+    names = dict.fromkeys(name for name in manifold.shape if name != ALONG)
+    place = Place(manifold, dict(zip(names, SIZES, strict=False)))
+    point = place.point.astype(float)
+    functions = build_manifold(manifold).functions
+
+    def value(name: str, *arrays: NDArray[Any]) -> NDArray[Any]:
+        letters = (array.name for array in functions[name].inputs)
+        whole = results(functions[name], dict(zip(letters, arrays, strict=True)))["value"]
+        return np.atleast_2d(np.asarray(whole, np.float64))
+
+    def vector() -> NDArray[Any]:
+        return value("project", point, 0.3 * generator.standard_normal(point.shape))
+
+    first = manifold.retractions[0][0]
+    step = vector()
+    letters = {"X": point, "V": step, "U": vector(), "Y": value(f"retract_{first}", point, step)}
+    letters |= {"G": generator.standard_normal(point.shape)}
+    letters |= {"Z": generator.standard_normal(point.shape)}
+    cases = []
+    for name, function in functions.items():
+        for dtype in ("float64", "float32"):
+            arrays = [letters[array.name].astype(dtype) for array in function.inputs]
+            expected = value(name, *(array.astype(np.float64) for array in arrays))
+            cases.append(MapCase(name, dtype, arrays, expected))
+    return cases
+
+
+def _case(
+    derivation: MatrixDerivation,
+    label: str,
+    dtype: str,
+    hyper: dict[str, float],
+    preparation: tuple[float, float, float],
+    scale: float,
+) -> MatrixCase:
+    generator = np.random.default_rng(5)
+    program, optimizer = derivation.program, derivation.optimizer
+    (function,) = program.functions
+    point, *states, _ = function.arrays
+    machine = MatrixInterpreter(derivation, hyper)
+    arrays: dict[str, Any] = {point: _start(optimizer, generator)}
+    arrays |= {name: np.zeros_like(arrays[point]) for name in states}
+    prepared = None if preparation == NEUTRAL else dict(zip(SCALARS, preparation, strict=True))
+    steps = []
+    for _ in range(STEPS):
+        # numbers that both precisions have, so that both begin from the same
+        own = {name: array.astype(dtype).astype(np.float64) for name, array in arrays.items()}
+        gradient = (scale * generator.standard_normal(own[point].shape)).astype(dtype)
+        slopes = gradient.astype(np.float64)
+        after = machine.step(own, slopes, prepared)
+        order = [point, *states]
+        solution = _solution(derivation, machine, after) if program.shifted else None
+        before = [*(own[name] for name in order), slopes]
+        steps.append((before, [after[name] for name in order], solution))
+        arrays = after
+    return MatrixCase(label, dtype, hyper, preparation, steps)
+
+
+def _start(optimizer: kinds.MatrixOptimizer, generator: np.random.Generator) -> NDArray[Any]:
+    """A point of the manifold, or a matrix."""
+    names = dict.fromkeys(name for name in optimizer.shape if name != ALONG)
+    sizes = dict(zip(names, SIZES, strict=False))
+    if optimizer.manifold is not None:
+        point: NDArray[Any] = Place(optimizer.manifold, sizes).point.astype(float)
+        return point
+    return generator.standard_normal([sizes.get(name, 1) for name in optimizer.shape])
+
+
+def _solution(
+    derivation: MatrixDerivation, machine: MatrixInterpreter, arrays: dict[str, Any]
+) -> NDArray[Any]:
+    solution = derivation.program.solution
+    values = {**arrays, **machine.solution_scalars(machine.n)}
+    whole = results(solution, values)
+    solved: NDArray[Any] = whole[solution.arrays[0]]
+    return solved

@@ -1,0 +1,102 @@
+"""The derivative of lines along arrays: how fast what they compute changes.
+
+In: lines, and for some arrays how fast they change.  Out: further lines, and the array that is the
+derivative.  An exponential is differentiated along what it commutes with, its own argument: so the
+velocity of a geodesic is, whose exponents grow with the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.derive.arrays import (
+    Identity,
+    Lines,
+    Map,
+    MatrixCall,
+    Piece,
+    Product,
+    Total,
+    Transpose,
+    symbol,
+)
+from hamilforge.gen.derive.calculus import derivative
+
+#: Functions of matrices that are linear.
+_LINEAR = ("colsum", "diag", "rowsum")
+
+
+def velocity(lines: Lines, of: str, rates: Mapping[str, str]) -> Piece:
+    """The derivative of an array.
+
+    Args:
+        lines: which compute it; those of the derivative are added.
+        of: the array.
+        rates: for each array that changes the array that is its derivative.
+
+    Returns:
+        The derivative; zero where nothing that changes enters.
+
+    Raises:
+        NotDerivableError: there is no rule for it.
+    """
+    known = dict(rates)
+    for line in tuple(lines.lines):
+        name = line.target.name
+        if name in known:
+            continue
+        piece = _rate(lines, name, known)
+        if piece is not None:
+            known[name] = lines.named(piece, "rate")
+    if of not in known:
+        return Piece(symbol(of) * 0, lines.arrays[of].shape, False)
+    return lines.piece(known[of])
+
+
+def _rate(lines: Lines, name: str, rates: Mapping[str, str]) -> Piece | None:
+    """The derivative of a line; None where nothing that it reads changes."""
+    line = next(line for line in lines.lines if line.target.name == name)
+    shape = line.target.shape
+    match line.op:
+        case Map(value):
+            changing = [s for s in value.free_symbols if s.name in rates]
+            if not changing:
+                return None
+            terms = sum(derivative(value, s) * symbol(rates[s.name]) for s in changing)
+            return Piece(terms, shape, False)
+        case Product(left, right, left_transposed, right_transposed):
+            factors = [(rates[left], right)] if left in rates else []
+            factors += [(left, rates[right])] if right in rates else []
+            pieces = [
+                lines.product(Product(first, second, left_transposed, right_transposed))
+                for first, second in factors
+            ]
+            return Piece(sum(p.value for p in pieces), shape, False) if pieces else None
+        case Transpose(of):
+            if of not in rates:
+                return None
+            return lines.piece(lines.add(Transpose(rates[of]), shape, False, f"{rates[of]}T"))
+        case Total(of):
+            return lines.total(lines.piece(rates[of])) if of in rates else None
+        case Identity():
+            return None
+        case MatrixCall(function, of) if not {*of} & rates.keys():
+            return None
+        case MatrixCall("expm", (of,)) if rates[of] == of:
+            return lines.product(Product(of, name))
+        case MatrixCall(function, (of,)) if function in _LINEAR:
+            op = MatrixCall(function, (rates[of],))
+            return lines.piece(lines.add(op, shape, False, f"{function}_of_{rates[of]}"))
+        case MatrixCall("solve", (matrix, right)):
+            parts = [lines.piece(rates[right])] if right in rates else []
+            if matrix in rates:
+                change = lines.product(Product(rates[matrix], name))
+                parts.append(Piece(-change.value, change.shape, False))
+            whole = lines.named(Piece(sum(p.value for p in parts), shape, False), "matrix")
+            op = MatrixCall("solve", (matrix, whole))
+            return lines.piece(lines.add(op, shape, False, f"solve_of_{whole}"))
+    raise NotDerivableError(
+        f"the velocity of a geodesic with {line.op} in it; expm is differentiated along its own "
+        "argument, and what is linear"
+    )

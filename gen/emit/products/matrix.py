@@ -1,0 +1,32 @@
+"""An optimizer of matrices as a product: what its generated files say beside those of all rules.
+
+In: a derivation and its report.  Out: what :class:`Product` has, and tables of manifold and axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hamilforge.gen.emit.products.manifold import tables
+from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
+
+
+@dataclass(frozen=True)
+class MatrixProduct(Product):
+    """What the templates of all backends read of an optimizer of matrices."""
+
+    kind: ClassVar[str] = "matrix"
+
+    @property
+    def matrices(self) -> MatrixDerivation:
+        """The derivation, which is one of matrices."""
+        assert isinstance(self.derivation, MatrixDerivation)
+        return self.derivation
+
+    @property
+    def tables(self) -> tuple[tuple[str, str], ...]:
+        """What both backends say of manifold and axes."""
+        optimizer = self.matrices.optimizer
+        return (*tables(optimizer.manifold, optimizer.shape, optimizer.is_vector).items(),)

@@ -1,0 +1,67 @@
+"""Functions of matrices as torch prints them: tensors `(..., n, p)`, sums over the last two axes.
+
+In: straight-line functions of matrices.  Out: finished lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hamilforge.gen.derive.arrays import Array, Identity, MatrixCall, Product, Transpose
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.arrays import FunctionView, size_of
+from hamilforge.gen.emit.torch.printer import TensorPrinter
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref
+
+_OF_TORCH = {"cholesky": "torch.linalg.cholesky", "solve": "torch.linalg.solve"}
+_SUMS = {"colsum": "-2", "rowsum": "-1"}
+
+
+def matrix_view(name: str, doc: str, function: Function, need: Requirements) -> FunctionView:
+    """A function of matrices.
+
+    Args:
+        name: of the function.
+        doc: its docstring.
+        function: what is written.
+        need: notes what the text uses.
+
+    Returns:
+        The view; it returns its results in order.
+    """
+    printer = TensorPrinter(need=need)
+    known = list(function.inputs)
+    lines = []
+    for line in function.lines:
+        lines.append(f"{line.name} = {_text(line, known, printer, need)}")
+        known.append(line.target)
+    returns = ", ".join(array.name for _, array in function.results)
+    arguments = tuple(array.name for array in function.inputs)
+    return FunctionView(name, arguments, doc, tuple(lines), returns)
+
+
+def _text(line: Line, known: Iterable[Array], printer: TensorPrinter, need: Requirements) -> str:
+    match line.value:
+        case Product(left, right, left_transposed, right_transposed):
+            marks = (".mT" if left_transposed else "", ".mT" if right_transposed else "")
+            return f"{left}{marks[0]} @ {right}{marks[1]}"
+        case Transpose(of):
+            return f"{of}.mT"
+        case MatrixCall(function, of) if function in _SUMS:
+            return f"{of[0]}.sum({_SUMS[function]}, keepdim=True)"
+        case MatrixCall(function, of):
+            called = _OF_TORCH.get(function) or f"torch_matrices.{function}"
+            need("torch_matrices" if function not in _OF_TORCH else "torch")
+            return f"{called}({', '.join(of)})"
+        case Identity(size, column):
+            need("torch_matrices")
+            like = next(array.name for array in known if array.shape)
+            place = "" if column is None else f"{column}, "
+            function = "identity" if column is None else "unit"
+            return f"torch_matrices.{function}({size_of(size, known)}, {place}{like})"
+        case Reduce(arg=Ref(name=of), how="sum", over="entries"):
+            return f"{of}.sum((-2, -1), keepdim=True)"
+        case Product() | Reduce():
+            raise NotImplementedError(f"torch: {line.value} of matrices")
+        case value:
+            return printer(value)

@@ -1,0 +1,74 @@
+"""torch: optimizers of matrices: a step of stacked matrices, and lists of parameters through it.
+
+In: a derivation and its report.  Out: a view of names and texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hamilforge.gen.emit.products.manifold import DOCS
+from hamilforge.gen.emit.products.matrix import MatrixProduct
+from hamilforge.gen.emit.requirements import Requirements
+from hamilforge.gen.emit.torch.arrays import FunctionView
+from hamilforge.gen.emit.torch.matrices import matrix_view
+from hamilforge.gen.emit.torch.optimizers.optimizer import ArgumentView, arguments_of, preparations
+from hamilforge.gen.emit.torch.optimizers.optimizer import FunctionView as ListsView
+from hamilforge.gen.emit.torch.printer import Imports
+
+TEMPLATE = "torch/optimizers/matrix.py.jinja"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows.
+
+    Attributes:
+        prepared: sign and decay of gradients, over lists, in both forms.
+        functions: a step of stacked matrices; what is asked of a parameter.
+        arrays: how many arrays the step takes.
+    """
+
+    product: MatrixProduct
+    prepared: tuple[ListsView, ...]
+    functions: tuple[FunctionView, ...]
+    arguments: tuple[ArgumentView, ...]
+    example: str
+    imports: Imports
+    uses_matrices: bool
+    arrays: int
+
+
+def view(product: MatrixProduct) -> View:
+    """The view of a product's torch file."""
+    need = Requirements()
+    prepared = preparations(need)
+    (function,) = product.program.functions
+    ends = {key: array.name for key, array in function.results}
+    doc = f"A step of matrices (..., {', '.join(function.inputs[0].shape)})."
+    step = replace(
+        matrix_view("matrix_step", doc, function, need),
+        returns=", ".join(ends.get(name, name) for name in function.arrays[:-1]) + ",",
+    )
+    functions = [step]
+    if product.program.shifted:
+        doc = "The solution, of points (...) and states."
+        solved = matrix_view("matrix_solution", doc, product.program.solution, need)
+        functions.append(replace(solved, returns=f"{solved.returns},"))
+    checks = tuple(
+        matrix_view(name, DOCS[name.partition("_")[0]], check, need)
+        for name, check in product.matrices.checks.items()
+    )
+    if product.uses_math:
+        need("math")
+    arguments, example = arguments_of(product)
+    return View(
+        product,
+        prepared,
+        (*functions, *checks),
+        arguments,
+        example,
+        Imports.of(need),
+        "torch_matrices" in need,
+        len(function.arrays),
+    )

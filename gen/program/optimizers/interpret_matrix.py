@@ -1,0 +1,88 @@
+"""The interpretation of a rule for matrices: the reference of backends and proofs.
+
+In: a derivation with hyper-parameters.  Out: its steps, one matrix at a time, over any algebra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, results
+from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
+from hamilforge.gen.program.optimizers.preparation import prepared_matrices
+
+
+class MatrixInterpreter:
+    """Steps of one matrix.
+
+    Args:
+        derivation: of a rule.
+        hyper: hyper-parameters by name; defaults where nothing is said.
+        algebra: what numbers are.
+    """
+
+    def __init__(
+        self,
+        derivation: MatrixDerivation,
+        hyper: Mapping[str, Any] | None = None,
+        algebra: Algebra = FLOAT64,
+    ) -> None:
+        self._derivation, self._algebra = derivation, algebra
+        self._hyper = {
+            entry.name: algebra.constant(entry.default)
+            for entry in derivation.program.hyperparameters
+        } | dict(hyper or {})
+        self.n = 0
+
+    def scalars(self, n: int) -> dict[str, Any]:
+        """The scalars of a step, by name.
+
+        Args:
+            n: its number, from 1.
+        """
+        program = self._derivation.program
+        values = self._host(n)
+        (function,), (row,) = program.functions, program.host.rows
+        return dict(zip(function.scalars, (values[name] for name in row), strict=True))
+
+    def solution_scalars(self, n: int) -> dict[str, Any]:
+        """The scalars of the map to the solution, by name.
+
+        Args:
+            n: the number of the last step.
+        """
+        program = self._derivation.program
+        values, memory = self._host(n), dict(program.host.memory)
+        row = (values[memory[name]] for name in program.host.solution)
+        return dict(zip(program.solution.scalars, row, strict=True))
+
+    def _host(self, n: int) -> dict[str, Any]:
+        values = {**self._hyper, "n": self._algebra.constant(Fraction(n))}
+        for line in self._derivation.program.host.body:
+            values[line.name] = evaluate(line.value, values, self._algebra)
+        return values
+
+    def step(
+        self, arrays: Mapping[str, Any], gradient: Any, preparation: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A step.
+
+        Args:
+            arrays: point and states, by the names of the program.
+            gradient: at the point.
+            preparation: ``sign``, ``l2`` and ``shrink``; as it comes if None.
+
+        Returns:
+            What point and states become.
+        """
+        self.n += 1
+        (function,) = self._derivation.program.functions
+        values = {**arrays, function.arrays[-1]: gradient, **self.scalars(self.n)}
+        if preparation is not None:
+            shrinks = self._derivation.optimizer.manifold is None
+            function = prepared_matrices(function, shrinks)
+            own = [name for name in function.scalars if name not in values]
+            values |= dict(zip(own, preparation.values(), strict=True))
+        return {**arrays, **results(function, values, self._algebra)}

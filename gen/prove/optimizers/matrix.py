@@ -1,0 +1,212 @@
+"""Reports of optimizers of matrices: whether steps stay on the manifold, order, symplectic form.
+
+In: a declared optimizer.  Out: a report.  Everything is looked at in the program that is emitted,
+with the digits of :mod:`manifold_points`, at drawn points, momenta and gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mpmath
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.derive.calculus import written
+from hamilforge.gen.derive.optimizers.manifold_flows import motion, settings
+from hamilforge.gen.exact import matrices
+from hamilforge.gen.program.optimizers.build_matrix import (
+    MatrixDerivation,
+    derive_matrix_optimizer,
+)
+from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
+from hamilforge.gen.program.precise import PRECISE_OR_NAN
+from hamilforge.gen.prove.optimizers.manifold import GENERIC
+from hamilforge.gen.prove.optimizers.manifold_moves import Moves
+from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, STEP, ZERO, Matrix, Place
+from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
+
+#: How many steps a point is followed.
+STEPS = 3
+#: Steps between which the order is read off, and how far a power may be from a whole number.
+NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
+SLOPE = 0.05
+#: What a derivative by differences is good to.
+CLOSE = mpmath.mpf("1e-30")
+#: The hyper-parameter of a rule that is the step along the gradient.
+RATE = "lr"
+_HALVED = (
+    f"a step beside two half steps, whose distance is O(h^(order + 1)), at h = "
+    f"{' and '.join(f'{float(h):g}' for h in NEAR)}; {DIGITS} digits"
+)
+
+
+def prove_matrix_optimizer(optimizer: kinds.MatrixOptimizer) -> Report:
+    """What is known of an optimizer of matrices.
+
+    Raises:
+        DeclarationError: it cannot be derived, or a map of its manifold has no value.
+    """
+    derivation = derive_matrix_optimizer(optimizer)
+    states = derivation.program.states
+    findings = [
+        Finding("unknowns", ", ".join(optimizer.unknowns), "the declaration", "all sizes"),
+        Finding("state_buffers", len(states), "the program", "all sizes"),
+        Finding("gradients_per_step", 1, "the program", "all sizes"),
+    ]
+    if optimizer.manifold is not None:
+        findings += _on_manifold(optimizer, optimizer.manifold, derivation)
+    head = optimizer.head
+    broken = [
+        Claim(f"{finding.name} {key}", True, False, False, finding.evidence)
+        for finding in findings
+        if finding.name == "stays" and isinstance(finding.value, dict)
+        for key, value in finding.value.items()
+        if value is False and (key == "point" or isinstance(optimizer, kinds.ManifoldOptimizer))
+    ]
+    claims = (*compare_claims(head, tuple(findings)), *broken)
+    return Report(head.name, "optimizer", head.title, tuple(findings), claims)
+
+
+def _on_manifold(
+    optimizer: kinds.MatrixOptimizer, manifold: kinds.Manifold, derivation: MatrixDerivation
+) -> Iterator[Finding]:
+    dimensions = tuple(dict.fromkeys(name for name in manifold.shape if name != "1"))
+    place = Place(manifold, dict(zip(dimensions, GENERIC[len(dimensions)], strict=True)))
+    reach = f"{place.named}; drawn points and gradients"
+    yield Finding("manifold", manifold.head.name, "the declaration", "all sizes")
+    yield Finding("metric", optimizer.metric, "the declaration", "all sizes")
+    yield Finding("retraction", optimizer.retraction, "the declaration", "all sizes")
+    with mpmath.workdps(DIGITS):
+        yield _stays(place, derivation, reach)
+        if isinstance(optimizer, kinds.MatrixRule):
+            yield _order_of_rule(place, optimizer, derivation, reach)
+            return
+        moves = Moves(place, optimizer, derivation)
+        yield _order(moves, reach)
+        yield from _symplectic(moves, optimizer, reach)
+
+
+def objective(place: Place) -> Callable[[Matrix], Matrix]:
+    """The derivative of a drawn polynomial in the entries; of a quotient the same at all bases."""
+    left, slopes = place.drawn(place.shape[0]), place.drawn()
+    left = left + left.T
+
+    def derivative(point: Matrix) -> Matrix:
+        return left @ point + slopes * point**2 + slopes
+
+    def invariant(point: Matrix) -> Matrix:  # of sum((X'L X)^2)/4
+        along = left @ point
+        return along @ (point.T @ along)
+
+    return invariant if place.manifold.quotient else derivative
+
+
+def _stays(place: Place, derivation: MatrixDerivation, reach: str) -> Finding:
+    """Whether points stay on the manifold, and states tangent to it."""
+    machine = MatrixInterpreter(derivation, algebra=PRECISE_OR_NAN)
+    (function,) = derivation.program.functions
+    point = function.arrays[0]
+    arrays = {point: place.point}
+    arrays |= {name: 0 * place.point for name in derivation.program.states}
+    off, beside = mpmath.mpf(0), dict.fromkeys(derivation.program.states, mpmath.mpf(0))
+    derivative = objective(place)
+    for _ in range(STEPS):
+        arrays = machine.step(arrays, derivative(arrays[point]))
+        off = max(off, place.violation(arrays[point]))
+        for name in beside:
+            along = place.value("project", arrays[point], arrays[name])
+            beside[name] = max(beside[name], matrices.size_of(along - arrays[name]))
+    values = {"point": bool(off <= ZERO)}
+    values |= {f"{name} tangent": bool(value <= ZERO) for name, value in beside.items()}
+    listed = ", ".join(f"{key} {'yes' if value else 'NO'}" for key, value in values.items())
+    return Finding(
+        "stays",
+        values,
+        f"the constraint, and what the projection changes, after {STEPS} steps, in {DIGITS} digits",
+        reach,
+        brief=listed,
+    )
+
+
+def _power(apart: Callable[[Any], Any]) -> float:
+    """The power of h with which a distance goes to zero."""
+    here, there = map(apart, NEAR)
+    return float(mpmath.log(here / there) / mpmath.log(NEAR[0] / NEAR[1]))
+
+
+def _found(power: float, reach: str) -> Finding:
+    if abs(power - round(power)) > SLOPE:
+        return Finding("order", None, _HALVED, reach, f"the power is {power:.3f}")
+    return Finding("order", round(power) - 1, _HALVED, reach)
+
+
+def _order_of_rule(
+    place: Place, rule: kinds.MatrixRule, derivation: MatrixDerivation, reach: str
+) -> Finding:
+    """The order for the gradient flow, of a rule without a state.
+
+    A step of h beside two of h/2: they differ by O(h^(order + 1)), and not by less, where the step
+    has the flow's derivative at h = 0.
+    """
+    if derivation.program.states or RATE not in {e.name for e in rule.hyperparameters}:
+        why = "its assignments are typed: no differential equation is declared with them"
+        return Finding("order", None, "the declaration", reach, why)
+    (function,) = derivation.program.functions
+    point, derivative = function.arrays[0], objective(place)
+
+    def step(h: Any, at: Matrix) -> Matrix:
+        machine = MatrixInterpreter(derivation, {RATE: h}, PRECISE_OR_NAN)
+        return machine.step({point: at}, derivative(at))[point]
+
+    start = place.point
+    slope = (step(STEP, start) - step(-STEP, start)) / (2 * STEP)
+    if place.manifold.quotient:
+        slope = place.value("project", start, slope)
+    flow = -place.value(f"gradient_{rule.metric}", start, derivative(start))
+    if matrices.size_of(slope - flow) > CLOSE:
+        why = "its step has not the derivative of the gradient flow at lr = 0"
+        return Finding("order", None, "the derivative of a step by lr", reach, why)
+    power = _power(lambda h: place.apart(step(h, start), step(h / 2, step(h / 2, start))))
+    return _found(power, f"the gradient flow in the metric; {reach}")
+
+
+def _order(moves: Moves, reach: str) -> Finding:
+    """The order for the Hamiltonian system, in the solution and its momentum."""
+    derivative = objective(moves.place)
+    start = (moves.place.point, moves.place.tangent())
+
+    def step(h: Any, at: tuple[Matrix, Matrix]) -> tuple[Matrix, Matrix]:
+        return moves.step(h, at, derivative)
+
+    slopes = [(step(STEP, start)[k] - step(-STEP, start)[k]) / (2 * STEP) for k in range(2)]
+    if not moves.follows(slopes, start, derivative):
+        why = "its step has not the derivative of the system at h = 0"
+        return Finding("order", None, "the derivative of a step by h", reach, why)
+
+    def apart(h: Any) -> Any:
+        once, twice = step(h, start), step(h / 2, step(h / 2, start))
+        return sum(matrices.size_of(a - b) for a, b in zip(once, twice, strict=True))
+
+    return _found(_power(apart), f"the system on the manifold; {reach}")
+
+
+def _symplectic(moves: Moves, optimizer: kinds.ManifoldOptimizer, reach: str) -> Iterator[Finding]:
+    """Whether a step multiplies the symplectic form of the cotangent bundle by one factor."""
+    derivative, h = objective(moves.place), mpmath.mpf(1) / 4
+    ratios = moves.ratios(h, derivative)
+    expected = moves.factor(h)
+    defect = max(abs(ratio - expected) for ratio in ratios)
+    evidence = (
+        "the form dX dP of pairs of vectors that are tangent to the tangent bundle, before and "
+        f"after a step of h = {float(h):g}, by differences; {DIGITS} digits"
+    )
+    if defect > CLOSE:
+        why = (
+            f"the form is not multiplied by one factor: ratios differ by {float(defect):.1e} from "
+            "that of the friction; a retraction with projection is no flow, and shortens momenta"
+        )
+        yield Finding("conformal_factor", None, evidence, reach, why)
+        return
+    factor = motion(optimizer).of(settings(optimizer)).factor
+    yield Finding("conformal_factor", written(factor), evidence, reach)

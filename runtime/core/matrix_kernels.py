@@ -1,0 +1,423 @@
+"""Functions of small matrices inside kernels: rows lie one behind the other, room is given.
+
+Compiled into generated kernels, which carry the digest of this file.  Matrices are `(n, p)`, and
+one thread works on one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.inner_functions import inner_function, summing_function
+
+#: An exponential is halved until its norm is below this, and takes so many terms then.
+_NORM, _TERMS = 1.0, 18
+#: Steps of iterations that converge quadratically, and sweeps of rotations.
+_MOST = 40
+
+
+@inner_function
+def copied(matrix: Any, out: Any) -> None:
+    """A copy."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = matrix[i, j]
+
+
+@inner_function
+def turned(matrix: Any, out: Any) -> None:
+    """``A'``."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = matrix[j, i]
+
+
+@inner_function
+def identity(column: int, out: Any) -> None:
+    """The identity, or a column of it.
+
+    Args:
+        column: its number; below 0 for all of them.
+        out: `(n, n)`, or `(n, 1)`; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = 1 if i == (j if column < 0 else column) else 0
+
+
+@summing_function
+def times(left: Any, right: Any, out: Any) -> None:
+    """``L R``.
+
+    Args:
+        left: `(n, k)`.
+        right: `(k, p)`.
+        out: `(n, p)`; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = 0
+        for k in range(left.shape[1]):
+            factor = left[i, k]
+            for j in range(out.shape[1]):
+                out[i, j] += factor * right[k, j]
+
+
+@summing_function
+def transposed_times(left: Any, right: Any, out: Any) -> None:
+    """``L'R``.
+
+    Args:
+        left: `(k, n)`.
+        right: `(k, p)`.
+        out: `(n, p)`; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = 0
+    for k in range(left.shape[0]):
+        for i in range(out.shape[0]):
+            factor = left[k, i]
+            for j in range(out.shape[1]):
+                out[i, j] += factor * right[k, j]
+
+
+@summing_function
+def times_transposed(left: Any, right: Any, out: Any) -> None:
+    """``L R'``.
+
+    Args:
+        left: `(n, k)`.
+        right: `(p, k)`.
+        out: `(n, p)`; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = left[i, 0] * right[j, 0]
+            for k in range(1, left.shape[1]):
+                total += left[i, k] * right[j, k]
+            out[i, j] = total
+
+
+@inner_function
+def transposed_times_transposed(left: Any, right: Any, out: Any) -> None:
+    """``L'R'``.
+
+    Args:
+        left: `(k, n)`.
+        right: `(p, k)`.
+        out: `(n, p)`; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = left[0, i] * right[j, 0]
+            for k in range(1, left.shape[0]):
+                total += left[k, i] * right[j, k]
+            out[i, j] = total
+
+
+@inner_function
+def colsum(matrix: Any, out: Any) -> None:
+    """The sum of each column, `(1, p)`."""
+    for j in range(out.shape[1]):
+        out[0, j] = 0
+    for i in range(matrix.shape[0]):
+        for j in range(out.shape[1]):
+            out[0, j] += matrix[i, j]
+
+
+@inner_function
+def rowsum(matrix: Any, out: Any) -> None:
+    """The sum of each row, `(n, 1)`."""
+    for i in range(out.shape[0]):
+        out[i, 0] = 0
+        for j in range(matrix.shape[1]):
+            out[i, 0] += matrix[i, j]
+
+
+@inner_function
+def diag(matrix: Any, out: Any) -> None:
+    """The diagonal as a column, or the matrix with a column as diagonal."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            if out.shape[1] > 1:
+                out[i, j] = matrix[i, 0] if i == j else 0
+            else:
+                out[i, 0] = matrix[i, i]
+
+
+@inner_function
+def cholesky(matrix: Any, out: Any) -> None:
+    """L with ``L L' = A`` and a positive diagonal; NaN where A is not positive definite.
+
+    Args:
+        matrix: A, `(n, n)`, symmetric.
+        out: L; set.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[0]):
+            if j > i:
+                out[i, j] = 0
+                continue
+            rest = matrix[i, j]
+            for k in range(j):
+                rest -= out[i, k] * out[j, k]
+            out[i, j] = np.sqrt(rest) if i == j else rest / out[j, j]
+
+
+@inner_function
+def _eliminated(matrix: Any, right: Any) -> Any:
+    """``A^-1 B`` in the place of B, by elimination with partial pivoting; the determinant of A.
+
+    Args:
+        matrix: A; overwritten.
+        right: B; overwritten by the solution.
+
+    Returns:
+        The determinant.
+    """
+    size = matrix.shape[0]
+    determinant = matrix.dtype.type(1)
+    for column in range(size):
+        best = column
+        for row in range(column + 1, size):
+            if abs(matrix[row, column]) > abs(matrix[best, column]):
+                best = row
+        if best != column:
+            determinant = -determinant
+            for k in range(size):
+                matrix[column, k], matrix[best, k] = matrix[best, k], matrix[column, k]
+            for k in range(right.shape[1]):
+                right[column, k], right[best, k] = right[best, k], right[column, k]
+        pivot = matrix[column, column]
+        determinant *= pivot
+        for row in range(column + 1, size):
+            factor = matrix[row, column] / pivot
+            for k in range(column + 1, size):
+                matrix[row, k] -= factor * matrix[column, k]
+            for k in range(right.shape[1]):
+                right[row, k] -= factor * right[column, k]
+    for row in range(size - 1, -1, -1):
+        for column in range(row + 1, size):
+            factor = matrix[row, column]
+            for k in range(right.shape[1]):
+                right[row, k] -= factor * right[column, k]
+        for k in range(right.shape[1]):
+            right[row, k] /= matrix[row, row]
+    return determinant
+
+
+@inner_function
+def solve(matrix: Any, right: Any, room: Any, out: Any) -> None:
+    """``A^-1 B``.
+
+    Args:
+        matrix: A, `(n, n)`.
+        right: B, `(n, p)`.
+        room: at least n^2 numbers.
+        out: `(n, p)`; set.
+    """
+    size = matrix.shape[0]
+    own = room[: size * size].reshape((size, size))
+    copied(matrix, own)
+    copied(right, out)
+    _eliminated(own, out)
+
+
+@inner_function
+def det(matrix: Any, room: Any) -> Any:
+    """The determinant.
+
+    Args:
+        matrix: `(n, n)`.
+        room: at least n^2 + n numbers.
+    """
+    size = matrix.shape[0]
+    own = room[: size * size].reshape((size, size))
+    copied(matrix, own)
+    return _eliminated(own, room[size * size : size * size + size].reshape((size, 1)))
+
+
+@inner_function
+def _triangular(matrix: Any, lower: Any) -> None:
+    """``A L'^-1`` in the place of A.
+
+    Args:
+        matrix: A, `(n, p)`.
+        lower: L, `(p, p)`, triangular.
+    """
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            entry = matrix[i, j]
+            for k in range(j):
+                entry -= matrix[i, k] * lower[j, k]
+            matrix[i, j] = entry / lower[j, j]
+
+
+@inner_function
+def qr(matrix: Any, room: Any, out: Any) -> None:
+    """The orthonormal factor of Q R, with a positive diagonal of R.
+
+    Twice by the Cholesky factor of A'A, the second time of what is nearly orthonormal already
+    (Y. Yamamoto et al., Electron. Trans. Numer. Anal. 44 (2015) 306-326); NaN where A'A is
+    numerically singular.
+
+    Args:
+        matrix: A, `(n, p)` with n >= p.
+        room: at least 2 p^2 numbers.
+        out: `(n, p)`; set.
+    """
+    size = matrix.shape[1]
+    gram = room[: size * size].reshape((size, size))
+    lower = room[size * size : 2 * size * size].reshape((size, size))
+    copied(matrix, out)
+    for _ in range(2):
+        transposed_times(out, out, gram)
+        cholesky(gram, lower)
+        _triangular(out, lower)
+
+
+@inner_function
+def _rotated(gram: Any, vectors: Any) -> None:
+    """Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations.
+
+    Args:
+        gram: `(p, p)`; its diagonal becomes the eigenvalues.
+        vectors: `(p, p)`; set: a column for each.
+    """
+    size = gram.shape[0]
+    identity(-1, vectors)
+    for _ in range(_MOST):
+        off = 0.0
+        largest = 0.0
+        for i in range(size):
+            largest = max(largest, abs(gram[i, i]))
+            for j in range(i):
+                off = max(off, abs(gram[i, j]))
+        if not off > largest * np.finfo(gram.dtype).eps / 4:
+            break
+        for p in range(size - 1):
+            for q in range(p + 1, size):
+                entry = gram[p, q]
+                if entry == 0:
+                    continue
+                ratio = (gram[q, q] - gram[p, p]) / (2 * entry)
+                tangent = 1 / (abs(ratio) + np.sqrt(ratio * ratio + 1))
+                tangent = tangent if ratio >= 0 else -tangent
+                cosine = 1 / np.sqrt(tangent * tangent + 1)
+                sine = cosine * tangent
+                for k in range(size):
+                    left, right = gram[k, p], gram[k, q]
+                    gram[k, p] = cosine * left - sine * right
+                    gram[k, q] = sine * left + cosine * right
+                for k in range(size):
+                    left, right = gram[p, k], gram[q, k]
+                    gram[p, k] = cosine * left - sine * right
+                    gram[q, k] = sine * left + cosine * right
+                for k in range(size):
+                    left, right = vectors[k, p], vectors[k, q]
+                    vectors[k, p] = cosine * left - sine * right
+                    vectors[k, q] = sine * left + cosine * right
+
+
+@inner_function
+def _away(gram: Any) -> Any:
+    """The largest sum of a row of ``|A - 1|``: an upper bound of its eigenvalues."""
+    largest = gram.dtype.type(0)
+    for i in range(gram.shape[0]):
+        total = gram.dtype.type(0)
+        for j in range(gram.shape[1]):
+            total += abs(gram[i, j] - (1 if i == j else 0))
+        largest = max(largest, total) if total == total else total
+    return largest
+
+
+@inner_function
+def polar(matrix: Any, room: Any, out: Any) -> None:
+    """``A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns.
+
+    Near to it by the iteration ``Z <- Z (3 - Z S Z)/2``-like of Newton and Schulz for the inverse
+    root of S = A'A, which converges quadratically from |S - 1| < 1; else by the eigenvectors of S.
+    NaN where A has not full rank.
+
+    Args:
+        matrix: A, `(n, p)` with n >= p.
+        room: at least 5 p^2 numbers.
+        out: `(n, p)`; set.
+    """
+    size = matrix.shape[1]
+    square = size * size
+    gram = room[:square].reshape((size, size))
+    root = room[square : 2 * square].reshape((size, size))
+    inverse = room[2 * square : 3 * square].reshape((size, size))
+    factor = room[3 * square : 4 * square].reshape((size, size))
+    held = room[4 * square : 5 * square].reshape((size, size))
+    transposed_times(matrix, matrix, gram)
+    if _away(gram) < 0.5:
+        copied(gram, root)
+        identity(-1, inverse)
+        # root -> S^(1/2), inverse -> S^(-1/2): T = (3 - Z Y)/2, Y <- Y T, Z <- T Z
+        tolerance = np.sqrt(np.finfo(gram.dtype).eps)
+        for _ in range(_MOST):
+            times(inverse, root, factor)
+            away = _away(factor)
+            for i in range(size):
+                for j in range(size):
+                    factor[i, j] = ((3 if i == j else 0) - factor[i, j]) / 2
+            times(factor, inverse, held)
+            copied(held, inverse)
+            if away < tolerance:
+                break
+            times(root, factor, held)
+            copied(held, root)
+    else:
+        _rotated(gram, root)
+        for i in range(size):
+            for j in range(size):
+                total = gram.dtype.type(0)
+                for k in range(size):
+                    total += root[i, k] * root[j, k] / np.sqrt(gram[k, k])
+                inverse[i, j] = total
+    times(matrix, inverse, out)
+
+
+@inner_function
+def expm(matrix: Any, room: Any, out: Any) -> None:
+    """The exponential: halved, by its series, and squared.
+
+    Args:
+        matrix: A, `(n, n)`.
+        room: at least 3 n^2 numbers.
+        out: `(n, n)`; set.
+    """
+    size = matrix.shape[0]
+    square = size * size
+    small = room[:square].reshape((size, size))
+    term = room[square : 2 * square].reshape((size, size))
+    held = room[2 * square : 3 * square].reshape((size, size))
+    norm = 0.0
+    for i in range(size):
+        total = 0.0
+        for j in range(size):
+            total += abs(matrix[i, j])
+        norm = max(norm, total) if total == total else np.inf
+    halvings = 0
+    while norm > _NORM and halvings < 1100:
+        norm /= 2
+        halvings += 1
+    scale = matrix.dtype.type(0.5**halvings)
+    for i in range(size):
+        for j in range(size):
+            small[i, j] = scale * matrix[i, j]
+    identity(-1, out)
+    # by Horner's rule: 1 + A/1 (1 + A/2 (1 + ...))
+    for k in range(_TERMS, 0, -1):
+        times(small, out, term)
+        for i in range(size):
+            for j in range(size):
+                out[i, j] = term[i, j] / k + (1 if i == j else 0)
+    for _ in range(halvings):
+        times(out, out, held)
+        copied(held, out)

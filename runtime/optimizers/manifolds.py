@@ -1,0 +1,263 @@
+"""Manifolds in torch: the maps of a generated module on tensors, and tensors moved onto them.
+
+In: tensors `(..., n, p)`, or `(..., n)` where points are vectors.  Out: the same; a number for each
+of the leading axes where a map gives numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+#: So many units of rounding, for each row, a point may be off its manifold.
+FAR = 100
+#: By how much a point may change where rounding decides nothing.
+_UNCERTAIN = 0.1
+
+
+class Manifold:
+    """The maps of a generated manifold.
+
+    ``project(X, V)``, ``retract(X, V, retraction)``, ``inner(X, U, V, metric)``,
+    ``gradient(X, G, metric)``, ``geodesic(X, V, metric)``, ``transport(X, V, Y, U)``; the first
+    retraction and the first metric that are declared, where none is named.
+    """
+
+    def __init__(self) -> None:
+        self._product: ModuleType = sys.modules[type(self).__module__]
+
+    def __repr__(self) -> str:
+        return f"<manifold {self._product.MANIFOLD}: {self._product.CONSTRAINT} = 0>"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        return tuple(self._product.METRICS)
+
+    @property
+    def retractions(self) -> tuple[str, ...]:
+        """The names of the retractions."""
+        return tuple(self._product.RETRACTIONS)
+
+    def project(self, point: Tensor, vector: Tensor) -> Tensor:
+        """A tensor in the tangent space at a point."""
+        return self._called("project", point, vector)
+
+    def retract(self, point: Tensor, vector: Tensor, retraction: str | None = None) -> Tensor:
+        """The point to which a tangent vector leads.
+
+        Args:
+            point: X.
+            vector: V, tangent at X.
+            retraction: its name.
+
+        Raises:
+            ValueError: there is no such retraction.
+        """
+        return self._called(f"retract_{self._named('RETRACTIONS', retraction)}", point, vector)
+
+    def inner(
+        self, point: Tensor, left: Tensor, right: Tensor, metric: str | None = None
+    ) -> Tensor:
+        """The inner product of tangent vectors.
+
+        Args:
+            point: X.
+            left: U.
+            right: V.
+            metric: its name.
+
+        Returns:
+            `(...)`.
+        """
+        name = f"inner_{self._named('METRICS', metric)}"
+        return self._function(name)(*map(self._matrices, (point, left, right)))[..., 0, 0]
+
+    def gradient(self, point: Tensor, slopes: Tensor, metric: str | None = None) -> Tensor:
+        """The gradient in a metric.
+
+        Args:
+            point: X.
+            slopes: the derivative by the entries of X, as autograd gives it.
+            metric: its name.
+
+        Returns:
+            The tangent vector whose inner product with V is ``sum(slopes*V)``.
+        """
+        return self._called(f"gradient_{self._named('METRICS', metric)}", point, slopes)
+
+    def geodesic(self, point: Tensor, vector: Tensor, metric: str | None = None) -> Tensor:
+        """The point at time 1 on a geodesic.
+
+        Args:
+            point: X, where it begins.
+            vector: V, its velocity there.
+            metric: its name.
+
+        Raises:
+            ValueError: none is declared for the metric.
+        """
+        name = self._named("METRICS", metric)
+        if name not in self._product.GEODESICS:
+            raise ValueError(f"{self._product.MANIFOLD} has no geodesic of the metric {name}")
+        return self._called(f"geodesic_{name}", point, vector)
+
+    def transport(self, point: Tensor, step: Tensor, end: Tensor, vector: Tensor) -> Tensor:
+        """A tangent vector at a new point.
+
+        Args:
+            point: X.
+            step: V, which led to the new point.
+            end: Y, the new point.
+            vector: U, tangent at X.
+
+        Returns:
+            What it becomes, tangent at Y.
+        """
+        return self._called("transport", point, step, end, vector)
+
+    def violation(self, point: Tensor) -> float:
+        """How far a tensor is off: the largest entry of the constraint."""
+        return violation(self._product, point)
+
+    def contains(self, point: Tensor) -> bool:
+        """Whether a tensor is on the manifold, up to rounding, and on the right component."""
+        return not reason_against(self._product, point)
+
+    def random(self, *shape: int, generator: Any = None, **options: Any) -> Tensor:
+        """A point from normal random numbers.
+
+        Args:
+            shape: of the tensor.
+            generator: torch's.
+            options: ``dtype``, ``device``.
+
+        Raises:
+            ValueError: none is found.
+        """
+        for _ in range(20):
+            drawn = torch.randn(*shape, generator=generator, **options)
+            point = self.from_matrix(drawn)
+            if not reason_against(self._product, point):
+                return point
+        raise ValueError(f"no point of {self._product.MANIFOLD} was found")
+
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """A point near a tensor, or at least one that is made of it, as [sample] says.
+
+        Args:
+            matrix: any tensor of the shape of points.
+
+        Raises:
+            ValueError: the manifold does not say how.
+        """
+        if not hasattr(self._product, "sample"):
+            raise ValueError(
+                f"{self._product.MANIFOLD} does not say how to make a point of a matrix: declare "
+                "[sample]"
+            )
+        return self._called("sample", matrix)
+
+    def _function(self, name: str) -> Any:
+        return getattr(self._product, name)
+
+    def _matrices(self, tensor: Tensor) -> Tensor:
+        return tensor[..., None] if self._product.VECTORS else tensor
+
+    def _called(self, name: str, *tensors: Tensor) -> Tensor:
+        value: Tensor = self._function(name)(*map(self._matrices, tensors))
+        return value[..., 0] if self._product.VECTORS else value
+
+    def _named(self, table: str, name: str | None) -> str:
+        known = getattr(self._product, table)
+        if name is not None and name not in known:
+            raise ValueError(f"{self._product.MANIFOLD} has {', '.join(known)}, and no {name}")
+        return str(known[0] if name is None else name)
+
+
+def project_(parameter: Tensor, manifold: Manifold) -> Tensor:
+    """Move a tensor onto a manifold, in place.
+
+    Args:
+        parameter: of the shape of points; with further axes in front, many of them.
+        manifold: where to.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: it leads to no point, as of deficient rank or on another component; it is left
+            as it is.
+    """
+    with torch.no_grad():
+        try:
+            point = manifold.from_matrix(parameter.detach())
+        except RuntimeError as error:  # of a factorisation
+            raise ValueError(f"no point is made of this tensor: {error}") from error
+        product = sys.modules[type(manifold).__module__]
+        if against := reason_against(product, point):
+            raise ValueError(f"no point is made of this tensor: {against}")
+        if not _is_certain(manifold, parameter.detach(), point):
+            raise ValueError(
+                "no point is made of this tensor: what is as small as rounding decides which, as "
+                "where columns are not independent"
+            )
+        parameter.copy_(point)
+    return parameter
+
+
+def _is_certain(manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:
+    """Whether a point hardly changes where the tensor changes by some units of rounding."""
+    if not tensor.numel():
+        return True
+    generator = torch.Generator(tensor.device).manual_seed(0)
+    drawn = torch.randn(tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
+    size = float(tensor.abs().max()) or 1.0
+    beside = manifold.from_matrix(tensor + FAR * torch.finfo(tensor.dtype).eps * size * drawn)
+    return bool((beside - point).abs().max() <= _UNCERTAIN)
+
+
+def violation(product: ModuleType, tensor: Tensor) -> float:
+    """The largest entry of the constraint.
+
+    Args:
+        product: a generated module.
+        tensor: a parameter.
+    """
+    matrices = tensor.detach()[..., None] if product.VECTORS else tensor.detach()
+    value = product.constraint(matrices)
+    return float(value.abs().max()) if value.numel() else 0.0
+
+
+def reason_against(product: ModuleType, tensor: Tensor) -> str:
+    """Why a tensor is no point of a manifold; empty if it is one.
+
+    Args:
+        product: a generated module.
+        tensor: of the shape of points.
+    """
+    if not tensor.numel():
+        return ""
+    if not bool(tensor.isfinite().all()):
+        return "it has entries that are not finite"
+    rows = tensor.shape[-1] if product.VECTORS else tensor.shape[-2]
+    off = violation(product, tensor)
+    if not off <= FAR * torch.finfo(tensor.dtype).eps * max(1, rows):
+        wide = not product.VECTORS and tensor.shape[-1] > rows
+        more = f", and it has {tensor.shape[-1]} columns and {rows} rows" if wide else ""
+        return f"{product.CONSTRAINT} is {off:.3g} and not 0{more}"
+    matrices = tensor[..., None] if product.VECTORS else tensor
+    for condition, text in product.CONDITIONS.items():
+        value = getattr(product, f"condition_{condition}")(matrices)
+        if condition in product.DEFINITE:
+            holds = bool((torch.linalg.cholesky_ex(value).info == 0).all())
+            text = f"{text} positive definite"
+        else:
+            holds = bool((value > 0).all())
+        if not holds:
+            return f"{text} does not hold"
+    return ""

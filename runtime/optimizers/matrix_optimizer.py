@@ -1,0 +1,121 @@
+"""The optimizer behind generated classes whose parameters are matrices, or points of a manifold.
+
+Beside what all optimizers share it looks at its parameters when they are handed in: their axes, and
+whether they lie on the manifold.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from hamilforge.runtime.optimizers.manifolds import reason_against, violation
+from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
+from hamilforge.runtime.optimizers.step_plan import Plan, Standing
+from hamilforge.runtime.optimizers.step_tensors import parameter_name
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
+
+
+class MatrixOptimizer(GeneratedOptimizer):
+    """A generated optimizer of matrices.
+
+    A parameter is a matrix, or with ``batched=True`` any number of them along leading axes.
+
+    Args:
+        params: parameters, named parameters, or dictionaries that define groups.
+        hyper: the hyper-parameters.
+        options: as of every optimizer; and ``batched`` (False), one for all groups.
+
+    Raises:
+        ValueError: a parameter has too few or too many axes, more columns than rows can be
+            orthonormal, or is not on the manifold.
+    """
+
+    def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
+        self._batched = bool(options.get("batched", False))
+        options = {name: value for name, value in options.items() if name != "batched"}
+        super().__init__(params, hyper, options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_batched": self._batched}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_batched" not in vars(self):
+            self._batched = state.get("_batched", False)
+        super().__setstate__({name: value for name, value in state.items() if name != "_batched"})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, after a check of its hyper-parameters and parameters.
+
+        Raises:
+            ValueError: a hyper-parameter outside its domain, or a parameter that is no point.
+        """
+        super().add_param_group(param_group)
+        try:
+            group = self.param_groups[-1]
+            if self.product.MANIFOLD and group.get("weight_decay"):
+                raise ValueError(
+                    f"weight_decay = {group['weight_decay']}; points of {self.product.MANIFOLD} do "
+                    "not shrink"
+                )
+            for param in group["params"]:
+                refuse_points(
+                    self.product,
+                    param.detach(),
+                    parameter_name(self.param_groups, param),
+                    self._batched,
+                )
+        except BaseException:
+            self.param_groups.pop()
+            raise
+
+    def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
+        if form == "fused":
+            return MatrixPlan(standing, owners, self.kernels, self._widths())
+        return super()._planned(form, standing, owners)
+
+    def violation(self) -> float:
+        """How far parameters are off their manifold: the largest entry of the constraint.
+
+        Raises:
+            ValueError: there is no manifold.
+        """
+        product = self.product
+        if not product.MANIFOLD:
+            raise ValueError(f"{type(self).__name__} has no manifold")
+        with torch.no_grad():
+            parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
+        return max(parts, default=0.0)
+
+
+def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched: bool) -> None:
+    """Refuse a parameter that is no point.
+
+    Args:
+        product: a generated module.
+        tensor: the parameter.
+        name: what it is called in errors.
+        batched: whether it may have leading axes.
+
+    Raises:
+        ValueError: its axes, or where it lies.
+    """
+    axes = 1 if product.VECTORS else 2
+    shape = tuple(tensor.shape)
+    what = "a vector" if product.VECTORS else "a matrix"
+    if len(shape) < axes:
+        raise ValueError(f"{name} has the shape {shape}, and {what} was expected")
+    if len(shape) > axes and not batched:
+        raise ValueError(
+            f"{name} has the shape {shape}, and {what} was expected; with batched=True leading "
+            "axes are many of them"
+        )
+    if product.SHAPE[0] == product.SHAPE[1] and shape[-2] != shape[-1]:
+        raise ValueError(f"{name} has the shape {shape}, and a square matrix was expected")
+    if product.MANIFOLD and (reason := reason_against(product, tensor)):
+        raise ValueError(
+            f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "
+            f'hf.project_(parameter, "{product.MANIFOLD}") moves a tensor there if it can'
+        )

@@ -1,0 +1,69 @@
+"""Lists of matrices through a function of stacks, which takes those of equal shape at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Tensors = list[torch.Tensor]
+Stage = Callable[..., tuple[Tensors, ...]]
+
+
+def stacked(step: Callable[..., tuple[torch.Tensor, ...]], arrays: int, vectors: bool) -> Stage:
+    """The form over lists of a step of stacked matrices.
+
+    Args:
+        step: takes arrays `(..., n, p)`, then scalars; returns what point and states become.
+        arrays: how many arrays it takes.
+        vectors: whether parameters are vectors, which the step takes as columns.
+
+    Returns:
+        A function of as many lists of tensors, and of the scalars.
+    """
+
+    def stage(*arguments: Any) -> tuple[Tensors, ...]:
+        lists, scalars = arguments[:arrays], arguments[arrays:]
+        results: dict[int, dict[int, torch.Tensor]] = {}
+        for members in _alike(lists[0]):
+            parts = [_stack([tensors[k] for k in members], vectors) for tensors in lists]
+            for place, new in enumerate(step(*parts, *scalars)):
+                new = new[..., 0] if vectors else new
+                split = new if len(members) > 1 else (new,)
+                results.setdefault(place, {}).update(zip(members, split, strict=True))
+        return tuple([own[k] for k in range(len(own))] for own in results.values())
+
+    stage.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
+    stage.__name__, stage.__doc__ = "update", step.__doc__
+    return stage
+
+
+def in_place(stage: Stage) -> Callable[..., None]:
+    """The form in place of a function over lists.
+
+    Args:
+        stage: returns what point and states become.
+    """
+
+    def stage_(*arguments: Any) -> None:
+        results = stage(*arguments)
+        for old, new in zip(arguments, results, strict=False):
+            changed = [k for k, tensor in enumerate(new) if tensor is not old[k]]
+            torch._foreach_copy_([old[k] for k in changed], [new[k] for k in changed])
+
+    return stage_
+
+
+def _alike(tensors: Tensors) -> list[list[int]]:
+    """The numbers of tensors of equal shape, type and device."""
+    groups: dict[Any, list[int]] = {}
+    for k, tensor in enumerate(tensors):
+        groups.setdefault((tensor.shape, tensor.dtype, tensor.device), []).append(k)
+    return list(groups.values())
+
+
+def _stack(tensors: Tensors, vectors: bool) -> torch.Tensor:
+    whole = torch.stack(tensors) if len(tensors) > 1 else tensors[0]
+    return whole[..., None] if vectors else whole

@@ -1,0 +1,163 @@
+"""Comparison of backends of optimizers of matrices with steps that were computed elsewhere.
+
+In: a loaded product and steps of the interpretation of its program.  Out: the largest deviation of
+each backend, in units in the last place of the largest entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hamilforge.runtime.core.comparison import Deviation, Verification
+from hamilforge.runtime.core.loader import Loaded
+from hamilforge.runtime.optimizers.matrix_blocks import Blocks
+
+Array = NDArray[Any]
+#: Units in the last place of the largest entry by which results may differ: factorisations are
+#: computed by other algorithms, whose errors are a few units for each row.
+ULPS = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCase:
+    """Steps to be compared, each from the state that the reference has before it.
+
+    Attributes:
+        hyper: the hyper-parameters by name.
+        preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
+        steps: before each step point, states and gradient; after it point and states; the solution.
+    """
+
+    name: str
+    dtype: str
+    hyper: Mapping[str, float]
+    preparation: tuple[float, float, float]
+    steps: Sequence[tuple[list[Array], list[Array], Array | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class MapCase:
+    """A map of a manifold at some arrays."""
+
+    name: str
+    dtype: str
+    arguments: Sequence[Array]
+    expected: Array
+
+
+def compare_maps(
+    loaded: Loaded, cases: Sequence[MapCase], backends: Sequence[str], device: str = "cpu"
+) -> Verification:
+    """Run torch's form of the maps of a manifold; there is no other.
+
+    Args:
+        loaded: the product.
+        cases: what it should compute.
+        backends: those that are here.
+        device: where torch's form runs.
+
+    Returns:
+        The deviations.
+    """
+    deviations = []
+    for case in cases if "torch" in backends else ():
+        import torch
+
+        module = loaded.module("torch")
+        tensors = [torch.from_numpy(array).to(device) for array in case.arguments]
+        value = torch.atleast_2d(getattr(module, case.name)(*tensors)).cpu().numpy()
+        scale = max(1.0, *(float(abs(array).max()) for array in case.arguments))
+        farthest = _distance(value, case.expected, scale)
+        deviations.append(Deviation("torch", case.name, case.dtype, farthest, farthest <= ULPS * 4))
+    return Verification(loaded.name, tuple(deviations))
+
+
+def compare(
+    loaded: Loaded, cases: Sequence[MatrixCase], backends: Sequence[str], device: str = "cpu"
+) -> Verification:
+    """Run each backend through all cases.
+
+    Args:
+        loaded: the product.
+        cases: what it should compute.
+        backends: ``numba``, ``torch``.
+        device: where torch's form runs.
+
+    Returns:
+        The deviations.
+    """
+    deviations = []
+    for backend in backends:
+        module = loaded.module(backend)
+        run = _by_kernels if backend == "numba" else _by_torch
+        for case in cases:
+            farthest = 0.0
+            for number, (before, after, solution) in enumerate(case.steps, start=1):
+                told = (*case.hyper.values(), 0.0, number, *_zeros(module))
+                scalars, memory, _ = module.coefficients(*told)
+                row = (*case.preparation, *scalars[0])
+                typed = [np.array(array, case.dtype) for array in before]
+                made = run(module, row, typed, device)
+                farthest = max(farthest, *map(_distance, made, after))
+                if solution is not None and backend == "torch":
+                    solved = _solved(module, made, module.solution_row(*memory), device)
+                    farthest = max(farthest, _distance(solved, solution))
+            allowed = ULPS * max(1.0, float(np.sqrt(case.steps[0][0][0].shape[0])))
+            deviations.append(
+                Deviation(backend, case.name, case.dtype, farthest, farthest <= allowed)
+            )
+    return Verification(loaded.name, tuple(deviations))
+
+
+def _zeros(module: Any) -> tuple[float, ...]:
+    return (0.0,) * len(module.MEMORY)
+
+
+def _distance(found: Array, expected: Array, scale: float = 1e-30) -> float:
+    """In units in the last place of the largest entry; infinite where one is not finite.
+
+    Args:
+        found: by a backend.
+        expected: of the same shape.
+        scale: what the entries were made of is as large, where they themselves are smaller.
+    """
+    if not np.isfinite(found).all():
+        return float("inf")
+    unit = np.finfo(found.dtype).eps * max(float(abs(expected).max()), scale)
+    return float(abs(found.astype(np.float64) - expected).max() / unit)
+
+
+def _by_kernels(module: Any, row: Sequence[float], arrays: list[Array], _: str) -> list[Array]:
+    shapes = [arrays[0][..., 0].shape if module.VECTORS else arrays[0].shape]
+    blocks = Blocks(shapes, [0], module, arrays[0].dtype.name)
+    table = np.array([[array.ctypes.data] for array in arrays], np.uintp)
+    blocks.run(module.STAGES[0], np.array([row], np.float64), table)
+    return arrays[:-1]
+
+
+def _by_torch(module: Any, row: Sequence[float], arrays: list[Array], device: str) -> list[Array]:
+    import torch
+
+    point, *states, gradient = ([torch.from_numpy(array).to(device)] for array in arrays)
+    if module.VECTORS:
+        point, gradient, *states = ([t[0][..., 0]] for t in (point, gradient, *states))
+    sign, l2, shrink, *scalars = row
+    points, gradients = module.prepared(point, gradient, sign, l2, shrink)
+    made = module.update(points, *states, gradients, *scalars)
+    results = [tensors[0].cpu().numpy() for tensors in made]
+    return [array[..., None] for array in results] if module.VECTORS else results
+
+
+def _solved(module: Any, arrays: Sequence[Array], row: Sequence[float], device: str) -> Array:
+    import torch
+
+    lists = [[torch.from_numpy(np.ascontiguousarray(array)).to(device)] for array in arrays]
+    if module.VECTORS:
+        lists = [[tensors[0][..., 0]] for tensors in lists]
+    solved: Array = module.solution(*lists, *row)[0].cpu().numpy()
+    return solved[..., None] if module.VECTORS else solved

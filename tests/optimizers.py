@@ -1,0 +1,18 @@
+"""The optimizers of the catalogue, by how they are declared and what they take."""
+
+from __future__ import annotations
+
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.program.optimizers.build_rule import Assigned
+
+#: Those that are made of a Hamiltonian, those that are assignments, and those of matrices.
+MECHANICAL, ASSIGNED, MATRICES = (
+    tuple(
+        name
+        for name in catalogue.names("optimizer")
+        if isinstance(catalogue.load(name, ("optimizer",)), form)
+    )
+    for form in (kinds.Optimizer, Assigned, kinds.MatrixOptimizer)
+)
+#: Those that take parameters of any shape, and do the same to each entry but for sums.
+ELEMENTWISE = tuple(name for name in catalogue.names("optimizer") if name not in MATRICES)
