@@ -13,6 +13,7 @@ BENCHES = {
     "optimizers": "hamilforge.runtime.bench.optimizers",
     "integrators": "hamilforge.runtime.bench.integrators",
     "networks": "hamilforge.runtime.bench.networks",
+    "manifolds": "hamilforge.runtime.bench.manifolds",
     "analysis": "hamilforge.analysis_bench",
 }
 

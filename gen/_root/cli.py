@@ -171,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     plotting.add_argument("--out", type=Path, help="a PNG, SVG or PDF file")
 
     bench = command("bench", _bench, "Measure speed beside peers, in one process.")
-    bench.add_argument("what", choices=("optimizers", "integrators", "networks", "analysis"))
+    bench.add_argument(
+        "what", choices=("optimizers", "integrators", "networks", "manifolds", "analysis")
+    )
     bench.add_argument("--json", action="store_true")
     bench.add_argument("--case", help="only cases whose text contains this")
     bench.add_argument("--rounds", type=whole_number, help="interleaved rounds, at least 20")

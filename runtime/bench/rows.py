@@ -12,7 +12,18 @@ from rich.table import Table
 
 #: What a benchmark measures: a text, and the work that gives its rows.
 Case = tuple[str, Callable[[], "Iterable[Row]"]]
-_PACKAGES = ("numba", "numpy", "scipy", "torch", "sympy", "diffrax", "heyoka", "jax", "torchdiffeq")
+_PACKAGES = (
+    "numba",
+    "numpy",
+    "scipy",
+    "torch",
+    "sympy",
+    "diffrax",
+    "geoopt",
+    "heyoka",
+    "jax",
+    "torchdiffeq",
+)
 
 
 def versions() -> dict[str, str]:

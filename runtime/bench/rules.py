@@ -33,7 +33,7 @@ _WRITE_ONLY = ("aten::copy_", "aten::_foreach_copy_", "aten::zero_", "aten::_for
 
 
 def names(left_out: Mapping[str, str]) -> Iterator[str]:
-    """The rules that ship, but for those that draw noise, which have a case of their own.
+    """The rules that ship, but for those of matrices and those that draw noise.
 
     Args:
         left_out: names of further rules, with the reasons why they are none of these.
@@ -46,7 +46,8 @@ def names(left_out: Mapping[str, str]) -> Iterator[str]:
         if name == module.name or name in left_out:
             continue
         product = load(name).module("torch")
-        if hasattr(product, "HYPERPARAMETERS") and not product.NOISE:
+        elementwise = hasattr(product, "HYPERPARAMETERS") and not hasattr(product, "SHAPE")
+        if elementwise and not product.NOISE:
             yield name
 
 

@@ -56,13 +56,24 @@ def times(left: Any, right: Any, out: Any) -> None:
         right: `(k, p)`.
         out: `(n, p)`; set.
     """
+    inner, columns = left.shape[1], out.shape[1]
+    whole = inner - inner % 4
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        for j in range(columns):
             out[i, j] = 0
-        for k in range(left.shape[1]):
-            factor = left[i, k]
-            for j in range(out.shape[1]):
-                out[i, j] += factor * right[k, j]
+        for k in range(0, whole, 4):  # four at a time: what is added to is loaded and stored once
+            a, b, c, d = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
+            for j in range(columns):
+                out[i, j] += (
+                    a * right[k, j]
+                    + b * right[k + 1, j]
+                    + c * right[k + 2, j]
+                    + d * right[k + 3, j]
+                )
+        for k in range(whole, inner):
+            a = left[i, k]
+            for j in range(columns):
+                out[i, j] += a * right[k, j]
 
 
 @summing_function
@@ -74,14 +85,26 @@ def transposed_times(left: Any, right: Any, out: Any) -> None:
         right: `(k, p)`.
         out: `(n, p)`; set.
     """
+    inner, columns = left.shape[0], out.shape[1]
+    whole = inner - inner % 4
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        for j in range(columns):
             out[i, j] = 0
-    for k in range(left.shape[0]):
+    for k in range(0, whole, 4):  # four at a time: what is added to is loaded and stored once
         for i in range(out.shape[0]):
-            factor = left[k, i]
-            for j in range(out.shape[1]):
-                out[i, j] += factor * right[k, j]
+            a, b, c, d = left[k, i], left[k + 1, i], left[k + 2, i], left[k + 3, i]
+            for j in range(columns):
+                out[i, j] += (
+                    a * right[k, j]
+                    + b * right[k + 1, j]
+                    + c * right[k + 2, j]
+                    + d * right[k + 3, j]
+                )
+    for k in range(whole, inner):
+        for i in range(out.shape[0]):
+            a = left[k, i]
+            for j in range(columns):
+                out[i, j] += a * right[k, j]
 
 
 @summing_function

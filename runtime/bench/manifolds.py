@@ -1,0 +1,174 @@
+"""The benchmark of manifolds: a step with momentum on the Stiefel manifold beside others' steps.
+
+In: the line-up in ``manifolds.toml``.  Out: rows.  The rules differ: ours retracts by the polar
+factor, geoopt's by QR, and the products are a tangent step with one Newton–Schulz step, which only
+comes near the manifold.  Nobody's points are made orthonormal again between steps.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import numba
+import torch
+
+from hamilforge.runtime.bench.rows import Case, Row
+from hamilforge.runtime.bench.timing import Contestant, Times, interleaved
+from hamilforge.runtime.core.loader import load
+
+BENCH = "manifolds"
+Entry = Mapping[str, Any]
+
+
+def line_up() -> dict[str, Any]:
+    """What is measured, as data."""
+    file = resources.files("hamilforge.runtime.bench") / "manifolds.toml"
+    return tomllib.loads(file.read_text("utf-8"))
+
+
+def cases(rounds: int | None = None) -> list[Case]:
+    """What is measured.
+
+    Args:
+        rounds: the number of turns of each contestant; what the line-up says if None.
+    """
+    entries = line_up()
+    return [
+        (entry["case"], functools.partial(_rows, entry, entries, rounds))
+        for entry in entries["cases"]
+    ]
+
+
+def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
+    numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
+    makers: dict[str, Callable[[], Contestant]] = {
+        "a list": lambda: _ours(case, entries, batched=False),
+        "one parameter": lambda: _ours(case, entries, batched=True),
+        "four products in torch": lambda: _products(case, entries),
+    }
+    skipped = {}
+    if importlib.util.find_spec("geoopt"):
+        makers["geoopt, a list"] = lambda: _geoopt(case, entries, batched=False)
+        makers["geoopt, one parameter"] = lambda: _geoopt(case, entries, batched=True)
+    else:
+        skipped = dict.fromkeys(("geoopt, a list", "geoopt, one parameter"), "geoopt is not here")
+    if case["count"] * case["rows"] * case["columns"] <= entries["parametrised"]:
+        makers["parametrizations.orthogonal"] = lambda: _parametrised(case, entries)
+    ready = {name: make() for name, make in makers.items()}
+    for contestant in ready.values():
+        for _ in range(2):
+            contestant.prepare()
+            contestant.work()
+    times = interleaved(ready, rounds or case["rounds"])
+    flops = _flops(case)
+    for candidate in ("a list", "one parameter"):
+        speed = f"{flops / times[candidate].median / 1e9:.1f} GFLOP/s in products"
+        for peer in (*makers, *skipped):
+            if peer in ("a list", "one parameter"):
+                continue
+            note = skipped.get(peer, speed)
+            yield _row(case["case"], candidate, peer, times[candidate], times.get(peer), note)
+
+
+def _flops(case: Entry) -> float:
+    """Of the products of a step with as many rows as the matrix: five, and the Gram matrix."""
+    return float(6 * 2 * case["count"] * case["rows"] * case["columns"] ** 2)
+
+
+def _row(case: str, candidate: str, peer: str, ours: Times, theirs: Times | None, note: str) -> Row:
+    ratio = ours.median / theirs.median if theirs else None
+    return Row(
+        BENCH,
+        case,
+        candidate,
+        peer,
+        ours.median,
+        ours.p10,
+        ours.p90,
+        ratio,
+        torch.get_num_threads(),
+        note=note,
+    )
+
+
+def _points(case: Entry) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(case["count"], case["rows"], case["columns"], generator=generator)
+    return torch.linalg.qr(drawn)[0].contiguous()
+
+
+def _slopes(case: Entry) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return 0.1 * torch.randn(case["count"], case["rows"], case["columns"], generator=generator)
+
+
+def _stepping(
+    params: list[torch.Tensor], slopes: list[torch.Tensor], step: Callable[[], object]
+) -> Contestant:
+    def prepare() -> None:
+        for param, slope in zip(params, slopes, strict=True):
+            param.grad = slope
+
+    return Contestant(prepare, step)
+
+
+def _ours(case: Entry, entries: Entry, batched: bool) -> Contestant:
+    optimizer = load(entries["rule"]).torch_class()
+    points, slopes = _points(case), _slopes(case)
+    params = [torch.nn.Parameter(points)] if batched else list(map(torch.nn.Parameter, points))
+    grads = [slopes] if batched else [*slopes]
+    return _stepping(params, grads, optimizer(params, batched=batched, **entries["options"]).step)
+
+
+def _geoopt(case: Entry, entries: Entry, batched: bool) -> Contestant:
+    import geoopt
+
+    points, slopes = _points(case), _slopes(case)
+    manifold = geoopt.EuclideanStiefel()
+    parts = [points] if batched else [*points]
+    params = [geoopt.ManifoldParameter(part, manifold=manifold) for part in parts]
+    grads = [slopes.clone()] if batched else [slope.clone() for slope in slopes]
+    return _stepping(params, grads, geoopt.optim.RiemannianSGD(params, **entries["options"]).step)
+
+
+def _products(case: Entry, entries: Entry) -> Contestant:
+    points, slopes = _points(case), _slopes(case)
+    momentum = torch.zeros_like(points)
+    lr, keep = entries["options"]["lr"], entries["options"]["momentum"]
+
+    def step() -> None:
+        momentum.mul_(keep).add_(slopes)
+        along = points.mT @ momentum
+        near = points - lr * (momentum - points @ ((along + along.mT) / 2))
+        gram = near.mT @ near
+        points.copy_(1.5 * near - 0.5 * (near @ gram))
+
+    return Contestant(lambda: None, step)
+
+
+def _parametrised(case: Entry, entries: Entry) -> Contestant:
+    """Making the matrices, their derivative, and torch's own step."""
+    parametrize = torch.nn.utils.parametrizations
+    layers = []
+    for _ in range(case["count"]):
+        layer = torch.nn.Linear(case["columns"], case["rows"], bias=False)
+        layers.append(parametrize.orthogonal(layer, orthogonal_map="householder"))
+    params = [param for layer in layers for param in layer.parameters()]
+    optimizer = torch.optim.SGD(params, **entries["options"])
+    slopes = _slopes(case)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        total = sum(
+            (layer.weight * slope).sum() for layer, slope in zip(layers, slopes, strict=True)
+        )
+        assert isinstance(total, torch.Tensor)
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return Contestant(lambda: None, step)
