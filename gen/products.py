@@ -31,9 +31,11 @@ def load_optimizer(name_or_path: str | Path) -> kinds.Optimizer:
     """
     declaration = catalogue.load(name_or_path, ("optimizer",))
     if not isinstance(declaration, kinds.Optimizer):
+        what = "is a rule without a system: it has no energy"
+        if isinstance(declaration, kinds.ManifoldOptimizer):
+            what = "is on a manifold; an energy in coordinates is wanted here"
         raise DeclarationError.single(
-            declaration.head.source.where,
-            f"'{declaration.head.name}' is a rule without a system: it has no energy",
+            declaration.head.source.where, f"'{declaration.head.name}' {what}"
         )
     return declaration
 

@@ -53,6 +53,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = True
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -99,7 +100,7 @@ class GrassmannDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = GrassmannDescent(model.parameters(), lr=0.01)

@@ -43,7 +43,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -81,6 +81,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -146,79 +147,79 @@ def set_step_along(V, gradient_, X_times_XT_times_G, pull, way, out):
 @njit(**INNER)
 def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     """A step of one matrix."""
-    n = X.shape[0]
-    p = X.shape[1]
+    size_n = X.shape[0]
+    size_p = X.shape[1]
     at = 0
-    gradient_ = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    gradient_ = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_gradient_(l2, sign, G, X, gradient_)
-    XT_times_G = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_G = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.transposed_times(X, gradient_, XT_times_G)
-    X_times_XT_times_G = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    X_times_XT_times_G = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(X, XT_times_G, X_times_XT_times_G)
-    step_along = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    step_along = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_step_along(V, gradient_, X_times_XT_times_G, pull, way, step_along)
-    XT_times_step_along = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_step_along = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.transposed_times(X, step_along, XT_times_step_along)
-    product = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    product = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(X, XT_times_step_along, product)
-    H = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    H = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_H(step_along, product, H)
-    H_times_XT = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    H_times_XT = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times_transposed(H, X, H_times_XT)
-    X_times_HT = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    X_times_HT = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times_transposed(X, H, X_times_HT)
-    matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_matrix(H_times_XT, X_times_HT, matrix)
-    expm_of_matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
-    room = work[at : at + 3 * n * (n + 1)]
-    at += 3 * n * (n + 1)
+    expm_of_matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
+    room = work[at : at + 3 * size_n * (size_n + 1)]
+    at += 3 * size_n * (size_n + 1)
     matrix_kernels.expm(matrix, room, expm_of_matrix)
-    expm_of_matrix_times_X = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    expm_of_matrix_times_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(expm_of_matrix, X, expm_of_matrix_times_X)
-    product2 = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    product2 = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(matrix, expm_of_matrix, product2)
-    product2_times_X = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    product2_times_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(product2, X, product2_times_X)
-    V_new = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    V_new = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_V_new(product2_times_X, slowed, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(expm_of_matrix_times_X, X)
 
 
-def room(n, p):
+def room(size_n, size_p):
     """How many numbers the step of a matrix needs beside the matrix."""
     return (
-        n * p
-        + p * p
-        + n * p
-        + n * p
-        + p * p
-        + n * p
-        + n * p
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + 3 * n * (n + 1)
-        + n * p
-        + n * n
-        + n * p
-        + n * p
+        size_n * size_p
+        + size_p * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + size_p * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + 3 * size_n * (size_n + 1)
+        + size_n * size_p
+        + size_n * size_n
+        + size_n * size_p
+        + size_n * size_p
     )
 
 

@@ -83,6 +83,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -164,7 +165,7 @@ class GrassmannLeapfrog(MatrixOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
         momentum: in [0, 1): factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = GrassmannLeapfrog(model.parameters(), lr=0.01)

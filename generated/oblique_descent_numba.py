@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -53,6 +53,7 @@ VECTORS = False
 CONSTRAINT = "colsum(X**2) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -128,39 +129,48 @@ def set_matrix4(colsum_of_matrix3, out):
 @njit(**INNER)
 def matrix_step(X, G, sign, l2, shrink, lr, work):
     """A step of one matrix."""
-    n = X.shape[0]
-    p = X.shape[1]
+    size_n = X.shape[0]
+    size_p = X.shape[1]
     at = 0
-    gradient = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    gradient = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_gradient(l2, sign, G, X, gradient)
-    matrix = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    matrix = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_matrix(gradient, X, matrix)
-    colsum_of_matrix = work[at : at + 1 * p].reshape((1, p))
-    at += 1 * p
+    colsum_of_matrix = work[at : at + 1 * size_p].reshape((1, size_p))
+    at += 1 * size_p
     matrix_kernels.colsum(matrix, colsum_of_matrix)
-    matrix2 = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    matrix2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_matrix2(lr, gradient, X, colsum_of_matrix, matrix2)
-    matrix3 = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    matrix3 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_matrix3(X, matrix2, matrix3)
-    colsum_of_matrix3 = work[at : at + 1 * p].reshape((1, p))
-    at += 1 * p
+    colsum_of_matrix3 = work[at : at + 1 * size_p].reshape((1, size_p))
+    at += 1 * size_p
     matrix_kernels.colsum(matrix3, colsum_of_matrix3)
-    matrix4 = work[at : at + 1 * p].reshape((1, p))
-    at += 1 * p
+    matrix4 = work[at : at + 1 * size_p].reshape((1, size_p))
+    at += 1 * size_p
     set_matrix4(colsum_of_matrix3, matrix4)
-    X_new = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    X_new = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_X_new(X, matrix2, matrix4, X_new)
     matrix_kernels.copied(X_new, X)
 
 
-def room(n, p):
+def room(size_n, size_p):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * p + n * p + 1 * p + n * p + n * p + 1 * p + 1 * p + n * p
+    return (
+        size_n * size_p
+        + size_n * size_p
+        + 1 * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + 1 * size_p
+        + 1 * size_p
+        + size_n * size_p
+    )
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

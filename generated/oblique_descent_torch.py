@@ -54,6 +54,7 @@ VECTORS = False
 CONSTRAINT = "colsum(X**2) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -102,7 +103,7 @@ class ObliqueDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = ObliqueDescent(model.parameters(), lr=0.01)

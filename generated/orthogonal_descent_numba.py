@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -53,6 +53,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
 DEFINITE = ()
+TALL = True
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -97,37 +98,46 @@ def set_matrix3(X, X_times_matrix, lr, out):
 @njit(**INNER)
 def matrix_step(X, G, sign, l2, shrink, lr, work):
     """A step of one matrix."""
-    n = X.shape[0]
+    size_n = X.shape[0]
     at = 0
-    gradient = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    gradient = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_gradient(l2, sign, G, X, gradient)
-    XT_times_G = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_G = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.transposed_times(X, gradient, XT_times_G)
-    XT_times_GT = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_GT = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.turned(XT_times_G, XT_times_GT)
-    matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_matrix(XT_times_G, XT_times_GT, matrix)
-    X_times_matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    X_times_matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(X, matrix, X_times_matrix)
-    matrix3 = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    matrix3 = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_matrix3(X, X_times_matrix, lr, matrix3)
-    polar_of_matrix3 = work[at : at + n * n].reshape((n, n))
-    at += n * n
-    room = work[at : at + 5 * n * (n + 1)]
-    at += 5 * n * (n + 1)
+    polar_of_matrix3 = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
+    room = work[at : at + 5 * size_n * (size_n + 1)]
+    at += 5 * size_n * (size_n + 1)
     matrix_kernels.polar(matrix3, room, polar_of_matrix3)
     matrix_kernels.copied(polar_of_matrix3, X)
 
 
-def room(n):
+def room(size_n):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * n + n * n + n * n + n * n + n * n + n * n + n * n + 5 * n * (n + 1)
+    return (
+        size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + 5 * size_n * (size_n + 1)
+    )
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

@@ -55,6 +55,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
 DEFINITE = ()
+TALL = True
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -110,7 +111,7 @@ class OrthogonalDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = OrthogonalDescent(model.parameters(), lr=0.01)

@@ -38,7 +38,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -76,6 +76,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -142,74 +143,74 @@ def set_step_along(V, X_times_matrix, pull, way, out):
 @njit(**INNER)
 def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     """A step of one matrix."""
-    n = X.shape[0]
+    size_n = X.shape[0]
     at = 0
-    gradient = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    gradient = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_gradient(l2, sign, G, X, gradient)
-    XT_times_G = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_G = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.transposed_times(X, gradient, XT_times_G)
-    XT_times_GT = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_GT = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.turned(XT_times_G, XT_times_GT)
-    matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_matrix(XT_times_G, XT_times_GT, matrix)
-    X_times_matrix = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    X_times_matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(X, matrix, X_times_matrix)
-    step_along = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    step_along = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_step_along(V, X_times_matrix, pull, way, step_along)
-    XT_times_step_along = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_step_along = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.transposed_times(X, step_along, XT_times_step_along)
-    XT_times_step_alongT = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    XT_times_step_alongT = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.turned(XT_times_step_along, XT_times_step_alongT)
-    A = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    A = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_A(XT_times_step_along, XT_times_step_alongT, A)
-    expm_of_A = work[at : at + n * n].reshape((n, n))
-    at += n * n
-    room = work[at : at + 3 * n * (n + 1)]
-    at += 3 * n * (n + 1)
+    expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
+    room = work[at : at + 3 * size_n * (size_n + 1)]
+    at += 3 * size_n * (size_n + 1)
     matrix_kernels.expm(A, room, expm_of_A)
-    X_times_expm_of_A = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    X_times_expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(X, expm_of_A, X_times_expm_of_A)
-    A_times_expm_of_A = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    A_times_expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(A, expm_of_A, A_times_expm_of_A)
-    product = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    product = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     matrix_kernels.times(X, A_times_expm_of_A, product)
-    V_new = work[at : at + n * n].reshape((n, n))
-    at += n * n
+    V_new = work[at : at + size_n * size_n].reshape((size_n, size_n))
+    at += size_n * size_n
     set_V_new(product, slowed, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(X_times_expm_of_A, X)
 
 
-def room(n):
+def room(size_n):
     """How many numbers the step of a matrix needs beside the matrix."""
     return (
-        n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + n * n
-        + 3 * n * (n + 1)
-        + n * n
-        + n * n
-        + n * n
-        + n * n
+        size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + 3 * size_n * (size_n + 1)
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
+        + size_n * size_n
     )
 
 

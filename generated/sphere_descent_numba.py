@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -53,6 +53,7 @@ VECTORS = True
 CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -123,26 +124,26 @@ def sum_total2(X, matrix):
 @njit(**INNER)
 def matrix_step(X, G, sign, l2, shrink, lr, work):
     """A step of one matrix."""
-    n = X.shape[0]
+    size_n = X.shape[0]
     at = 0
-    gradient = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    gradient = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_gradient(l2, sign, G, X, gradient)
     total = sum_total(gradient, X)
-    matrix = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    matrix = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_matrix(lr, gradient, X, total, matrix)
     total2 = sum_total2(X, matrix)
     scalar = np.sqrt(total2)
-    X_new = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    X_new = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_X_new(X, matrix, scalar, X_new)
     matrix_kernels.copied(X_new, X)
 
 
-def room(n):
+def room(size_n):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * 1 + n * 1 + n * 1
+    return size_n * 1 + size_n * 1 + size_n * 1
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

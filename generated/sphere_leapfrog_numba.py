@@ -19,7 +19,7 @@
     rate2 = total3 * inverse(root(total2)) / 2
     rate3 = -rate2 * sin(r)
     rate5 = rate2 * cos(r)
-    rate6 = (r * rate5 - rate2 * scalar3) * step(scalar2) / (r * r)
+    rate6 = (rate5 / r - rate2 * scalar3 / (r * r) if scalar2 > 0 else 0)
     rate7 = X * rate3 + rate6 * step_along + scalar4 * step_along
     V_new = rate7 * slowed
     solution:
@@ -49,7 +49,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -87,6 +87,7 @@ VECTORS = True
 CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -186,14 +187,14 @@ def sum_total3(step_along):
 @njit(**INNER)
 def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     """A step of one matrix."""
-    n = X.shape[0]
+    size_n = X.shape[0]
     at = 0
-    gradient_ = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    gradient_ = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_gradient_(l2, sign, G, X, gradient_)
     total = sum_total(gradient_, X)
-    step_along = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    step_along = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_step_along(V, gradient_, X, total, pull, way, step_along)
     total2 = sum_total2(step_along)
     r = np.sqrt(total2)
@@ -203,25 +204,26 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     scalar3 = np.sin(r)
     number_1 = 1.0
     scalar4 = scalar3 / r if scalar2 > 0 else number_1
-    X_new = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    X_new = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_X_new(X, scalar, scalar4, step_along, X_new)
     total3 = sum_total3(step_along)
     number_2 = 2.0
     rate2 = total3 * elementary.inverse(np.sqrt(total2)) / number_2
     rate3 = -rate2 * np.sin(r)
     rate5 = rate2 * np.cos(r)
-    rate6 = (r * rate5 - rate2 * scalar3) * elementary.step(scalar2) / (r * r)
-    V_new = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    number_0 = 0.0
+    rate6 = rate5 / r - rate2 * scalar3 / (r * r) if scalar2 > 0 else number_0
+    V_new = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_V_new(X, rate3, rate6, step_along, scalar4, slowed, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(X_new, X)
 
 
-def room(n):
+def room(size_n):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * 1 + n * 1 + n * 1 + n * 1
+    return size_n * 1 + size_n * 1 + size_n * 1 + size_n * 1
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

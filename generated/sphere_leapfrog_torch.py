@@ -19,7 +19,7 @@
     rate2 = total3 * inverse(root(total2)) / 2
     rate3 = -rate2 * sin(r)
     rate5 = rate2 * cos(r)
-    rate6 = (r * rate5 - rate2 * scalar3) * step(scalar2) / (r * r)
+    rate6 = (rate5 / r - rate2 * scalar3 / (r * r) if scalar2 > 0 else 0)
     rate7 = X * rate3 + rate6 * step_along + scalar4 * step_along
     V_new = rate7 * slowed
     solution:
@@ -87,6 +87,7 @@ VECTORS = True
 CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -125,7 +126,7 @@ def matrix_step(X, V, G, pull, way, slowed):
     rate2 = total3 * inverse(root(total2)) / 2
     rate3 = -rate2 * torch.sin(r)
     rate5 = rate2 * torch.cos(r)
-    rate6 = (r * rate5 - rate2 * scalar3) * step(scalar2) / (r * r)
+    rate6 = chosen(step(scalar2), 1, rate5 / r - rate2 * scalar3 / (r * r), 0)
     rate7 = X * rate3 + rate6 * step_along + scalar4 * step_along
     V_new = rate7 * slowed
     return (
@@ -173,7 +174,7 @@ class SphereLeapfrog(MatrixOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
         momentum: in [0, 1): factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = SphereLeapfrog(model.parameters(), lr=0.01)

@@ -36,7 +36,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -73,6 +73,7 @@ VECTORS = True
 CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -178,34 +179,34 @@ def sum_total3(X_new, kicked):
 @njit(**INNER)
 def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
     """A step of one matrix."""
-    n = X.shape[0]
+    size_n = X.shape[0]
     at = 0
-    gradient_ = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    gradient_ = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_gradient_(l2, sign, G, X, gradient_)
     total = sum_total(gradient_, X)
-    kicked = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    kicked = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_kicked(V, gradient_, X, total, pull, kicked)
-    step_along = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    step_along = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_step_along(kicked, way, step_along)
     total2 = sum_total2(X, step_along)
     scalar = np.sqrt(total2)
-    X_new = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    X_new = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_X_new(X, step_along, scalar, X_new)
     total3 = sum_total3(X_new, kicked)
-    V_new = work[at : at + n * 1].reshape((n, 1))
-    at += n * 1
+    V_new = work[at : at + size_n * 1].reshape((size_n, 1))
+    at += size_n * 1
     set_V_new(kicked, X_new, total3, friction, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(X_new, X)
 
 
-def room(n):
+def room(size_n):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * 1 + n * 1 + n * 1 + n * 1 + n * 1
+    return size_n * 1 + size_n * 1 + size_n * 1 + size_n * 1 + size_n * 1
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

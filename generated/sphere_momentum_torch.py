@@ -74,6 +74,7 @@ VECTORS = True
 CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -148,7 +149,7 @@ class SphereMomentum(MatrixOptimizer):
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
         momentum: in [0, 1): factor by which the momentum fades in a step
-        options: weight_decay, decoupled_weight_decay, maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched.
 
     Example:
         >>> optimizer = SphereMomentum(model.parameters(), lr=0.01)

@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -53,6 +53,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = True
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -98,38 +99,47 @@ def set_matrix3(X, lr, gradient, X_times_matrix, out):
 @njit(**INNER)
 def matrix_step(X, G, sign, l2, shrink, lr, work):
     """A step of one matrix."""
-    n = X.shape[0]
-    p = X.shape[1]
+    size_n = X.shape[0]
+    size_p = X.shape[1]
     at = 0
-    gradient = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    gradient = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_gradient(l2, sign, G, X, gradient)
-    XT_times_G = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_G = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.transposed_times(X, gradient, XT_times_G)
-    XT_times_GT = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_GT = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.turned(XT_times_G, XT_times_GT)
-    matrix = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    matrix = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     set_matrix(XT_times_G, XT_times_GT, matrix)
-    X_times_matrix = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    X_times_matrix = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(X, matrix, X_times_matrix)
-    matrix3 = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    matrix3 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_matrix3(X, lr, gradient, X_times_matrix, matrix3)
-    polar_of_matrix3 = work[at : at + n * p].reshape((n, p))
-    at += n * p
-    room = work[at : at + 5 * p * (p + 1)]
-    at += 5 * p * (p + 1)
+    polar_of_matrix3 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
+    room = work[at : at + 5 * size_p * (size_p + 1)]
+    at += 5 * size_p * (size_p + 1)
     matrix_kernels.polar(matrix3, room, polar_of_matrix3)
     matrix_kernels.copied(polar_of_matrix3, X)
 
 
-def room(n, p):
+def room(size_n, size_p):
     """How many numbers the step of a matrix needs beside the matrix."""
-    return n * p + p * p + p * p + p * p + n * p + n * p + n * p + 5 * p * (p + 1)
+    return (
+        size_n * size_p
+        + size_p * size_p
+        + size_p * size_p
+        + size_p * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + 5 * size_p * (size_p + 1)
+    )
 
 
 @njit(parallel=True, error_model="numpy", cache=True)

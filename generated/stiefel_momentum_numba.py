@@ -36,7 +36,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 2bde5d5faa77e85b
+from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -73,6 +73,7 @@ VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
+TALL = True
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -151,71 +152,71 @@ def set_matrix3(product, productT, out):
 @njit(**INNER)
 def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
     """A step of one matrix."""
-    n = X.shape[0]
-    p = X.shape[1]
+    size_n = X.shape[0]
+    size_p = X.shape[1]
     at = 0
-    gradient_ = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    gradient_ = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_gradient_(l2, sign, G, X, gradient_)
-    XT_times_G = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_G = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.transposed_times(X, gradient_, XT_times_G)
-    XT_times_GT = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    XT_times_GT = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.turned(XT_times_G, XT_times_GT)
-    matrix = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    matrix = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     set_matrix(XT_times_G, XT_times_GT, matrix)
-    X_times_matrix = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    X_times_matrix = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(X, matrix, X_times_matrix)
-    kicked = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    kicked = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_kicked(V, gradient_, X_times_matrix, pull, kicked)
-    matrix2 = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    matrix2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_matrix2(X, kicked, way, matrix2)
-    polar_of_matrix2 = work[at : at + n * p].reshape((n, p))
-    at += n * p
-    room = work[at : at + 5 * p * (p + 1)]
-    at += 5 * p * (p + 1)
+    polar_of_matrix2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
+    room = work[at : at + 5 * size_p * (size_p + 1)]
+    at += 5 * size_p * (size_p + 1)
     matrix_kernels.polar(matrix2, room, polar_of_matrix2)
-    product = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    product = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.transposed_times(polar_of_matrix2, kicked, product)
-    productT = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    productT = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     matrix_kernels.turned(product, productT)
-    matrix3 = work[at : at + p * p].reshape((p, p))
-    at += p * p
+    matrix3 = work[at : at + size_p * size_p].reshape((size_p, size_p))
+    at += size_p * size_p
     set_matrix3(product, productT, matrix3)
-    product2 = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    product2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     matrix_kernels.times(polar_of_matrix2, matrix3, product2)
-    V_new = work[at : at + n * p].reshape((n, p))
-    at += n * p
+    V_new = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    at += size_n * size_p
     set_V_new(kicked, product2, friction, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(polar_of_matrix2, X)
 
 
-def room(n, p):
+def room(size_n, size_p):
     """How many numbers the step of a matrix needs beside the matrix."""
     return (
-        n * p
-        + p * p
-        + p * p
-        + p * p
-        + n * p
-        + n * p
-        + n * p
-        + n * p
-        + 5 * p * (p + 1)
-        + p * p
-        + p * p
-        + p * p
-        + n * p
-        + n * p
+        size_n * size_p
+        + size_p * size_p
+        + size_p * size_p
+        + size_p * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + size_n * size_p
+        + 5 * size_p * (size_p + 1)
+        + size_p * size_p
+        + size_p * size_p
+        + size_p * size_p
+        + size_n * size_p
+        + size_n * size_p
     )
 
 

@@ -382,11 +382,20 @@ def manifold(name: Name) -> Any:
         ImportError: PyTorch is not installed.
     """
     _need_torch("hf.manifold works on tensors", "hf.check works without")
+    from hamilforge.gen.declare.errors import DeclarationError
     from hamilforge.runtime.core import loader
 
     text = str(name)
     bare = text if "/" in text or text.endswith(".toml") else f"manifold/{text}"
-    product = loader.load(bare)
+    try:
+        product = loader.load(bare)
+    except DeclarationError as error:
+        if bare == text or len(error.problems) > 1 or error.problems[0].where:
+            raise
+        from hamilforge.gen.declare import catalogue
+
+        known = ", ".join(catalogue.names("manifold"))
+        raise ValueError(f"no manifold is named '{name}'; there are {known}") from None
     if not product.name.endswith("__manifold"):
         raise ValueError(f"hf.manifold takes a manifold, and {name} is none")
     return product.torch_class()()

@@ -32,6 +32,8 @@ NEUTRAL, MAXIMISED = (1.0, 0.0, 1.0), (-1.0, 0.0, 1.0)
 DECAYING = {"L2": (1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: By how much gradients are larger: a factorisation far from the point takes another way.
 SCALES = {"": 1.0, ", large gradients": 30.0}
+#: Gradients of one sample: far from the point a step has nearly dependent columns.
+RANK_ONE = ", one sample"
 
 
 def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
@@ -43,12 +45,17 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
     choices = [("defaults", defaults, NEUTRAL), ("drawn, maximize", drawn, MAXIMISED)]
     if optimizer.manifold is None:
         choices += [(label, defaults, own) for label, own in DECAYING.items()]
-    return [
+    cases = [
         _case(derivation, f"{label}{size}", dtype, hyper, preparation, scale)
         for label, hyper, preparation in choices
         for size, scale in SCALES.items()
         for dtype in ("float64", "float32")
     ]
+    # where columns are nearly dependent float32 has few digits of the result left
+    label = f"defaults{RANK_ONE}"
+    if optimizer.manifold is not None:
+        cases.append(_case(derivation, label, "float64", defaults, NEUTRAL, 100.0))
+    return cases
 
 
 def map_cases(manifold: kinds.Manifold) -> list[MapCase]:
@@ -101,7 +108,10 @@ def _case(
     for _ in range(STEPS):
         # numbers that both precisions have, so that both begin from the same
         own = {name: array.astype(dtype).astype(np.float64) for name, array in arrays.items()}
-        gradient = (scale * generator.standard_normal(own[point].shape)).astype(dtype)
+        drawn = generator.standard_normal(own[point].shape)
+        if label.endswith(RANK_ONE):
+            drawn = np.outer(drawn[:, 0], drawn[0])
+        gradient = (scale * drawn).astype(dtype)
         slopes = gradient.astype(np.float64)
         after = machine.step(own, slopes, prepared)
         order = [point, *states]

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.visible import visible
 from hamilforge.terminal import Picture, complain, of_sizes
 
@@ -152,9 +153,16 @@ def run_on(
         return complain(error)
     runs = []
     for name in dict.fromkeys(names):
-        product, called = loader.load(name).module("numba"), visible(Path(name).stem)
+        try:
+            product, called = loader.load(name).module("numba"), visible(Path(name).stem)
+        except DeclarationError:
+            raise
+        except ValueError as error:
+            return complain(f"{name}: {error}")
         if not hasattr(product, "HYPERPARAMETERS"):
             return complain(f"'{name}' is no optimizer, and --on {problem} takes those")
+        if hasattr(product, "SHAPE"):
+            return complain(f"'{name}' is for matrices, and --on {problem} takes vectors")
         if rate is None:
             runs.append(paths.best(called, product, loss, count))
             continue

@@ -435,10 +435,15 @@ def _settings(
 
 def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.ManifoldOptimizer:
     """A Hamiltonian system with a splitting, on a manifold."""
+    if "state" in reader.source.tables:
+        message = "on a manifold V = h grad K(p) is kept, so there is no [state] to choose"
+        reader.problem(message, "state")
+        reader.finish()
     reader.keys(("system", "method", "hyperparameters", "set", *read_matrix_rules.ON_MANIFOLDS))
     system = reference(reader, ("hamiltonian",), find, "system")
     method = reference(reader, ("splitting",), find, "method")
     manifold, metric, retraction = read_matrix_rules.geometry(reader, find, (kinds.GEODESIC,))
+    reader.finish()
     numbers = hyperparameters(reader)
     if not numbers:
         reader.table("hyperparameters", required=True)

@@ -26,8 +26,6 @@ FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "transpose", *matrix_functions.NAMES)
 #: The names of arrays of the point's shape, beside it.
 TANGENT, OTHER, GRADIENT, NEW, RANDOM = "V", "U", "G", "Y", "Z"
 ARRAYS = (POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM)
-#: The groups that a quotient may be by.
-GROUPS = ("O(p)",)
 #: A condition with this name is a matrix that is symmetric and positive definite.
 POSITIVE = "positive"
 PROJECTION = "projection"
@@ -69,6 +67,9 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     project = language.expression("VX", None, "project")
     language.projects = True
     constraint = language.expression("X", None, "constraint", any_shape=True)
+    if kinds.GEODESIC in reader.table("retractions"):
+        message = f"'{kinds.GEODESIC}' means that of the metric; call it otherwise"
+        reader.problem(message, "retractions", kinds.GEODESIC)
     retractions = tuple(
         (name, value)
         for name in _named(reader, "retractions")

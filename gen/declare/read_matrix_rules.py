@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from hamilforge.gen.declare import expression, kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
-from hamilforge.gen.declare.expression import GRADIENT, RETRACT, TRANSPORT
+from hamilforge.gen.declare.expression import (
+    GRADIENT,
+    RETRACT,
+    TRANSPORT,
+    Name,
+    Operation,
+    walk,
+)
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.read_manifolds import FUNCTIONS, POINT, point
@@ -152,6 +159,11 @@ def _check(reader: Reader, rule: kinds.MatrixRule) -> None:
         except ExpressionError as error:
             reader.at_expression(line.value.text, error, place)
             return
+        for node in walk(line.value.tree):
+            if isinstance(node, Operation) and node.op == "grad":
+                (at,) = node.args
+                if not (isinstance(at, Name) and at.name == POINT):
+                    reader.problem(f"the gradient is taken at {POINT}: grad({POINT})", *place)
         if TRANSPORT in line.value.functions() and POINT not in assigned:
             reader.problem(f"transport(...) leads to the new {POINT}, so it comes after", *place)
         if {"grad", GRADIENT, RETRACT} & line.value.functions() and POINT in assigned:

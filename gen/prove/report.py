@@ -293,6 +293,8 @@ def _same(declared: object, proved: Value) -> bool:
         return "".join(declared.split()) == "".join(proved.split()) or _same_formula(
             declared, proved
         )
+    if isinstance(declared, dict) and isinstance(proved, dict):  # what is claimed, of all there is
+        return all(key in proved and _same(part, proved[key]) for key, part in declared.items())
     if isinstance(declared, list) and isinstance(proved, dict):
         texts = [*proved.values()]
         return len(declared) == len(texts) and all(map(_agree, declared, texts))

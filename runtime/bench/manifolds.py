@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -108,7 +108,7 @@ def _slopes(case: Entry) -> torch.Tensor:
 
 
 def _stepping(
-    params: list[torch.Tensor], slopes: list[torch.Tensor], step: Callable[[], object]
+    params: Sequence[torch.Tensor], slopes: Sequence[torch.Tensor], step: Callable[[], object]
 ) -> Contestant:
     def prepare() -> None:
         for param, slope in zip(params, slopes, strict=True):
@@ -168,7 +168,7 @@ def _parametrised(case: Entry, entries: Entry) -> Contestant:
             (layer.weight * slope).sum() for layer, slope in zip(layers, slopes, strict=True)
         )
         assert isinstance(total, torch.Tensor)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         optimizer.step()
 
     return Contestant(lambda: None, step)

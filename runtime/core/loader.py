@@ -31,10 +31,20 @@ class Loaded:
     name: str
 
     def module(self, backend: str) -> ModuleType:
-        """The module of a backend, imported on first use."""
+        """The module of a backend, imported on first use.
+
+        Raises:
+            ValueError: no code is made for this backend.
+        """
         if self.package.startswith(_PRODUCTS):
             _see_the_cache()
-        return importlib.import_module(f"{self.package}.{self.name}_{backend}")
+        name = f"{self.package}.{self.name}_{backend}"
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise ValueError(f"of {self.name} there is no code for {backend}") from None
 
     def torch_class(self) -> Any:
         """The optimizer or module of the torch backend; ``help`` tells what its file tells."""

@@ -283,9 +283,9 @@ def _triangular(matrix: Any, lower: Any) -> None:
 def qr(matrix: Any, room: Any, out: Any) -> None:
     """The orthonormal factor of Q R, with a positive diagonal of R.
 
-    Twice by the Cholesky factor of A'A, the second time of what is nearly orthonormal already
-    (Y. Yamamoto et al., Electron. Trans. Numer. Anal. 44 (2015) 306-326); NaN where A'A is
-    numerically singular.
+    Near to it twice by the Cholesky factor of A'A (Y. Yamamoto et al., Electron. Trans. Numer.
+    Anal. 44 (2015) 306-326), else by Gram's and Schmidt's method, each column twice (L. Giraud et
+    al., Numer. Math. 101 (2005) 87-100); NaN where a column depends on those before it exactly.
 
     Args:
         matrix: A, `(n, p)` with n >= p.
@@ -296,53 +296,90 @@ def qr(matrix: Any, room: Any, out: Any) -> None:
     gram = room[: size * size].reshape((size, size))
     lower = room[size * size : 2 * size * size].reshape((size, size))
     copied(matrix, out)
-    for _ in range(2):
-        transposed_times(out, out, gram)
-        cholesky(gram, lower)
-        _triangular(out, lower)
+    transposed_times(out, out, gram)
+    if _away(gram) < 0.5:
+        for _ in range(2):
+            cholesky(gram, lower)
+            _triangular(out, lower)
+            transposed_times(out, out, gram)
+        return
+    for j in range(size):
+        for _ in range(2):
+            for i in range(j):
+                along = out[0, i] * out[0, j]
+                for k in range(1, out.shape[0]):
+                    along += out[k, i] * out[k, j]
+                for k in range(out.shape[0]):
+                    out[k, j] -= along * out[k, i]
+            _normalised(out, j)
 
 
 @inner_function
-def _rotated(gram: Any, vectors: Any) -> None:
-    """Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations.
+def _normalised(matrix: Any, column: int) -> None:
+    """A column of length 1, in its place; NaN where it is 0."""
+    largest = abs(matrix[0, column])
+    for k in range(1, matrix.shape[0]):
+        largest = max(largest, abs(matrix[k, column]))
+    total = 0.0
+    for k in range(matrix.shape[0]):
+        matrix[k, column] /= largest
+        total += matrix[k, column] * matrix[k, column]
+    for k in range(matrix.shape[0]):
+        matrix[k, column] /= np.sqrt(total)
+
+
+@inner_function
+def _turned_apart(matrix: Any, vectors: Any) -> None:
+    """Columns made orthogonal to each other by rotations, ``A <- A V`` with an orthogonal V.
+
+    Jacobi's method from one side: columns are orthogonal up to rounding of their own lengths,
+    however unequal these are (J. Demmel and K. Veselic, SIAM J. Matrix Anal. Appl. 13 (1992)
+    1204-1245).
 
     Args:
-        gram: `(p, p)`; its diagonal becomes the eigenvalues.
-        vectors: `(p, p)`; set: a column for each.
+        matrix: A, `(n, p)`; overwritten.
+        vectors: V, `(p, p)`; set.
     """
-    size = gram.shape[0]
+    size = matrix.shape[1]
     identity(-1, vectors)
+    close = np.finfo(matrix.dtype).eps
     for _ in range(_MOST):
-        off = 0.0
-        largest = 0.0
-        for i in range(size):
-            largest = max(largest, abs(gram[i, i]))
-            for j in range(i):
-                off = max(off, abs(gram[i, j]))
-        if not off > largest * np.finfo(gram.dtype).eps / 4:
-            break
+        turned_once = False
         for p in range(size - 1):
             for q in range(p + 1, size):
-                entry = gram[p, q]
-                if entry == 0:
+                left = right = along = 0.0
+                for k in range(matrix.shape[0]):
+                    left += matrix[k, p] * matrix[k, p]
+                    right += matrix[k, q] * matrix[k, q]
+                    along += matrix[k, p] * matrix[k, q]
+                if not abs(along) > close * np.sqrt(left) * np.sqrt(right):
                     continue
-                ratio = (gram[q, q] - gram[p, p]) / (2 * entry)
+                turned_once = True
+                ratio = (right - left) / (2 * along)
                 tangent = 1 / (abs(ratio) + np.sqrt(ratio * ratio + 1))
                 tangent = tangent if ratio >= 0 else -tangent
                 cosine = 1 / np.sqrt(tangent * tangent + 1)
-                sine = cosine * tangent
-                for k in range(size):
-                    left, right = gram[k, p], gram[k, q]
-                    gram[k, p] = cosine * left - sine * right
-                    gram[k, q] = sine * left + cosine * right
-                for k in range(size):
-                    left, right = gram[p, k], gram[q, k]
-                    gram[p, k] = cosine * left - sine * right
-                    gram[q, k] = sine * left + cosine * right
-                for k in range(size):
-                    left, right = vectors[k, p], vectors[k, q]
-                    vectors[k, p] = cosine * left - sine * right
-                    vectors[k, q] = sine * left + cosine * right
+                _rotated(matrix, p, q, cosine, cosine * tangent)
+                _rotated(vectors, p, q, cosine, cosine * tangent)
+        if not turned_once:
+            break
+
+
+@inner_function
+def _rotated(matrix: Any, p: int, q: int, cosine: float, sine: float) -> None:
+    """Two columns turned into each other, in their places.
+
+    Args:
+        matrix: `(n, p)`.
+        p: one column.
+        q: the other.
+        cosine: of the angle.
+        sine: of the angle.
+    """
+    for k in range(matrix.shape[0]):
+        left, right = matrix[k, p], matrix[k, q]
+        matrix[k, p] = cosine * left - sine * right
+        matrix[k, q] = sine * left + cosine * right
 
 
 @inner_function
@@ -361,13 +398,14 @@ def _away(gram: Any) -> Any:
 def polar(matrix: Any, room: Any, out: Any) -> None:
     """``A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns.
 
-    Near to it by the iteration ``Z <- Z (3 - Z S Z)/2``-like of Newton and Schulz for the inverse
-    root of S = A'A, which converges quadratically from |S - 1| < 1; else by the eigenvectors of S.
-    NaN where A has not full rank.
+    Near to it by the coupled iteration of Newton and Schulz for the inverse root of S = A'A, which
+    converges quadratically from |S - 1| < 1 (N. J. Higham, Functions of Matrices, SIAM 2008,
+    chapter 6); else by singular vectors, from rotations of the columns.  NaN where a column is
+    exactly 0 after these.
 
     Args:
         matrix: A, `(n, p)` with n >= p.
-        room: at least 5 p^2 numbers.
+        room: at least 5 p^2 + p numbers.
         out: `(n, p)`; set.
     """
     size = matrix.shape[1]
@@ -395,15 +433,21 @@ def polar(matrix: Any, room: Any, out: Any) -> None:
                 break
             times(root, factor, held)
             copied(held, root)
-    else:
-        _rotated(gram, root)
-        for i in range(size):
-            for j in range(size):
-                total = gram.dtype.type(0)
-                for k in range(size):
-                    total += root[i, k] * root[j, k] / np.sqrt(gram[k, k])
-                inverse[i, j] = total
-    times(matrix, inverse, out)
+        times(matrix, inverse, out)
+        return
+    row = room[5 * square : 5 * square + size]
+    copied(matrix, out)
+    _turned_apart(out, root)
+    for j in range(size):
+        _normalised(out, j)
+    for i in range(out.shape[0]):  # U V', row by row in the place of U
+        for j in range(size):
+            row[j] = out[i, j]
+        for j in range(size):
+            total = row[0] * root[j, 0]
+            for k in range(1, size):
+                total += row[k] * root[j, k]
+            out[i, j] = total
 
 
 @inner_function

@@ -5,7 +5,6 @@ What torch has not, or has with a derivative that is infinite where singular val
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -73,17 +72,18 @@ def expm(matrix: Tensor) -> Tensor:
     ``torch.linalg.matrix_exp`` is off by up to 1e-11 in float64 (PyTorch 2.13, norms of about 0.01
     to 0.1), which a geodesic does not stand.
     """
-    norm = float(matrix.detach().abs().sum(-1).max()) if matrix.numel() else 0.0
-    if not math.isfinite(norm):
-        return matrix * math.nan
-    halvings = max(0, math.ceil(math.log2(norm / _NORM))) if norm else 0
-    small = matrix * 0.5**halvings
+    if not matrix.numel():
+        return matrix
+    norm = matrix.detach().abs().sum(-1).amax(-1)[..., None, None]
+    halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
+    halvings = torch.where(halvings.isfinite(), halvings, 0.0)  # what is not finite stays so
+    small = matrix * torch.exp2(-halvings)
     one = identity(matrix.shape[-1], matrix)
     result = one.expand_as(matrix)
     for k in range(_TERMS, 0, -1):  # by Horner's rule: 1 + A/1 (1 + A/2 (1 + ...))
         result = one + small @ result / k
-    for _ in range(halvings):
-        result = result @ result
+    for k in range(int(halvings.max())):
+        result = torch.where(halvings > k, result @ result, result)
     return result
 
 

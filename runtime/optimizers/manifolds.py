@@ -6,6 +6,7 @@ of the leading axes where a map gives numbers.
 
 from __future__ import annotations
 
+import math
 import sys
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ Tensor = torch.Tensor
 FAR = 100
 #: By how much a point may change where rounding decides nothing.
 _UNCERTAIN = 0.1
+#: How often a point is drawn.
+_DRAWS = 60
 
 
 class Manifold:
@@ -139,9 +142,14 @@ class Manifold:
         Raises:
             ValueError: none is found.
         """
-        for _ in range(20):
-            drawn = torch.randn(*shape, generator=generator, **options)
-            point = self.from_matrix(drawn)
+        axes = 1 if self._product.VECTORS else 2
+        before, own = shape[:-axes], shape[-axes:]
+        points = [self._drawn(own, generator, options) for _ in range(math.prod(before))]
+        return torch.stack(points).reshape(shape) if before else points[0]
+
+    def _drawn(self, shape: tuple[int, ...], generator: Any, options: dict[str, Any]) -> Tensor:
+        for _ in range(_DRAWS):
+            point = self.from_matrix(torch.randn(*shape, generator=generator, **options))
             if not reason_against(self._product, point):
                 return point
         raise ValueError(f"no point of {self._product.MANIFOLD} was found")
@@ -193,18 +201,28 @@ def project_(parameter: Tensor, manifold: Manifold) -> Tensor:
         ValueError: it leads to no point, as of deficient rank or on another component; it is left
             as it is.
     """
+    product = sys.modules[type(manifold).__module__]
+    if not isinstance(parameter, torch.Tensor):
+        raise TypeError(f"a tensor was expected, not {type(parameter).__name__}")
+    if reason := reason_against_shape(product, parameter):
+        raise ValueError(f"no point is made of this tensor: {reason}")
+    if not bool(parameter.detach().isfinite().all()):
+        raise ValueError("no point is made of this tensor: it has entries that are not finite")
     with torch.no_grad():
         try:
             point = manifold.from_matrix(parameter.detach())
         except RuntimeError as error:  # of a factorisation
             raise ValueError(f"no point is made of this tensor: {error}") from error
-        product = sys.modules[type(manifold).__module__]
+        if not bool(point.isfinite().all()):
+            raise ValueError(
+                "no point is made of this tensor: it is, or its columns are, too near 0"
+            )
         if against := reason_against(product, point):
             raise ValueError(f"no point is made of this tensor: {against}")
         if not _is_certain(manifold, parameter.detach(), point):
             raise ValueError(
-                "no point is made of this tensor: what is as small as rounding decides which, as "
-                "where columns are not independent"
+                "no point is made of this tensor: its columns are not independent, so that "
+                "rounding would choose the point"
             )
         parameter.copy_(point)
     return parameter
@@ -233,6 +251,23 @@ def violation(product: ModuleType, tensor: Tensor) -> float:
     return float(value.abs().max()) if value.numel() else 0.0
 
 
+def reason_against_shape(product: ModuleType, tensor: Tensor) -> str:
+    """Why a tensor has not the type or the shape of points; empty if it has.
+
+    Args:
+        product: a generated module.
+        tensor: further axes in front are many points.
+    """
+    if tensor.dtype not in (torch.float32, torch.float64):
+        return f"it is {tensor.dtype}, and float32 or float64 was expected"
+    if tensor.ndim < (1 if product.VECTORS else 2):
+        what = "a vector" if product.VECTORS else "a matrix"
+        return f"its shape is {tuple(tensor.shape)}, and {what} was expected"
+    if product.SHAPE[0] == product.SHAPE[1] and tensor.shape[-1] != tensor.shape[-2]:
+        return f"its shape is {tuple(tensor.shape)}, and a square matrix was expected"
+    return ""
+
+
 def reason_against(product: ModuleType, tensor: Tensor) -> str:
     """Why a tensor is no point of a manifold; empty if it is one.
 
@@ -248,7 +283,9 @@ def reason_against(product: ModuleType, tensor: Tensor) -> str:
     off = violation(product, tensor)
     if not off <= FAR * torch.finfo(tensor.dtype).eps * max(1, rows):
         wide = not product.VECTORS and tensor.shape[-1] > rows
-        more = f", and it has {tensor.shape[-1]} columns and {rows} rows" if wide else ""
+        more = (
+            f" (it has {tensor.shape[-1]} columns and {rows} rows; transpose it?)" if wide else ""
+        )
         return f"{product.CONSTRAINT} is {off:.3g} and not 0{more}"
     matrices = tensor[..., None] if product.VECTORS else tensor
     for condition, text in product.CONDITIONS.items():

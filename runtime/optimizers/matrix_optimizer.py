@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from hamilforge.runtime.optimizers.manifolds import reason_against, violation
+from hamilforge.runtime.optimizers.manifolds import reason_against, reason_against_shape, violation
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import parameter_name
-from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
 
 
 class MatrixOptimizer(GeneratedOptimizer):
@@ -54,13 +54,8 @@ class MatrixOptimizer(GeneratedOptimizer):
         """
         super().add_param_group(param_group)
         try:
-            group = self.param_groups[-1]
-            if self.product.MANIFOLD and group.get("weight_decay"):
-                raise ValueError(
-                    f"weight_decay = {group['weight_decay']}; points of {self.product.MANIFOLD} do "
-                    "not shrink"
-                )
-            for param in group["params"]:
+            self._refuse_decay()
+            for param in self.param_groups[-1]["params"]:
                 refuse_points(
                     self.product,
                     param.detach(),
@@ -70,6 +65,18 @@ class MatrixOptimizer(GeneratedOptimizer):
         except BaseException:
             self.param_groups.pop()
             raise
+
+    def _refuse_decay(self) -> None:
+        for group in self.param_groups if self.product.MANIFOLD else ():
+            if group.get("weight_decay"):
+                raise ValueError(
+                    f"weight_decay = {group['weight_decay']}; points of {self.product.MANIFOLD} do "
+                    "not shrink"
+                )
+
+    def _settle(self) -> list[Settled]:
+        self._refuse_decay()
+        return super()._settle()
 
     def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
         if form == "fused":
@@ -87,7 +94,7 @@ class MatrixOptimizer(GeneratedOptimizer):
             raise ValueError(f"{type(self).__name__} has no manifold")
         with torch.no_grad():
             parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
-        return max(parts, default=0.0)
+        return float(torch.tensor([0.0, *parts], dtype=torch.float64).max())  # NaN if one is
 
 
 def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched: bool) -> None:
@@ -102,18 +109,18 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
     Raises:
         ValueError: its axes, or where it lies.
     """
-    axes = 1 if product.VECTORS else 2
     shape = tuple(tensor.shape)
-    what = "a vector" if product.VECTORS else "a matrix"
-    if len(shape) < axes:
-        raise ValueError(f"{name} has the shape {shape}, and {what} was expected")
-    if len(shape) > axes and not batched:
+    if reason := reason_against_shape(product, tensor):
+        raise ValueError(f"{name} is no point: {reason}")
+    if len(shape) > (1 if product.VECTORS else 2) and not batched:
         raise ValueError(
-            f"{name} has the shape {shape}, and {what} was expected; with batched=True leading "
-            "axes are many of them"
+            f"{name} has the shape {shape}; with batched=True leading axes are many points"
         )
-    if product.SHAPE[0] == product.SHAPE[1] and shape[-2] != shape[-1]:
-        raise ValueError(f"{name} has the shape {shape}, and a square matrix was expected")
+    if product.TALL and shape[-1] > shape[-2]:
+        raise ValueError(
+            f"{name} has {shape[-1]} columns and {shape[-2]} rows, and columns cannot be "
+            "orthonormal: transpose it"
+        )
     if product.MANIFOLD and (reason := reason_against(product, tensor)):
         raise ValueError(
             f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "

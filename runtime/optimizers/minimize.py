@@ -79,8 +79,8 @@ def minimize(
     product = load(method).module("numba")
     if hasattr(product, "SHAPE"):
         raise ValueError(
-            f"{method} is an optimizer of matrices: hf.optimizer has it, and hf.minimize takes "
-            "vectors of any length"
+            f"{method} is an optimizer of matrices, or of points of a manifold: hf.optimizer has "
+            "it, and hf.minimize takes those that move all of R^n"
         )
     descends = hasattr(product, "SAMPLES")
     if not descends and not hasattr(product, "HYPERPARAMETERS"):

@@ -209,6 +209,82 @@ def test_faults_of_a_metric_are_seen(tmp_path):
         assert not hf.check(written(tmp_path, text)).holds, new
 
 
+def test_an_indefinite_metric_and_a_transport_that_is_not_linear_are_seen(tmp_path):
+    own = (catalogue.root() / "manifolds" / "sphere.toml").read_text()
+    own = own.partition("[claims]")[0].replace("[shorthands]", '[shorthands]\nE = "unit(n, 0)"')
+    for factor, holds in ((0.5, True), (20, False)):
+        inner = f'"dot(U, V) - {factor}*dot(U, project(E))*dot(V, project(E))"'
+        text = own.replace('inner = "dot(U, V)"', f"inner = {inner}")
+        assert hf.check(written(tmp_path, text))["metric"] == {"euclidean": holds}
+    carried = "(U - dot(Y, U)*Y)"
+    transport = f'transport = "{carried}*norm(U)/norm({carried})"\n\n[shorthands]'
+    report = hf.check(written(tmp_path, own.replace("[shorthands]", transport)))
+    assert report["transport"]["isometric (euclidean)"]
+    assert not report["transport"]["linear (normalise)"]
+    assert not report.holds
+
+
+def on_a_manifold(folder, **changes):
+    """The leapfrog on the Stiefel manifold, with other values of some keys."""
+    text = (catalogue.root() / "optimizers" / "stiefel_leapfrog.toml").read_text()
+    text = text.partition("[claims]")[0].replace("stiefel_leapfrog", "own")
+    for key, value in changes.items():
+        old = next(line for line in text.splitlines() if line.startswith(f"{key} = "))
+        text = text.replace(old, f'{key} = "{value}"')
+    return written(folder, text)
+
+
+def test_orders_and_factors_of_methods_on_a_manifold(tmp_path):
+    report = hf.check(on_a_manifold(tmp_path))
+    assert (report["order"], report["conformal_factor"]) == (2, "momentum")
+    report = hf.check(on_a_manifold(tmp_path, retraction="exponential"))
+    assert (report["order"], report["conformal_factor"]) == (1, None)
+    report = hf.check(on_a_manifold(tmp_path, method="symplectic_euler"))
+    assert (report["order"], report["conformal_factor"]) == (1, "momentum")
+    report = hf.check(on_a_manifold(tmp_path, method="strang"))
+    assert (report["order"], report["conformal_factor"]) == (2, "momentum")
+    report = hf.check(on_a_manifold(tmp_path, metric="canonical"))
+    assert report["order"] is None
+    assert "metric" in report.finding("order").why
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"method": "yoshida4"}, "one gradient"),
+        ({"method": "baoab"}, "noise"),
+        ({"system": "relativistic"}, "one vector"),
+        ({"system": "nesterov_flow"}, "nesterov_flow"),
+        ({"retraction": "other"}, "polar, qr, cayley, exponential, geodesic"),
+        ({"metric": "flat"}, "euclidean, canonical"),
+        ({"manifold": "rgd"}, "manifold"),
+    ],
+    ids=str,
+)
+def test_what_has_no_form_on_a_manifold_is_refused(changes, told, tmp_path):
+    with pytest.raises(DeclarationError, match=told):
+        hf.check(on_a_manifold(tmp_path, **changes))
+
+
+def test_a_gradient_somewhere_else_is_refused(tmp_path):
+    text = """
+kind = "optimizer"
+name = "own"
+title = "own"
+reference = "own"
+manifold = "sphere"
+unknowns = ["X", "M"]
+assign = ["M = project(grad(M))", "X = retract(-lr*M)"]
+
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative" }
+"""
+    with pytest.raises(DeclarationError, match="taken at X"):
+        hf.check(written(tmp_path, text))
+    with pytest.raises(DeclarationError, match="moves by retract"):
+        hf.check(written(tmp_path, text.replace("grad(M)", "grad(X)").replace("retract(-", "(-")))
+
+
 def test_a_false_claim_is_refused(tmp_path):
     own = (catalogue.root() / "manifolds" / "stiefel.toml").read_text()
     path = written(tmp_path, own.replace("qr = 1", "qr = 2", 1))

@@ -221,16 +221,17 @@ def test_a_state_goes_on_bit_for_bit(name):
     optimizer = run(name, params, 4)
     saved, points = copy.deepcopy(optimizer.state_dict()), [p.detach().clone() for p in params]
     again = pickle.loads(pickle.dumps(optimizer))
-    assert again._batched == optimizer._batched
     other = [torch.nn.Parameter(p.clone()) for p in points]
     loaded = hf.optimizer(name)(other)
     loaded.load_state_dict(saved)
-    for own, its in ((params, optimizer), (other, loaded)):
+    third = again.param_groups[0]["params"]
+    for own, its in ((params, optimizer), (other, loaded), (third, again)):
         for _ in range(3):
             its.zero_grad()
             loss(own).backward()
             its.step()
     assert all(torch.equal(a, b) for a, b in zip(params, other, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(params, third, strict=True))
 
 
 def test_a_schedule_and_groups_of_their_own():
@@ -259,6 +260,62 @@ def test_many_matrices_in_one_parameter_are_many_matrices():
     assert (whole.detach() - torch.stack([p.detach() for p in params])).abs().max() < 1e-14
 
 
+@pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}], ids=str)
+@pytest.mark.parametrize("name", MATRICES)
+def test_nothing_moves_without_a_gradient(name, options):
+    for dtype in (torch.float64, torch.float32):
+        (param,) = start(name, dtype=dtype)
+        before = param.detach().clone()
+        optimizer = hf.optimizer(name)([param], **options)
+        for _ in range(3):
+            param.grad = torch.zeros_like(param)
+            optimizer.step()
+        assert (param.detach() - before).abs().max() <= 8 * torch.finfo(dtype).eps
+
+
+def test_a_momentum_that_fades_below_the_smallest_number():
+    param = torch.nn.Parameter(torch.tensor([1.0, 0.0, 0.0]))
+    optimizer = hf.optimizer("sphere_leapfrog")([param])
+    param.grad = torch.tensor([0.0, 1.0, 0.0])
+    for _ in range(1500):
+        optimizer.step()
+        param.grad = torch.zeros(3)
+    assert param.detach().isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("size", [1e2, 1e5, 1e9])
+def test_a_gradient_of_one_sample_does_not_lead_off_the_manifold(size, dtype, tmp_path):
+    """X + V has then columns that are nearly dependent: the Gram matrix loses what tells them."""
+    path = tmp_path / "own.toml"
+    path.write_text(
+        (catalogue.root() / "optimizers" / "stiefel_descent.toml")
+        .read_text()
+        .replace('retraction = "polar"', 'retraction = "qr"')
+        .replace("stiefel_descent", "own")
+    )
+    generator = torch.Generator().manual_seed(4)
+    sample = torch.randn(20, generator=generator, dtype=dtype)
+    for name in ("stiefel_descent", path):
+        param = torch.nn.Parameter(torch.eye(20, 5, dtype=dtype))
+        optimizer = hf.optimizer(name)([param], lr=0.1, fused=True)
+        for _ in range(3):
+            param.grad = size * torch.outer(sample, sample[:5])
+            optimizer.step()
+        assert optimizer.violation() <= 50 * torch.finfo(dtype).eps
+
+
+def test_what_is_not_finite_stays_with_its_matrix():
+    params = start("stiefel_leapfrog", 2)
+    optimizer = hf.optimizer("stiefel_leapfrog")(params, foreach=True)
+    loss(params).backward()
+    params[0].grad[0, 0] = float("inf")
+    optimizer.step()
+    assert not params[0].detach().isfinite().all()
+    assert params[1].detach().isfinite().all()
+    assert np.isnan(optimizer.violation())
+
+
 def test_a_single_column_and_a_zero_gradient():
     param = torch.nn.Parameter(torch.tensor([[0.6], [0.8]], dtype=torch.float64))
     optimizer = hf.optimizer("stiefel_momentum")([param])
@@ -273,6 +330,7 @@ def test_what_is_no_point_is_refused():
     for tensor, message in (
         (torch.randn(5, 3), 'hf.project_\\(parameter, "stiefel"\\)'),
         (torch.randn(3, 5), "5 columns and 3 rows"),
+        (torch.eye(4, 2, dtype=torch.bfloat16), "float32 or float64"),
         (torch.randn(3), "a matrix was expected"),
         (torch.stack([good.detach()] * 2), "batched=True"),
         (torch.full((4, 2), float("nan")), "not finite"),
@@ -290,6 +348,11 @@ def test_what_is_no_point_is_refused():
     with pytest.raises(ValueError, match="do not shrink"):
         descent([good], weight_decay=0.1)
     optimizer = descent([good])
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    good.grad = torch.ones_like(good)
+    with pytest.raises(ValueError, match="do not shrink"):
+        optimizer.step()
+    optimizer.param_groups[0]["weight_decay"] = 0.0
     with pytest.raises(ValueError, match="manifold"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.randn(4, 2))]})
     assert len(optimizer.param_groups) == 1
@@ -395,6 +458,58 @@ beta = { default = 0.5, domain = "unit-interval" }
         optimizer.step()
     assert (param.detach() - torch.tensor([0.5, 0, 0], dtype=torch.float64)).abs().max() < 1e-6
     assert optimizer.violation() < 1e-15
+
+
+def test_names_of_ones_own_meet_none_of_the_code(tmp_path):
+    """Dimensions, states and locals that are called as what generated code has for itself."""
+    path = tmp_path / "own.toml"
+    path.write_text(
+        """
+kind = "optimizer"
+name = "own"
+title = "Names"
+reference = "own"
+point = { X = ["at", "way"] }
+unknowns = ["X", "p", "room"]
+assign = [
+    "X_n = transpose(X) @ grad(X)",
+    "set_A = X @ X_n",
+    "p = 0.5*p + set_A",
+    "room = room + p*step",
+    "X = X - step*p - work*room",
+]
+
+[hyperparameters]
+step = { default = 0.1, domain = "nonnegative" }
+work = { default = 0.01, domain = "nonnegative" }
+"""
+    )
+    assert hf.verify(path).holds
+    wide = torch.nn.Parameter(torch.randn(2, 6))
+    optimizer = hf.optimizer(path)([wide])
+    wide.grad = torch.ones(2, 6)
+    optimizer.step()
+    assert wide.detach().isfinite().all()
+
+
+def test_wide_matrices_have_no_orthonormal_columns(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(
+        """
+kind = "optimizer"
+name = "own"
+title = "Polar factors"
+reference = "own"
+point = { X = ["n", "p"] }
+unknowns = ["X"]
+assign = ["X = X - lr*polar(grad(X))"]
+
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative" }
+"""
+    )
+    with pytest.raises(ValueError, match="transpose"):
+        hf.optimizer(path)([torch.nn.Parameter(torch.randn(3, 6))])
 
 
 def test_a_rule_of_matrices_without_a_manifold_decays(tmp_path):

@@ -5,6 +5,7 @@ gradient is taken to the next one, in V = h c p, and the way from there to the s
 
     B   V <- V - w h^2 c grad J(X)           grad in the metric
     D   V <- exp(-gamma w h) V
+    BD  V <- exp(-gamma w h) V - h c impulse(w h) grad J(X)
     A   X <- R_X(w V), V carried along
 
 All drifts and frictions between two gradients are one move: along a geodesic whose velocity carries
@@ -72,7 +73,7 @@ def motion(optimizer: kinds.ManifoldOptimizer) -> Motion:
     numbers = constant_values(scheme.constants)
     flows = [WeightedFlow(f.letter, f.weight.xreplace(numbers)) for f in scheme.flows]
     slope = tidy(system.gradient / p)
-    if coordinates(slope):
+    if slope.has(p) or coordinates(slope):
         raise _refuse(optimizer, "system", "a drift goes along one vector: K = p^2/(2 m) is wanted")
     if system.gamma.has(t):
         raise _refuse(optimizer, "system", "friction that changes with the time is not known")
@@ -94,13 +95,15 @@ def motion(optimizer: kinds.ManifoldOptimizer) -> Motion:
     keep: Expr = sp.Integer(1)
     pull: Expr = sp.Integer(0)
     for flow in kicks:
-        if flow.letter == "D":
+        if "D" in flow.letter:
             keep, pull = keep * decay(flow), pull * decay(flow)
-        else:
+        if flow.letter == "B":
             pull = pull + flow.weight * h**2 * slope
+        elif flow.letter == "BD":
+            pull = pull + h * slope * system.impulse(t, t + flow.weight * h)
     way, friction = moved([*after, *before])
     forth, slowed = moved(before)
-    factor = sp.Mul(*(decay(flow) for flow in flows if flow.letter == "D"))
+    factor = sp.Mul(*(decay(flow) for flow in flows if "D" in flow.letter))
     whole = Motion(keep, pull, way, friction, forth, slowed, h * slope, factor)
     return whole.of({})
 
@@ -124,16 +127,17 @@ def _split(
 ) -> tuple[list[WeightedFlow], list[WeightedFlow], list[WeightedFlow]]:
     """What comes before the first kick; from there to the last kick; what comes after."""
     letters = [flow.letter for flow in flows]
-    if other := {*letters} - {"A", "B", "D"}:
-        names = ", ".join(sorted(other))
-        raise _refuse(optimizer, "method", f"drift, kick and friction are known, and no {names}")
-    if not {"A", "B"} <= {*letters}:
-        raise _refuse(optimizer, "method", "a method has a drift A and a kick B")
-    first, last = letters.index("B"), len(letters) - letters[::-1].index("B")
+    if "O" in letters:
+        raise _refuse(optimizer, "method", "there is no noise: O draws some")
+    kicks = [place for place, letter in enumerate(letters) if "B" in letter]
+    if not kicks or "A" not in letters:
+        raise _refuse(optimizer, "method", "a method has a drift A and a kick, B or BD")
+    first, last = kicks[0], kicks[-1] + 1
     if "A" in letters[first:last]:
         raise _refuse(
             optimizer,
             "method",
-            "a step has one kick, or several at one point: between two of these the point drifts",
+            "a step takes one gradient, so that no drift stands between two kicks, as in "
+            f"conformal_leapfrog (D A B A D); this one is {' '.join(letters)[:60]}",
         )
     return [*flows[:first]], [*flows[first:last]], [*flows[last:]]

@@ -49,9 +49,16 @@ class _Moves:
         self._scalars = {}
         return ManifoldLines(arrays, self._optimizer.manifold, self._spelled)
 
-    def _scalar(self, name: str, value: Expr) -> Expr:
-        """A number, or the symbol of a scalar of the host."""
-        if value.is_Rational:
+    def _scalar(self, name: str, value: Expr, moves: bool = False) -> Expr:
+        """A number, or the symbol of a scalar of the host.
+
+        Args:
+            name: of the scalar.
+            value: in hyper-parameters.
+            moves: whether it belongs to the move, which proofs make of other lengths too: then it
+                is a scalar even if it is a number.
+        """
+        if value.is_Rational and not moves:
             return value
         hyper = {parameter_symbol(e): symbol(e.name) for e in self._optimizer.numbers}
         self._scalars[name] = value.xreplace(hyper)
@@ -69,15 +76,15 @@ class _Moves:
         gradient = symbol(lines.named(slopes, "gradient"))
         keep, pull = self._scalar("keep", own.keep), self._scalar("pull", own.pull)
         kicked = lines.named(self._piece(keep * symbol(TANGENT) - pull * gradient), "kicked")
-        way = self._scalar("way", own.way)
+        way = self._scalar("way", own.way, moves=True)
         step = lines.named(self._piece(way * symbol(kicked)), "step_along")
         point = lines.named(self._moved(lines, step), "X_new")
         if optimizer.retraction == kinds.GEODESIC:
             carried = velocity(lines, point, {step: step})
-            slowed = self._scalar("slowed", own.friction / own.way)
+            slowed = self._scalar("slowed", own.friction / own.way, moves=True)
         else:
             carried = lines.carried(POINT, step, point, kicked)
-            slowed = self._scalar("friction", own.friction)
+            slowed = self._scalar("friction", own.friction, moves=True)
         moved = lines.named(carried, "carried")
         end = lines.named(self._piece(slowed * symbol(moved)), "V_new")
         ends = {POINT: lines.arrays[point], TANGENT: lines.arrays[end]}

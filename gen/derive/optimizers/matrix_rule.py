@@ -52,7 +52,7 @@ def matrix_step(rule: kinds.MatrixRule, spelled: Mapping[str, str]) -> MatrixSte
         name = f"{target}_new" if target in rule.unknowns else spelled[target]
         lines.assign(target, lines.read(assignment.value), name)
     ends = {name: lines.arrays[lines.names[name]] for name in rule.unknowns}
-    hoist = _Hoist(lines.scalars, {*rule.shape})
+    hoist = _Hoist(lines.scalars)
     made = []
     for line in lines.lines:
         if not isinstance(line.op, Map):
@@ -82,7 +82,7 @@ class _RuleLines(ManifoldLines):
         #: The names of scalars that are given.
         self.scalars = {*numbers, COUNT}
         super().__init__(self.inputs, rule.manifold, spelled)
-        self.names = {name: spelled[name] for name in (*rule.unknowns, *states)}
+        self.names = {name: spelled[name] for name in rule.unknowns}
         self.names |= {entry.name: spelled[entry.name] for entry in rule.hyperparameters}
         self._step = ""
         self.functions["grad"] = self._slopes
@@ -129,14 +129,12 @@ class _Hoist:
 
     Args:
         given: the names of scalars that are given.
-        taken: names that scalars may not have.
     """
 
-    def __init__(self, given: set[str], taken: set[str]) -> None:
+    def __init__(self, given: set[str]) -> None:
         #: What each symbol of the host's is worth in scalars that are given.
         self.scalars: dict[str, Expr] = {}
-        self._given, self._reserved = set(map(symbol, given)), taken
-        self._taken = {*given, *taken}
+        self._given = set(map(symbol, given))
         self._values: dict[sp.Symbol, Expr] = {}
 
     def is_scalar(self, value: Expr) -> bool:
@@ -169,9 +167,8 @@ class _Hoist:
         for name, known in self.scalars.items():
             if known == value:
                 return symbol(name)
-        own = value.is_Symbol and value.name not in self._reserved
-        name, number = value.name if own else "factor", 2
-        while name in self.scalars or (name in self._taken and not own):
+        name, number = value.name if value.is_Symbol else "factor", 2
+        while name in self.scalars or (symbol(name) in self._given and not value.is_Symbol):
             name, number = f"factor{number}", number + 1
         self.scalars[name] = value
         return symbol(name)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import sympy as sp
+
 from hamilforge.gen.declare.errors import NotDerivableError
+from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.derive.arrays import (
     Identity,
     Lines,
@@ -21,8 +24,9 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
     symbol,
 )
-from hamilforge.gen.derive.calculus import derivative
+from hamilforge.gen.derive.calculus import FUNCTIONS, Expr, derivative
 
+CHOOSE = FUNCTIONS[CHOICE]
 #: Functions of matrices that are linear.
 _LINEAR = ("colsum", "diag", "rowsum")
 
@@ -54,6 +58,28 @@ def velocity(lines: Lines, of: str, rates: Mapping[str, str]) -> Piece:
     return lines.piece(known[of])
 
 
+def _total(value: Expr, rates: Mapping[str, str]) -> Expr:
+    """The derivative of an elementwise expression; of a choice, the derivative of what it takes.
+
+    By the rule for products it would be that of the other side times 0, which may be infinite.
+    """
+    choices = sorted(value.atoms(CHOOSE), key=str)
+    outer = [c for c in choices if not any(c != other and other.has(c) for other in choices)]
+    dummies = {choice: sp.Dummy(real=True) for choice in outer}
+    plain = value.xreplace(dummies)
+    terms = [
+        derivative(plain, s) * symbol(rates[s.name])
+        for s in sorted(plain.free_symbols, key=str)
+        if s.name in rates and s not in dummies.values()
+    ]
+    for choice, dummy in dummies.items():
+        test, then, otherwise = choice.args
+        chosen = CHOOSE(test, _total(then, rates), _total(otherwise, rates))
+        terms.append(derivative(plain, dummy) * chosen)
+    whole: Expr = sp.Add(*terms).xreplace({dummy: choice for choice, dummy in dummies.items()})
+    return whole
+
+
 def _rate(lines: Lines, name: str, rates: Mapping[str, str]) -> Piece | None:
     """The derivative of a line; None where nothing that it reads changes."""
     line = next(line for line in lines.lines if line.target.name == name)
@@ -63,8 +89,7 @@ def _rate(lines: Lines, name: str, rates: Mapping[str, str]) -> Piece | None:
             changing = [s for s in value.free_symbols if s.name in rates]
             if not changing:
                 return None
-            terms = sum(derivative(value, s) * symbol(rates[s.name]) for s in changing)
-            return Piece(terms, shape, False)
+            return Piece(_total(value, rates), shape, False)
         case Product(left, right, left_transposed, right_transposed):
             factors = [(rates[left], right)] if left in rates else []
             factors += [(left, rates[right])] if right in rates else []

@@ -64,7 +64,7 @@ class MatrixWriter:
             The view; its arguments are the inputs and ``work``.
         """
         known = {array.name: array for array in function.inputs}
-        lines = [f"{axis} = {text}" for axis, text in _sizes(function.inputs)]
+        lines = [f"{size_name(axis)} = {text}" for axis, text in _sizes(function.inputs)]
         body: list[str] = []
         self.room = []
         for line in inlined(function):
@@ -82,7 +82,7 @@ class MatrixWriter:
 
     def _taken(self, name: str, shape: Shape) -> list[str]:
         """A matrix in the room."""
-        rows, columns = shape
+        rows, columns = map(size_name, shape)
         self.room.append(f"{rows} * {columns}")
         return [
             f"{name} = work[at : at + {rows} * {columns}].reshape(({rows}, {columns}))",
@@ -118,7 +118,7 @@ class MatrixWriter:
         room: list[str] = []
         arguments = [*of]
         if _ROOM.get(function, 0):
-            size = known[of[0]].shape[1]
+            size = size_name(known[of[0]].shape[1])
             count = _ROOM[function]
             self.room.append(f"{count} * {size} * ({size} + 1)")
             room = [
@@ -185,6 +185,11 @@ class MatrixWriter:
         lines += [f"for i in range({rows}):", f"    for j in range({columns}):", *inner]
         lines.append(f"        {out}[i, j] = {text}" if out else f"        total += {text}")
         return (*lines, *([] if out else ["return total"]))
+
+
+def size_name(axis: str) -> str:
+    """What the size of a dimension is called; a number is itself."""
+    return axis if axis.isdigit() else f"size_{axis}"
 
 
 def _joined(shapes: Iterable[Shape]) -> Shape:

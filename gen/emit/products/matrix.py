@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hamilforge.gen.derive.arrays import MatrixCall
 from hamilforge.gen.emit.products.manifold import tables
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
@@ -29,4 +30,13 @@ class MatrixProduct(Product):
     def tables(self) -> tuple[tuple[str, str], ...]:
         """What both backends say of manifold and axes."""
         optimizer = self.matrices.optimizer
-        return (*tables(optimizer.manifold, optimizer.shape, optimizer.is_vector).items(),)
+        own = tables(optimizer.manifold, optimizer.shape, optimizer.is_vector)
+        (function,) = self.program.functions
+        types = function.types
+        factored = [
+            types[of].shape
+            for line in function.lines
+            if isinstance(line.value, MatrixCall) and line.value.function in ("polar", "qr")
+            for of in line.value.of
+        ]
+        return (*own.items(), ("TALL", repr(optimizer.shape in factored)))

@@ -6,6 +6,7 @@ In: a declaration.  Out: a :class:`MatrixDerivation`.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,6 +31,8 @@ _TAKEN = frozenset(
     "greater inverse larger log_cosh other_products root smaller softplus step is_number "
     "plus".split()
 )
+#: Names that loops over entries could have.
+_PATTERN = re.compile(r".*_n|(set|sum|number|size)_.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,9 @@ def _read(optimizer: MatrixOptimizer, host: Host) -> tuple[Parameter, ...]:
 
 
 def _spelled(name: str) -> str:
-    return f"{name}_" if name in _TAKEN or keyword.iskeyword(name) else name
+    """A declared name in generated code."""
+    taken = name in _TAKEN or keyword.iskeyword(name) or _PATTERN.fullmatch(name)
+    return f"{name}_" if taken else name
 
 
 def _function(name: str, step: MatrixStep) -> Function:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -53,7 +53,8 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
     place = Place(manifold, generic)
     reach = f"{place.named}; {_AT}"
     with mpmath.workdps(DIGITS):
-        orders, order_evidence = _orders(place)
+        geodesics = {name: holds for name, holds, _ in _geodesics(place)}
+        orders, order_evidence = _orders(place, geodesics)
         findings = [
             Finding("points", _points(manifold), "the declaration", "all sizes"),
             _dimension(manifold, dimensions),
@@ -71,8 +72,8 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
             Finding(
                 "retraction_order",
                 orders or None,
-                order_evidence,
-                reach,
+                order_evidence if orders else "the declaration",
+                reach if orders else "all sizes",
                 "" if orders else "no metric has a geodesic to compare with",
                 brief="; ".join(f"{name}: {_listed(own)}" for name, own in orders.items()),
             ),
@@ -154,7 +155,9 @@ def _projection(place: Place) -> Iterator[Flag]:
     size = matrices.size_of(drawn)
     twice = place.value("project", point, once)
     yield "idempotent", _zero(twice - once, size), "P(P(V)) = P(V)"
-    linear = place.value("project", point, drawn + 3 * once) - once - 3 * once
+    other = place.drawn()
+    linear = place.value("project", point, drawn + 3 * other) - once
+    linear = linear - 3 * place.value("project", point, other)
     yield "linear", _zero(linear, size), "P(V + 3 U) = P(V) + 3 P(U)"
     yield "tangent", _tangent(place, point, once), "the constraint does not change along P(V)"
     rank, left = place.dimension()
@@ -169,14 +172,28 @@ def _projection(place: Place) -> Iterator[Flag]:
 
 
 def _metrics(place: Place) -> Iterator[Flag]:
+    text = "symmetric and linear; positive: the Gram matrix of a basis of the tangent space"
     for metric in place.manifold.metrics:
         u, v, w = place.tangent(), place.tangent(), place.tangent()
         inner = [place.inner(metric.name, *pair) for pair in ((u, v), (v, u))]
         both = place.inner(metric.name, u + 2 * w, v)
         alone = inner[0] + 2 * place.inner(metric.name, w, v)
-        positive = all(place.inner(metric.name, part, part) > 0 for part in (u, v, w, u - v))
-        holds = _zero(inner[0] - inner[1], 10) and _zero(both - alone, 10) and positive
-        yield metric.name, holds, "symmetric, linear, positive on tangent vectors"
+        holds = _zero(inner[0] - inner[1], 10) and _zero(both - alone, 10)
+        yield metric.name, holds and _is_positive(place, metric.name), text
+
+
+def _is_positive(place: Place, metric: str) -> bool:
+    """Whether a metric is positive on the whole tangent space, at the point."""
+    vectors = [place.tangent() for _ in range(place.dimension()[0])]
+    gram = matrices.identity(len(vectors))
+    for i, left in enumerate(vectors):
+        for j in range(i + 1):
+            gram[i, j] = gram[j, i] = place.inner(metric, left, vectors[j])
+    try:
+        matrices.cholesky(gram)
+    except ZeroDivisionError:
+        return False
+    return True
 
 
 def _gradients(place: Place) -> Iterator[Flag]:
@@ -250,12 +267,17 @@ def _is_retraction(place: Place, name: str) -> bool:
     return starts and _zero(slope - vector, 10) and _zero(place.violation(curve(1)), 10)
 
 
-def _orders(place: Place) -> tuple[dict[str, Any], str]:
-    """For each metric with a geodesic, the order of each retraction."""
+def _orders(place: Place, geodesics: Mapping[str, bool]) -> tuple[dict[str, Any], str]:
+    """For each metric with a geodesic that is one, the order of each retraction.
+
+    Args:
+        place: a point.
+        geodesics: whether that of each metric is one.
+    """
     point, vector = place.point, place.tangent()
     orders: dict[str, Any] = {}
     for metric in place.manifold.metrics:
-        if metric.geodesic is None:
+        if not geodesics.get(metric.name):
             continue
         own: dict[str, Any] = {}
         for name, _ in place.manifold.retractions:
@@ -282,7 +304,7 @@ def _orders(place: Place) -> tuple[dict[str, Any], str]:
 def _elsewhere(
     manifold: kinds.Manifold, dimensions: tuple[str, ...], orders: dict[str, Any]
 ) -> Iterator[Finding]:
-    """Sizes at which retractions are of a higher order."""
+    """Sizes at which retractions are of another order."""
     if not orders:
         return
     values: dict[str, Any] = {}
@@ -292,10 +314,10 @@ def _elsewhere(
         looked.append(place.named)
         if place.dimension()[1] == 0:
             continue  # a point alone
-        for metric, own in _orders(place)[0].items():
-            better = {name: order for name, order in own.items() if order != orders[metric][name]}
-            if better:
-                values.setdefault(place.named, {})[metric] = better
+        for metric, own in _orders(place, dict.fromkeys(orders, True))[0].items():
+            other = {name: order for name, order in own.items() if order != orders[metric][name]}
+            if other:
+                values.setdefault(place.named, {})[metric] = other
     text = "; ".join(
         f"{sizes}: " + ", ".join(f"{metric} {_listed(own)}" for metric, own in found.items())
         for sizes, found in values.items()
@@ -326,7 +348,7 @@ def _off(place: Place, reach: str) -> Finding:
     values: dict[str, Any] = {}
     for name in names:
         after = place.violation(place.value(name, beside, vector))
-        ratio = float(after / before) if before > 0 else 0.0
+        ratio = float(after / before) if before > 0 else 1.0
         values[name.replace("_", " ", 1)] = (
             "restores"
             if ratio < SMALL
@@ -348,19 +370,27 @@ def _off(place: Place, reach: str) -> Finding:
 
 
 def _transport(place: Place) -> Iterator[Flag]:
-    point, velocity, vector = place.point, place.tangent(), place.tangent()
-    name = place.manifold.retractions[0][0]
-    end = place.value(f"retract_{name}", point, velocity)
-    moved = place.value("transport", point, velocity, end, vector)
-    same = place.value("project", end, moved)
-    yield "tangent", _zero(same - moved, 10), "what is carried is tangent at the new point"
+    point = place.point
+    velocity, vector, other = place.tangent(), place.tangent(), place.tangent()
     still = place.value("transport", point, 0 * velocity, point, vector)
     yield "consistent", _zero(still - vector, 10), "nothing changes where the point does not"
-    for metric in place.manifold.metrics:
-        before = place.inner(metric.name, vector, vector)
-        after = place.inner(metric.name, moved, moved, end)
-        text = f"lengths beside those before, along {name}"
-        yield f"isometric ({metric.name})", _zero(after - before, 100), text
+    for number, (name, _) in enumerate(place.manifold.retractions):
+        end = place.value(f"retract_{name}", point, velocity)
+
+        def carried(tangent: Matrix, end: Matrix = end) -> Matrix:
+            return place.value("transport", point, velocity, end, tangent)
+
+        moved = carried(vector)
+        same = place.value("project", end, moved)
+        linear = carried(vector + 3 * other) - moved - 3 * carried(other)
+        text = "what is carried along each retraction is tangent at the new point, and linear"
+        yield f"tangent ({name})", _zero(same - moved, 10), text
+        yield f"linear ({name})", _zero(linear, 10), text
+        for metric in place.manifold.metrics if number == 0 else ():
+            before = place.inner(metric.name, vector, vector)
+            after = place.inner(metric.name, moved, moved, end)
+            lengths = f"lengths beside those before, along {name}"
+            yield f"isometric ({metric.name})", _zero(after - before, 100), lengths
 
 
 def _quotient(place: Place, reach: str) -> Iterator[Finding]:
@@ -437,16 +467,21 @@ def _dimension(manifold: kinds.Manifold, dimensions: tuple[str, ...]) -> Finding
     if not exact:
         why = "no polynomial of degree two goes through the ranks of the projection"
         return Finding("dimension", None, "ranks of the projection", listed, why)
-    terms = [
-        "*".join([*([str(c)] if c != 1 or not any(power) else []),
-                  *(f"{name}**{k}" if k > 1 else name
-                    for name, k in zip(dimensions, power, strict=True) if k)])
-        for c, power in zip(coefficients, powers, strict=True) if c
-    ]  # fmt: skip
-    text = " + ".join(sorted(terms, key=len)) or "0"
+    terms = []
+    for c, power in zip(coefficients, powers, strict=True):
+        names = [
+            f"{name}**{k}" if k > 1 else name
+            for name, k in zip(dimensions, power, strict=True)
+            if k
+        ]
+        size = [str(abs(c))] if abs(c) != 1 or not names else []
+        if c:
+            terms.append(("-" if c < 0 else "+", "*".join([*size, *names])))
+    terms.sort(key=lambda term: (term[0] == "-", len(term[1])))
+    text = " ".join(f"{sign} {term}" for sign, term in terms).removeprefix("+ ") or "0"
     return Finding(
         "dimension",
-        text.replace("+ -", "- "),
+        text,
         "the polynomial of degree two through the ranks of the projection, in floating point",
         listed,
     )

@@ -73,8 +73,8 @@ class Place:
         except (ArithmeticError, np.linalg.LinAlgError, ValueError) as error:
             raise DeclarationError.single(
                 self.manifold.head.source.where,
-                f"{name.replace('_', ' ')} has no value at a point of the manifold with "
-                f"{self.named}: {error}",
+                f"{name.replace('_', ' ')} has no value at a drawn point of the manifold and a "
+                f"drawn vector, whose entries are up to 2 and may be 0, with {self.named}: {error}",
             ) from error
 
     @property

@@ -82,9 +82,20 @@ def _on_manifold(
         if isinstance(optimizer, kinds.MatrixRule):
             yield _order_of_rule(place, optimizer, derivation, reach)
             return
+        if not _is_embedded(place, optimizer.metric):
+            why = "the proof is of the metric sum(U*V); in another one the momentum is a covector"
+            for name in ("order", "conformal_factor"):
+                yield Finding(name, None, "the declaration", reach, why)
+            return
         moves = Moves(place, optimizer, derivation)
         yield _order(moves, reach)
         yield from _symplectic(moves, optimizer, reach)
+
+
+def _is_embedded(place: Place, metric: str) -> bool:
+    """Whether a metric is that of the matrices around the manifold."""
+    left, right = place.tangent(), place.tangent()
+    return bool(abs(place.inner(metric, left, right) - (left * right).sum()) <= ZERO * 100)
 
 
 def objective(place: Place) -> Callable[[Matrix], Matrix]:
@@ -202,10 +213,9 @@ def _symplectic(moves: Moves, optimizer: kinds.ManifoldOptimizer, reach: str) ->
         f"after a step of h = {float(h):g}, by differences; {DIGITS} digits"
     )
     if defect > CLOSE:
-        why = (
-            f"the form is not multiplied by one factor: ratios differ by {float(defect):.1e} from "
-            "that of the friction; a retraction with projection is no flow, and shortens momenta"
-        )
+        why = "the form is not multiplied by one factor, that of the friction"
+        if optimizer.retraction != kinds.GEODESIC:
+            why += ": a retraction with projection is no flow, and shortens momenta"
         yield Finding("conformal_factor", None, evidence, reach, why)
         return
     factor = motion(optimizer).of(settings(optimizer)).factor

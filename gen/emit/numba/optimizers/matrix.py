@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.emit.numba.arrays import FunctionView
-from hamilforge.gen.emit.numba.matrices import MatrixWriter
+from hamilforge.gen.emit.numba.matrices import MatrixWriter, size_name
 from hamilforge.gen.emit.products.matrix import MatrixProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.optimizers.preparation import prepared_matrices
@@ -25,8 +25,7 @@ class View:
         functions: elementwise loops and sums, then the step of one matrix.
         arrays: point, state and gradient, each with its row of addresses.
         scalars: with their places in a row.
-        dimensions: their names.
-        columns: the number of columns of a matrix, in these names.
+        dimensions: the names of their sizes.
         room: how many numbers a matrix needs beside itself, in these names.
     """
 
@@ -36,8 +35,6 @@ class View:
     arrays: tuple[tuple[str, int], ...]
     scalars: tuple[tuple[str, int], ...]
     dimensions: tuple[str, ...]
-    rows: str
-    columns: str
     room: str
 
 
@@ -58,8 +55,6 @@ def view(product: MatrixProduct) -> View:
         (*loops, step),
         tuple((name, place) for place, name in enumerate(function.arrays)),
         tuple((name, place) for place, name in enumerate(function.scalars)),
-        named,
-        rows,
-        columns,
+        tuple(map(size_name, named)),
         " + ".join(writer.room) or "0",
     )
