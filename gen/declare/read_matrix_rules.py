@@ -113,6 +113,9 @@ def geometry(
         find: reads another declaration, from its name or path and the kinds that will do.
         others: what may stand in the place of a retraction.
 
+    Returns:
+        The manifold, the name of the metric, that of the retraction.
+
     Raises:
         DeclarationError: there is no such manifold.
     """

@@ -58,6 +58,9 @@ class Manifold:
             vector: V, tangent at X.
             retraction: its name.
 
+        Returns:
+            R_X(V).
+
         Raises:
             ValueError: there is no such retraction.
         """
@@ -100,6 +103,9 @@ class Manifold:
             point: X, where it begins.
             vector: V, its velocity there.
             metric: its name.
+
+        Returns:
+            The point.
 
         Raises:
             ValueError: none is declared for the metric.
