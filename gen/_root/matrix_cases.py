@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.optimizers.build_matrix import (
     MatrixDerivation,
@@ -61,8 +61,7 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
 def map_cases(manifold: kinds.Manifold) -> list[MapCase]:
     """The maps of a manifold at drawn points and tangent vectors."""
     generator = np.random.default_rng(7)
-    names = dict.fromkeys(name for name in manifold.shape if name != ALONG)
-    place = Place(manifold, dict(zip(names, SIZES, strict=False)))
+    place = Place(manifold, _sizes(manifold.shape))
     point = place.point.astype(float)
     functions = build_manifold(manifold).functions
 
@@ -122,10 +121,14 @@ def _case(
     return MatrixCase(label, dtype, hyper, preparation, steps)
 
 
+def _sizes(shape: kinds.Shape) -> dict[str, int]:
+    """A size for each dimension."""
+    return dict(zip(dimensions(shape), SIZES, strict=False))
+
+
 def _start(optimizer: kinds.MatrixOptimizer, generator: np.random.Generator) -> NDArray[Any]:
     """A point of the manifold, or a matrix."""
-    names = dict.fromkeys(name for name in optimizer.shape if name != ALONG)
-    sizes = dict(zip(names, SIZES, strict=False))
+    sizes = _sizes(optimizer.shape)
     if optimizer.manifold is not None:
         point: NDArray[Any] = Place(optimizer.manifold, sizes).point.astype(float)
         return point

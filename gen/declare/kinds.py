@@ -783,6 +783,11 @@ class Manifold:
     quotient: str
     sample: Expression | None
 
+    @property
+    def written_shape(self) -> str:
+        """The shape of a point as it was declared: ``(n, p)``, ``(n)``."""
+        return f"({', '.join(self.shape[: 1 if self.is_vector else 2])})"
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixRule:

@@ -83,6 +83,16 @@ IDENTITY, UNIT = "eye", "unit"
 NAMES = (*BY_NAME, IDENTITY, UNIT)
 
 
+def dimensions(shape: Shape) -> tuple[str, ...]:
+    """The dimensions of a shape that have a name, each once."""
+    return tuple(dict.fromkeys(name for name in shape if name != ALONG))
+
+
+def as_matrix(shape: Shape) -> Shape:
+    """The shape of a matrix, or of a vector as a column."""
+    return shape if len(shape) == 2 else (*shape, ALONG)
+
+
 def joined(left: Shape, right: Shape) -> Shape | None:
     """The shape of two operands entry by entry, axes of length 1 repeated; None: they do not fit.
 

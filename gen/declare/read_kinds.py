@@ -439,7 +439,7 @@ def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.Manifold
         message = "on a manifold V = h grad K(p) is kept, so there is no [state] to choose"
         reader.problem(message, "state")
         reader.finish()
-    reader.keys(("system", "method", "hyperparameters", "set", *read_matrix_rules.ON_MANIFOLDS))
+    reader.keys(("system", "method", "hyperparameters", "set", *read_matrix_rules.GEOMETRY))
     system = reference(reader, ("hamiltonian",), find, "system")
     method = reference(reader, ("splitting",), find, "method")
     manifold, metric, retraction = read_matrix_rules.geometry(reader, find, (kinds.GEODESIC,))

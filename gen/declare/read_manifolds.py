@@ -16,7 +16,7 @@ from hamilforge.gen.declare import kinds, matrix_functions
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
 from hamilforge.gen.declare.read_parts import Find
 from hamilforge.gen.declare.reader import NAME, SYMBOL, Reader, shortened
 from hamilforge.gen.declare.shapes import POINT, infer_shape, written
@@ -92,10 +92,9 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     reader.finish()
     assert constraint is not None
     assert project is not None
-    shape = declared if len(declared) == 2 else (*declared, ALONG)
     return kinds.Manifold(
         head,
-        shape,
+        language.shape,
         len(declared) == 1,
         shorthands,
         constraint,
@@ -137,8 +136,8 @@ class _Language:
 
     def __init__(self, reader: Reader, declared: Shape) -> None:
         self._reader = reader
-        self.shape = declared if len(declared) == 2 else (*declared, ALONG)
-        self._dimensions = tuple(dict.fromkeys(declared))
+        self.shape = as_matrix(declared)
+        self._dimensions = dimensions(declared)
         #: The shape of each, and the arrays that it is made of.
         self._shorthands: dict[str, tuple[Shape, frozenset[str]]] = {}
         #: Whether ``project`` may be called.
@@ -152,7 +151,7 @@ class _Language:
             taken = {*ARRAYS, *self._dimensions}
             reader.symbol(name, "shorthands", name, taken=taken)
             value = reader.expression(reader.text("shorthands", name), "shorthands", name)
-            shape = self._shape(value, "XV", "shorthands", name)
+            shape = self.shape_of(value, "XV", "shorthands", name)
             if shape is not None and value is not None:
                 used = value.names()
                 reads = used & {*ARRAYS}
@@ -177,7 +176,7 @@ class _Language:
             It, or None with the problem noted.
         """
         value = self._reader.expression(self._reader.text(*path), *path)
-        shape = self._shape(value, names, *path)
+        shape = self.shape_of(value, names, *path)
         expected = self.shape if wanted is None else wanted
         if shape is not None and not any_shape and shape != expected:
             message = f"{written(shape)}; {written(expected)} was expected"
@@ -185,10 +184,16 @@ class _Language:
         return value
 
     def shape_of(self, value: Expression | None, names: str, *path: str) -> Shape | None:
-        """The shape of an expression; None where it has none, with the problem noted."""
-        return self._shape(value, names, *path)
+        """The shape of an expression; None where it has none, with the problem noted.
 
-    def _shape(self, value: Expression | None, names: str, *path: str) -> Shape | None:
+        Args:
+            value: None, where no expression could be read.
+            names: the letters of the arrays that may occur.
+            path: its key.
+
+        Returns:
+            Its dimensions.
+        """
         if value is None:
             return None
         shapes = dict.fromkeys(names, self.shape)

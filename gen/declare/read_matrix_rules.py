@@ -6,10 +6,11 @@ In: the file of an optimizer with ``manifold = "stiefel"``, or with ``point = { 
 
 from __future__ import annotations
 
-from hamilforge.gen.declare import expression, kinds
+from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     GRADIENT,
+    ON_MANIFOLDS,
     RETRACT,
     TRANSPORT,
     Name,
@@ -17,7 +18,7 @@ from hamilforge.gen.declare.expression import (
     walk,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
 from hamilforge.gen.declare.read_manifolds import FUNCTIONS, POINT, point
 from hamilforge.gen.declare.read_manifolds import GRADIENT as SLOPES
 from hamilforge.gen.declare.read_parts import (
@@ -33,7 +34,7 @@ from hamilforge.gen.declare.shapes import SCALAR, infer_shape, written
 
 _KEYS = ("unknowns", "assign", "hyperparameters", "options", "require")
 #: What says where parameters lie, and how they move there.
-ON_MANIFOLDS = ("manifold", "metric", "retraction")
+GEOMETRY = ("manifold", "metric", "retraction")
 #: The number of the step, from 1.
 COUNT = "n"
 
@@ -53,7 +54,7 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     on_manifold = "manifold" in reader.source.tables
-    reader.keys((*_KEYS, *(ON_MANIFOLDS if on_manifold else ("point",))))
+    reader.keys((*_KEYS, *(GEOMETRY if on_manifold else ("point",))))
     manifold: kinds.Manifold | None = None
     metric = retraction = ""
     if on_manifold:
@@ -65,7 +66,7 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         if own is None:
             reader.finish()
         assert own is not None
-        declared = own if len(own) == 2 else (*own, ALONG)
+        declared = as_matrix(own)
         is_vector = len(own) == 1
     numbers = hyperparameters(reader, OWN, flags=False)
     taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
@@ -144,9 +145,8 @@ def _check(reader: Reader, rule: kinds.MatrixRule) -> None:
     numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
     shapes: dict[str, Shape] = {**numbers, COUNT: SCALAR}
     shapes |= dict.fromkeys(rule.unknowns, rule.shape)
-    own = expression.ON_MANIFOLDS if rule.manifold is not None else ()
+    own = ON_MANIFOLDS if rule.manifold is not None else ()
     functions = (*FUNCTIONS, "grad", *own)
-    dimensions = tuple(dict.fromkeys(name for name in rule.shape if name != ALONG))
     assigned: set[str] = set()
     for line in rule.assignments:
         place = ("assign", line.number)
@@ -155,7 +155,7 @@ def _check(reader: Reader, rule: kinds.MatrixRule) -> None:
         if line.target in {*numbers, COUNT, SLOPES}:
             reader.problem(f"'{line.target}' cannot be assigned: it has a meaning already", *place)
         try:
-            shape = infer_shape(line.value, shapes, functions, dimensions)
+            shape = infer_shape(line.value, shapes, functions, dimensions(rule.shape))
             if line.target in rule.unknowns and shape != rule.shape:
                 message = f"{written(shape)}; {written(rule.shape)} was expected"
                 raise ExpressionError(message, 0, len(line.value.text))

@@ -11,7 +11,6 @@ from hamilforge.gen.prove.report import Report
 
 def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
     """Points, projection, metrics, retractions, and each map line by line."""
-    shape = ", ".join(name for name in manifold.shape if name != "1" or not manifold.is_vector)
     conditions = [
         (condition.name, condition.value.text + " is positive definite" * condition.definite)
         for condition in manifold.conditions
@@ -19,7 +18,10 @@ def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
     where = [(f"where {name} is short for", value.text) for name, value in manifold.shorthands]
     blocks: list[Block] = [
         Heading("The manifold"),
-        Paragraph(f"Points X ({shape}) with {manifold.constraint.text} = 0; V and U are tangent."),
+        Paragraph(
+            f"Points X {manifold.written_shape} with {manifold.constraint.text} = 0; V and U are "
+            "tangent."
+        ),
         Facts(
             (
                 *conditions,

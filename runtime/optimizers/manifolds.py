@@ -81,7 +81,7 @@ class Manifold:
             `(...)`.
         """
         name = f"inner_{self._named('METRICS', metric)}"
-        return self._function(name)(*map(self._matrices, (point, left, right)))[..., 0, 0]
+        return self._of_matrices(name, point, left, right)[..., 0, 0]
 
     def gradient(self, point: Tensor, slopes: Tensor, metric: str | None = None) -> Tensor:
         """The gradient in a metric.
@@ -176,14 +176,13 @@ class Manifold:
             )
         return self._called("sample", matrix)
 
-    def _function(self, name: str) -> Any:
-        return getattr(self._product, name)
-
-    def _matrices(self, tensor: Tensor) -> Tensor:
-        return tensor[..., None] if self._product.VECTORS else tensor
+    def _of_matrices(self, name: str, *tensors: Tensor) -> Tensor:
+        matrices = (as_matrices(self._product, tensor) for tensor in tensors)
+        value: Tensor = getattr(self._product, name)(*matrices)
+        return value
 
     def _called(self, name: str, *tensors: Tensor) -> Tensor:
-        value: Tensor = self._function(name)(*map(self._matrices, tensors))
+        value = self._of_matrices(name, *tensors)
         return value[..., 0] if self._product.VECTORS else value
 
     def _named(self, table: str, name: str | None) -> str:
@@ -245,6 +244,11 @@ def _is_certain(manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:
     return bool((beside - point).abs().max() <= _UNCERTAIN)
 
 
+def as_matrices(product: ModuleType, tensor: Tensor) -> Tensor:
+    """Points as matrices `(..., n, p)`; vectors are columns."""
+    return tensor[..., None] if product.VECTORS else tensor
+
+
 def violation(product: ModuleType, tensor: Tensor) -> float:
     """The largest entry of the constraint.
 
@@ -252,8 +256,7 @@ def violation(product: ModuleType, tensor: Tensor) -> float:
         product: a generated module.
         tensor: a parameter.
     """
-    matrices = tensor.detach()[..., None] if product.VECTORS else tensor.detach()
-    value = product.constraint(matrices)
+    value = product.constraint(as_matrices(product, tensor.detach()))
     return float(value.abs().max()) if value.numel() else 0.0
 
 
@@ -293,7 +296,7 @@ def reason_against(product: ModuleType, tensor: Tensor) -> str:
             f" (it has {tensor.shape[-1]} columns and {rows} rows; transpose it?)" if wide else ""
         )
         return f"{product.CONSTRAINT} is {off:.3g} and not 0{more}"
-    matrices = tensor[..., None] if product.VECTORS else tensor
+    matrices = as_matrices(product, tensor)
     for condition, text in product.CONDITIONS.items():
         value = getattr(product, f"condition_{condition}")(matrices)
         if condition in product.DEFINITE:

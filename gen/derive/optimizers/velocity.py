@@ -15,6 +15,7 @@ from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.derive.arrays import (
     Identity,
+    Line,
     Lines,
     Map,
     MatrixCall,
@@ -50,7 +51,7 @@ def velocity(lines: Lines, of: str, rates: Mapping[str, str]) -> Piece:
         name = line.target.name
         if name in known:
             continue
-        piece = _rate(lines, name, known)
+        piece = _rate(lines, line, known)
         if piece is not None:
             known[name] = lines.named(piece, "rate")
     if of not in known:
@@ -80,10 +81,9 @@ def _total(value: Expr, rates: Mapping[str, str]) -> Expr:
     return whole
 
 
-def _rate(lines: Lines, name: str, rates: Mapping[str, str]) -> Piece | None:
+def _rate(lines: Lines, line: Line, rates: Mapping[str, str]) -> Piece | None:
     """The derivative of a line; None where nothing that it reads changes."""
-    line = next(line for line in lines.lines if line.target.name == name)
-    shape = line.target.shape
+    name, shape = line.target.name, line.target.shape
     match line.op:
         case Map(value):
             changing = [s for s in value.free_symbols if s.name in rates]

@@ -63,6 +63,22 @@ class EntryPrinter(NumbaPrinter):
         return f"number_{op}"
 
 
+def scalar_lines(name: str, value: Expr, need: Requirements) -> list[str]:
+    """The lines that set a scalar, its numbers in front.
+
+    Args:
+        name: of the scalar.
+        value: in scalars.
+        need: notes what the text uses.
+
+    Returns:
+        The lines.
+    """
+    printer = EntryPrinter({}, need)
+    text = printer(value)
+    return [*(f"{own} = {number}" for own, number in printer.numbers.items()), f"{name} = {text}"]
+
+
 class ArrayWriter:
     """Functions over arrays; the elementwise loops that they call are collected once.
 
@@ -225,14 +241,10 @@ class ArrayWriter:
 
     def _elementwise(self, line: Line, value: Expr, read: Sequence[Array]) -> list[str]:
         """A scalar, or the call of a loop."""
-        out = line.name
         if line.target.is_scalar:
-            printer = EntryPrinter({}, self._need)
-            text = printer(value)
-            preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
-            return [*preamble, f"{out} = {text}"]
+            return scalar_lines(line.name, value, self._need)
         loop = self._loop(line, value, read)
-        return [f"{loop}({', '.join([*(array.name for array in read), out])})"]
+        return [f"{loop}({', '.join([*(array.name for array in read), line.name])})"]
 
     def _loop(self, line: Line, value: Expr, read: Sequence[Array]) -> str:
         """The loop of an elementwise line, printed once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.matrix_functions import ALONG, joined
 from hamilforge.gen.derive.arrays import (
     Array,
     Identity,
@@ -20,7 +20,7 @@ from hamilforge.gen.derive.arrays import (
     Shift,
     Transpose,
 )
-from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
+from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, scalar_lines
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.inline import inlined
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, names
@@ -132,10 +132,7 @@ class MatrixWriter:
 
     def _elementwise(self, line: Line, value: Expr, read: Sequence[Array]) -> list[str]:
         if line.target.is_scalar:
-            printer = EntryPrinter({}, self._need)
-            text = printer(value)
-            preamble = [f"{name} = {number}" for name, number in printer.numbers.items()]
-            return [*preamble, f"{line.name} = {text}"]
+            return scalar_lines(line.name, value, self._need)
         name = f"set_{line.name}"
         lines = self._loop(value, read, line.target.shape, "out")
         doc = f"{line.name}, entry by entry."
@@ -147,7 +144,9 @@ class MatrixWriter:
         """A sum over all entries."""
         name = f"sum_{line.name}"
         whole = next(array for array in read if not array.is_scalar)
-        shape = _joined(array.shape for array in read)
+        shape: Shape = ()
+        for array in read:
+            shape = joined(shape, array.shape) or shape  # shapes that fit, or there were no line
         lines = self._loop(value, read, shape, "", whole.name)
         arguments = tuple(array.name for array in read)
         doc = f"{line.name}: the sum of all entries."
@@ -190,15 +189,6 @@ class MatrixWriter:
 def size_name(axis: str) -> str:
     """What the size of a dimension is called; a number is itself."""
     return axis if axis.isdigit() else f"size_{axis}"
-
-
-def _joined(shapes: Iterable[Shape]) -> Shape:
-    """The shape of an expression of arrays with these shapes."""
-    axes = [ALONG, ALONG]
-    for shape in shapes:
-        for place, axis in enumerate(shape):
-            axes[place] = axis if axis != ALONG else axes[place]
-    return tuple(axes)
 
 
 def _sizes(arrays: Iterable[Array]) -> Iterable[tuple[str, str]]:

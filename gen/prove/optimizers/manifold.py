@@ -10,10 +10,7 @@ is of the points that were drawn, and of all others with probability one.
 from __future__ import annotations
 
 import functools
-import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import mpmath
@@ -21,21 +18,25 @@ import numpy as np
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.exact import matrices
-from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, STEP, ZERO, Matrix, Place
+from hamilforge.gen.prove.optimizers.manifold_orders import (
+    dimension,
+    generic_place,
+    listed,
+    orders_elsewhere,
+    retraction_orders,
+)
+from hamilforge.gen.prove.optimizers.manifold_points import (
+    DIGITS,
+    STEP,
+    ZERO,
+    Matrix,
+    Place,
+    slope,
+)
 from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
 
-#: Sizes at which nothing is special, and others; by how many dimensions there are.
-GENERIC = {1: (4,), 2: (5, 2)}
-SPECIAL = {1: ((2,), (3,)), 2: ((3, 1), (3, 2), (3, 3))}
-#: Further sizes at which ranks are computed.
-RANKS = {1: ((5,), (6,)), 2: ((2, 1), (4, 1), (4, 2), (5, 3), (6, 2))}
-#: Steps along a tangent vector between which the distance to a geodesic is compared.
-NEAR = (mpmath.mpf("1e-12"), mpmath.mpf("1e-13"))
-#: How far the measured power may be from a whole number.
-SLOPE = 0.05
 #: What counts as no part, and as no change, of how far a point is off.
 SMALL = 1e-6
-EXACT = "exact"
 #: Lengths of tangent vectors along which conditions are looked at.
 LENGTHS = (mpmath.mpf("0.1"), mpmath.mpf(1), mpmath.mpf(10), mpmath.mpf(100))
 _AT = "the drawn points"
@@ -48,16 +49,16 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
     Raises:
         DeclarationError: no point was found, or a map has no value at one.
     """
-    dimensions = tuple(dict.fromkeys(name for name in manifold.shape if name != "1"))
-    generic = dict(zip(dimensions, GENERIC[len(dimensions)], strict=True))
-    place = Place(manifold, generic)
+    place = generic_place(manifold)
     reach = f"{place.named}; {_AT}"
     with mpmath.workdps(DIGITS):
-        geodesics = {name: holds for name, holds, _ in _geodesics(place)}
-        orders, order_evidence = _orders(place, geodesics)
+        geodesics = [*_geodesics(place)]
+        orders, order_evidence = retraction_orders(
+            place, [name for name, holds, _ in geodesics if holds]
+        )
         findings = [
             Finding("points", _points(manifold), "the declaration", "all sizes"),
-            _dimension(manifold, dimensions),
+            dimension(manifold),
             Finding(
                 "metrics",
                 ", ".join(metric.name for metric in manifold.metrics),
@@ -67,7 +68,7 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
             *_flags("projection", _projection(place), reach),
             *_flags("metric", _metrics(place), reach),
             *_flags("gradient", _gradients(place), reach),
-            *_flags("geodesic", _geodesics(place), reach),
+            *_flags("geodesic", geodesics, reach),
             *_flags("retraction", _retractions(place), reach),
             Finding(
                 "retraction_order",
@@ -75,9 +76,9 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
                 order_evidence if orders else "the declaration",
                 reach if orders else "all sizes",
                 "" if orders else "no metric has a geodesic to compare with",
-                brief="; ".join(f"{name}: {_listed(own)}" for name, own in orders.items()),
+                brief="; ".join(f"{name}: {listed(own)}" for name, own in orders.items()),
             ),
-            *_elsewhere(manifold, dimensions, orders),
+            *orders_elsewhere(manifold, orders),
             _off(place, reach),
             *_flags("transport", _transport(place), reach),
             *_quotient(place, reach),
@@ -94,21 +95,13 @@ Flag = tuple[str, bool, str]
 OPTIONAL = ("isometric", "conditions_kept")
 
 
-def _flags(name: str, flags: Iterator[Flag], reach: str) -> Iterator[Finding]:
+def _flags(name: str, flags: Iterable[Flag], reach: str) -> Iterator[Finding]:
     """A finding of what holds, by map."""
-    listed = [*flags]
-    if listed:
-        values = {key: holds for key, holds, _ in listed}
-        evidence = "; ".join(dict.fromkeys(text for _, _, text in listed))
-        yield Finding(name, values, f"{evidence}: {_CHECKED}", reach, brief=_listed(values))
-
-
-def _listed(values: dict[str, Any]) -> str:
-    words = {True: "yes", False: "NO"}
-    return ", ".join(
-        f"{key} {words[value] if isinstance(value, bool) else value}"
-        for key, value in values.items()
-    )
+    known = [*flags]
+    if known:
+        values = {key: holds for key, holds, _ in known}
+        evidence = "; ".join(dict.fromkeys(text for _, _, text in known))
+        yield Finding(name, values, f"{evidence}: {_CHECKED}", reach, brief=listed(values))
 
 
 def _broken(findings: list[Finding]) -> Iterator[Claim]:
@@ -122,8 +115,7 @@ def _broken(findings: list[Finding]) -> Iterator[Claim]:
 
 
 def _points(manifold: kinds.Manifold) -> str:
-    shape = ", ".join(name for name in manifold.shape if name != "1" or not manifold.is_vector)
-    text = f"X ({shape}) with {manifold.constraint.text} = 0"
+    text = f"X {manifold.written_shape} with {manifold.constraint.text} = 0"
     for condition in manifold.conditions:
         text += f", {condition.value.text}" + (" positive definite" if condition.definite else "")
     return text + (f", up to {manifold.quotient}" if manifold.quotient else "")
@@ -134,18 +126,13 @@ def _zero(value: Any, scale: Any = 1) -> bool:
     return bool(matrices.size_of(np.atleast_2d(value)) <= ZERO * (1 + scale))
 
 
-def _slope(curve: Callable[[Any], Any], at: Any = 0) -> Any:
-    """The derivative of a curve, by the central difference."""
-    return (curve(at + STEP) - curve(at - STEP)) / (2 * STEP)
-
-
 # --- projection, metrics, gradients
 
 
 def _tangent(place: Place, at: Matrix, vector: Matrix) -> bool:
     """Whether the constraint does not change along a vector."""
     size = matrices.size_of(vector)
-    change = _slope(lambda t: place.value("constraint", at + t * vector))
+    change = slope(lambda t: place.value("constraint", at + t * vector))
     return _zero(change, size)
 
 
@@ -235,18 +222,18 @@ def _is_geodesic(place: Place, metric: str) -> bool:
         return place.value("project", curve(t), drawn)
 
     def momentum(t: Any) -> Any:
-        return place.inner(metric, _slope(curve, t), direction(t), curve(t))
+        return place.inner(metric, slope(curve, t), direction(t), curve(t))
 
     def energy(s: Any) -> Any:
         def varied(t: Any) -> Matrix:
             return place.value(retraction, curve(t), s * direction(t))
 
-        speed = _slope(varied, time)
+        speed = slope(varied, time)
         return place.inner(metric, speed, speed, varied(time)) / 2
 
-    begins = _zero(curve(zero) - place.point) and _zero(_slope(curve, zero) - velocity, 10)
+    begins = _zero(curve(zero) - place.point) and _zero(slope(curve, zero) - velocity, 10)
     stays = _zero(place.violation(curve(time)), 10)
-    return begins and stays and _zero(_slope(momentum, time) - _slope(energy, zero), 1000)
+    return begins and stays and _zero(slope(momentum, time) - slope(energy, zero), 1000)
 
 
 def _retractions(place: Place) -> Iterator[Flag]:
@@ -260,75 +247,11 @@ def _is_retraction(place: Place, name: str) -> bool:
     def curve(t: Any) -> Matrix:
         return place.value(f"retract_{name}", place.point, t * vector)
 
-    slope = _slope(curve)
+    begins = slope(curve)
     if place.manifold.quotient:  # what stays in the orbit does not count
-        slope = place.value("project", place.point, slope)
+        begins = place.value("project", place.point, begins)
     starts = place.apart(curve(mpmath.mpf(0)), place.point) <= ZERO
-    return starts and _zero(slope - vector, 10) and _zero(place.violation(curve(1)), 10)
-
-
-def _orders(place: Place, geodesics: Mapping[str, bool]) -> tuple[dict[str, Any], str]:
-    """For each metric with a geodesic that is one, the order of each retraction.
-
-    Args:
-        place: a point.
-        geodesics: whether that of each metric is one.
-    """
-    point, vector = place.point, place.tangent()
-    orders: dict[str, Any] = {}
-    for metric in place.manifold.metrics:
-        if not geodesics.get(metric.name):
-            continue
-        own: dict[str, Any] = {}
-        for name, _ in place.manifold.retractions:
-            apart = []
-            for step in NEAR:
-                along = vector * step
-                there = place.value(f"retract_{name}", point, along)
-                apart.append(
-                    place.apart(there, place.value(f"geodesic_{metric.name}", point, along))
-                )
-            if apart[0] <= mpmath.mpf(10) ** (20 - DIGITS):
-                own[name] = EXACT
-                continue
-            power = mpmath.log(apart[0] / apart[1], NEAR[0] / NEAR[1])
-            own[name] = round(power) - 1 if abs(power - round(power)) <= SLOPE else None
-        orders[metric.name] = own
-    near = " and ".join(f"{float(step):g}" for step in NEAR)
-    return orders, (
-        f"the distance to the geodesic, O(t^(order + 1)), at t = {near}: "
-        f"powers within {SLOPE} of whole numbers; {_CHECKED}"
-    )
-
-
-def _elsewhere(
-    manifold: kinds.Manifold, dimensions: tuple[str, ...], orders: dict[str, Any]
-) -> Iterator[Finding]:
-    """Sizes at which retractions are of another order."""
-    if not orders:
-        return
-    values: dict[str, Any] = {}
-    looked = []
-    for sizes in SPECIAL[len(dimensions)]:
-        place = Place(manifold, dict(zip(dimensions, sizes, strict=True)))
-        looked.append(place.named)
-        if place.dimension()[1] == 0:
-            continue  # a point alone
-        for metric, own in _orders(place, dict.fromkeys(orders, True))[0].items():
-            other = {name: order for name, order in own.items() if order != orders[metric][name]}
-            if other:
-                values.setdefault(place.named, {})[metric] = other
-    text = "; ".join(
-        f"{sizes}: " + ", ".join(f"{metric} {_listed(own)}" for metric, own in found.items())
-        for sizes, found in values.items()
-    )
-    yield Finding(
-        "order_elsewhere",
-        values,
-        "the same",
-        "; ".join(looked),
-        brief=text or "the same at all sizes looked at",
-    )
+    return starts and _zero(begins - vector, 10) and _zero(place.violation(curve(1)), 10)
 
 
 def _off(place: Place, reach: str) -> Finding:
@@ -362,7 +285,7 @@ def _off(place: Place, reach: str) -> Finding:
         f"the constraint after a step from a point that is off by {float(STEP):g}, along a vector "
         f"that is as much off, beside that before; {_CHECKED}",
         reach,
-        brief=_listed(values),
+        brief=listed(values),
     )
 
 
@@ -436,52 +359,4 @@ def _kept(place: Place, reach: str) -> Iterator[Finding]:
         values[name] = all(map(place.satisfies, ends))
     lengths = ", ".join(f"{float(length):g}" for length in LENGTHS)
     evidence = f"the conditions after steps of lengths {lengths}: {_CHECKED}"
-    yield Finding("conditions_kept", values, evidence, reach, brief=_listed(values))
-
-
-# --- the dimension
-
-
-def _dimension(manifold: kinds.Manifold, dimensions: tuple[str, ...]) -> Finding:
-    """As a polynomial in the sizes, of degree two, through the ranks of the projection."""
-    count = len(dimensions)
-    sizes = [GENERIC[count], *SPECIAL[count], *RANKS[count]]
-    ranks = [
-        Place(manifold, dict(zip(dimensions, size, strict=True))).dimension()[0] for size in sizes
-    ]
-    powers = [power for power in itertools.product(range(3), repeat=count) if sum(power) <= 2]
-    rows = np.array(
-        [[math.prod(a**k for a, k in zip(size, power, strict=True)) for power in powers]
-         for size in sizes], float,
-    )  # fmt: skip
-    found = np.linalg.lstsq(rows, np.array(ranks, float), rcond=None)[0]
-    coefficients = [Fraction(float(x)).limit_denominator(12) for x in found]
-    exact = all(
-        sum(c * int(x) for c, x in zip(coefficients, row, strict=True)) == rank
-        for row, rank in zip(rows, ranks, strict=True)
-    )
-    listed = "; ".join(
-        ", ".join(f"{name} = {value}" for name, value in zip(dimensions, size, strict=True))
-        for size in sizes
-    )
-    if not exact:
-        why = "no polynomial of degree two goes through the ranks of the projection"
-        return Finding("dimension", None, "ranks of the projection", listed, why)
-    terms = []
-    for c, power in zip(coefficients, powers, strict=True):
-        names = [
-            f"{name}**{k}" if k > 1 else name
-            for name, k in zip(dimensions, power, strict=True)
-            if k
-        ]
-        size = [str(abs(c))] if abs(c) != 1 or not names else []
-        if c:
-            terms.append(("-" if c < 0 else "+", "*".join([*size, *names])))
-    terms.sort(key=lambda term: (term[0] == "-", len(term[1])))
-    text = " ".join(f"{sign} {term}" for sign, term in terms).removeprefix("+ ") or "0"
-    return Finding(
-        "dimension",
-        text,
-        "the polynomial of degree two through the ranks of the projection, in floating point",
-        listed,
-    )
+    yield Finding("conditions_kept", values, evidence, reach, brief=listed(values))

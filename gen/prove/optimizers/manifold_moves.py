@@ -140,7 +140,7 @@ class Moves:
         def images(direction: State) -> tuple[State, State]:
             ends = [varied(direction, sign * STEP) for sign in (1, -1)]
             after = [self.step(h, end, derivative) for end in ends]
-            return _difference(ends), _difference(after)
+            return difference(ends), difference(after)
 
         found = []
         for _ in range(PAIRS):
@@ -150,7 +150,8 @@ class Moves:
         return found
 
 
-def _difference(ends: Sequence[State]) -> State:
+def difference(ends: Sequence[State]) -> State:
+    """The derivative, from what is :data:`STEP` further and what is as much before."""
     first, second = (
         (forth - back) / (2 * STEP) for forth, back in zip(ends[0], ends[1], strict=True)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mpmath
@@ -25,8 +25,42 @@ Matrix = Any
 #: Digits of the arithmetic, the step of its differences, and what is zero in it.
 DIGITS = 120
 STEP, ZERO = mpmath.mpf("1e-24"), mpmath.mpf("1e-40")
+#: How far a measured power may be from a whole number.
+SLOPE = 0.05
 #: How often a point is drawn before there is none; steps of Newton's method.
 _DRAWS, _STEPS = 20, 40
+
+
+def slope(curve: Callable[[Any], Any], at: Any = 0) -> Any:
+    """The derivative of a curve, by the central difference.
+
+    Args:
+        curve: of a number.
+        at: where.
+
+    Returns:
+        The derivative, good to about 48 digits.
+    """
+    return (curve(at + STEP) - curve(at - STEP)) / (2 * STEP)
+
+
+def power(apart: Callable[[Any], Any], steps: tuple[Any, Any]) -> float:
+    """The power of a step with which a distance goes to zero.
+
+    Args:
+        apart: the distance, by the step.
+        steps: between which it is read off.
+
+    Returns:
+        The power.
+    """
+    first, second = map(apart, steps)
+    return float(mpmath.log(first / second) / mpmath.log(steps[0] / steps[1]))
+
+
+def whole_order(measured: float) -> int | None:
+    """The order that a power of order + 1 shows; None where it is no whole number."""
+    return round(measured) - 1 if abs(measured - round(measured)) <= SLOPE else None
 
 
 class Place:

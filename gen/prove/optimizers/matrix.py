@@ -21,16 +21,24 @@ from hamilforge.gen.program.optimizers.build_matrix import (
 )
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
-from hamilforge.gen.prove.optimizers.manifold import GENERIC
-from hamilforge.gen.prove.optimizers.manifold_moves import Moves
-from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, STEP, ZERO, Matrix, Place
+from hamilforge.gen.prove.optimizers.manifold_moves import Moves, difference
+from hamilforge.gen.prove.optimizers.manifold_orders import generic_place
+from hamilforge.gen.prove.optimizers.manifold_points import (
+    DIGITS,
+    STEP,
+    ZERO,
+    Matrix,
+    Place,
+    power,
+    slope,
+    whole_order,
+)
 from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
 
 #: How many steps a point is followed.
 STEPS = 3
-#: Steps between which the order is read off, and how far a power may be from a whole number.
+#: Steps between which the order is read off.
 NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
-SLOPE = 0.05
 #: What a derivative by differences is good to.
 CLOSE = mpmath.mpf("1e-30")
 #: The hyper-parameter of a rule that is the step along the gradient.
@@ -71,8 +79,7 @@ def prove_matrix_optimizer(optimizer: kinds.MatrixOptimizer) -> Report:
 def _on_manifold(
     optimizer: kinds.MatrixOptimizer, manifold: kinds.Manifold, derivation: MatrixDerivation
 ) -> Iterator[Finding]:
-    dimensions = tuple(dict.fromkeys(name for name in manifold.shape if name != "1"))
-    place = Place(manifold, dict(zip(dimensions, GENERIC[len(dimensions)], strict=True)))
+    place = generic_place(manifold)
     reach = f"{place.named}; drawn points and gradients"
     yield Finding("manifold", manifold.head.name, "the declaration", "all sizes")
     yield Finding("metric", optimizer.metric, "the declaration", "all sizes")
@@ -140,16 +147,12 @@ def _stays(place: Place, derivation: MatrixDerivation, reach: str) -> Finding:
     )
 
 
-def _power(apart: Callable[[Any], Any]) -> float:
-    """The power of h with which a distance goes to zero."""
-    here, there = map(apart, NEAR)
-    return float(mpmath.log(here / there) / mpmath.log(NEAR[0] / NEAR[1]))
-
-
-def _found(power: float, reach: str) -> Finding:
-    if abs(power - round(power)) > SLOPE:
-        return Finding("order", None, _HALVED, reach, f"the power is {power:.3f}")
-    return Finding("order", round(power) - 1, _HALVED, reach)
+def _read_off(apart: Callable[[Any], Any], reach: str) -> Finding:
+    """The order, from the distance of a step and two half steps."""
+    measured = power(apart, NEAR)
+    order = whole_order(measured)
+    why = "" if order is not None else f"the power is {measured:.3f}"
+    return Finding("order", order, _HALVED, reach, why)
 
 
 def _order_of_rule(
@@ -171,15 +174,17 @@ def _order_of_rule(
         return machine.step({point: at}, derivative(at))[point]
 
     start = place.point
-    slope = (step(STEP, start) - step(-STEP, start)) / (2 * STEP)
+    begins = slope(lambda h: step(h, start))
     if place.manifold.quotient:
-        slope = place.value("project", start, slope)
+        begins = place.value("project", start, begins)
     flow = -place.value(f"gradient_{rule.metric}", start, derivative(start))
-    if matrices.size_of(slope - flow) > CLOSE:
+    if matrices.size_of(begins - flow) > CLOSE:
         why = "its step has not the derivative of the gradient flow at lr = 0"
         return Finding("order", None, "the derivative of a step by lr", reach, why)
-    power = _power(lambda h: place.apart(step(h, start), step(h / 2, step(h / 2, start))))
-    return _found(power, f"the gradient flow in the metric; {reach}")
+    return _read_off(
+        lambda h: place.apart(step(h, start), step(h / 2, step(h / 2, start))),
+        f"the gradient flow in the metric; {reach}",
+    )
 
 
 def _order(moves: Moves, reach: str) -> Finding:
@@ -190,7 +195,7 @@ def _order(moves: Moves, reach: str) -> Finding:
     def step(h: Any, at: tuple[Matrix, Matrix]) -> tuple[Matrix, Matrix]:
         return moves.step(h, at, derivative)
 
-    slopes = [(step(STEP, start)[k] - step(-STEP, start)[k]) / (2 * STEP) for k in range(2)]
+    slopes = difference([step(STEP, start), step(-STEP, start)])
     if not moves.follows(slopes, start, derivative):
         why = "its step has not the derivative of the system at h = 0"
         return Finding("order", None, "the derivative of a step by h", reach, why)
@@ -199,7 +204,7 @@ def _order(moves: Moves, reach: str) -> Finding:
         once, twice = step(h, start), step(h / 2, step(h / 2, start))
         return sum(matrices.size_of(a - b) for a, b in zip(once, twice, strict=True))
 
-    return _found(_power(apart), f"the system on the manifold; {reach}")
+    return _read_off(apart, f"the system on the manifold; {reach}")
 
 
 def _symplectic(moves: Moves, optimizer: kinds.ManifoldOptimizer, reach: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hamilforge.gen.declare.matrix_functions import ALONG
+from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.emit.numba.arrays import FunctionView
 from hamilforge.gen.emit.numba.matrices import MatrixWriter, size_name
 from hamilforge.gen.emit.products.matrix import MatrixProduct
@@ -47,14 +47,12 @@ def view(product: MatrixProduct) -> View:
     owned = (*product.program.states, own.arrays[0])
     step = writer.function("matrix_step", "A step of one matrix.", function, owned)
     loops = (writer.loops[name] for name in sorted(writer.loops))
-    rows, columns = product.matrices.optimizer.shape
-    named = tuple(dict.fromkeys(name for name in (rows, columns) if name != ALONG))
     return View(
         product,
         need.modules(),
         (*loops, step),
         tuple((name, place) for place, name in enumerate(function.arrays)),
         tuple((name, place) for place, name in enumerate(function.scalars)),
-        tuple(map(size_name, named)),
+        tuple(map(size_name, dimensions(product.matrices.optimizer.shape))),
         " + ".join(writer.room) or "0",
     )
