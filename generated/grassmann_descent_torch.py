@@ -54,6 +54,9 @@ CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = True
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -90,7 +93,7 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 2, VECTORS)
+update = stacked(matrix_step, 2, None)
 update_ = in_place(update)
 
 

@@ -43,7 +43,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
+from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -82,6 +82,9 @@ CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -182,9 +185,9 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     set_matrix(H_times_XT, X_times_HT, matrix)
     expm_of_matrix = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
-    room = work[at : at + 3 * size_n * (size_n + 1)]
+    room_of_expm_of_matrix = work[at : at + 3 * size_n * (size_n + 1)]
     at += 3 * size_n * (size_n + 1)
-    matrix_kernels.expm(matrix, room, expm_of_matrix)
+    matrix_kernels.expm(matrix, room_of_expm_of_matrix, expm_of_matrix)
     expm_of_matrix_times_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
     matrix_kernels.times(expm_of_matrix, X, expm_of_matrix_times_X)
@@ -224,27 +227,35 @@ def room(size_n, size_p):
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def update(blocks, items, rows, addresses, work, like):
-    """All matrices: a block of them has one part of work; an item is (tensor, offset, group, rows, columns)."""
+def update(blocks, items, scalars, addresses, work, like):
+    """All matrices, in blocks that have a part of work each.
+
+    An item is (tensor, place in the tensor, group, rows, columns).
+    """
     real = like.dtype.type
     for block in prange(blocks.shape[0]):
         for k in range(blocks[block, 0], blocks[block, 1]):
-            tensor, offset, group = items[k, 0], items[k, 1], items[k, 2]
-            shape = items[k, 3], items[k, 4]
-            length = items[k, 3] * items[k, 4]
-            X = array_at(addresses[0, tensor], offset, length, like).reshape(shape)
-            V = array_at(addresses[1, tensor], offset, length, like).reshape(shape)
-            G = array_at(addresses[2, tensor], offset, length, like).reshape(shape)
+            tensor, place, row = items[k, 0], items[k, 1], scalars[items[k, 2]]
+            rows, columns = items[k, 3], items[k, 4]
+            X = array_at(
+                addresses[0, tensor], place * rows * columns, rows * columns, like
+            ).reshape((rows, columns))
+            V = array_at(
+                addresses[1, tensor], place * rows * columns, rows * columns, like
+            ).reshape((rows, columns))
+            G = array_at(
+                addresses[2, tensor], place * rows * columns, rows * columns, like
+            ).reshape((rows, columns))
             matrix_step(
                 X,
                 V,
                 G,
-                real(rows[group, 0]),
-                real(rows[group, 1]),
-                real(rows[group, 2]),
-                real(rows[group, 3]),
-                real(rows[group, 4]),
-                real(rows[group, 5]),
+                real(row[0]),
+                real(row[1]),
+                real(row[2]),
+                real(row[3]),
+                real(row[4]),
+                real(row[5]),
                 work[block],
             )
 

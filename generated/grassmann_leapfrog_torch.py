@@ -84,6 +84,9 @@ CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -148,13 +151,13 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 3, VECTORS)
+update = stacked(matrix_step, 3, None)
 update_ = in_place(update)
 
 
 def solution(*arguments):
     """The solution, of points and states."""
-    (points,) = stacked(matrix_solution, 2, VECTORS)(*arguments)
+    (points,) = stacked(matrix_solution, 2, None)(*arguments)
     return points
 
 

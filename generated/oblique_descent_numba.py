@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
+from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -54,6 +54,9 @@ CONSTRAINT = "colsum(X**2) - 1"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -174,25 +177,23 @@ def room(size_n, size_p):
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def update(blocks, items, rows, addresses, work, like):
-    """All matrices: a block of them has one part of work; an item is (tensor, offset, group, rows, columns)."""
+def update(blocks, items, scalars, addresses, work, like):
+    """All matrices, in blocks that have a part of work each.
+
+    An item is (tensor, place in the tensor, group, rows, columns).
+    """
     real = like.dtype.type
     for block in prange(blocks.shape[0]):
         for k in range(blocks[block, 0], blocks[block, 1]):
-            tensor, offset, group = items[k, 0], items[k, 1], items[k, 2]
-            shape = items[k, 3], items[k, 4]
-            length = items[k, 3] * items[k, 4]
-            X = array_at(addresses[0, tensor], offset, length, like).reshape(shape)
-            G = array_at(addresses[1, tensor], offset, length, like).reshape(shape)
-            matrix_step(
-                X,
-                G,
-                real(rows[group, 0]),
-                real(rows[group, 1]),
-                real(rows[group, 2]),
-                real(rows[group, 3]),
-                work[block],
-            )
+            tensor, place, row = items[k, 0], items[k, 1], scalars[items[k, 2]]
+            rows, columns = items[k, 3], items[k, 4]
+            X = array_at(
+                addresses[0, tensor], place * rows * columns, rows * columns, like
+            ).reshape((rows, columns))
+            G = array_at(
+                addresses[1, tensor], place * rows * columns, rows * columns, like
+            ).reshape((rows, columns))
+            matrix_step(X, G, real(row[0]), real(row[1]), real(row[2]), real(row[3]), work[block])
 
 
 STAGES = (update,)

@@ -56,6 +56,9 @@ CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
 DEFINITE = ()
 TALL = True
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -101,7 +104,7 @@ def condition_component(X):
     return scalar
 
 
-update = stacked(matrix_step, 2, VECTORS)
+update = stacked(matrix_step, 2, None)
 update_ = in_place(update)
 
 

@@ -55,6 +55,9 @@ CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -93,7 +96,7 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 2, VECTORS)
+update = stacked(matrix_step, 2, matrix_step)
 update_ = in_place(update)
 
 

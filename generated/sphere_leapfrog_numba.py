@@ -49,7 +49,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
-from hamilforge.runtime.core import matrix_kernels  # content dda03fb2bceb9745
+from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -88,6 +88,9 @@ CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -227,27 +230,29 @@ def room(size_n):
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def update(blocks, items, rows, addresses, work, like):
-    """All matrices: a block of them has one part of work; an item is (tensor, offset, group, rows, columns)."""
+def update(blocks, items, scalars, addresses, work, like):
+    """All matrices, in blocks that have a part of work each.
+
+    An item is (tensor, place in the tensor, group, rows, columns).
+    """
     real = like.dtype.type
     for block in prange(blocks.shape[0]):
         for k in range(blocks[block, 0], blocks[block, 1]):
-            tensor, offset, group = items[k, 0], items[k, 1], items[k, 2]
-            shape = items[k, 3], items[k, 4]
-            length = items[k, 3] * items[k, 4]
-            X = array_at(addresses[0, tensor], offset, length, like).reshape(shape)
-            V = array_at(addresses[1, tensor], offset, length, like).reshape(shape)
-            G = array_at(addresses[2, tensor], offset, length, like).reshape(shape)
+            tensor, place, row = items[k, 0], items[k, 1], scalars[items[k, 2]]
+            rows, columns = items[k, 3], items[k, 4]
+            X = array_at(addresses[0, tensor], place * rows * 1, rows * 1, like).reshape((rows, 1))
+            V = array_at(addresses[1, tensor], place * rows * 1, rows * 1, like).reshape((rows, 1))
+            G = array_at(addresses[2, tensor], place * rows * 1, rows * 1, like).reshape((rows, 1))
             matrix_step(
                 X,
                 V,
                 G,
-                real(rows[group, 0]),
-                real(rows[group, 1]),
-                real(rows[group, 2]),
-                real(rows[group, 3]),
-                real(rows[group, 4]),
-                real(rows[group, 5]),
+                real(row[0]),
+                real(row[1]),
+                real(row[2]),
+                real(row[3]),
+                real(row[4]),
+                real(row[5]),
                 work[block],
             )
 

@@ -75,6 +75,9 @@ CONSTRAINT = "dot(X, X) - 1"
 CONDITIONS = {}
 DEFINITE = ()
 TALL = False
+STATE_SHAPES = {}
+OF_VECTORS = False
+FREE = False
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -132,13 +135,13 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 3, VECTORS)
+update = stacked(matrix_step, 3, matrix_step)
 update_ = in_place(update)
 
 
 def solution(*arguments):
     """The solution, of points and states."""
-    (points,) = stacked(matrix_solution, 2, VECTORS)(*arguments)
+    (points,) = stacked(matrix_solution, 2, matrix_solution)(*arguments)
     return points
 
 

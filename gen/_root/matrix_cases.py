@@ -41,9 +41,9 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
     derivation = derive_matrix_optimizer(optimizer)
     defaults = {entry.name: float(entry.default) for entry in derivation.program.hyperparameters}
     generator = np.random.default_rng(3)
-    drawn = {name: value * generator.uniform(0.7, 0.99) for name, value in defaults.items()}
+    drawn = {entry.name: _drawn(entry, generator) for entry in derivation.program.hyperparameters}
     choices = [("defaults", defaults, NEUTRAL), ("drawn, maximize", drawn, MAXIMISED)]
-    if optimizer.manifold is None:
+    if optimizer.manifold is None and not derivation.program.own_decay:
         choices += [(label, defaults, own) for label, own in DECAYING.items()]
     cases = [
         _case(derivation, f"{label}{size}", dtype, hyper, preparation, scale)
@@ -55,6 +55,12 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
     label = f"defaults{RANK_ONE}"
     if optimizer.manifold is not None:
         cases.append(_case(derivation, label, "float64", defaults, NEUTRAL, 100.0))
+    if derivation.of_vectors:
+        cases += [
+            _case(derivation, f"{label}, vector", dtype, hyper, preparation, 1.0, vector=True)
+            for label, hyper, preparation in choices
+            for dtype in ("float64", "float32")
+        ]
     return cases
 
 
@@ -94,14 +100,20 @@ def _case(
     hyper: dict[str, float],
     preparation: tuple[float, float, float],
     scale: float,
+    vector: bool = False,
 ) -> MatrixCase:
     generator = np.random.default_rng(5)
     program, optimizer = derivation.program, derivation.optimizer
-    (function,) = program.functions
+    function = derivation.steps[int(vector)]
     point, *states, _ = function.arrays
-    machine = MatrixInterpreter(derivation, hyper)
-    arrays: dict[str, Any] = {point: _start(optimizer, generator)}
-    arrays |= {name: np.zeros_like(arrays[point]) for name in states}
+    epsilon = float(np.finfo(dtype).eps)
+    machine = MatrixInterpreter(derivation, hyper, vector=vector, epsilon=epsilon)
+    sizes = _sizes(optimizer.shape)
+    arrays: dict[str, Any] = {
+        name: np.zeros([sizes.get(axis, 1) for axis in function.types[name].shape])
+        for name in (point, *states)
+    }
+    arrays[point] = _start(optimizer, function.types[point].shape, generator)
     prepared = None if preparation == NEUTRAL else dict(zip(SCALARS, preparation, strict=True))
     steps = []
     for _ in range(STEPS):
@@ -118,7 +130,20 @@ def _case(
         before = [*(own[name] for name in order), slopes]
         steps.append((before, [after[name] for name in order], solution))
         arrays = after
-    return MatrixCase(label, dtype, hyper, preparation, steps)
+    return MatrixCase(label, dtype, hyper, preparation, steps, vector)
+
+
+def _drawn(entry: kinds.Parameter, generator: np.random.Generator) -> float:
+    """A value beside the default: another choice, a number in place of None, or near it."""
+    if entry.domain == kinds.FLAG:
+        return float(not entry.default)
+    if entry.domain == kinds.CHOICE:
+        return float((entry.default + 1) % len(entry.choices))
+    if entry.domain == kinds.COUNT:
+        return float(entry.default + 1)
+    if entry.domain == kinds.OR_NONE:
+        return float(generator.uniform(1e-3, 1e-2))
+    return float(entry.default) * float(generator.uniform(0.7, 0.99))
 
 
 def _sizes(shape: kinds.Shape) -> dict[str, int]:
@@ -126,13 +151,15 @@ def _sizes(shape: kinds.Shape) -> dict[str, int]:
     return dict(zip(dimensions(shape), SIZES, strict=False))
 
 
-def _start(optimizer: kinds.MatrixOptimizer, generator: np.random.Generator) -> NDArray[Any]:
-    """A point of the manifold, or a matrix."""
+def _start(
+    optimizer: kinds.MatrixOptimizer, shape: kinds.Shape, generator: np.random.Generator
+) -> NDArray[Any]:
+    """A point of the manifold, or a matrix of this shape."""
     sizes = _sizes(optimizer.shape)
     if optimizer.manifold is not None:
         point: NDArray[Any] = Place(optimizer.manifold, sizes).point.astype(float)
         return point
-    return generator.standard_normal([sizes.get(name, 1) for name in optimizer.shape])
+    return generator.standard_normal([sizes.get(name, 1) for name in shape])
 
 
 def _solution(

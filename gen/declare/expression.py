@@ -46,11 +46,15 @@ PRODUCT = "prod"
 #: metric, of a derivative; the point that a tangent vector leads to; what it carries there.
 PROJECT, GRADIENT, RETRACT, TRANSPORT = "project", "gradient", "retract", "transport"
 ON_MANIFOLDS = (PROJECT, GRADIENT, RETRACT, TRANSPORT)
+#: In optimizers of matrices: ``repeat(k, Y, f)``, what Y is after k times ``Y = f``; the inner
+#: product of two tangent vectors in the metric.
+REPEAT, INNER = "repeat", "inner"
 #: How many arguments a function takes, where it is not one.
 _ARGUMENTS = {
     **{name: len(row.arguments) for name, row in BY_NAME.items()},
     **{name: row.arguments for name, row in matrix_functions.BY_NAME.items()},
-    **dict.fromkeys(("dot", SHIFT, matrix_functions.UNIT), 2),
+    **dict.fromkeys(("dot", SHIFT, matrix_functions.UNIT, INNER), 2),
+    REPEAT: 3,
 }
 FUNCTIONS = (
     *ELEMENTWISE,
@@ -67,6 +71,8 @@ FUNCTIONS = (
     PRODUCT,
     *matrix_functions.NAMES,
     *ON_MANIFOLDS,
+    REPEAT,
+    INNER,
 )
 
 MAX_TEXT = 200_000

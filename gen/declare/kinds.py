@@ -23,12 +23,17 @@ DOMAINS = {
     "real": "(-inf, inf)",
     "flag": "{False, True}",
     "count": "{1, 2, ...}",
+    "choice": "one of",
+    "nonnegative-or-none": "[0, inf), or None",
 }
 #: Domains of numbers at or above 0 that have 0 in them.
 ZERO_IN_DOMAIN = ("nonnegative", "unit-interval", "closed-unit-interval")
-FLAG, COUNT = "flag", "count"
-#: Domains that only optimizers of assignments have.
+FLAG, COUNT, CHOICE = "flag", "count", "choice"
+#: None stands for the distance from 1 to the next number of the type of the parameters.
+OR_NONE, NONE = "nonnegative-or-none", "none"
+#: Domains that only optimizers of assignments have; and those that only optimizers of matrices.
 DISCRETE = (FLAG, COUNT)
+OF_MATRICES = (CHOICE, OR_NONE)
 SCOPES = ("all", "group", "tensor", "coordinate")
 LETTERS = ("A", "B", "D", "BD", "O")
 
@@ -38,7 +43,9 @@ class Parameter:
     """A number the user may choose: its default, the domain it lives in, what it means.
 
     Attributes:
+        default: of a choice the number of its name; of a number that may be None, -1 for None.
         part_of: the tuple in which an optimizer takes it; empty where it is an argument itself.
+        choices: the names among which it is chosen; None is the first.
     """
 
     name: str
@@ -46,6 +53,7 @@ class Parameter:
     domain: str
     doc: str
     part_of: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -796,14 +804,20 @@ class MatrixRule:
     Attributes:
         manifold: on which the parameters lie; None for all matrices.
         metric: its gradients are in this metric; empty without a manifold.
-        retraction: by which points move; empty without a manifold.
+        retraction: by which points move; empty without a manifold, or :data:`FREE`.
         shape: of a parameter, in dimensions by name; a vector is a column.
         is_vector: whether parameters are vectors.
-        unknowns: the point, then the arrays of the state, of the same shape.
+        unknowns: the point, then the arrays of the state.
+        shapes: of the unknowns.
         assignments: in order; targets that are no unknowns are local.
+        of_vectors: instead of these, of a parameter with one axis, a matrix with one column; none
+            where such parameters are refused.
         options: defaults of the options that every optimizer has.
         requirements: conditions on hyper-parameters that hold where they are positive, with what is
             said where one does not.
+        violations: where points are only near the manifold, what is claimed of the constraint after
+            a step, in what the step computes and the point before it: :data:`VIOLATION` from a
+            point on it, :data:`VIOLATION_OFF` from any.
     """
 
     head: Head
@@ -814,9 +828,12 @@ class MatrixRule:
     is_vector: bool
     hyperparameters: tuple[Parameter, ...]
     unknowns: tuple[str, ...]
+    shapes: tuple[Shape, ...]
     assignments: tuple[Assignment, ...]
+    of_vectors: tuple[Assignment, ...]
     options: tuple[tuple[str, Fraction | bool], ...]
     requirements: tuple[tuple[Expression, str], ...]
+    violations: tuple[tuple[str, Expression], ...] = ()
 
     @property
     def numbers(self) -> tuple[Parameter, ...]:
@@ -824,8 +841,11 @@ class MatrixRule:
         return self.hyperparameters
 
 
-#: Instead of a retraction: the geodesic of the metric, whose velocity carries the momentum.
-GEODESIC = "geodesic"
+#: Instead of a retraction: the geodesic of the metric, whose velocity carries the momentum; or
+#: none, where points are only near the manifold.
+GEODESIC, FREE = "geodesic", "none"
+#: Claims of how far off the manifold a step leads, from a point on it and from any.
+VIOLATION, VIOLATION_OFF = "violation", "violation_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -857,6 +877,11 @@ class ManifoldOptimizer:
     def shape(self) -> Shape:
         """Of a parameter, in dimensions by name; a vector is a column."""
         return self.manifold.shape
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Of the unknowns."""
+        return (self.shape,) * len(self.unknowns)
 
     @property
     def is_vector(self) -> bool:

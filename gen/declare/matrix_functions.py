@@ -18,13 +18,14 @@ ALONG = "1"
 
 @dataclass(frozen=True, slots=True)
 class MatrixFunction:
-    """A function of one or two matrices.
+    """A function of matrices, some of numbers too.
 
     Attributes:
         name: in the expression language, and in programs.
         takes: its operands in words.
         shape: of the result, from those of the operands; None where they do not fit.
-        definition: what it is short for, in A; empty for one that every backend has.
+        definition: what it is short for, in A with so many :data:`ROWS` and :data:`COLUMNS`; empty
+            for one that every backend has.
     """
 
     name: str
@@ -56,20 +57,40 @@ def _solution(matrix: Shape, right: Shape) -> Shape | None:
     return right if _square(matrix) and len(right) == 2 and right[0] == matrix[0] else None
 
 
-_A_SQUARE = "a square matrix"
+def _column(shape: Shape) -> Shape | None:
+    return (shape[0], ALONG) if len(shape) == 2 else None
+
+
+def _row(shape: Shape) -> Shape | None:
+    return (ALONG, shape[1]) if len(shape) == 2 else None
+
+
+def _whole(shape: Shape) -> Shape | None:
+    return () if len(shape) == 2 else None
+
+
+def _with_numbers(matrix: Shape, *numbers: Shape) -> Shape | None:
+    return matrix if len(matrix) == 2 and not any(numbers) else None
+
+
+_A_SQUARE, _A_MATRIX = "a square matrix", "a matrix"
+#: In definitions: how many rows and columns A has.
+ROWS, COLUMNS = "rows", "columns"
 TABLE = (
     MatrixFunction("cholesky", "a symmetric positive definite matrix", _square),
-    MatrixFunction(
-        "colsum", "a matrix", lambda shape: (ALONG, shape[1]) if len(shape) == 2 else None
-    ),
+    MatrixFunction("colmean", _A_MATRIX, _row, "colsum(A)/rows"),
+    MatrixFunction("colsum", _A_MATRIX, _row),
     MatrixFunction("det", _A_SQUARE, _number),
     MatrixFunction("diag", "a square matrix or a vector", _diagonal),
     MatrixFunction("expm", _A_SQUARE, _square),
+    MatrixFunction("mean", _A_MATRIX, _whole, "sum(A)/(rows*columns)"),
     MatrixFunction("polar", "a matrix with no fewer rows than columns", _matrix),
     MatrixFunction("qr", "a matrix with no fewer rows than columns", _matrix),
-    MatrixFunction(
-        "rowsum", "a matrix", lambda shape: (shape[0], ALONG) if len(shape) == 2 else None
-    ),
+    # A (a + b A'A + c (A'A)^2): each singular value s becomes a s + b s^3 + c s^5
+    MatrixFunction("quintic", "a matrix and three numbers", _with_numbers, arguments=4),
+    MatrixFunction("rms", _A_MATRIX, _whole, "norm(A)/sqrt(rows*columns)"),
+    MatrixFunction("rowmean", _A_MATRIX, _column, "rowsum(A)/columns"),
+    MatrixFunction("rowsum", _A_MATRIX, _column),
     MatrixFunction("skew", _A_SQUARE, _square, "(A - transpose(A))/2"),
     MatrixFunction("solve", "a square matrix and a matrix", _solution, arguments=2),
     MatrixFunction("sym", _A_SQUARE, _square, "(A + transpose(A))/2"),

@@ -6,22 +6,35 @@ In: the file of an optimizer with ``manifold = "stiefel"``, or with ``point = { 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
     GRADIENT,
+    INNER,
     ON_MANIFOLDS,
+    PROJECT,
+    REPEAT,
     RETRACT,
     TRANSPORT,
+    Expression,
     Name,
+    Node,
+    Number,
     Operation,
+    constant,
     walk,
 )
-from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
+from hamilforge.gen.declare.functions import CHOICE
+from hamilforge.gen.declare.kinds import Assignment, Shape
+from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, as_matrix, dimensions
 from hamilforge.gen.declare.read_manifolds import FUNCTIONS, POINT, point
 from hamilforge.gen.declare.read_manifolds import GRADIENT as SLOPES
 from hamilforge.gen.declare.read_parts import (
+    MEANINGS,
     Find,
     assignments,
     hyperparameters,
@@ -32,11 +45,15 @@ from hamilforge.gen.declare.read_rules import OWN, options, refuse_unmet
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape, written
 
-_KEYS = ("unknowns", "assign", "hyperparameters", "options", "require")
+_KEYS = ("unknowns", "assign", "vector", "hyperparameters", "options", "require")
 #: What says where parameters lie, and how they move there.
 GEOMETRY = ("manifold", "metric", "retraction")
 #: The number of the step, from 1.
 COUNT = "n"
+#: The shape of an unknown that is one number for each matrix.
+NUMBER = (ALONG, ALONG)
+#: In trees, where no declaration can write it: the distance from 1 to the next number of the type.
+EPSILON = "the epsilon of the type"
 
 
 def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRule:
@@ -58,7 +75,7 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
     manifold: kinds.Manifold | None = None
     metric = retraction = ""
     if on_manifold:
-        manifold, metric, retraction = geometry(reader, find)
+        manifold, metric, retraction = geometry(reader, find, (kinds.FREE,))
         declared = manifold.shape
         is_vector = manifold.is_vector
     else:
@@ -68,12 +85,14 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         assert own is not None
         declared = as_matrix(own)
         is_vector = len(own) == 1
-    numbers = hyperparameters(reader, OWN, flags=False)
-    taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
-    unknowns = names_at(reader, "unknowns", taken={*taken, SLOPES})
-    if unknowns and unknowns[0] != POINT:
-        reader.problem(f"the first unknown is the point, and is called {POINT}", "unknowns")
-    lines = assignments(reader, unknowns) or ()
+    numbers = hyperparameters(reader, OWN, (*kinds.DISCRETE, *kinds.OF_MATRICES))
+    taken = {name for entry in numbers for name in (entry.name, entry.part_of, *entry.choices)}
+    unknowns = _unknowns(reader, declared, {*taken, SLOPES})
+    names = tuple(unknowns)
+    lines = assignments(reader, names) or ()
+    of_vectors = (assignments(reader, names, "vector") or ()) if reader.table("vector") else ()
+    if is_vector and of_vectors:
+        reader.problem(f"{POINT} is a vector already", "vector")
     chosen, decay_at = options(reader, {entry.name for entry in numbers})
     if decay_at is not None:
         reader.problem("there is one gradient", "options", "decay_at")
@@ -94,14 +113,89 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         declared,
         is_vector,
         numbers,
-        unknowns,
+        names,
+        (*unknowns.values(),),
         lines,
+        of_vectors,
         chosen,
         requirements,
+        _violations(reader, retraction),
     )
-    _check(reader, rule)
+    _Check(reader, rule).run()
     reader.finish()
-    return rule
+    return replace(
+        rule, assignments=_resolved(lines, numbers), of_vectors=_resolved(of_vectors, numbers)
+    )
+
+
+def _violations(reader: Reader, retraction: str) -> tuple[tuple[str, Expression], ...]:
+    """Claims of the constraint after a step."""
+    if retraction != kinds.FREE:
+        return ()
+    table = reader.table("claims")
+    if kinds.VIOLATION not in table:
+        reader.problem(
+            "without a retraction points leave the manifold: a claim says by how much, such as "
+            'violation = "lr**2*transpose(R) @ R"',
+            "claims",
+        )
+    return tuple(
+        (name, value)
+        for name in (kinds.VIOLATION, kinds.VIOLATION_OFF)
+        if name in table and (value := reader.expression(table[name], "claims", name))
+    )
+
+
+def _unknowns(reader: Reader, declared: Shape, taken: set[str]) -> dict[str, Shape]:
+    """The point and the arrays of the state, with their shapes: that of the point in a list."""
+    table = reader.source.tables.get("unknowns")
+    if not isinstance(table, dict):
+        names = names_at(reader, "unknowns", taken=taken)
+        if names and names[0] != POINT:
+            reader.problem(f"the first unknown is the point, and is called {POINT}", "unknowns")
+        return dict.fromkeys(names, declared)
+    known = dimensions(declared)
+    shapes = {POINT: declared}
+    for name, axes in table.items():
+        at = ("unknowns", name)
+        if name != POINT:
+            reader.symbol(name, *at, taken={*taken, *MEANINGS})
+        texts = [str(axis) for axis in axes] if isinstance(axes, list) else []
+        if len(texts) != 2 or not {*texts} <= {*known, ALONG}:
+            expected = f"of {', '.join(known)} and 1"
+            reader.problem(f"a list of two dimensions was expected, {expected}", *at)
+        elif name == POINT and tuple(texts) != declared:
+            reader.problem(f"{POINT} is {written(declared)}", *at)
+        else:
+            shapes[name] = (texts[0], texts[1])
+    return shapes
+
+
+def _resolved(
+    lines: Iterable[Assignment], numbers: Iterable[kinds.Parameter]
+) -> tuple[Assignment, ...]:
+    """Assignments with numbers for the names of choices, and for None what it stands for."""
+    values: dict[str, Node] = {}
+    for entry in numbers:
+        for number, name in enumerate(entry.choices):
+            values[name] = Number(Fraction(number), 0, 0)
+        if entry.domain == kinds.OR_NONE:
+            own, zero = Name(entry.name, 0, 0), Number(Fraction(0), 0, 0)
+            test = Operation("at_least", (own, zero), 0, 0)
+            values[entry.name] = Operation(CHOICE, (test, own, Name(EPSILON, 0, 0)), 0, 0)
+    return tuple(
+        replace(line, value=Expression(line.value.text, _with(line.value.tree, values)))
+        for line in lines
+    )
+
+
+def _with(node: Node, values: Mapping[str, Node]) -> Node:
+    """A tree with others in the place of names."""
+    if isinstance(node, Name):
+        return values.get(node.name, node)
+    if isinstance(node, Operation):
+        return replace(node, args=tuple(_with(arg, values) for arg in node.args))
+    return node
 
 
 def geometry(
@@ -140,54 +234,154 @@ def geometry(
     return manifold, metric, retraction
 
 
-def _check(reader: Reader, rule: kinds.MatrixRule) -> None:
-    """Shapes, and that everything that is kept is assigned."""
-    numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
-    shapes: dict[str, Shape] = {**numbers, COUNT: SCALAR}
-    shapes |= dict.fromkeys(rule.unknowns, rule.shape)
-    own = ON_MANIFOLDS if rule.manifold is not None else ()
-    functions = (*FUNCTIONS, "grad", *own)
-    assigned: set[str] = set()
-    for line in rule.assignments:
-        place = ("assign", line.number)
-        if line.target in assigned:
-            reader.problem(f"'{line.target}' is assigned twice", *place)
-        if line.target in {*numbers, COUNT, SLOPES}:
-            reader.problem(f"'{line.target}' cannot be assigned: it has a meaning already", *place)
-        try:
-            shape = infer_shape(line.value, shapes, functions, dimensions(rule.shape))
-            if line.target in rule.unknowns and shape != rule.shape:
-                message = f"{written(shape)}; {written(rule.shape)} was expected"
-                raise ExpressionError(message, 0, len(line.value.text))
-        except ExpressionError as error:
-            reader.at_expression(line.value.text, error, place)
+class _Check:
+    """Shapes, and that everything that is kept is assigned.
+
+    Args:
+        reader: the file.
+        rule: what it says.
+    """
+
+    def __init__(self, reader: Reader, rule: kinds.MatrixRule) -> None:
+        self._reader, self._rule = reader, rule
+        self._numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
+        self._choices = {name for entry in rule.hyperparameters for name in entry.choices}
+        self._dimensions = dimensions(rule.shape)
+        self._known = {**self._numbers, **dict.fromkeys((*self._choices, COUNT), SCALAR)}
+        self._known |= dict.fromkeys(set(self._dimensions) - {*self._known}, SCALAR)
+        own: tuple[str, ...] = ()
+        if rule.manifold is not None:
+            own = (*ON_MANIFOLDS, INNER)
+            if rule.retraction == kinds.FREE:
+                own = (PROJECT, GRADIENT, INNER)
+        self._functions = (*FUNCTIONS, "grad", REPEAT, *own)
+
+    def run(self) -> None:
+        """Note what is wrong."""
+        rule, reader = self._rule, self._reader
+        self._assignments(rule.assignments, ())
+        if rule.of_vectors:
+            self._assignments(rule.of_vectors, ("vector",))
+        lines = (*rule.assignments, *rule.of_vectors)
+        read = {name for line in lines for name in line.value.names()}
+        read |= {name for condition, _ in rule.requirements for name in condition.names()}
+        for entry in rule.hyperparameters:
+            if entry.name not in read:
+                reader.problem(f"nothing reads '{entry.name}'", "hyperparameters", entry.name)
+
+    def _assignments(self, lines: Iterable[Assignment], table: tuple[str, ...]) -> None:
+        """The lines of a step."""
+        rule, reader = self._rule, self._reader
+        column = {rule.shape[-1]: ALONG} if table else {}
+        unknowns = {
+            name: tuple(column.get(axis, axis) for axis in shape)
+            for name, shape in zip(rule.unknowns, rule.shapes, strict=True)
+        }
+        # what a vector has as a matrix has no name for how many columns it has
+        sizes = [axis for axis in self._dimensions if axis not in column]
+        shapes: dict[str, Shape] = {**self._known, **unknowns}
+        for axis in {*column} - {*self._numbers, *self._choices, COUNT}:
+            del shapes[axis]
+        assigned: set[str] = set()
+        for line in lines:
+            place: tuple[str | int, ...] = (*table, "assign", line.number)
+            if line.target in assigned:
+                reader.problem(f"'{line.target}' is assigned twice", *place)
+            if line.target in {*self._known, SLOPES}:
+                message = f"'{line.target}' cannot be assigned: it has a meaning already"
+                reader.problem(message, *place)
+            try:
+                self._count(line.value.tree)
+                shape = infer_shape(line.value, shapes, self._functions, sizes)
+                wanted = unknowns.get(line.target, shape)
+                if not shape and wanted == NUMBER:
+                    shape = NUMBER
+                if shape != wanted:
+                    message = f"{written(shape)}; {written(wanted)} was expected"
+                    raise ExpressionError(message, 0, len(line.value.text))
+                self._calls(line, assigned)
+            except ExpressionError as error:
+                reader.at_expression(line.value.text, error, place)
+                return
+            self._order(line, assigned, place)
+            shapes[line.target] = shape
+            assigned.add(line.target)
+        if not table:
+            self._violations(shapes, sizes)
+        for name in rule.unknowns[: 1 if table else None]:
+            if name not in assigned:
+                reader.problem(f"'{name}' is never assigned", *table, "assign")
+        if not any("grad" in line.value.functions() for line in lines):
+            reader.problem(f"a rule needs grad({POINT})", *table, "assign")
+
+    def _violations(self, shapes: Mapping[str, Shape], sizes: Iterable[str]) -> None:
+        """Claims of the constraint after a step have its shape."""
+        rule, reader = self._rule, self._reader
+        if rule.manifold is None or not rule.violations:
             return
+        of_point = {POINT: rule.shape}
+        wanted = infer_shape(rule.manifold.constraint, of_point, FUNCTIONS, (*sizes,))
+        for name, value in rule.violations:
+            try:
+                shape = infer_shape(value, shapes, FUNCTIONS, (*sizes,))
+                if shape != wanted:
+                    message = f"{written(shape)}; the constraint is {written(wanted)}"
+                    raise ExpressionError(message, 0, len(value.text))
+            except ExpressionError as error:
+                reader.at_expression(value.text, error, ("claims", name))
+
+    def _count(self, node: Node) -> None:
+        """Refuse the number of the step where it looks like a dimension of the declaration's own.
+
+        Raises:
+            ExpressionError: it does.
+        """
+        if self._rule.manifold is not None or COUNT not in self._dimensions:
+            return
+        if isinstance(node, Name) and node.name == COUNT:
+            message = f"'{COUNT}' is the number of the step; call the dimension otherwise"
+            raise ExpressionError(message, node.start, node.stop)
+        if isinstance(node, Operation) and node.op not in (IDENTITY, UNIT):
+            for arg in node.args:
+                self._count(arg)
+
+    def _calls(self, line: Assignment, assigned: set[str]) -> None:
+        """What functions are called with.
+
+        Raises:
+            ExpressionError: one has no meaning.
+        """
+        counts = {e.name for e in self._rule.hyperparameters if e.domain == kinds.COUNT}
         for node in walk(line.value.tree):
-            if isinstance(node, Operation) and node.op == "grad":
-                (at,) = node.args
-                if not (isinstance(at, Name) and at.name == POINT):
-                    reader.problem(f"the gradient is taken at {POINT}: grad({POINT})", *place)
-        if TRANSPORT in line.value.functions() and POINT not in assigned:
+            if not isinstance(node, Operation):
+                continue
+            first = node.args[0]
+            if node.op == "grad" and not (isinstance(first, Name) and first.name == POINT):
+                message = f"the gradient is taken at {POINT}: grad({POINT})"
+                raise ExpressionError(message, node.start, node.stop)
+            if node.op != REPEAT:
+                continue
+            number, target = constant(first), node.args[1]
+            whole = number is not None and number >= 1 and number.denominator == 1
+            if not (whole or (isinstance(first, Name) and first.name in counts)):
+                message = 'a whole number or a hyper-parameter with domain = "count" was expected'
+                raise ExpressionError(message, first.start, first.stop)
+            if isinstance(target, Name) and target.name not in {*self._rule.unknowns, *assigned}:
+                message = f"'{target.name}' is no unknown, and nothing is assigned to it before"
+                raise ExpressionError(message, target.start, target.stop)
+
+    def _order(self, line: Assignment, assigned: set[str], place: tuple[str | int, ...]) -> None:
+        """Before and after the point moves."""
+        rule, reader, called = self._rule, self._reader, line.value.functions()
+        if TRANSPORT in called and POINT not in assigned:
             reader.problem(f"transport(...) leads to the new {POINT}, so it comes after", *place)
-        if {"grad", GRADIENT, RETRACT} & line.value.functions() and POINT in assigned:
+        if {"grad", GRADIENT, RETRACT} & called and POINT in assigned:
             reader.problem(
                 f"grad, gradient and retract are taken at the {POINT} before the step: once "
                 f"{POINT} is assigned they have no meaning",
                 *place,
             )
-        if line.target == POINT and rule.manifold is not None:
+        if line.target == POINT and rule.retraction not in ("", kinds.FREE):
             whole = line.value.tree
             if getattr(whole, "op", "") != RETRACT:
                 reader.problem("a point of a manifold moves by retract(...)", *place)
-        shapes[line.target] = shape
-        assigned.add(line.target)
-    for name in rule.unknowns:
-        if name not in assigned:
-            reader.problem(f"'{name}' is never assigned", "assign")
-    if not any("grad" in line.value.functions() for line in rule.assignments):
-        reader.problem(f"a rule needs grad({POINT})", "assign")
-    read = {name for line in rule.assignments for name in line.value.names()}
-    read |= {name for condition, _ in rule.requirements for name in condition.names()}
-    for entry in rule.hyperparameters:
-        if entry.name not in read:
-            reader.problem(f"nothing reads '{entry.name}'", "hyperparameters", entry.name)

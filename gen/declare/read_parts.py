@@ -75,7 +75,7 @@ def parameters(
 
 
 def hyperparameters(
-    reader: Reader, own: frozenset[str] = frozenset(), flags: bool = False
+    reader: Reader, own: frozenset[str] = frozenset(), more: tuple[str, ...] = ()
 ) -> tuple[kinds.Parameter, ...]:
     """``[hyperparameters]``: numbers, and tuples of numbers with a name for each.
 
@@ -84,7 +84,7 @@ def hyperparameters(
     Args:
         reader: the file.
         own: names of options that hyper-parameters may have here.
-        flags: whether there may be flags among them.
+        more: domains that there may be beside those of all kinds.
 
     Returns:
         The numbers, in the order of the tables; problems are noted by the reader.
@@ -92,7 +92,7 @@ def hyperparameters(
     declared: list[kinds.Parameter] = []
     for path, table in _tables_of_hyperparameters(reader):
         for name, entry in table.items():
-            declared += _hyperparameter(reader, entry, (*path, name), own, flags)
+            declared += _hyperparameter(reader, entry, (*path, name), own, more)
     groups = dict.fromkeys((place_of(reader, entry), entry.part_of) for entry in declared)
     taken = Counter([*(name for _, name in groups if name), *(entry.name for entry in declared)])
     for entry in declared:
@@ -125,22 +125,49 @@ def place_of(reader: Reader, parameter: kinds.Parameter) -> tuple[str, ...]:
 
 
 def _hyperparameter(
-    reader: Reader, entry: Any, at: tuple[str, ...], own: frozenset[str], flags: bool
+    reader: Reader, entry: Any, at: tuple[str, ...], own: frozenset[str], more: tuple[str, ...]
 ) -> list[kinds.Parameter]:
-    """A number, or those of a tuple."""
+    """A number, a choice among names, or the numbers of a tuple."""
     name = at[-1]
     reader.hyperparameter(name, *at, own=own)
     table = entry if isinstance(entry, dict) else {"default": entry}
+    keys = ("default", "domain", "doc", "names", *("choices",) * (kinds.CHOICE in more))
     for key in table:
-        if key not in ("default", "domain", "doc", "names"):
-            reader.problem("unknown key; expected default, domain, doc or names", *at, key)
+        if key not in keys:
+            expected = f"{', '.join(keys[:-1])} or {keys[-1]}"
+            reader.problem(f"unknown key; expected {expected}", *at, key)
+    if "choices" in table and "choices" in keys:
+        return _choice(reader, table, name, at)
     if "names" in table or isinstance(table.get("default"), list):
-        return _parts(reader, table, name, at)
-    return [_parameter(reader, table, name, at, flags=flags)]
+        return _parts(reader, table, name, at, more)
+    return [_parameter(reader, table, name, at, more=more)]
+
+
+def _choice(
+    reader: Reader, table: dict[str, Any], name: str, at: tuple[str, ...]
+) -> list[kinds.Parameter]:
+    """One of several names."""
+    choices, default, doc = (table.get(key, "") for key in ("choices", "default", "doc"))
+    for key in ("domain", "names"):
+        if key in table:
+            reader.problem("a choice has names instead, in choices", *at, key)
+    texts = isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
+    if not texts or len({*choices}) < max(len(choices), 2):
+        reader.problem("a list of two names or more was expected", *at, "choices")
+        return []
+    for choice in choices:
+        reader.symbol(choice, *at, "choices", taken=MEANINGS)
+    if default not in choices:
+        expected = f"expected one of {', '.join(choices)}"
+        message = f"no choice {shortened(default)}; {expected}" if "default" in table else expected
+        reader.problem(message + did_you_mean(str(default), choices), *at, "default")
+        return []
+    number = Fraction(choices.index(default))
+    return [kinds.Parameter(name, number, kinds.CHOICE, _doc(reader, doc, at), "", (*choices,))]
 
 
 def _parts(
-    reader: Reader, table: dict[str, Any], name: str, at: tuple[str, ...]
+    reader: Reader, table: dict[str, Any], name: str, at: tuple[str, ...], more: tuple[str, ...]
 ) -> list[kinds.Parameter]:
     """The numbers of a tuple, each with its name."""
     names, defaults = table.get("names"), table.get("default")
@@ -167,7 +194,8 @@ def _parts(
                 if isinstance(value, list) and len(value) == count:
                     value = value[number]
                 own[key] = value
-        parts.append(_parameter(reader, own, part, at, name))
+        none = more if kinds.OR_NONE in more else ()
+        parts.append(_parameter(reader, own, part, at, name, none))
     return parts
 
 
@@ -177,10 +205,11 @@ def _parameter(
     name: str,
     at: tuple[str, ...],
     part_of: str = "",
-    flags: bool = False,
+    more: tuple[str, ...] = (),
 ) -> kinds.Parameter:
-    """A number with its domain and meaning; a flag where there may be one."""
-    domains = [domain for domain in kinds.DOMAINS if flags or domain not in kinds.DISCRETE]
+    """A number with its domain and meaning."""
+    special = {*kinds.DISCRETE, *kinds.OF_MATRICES} - {*more} | {kinds.CHOICE}
+    domains = [domain for domain in kinds.DOMAINS if domain not in special]
     domain = entry.get("domain", "real")
     if not isinstance(domain, str) or domain not in domains:
         reader.problem(
@@ -194,19 +223,27 @@ def _parameter(
         reader.problem("a parameter needs a default", *at)
     before = len(reader.problems)
     default = _default(reader, entry, domain, at)
-    if len(reader.problems) == before and not inside(default, domain):
+    none = domain == kinds.OR_NONE and entry.get("default") == kinds.NONE
+    if len(reader.problems) == before and not none and not inside(default, domain):
         reader.problem(
             f"the default {default} is outside the domain {kinds.DOMAINS[domain]}", *at, "default"
         )
-    doc = entry.get("doc", "")
-    if not isinstance(doc, str):
-        reader.problem("a text was expected", *at, "doc")
-        doc = ""
+    doc = _doc(reader, entry.get("doc", ""), at)
     return kinds.Parameter(name, default, domain, doc, part_of)
 
 
+def _doc(reader: Reader, doc: Any, at: tuple[str, ...]) -> str:
+    """What a hyper-parameter means."""
+    if isinstance(doc, str):
+        return doc
+    reader.problem("a text was expected", *at, "doc")
+    return ""
+
+
 def _default(reader: Reader, entry: dict[str, Any], domain: str, at: tuple[str, ...]) -> Fraction:
-    """A number; that of a flag is true or false, as 1 or 0."""
+    """A number; that of a flag is true or false, as 1 or 0, and none is -1."""
+    if domain == kinds.OR_NONE and entry.get("default") == kinds.NONE:
+        return Fraction(-1)
     if domain != kinds.FLAG:
         return reader.number(entry.get("default", 1), *at, "default")
     value = entry.get("default", False)

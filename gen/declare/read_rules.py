@@ -68,7 +68,7 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
         DeclarationError: the declaration has problems; all that were found are listed.
     """
     reader.keys(_KEYS)
-    numbers = hyperparameters(reader, OWN, flags=True)
+    numbers = hyperparameters(reader, OWN, more=kinds.DISCRETE)
     taken = {name for entry in numbers for name in (entry.name, entry.part_of)}
     unknowns = names_at(reader, "unknowns", taken=taken)
     scalars = names_at(reader, "scalars", taken={*taken, *unknowns}, optional=True)

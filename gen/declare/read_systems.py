@@ -87,7 +87,7 @@ def own_system(reader: Reader, head: kinds.Head) -> kinds.GradientSystem:
     if not has_oracle(reader):
         reader.problem("has no grad(...) in it that an optimizer could take", "equations")
         reader.finish()
-    numbers = hyperparameters(Reader(reader.source), OWN, flags=True)
+    numbers = hyperparameters(Reader(reader.source), OWN, more=kinds.DISCRETE)
     system = own_part(reader, OF_SYSTEM)
     tables = ("equations", "noise", "start")
     texts = [text for table in tables for text in system.table(table).values()]
@@ -383,7 +383,7 @@ def discretised(
             reader.problem(message + did_you_mean(name, known), place)
         for name in sorted({*system.unknowns} - moved):
             reader.problem(f"{method.head.name} never moves '{name}'", place)
-    numbers = hyperparameters(reader, OWN, flags=True)
+    numbers = hyperparameters(reader, OWN, more=kinds.DISCRETE)
     own = method.parameters if isinstance(method, kinds.StateUpdate) else ()
     inner = [parameter.name for parameter in (*(system.parameters if system else ()), *own)]
     made = method if isinstance(method, kinds.StateUpdate) else system

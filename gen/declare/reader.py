@@ -235,4 +235,5 @@ def inside(value: Fraction | float, domain: str) -> bool:
         "real": True,
         "flag": value in (0, 1),
         "count": value >= 1 and value == int(value),
+        "nonnegative-or-none": value >= 0,
     }[domain]

@@ -21,12 +21,14 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     AVERAGE,
     ELEMENTWISE,
+    INNER,
     MAX_SHIFT,
     NOISE,
     ON_MANIFOLDS,
     PRODUCT,
     RATE,
     REDUCTIONS,
+    REPEAT,
     SHIFT,
     Expression,
     Name,
@@ -101,6 +103,8 @@ def infer_shape(
             raise fail(f"{RATE}(...) takes a control", node)
         if node.op in (IDENTITY, UNIT) and node.op in allowed:
             return of_dimension(node)
+        if node.op == REPEAT and node.op in allowed:
+            return repeated(node)
         operands = [visit(arg) for arg in node.args]
         if node.op == "@":
             return product(node, operands[0], operands[1])
@@ -134,6 +138,19 @@ def infer_shape(
             message = f"unit(n, k) takes a whole number k from 0 to {MAX_SHIFT}"
             raise fail(message, node)
         return (size.name, ALONG)
+
+    def repeated(node: Operation) -> Shape:
+        _, target, value = node.args
+        times, start, end = map(visit, node.args)
+        if times or not isinstance(target, Name):
+            raise fail("repeat(k, Y, f) takes a number, a name and what it becomes", node)
+        if start != end or len(start) != 2:
+            raise fail(
+                f"'{target.name}' is {written(start)} and '{text(value)}' is {written(end)}: "
+                "repeat(k, Y, f) takes a matrix that stays one of its shape",
+                node,
+            )
+        return start
 
     def product(node: Operation, left: Shape, right: Shape) -> Shape:
         matrix, operand = node.args
@@ -187,12 +204,16 @@ def infer_shape(
                     f"-{MAX_SHIFT} to {MAX_SHIFT}",
                     node,
                 )
-        if node.op in ON_MANIFOLDS and operands[0] != shapes[POINT]:
-            raise fail(
-                f"{node.op}(...) takes what has the shape of {POINT}, {written(shapes[POINT])}, "
-                f"not {written(operands[0])}",
-                node,
-            )
+        if node.op in (*ON_MANIFOLDS, INNER):
+            for shape in operands:
+                if shape != shapes[POINT]:
+                    raise fail(
+                        f"{node.op}(...) takes what has the shape of {POINT}, "
+                        f"{written(shapes[POINT])}, not {written(shape)}",
+                        node,
+                    )
+            if node.op == INNER:
+                return ()
         if node.op in (*_OF_ENTRIES, *_OF_COORDINATES) and not all(operands):
             what = "vectors or matrices" if "logsumexp" in allowed else f"vectors ({VECTOR[0]})"
             raise fail(f"{node.op}(...) takes {what}, not a scalar", node)

@@ -22,6 +22,7 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     PRODUCT,
     RATE,
+    REPEAT,
     SHIFT,
     Expression,
     Name,
@@ -32,7 +33,14 @@ from hamilforge.gen.declare.expression import (
     parse,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, joined
+from hamilforge.gen.declare.matrix_functions import (
+    ALONG,
+    COLUMNS,
+    IDENTITY,
+    ROWS,
+    UNIT,
+    joined,
+)
 from hamilforge.gen.derive.calculus import CONSTANT_VALUES, FUNCTIONS, Expr, root, to_sympy
 
 
@@ -120,7 +128,7 @@ class LogSumExp:
 
 @dataclass(frozen=True, slots=True)
 class MatrixCall:
-    """A function of :mod:`matrix_functions` of one or two matrices."""
+    """A function of :mod:`matrix_functions` of matrices, and of scalars where it takes some."""
 
     function: str
     of: tuple[str, ...]
@@ -135,10 +143,43 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How long a dimension is."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Epsilon:
+    """The distance from 1 to the next number of an array's type."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
 class OverBatch:
     """The sum over the samples."""
 
     of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What an array becomes in lines that are run so many times.
+
+    Attributes:
+        count: a scalar that is a whole number, or a number itself.
+        start: the array that it is at first.
+        carried: its name in the lines.
+        lines: what a run computes.
+        end: the array that it is after a run.
+    """
+
+    count: str
+    start: str
+    carried: str
+    lines: tuple[Line, ...]
+    end: str
 
 
 Op = (
@@ -153,7 +194,10 @@ Op = (
     | LogSumExp
     | MatrixCall
     | Identity
+    | Size
+    | Epsilon
     | OverBatch
+    | Repeat
 )
 
 
@@ -188,8 +232,13 @@ def operands(op: Op) -> tuple[str, ...]:
             return (left, right)
         case MatrixCall(of=of):
             return of
-        case Identity():
+        case Identity() | Size():
             return ()
+        case Repeat(count, start, carried, lines, end):
+            inside = {carried, *(line.target.name for line in lines)}
+            read = (name for line in lines for name in operands(line.op))
+            outside = (count,) * (not count.isdigit()) + (start, *read, end)
+            return tuple(dict.fromkeys(name for name in outside if name not in inside))
     return (op.of,)
 
 
@@ -213,6 +262,8 @@ class Lines:
         self.names: dict[str, str] = {}
         #: Functions of an array, by name.
         self.functions: dict[str, Callable[[str], Piece]] = {}
+        #: Dimensions that may stand for how long they are.
+        self.sizes: tuple[str, ...] = ()
         self.lines: list[Line] = []
         self._known: dict[tuple[Op, Shape], str] = {}
         self._activation = activation
@@ -330,6 +381,8 @@ class Lines:
             if node.name in self._shorthands:
                 return self.piece(self._shorthand(*self._shorthands[node.name]))
             name = self.names.get(node.name, node.name)
+            if name not in self.arrays and node.name in self.sizes:
+                return self.size(node.name)
             if name not in self.arrays and node.name in CONSTANT_VALUES:
                 return Piece(CONSTANT_VALUES[node.name], (), False)
             return self.piece(name)
@@ -343,6 +396,8 @@ class Lines:
             return self._shifted(node)
         if node.op in (IDENTITY, UNIT):
             return self._identity(node)
+        if node.op == REPEAT:
+            return self._repeated(node)
         if node.op in self.functions:
             return self._called(node)
         parts = [self._visit(arg) for arg in node.args]
@@ -455,11 +510,49 @@ class Lines:
     def _matrix_call(self, row: matrix_functions.MatrixFunction, parts: Iterable[Piece]) -> Piece:
         of = tuple(self.named(part, _word(part)) for part in parts)
         if row.definition:
-            return self.within(parse(row.definition), {"A": of[0]})
+            (matrix,) = of
+            names = {"A": matrix}
+            read = parse(row.definition).names()
+            for name, axis in zip((ROWS, COLUMNS), self.arrays[matrix].shape, strict=False):
+                if name in read:
+                    names[name] = self.named(self.size(axis), "size")
+            return self.within(parse(row.definition), names)
         shape = row.shape(*(self.arrays[name].shape for name in of))
         assert shape is not None
-        name = f"{row.name}_of_{of[-1]}"
+        name = f"{row.name}_of_{[own for own in of if self.arrays[own].shape][-1]}"
         return self.piece(self.add(MatrixCall(row.name, of), shape, False, name))
+
+    def size(self, axis: str) -> Piece:
+        """How long a dimension is."""
+        if axis.isdigit():
+            return Piece(sp.Integer(axis), (), False)
+        return self.piece(self.add(Size(axis), (), False, f"{axis}_size"))
+
+    def _repeated(self, node: Operation) -> Piece:
+        """``repeat(k, Y, f)``: what Y is after k times ``Y = f``."""
+        count, target, value = node.args
+        assert isinstance(target, Name)
+        start = self.named(self._visit(target), target.name)
+        times = self._visit(count)
+        number = str(times.value) if times.value.is_Integer else self.named(times, "times")
+        shape = self.arrays[start].shape
+        carried = self.given(target.name, shape, False)
+        outside, self.names = self.names, {**self.names, target.name: carried}
+        before = len(self.lines)
+        end = self.named(self._visit(value), f"{target.name}_next")
+        self.names = outside
+        changing = {carried}
+        inside, still = [], []
+        for line in self.lines[before:]:
+            if changing & {*operands(line.op)}:
+                changing.add(line.target.name)
+                inside.append(line)
+                del self._known[line.op, line.target.shape]
+            else:
+                still.append(line)
+        self.lines[before:] = still
+        op = Repeat(number, start, carried, tuple(inside), end)
+        return self.piece(self.add(op, shape, False, f"{target.name}_repeated"))
 
     def _matrix_product(self, node: Operation) -> Piece:
         left, right = node.args

@@ -5,27 +5,51 @@ In: a function.  Out: formulas; operations on whole arrays are calls that the fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
 from hamilforge.gen.document.blocks import Formula
-from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Reduce, Ref, Value
+from hamilforge.gen.program.ir import (
+    Apply,
+    Const,
+    Expr,
+    Function,
+    Line,
+    Reduce,
+    Ref,
+    Repeat,
+    Value,
+    with_line_names,
+)
 
 
 def formulas(function: Function) -> Iterator[Formula]:
     """The lines of a function, sums and products of matrices written as calls."""
-    types = function.types
-    for line in function.lines:
+    yield from _formulas(function.lines, function.types)
+
+
+def _formulas(lines: Iterable[Line], types: Mapping[str, Array]) -> Iterator[Formula]:
+    for line in lines:
+        if isinstance(line.value, Repeat):
+            loop = line.value
+            yield Formula(line.name, Ref(loop.start))
+            inside = with_line_names(loop.lines, {loop.carried: line.name})
+            yield from _formulas(inside, {**types, **{own.name: own.target for own in inside}})
+            times = Const(Fraction(loop.count)) if loop.count.isdigit() else Ref(loop.count)
+            yield Formula(line.name, Apply("repeated", (Ref(loop.end), times)))
+            continue
         yield Formula(line.name, expression(line.value, types))
 
 
@@ -55,10 +79,16 @@ def expression(value: Value, types: Mapping[str, Array]) -> Expr:
         case Identity(size, column):
             place = () if column is None else (Const(Fraction(column)),)
             return Apply("eye" if column is None else "unit", (Ref(size), *place))
+        case Size(of):
+            return Ref(of)
+        case Epsilon(of):
+            return Apply("epsilon", (Ref(of),))
         case Reduce(arg=arg, how="logsumexp" | "prod" as how):
             return Apply(how, (arg,))
         case Reduce(arg=arg, over="samples"):
             return Apply("sum over samples", (arg,))
+        case Repeat():
+            raise NotImplementedError("documents: a loop is more than one formula")
     return value
 
 

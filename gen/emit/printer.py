@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
 from hamilforge.gen.emit.requirements import Requirements
@@ -29,11 +31,14 @@ from hamilforge.gen.program.ir import (
     Const,
     Expr,
     Function,
+    Line,
     Reduce,
     Ref,
+    Repeat,
     Select,
     Value,
     parts,
+    with_line_names,
 )
 from hamilforge.gen.program.lower import WHOLE
 
@@ -258,12 +263,22 @@ class FormulaPrinter(Printer):
 
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas: ``'`` transposes, sums over samples are marked."""
-    printer = FormulaPrinter()
-    types = function.types
-    return [
-        f"{printer.variable(line.name)} = {_formula(line.value, types, printer)}"
-        for line in function.lines
-    ]
+    return [*_formulas(function.lines, function.types, FormulaPrinter())]
+
+
+def _formulas(
+    lines: Iterable[Line], types: Mapping[str, Array], printer: FormulaPrinter
+) -> Iterator[str]:
+    for line in lines:
+        if isinstance(line.value, Repeat):
+            loop, name = line.value, printer.variable(line.name)
+            yield f"{name} = {printer.variable(loop.start)}; {loop.count} times:"
+            inside = with_line_names(loop.lines, {loop.carried: line.name})
+            inner = {**types, **{own.name: own.target for own in inside}}
+            yield from (f"    {text}" for text in _formulas(inside, inner, printer))
+            yield f"    {name} = {printer.variable(loop.end)}"
+            continue
+        yield f"{printer.variable(line.name)} = {_formula(line.value, types, printer)}"
 
 
 def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) -> str:
@@ -284,6 +299,10 @@ def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) 
             return f"{function}({', '.join(map(printer.variable, of))})"
         case Identity(size, column):
             return f"eye({size})" if column is None else f"unit({size}, {column})"
+        case Size(of):
+            return f"how many {of}"
+        case Epsilon(of):
+            return f"the epsilon of the type of {of}"
     return printer(value)
 
 

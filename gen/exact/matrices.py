@@ -117,6 +117,22 @@ def polar(matrix: Matrix) -> Matrix:
     return matrix @ last
 
 
+def quintic(matrix: Any, a: Any, b: Any, c: Any) -> Any:
+    """``A (a + b A'A + c (A'A)^2)``, of numbers of any kind.
+
+    Args:
+        matrix: A, `(n, p)`.
+        a: of the first power of singular values.
+        b: of the third.
+        c: of the fifth.
+
+    Returns:
+        `(n, p)`.
+    """
+    gram = matrix.T @ matrix
+    return a * matrix + matrix @ (b * gram + c * (gram @ gram))
+
+
 def expm(matrix: Matrix) -> Matrix:
     """The exponential, by halving, its series, and squaring."""
     ones = identity(len(matrix))
@@ -149,6 +165,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "expm": expm,
     "polar": polar,
     "qr": qr,
+    "quintic": quintic,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": solve,
 }

@@ -19,7 +19,7 @@ from hamilforge.gen.derive.arrays import (
     TotalProduct,
     operands,
 )
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Repeat
 from hamilforge.gen.program.lower import lower
 
 #: When lines are computed; in an objective all at once.
@@ -148,6 +148,9 @@ def lower_line(line: arrays.Line) -> Line:
             return Line(line.target, Reduce(Ref(of), "logsumexp"))
         case OverBatch(of):
             return Line(line.target, Reduce(Ref(of), over="samples"))
+        case arrays.Repeat(count, start, carried, lines, end):
+            inside = tuple(map(lower_line, lines))
+            return Line(line.target, Repeat(count, start, carried, inside, end))
     return Line(line.target, line.op)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from hamilforge.gen.program.ir import (
@@ -11,6 +12,7 @@ from hamilforge.gen.program.ir import (
     Line,
     Reduce,
     Ref,
+    Repeat,
     names,
     parts,
     with_parts,
@@ -26,14 +28,19 @@ def inlined(function: Function) -> tuple[Line, ...]:
     Args:
         function: of matrices.
     """
-    results = {array.name for _, array in function.results}
+    return _inlined(function.lines, {array.name for _, array in function.results})
+
+
+def _inlined(lines: tuple[Line, ...], results: Set[str]) -> tuple[Line, ...]:
     pending: dict[str, Expr] = {}
     kept = []
-    for line in function.lines:
+    for line in lines:
         value = line.value
+        if isinstance(value, Repeat):
+            value = replace(value, lines=_inlined(value.lines, {value.end}))
         if not isinstance(value, WHOLE_ARRAYS):
             value = with_parts(value, pending)
-        if line.name not in results and _joins(line, function.lines):
+        if line.name not in results and _joins(line, lines):
             assert not isinstance(value, WHOLE_ARRAYS)
             pending[line.name] = value
         else:

@@ -20,14 +20,17 @@ from scipy import linalg, special
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
+from hamilforge.gen.exact.matrices import quintic
 from hamilforge.gen.program.ir import (
     WHOLE_ARRAYS,
     Apply,
@@ -36,6 +39,7 @@ from hamilforge.gen.program.ir import (
     Line,
     Reduce,
     Ref,
+    Repeat,
     Select,
     Value,
     names,
@@ -46,6 +50,8 @@ Values = Mapping[str, Any]
 Types = Mapping[str, Array]
 #: How many samples there are, where a function reads nothing that has them; no name has a space.
 SAMPLES = "number of samples"
+#: The distance from 1 to the next number of the type of arrays; that of float64 if nothing is said.
+EPSILON = "epsilon of the type"
 
 
 def _no_operation(line: Line, _values: Values, _types: Types) -> Any:
@@ -275,11 +281,16 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], types: Types) -> dict[str, int
     }
 
 
+def _size(axis: str, values: Values, types: Types) -> int:
+    """How long a dimension is."""
+    known = {name: np.shape(values[name]) for name in types if name in values}
+    return _sizes(known, types)[axis]
+
+
 def _identity(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
     """An identity, or one of its columns."""
     assert isinstance(line.value, Identity)
-    known = {name: np.shape(values[name]) for name in types if name in values}
-    size = _sizes(known, types)[line.value.size]
+    size = _size(line.value.size, values, types)
     zero, one = (algebra.constant(Fraction(number)) for number in (0, 1))
     entries = np.array([[one if i == j else zero for j in range(size)] for i in range(size)])
     column = line.value.column
@@ -314,6 +325,7 @@ NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
     "expm": linalg.expm,
     "polar": _polar,
     "qr": _unitary,
+    "quintic": quintic,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": np.linalg.solve,
 }
@@ -457,6 +469,17 @@ def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
             return algebra.matrices[function](*(values[name] for name in of))
         case Identity():
             return _identity(line, values, types, algebra)
+        case Size(of):
+            return algebra.constant(Fraction(_size(of, values, types)))
+        case Epsilon():
+            return algebra.constant(values.get(EPSILON, Fraction(2) ** -52))
+        case Repeat(count, start, carried, lines, end):
+            array = values[start]
+            for _ in range(int(count if count.isdigit() else values[count])):
+                inside = {**values, carried: array}
+                (known,) = run_lines(lines, {**types, carried: types[start]}, [inside], algebra)
+                array = known[end]
+            return array
         case _ if isinstance(line.value, WHOLE_ARRAYS):
             return algebra.operation(line, values, types)
         case Reduce(arg=arg, how=how, over=over) as total:

@@ -22,12 +22,14 @@ from hamilforge.gen.declare.matrix_functions import ALONG, BY_NAME, joined
 from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
 from hamilforge.gen.derive.symbols import LOSS
@@ -88,8 +90,38 @@ class Reduce:
 Expr = Const | Ref | Apply | Select | Reduce
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What an array becomes in lines that are run so many times.
+
+    Attributes:
+        count: a scalar that is a whole number, or a number itself.
+        start: the array that it is at first.
+        carried: its name in the lines.
+        lines: what a run computes.
+        end: the array that it is after a run.
+    """
+
+    count: str
+    start: str
+    carried: str
+    lines: tuple[Line, ...]
+    end: str
+
+
 #: Operations on whole arrays.
-WHOLE_ARRAYS = Product | Outer | Transpose | Shift | OtherProducts | MatrixCall | Identity
+WHOLE_ARRAYS = (
+    Product
+    | Outer
+    | Transpose
+    | Shift
+    | OtherProducts
+    | MatrixCall
+    | Identity
+    | Size
+    | Epsilon
+    | Repeat
+)
 #: What a line may compute.
 Value = Expr | WHOLE_ARRAYS
 
@@ -146,20 +178,30 @@ class Function:
         known = {array.name: array for array in self.inputs}
         if len(known) < len(self.inputs) or len(dict(self.results)) < len(self.results):
             raise TypeError(f"{self.name}: an input or a result is there twice")
-        for line in self.lines:
+        self._check(self.lines, known)
+        for key, array in self.results:
+            if known.get(array.name) != array:
+                raise TypeError(f"{self.name}: the result {key} is no array of the function")
+
+    def _check(self, lines: Iterable[Line], known: dict[str, Array]) -> None:
+        """Types of lines; what they set becomes known."""
+        for line in lines:
             unknown = [name for name in names(line.value) if name not in known]
             if unknown or line.name in known:
                 what = f"reads unknown {unknown}" if unknown else "is set twice"
                 raise TypeError(f"{self.name}: {line.name} {what}")
             if any(isinstance(part, Reduce) for part in inner(line.value)):
                 raise TypeError(f"{self.name}: {line.name} has a sum inside an expression")
+            if isinstance(line.value, Repeat):
+                inside = {**known, line.value.carried: known[line.value.start]}
+                self._check(line.value.lines, inside)
+                if inside[line.value.end].shape != known[line.value.start].shape:
+                    raise TypeError(f"{self.name}: {line.name} changes its shape")
             shape, batched = type_of(line.value, known)
-            if shape not in ((), line.target.shape) or batched > line.target.batched:
+            wide = joined(shape, line.target.shape)
+            if wide != line.target.shape or batched > line.target.batched:
                 raise TypeError(f"{self.name}: {line.name} is {line.target}, not {shape, batched}")
             known[line.name] = line.target
-        for key, array in self.results:
-            if known.get(array.name) != array:
-                raise TypeError(f"{self.name}: the result {key} is no array of the function")
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -237,6 +279,10 @@ def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
             return result, False
         case Identity(size, column):
             return (size, size if column is None else ALONG), False
+        case Size() | Epsilon():
+            return (), False
+        case Repeat(start=start):
+            return arrays[start].shape, batched
         case Reduce(arg=arg, how="sum" | "prod" | "logsumexp", over="entries"):
             if not type_of(arg, arrays)[0]:
                 raise TypeError(f"a sum of what has no entries: {arg}")
@@ -453,12 +499,15 @@ def with_names(value: Value, names: Mapping[str, str]) -> Value:
     match value:
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return replace(value, left=names.get(left, left), right=names.get(right, right))
-        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
+        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of) | Epsilon(of=of):
             return replace(value, of=names.get(of, of))
         case MatrixCall(of=operands):
             return replace(value, of=tuple(names.get(of, of) for of in operands))
-        case Identity():
+        case Identity() | Size():
             return value
+        case Repeat(count, start, carried, lines, end):
+            count, start, carried, end = (names.get(n, n) for n in (count, start, carried, end))
+            return Repeat(count, start, carried, with_line_names(lines, names), end)
     return with_parts(value, {old: Ref(new) for old, new in names.items()})
 
 
@@ -493,12 +542,18 @@ def names(value: Value) -> tuple[str, ...]:
     match value:
         case Product(left=left, right=right) | Outer(left=left, right=right):
             return tuple(dict.fromkeys((left, right)))
-        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of):
+        case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of) | Epsilon(of=of):
             return (of,)
         case MatrixCall(of=operands):
             return tuple(dict.fromkeys(operands))
-        case Identity():
+        case Identity() | Size():
             return ()
+        case Repeat(count, start, carried, lines, end):
+            inside = {carried, *(line.name for line in lines)}
+            outside = (count,) * (not count.isdigit()) + (start,)
+            read = (name for line in lines for name in names(line.value))
+            known = (*outside, *read, end)
+            return tuple(dict.fromkeys(name for name in known if name not in inside))
     return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
 
 

@@ -14,6 +14,11 @@ _DOMAINS: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "real": (math.isfinite, "(-inf, inf)"),
     "count": (lambda value: 1 <= value < math.inf and value == int(value), "{1, 2, ...}"),
     "flag": (lambda value: value in (0, 1), "{False, True}"),
+    "choice": (lambda value: value >= 0, "its choices"),
+    "nonnegative-or-none": (
+        lambda value: value == -1 or 0 <= value < math.inf,
+        "[0, inf), or None",
+    ),
 }
 
 
@@ -30,8 +35,8 @@ def check_domain(name: str, value: float, domain: str) -> None:
         name: of the hyper-parameter, for the message.
         value: its value.
         domain: ``positive``, ``nonnegative``, ``unit-interval`` (0 but not 1),
-            ``open-unit-interval``, ``closed-unit-interval``, ``real``, ``count`` or ``flag``; all
-            of them finite.
+            ``open-unit-interval``, ``closed-unit-interval``, ``real``, ``count``, ``flag``,
+            ``choice`` or ``nonnegative-or-none``; all of them finite.
 
     Raises:
         ValueError: NaN, infinite, or out of the domain.

@@ -451,6 +451,34 @@ def polar(matrix: Any, room: Any, out: Any) -> None:
 
 
 @inner_function
+def quintic(matrix: Any, a: float, b: float, c: float, room: Any, out: Any) -> None:
+    """``A (a + b A'A + c (A'A)^2)``: each singular value s of A becomes a s + b s^3 + c s^5.
+
+    Args:
+        matrix: A, `(n, p)`.
+        a: of the first power.
+        b: of the third.
+        c: of the fifth.
+        room: at least 2 p^2 numbers.
+        out: `(n, p)`; set.
+    """
+    size = matrix.shape[1]
+    gram = room[: size * size].reshape((size, size))
+    factor = room[size * size : 2 * size * size].reshape((size, size))
+    real = matrix.dtype.type
+    first, third, fifth = real(a), real(b), real(c)
+    transposed_times(matrix, matrix, gram)
+    times(gram, gram, factor)
+    for i in range(size):
+        for j in range(size):
+            factor[i, j] = fifth * factor[i, j] + third * gram[i, j]
+    times(matrix, factor, out)
+    for i in range(out.shape[0]):
+        for j in range(size):
+            out[i, j] += first * matrix[i, j]
+
+
+@inner_function
 def expm(matrix: Any, room: Any, out: Any) -> None:
     """The exponential: halved, by its series, and squared.
 

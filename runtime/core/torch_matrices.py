@@ -87,6 +87,44 @@ def expm(matrix: Tensor) -> Tensor:
     return result
 
 
+def quintic(matrix: Tensor, a: Any, b: Any, c: Any) -> Tensor:
+    """``A (a + b A'A + c (A'A)^2)``: each singular value s of A becomes a s + b s^3 + c s^5.
+
+    Args:
+        matrix: A, `(..., n, p)`.
+        a: of the first power.
+        b: of the third.
+        c: of the fifth.
+
+    Returns:
+        `(..., n, p)`, by products over the shorter side.
+    """
+    tall = matrix.shape[-2] >= matrix.shape[-1]
+    gram = matrix.mT @ matrix if tall else matrix @ matrix.mT
+    factor = c * (gram @ gram) + b * gram
+    return a * matrix + (matrix @ factor if tall else factor @ matrix)
+
+
+def size(matrix: Tensor, axis: int) -> Tensor:
+    """How long an axis is, as a number of the matrix's type."""
+    return torch.full((), matrix.shape[axis], dtype=matrix.dtype, device=matrix.device)
+
+
+def filled(value: Any, sizes: tuple[int, int], like: Tensor) -> Tensor:
+    """A matrix with all its entries, of what has the same along an axis.
+
+    Args:
+        value: a number, or a tensor with an axis of length 1.
+        sizes: n and p.
+        like: a tensor with the same axes in front, of the same type.
+
+    Returns:
+        `(..., n, p)`.
+    """
+    whole = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return whole.expand(*like.shape[:-2], *sizes)
+
+
 def diag(matrix: Tensor) -> Tensor:
     """The diagonal of a square matrix as a column, or the matrix with a column as diagonal."""
     if matrix.shape[-1] > 1 or matrix.shape[-2] == 1:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+#: What stands for None where a number may be none.
+NONE = -1.0
+
 
 def arguments(product: ModuleType) -> dict[str, Any]:
     """What a group sets, with its defaults: hyper-parameters, and tuples of some in their place."""
@@ -33,7 +36,7 @@ def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str,
         A value for each name, in the order of the product.
 
     Raises:
-        ValueError: a tuple has not as many numbers as names.
+        ValueError: a tuple has not as many numbers as names, or a name is no choice.
     """
     numbers = {name: values[name] for name in product.HYPERPARAMETERS if name in values}
     for name, parts in product.TUPLES.items():
@@ -45,7 +48,27 @@ def hyperparameters(values: Mapping[str, Any], product: ModuleType) -> dict[str,
                 f"{name} = {entries!r}: {len(parts)} numbers were expected, ({', '.join(parts)})"
             )
         numbers.update(zip(parts, entries, strict=True))
-    return {name: numbers[name] for name in product.HYPERPARAMETERS}
+    return {
+        name: _as_number(name, numbers[name], product, domain)
+        for name, (_, domain) in product.HYPERPARAMETERS.items()
+    }
+
+
+def _as_number(name: str, value: Any, product: ModuleType, domain: str) -> Any:
+    """A name as its number among the choices; None as what stands for it."""
+    if domain == "nonnegative-or-none" and value is None:
+        return NONE
+    if domain == "nonnegative-or-none" and value == NONE:
+        raise ValueError(f"{name} = {value} is outside [0, inf); None is written as None")
+    if domain != "choice":
+        return value
+    choices = product.CHOICES[name]
+    if value is None:
+        return 0
+    if isinstance(value, str) and value in choices:
+        return choices.index(value)
+    listed = ", ".join(map(repr, choices))
+    raise ValueError(f"{name} = {value!r}: one of {listed} was expected")
 
 
 def check_decay(values: Mapping[str, Any], product: ModuleType) -> None:

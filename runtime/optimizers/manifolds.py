@@ -16,6 +16,8 @@ import torch
 Tensor = torch.Tensor
 #: So many units of rounding, for each row, a point may be off its manifold.
 FAR = 100
+#: By how much the constraint may be violated where steps lead only near a manifold.
+NEAR = 0.5
 #: By how much a point may change where rounding decides nothing.
 _UNCERTAIN = 0.1
 #: How often a point is drawn.
@@ -269,8 +271,9 @@ def reason_against_shape(product: ModuleType, tensor: Tensor) -> str:
     """
     if tensor.dtype not in (torch.float32, torch.float64):
         return f"it is {tensor.dtype}, and float32 or float64 was expected"
-    if tensor.ndim < (1 if product.VECTORS else 2):
-        what = "a vector" if product.VECTORS else "a matrix"
+    takes_vectors = product.VECTORS or getattr(product, "OF_VECTORS", False)
+    if tensor.ndim < (1 if takes_vectors else 2):
+        what = "a vector" if takes_vectors else "a matrix"
         return f"its shape is {tuple(tensor.shape)}, and {what} was expected"
     if product.SHAPE[0] == product.SHAPE[1] and tensor.shape[-1] != tensor.shape[-2]:
         return f"its shape is {tuple(tensor.shape)}, and a square matrix was expected"
@@ -290,7 +293,10 @@ def reason_against(product: ModuleType, tensor: Tensor) -> str:
         return "it has entries that are not finite"
     rows = tensor.shape[-1] if product.VECTORS else tensor.shape[-2]
     off = violation(product, tensor)
-    if not off <= FAR * torch.finfo(tensor.dtype).eps * max(1, rows):
+    allowed = FAR * torch.finfo(tensor.dtype).eps * max(1, rows)
+    if getattr(product, "FREE", False):
+        allowed = NEAR
+    if not off <= allowed:
         wide = not product.VECTORS and tensor.shape[-1] > rows
         more = (
             f" (it has {tensor.shape[-1]} columns and {rows} rows; transpose it?)" if wide else ""

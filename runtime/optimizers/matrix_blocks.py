@@ -36,15 +36,16 @@ class Blocks:
     ) -> None:
         items, costs, room = [], [], 1
         for tensor, (shape, group) in enumerate(zip(shapes, groups, strict=True)):
-            rows, columns = (shape[-1], 1) if module.VECTORS else shape[-2:]
+            vector = module.VECTORS or len(shape) < 2
+            rows, columns = (shape[-1], 1) if vector else shape[-2:]
             size, entries = rows * columns, int(np.prod(shape))
             if not size:
                 continue
             room = max(room, module.room(*_named(module.SHAPE, rows, columns)))
-            for offset in range(0, entries, size):
-                items.append((tensor, offset, group, rows, columns))
+            for place in range(entries // size):
+                items.append((tensor, place, group, rows, columns, len(shape) < 2))
                 costs.append(size * columns)
-        self._items = np.array(items, np.int64).reshape(-1, 5)
+        self._items = np.array(items, np.int64).reshape(-1, 6)
         count = max(1, min(BLOCKS, len(items)))
         shares = np.arange(1, count) / count * sum(costs)
         bounds = np.array([0, *np.searchsorted(np.cumsum(costs), shares), len(items)])

@@ -6,6 +6,7 @@ whether they lie on the manifold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -78,6 +79,9 @@ class MatrixOptimizer(GeneratedOptimizer):
         self._refuse_decay()
         return super()._settle()
 
+    def _state_shape(self, name: str, param: torch.Tensor) -> Sequence[int]:
+        return state_shape(self.product, name, param.shape)
+
     def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
         if form == "fused":
             return MatrixPlan(standing, owners, self.kernels, self._widths())
@@ -95,6 +99,25 @@ class MatrixOptimizer(GeneratedOptimizer):
         with torch.no_grad():
             parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
         return float(torch.tensor([0.0, *parts], dtype=torch.float64).max())  # NaN if one is
+
+
+def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequence[int]:
+    """The shape of an array of the state.
+
+    Args:
+        product: a generated module.
+        name: of the array.
+        shape: of the parameter; further axes in front are many.
+    """
+    own = product.STATE_SHAPES.get(name)
+    if own is None:
+        return shape
+    vector = product.VECTORS or len(shape) < 2
+    sizes = dict(zip(product.SHAPE, (*shape, 1)[-2:] if vector else shape[-2:], strict=True))
+    sizes["1"] = 1
+    front = shape[:-1] if vector else shape[:-2]
+    own = own[:-1] if vector else own
+    return (*front, *(sizes[axis] for axis in own))
 
 
 def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched: bool) -> None:
@@ -116,7 +139,7 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
         raise ValueError(
             f"{name} has the shape {shape}; with batched=True leading axes are many points"
         )
-    if product.TALL and shape[-1] > shape[-2]:
+    if len(shape) > 1 and product.TALL and shape[-1] > shape[-2]:
         raise ValueError(
             f"{name} has {shape[-1]} columns and {shape[-2]} rows, and columns cannot be "
             "orthonormal: transpose it"

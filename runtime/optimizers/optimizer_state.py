@@ -17,6 +17,7 @@ import torch
 from hamilforge.runtime.optimizers.clock import restored
 from hamilforge.runtime.optimizers.cohorts import LATE
 from hamilforge.runtime.optimizers.hyperparameters import arguments
+from hamilforge.runtime.optimizers.step_tensors import Shapes
 
 #: What a group of a saved state has beside its options: the rule, and where the group stands.
 RULE, CLOCK = "rule", "clock"
@@ -123,8 +124,13 @@ def check_buffers(entries: Mapping[Any, Any], product: ModuleType) -> None:
                 )
 
 
-def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType) -> None:
-    """Refuse buffers of other shapes than their parameters have.
+def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType, shape: Shapes) -> None:
+    """Refuse buffers of other shapes than those that parameters have.
+
+    Args:
+        state: of each parameter.
+        product: the generated module.
+        shape: of an array of the state, from its name and the parameter.
 
     Raises:
         ValueError: one has another shape.
@@ -132,7 +138,7 @@ def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType) -> None
     for number, (param, entry) in enumerate(state.items()):
         for name in product.STATES if isinstance(param, torch.Tensor) else ():
             array = entry.get(name)
-            if array is not None and array.shape != param.shape:
+            if array is not None and tuple(array.shape) != tuple(shape(name, param)):
                 raise ValueError(
                     f"the state of parameter {number}: {name} has the shape "
                     f"{tuple(array.shape)}, and the parameter {tuple(param.shape)}"

@@ -12,13 +12,18 @@ Tensors = list[torch.Tensor]
 Stage = Callable[..., tuple[Tensors, ...]]
 
 
-def stacked(step: Callable[..., tuple[torch.Tensor, ...]], arrays: int, vectors: bool) -> Stage:
+def stacked(
+    step: Callable[..., tuple[torch.Tensor, ...]],
+    arrays: int,
+    of_vectors: Callable[..., tuple[torch.Tensor, ...]] | None,
+) -> Stage:
     """The form over lists of a step of stacked matrices.
 
     Args:
         step: takes arrays `(..., n, p)`, then scalars; returns what point and states become.
         arrays: how many arrays it takes.
-        vectors: whether parameters are vectors, which the step takes as columns.
+        of_vectors: the same of parameters with one axis, as columns; None if there are none.  Where
+            it is the step itself, parameters are vectors, and axes in front are many of them.
 
     Returns:
         A function of as many lists of tensors, and of the scalars.
@@ -28,8 +33,10 @@ def stacked(step: Callable[..., tuple[torch.Tensor, ...]], arrays: int, vectors:
         lists, scalars = arguments[:arrays], arguments[arrays:]
         results: dict[int, dict[int, torch.Tensor]] = {}
         for members in _alike(lists[0]):
+            vectors = of_vectors is step or lists[0][members[0]].dim() < 2
             parts = [_stack([tensors[k] for k in members], vectors) for tensors in lists]
-            for place, new in enumerate(step(*parts, *scalars)):
+            called = of_vectors if vectors and of_vectors else step
+            for place, new in enumerate(called(*parts, *scalars)):
                 new = new[..., 0] if vectors else new
                 split = new if len(members) > 1 else (new,)
                 results.setdefault(place, {}).update(zip(members, split, strict=True))

@@ -6,7 +6,7 @@ parameter and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from hamilforge.runtime.core.shards import is_flat_shard
 Tensors = list[torch.Tensor]
 Groups = Sequence[dict[str, Any]]
 Naming = Callable[[torch.Tensor], str]
+Shapes = Callable[[str, torch.Tensor], Sequence[int]]
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -38,8 +39,9 @@ def parameter_name(groups: Groups, wanted: torch.Tensor) -> str:
 def refuse_tensors(
     params: Tensors,
     grads: Tensors,
-    kept: Sequence[Sequence[torch.Tensor | None]],
+    kept: Mapping[str, Sequence[torch.Tensor | None]],
     name: Naming,
+    shape: Shapes,
 ) -> None:
     """Refuse tensors that no form of the step takes.
 
@@ -48,12 +50,13 @@ def refuse_tensors(
         grads: their gradients.
         kept: for each array of the state those of all parameters, None where there is none yet.
         name: how a parameter is called.
+        shape: of an array of the state, from its name and the parameter.
 
     Raises:
         RuntimeError: sparse, complex or whole numbers, tensors inside ``torch.func.vmap``, or
             shapes that differ.
     """
-    for param, grad, *arrays in zip(params, grads, *kept, strict=True):
+    for param, grad, *arrays in zip(params, grads, *kept.values(), strict=True):
         if grad.layout != torch.strided or param.layout != torch.strided:
             raise RuntimeError(f"{name(param)}: sparse gradients are not supported; use dense ones")
         if grad.is_complex() or param.is_complex():
@@ -77,9 +80,10 @@ def refuse_tensors(
                 "and keeps state for them; call step() outside of vmap, or stack the models in "
                 "parameters with an axis of their own"
             )
-        present = [array for array in arrays if array is not None]
-        shapes = [tuple(tensor.shape) for tensor in (param, grad, *present)]
-        if len(set(shapes)) > 1:
+        present = {own: array for own, array in zip(kept, arrays, strict=True) if array is not None}
+        shapes = [tuple(tensor.shape) for tensor in (param, grad, *present.values())]
+        wanted = [tuple(shape(own, param)) for own in present]
+        if shapes != [shapes[0], shapes[0], *wanted]:
             raise RuntimeError(
                 f"{name(param)}: the shapes of a parameter, its gradient and its state differ: "
                 f"{shapes}"

@@ -215,7 +215,7 @@ class GeneratedOptimizer(Optimizer):
             count, here = group.pop(WORKERS, self._workers.size), self._workers.size
             if count != here:
                 raise ValueError(f"the state is one of {count} workers, and there are {here}")
-        check_shapes(state["state"], product)
+        check_shapes(state["state"], product, self._state_shape)
         super().__setstate__({**state, "param_groups": groups})
         self._reset()
 
@@ -479,11 +479,11 @@ class GeneratedOptimizer(Optimizer):
                     grads.append(param.grad)
                     owners.append(cohorts.rows[number][index])
                     moved[number].append(index)
-        kept = [
-            [self.state[p].get(name) if p in self.state else None for p in params]
+        kept = {
+            name: [self.state[p].get(name) if p in self.state else None for p in params]
             for name in self.product.STATES
-        ]
-        present = [array for arrays in kept for array in arrays if array is not None]
+        }
+        present = [array for arrays in kept.values() for array in arrays if array is not None]
         self._refuse(params, grads, owners, kept)
         if not params:
             return self._all_latched(cohorts, loss), moved
@@ -505,13 +505,13 @@ class GeneratedOptimizer(Optimizer):
         params: Tensors,
         grads: Tensors,
         owners: list[int],
-        kept: list[list[torch.Tensor | None]],
+        kept: dict[str, list[torch.Tensor | None]],
     ) -> None:
         """Refuse tensors that no form of the step takes, before anything is changed."""
-        refuse_tensors(params, grads, kept, self._name)
+        refuse_tensors(params, grads, kept, self._name, self._state_shape)
         if self.product.SCOPE != "coordinate":
             refuse_sums(params, self._sums_of(owners), self._name)
-        present = [array for arrays in kept for array in arrays if array is not None]
+        present = [array for arrays in kept.values() for array in arrays if array is not None]
         refuse_overlaps(params, grads, present, self._name)
 
     def _name(self, param: torch.Tensor) -> str:
@@ -580,10 +580,20 @@ class GeneratedOptimizer(Optimizer):
             state = self.state[param]
             new = [name for name in product.STATES if name not in state]
             for name in new:
-                state[name] = torch.zeros_like(param, requires_grad=False)
+                shape = self._state_shape(name, param)
+                same = shape == param.shape
+                state[name] = (
+                    torch.zeros_like(param, requires_grad=False)
+                    if same
+                    else (param.new_zeros(shape, requires_grad=False))
+                )
             if any(name in product.STARTED for name in new):
                 self._start(param, self._settled[owner][0], new)
         return [[self.state[param][name] for param in params] for name in product.STATES]
+
+    def _state_shape(self, _: str, param: torch.Tensor) -> Sequence[int]:
+        """The shape of an array of a parameter's state."""
+        return param.shape
 
     def _start(self, param: torch.Tensor, hyper: dict[str, Any], new: list[str]) -> None:
         """Let new arrays of a parameter's state begin where they do not at zero."""

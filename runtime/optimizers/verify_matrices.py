@@ -31,6 +31,7 @@ class MatrixCase:
         hyper: the hyper-parameters by name.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         steps: before each step point, states and gradient; after it point and states; the solution.
+        vector: whether they are those of a parameter with one axis, as columns.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MatrixCase:
     hyper: Mapping[str, float]
     preparation: tuple[float, float, float]
     steps: Sequence[tuple[list[Array], list[Array], Array | None]]
+    vector: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,8 @@ def compare(
                 told = (*case.hyper.values(), 0.0, number, *_zeros(module))
                 scalars, memory, _ = module.coefficients(*told)
                 row = (*case.preparation, *scalars[0])
-                typed = [np.array(array, case.dtype) for array in before]
-                made = run(module, row, typed, device)
+                typed = [np.array(array, case.dtype, order="C") for array in before]
+                made = run(module, row, typed, device, module.VECTORS or case.vector)
                 farthest = max(farthest, *map(_distance, made, after))
                 if solution is not None and backend == "torch":
                     solved = _solved(module, made, module.solution_row(*memory), device)
@@ -132,25 +134,29 @@ def _distance(found: Array, expected: Array, scale: float = 1e-30) -> float:
     return float(abs(found.astype(np.float64) - expected).max() / unit)
 
 
-def _by_kernels(module: Any, row: Sequence[float], arrays: list[Array], _: str) -> list[Array]:
-    shapes = [arrays[0][..., 0].shape if module.VECTORS else arrays[0].shape]
+def _by_kernels(
+    module: Any, row: Sequence[float], arrays: list[Array], _: str, vector: bool
+) -> list[Array]:
+    shapes = [arrays[0][..., 0].shape if vector else arrays[0].shape]
     blocks = Blocks(shapes, [0], module, arrays[0].dtype.name)
     table = np.array([[array.ctypes.data] for array in arrays], np.uintp)
     blocks.run(module.STAGES[0], np.array([row], np.float64), table)
     return arrays[:-1]
 
 
-def _by_torch(module: Any, row: Sequence[float], arrays: list[Array], device: str) -> list[Array]:
+def _by_torch(
+    module: Any, row: Sequence[float], arrays: list[Array], device: str, vector: bool
+) -> list[Array]:
     import torch
 
     point, *states, gradient = ([torch.from_numpy(array).to(device)] for array in arrays)
-    if module.VECTORS:
+    if vector:
         point, gradient, *states = ([t[0][..., 0]] for t in (point, gradient, *states))
     sign, l2, shrink, *scalars = row
     points, gradients = module.prepared(point, gradient, sign, l2, shrink)
     made = module.update(points, *states, gradients, *scalars)
     results = [tensors[0].cpu().numpy() for tensors in made]
-    return [array[..., None] for array in results] if module.VECTORS else results
+    return [array[..., None] for array in results] if vector else results
 
 
 def _solved(module: Any, arrays: Sequence[Array], row: Sequence[float], device: str) -> Array:

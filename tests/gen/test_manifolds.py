@@ -332,6 +332,7 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
         "cholesky": (square @ square.T + np.eye(4),),
         "polar": (square[:, :2],),
         "qr": (square[:, :3],),
+        "quintic": (square[:, :2], 2.0, -0.5, 0.25),
         "solve": (square, square[:, :2]),
     }.get(name, (square,))
     expected = {
@@ -342,6 +343,11 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
         "expm": linalg.expm,
         "polar": lambda a: linalg.polar(a)[0],
         "qr": lambda a: np.linalg.qr(a)[0] * np.sign(np.diag(np.linalg.qr(a)[1])),
+        "quintic": lambda a, *own: (
+            linalg.svd(a, full_matrices=False)[0]
+            @ np.diag([own[0] * s + own[1] * s**3 + own[2] * s**5 for s in linalg.svdvals(a)])
+            @ linalg.svd(a, full_matrices=False)[2]
+        ),
         "rowsum": lambda a: a.sum(1)[:, None],
         "solve": linalg.solve,
     }[name](*operands)

@@ -13,11 +13,11 @@ from scipy import linalg
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import torch_matrices
-from tests.optimizers import MATRICES
+from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
 
 SHAPES = {"sphere": (7,), "orthogonal": (5, 5)}
 #: Retractions that multiply let rounding add up like a random walk.
-MULTIPLY = [name for name in MATRICES if name.endswith("leapfrog")]
+MULTIPLY = [name for name in ON_MANIFOLDS if name.endswith("leapfrog")]
 #: Of whose long walks the plain suite sees both precisions, and one of others.
 WALKED = [("stiefel_leapfrog", "float64"), ("stiefel_leapfrog", "float32")]
 WALKED += [("stiefel_momentum", "float32"), ("orthogonal_leapfrog", "float64")]
@@ -29,8 +29,11 @@ def manifold_of(name):
 
 
 def start(name, count=1, dtype=torch.float64, seed=0):
-    """Parameters on the manifold of an optimizer, contiguous."""
+    """Parameters on the manifold of an optimizer, contiguous; any matrices if it has none."""
     generator = torch.Generator().manual_seed(seed)
+    if name in FLAT:
+        drawn = torch.randn(count, 7, 3, generator=generator, dtype=dtype)
+        return [torch.nn.Parameter(matrix.clone()) for matrix in drawn]
     on = manifold_of(name)
     shape = SHAPES.get(on, (7, 3))
     manifold = hf.manifold(on)
@@ -77,7 +80,7 @@ def test_all_forms_take_the_same_steps(name):
     ("name", "dtype"),
     [
         pytest.param(name, dtype, marks=[] if (name, dtype) in WALKED else [pytest.mark.full])
-        for name in MATRICES
+        for name in ON_MANIFOLDS
         for dtype in ("float64", "float32")
     ],
 )
@@ -261,7 +264,7 @@ def test_many_matrices_in_one_parameter_are_many_matrices():
 
 
 @pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}], ids=str)
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", ON_MANIFOLDS)
 def test_nothing_moves_without_a_gradient(name, options):
     for dtype in (torch.float64, torch.float32):
         (param,) = start(name, dtype=dtype)

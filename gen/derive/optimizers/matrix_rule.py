@@ -6,18 +6,37 @@ worth in hyper-parameters: everything that no array enters is computed on the ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.expression import GRADIENT, RETRACT, TRANSPORT
+from hamilforge.gen.declare.expression import (
+    GRADIENT,
+    INNER,
+    RETRACT,
+    TRANSPORT,
+    Name,
+    Node,
+    Operation,
+)
+from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.matrix_functions import ALONG, dimensions
 from hamilforge.gen.declare.read_manifolds import GRADIENT as SLOPES
-from hamilforge.gen.declare.read_manifolds import TANGENT
-from hamilforge.gen.declare.read_matrix_rules import COUNT
+from hamilforge.gen.declare.read_manifolds import OTHER, TANGENT
+from hamilforge.gen.declare.read_matrix_rules import COUNT, EPSILON, NUMBER
 from hamilforge.gen.declare.shapes import POINT
-from hamilforge.gen.derive.arrays import Array, Line, Map, Piece, symbol
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Epsilon,
+    Line,
+    Map,
+    MatrixCall,
+    Piece,
+    Repeat,
+    symbol,
+)
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.optimizers.manifold import ManifoldLines
 
@@ -39,43 +58,87 @@ class MatrixStep:
     scalars: Mapping[str, Expr]
 
 
-def matrix_step(rule: kinds.MatrixRule, spelled: Mapping[str, str]) -> MatrixStep:
-    """The step of a rule.
+def matrix_steps(
+    rule: kinds.MatrixRule, spelled: Mapping[str, str]
+) -> tuple[MatrixStep, MatrixStep | None]:
+    """The step of a rule, and that of parameters with one axis if there is one.
 
     Args:
         rule: the declaration.
         spelled: what hyper-parameters, unknowns, locals and shorthands are called.
+
+    Returns:
+        Both; a scalar of the host that both need is one, and has one name.
     """
-    lines = _RuleLines(rule, spelled)
-    for assignment in rule.assignments:
-        target = assignment.target
-        name = f"{target}_new" if target in rule.unknowns else spelled[target]
-        lines.assign(target, lines.read(assignment.value), name)
+    scalars: dict[str, Expr] = {}
+    whole = _step(rule, rule.assignments, rule.shapes, spelled, scalars)
+    if not rule.of_vectors:
+        return whole, None
+    columns = [
+        tuple(ALONG if axis == rule.shape[-1] else axis for axis in shape) for shape in rule.shapes
+    ]
+    return whole, _step(rule, rule.of_vectors, columns, spelled, scalars)
+
+
+def violation_steps(
+    rule: kinds.MatrixRule, spelled: Mapping[str, str]
+) -> Iterator[tuple[str, MatrixStep]]:
+    """What is claimed of the constraint after a step, by the name of the claim.
+
+    Args:
+        rule: the declaration.
+        spelled: what hyper-parameters, unknowns, locals and shorthands are called.
+
+    Yields:
+        The name, and a step whose only end is what is claimed.
+    """
+    for name, claim in rule.violations:
+        lines = _RuleLines(rule, rule.shapes, spelled)
+        before = dict(lines.names)
+        lines.take(rule.assignments, spelled)
+        lines.names |= {unknown: before[unknown] for unknown in rule.unknowns[:1]}
+        value = lines.result(lines.read(claim))
+        hoist = _Hoist(lines.scalars, {})
+        arrays = tuple(array for array in lines.inputs if not array.is_scalar)
+        body = tuple(hoist.lines(lines.lines))
+        yield name, MatrixStep(arrays, body, {"value": lines.arrays[value]}, hoist.scalars)
+
+
+def _step(
+    rule: kinds.MatrixRule,
+    assignments: Iterable[kinds.Assignment],
+    shapes: Sequence[Shape],
+    spelled: Mapping[str, str],
+    scalars: dict[str, Expr],
+) -> MatrixStep:
+    """A step.
+
+    Args:
+        rule: the declaration.
+        assignments: of the step.
+        shapes: of the unknowns.
+        spelled: what hyper-parameters, unknowns, locals and shorthands are called.
+        scalars: what scalars of the host are worth; further ones are noted.
+    """
+    lines = _RuleLines(rule, shapes, spelled)
+    lines.take(assignments, spelled)
     ends = {name: lines.arrays[lines.names[name]] for name in rule.unknowns}
-    hoist = _Hoist(lines.scalars)
-    made = []
-    for line in lines.lines:
-        if not isinstance(line.op, Map):
-            made.append(line)
-        elif line.target.is_scalar and hoist.is_scalar(line.op.value):
-            hoist.settle(line.target.name, line.op.value)
-        else:
-            made.append(Line(line.target, Map(hoist(line.op.value))))
+    hoist = _Hoist(lines.scalars, scalars)
     arrays = tuple(array for array in lines.inputs if not array.is_scalar)
-    return MatrixStep(arrays, tuple(made), ends, hoist.scalars)
+    return MatrixStep(arrays, tuple(hoist.lines(lines.lines)), ends, hoist.scalars)
 
 
 class _RuleLines(ManifoldLines):
     """The lines of a rule."""
 
-    def __init__(self, rule: kinds.MatrixRule, spelled: Mapping[str, str]) -> None:
+    def __init__(
+        self, rule: kinds.MatrixRule, shapes: Sequence[Shape], spelled: Mapping[str, str]
+    ) -> None:
         self._rule = rule
-        point, *states = rule.unknowns
-        self._gradient = Array(SLOPES, rule.shape)
+        self._gradient = Array(SLOPES, shapes[0])
         numbers = [spelled[entry.name] for entry in rule.hyperparameters]
         self.inputs = (
-            Array(point, rule.shape),
-            *(Array(spelled[name], rule.shape) for name in states),
+            *(Array(spelled[name], own) for name, own in zip(rule.unknowns, shapes, strict=True)),
             self._gradient,
             *map(Array, (*numbers, COUNT)),
         )
@@ -84,29 +147,46 @@ class _RuleLines(ManifoldLines):
         super().__init__(self.inputs, rule.manifold, spelled)
         self.names = {name: spelled[name] for name in rule.unknowns}
         self.names |= {entry.name: spelled[entry.name] for entry in rule.hyperparameters}
+        self.sizes = dimensions(shapes[0])
         self._step = ""
         self.functions["grad"] = self._slopes
         if rule.manifold is not None:
             self._metric = next(m for m in rule.manifold.metrics if m.name == rule.metric)
-            self._retraction = dict(rule.manifold.retractions)[rule.retraction]
-            self.functions |= {
-                GRADIENT: self._riemannian,
-                RETRACT: self._retracted,
-                TRANSPORT: self._transported,
-            }
+            self.functions[GRADIENT] = self._riemannian
+            retraction = dict(rule.manifold.retractions).get(rule.retraction)
+            if retraction is not None:
+                self._retraction = retraction
+                self.functions |= {RETRACT: self._retracted, TRANSPORT: self._transported}
 
-    def assign(self, target: str, piece: Piece, name: str) -> None:
-        """Let a name mean what an expression gives.
+    def take(self, assignments: Iterable[kinds.Assignment], spelled: Mapping[str, str]) -> None:
+        """Lines of assignments.
 
         Args:
-            target: the name.
-            piece: what the expression gives.
-            name: what its line is to be called.
+            assignments: in order.
+            spelled: what their targets are called.
         """
+        for line in assignments:
+            unknown = line.target in self._rule.unknowns
+            name = f"{line.target}_new" if unknown else spelled[line.target]
+            self._assign(line.target, self.read(line.value), name)
+
+    def _assign(self, target: str, piece: Piece, name: str) -> None:
+        """Let a name mean what an expression gives."""
+        if not piece.shape and target in self._rule.unknowns:
+            piece = replace(piece, shape=NUMBER)
         array = self.named(piece, name)
-        if array in {one.name for one in self.inputs}:
+        if array in {own.name for own in self.inputs}:
             array = self.copy(array, name)
         self.names[target] = array
+
+    def _visit(self, node: Node) -> Piece:
+        if isinstance(node, Name) and node.name == EPSILON:
+            return self.piece(self.add(Epsilon(self._gradient.name), (), False, "epsilon"))
+        if isinstance(node, Operation) and node.op == INNER:
+            left, right = (self.named(self._visit(arg), "vector") for arg in node.args)
+            letters = {POINT: self.names[POINT], OTHER: left, TANGENT: right}
+            return self.mapped_by(self._metric.inner, **letters)
+        return super()._visit(node)
 
     def _slopes(self, _: str) -> Piece:
         return self.piece(self._gradient.name)
@@ -129,34 +209,54 @@ class _Hoist:
 
     Args:
         given: the names of scalars that are given.
+        scalars: what each symbol of the host's is worth in these; further ones are noted.
     """
 
-    def __init__(self, given: set[str]) -> None:
-        #: What each symbol of the host's is worth in scalars that are given.
-        self.scalars: dict[str, Expr] = {}
+    def __init__(self, given: set[str], scalars: dict[str, Expr]) -> None:
+        self.scalars = scalars
         self._given = set(map(symbol, given))
         self._values: dict[sp.Symbol, Expr] = {}
 
-    def is_scalar(self, value: Expr) -> bool:
+    def lines(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Lines without those that no array enters."""
+        for line in lines:
+            match line.op:
+                case Map(value) if line.target.is_scalar and self._is_scalar(value):
+                    self._values[symbol(line.target.name)] = value.xreplace(self._values)
+                case Map(value):
+                    yield Line(line.target, Map(self._hoisted(value)))
+                case MatrixCall(of=of):
+                    yield Line(line.target, replace(line.op, of=tuple(map(self._operand, of))))
+                case Repeat(count=count, lines=inside):
+                    inner = tuple(self.lines(inside))
+                    op = replace(line.op, count=self._operand(count), lines=inner)
+                    yield Line(line.target, op)
+                case _:
+                    yield line
+
+    def _is_scalar(self, value: Expr) -> bool:
         """Whether no array enters an expression."""
         return not value.free_symbols - self._given - self._values.keys()
 
-    def settle(self, name: str, value: Expr) -> None:
-        """Note the value of a line that no array enters."""
-        self._values[symbol(name)] = value.xreplace(self._values)
+    def _operand(self, name: str) -> str:
+        """The name of an operand; of one of the host's that it has there."""
+        own = symbol(name)
+        if own not in self._given | self._values.keys():
+            return name
+        return str(self._noted(own.xreplace(self._values)).name)
 
-    def __call__(self, value: Expr) -> Expr:
+    def _hoisted(self, value: Expr) -> Expr:
         """An expression in arrays and symbols of the host's."""
-        if self.is_scalar(value):
+        if self._is_scalar(value):
             return self._named(value.xreplace(self._values))
         if value.is_Atom:
             return value
         if isinstance(value, sp.Add | sp.Mul):
-            alone = [arg for arg in value.args if self.is_scalar(arg)]
-            others = [self(arg) for arg in value.args if arg not in alone]
-            together = [self(value.func(*alone))] if alone else []
+            alone = [arg for arg in value.args if self._is_scalar(arg)]
+            others = [self._hoisted(arg) for arg in value.args if arg not in alone]
+            together = [self._hoisted(value.func(*alone))] if alone else []
             return value.func(*together, *others)
-        return value.func(*map(self, value.args))
+        return value.func(*map(self._hoisted, value.args))
 
     def _named(self, value: Expr) -> Expr:
         """A scalar as a number, or as a symbol with its sign."""
@@ -164,6 +264,10 @@ class _Hoist:
             return value
         if value.could_extract_minus_sign():
             return -self._named(-value)
+        return self._noted(value)
+
+    def _noted(self, value: Expr) -> sp.Symbol:
+        """The symbol of a scalar."""
         for name, known in self.scalars.items():
             if known == value:
                 return symbol(name)

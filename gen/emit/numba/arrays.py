@@ -14,17 +14,19 @@ from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
 from hamilforge.gen.emit.numba.printer import VECTORISED, NumbaPrinter
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, names
+from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Ref, Repeat, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ class ArrayWriter:
                 if target.is_scalar:
                     return [f"{out} = {self._kernel('all_sum', of)}"]
                 return [f"{out}[:] = 0", self._kernel("add_rows", f"{of}, {out}")]
-            case MatrixCall() | Identity():
+            case MatrixCall() | Identity() | Size() | Epsilon() | Repeat():
                 raise NotImplementedError(f"numba: {type(line.value).__name__} with buffers")
             case value:
                 return self._elementwise(line, value, [arrays[name] for name in names(value)])

@@ -12,22 +12,32 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG, joined
 from hamilforge.gen.derive.arrays import (
     Array,
+    Epsilon,
     Identity,
     MatrixCall,
     OtherProducts,
     Outer,
     Product,
     Shift,
+    Size,
     Transpose,
 )
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, scalar_lines
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.inline import inlined
-from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, names
+from hamilforge.gen.program.ir import (
+    Expr,
+    Function,
+    Line,
+    Reduce,
+    Repeat,
+    names,
+    with_line_names,
+)
 
 #: What a function of matrices needs beside its operands: so many square matrices of its last
 #: dimension (or of its first, where it is square), and so many columns.
-_ROOM = {"polar": 5, "qr": 2, "solve": 1, "expm": 3, "det": 1, "cholesky": 0}
+_ROOM = {"polar": 5, "qr": 2, "quintic": 2, "solve": 1, "expm": 3, "det": 1, "cholesky": 0}
 _KERNELS = {
     (False, False): "times",
     (True, False): "transposed_times",
@@ -45,6 +55,8 @@ class MatrixWriter:
 
     def __init__(self, need: Requirements) -> None:
         self._need = need
+        #: What the names of loops begin with after ``set_`` and ``sum_``.
+        self.mark = ""
         self.loops: dict[str, FunctionView] = {}
         #: How many numbers a matrix needs, as an expression in the dimensions.
         self.room: list[str] = []
@@ -69,10 +81,11 @@ class MatrixWriter:
         self.room = []
         for line in inlined(function):
             known[line.name] = line.target
-            body += self._line(line, known)
+            room, text = self._line(line, known)
+            body += [*room, *text]
         for home in owned:
             array = dict(function.results).get(home)
-            if array is not None:
+            if array is not None and array.name != home:
                 body.append(f"{self._kernel('copied')}({array.name}, {home})")
         arguments = (*(array.name for array in function.inputs), "work")
         return FunctionView(name, arguments, doc, (*lines, "at = 0", *body))
@@ -89,51 +102,80 @@ class MatrixWriter:
             f"at += {rows} * {columns}",
         ]
 
-    def _line(self, line: Line, known: Mapping[str, Array]) -> list[str]:
+    def _line(self, line: Line, known: Mapping[str, Array]) -> tuple[list[str], list[str]]:
+        """The room that a line takes, and what fills it."""
         out, target = line.name, line.target
         room = [] if target.is_scalar else self._taken(out, target.shape)
         match line.value:
             case Product(left, right, left_transposed, right_transposed):
                 kernel = self._kernel(_KERNELS[left_transposed, right_transposed])
-                return [*room, f"{kernel}({left}, {right}, {out})"]
+                return room, [f"{kernel}({left}, {right}, {out})"]
             case Transpose(of):
-                return [*room, f"{self._kernel('turned')}({of}, {out})"]
+                return room, [f"{self._kernel('turned')}({of}, {out})"]
             case Identity(column=column):
                 place = -1 if column is None else column
-                return [*room, f"{self._kernel('identity')}({place}, {out})"]
+                return room, [f"{self._kernel('identity')}({place}, {out})"]
+            case Size(of):
+                return room, [f"{out} = float({size_name(of)})"]
+            case Epsilon(of):
+                return room, [f"{out} = np.finfo({of}.dtype).eps"]
             case MatrixCall(function, of):
-                return [*room, *self._called(function, of, known, line)]
+                return self._called(function, of, known, line, room)
+            case Repeat():
+                return self._repeated(line.value, out, known, room)
             case Reduce(arg=arg, how="sum", over="entries"):
-                return [self._summed(line, arg, [known[name] for name in names(arg)])]
+                return room, [self._summed(line, arg, [known[name] for name in names(arg)])]
             case Reduce() | Outer() | Shift() | OtherProducts():
                 raise NotImplementedError(f"numba: {line.value} of matrices")
             case value:
-                return [*room, *self._elementwise(line, value, [known[n] for n in names(value)])]
+                return room, self._elementwise(line, value, [known[n] for n in names(value)])
+
+    def _repeated(
+        self, loop: Repeat, out: str, known: Mapping[str, Array], room: list[str]
+    ) -> tuple[list[str], list[str]]:
+        """A loop; what it repeats is in the place of its result from the beginning."""
+        lines = with_line_names(loop.lines, {loop.carried: out})
+        inside = {**known, out: known[loop.start]}
+        body: list[str] = []
+        for line in lines:
+            inside[line.name] = line.target
+            more, text = self._line(line, inside)
+            room += more
+            body += text
+        copied = self._kernel("copied")
+        times = loop.count if loop.count.isdigit() else f"int({loop.count})"
+        return room, [
+            f"{copied}({loop.start}, {out})",
+            f"for _ in range({times}):",
+            *(f"    {line}" for line in (*body, f"{copied}({loop.end}, {out})")),
+        ]
 
     def _called(
-        self, function: str, of: Sequence[str], known: Mapping[str, Array], line: Line
-    ) -> list[str]:
+        self,
+        function: str,
+        of: Sequence[str],
+        known: Mapping[str, Array],
+        line: Line,
+        room: list[str],
+    ) -> tuple[list[str], list[str]]:
         """A function of whole matrices; one that gives a number returns it."""
         kernel = self._kernel(function)
-        room: list[str] = []
         arguments = [*of]
         if _ROOM.get(function, 0):
             size = size_name(known[of[0]].shape[1])
-            count = _ROOM[function]
-            self.room.append(f"{count} * {size} * ({size} + 1)")
-            room = [
-                f"room = work[at : at + {count} * {size} * ({size} + 1)]",
-                f"at += {count} * {size} * ({size} + 1)",
-            ]
-            arguments.append("room")
+            own = f"{_ROOM[function]} * {size} * ({size} + 1)"
+            name = f"room_of_{line.name}"
+            self.room.append(own)
+            room = [*room, f"{name} = work[at : at + {own}]", f"at += {own}"]
+            arguments.append(name)
         if line.target.is_scalar:
-            return [*room, f"{line.name} = {kernel}({', '.join(arguments)})"]
-        return [*room, f"{kernel}({', '.join((*arguments, line.name))})"]
+            return room, [f"{line.name} = {kernel}({', '.join(arguments)})"]
+        return room, [f"{kernel}({', '.join((*arguments, line.name))})"]
 
     def _elementwise(self, line: Line, value: Expr, read: Sequence[Array]) -> list[str]:
         if line.target.is_scalar:
             return scalar_lines(line.name, value, self._need)
-        name = f"set_{line.name}"
+        name = f"set_{self.mark}{line.name}"
         lines = self._loop(value, read, line.target.shape, "out")
         doc = f"{line.name}, entry by entry."
         arguments = (*(array.name for array in read), "out")
@@ -142,7 +184,7 @@ class MatrixWriter:
 
     def _summed(self, line: Line, value: Expr, read: Sequence[Array]) -> str:
         """A sum over all entries."""
-        name = f"sum_{line.name}"
+        name = f"sum_{self.mark}{line.name}"
         whole = next(array for array in read if not array.is_scalar)
         shape: Shape = ()
         for array in read:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.arrays import MatrixCall
 from hamilforge.gen.emit.products.manifold import tables
 from hamilforge.gen.emit.products.optimizer import Product
@@ -39,4 +40,12 @@ class MatrixProduct(Product):
             if isinstance(line.value, MatrixCall) and line.value.function in ("polar", "qr")
             for of in line.value.of
         ]
-        return (*own.items(), ("TALL", repr(optimizer.shape in factored)))
+        shapes = zip(self.program.states, optimizer.shapes[1:], strict=True)
+        different = {name: shape for name, shape in shapes if shape != optimizer.shape}
+        return (
+            *own.items(),
+            ("TALL", repr(optimizer.shape in factored)),
+            ("STATE_SHAPES", repr(different)),
+            ("OF_VECTORS", repr(self.matrices.of_vectors is not None)),
+            ("FREE", repr(getattr(optimizer, "retraction", "") == kinds.FREE)),
+        )

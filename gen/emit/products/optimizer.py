@@ -156,6 +156,7 @@ class Product:
             f'"{name}": {value if isinstance(value, bool) else number(value)}'
             for name, value in program.options
         )
+        choices = {entry.name: entry.choices for entry in program.hyperparameters if entry.choices}
         body = []
         tests = []
         for test, message in host.requirements:
@@ -194,6 +195,7 @@ class Product:
             f"START_TIME = {number(program.start_time)}",
             f"HYPERPARAMETERS = {{{table}}}",
             f"TUPLES = {{{tuples}}}",
+            *([f"CHOICES = {json.dumps(choices)}"] if choices else []),
             f"OPTIONS = {{{options}}}",
             f"DECAYING = ({_tuple(tuple(map(str, program.decaying)))})",
             f"SHIFTED = {program.shifted}",
@@ -306,6 +308,10 @@ class Product:
 def default(parameter: kinds.Parameter) -> str:
     """The default of a hyper-parameter in Python."""
     value = parameter.default
+    if parameter.choices:
+        return repr(parameter.choices[int(value)]).replace("'", '"')
+    if parameter.domain == kinds.OR_NONE and value < 0:
+        return "None"
     return str(bool(value)) if parameter.domain == kinds.FLAG else number(value)
 
 

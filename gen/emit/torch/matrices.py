@@ -5,13 +5,21 @@ In: straight-line functions of matrices.  Out: finished lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from hamilforge.gen.derive.arrays import Array, Identity, MatrixCall, Product, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Epsilon,
+    Identity,
+    MatrixCall,
+    Product,
+    Size,
+    Transpose,
+)
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.arrays import FunctionView, size_of
 from hamilforge.gen.emit.torch.printer import TensorPrinter
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Repeat, type_of, with_line_names
 
 _OF_TORCH = {"cholesky": "torch.linalg.cholesky", "solve": "torch.linalg.solve"}
 _SUMS = {"colsum": "-2", "rowsum": "-1"}
@@ -31,17 +39,38 @@ def matrix_view(name: str, doc: str, function: Function, need: Requirements) -> 
     """
     printer = TensorPrinter(need=need)
     known = list(function.inputs)
-    lines = []
-    for line in function.lines:
-        lines.append(f"{line.name} = {_text(line, known, printer, need)}")
-        known.append(line.target)
+    lines = [text for line in function.lines for text in _lines(line, known, printer, need)]
     returns = ", ".join(array.name for _, array in function.results)
     arguments = tuple(array.name for array in function.inputs)
     return FunctionView(name, arguments, doc, tuple(lines), returns)
 
 
+def _lines(
+    line: Line, known: list[Array], printer: TensorPrinter, need: Requirements
+) -> Iterator[str]:
+    """The text of a line; its target becomes known."""
+    known.append(line.target)
+    if not isinstance(line.value, Repeat):
+        yield f"{line.name} = {_text(line, known[:-1], printer, need)}"
+        return
+    loop = line.value
+    yield f"{line.name} = {loop.start}"
+    times = loop.count if loop.count.isdigit() else f"int({loop.count})"
+    yield f"for _ in range({times}):"
+    for inner in with_line_names(loop.lines, {loop.carried: line.name}):
+        yield from (f"    {text}" for text in _lines(inner, known, printer, need))
+    yield f"    {line.name} = {loop.end}"
+
+
 def _text(line: Line, known: Iterable[Array], printer: TensorPrinter, need: Requirements) -> str:
     match line.value:
+        case Size(of):
+            need("torch_matrices")
+            longest = next(array for array in known if of in array.shape)
+            axis = longest.shape.index(of) - 2
+            return f"torch_matrices.size({longest.name}, {axis})"
+        case Epsilon(of):
+            return f"torch.finfo({of}.dtype).eps"
         case Product(left, right, left_transposed, right_transposed):
             marks = (".mT" if left_transposed else "", ".mT" if right_transposed else "")
             return f"{left}{marks[0]} @ {right}{marks[1]}"
@@ -63,5 +92,12 @@ def _text(line: Line, known: Iterable[Array], printer: TensorPrinter, need: Requ
             return f"{of}.sum((-2, -1), keepdim=True)"
         case Product() | Reduce():
             raise NotImplementedError(f"torch: {line.value} of matrices")
+        case value if type_of(value, {array.name: array for array in known})[0] != (
+            line.target.shape
+        ):
+            need("torch_matrices")
+            like = next(array.name for array in known if array.shape)
+            sizes = ", ".join(size_of(axis, known) for axis in line.target.shape)
+            return f"torch_matrices.filled({printer(value)}, ({sizes}), {like})"
         case value:
             return printer(value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +16,11 @@ from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array, symbol
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.derive.optimizers.manifold_steps import flow_steps
-from hamilforge.gen.derive.optimizers.matrix_rule import MatrixStep, matrix_step
+from hamilforge.gen.derive.optimizers.matrix_rule import (
+    MatrixStep,
+    matrix_steps,
+    violation_steps,
+)
 from hamilforge.gen.program.cut import lower_line
 from hamilforge.gen.program.ir import Function, Host, Line, Program, names
 from hamilforge.gen.program.lower import lower
@@ -32,7 +36,7 @@ _TAKEN = frozenset(
     "plus".split()
 )
 #: Names that loops over entries could have.
-_PATTERN = re.compile(r".*_n|(set|sum|number|size)_.*")
+_PATTERN = re.compile(r".*_n|(set|sum|number|size|room_of)_.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,21 @@ class MatrixDerivation:
     """An optimizer of matrices and its program; proofs, documents and templates read them.
 
     Attributes:
+        of_vectors: the step of a parameter with one axis, as a column; None where there is none.
         checks: what is asked of a parameter before the first step, by name: ``constraint`` and
             ``condition_…`` of its manifold; none without one.
     """
 
     optimizer: MatrixOptimizer
     program: Program
+    of_vectors: Function | None
     checks: Mapping[str, Function]
+
+    @property
+    def steps(self) -> tuple[Function, ...]:
+        """The step of a matrix, and that of a vector if there is one."""
+        of_vectors = () if self.of_vectors is None else (self.of_vectors,)
+        return (*self.program.functions, *of_vectors)
 
 
 @remembered
@@ -56,20 +68,20 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
     Raises:
         DeclarationError: its method has no form on a manifold.
     """
-    own = [entry.name for entry in optimizer.hyperparameters]
-    own += optimizer.unknowns
-    own += [name for name, _ in (optimizer.manifold.shorthands if optimizer.manifold else ())]
+    spelled = _spelling(optimizer)
+    solution = vectors = None
     if isinstance(optimizer, MatrixRule):
-        own += [line.target for line in optimizer.assignments]
-    spelled = {name: _spelled(name) for name in own}
-    solution: MatrixStep | None = None
-    if isinstance(optimizer, MatrixRule):
-        step = matrix_step(optimizer, spelled)
+        step, vectors = matrix_steps(optimizer, spelled)
     else:
         step, solution = flow_steps(optimizer, spelled)
-    function = _function("update", step)
-    solved = _function("solution", solution or MatrixStep(step.arrays[:-1], (), {}, {}))
-    host = _host(optimizer, step, function, solution, solved)
+    bodies = [_body(part) for part in (step, vectors) if part]
+    read = {name for body in bodies for line in body for name in names(line.value)}
+    scalars = tuple(name for name in step.scalars if name in read)
+    function = _function("update", step, bodies[0], scalars)
+    of_vectors = _function("update", vectors, bodies[1], scalars) if vectors else None
+    solution = solution or MatrixStep(step.arrays[:-1], (), {}, {})
+    solved = _function("solution", solution, _body(solution), (*solution.scalars,))
+    host = _host(optimizer, step.scalars, scalars, solution.scalars)
     program = Program(
         name=optimizer.head.name,
         hyperparameters=_read(optimizer, host),
@@ -80,7 +92,7 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
         functions=(function,),
         stages=(0,),
         solution=solved,
-        shifted=solution is not None,
+        shifted=bool(solution.ends),
         boundary=None,
         start_time=Fraction(0),
         decays=(True,),
@@ -91,7 +103,36 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
     checks = {
         name: part for name, part in maps.items() if name.startswith(("constraint", "condition_"))
     }
-    return MatrixDerivation(optimizer, program, checks)
+    return MatrixDerivation(optimizer, program, of_vectors, checks)
+
+
+def claimed_violations(rule: MatrixRule) -> Iterator[tuple[str, Function, Mapping[str, Expr]]]:
+    """What is claimed of the constraint after a step.
+
+    Args:
+        rule: the declaration.
+
+    Yields:
+        The name of the claim; the claim as a function of point, state and gradient whose result is
+        ``value``; and what each of its scalars is in hyper-parameters.
+    """
+    back = {symbol(_spelled(e.name)): symbol(e.name) for e in rule.hyperparameters}
+    for name, step in violation_steps(rule, _spelling(rule)):
+        (end,) = step.ends.values()
+        body = _body(step)
+        inputs = (*step.arrays, *map(Array, step.scalars))
+        scalars = {key: value.xreplace(back) for key, value in step.scalars.items()}
+        yield name, Function(name, inputs, body, (("value", end),)), scalars
+
+
+def _spelling(optimizer: MatrixOptimizer) -> dict[str, str]:
+    """What declared names are called in generated code."""
+    own = [entry.name for entry in optimizer.hyperparameters]
+    own += optimizer.unknowns
+    own += [name for name, _ in (optimizer.manifold.shorthands if optimizer.manifold else ())]
+    if isinstance(optimizer, MatrixRule):
+        own += [line.target for line in (*optimizer.assignments, *optimizer.of_vectors)]
+    return {name: _spelled(name) for name in own}
 
 
 def _read(optimizer: MatrixOptimizer, host: Host) -> tuple[Parameter, ...]:
@@ -105,34 +146,48 @@ def _spelled(name: str) -> str:
     return f"{name}_" if taken else name
 
 
-def _function(name: str, step: MatrixStep) -> Function:
-    """A function of a step, without lines that nothing reads."""
-    ends = dict(zip(step.arrays, step.ends.values(), strict=False))
-    read = {array.name for array in ends.values()}
+def _body(step: MatrixStep) -> tuple[Line, ...]:
+    """The lines of a step, without those that nothing reads."""
+    read = {array.name for array in step.ends.values()}
     kept: list[Line] = []
     for line in reversed(step.lines):
         if line.target.name in read:
             lowered = lower_line(line)
             kept.insert(0, lowered)
             read |= {*names(lowered.value)}
-    scalars = (scalar for scalar in step.scalars if scalar in read)
-    results = [(array.name, end) for array, end in ends.items()]
-    return Function(
-        name,
-        (*step.arrays, *map(Array, scalars)),
-        tuple(kept),
-        (*results[1:], *results[:1]),
-    )
+    return tuple(kept)
+
+
+def _function(
+    name: str, step: MatrixStep, body: tuple[Line, ...], scalars: tuple[str, ...]
+) -> Function:
+    """A function of a step.
+
+    Args:
+        name: of the function.
+        step: its arrays and ends.
+        body: its lines.
+        scalars: what it takes of the host.
+    """
+    results = [(a.name, end) for a, end in zip(step.arrays, step.ends.values(), strict=False)]
+    inputs = (*step.arrays, *map(Array, scalars))
+    return Function(name, inputs, body, (*results[1:], *results[:1]))
 
 
 def _host(
     optimizer: MatrixOptimizer,
-    step: MatrixStep,
-    function: Function,
-    solution: MatrixStep | None,
-    solved: Function,
+    values: Mapping[str, Expr],
+    scalars: tuple[str, ...],
+    solved: Mapping[str, Expr],
 ) -> Host:
-    """The scalars of a step and of the map to the solution, in hyper-parameters and n."""
+    """The scalars of a step and of the map to the solution, in hyper-parameters and n.
+
+    Args:
+        optimizer: the declaration.
+        values: what scalars of a step are worth.
+        scalars: those that it reads.
+        solved: the same of the map to the solution, which reads all of them.
+    """
     taken = {entry.name for entry in optimizer.numbers}
     back = {symbol(_spelled(name)): symbol(name) for name in taken}
     body: dict[str, Line] = {}
@@ -146,16 +201,14 @@ def _host(
             places.append(value.name if value.is_Symbol else name)
         return tuple(places)
 
-    stage = row(function.scalars, step.scalars)
-    kept = row(solved.scalars, solution.scalars if solution else {})
+    stage = row(scalars, values)
+    kept = row(solved, solved)
     symbols = {name: symbol(name) for name in taken}
     tests = tuple(
         (lower(to_sympy(test, symbols, {})), message) for test, message in optimizer.requirements
     )
     reads = {name for line in body.values() for name in names(line.value)} | {*stage, *kept}
-    memory = tuple(
-        (f"last_{name}", place) for name, place in zip(solved.scalars, kept, strict=True)
-    )
+    memory = tuple((f"last_{name}", place) for name, place in zip(solved, kept, strict=True))
     own = {entry.name for entry in optimizer.hyperparameters}
     inputs = (entry.name for entry in optimizer.numbers if entry.name in own | reads)
     return Host(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.program.interpret import FLOAT64, Algebra, evaluate, results
+from hamilforge.gen.program.interpret import EPSILON, FLOAT64, Algebra, evaluate, results
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 from hamilforge.gen.program.optimizers.preparation import prepared_matrices
 
@@ -21,6 +21,8 @@ class MatrixInterpreter:
         derivation: of a rule.
         hyper: hyper-parameters by name; defaults where nothing is said.
         algebra: what numbers are.
+        vector: whether the matrix stands for a parameter with one axis.
+        epsilon: the distance from 1 to the next number of the type that is meant.
     """
 
     def __init__(
@@ -28,8 +30,12 @@ class MatrixInterpreter:
         derivation: MatrixDerivation,
         hyper: Mapping[str, Any] | None = None,
         algebra: Algebra = FLOAT64,
+        vector: bool = False,
+        epsilon: float | None = None,
     ) -> None:
         self._derivation, self._algebra = derivation, algebra
+        self._function = derivation.steps[int(vector)]
+        self._known = {} if epsilon is None else {EPSILON: epsilon}
         self._hyper = {
             entry.name: algebra.constant(entry.default)
             for entry in derivation.program.hyperparameters
@@ -42,10 +48,9 @@ class MatrixInterpreter:
         Args:
             n: its number, from 1.
         """
-        program = self._derivation.program
         values = self._host(n)
-        (function,), (row,) = program.functions, program.host.rows
-        return dict(zip(function.scalars, (values[name] for name in row), strict=True))
+        (row,) = self._derivation.program.host.rows
+        return dict(zip(self._function.scalars, (values[name] for name in row), strict=True))
 
     def solution_scalars(self, n: int) -> dict[str, Any]:
         """The scalars of the map to the solution, by name.
@@ -78,8 +83,8 @@ class MatrixInterpreter:
             What point and states become.
         """
         self.n += 1
-        (function,) = self._derivation.program.functions
-        values = {**arrays, function.arrays[-1]: gradient, **self.scalars(self.n)}
+        function = self._function
+        values = {**self._known, **arrays, function.arrays[-1]: gradient, **self.scalars(self.n)}
         if preparation is not None:
             shrinks = self._derivation.optimizer.manifold is None
             function = prepared_matrices(function, shrinks)

@@ -63,6 +63,23 @@ def whole_order(measured: float) -> int | None:
     return round(measured) - 1 if abs(measured - round(measured)) <= SLOPE else None
 
 
+def drawn_matrix(shape: tuple[int, int], seed: int) -> Matrix:
+    """A matrix of rational numbers up to 2.
+
+    Args:
+        shape: its rows and columns.
+        seed: of what is drawn.
+    """
+    return _drawn(shape, random.Random(seed))
+
+
+def _drawn(shape: tuple[int, ...], generator: random.Random) -> Matrix:
+    numbers = [mpmath.mpf(generator.randint(-999, 999)) / 500 for _ in range(math.prod(shape))]
+    array = np.empty(len(numbers), object)
+    array[:] = numbers
+    return array.reshape(shape)
+
+
 class Place:
     """A point of a manifold at some sizes, with maps; all arithmetic has :data:`DIGITS` digits.
 
@@ -118,13 +135,14 @@ class Place:
 
     def drawn(self, least: int = 0) -> Matrix:
         """A matrix of rational numbers, of the shape of points, or square."""
-        shape = (least, least) if least else self.shape
-        numbers = [
-            mpmath.mpf(self._generator.randint(-999, 999)) / 500 for _ in range(math.prod(shape))
-        ]
-        array = np.empty(len(numbers), object)
-        array[:] = numbers
-        return array.reshape(shape)
+        return _drawn((least, least) if least else self.shape, self._generator)
+
+    def zeros(self, shape: kinds.Shape) -> Matrix:
+        """A matrix of zeros, of a shape in dimensions by name."""
+        sizes = tuple(1 if axis == "1" else self.sizes[axis] for axis in shape)
+        zeros = np.empty(sizes, object)
+        zeros[:] = mpmath.mpf(0)
+        return zeros
 
     def tangent(self, at: Matrix | None = None) -> Matrix:
         """A projected drawn matrix."""

@@ -33,16 +33,14 @@ from hamilforge.gen.prove.optimizers.manifold_points import (
     slope,
     whole_order,
 )
+from hamilforge.gen.prove.optimizers.singular_values import singular_values
+from hamilforge.gen.prove.optimizers.violation import NEAR, RATE, violations
 from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
 
 #: How many steps a point is followed.
 STEPS = 3
-#: Steps between which the order is read off.
-NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
 #: What a derivative by differences is good to.
 CLOSE = mpmath.mpf("1e-30")
-#: The hyper-parameter of a rule that is the step along the gradient.
-RATE = "lr"
 _HALVED = (
     f"a step beside two half steps, whose distance is O(h^(order + 1)), at h = "
     f"{' and '.join(f'{float(h):g}' for h in NEAR)}; {DIGITS} digits"
@@ -62,6 +60,7 @@ def prove_matrix_optimizer(optimizer: kinds.MatrixOptimizer) -> Report:
         Finding("state_buffers", len(states), "the program", "all sizes"),
         Finding("gradients_per_step", 1, "the program", "all sizes"),
     ]
+    findings += singular_values(derivation)
     if optimizer.manifold is not None:
         findings += _on_manifold(optimizer, optimizer.manifold, derivation)
     head = optimizer.head
@@ -85,7 +84,10 @@ def _on_manifold(
     yield Finding("metric", optimizer.metric, "the declaration", "all sizes")
     yield Finding("retraction", optimizer.retraction, "the declaration", "all sizes")
     with mpmath.workdps(DIGITS):
-        yield _stays(place, derivation, reach)
+        if isinstance(optimizer, kinds.MatrixRule) and optimizer.retraction == kinds.FREE:
+            yield from violations(place, optimizer, derivation, reach)
+        else:
+            yield _stays(place, derivation, reach)
         if isinstance(optimizer, kinds.MatrixRule):
             yield _order_of_rule(place, optimizer, derivation, reach)
             return
@@ -125,9 +127,11 @@ def _stays(place: Place, derivation: MatrixDerivation, reach: str) -> Finding:
     machine = MatrixInterpreter(derivation, algebra=PRECISE_OR_NAN)
     (function,) = derivation.program.functions
     point = function.arrays[0]
+    shapes = {name: function.types[name].shape for name in derivation.program.states}
     arrays = {point: place.point}
-    arrays |= {name: 0 * place.point for name in derivation.program.states}
-    off, beside = mpmath.mpf(0), dict.fromkeys(derivation.program.states, mpmath.mpf(0))
+    arrays |= {name: place.zeros(shape) for name, shape in shapes.items()}
+    vectors = [name for name, shape in shapes.items() if shape == place.manifold.shape]
+    off, beside = mpmath.mpf(0), dict.fromkeys(vectors, mpmath.mpf(0))
     derivative = objective(place)
     for _ in range(STEPS):
         arrays = machine.step(arrays, derivative(arrays[point]))

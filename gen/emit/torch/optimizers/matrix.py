@@ -43,18 +43,19 @@ def view(product: MatrixProduct) -> View:
     """The view of a product's torch file."""
     need = Requirements()
     prepared = preparations(need)
-    (function,) = product.program.functions
-    ends = {key: array.name for key, array in function.results}
-    doc = f"A step of matrices (..., {', '.join(function.inputs[0].shape)})."
-    step = replace(
-        matrix_view("matrix_step", doc, function, need),
-        returns=", ".join(ends.get(name, name) for name in function.arrays[:-1]) + ",",
-    )
-    functions = [step]
+    functions = []
+    of = (("matrix_step", "matrices"), ("vector_step", "vectors as columns"))
+    for function, (name, what) in zip(product.matrices.steps, of, strict=False):
+        ends = {key: array.name for key, array in function.results}
+        doc = f"A step of {what} (..., {', '.join(function.inputs[0].shape)})."
+        step = matrix_view(name, doc, function, need)
+        returns = ", ".join(ends.get(name, name) for name in function.arrays[:-1])
+        functions.append(replace(step, returns=f"{returns},"))
     if product.program.shifted:
         doc = "The solution, of points (...) and states."
         solved = matrix_view("matrix_solution", doc, product.program.solution, need)
         functions.append(replace(solved, returns=f"{solved.returns},"))
+    (update,) = product.program.functions
     checks = tuple(
         matrix_view(name, DOCS[name.partition("_")[0]], check, need)
         for name, check in product.matrices.checks.items()
@@ -70,5 +71,5 @@ def view(product: MatrixProduct) -> View:
         example,
         Imports.of(need),
         "torch_matrices" in need,
-        len(function.arrays),
+        len(update.arrays),
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hamilforge.gen.declare.kinds import DOMAINS, Parameter
 from hamilforge.gen.emit.products.optimizer import Product, default
 from hamilforge.gen.emit.requirements import Requirements
-from hamilforge.gen.emit.text import escaped, number, tuple_text, wrapped
+from hamilforge.gen.emit.text import escaped, tuple_text, wrapped
 from hamilforge.gen.emit.torch.optimizers import foreach
 from hamilforge.gen.emit.torch.optimizers.lists import (
     TEMPLATE,
@@ -108,10 +108,12 @@ def _argument(name: str, parts: Sequence[Parameter]) -> ArgumentView:
     first = parts[0]
     if not first.part_of:
         doc = tuple(wrapped(escaped(first.doc)))
-        return ArgumentView(name, default(first), DOMAINS[first.domain], doc)
+        return ArgumentView(
+            name, default(first), " ".join((DOMAINS[first.domain], *first.choices)), doc
+        )
     domains = " and ".join(dict.fromkeys(DOMAINS[part.domain] for part in parts))
     meanings = "; ".join(f"{part.name}: {part.doc}" if part.doc else part.name for part in parts)
-    defaults = tuple_text(number(part.default) for part in parts)
+    defaults = tuple_text(map(default, parts))
     return ArgumentView(name, defaults, domains, tuple(wrapped(escaped(meanings))))
 
 

@@ -1,0 +1,214 @@
+"""How far off its manifold a rule without a retraction leads.
+
+In: a rule, and a point of its manifold.  Out: findings about what its program leaves of the
+constraint, beside what the author claims of it, with the digits of :mod:`manifold_points`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.expression import Expression, constant
+from hamilforge.gen.derive.arrays import symbol
+from hamilforge.gen.derive.calculus import Expr
+from hamilforge.gen.exact import matrices
+from hamilforge.gen.program.interpret import results
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.optimizers.build_matrix import (
+    MatrixDerivation,
+    claimed_violations,
+)
+from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
+from hamilforge.gen.program.precise import PRECISE_OR_NAN
+from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, ZERO, Matrix, Place, power
+from hamilforge.gen.prove.report import Finding
+
+#: The hyper-parameter that is the step along the gradient, and values between which the power of
+#: what a step leaves of the constraint is read off.
+RATE = "lr"
+NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
+#: How far off the manifold points are drawn, and how often.
+_OFF, _DRAWS = mpmath.mpf(1) / 8, 3
+#: The highest degree of a claim in one matrix that is bounded.
+_DEGREE = 8
+
+
+def violations(
+    place: Place, rule: kinds.MatrixRule, derivation: MatrixDerivation, reach: str
+) -> Iterator[Finding]:
+    """What a step leaves of the constraint.
+
+    Args:
+        place: a point of the manifold.
+        rule: the declaration.
+        derivation: its program.
+        reach: of the findings.
+
+    Yields:
+        Findings.
+    """
+    claims = dict(rule.violations)
+    for name, function, scalars in claimed_violations(rule):
+        off = _OFF if name == kinds.VIOLATION_OFF else mpmath.mpf(0)
+        yield _claimed(place, derivation, claims[name].text, function, scalars, off, reach)
+    if bound := _bound(rule, claims[kinds.VIOLATION]):
+        evidence = "the claim as a polynomial in one matrix; |.| is the spectral norm"
+        yield Finding("violation_bound", bound, evidence, "all sizes")
+    if RATE in {entry.name for entry in rule.hyperparameters}:
+        machine = Machine(place, derivation)
+        arrays = machine.drawn(mpmath.mpf(0))
+        measured = power(lambda rate: machine.left(arrays, rate), NEAR)
+        whole = round(measured) if abs(measured - round(measured)) < 0.05 else None
+        evidence = f"what a step from the manifold leaves of the constraint, by {RATE}"
+        why = "" if whole is not None else f"the power is {measured:.3f}"
+        yield Finding("violation_order", whole, f"{evidence}; {DIGITS} digits", reach, why)
+
+
+class Machine:
+    """Steps of a rule from drawn points and states.
+
+    Args:
+        place: a point of the manifold.
+        derivation: the program of the rule.
+    """
+
+    def __init__(self, place: Place, derivation: MatrixDerivation) -> None:
+        self._place, self._derivation = place, derivation
+        self._function = derivation.steps[0]
+
+    def drawn(self, off: Any) -> dict[str, Matrix]:
+        """Point, states and gradient.
+
+        Args:
+            off: by how much of a drawn matrix the point is off the manifold.
+        """
+        place = self._place
+        names = self._function.arrays
+        arrays = {name: place.drawn() for name in names}
+        arrays[names[0]] = place.point + off * arrays[names[0]]
+        return arrays
+
+    def after(self, arrays: Mapping[str, Matrix], hyper: Mapping[str, Any]) -> Matrix:
+        """The constraint after a step.
+
+        Args:
+            arrays: point, states and gradient.
+            hyper: hyper-parameters by name.
+        """
+        point, *_, gradient = self._function.arrays
+        machine = MatrixInterpreter(self._derivation, hyper, PRECISE_OR_NAN)
+        before = {name: array for name, array in arrays.items() if name != gradient}
+        return self._place.value("constraint", machine.step(before, arrays[gradient])[point])
+
+    def left(self, arrays: Mapping[str, Matrix], rate: Any) -> Any:
+        """The size of the constraint after a step of a rate."""
+        return matrices.size_of(self.after(arrays, {RATE: rate}))
+
+
+def _claimed(
+    place: Place,
+    derivation: MatrixDerivation,
+    text: str,
+    function: Function,
+    scalars: Mapping[str, Expr],
+    off: Any,
+    reach: str,
+) -> Finding:
+    """Whether a claim is what a step leaves of the constraint."""
+    machine = Machine(place, derivation)
+    defect = mpmath.mpf(0)
+    for _ in range(_DRAWS):
+        arrays = machine.drawn(off)
+        numbers = {
+            entry.name: mpmath.mpf(int(place.drawn(1)[0, 0] * 500) % 400 + 100) / 700
+            for entry in derivation.program.hyperparameters
+        }
+        symbols = {symbol(name): sp.Float(value, DIGITS) for name, value in numbers.items()}
+        symbols[symbol("n")] = sp.Integer(1)
+        own = {
+            name: mpmath.mpf(sp.N(value.xreplace(symbols), DIGITS))
+            for name, value in scalars.items()
+        }
+        claimed = results(function, {**arrays, **own}, PRECISE_OR_NAN)["value"]
+        apart = matrices.size_of(machine.after(arrays, numbers) - claimed)
+        defect = max(defect, apart / (1 + matrices.size_of(claimed)))
+    where = "on the manifold" if not off else "beside the manifold"
+    evidence = (
+        f"the constraint after a step from {_DRAWS} drawn points {where}, with drawn states, "
+        f"gradients and hyper-parameters, beside the claim; {DIGITS} digits"
+    )
+    if defect > ZERO:
+        why = f"a step leaves something else, {mpmath.nstr(defect, 3)} apart"
+        return Finding(function.name, None, evidence, reach, why)
+    return Finding(function.name, text, evidence, reach)
+
+
+def _bound(rule: kinds.MatrixRule, claim: Expression) -> str:
+    """A bound of a claim that is a polynomial in one symmetric matrix; empty if it is none.
+
+    With q(e) = c e^k r(e), r(0) = 1, the spectral norm of q(E), E positive semidefinite, is at most
+    ``|c| |E|^k`` where ``|r| <= 1`` from 0 to the norm of E.
+    """
+    names = claim.names()
+    targets = {line.target for line in rule.assignments}
+    if len(names) != 1 or not names <= targets:
+        return ""
+    (name,) = names
+    e = sp.Symbol("e", positive=True)
+    values = _scalar_polynomial(claim, name, e)
+    if values is None or values == 0:
+        return ""
+    least = min(degree for (degree,), _ in values.terms())
+    lead = values.coeff_monomial(e**least)
+    rest = sp.Poly(sp.cancel(values.as_expr() / (lead * e**least)), e)
+    ends = [
+        root
+        for level in (1, -1)
+        for root in sp.real_roots(rest - level)
+        if root > 0 and _leaves(rest, root)
+    ]
+    factor = "" if abs(lead) == 1 else f"{abs(lead)}*"
+    where = f" <= {min(ends)}" if ends else ""
+    return f"{factor}|{name}|**{least} where 0 <= {name}{where}"
+
+
+def _leaves(rest: sp.Poly, root: Expr) -> bool:
+    """Whether a polynomial leaves the interval from -1 to 1 at a root of its distance."""
+    return bool(abs(rest.eval(root + sp.Rational(1, 10**6))) > 1)
+
+
+def _scalar_polynomial(claim: Expression, name: str, e: sp.Symbol) -> sp.Poly | None:
+    """A claim with a number for its matrix, as a polynomial; None where it is none."""
+    value = _scalar(claim.tree, name, e)
+    if value is None:
+        return None
+    polynomial = sp.Poly(sp.expand(value), e)
+    return polynomial if polynomial.degree() <= _DEGREE else None
+
+
+def _scalar(node: Any, name: str, e: sp.Symbol) -> Expr | None:
+    """A tree of sums, multiples and matrix products, with a number for its matrix."""
+    number = constant(node)
+    if number is not None:
+        return sp.Rational(number.numerator, number.denominator)
+    op = getattr(node, "op", "")
+    if not op:
+        return e if getattr(node, "name", "") == name else None
+    known = (_scalar(arg, name, e) for arg in node.args)
+    parts = [part for part in known if part is not None]
+    if len(parts) < len(node.args):
+        return None
+    if op == "+":
+        return sp.Add(*parts)
+    if op in ("*", "@"):
+        return sp.Mul(*parts)
+    if op == "-":
+        return -parts[0]
+    if op == "/" and parts[1].is_number:
+        return parts[0] / parts[1]
+    return parts[0] if op == "transpose" else None

@@ -1,0 +1,235 @@
+"""Rules for matrices: their language, what is proved of them, and faults that are planted."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+
+import hamilforge as hf
+from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimizer
+from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
+from hamilforge.gen.prove.optimizers.singular_values import Iteration
+
+HEAD = """kind = "optimizer"
+name = "own"
+title = "A rule"
+reference = "none"
+point = { X = ["rows", "columns"] }
+"""
+NUMBERS = """
+[hyperparameters]
+lr = { default = 0.1, domain = "nonnegative" }
+"""
+
+
+def declared(tmp_path, lines, more=NUMBERS, head=HEAD):
+    path = tmp_path / "own.toml"
+    listed = ",\n".join(f'    "{line}"' for line in lines)
+    unknowns = "" if "[unknowns]" in more else 'unknowns = ["X"]\n'
+    path.write_text(f"{head}{unknowns}assign = [\n{listed}\n]\n{more}")
+    return path
+
+
+def stepped(path, **arrays):
+    derivation = derive_matrix_optimizer(catalogue.load(path, ("optimizer",)))
+    machine = MatrixInterpreter(derivation)
+    gradient = arrays.pop("G")
+    return machine.step(arrays, gradient)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("rowmean(G2)", lambda g: g.mean(1, keepdims=True) + 0 * g),
+        ("colmean(G2)", lambda g: g.mean(0, keepdims=True) + 0 * g),
+        ("mean(G2)", lambda g: g.mean() + 0 * g),
+        ("rms(G2)", lambda g: np.sqrt((g**2).mean()) + 0 * g),
+        ("sqrt(rows/columns)", lambda g: np.sqrt(5 / 3) + 0 * g),
+        (
+            "quintic(G2, 2, -1, 1/2)",
+            lambda g: 2 * g - g @ (g.T @ g) + g @ (g.T @ g) @ (g.T @ g) / 2,
+        ),
+        ("repeat(3, G2, G2 @ transpose(G2) @ G2)", None),
+    ],
+)
+def test_functions_of_the_language(tmp_path, text, value):
+    lines = ["G2 = grad(X)/norm(grad(X))", f"X = 0*X + 0*lr + {text}"]
+    gradient = np.random.default_rng(0).standard_normal((5, 3))
+    after = stepped(declared(tmp_path, lines), X=np.zeros((5, 3)), G=gradient)["X"]
+    unit = gradient / np.linalg.norm(gradient)
+    if value is None:
+        expected = unit
+        for _ in range(3):
+            expected = expected @ expected.T @ expected
+    else:
+        expected = value(unit)
+    assert abs(after - expected).max() < 1e-13
+    assert hf.verify(declared(tmp_path, lines)).holds
+
+
+def test_what_does_not_change_in_a_loop_is_computed_before_it(tmp_path):
+    lines = ["Y = grad(X)", "X = X - lr*repeat(4, Y, (X @ transpose(X)) @ Y)"]
+    derivation = derive_matrix_optimizer(catalogue.load(declared(tmp_path, lines), ("optimizer",)))
+    (function,) = derivation.program.functions
+    (loop,) = (line.value for line in function.lines if hasattr(line.value, "carried"))
+    assert len(loop.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "message"),
+    [
+        (["X = X - lr*repeat(2.5, X, X)*sum(grad(X))"], NUMBERS, "a whole number or a hyper-param"),
+        (["X = X - lr*repeat(lr, X, X)*sum(grad(X))"], NUMBERS, "a whole number or a hyper-param"),
+        (["X = X - lr*repeat(2, Y, X)*sum(grad(X))"], NUMBERS, "unknown name 'Y'"),
+        (["X = X - lr*repeat(2, X, rowsum(X))*sum(grad(X))"], NUMBERS, "stays one of its shape"),
+        (["X = X - lr*repeat(2, lr, X)*sum(grad(X))"], NUMBERS, "stays one of its shape"),
+        (["X = X - lr*quintic(grad(X), X, 1, 1)"], NUMBERS, "a matrix and three numbers"),
+        (
+            ["r = rowsum(grad(X))", "X = X - lr*grad(X)"],
+            '\n[unknowns]\nr = ["columns", 1]' + NUMBERS,
+            r"\(rows, 1\); \(columns, 1\) was expected",
+        ),
+        (
+            ["r = rowsum(grad(X))", "X = X - lr*grad(X)"],
+            '\n[unknowns]\nr = ["rows", 2]' + NUMBERS,
+            "a list of two dimensions was expected, of rows, columns and 1",
+        ),
+        (
+            ["X = X - lr*grad(X)*(how == other)"],
+            NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
+            "'\)' was expected, not '=='",
+        ),
+        (
+            ["X = X - lr*where(how == other, grad(X), X)"],
+            NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
+            "unknown name 'other'",
+        ),
+        (
+            ["X = X - lr*where(how == second, grad(X), X)"],
+            NUMBERS + 'how = { default = "third", choices = ["first", "second"] }',
+            "no choice 'third'; expected one of first, second",
+        ),
+        (
+            ["X = X - lr*grad(X)"],
+            NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
+            "nothing reads 'how'",
+        ),
+        (["X = X - lr*grad(X)"], "[vector]\nassign = ['Y = 1']" + NUMBERS, "'X' is never assigned"),
+        (
+            ["X = X - lr*grad(X)"],
+            "[vector]\nassign = ['X = X - lr*columns*grad(X)']" + NUMBERS,
+            "unknown name 'columns'|takes a dimension",
+        ),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_the_language_refuses(tmp_path, lines, more, message):
+    with pytest.raises(DeclarationError, match=message):
+        catalogue.load(declared(tmp_path, lines, more), ("optimizer",))
+
+
+def test_the_number_of_the_step_is_no_dimension(tmp_path):
+    head = HEAD.replace('["rows", "columns"]', '["n", "p"]')
+    path = declared(tmp_path, ["X = X - lr/n*grad(X)"], head=head)
+    with pytest.raises(DeclarationError, match="'n' is the number of the step"):
+        catalogue.load(path, ("optimizer",))
+
+
+def changed(tmp_path, name, old, new):
+    text = (catalogue.root() / "optimizers" / f"{name}.toml").read_text()
+    assert old in text
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace(old, new).replace(f'name = "{name}"', 'name = "own"'))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("pogo", "M @ F/2", "M @ F/3"),
+        ("pogo", "-3*E @ E/4 + E", "-3*E @ E/4 - E"),
+        ("pogo", "-3*F @ F/4", "-F @ F/2"),
+        ("pogo", "R = gradient(B)", "R = B"),
+        ("landing", "2*lr*attraction", "lr*attraction"),
+        ("landing", '/2"', '/3"'),
+        ("landing", "- X @ (transpose(grad(X)) @ X)", "+ X @ (transpose(grad(X)) @ X)"),
+    ],
+)
+def test_faults_of_claims_of_the_violation_are_seen(tmp_path, name, old, new):
+    report = hf.check(name)
+    assert report.holds
+    path = changed(tmp_path, name, old, new)
+    changes_nothing = new == '/3"'  # R is named in the claim, whatever factor it has
+    assert hf.check(path).holds == changes_nothing
+
+
+def test_what_a_step_leaves_of_the_constraint():
+    pogo, landing = hf.check("pogo"), hf.check("landing")
+    assert pogo["violation_order"] == 4
+    assert pogo["violation_bound"] == "3/4*|E|**2 where 0 <= E <= 6"
+    assert landing["violation_order"] == 2
+
+
+def test_a_rule_without_a_retraction_says_by_how_much_it_leaves(tmp_path):
+    path = changed(tmp_path, "landing", "violation = ", "# violation = ")
+    with pytest.raises(DeclarationError, match="a claim says by how much"):
+        catalogue.load(path, ("optimizer",))
+    path = changed(tmp_path, "landing", 'violation = "lr', 'violation = "X + lr')
+    with pytest.raises(DeclarationError, match="the shapes do not fit"):
+        catalogue.load(path, ("optimizer",))
+
+
+def test_a_second_moment_for_each_entry_leaves_the_tangent_space(tmp_path):
+    assert hf.check("stiefel_adam")["stays"]["V tangent"]
+    path = changed(
+        tmp_path,
+        "stiefel_adam",
+        "M = beta1*V + (1 - beta1)*R",
+        "M = (beta1*V + (1 - beta1)*R)/(sqrt(R**2) + 1)",
+    )
+    text = path.read_text().replace("V = transport(M)", "V = M")
+    path.write_text(text)
+    assert not hf.check(path)["stays"]["V tangent"]
+
+
+def test_where_the_values_of_five_steps_of_muon_lie():
+    """Largest 1.2024; from 0.6818 on, where a value was 1.51e-3 of the norm; 484.88 near 0."""
+    values = hf.check("muon")["singular_values"]
+    assert values["least"] == 0
+    assert abs(values["largest"] - 1.2024) < 5e-5
+    assert abs(values["floor"] - 0.6818) < 5e-5
+    assert abs(values["from"] - 1.51e-3) < 1e-5
+    assert abs(values["slope"] - 3.4445**5) < 1e-9
+    # beside the values on a grid
+    x = np.linspace(0, 1, 200_001)
+    y = x.copy()
+    for _ in range(5):
+        y = 3.4445 * y - 4.775 * y**3 + 2.0315 * y**5
+    assert abs(y.max() - values["largest"]) < 1e-6
+    assert abs(y[x >= values["from"]].min() - values["floor"]) < 1e-3
+    assert y[x < values["from"] - 1e-5].max() < values["floor"]
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "count"),
+    [((1.5, -0.5, 0), 4), ((1.875, -1.25, 0.375), 3), ((2, -1.5, 0.5), 2)],
+)
+def test_other_coefficients(coefficients, count):
+    """Those of Newton and Schulz, which converge: the image ends at 1."""
+    with mpmath.workdps(40):
+        iteration = Iteration(*map(mpmath.mpf, coefficients), count)
+        low, high = iteration.image()
+        grid = [iteration(mpmath.mpf(k) / 500) for k in range(501)]
+        assert low == 0
+        assert max(grid) <= high + mpmath.mpf("1e-30")
+        assert abs(high - max(grid)) < 1e-3
+
+
+def test_an_iteration_that_begins_too_large_is_told(tmp_path):
+    path = changed(tmp_path, "muon", "S = M/max(norm(M), eps)", "S = 3*M/max(norm(M), eps)")
+    finding = hf.check(path).finding("singular_values")
+    assert finding.value is None
+    assert "does not begin" in finding.why

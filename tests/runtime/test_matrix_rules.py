@@ -1,0 +1,201 @@
+"""Matrix rules beside those of torch, and those that keep only near a manifold."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import hamilforge as hf
+
+SHAPES = ((16, 8), (8, 16), (12, 12))
+FORMS = [{"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}]
+
+
+def newton_schulz(gradient, coefficients, steps, eps):
+    """What torch.optim.Muon does to an update, in the update's own type instead of bfloat16."""
+    a, b, c = coefficients
+    x = gradient.T if gradient.size(0) > gradient.size(1) else gradient
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if gradient.size(0) > gradient.size(1) else x
+
+
+def walk(optimizers, parameters, steps, gradients):
+    """Steps of several optimizers with the same gradients; the largest distance between them."""
+    for k in range(steps):
+        for optimizer, params in zip(optimizers, parameters, strict=True):
+            for param, own in zip(params, gradients, strict=True):
+                param.grad = own[k % len(own)].clone()
+            optimizer.step()
+    left, right = parameters
+    return max(
+        float((a - b).detach().abs().max() / a.detach().abs().max())
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def drawn(shapes, dtype, count):
+    generator = torch.Generator().manual_seed(3)
+    return [torch.randn(count, *shape, generator=generator, dtype=dtype) for shape in shapes]
+
+
+def twins(shapes, dtype):
+    generator = torch.Generator().manual_seed(0)
+    left = [torch.nn.Parameter(torch.randn(*s, generator=generator, dtype=dtype)) for s in shapes]
+    return left, [torch.nn.Parameter(p.detach().clone()) for p in left]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0},
+        {"ns_steps": 3, "ns_coefficients": (1.5, -0.5, 0.0), "momentum": 0.5, "eps": 1e3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-12), ("float32", 64 * 2.0**-23)])
+def test_muon_is_torchs_without_its_bfloat16(monkeypatch, dtype, most, options, form):
+    monkeypatch.setattr(torch.optim._muon, "_zeropower_via_newtonschulz", newton_schulz)
+    dtype = getattr(torch, dtype)
+    left, right = twins(SHAPES, dtype)
+    optimizers = (
+        torch.optim.Muon(left, lr=1e-2, **options),
+        hf.optimizer("muon")(right, lr=1e-2, **options, **form),
+    )
+    assert walk(optimizers, (left, right), 100, drawn(SHAPES, dtype, 100)) <= most
+
+
+def test_muon_beside_torchs_as_it_ships():
+    shapes = ((64, 32), (128, 128), (64, 256))  # in smaller ones bfloat16 is off by up to 2.5e-2
+    left, right = twins(shapes, torch.float32)
+    lr = 1e-2
+    optimizers = (
+        torch.optim.Muon(left, lr=lr, weight_decay=0.0),
+        hf.optimizer("muon")(right, lr=lr, weight_decay=0.0),
+    )
+    before = [p.detach().clone() for p in left]
+    walk(optimizers, (left, right), 1, drawn(shapes, torch.float32, 1))
+    for a, b, start in zip(left, right, before, strict=True):
+        first, second = (a - start).detach(), (b - start).detach()
+        assert (first - second).norm() <= 2e-2 * second.norm()
+    walk(optimizers, (left, right), 99, drawn(shapes, torch.float32, 99))
+    assert all((a - b).detach().abs().max() <= 0.3 * lr for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("foreach", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"eps": (1e-2, 1e-1), "d": 1.5, "weight_decay": 0.1, "beta2_decay": -0.5},
+        {"eps": (None, 1e-2), "maximize": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-12), ("float32", 32 * 2.0**-23)])
+def test_adafactor_is_torchs(dtype, most, options, foreach, form):
+    dtype = getattr(torch, dtype)
+    shapes = (*SHAPES, (7,), (1, 5), (5, 1))
+    left, right = twins(shapes, dtype)
+    optimizers = (
+        torch.optim.Adafactor(left, foreach=foreach, **options),
+        hf.optimizer("adafactor")(right, **options, **form),
+    )
+    assert walk(optimizers, (left, right), 100, drawn(shapes, dtype, 100)) <= most
+
+
+def test_arrays_of_a_state_with_shapes_of_their_own_are_saved_and_loaded():
+    shapes = ((6, 4), (7,))
+    left, right = twins(shapes, torch.float64)
+    gradients = drawn(shapes, torch.float64, 8)
+    first = hf.optimizer("adafactor")(left)
+    walk((first, hf.optimizer("adafactor")(right)), (left, right), 4, gradients)
+    shapes_of = [{k: tuple(v.shape) for k, v in first.state[p].items()} for p in left]
+    assert shapes_of == [
+        {"row_var": (6, 1), "col_var": (1, 4)},
+        {"row_var": (7,), "col_var": (1,)},
+    ]
+    second = hf.optimizer("adafactor")(right)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert walk((first, second), (left, right), 3, gradients) == 0
+    broken = copy.deepcopy(first.state_dict())
+    broken["state"][0]["row_var"] = torch.zeros(1, 6, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"parameter 0: row_var has the shape \(1, 6\)"):
+        second.load_state_dict(broken)
+
+
+def test_many_matrices_in_one_parameter_have_a_state_each():
+    left, _ = twins(((6, 4), (6, 4)), torch.float64)
+    whole = torch.nn.Parameter(torch.stack([p.detach() for p in left]))
+    gradients = drawn(((6, 4), (6, 4)), torch.float64, 5)
+    for form in FORMS:
+        params = [torch.nn.Parameter(p.detach().clone()) for p in left]
+        together = torch.nn.Parameter(whole.detach().clone())
+        alone, batched = (
+            hf.optimizer("adafactor")(params, **form),
+            hf.optimizer("adafactor")([together], batched=True, **form),
+        )
+        for k in range(5):
+            for param, own in zip(params, gradients, strict=True):
+                param.grad = own[k]
+            together.grad = torch.stack([own[k] for own in gradients])
+            alone.step()
+            batched.step()
+        assert batched.state[together]["row_var"].shape == (2, 6, 1)
+        assert (together - torch.stack(params)).detach().abs().max() < 1e-14
+
+
+def test_choices_are_told_by_name_and_kept_in_states():
+    (param,), _ = twins(((4, 3),), torch.float64)
+    muon = hf.optimizer("muon")
+    optimizer = muon([param], adjust_lr_fn="match_rms_adamw")
+    assert optimizer.state_dict()["param_groups"][0]["adjust_lr_fn"] == "match_rms_adamw"
+    assert muon([param], adjust_lr_fn=None).param_groups[0]["adjust_lr_fn"] is None
+    with pytest.raises(ValueError, match="adjust_lr_fn = 'rms': one of 'original', 'match_rms"):
+        muon([param], adjust_lr_fn="rms")
+    with pytest.raises(ValueError, match=r"ns_steps = 2\.5 is outside"):
+        muon([param], ns_steps=2.5)
+    with pytest.raises(ValueError, match=r"eps1 = -0.5 is outside \[0, inf\), or None"):
+        hf.optimizer("adafactor")([param], eps=(-0.5, 1e-3))
+    with pytest.raises(ValueError, match=r"a matrix was expected"):
+        muon([torch.nn.Parameter(torch.zeros(4))])
+
+
+@pytest.mark.parametrize("name", ["landing", "pogo"])
+def test_steps_without_a_retraction_stay_within_their_bound(name):
+    """From the manifold lr^2 R'R and 3/4 E^2; a walk stays near it."""
+    generator = torch.Generator().manual_seed(1)
+    point = hf.manifold("stiefel").random(8, 3, generator=generator, dtype=torch.float64)
+    param = torch.nn.Parameter(point.contiguous().clone())
+    optimizer = hf.optimizer(name)([param], lr=0.02)
+    slopes = torch.randn(64, 8, 3, generator=generator, dtype=torch.float64)
+    worst = 0.0
+    for k in range(10_000):
+        param.grad = slopes[k % 64]
+        optimizer.step()
+        if k % 100 == 0:
+            gram = param.detach().T @ param.detach()
+            worst = max(worst, float((gram - torch.eye(3)).norm()))
+    # a step adds at most so much; landing draws back by the factor 1 - 2 lr attraction
+    norm = float(slopes.norm(dim=(1, 2)).max())
+    step = 0.02 * norm * (10 if name == "pogo" else 1)
+    bound = step**2 / 0.04 if name == "landing" else 0.75 * step**4
+    assert 0 < worst <= bound
+    assert optimizer.violation() <= worst + bound
+
+
+def test_a_point_near_the_manifold_is_a_start_where_steps_only_keep_near():
+    near = torch.eye(5, 2, dtype=torch.float64) * 1.001
+    optimizer = hf.optimizer("landing")([torch.nn.Parameter(near)])
+    assert 1e-3 < optimizer.violation() < 3e-3
+    with pytest.raises(ValueError, match="not on the manifold"):
+        hf.optimizer("landing")([torch.nn.Parameter(near * 1.5)])
+    with pytest.raises(ValueError, match="not on the manifold"):
+        hf.optimizer("stiefel_descent")([torch.nn.Parameter(near)])
