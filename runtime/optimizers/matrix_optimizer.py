@@ -108,6 +108,9 @@ def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequenc
         product: a generated module.
         name: of the array.
         shape: of the parameter; further axes in front are many.
+
+    Returns:
+        The same axes in front, then its own.
     """
     own = product.STATE_SHAPES.get(name)
     if own is None:
