@@ -53,6 +53,7 @@ def stepped(path, **arrays):
             lambda g: 2 * g - g @ (g.T @ g) + g @ (g.T @ g) @ (g.T @ g) / 2,
         ),
         ("repeat(3, G2, G2 @ transpose(G2) @ G2)", None),
+        ("repeat(1, G2, 2*G2/(1 + rms(G2)))", lambda g: 2 * g / (1 + np.sqrt((g**2).mean()))),
     ],
 )
 def test_functions_of_the_language(tmp_path, text, value):

@@ -7,6 +7,7 @@ in a part of the array ``work``; sizes are those of the dimensions, whose names 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG, joined
@@ -135,7 +136,7 @@ class MatrixWriter:
     ) -> tuple[list[str], list[str]]:
         """A loop; what it repeats is in the place of its result from the beginning."""
         lines = with_line_names(loop.lines, {loop.carried: out})
-        inside = {**known, out: known[loop.start]}
+        inside = {**known, out: replace(known[loop.start], name=out)}
         body: list[str] = []
         for line in lines:
             inside[line.name] = line.target
