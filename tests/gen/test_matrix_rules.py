@@ -101,7 +101,7 @@ def test_what_does_not_change_in_a_loop_is_computed_before_it(tmp_path):
         (
             ["X = X - lr*grad(X)*(how == other)"],
             NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
-            "'\)' was expected, not '=='",
+            r"'\)' was expected, not '=='",
         ),
         (
             ["X = X - lr*where(how == other, grad(X), X)"],
