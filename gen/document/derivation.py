@@ -71,16 +71,25 @@ def tell_matrix_rule(rule: kinds.MatrixRule, _: Report) -> tuple[Block, ...]:
     """The assignments of a rule for matrices, its manifold, and its program."""
     blocks: list[Block] = [Heading("The rule")]
     if rule.manifold is not None:
+        free = rule.retraction == kinds.FREE
+        how = "near it, without a retraction" if free else f"by the retraction {rule.retraction}"
         blocks.append(
             Paragraph(
                 f"On {rule.manifold.head.name} ({rule.manifold.head.title}), in the metric "
-                f"{rule.metric}, by the retraction {rule.retraction}."
+                f"{rule.metric}, {how}."
             )
         )
     if rule.unknowns[1:]:
         blocks.append(Paragraph(f"Kept, and begun at 0: {', '.join(rule.unknowns[1:])}."))
     blocks += [Paragraph(f"{line.target} = {line.value.text}") for line in rule.assignments]
-    return (*blocks, *_program(derive_matrix_optimizer(rule).program))
+    derivation = derive_matrix_optimizer(rule)
+    of_vectors: list[Block] = []
+    if derivation.of_vectors:
+        blocks.append(Paragraph("Of a parameter with one axis, a column:"))
+        blocks += [Paragraph(f"{line.target} = {line.value.text}") for line in rule.of_vectors]
+        of_vectors.append(Paragraph("The same of a parameter with one axis:"))
+        of_vectors.append(_function(derivation.of_vectors))
+    return (*blocks, *_program(derivation.program), *of_vectors)
 
 
 def tell_manifold_optimizer(optimizer: kinds.ManifoldOptimizer, _: Report) -> tuple[Block, ...]:
