@@ -14,14 +14,11 @@ MECHANICAL, ASSIGNED, MATRICES = (
     )
     for form in (kinds.Optimizer, Assigned, kinds.MatrixOptimizer)
 )
-_MANIFOLDS = {name: catalogue.load(name, ("optimizer",)).manifold for name in MATRICES}
-_FREE = {
-    name
-    for name in MATRICES
-    if getattr(catalogue.load(name, ("optimizer",)), "retraction", "") == kinds.FREE
-}
+_OF_MATRICES = {name: catalogue.load(name, ("optimizer",)) for name in MATRICES}
 #: Those whose points stay on a manifold; and those of all matrices.
-ON_MANIFOLDS = tuple(name for name in MATRICES if _MANIFOLDS[name] and name not in _FREE)
-FLAT = tuple(name for name in MATRICES if not _MANIFOLDS[name])
+ON_MANIFOLDS = tuple(
+    name for name, own in _OF_MATRICES.items() if own.manifold and own.retraction != kinds.FREE
+)
+FLAT = tuple(name for name, own in _OF_MATRICES.items() if not own.manifold)
 #: Those that take parameters of any shape, and do the same to each entry but for sums.
 ELEMENTWISE = tuple(name for name in catalogue.names("optimizer") if name not in MATRICES)

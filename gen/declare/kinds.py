@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Union
 
 from hamilforge.gen.declare.expression import AVERAGE, Expression
+from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.toml_source import Source
 
 DOMAINS = {
@@ -834,6 +835,14 @@ class MatrixRule:
     options: tuple[tuple[str, Fraction | bool], ...]
     requirements: tuple[tuple[Expression, str], ...]
     violations: tuple[tuple[str, Expression], ...] = ()
+
+    @property
+    def shapes_of_vectors(self) -> tuple[Shape, ...]:
+        """Of the unknowns of a parameter with one axis, which is a column."""
+        return tuple(
+            tuple(ALONG if axis == self.shape[-1] else axis for axis in shape)
+            for shape in self.shapes
+        )
 
     @property
     def numbers(self) -> tuple[Parameter, ...]:

@@ -41,7 +41,7 @@ from hamilforge.gen.declare.read_parts import (
     names_at,
     reference,
 )
-from hamilforge.gen.declare.read_rules import OWN, options, refuse_unmet
+from hamilforge.gen.declare.read_rules import OWN, options, refuse_unmet, requirements
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape, written
 
@@ -98,13 +98,9 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         reader.problem("there is one gradient", "options", "decay_at")
     if chosen and manifold is not None:
         reader.problem("points of a manifold do not shrink: there is no weight decay", "options")
-    requirements = tuple(
-        (condition, reader.text("require", text))
-        for text in reader.table("require")
-        if (condition := reader.condition(text, "require", text))
-    )
+    required = requirements(reader)
     reader.finish()
-    refuse_unmet(reader, requirements, numbers)
+    refuse_unmet(reader, required, numbers)
     rule = kinds.MatrixRule(
         head,
         manifold,
@@ -118,7 +114,7 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
         lines,
         of_vectors,
         chosen,
-        requirements,
+        required,
         _violations(reader, retraction),
     )
     _Check(reader, rule).run()
@@ -272,16 +268,12 @@ class _Check:
     def _assignments(self, lines: Iterable[Assignment], table: tuple[str, ...]) -> None:
         """The lines of a step."""
         rule, reader = self._rule, self._reader
-        column = {rule.shape[-1]: ALONG} if table else {}
-        unknowns = {
-            name: tuple(column.get(axis, axis) for axis in shape)
-            for name, shape in zip(rule.unknowns, rule.shapes, strict=True)
-        }
-        # what a vector has as a matrix has no name for how many columns it has
-        sizes = [axis for axis in self._dimensions if axis not in column]
-        shapes: dict[str, Shape] = {**self._known, **unknowns}
-        for axis in {*column} - {*self._numbers, *self._choices, COUNT}:
-            del shapes[axis]
+        own = rule.shapes_of_vectors if table else rule.shapes
+        unknowns = dict(zip(rule.unknowns, own, strict=True))
+        sizes = dimensions(own[0])  # of a vector there is no name for how many columns it has
+        lacking = {*self._dimensions} - {*sizes, *self._numbers, *self._choices, COUNT}
+        known = {name: shape for name, shape in self._known.items() if name not in lacking}
+        shapes: dict[str, Shape] = {**known, **unknowns}
         assigned: set[str] = set()
         for line in lines:
             place: tuple[str | int, ...] = (*table, "assign", line.number)
@@ -299,7 +291,7 @@ class _Check:
                 if shape != wanted:
                     message = f"{written(shape)}; {written(wanted)} was expected"
                     raise ExpressionError(message, 0, len(line.value.text))
-                self._calls(line, assigned)
+                self._calls(line)
             except ExpressionError as error:
                 reader.at_expression(line.value.text, error, place)
                 return
@@ -314,16 +306,16 @@ class _Check:
         if not any("grad" in line.value.functions() for line in lines):
             reader.problem(f"a rule needs grad({POINT})", *table, "assign")
 
-    def _violations(self, shapes: Mapping[str, Shape], sizes: Iterable[str]) -> None:
+    def _violations(self, shapes: Mapping[str, Shape], sizes: tuple[str, ...]) -> None:
         """Claims of the constraint after a step have its shape."""
         rule, reader = self._rule, self._reader
         if rule.manifold is None or not rule.violations:
             return
         of_point = {POINT: rule.shape}
-        wanted = infer_shape(rule.manifold.constraint, of_point, FUNCTIONS, (*sizes,))
+        wanted = infer_shape(rule.manifold.constraint, of_point, FUNCTIONS, sizes)
         for name, value in rule.violations:
             try:
-                shape = infer_shape(value, shapes, FUNCTIONS, (*sizes,))
+                shape = infer_shape(value, shapes, FUNCTIONS, sizes)
                 if shape != wanted:
                     message = f"{written(shape)}; the constraint is {written(wanted)}"
                     raise ExpressionError(message, 0, len(value.text))
@@ -345,7 +337,7 @@ class _Check:
             for arg in node.args:
                 self._count(arg)
 
-    def _calls(self, line: Assignment, assigned: set[str]) -> None:
+    def _calls(self, line: Assignment) -> None:
         """What functions are called with.
 
         Raises:
@@ -361,14 +353,11 @@ class _Check:
                 raise ExpressionError(message, node.start, node.stop)
             if node.op != REPEAT:
                 continue
-            number, target = constant(first), node.args[1]
+            number = constant(first)
             whole = number is not None and number >= 1 and number.denominator == 1
             if not (whole or (isinstance(first, Name) and first.name in counts)):
                 message = 'a whole number or a hyper-parameter with domain = "count" was expected'
                 raise ExpressionError(message, first.start, first.stop)
-            if isinstance(target, Name) and target.name not in {*self._rule.unknowns, *assigned}:
-                message = f"'{target.name}' is no unknown, and nothing is assigned to it before"
-                raise ExpressionError(message, target.start, target.stop)
 
     def _order(self, line: Assignment, assigned: set[str], place: tuple[str | int, ...]) -> None:
         """Before and after the point moves."""

@@ -222,8 +222,8 @@ def _parameter(
     if "default" not in entry:
         reader.problem("a parameter needs a default", *at)
     before = len(reader.problems)
-    default = _default(reader, entry, domain, at)
     none = domain == kinds.OR_NONE and entry.get("default") == kinds.NONE
+    default = Fraction(-1) if none else _default(reader, entry, domain, at)
     if len(reader.problems) == before and not none and not inside(default, domain):
         reader.problem(
             f"the default {default} is outside the domain {kinds.DOMAINS[domain]}", *at, "default"
@@ -241,9 +241,7 @@ def _doc(reader: Reader, doc: Any, at: tuple[str, ...]) -> str:
 
 
 def _default(reader: Reader, entry: dict[str, Any], domain: str, at: tuple[str, ...]) -> Fraction:
-    """A number; that of a flag is true or false, as 1 or 0, and none is -1."""
-    if domain == kinds.OR_NONE and entry.get("default") == kinds.NONE:
-        return Fraction(-1)
+    """A number; that of a flag is true or false, as 1 or 0."""
     if domain != kinds.FLAG:
         return reader.number(entry.get("default", 1), *at, "default")
     value = entry.get("default", False)

@@ -81,11 +81,7 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
         for name, text in reader.table("start").items()
         if (value := reader.expression(text, "start", name))
     ]
-    requirements = [
-        (condition, reader.text("require", text))
-        for text in reader.table("require")
-        if (condition := reader.condition(text, "require", text))
-    ]
+    required = requirements(reader)
     others = reductions(reader, numbers, unknowns, find)
     looped = loop(reader, unknowns)
     if looped:
@@ -105,7 +101,7 @@ def rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.Rule:
         over,
         chosen,
         decay_at,
-        tuple(requirements),
+        required,
         others,
         looped,
     )
@@ -147,6 +143,15 @@ def options(
                 reader.problem(f"{number} is negative", *at)
             chosen.append((name, number))
     return tuple(chosen), expression_at(reader, "options", "decay_at")
+
+
+def requirements(reader: Reader) -> tuple[tuple[Expression, str], ...]:
+    """``[require]``: conditions, with what is said where one does not hold."""
+    return tuple(
+        (condition, reader.text("require", text))
+        for text in reader.table("require")
+        if (condition := reader.condition(text, "require", text))
+    )
 
 
 def refuse_unmet(

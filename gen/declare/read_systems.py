@@ -49,6 +49,7 @@ from hamilforge.gen.declare.read_rules import (
     expression_at,
     options,
     refuse_unmet,
+    requirements,
 )
 from hamilforge.gen.declare.reader import Reader, shortened
 from hamilforge.gen.declare.shapes import SCALAR, VECTOR
@@ -392,12 +393,8 @@ def discretised(
     schedules = tuple(name for name, _ in looped.schedules) if looped else ()
     settings = _settings(reader, numbers, (*inner, "h"), bool(system), schedules)
     chosen, decay_at = options(reader, {entry.name for entry in numbers})
-    requirements = [
-        (condition, reader.text("require", text))
-        for text in reader.table("require")
-        if (condition := reader.condition(text, "require", text))
-    ]
-    refuse_unmet(reader, requirements, numbers)
+    required = requirements(reader)
+    refuse_unmet(reader, required, numbers)
     over = scope(reader)
     if isinstance(method, kinds.StateUpdate):
         _check_update(reader, method, inner)
@@ -423,7 +420,7 @@ def discretised(
         over,
         chosen,
         decay_at,
-        tuple(requirements),
+        required,
         others,
         looped,
     )

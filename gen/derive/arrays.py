@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import sympy as sp
 
@@ -163,8 +164,16 @@ class OverBatch:
     of: str
 
 
+class _HasTarget(Protocol):
+    @property
+    def target(self) -> Array: ...
+
+
+AnyLine = TypeVar("AnyLine", bound=_HasTarget)
+
+
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Loop(Generic[AnyLine]):
     """What an array becomes in lines that are run so many times.
 
     Attributes:
@@ -178,8 +187,33 @@ class Repeat:
     count: str
     start: str
     carried: str
-    lines: tuple[Line, ...]
+    lines: tuple[AnyLine, ...]
     end: str
+
+    def outside(self, read: Callable[[AnyLine], Iterable[str]]) -> tuple[str, ...]:
+        """What is read and not computed here, each once, in a fixed order.
+
+        Args:
+            read: what a line reads.
+        """
+        inside = {self.carried, *(line.target.name for line in self.lines)}
+        counted = () if self.count.isdigit() else (self.count,)
+        inner = (name for line in self.lines for name in read(line))
+        known = dict.fromkeys((*counted, self.start, *inner, self.end))
+        return tuple(name for name in known if name not in inside)
+
+    def runs(self, values: Mapping[str, Any]) -> int:
+        """How often the lines are run.
+
+        Args:
+            values: of scalars, by name.
+        """
+        return int(self.count if self.count.isdigit() else values[self.count])
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(Loop["Line"]):
+    """A loop of these lines."""
 
 
 Op = (
@@ -234,11 +268,8 @@ def operands(op: Op) -> tuple[str, ...]:
             return of
         case Identity() | Size():
             return ()
-        case Repeat(count, start, carried, lines, end):
-            inside = {carried, *(line.target.name for line in lines)}
-            read = (name for line in lines for name in operands(line.op))
-            outside = (count,) * (not count.isdigit()) + (start, *read, end)
-            return tuple(dict.fromkeys(name for name in outside if name not in inside))
+        case Repeat():
+            return op.outside(lambda line: operands(line.op))
     return (op.of,)
 
 

@@ -5,6 +5,8 @@ In: a declaration.  Out: a document; everything in it is taken from the derivati
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sympy as sp
 
 from hamilforge.gen import families
@@ -81,12 +83,12 @@ def tell_matrix_rule(rule: kinds.MatrixRule, _: Report) -> tuple[Block, ...]:
         )
     if rule.unknowns[1:]:
         blocks.append(Paragraph(f"Kept, and begun at 0: {', '.join(rule.unknowns[1:])}."))
-    blocks += [Paragraph(f"{line.target} = {line.value.text}") for line in rule.assignments]
+    blocks += map(Paragraph, _as_declared(rule.assignments))
     derivation = derive_matrix_optimizer(rule)
     of_vectors: list[Block] = []
     if derivation.of_vectors:
         blocks.append(Paragraph("Of a parameter with one axis, a column:"))
-        blocks += [Paragraph(f"{line.target} = {line.value.text}") for line in rule.of_vectors]
+        blocks += map(Paragraph, _as_declared(rule.of_vectors))
         of_vectors.append(Paragraph("The same of a parameter with one axis:"))
         of_vectors.append(_function(derivation.of_vectors))
     return (*blocks, *_program(derivation.program), *of_vectors)
@@ -127,7 +129,7 @@ def _assigned(rule: kinds.Rule | kinds.StateUpdate) -> tuple[Block, ...]:
     kept = (*states, *rule.scalars)
     begins = dict(rule.start)
     starts = ", ".join(f"{name} = {begins[name].text if name in begins else 0}" for name in kept)
-    texts = [f"{line.target} = {line.value.text}" for line in rule.assignments]
+    texts = _as_declared(rule.assignments)
     if rule.solution:
         texts.append(f"solution = {rule.solution.text}")
     if isinstance(rule, kinds.Rule) and rule.loop:
@@ -138,10 +140,15 @@ def _assigned(rule: kinds.Rule | kinds.StateUpdate) -> tuple[Block, ...]:
     )
 
 
+def _as_declared(assignments: Iterable[kinds.Assignment]) -> list[str]:
+    """Assignments in the words of the declaration."""
+    return [f"{line.target} = {line.value.text}" for line in assignments]
+
+
 def _outer(loop: kinds.Loop) -> list[str]:
     """The outer step of a loop and its schedules."""
     texts = [f"At the end of every {loop.every.text} steps, the outer step:"]
-    texts += [f"{line.target} = {line.value.text}" for line in loop.assignments]
+    texts += _as_declared(loop.assignments)
     if loop.schedules:
         texts.append("Computed where a loop begins, after k others, and held to its end:")
         texts += [f"{name} = {value.text}" for name, value in loop.schedules]

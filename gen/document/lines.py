@@ -31,7 +31,6 @@ from hamilforge.gen.program.ir import (
     Ref,
     Repeat,
     Value,
-    with_line_names,
 )
 
 
@@ -43,10 +42,10 @@ def formulas(function: Function) -> Iterator[Formula]:
 def _formulas(lines: Iterable[Line], types: Mapping[str, Array]) -> Iterator[Formula]:
     for line in lines:
         if isinstance(line.value, Repeat):
-            loop = line.value
+            loop = line.value.within(line.name)
             yield Formula(line.name, Ref(loop.start))
-            inside = with_line_names(loop.lines, {loop.carried: line.name})
-            yield from _formulas(inside, {**types, **{own.name: own.target for own in inside}})
+            inner = {**types, **{own.name: own.target for own in loop.lines}}
+            yield from _formulas(loop.lines, inner)
             times = Const(Fraction(loop.count)) if loop.count.isdigit() else Ref(loop.count)
             yield Formula(line.name, Apply("repeated", (Ref(loop.end), times)))
             continue

@@ -38,7 +38,6 @@ from hamilforge.gen.program.ir import (
     Select,
     Value,
     parts,
-    with_line_names,
 )
 from hamilforge.gen.program.lower import WHOLE
 
@@ -261,6 +260,12 @@ class FormulaPrinter(Printer):
         return super()._print(expr)
 
 
+def loop_head(loop: Repeat) -> str:
+    """The head of a loop in Python."""
+    times = loop.count if loop.count.isdigit() else f"int({loop.count})"
+    return f"for _ in range({times}):"
+
+
 def formulas(function: Function) -> list[str]:
     """The lines of a function as formulas: ``'`` transposes, sums over samples are marked."""
     return [*_formulas(function.lines, function.types, FormulaPrinter())]
@@ -271,11 +276,10 @@ def _formulas(
 ) -> Iterator[str]:
     for line in lines:
         if isinstance(line.value, Repeat):
-            loop, name = line.value, printer.variable(line.name)
+            loop, name = line.value.within(line.name), printer.variable(line.name)
             yield f"{name} = {printer.variable(loop.start)}; {loop.count} times:"
-            inside = with_line_names(loop.lines, {loop.carried: line.name})
-            inner = {**types, **{own.name: own.target for own in inside}}
-            yield from (f"    {text}" for text in _formulas(inside, inner, printer))
+            inner = {**types, **{own.name: own.target for own in loop.lines}}
+            yield from (f"    {text}" for text in _formulas(loop.lines, inner, printer))
             yield f"    {name} = {printer.variable(loop.end)}"
             continue
         yield f"{printer.variable(line.name)} = {_formula(line.value, types, printer)}"

@@ -473,9 +473,9 @@ def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
             return algebra.constant(Fraction(_size(of, values, types)))
         case Epsilon():
             return algebra.constant(values.get(EPSILON, Fraction(2) ** -52))
-        case Repeat(count, start, carried, lines, end):
+        case Repeat(start=start, carried=carried, lines=lines, end=end):
             array = values[start]
-            for _ in range(int(count if count.isdigit() else values[count])):
+            for _ in range(line.value.runs(values)):
                 inside = {**values, carried: array}
                 (known,) = run_lines(lines, {**types, carried: types[start]}, [inside], algebra)
                 array = known[end]

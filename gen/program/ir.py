@@ -24,6 +24,7 @@ from hamilforge.gen.derive.arrays import (
     Array,
     Epsilon,
     Identity,
+    Loop,
     MatrixCall,
     OtherProducts,
     Outer,
@@ -91,22 +92,19 @@ Expr = Const | Ref | Apply | Select | Reduce
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
-    """What an array becomes in lines that are run so many times.
+class Repeat(Loop["Line"]):
+    """A loop of these lines."""
 
-    Attributes:
-        count: a scalar that is a whole number, or a number itself.
-        start: the array that it is at first.
-        carried: its name in the lines.
-        lines: what a run computes.
-        end: the array that it is after a run.
-    """
+    def renamed(self, names: Mapping[str, str]) -> Repeat:
+        """The same with other names for what it reads and sets."""
+        count, start, carried, end = (
+            names.get(name, name) for name in (self.count, self.start, self.carried, self.end)
+        )
+        return Repeat(count, start, carried, with_line_names(self.lines, names), end)
 
-    count: str
-    start: str
-    carried: str
-    lines: tuple[Line, ...]
-    end: str
+    def within(self, result: str) -> Repeat:
+        """The same where what is repeated has the name of the loop's result all the time."""
+        return self.renamed({self.carried: result})
 
 
 #: Operations on whole arrays.
@@ -505,9 +503,8 @@ def with_names(value: Value, names: Mapping[str, str]) -> Value:
             return replace(value, of=tuple(names.get(of, of) for of in operands))
         case Identity() | Size():
             return value
-        case Repeat(count, start, carried, lines, end):
-            count, start, carried, end = (names.get(n, n) for n in (count, start, carried, end))
-            return Repeat(count, start, carried, with_line_names(lines, names), end)
+        case Repeat():
+            return value.renamed(names)
     return with_parts(value, {old: Ref(new) for old, new in names.items()})
 
 
@@ -548,12 +545,8 @@ def names(value: Value) -> tuple[str, ...]:
             return tuple(dict.fromkeys(operands))
         case Identity() | Size():
             return ()
-        case Repeat(count, start, carried, lines, end):
-            inside = {carried, *(line.name for line in lines)}
-            outside = (count,) * (not count.isdigit()) + (start,)
-            read = (name for line in lines for name in names(line.value))
-            known = (*outside, *read, end)
-            return tuple(dict.fromkeys(name for name in known if name not in inside))
+        case Repeat():
+            return value.outside(lambda line: names(line.value))
     return tuple(dict.fromkeys(part.name for part in walk(value) if isinstance(part, Ref)))
 
 

@@ -581,12 +581,10 @@ class GeneratedOptimizer(Optimizer):
             new = [name for name in product.STATES if name not in state]
             for name in new:
                 shape = self._state_shape(name, param)
-                same = shape == param.shape
-                state[name] = (
-                    torch.zeros_like(param, requires_grad=False)
-                    if same
-                    else (param.new_zeros(shape, requires_grad=False))
-                )
+                if shape == param.shape:
+                    state[name] = torch.zeros_like(param, requires_grad=False)
+                else:
+                    state[name] = param.new_zeros(shape)
             if any(name in product.STARTED for name in new):
                 self._start(param, self._settled[owner][0], new)
         return [[self.state[param][name] for param in params] for name in product.STATES]

@@ -22,7 +22,7 @@ from hamilforge.gen.declare.expression import (
     Operation,
 )
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.declare.matrix_functions import ALONG, dimensions
+from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.declare.read_manifolds import GRADIENT as SLOPES
 from hamilforge.gen.declare.read_manifolds import OTHER, TANGENT
 from hamilforge.gen.declare.read_matrix_rules import COUNT, EPSILON, NUMBER
@@ -74,10 +74,7 @@ def matrix_steps(
     whole = _step(rule, rule.assignments, rule.shapes, spelled, scalars)
     if not rule.of_vectors:
         return whole, None
-    columns = [
-        tuple(ALONG if axis == rule.shape[-1] else axis for axis in shape) for shape in rule.shapes
-    ]
-    return whole, _step(rule, rule.of_vectors, columns, spelled, scalars)
+    return whole, _step(rule, rule.of_vectors, rule.shapes_of_vectors, spelled, scalars)
 
 
 def violation_steps(
@@ -98,10 +95,7 @@ def violation_steps(
         lines.take(rule.assignments, spelled)
         lines.names |= {unknown: before[unknown] for unknown in rule.unknowns[:1]}
         value = lines.result(lines.read(claim))
-        hoist = _Hoist(lines.scalars, {})
-        arrays = tuple(array for array in lines.inputs if not array.is_scalar)
-        body = tuple(hoist.lines(lines.lines))
-        yield name, MatrixStep(arrays, body, {"value": lines.arrays[value]}, hoist.scalars)
+        yield name, lines.step({"value": lines.arrays[value]}, {})
 
 
 def _step(
@@ -123,9 +117,7 @@ def _step(
     lines = _RuleLines(rule, shapes, spelled)
     lines.take(assignments, spelled)
     ends = {name: lines.arrays[lines.names[name]] for name in rule.unknowns}
-    hoist = _Hoist(lines.scalars, scalars)
-    arrays = tuple(array for array in lines.inputs if not array.is_scalar)
-    return MatrixStep(arrays, tuple(hoist.lines(lines.lines)), ends, hoist.scalars)
+    return lines.step(ends, scalars)
 
 
 class _RuleLines(ManifoldLines):
@@ -169,6 +161,17 @@ class _RuleLines(ManifoldLines):
             unknown = line.target in self._rule.unknowns
             name = f"{line.target}_new" if unknown else spelled[line.target]
             self._assign(line.target, self.read(line.value), name)
+
+    def step(self, ends: Mapping[str, Array], scalars: dict[str, Expr]) -> MatrixStep:
+        """The lines as a step.
+
+        Args:
+            ends: what unknowns become.
+            scalars: what scalars of the host are worth; further ones are noted.
+        """
+        arrays = tuple(array for array in self.inputs if not array.is_scalar)
+        lines = tuple(_Hoist(self.scalars, scalars).lines(self.lines))
+        return MatrixStep(arrays, lines, ends, scalars)
 
     def _assign(self, target: str, piece: Piece, name: str) -> None:
         """Let a name mean what an expression gives."""

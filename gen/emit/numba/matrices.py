@@ -24,17 +24,10 @@ from hamilforge.gen.derive.arrays import (
     Transpose,
 )
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, scalar_lines
+from hamilforge.gen.emit.printer import loop_head
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.inline import inlined
-from hamilforge.gen.program.ir import (
-    Expr,
-    Function,
-    Line,
-    Reduce,
-    Repeat,
-    names,
-    with_line_names,
-)
+from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Repeat, names
 
 #: What a function of matrices needs beside its operands: so many square matrices of its last
 #: dimension (or of its first, where it is square), and so many columns.
@@ -135,19 +128,18 @@ class MatrixWriter:
         self, loop: Repeat, out: str, known: Mapping[str, Array], room: list[str]
     ) -> tuple[list[str], list[str]]:
         """A loop; what it repeats is in the place of its result from the beginning."""
-        lines = with_line_names(loop.lines, {loop.carried: out})
+        loop = loop.within(out)
         inside = {**known, out: replace(known[loop.start], name=out)}
         body: list[str] = []
-        for line in lines:
+        for line in loop.lines:
             inside[line.name] = line.target
             more, text = self._line(line, inside)
             room += more
             body += text
         copied = self._kernel("copied")
-        times = loop.count if loop.count.isdigit() else f"int({loop.count})"
         return room, [
             f"{copied}({loop.start}, {out})",
-            f"for _ in range({times}):",
+            loop_head(loop),
             *(f"    {line}" for line in (*body, f"{copied}({loop.end}, {out})")),
         ]
 

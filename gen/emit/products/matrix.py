@@ -47,5 +47,5 @@ class MatrixProduct(Product):
             ("TALL", repr(optimizer.shape in factored)),
             ("STATE_SHAPES", repr(different)),
             ("OF_VECTORS", repr(self.matrices.of_vectors is not None)),
-            ("FREE", repr(getattr(optimizer, "retraction", "") == kinds.FREE)),
+            ("FREE", repr(optimizer.retraction == kinds.FREE)),
         )

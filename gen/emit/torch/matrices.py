@@ -16,10 +16,11 @@ from hamilforge.gen.derive.arrays import (
     Size,
     Transpose,
 )
+from hamilforge.gen.emit.printer import loop_head
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.arrays import FunctionView, size_of
 from hamilforge.gen.emit.torch.printer import TensorPrinter
-from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Repeat, type_of, with_line_names
+from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, Repeat, type_of
 
 _OF_TORCH = {"cholesky": "torch.linalg.cholesky", "solve": "torch.linalg.solve"}
 _SUMS = {"colsum": "-2", "rowsum": "-1"}
@@ -49,15 +50,15 @@ def _lines(
     line: Line, known: list[Array], printer: TensorPrinter, need: Requirements
 ) -> Iterator[str]:
     """The text of a line; its target becomes known."""
-    known.append(line.target)
     if not isinstance(line.value, Repeat):
-        yield f"{line.name} = {_text(line, known[:-1], printer, need)}"
+        yield f"{line.name} = {_text(line, known, printer, need)}"
+        known.append(line.target)
         return
-    loop = line.value
+    known.append(line.target)
+    loop = line.value.within(line.name)
     yield f"{line.name} = {loop.start}"
-    times = loop.count if loop.count.isdigit() else f"int({loop.count})"
-    yield f"for _ in range({times}):"
-    for inner in with_line_names(loop.lines, {loop.carried: line.name}):
+    yield loop_head(loop)
+    for inner in loop.lines:
         yield from (f"    {text}" for text in _lines(inner, known, printer, need))
     yield f"    {line.name} = {loop.end}"
 

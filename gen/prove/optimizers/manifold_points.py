@@ -27,6 +27,10 @@ DIGITS = 120
 STEP, ZERO = mpmath.mpf("1e-24"), mpmath.mpf("1e-40")
 #: How far a measured power may be from a whole number.
 SLOPE = 0.05
+#: The hyper-parameter of a rule that is the step along the gradient, and values of it, or of a
+#: step, between which powers are read off.
+RATE = "lr"
+NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
 #: How often a point is drawn before there is none; steps of Newton's method.
 _DRAWS, _STEPS = 20, 40
 
@@ -58,9 +62,15 @@ def power(apart: Callable[[Any], Any], steps: tuple[Any, Any]) -> float:
     return float(mpmath.log(first / second) / mpmath.log(steps[0] / steps[1]))
 
 
+def whole(measured: float) -> int | None:
+    """The whole number that a measured power shows; None where it is none."""
+    return round(measured) if abs(measured - round(measured)) <= SLOPE else None
+
+
 def whole_order(measured: float) -> int | None:
     """The order that a power of order + 1 shows; None where it is no whole number."""
-    return round(measured) - 1 if abs(measured - round(measured)) <= SLOPE else None
+    order = whole(measured)
+    return None if order is None else order - 1
 
 
 def drawn_matrix(shape: tuple[int, int], seed: int) -> Matrix:

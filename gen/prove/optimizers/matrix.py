@@ -25,6 +25,8 @@ from hamilforge.gen.prove.optimizers.manifold_moves import Moves, difference
 from hamilforge.gen.prove.optimizers.manifold_orders import generic_place
 from hamilforge.gen.prove.optimizers.manifold_points import (
     DIGITS,
+    NEAR,
+    RATE,
     STEP,
     ZERO,
     Matrix,
@@ -34,7 +36,7 @@ from hamilforge.gen.prove.optimizers.manifold_points import (
     whole_order,
 )
 from hamilforge.gen.prove.optimizers.singular_values import singular_values
-from hamilforge.gen.prove.optimizers.violation import NEAR, RATE, violations
+from hamilforge.gen.prove.optimizers.violation import violations
 from hamilforge.gen.prove.report import Claim, Finding, Report, compare_claims
 
 #: How many steps a point is followed.

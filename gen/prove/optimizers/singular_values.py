@@ -56,8 +56,7 @@ class Iteration:
     def image(self) -> tuple[Any, Any]:
         """The image of the interval from 0 to 1 under f."""
         low, high = mpmath.mpf(0), mpmath.mpf(1)
-        turns = self._zeros([self.a, 0, 3 * self.b, 0, 5 * self.c])
-        turns += [-turn for turn in turns]
+        turns = self._turns()
         for _ in range(self.count):
             points = [low, high, *(turn for turn in turns if low < turn < high)]
             values = [*map(self.once, points)]
@@ -66,29 +65,30 @@ class Iteration:
 
     def extrema(self) -> list[Any] | None:
         """Where f' vanishes between 0 and 1, in order; None if there are too many places."""
-        turns = self._zeros([self.a, 0, 3 * self.b, 0, 5 * self.c])
         places: set[Any] = set()
-        level = [turn for sign in (1, -1) for turn in (sign * t for t in turns)]
+        level = self._turns()
         for _ in range(self.count):
             places |= {x for x in level if 0 < x < 1}
-            level = [
-                x for y in level for x in self._zeros([-y, self.a, 0, self.b, 0, self.c], True)
-            ]
+            level = [x for y in level for x in _zeros([-y, self.a, 0, self.b, 0, self.c])]
             if len(level) > _MOST:
                 return None
         return sorted(places)
 
-    @staticmethod
-    def _zeros(coefficients: list[Any], both: bool = False) -> list[Any]:
-        """The real roots of a polynomial, lowest power first; the positive ones, or both."""
-        coefficients = [mpmath.mpf(value) for value in coefficients]
-        while coefficients and not coefficients[-1]:
-            coefficients.pop()
-        if len(coefficients) < 2:
-            return []
-        roots = mpmath.polyroots(coefficients[::-1], maxsteps=500, extraprec=400, error=False)
-        real = [root.real for root in map(mpmath.mpc, roots) if abs(root.imag) < _CLOSE]
-        return [root for root in real if both or root > 0]
+    def _turns(self) -> list[Any]:
+        """Where q' vanishes: with each place its negative."""
+        positive = [x for x in _zeros([self.a, 0, 3 * self.b, 0, 5 * self.c]) if x > 0]
+        return [*positive, *(-x for x in positive)]
+
+
+def _zeros(coefficients: list[Any]) -> list[Any]:
+    """The real roots of a polynomial, lowest power first."""
+    coefficients = [mpmath.mpf(value) for value in coefficients]
+    while coefficients and not coefficients[-1]:
+        coefficients.pop()
+    if len(coefficients) < 2:
+        return []
+    roots = mpmath.polyroots(coefficients[::-1], maxsteps=500, extraprec=400, error=False)
+    return [root.real for root in map(mpmath.mpc, roots) if abs(root.imag) < _CLOSE]
 
 
 def singular_values(derivation: MatrixDerivation) -> Iterator[Finding]:
@@ -162,8 +162,7 @@ def _observed(
     (line,) = loop.lines
     assert isinstance(line.value, MatrixCall)
     a, b, c = (scalars[own] for own in line.value.of[1:])
-    count = int(loop.count if loop.count.isdigit() else scalars[loop.count])
-    iteration = Iteration(a, b, c, count)
+    iteration = Iteration(a, b, c, loop.runs(scalars))
     arrays = {own: drawn_matrix(_SHAPE, seed) for seed, own in enumerate(function.arrays)}
     known = run(function, {**scalars, **arrays}, PRECISE_OR_NAN)
     start, end = known[loop.start], known[name]

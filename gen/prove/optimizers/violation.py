@@ -25,13 +25,18 @@ from hamilforge.gen.program.optimizers.build_matrix import (
 )
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
-from hamilforge.gen.prove.optimizers.manifold_points import DIGITS, ZERO, Matrix, Place, power
+from hamilforge.gen.prove.optimizers.manifold_points import (
+    DIGITS,
+    NEAR,
+    RATE,
+    ZERO,
+    Matrix,
+    Place,
+    power,
+    whole,
+)
 from hamilforge.gen.prove.report import Finding
 
-#: The hyper-parameter that is the step along the gradient, and values between which the power of
-#: what a step leaves of the constraint is read off.
-RATE = "lr"
-NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
 #: How far off the manifold points are drawn, and how often.
 _OFF, _DRAWS = mpmath.mpf(1) / 8, 3
 #: The highest degree of a claim in one matrix that is bounded.
@@ -52,24 +57,23 @@ def violations(
     Yields:
         Findings.
     """
-    claims = dict(rule.violations)
+    claims, machine = dict(rule.violations), _Machine(place, derivation)
     for name, function, scalars in claimed_violations(rule):
         off = _OFF if name == kinds.VIOLATION_OFF else mpmath.mpf(0)
-        yield _claimed(place, derivation, claims[name].text, function, scalars, off, reach)
+        yield _claimed(place, machine, claims[name].text, function, scalars, off, reach)
     if bound := _bound(rule, claims[kinds.VIOLATION]):
         evidence = "the claim as a polynomial in one matrix; |.| is the spectral norm"
         yield Finding("violation_bound", bound, evidence, "all sizes")
     if RATE in {entry.name for entry in rule.hyperparameters}:
-        machine = Machine(place, derivation)
         arrays = machine.drawn(mpmath.mpf(0))
-        measured = power(lambda rate: machine.left(arrays, rate), NEAR)
-        whole = round(measured) if abs(measured - round(measured)) < 0.05 else None
+        measured = power(lambda rate: matrices.size_of(machine.after(arrays, {RATE: rate})), NEAR)
+        order = whole(measured)
         evidence = f"what a step from the manifold leaves of the constraint, by {RATE}"
-        why = "" if whole is not None else f"the power is {measured:.3f}"
-        yield Finding("violation_order", whole, f"{evidence}; {DIGITS} digits", reach, why)
+        why = "" if order is not None else f"the power is {measured:.3f}"
+        yield Finding("violation_order", order, f"{evidence}; {DIGITS} digits", reach, why)
 
 
-class Machine:
+class _Machine:
     """Steps of a rule from drawn points and states.
 
     Args:
@@ -79,6 +83,7 @@ class Machine:
 
     def __init__(self, place: Place, derivation: MatrixDerivation) -> None:
         self._place, self._derivation = place, derivation
+        self.hyperparameters = derivation.program.hyperparameters
         self._function = derivation.steps[0]
 
     def drawn(self, off: Any) -> dict[str, Matrix]:
@@ -105,14 +110,10 @@ class Machine:
         before = {name: array for name, array in arrays.items() if name != gradient}
         return self._place.value("constraint", machine.step(before, arrays[gradient])[point])
 
-    def left(self, arrays: Mapping[str, Matrix], rate: Any) -> Any:
-        """The size of the constraint after a step of a rate."""
-        return matrices.size_of(self.after(arrays, {RATE: rate}))
-
 
 def _claimed(
     place: Place,
-    derivation: MatrixDerivation,
+    machine: _Machine,
     text: str,
     function: Function,
     scalars: Mapping[str, Expr],
@@ -120,13 +121,12 @@ def _claimed(
     reach: str,
 ) -> Finding:
     """Whether a claim is what a step leaves of the constraint."""
-    machine = Machine(place, derivation)
     defect = mpmath.mpf(0)
     for _ in range(_DRAWS):
         arrays = machine.drawn(off)
         numbers = {
             entry.name: mpmath.mpf(int(place.drawn(1)[0, 0] * 500) % 400 + 100) / 700
-            for entry in derivation.program.hyperparameters
+            for entry in machine.hyperparameters
         }
         symbols = {symbol(name): sp.Float(value, DIGITS) for name, value in numbers.items()}
         symbols[symbol("n")] = sp.Integer(1)
@@ -160,8 +160,9 @@ def _bound(rule: kinds.MatrixRule, claim: Expression) -> str:
         return ""
     (name,) = names
     e = sp.Symbol("e", positive=True)
-    values = _scalar_polynomial(claim, name, e)
-    if values is None or values == 0:
+    value = _scalar(claim.tree, name, e)
+    values = None if value is None else sp.Poly(sp.expand(value), e)
+    if not values or values.degree() > _DEGREE:
         return ""
     least = min(degree for (degree,), _ in values.terms())
     lead = values.coeff_monomial(e**least)
@@ -180,15 +181,6 @@ def _bound(rule: kinds.MatrixRule, claim: Expression) -> str:
 def _leaves(rest: sp.Poly, root: Expr) -> bool:
     """Whether a polynomial leaves the interval from -1 to 1 at a root of its distance."""
     return bool(abs(rest.eval(root + sp.Rational(1, 10**6))) > 1)
-
-
-def _scalar_polynomial(claim: Expression, name: str, e: sp.Symbol) -> sp.Poly | None:
-    """A claim with a number for its matrix, as a polynomial; None where it is none."""
-    value = _scalar(claim.tree, name, e)
-    if value is None:
-        return None
-    polynomial = sp.Poly(sp.expand(value), e)
-    return polynomial if polynomial.degree() <= _DEGREE else None
 
 
 def _scalar(node: Any, name: str, e: sp.Symbol) -> Expr | None:
