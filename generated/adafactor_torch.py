@@ -169,7 +169,7 @@ def vector_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, fa
     )
 
 
-update = stacked(matrix_step, 4, vector_step)
+update = stacked(matrix_step, (True, True, True, True), vector_step)
 update_ = in_place(update)
 
 

@@ -151,13 +151,13 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 3, None)
+update = stacked(matrix_step, (False, False, False), None)
 update_ = in_place(update)
 
 
 def solution(*arguments):
     """The solution, of points and states."""
-    (points,) = stacked(matrix_solution, 2, None)(*arguments)
+    (points,) = stacked(matrix_solution, (False, False), None)(*arguments)
     return points
 
 

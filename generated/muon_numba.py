@@ -32,7 +32,7 @@ arXiv:2502.16982
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
+from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("B",)
@@ -185,8 +185,10 @@ def matrix_step(
     at += size_rows * size_columns
     quintic_of_S2 = work[at : at + size_rows * size_columns].reshape((size_rows, size_columns))
     at += size_rows * size_columns
-    room_of_quintic_of_S2 = work[at : at + 2 * size_columns * (size_columns + 1)]
-    at += 2 * size_columns * (size_columns + 1)
+    room_of_quintic_of_S2 = work[
+        at : at + 2 * min(size_rows, size_columns) * (min(size_rows, size_columns) + 1)
+    ]
+    at += 2 * min(size_rows, size_columns) * (min(size_rows, size_columns) + 1)
     matrix_kernels.copied(S, S_repeated)
     for _ in range(int(ns_steps)):
         matrix_kernels.quintic(S_repeated, a, b, c, room_of_quintic_of_S2, quintic_of_S2)
@@ -216,7 +218,7 @@ def room(size_rows, size_columns):
         + size_rows * size_columns
         + size_rows * size_columns
         + size_rows * size_columns
-        + 2 * size_columns * (size_columns + 1)
+        + 2 * min(size_rows, size_columns) * (min(size_rows, size_columns) + 1)
         + size_rows * size_columns
     )
 

@@ -127,7 +127,7 @@ def matrix_step(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, fac
     )
 
 
-update = stacked(matrix_step, 3, None)
+update = stacked(matrix_step, (False, False, False), None)
 update_ = in_place(update)
 
 

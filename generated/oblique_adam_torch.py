@@ -128,7 +128,7 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 4, None)
+update = stacked(matrix_step, (False, False, False, False), None)
 update_ = in_place(update)
 
 

@@ -96,7 +96,7 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 2, None)
+update = stacked(matrix_step, (False, False), None)
 update_ = in_place(update)
 
 

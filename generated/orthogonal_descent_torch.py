@@ -104,7 +104,7 @@ def condition_component(X):
     return scalar
 
 
-update = stacked(matrix_step, 2, None)
+update = stacked(matrix_step, (False, False), None)
 update_ = in_place(update)
 
 

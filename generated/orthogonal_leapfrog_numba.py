@@ -38,7 +38,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
+from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)

@@ -96,7 +96,7 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 2, matrix_step)
+update = stacked(matrix_step, (True, True), matrix_step)
 update_ = in_place(update)
 
 

@@ -135,13 +135,13 @@ def constraint(X):
     return value
 
 
-update = stacked(matrix_step, 3, matrix_step)
+update = stacked(matrix_step, (True, True, True), matrix_step)
 update_ = in_place(update)
 
 
 def solution(*arguments):
     """The solution, of points and states."""
-    (points,) = stacked(matrix_solution, 2, matrix_solution)(*arguments)
+    (points,) = stacked(matrix_solution, (True, True), matrix_solution)(*arguments)
     return points
 
 

@@ -33,7 +33,7 @@ arXiv:1810.00760; D. P. Kingma and J. L. Ba, arXiv:1412.6980
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
+from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V", "v")
@@ -241,8 +241,8 @@ def matrix_step(
     set_matrix5(X, M, factor4, eps, matrix3, matrix5)
     polar_of_matrix5 = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    room_of_polar_of_matrix5 = work[at : at + 5 * size_p * (size_p + 1)]
-    at += 5 * size_p * (size_p + 1)
+    room_of_polar_of_matrix5 = work[at : at + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
+    at += 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
     matrix_kernels.polar(matrix5, room_of_polar_of_matrix5, polar_of_matrix5)
     product = work[at : at + size_p * size_p].reshape((size_p, size_p))
     at += size_p * size_p
@@ -278,7 +278,7 @@ def room(size_n, size_p):
         + 1 * 1
         + size_n * size_p
         + size_n * size_p
-        + 5 * size_p * (size_p + 1)
+        + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
         + size_p * size_p
         + size_p * size_p
         + size_p * size_p

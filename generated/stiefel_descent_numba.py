@@ -22,7 +22,7 @@ Princeton 2008
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
+from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ()
@@ -125,8 +125,8 @@ def matrix_step(X, G, sign, l2, shrink, lr, work):
     set_matrix3(X, lr, gradient, X_times_matrix, matrix3)
     polar_of_matrix3 = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    room_of_polar_of_matrix3 = work[at : at + 5 * size_p * (size_p + 1)]
-    at += 5 * size_p * (size_p + 1)
+    room_of_polar_of_matrix3 = work[at : at + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
+    at += 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
     matrix_kernels.polar(matrix3, room_of_polar_of_matrix3, polar_of_matrix3)
     matrix_kernels.copied(polar_of_matrix3, X)
 
@@ -141,7 +141,7 @@ def room(size_n, size_p):
         + size_n * size_p
         + size_n * size_p
         + size_n * size_p
-        + 5 * size_p * (size_p + 1)
+        + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
     )
 
 

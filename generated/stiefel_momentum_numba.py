@@ -36,7 +36,7 @@ Anal. Appl. 20 (1998) 303-353
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 41ee48433ebee06f
+from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -181,8 +181,8 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
     set_matrix2(X, kicked, way, matrix2)
     polar_of_matrix2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    room_of_polar_of_matrix2 = work[at : at + 5 * size_p * (size_p + 1)]
-    at += 5 * size_p * (size_p + 1)
+    room_of_polar_of_matrix2 = work[at : at + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
+    at += 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
     matrix_kernels.polar(matrix2, room_of_polar_of_matrix2, polar_of_matrix2)
     product = work[at : at + size_p * size_p].reshape((size_p, size_p))
     at += size_p * size_p
@@ -214,7 +214,7 @@ def room(size_n, size_p):
         + size_n * size_p
         + size_n * size_p
         + size_n * size_p
-        + 5 * size_p * (size_p + 1)
+        + 5 * min(size_n, size_p) * (min(size_n, size_p) + 1)
         + size_p * size_p
         + size_p * size_p
         + size_p * size_p

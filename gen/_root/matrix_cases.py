@@ -22,7 +22,7 @@ from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.optimizers.manifold import build_manifold
 from hamilforge.gen.program.optimizers.preparation import SCALARS
 from hamilforge.gen.prove.optimizers.manifold_points import Place
-from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase
+from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase, relative_distance
 
 STEPS = 3
 #: Sizes of the two dimensions.
@@ -43,6 +43,12 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
     generator = np.random.default_rng(3)
     drawn = {entry.name: _drawn(entry, generator) for entry in derivation.program.hyperparameters}
     choices = [("defaults", defaults, NEUTRAL), ("drawn, maximize", drawn, MAXIMISED)]
+    choices += [
+        (f"{entry.name} = {name}", {**defaults, entry.name: float(number)}, NEUTRAL)
+        for entry in derivation.program.hyperparameters
+        for number, name in enumerate(entry.choices)
+        if number not in (entry.default, drawn[entry.name])
+    ]
     if optimizer.manifold is None and not derivation.program.own_decay:
         choices += [(label, defaults, own) for label, own in DECAYING.items()]
     cases = [
@@ -115,7 +121,8 @@ def _case(
     }
     arrays[point] = _start(optimizer, function.types[point].shape, generator)
     prepared = None if preparation == NEUTRAL else dict(zip(SCALARS, preparation, strict=True))
-    steps = []
+    steps: list[Any] = []
+    condition = 1.0
     for _ in range(STEPS):
         # numbers that both precisions have, so that both begin from the same
         own = {name: array.astype(dtype).astype(np.float64) for name, array in arrays.items()}
@@ -129,8 +136,18 @@ def _case(
         solution = _solution(derivation, machine, after) if program.shifted else None
         before = [*(own[name] for name in order), slopes]
         steps.append((before, [after[name] for name in order], solution))
+        machine.n -= 1  # once more, from beside
+        moved = {name: _beside(array, epsilon, generator) for name, array in own.items()}
+        other = machine.step(moved, _beside(slopes, epsilon, generator), prepared)
+        apart = (relative_distance(other[name], after[name]) / epsilon for name in order)
+        condition = max(condition, *apart)
         arrays = after
-    return MatrixCase(label, dtype, hyper, preparation, steps, vector)
+    return MatrixCase(label, dtype, hyper, preparation, steps, condition, vector)
+
+
+def _beside(array: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[Any]:
+    """An array, each entry a unit in the last place larger or smaller."""
+    return array * (1 + epsilon * generator.choice((-1.0, 1.0), array.shape))
 
 
 def _drawn(entry: kinds.Parameter, generator: np.random.Generator) -> float:

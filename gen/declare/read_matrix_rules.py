@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fractions import Fraction
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.choices import Choices
 from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
 from hamilforge.gen.declare.expression import (
+    ELEMENTWISE,
     GRADIENT,
     INNER,
     ON_MANIFOLDS,
@@ -23,12 +24,10 @@ from hamilforge.gen.declare.expression import (
     Expression,
     Name,
     Node,
-    Number,
     Operation,
     constant,
     walk,
 )
-from hamilforge.gen.declare.functions import CHOICE
 from hamilforge.gen.declare.kinds import Assignment, Shape
 from hamilforge.gen.declare.matrix_functions import ALONG, IDENTITY, UNIT, as_matrix, dimensions
 from hamilforge.gen.declare.read_manifolds import FUNCTIONS, POINT, point
@@ -52,8 +51,6 @@ GEOMETRY = ("manifold", "metric", "retraction")
 COUNT = "n"
 #: The shape of an unknown that is one number for each matrix.
 NUMBER = (ALONG, ALONG)
-#: In trees, where no declaration can write it: the distance from 1 to the next number of the type.
-EPSILON = "the epsilon of the type"
 
 
 def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRule:
@@ -90,15 +87,13 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
     unknowns = _unknowns(reader, declared, {*taken, SLOPES})
     names = tuple(unknowns)
     lines = assignments(reader, names) or ()
-    of_vectors = (assignments(reader, names, "vector") or ()) if reader.table("vector") else ()
-    if is_vector and of_vectors:
-        reader.problem(f"{POINT} is a vector already", "vector")
+    of_vectors = _of_vectors(reader, names, declared, is_vector, on_manifold)
     chosen, decay_at = options(reader, {entry.name for entry in numbers})
     if decay_at is not None:
         reader.problem("there is one gradient", "options", "decay_at")
     if chosen and manifold is not None:
         reader.problem("points of a manifold do not shrink: there is no weight decay", "options")
-    required = requirements(reader)
+    required = _required(reader, numbers)
     reader.finish()
     refuse_unmet(reader, required, numbers)
     rule = kinds.MatrixRule(
@@ -119,9 +114,51 @@ def matrix_rule(reader: Reader, head: kinds.Head, find: Find) -> kinds.MatrixRul
     )
     _Check(reader, rule).run()
     reader.finish()
+    resolved = Choices(numbers).resolved
     return replace(
-        rule, assignments=_resolved(lines, numbers), of_vectors=_resolved(of_vectors, numbers)
+        rule,
+        assignments=tuple(replace(line, value=resolved(line.value)) for line in lines),
+        of_vectors=tuple(replace(line, value=resolved(line.value)) for line in of_vectors),
+        violations=tuple((name, resolved(value)) for name, value in rule.violations),
     )
+
+
+def _of_vectors(
+    reader: Reader, names: tuple[str, ...], declared: Shape, is_vector: bool, on_manifold: bool
+) -> tuple[Assignment, ...]:
+    """The table ``vector``: the lines of parameters with one axis; none where it is missing."""
+    if "vector" not in reader.source.tables:
+        return ()
+    for key in reader.table("vector"):
+        if key != "assign":
+            message = "unknown key; expected assign" + did_you_mean(key, ("assign",))
+            reader.problem(message, "vector", key)
+    if is_vector:
+        reader.problem(f"{POINT} is a vector already", "vector")
+    elif on_manifold:
+        reader.problem("points of this manifold are matrices", "vector")
+    elif len({*declared}) < len(declared):
+        message = f"a vector is {POINT} with one column, and {POINT} is {written(declared)}"
+        reader.problem(message, "vector")
+    return assignments(reader, names, "vector") or ()
+
+
+def _required(
+    reader: Reader, numbers: Iterable[kinds.Parameter]
+) -> tuple[tuple[Expression, str], ...]:
+    """``[require]``, in numbers."""
+    choices = Choices(numbers)
+    known = {entry.name: SCALAR for entry in numbers}
+    required = []
+    for condition, message in requirements(reader):
+        try:
+            choices.refuse_none(condition)
+            compared = choices.compared(condition)
+            infer_shape(compared, known, ELEMENTWISE)
+            required.append((compared, message))
+        except ExpressionError as error:
+            reader.at_expression(condition.text, error, ("require", condition.text))
+    return tuple(required)
 
 
 def _violations(reader: Reader, retraction: str) -> tuple[tuple[str, Expression], ...]:
@@ -165,33 +202,6 @@ def _unknowns(reader: Reader, declared: Shape, taken: set[str]) -> dict[str, Sha
         else:
             shapes[name] = (texts[0], texts[1])
     return shapes
-
-
-def _resolved(
-    lines: Iterable[Assignment], numbers: Iterable[kinds.Parameter]
-) -> tuple[Assignment, ...]:
-    """Assignments with numbers for the names of choices, and for None what it stands for."""
-    values: dict[str, Node] = {}
-    for entry in numbers:
-        for number, name in enumerate(entry.choices):
-            values[name] = Number(Fraction(number), 0, 0)
-        if entry.domain == kinds.OR_NONE:
-            own, zero = Name(entry.name, 0, 0), Number(Fraction(0), 0, 0)
-            test = Operation("at_least", (own, zero), 0, 0)
-            values[entry.name] = Operation(CHOICE, (test, own, Name(EPSILON, 0, 0)), 0, 0)
-    return tuple(
-        replace(line, value=Expression(line.value.text, _with(line.value.tree, values)))
-        for line in lines
-    )
-
-
-def _with(node: Node, values: Mapping[str, Node]) -> Node:
-    """A tree with others in the place of names."""
-    if isinstance(node, Name):
-        return values.get(node.name, node)
-    if isinstance(node, Operation):
-        return replace(node, args=tuple(_with(arg, values) for arg in node.args))
-    return node
 
 
 def geometry(
@@ -241,9 +251,9 @@ class _Check:
     def __init__(self, reader: Reader, rule: kinds.MatrixRule) -> None:
         self._reader, self._rule = reader, rule
         self._numbers = {entry.name: SCALAR for entry in rule.hyperparameters}
-        self._choices = {name for entry in rule.hyperparameters for name in entry.choices}
+        self._choices = Choices(rule.hyperparameters)
         self._dimensions = dimensions(rule.shape)
-        self._known = {**self._numbers, **dict.fromkeys((*self._choices, COUNT), SCALAR)}
+        self._known = {**self._numbers, COUNT: SCALAR}
         self._known |= dict.fromkeys(set(self._dimensions) - {*self._known}, SCALAR)
         own: tuple[str, ...] = ()
         if rule.manifold is not None:
@@ -255,6 +265,7 @@ class _Check:
     def run(self) -> None:
         """Note what is wrong."""
         rule, reader = self._rule, self._reader
+        self._choice_names()
         self._assignments(rule.assignments, ())
         if rule.of_vectors:
             self._assignments(rule.of_vectors, ("vector",))
@@ -265,13 +276,21 @@ class _Check:
             if entry.name not in read:
                 reader.problem(f"nothing reads '{entry.name}'", "hyperparameters", entry.name)
 
+    def _choice_names(self) -> None:
+        """What is chosen from means nothing else."""
+        taken = {*self._numbers, *self._rule.unknowns, *self._dimensions, SLOPES, COUNT}
+        for entry in self._rule.hyperparameters:
+            for name in taken.intersection(entry.choices):
+                message = f"'{name}' cannot be a choice: it has a meaning already"
+                self._reader.problem(message, "hyperparameters", entry.name, "choices")
+
     def _assignments(self, lines: Iterable[Assignment], table: tuple[str, ...]) -> None:
         """The lines of a step."""
         rule, reader = self._rule, self._reader
         own = rule.shapes_of_vectors if table else rule.shapes
         unknowns = dict(zip(rule.unknowns, own, strict=True))
         sizes = dimensions(own[0])  # of a vector there is no name for how many columns it has
-        lacking = {*self._dimensions} - {*sizes, *self._numbers, *self._choices, COUNT}
+        lacking = {*self._dimensions} - {*sizes, *self._numbers, COUNT}
         known = {name: shape for name, shape in self._known.items() if name not in lacking}
         shapes: dict[str, Shape] = {**known, **unknowns}
         assigned: set[str] = set()
@@ -279,12 +298,13 @@ class _Check:
             place: tuple[str | int, ...] = (*table, "assign", line.number)
             if line.target in assigned:
                 reader.problem(f"'{line.target}' is assigned twice", *place)
-            if line.target in {*self._known, SLOPES}:
+            if line.target in {*self._known, *self._choices.names, SLOPES}:
                 message = f"'{line.target}' cannot be assigned: it has a meaning already"
                 reader.problem(message, *place)
             try:
                 self._count(line.value.tree)
-                shape = infer_shape(line.value, shapes, self._functions, sizes)
+                value = self._choices.compared(line.value)
+                shape = infer_shape(value, shapes, self._functions, sizes)
                 wanted = unknowns.get(line.target, shape)
                 if not shape and wanted == NUMBER:
                     shape = NUMBER
@@ -315,7 +335,8 @@ class _Check:
         wanted = infer_shape(rule.manifold.constraint, of_point, FUNCTIONS, sizes)
         for name, value in rule.violations:
             try:
-                shape = infer_shape(value, shapes, FUNCTIONS, sizes)
+                compared = self._choices.compared(value)
+                shape = infer_shape(compared, shapes, FUNCTIONS, sizes)
                 if shape != wanted:
                     message = f"{written(shape)}; the constraint is {written(wanted)}"
                     raise ExpressionError(message, 0, len(value.text))

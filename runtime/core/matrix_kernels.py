@@ -459,22 +459,29 @@ def quintic(matrix: Any, a: float, b: float, c: float, room: Any, out: Any) -> N
         a: of the first power.
         b: of the third.
         c: of the fifth.
-        room: at least 2 p^2 numbers.
+        room: at least 2 min(n, p)^2 numbers.
         out: `(n, p)`; set.
     """
-    size = matrix.shape[1]
+    tall = matrix.shape[0] >= matrix.shape[1]
+    size = min(matrix.shape[0], matrix.shape[1])
     gram = room[: size * size].reshape((size, size))
     factor = room[size * size : 2 * size * size].reshape((size, size))
     real = matrix.dtype.type
     first, third, fifth = real(a), real(b), real(c)
-    transposed_times(matrix, matrix, gram)
+    if tall:
+        transposed_times(matrix, matrix, gram)
+    else:
+        times_transposed(matrix, matrix, gram)
     times(gram, gram, factor)
     for i in range(size):
         for j in range(size):
             factor[i, j] = fifth * factor[i, j] + third * gram[i, j]
-    times(matrix, factor, out)
+    if tall:
+        times(matrix, factor, out)
+    else:
+        times(factor, matrix, out)
     for i in range(out.shape[0]):
-        for j in range(size):
+        for j in range(out.shape[1]):
             out[i, j] += first * matrix[i, j]
 
 

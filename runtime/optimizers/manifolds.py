@@ -14,12 +14,16 @@ from typing import Any
 import torch
 
 Tensor = torch.Tensor
+#: In which a point can be on a manifold.
+_TYPES = (torch.float32, torch.float64)
 #: So many units of rounding, for each row, a point may be off its manifold.
 FAR = 100
 #: By how much the constraint may be violated where steps lead only near a manifold.
 NEAR = 0.5
 #: By how much a point may change where rounding decides nothing.
 _UNCERTAIN = 0.1
+#: So many tensors beside one are looked at: of two dependent columns one may by chance not move.
+_NEIGHBOURS = 8
 #: How often a point is drawn.
 _DRAWS = 60
 
@@ -240,10 +244,15 @@ def _is_certain(manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:
     if not tensor.numel():
         return True
     generator = torch.Generator(tensor.device).manual_seed(0)
-    drawn = torch.randn(tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator)
     size = float(tensor.abs().max()) or 1.0
-    beside = manifold.from_matrix(tensor + FAR * torch.finfo(tensor.dtype).eps * size * drawn)
-    return bool((beside - point).abs().max() <= _UNCERTAIN)
+    for _ in range(_NEIGHBOURS):
+        drawn = torch.randn(
+            tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
+        )
+        beside = manifold.from_matrix(tensor + FAR * torch.finfo(tensor.dtype).eps * size * drawn)
+        if not (beside - point).abs().max() <= _UNCERTAIN:
+            return False
+    return True
 
 
 def as_matrices(product: ModuleType, tensor: Tensor) -> Tensor:
@@ -269,8 +278,10 @@ def reason_against_shape(product: ModuleType, tensor: Tensor) -> str:
         product: a generated module.
         tensor: further axes in front are many points.
     """
-    if tensor.dtype not in (torch.float32, torch.float64):
-        return f"it is {tensor.dtype}, and float32 or float64 was expected"
+    types = _TYPES if product.MANIFOLD else (*_TYPES, torch.bfloat16, torch.float16)
+    if tensor.dtype not in types:
+        listed = ", ".join(str(dtype).removeprefix("torch.") for dtype in types)
+        return f"it is {tensor.dtype}, and one of {listed} was expected"
     takes_vectors = product.VECTORS or getattr(product, "OF_VECTORS", False)
     if tensor.ndim < (1 if takes_vectors else 2):
         what = "a vector" if takes_vectors else "a matrix"

@@ -44,7 +44,7 @@ class Blocks:
             room = max(room, module.room(*_named(module.SHAPE, rows, columns)))
             for place in range(entries // size):
                 items.append((tensor, place, group, rows, columns, len(shape) < 2))
-                costs.append(size * columns)
+                costs.append(size * min(rows, columns))
         self._items = np.array(items, np.int64).reshape(-1, 6)
         count = max(1, min(BLOCKS, len(items)))
         shares = np.arange(1, count) / count * sum(costs)

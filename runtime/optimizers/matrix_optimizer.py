@@ -35,7 +35,10 @@ class MatrixOptimizer(GeneratedOptimizer):
     """
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
-        self._batched = bool(options.get("batched", False))
+        batched = options.get("batched", False)
+        if not isinstance(batched, bool):
+            raise ValueError(f"batched = {batched!r}: True or False was expected")
+        self._batched = batched
         options = {name: value for name, value in options.items() if name != "batched"}
         super().__init__(params, hyper, options)
 
@@ -110,17 +113,18 @@ def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequenc
         shape: of the parameter; further axes in front are many.
 
     Returns:
-        The same axes in front, then its own.
+        The same axes in front, then its own; beside a vector a column has one axis.
     """
     own = product.STATE_SHAPES.get(name)
     if own is None:
         return shape
-    vector = product.VECTORS or len(shape) < 2
-    sizes = dict(zip(product.SHAPE, (*shape, 1)[-2:] if vector else shape[-2:], strict=True))
-    sizes["1"] = 1
-    front = shape[:-1] if vector else shape[:-2]
-    own = own[:-1] if vector else own
-    return (*front, *(sizes[axis] for axis in own))
+    if not (product.VECTORS or len(shape) < 2):
+        sizes = dict(zip(product.SHAPE, shape[-2:], strict=True)) | {"1": 1}
+        return (*shape[:-2], *(sizes[axis] for axis in own))
+    sizes = {product.SHAPE[0]: shape[-1], product.SHAPE[1]: 1, "1": 1}
+    axes = [sizes[axis] for axis in own]
+    is_column = own[-1] in (product.SHAPE[1], "1")
+    return (*shape[:-1], *(axes[:-1] if is_column else axes))
 
 
 def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched: bool) -> None:

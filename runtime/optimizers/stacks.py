@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ Stage = Callable[..., tuple[Tensors, ...]]
 
 def stacked(
     step: Callable[..., tuple[torch.Tensor, ...]],
-    arrays: int,
+    columns: Sequence[bool],
     of_vectors: Callable[..., tuple[torch.Tensor, ...]] | None,
 ) -> Stage:
     """The form over lists of a step of stacked matrices.
 
     Args:
         step: takes arrays `(..., n, p)`, then scalars; returns what point and states become.
-        arrays: how many arrays it takes.
+        columns: for each array that it takes, whether it is a column where parameters are vectors.
         of_vectors: the same of parameters with one axis, as columns; None if there are none.  Where
             it is the step itself, parameters are vectors, and axes in front are many of them.
 
@@ -30,14 +30,17 @@ def stacked(
     """
 
     def stage(*arguments: Any) -> tuple[Tensors, ...]:
-        lists, scalars = arguments[:arrays], arguments[arrays:]
+        lists, scalars = arguments[: len(columns)], arguments[len(columns) :]
         results: dict[int, dict[int, torch.Tensor]] = {}
         for members in _alike(lists[0]):
             vectors = of_vectors is step or lists[0][members[0]].dim() < 2
-            parts = [_stack([tensors[k] for k in members], vectors) for tensors in lists]
+            parts = [
+                _stack([tensors[k] for k in members], vectors and column)
+                for tensors, column in zip(lists, columns, strict=True)
+            ]
             called = of_vectors if vectors and of_vectors else step
             for place, new in enumerate(called(*parts, *scalars)):
-                new = new[..., 0] if vectors else new
+                new = new[..., 0] if vectors and columns[place] else new
                 split = new if len(members) > 1 else (new,)
                 results.setdefault(place, {}).update(zip(members, split, strict=True))
         return tuple([own[k] for k in range(len(own))] for own in results.values())
@@ -71,6 +74,6 @@ def _alike(tensors: Tensors) -> list[list[int]]:
     return list(groups.values())
 
 
-def _stack(tensors: Tensors, vectors: bool) -> torch.Tensor:
+def _stack(tensors: Tensors, column: bool) -> torch.Tensor:
     whole = torch.stack(tensors) if len(tensors) > 1 else tensors[0]
-    return whole[..., None] if vectors else whole
+    return whole[..., None] if column else whole

@@ -31,6 +31,8 @@ class MatrixCase:
         hyper: the hyper-parameters by name.
         preparation: the gradient's sign, the L2 factor and the factor of decoupled decay.
         steps: before each step point, states and gradient; after it point and states; the solution.
+        condition: so many units in the last place of the largest entry results are apart where the
+            entries of what a step takes are a unit larger or smaller.
         vector: whether they are those of a parameter with one axis, as columns.
     """
 
@@ -39,6 +41,7 @@ class MatrixCase:
     hyper: Mapping[str, float]
     preparation: tuple[float, float, float]
     steps: Sequence[tuple[list[Array], list[Array], Array | None]]
+    condition: float
     vector: bool = False
 
 
@@ -109,7 +112,7 @@ def compare(
                 if solution is not None and backend == "torch":
                     solved = _solved(module, made, module.solution_row(*memory), device)
                     farthest = max(farthest, _distance(solved, solution))
-            allowed = ULPS * max(1.0, float(np.sqrt(case.steps[0][0][0].shape[0])))
+            allowed = ULPS * max(case.condition, float(np.sqrt(case.steps[0][0][0].shape[0])))
             deviations.append(
                 Deviation(backend, case.name, case.dtype, farthest, farthest <= allowed)
             )
@@ -130,8 +133,19 @@ def _distance(found: Array, expected: Array, scale: float = 1e-30) -> float:
     """
     if not np.isfinite(found).all():
         return float("inf")
-    unit = np.finfo(found.dtype).eps * max(float(abs(expected).max()), scale)
-    return float(abs(found.astype(np.float64) - expected).max() / unit)
+    return relative_distance(found, expected, scale) / float(np.finfo(found.dtype).eps)
+
+
+def relative_distance(found: Array, expected: Array, scale: float = 1e-30) -> float:
+    """The largest distance of entries, over the largest entry.
+
+    Args:
+        found: what is compared.
+        expected: of the same shape.
+        scale: what is divided by, at least.
+    """
+    largest = max(float(abs(expected).max()), scale)
+    return float(abs(found.astype(np.float64) - expected).max() / largest)
 
 
 def _by_kernels(
@@ -149,14 +163,20 @@ def _by_torch(
 ) -> list[Array]:
     import torch
 
-    point, *states, gradient = ([torch.from_numpy(array).to(device)] for array in arrays)
-    if vector:
-        point, gradient, *states = ([t[0][..., 0]] for t in (point, gradient, *states))
+    columns = [vector and array.shape[-1] == 1 for array in arrays]
+    tensors = [torch.from_numpy(array).to(device) for array in arrays]
+    point, *states, gradient = (
+        [tensor[..., 0] if column else tensor]
+        for tensor, column in zip(tensors, columns, strict=True)
+    )
     sign, l2, shrink, *scalars = row
     points, gradients = module.prepared(point, gradient, sign, l2, shrink)
     made = module.update(points, *states, gradients, *scalars)
     results = [tensors[0].cpu().numpy() for tensors in made]
-    return [array[..., None] for array in results] if vector else results
+    return [
+        array[..., None] if column else array
+        for array, column in zip(results, columns, strict=False)
+    ]
 
 
 def _solved(module: Any, arrays: Sequence[Array], row: Sequence[float], device: str) -> Array:

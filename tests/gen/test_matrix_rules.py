@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import mpmath
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ NUMBERS = """
 [hyperparameters]
 lr = { default = 0.1, domain = "nonnegative" }
 """
+ONE = 'how = { default = "first", choices = ["first", "second"] }\n'
+TWO = ONE + 'other = { default = "second", choices = ["second", "third"] }\n'
 
 
 def declared(tmp_path, lines, more=NUMBERS, head=HEAD):
@@ -106,7 +110,7 @@ def test_what_does_not_change_in_a_loop_is_computed_before_it(tmp_path):
         (
             ["X = X - lr*where(how == other, grad(X), X)"],
             NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
-            "unknown name 'other'",
+            "'how' is compared with one of first, second",
         ),
         (
             ["X = X - lr*where(how == second, grad(X), X)"],
@@ -118,7 +122,45 @@ def test_what_does_not_change_in_a_loop_is_computed_before_it(tmp_path):
             NUMBERS + 'how = { default = "first", choices = ["first", "second"] }',
             "nothing reads 'how'",
         ),
+        *(
+            ([f"X = X - lr*where({test}, grad(X), X)"], NUMBERS + TWO, message)
+            for test, message in (
+                ("how >= second", "'how' is a choice: it is compared by == or !="),
+                ("how + 1 > 1", "'how' is a choice: it is compared by == or !="),
+                ("how == other", "'how' is compared with one of first, second"),
+                ("other == first", "'other' is compared with one of second, third"),
+                ("how == second*1", "'how' is compared with one of first, second"),
+                ("second == 1", "unknown name 'second'"),
+            )
+        ),
+        *(
+            (
+                ["X = X - lr*where(how == first, grad(X), X)"],
+                NUMBERS + f'how = {{ default = "first", choices = ["first", "{name}"] }}',
+                f"'{name}' cannot be a choice|'{name}' cannot be a name here|declared twice",
+            )
+            for name in ("rows", "lr", "how", "G", "X", "n")
+        ),
+        (
+            ["X = X - lr*where(how == first, grad(X), X)"],
+            NUMBERS + ONE + '[require]\n"how == none" = "no"',
+            "'how' is compared with one of first, second",
+        ),
+        (["X = X - lr*grad(X)"], NUMBERS + '[require]\n"lrr > 0" = "no"', "unknown name 'lrr'"),
+        (
+            ["X = X - lr*eps*grad(X)"],
+            NUMBERS
+            + 'eps = { default = "none", domain = "nonnegative-or-none" }\n'
+            + '[require]\n"eps < 1" = "no"',
+            "'eps' may be None",
+        ),
         (["X = X - lr*grad(X)"], "[vector]\nassign = ['Y = 1']" + NUMBERS, "'X' is never assigned"),
+        (["X = X - lr*grad(X)"], "[vector]" + NUMBERS, "a list of 'name = expression' was"),
+        (
+            ["X = X - lr*grad(X)"],
+            "[vector]\nasign = []\nassign = ['X = X - lr*grad(X)']" + NUMBERS,
+            "unknown key; expected assign; did you mean 'assign'",
+        ),
         (
             ["X = X - lr*grad(X)"],
             "[vector]\nassign = ['X = X - lr*columns*grad(X)']" + NUMBERS,
@@ -155,16 +197,77 @@ def changed(tmp_path, name, old, new):
         ("pogo", "-3*F @ F/4", "-F @ F/2"),
         ("pogo", "R = gradient(B)", "R = B"),
         ("landing", "2*lr*attraction", "lr*attraction"),
-        ("landing", '/2"', '/3"'),
         ("landing", "- X @ (transpose(grad(X)) @ X)", "+ X @ (transpose(grad(X)) @ X)"),
     ],
 )
 def test_faults_of_claims_of_the_violation_are_seen(tmp_path, name, old, new):
     report = hf.check(name)
     assert report.holds
-    path = changed(tmp_path, name, old, new)
-    changes_nothing = new == '/3"'  # R is named in the claim, whatever factor it has
-    assert hf.check(path).holds == changes_nothing
+    assert not hf.check(changed(tmp_path, name, old, new)).holds
+
+
+def test_a_claim_in_what_a_step_computes_holds_whatever_its_factor(tmp_path):
+    assert hf.check(changed(tmp_path, "landing", '/2"', '/3"')).holds
+
+
+def leaving(tmp_path, lines, claim, more=""):
+    """A rule without a retraction, with a claim of the violation."""
+    head = HEAD.replace('point = { X = ["rows", "columns"] }', 'manifold = "stiefel"')
+    claims = f'{more}\n[claims]\nviolation = "{claim}"\n'
+    return declared(tmp_path, lines, NUMBERS + claims, head + 'retraction = "none"\n')
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound"),
+    [
+        ("E", "1*|E|**1 where 0 <= E"),
+        ("-3*E @ E/4 + E @ E @ E/4", "3/4*|E|**2 where 0 <= E <= 6"),
+        ("E @ E + E @ E @ E", None),  # more than |E|^2 as soon as E is not 0
+        ("E*E", None),  # no product of matrices
+        ("1 - E", None),  # a number is added to all entries
+        ("E @ E - 2*E", "2*|E|**1 where 0 <= E <= 4"),
+    ],
+)
+def test_bounds_of_polynomials_in_one_matrix(tmp_path, claim, bound):
+    lines = ["E = lr*transpose(grad(X)) @ grad(X)", "X = X - lr*grad(X)"]
+    report = hf.check(leaving(tmp_path, lines, claim))
+    names = {finding.name for finding in report.findings}
+    if bound is None:
+        assert "violation_bound" not in names
+    else:
+        assert report["violation_bound"].replace("1*|", "|") == bound.replace("1*|", "|")
+
+
+@pytest.mark.parametrize(
+    ("factor", "more", "holds"),
+    [
+        ("1", "", True),
+        ("n", "", False),  # the same in the first step alone
+        ("where(how == second, 2, 1)", ONE, False),
+        ("where(careful, 1, 2)", "careful = { default = true, domain = 'flag' }", False),
+        ("where(lr > 2, 2, 1)", "", False),
+    ],
+)
+def test_claims_are_looked_at_in_all_settings_and_later_steps(tmp_path, factor, more, holds):
+    lines = ["R = project(grad(X))", f"X = X - {factor}*lr*R"]
+    report = hf.check(leaving(tmp_path, lines, "lr**2*transpose(R) @ R", more))
+    assert report.holds == holds
+
+
+def test_a_claim_on_the_sphere_is_a_number(tmp_path):
+    path = leaving(tmp_path, ["R = project(grad(X))", "X = X - lr*R"], "lr**2*sum(R*R)")
+    path.write_text(path.read_text().replace('"stiefel"', '"sphere"'))
+    report = hf.check(path)
+    assert report.holds
+    assert report["violation_order"] == 2
+    assert hf.verify(path).holds
+
+
+def test_of_a_rule_that_stays_there_is_no_power_of_what_it_leaves(tmp_path):
+    path = leaving(tmp_path, ["X = polar(X - lr*grad(X))"], "0*transpose(X) @ X")
+    report = hf.check(path)
+    assert report.holds
+    assert "violation_order" not in {finding.name for finding in report.findings}
 
 
 def test_what_a_step_leaves_of_the_constraint():
@@ -215,18 +318,28 @@ def test_where_the_values_of_five_steps_of_muon_lie():
 
 
 @pytest.mark.parametrize(
-    ("coefficients", "count"),
-    [((1.5, -0.5, 0), 4), ((1.875, -1.25, 0.375), 3), ((2, -1.5, 0.5), 2)],
+    ("coefficients", "count", "extremes"),
+    [
+        ((1.5, -0.5, 0), 4, 0),
+        ((1.875, -1.25, 0.375), 3, 0),  # q' has a double root at 1
+        ((2, -1.5, 0.5), 2, 3),
+        ((3.4445, -4.775, 2.0315), 2, 4),
+    ],
 )
-def test_other_coefficients(coefficients, count):
-    """Those of Newton and Schulz, which converge: the image ends at 1."""
-    with mpmath.workdps(40):
+def test_other_coefficients(coefficients, count, extremes):
+    """Beside values and changes of sign of their differences on a grid."""
+    with mpmath.workdps(120):
         iteration = Iteration(*map(mpmath.mpf, coefficients), count)
         low, high = iteration.image()
         grid = [iteration(mpmath.mpf(k) / 500) for k in range(501)]
         assert low == 0
         assert max(grid) <= high + mpmath.mpf("1e-30")
         assert abs(high - max(grid)) < 1e-3
+        rises = [after > before for before, after in itertools.pairwise(grid)]
+        turns = [k / 500 for k in range(1, 500) if rises[k] != rises[k - 1]]
+        extrema = iteration.extrema()
+        assert len(extrema) == len(turns) == extremes
+        assert all(abs(x - k) <= 1 / 500 for x, k in zip(extrema, turns, strict=True))
 
 
 def test_an_iteration_that_begins_too_large_is_told(tmp_path):
@@ -234,3 +347,55 @@ def test_an_iteration_that_begins_too_large_is_told(tmp_path):
     finding = hf.check(path).finding("singular_values")
     assert finding.value is None
     assert "does not begin" in finding.why
+
+
+def test_an_iteration_that_begins_too_large_for_large_gradients_is_told(tmp_path):
+    path = changed(tmp_path, "muon", "S = M/max(norm(M), eps)", "S = M/(20 + eps)")
+    assert hf.check(path)["singular_values"] is None
+
+
+def test_an_iteration_that_grows_is_told_and_can_be_used(tmp_path):
+    path = changed(tmp_path, "muon", "[3.4445, -4.775, 2.0315]", "[8, -22, 16]")
+    finding = hf.check(path).finding("singular_values")
+    assert finding.value is None
+    assert "grow beyond" in finding.why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "holds"),
+    [
+        ("- lr*ratio*O", "+ lr*ratio*O", False),
+        ("- lr*ratio*O", "- lr*(ratio*O + X)", False),
+        ("- lr*ratio*O", "- 2*lr*ratio*O", True),
+    ],
+)
+def test_whether_a_step_is_one_of_steepest_descent(tmp_path, old, new, holds):
+    report = hf.check(changed(tmp_path, "muon", old, new))
+    assert (report["steepest_descent"] is not None) == holds
+
+
+def test_functions_of_tall_matrices_are_seen_inside_loops(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = declared(tmp_path, ["X = X - lr*repeat(2, X, polar(X + grad(X)))"])
+    with pytest.raises(ValueError, match="4 columns and 2 rows"):
+        hf.optimizer(path)([torch.nn.Parameter(torch.ones(2, 4))])
+
+
+def test_what_does_not_change_may_be_repeated(tmp_path):
+    path = declared(tmp_path, ["Y = grad(X)", "X = X - lr*repeat(2, Y, Y)"])
+    assert hf.verify(path).holds
+
+
+def test_two_choices_may_share_a_name(tmp_path):
+    lines = ["X = X - lr*where(how == second, 2, 3)*where(other == second, 5, 7)*grad(X)"]
+    path = declared(tmp_path, lines, NUMBERS + TWO)
+    arrays = {"X": np.zeros((3, 2)), "G": np.ones((3, 2))}
+    assert stepped(path, **arrays)["X"][0, 0] == -0.1 * 3 * 5
+    assert hf.verify(path).holds
+
+
+def test_a_vector_of_a_square_matrix_is_refused(tmp_path):
+    head = HEAD.replace('["rows", "columns"]', '["rows", "rows"]')
+    more = "[vector]\nassign = ['X = X - lr*grad(X)']" + NUMBERS
+    with pytest.raises(DeclarationError, match=r"X is \(rows, rows\)"):
+        catalogue.load(declared(tmp_path, ["X = X - lr*grad(X)"], more, head), ("optimizer",))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.choices import EPSILON
 from hamilforge.gen.declare.expression import (
     GRADIENT,
     INNER,
@@ -25,7 +26,7 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.declare.read_manifolds import GRADIENT as SLOPES
 from hamilforge.gen.declare.read_manifolds import OTHER, TANGENT
-from hamilforge.gen.declare.read_matrix_rules import COUNT, EPSILON, NUMBER
+from hamilforge.gen.declare.read_matrix_rules import COUNT, NUMBER
 from hamilforge.gen.declare.shapes import POINT
 from hamilforge.gen.derive.arrays import (
     Array,

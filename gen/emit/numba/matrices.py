@@ -29,8 +29,8 @@ from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.inline import inlined
 from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Repeat, names
 
-#: What a function of matrices needs beside its operands: so many square matrices of its last
-#: dimension (or of its first, where it is square), and so many columns.
+#: What a function of matrices needs beside its operands: so many square matrices of its shorter
+#: side, and so many columns.
 _ROOM = {"polar": 5, "qr": 2, "quintic": 2, "solve": 1, "expm": 3, "det": 1, "cholesky": 0}
 _KERNELS = {
     (False, False): "times",
@@ -155,7 +155,8 @@ class MatrixWriter:
         kernel = self._kernel(function)
         arguments = [*of]
         if _ROOM.get(function, 0):
-            size = size_name(known[of[0]].shape[1])
+            rows, columns = map(size_name, known[of[0]].shape)
+            size = f"min({rows}, {columns})" if rows != columns else columns
             own = f"{_ROOM[function]} * {size} * ({size} + 1)"
             name = f"room_of_{line.name}"
             self.room.append(own)

@@ -5,14 +5,20 @@ In: a derivation and its report.  Out: what :class:`Product` has, and tables of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.derive.arrays import MatrixCall
 from hamilforge.gen.emit.products.manifold import tables
 from hamilforge.gen.emit.products.optimizer import Product
+from hamilforge.gen.program.ir import Line, Repeat
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
+
+#: Functions of matrices that have no fewer rows than columns.
+_OF_TALL = ("polar", "qr")
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,7 @@ class MatrixProduct(Product):
         optimizer = self.matrices.optimizer
         own = tables(optimizer.manifold, optimizer.shape, optimizer.is_vector)
         (function,) = self.program.functions
-        types = function.types
-        factored = [
-            types[of].shape
-            for line in function.lines
-            if isinstance(line.value, MatrixCall) and line.value.function in ("polar", "qr")
-            for of in line.value.of
-        ]
+        factored = {*_factored(function.lines)}
         shapes = zip(self.program.states, optimizer.shapes[1:], strict=True)
         different = {name: shape for name, shape in shapes if shape != optimizer.shape}
         return (
@@ -49,3 +49,12 @@ class MatrixProduct(Product):
             ("OF_VECTORS", repr(self.matrices.of_vectors is not None)),
             ("FREE", repr(optimizer.retraction == kinds.FREE)),
         )
+
+
+def _factored(lines: Iterable[Line]) -> Iterator[Shape]:
+    """The shapes of what functions of tall matrices take and give, also inside loops."""
+    for line in lines:
+        if isinstance(line.value, MatrixCall) and line.value.function in _OF_TALL:
+            yield line.target.shape
+        elif isinstance(line.value, Repeat):
+            yield from _factored(line.value.lines)

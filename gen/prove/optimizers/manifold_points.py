@@ -143,16 +143,24 @@ class Place:
         """The sizes, in words."""
         return ", ".join(f"{name} = {size}" for name, size in self.sizes.items())
 
-    def drawn(self, least: int = 0) -> Matrix:
-        """A matrix of rational numbers, of the shape of points, or square."""
-        return _drawn((least, least) if least else self.shape, self._generator)
+    def drawn(self, shape: int | kinds.Shape = ()) -> Matrix:
+        """A matrix of rational numbers.
+
+        Args:
+            shape: in dimensions by name; the size of a square one; that of points if empty.
+        """
+        if isinstance(shape, int):
+            return _drawn((shape, shape), self._generator)
+        return _drawn(self._sizes(shape) if shape else self.shape, self._generator)
 
     def zeros(self, shape: kinds.Shape) -> Matrix:
         """A matrix of zeros, of a shape in dimensions by name."""
-        sizes = tuple(1 if axis == "1" else self.sizes[axis] for axis in shape)
-        zeros = np.empty(sizes, object)
+        zeros = np.empty(self._sizes(shape), object)
         zeros[:] = mpmath.mpf(0)
         return zeros
+
+    def _sizes(self, shape: kinds.Shape) -> tuple[int, ...]:
+        return tuple(1 if axis == "1" else self.sizes[axis] for axis in shape)
 
     def tangent(self, at: Matrix | None = None) -> Matrix:
         """A projected drawn matrix."""

@@ -8,13 +8,15 @@ under f is exact; extrema of f lie where an iterate meets a zero of q'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mpmath
 import numpy as np
 
+from hamilforge.gen.declare.matrix_functions import ALONG, dimensions
 from hamilforge.gen.derive.arrays import MatrixCall
 from hamilforge.gen.exact import matrices
 from hamilforge.gen.program.interpret import run
@@ -25,13 +27,17 @@ from hamilforge.gen.program.precise import PRECISE_OR_NAN
 from hamilforge.gen.prove.optimizers.manifold_points import ZERO, drawn_matrix
 from hamilforge.gen.prove.report import Finding
 
-#: The digits of the arithmetic, and what a root of a polynomial is good to.
-_DIGITS, _CLOSE = 60, mpmath.mpf("1e-30")
+#: The digits of the arithmetic.
+_DIGITS = 60
 #: Beyond so many extrema of f none are looked for.
-_MOST = 2000
+_MOST = 200
+#: Beyond this values are told to grow.
+_LARGE = 1e6
 #: Steps of bisection.
 _HALVINGS = 200
 _SHAPE = (5, 3)
+#: By what drawn matrices are multiplied: a step leads small and large ones into the interval.
+_SIZES = (mpmath.mpf(1), mpmath.mpf("1e-6"), mpmath.mpf("1e6"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +60,70 @@ class Iteration:
         return x
 
     def image(self) -> tuple[Any, Any]:
-        """The image of the interval from 0 to 1 under f."""
+        """The image of the interval from 0 to 1 under f; a part of it where it is very large."""
         low, high = mpmath.mpf(0), mpmath.mpf(1)
         turns = self._turns()
         for _ in range(self.count):
+            if max(-low, high) > _LARGE:
+                break  # the image is larger than that
             points = [low, high, *(turn for turn in turns if low < turn < high)]
             values = [*map(self.once, points)]
             low, high = min(values), max(values)
         return low, high
 
     def extrema(self) -> list[Any] | None:
-        """Where f' vanishes between 0 and 1, in order; None if there are too many places."""
-        places: set[Any] = set()
-        level = self._turns()
-        for _ in range(self.count):
-            places |= {x for x in level if 0 < x < 1}
-            level = [x for y in level for x in _zeros([-y, self.a, 0, self.b, 0, self.c])]
-            if len(level) > _MOST:
+        """Where f' vanishes and changes its sign between 0 and 1, in order; None if these are many.
+
+        Between neighbouring ends an iterate is monotone: it meets each zero of q' at most once.
+        """
+        turns = self._turns()
+        ends = [mpmath.mpf(0), mpmath.mpf(1)]
+        for done in range(self.count):
+            iterate = replace(self, count=done)
+            values = [*map(iterate, ends)]
+            further = [
+                _root(iterate, turn, *places)
+                for turn in turns
+                for places, (left, right) in zip(
+                    itertools.pairwise(ends), itertools.pairwise(values), strict=True
+                )
+                if (left - turn) * (right - turn) < 0
+            ]
+            ends = sorted((*ends, *further))
+            if len(ends) > _MOST:
                 return None
-        return sorted(places)
+        return ends[1:-1]
 
     def _turns(self) -> list[Any]:
-        """Where q' vanishes: with each place its negative."""
-        positive = [x for x in _zeros([self.a, 0, 3 * self.b, 0, 5 * self.c]) if x > 0]
+        """Where q' = a + 3 b x^2 + 5 c x^4 changes its sign: with each place its negative."""
+        a, b, c = self.a, 3 * self.b, 5 * self.c
+        squares = []
+        if not c:
+            squares = [-a / b] if b else []
+        elif (discriminant := b * b - 4 * a * c) > 0:  # at a double root the sign stays
+            root = mpmath.sqrt(discriminant)
+            squares = [(-b + root) / (2 * c), (-b - root) / (2 * c)]
+        positive = [mpmath.sqrt(square) for square in squares if square > 0]
         return [*positive, *(-x for x in positive)]
 
 
-def _zeros(coefficients: list[Any]) -> list[Any]:
-    """The real roots of a polynomial, lowest power first."""
-    coefficients = [mpmath.mpf(value) for value in coefficients]
-    while coefficients and not coefficients[-1]:
-        coefficients.pop()
-    if len(coefficients) < 2:
-        return []
-    roots = mpmath.polyroots(coefficients[::-1], maxsteps=500, extraprec=400, error=False)
-    return [root.real for root in map(mpmath.mpc, roots) if abs(root.imag) < _CLOSE]
+def _root(iterate: Iteration, value: Any, below: Any, above: Any) -> Any:
+    """Where a monotone function has a value, by bisection.
+
+    Args:
+        iterate: the function.
+        value: what it is to be.
+        below: one side.
+        above: the other; the value lies strictly between those at both.
+    """
+    rises = iterate(above) > value
+    for _ in range(_HALVINGS):
+        middle = (below + above) / 2
+        if (iterate(middle) < value) == rises:
+            below = middle
+        else:
+            above = middle
+    return (below + above) / 2
 
 
 def singular_values(derivation: MatrixDerivation) -> Iterator[Finding]:
@@ -106,36 +141,53 @@ def singular_values(derivation: MatrixDerivation) -> Iterator[Finding]:
         return
     assert isinstance(loop.value, Repeat)
     with mpmath.workdps(_DIGITS):
-        iteration, scale, apart = _observed(derivation, function, loop.value, loop.name)
+        scalars = MatrixInterpreter(derivation, algebra=PRECISE_OR_NAN).scalars(1)
+        iteration = _iteration(loop.value, scalars)
         defaults = ", ".join(mpmath.nstr(v, 5) for v in (iteration.a, iteration.b, iteration.c))
         reach = f"{iteration.count} steps with {defaults}; all sizes"
+        sizes = ", ".join(mpmath.nstr(size, 3) for size in _SIZES)
         evidence = (
             "the exact image of the interval under the composed polynomials, and their extrema; "
-            f"that a step keeps singular vectors and begins within the interval, at a drawn matrix "
-            f"of {_SHAPE[0]} x {_SHAPE[1]}"
+            "that a step keeps singular vectors and begins within the interval, at matrices drawn "
+            f"with entries up to 2, times {sizes}"
         )
-        if apart > ZERO or scale > 1 + ZERO:
+        if max(map(abs, iteration.image())) > _LARGE:
+            why = f"values between 0 and 1 grow beyond {_LARGE:.0e}"
+            yield Finding("singular_values", None, evidence, reach, why)
+            return
+        observed = [
+            _observed(function, loop.value, loop.name, scalars, iteration, size) for size in _SIZES
+        ]
+        if any(own.apart > ZERO or own.scale > 1 + ZERO for own in observed):
             why = "the iteration does not begin with singular values between 0 and 1"
             yield Finding("singular_values", None, evidence, reach, why)
             return
         value, told = _described(iteration)
         yield Finding("singular_values", value, evidence, reach, brief=told)
-        yield _steepest_descent()
+        yield _steepest_descent(observed)
 
 
-def _steepest_descent() -> Finding:
+def _steepest_descent(observed: Iterable[_Observed]) -> Finding:
     """What a step would be if it had the polar factor in the place of the iteration."""
-    drawn = drawn_matrix(_SHAPE, 0)
-    singular = mpmath.svd_r(mpmath.matrix(drawn.tolist()), compute_uv=False)
-    apart = abs((drawn * matrices.polar(drawn)).sum() - sum(singular))
-    holds = bool(apart <= ZERO)
+    largest = mpmath.mpf(0)
+    for own in observed:
+        singular = mpmath.svd_r(mpmath.matrix(own.start.tolist()), compute_uv=False)
+        tall = own.start if own.start.shape[0] >= own.start.shape[1] else own.start.T
+        reached = (tall * matrices.polar(tall)).sum()
+        largest = max(largest, abs(reached - sum(singular)))
+    along = all(own.along > 0 for own in observed)
+    holds = bool(largest <= ZERO) and along
+    why = "" if holds else "the polar factor does not reach it"
+    if not along:
+        why = "X does not move along the negative end of the iteration"
     return Finding(
         "steepest_descent",
         "in the spectral norm, were all of these 1" if holds else None,
-        "sum(M*D) of matrices D of spectral norm 1 is at most the sum of the singular values of M "
-        "(von Neumann), and that at its polar factor: shown at a drawn matrix",
-        "the matrix M that the iteration begins with a multiple of; all sizes",
-        "" if holds else "the polar factor does not reach it",
+        "X moves along the negative end of the iteration; sum(M*D) of matrices D of spectral norm "
+        "1 is at most the sum of the singular values of M (von Neumann), and that at its polar "
+        "factor: shown at drawn matrices",
+        "the matrix M that the iteration begins with a multiple of, at the defaults; all sizes",
+        why,
     )
 
 
@@ -153,23 +205,74 @@ def _is_iteration(value: Any) -> bool:
     )
 
 
-def _observed(
-    derivation: MatrixDerivation, function: Function, loop: Repeat, name: str
-) -> tuple[Iteration, Any, Any]:
-    """The iteration at the defaults; the norm that it begins with; its distance from f."""
-    machine = MatrixInterpreter(derivation, algebra=PRECISE_OR_NAN)
-    scalars = machine.scalars(1)
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """A step at a drawn matrix.
+
+    Attributes:
+        start: what the iteration begins with.
+        scale: the norm of that.
+        apart: how far its end is from that with the singular values of f, relatively.
+        along: the factor by which X moves along the negative end; 0 if it moves otherwise.
+    """
+
+    start: Any
+    scale: Any
+    apart: Any
+    along: Any
+
+
+def _iteration(loop: Repeat, scalars: Mapping[str, Any]) -> Iteration:
+    """What lines repeat."""
     (line,) = loop.lines
     assert isinstance(line.value, MatrixCall)
     a, b, c = (scalars[own] for own in line.value.of[1:])
-    iteration = Iteration(a, b, c, loop.runs(scalars))
-    arrays = {own: drawn_matrix(_SHAPE, seed) for seed, own in enumerate(function.arrays)}
+    return Iteration(a, b, c, loop.runs(scalars))
+
+
+def _observed(
+    function: Function,
+    loop: Repeat,
+    name: str,
+    scalars: Mapping[str, Any],
+    iteration: Iteration,
+    size: Any,
+) -> _Observed:
+    """A step at a drawn matrix.
+
+    Args:
+        function: of a rule.
+        loop: the repeated lines.
+        name: what they end with.
+        scalars: of the step.
+        iteration: what the lines repeat.
+        size: by which what is drawn is multiplied.
+    """
+    lengths = {**dict(zip(dimensions(function.inputs[0].shape), _SHAPE, strict=False)), ALONG: 1}
+    arrays = {}
+    for seed, own in enumerate(function.arrays):
+        rows, columns = (lengths[axis] for axis in function.types[own].shape)
+        arrays[own] = size * drawn_matrix((rows, columns), seed)
     known = run(function, {**scalars, **arrays}, PRECISE_OR_NAN)
     start, end = known[loop.start], known[name]
     u, s, v = mpmath.svd_r(mpmath.matrix(start.tolist()))
     values = mpmath.diag([iteration(value) for value in s])
     expected = np.array((u * values * v).tolist(), object)
-    return iteration, matrices.size_of(start), matrices.size_of(end - expected)
+    point = function.arrays[0]
+    moved = arrays[point] - known[dict(function.results)[point].name]
+    apart = matrices.size_of(end - expected) / (1 + matrices.size_of(end))
+    return _Observed(start, matrices.size_of(start), apart, _along(moved, end))
+
+
+def _along(moved: Any, end: Any) -> Any:
+    """By what multiple of a matrix, or of its transpose, another one moved; 0 if by none."""
+    for direction in (end, end.T):
+        norm = matrices.size_of(direction)
+        if norm and direction.shape == moved.shape:
+            along = (moved * direction).sum() / norm**2
+            if matrices.size_of(moved - along * direction) <= ZERO * abs(along) * norm:
+                return along
+    return mpmath.mpf(0)
 
 
 def _described(iteration: Iteration) -> tuple[dict[str, float], str]:
@@ -183,12 +286,10 @@ def _described(iteration: Iteration) -> tuple[dict[str, float], str]:
         return value, told
     later = [iteration(x) for x in (*extrema[1:], mpmath.mpf(1))]
     floor = min(later)
-    below, above = mpmath.mpf(0), extrema[0]
-    if not 0 < floor < iteration(above):
+    first = extrema[0]
+    if not 0 < floor < iteration(first):
         return value, told
-    for _ in range(_HALVINGS):
-        middle = (below + above) / 2
-        below, above = (middle, above) if iteration(middle) < floor else (below, middle)
+    above = _root(iteration, floor, mpmath.mpf(0), first)
     distance = max(high - 1, 1 - floor)
     value |= {"floor": float(floor), "from": float(above), "distance": float(distance)}
     told += (

@@ -6,10 +6,12 @@ constraint, beside what the author claims of it, with the digits of :mod:`manifo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mpmath
+import numpy as np
 import sympy as sp
 
 from hamilforge.gen.declare import kinds
@@ -35,10 +37,13 @@ from hamilforge.gen.prove.optimizers.manifold_points import (
     power,
     whole,
 )
+from hamilforge.gen.prove.optimizers.settings import Settings
 from hamilforge.gen.prove.report import Finding
 
-#: How far off the manifold points are drawn, and how often.
-_OFF, _DRAWS = mpmath.mpf(1) / 8, 3
+#: How far off the manifold points are drawn.
+_OFF = mpmath.mpf(1) / 8
+#: The numbers of the steps that are looked at.
+_STEPS = (1, 2, 7)
 #: The highest degree of a claim in one matrix that is bounded.
 _DEGREE = 8
 
@@ -66,7 +71,13 @@ def violations(
         yield Finding("violation_bound", bound, evidence, "all sizes")
     if RATE in {entry.name for entry in rule.hyperparameters}:
         arrays = machine.drawn(mpmath.mpf(0))
-        measured = power(lambda rate: matrices.size_of(machine.after(arrays, {RATE: rate})), NEAR)
+
+        def left(rate: Any) -> Any:
+            return matrices.size_of(machine.after(arrays, {RATE: rate}))
+
+        if left(max(NEAR)) <= ZERO:
+            return  # there is no power of what is zero
+        measured = power(left, NEAR)
         order = whole(measured)
         evidence = f"what a step from the manifold leaves of the constraint, by {RATE}"
         why = "" if order is not None else f"the power is {measured:.3f}"
@@ -83,7 +94,7 @@ class _Machine:
 
     def __init__(self, place: Place, derivation: MatrixDerivation) -> None:
         self._place, self._derivation = place, derivation
-        self.hyperparameters = derivation.program.hyperparameters
+        self.settings = Settings(derivation.program.hyperparameters, derivation.program.host)
         self._function = derivation.steps[0]
 
     def drawn(self, off: Any) -> dict[str, Matrix]:
@@ -92,23 +103,28 @@ class _Machine:
         Args:
             off: by how much of a drawn matrix the point is off the manifold.
         """
-        place = self._place
-        names = self._function.arrays
-        arrays = {name: place.drawn() for name in names}
-        arrays[names[0]] = place.point + off * arrays[names[0]]
+        place, function = self._place, self._function
+        arrays = {name: place.drawn(function.types[name].shape) for name in function.arrays}
+        point = function.arrays[0]
+        arrays[point] = place.point + off * arrays[point]
         return arrays
 
-    def after(self, arrays: Mapping[str, Matrix], hyper: Mapping[str, Any]) -> Matrix:
+    def after(
+        self, arrays: Mapping[str, Matrix], hyper: Mapping[str, Any], number: int = 1
+    ) -> Matrix:
         """The constraint after a step.
 
         Args:
             arrays: point, states and gradient.
             hyper: hyper-parameters by name.
+            number: of the step.
         """
         point, *_, gradient = self._function.arrays
         machine = MatrixInterpreter(self._derivation, hyper, PRECISE_OR_NAN)
+        machine.n = number - 1
         before = {name: array for name, array in arrays.items() if name != gradient}
-        return self._place.value("constraint", machine.step(before, arrays[gradient])[point])
+        value = self._place.value("constraint", machine.step(before, arrays[gradient])[point])
+        return np.atleast_2d(value)
 
 
 def _claimed(
@@ -121,27 +137,27 @@ def _claimed(
     reach: str,
 ) -> Finding:
     """Whether a claim is what a step leaves of the constraint."""
-    defect = mpmath.mpf(0)
-    for _ in range(_DRAWS):
+    defect, draws = mpmath.mpf(0), 0
+    for numbers, number in zip(machine.settings, itertools.cycle(_STEPS)):
         arrays = machine.drawn(off)
-        numbers = {
-            entry.name: mpmath.mpf(int(place.drawn(1)[0, 0] * 500) % 400 + 100) / 700
-            for entry in machine.hyperparameters
-        }
         symbols = {symbol(name): sp.Float(value, DIGITS) for name, value in numbers.items()}
-        symbols[symbol("n")] = sp.Integer(1)
+        symbols[symbol("n")] = sp.Integer(number)
         own = {
             name: mpmath.mpf(sp.N(value.xreplace(symbols), DIGITS))
             for name, value in scalars.items()
         }
-        claimed = results(function, {**arrays, **own}, PRECISE_OR_NAN)["value"]
-        apart = matrices.size_of(machine.after(arrays, numbers) - claimed)
-        defect = max(defect, apart / (1 + matrices.size_of(claimed)))
+        claimed = np.atleast_2d(results(function, {**arrays, **own}, PRECISE_OR_NAN)["value"])
+        apart = matrices.size_of(machine.after(arrays, numbers, number) - claimed)
+        defect, draws = max(defect, apart / (1 + matrices.size_of(claimed))), draws + 1
     where = "on the manifold" if not off else "beside the manifold"
     evidence = (
-        f"the constraint after a step from {_DRAWS} drawn points {where}, with drawn states, "
-        f"gradients and hyper-parameters, beside the claim; {DIGITS} digits"
+        f"the constraint after steps {', '.join(map(str, _STEPS))} from drawn points {where}, with "
+        f"drawn states and gradients and {machine.settings.drawn}, beside the claim; {DIGITS} "
+        "digits"
     )
+    if not draws:
+        why = "no hyper-parameters were found that meet the requirements"
+        return Finding(function.name, None, evidence, reach, why)
     if defect > ZERO:
         why = f"a step leaves something else, {mpmath.nstr(defect, 3)} apart"
         return Finding(function.name, None, evidence, reach, why)
@@ -167,6 +183,8 @@ def _bound(rule: kinds.MatrixRule, claim: Expression) -> str:
     least = min(degree for (degree,), _ in values.terms())
     lead = values.coeff_monomial(e**least)
     rest = sp.Poly(sp.cancel(values.as_expr() / (lead * e**least)), e)
+    if _leaves(rest, sp.Integer(0)):
+        return ""
     ends = [
         root
         for level in (1, -1)
@@ -195,12 +213,18 @@ def _scalar(node: Any, name: str, e: sp.Symbol) -> Expr | None:
     parts = [part for part in known if part is not None]
     if len(parts) < len(node.args):
         return None
-    if op == "+":
-        return sp.Add(*parts)
-    if op in ("*", "@"):
-        return sp.Mul(*parts)
-    if op == "-":
-        return -parts[0]
-    if op == "/" and parts[1].is_number:
-        return parts[0] / parts[1]
-    return parts[0] if op == "transpose" else None
+    of_matrices = [part for part in parts if part.has(e)]
+    match op:
+        case "+" if len(of_matrices) == len(parts):  # a number is added to all entries
+            return sp.Add(*parts)
+        case "@":
+            return sp.Mul(*parts)
+        case "*" if len(of_matrices) < 2:  # of two matrices it is no product of theirs
+            return sp.Mul(*parts)
+        case "-":
+            return -parts[0]
+        case "/" if parts[1].is_number:
+            return parts[0] / parts[1]
+        case "transpose":
+            return parts[0]
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.emit.products.manifold import DOCS
 from hamilforge.gen.emit.products.matrix import MatrixProduct
 from hamilforge.gen.emit.requirements import Requirements
@@ -26,7 +27,8 @@ class View:
     Attributes:
         prepared: sign and decay of gradients, over lists, in both forms.
         functions: a step of stacked matrices; what is asked of a parameter.
-        arrays: how many arrays the step takes.
+        columns: for each array that the step takes, whether it is a column where parameters are
+            vectors.
     """
 
     product: MatrixProduct
@@ -36,7 +38,7 @@ class View:
     example: str
     imports: Imports
     uses_matrices: bool
-    arrays: int
+    columns: tuple[bool, ...]
 
 
 def view(product: MatrixProduct) -> View:
@@ -55,7 +57,7 @@ def view(product: MatrixProduct) -> View:
         doc = "The solution, of points (...) and states."
         solved = matrix_view("matrix_solution", doc, product.program.solution, need)
         functions.append(replace(solved, returns=f"{solved.returns},"))
-    (update,) = product.program.functions
+    last = product.matrices.steps[-1]  # that of vectors, if there is one
     checks = tuple(
         matrix_view(name, DOCS[name.partition("_")[0]], check, need)
         for name, check in product.matrices.checks.items()
@@ -71,5 +73,5 @@ def view(product: MatrixProduct) -> View:
         example,
         Imports.of(need),
         "torch_matrices" in need,
-        len(update.arrays),
+        tuple(last.types[name].shape[-1] == ALONG for name in last.arrays),
     )
