@@ -5,6 +5,7 @@ What torch has not, or has with a derivative that is infinite where singular val
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch.autograd.function import once_differentiable
 Tensor = torch.Tensor
 #: An exponential is halved until its norm is below this, and takes so many terms then.
 _NORM, _TERMS = 1.0, 18
+#: Up to this distance of A'A from 1 a polar factor is computed by products.
+_CLOSE = 0.5
 
 
 class _Polar(torch.autograd.Function):
@@ -25,7 +28,7 @@ class _Polar(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, matrix: Tensor) -> Tensor:
-        """The factor, by singular values.
+        """The factor.
 
         Args:
             context: keeps what the derivative needs.
@@ -34,16 +37,19 @@ class _Polar(torch.autograd.Function):
         Returns:
             U.
         """
-        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-        factor = left @ right
-        context.save_for_backward(factor, values, right)
+        factor = _near_polar(matrix)
+        if factor is None:
+            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+            factor = left @ right
+        context.save_for_backward(matrix, factor)
         return factor
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *cotangents: Tensor) -> Tensor:
         """What a cotangent of U is one of A for."""
-        factor, values, right = context.saved_tensors
+        matrix, factor = context.saved_tensors
+        _, values, right = torch.linalg.svd(matrix, full_matrices=False)
         (cotangent,) = cotangents
         along = factor.mT @ cotangent
         turned = right @ (along - along.mT) @ right.mT
@@ -51,6 +57,39 @@ class _Polar(torch.autograd.Function):
         across = (cotangent - factor @ along) @ right.mT / values[..., None, :]
         result: Tensor = factor @ (right.mT @ turned @ right) + across @ right
         return result
+
+
+def _near_polar(matrix: Tensor) -> Tensor | None:
+    """The factor of matrices near to theirs, by products alone; None where they are not near.
+
+    The coupled iteration of Newton and Schulz for the inverse root of S = A'A, which converges
+    quadratically from |S - 1| < 1 (N. J. Higham, Functions of Matrices, SIAM 2008, chapter 6).
+    Whether it does is looked at where that takes no time: on a CPU.
+
+    Args:
+        matrix: A, `(..., n, p)` with n >= p.
+    """
+    if matrix.device.type != "cpu" or not matrix.numel() or torch.compiler.is_compiling():
+        return None
+    one = identity(matrix.shape[-1], matrix)
+    root = matrix.mT @ matrix
+    if not bool(_away(root, one) < _CLOSE):
+        return None
+    inverse, factor = one, (3 * one - root) / 2
+    tolerance = math.sqrt(torch.finfo(matrix.dtype).eps)
+    away = _away(root, one)
+    while True:
+        inverse = factor @ inverse
+        if bool(away < tolerance):
+            return matrix @ inverse
+        root = root @ factor
+        product = inverse @ root
+        away, factor = _away(product, one), (3 * one - product) / 2
+
+
+def _away(matrix: Tensor, one: Tensor) -> Tensor:
+    """The largest sum of a row of ``|A - 1|``: an upper bound of its eigenvalues."""
+    return (matrix - one).abs().sum(-1).max()
 
 
 def polar(matrix: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ class ListsPlan:
         domains: in which sum each tensor takes part; None for a rule without sums.
         product: the generated module.
         stages: its functions in place, for each stage.
+        among: the numbers of the tensors that go this way; all of them if None.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class ListsPlan:
         domains: Sequence[int] | None,
         product: Any,
         stages: Sequence[Callable[..., None]],
+        among: Sequence[int] | None = None,
     ) -> None:
         self.standing, self._stages, self._prepared = standing, stages, product.prepared_
         count = len(standing.params)
         arrays = [standing.fixed[k : k + count] for k in range(0, len(standing.fixed), count)]
         members: dict[Hashable, list[int]] = {}
-        for index, (param, owner) in enumerate(zip(standing.params, owners, strict=True)):
+        for index in range(count) if among is None else among:
+            param, owner = standing.params[index], owners[index]
             apart = (owner, param.device, param.dtype)
             members.setdefault(apart if domains is None else domains[index], []).append(index)
         #: For each list: the numbers of its tensors, with those of each group, and its arrays.
@@ -74,6 +77,16 @@ class ListsPlan:
             noise: of the step, for a rule that draws.
         """
         self.standing.places(grads, check)
+        self.advance(grads, clocks, noise)
+
+    def advance(self, grads: Tensors, clocks: Sequence[Clock], noise: Noise | None = None) -> None:
+        """Run a stage on tensors that were looked at.
+
+        Args:
+            grads: the gradients.
+            clocks: of the groups, with the scalars of the step.
+            noise: of the step, for a rule that draws.
+        """
         for indices, groups, arrays in self._lists:
             gradients = [grads[index] for index in indices]
             for owner, places in groups.items():

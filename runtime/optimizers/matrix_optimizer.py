@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.manifolds import reason_against, reason_against_shape, violation
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
@@ -86,9 +87,15 @@ class MatrixOptimizer(GeneratedOptimizer):
         return state_shape(self.product, name, param.shape)
 
     def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
-        if form == "fused":
-            return MatrixPlan(standing, owners, self.kernels, self._widths())
-        return super()._planned(form, standing, owners)
+        if form != "fused":
+            return super()._planned(form, standing, owners)
+
+        def lists(among: Sequence[int]) -> ListsPlan:
+            return ListsPlan(standing, owners, None, self.product, self.IN_PLACE, among)
+
+        insisted = any(group["fused"] for group in self.param_groups)
+        large = None if insisted or self.product.VECTORS else lists
+        return MatrixPlan(standing, owners, self.kernels, self._widths(), large)
 
     def violation(self) -> float:
         """How far parameters are off their manifold: the largest entry of the constraint.

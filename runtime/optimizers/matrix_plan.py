@@ -1,4 +1,8 @@
-"""The plan of a fused step of matrices."""
+"""The plan of a fused step of matrices: small ones by a kernel, large ones by torch's products.
+
+A thread of the kernel takes a matrix at a time, and allocates nothing; products of large matrices
+are what BLAS is made for.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +14,42 @@ import torch
 
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
 from hamilforge.runtime.optimizers.fused_plan import KERNEL_DTYPES
+from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.matrix_blocks import Blocks
 from hamilforge.runtime.optimizers.noise import Noise
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors
 
+#: From so many multiplications of a product of a matrix with its transpose on, it is a large one.
+LARGE = 1 << 21
+
 
 class MatrixPlan:
-    """A step by the compiled kernel.
+    """A step by the compiled kernel, and of large matrices by torch's operations.
 
     Args:
         standing: the tensors.
         owners: the number of each tensor's group.
         module: the kernels.
         widths: how many scalars of its own each stage takes.
+        lists: makes the plan of the tensors with these numbers; None if all go through the kernel.
     """
 
     def __init__(
-        self, standing: Standing, owners: Sequence[int], module: Any, widths: Sequence[int]
+        self,
+        standing: Standing,
+        owners: Sequence[int],
+        module: Any,
+        widths: Sequence[int],
+        lists: Callable[[Sequence[int]], ListsPlan] | None,
     ) -> None:
         self.standing = standing
         shapes = [param.shape for param in standing.params]
+        large = [k for k, shape in enumerate(shapes) if lists and is_large(shape)]
+        self._large = lists(large) if lists and large else None
+        self._small = [k for k in range(len(shapes)) if k not in {*large}]
         dtype = KERNEL_DTYPES[standing.params[0].dtype]
-        self._blocks = Blocks(shapes, owners, module, dtype)
+        own = [shapes[k] for k in self._small], [owners[k] for k in self._small]
+        self._blocks = Blocks(*own, module, dtype)
         self._stages, self._widths = module.STAGES, [len(NEUTRAL) + width for width in widths]
 
     def run(
@@ -41,7 +59,7 @@ class MatrixPlan:
         check: Callable[[], None],
         noise: Noise | None = None,
     ) -> None:
-        """Run the kernel of a stage.
+        """Run a stage.
 
         Args:
             grads: the gradients.
@@ -58,5 +76,22 @@ class MatrixPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self.standing.places(grads, check).reshape(-1, len(grads))
-        self._blocks.run(self._stages[stage], rows, table)
-        torch.autograd.graph.increment_version(self.standing.params)
+        if self._small:
+            own = table if self._large is None else np.ascontiguousarray(table[:, self._small])
+            self._blocks.run(self._stages[stage], rows, own)
+            changed = [self.standing.params[k] for k in self._small]
+            torch.autograd.graph.increment_version(changed)
+        if self._large is not None:
+            self._large.advance(grads, clocks)
+
+
+def is_large(shape: Sequence[int]) -> bool:
+    """Whether the products of a matrix are left to BLAS.
+
+    Args:
+        shape: of a parameter, leading axes included.
+    """
+    if len(shape) < 2:
+        return False
+    rows, columns = shape[-2:]
+    return rows * columns * min(rows, columns) >= LARGE

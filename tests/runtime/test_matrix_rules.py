@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import hamilforge as hf
+from hamilforge.runtime.core import torch_matrices
 
 SHAPES = ((16, 8), (8, 16), (12, 12))
 FORMS = [{"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}]
@@ -303,3 +304,53 @@ def test_dependent_columns_make_no_point(dtype, shape):
         whole = tensor.expand(shape).clone()
         with pytest.raises(ValueError, match="no point is made of this tensor"):
             hf.project_(whole, "stiefel")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(3, 9, 4), (1, 1), (40, 40)])
+@pytest.mark.parametrize("far", [0.0, 1e-3, 0.1, 0.9, 30.0])
+def test_polar_factors_near_and_far(dtype, shape, far):
+    """By products where a matrix is near to its factor, by singular values elsewhere."""
+    generator = torch.Generator().manual_seed(4)
+    point = torch.linalg.qr(torch.randn(*shape, generator=generator, dtype=torch.float64))[0]
+    drawn = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    matrix = (point + far * drawn / shape[-1]).to(dtype)
+    left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+    factor = torch_matrices.polar(matrix)
+    unit = torch.finfo(dtype).eps / float(values.min())
+    assert (factor - left @ right).abs().max() <= 40 * shape[-1] * unit
+
+
+def test_the_derivative_of_a_near_polar_factor():
+    generator = torch.Generator().manual_seed(5)
+    point = torch.linalg.qr(torch.randn(2, 5, 3, generator=generator, dtype=torch.float64))[0]
+    matrix = (point + 0.05 * torch.randn(2, 5, 3, generator=generator).double()).requires_grad_()
+    assert torch.autograd.gradcheck(torch_matrices.polar, (matrix,))
+
+
+@pytest.mark.parametrize("name", ["stiefel_momentum", "muon"])
+def test_large_matrices_go_through_products_of_torch(name):
+    generator = torch.Generator().manual_seed(6)
+    shapes = ((9, 4), (256, 128), (7, 7), (2, 200, 120))
+    starts = [
+        torch.linalg.qr(torch.randn(*shape, generator=generator, dtype=torch.float64))[0]
+        for shape in shapes
+    ]
+    slopes = [torch.randn(3, *shape, generator=generator).double() for shape in shapes]
+    results = []
+    for form in ({}, *FORMS):
+        params = [torch.nn.Parameter(start.contiguous().clone()) for start in starts]
+        versions = [param._version for param in params]
+        groups = [{"params": params[:2], "lr": 0.02}, {"params": params[2:]}]
+        optimizer = hf.optimizer(name)(groups, lr=0.05, batched=True, **form)
+        for k in range(3):
+            for param, own in zip(params, slopes, strict=True):
+                param.grad = own[k].clone()
+            optimizer.step()
+        if not form:
+            assert optimizer._plan._small == [0, 2]
+        assert all(p._version > v for p, v in zip(params, versions, strict=True))
+        results.append([param.detach() for param in params])
+    for other in results[1:]:
+        for left, right in zip(results[0], other, strict=True):
+            assert (left - right).abs().max() <= 1e-12
