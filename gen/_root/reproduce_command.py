@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hamilforge import deep_relaxation_command, rk_networks_command
+from hamilforge import deep_relaxation_command, rk_networks_command, stiefel_learning_command
 
 #: What can be reproduced, and what is said of it.
 EXPERIMENTS = {
@@ -16,6 +16,10 @@ EXPERIMENTS = {
     "deep-relaxation": (
         deep_relaxation_command,
         "Methods of local entropy and SGD on images (arXiv:1704.04932).",
+    ),
+    "stiefel-learning": (
+        stiefel_learning_command,
+        "Five applications of learning on manifolds, beside what is known of them.",
     ),
 }
 

@@ -143,6 +143,9 @@ def relative_distance(found: Array, expected: Array, scale: float = 1e-30) -> fl
         found: what is compared.
         expected: of the same shape.
         scale: what is divided by, at least.
+
+    Returns:
+        The ratio; not a number where an entry is none.
     """
     largest = max(float(abs(expected).max()), scale)
     return float(abs(found.astype(np.float64) - expected).max() / largest)
