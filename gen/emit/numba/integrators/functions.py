@@ -78,6 +78,11 @@ class _Functions:
         if isinstance(step, Stages) and any(block.implicit for block in step.blocks):
             assert problem.jacobian is not None
             views.append(self._matrix(problem.jacobian, "df/dy, where it is not zero."))
+        if problem.constraints:
+            own = problem.constraints
+            views.append(self._list(own.value, "What the constraints say to vanish."))
+            views.append(self._matrix(own.slopes, "G = dg/dq, where it is not zero."))
+            views.append(self._matrix(own.mass, "d^2K/dp^2, where it is not zero."))
         if problem.energy:
             inside = isinstance(step, DiscreteGradient)
             views.append(self._scalar("energy", problem.energy.value, "H.", not inside))
@@ -171,6 +176,12 @@ class _Functions:
                 assert not isinstance(place, Band)
                 lines.append(f"out[{place[0]}, {place[1]}] = {text}")
         return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
+
+    def _list(self, function: Function, doc: str) -> FunctionView:
+        arguments = (*_STATE, "out")
+        lines, texts = self._body(function, arguments)
+        lines += [f"out[{k}] = {text}" for k, text in enumerate(texts)]
+        return FunctionView(function.name, arguments, doc, tuple(lines))
 
     def _scalar(self, name: str, function: Function, doc: str, plain: bool = True) -> FunctionView:
         if self._problem.lattice:

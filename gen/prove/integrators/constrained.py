@@ -1,0 +1,502 @@
+"""What a splitting with constrained steps is worth: order, form, symmetry, and what it keeps.
+
+In: a declared splitting.  Out: its report.  The program is run on drawn systems: polynomials for
+energy and constraints through a rational point, so that it lies on the constraints and its momentum
+beside them exactly.
+
+Order: one step in exact series in h, its multipliers found by Newton's method in these series,
+beside the flow, whose multipliers follow from the second derivative of the constraints,
+
+    G K'' G' lambda = dK/dp' g'' dK/dp - G K'' (dV/dq + gamma p).
+
+Form: the derivative M of a step along a basis of the tangent space of the phase space
+
+    T*M = {(q, p): g(q) = 0, G(q) dK/dp(p) = 0}
+
+by central differences in many digits, whose error lies far below what is compared: M' Omega M = c
+Omega there, with c the product of the friction factors.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, cached_property
+from typing import Any
+
+import mpmath
+import sympy as sp
+
+from hamilforge.gen.declare import kinds, read_kinds, toml_source
+from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
+from hamilforge.gen.declare.memory import remembered
+from hamilforge.gen.derive.calculus import Expr, derivative, written
+from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.program.integrators.build_constrained import constrained_flows
+from hamilforge.gen.program.integrators.build_problem import build_problem
+from hamilforge.gen.program.integrators.constrained import (
+    DIGITS,
+    ConstrainedMachine,
+    Numbers,
+    Vector,
+)
+from hamilforge.gen.program.integrators.integrator import (
+    ConstrainedFlows,
+    ConstrainedMove,
+    Friction,
+    Problem,
+)
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.straight import straight
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.series import (
+    FLOATS,
+    RATIONALS,
+    Field,
+    Irrational,
+    Series,
+    number_field,
+    series_algebra,
+)
+
+MAX_ORDER = 8
+#: What counts as zero among numbers of 60 digits, and where numbers are published digits; by how
+#: many powers more than are compared series are known.
+ROOM, DIGITS_ROOM, MARGIN = 1e-40, 1e-11, 4
+#: Digits of the numbers in which steps are differentiated, and the exponent of the differences.
+WORKING, DIFFERENCE = 90, 30
+#: What is zero to so many digits counts as zero.
+SHOWN = 45
+#: The step over which the form is compared; it may be of any size.
+STEP = Fraction(1, 200)
+REACH = "constant step and friction, H = K(p) + V(q); drawn: 3 positions and 1 constraint, 4 and 2"
+
+
+# --- drawn systems ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DrawnSystem:
+    """A system with polynomials for its energy and constraints, and a rational point of T*M.
+
+    Attributes:
+        count: of its constraints.
+    """
+
+    field: VectorField
+    point: tuple[Fraction, ...]
+    count: int
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Its functions."""
+        return build_problem(self.field, False)
+
+    @cached_property
+    def curvature(self) -> Function:
+        """``dK/dp' g'' dK/dp`` for each constraint."""
+        positions = self.field.parts[0]
+        pairs = tuple(zip(positions.components, positions.values, strict=True))
+        values = {
+            f"curvature__{name}": sp.Add(
+                *(u * v * derivative(value, x, y) for x, u in pairs for y, v in pairs)
+            )
+            for name, value in self.field.constraints
+        }
+        names = ("t", *map(str, self.field.components), *map(str, self.field.parameters))
+        return straight("curvature", names, values)
+
+    def __str__(self) -> str:
+        """How large it is."""
+        return f"{len(self.point) // 2} positions, {self.count}"
+
+
+@cache
+def drawn_systems() -> tuple[DrawnSystem, ...]:
+    """One with a cubic constraint, and one with two quadratic constraints and a quartic K."""
+    return (_drawn(3, 1, 3, "{square}", 1), _drawn(4, 2, 2, "{square} + ({square})**2/3", 2))
+
+
+def _drawn(size: int, count: int, degree: int, kinetic: str, seed: int) -> DrawnSystem:
+    generator = random.Random(seed)
+
+    def number(most: int = 5) -> Fraction:
+        return Fraction(generator.randint(1, most), 2)
+
+    def polynomial(names: Sequence[str], degree: int) -> str:
+        terms = []
+        for power in range(1, degree + 1):
+            for _ in range(2):
+                factors = "*".join(generator.choice(names) for _ in range(power))
+                terms.append(f"({number()})*{factors}")
+        return " + ".join(terms)
+
+    q, p = ([f"{letter}{k}" for k in range(1, size + 1)] for letter in "qp")
+    square = " + ".join(f"({number()})*{name}**2/2" for name in p)
+    energy = f"{kinetic.format(square=square)} + {polynomial(q, 3)}"
+    constraints = [polynomial(q, degree) for _ in range(count)]
+    lists = (", ".join(f'"{name}"' for name in names) for names in (q, p))
+    text = (
+        'kind = "hamiltonian"\nname = "drawn"\ntitle = "drawn"\nreference = "drawn"\n'
+        f'coordinates = {{ q = [{next(lists)}], p = [{next(lists)}] }}\nenergy = "{energy}"\n'
+        'friction = "gamma"\n[parameters]\ngamma = "1/3"\n[constraints]\n'
+        + "".join(f'g{k} = "{value}"\n' for k, value in enumerate(constraints, start=1))
+    )
+    source = toml_source.from_bytes("a drawn system", text.encode())
+    declared = read_kinds.read(source, _nothing_else)
+    assert isinstance(declared, kinds.Mechanics)
+    field = derive_field(declared)
+    place = {name: Fraction(generator.randint(-3, 3), 2) for name in q}
+    return _through(field, place, [number() for _ in p], count)
+
+
+def _nothing_else(name: str, _: tuple[str, ...]) -> kinds.Declaration:
+    raise DeclarationError.single("a drawn system", f"no '{name}' here")
+
+
+def _through(
+    field: VectorField, place: dict[str, Fraction], momentum: list[Fraction], count: int
+) -> DrawnSystem:
+    """The constraints moved to vanish at a place; a momentum there whose velocity is along them."""
+    positions, momenta = (part.components for part in field.parts)
+    at = {x: sp.Rational(place[x.name].numerator, place[x.name].denominator) for x in positions}
+    constraints = tuple((name, value - value.xreplace(at)) for name, value in field.constraints)
+    slopes = sp.Matrix([[derivative(value, x) for x in positions] for _, value in constraints])
+    slopes = slopes.xreplace(at)
+    mass = sp.Matrix([[derivative(v, x) for x in momenta] for v in field.parts[0].values])
+    mass = mass.xreplace(dict.fromkeys(momenta, sp.S.Zero))  # dK/dp is along it, for K of a square
+    p = sp.Matrix([sp.Rational(entry.numerator, entry.denominator) for entry in momentum])
+    p = p - slopes.T * (slopes * mass * slopes.T).LUsolve(slopes * mass * p)
+    numbers = (*(at[x] for x in positions), *p)
+    point = tuple(Fraction(int(entry.p), int(entry.q)) for entry in numbers)
+    moved = VectorField(
+        field.problem, field.parts, field.parameters, field.energy, field.friction, None, (),
+        constraints=constraints,
+    )  # fmt: skip
+    return DrawnSystem(moved, point, count)
+
+
+# --- order ------------------------------------------------------------
+
+
+def constrained_order(flows: ConstrainedFlows, field: Field, exact: bool = True) -> tuple[int, str]:
+    """The order of moves on the drawn systems.
+
+    Args:
+        flows: the moves, with numbers in SymPy.
+        field: in which these are.
+        exact: whether they are, or published digits.
+
+    Returns:
+        The order, and what was seen.
+
+    Raises:
+        Irrational: a number is not in the field.
+        NotDerivableError: the order is higher than is looked for.
+    """
+    room, systems = ROOM if exact else DIGITS_ROOM, range(len(drawn_systems()))
+    for precision in range(4, MAX_ORDER + 4, 2):
+        lowest = _lowest(flows, FLOATS, precision, room, systems[:1])
+        if lowest < precision:
+            break
+    else:
+        raise NotDerivableError(f"an order above {MAX_ORDER}")
+    lowest = _lowest(flows, FLOATS, lowest + 1, room, systems)
+    shown = [f"one step in series over {FLOATS.name} on the systems drawn"]
+    if field is not FLOATS:  # what vanishes, so far to many digits, does so exactly
+        some = systems if field is RATIONALS else systems[:1]
+        lowest = min(lowest, _lowest(flows, field, lowest + 1, 0.0, some))
+        known = " and ".join(str(drawn_systems()[number]) for number in some)
+        shown.append(f"over {field.name} on that with {known} constraints")
+    return lowest - 1, (
+        f"{', and '.join(shown)}, multipliers included, beside the flow: zero to h^{lowest - 1}, "
+        f"not at h^{lowest}"
+    )
+
+
+def _lowest(
+    flows: ConstrainedFlows, field: Field, precision: int, room: float, systems: Iterable[int]
+) -> int:
+    """The lowest power of h at which a step and the flow differ on one of some systems."""
+    values = {value: _embedded(value, field) for value in dict.fromkeys(_numbers_of(flows))}
+    return min(
+        _first_difference(number, flows, field, values, precision, room) for number in systems
+    )
+
+
+def _first_difference(
+    number: int,
+    flows: ConstrainedFlows,
+    field: Field,
+    values: Mapping[Expr, Any],
+    precision: int,
+    room: float,
+) -> int:
+    """The lowest power of h at which they differ on the so-manieth system."""
+    working = precision + MARGIN
+    machine = _machine(number, flows, field, values, working)
+    zero = machine.numbers.algebra.constant(Fraction(0))
+    h = Series(field, 1, [field.convert(Fraction(1))], working)
+    found = machine.step(zero, h, _start(number, machine))
+    differences = [
+        entry - Series(field, 0, [field.convert(known) for known in rational], precision)
+        for entry, rational in zip(found, _flow(number, precision), strict=True)
+    ]
+    if min(difference.precision for difference in differences) < precision:
+        raise NotDerivableError("the working precision is too small")
+    return min(_valuation(difference, precision, room) for difference in differences)
+
+
+def _machine(
+    number: int, flows: ConstrainedFlows, field: Field, values: Mapping[Expr, Any], working: int
+) -> ConstrainedMachine:
+    """Steps of a drawn system in series."""
+    system, algebra = drawn_systems()[number], series_algebra(field, working)
+    numbers = Numbers(
+        algebra,
+        lambda value: Series(field, 0, [values[value]], working),
+        lambda series: -series.low,
+        lambda _, iteration: 2**iteration >= working,  # each doubles the powers that are right
+    )
+    parameters = {
+        entry.name: algebra.constant(entry.default) for entry in system.problem.parameters
+    }
+    return ConstrainedMachine(system.problem, flows, parameters, numbers)
+
+
+def _start(number: int, machine: ConstrainedMachine) -> Vector:
+    return list(map(machine.numbers.algebra.constant, drawn_systems()[number].point))
+
+
+def _valuation(series: Series, precision: int, room: float) -> int:
+    """The first power whose coefficient is not zero."""
+    field = series.field
+    powers = (k for k in range(precision) if field.magnitude(series[k]) > room)
+    return next(powers, precision)
+
+
+@cache
+def _flow(number: int, precision: int) -> tuple[tuple[Fraction, ...], ...]:
+    """The Taylor coefficients of the solution from the point, by Picard's iteration."""
+    machine = _machine(number, ConstrainedFlows(()), RATIONALS, {}, precision + MARGIN)
+    start = state = _start(number, machine)
+    for known in range(1, precision + 1):
+        state = [entry.truncated(known) for entry in state]
+        rates = _rates(machine, drawn_systems()[number], state)
+        state = [entry + rate.integral() for entry, rate in zip(start, rates, strict=True)]
+    return tuple(tuple(entry[power] for power in range(precision)) for entry in state)
+
+
+def _rates(machine: ConstrainedMachine, system: DrawnSystem, state: Vector) -> Vector:
+    """The right-hand sides, with the multipliers of the exact solution."""
+    zero = machine.numbers.algebra.constant(Fraction(0))
+    velocity, force = (machine.call(part.field, zero, state) for part in system.problem.parts)
+    half = len(state) // 2
+    gamma = machine.parameters["gamma"]
+    pulled = [f - gamma * p for f, p in zip(force, state[half:], strict=True)]
+    curvature = machine.call(system.curvature, zero, state)
+    reaction = machine.reaction(zero, state, pulled, curvature)
+    return [*velocity, *(f - r for f, r in zip(pulled, reaction, strict=True))]
+
+
+# --- form, symmetry, constraints ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The largest deviations at drawn points, in many digits.
+
+    Attributes:
+        form: of M' Omega M from c Omega along T*M.
+        constraint, velocity: of g and G dK/dp from 0 after a step.
+        returned: of a step and a step with -h from where they began.
+    """
+
+    form: Any
+    constraint: Any
+    velocity: Any
+    returned: Any
+
+
+def constrained_form(flows: ConstrainedFlows, number: Callable[[Any], Any], span: Any) -> Seen:
+    """What steps do to the symplectic form, to constraints and to where they began.
+
+    Args:
+        flows: the moves.
+        number: one of the numbers of the moves, in the working precision of mpmath.
+        span: over how many steps h friction goes.
+
+    Returns:
+        The largest deviations over the drawn systems.
+    """
+    with mpmath.workdps(WORKING):
+        numbers = Numbers(DIGITS.algebra, number, DIGITS.size, DIGITS.solved)
+        seen = [_seen(system, flows, numbers, span) for system in drawn_systems()]
+        names = Seen.__dataclass_fields__
+        return Seen(*(max(getattr(one, name) for one in seen) for name in names))
+
+
+def _seen(system: DrawnSystem, flows: ConstrainedFlows, numbers: Numbers, span: Any) -> Seen:
+    parameters = {
+        entry.name: numbers.algebra.constant(entry.default) for entry in system.problem.parameters
+    }
+    machine = ConstrainedMachine(system.problem, flows, parameters, numbers)
+    zero = mpmath.mpf(0)
+    h = mpmath.mpf(STEP.numerator) / STEP.denominator
+    factor = mpmath.exp(-parameters["gamma"] * span * h)
+    y = [numbers.algebra.constant(entry) for entry in system.point]
+    after = machine.step(zero, h, y)
+    back = machine.step(h, -h, after)
+    value, velocity = machine.constraints(zero, after)
+    basis = _tangents(machine, y)
+    moved = [_along(lambda at: machine.step(zero, h, at), y, vector) for vector in basis]
+    form = max(
+        abs(_omega(moved[i], moved[j]) - factor * _omega(basis[i], basis[j]))
+        for j in range(len(basis))
+        for i in range(j)
+    )
+    returned = max(abs(a - b) for a, b in zip(back, y, strict=True))
+    return Seen(form, max(map(abs, value)), max(map(abs, velocity)), returned)
+
+
+def _along(map_: Callable[[Vector], Vector], y: Vector, vector: Vector) -> Vector:
+    """The derivative of a map along a vector, by a central difference."""
+    small = mpmath.mpf(10) ** -DIFFERENCE
+    ends = (
+        map_([a + sign * small * b for a, b in zip(y, vector, strict=True)]) for sign in (1, -1)
+    )
+    return [(a - b) / (2 * small) for a, b in zip(*ends, strict=True)]
+
+
+def _tangents(machine: ConstrainedMachine, y: Vector) -> list[Vector]:
+    """A basis of the vectors along which constraints and their velocities stay zero."""
+    size = len(y)
+
+    def conditions(at: Vector) -> Vector:
+        value, velocity = machine.constraints(mpmath.mpf(0), at)
+        return [*value, *velocity]
+
+    units = [[mpmath.mpf(i == k) for i in range(size)] for k in range(size)]
+    rows = [list(row) for row in zip(*(_along(conditions, y, unit) for unit in units), strict=True)]
+    pivots = []
+    for number, row in enumerate(rows):  # reduced to unit columns
+        pivot = max(range(size), key=lambda k: abs(row[k]))
+        pivots.append(pivot)
+        rows[number] = row = [entry / row[pivot] for entry in row]
+        for other in range(len(rows)):
+            if other != number:
+                by = rows[other][pivot]
+                rows[other] = [a - by * b for a, b in zip(rows[other], row, strict=True)]
+    basis = []
+    for free in (k for k in range(size) if k not in pivots):
+        vector = units[free][:]
+        for row, pivot in zip(rows, pivots, strict=True):
+            vector[pivot] = -row[free]
+        basis.append(vector)
+    return basis
+
+
+def _omega(left: Vector, right: Vector) -> Any:
+    half = len(left) // 2
+    pairs = zip(left[:half], right[half:], left[half:], right[:half], strict=True)
+    return sum((a * b - c * d for a, b, c, d in pairs), mpmath.mpf(0))
+
+
+# --- the report ------------------------------------------------------------
+
+
+@remembered
+def prove_constrained_splitting(declaration: kinds.ConstrainedSplitting) -> Report:
+    """Order, symplectic form, symmetry, and what a step keeps.
+
+    Args:
+        declaration: the splitting.
+
+    Returns:
+        The report, with claims compared.
+    """
+    flows = constrained_flows(declaration, lambda exact: exact)
+    findings = (_order(declaration, flows), *_kept(flows), *_counts(flows))
+    head = declaration.head
+    return Report(head.name, "splitting", head.title, findings, compare_claims(head, findings))
+
+
+def _numbers_of(flows: ConstrainedFlows) -> Iterator[Expr]:
+    for move in flows.moves:
+        fields = ("start", "stop") if isinstance(move, Friction) else _OF_STEPS
+        yield from (getattr(move, name) for name in fields)
+
+
+_OF_STEPS = ("time", "before", "drift", "after")
+
+
+def _order(declaration: kinds.ConstrainedSplitting, flows: ConstrainedFlows) -> Finding:
+    reach = f"{REACH}; that it is not higher in general is a proof"
+    exact = list(dict.fromkeys(_numbers_of(flows)))
+    roots = {power for value in exact for power in value.atoms(sp.Pow) if power.exp.is_Rational}
+    roots = {root for root in roots if not root.exp.is_Integer}
+    algebraic = declaration.exact and not any(
+        value.atoms(sp.NumberSymbol, sp.Function) for value in exact
+    )
+    field = FLOATS
+    if algebraic:
+        field = number_field(sorted(roots, key=sp.default_sort_key)) if roots else RATIONALS
+    try:
+        order, evidence = constrained_order(flows, field, declaration.exact)
+    except Irrational as error:
+        return Finding("order", None, "exact series in h", reach, str(error))
+    return Finding("order", order, evidence, reach)
+
+
+def _embedded(value: Expr, field: Field) -> Any:
+    if value.is_Rational:
+        return field.convert(Fraction(int(value.p), int(value.q)))
+    return field.embed(value if field is FLOATS else sp.radsimp(value))
+
+
+def _kept(flows: ConstrainedFlows) -> tuple[Finding, ...]:
+    span = sp.Add(*(move.stop - move.start for move in flows.moves if isinstance(move, Friction)))
+    span = sp.nsimplify(sp.radsimp(sp.expand(span))) if span.is_Rational else sp.radsimp(span)
+    seen = constrained_form(
+        flows,
+        lambda exact: mpmath.mpf(str(sp.N(exact, WORKING + 5))),
+        mpmath.mpf(str(sp.N(span, WORKING + 5))),
+    )
+    at = f"in {WORKING} digits at the points of the systems drawn, h = {STEP}"
+    by = f"the derivative of a step along a basis of the tangent space of T*M, {at}"
+    size = f"deviation {mpmath.nstr(seen.form, 2)}"
+    conformal = _vanishes(seen.form)
+    factor = sp.exp(-sp.Symbol("gamma") * sp.Symbol("h") * span)
+    return (
+        Finding("symplectic_form", "conformal" if conformal else "none", f"{by}: {size}", REACH),
+        Finding(
+            "conformal_factor",
+            written(factor) if conformal else None,
+            "the factors of p; M' Omega M = c Omega as above",
+            REACH,
+            "" if conformal else "the form is not scaled",
+        ),
+        _vanishing("constraints_kept", seen.constraint, f"g after a step, {at}"),
+        _vanishing("velocities_kept", seen.velocity, f"G dK/dp after a step, {at}"),
+        _vanishing("symmetric", seen.returned, f"a step with -h after one with h, {at}"),
+    )
+
+
+def _vanishes(value: Any) -> bool:
+    return bool(abs(value) < mpmath.mpf(10) ** -SHOWN)
+
+
+def _vanishing(name: str, value: Any, by: str) -> Finding:
+    return Finding(name, _vanishes(value), f"{by}: {mpmath.nstr(value, 2)}", REACH)
+
+
+def _counts(flows: ConstrainedFlows) -> tuple[Finding, ...]:
+    steps = [move for move in flows.moves if isinstance(move, ConstrainedMove)]
+    solves = sum(1 + move.projected for move in steps)
+    return (
+        Finding("gradients_per_step", len(steps), "the constrained steps, C", REACH),
+        Finding("solves_per_step", solves, "for lambda and for nu, in each C", REACH),
+    )
