@@ -148,7 +148,7 @@ class ConstrainedMachine:
         return q + _plus(p, -one, _transposed_times(slopes, self._solve(moving, len(own.names))))
 
     def reaction(self, t: Any, y: Sequence[Any], force: Vector, curvature: Vector) -> Vector:
-        """``G' lambda`` of the exact solution.
+        """``G' lambda`` of the exact solution; see :meth:`multipliers`.
 
         Args:
             t: the time.
@@ -157,8 +157,55 @@ class ConstrainedMachine:
             curvature: the second derivative of each constraint along the velocity, twice.
 
         Returns:
-            What is taken from the rates of momenta: with it the velocities stay along the
-            constraints, ``G K'' (force - G' lambda) + curvature = 0``.
+            What is taken from the rates of momenta.
+        """
+        own = self.problem.constraints
+        assert own is not None
+        slopes = self._matrix(own.slopes, t, y, len(own.names))
+        return _transposed_times(slopes, self.multipliers(t, y, force, curvature))
+
+    def independent(self, t: Any, y: Sequence[Any], least: float) -> bool:
+        """Whether ``G K'' G'`` is regular: elimination has no pivot below a part of the first.
+
+        Args:
+            t: the time.
+            y: the state.
+            least: the part.
+        """
+        own, half = self.problem.constraints, len(y) // 2
+        assert own is not None
+        slopes = self._matrix(own.slopes, t, y, len(own.names))
+        rows = _product(slopes, self._matrix(own.mass, t, y, half), slopes)
+        first = max(self.numbers.size(entry) for row in rows for entry in row)
+        while rows:
+            sizes = [self.numbers.size(row[k]) for k, row in enumerate(rows)]
+            best = sizes.index(max(sizes))
+            if not sizes[best] > least * first:
+                return False
+            pivot = rows[best]
+            rows = [
+                [
+                    entry - row[best] / pivot[best] * above
+                    for k, (entry, above) in enumerate(zip(row, pivot, strict=True))
+                    if k != best
+                ]
+                for number, row in enumerate(rows)
+                if number != best
+            ]
+        return True
+
+    def multipliers(self, t: Any, y: Sequence[Any], force: Vector, curvature: Vector) -> Vector:
+        """The multipliers of the exact solution.
+
+        Args:
+            t: the time.
+            y: the state.
+            force: what changes momenta beside it.
+            curvature: the second derivative of each constraint along the velocity, twice.
+
+        Returns:
+            Those with which velocities stay along the constraints,
+            ``G K'' (force - G' lambda) + curvature = 0``.
         """
         own, half = self.problem.constraints, len(y) // 2
         assert own is not None
@@ -167,7 +214,7 @@ class ConstrainedMachine:
         felt = [_dot(row, [_dot(entries, force) for entries in mass]) for row in slopes]
         right = [a + b for a, b in zip(felt, curvature, strict=True)]
         matrix = _product(slopes, mass, slopes)
-        return _transposed_times(slopes, _solved(matrix, right, self.numbers.size))
+        return _solved(matrix, right, self.numbers.size)
 
     def call(self, function: Function, t: Any, y: Sequence[Any]) -> Vector:
         """The results of a function of the problem."""

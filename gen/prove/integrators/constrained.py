@@ -419,9 +419,22 @@ def prove_constrained_splitting(declaration: kinds.ConstrainedSplitting) -> Repo
         The report, with claims compared.
     """
     flows = constrained_flows(declaration, lambda exact: exact)
-    findings = (_order(declaration, flows), *_kept(flows), *_counts(flows))
+    findings = findings_of(flows, declaration.exact)
     head = declaration.head
     return Report(head.name, "splitting", head.title, findings, compare_claims(head, findings))
+
+
+def findings_of(flows: ConstrainedFlows, exact: bool = True) -> tuple[Finding, ...]:
+    """What moves are worth.
+
+    Args:
+        flows: the moves, with numbers in SymPy.
+        exact: whether these are, or published digits.
+
+    Returns:
+        The findings.
+    """
+    return (_order(flows, exact), *_kept(flows), *_counts(flows))
 
 
 def _numbers_of(flows: ConstrainedFlows) -> Iterator[Expr]:
@@ -433,19 +446,17 @@ def _numbers_of(flows: ConstrainedFlows) -> Iterator[Expr]:
 _OF_STEPS = ("time", "before", "drift", "after")
 
 
-def _order(declaration: kinds.ConstrainedSplitting, flows: ConstrainedFlows) -> Finding:
+def _order(flows: ConstrainedFlows, is_exact: bool) -> Finding:
     reach = f"{REACH}; that it is not higher in general is a proof"
     exact = list(dict.fromkeys(_numbers_of(flows)))
     roots = {power for value in exact for power in value.atoms(sp.Pow) if power.exp.is_Rational}
     roots = {root for root in roots if not root.exp.is_Integer}
-    algebraic = declaration.exact and not any(
-        value.atoms(sp.NumberSymbol, sp.Function) for value in exact
-    )
+    algebraic = is_exact and not any(value.atoms(sp.NumberSymbol, sp.Function) for value in exact)
     field = FLOATS
     if algebraic:
         field = number_field(sorted(roots, key=sp.default_sort_key)) if roots else RATIONALS
     try:
-        order, evidence = constrained_order(flows, field, declaration.exact)
+        order, evidence = constrained_order(flows, field, is_exact)
     except Irrational as error:
         return Finding("order", None, "exact series in h", reach, str(error))
     return Finding("order", order, evidence, reach)
