@@ -218,7 +218,7 @@ class Update:
 Method = Splitting | Update
 
 
-def draws_noise(method: Method) -> bool:
+def draws_noise(method: Method | ConstrainedSplitting) -> bool:
     """Whether a method has the letter O."""
     if not isinstance(method, Splitting):
         return False
@@ -231,6 +231,7 @@ def without_noise(splitting: Splitting) -> Splitting:
     """The splitting with friction alone, D, wherever it has friction with noise, O."""
     steps = splitting.steps
     if isinstance(steps, Composition):
+        assert isinstance(steps.block, Splitting)  # else it is no splitting itself
         return replace(splitting, steps=replace(steps, block=without_noise(steps.block)))
     cold = (replace(flow, letter="D") if flow.letter == "O" else flow for flow in steps)
     return replace(splitting, steps=tuple(cold))

@@ -223,6 +223,13 @@ def seen(flows):
     return {finding.name: finding.value for finding in findings_of(flows)}
 
 
+@pytest.mark.parametrize("name", CONSTRAINED)
+def test_every_claim_of_a_constrained_splitting_is_proved(name):
+    report = pipeline.check(catalogue.load(f"splitting/{name}"))
+    assert report.claims
+    assert report.holds, str(report)
+
+
 @pytest.fixture(scope="module")
 def plain():
     (name,) = (name for name in CONSTRAINED if len(moves_of(name).moves) == 3)
@@ -263,10 +270,21 @@ def test_planted_faults_are_seen(plain):
     assert found["symmetric"] is False
 
 
+def test_without_friction_a_method_is_proved_without_and_refuses_it(tmp_path):
+    path = splitting(tmp_path, '[["C", 1]]\n[claims]\norder = 2\nsymmetric = true\n')
+    report = pipeline.check(catalogue.load(path))
+    assert report.holds
+    assert report["conformal_factor"] == "1"
+    assert "without friction" in report.finding("order").reach
+    build_integrator(derived("spherical_pendulum"), products.load_method(path))
+    with pytest.raises(DeclarationError, match="has friction or depends on time"):
+        build_integrator(derived("damped_spherical_pendulum"), products.load_method(path))
+
+
 def test_a_form_that_is_not_scaled_so_is_seen(plain):
     right = constrained_form(plain, lambda exact: mpmath.mpf(exact.p) / exact.q, mpmath.mpf(1))
     wrong = constrained_form(plain, lambda exact: mpmath.mpf(exact.p) / exact.q, mpmath.mpf(2))
-    assert right.form < 1e-45
+    assert right.form < mpmath.mpf(10) ** -45
     assert wrong.form > 1e-6
 
 

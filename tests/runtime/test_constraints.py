@@ -200,6 +200,7 @@ def test_a_rigid_body_turns_as_eulers_equations_say():
     wanted = solve_ivp(euler, (0, 4), spins(found.y[0]), "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
     assert abs(spins(found.y[-1]) - wanted).max() < 1e-6
     assert max(violation(found)) < 1e-14
+    assert abs(found.energy - found.energy[0]).max() < 1e-14
     for name in ("momentum_x", "momentum_y", "momentum_z"):
         along = found.invariant(name)
         assert abs(along - along[0]).max() < 1e-14

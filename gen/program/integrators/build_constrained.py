@@ -38,9 +38,10 @@ def build_constrained(field: VectorField, method: kinds.ConstrainedSplitting) ->
             "solve for; a splitting into drift A and kick B fits it where H = K(p) + V(q)",
         )
     flows = constrained_flows(method, coefficient)
-    if not field.autonomous and not any(isinstance(move, Friction) for move in flows.moves):
+    needs_friction = field.friction != 0 or not field.autonomous
+    if needs_friction and not any(isinstance(move, Friction) for move in flows.moves):
         raise DeclarationError.single(
-            where, "no flow advances the time, which the problem depends on: D"
+            where, f"'{name}' has friction or depends on time, and no flow moves these: D"
         )
     return flows
 

@@ -73,6 +73,9 @@ SHOWN = 45
 #: The step over which the form is compared; it may be of any size.
 STEP = Fraction(1, 200)
 REACH = "constant step and friction, H = K(p) + V(q); drawn: 3 positions and 1 constraint, 4 and 2"
+UNDAMPED = REACH.replace("and friction", "without friction")
+#: The friction of the systems drawn.
+GAMMA = Fraction(1, 3)
 
 
 # --- drawn systems ------------------------------------------------------------
@@ -237,13 +240,13 @@ def _first_difference(
 ) -> int:
     """The lowest power of h at which they differ on the so-manieth system."""
     working = precision + MARGIN
-    machine = _machine(number, flows, field, values, working)
+    machine = _machine(number, _gamma(flows), flows, field, values, working)
     zero = machine.numbers.algebra.constant(Fraction(0))
     h = Series(field, 1, [field.convert(Fraction(1))], working)
     found = machine.step(zero, h, _start(number, machine))
     differences = [
         entry - Series(field, 0, [field.convert(known) for known in rational], precision)
-        for entry, rational in zip(found, _flow(number, precision), strict=True)
+        for entry, rational in zip(found, _flow(number, precision, _gamma(flows)), strict=True)
     ]
     if min(difference.precision for difference in differences) < precision:
         raise NotDerivableError("the working precision is too small")
@@ -251,7 +254,12 @@ def _first_difference(
 
 
 def _machine(
-    number: int, flows: ConstrainedFlows, field: Field, values: Mapping[Expr, Any], working: int
+    number: int,
+    gamma: Fraction,
+    flows: ConstrainedFlows,
+    field: Field,
+    values: Mapping[Expr, Any],
+    working: int,
 ) -> ConstrainedMachine:
     """Steps of a drawn system in series."""
     system, algebra = drawn_systems()[number], series_algebra(field, working)
@@ -261,10 +269,13 @@ def _machine(
         lambda series: -series.low,
         lambda _, iteration: 2**iteration >= working,  # each doubles the powers that are right
     )
-    parameters = {
-        entry.name: algebra.constant(entry.default) for entry in system.problem.parameters
-    }
+    parameters = {"gamma": algebra.constant(gamma)}
     return ConstrainedMachine(system.problem, flows, parameters, numbers)
+
+
+def _gamma(flows: ConstrainedFlows) -> Fraction:
+    """The friction under which moves are looked at: none where none of them is friction."""
+    return GAMMA if any(isinstance(move, Friction) for move in flows.moves) else Fraction(0)
 
 
 def _start(number: int, machine: ConstrainedMachine) -> Vector:
@@ -279,9 +290,9 @@ def _valuation(series: Series, precision: int, room: float) -> int:
 
 
 @cache
-def _flow(number: int, precision: int) -> tuple[tuple[Fraction, ...], ...]:
+def _flow(number: int, precision: int, gamma: Fraction) -> tuple[tuple[Fraction, ...], ...]:
     """The Taylor coefficients of the solution from the point, by Picard's iteration."""
-    machine = _machine(number, ConstrainedFlows(()), RATIONALS, {}, precision + MARGIN)
+    machine = _machine(number, gamma, ConstrainedFlows(()), RATIONALS, {}, precision + MARGIN)
     start = state = _start(number, machine)
     for known in range(1, precision + 1):
         state = [entry.truncated(known) for entry in state]
@@ -340,9 +351,7 @@ def constrained_form(flows: ConstrainedFlows, number: Callable[[Any], Any], span
 
 
 def _seen(system: DrawnSystem, flows: ConstrainedFlows, numbers: Numbers, span: Any) -> Seen:
-    parameters = {
-        entry.name: numbers.algebra.constant(entry.default) for entry in system.problem.parameters
-    }
+    parameters = {"gamma": numbers.algebra.constant(_gamma(flows))}
     machine = ConstrainedMachine(system.problem, flows, parameters, numbers)
     zero = mpmath.mpf(0)
     h = mpmath.mpf(STEP.numerator) / STEP.denominator
@@ -437,6 +446,10 @@ def findings_of(flows: ConstrainedFlows, exact: bool = True) -> tuple[Finding, .
     return (_order(flows, exact), *_kept(flows), *_counts(flows))
 
 
+def _reach(flows: ConstrainedFlows) -> str:
+    return REACH if _gamma(flows) else UNDAMPED
+
+
 def _numbers_of(flows: ConstrainedFlows) -> Iterator[Expr]:
     for move in flows.moves:
         fields = ("start", "stop") if isinstance(move, Friction) else _OF_STEPS
@@ -447,7 +460,7 @@ _OF_STEPS = ("time", "before", "drift", "after")
 
 
 def _order(flows: ConstrainedFlows, is_exact: bool) -> Finding:
-    reach = f"{REACH}; that it is not higher in general is a proof"
+    reach = f"{_reach(flows)}; that it is not higher in general is a proof"
     exact = list(dict.fromkeys(_numbers_of(flows)))
     roots = {power for value in exact for power in value.atoms(sp.Pow) if power.exp.is_Rational}
     roots = {root for root in roots if not root.exp.is_Integer}
@@ -469,30 +482,33 @@ def _embedded(value: Expr, field: Field) -> Any:
 
 
 def _kept(flows: ConstrainedFlows) -> tuple[Finding, ...]:
-    span = sp.Add(*(move.stop - move.start for move in flows.moves if isinstance(move, Friction)))
-    span = sp.nsimplify(sp.radsimp(sp.expand(span))) if span.is_Rational else sp.radsimp(span)
+    ends: list[tuple[Any, Any]] = [
+        (move.start, move.stop) for move in flows.moves if isinstance(move, Friction)
+    ]
+    span = sp.radsimp(sp.expand(sp.Add(*(stop - start for start, stop in ends))))
     seen = constrained_form(
         flows,
         lambda exact: mpmath.mpf(str(sp.N(exact, WORKING + 5))),
         mpmath.mpf(str(sp.N(span, WORKING + 5))),
     )
+    reach = _reach(flows)
     at = f"in {WORKING} digits at the points of the systems drawn, h = {STEP}"
     by = f"the derivative of a step along a basis of the tangent space of T*M, {at}"
     size = f"deviation {mpmath.nstr(seen.form, 2)}"
     conformal = _vanishes(seen.form)
     factor = sp.exp(-sp.Symbol("gamma") * sp.Symbol("h") * span)
     return (
-        Finding("symplectic_form", "conformal" if conformal else "none", f"{by}: {size}", REACH),
+        Finding("symplectic_form", "conformal" if conformal else "none", f"{by}: {size}", reach),
         Finding(
             "conformal_factor",
             written(factor) if conformal else None,
             "the factors of p; M' Omega M = c Omega as above",
-            REACH,
+            reach,
             "" if conformal else "the form is not scaled",
         ),
-        _vanishing("constraints_kept", seen.constraint, f"g after a step, {at}"),
-        _vanishing("velocities_kept", seen.velocity, f"G dK/dp after a step, {at}"),
-        _vanishing("symmetric", seen.returned, f"a step with -h after one with h, {at}"),
+        _vanishing("constraints_kept", seen.constraint, f"g after a step, {at}", reach),
+        _vanishing("velocities_kept", seen.velocity, f"G dK/dp after a step, {at}", reach),
+        _vanishing("symmetric", seen.returned, f"a step with -h after one with h, {at}", reach),
     )
 
 
@@ -500,14 +516,14 @@ def _vanishes(value: Any) -> bool:
     return bool(abs(value) < mpmath.mpf(10) ** -SHOWN)
 
 
-def _vanishing(name: str, value: Any, by: str) -> Finding:
-    return Finding(name, _vanishes(value), f"{by}: {mpmath.nstr(value, 2)}", REACH)
+def _vanishing(name: str, value: Any, by: str, reach: str) -> Finding:
+    return Finding(name, _vanishes(value), f"{by}: {mpmath.nstr(value, 2)}", reach)
 
 
 def _counts(flows: ConstrainedFlows) -> tuple[Finding, ...]:
     steps = [move for move in flows.moves if isinstance(move, ConstrainedMove)]
-    solves = sum(1 + move.projected for move in steps)
+    solves, reach = sum(1 + move.projected for move in steps), _reach(flows)
     return (
-        Finding("gradients_per_step", len(steps), "the constrained steps, C", REACH),
-        Finding("solves_per_step", solves, "for lambda and for nu, in each C", REACH),
+        Finding("gradients_per_step", len(steps), "the constrained steps, C", reach),
+        Finding("solves_per_step", solves, "for lambda and for nu, in each C", reach),
     )
