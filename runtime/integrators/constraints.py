@@ -26,6 +26,9 @@ def off_message(product: str, what: str, name: str, size: float, room: float) ->
         name: of the constraint.
         size: how far off.
         room: how far it may be.
+
+    Returns:
+        The message.
     """
     if what == "constraint":
         return (

@@ -91,7 +91,10 @@ class ConstrainedMachine:
         Args:
             t: the time at its start.
             h: the step.
-            y: the state, components of numbers.
+            y: the state, `(components,)`.
+
+        Returns:
+            The state after it, of the same length.
 
         Raises:
             NoConvergence: a solve did not end.
@@ -121,6 +124,9 @@ class ConstrainedMachine:
         Args:
             t: the time.
             y: the state.
+
+        Returns:
+            The state, of the same length.
 
         Raises:
             NoConvergence: Newton's method did not end.
@@ -171,6 +177,9 @@ class ConstrainedMachine:
             t: the time.
             y: the state.
             least: the part.
+
+        Returns:
+            Whether it is.
         """
         own, half = self.problem.constraints, len(y) // 2
         assert own is not None
@@ -217,7 +226,16 @@ class ConstrainedMachine:
         return _solved(matrix, right, self.numbers.size)
 
     def call(self, function: Function, t: Any, y: Sequence[Any]) -> Vector:
-        """The results of a function of the problem."""
+        """The results of a function of the problem.
+
+        Args:
+            function: of the problem.
+            t: the time.
+            y: the state, `(components,)`.
+
+        Returns:
+            The results, one after another.
+        """
         values = {**self.parameters, "t": t, **dict(zip(self.problem.components, y, strict=True))}
         known = run(function, values, self.numbers.algebra)
         return [known[array.name] for _, array in function.results]
