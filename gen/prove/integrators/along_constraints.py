@@ -20,11 +20,7 @@ import sympy as sp
 from hamilforge.gen.derive.calculus import Expr, derivative, written
 from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.program.integrators.build_problem import build_problem
-from hamilforge.gen.program.integrators.constrained import (
-    DIGITS,
-    ConstrainedMachine,
-    NoConvergence,
-)
+from hamilforge.gen.program.integrators.constrained import DIGITS, ConstrainedMachine
 from hamilforge.gen.program.integrators.integrator import ConstrainedFlows
 from hamilforge.gen.program.straight import straight
 from hamilforge.gen.prove.report import Finding
@@ -60,8 +56,10 @@ def constrained_invariant(field: VectorField, name: str, value: Expr, rate: Expr
         return Finding(called, True, by, THIS)
     try:
         largest = _largest_rate(field, rate, changes)
-    except (NoConvergence, ArithmeticError) as error:
+    except (ArithmeticError, ValueError) as error:
         return Finding(called, None, by, THIS, f"no point on the constraints was found: {error}")
+    if mpmath.isnan(largest):
+        return Finding(called, None, by, THIS, "it is not defined at points on the constraints")
     at = f"{POINTS} points drawn on the constraints, {WORKING} digits"
     if largest > mpmath.mpf(10) ** -SHOWN:
         text = f"{by}; with the multipliers it is {mpmath.nstr(largest, 3)} somewhere at {at}"
@@ -99,7 +97,7 @@ def _largest_rate(field: VectorField, rate: Expr, changes: list[Expr]) -> Any:
             multipliers = machine.multipliers(t, y, force, machine.call(curvature, t, y))
             pairs = zip(by, multipliers, strict=True)
             found.append(abs(own - sum(change * number for change, number in pairs)))
-        return max(found)
+        return mpmath.nan if any(map(mpmath.isnan, found)) else max(found)
 
 
 def _curvatures(field: VectorField) -> dict[str, Expr]:
@@ -141,6 +139,16 @@ def _degrees_of_freedom(field: VectorField) -> Finding:
 
 def _start(field: VectorField) -> Finding:
     """Whether the declared start is on independent constraints and moves along them."""
+    reach = "the declared start, default parameters"
+    try:
+        holds, by = _at_start(field)
+    except (ArithmeticError, ValueError) as error:
+        holds, by = False, f"the constraints are not defined there: {error}"
+    return Finding("start_on_constraints", holds, by, reach)
+
+
+def _at_start(field: VectorField) -> tuple[bool, str]:
+    """The same, and what was found."""
     values = dict(field.problem.start.values)
     with mpmath.workdps(WORKING):
         machine = _machine(field)
@@ -154,5 +162,4 @@ def _start(field: VectorField) -> Finding:
             f"g is {mpmath.nstr(off, 3)} there, G dH/dp {mpmath.nstr(leads, 3)}, and the gradients "
             f"of the constraints are {'in' * independent}dependent"
         )
-    holds = bool(off <= OFF and leads <= OFF and independent)
-    return Finding("start_on_constraints", holds, by, "the declared start, default parameters")
+    return bool(off <= OFF and leads <= OFF and independent), by

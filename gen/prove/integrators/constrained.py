@@ -481,17 +481,30 @@ def _embedded(value: Expr, field: Field) -> Any:
     return field.embed(value if field is FLOATS else sp.radsimp(value))
 
 
+_KEPT = (
+    "symplectic_form",
+    "conformal_factor",
+    "constraints_kept",
+    "velocities_kept",
+    "symmetric",
+)
+
+
 def _kept(flows: ConstrainedFlows) -> tuple[Finding, ...]:
     ends: list[tuple[Any, Any]] = [
         (move.start, move.stop) for move in flows.moves if isinstance(move, Friction)
     ]
     span = sp.radsimp(sp.expand(sp.Add(*(stop - start for start, stop in ends))))
-    seen = constrained_form(
-        flows,
-        lambda exact: mpmath.mpf(str(sp.N(exact, WORKING + 5))),
-        mpmath.mpf(str(sp.N(span, WORKING + 5))),
-    )
     reach = _reach(flows)
+    try:
+        seen = constrained_form(
+            flows,
+            lambda exact: mpmath.mpf(str(sp.N(exact, WORKING + 5))),
+            mpmath.mpf(str(sp.N(span, WORKING + 5))),
+        )
+    except ArithmeticError as error:
+        by, why = f"steps h = {STEP} of the systems drawn", f"one could not be taken: {error}"
+        return tuple(Finding(name, None, by, reach, why) for name in _KEPT)
     at = f"in {WORKING} digits at the points of the systems drawn, h = {STEP}"
     by = f"the derivative of a step along a basis of the tangent space of T*M, {at}"
     size = f"deviation {mpmath.nstr(seen.form, 2)}"
