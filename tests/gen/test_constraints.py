@@ -363,17 +363,35 @@ def moved(tree, machine):
     return abs(y - wanted).max() if done == 3 else np.inf
 
 
+def python_of(problem, method):
+    """The kernels as plain Python."""
+    texts = pipeline.rendered((products.load_problem(problem), products.load_method(method)))
+    text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
+    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
+    return re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+
+
+def test_a_solution_beyond_a_fold_is_one_whose_determinant_has_turned():
+    scope = {}
+    exec(python_of("rigid_pendulum_chain", CONSTRAINED[0]), scope)
+    generator = np.random.default_rng(8)
+    signs = set()
+    for _ in range(40):
+        matrix, pivots = generator.standard_normal((5, 3)), np.zeros(3, np.int64)
+        wanted = np.linalg.det(matrix[:3]) < 0
+        factored.py_func(matrix, pivots, 3)
+        assert scope["turned_back"](matrix, pivots) == wanted
+        signs.add(bool(wanted))
+    assert signs == {True, False}
+
+
 @pytest.mark.parametrize("problem", [name for name in PROBLEMS if "pendulum" in name][:2])
 def test_every_changed_operation_of_a_constrained_kernel_is_seen(problem):
     method = CONSTRAINED[0]
     machine = interpreter(problem, method)
     other = {name: 1.1 * value for name, value in machine.parameters.items()}
     machine = IntegratorInterpreter(machine.integrator, other)
-    declared = products.load_problem(problem)
-    texts = pipeline.rendered((declared, products.load_method(method)))
-    text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
-    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
-    text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    text = python_of(problem, method)
     assert moved(ast.parse(text), machine) < 1e-14
     count = len(list(operations(ast.parse(text))))
     assert count > 20
