@@ -8,6 +8,10 @@ between half frictions.
     d_py = 0
     d_pz = -g
 
+less multipliers times gradients, in the rates of momenta, of what stays 0:
+
+    g_rod = x * x + y * y + z * z - 1
+
     energy = (2 * z * g + px * px + py * py + pz * pz) / 2
 
 Proved: order 2; conformal symplectic with the factor exp(-int gamma); on the constraints and

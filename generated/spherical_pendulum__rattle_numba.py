@@ -8,6 +8,10 @@ and kick between half frictions.
     d_py = 0
     d_pz = -g
 
+less multipliers times gradients, in the rates of momenta, of what stays 0:
+
+    g_rod = x * x + y * y + z * z - 1
+
     energy = (2 * z * g + px * px + py * py + pz * pz) / 2
 
 Proved: order 2; symplectic; on the constraints and their velocities.
@@ -129,7 +133,7 @@ def i_angular_momentum(t, state, parameters):
 
 
 def i_rod(t, state, parameters):
-    """An invariant."""
+    """A constraint, or its rate."""
     x = state[0]
     y = state[1]
     z = state[2]
@@ -137,7 +141,7 @@ def i_rod(t, state, parameters):
 
 
 def i_rod_rate(t, state, parameters):
-    """An invariant."""
+    """A constraint, or its rate."""
     x = state[0]
     y = state[1]
     z = state[2]

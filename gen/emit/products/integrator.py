@@ -78,6 +78,14 @@ class IntegratorProduct:
         lines = [*wrapped(f"{escaped(problem.title)}, by {escaped(method.title)}."), ""]
         for part in self.integrator.problem.parts:
             lines += [f"    {line}" for line in formulas(part.field)]
+        own = self.integrator.problem.constraints
+        if own:
+            lines += [
+                "",
+                "less multipliers times gradients, in the rates of momenta, of what stays 0:",
+                "",
+            ]
+            lines += [f"    {line}" for line in formulas(own.value)]
         energy = self.integrator.problem.energy
         if energy:
             lines += ["", *(f"    {line}" for line in formulas(energy.value))]

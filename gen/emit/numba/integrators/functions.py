@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamilforge.gen.declare.read_problems import RATE
 from hamilforge.gen.emit.numba.integrators.lattices import SiteWriter, site
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.products.integrator import spelling_of, unpacked
@@ -105,8 +106,11 @@ class _Functions:
                 if problem.structure_slope:
                     doc = "The derivative of S w by y for a vector w, where it is not zero."
                     views.append(self._matrix(problem.structure_slope, doc, ("weights",)))
+        held = problem.constraints.names if problem.constraints else ()
+        of_held = {*held, *(f"{name}_{RATE}" for name in held)}
         for name, function in problem.invariants:
-            views.append(self._scalar(f"i_{name}", function, "An invariant."))
+            doc = "A constraint, or its rate." if name in of_held else "An invariant."
+            views.append(self._scalar(f"i_{name}", function, doc))
         if problem.decay is not None:
             views.append(self._span("decay", problem.decay, "exp(-int gamma) over a time span."))
         if problem.rate is not None and isinstance(step, DiscreteGradient):
