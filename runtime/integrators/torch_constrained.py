@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from hamilforge.runtime.core.torch_solve import largest
+from hamilforge.runtime.core.torch_transforms import transforms_are_active
 from hamilforge.runtime.integrators.constraints import OFF, off_message
 from hamilforge.runtime.integrators.torch_flow import Entries, Flow, Tensor, columns, replaced
 
@@ -43,7 +44,8 @@ class ConstrainedFlows(Flow):
             IntegrationError: a step has no solution, or a state is no longer finite.
         """
         fits = isinstance(y0, torch.Tensor) and y0.dim() in (1, 2) and y0.is_floating_point()
-        if fits and y0.shape[-1] == len(self.COMPONENTS) and y0.numel():
+        fits = fits and y0.shape[-1] == len(self.COMPONENTS) and y0.numel() > 0
+        if fits and not transforms_are_active():  # which show no numbers
             self._refuse_start(y0.detach().reshape(-1, y0.shape[-1]))
         return super().forward(y0)
 

@@ -20,6 +20,8 @@ from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
 
+torch = pytest.importorskip("torch")
+
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "integrators.toml").read_text(encoding="utf-8")
 )
@@ -143,14 +145,14 @@ def in_angles(span, gamma, g):
     theta0, phi0 = np.arccos(-0.8), 0.0
     spin = 1 / 0.6  # the momentum is 1 along y at x = 3/5
 
-    def rates(_, state):
+    def rates(t, state):
         theta, _, theta_rate, phi_rate = state
         sin, cos = np.sin(theta), np.cos(theta)
         return [
             theta_rate,
             phi_rate,
-            sin * cos * phi_rate**2 + g * sin - gamma * theta_rate,
-            -2 * cos / sin * theta_rate * phi_rate - gamma * phi_rate,
+            sin * cos * phi_rate**2 + g(t) * sin - gamma(t) * theta_rate,
+            -2 * cos / sin * theta_rate * phi_rate - gamma(t) * phi_rate,
         ]
 
     end = solve_ivp(rates, (0, span), [theta0, phi0, 0, spin], "DOP853", rtol=1e-13, atol=1e-14)
@@ -172,7 +174,35 @@ def test_the_slope_of_the_error_is_the_proved_order(problem, method):
     order = pipeline.check(products.load_method(method))["order"]
     product = load_product(problem, method).module("numba")
     values = {name: entry[0] for name, entry in product.PARAMETERS.items()}
-    exact = in_angles(2.0, values.get("gamma", 0.0), values["g"])
+    exact = in_angles(2.0, lambda t: values.get("gamma", 0.0), lambda t: values["g"])
+    assert_slope(problem, method, order, exact)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("method", METHODS)
+def test_gravity_and_friction_may_depend_on_time(tmp_path, method):
+    path = tmp_path / "driven.toml"
+    path.write_text(
+        'kind = "hamiltonian"\nname = "driven"\ntitle = "t"\nreference = "r"\n'
+        'coordinates = { q = ["x", "y", "z"], p = ["u", "v", "w"] }\n'
+        'energy = "(u**2 + v**2 + w**2)/2 + (1 + cos(2*t)/2)*z"\nfriction = "1/(2 + t)"\n'
+        '[constraints]\nrod = "x**2 + y**2 + z**2 - 1"\n'
+        '[start]\nx = "3/5"\ny = 0\nz = "-4/5"\nu = 0\nv = 1\nw = 0\n'
+    )
+    product = load_product(path, method).module("numba")
+    machine = interpreter(path, method)
+    y = np.array(product.START)
+    stepped = kernel_step(product, 0.5, 0.1, y, np.zeros(0))
+    wanted = machine.step(0.5, 0.1, y)
+    assert abs(stepped - wanted).max() < 1e-15
+    flow = hf.flow(path, method, h=0.1, steps=1, t0=0.5)
+    assert abs(flow(torch.from_numpy(y)).numpy() - wanted).max() < 1e-15
+    exact = in_angles(2.0, lambda t: 1 / (2 + t), lambda t: 1 + np.cos(2 * t) / 2)
+    assert_slope(path, method, pipeline.check(products.load_method(method))["order"], exact)
+
+
+def assert_slope(problem, method, order, exact):
+    """That errors at time 2 fall by the order."""
     errors = [
         abs(hf.integrate(problem, method, t_span=(0, 2), h=2 / 2**k).y[-1] - exact).max()
         for k in range(5, 9)
@@ -305,8 +335,6 @@ def test_steps_follow_no_estimate_and_states_are_kept_at_steps():
 
 # --- torch -------------------------------------------------------------------------------------
 
-torch = pytest.importorskip("torch")
-
 
 def loss_of(states):
     weights = torch.cos(torch.arange(states.numel(), dtype=states.dtype)).reshape(states.shape)
@@ -356,6 +384,16 @@ def test_modules_keep_the_constraints_in_their_precision(dtype):
     room = 16 * torch.finfo(dtype).eps
     assert float((place.square().sum(-1) - 1).abs().max()) < room
     assert float((place * momentum).sum(-1).abs().max()) < room
+
+
+def test_modules_take_part_in_transforms():
+    flow = hf.flow(SPHERE, METHODS[0], h=0.1, steps=3)
+    start = torch.tensor([[0.6, 0, -0.8, 0, 1, 0], [1, 0, 0, 0, 0.5, 0.5]], dtype=torch.float64)
+    assert torch.equal(torch.func.vmap(flow)(start), flow(start))
+    one = start.clone().requires_grad_()
+    loss_of(flow(one)).backward()
+    slopes = torch.func.grad(lambda y: loss_of(flow(y)))(start)
+    assert float((slopes - one.grad).abs().max()) < 1e-14
 
 
 def test_modules_refuse_starts_and_steps_alike():
