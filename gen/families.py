@@ -192,6 +192,15 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "splitting",
         "splitting",
+        kinds.ConstrainedSplitting,
+        reader="declare.read_kinds:splitting",
+        prover="prove.integrators.constrained:prove_constrained_splitting",
+        teller="document.problem:tell_constrained_splitting",
+        roles=(INTEGRATION,),
+    ),
+    Kind(
+        "splitting",
+        "splitting",
         kinds.UnknownSplitting,
         reader="declare.read_kinds:splitting",
         prover="prove.optimizers.gradient_system:prove_part",
@@ -354,7 +363,13 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "integrator",
         (kinds.Mechanics, kinds.System),
-        (kinds.RungeKutta, kinds.Partitioned, kinds.Splitting, kinds.DiscreteGradient),
+        (
+            kinds.RungeKutta,
+            kinds.Partitioned,
+            kinds.Splitting,
+            kinds.ConstrainedSplitting,
+            kinds.DiscreteGradient,
+        ),
         "pipeline:render_integrator",
         "document.derivation:tell_pair",
     ),

@@ -141,6 +141,17 @@ def test_the_hamiltonian_in_coordinates_is_integrated(tmp_path):
     assert found.energy[-1] < found.energy[0]
 
 
+def test_the_bead_stays_in_its_bowl(tmp_path):
+    import hamilforge as hf
+
+    path = declared("bead", tmp_path)
+    assert hf.check(path)["start_on_constraints"] is True
+    found = hf.integrate(path, "rattle", t_span=(0, 10), h=0.01)
+    assert abs(found.energy - found.energy[0]).max() < 1e-4
+    assert abs(found.invariant("bowl")).max() < 1e-14
+    assert abs(found.invariant("bowl_rate")).max() < 1e-14
+
+
 def test_the_lattice_has_as_many_sites_as_are_wanted(tmp_path):
     import hamilforge as hf
 

@@ -23,7 +23,12 @@ from hamilforge.gen.declare.variation import Variation
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.program.integrators.build import build_integrator
-from hamilforge.gen.program.integrators.integrator import DiscreteGradient, Integrator, Problem
+from hamilforge.gen.program.integrators.integrator import (
+    ConstrainedFlows,
+    DiscreteGradient,
+    Integrator,
+    Problem,
+)
 from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.gen.program.interpret import FLOAT64, evaluate
 from hamilforge.gen.program.networks.build import build_network, build_target
@@ -220,6 +225,8 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
     beside = start + 0.05 * generator.uniform(-1, 1, start.size) * (1 + abs(start))
     gradients = isinstance(integrator.step, DiscreteGradient)
     room = verify_integrator.GRADIENT_ULPS if gradients else verify_integrator.ULPS
+    if isinstance(integrator.step, ConstrainedFlows):
+        room = verify_integrator.CONSTRAINED_ULPS
     cases = []
     for label, parameters, first, h in (
         ("defaults", defaults, start, 0.0625),
@@ -229,7 +236,7 @@ def step_cases(integrator: Integrator, count: int = 4) -> list[StepCase]:
         machine = IntegratorInterpreter(integrator, parameters)
         # friction such as 3/t has no meaning before its start
         times = [float(problem.start_time) + max(0, -h) * count + k * h for k in range(count)]
-        states = [first]
+        states = [machine.on_constraints(times[0], first)]
         for t in times:
             states.append(machine.step(t, h, states[-1]))
         table = np.array(states)

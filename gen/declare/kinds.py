@@ -36,7 +36,9 @@ OR_NONE, NONE = "nonnegative-or-none", "none"
 DISCRETE = (FLAG, COUNT)
 OF_MATRICES = (CHOICE, OR_NONE)
 SCOPES = ("all", "group", "tensor", "coordinate")
-LETTERS = ("A", "B", "D", "BD", "O")
+LETTERS = ("A", "B", "D", "BD", "O", "C")
+#: What stands beside a constrained step, C, in a splitting.
+BESIDE_CONSTRAINED = ("D",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Mechanics:
         methods: with which its generated code ships.
         sites: of a lattice; then every coordinate has a value at each of them.
         varied: what the caller set instead of the declaration, as options of the command line.
+        constraints: what vanishes along solutions, by name: functions g of the positions, whose
+            forces are those of multipliers, p' = -dH/dq - G' lambda - gamma(t) p with G = dg/dq.
     """
 
     head: Head
@@ -140,6 +144,7 @@ class Mechanics:
     methods: tuple[str, ...]
     sites: Sites | None = None
     varied: tuple[str, ...] = ()
+    constraints: tuple[tuple[str, Expression], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ class Flow:
 class Composition:
     """A block applied with several step sizes ``weight * h``, one after the other."""
 
-    block: Splitting
+    block: Splitting | ConstrainedSplitting
     weights: tuple[Expression, ...]
 
 
@@ -164,6 +169,24 @@ class Splitting:
 
     Attributes:
         steps: flows, or one composition of another splitting.
+        constants: named numbers, each an expression in those before it.
+        exact: whether the constants are exact (else published digits).
+    """
+
+    head: Head
+    steps: tuple[Flow, ...] | Composition
+    constants: tuple[tuple[str, Expression], ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConstrainedSplitting:
+    """A composition of constrained steps, C, and friction, D, in the order they are applied.
+
+    C is a kick, a drift and a kick whose multipliers keep positions and velocities on constraints.
+
+    Attributes:
+        steps: steps and flows, or one composition of another such splitting.
         constants: named numbers, each an expression in those before it.
         exact: whether the constants are exact (else published digits).
     """
@@ -195,7 +218,7 @@ class Update:
 Method = Splitting | Update
 
 
-def draws_noise(method: Method) -> bool:
+def draws_noise(method: Method | ConstrainedSplitting) -> bool:
     """Whether a method has the letter O."""
     if not isinstance(method, Splitting):
         return False
@@ -208,6 +231,7 @@ def without_noise(splitting: Splitting) -> Splitting:
     """The splitting with friction alone, D, wherever it has friction with noise, O."""
     steps = splitting.steps
     if isinstance(steps, Composition):
+        assert isinstance(steps.block, Splitting)  # else it is no splitting itself
         return replace(splitting, steps=replace(steps, block=without_noise(steps.block)))
     cold = (replace(flow, letter="D") if flow.letter == "O" else flow for flow in steps)
     return replace(splitting, steps=tuple(cold))
@@ -911,11 +935,12 @@ Problem = Mechanics | System
 #: What layers of a network are made with.
 LayerMethod = RungeKutta | Partitioned
 #: What makes an integrator of a problem.
-Integration = RungeKutta | Partitioned | Splitting | DiscreteGradient
+Integration = RungeKutta | Partitioned | Splitting | ConstrainedSplitting | DiscreteGradient
 Declaration = (
     Hamiltonian
     | Mechanics
     | Splitting
+    | ConstrainedSplitting
     | Update
     | Optimizer
     | Rule

@@ -231,7 +231,10 @@ def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
             weights = []
         values = tuple(weight(text, "compose", "weights") for text in weights)
         reader.finish()
-        assert isinstance(block, kinds.Splitting)
+        if not isinstance(block, kinds.Splitting | kinds.ConstrainedSplitting):
+            reader.problem("moves the unknowns of a system; a block has letters", "compose")
+            reader.finish()
+        assert isinstance(block, kinds.Splitting | kinds.ConstrainedSplitting)
         steps = kinds.Composition(block, values)
     if not reader.problems:
         numbers = {name: +getattr(mpmath, name) for name in CONSTANTS}
@@ -245,7 +248,12 @@ def splitting(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
             weights = tuple(flow.weight for flow in steps)
         real_values(reader, (("", value, key) for value in weights), numbers)
         reader.finish()
-    return kinds.Splitting(head, steps, constants, exact)
+    if isinstance(steps, kinds.Composition):
+        is_constrained = isinstance(steps.block, kinds.ConstrainedSplitting)
+    else:
+        is_constrained = any(flow.letter == "C" for flow in steps)
+    form = kinds.ConstrainedSplitting if is_constrained else kinds.Splitting
+    return form(head, steps, constants, exact)
 
 
 def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tuple[kinds.Flow, ...]:
@@ -263,12 +271,20 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
         if pair[0] not in kinds.LETTERS:
             reader.problem(
                 f"unknown letter '{pair[0]}'; expected A (drift), B (kick), D (friction), BD (kick "
-                "with friction) or O (friction with noise)",
+                "with friction), O (friction with noise) or C (a constrained kick, drift and kick)",
                 "steps",
             )
         flows.append(kinds.Flow(pair[0], weight(pair[1], "steps")))
-    if not any("B" in flow.letter for flow in flows):
-        reader.problem("a splitting has at least one kick, B or BD", "steps")
+    letters = {flow.letter for flow in flows}
+    if not any("B" in letter or letter == "C" for letter in letters):
+        reader.problem("a splitting has at least one kick, B, BD or C", "steps")
+    astray = letters - {"C", *kinds.BESIDE_CONSTRAINED}
+    if "C" in letters and astray:
+        reader.problem(
+            f"{', '.join(sorted(astray))} beside C leads off the constraints; only D (friction) "
+            "stands there",
+            "steps",
+        )
     return tuple(flows)
 
 
@@ -362,6 +378,12 @@ def optimizer(reader: Reader, head: kinds.Head, find: Find) -> kinds.Declaration
     if isinstance(system, kinds.System):
         reader.problem(
             f"'{system.head.name}' has no grad(...) in it: it is for integrators", "system"
+        )
+    if isinstance(method, kinds.ConstrainedSplitting):
+        reader.problem(
+            f"'{method.head.name}' has constrained steps, C: it is for integrators of problems "
+            "with [constraints]",
+            "method",
         )
     if isinstance(method, kinds.RungeKutta) and system is not None:
         reader.problem("a table is a method for a gradient system, not for a Hamiltonian", "method")

@@ -17,6 +17,8 @@ from hamilforge.gen.declare.shapes import SCALAR, VECTOR
 #: Components of a problem; a field of more is not written out line by line.
 MAX_COMPONENTS = 400
 _COMMON = ("parameters", "invariants", "start")
+#: What stands behind the name of a constraint for its derivative by the time.
+RATE = "rate"
 Types = dict[str, Shape]
 
 
@@ -24,7 +26,8 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
     table = reader.table("coordinates", required=True)
     lattice = read_lattices.named(reader, table)
-    reader.keys(("coordinates", "energy", "friction", *(("sites",) if lattice else ()), *_COMMON))
+    own_keys = ("sites",) if lattice else ("constraints",)
+    reader.keys(("coordinates", "energy", "friction", *own_keys, *_COMMON))
     own = _parameters(reader)
     types = _types(own)
     if lattice:
@@ -50,6 +53,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     friction = reader.expression(reader.text("friction", default="0"), "friction")
     reader.typed(friction, SCALAR, _types(own), ELEMENTWISE, "friction")
     invariants = _invariants(reader, types, functions)
+    constraints = () if lattice else _constraints(reader, own, positions, momenta, invariants)
     names = (*positions, *momenta)
     begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
     sites = read_lattices.sites(reader, lattice, names) if lattice else None
@@ -58,8 +62,9 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     assert energy is not None
     assert friction is not None
     return kinds.Mechanics(
-        head, positions, momenta, energy, friction, own, invariants, begin, listed, sites
-    )
+        head, positions, momenta, energy, friction, own, invariants, begin, listed, sites,
+        constraints=constraints,
+    )  # fmt: skip
 
 
 def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
@@ -186,6 +191,50 @@ def _invariants(
         if value:
             invariants.append((name, value))
     return tuple(invariants)
+
+
+def _constraints(
+    reader: Reader,
+    own: Sequence[kinds.Parameter],
+    positions: Sequence[str],
+    momenta: Sequence[str],
+    invariants: Sequence[tuple[str, Expression]],
+) -> tuple[tuple[str, Expression], ...]:
+    """``[constraints]``: functions of positions and parameters that vanish along solutions."""
+    table = reader.table("constraints")
+    types = {name: SCALAR for name in (*positions, *(parameter.name for parameter in own))}
+    taken = {"t", "energy", *types, *momenta, *(name for name, _ in invariants)}
+    constraints = []
+    for name, text in table.items():
+        path = ("constraints", name)
+        if not SYMBOL.fullmatch(name):
+            reader.problem(f"'{name}' cannot be the name of a constraint", *path)
+        for called in (name, f"{name}_{RATE}"):
+            if called in taken:
+                reader.problem(f"'{called}' has a meaning already", *path)
+            taken.add(called)
+        value = reader.expression(text, *path)
+        if value is None:
+            continue
+        others = sorted(value.names() & ({*momenta, "t"} - {entry.name for entry in own}))
+        if others:
+            what = "the time" if others[0] == "t" else "a momentum"
+            reader.problem(
+                f"'{others[0]}' is {what}; a constraint is on positions alone, and keeps their "
+                "velocities with them",
+                *path,
+            )
+            continue
+        reader.typed(value, SCALAR, types, ELEMENTWISE, *path)
+        if not value.names() & {*positions}:
+            reader.problem("no position is in it, so it constrains nothing", *path)
+        constraints.append((name, value))
+    if positions and len(constraints) >= len(positions):
+        reader.problem(
+            f"{len(constraints)} constraints on {len(positions)} positions leave no motion",
+            "constraints",
+        )
+    return tuple(constraints)
 
 
 def _poisson(reader: Reader, types: Types, size: int) -> kinds.Poisson | None:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.gen.declare.kinds import Composition, Method, Splitting, Update
+from hamilforge.gen.declare.kinds import (
+    Composition,
+    ConstrainedSplitting,
+    Method,
+    Splitting,
+    Update,
+)
 from hamilforge.gen.derive.calculus import Coordinate, Expr, is_host, tidy, to_sympy
 from hamilforge.gen.derive.symbols import (
     Decay,
@@ -135,9 +141,13 @@ def noise_named(number: int, taken: Container[str]) -> Coordinate:
 
 
 def flatten(
-    splitting: Splitting, depth: int = 0, taken: frozenset[str] = frozenset()
+    splitting: Splitting | ConstrainedSplitting,
+    depth: int = 0,
+    taken: frozenset[str] = frozenset(),
 ) -> tuple[tuple[WeightedFlow, ...], dict[sp.Symbol, Expr], bool]:
     """A splitting as one list of flows: blocks written out, neighbours of one letter merged.
+
+    Constrained steps, C, are no flows, and two of them are not one.
 
     Args:
         splitting: the declaration.
@@ -179,7 +189,7 @@ def flatten(
         _require_real(splitting, key, expr, resolved)
     merged: list[WeightedFlow] = []
     for flow in raw:
-        if merged and merged[-1].letter == flow.letter:
+        if merged and merged[-1].letter == flow.letter != "C":
             flow = WeightedFlow(flow.letter, merged.pop().weight + flow.weight)
         if flow.weight != 0:
             merged.append(flow)
@@ -187,7 +197,10 @@ def flatten(
 
 
 def _require_real(
-    splitting: Splitting, key: str, expr: Expr, constants: Mapping[sp.Symbol, Expr]
+    splitting: Splitting | ConstrainedSplitting,
+    key: str,
+    expr: Expr,
+    constants: Mapping[sp.Symbol, Expr],
 ) -> None:
     """That a number of a splitting is one: 1/(w - 2) is none where w is 2, nor is sqrt(w - 3)."""
     value = expr.xreplace(constants)
@@ -200,7 +213,7 @@ def _require_real(
     raise DeclarationError.single(splitting.head.source.where, message, key)
 
 
-def flow_count(splitting: Splitting) -> int:
+def flow_count(splitting: Splitting | ConstrainedSplitting) -> int:
     """The number of flows of a splitting with its blocks written out."""
     if isinstance(splitting.steps, Composition):
         return len(splitting.steps.weights) * flow_count(splitting.steps.block)

@@ -9,13 +9,18 @@ import sympy as sp
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.calculus import Coordinate, Expr
+from hamilforge.gen.derive.calculus import written as text_of
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.integrators.lattice import LatticeField, at_sites
 from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.derive.scheme import constant_values, flatten
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
 from hamilforge.gen.program.integrators.integrator import (
+    ConstrainedFlows,
+    ConstrainedMove,
     DiscreteGradient,
     Flows,
+    Friction,
     Integrator,
     Problem,
 )
@@ -87,10 +92,79 @@ def tell_problem(declaration: kinds.Problem, _: Report) -> tuple[Block, ...]:
     if field.structure is not None:
         blocks.append(Paragraph("The equations are S grad H with the skew-symmetric S of entries"))
         blocks.append(_structure(field))
+    if field.constraints:
+        blocks += _constraints(field)
     if field.invariants:
         constant = tuple(Formula(name, lower(value, written)) for name, value in field.invariants)
         blocks += [Heading("Invariants"), Formulas(constant)]
     return tuple(blocks)
+
+
+def _constraints(field: VectorField) -> tuple[Block, ...]:
+    """Constraints, and the forces that keep them."""
+    vanishing = tuple(Formula(name, lower(value)) for name, value in field.constraints)
+    return (
+        Heading("The constraints"),
+        Paragraph("These are 0 along solutions, and so are their derivatives by the time:"),
+        Formulas(vanishing),
+        Paragraph(
+            "Their gradients times multipliers, which these conditions determine, are taken from "
+            "the rates of the momenta."
+        ),
+    )
+
+
+def tell_constrained_splitting(
+    declaration: kinds.ConstrainedSplitting, _: Report
+) -> tuple[Block, ...]:
+    """Constrained steps and friction in the order they are applied, and what a step solves."""
+    flows, constants, _exact = flatten(declaration)
+    letters = dict.fromkeys(flow.letter for flow in flows)
+    values = constant_values(constants)
+    numbers = tuple(
+        (symbol.name, f"{text_of(value)} = {sp.N(values[symbol], 16)}")
+        for symbol, value in constants.items()
+    )
+    return (
+        Heading("The method"),
+        Paragraph("In the order they are applied:"),
+        Facts(tuple((letter, _MOVES[letter]) for letter in letters)),
+        Paragraph(" ".join(f"{flow.letter}({text_of(flow.weight)} h)" for flow in flows)),
+        *((Facts(numbers),) if numbers else ()),
+        *_constrained_step(),
+    )
+
+
+_MOVES = {
+    "C": "a kick, a drift and a kick whose multipliers keep g(q) = 0 and G dK/dp = 0, G = dg/dq",
+    "D": "friction: the exact flow of p' = -gamma p",
+}
+
+
+def _constrained_step() -> tuple[Block, ...]:
+    """What C over s h computes."""
+    half = mul(Const(Fraction(1, 2)), Ref("s"), Ref("h"))
+
+    def kicked(momentum: str, at: str, multiplier: str) -> IrExpr:
+        force = Apply("add", (Ref(f"grad V({at})"), Ref(f"reaction({at}, {multiplier})")))
+        return add(Ref(momentum), negative(mul(half, force)))
+
+    lines = (
+        Formula("P", kicked("p", "q", "lambda")),
+        Formula("Q", add(Ref("q"), mul(Ref("s"), Ref("h"), Ref("velocity(P)")))),
+        Formula("g(Q)", Const(Fraction(0))),
+        Formula("R", kicked("P", "Q", "nu")),
+        Formula("rate(Q, R)", Const(Fraction(0))),
+        Formula("q", Ref("Q"), "<-"),
+        Formula("p", Ref("R"), "<-"),
+    )
+    return (
+        Paragraph(
+            "C over s h, where reaction(q, lambda) = G(q)' lambda and rate(q, p) = G(q) "
+            "velocity(p); Newton's method finds lambda, then nu:"
+        ),
+        Formulas(lines),
+    )
 
 
 def _structure(field: VectorField) -> Formulas:
@@ -149,11 +223,26 @@ def tell_integrator(integrator: Integrator) -> tuple[Block, ...]:
                 for k, flow in enumerate(step.flows, start=1)
             )
             return (Heading("The step"), Facts(items))
+        case ConstrainedFlows() as step:
+            damped = integrator.problem.decay is not None
+            moves = [move for move in step.moves if damped or isinstance(move, ConstrainedMove)]
+            items = tuple(
+                (f"{k}. {_move(move)[0]}", _move(move)[1]) for k, move in enumerate(moves, 1)
+            )
+            return (Heading("The step"), Facts(items), *_constrained_step())
         case DiscreteGradient():
             return (
                 Heading("The step"),
                 Paragraph("Newton's method for z+, a large h reached by continuation."),
             )
+
+
+def _move(move: Friction | ConstrainedMove) -> tuple[str, str]:
+    """What a move is, and over how much of the step."""
+    if isinstance(move, ConstrainedMove):
+        return "C", f"over {move.drift.exact or move.drift.value} h"
+    start, stop = (end.exact or end.value for end in (move.start, move.stop))
+    return "friction", f"from {start} h to {stop} h"
 
 
 def _stages(problem: Problem, step: Stages) -> tuple[Block, ...]:

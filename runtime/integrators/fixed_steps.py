@@ -27,6 +27,8 @@ FIRST_STRETCH = 2000
 GROWN = 1 / 8
 ADVICE = "try a smaller step, an adaptive method, or a method for stiff problems"
 
+SMALLER = "try a smaller step h"
+
 
 def fixed_steps(
     product: ModuleType,
@@ -151,6 +153,11 @@ def _check(
         message = (
             f"{where}{which}: the state is no longer finite, so the step leads into a singularity "
             f"or is unstable; {ADVICE}"
+        )
+    elif names := getattr(product, "CONSTRAINTS", ()):
+        message = (
+            f"{where}{which}: the constraints {', '.join(names)} could not be met, the last change "
+            f"of Newton's method for the multipliers being {residual:.1e} of the state; {SMALLER}"
         )
     else:
         message = (

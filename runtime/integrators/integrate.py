@@ -14,6 +14,7 @@ from typing import Any
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.numbers import whole_number
 from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, Limits, adaptive_steps
+from hamilforge.runtime.integrators.constraints import refuse_off_constraints
 from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (
     output_times,
@@ -72,6 +73,7 @@ def integrate(
     state, single = starting_states(product, y0, values)
     table = parameter_table(values, len(state))
     refuse_undefined(product, start, state, table)
+    refuse_off_constraints(product, start, state, table)
     if h is None:
         refuse_adaptive(product)
         size = state.shape[1]

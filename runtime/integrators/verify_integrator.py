@@ -23,6 +23,8 @@ from hamilforge.runtime.integrators.solution import Floats
 ULPS = 4.0
 #: The same for discrete gradients, whose equations are solved for.
 GRADIENT_ULPS = 64.0
+#: The same for constrained steps, whose multipliers are solved for.
+CONSTRAINED_ULPS = 8.0
 #: What a rounding of the energy, divided by an increment of the state, may grow to.
 QUOTIENT_ROUNDINGS = 4.0
 

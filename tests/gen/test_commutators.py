@@ -36,6 +36,7 @@ SPLITTINGS = {
     name: kinds.without_noise(splitting) if isinstance(splitting, kinds.Splitting) else splitting
     for name in catalogue.names("splitting")
     for splitting in [catalogue.load(name, ("splitting",))]
+    if not isinstance(splitting, kinds.ConstrainedSplitting)  # whose steps are no flows
 }
 OF_LETTERS = [name for name, one in SPLITTINGS.items() if isinstance(one, kinds.Splitting)]
 #: Those whose every move is an exact flow.

@@ -23,6 +23,7 @@ from hamilforge.gen.derive.integrators.vector_field import t
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.build_lattice import build_lattice
 from hamilforge.gen.program.integrators.build_problem import build_problem
+from hamilforge.gen.program.integrators.integrator import Flows, Integrator
 from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter, NoConvergence
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.dense import continuous_weights
@@ -84,8 +85,7 @@ def test_jacobian_products_and_hessian_are_the_derivatives_of_what_they_belong_t
     lattice = isinstance(field, LatticeField)
     problem = build_lattice(field, True, True) if lattice else build_problem(field, True)
     parameters = {entry.name: float(entry.default) for entry in problem.parameters}
-    method = products.load_method("runge-kutta/rk4")
-    machine = IntegratorInterpreter(build_integrator(field, method), parameters)
+    machine = IntegratorInterpreter(Integrator(name, problem, Flows((), None)), parameters)
     generator = np.random.default_rng(2)
     start = declared_start(problem)
     y = start + 0.1 * generator.uniform(0, 1, len(start))

@@ -19,6 +19,7 @@ from hamilforge.gen.declare.errors import DeclarationError, Problem, caret
 from hamilforge.gen.declare.expression import SHIFT, Expression, terms
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.calculus import Expr, gradient, to_sympy
+from hamilforge.gen.derive.integrators.constraints import check_constraints
 from hamilforge.gen.derive.integrators.lattice import LatticeField, derive_lattice, shift
 from hamilforge.gen.derive.integrators.vector_field import Part, VectorField, defined, t
 from hamilforge.gen.derive.symbols import parameter_symbol
@@ -78,7 +79,15 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
         Part("p", momenta, tuple(-value for value in force)),
     )
     friction = derived(declaration.friction, "friction")
-    return VectorField(declaration, parts, parameters, energy, friction, None, invariants)
+    constraints = tuple(
+        (name, derived(value, f"[constraints].{name}")) for name, value in declaration.constraints
+    )
+    field = VectorField(
+        declaration, parts, parameters, energy, friction, None, invariants, constraints=constraints
+    )
+    if constraints:
+        check_constraints(field)
+    return field
 
 
 def _structure(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy as sp
 
@@ -62,6 +62,7 @@ class VectorField:
         friction: gamma(t), which takes momentum away beside the field.
         structure: S in ``y' = S(y) grad H`` for a Poisson system.
         invariants: what its author says to be constant, by name.
+        constraints: functions of the positions that vanish along solutions, by name.
     """
 
     problem: kinds.Problem
@@ -71,6 +72,7 @@ class VectorField:
     friction: Expr
     structure: tuple[tuple[Expr, ...], ...] | None
     invariants: tuple[tuple[str, Expr], ...]
+    constraints: tuple[tuple[str, Expr], ...] = field(default=(), kw_only=True)
 
     @functools.cached_property
     def components(self) -> tuple[sp.Symbol, ...]:

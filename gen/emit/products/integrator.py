@@ -26,6 +26,7 @@ from hamilforge.gen.emit.text import (
     wrapped,
 )
 from hamilforge.gen.program.integrators.integrator import (
+    ConstrainedFlows,
     DiscreteGradient,
     Flows,
     Integrator,
@@ -77,6 +78,14 @@ class IntegratorProduct:
         lines = [*wrapped(f"{escaped(problem.title)}, by {escaped(method.title)}."), ""]
         for part in self.integrator.problem.parts:
             lines += [f"    {line}" for line in formulas(part.field)]
+        own = self.integrator.problem.constraints
+        if own:
+            lines += [
+                "",
+                "less multipliers times gradients, in the rates of momenta, of what stays 0:",
+                "",
+            ]
+            lines += [f"    {line}" for line in formulas(own.value)]
         energy = self.integrator.problem.energy
         if energy:
             lines += ["", *(f"    {line}" for line in formulas(energy.value))]
@@ -94,9 +103,11 @@ class IntegratorProduct:
             order = self.method_report["separable_order"]
         facts = [f"Proved: order {order}"]
         match step:
-            case Stages(symplectic=True) | Flows():
+            case Stages(symplectic=True) | Flows() | ConstrainedFlows():
                 conformal = "conformal symplectic with the factor exp(-int gamma)"
                 facts.append("symplectic" if problem.decay is None else conformal)
+                if problem.constraints is not None:
+                    facts.append("on the constraints and their velocities")
             case DiscreteGradient():
                 if isinstance(self.problem, kinds.System) or problem.decay is not None:
                     facts[0] += " for canonical equations without friction"
@@ -211,6 +222,17 @@ def prefixes(step: Stages) -> tuple[str, ...]:
     return ("",) * len(step.alpha) if same else ("Q", "P")
 
 
+NONE = Coefficient(0.0)
+#: What the numbers of friction and of constrained steps are called.
+_OF_MOVES = {
+    "T": ("start", "time"),
+    "U": ("stop",),
+    "P": ("before",),
+    "S": ("drift",),
+    "Q": ("after",),
+}
+
+
 def _named(integrator: Integrator) -> Iterator[tuple[str, Row]]:
     match integrator.step:
         case Stages() as step:
@@ -228,6 +250,13 @@ def _named(integrator: Integrator) -> Iterator[tuple[str, Row]]:
             yield "S", tuple(flow.weight for flow in flows)
             yield "T", tuple(flow.start for flow in flows)
             yield "U", tuple(flow.stop for flow in flows)
+        case ConstrainedFlows(moves=moves):
+            for name, fields in _OF_MOVES.items():
+                ends = (
+                    next((getattr(move, x) for x in fields if hasattr(move, x)), NONE)
+                    for move in moves
+                )
+                yield name, tuple(ends)
         case DiscreteGradient() as gradient:
             yield "C", gradient.nodes
             yield "B", gradient.weights

@@ -18,6 +18,10 @@ from hamilforge.gen.derive.integrators.lattice import LatticeField
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
 from hamilforge.gen.derive.scheme import WeightedFlow, constant_values, derive_scheme
 from hamilforge.gen.program.build_stages import Entries, build_stages, coefficient
+from hamilforge.gen.program.integrators.build_constrained import (
+    build_constrained,
+    refuse_unconstrained,
+)
 from hamilforge.gen.program.integrators.build_lattice import build_lattice
 from hamilforge.gen.program.integrators.build_problem import build_problem
 from hamilforge.gen.program.integrators.integrator import (
@@ -46,6 +50,8 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
     Raises:
         DeclarationError: the method does not fit the problem, with the reason.
     """
+    if field.constraints and not isinstance(method, kinds.ConstrainedSplitting):
+        raise refuse_unconstrained(field, method)
     whole = isinstance(method, kinds.RungeKutta | kinds.DiscreteGradient) and not field.friction
     whole = bool(whole) or len(field.parts) == 1
     needs = field.parts_needed(whole)
@@ -64,6 +70,8 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
             step = build_stages(needs, build_pair(method), canonical=True)
         case kinds.Splitting():
             step = _flows(field, method)
+        case kinds.ConstrainedSplitting():
+            step = build_constrained(field, method)
         case kinds.DiscreteGradient():
             step = _discrete_gradient(field, method)
     if isinstance(field, LatticeField):

@@ -10,9 +10,23 @@ from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
+from hamilforge.gen.declare.read_problems import RATE
 from hamilforge.gen.derive.calculus import Expr, gradient
+from hamilforge.gen.derive.integrators.constraints import (
+    constraint_rates,
+    constraint_slopes,
+    inverse_mass,
+)
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
-from hamilforge.gen.program.integrators.integrator import START, STOP, Energy, Matrix, Part, Problem
+from hamilforge.gen.program.integrators.integrator import (
+    START,
+    STOP,
+    Constraints,
+    Energy,
+    Matrix,
+    Part,
+    Problem,
+)
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
@@ -34,6 +48,9 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
     start, stop = (sp.Dummy(name, real=True) for name in ("start", "stop"))
     damped = field.friction != 0
     names = {start: START, stop: STOP}
+    quantities = [*field.invariants]
+    for (name, value), rate in zip(field.constraints, constraint_rates(field), strict=True):
+        quantities += [(name, value), (f"{name}_{RATE}", rate)]
     conservative = field.energy is not None and field.friction == 0 and not field.energy.has(t)
     return Problem(
         name=declaration.head.name,
@@ -50,8 +67,31 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
         decay=lower(field.decay(start, stop), names) if damped else None,
         rate=lower(field.friction) if damped else None,
         invariants=tuple(
-            (name, _function(field, name, {name: value})) for name, value in field.invariants
+            (name, _function(field, name, {name: value})) for name, value in quantities
         ),
+        constraints=_constraints(field),
+    )
+
+
+def _constraints(field: VectorField) -> Constraints | None:
+    """g, its slopes and the inverse mass, for methods that solve for multipliers."""
+    if not field.constraints:
+        return None
+    values = {f"g__{name}": value for name, value in field.constraints}
+    positions, momenta = (part.components for part in field.parts)
+    slopes, mass = constraint_slopes(field), inverse_mass(field)
+    named = {
+        f"g__{field.constraints[row][0]}__d__{positions[column]}": slope
+        for (row, column), slope in slopes.items()
+    }
+    weights = {
+        f"d__{momenta[row]}__d__{momenta[column]}": entry for (row, column), entry in mass.items()
+    }
+    return Constraints(
+        tuple(name for name, _ in field.constraints),
+        _function(field, "constraints", values),
+        Matrix(_function(field, "constraint_slopes", named), tuple(slopes)),
+        Matrix(_function(field, "inverse_mass", weights), tuple(mass)),
     )
 
 

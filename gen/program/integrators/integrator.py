@@ -1,8 +1,9 @@
 """Integrators as programs: a problem's functions in the driver of a method's step.
 
 A :class:`Problem` holds straight-line functions of t, the components and the parameters.  A step is
-one of three drivers: :class:`Stages` (Runge–Kutta methods and pairs, explicit or implicit),
-:class:`Flows` (splittings) or :class:`DiscreteGradient`.  A trajectory repeats the step.
+one of four drivers: :class:`Stages` (Runge–Kutta methods and pairs, explicit or implicit),
+:class:`Flows` (splittings), :class:`ConstrainedFlows` (splittings with constrained steps, which
+solve for multipliers) or :class:`DiscreteGradient`.  A trajectory repeats the step.
 
 Friction stands beside the field as its exact factor d(a, b) = exp(-int_a^b gamma); with eta(t) its
 exponent since the beginning of the step, stages follow the conformal rule (A. Bhatt, D. Floyd and
@@ -98,6 +99,23 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraints:
+    """g(q) = 0, with what Newton's method for the multipliers needs.
+
+    Attributes:
+        names: of the constraints.
+        value: g, a result for each.
+        slopes: G = dg/dq, a row for each constraint and a column for each position.
+        mass: d^2K/dp^2, the inverse mass, a row and a column for each momentum.
+    """
+
+    names: tuple[str, ...]
+    value: Function
+    slopes: Matrix
+    mass: Matrix
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a method needs of a declared problem.
 
@@ -111,6 +129,7 @@ class Problem:
         decay: the friction factor between the times ``start`` and ``stop``; None without friction.
         rate: gamma at ``t``; None without friction.
         lattice: the sites, if there are any: then there are as many entries of each component.
+        constraints: on the positions; None where there are none.
     """
 
     name: str
@@ -128,6 +147,7 @@ class Problem:
     rate: Expr | None
     invariants: tuple[tuple[str, Function], ...]
     lattice: Lattice | None = None
+    constraints: Constraints | None = None
 
     @property
     def size(self) -> int:
@@ -160,6 +180,43 @@ class Flows:
 
 
 @dataclass(frozen=True, slots=True)
+class Friction:
+    """Momenta times their friction factor from ``start * h`` to ``stop * h``."""
+
+    start: Coefficient
+    stop: Coefficient
+
+
+@dataclass(frozen=True, slots=True)
+class ConstrainedMove:
+    """A kick, a drift and a kick, with multipliers lambda and nu that keep the constraints.
+
+        P  = p - before h (dV/dq(q) + G(q)' lambda),
+        q+ = q + drift h dK/dp(P),                    g(q+) = 0,
+        p+ = P - after h (dV/dq(q+) + G(q+)' nu),     G(q+) dK/dp(p+) = 0.
+
+    Forces and velocities are those at ``time * h`` on the clock of the step.
+
+    Attributes:
+        before, drift, after: numbers of steps h.
+        projected: whether nu is solved for; without, it is 0.
+    """
+
+    time: Coefficient
+    before: Coefficient
+    drift: Coefficient
+    after: Coefficient
+    projected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConstrainedFlows:
+    """Constrained steps and friction, one after the other."""
+
+    moves: tuple[Friction | ConstrainedMove, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiscreteGradient:
     """z+ = z + h S grad(z, z+) with a discrete gradient.
 
@@ -173,7 +230,7 @@ class DiscreteGradient:
     directions: tuple[int, ...]
 
 
-Step = Stages | Flows | DiscreteGradient
+Step = Stages | Flows | ConstrainedFlows | DiscreteGradient
 
 
 @dataclass(frozen=True, slots=True)

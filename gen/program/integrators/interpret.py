@@ -7,17 +7,24 @@ dense linear algebra for whatever is implicit, and knows nothing of what backend
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.gen.program.integrators.constrained import (
+    DIGITS,
+    ConstrainedMachine,
+    NoConvergence,
+)
 from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
     Band,
+    ConstrainedFlows,
     DiscreteGradient,
     Flows,
     Integrator,
@@ -29,16 +36,14 @@ from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.stages import Block, Increment, Stages, Value
 
+#: Digits of the numbers in which constrained steps are run.
+CONSTRAINED_DIGITS = 50
 Floats = NDArray[np.float64]
 #: Newton's iterations at most; they end when a change is lost in rounding.
 ITERATIONS = 60
 LOST = 1e-15
 #: In how many directions differences are taken.
 DIRECTIONS = 8
-
-
-class NoConvergence(ArithmeticError):
-    """Newton's iteration did not end."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class IntegratorInterpreter:
                 return _StageStep(self, stages, t, h, y).result()
             case Flows() as flows:
                 return self._flows(flows, t, h, y)
+            case ConstrainedFlows() as flows:
+                return self._constrained(flows, t, h, y)
             case DiscreteGradient() as gradient:
                 return self._discrete_gradient(gradient, t, h, y)
 
@@ -179,6 +186,41 @@ class IntegratorInterpreter:
             if flow.letter != "D":
                 y[where] += weight * self.call(part.field, start, y)
         return y
+
+    def on_constraints(self, t: float, y: Floats) -> Floats:
+        """A state on the constraints with velocities along them, beside another; itself without.
+
+        Args:
+            t: the time.
+            y: the state, `(components,)`.
+
+        Returns:
+            The state, of the same shape.
+        """
+        if self.integrator.problem.constraints is None:
+            return y
+        return self._in_digits(
+            ConstrainedFlows(()),
+            lambda machine: machine.nearest(mpmath.mpf(t), list(map(mpmath.mpf, y))),
+        )
+
+    def _constrained(self, flows: ConstrainedFlows, t: float, h: float, y: Floats) -> Floats:
+        """Of many digits: what is solved for is right to the last one, and then rounded."""
+        return self._in_digits(
+            flows,
+            lambda machine: machine.step(mpmath.mpf(t), mpmath.mpf(h), list(map(mpmath.mpf, y))),
+        )
+
+    def _in_digits(
+        self, flows: ConstrainedFlows, work: Callable[[ConstrainedMachine], Sequence[Any]]
+    ) -> Floats:
+        with mpmath.workdps(CONSTRAINED_DIGITS):
+            parameters = {name: mpmath.mpf(value) for name, value in self.parameters.items()}
+            machine = ConstrainedMachine(self.integrator.problem, flows, parameters, DIGITS)
+            try:
+                return np.array(work(machine), float)
+            except ZeroDivisionError as error:
+                raise NoConvergence("the constraints are dependent") from error
 
     def _discrete_gradient(
         self, gradient: DiscreteGradient, t: float, h: float, y: Floats

@@ -13,6 +13,11 @@ from hamilforge.gen.derive.calculus import Expr, written
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.integrators.lattice import LatticeField, at_sites
 from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.prove.integrators.along_constraints import (
+    NO_WORK,
+    constrained_invariant,
+    constrained_proofs,
+)
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 BY = "differentiated by SymPy"
@@ -34,6 +39,8 @@ def prove(declaration: kinds.Problem, claimed_only: bool = False) -> Report:
     field = derive_field(declaration)
     mechanical = isinstance(declaration, kinds.Mechanics)
     proofs = _proofs(field) | (_mechanics(field) if mechanical else {}) | _along(field)
+    if field.constraints:
+        proofs |= constrained_proofs(field)
     head = _with_invariants(declaration.head, field)
     allowance = Allowance(size=len(declaration.head.source.data))
     findings = tuple(
@@ -76,9 +83,11 @@ def _proofs(field: VectorField) -> Proofs:
 
 def _along(field: VectorField) -> Proofs:
     """What holds along solutions."""
-    proofs: Proofs = {
-        "divergence": lambda: Finding("divergence", written(field.divergence), BY, _reach(field))
-    }
+    proofs: Proofs = {}
+    if not field.constraints:  # what multipliers do to volumes is not in the field
+        proofs["divergence"] = lambda: Finding(
+            "divergence", written(field.divergence), BY, _reach(field)
+        )
     if field.structure is not None:
         by = "S + S' = 0, S grad H equals the equations, and Jacobi's identity, by SymPy"
         proofs["poisson"] = lambda: Finding("poisson", field.jacobi, by, THIS)
@@ -89,6 +98,8 @@ def _along(field: VectorField) -> Proofs:
 
 def _invariant(field: VectorField, name: str, value: Expr) -> Finding:
     rate = field.rate(value)
+    if field.constraints:
+        return constrained_invariant(field, name, value, rate)
     by = f"its derivative along solutions is {_written(field, rate)}, {BY}"
     if rate == 0:
         return Finding(f"invariant_{name}", True, by, _reach(field))
@@ -117,16 +128,21 @@ def _mechanics(field: VectorField) -> Proofs:
             "separable",
             field.separable,
             "the variables in dH/dp and dH/dq",
-            "an explicit splitting exists if true",
+            f"{'a constrained' if field.constraints else 'an explicit'} splitting exists if true",
         ),
         "conformal_factor": lambda: Finding(
             "conformal_factor",
             written(field.decay(*ENDS)),
             "exp(-int gamma) from start to stop, integrated by SymPy: the flow scales the "
-            "symplectic form by it",
+            "symplectic form by it"
+            + ", on the constraints and their velocities"
+            * bool(field.constraints),
             _reach(field),
         ),
         "energy_rate": lambda: Finding(
-            "energy_rate", "dH/dt = " + _written(field, field.rate(field.energy)), BY, _reach(field)
+            "energy_rate",
+            "dH/dt = " + _written(field, field.rate(field.energy)),
+            BY + NO_WORK * bool(field.constraints),
+            _reach(field),
         ),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamilforge.gen.declare.read_problems import RATE
 from hamilforge.gen.emit.numba.integrators.lattices import SiteWriter, site
 from hamilforge.gen.emit.numba.printer import NumbaPrinter, WholePrinter
 from hamilforge.gen.emit.products.integrator import spelling_of, unpacked
@@ -78,6 +79,11 @@ class _Functions:
         if isinstance(step, Stages) and any(block.implicit for block in step.blocks):
             assert problem.jacobian is not None
             views.append(self._matrix(problem.jacobian, "df/dy, where it is not zero."))
+        if problem.constraints:
+            own = problem.constraints
+            views.append(self._list(own.value, "What the constraints say to vanish."))
+            views.append(self._matrix(own.slopes, "G = dg/dq, where it is not zero."))
+            views.append(self._matrix(own.mass, "d^2K/dp^2, where it is not zero."))
         if problem.energy:
             inside = isinstance(step, DiscreteGradient)
             views.append(self._scalar("energy", problem.energy.value, "H.", not inside))
@@ -100,8 +106,11 @@ class _Functions:
                 if problem.structure_slope:
                     doc = "The derivative of S w by y for a vector w, where it is not zero."
                     views.append(self._matrix(problem.structure_slope, doc, ("weights",)))
+        held = problem.constraints.names if problem.constraints else ()
+        of_held = {*held, *(f"{name}_{RATE}" for name in held)}
         for name, function in problem.invariants:
-            views.append(self._scalar(f"i_{name}", function, "An invariant."))
+            doc = "A constraint, or its rate." if name in of_held else "An invariant."
+            views.append(self._scalar(f"i_{name}", function, doc))
         if problem.decay is not None:
             views.append(self._span("decay", problem.decay, "exp(-int gamma) over a time span."))
         if problem.rate is not None and isinstance(step, DiscreteGradient):
@@ -171,6 +180,12 @@ class _Functions:
                 assert not isinstance(place, Band)
                 lines.append(f"out[{place[0]}, {place[1]}] = {text}")
         return FunctionView(matrix.function.name, arguments, doc, tuple(lines) or ("pass",))
+
+    def _list(self, function: Function, doc: str) -> FunctionView:
+        arguments = (*_STATE, "out")
+        lines, texts = self._body(function, arguments)
+        lines += [f"out[{k}] = {text}" for k, text in enumerate(texts)]
+        return FunctionView(function.name, arguments, doc, tuple(lines))
 
     def _scalar(self, name: str, function: Function, doc: str, plain: bool = True) -> FunctionView:
         if self._problem.lattice:

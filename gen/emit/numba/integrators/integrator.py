@@ -10,13 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hamilforge.gen.digests import runtime_digest
+from hamilforge.gen.emit.numba.integrators.constrained import ConstrainedView, constrained_view
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import Constant, tuple_text
-from hamilforge.gen.program.integrators.integrator import DiscreteGradient, Flows, Step
+from hamilforge.gen.program.integrators.integrator import (
+    ConstrainedFlows,
+    DiscreteGradient,
+    Flows,
+    Step,
+)
 from hamilforge.gen.program.stages import Stages
 
 TEMPLATE = "numba/integrators/integrator.py.jinja"
@@ -43,7 +49,7 @@ class View:
     functions: tuple[FunctionView, ...]
     imports: tuple[tuple[str, str, str], ...]
     constants: tuple[Constant, ...]
-    step: StagesView | FlowsView | GradientView
+    step: StagesView | FlowsView | ConstrainedView | GradientView
     rows: int
     unknowns: int
     damped: bool
@@ -54,6 +60,7 @@ class View:
     moving_structure: bool
     conservative: bool
     linear_digest: str
+    constraints: str
 
 
 def view(product: IntegratorProduct) -> View:
@@ -64,7 +71,9 @@ def view(product: IntegratorProduct) -> View:
     solve = 0
     match step:
         case Stages():
-            shown: StagesView | FlowsView | GradientView = StagesWriter(integrator, need).view()
+            shown: StagesView | FlowsView | ConstrainedView | GradientView = StagesWriter(
+                integrator, need
+            ).view()
             implicit = [block for block in step.blocks if block.implicit]
             width = size // len(problem.parts)
             solve = max((len(block.increments) for block in implicit), default=0) * width
@@ -72,6 +81,10 @@ def view(product: IntegratorProduct) -> View:
         case Flows():
             shown = flows_view(integrator, step, need)
             rows = 1
+        case ConstrainedFlows():
+            shown = constrained_view(integrator, step, need)
+            solve = shown.count
+            rows = 8
         case DiscreteGradient():
             shown = _gradient(step)
             solve = size
@@ -99,6 +112,7 @@ def view(product: IntegratorProduct) -> View:
         moving_structure=problem.structure_slope is not None,
         conservative=problem.conservative,
         linear_digest=runtime_digest("linear"),
+        constraints=repr(problem.constraints.names if problem.constraints else ()),
     )
 
 
@@ -117,7 +131,7 @@ def _fixed_step(step: Step) -> str:
             return "the halves of a pair have no common error estimate"
         case Stages(error=None, symplectic=False):
             return "the method has no embedded weights b_hat, so no error estimate"
-        case Stages(error=None) | Flows():
+        case Stages(error=None) | Flows() | ConstrainedFlows():
             return "a symplectic method loses what it conserves when its steps follow the state"
         case DiscreteGradient():
             return "a discrete gradient has no error estimate"

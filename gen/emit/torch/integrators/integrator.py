@@ -18,8 +18,11 @@ from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
     Band,
+    ConstrainedFlows,
+    ConstrainedMove,
     DiscreteGradient,
     Flows,
+    Friction,
     Matrix,
     Problem,
 )
@@ -92,6 +95,20 @@ def view(product: IntegratorProduct) -> View:
                 for flow in step.flows
             )
             attributes.append(("FLOWS", tuple_text(rows)))
+        case ConstrainedFlows():
+            module, kind = "torch_constrained", "ConstrainedFlows"
+            own = problem.constraints
+            assert own is not None
+            functions.append(writer.function(own.value, "What the constraints say to vanish."))
+            functions.append(writer.matrix(own.slopes, "G = dg/dq"))
+            functions.append(writer.matrix(own.mass, "d^2K/dp^2"))
+            attributes += [
+                ("CONSTRAINTS", repr(own.names)),
+                ("VALUE", "constraints"),
+                *_places("SLOPES", own.slopes),
+                *_places("MASS", own.mass),
+                ("MOVES", tuple_text(_move(move) for move in step.moves)),
+            ]
         case DiscreteGradient():
             module, kind = "torch_discrete_gradient", "DiscreteGradient"
             assert problem.energy is not None
@@ -179,6 +196,13 @@ class _Writer:
         text = TensorPrinter(spelling | {START: "start", STOP: "stop"}, self._need)(value)
         lines = (*unpacked(self._problem, names(value), spelling), f"return {text}")
         return FunctionView(name, arguments, doc, lines)
+
+
+def _move(move: Friction | ConstrainedMove) -> str:
+    if isinstance(move, Friction):
+        return repr((move.start.value, move.stop.value))
+    spans = (move.time, move.before, move.drift, move.after)
+    return repr((*(span.value for span in spans), move.projected))
 
 
 def _places(name: str, matrix: Matrix) -> list[tuple[str, str]]:
