@@ -101,6 +101,8 @@ def form(fields: Sequence[VectorField]) -> str:
     """
     m = len(fields[0])
     sums = {sum(e) for field in fields for component in field for e in component}
+    if not sums:
+        return "zero: nothing moves"
     volume = all(not divergence(field) for field in fields)
     if sums <= {1}:
         name = "sl" if volume else "gl"
