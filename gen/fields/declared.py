@@ -27,7 +27,7 @@ MOST_CONTROLS = 4096
 
 
 class NotPolynomialError(Exception):
-    """A field is no polynomial of its states."""
+    """A field is no polynomial of its states with rational coefficients."""
 
 
 @dataclass(frozen=True)
@@ -176,5 +176,8 @@ def _exact_function(name: str, *values: Any) -> Any:
         if isinstance(divisor, PolyElement) and divisor.is_ground and divisor:
             number = divisor.LC
             return values[0] * Fraction(int(number.denominator), int(number.numerator))
-    shown = {"/": "a quotient", "**": "a power that is no whole number", "t": "the time t"}
-    raise NotPolynomialError(shown.get(name, f"{name}(...)"))
+    shown = {"/": "a quotient", "**": "a power that is no whole number"}
+    if all(isinstance(v, Fraction) or getattr(v, "is_ground", False) for v in values):
+        what = f"{shown.get(name, f'{name}(...)')} of numbers" if values else name
+        raise NotPolynomialError(f"{what} counts as irrational, and proofs are over Q")
+    raise NotPolynomialError(f"{shown.get(name, f'{name}(...)')} is no polynomial of the states")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -166,9 +166,24 @@ def _number(name: str, *values: float) -> Any:
     return NUMPY_FUNCTIONS[name](*(np.float64(value) for value in values))
 
 
+@cache
+def _has_kink(name: str) -> bool:
+    """Whether a function, or a derivative of it, jumps where its argument is 0."""
+    seen, todo = set(), [name]
+    while todo:
+        one = todo.pop()
+        if one not in seen:
+            seen.add(one)
+            for text in BY_NAME[one].derivatives:
+                todo += parse(text, (*BY_NAME,)).functions() & BY_NAME.keys()
+    return not seen.isdisjoint(("sign", "step"))
+
+
 def _composed(name: str, jet: Jet, order: int | None = None) -> Jet:
     """``g(f)`` from ``g'(f)``, which is needed to one degree less."""
     order = jet.order if order is None else order
+    if not jet.terms[0].all() and _has_kink(name):
+        raise NotDerivableError(f"{name}(...) has a kink at a point, and there no brackets")
     frame = jet.frame
     terms = np.zeros_like(jet.terms)
     terms[0] = NUMPY_FUNCTIONS[name](jet.terms[0])

@@ -2,7 +2,7 @@
 
 In: fields with rational coefficients, points with rational coordinates.  Out: a bound of the rank
 of all brackets at the points, with its reason: the algebra is finite-dimensional and known whole;
-a polynomial is constant along every field; two points are one.
+a polynomial is constant along every field; two points are one; every field is zero at a point.
 """
 
 from __future__ import annotations
@@ -66,6 +66,17 @@ def coincident(points: Points) -> tuple[int, int] | None:
         first = seen.setdefault(tuple(point), number)
         if first != number:
             return first, number
+    return None
+
+
+def at_rest(fields: Sequence[VectorField], points: Points) -> int | None:
+    """The first point where every field is zero, counted from 1, or None.
+
+    There V = W = 0 gives [V, W] = DW V - DV W = 0, and so on: no bracket moves it.
+    """
+    for number, point in enumerate(points, 1):
+        if not any(any(value(field, point)) for field in fields):
+            return number
     return None
 
 

@@ -8,7 +8,7 @@ arXiv:1908.07838).
 
 For polynomials that rank is computed modulo a prime, of words that are named: it is at most the
 rank over Q, so a full one is a proof.  A smaller one is a proof only where the algebra is known
-whole, points coincide, or a polynomial is constant along every field.
+whole, points coincide, every field is zero at a point, or a polynomial is constant along them.
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ def prove_controllability(
         DeclarationError: the field is not linear in its controls.
     """
     m, head = setting.width, setting.field.head
+    if any("t" in value.names() for _, value in setting.field.rates):
+        raise DeclarationError.single(
+            head.source.where,
+            f"'{head.name}' depends on the time t, and brackets are of fields alone",
+        )
     needed = m * len(points)
     findings = [
         Finding("points", len(points), "what was given", "these points"),
@@ -81,7 +86,7 @@ def prove_controllability(
     try:
         fields = polynomials(setting)
     except NotPolynomialError as reason:
-        remarks.append(f"No exact proof: {reason} is no polynomial of the states.")
+        remarks.append(f"No exact proof: {reason}.")
         findings += _numbers(setting, points, needed, str(reason))
     else:
         usable, replaced = usable_prime(prime, fields, points)
@@ -92,7 +97,16 @@ def prove_controllability(
 
 
 def usable_prime(prime: int, fields: Sequence[VectorField], points: Points) -> tuple[int, str]:
-    """A prime that divides no denominator, and what to say if it is another one."""
+    """A prime that divides no denominator.
+
+    Args:
+        prime: the one asked for.
+        fields: with rational coefficients.
+        points: with rational coordinates.
+
+    Returns:
+        The prime, and what to say if it is another one.
+    """
     denominators = {c.denominator for f in fields for component in f for c in component.values()}
     denominators |= {x.denominator for point in points for x in point}
     usable = prime
@@ -131,17 +145,21 @@ def _exactly(
     )
     yield _growth(fields, prime)
     if growth.rank == needed:
-        words = [list(word) for word in growth.certificate]
-        by = f"{len(words)} words, independent at the points modulo {prime}, so over Q"
+        spelled = [list(word) for word in growth.certificate]
+        by = f"{len(spelled)} words, independent at the points modulo {prime}, so over Q"
         reach = "targets near the points, or any with a read-out lambda*(X - x), lambda large"
         yield Finding("interpolates", True, by, reach)
-        certificate = {"prime": prime, "rank": growth.rank, "words": words}
-        shown = f"{len(words)} words of up to {max(map(len, words))} letters"
+        certificate = {"prime": prime, "rank": growth.rank, "words": spelled}
+        shown = f"{len(spelled)} words of up to {max(map(len, spelled))} letters"
         by = "[i, j, k] is [V_i, [V_j, V_k]], counted from 1 in the order of the controls"
         yield Finding("certificate", certificate, by, "to compute again", brief=shown)
         return
     if pair is not None:
         by = f"points {pair[0]} and {pair[1]} are one: rank at most {m * (count - 1)}"
+        yield Finding("interpolates", False, by, "every bracket, any degree")
+        return
+    if (still := obstruction.at_rest(fields, points)) is not None:
+        by = f"every field is zero at point {still}, so every bracket: rank at most {needed - m}"
         yield Finding("interpolates", False, by, "every bracket, any degree")
         return
     words = obstruction.closed(fields, growth)
@@ -214,14 +232,8 @@ def _numbers(setting: Setting, points: Points, needed: int, reason: str) -> Iter
         raise DeclarationError.single(setting.field.head.source.where, not_linear(setting, []))
     for number in range(len(setting.controls)):
         units = [x + float(k == number) for k, x in enumerate(zero)]
-        once = _jets(setting, variables, units)
-        twice = _jets(setting, variables, [2.0 * unit for unit in units])
-        for one, other in zip(once, twice, strict=True):
-            if not np.allclose(other.terms, 2 * one.terms, rtol=1e-9, atol=1e-9):
-                raise DeclarationError.single(
-                    setting.field.head.source.where, not_linear(setting, [number])
-                )
-        fields.append(once)
+        fields.append(_jets(setting, variables, units))
+    _need_linear(setting, variables, fields)
     words = [([k + 1], field) for k, field in enumerate(fields)]
     latest, rows = words, [jets.values(field) for _, field in words]
     rank, kept, left = _rank(rows)
@@ -247,15 +259,36 @@ def _numbers(setting: Setting, points: Points, needed: int, reason: str) -> Iter
     yield Finding("interpolates", None, by, here, _why(rank, needed, reason))
 
 
+def _need_linear(setting: Setting, variables: Sequence[Any], fields: Sequence[Any]) -> None:
+    """Compare the field at drawn controls with the combination of its V_i."""
+    zero, count = 0 * variables[0], len(fields)
+    for weights in np.random.default_rng(0).normal(size=(2, count)):
+        mixed = _jets(setting, variables, [zero + weight for weight in weights])
+        for k, component in enumerate(mixed):
+            each = [weight * field[k].terms for weight, field in zip(weights, fields, strict=True)]
+            size = np.sum(np.abs(each), axis=0) + np.abs(component.terms)
+            if (np.abs(component.terms - np.sum(each, axis=0)) > 1e-9 * (1 + size)).any():
+                raise DeclarationError.single(
+                    setting.field.head.source.where, not_linear(setting, range(count))
+                )
+
+
 def _why(rank: int, needed: int, reason: str) -> str:
     if rank == needed:
-        return f"numbers give the full rank, which is no proof: {reason} is no polynomial"
-    return f"numbers give rank {rank} of {needed}, which is no proof: {reason} is no polynomial"
+        return f"numbers give the full rank, which is no proof: {reason}"
+    return f"numbers give rank {rank} of {needed}, which is no proof: {reason}"
 
 
 def _jets(setting: Setting, states: Sequence[Any], controls: Sequence[Any]) -> list[Any]:
     zero = 0 * states[0]
-    return [zero + rate for rate in setting.rates(states, controls, jets.function)]
+    with np.errstate(all="ignore"):
+        found = [zero + rate for rate in setting.rates(states, controls, jets.function)]
+    if not all(np.isfinite(component.terms).all() for component in found):
+        raise DeclarationError.single(
+            setting.field.head.source.where,
+            f"'{setting.field.head.name}' has no finite derivatives at the points",
+        )
+    return found
 
 
 def _rank(rows: Sequence[Any]) -> tuple[int, float, float]:
