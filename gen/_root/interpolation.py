@@ -83,9 +83,9 @@ def controllability(
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < low:
         raise ValueError(f"{name} = {value!r}: a whole number from {low} was expected")
-    if value > high:
+    if int(value) > high:
         raise ValueError(f"{name} = {value}: at most {high} is taken")
 
 
@@ -96,7 +96,7 @@ def _read(points: Any) -> int | list[list[Fraction]]:
         points = int(points)
     if isinstance(points, numbers.Number):
         _whole("points", points, 1, MOST_POINTS)
-        return int(points)  # type: ignore[call-overload, no-any-return]
+        return int(points)  # type: ignore[call-overload]
     rows = points.tolist() if hasattr(points, "tolist") else points
     if not isinstance(rows, Sequence) or not rows:
         raise ValueError("points: rows of coordinates, a CSV file, or how many to draw")
@@ -194,10 +194,10 @@ def _known(field: kinds.Field, sizes: Mapping[str, int], values: dict[str, Any])
     shapes = dict(field.controls)
     for name in values:
         if name not in names and name not in shapes:
-            known = [*names, *shapes]
+            offered = [*names, *shapes]
             raise ValueError(
                 f"no parameter or control '{name}'; those of {field.head.name} are: "
-                f"{', '.join(known)}" + did_you_mean(name, known)
+                f"{', '.join(offered)}" + did_you_mean(name, offered)
             )
     known: dict[str, Any] = {}
     for parameter in field.parameters:

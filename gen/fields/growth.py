@@ -26,6 +26,8 @@ from hamilforge.gen.fields.polynomial import VectorField, degree
 
 #: 2**31 - 1.
 MERSENNE = 2147483647
+#: Coefficients of a field up to the degree: a basis of as many rows takes about 1 GB.
+WIDEST = 12_000
 #: Candidates that are looked at together.
 BATCH = 512
 _LOW = (1 << 16) - 1
@@ -131,6 +133,8 @@ class Adjoint:
             matrix = sparse.csr_array(size, dtype=np.int64)
         matrix.sum_duplicates()
         matrix.data %= p
+        if max(np.diff(matrix.indptr), default=0) >= 1 << 16:
+            raise ValueError("a field with so many terms that sums of products would overflow")
         self._matrix = matrix
         self._parts: dict[tuple[int, int, int], tuple[sparse.csr_array, sparse.csr_array]] = {}
 
@@ -219,8 +223,16 @@ def grow(
 
     Returns:
         The words, and the rank at the points.
+
+    Raises:
+        ValueError: fields of this degree have too many coefficients.
     """
     m = len(fields[0])
+    if m * math.comb(m + most, m) > WIDEST:
+        raise ValueError(
+            f"fields of degree {most} in {m} variables have {m * math.comb(m + most, m)} "
+            f"coefficients; at most {WIDEST} are taken: fewer points, or a smaller degree"
+        )
     degrees = [degree(field) for field in fields]
     monomials = Monomials(m, max(most + max(*degrees, 1) - 1, most))
     width = m * monomials.count(most)
@@ -318,9 +330,9 @@ def _brackets(
 ) -> tuple[Matrix, NDArray[np.bool_]]:
     """Brackets up to a degree, and which of the fields have one that is."""
     highest = of + max(adjoint.raises, 0)
-    stays = np.ones(len(fields), dtype=bool)
+    stays: NDArray[np.bool_] = np.ones(len(fields), dtype=bool)
     if highest > most:
-        stays = ~adjoint.apply(fields, of, most, highest).any(axis=1)
+        stays = ~np.any(adjoint.apply(fields, of, most, highest) != 0, axis=1)
     within = adjoint.apply(fields[stays], of, -1, min(highest, most))
     rows = np.zeros((len(within), width), dtype=np.int64)
     rows[:, : within.shape[1]] = within

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.int64]
 #: How many products of 2**30 * 2**15 add up exactly.
-CHUNK = 256
+CHUNK = 128
 #: Up to so many rows are eliminated one by one.
 PANEL = 32
 _HALF = 1 << 15
@@ -122,7 +122,7 @@ class RowSpace:
     def add(self, rows: Matrix) -> NDArray[np.bool_]:
         """Add rows; which of them were independent of the space and of those before them."""
         rest = reduced(rows, self._basis, self._pivots, self._p)
-        new = rest.any(axis=1)
+        new: NDArray[np.bool_] = np.any(rest, axis=1)
         basis, pivots, independent = row_basis(rest[new], self._p)
         new[new] = independent
         if len(pivots):

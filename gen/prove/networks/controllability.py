@@ -64,6 +64,7 @@ def prove_controllability(
 
     Raises:
         DeclarationError: the field is not linear in its controls.
+        ValueError: fields of the degree have too many coefficients.
     """
     m, head = setting.width, setting.field.head
     if any("t" in value.names() for _, value in setting.field.rates):
