@@ -71,6 +71,8 @@ def controllability(
     if len(setting.controls) > MOST_CONTROLS:
         raise ValueError(f"{len(setting.controls)} free controls; at most {MOST_CONTROLS} are read")
     notes = []
+    if any(array.draw is not None for array in declaration.arrays):
+        notes.append(f"Fixed arrays are drawn from seed {seed}.")
     if isinstance(places, int):
         places = draws.points(places, setting.width, seed)
         notes.append(f"The points are drawn, from seed {seed}, in [-1, 1].")

@@ -113,3 +113,10 @@ def test_values_that_are_not_finite_are_told(tmp_path):
     path = declared(tmp_path, 'controls = { a = [], b = [] }\nf = "a*log(y) + b*sin(y)"\n')
     with pytest.raises(DeclarationError, match="no finite derivatives"):
         hf.controllability(path, [[-1.0, 1.0]])
+
+
+def test_a_report_says_what_its_certificate_needs():
+    """The seed of what is drawn, the prime, the bound of degrees, the words."""
+    report = hf.controllability("universal5", [[0.5, 1], [0.25, -1]], draw=3)
+    assert "Fixed arrays are drawn from seed 3." in report.notes
+    assert sorted(report["certificate"]) == ["degree", "prime", "rank", "words"]

@@ -150,7 +150,12 @@ def _exactly(
         by = f"{len(spelled)} words, independent at the points modulo {prime}, so over Q"
         reach = "targets near the points, or any with a read-out lambda*(X - x), lambda large"
         yield Finding("interpolates", True, by, reach)
-        certificate = {"prime": prime, "rank": growth.rank, "words": spelled}
+        certificate = {
+            "prime": prime,
+            "degree": growth.degree,
+            "rank": growth.rank,
+            "words": spelled,
+        }
         shown = f"{len(spelled)} words of up to {max(map(len, spelled))} letters"
         by = "[i, j, k] is [V_i, [V_j, V_k]], counted from 1 in the order of the controls"
         yield Finding("certificate", certificate, by, "to compute again", brief=shown)
