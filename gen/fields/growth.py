@@ -20,6 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from hamilforge.gen.fields.modular import Matrix, RowSpace, product
 from hamilforge.gen.fields.polynomial import VectorField, degree
@@ -207,6 +208,8 @@ class Growth:
         return tuple(map(self.word, self.used))
 
 
+# On small matrices threads wait for each other; on a busy machine six times as long as they work.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def grow(
     fields: Sequence[VectorField],
     most: int,
