@@ -208,8 +208,6 @@ class Growth:
         return tuple(map(self.word, self.used))
 
 
-# On small matrices threads wait for each other; on a busy machine six times as long as they work.
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def grow(
     fields: Sequence[VectorField],
     most: int,
@@ -230,6 +228,14 @@ def grow(
     Raises:
         ValueError: fields of this degree have too many coefficients.
     """
+    # threads wait for each other on small matrices, on a busy machine longer than they work
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _grown(fields, most, p, points)
+
+
+def _grown(
+    fields: Sequence[VectorField], most: int, p: int, points: Sequence[Sequence[Fraction]]
+) -> Growth:
     m = len(fields[0])
     if m * math.comb(m + most, m) > WIDEST:
         raise ValueError(
