@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hamilforge.facade import (
         check,
         contractivity,
+        controllability,
         flow,
         generate,
         integrate,
@@ -56,6 +57,7 @@ __all__ = [
     "Solution",
     "check",
     "contractivity",
+    "controllability",
     "controlled_descent",
     "flow",
     "generate",

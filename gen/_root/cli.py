@@ -108,6 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     checking = command("check", _check, "Prove what can be proved, and compare the claims.")
     checking.add_argument("names", nargs="+", metavar="NAME|PATH")
     checking.add_argument("--json", action="store_true")
+    checking.add_argument(
+        "--points", metavar="FILE.csv|N", help="of fields: can they move these points independently"
+    )
+    checking.add_argument(
+        "--degree", type=whole_number, help="with --points: above which a bracket is dropped whole"
+    )
+    checking.add_argument("--prime", type=whole_number, help="with --points: below 2**31")
+    checking.add_argument("--seed", type=int, help="with --points: of what is drawn")
+    _sizes(checking)
 
     show = command("show", _show, "Show the derivation, from the Hamiltonian to the update.")
     show.add_argument("name", metavar="NAME|PATH")
@@ -227,12 +236,34 @@ def _list(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import check
 
+    if arguments.points is not None:
+        return of_sizes(lambda: _controllability(arguments))
+    if arguments.size or any(
+        getattr(arguments, name) is not None for name in ("degree", "prime", "seed")
+    ):
+        return complain("--degree, --prime, --seed and --size go with --points")
     reports = [check(name) for name in arguments.names]
     if arguments.json:
         say(json.dumps([report.to_dict() for report in reports], indent=2))
     else:
         say("\n\n".join(map(str, reports)))
     return 0 if all(report.holds for report in reports) else 1
+
+
+def _controllability(arguments: argparse.Namespace) -> int:
+    from hamilforge.facade import controllability
+
+    options = {"degree": arguments.degree, "prime": arguments.prime, "draw": arguments.seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    reports = [
+        controllability(name, arguments.points, dict(arguments.size), **given)
+        for name in arguments.names
+    ]
+    if arguments.json:
+        say(json.dumps([report.to_dict() for report in reports], indent=2))
+    else:
+        say("\n\n".join(map(str, reports)))
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

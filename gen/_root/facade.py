@@ -233,6 +233,44 @@ def contractivity(network: Any) -> Contractivity:
     return module.contractivity(network)
 
 
+def controllability(
+    field: Name,
+    points: Any,
+    sizes: Mapping[str, int] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    degree: int | None = None,
+    prime: int = 2147483647,
+    draw: int = 0,
+) -> Report:
+    """Whether y' = sum_i u_i V_i(y) can move given points independently of one another.
+
+    Args:
+        field: a field that is linear in its controls, by name or path.
+        points: `(N, width)`: numbers, fractions or texts, each taken exactly (floats are dyadic); a
+            path to a CSV file; or N, to draw that many.
+        sizes: of dimensions, by name; that of the state follows from the points.
+        parameters: values of parameters, and of controls that are held, by name.
+        degree: above which a bracket is dropped whole; a few are tried if None.
+        prime: below 2**31, modulo which ranks are computed; another where it divides a denominator.
+        draw: the seed of fixed arrays and of drawn points.
+
+    Returns:
+        A report with ``lie_rank``, ``needed`` and ``interpolates``: True with its ``certificate``
+        of words, False with a proof, None where neither is known.
+
+    Raises:
+        DeclarationError: the declaration has problems, or is not linear in its controls.
+        ValueError: an argument is out of its domain.
+
+    References:
+        C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Data Sci. 2 (2020) 901-919,
+        arXiv:1908.07838.
+    """
+    from hamilforge import interpolation as module
+
+    return module.controllability(field, points, sizes, parameters, degree, prime, draw)
+
+
 def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:
     """Minimise the running cost of a field over controls at every stage of a method.
 

@@ -42,6 +42,8 @@ RATE = "rate"
 SHIFT = "shift"
 #: In problems: the product of all entries.
 PRODUCT = "prod"
+#: In fields: ``u[1]``, an entry of a vector, counted from 1.
+ENTRY = "entry"
 #: In manifolds and optimizers on them: an array in the tangent space at X; the gradient in the
 #: metric, of a derivative; the point that a tangent vector leads to; what it carries there.
 PROJECT, GRADIENT, RETRACT, TRANSPORT = "project", "gradient", "retract", "transport"
@@ -89,7 +91,7 @@ DIGITS, LARGEST = 50, 1e300
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[<>=!]=|[-+*/@(),<>]))"
+    r"|(?P<name>[A-Za-z_][A-Za-z_0-9]*)|(?P<operator>\*\*|[<>=!]=|[-+*/@(),<>])|(?P<entry>[][]))"
 )
 
 
@@ -179,6 +181,18 @@ def parse(text: str, functions: Container[str] = FUNCTIONS) -> Expression:
     return _parse(text, functions, _Parser.sum)
 
 
+def parse_with_entries(text: str) -> Expression:
+    """Read an expression with entries of vectors, as in ``u[1]``.
+
+    Args:
+        text: what to read.
+
+    Raises:
+        ExpressionError: where the text is no expression.
+    """
+    return _parse(text, FUNCTIONS, _Parser.sum, entries=True)
+
+
 def parse_condition(text: str) -> Expression:
     """Read a comparison, or an expression that is positive where a condition holds.
 
@@ -192,11 +206,14 @@ def parse_condition(text: str) -> Expression:
 
 
 def _parse(
-    text: str, functions: Container[str], read: Callable[[_Parser, int], Node]
+    text: str,
+    functions: Container[str],
+    read: Callable[[_Parser, int], Node],
+    entries: bool = False,
 ) -> Expression:
     if len(text) > MAX_TEXT:
         raise ExpressionError(f"{len(text)} characters; at most {MAX_TEXT} are read", 0, 1)
-    parser = _Parser(text, functions)
+    parser = _Parser(text, functions, entries)
     tree = read(parser, 0)
     if parser.token.kind != "end":
         token = parser.token
@@ -220,11 +237,11 @@ class _Token:
     stop: int
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str, entries: bool) -> Iterator[_Token]:
     at, end = 0, len(text.rstrip())
     while at < end:
         match = _TOKEN.match(text, at)
-        if match is None:
+        if match is None or (match.lastgroup == "entry" and not entries):
             start = at + len(text[at:]) - len(text[at:].lstrip())
             raise ExpressionError(
                 f"{text[start]!r} does not belong to the expression language "
@@ -241,9 +258,9 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Parser:
     """Recursive descent by precedence; every nesting is counted."""
 
-    def __init__(self, text: str, functions: Container[str]) -> None:
+    def __init__(self, text: str, functions: Container[str], entries: bool) -> None:
         self._functions = functions
-        self._tokens = _tokens(text)
+        self._tokens = _tokens(text, entries)
         self.token = next(self._tokens)
 
     def _advance(self) -> _Token:
@@ -335,6 +352,8 @@ class _Parser:
         if token.kind == "name":
             if self.token.text == "(":
                 return self._call(token, depth)
+            if self.token.text == "[":
+                return self._entry(token)
             return Name(token.text, token.start, token.stop)
         if token.text == "(":
             inner = self.sum(depth + 1)
@@ -344,6 +363,17 @@ class _Parser:
             token.start,
             token.stop,
         )
+
+    def _entry(self, name: _Token) -> Node:
+        self._advance()
+        token = self._advance()
+        if token.kind != "number" or not token.text.isdigit():
+            raise ExpressionError(
+                f"an entry has a whole number, as in {name.text}[1]", token.start, token.stop
+            )
+        number = Number(_exact(token), token.start, token.stop)
+        vector = Name(name.text, name.start, name.stop)
+        return Operation(ENTRY, (vector, number), name.start, self._expect("]").stop)
 
     def _call(self, name: _Token, depth: int) -> Node:
         if name.text not in self._functions:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Union
 
-from hamilforge.gen.declare.expression import AVERAGE, Expression
+from hamilforge.gen.declare.expression import AVERAGE, ENTRY, Expression, Operation, walk
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.toml_source import Source
 
@@ -633,6 +633,24 @@ Shape = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class FixedArray:
+    """An array of a field that is not trained: exact rational numbers.
+
+    Attributes:
+        shape: one or two dimensions, by name or number.
+        unit: of a unit vector, which one: a number from 1, or a dimension for its last.
+        draw: between which whole numbers, both included, its entries are drawn.
+        where: what becomes of what is drawn, in its own name and the dimensions.
+    """
+
+    name: str
+    shape: Shape
+    unit: str
+    draw: tuple[int, int] | None
+    where: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """A network's vector field y' = f(t, y, U) with states y and controls U.
 
@@ -649,6 +667,7 @@ class Field:
         varied: what the caller set instead of the declaration, as options of the command line.
         fixed: dimensions with the sizes that the caller gave them.
         by_stage: whether every stage of a layer has controls of its own.
+        arrays: those that are not trained.
     """
 
     head: Head
@@ -663,6 +682,18 @@ class Field:
     varied: tuple[str, ...] = ()
     fixed: tuple[tuple[str, int], ...] = ()
     by_stage: bool = False
+    arrays: tuple[FixedArray, ...] = ()
+
+    @property
+    def layerless(self) -> str:
+        """Why no layers are made of it; empty where they are."""
+        if self.arrays:
+            return f"its array {self.arrays[0].name} is fixed, and layers take controls alone"
+        values = [value for _, value in self.rates]
+        values += [value for value in (self.running, self.regulariser) if value is not None]
+        if any(isinstance(n, Operation) and n.op == ENTRY for v in values for n in walk(v.tree)):
+            return "it reads entries of a vector, and layers take whole ones"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

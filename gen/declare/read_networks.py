@@ -11,6 +11,7 @@ from hamilforge.gen.declare.errors import ExpressionError, caret, did_you_mean
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
     ELEMENTWISE,
+    ENTRY,
     RATE,
     Expression,
     Name,
@@ -18,6 +19,7 @@ from hamilforge.gen.declare.expression import (
     walk,
 )
 from hamilforge.gen.declare.kinds import Shape
+from hamilforge.gen.declare.read_fixed import fixed_arrays
 from hamilforge.gen.declare.read_parts import Find, parameters
 from hamilforge.gen.declare.read_problems import methods
 from hamilforge.gen.declare.reader import SYMBOL, Reader
@@ -28,18 +30,22 @@ MAX_ARRAYS = 64
 MAX_ENTRIES = 10**6
 _DIMENSION = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*|[1-9][0-9]{0,8}")
 _RANKS = {"state": (1, 1), "controls": (0, 2), "weights": (0, 2), "data": (0, 1)}
+_KEYS = ("state", "controls", "fixed", "f", "activation", "parameters")
 Shapes = dict[str, Shape]
 
 
 def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A network's vector field and its controls."""
-    reader.keys(("state", "controls", "f", "activation", "parameters", "running", "regulariser"))
+    reader.keys((*_KEYS, "running", "regulariser"))
     own, shapes = _scalars(reader)
     states = _arrays(reader, "state", shapes, required=True)
     controls = _arrays(reader, "controls", shapes)
+    arrays = fixed_arrays(
+        reader, states, shapes, lambda name, *path: _free(reader, name, shapes, *path)
+    )
     functions = _functions(reader)
     activation = _activation(reader)
-    rates = _rates(reader, states, {**shapes, "t": ()}, functions)
+    rates = _rates(reader, states, {**shapes, "t": ()}, (*functions, ENTRY))
     running = None
     if "running" in reader.source.tables:
         running = reader.expression(reader.text("running"), "running")
@@ -47,7 +53,9 @@ def field(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     regulariser = _regulariser(reader, (*dict(states), "t"), controls, own, functions)
     listed = methods(reader)
     reader.finish()
-    return kinds.Field(head, states, controls, rates, activation, own, running, regulariser, listed)
+    return kinds.Field(
+        head, states, controls, rates, activation, own, running, regulariser, listed, arrays=arrays
+    )
 
 
 def objective(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
@@ -167,7 +175,7 @@ def _rates(
         if text is None:
             reader.problem(f"the right-hand side of '{name}' is missing", *path)
             continue
-        value = reader.expression(text, *path)
+        value = reader.with_entries(text, *path)
         rate_shape = shaped(reader, value, None, shapes, functions, *path)
         if rate_shape is not None and rate_shape != shape:
             reader.problem(

@@ -26,6 +26,7 @@ from hamilforge.gen.declare.expression import (
     constant,
     parse,
     parse_condition,
+    parse_with_entries,
 )
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.shapes import Shapes, infer_shape, written
@@ -121,6 +122,10 @@ class Reader:
     def expression(self, text: Any, *path: str | int) -> Expression | None:
         """An expression, or None with the problem noted."""
         return self._parsed(text, path, parse)
+
+    def with_entries(self, text: Any, *path: str | int) -> Expression | None:
+        """An expression with entries such as ``u[1]``, or None with the problem noted."""
+        return self._parsed(text, path, parse_with_entries)
 
     def _parsed(
         self, text: Any, path: KeyPath, read: Callable[[str], Expression]

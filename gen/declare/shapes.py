@@ -21,6 +21,7 @@ from hamilforge.gen.declare.expression import (
     ACTIVATION,
     AVERAGE,
     ELEMENTWISE,
+    ENTRY,
     INNER,
     MAX_SHIFT,
     NOISE,
@@ -106,6 +107,8 @@ def infer_shape(
         if node.op == REPEAT and node.op in allowed:
             return repeated(node)
         operands = [visit(arg) for arg in node.args]
+        if node.op == ENTRY and node.op in allowed:
+            return entry(node, operands[0])
         if node.op == "@":
             return product(node, operands[0], operands[1])
         if node.op in ("+", "*", "-", "/", "**"):
@@ -126,6 +129,15 @@ def infer_shape(
             if common != result:
                 result, first = common, arg
         return result
+
+    def entry(node: Operation, shape: Shape) -> Shape:
+        vector, place = node.args
+        number = constant(place) or 0
+        if len(shape) != 1:
+            raise fail(f"'{text(vector)}' is {written(shape)}; a vector has entries", node)
+        if number < 1 or (shape[0].isdigit() and number > int(shape[0])):
+            raise fail(f"the entries of '{text(vector)}' are 1 to {shape[0]}", node)
+        return ()
 
     def of_dimension(node: Operation) -> Shape:
         size, *place = node.args

@@ -27,6 +27,11 @@ def tell_field(field: kinds.Field, _: Report) -> tuple[Block, ...]:
             + (f", with sigma(x) = {field.activation.text}" if field.activation else "")
         ),
     ]
+    if field.arrays:
+        blocks += [
+            Paragraph("Fixed, not trained, exact; drawn as a function of seed, name and index:"),
+            Facts(tuple((array.name, _fixed(array)) for array in field.arrays)),
+        ]
     if field.regulariser is not None:
         blocks.append(
             Paragraph(
@@ -54,9 +59,17 @@ def tell_field(field: kinds.Field, _: Report) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def _fixed(array: kinds.FixedArray) -> str:
+    if array.draw is None:
+        return f"{written(array.shape)}, unit({array.unit})"
+    low, high = array.draw
+    then = f", then {array.where.text}" if array.where else ""
+    return f"{written(array.shape)}, whole numbers from {low} to {high}{then}"
+
+
 def _is_linear(field: kinds.Field, name: str) -> bool:
     """Whether every right-hand side, and the running cost, is affine in a control by its form."""
-    from hamilforge.gen.declare.expression import Name, Node, Operation
+    from hamilforge.gen.declare.expression import ENTRY, Name, Node, Operation
 
     def degree(node: Node) -> int:
         if isinstance(node, Name):
@@ -64,6 +77,8 @@ def _is_linear(field: kinds.Field, name: str) -> bool:
         if not isinstance(node, Operation):
             return 0
         inner = [degree(arg) for arg in node.args]
+        if node.op == ENTRY:
+            return inner[0]
         if node.op in ("+", "-", "sum", "transpose"):
             return max(inner)
         if node.op in ("*", "@", "dot"):

@@ -53,6 +53,9 @@ def eigenvectors(seed: int, n: int, p: int) -> Problem:
         seed: of the matrix and of the point to begin with.
         n: of the matrix `(n, n)`.
         p: how many.
+
+    Returns:
+        The problem.
     """
     generator = _generator(seed)
     basis = _orthonormal(generator, n, n)
@@ -82,6 +85,9 @@ def procrustes(seed: int, n: int, points: int) -> Problem:
         seed: of the points, of the noise on them and of the rotation to begin with.
         n: of the space.
         points: how many.
+
+    Returns:
+        The problem.
     """
     generator = _generator(seed)
     before = _normal(generator, n, points)
@@ -112,6 +118,9 @@ def sources(seed: int, side: int) -> Problem:
     Args:
         seed: of the mixture, and of the matrix to begin with.
         side: of the squares, in pixels.
+
+    Returns:
+        The problem.
     """
     generator = _generator(seed)
     signals = torch.from_numpy(photographs(side))
@@ -163,6 +172,9 @@ def digits(seed: int, hidden: int, training: int) -> Problem:
         seed: of the layers to begin with.
         hidden: how many rows.
         training: how many images are trained on; the others are those that errors are counted of.
+
+    Returns:
+        The problem.
     """
     from sklearn.datasets import load_digits
 
@@ -220,6 +232,9 @@ def completion(seed: int, rows: int, columns: int, rank: int) -> Problem:
         rows: of the matrix.
         columns: of the matrix.
         rank: of the matrix.
+
+    Returns:
+        The problem.
     """
     generator = _generator(seed)
     whole = _normal(generator, rows, rank) @ _normal(generator, rank, columns)

@@ -118,7 +118,7 @@ def test_every_stage_has_the_same_rooms():
         assert rooms - {"__pycache__"} == {*FAMILIES}, stage
 
 
-STAGES = "declare derive exact trees tableau program prove emit document".split()
+STAGES = "declare derive exact trees tableau program fields prove emit document".split()
 
 
 @pytest.mark.parametrize("path", GEN, ids=lambda path: str(path.relative_to(ROOT)))

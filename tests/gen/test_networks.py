@@ -22,7 +22,9 @@ from tests.samples import sampled
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
 )
-FIELDS = catalogue.names("field")
+FIELDS = [
+    name for name in catalogue.names("field") if not catalogue.load(f"field/{name}").layerless
+]
 
 
 def network_of(field, method, **choices):

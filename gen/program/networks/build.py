@@ -37,8 +37,14 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     """The network of a field by a method.
 
     Raises:
-        DeclarationError: the method does not fit the field, or f has no derivative.
+        DeclarationError: the method does not fit the field, f has no derivative, or no layers are
+            made of it.
     """
+    if field.layerless:
+        raise DeclarationError.single(
+            field.head.source.where,
+            f"no layers are made of '{field.head.name}': {field.layerless}",
+        )
     own_names = [*(name for name, _ in (*field.states, *field.controls))]
     names = spelling([*own_names, *(e.name for e in field.parameters)], field.by_stage)
     states = [Array(names[name], shape, True) for name, shape in field.states]

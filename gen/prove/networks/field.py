@@ -65,6 +65,8 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     if len(field.states) != 2:
         return Finding("hamiltonian", False, "the number of states, which come in pairs", THIS)
     (first, first_shape), (second, second_shape) = field.states
+    if field.layerless:
+        return Finding("hamiltonian", None, "the Jacobian's words", THIS, field.layerless)
     if first_shape != second_shape:
         by = (
             f"the shapes: {first} is {written(first_shape)}, "
@@ -103,6 +105,12 @@ def _contraction(field: kinds.Field) -> tuple[Finding, Finding]:
     """How fast solutions may move apart, and which steps bring them together."""
     names = ("one_sided_lipschitz", "contractive_step")
     by = "the Jacobian's words; the range of the activation's slope, by samples"
+    if field.layerless:
+        lipschitz, contractive = (
+            Finding(name, None, by, THIS, f"no layers are made of it: {field.layerless}")
+            for name in names
+        )
+        return lipschitz, contractive
     try:
         bound, step = contraction.text(contraction.slopes(field))
     except NoWordsError as error:

@@ -1,0 +1,1 @@
+"""Vector fields as exact objects: brackets, their growth, and ranks at points."""
