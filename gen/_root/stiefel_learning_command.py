@@ -62,9 +62,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     for name, methods in results.items():
         application = firsts[name].application
         table = Table(name, application["measure"], "off the manifold", box=None)
-        for method, reached in methods.items():
-            ends = [float(result.distances[-1]) for result in reached]
-            off = max(result.violation for result in reached)
+        for method, own in methods.items():
+            ends = [float(result.distances[-1]) for result in own]
+            off = max(result.violation for result in own)
             table.add_row(method, stiefel_learning.spread(ends), f"{off:.1e}")
         for peer, distances in others.get(name, {}).items():
             table.add_row(peer, stiefel_learning.spread(distances), "")

@@ -261,8 +261,14 @@ def check_requirements(
         try:
             check(*known.values(), **namespace)
         except Unmet as error:
-            here = ", ".join(f"{name}={float(value):g}" for name, value in known.items())
+            here = ", ".join(f"{name}={_told(product, name, known[name])}" for name in known)
             raise Unmet(f"{error}; here {here}") from None
+
+
+def _told(product: ModuleType, name: str, value: Any) -> str:
+    """A value as its user writes it: a choice by its name."""
+    choices = getattr(product, "CHOICES", {}).get(name)
+    return repr(choices[int(value)]) if choices else f"{float(value):g}"
 
 
 def tick(clock: Clock) -> Clock:

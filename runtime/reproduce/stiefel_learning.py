@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from hamilforge.runtime.core.loader import load
-from hamilforge.runtime.reproduce.stiefel_problems import OTHERS, PROBLEMS, Problem
+from hamilforge.runtime.reproduce.stiefel_problems import MOMENTUM, PROBLEMS, RATE, Problem
 
 Application = Mapping[str, Any]
 
@@ -119,7 +119,9 @@ def learn(run: Run, progress: Callable[[int], None] = lambda _: None) -> Result:
     problem = run.problem()
     param = torch.nn.Parameter(problem.start.clone())
     optimizer = load(run.method["name"]).torch_class()([param], **run.method["values"])
-    beside = torch.optim.SGD(problem.others, **OTHERS) if problem.others else None
+    beside = None
+    if problem.others:
+        beside = torch.optim.SGD(problem.others, lr=RATE, momentum=MOMENTUM)
     losses, distances = [], []
 
     def note() -> None:

@@ -40,8 +40,8 @@ def draw(
     rows = shown(next(iter(results.values()))[0].point) if shown else {}
     figure = plt.figure(figsize=(9, 3.4 + 1.9 * len(rows)), layout="constrained")
     heights = [3.4, *([1.9] * len(rows))]
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
-    top, *below = np.atleast_1d(parts)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    top, *below = parts[:, 0]
     left, right = top.subplots(1, 2)
     seeds = zip(*results.values(), strict=True)
     least = [min(float(result.losses.min()) for result in alike) for alike in seeds]

@@ -18,7 +18,7 @@ Tensor = torch.Tensor
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 NORMAL = float(np.log(np.cosh(_NODES)) @ _WEIGHTS / _WEIGHTS.sum())
 #: The rate and the momentum by which what lies on no manifold is trained.
-OTHERS = {"lr": 0.05, "momentum": 0.9}
+RATE, MOMENTUM = 0.05, 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +301,8 @@ def _parametrised(
     start: Tensor, others: list[torch.nn.Parameter], loss_of: Any, error_of: Any, steps: int
 ) -> float:
     """The same classifier with ``parametrizations.orthogonal`` and torch's SGD."""
-    layer = torch.nn.Linear(*start.shape, bias=False, dtype=torch.float64)
+    rows, columns = start.shape
+    layer = torch.nn.Linear(rows, columns, bias=False, dtype=torch.float64)
     torch.nn.utils.parametrizations.orthogonal(layer)
     with torch.no_grad():
         layer.weight = start.T
@@ -325,7 +326,7 @@ def _trained(
     error_of: Any,
     steps: int,
 ) -> float:
-    optimizer = torch.optim.SGD(parameters, **OTHERS)
+    optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=MOMENTUM)
     for _ in range(steps):
         optimizer.zero_grad()
         loss_of(point(), others).backward()

@@ -165,6 +165,8 @@ def test_choices_are_told_by_name_and_kept_in_states():
         muon([param], ns_steps=2.5)
     with pytest.raises(ValueError, match=r"eps1 = -0.5 is outside \[0, inf\), or None"):
         hf.optimizer("adafactor")([param], eps=(-0.5, 1e-3))
+    with pytest.raises(ValueError, match=r"averages would grow; here lr=0.01, beta2_decay=0.5"):
+        hf.optimizer("adafactor")([param], beta2_decay=0.5)
     with pytest.raises(ValueError, match=r"a matrix was expected"):
         muon([torch.nn.Parameter(torch.zeros(4))])
 
@@ -354,3 +356,13 @@ def test_large_matrices_go_through_products_of_torch(name):
     for other in results[1:]:
         for left, right in zip(results[0], other, strict=True):
             assert (left - right).abs().max() <= 1e-12
+
+
+def test_requirements_tell_choices_by_name(tmp_path):
+    path = tmp_path / "own.toml"
+    choice = 'how = { default = "first", choices = ["first", "second"] }'
+    text = VECTOR.replace("lr*(L @ B)", "where(how == first, lr, 2*lr)*(L @ B)") + choice
+    path.write_text(text + '\n[require]\n"how == first" = "only the first"\n')
+    (param,), _ = twins(((4, 3),), torch.float64)
+    with pytest.raises(ValueError, match=r"only the first; here lr=0\.1, how='second'"):
+        hf.optimizer(path)([param], how="second")
