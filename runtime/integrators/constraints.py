@@ -13,6 +13,8 @@ from hamilforge.runtime.integrators.solution import Floats
 
 #: How far off the constraints, and their rates, a start may be.
 OFF = 1e-10
+#: Where their terms, G q or G dq/dt, are large, so many roundings of them.
+ROUNDINGS = 64
 #: Constraints whose smallest singular value is below this part of the largest are dependent.
 DEPENDENT = 1e-10
 
@@ -52,7 +54,8 @@ def refuse_off_constraints(product: ModuleType, start: float, state: Floats, tab
         table: the parameters of each, `(trajectories, parameters)`.
 
     Raises:
-        ValueError: g or G dq/dt is beyond 1e-10, or G has not full rank.
+        ValueError: g or G dq/dt is beyond 1e-10, and beyond rounding where units make it large, or
+            G has not full rank.
     """
     names = getattr(product, "CONSTRAINTS", ())
     if not names:
@@ -68,11 +71,13 @@ def refuse_off_constraints(product: ModuleType, start: float, state: Floats, tab
             product.inverse_mass(start, y, row, mass)
             product.velocity(start, y, row, 1.0, rate)
             moved = slopes @ rate
-        for what, off in (("constraint", value), ("rate", moved)):
-            worst = int(np.argmax(np.where(np.isnan(off), np.inf, abs(off))))
-            if not abs(off[worst]) <= OFF:
-                message = off_message(product.NAME, what, names[worst], abs(off[worst]), OFF)
-                raise ValueError(message + which)
+        for what, off, vector in (("constraint", value, y), ("rate", moved, rate)):
+            terms = abs(slopes[:, : size // 2]) @ abs(vector[: size // 2])
+            room = np.maximum(OFF, ROUNDINGS * np.finfo(np.float64).eps * terms)
+            worst = int(np.argmax(np.where(np.isnan(off), np.inf, abs(off) / room)))
+            if not abs(off[worst]) <= room[worst]:
+                told = abs(off[worst]), room[worst]
+                raise ValueError(off_message(product.NAME, what, names[worst], *told) + which)
         found = np.linalg.svd(slopes @ mass @ slopes.T, compute_uv=False)
         if not found[-1] > DEPENDENT * found[0]:
             raise ValueError(

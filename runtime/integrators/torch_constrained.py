@@ -9,14 +9,12 @@ import torch
 
 from hamilforge.runtime.core.torch_solve import largest
 from hamilforge.runtime.core.torch_transforms import transforms_are_active
-from hamilforge.runtime.integrators.constraints import OFF, off_message
+from hamilforge.runtime.integrators.constraints import OFF, ROUNDINGS, off_message
 from hamilforge.runtime.integrators.torch_flow import Entries, Flow, Tensor, columns, replaced
 
 #: Iterations of Newton's method at most; the size of its last change, in ulp, and that of changes
 #: which rounding alone may keep from falling.
 ITERATIONS, LAST, ROUNDING = 30, 4, 1024
-#: How far off a start may be, in ulp, where that is more than in double precision.
-STARTS = 64
 #: A constrained step (time, before, drift, after, projected), or friction (start, stop).
 Move = tuple[float, ...]
 
@@ -52,13 +50,19 @@ class ConstrainedFlows(Flow):
     def _refuse_start(self, y0: Tensor) -> None:
         values = [getattr(self, f"parameter_{name}").detach().to(y0) for name in self.PARAMETERS]
         t = torch.tensor(self.t0, dtype=torch.float64, device=y0.device)
-        rates = self._left(t, y0, values) @ self.field(0, t, y0, values)[..., None]
-        room = max(OFF, STARTS * torch.finfo(y0.dtype).eps)
-        for what, off in (("constraint", self._value(t, y0, values)), ("rate", rates[..., 0])):
-            size, number = off.abs().amax(0).max(-1)
-            if not float(size) <= room:
-                name = self.CONSTRAINTS[int(number)]
-                raise ValueError(off_message(self.NAME, what, name, float(size), room))
+        slopes, velocity = self._left(t, y0, values), self.field(0, t, y0, values)
+        rates = (slopes @ velocity[..., None])[..., 0]
+        offs = (("constraint", self._value(t, y0, values), y0), ("rate", rates, velocity))
+        for what, off, vector in offs:
+            terms = (slopes.abs() @ vector[:, : slopes.shape[-1], None].abs())[..., 0]
+            room = (ROUNDINGS * torch.finfo(y0.dtype).eps * terms.clamp(min=1)).clamp(min=OFF)
+            excess = torch.where(off.isnan(), torch.inf, off.abs() / room).amax(0)
+            number = int(excess.argmax())
+            if not float(excess[number]) <= 1:
+                row = int((off / room)[:, number].abs().argmax())
+                size, allowed = float(off[row, number].abs()), float(room[row, number])
+                name = self.CONSTRAINTS[number]
+                raise ValueError(off_message(self.NAME, what, name, size, allowed))
 
     def step(self, t: Tensor, y: Tensor, values: Sequence[Tensor]) -> Tensor:
         """The state after a step: each move, with Newton's method for all of the batch at once.
@@ -212,7 +216,7 @@ class ConstrainedFlows(Flow):
             if not bool(done.all()):
                 what = f"the constraints were not met, the last change {largest(last):.1e}"
                 raise self.refuse(t, number, largest(last), what)
-            if folds and bool((torch.linalg.det(matrix) <= 0).any()):
+            if folds and bool((torch.linalg.slogdet(matrix).sign <= 0).any()):
                 what = "the constraints were met beyond a fold alone"
                 raise self.refuse(t, number, float("inf"), what)
         if not torch.is_grad_enabled():

@@ -76,13 +76,13 @@ class MatrixPlan:
         if rows.shape[1] != self._widths[stage]:
             raise RuntimeError("the clock of a group was changed: its rows are not this rule's")
         table = self.standing.places(grads, check).reshape(-1, len(grads))
+        if self._large is not None:  # first: a factorisation may fail, and nothing has changed then
+            self._large.advance(grads, clocks)
         if self._small:
             own = table if self._large is None else np.ascontiguousarray(table[:, self._small])
             self._blocks.run(self._stages[stage], rows, own)
             changed = [self.standing.params[k] for k in self._small]
             torch.autograd.graph.increment_version(changed)
-        if self._large is not None:
-            self._large.advance(grads, clocks)
 
 
 def is_large(shape: Sequence[int]) -> bool:

@@ -103,6 +103,7 @@ def test_a_constraint_and_an_invariant_cannot_share_a_name(tmp_path):
         (SQUARE, "", 'g = "x - x"', "does not depend on the positions"),
         (f"{SQUARE}*x", "", 'g = "x"', "couples q and p"),
         ("u**2 + v**4 + w**2", 'friction = "1"\n', 'g = "x + y"', "friction scales p"),
+        ("u**2*(1 + t) + v**2 + w**2", "", 'g = "x + y"', "changes its direction with the time"),
     ],
 )
 def test_what_has_no_constrained_step_is_refused(tmp_path, energy, more, constraints, message):
@@ -113,6 +114,10 @@ def test_what_has_no_constrained_step_is_refused(tmp_path, energy, more, constra
 def test_friction_fits_a_function_of_one_square_and_its_velocities_stay(tmp_path):
     path = written(tmp_path, 'g = "x + y*z"', f"sqrt(1 + 2*{SQUARE})", 'friction = "1"\n')
     assert derived(path).constraints
+
+
+def test_a_factor_of_the_time_before_all_of_the_kinetic_energy_keeps_velocities(tmp_path):
+    assert derived(written(tmp_path, 'g = "x + y*z"', f"{SQUARE}*(2 + sin(t)) + t*x")).constraints
 
 
 def test_a_lattice_has_no_constraints(tmp_path):

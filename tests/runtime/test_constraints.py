@@ -404,3 +404,51 @@ def test_modules_refuse_starts_and_steps_alike():
         flow(torch.tensor([[1.0, 0, 0, 0.25, 1, 0]]))
     with pytest.raises(IntegrationError, match=r"step 0 of .*constraints .*smaller step"):
         flow(torch.tensor([[1.0, 0, 0, 0, 5, 0]]))
+
+
+LARGE = """kind = "hamiltonian"
+name = "large"
+title = "A pendulum of ten kilometres, in metres"
+reference = "none"
+coordinates = { q = ["x", "y"], p = ["px", "py"] }
+energy = "(px**2 + py**2)/(2*m) + 10*m*y"
+[constraints]
+rod = "x**2 + y**2 - 10**8"
+[parameters]
+m = { default = 1, domain = "positive" }
+[start]
+x = 6000
+y = -8000
+px = 0
+py = 0
+"""
+
+
+def test_rounding_in_large_units_is_no_reason_against_a_start(tmp_path):
+    path = tmp_path / "large.toml"
+    path.write_text(LARGE)
+    for angle in np.linspace(0.1, 3, 12):
+        start = {"x": 1e4 * np.cos(angle), "y": -1e4 * np.sin(angle), "px": 0.0, "py": 0.0}
+        sol = hf.integrate(path, "rattle", t_span=(0, 1), h=0.1, y0=start)
+        hf.integrate(path, "rattle", t_span=(0, 1), h=0.1, y0=sol.y[-1])
+    with pytest.raises(ValueError, match="off the constraint rod by"):
+        hf.integrate(path, "rattle", t_span=(0, 1), h=0.1, y0={**start, "x": start["x"] + 1e-6})
+
+
+def test_a_small_determinant_is_no_fold(tmp_path):
+    """In float32 that of two constraints on heavy bodies is below the numbers of the type."""
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "heavy.toml"
+    path.write_text(
+        LARGE.replace('"x", "y"]', '"x", "y", "z"]')
+        .replace('"px", "py"]', '"px", "py", "pz"]')
+        .replace('10**8"', '1"\nplane = "z"')
+        .replace("6000", "0.6")
+        .replace("-8000", "-0.8\nz = 0\npz = 0")
+        .replace("py**2)", "py**2 + pz**2)")
+    )
+    masses = {"m": 1e24}
+    flow = hf.flow(path, "rattle", h=0.01, steps=3, parameters=masses)
+    state = torch.tensor([0.6, -0.8, 0.0, 0.0, 0.0, 0.0], dtype=torch.float32)
+    expected = hf.integrate(path, "rattle", t_span=(0, 0.03), h=0.01, parameters=masses).y[-1]
+    assert np.allclose(flow(state).detach().numpy()[-6:].ravel()[:3], expected[:3], atol=1e-6)

@@ -366,3 +366,22 @@ def test_requirements_tell_choices_by_name(tmp_path):
     (param,), _ = twins(((4, 3),), torch.float64)
     with pytest.raises(ValueError, match=r"only the first; here lr=0\.1, how='second'"):
         hf.optimizer(path)([param], how="second")
+
+
+@pytest.mark.parametrize("form", [{}, {"foreach": True}], ids=str)
+def test_a_step_that_fails_changes_nothing(form):
+    """Of a large matrix a factorisation fails: small ones beside it have not moved."""
+    generator = torch.Generator().manual_seed(7)
+    params = [
+        torch.nn.Parameter(
+            torch.linalg.qr(torch.randn(*shape, generator=generator))[0].contiguous()
+        )
+        for shape in ((5, 3), (256, 128))
+    ]
+    before = [param.detach().clone() for param in params]
+    optimizer = hf.optimizer("stiefel_momentum")(params, lr=0.1, **form)
+    params[0].grad = torch.ones(5, 3)
+    params[1].grad = torch.full((256, 128), torch.nan)
+    with pytest.raises(RuntimeError):
+        optimizer.step()
+    assert all((param == start).all() for param, start in zip(params, before, strict=True))

@@ -10,11 +10,14 @@ constrained step has no meaning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import Expr, derivative, gradient
 from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.derive.integrators.vector_field import t as TIME
 
 Entries = dict[tuple[int, int], Expr]
 
@@ -68,7 +71,16 @@ def check_constraints(field: VectorField) -> None:
             "with more coordinates and constraints between them masses can be made constant",
             "energy",
         )
-    if field.friction != 0 and not _keeps_directions(field):
+    momenta = {name: name for name in field.parts[1].components}
+    if not _keeps_directions(field, {TIME: sp.Integer(1)}):
+        raise DeclarationError.single(
+            where,
+            "dK/dp changes its direction with the time: it leads off the velocities that the "
+            "constraints allow while positions and momenta stand; a factor of the time before all "
+            "of K keeps them",
+            "energy",
+        )
+    if field.friction != 0 and not _keeps_directions(field, momenta):
         raise DeclarationError.single(
             where,
             "friction scales p, and dK/dp then changes its direction: it leads off the velocities "
@@ -78,12 +90,16 @@ def check_constraints(field: VectorField) -> None:
         )
 
 
-def _keeps_directions(field: VectorField) -> bool:
-    """Whether dK/dp at c p is along dK/dp at p: ``sum_k p_k d v/dp_k`` is along v."""
-    positions, momenta = field.parts
-    velocity = positions.values
+def _keeps_directions(field: VectorField, rates: Mapping[sp.Symbol, Expr]) -> bool:
+    """Whether v = dK/dp keeps its direction: its derivative along some rates is along v.
+
+    Args:
+        field: with constraints.
+        rates: of what changes; of p that of p for momenta at c p.
+    """
+    velocity = field.parts[0].values
     along = [
-        sp.Add(*(name * derivative(value, name) for name in momenta.components))
+        sp.Add(*(rate * derivative(value, name) for name, rate in rates.items()))
         for value in velocity
     ]
     return all(

@@ -19,7 +19,7 @@ from hamilforge.gen.program.ir import Host
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
 
 #: At most so many combinations of what is discrete, and at least so many settings.
-_MOST, _LEAST = 24, 4
+_MOST, _LEAST = 128, 4
 #: How often numbers are drawn before a combination is taken to meet no requirement.
 _DRAWS = 40
 _COUNTS = (1, 2, 3)

@@ -35,9 +35,15 @@ _MOST = 200
 _LARGE = 1e6
 #: Steps of bisection.
 _HALVINGS = 200
-_SHAPE = (5, 3)
-#: By what drawn matrices are multiplied: a step leads small and large ones into the interval.
-_SIZES = (mpmath.mpf(1), mpmath.mpf("1e-6"), mpmath.mpf("1e6"))
+#: Shapes of drawn matrices, and by what their entries are multiplied: a step leads tall and wide,
+#: small and large ones into the interval.
+_DRAWN = (
+    ((5, 3), mpmath.mpf(1)),
+    ((5, 3), mpmath.mpf("1e-6")),
+    ((5, 3), mpmath.mpf("1e6")),
+    ((3, 5), mpmath.mpf(1)),
+    ((12, 7), mpmath.mpf(1)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,25 +150,29 @@ def singular_values(derivation: MatrixDerivation) -> Iterator[Finding]:
         scalars = MatrixInterpreter(derivation, algebra=PRECISE_OR_NAN).scalars(1)
         iteration = _iteration(loop.value, scalars)
         defaults = ", ".join(mpmath.nstr(v, 5) for v in (iteration.a, iteration.b, iteration.c))
-        reach = f"{iteration.count} steps with {defaults}; all sizes"
-        sizes = ", ".join(mpmath.nstr(size, 3) for size in _SIZES)
+        reach = f"{iteration.count} steps with {defaults}, that begin within the interval"
+        drawn = ", ".join(
+            f"{rows} x {columns} times {mpmath.nstr(size, 3)}" for (rows, columns), size in _DRAWN
+        )
         evidence = (
-            "the exact image of the interval under the composed polynomials, and their extrema; "
-            "that a step keeps singular vectors and begins within the interval, at matrices drawn "
-            f"with entries up to 2, times {sizes}"
+            "the exact image of the interval from 0 to 1 under the composed polynomials, and their "
+            "extrema; that a step keeps singular vectors and begins within the interval: at drawn "
+            f"matrices, {drawn}"
         )
         if max(map(abs, iteration.image())) > _LARGE:
             why = f"values between 0 and 1 grow beyond {_LARGE:.0e}"
             yield Finding("singular_values", None, evidence, reach, why)
             return
         observed = [
-            _observed(function, loop.value, loop.name, scalars, iteration, size) for size in _SIZES
+            _observed(function, loop.value, loop.name, scalars, iteration, *drawn)
+            for drawn in _DRAWN
         ]
         if any(own.apart > ZERO or own.scale > 1 + ZERO for own in observed):
             why = "the iteration does not begin with singular values between 0 and 1"
             yield Finding("singular_values", None, evidence, reach, why)
             return
-        value, told = _described(iteration)
+        normed = all(abs(own.scale - 1) <= ZERO for own in observed)
+        value, told = _described(iteration, "of the norm " if normed else "")
         yield Finding("singular_values", value, evidence, reach, brief=told)
         yield _steepest_descent(observed)
 
@@ -236,6 +246,7 @@ def _observed(
     name: str,
     scalars: Mapping[str, Any],
     iteration: Iteration,
+    shape: tuple[int, int],
     size: Any,
 ) -> _Observed:
     """A step at a drawn matrix.
@@ -246,9 +257,10 @@ def _observed(
         name: what they end with.
         scalars: of the step.
         iteration: what the lines repeat.
-        size: by which what is drawn is multiplied.
+        shape: of what is drawn.
+        size: by which it is multiplied.
     """
-    lengths = {**dict(zip(dimensions(function.inputs[0].shape), _SHAPE, strict=False)), ALONG: 1}
+    lengths = {**dict(zip(dimensions(function.inputs[0].shape), shape, strict=False)), ALONG: 1}
     arrays = {}
     for seed, own in enumerate(function.arrays):
         rows, columns = (lengths[axis] for axis in function.types[own].shape)
@@ -275,8 +287,13 @@ def _along(moved: Any, end: Any) -> Any:
     return mpmath.mpf(0)
 
 
-def _described(iteration: Iteration) -> tuple[dict[str, float], str]:
-    """What is known of f, as numbers and in words."""
+def _described(iteration: Iteration, unit: str) -> tuple[dict[str, float], str]:
+    """What is known of f, as numbers and in words.
+
+    Args:
+        iteration: f.
+        unit: of what it begins with.
+    """
     low, high = iteration.image()
     rise = iteration.a**iteration.count
     value = {"least": float(low), "largest": float(high), "slope": float(rise)}
@@ -294,7 +311,7 @@ def _described(iteration: Iteration) -> tuple[dict[str, float], str]:
     value |= {"floor": float(floor), "from": float(above), "distance": float(distance)}
     told += (
         f"; from {float(floor):.5g} on, at most {float(distance):.3g} away from those of the polar "
-        f"factor, where they begin at {float(above):.4g} of the norm or more; smaller ones, as a "
+        f"factor, where they begin at {float(above):.4g} {unit}or more; smaller ones, as a "
         "square random matrix has some, stay far from 1"
     )
     return value, told

@@ -63,10 +63,13 @@ def violations(
         Findings.
     """
     claims, machine = dict(rule.violations), _Machine(place, derivation)
+    shown = {}
     for name, function, scalars in claimed_violations(rule):
         off = _OFF if name == kinds.VIOLATION_OFF else mpmath.mpf(0)
-        yield _claimed(place, machine, claims[name].text, function, scalars, off, reach)
-    if bound := _bound(rule, claims[kinds.VIOLATION]):
+        shown[name] = _claimed(place, machine, claims[name].text, function, scalars, off, reach)
+    yield from shown.values()
+    holds = shown[kinds.VIOLATION].value is not None
+    if holds and (bound := _bound(rule, claims[kinds.VIOLATION])):
         evidence = "the claim as a polynomial in one matrix; |.| is the spectral norm"
         yield Finding("violation_bound", bound, evidence, "all sizes")
     if RATE in {entry.name for entry in rule.hyperparameters}:
@@ -157,6 +160,9 @@ def _claimed(
     )
     if not draws:
         why = "no hyper-parameters were found that meet the requirements"
+        return Finding(function.name, None, evidence, reach, why)
+    if defect <= ZERO and not machine.settings.all_combinations:
+        why = "there are too many combinations of what is discrete to look at all"
         return Finding(function.name, None, evidence, reach, why)
     if defect > ZERO:
         why = f"a step leaves something else, {mpmath.nstr(defect, 3)} apart"
