@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 from hamilforge.gen.fields import draws
 from hamilforge.gen.fields.declared import MOST_CONTROLS, Setting
-from hamilforge.gen.prove.networks.controllability import is_prime, prove_controllability
+from hamilforge.gen.prove.networks.controllability import prove_controllability
 from hamilforge.gen.prove.report import Report
 
 #: The dimension of states whose size nothing says.
@@ -56,7 +57,7 @@ def controllability(
         raise DeclarationError.single(str(field), "points are moved by a field, and this is none")
     if isinstance(prime, bool) or not isinstance(prime, int) or not 2 < prime < 2**31:
         raise ValueError(f"prime = {prime!r}: a prime below 2**31 was expected")
-    if not is_prime(prime):
+    if not sp.isprime(prime):
         raise ValueError(f"prime = {prime} is not prime")
     if degree is not None:
         _whole("degree", degree, 1, 400)

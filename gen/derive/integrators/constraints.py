@@ -52,6 +52,19 @@ def constraint_rates(field: VectorField) -> tuple[Expr, ...]:
     )
 
 
+def constraint_curvatures(field: VectorField) -> dict[str, Expr]:
+    """``dK/dp' g'' dK/dp``, and what moves velocities by the time, for each constraint."""
+    positions = field.parts[0]
+    pairs = tuple(zip(positions.components, positions.values, strict=True))
+    return {
+        f"curvature__{name}": sp.Add(
+            *(u * v * derivative(g, x, y) for x, u in pairs for y, v in pairs),
+            *(derivative(g, x) * derivative(u, TIME) for x, u in pairs),
+        )
+        for name, g in field.constraints
+    }
+
+
 def check_constraints(field: VectorField) -> None:
     """Refuse constraints that constrain nothing, and a kinetic energy that they do not fit.
 

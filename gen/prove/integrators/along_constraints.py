@@ -18,6 +18,7 @@ import mpmath
 import sympy as sp
 
 from hamilforge.gen.derive.calculus import Expr, derivative, written
+from hamilforge.gen.derive.integrators.constraints import constraint_curvatures
 from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.program.integrators.build_problem import build_problem
 from hamilforge.gen.program.integrators.constrained import DIGITS, ConstrainedMachine
@@ -85,7 +86,7 @@ def _largest_rate(field: VectorField, rate: Expr, changes: list[Expr]) -> Any:
         names = ("t", *map(str, field.components), *map(str, field.parameters))
         parts = {f"change__{k}": entry for k, entry in enumerate(changes)}
         function = straight("rates", names, {"rate__": rate, **parts})
-        curvature = straight("curvature", names, _curvatures(field))
+        curvature = straight("curvature", names, constraint_curvatures(field))
         generator = random.Random(7)
         t = mpmath.mpf(field.problem.start.time.numerator) + mpmath.mpf(1) / 3
         found = []
@@ -98,19 +99,6 @@ def _largest_rate(field: VectorField, rate: Expr, changes: list[Expr]) -> Any:
             pairs = zip(by, multipliers, strict=True)
             found.append(abs(own - sum(change * number for change, number in pairs)))
         return mpmath.nan if any(map(mpmath.isnan, found)) else max(found)
-
-
-def _curvatures(field: VectorField) -> dict[str, Expr]:
-    """``dK/dp' g'' dK/dp``, and what moves velocities by the time, for each constraint."""
-    positions = field.parts[0]
-    pairs = tuple(zip(positions.components, positions.values, strict=True))
-    return {
-        f"curvature__{name}": sp.Add(
-            *(u * v * derivative(g, x, y) for x, u in pairs for y, v in pairs),
-            *(derivative(g, x) * derivative(u, sp.Symbol("t", real=True)) for x, u in pairs),
-        )
-        for name, g in field.constraints
-    }
 
 
 def _machine(field: VectorField) -> ConstrainedMachine:

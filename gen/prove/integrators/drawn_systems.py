@@ -17,6 +17,7 @@ import sympy as sp
 from hamilforge.gen.declare import kinds, read_kinds, toml_source
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.calculus import derivative
+from hamilforge.gen.derive.integrators.constraints import constraint_curvatures
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.program.integrators.build_problem import build_problem
@@ -45,16 +46,8 @@ class DrawnSystem:
     @cached_property
     def curvature(self) -> Function:
         """``dK/dp' g'' dK/dp`` for each constraint."""
-        positions = self.field.parts[0]
-        pairs = tuple(zip(positions.components, positions.values, strict=True))
-        values = {
-            f"curvature__{name}": sp.Add(
-                *(u * v * derivative(value, x, y) for x, u in pairs for y, v in pairs)
-            )
-            for name, value in self.field.constraints
-        }
         names = ("t", *map(str, self.field.components), *map(str, self.field.parameters))
-        return straight("curvature", names, values)
+        return straight("curvature", names, constraint_curvatures(self.field))
 
     def __str__(self) -> str:
         """How large it is."""

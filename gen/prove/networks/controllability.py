@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import sympy as sp
 
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.fields import jets, obstruction
@@ -44,6 +45,8 @@ TABLED = 700
 LETTERS, WORDS = 4, 3000
 #: Singular values below this part of the largest count as zero.
 TOLERANCE = 1e-9
+#: The prime that is taken after 2: the largest below 2**31 - 1.
+_LARGEST = 2147483629
 Points = Sequence[Sequence[Fraction]]
 
 
@@ -112,18 +115,9 @@ def usable_prime(prime: int, fields: Sequence[VectorField], points: Points) -> t
     denominators |= {x.denominator for point in points for x in point}
     usable = prime
     while any(number % usable == 0 for number in denominators):
-        usable = _prime_below(usable)
+        usable = int(sp.prevprime(usable)) if usable > 2 else _LARGEST
     told = f"{prime} divides a denominator; modulo {usable} instead." if usable != prime else ""
     return usable, told
-
-
-def is_prime(number: int) -> bool:
-    """Whether a number below 2**31 is prime."""
-    return number > 1 and all(number % k for k in range(2, math.isqrt(number) + 1))
-
-
-def _prime_below(number: int) -> int:
-    return next((k for k in range(number - 1, 1, -1) if is_prime(k)), 2147483629)
 
 
 def _exactly(
