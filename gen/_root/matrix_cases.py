@@ -85,7 +85,7 @@ def map_cases(manifold: kinds.Manifold) -> list[MapCase]:
     def vector() -> NDArray[Any]:
         return value("project", point, 0.3 * generator.standard_normal(point.shape))
 
-    first = manifold.retractions[0][0]
+    first = manifold.retractions[0].name
     step = vector()
     letters = {"X": point, "V": step, "U": vector(), "Y": value(f"retract_{first}", point, step)}
     letters |= {"G": generator.standard_normal(point.shape)}

@@ -36,7 +36,7 @@ OR_NONE, NONE = "nonnegative-or-none", "none"
 DISCRETE = (FLAG, COUNT)
 OF_MATRICES = (CHOICE, OR_NONE)
 SCOPES = ("all", "group", "tensor", "coordinate")
-LETTERS = ("A", "B", "D", "BD", "O", "C")
+LETTERS = ("A", "B", "D", "BD", "P", "O", "C")
 #: What stands beside a constrained step, C, in a splitting.
 BESIDE_CONSTRAINED = ("D",)
 
@@ -229,12 +229,22 @@ def draws_noise(method: Method | ConstrainedSplitting) -> bool:
 
 def without_noise(splitting: Splitting) -> Splitting:
     """The splitting with friction alone, D, wherever it has friction with noise, O."""
+    return relettered(splitting, {"O": "D"})
+
+
+def relettered(splitting: Splitting, letters: Mapping[str, str]) -> Splitting:
+    """The splitting with other letters in the place of some.
+
+    Args:
+        splitting: the declaration.
+        letters: what stands for each that is replaced.
+    """
     steps = splitting.steps
     if isinstance(steps, Composition):
         assert isinstance(steps.block, Splitting)  # else it is no splitting itself
-        return replace(splitting, steps=replace(steps, block=without_noise(steps.block)))
-    cold = (replace(flow, letter="D") if flow.letter == "O" else flow for flow in steps)
-    return replace(splitting, steps=tuple(cold))
+        return replace(splitting, steps=replace(steps, block=relettered(steps.block, letters)))
+    flows = (replace(flow, letter=letters.get(flow.letter, flow.letter)) for flow in steps)
+    return replace(splitting, steps=tuple(flows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -791,12 +801,31 @@ class Metric:
         gradient: the tangent vector whose inner product with V is sum(G*V), for a gradient G.
         geodesic: the point at time 1 on the geodesic from X with velocity V; None if none is
             declared.
+        rates: the eigenvalues of V -> gradient(V) on tangent vectors: how fast, by gamma, a force
+            -gamma V fades the parts of V; none where they are not declared.
     """
 
     name: str
     inner: Expression
     gradient: Expression
     geodesic: Expression | None
+    rates: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """A map of tangent vectors to points.
+
+    Attributes:
+        value: the new point, from X and a tangent vector V.
+        where: the V that have one: what is positive; None where all have.
+        definite: whether that is a symmetric matrix, and positive definite; a scalar else.
+    """
+
+    name: str
+    value: Expression
+    where: Expression | None = None
+    definite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -825,8 +854,11 @@ class Manifold:
         constraint: what vanishes on the manifold.
         project: V projected to the tangent space at X; horizontally where there is a quotient.
         retractions: the new point, from X and a tangent vector V.
+        multipliers: the retraction that adds to X + V what is normal at X, as Lagrange multipliers
+            do; empty if there is none.
         metrics: the first is the default.
         transport: of a tangent vector U at X to Y; its projection there if None.
+        transports: others, by name.
         conditions: on points, beside the constraint.
         quotient: the group whose orbits are the points: ``O(p)`` acts on columns from the right;
             empty if there is none.
@@ -840,12 +872,30 @@ class Manifold:
     shorthands: tuple[tuple[str, Expression], ...]
     constraint: Expression
     project: Expression
-    retractions: tuple[tuple[str, Expression], ...]
+    retractions: tuple[Retraction, ...]
+    multipliers: str
     metrics: tuple[Metric, ...]
     transport: Expression | None
+    transports: tuple[tuple[str, Expression], ...]
     conditions: tuple[Condition, ...]
     quotient: str
     sample: Expression | None
+
+    def retraction(self, name: str) -> Retraction:
+        """The retraction with a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {own.name: own for own in self.retractions}[name]
+
+    def metric(self, name: str) -> Metric:
+        """The metric with a name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {own.name: own for own in self.metrics}[name]
 
     @property
     def written_shape(self) -> str:
@@ -908,6 +958,9 @@ class MatrixRule:
 #: Instead of a retraction: the geodesic of the metric, whose velocity carries the momentum; or
 #: none, where points are only near the manifold.
 GEODESIC, FREE = "geodesic", "none"
+#: How a momentum is carried, beside what a manifold declares: projected to the new tangent space,
+#: or as its own transport; as the velocity of a geodesic; as the way from point to point, projected.
+PROJECTION, VELOCITY, SECANT = "projection", "velocity", "secant"
 #: Claims of how far off the manifold a step leads, from a point on it and from any.
 VIOLATION, VIOLATION_OFF = "violation", "violation_off"
 
@@ -922,16 +975,19 @@ class ManifoldOptimizer:
         settings: ``[set]``, in order: what the hyper-parameters mean for the system, and h.
         metric: in which gradients are taken.
         retraction: its name, or :data:`GEODESIC`.
+        transport: by which the momentum is carried: its name, or :data:`PROJECTION`,
+            :data:`VELOCITY` or :data:`SECANT`.
     """
 
     head: Head
     system: Hamiltonian
-    method: Splitting
+    method: Splitting | ConstrainedSplitting
     hyperparameters: tuple[Parameter, ...]
     settings: tuple[tuple[str, Expression], ...]
     manifold: Manifold
     metric: str
     retraction: str
+    transport: str
     #: The point, and ``V = h grad K(p)``: by how much it moves in a step.
     unknowns: tuple[str, ...] = ("X", "V")
     options: tuple[tuple[str, Fraction | bool], ...] = ()

@@ -271,7 +271,8 @@ def _flows(reader: Reader, steps: Any, weight: Callable[..., Expression]) -> tup
         if pair[0] not in kinds.LETTERS:
             reader.problem(
                 f"unknown letter '{pair[0]}'; expected A (drift), B (kick), D (friction), BD (kick "
-                "with friction), O (friction with noise) or C (a constrained kick, drift and kick)",
+                "with friction), P (friction as a force in the space around a manifold), O "
+                "(friction with noise) or C (a constrained kick, drift and kick)",
                 "steps",
             )
         flows.append(kinds.Flow(pair[0], weight(pair[1], "steps")))
@@ -461,10 +462,14 @@ def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.Manifold
         message = "on a manifold V = h grad K(p) is kept, so there is no [state] to choose"
         reader.problem(message, "state")
         reader.finish()
-    reader.keys(("system", "method", "hyperparameters", "set", *read_matrix_rules.GEOMETRY))
+    keys = ("system", "method", "hyperparameters", "set", "transport")
+    reader.keys((*keys, *read_matrix_rules.GEOMETRY))
     system = reference(reader, ("hamiltonian",), find, "system")
     method = reference(reader, ("splitting",), find, "method")
     manifold, metric, retraction = read_matrix_rules.geometry(reader, find, (kinds.GEODESIC,))
+    is_constrained = isinstance(method, kinds.ConstrainedSplitting)
+    if is_constrained:
+        retraction = _multipliers(reader, manifold, retraction)
     reader.finish()
     numbers = hyperparameters(reader)
     if not numbers:
@@ -472,24 +477,52 @@ def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.Manifold
     table = reader.table("set", required=True)
     for key, part, form in (
         ("system", system, kinds.Hamiltonian),
-        ("method", method, kinds.Splitting),
+        ("method", method, kinds.Splitting | kinds.ConstrainedSplitting),
     ):
         if part is not None and not isinstance(part, form):
             reader.problem(f"'{part.head.name}' is not for optimizers of a Hamiltonian", key)
-    chosen = next(own for own in manifold.metrics if own.name == metric)
-    if retraction == kinds.GEODESIC and chosen.geodesic is None:
+    if retraction == kinds.GEODESIC and manifold.metric(metric).geodesic is None:
         reader.problem(f"the metric {metric} has no geodesic declared", "retraction")
+    transport = _transport(reader, manifold, retraction, is_constrained)
     reader.finish()
     assert isinstance(system, kinds.Hamiltonian)
-    assert isinstance(method, kinds.Splitting)
+    assert isinstance(method, kinds.Splitting | kinds.ConstrainedSplitting)
     inner = {parameter.name for parameter in system.parameters} | {"h"}
     types = {name: SCALAR for name in inner - {"h"}}
     types |= {parameter.name: SCALAR for parameter in numbers}
     settings = _settings(reader, table, inner, types)
     reader.finish()
     return kinds.ManifoldOptimizer(
-        head, system, method, numbers, settings, manifold, metric, retraction
+        head, system, method, numbers, settings, manifold, metric, retraction, transport
     )
+
+
+def _multipliers(reader: Reader, manifold: kinds.Manifold, retraction: str) -> str:
+    """The retraction of a constrained step: that of the manifold's multipliers."""
+    own = manifold.multipliers
+    if not own:
+        message = f"{manifold.head.name} has no retraction by multipliers, and C moves by one"
+        reader.problem(message, "method")
+    elif "retraction" in reader.source.tables and retraction != own:
+        reader.problem(f"C moves by the multipliers of the manifold: {own}", "retraction")
+    return own
+
+
+def _transport(
+    reader: Reader, manifold: kinds.Manifold, retraction: str, is_constrained: bool
+) -> str:
+    """By which the momentum is carried: what belongs to the move, or what is named."""
+    if is_constrained or retraction == kinds.GEODESIC:
+        own = kinds.SECANT if is_constrained else kinds.VELOCITY
+        if reader.text("transport", default=own) != own:
+            reader.problem(f"the move carries the momentum: {own}", "transport")
+        return own
+    known = (kinds.PROJECTION, *(name for name, _ in manifold.transports))
+    name = reader.text("transport", default=kinds.PROJECTION)
+    if name not in known:
+        message = f"{shortened(name)}; {manifold.head.name} has {', '.join(known)}"
+        reader.problem(message + did_you_mean(name, known), "transport")
+    return name
 
 
 def _state(reader: Reader, types: Shapes) -> tuple[str, Expression | None]:

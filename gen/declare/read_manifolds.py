@@ -26,9 +26,12 @@ FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "transpose", *matrix_functions.NAMES)
 #: The names of arrays of the point's shape, beside it.
 TANGENT, OTHER, GRADIENT, NEW, RANDOM = "V", "U", "G", "Y", "Z"
 ARRAYS = (POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM)
+#: The key that says for which V a retraction has a value.
+WHERE = "where"
+#: Parts of a friction that fade each at their own rate, at most.
+MOST_RATES = 4
 #: A condition with this name is a matrix that is symmetric and positive definite.
 POSITIVE = "positive"
-PROJECTION = "projection"
 _DIMENSION = re.compile("[a-z][a-z0-9]*")
 _KEYS = (
     "point",
@@ -36,8 +39,10 @@ _KEYS = (
     "constraint",
     "project",
     "retractions",
+    "multipliers",
     "metrics",
     "transport",
+    "transports",
     "where",
     "quotient",
     "sample",
@@ -70,17 +75,13 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     if kinds.GEODESIC in reader.table("retractions"):
         message = f"'{kinds.GEODESIC}' means that of the metric; call it otherwise"
         reader.problem(message, "retractions", kinds.GEODESIC)
-    retractions = tuple(
-        (name, value)
-        for name in _named(reader, "retractions")
-        if (value := language.expression("XV", None, "retractions", name))
-    )
-    if not retractions and not reader.problems:
-        reader.problem("at least one retraction was expected", "retractions")
+    retractions = _retractions(reader, language)
+    multipliers = _multipliers(reader, retractions)
     metrics = _metrics(reader, language)
     transport = None
-    if reader.source.tables.get("transport", PROJECTION) != PROJECTION:
+    if reader.source.tables.get("transport", kinds.PROJECTION) != kinds.PROJECTION:
         transport = language.expression("XYUV", None, "transport")
+    transports = _transports(reader, language)
     sample = None
     if reader.table("sample"):
         for key in reader.table("sample"):
@@ -100,8 +101,10 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         constraint,
         project,
         retractions,
+        multipliers,
         metrics,
         transport,
+        transports,
         conditions,
         quotient,
         sample,
@@ -183,6 +186,33 @@ class _Language:
             self._reader.problem(message, *path)
         return value
 
+    def condition(self, names: str, *path: str, definite: bool) -> Expression | None:
+        """What is positive: a comparison of scalars, or a symmetric matrix.
+
+        Args:
+            names: the letters of the arrays that may occur.
+            path: its key.
+            definite: whether it is a matrix.
+
+        Returns:
+            It, or None with the problem noted.
+        """
+        text = self._reader.text(*path)
+        read = self._reader.expression if definite else self._reader.condition
+        value = read(text, *path)
+        shape = self.shape_of(value, names, *path)
+        if shape is None:
+            return None
+        if definite and (len(shape) != 2 or shape[0] != shape[1]):
+            self._reader.problem(f"{written(shape)}; a square matrix was expected", *path)
+        if not definite and shape:
+            self._reader.problem(
+                f"{written(shape)}; a condition is of a scalar, as in det(X) > 0, but for "
+                f"{POSITIVE}, a positive definite matrix",
+                *path,
+            )
+        return value
+
     def shape_of(self, value: Expression | None, names: str, *path: str) -> Shape | None:
         """The shape of an expression; None where it has none, with the problem noted.
 
@@ -208,6 +238,76 @@ class _Language:
             return None
 
 
+def _retractions(reader: Reader, language: _Language) -> tuple[kinds.Retraction, ...]:
+    """``[retractions]``: expressions, or tables that say of which V too; the first is of all."""
+    retractions = []
+    for name in _named(reader, "retractions"):
+        path = ("retractions", name)
+        entry = reader.table("retractions")[name]
+        if not isinstance(entry, dict):
+            if value := language.expression("XV", None, *path):
+                retractions.append(kinds.Retraction(name, value))
+            continue
+        reader.subkeys(("value", WHERE, POSITIVE), *path)
+        value = language.expression("XV", None, *path, "value")
+        keys = [key for key in (WHERE, POSITIVE) if key in entry]
+        if len(keys) != 1:
+            example = f'{WHERE} = "dot(V, V) < 1", or {POSITIVE} = "eye(p) - transpose(V) @ V"'
+            reader.problem(f"which V have a value is said once, such as {example}", *path)
+            continue
+        condition = language.condition("XV", *path, keys[0], definite=keys[0] == POSITIVE)
+        if value and condition:
+            retractions.append(kinds.Retraction(name, value, condition, keys[0] == POSITIVE))
+    if not retractions and not reader.problems:
+        reader.problem("at least one retraction was expected", "retractions")
+    if retractions and retractions[0].where is not None:
+        message = "the first retraction has a value for every V: let another one be the first"
+        reader.problem(message, "retractions", retractions[0].name)
+    return tuple(retractions)
+
+
+def _multipliers(reader: Reader, retractions: tuple[kinds.Retraction, ...]) -> str:
+    """``multipliers = "orthographic"``: the retraction that is X + V and what is normal at X."""
+    if "multipliers" not in reader.source.tables:
+        return ""
+    name = reader.text("multipliers")
+    known = [retraction.name for retraction in retractions]
+    if name not in known and not reader.problems:
+        message = f"{shortened(name)}; one of the retractions {', '.join(known)} was expected"
+        reader.problem(message + did_you_mean(name, known), "multipliers")
+    return name
+
+
+def _transports(reader: Reader, language: _Language) -> tuple[tuple[str, Expression], ...]:
+    """``[transports]``: others than the default, by name."""
+    if "transports" not in reader.source.tables:
+        return ()
+    known = (kinds.PROJECTION, kinds.VELOCITY, kinds.SECANT)
+    transports = []
+    for name in _named(reader, "transports"):
+        if name in known:
+            reader.problem(f"'{name}' has a meaning already; call it otherwise", "transports", name)
+        value = language.expression("XYUV", None, "transports", name)
+        if value:
+            transports.append((name, value))
+    return tuple(transports)
+
+
+def _rates(reader: Reader, metric: str, entry: Mapping[str, Any]) -> tuple[int, ...]:
+    """``rates = [1, 2]`` of a metric: eigenvalues of V -> gradient(V) on tangent vectors."""
+    rates = entry.get("rates", [])
+    if not isinstance(rates, list) or not all(
+        isinstance(rate, int) and not isinstance(rate, bool) and 0 < rate < 100 for rate in rates
+    ):
+        message = "a list of whole numbers from 1 to 99 was expected, such as [1, 2]"
+        reader.problem(message, "metrics", metric, "rates")
+        return ()
+    if len({*rates}) < len(rates) or len(rates) > MOST_RATES:
+        message = f"at most {MOST_RATES} different numbers were expected"
+        reader.problem(message, "metrics", metric, "rates")
+    return tuple(rates)
+
+
 def _named(reader: Reader, table: str) -> list[str]:
     """The names of a table's entries; what is no name is noted."""
     names = []
@@ -229,22 +329,15 @@ def _metrics(reader: Reader, language: _Language) -> tuple[kinds.Metric, ...]:
             example = '{ inner = "sum(U*V)", gradient = "project(G)" }'
             reader.problem(f"a table was expected, such as {example}", "metrics", name)
             continue
-        for key in entry:
-            if key not in ("inner", "gradient", "geodesic"):
-                known = ("inner", "gradient", "geodesic")
-                reader.problem(
-                    f"unknown key; expected {', '.join(known)}" + did_you_mean(key, known),
-                    "metrics",
-                    name,
-                    key,
-                )
+        reader.subkeys(("inner", "gradient", "geodesic", "rates"), "metrics", name)
         inner = language.expression("XUV", (), "metrics", name, "inner")
         gradient = language.expression("XG", None, "metrics", name, "gradient")
         geodesic = None
         if "geodesic" in entry:
             geodesic = language.expression("XV", None, "metrics", name, "geodesic")
         if inner and gradient:
-            metrics.append(kinds.Metric(name, inner, gradient, geodesic))
+            rates = _rates(reader, name, entry)
+            metrics.append(kinds.Metric(name, inner, gradient, geodesic, rates))
     if not metrics and not reader.problems:
         reader.problem("at least one metric was expected", "metrics")
     return tuple(metrics)
@@ -253,26 +346,12 @@ def _metrics(reader: Reader, language: _Language) -> tuple[kinds.Metric, ...]:
 def _conditions(reader: Reader, language: _Language) -> tuple[kinds.Condition, ...]:
     """``[where]``: comparisons, and ``positive``, a matrix."""
     conditions = []
-    for name, text in reader.table("where").items():
+    for name in reader.table("where"):
         reader.symbol(name, "where", name, taken=())
-        if name == POSITIVE:
-            value = reader.expression(text, "where", name)
-        else:
-            value = reader.condition(text, "where", name)
-        shape = language.shape_of(value, "X", "where", name)
-        if shape is None or value is None:
-            continue
         definite = name == POSITIVE
-        if definite and (len(shape) != 2 or shape[0] != shape[1]):
-            reader.problem(f"{written(shape)}; a square matrix was expected", "where", name)
-        if not definite and shape:
-            reader.problem(
-                f"{written(shape)}; a condition is of a scalar, as in det(X) > 0, but for "
-                f"{POSITIVE}, a positive definite matrix",
-                "where",
-                name,
-            )
-        conditions.append(kinds.Condition(name, value, definite))
+        value = language.condition("X", "where", name, definite=definite)
+        if value is not None:
+            conditions.append(kinds.Condition(name, value, definite))
     return tuple(conditions)
 
 

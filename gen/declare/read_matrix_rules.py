@@ -226,7 +226,7 @@ def geometry(
     names = []
     for key, known in (
         ("metric", tuple(metric.name for metric in manifold.metrics)),
-        ("retraction", (*(name for name, _ in manifold.retractions), *others)),
+        ("retraction", (*(own.name for own in manifold.retractions), *others)),
     ):
         name = reader.text(key, default=known[0])
         if name not in known:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -75,6 +75,13 @@ class Reader:
                     f"unknown key; expected one of {', '.join(known)}" + did_you_mean(key, known),
                     key,
                 )
+
+    def subkeys(self, allowed: Sequence[str], *path: str | int) -> None:
+        """Note every key of a table inside the file that means nothing."""
+        for key in self._get(path):
+            if key not in allowed:
+                message = f"unknown key; expected {', '.join(allowed)}"
+                self.problem(message + did_you_mean(key, allowed), *path, key)
 
     def text(self, *path: str | int, default: str | None = None) -> str:
         """A string; a number is its own text."""

@@ -20,6 +20,7 @@ from hamilforge.gen.declare.kinds import (
     Method,
     Splitting,
     Update,
+    relettered,
 )
 from hamilforge.gen.derive.calculus import Coordinate, Expr, is_host, tidy, to_sympy
 from hamilforge.gen.derive.symbols import (
@@ -89,7 +90,7 @@ class Scheme:
 
 
 def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Scheme:
-    """Write a method as assignments.
+    """Write a method as assignments; the letter P is D, which it is where there is no manifold.
 
     Args:
         method: the declaration.
@@ -97,6 +98,7 @@ def derive_scheme(method: Method, system_symbols: Mapping[str, sp.Symbol]) -> Sc
     """
     if isinstance(method, Update):
         return _from_update(method, system_symbols)
+    method = relettered(method, {"P": "D"})
     if flow_count(method) > MAX_FLOWS:
         raise DeclarationError.single(
             method.head.source.where,

@@ -5,7 +5,7 @@ In: a declaration.  Out: a document; everything in it is taken from the derivati
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import sympy as sp
 
@@ -15,7 +15,13 @@ from hamilforge.gen.derive.calculus import Coordinate, Expr, tidy_scalars, writt
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.derive.optimizers.rotation import Rotated, b, last_b, new_b, rotate
 from hamilforge.gen.derive.optimizers.system import System, derive_system
-from hamilforge.gen.derive.scheme import Scheme, constant_values, derive_scheme
+from hamilforge.gen.derive.scheme import (
+    Scheme,
+    WeightedFlow,
+    constant_values,
+    derive_scheme,
+    flatten,
+)
 from hamilforge.gen.derive.symbols import Decay, Grad, Heat, Impulse, Velocity
 from hamilforge.gen.document import network, problem
 from hamilforge.gen.document.blocks import (
@@ -45,6 +51,8 @@ _FLOW_NAMES = {
     "B": "kick: the exact flow of J",
     "D": "friction: the exact flow of p' = -gamma p",
     "BD": "kick and friction together, q fixed",
+    "P": "friction of the force -gamma p/m of the space around a manifold, D without one",
+    "C": "kick, drift and kick with multipliers that keep points and velocities on the manifold",
     "O": "friction with noise: the exact flow of dp = -gamma p dt + sqrt(2 gamma m T) dW",
 }
 
@@ -97,21 +105,27 @@ def tell_matrix_rule(rule: kinds.MatrixRule, _: Report) -> tuple[Block, ...]:
 def tell_manifold_optimizer(optimizer: kinds.ManifoldOptimizer, _: Report) -> tuple[Block, ...]:
     """System, splitting and manifold, and the program of a step."""
     manifold = optimizer.manifold
-    drift = "the geodesic, whose velocity carries the momentum"
+    drift = "the geodesic"
     if optimizer.retraction != kinds.GEODESIC:
-        drift = f"the retraction {optimizer.retraction}; projection carries the momentum"
+        drift = f"the retraction {optimizer.retraction}"
+    carries = {
+        kinds.VELOCITY: "whose velocity carries the momentum",
+        kinds.SECANT: "and the way from point to point, projected, is the momentum",
+    }
+    by = f"and the transport by {optimizer.transport} carries the momentum"
+    flows, constants, _ = flatten(optimizer.method)
     return (
         Heading("The system"),
         Paragraph(f"{optimizer.system.head.title} ({optimizer.system.head.name})."),
         *_system(derive_system(optimizer.system)),
         Heading("The method"),
         Paragraph(f"{optimizer.method.head.title} ({optimizer.method.head.name})."),
-        *_method(derive_scheme(optimizer.method, {}), None),
+        *_composition(flows, constants),
         Heading("The manifold"),
         Paragraph(
             f"{manifold.head.title} ({manifold.head.name}), in the metric {optimizer.metric}. All "
-            f"drifts and frictions between two gradients are one move, by {drift}. What is kept "
-            "is V = h grad K(p), begun at 0."
+            f"drifts and frictions D between two gradients are one move, along {drift}, "
+            f"{carries.get(optimizer.transport, by)}. What is kept is V = h grad K(p), begun at 0."
         ),
         *(Paragraph(f"{name} = {value.text}") for name, value in optimizer.settings),
         *_program(derive_matrix_optimizer(optimizer).program),
@@ -355,24 +369,29 @@ def _minus(left: IrExpr, right: IrExpr) -> IrExpr:
     return Apply("add", (Apply("neg", (left,)), Apply("neg", (right,))))
 
 
+def _composition(
+    flows: Sequence[WeightedFlow], constants: Mapping[sp.Symbol, Expr]
+) -> Iterator[Block]:
+    """Flows in order, with what their letters are, and the constants in their weights."""
+    letters = dict.fromkeys(flow.letter for flow in flows)
+    exact = "" if "C" in letters else " of exact flows"
+    yield Paragraph(f"A composition{exact}, in the order they are applied:")
+    yield Facts(tuple((letter, _FLOW_NAMES[letter]) for letter in letters))
+    yield Paragraph(" ".join(f"{flow.letter}({written(flow.weight)} h)" for flow in flows))
+    if constants:
+        numbers = constant_values(constants)
+        yield Facts(
+            tuple(
+                (symbol.name, f"{written(expr)} = {sp.N(numbers[symbol], 16)}")
+                for symbol, expr in constants.items()
+            )
+        )
+
+
 def _method(scheme: Scheme, system: System | None) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if scheme.flows:
-        letters = list(dict.fromkeys(flow.letter for flow in scheme.flows))
-        blocks.append(Paragraph("A composition of exact flows, in the order they are applied:"))
-        blocks.append(Facts(tuple((letter, _FLOW_NAMES[letter]) for letter in letters)))
-        order = " ".join(f"{flow.letter}({written(flow.weight)} h)" for flow in scheme.flows)
-        blocks.append(Paragraph(order))
-        if scheme.constants:
-            numbers = constant_values(scheme.constants)
-            blocks.append(
-                Facts(
-                    tuple(
-                        (symbol.name, f"{written(expr)} = {sp.N(numbers[symbol], 16)}")
-                        for symbol, expr in scheme.constants.items()
-                    )
-                )
-            )
+        blocks += _composition(scheme.flows, scheme.constants)
     lines = tuple(
         Formula(line.target.name, _formula(line.value, system), "<-", _letter(line.flow))
         for line in scheme.lines

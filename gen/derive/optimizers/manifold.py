@@ -78,7 +78,9 @@ class ManifoldLines(Lines):
             return piece
         return self.piece(self.renamed_last("product"))
 
-    def carried(self, point: str, step: str, new: str, vector: str) -> Piece:
+    def carried(
+        self, point: str, step: str, new: str, vector: str, transport: str = kinds.PROJECTION
+    ) -> Piece:
         """A tangent vector at the new point.
 
         Args:
@@ -86,16 +88,21 @@ class ManifoldLines(Lines):
             step: the tangent vector that led to the new point.
             new: the new point.
             vector: what is carried.
+            transport: the name of a further one, instead of the manifold's own, which is projection
+                where none is declared.
 
         Returns:
             What it becomes.
         """
         manifold = self._manifold
         assert manifold is not None
-        if manifold.transport is None:
+        declared = manifold.transport
+        if transport != kinds.PROJECTION:
+            declared = dict(manifold.transports)[transport]
+        if declared is None:
             return self.mapped_by(manifold.project, **{POINT: new, TANGENT: vector})
         letters = {POINT: point, TANGENT: step, NEW: new, OTHER: vector}
-        return self.mapped_by(manifold.transport, **letters)
+        return self.mapped_by(declared, **letters)
 
 
 def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple[str, Map]]:
@@ -118,16 +125,20 @@ def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple
     both = POINT + TANGENT
     yield "constraint", of(manifold.constraint, POINT)
     yield PROJECT, of(manifold.project, both)
-    for name, value in manifold.retractions:
-        yield f"retract_{name}", of(value, both)
+    for retraction in manifold.retractions:
+        yield f"retract_{retraction.name}", of(retraction.value, both)
+        if retraction.where is not None:
+            yield f"where_{retraction.name}", of(retraction.where, both)
     for metric in manifold.metrics:
         yield f"inner_{metric.name}", of(metric.inner, POINT + OTHER + TANGENT)
         yield f"gradient_{metric.name}", of(metric.gradient, POINT + GRADIENT)
         if metric.geodesic is not None:
             yield f"geodesic_{metric.name}", of(metric.geodesic, both)
     reads = POINT + TANGENT + NEW + OTHER
-    lines = started(reads)
-    yield "transport", Map(reads, lines, lines.result(lines.carried(*reads)))
+    for name in (kinds.PROJECTION, *(name for name, _ in manifold.transports)):
+        lines = started(reads)
+        key = "transport" if name == kinds.PROJECTION else f"transport_{name}"
+        yield key, Map(reads, lines, lines.result(lines.carried(*reads, name)))
     for condition in manifold.conditions:
         yield f"condition_{condition.name}", of(condition.value, POINT)
     if manifold.sample is not None:

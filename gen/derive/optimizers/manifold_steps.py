@@ -1,4 +1,4 @@
-"""A step of a Hamiltonian system on a manifold as lines: the kick, the move, the way back.
+"""A step of a Hamiltonian system on a manifold as lines: the stay, the move, the way back.
 
 In: a declared optimizer.  Out: the lines of a step, and of the map to the solution.
 """
@@ -14,10 +14,19 @@ from hamilforge.gen.declare.shapes import POINT
 from hamilforge.gen.derive.arrays import Array, Piece, symbol
 from hamilforge.gen.derive.calculus import Expr
 from hamilforge.gen.derive.optimizers.manifold import ManifoldLines
-from hamilforge.gen.derive.optimizers.manifold_flows import Motion, motion, settings
+from hamilforge.gen.derive.optimizers.manifold_flows import (
+    Motion,
+    fading_coefficients,
+    motion,
+    settings,
+)
 from hamilforge.gen.derive.optimizers.matrix_rule import MatrixStep
 from hamilforge.gen.derive.optimizers.velocity import velocity
 from hamilforge.gen.derive.symbols import parameter_symbol
+
+
+#: What V is called after each kick.
+KICKED = "kicked"
 
 
 def flow_steps(
@@ -32,7 +41,15 @@ def flow_steps(
     Raises:
         DeclarationError: the method has no form on a manifold.
     """
-    moves = _Moves(optimizer, spelled, motion(optimizer).of(settings(optimizer)))
+    own = motion(optimizer)
+    if own.stay.fades and not optimizer.manifold.metric(optimizer.metric).rates:
+        raise DeclarationError.at(
+            optimizer.head.source,
+            f"the letter P needs the rates at which a friction of the space around acts, and the "
+            f"metric {optimizer.metric} of {optimizer.manifold.head.name} declares none",
+            "method",
+        )
+    moves = _Moves(optimizer, spelled, own.of(settings(optimizer)))
     return moves.step(), moves.solution()
 
 
@@ -68,27 +85,60 @@ class _Moves:
         return Piece(value, self._optimizer.shape, False)
 
     def step(self) -> MatrixStep:
-        """Kick and move."""
+        """Stay and move."""
         own, optimizer = self._motion, self._optimizer
         lines = self._started(self._arrays)
-        metric = next(m for m in optimizer.manifold.metrics if m.name == optimizer.metric)
-        slopes = lines.mapped_by(metric.gradient, **{POINT: POINT, GRADIENT: GRADIENT})
-        gradient = symbol(lines.named(slopes, "gradient"))
-        keep, pull = self._scalar("keep", own.keep), self._scalar("pull", own.pull)
-        kicked = lines.named(self._piece(keep * symbol(TANGENT) - pull * gradient), "kicked")
+        kicked = self._stayed(lines)
         way = self._scalar("way", own.way, moves=True)
         step = lines.named(self._piece(way * symbol(kicked)), "step_along")
         point = lines.named(self._moved(lines, step), "X_new")
-        if optimizer.retraction == kinds.GEODESIC:
-            carried = velocity(lines, point, {step: step})
-            slowed = self._scalar("slowed", own.friction / own.way, moves=True)
-        else:
-            carried = lines.carried(POINT, step, point, kicked)
-            slowed = self._scalar("friction", own.friction, moves=True)
+        name, along = "slowed", own.friction / own.way
+        match optimizer.transport:
+            case kinds.VELOCITY:
+                carried = velocity(lines, point, {step: step})
+            case kinds.SECANT:
+                whole = lines.named(self._piece(symbol(point) - symbol(POINT)), "secant")
+                letters = {POINT: point, TANGENT: whole}
+                carried = lines.mapped_by(optimizer.manifold.project, **letters)
+            case transport:
+                carried = lines.carried(POINT, step, point, kicked, transport)
+                name, along = "friction", own.friction
+        slowed = self._scalar(name, along, moves=True)
         moved = lines.named(carried, "carried")
         end = lines.named(self._piece(slowed * symbol(moved)), "V_new")
         ends = {POINT: lines.arrays[point], TANGENT: lines.arrays[end]}
         return MatrixStep(self._arrays, tuple(lines.lines), ends, dict(self._scalars))
+
+    def _stayed(self, lines: ManifoldLines) -> str:
+        """V after the stay; proofs make parts of it too, so that all its numbers have names."""
+        stay = self._motion.stay
+        metric = self._optimizer.manifold.metric(self._optimizer.metric)
+        slopes = lines.mapped_by(metric.gradient, **{POINT: POINT, GRADIENT: GRADIENT})
+        gradient = symbol(lines.named(slopes, "gradient"))
+        parts = bool(stay.fades)
+        array = TANGENT
+        for number, kick in enumerate(stay.kicks):
+            if number > 0:
+                fade = stay.fades[number - 1]
+                array = self._faded(lines, array, metric, named("fade", number - 1), fade)
+            keep = self._scalar(named("keep", number), kick.keep, moves=parts)
+            pull = self._scalar(named("pull", number), kick.pull, moves=parts)
+            piece = self._piece(keep * symbol(array) - pull * gradient)
+            array = lines.named(piece, named(KICKED, number))
+        return array
+
+    def _faded(
+        self, lines: ManifoldLines, array: str, metric: kinds.Metric, name: str, fade: Expr
+    ) -> str:
+        """V after a friction as a force, by the map from V to its gradient."""
+        total: Expr = symbol(array) * 0
+        for power, coefficient in enumerate(fading_coefficients(metric.rates, fade)):
+            if power > 0:
+                letters = {POINT: POINT, GRADIENT: array}
+                array = lines.named(lines.mapped_by(metric.gradient, **letters), "raised")
+            scalar = self._scalar(f"{name}_{power}", coefficient, moves=True)
+            total = total + scalar * symbol(array)
+        return lines.named(self._piece(total), "faded")
 
     def solution(self) -> MatrixStep | None:
         """The way from the point to the solution."""
@@ -110,7 +160,12 @@ def _map(optimizer: kinds.ManifoldOptimizer) -> Expression:
     """The map by which points move."""
     manifold = optimizer.manifold
     if optimizer.retraction != kinds.GEODESIC:
-        return dict(manifold.retractions)[optimizer.retraction]
-    geodesic = next(m for m in manifold.metrics if m.name == optimizer.metric).geodesic
+        return manifold.retraction(optimizer.retraction).value
+    geodesic = manifold.metric(optimizer.metric).geodesic
     assert geodesic is not None
     return geodesic
+
+
+def named(name: str, number: int) -> str:
+    """The name of the first, second, ... of what a stay has several of."""
+    return f"{name}{number + 1}" if number else name

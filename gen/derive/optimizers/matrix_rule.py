@@ -144,11 +144,10 @@ class _RuleLines(ManifoldLines):
         self._step = ""
         self.functions["grad"] = self._slopes
         if rule.manifold is not None:
-            self._metric = next(m for m in rule.manifold.metrics if m.name == rule.metric)
+            self._metric = rule.manifold.metric(rule.metric)
             self.functions[GRADIENT] = self._riemannian
-            retraction = dict(rule.manifold.retractions).get(rule.retraction)
-            if retraction is not None:
-                self._retraction = retraction
+            if rule.retraction != kinds.FREE:
+                self._retraction = rule.manifold.retraction(rule.retraction).value
                 self.functions |= {RETRACT: self._retracted, TRANSPORT: self._transported}
 
     def take(self, assignments: Iterable[kinds.Assignment], spelled: Mapping[str, str]) -> None:

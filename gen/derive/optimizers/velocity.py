@@ -47,11 +47,15 @@ def velocity(lines: Lines, of: str, rates: Mapping[str, str]) -> Piece:
         NotDerivableError: there is no rule for it.
     """
     known = dict(rates)
+    exponents: dict[str, str] = {}
     for line in tuple(lines.lines):
         name = line.target.name
         if name in known:
             continue
-        piece = _rate(lines, line, known)
+        match line.op:
+            case MatrixCall("expm", (exponent,)) if known.get(exponent) == exponent:
+                exponents[name] = exponent
+        piece = _rate(lines, line, known, exponents)
         if piece is not None:
             known[name] = lines.named(piece, "rate")
     if of not in known:
@@ -81,8 +85,17 @@ def _total(value: Expr, rates: Mapping[str, str]) -> Expr:
     return whole
 
 
-def _rate(lines: Lines, line: Line, rates: Mapping[str, str]) -> Piece | None:
-    """The derivative of a line; None where nothing that it reads changes."""
+def _rate(
+    lines: Lines, line: Line, rates: Mapping[str, str], exponents: Mapping[str, str]
+) -> Piece | None:
+    """The derivative of a line; None where nothing that it reads changes.
+
+    Args:
+        lines: to which those of the derivative are added.
+        line: what is differentiated.
+        rates: for each array that changes the array that is its derivative.
+        exponents: of those that are exp(M), where M changes by M.
+    """
     name, shape = line.target.name, line.target.shape
     match line.op:
         case Map(value):
@@ -91,12 +104,16 @@ def _rate(lines: Lines, line: Line, rates: Mapping[str, str]) -> Piece | None:
                 return None
             return Piece(_total(value, rates), shape, False)
         case Product(left, right, left_transposed, right_transposed):
-            factors = [(rates[left], right)] if left in rates else []
-            factors += [(left, rates[right])] if right in rates else []
-            pieces = [
-                lines.product(Product(first, second, left_transposed, right_transposed))
-                for first, second in factors
-            ]
+            factors = []
+            if left in exponents and not left_transposed:  # M exp(M) B = M (exp(M) B)
+                factors.append(Product(exponents[left], name))
+            elif left in rates:
+                factors.append(Product(rates[left], right, left_transposed, right_transposed))
+            if right in exponents and not right_transposed:
+                factors.append(Product(name, exponents[right]))
+            elif right in rates:
+                factors.append(Product(left, rates[right], left_transposed, right_transposed))
+            pieces = [*map(lines.product, factors)]
             return Piece(sum(p.value for p in pieces), shape, False) if pieces else None
         case Transpose(of):
             if of not in rates:

@@ -25,6 +25,7 @@ DOCS = {
     "geodesic": "The point at time 1 on the geodesic from X with velocity V.",
     "transport": "U at X carried to Y, to where V leads.",
     "condition": "What is positive, or definite.",
+    "where": "What is positive, or definite, where V leads to a point.",
     "sample": "A point, from any matrix Z.",
 }
 
@@ -87,7 +88,8 @@ class ManifoldProduct:
         lines = [*wrapped(f"{escaped(manifold.head.title)}."), ""]
         lines.append(f"    {escaped(manifold.constraint.text)} = 0")
         lines.append(f"    project: {escaped(manifold.project.text)}")
-        for name, value in (*manifold.retractions, *manifold.shorthands):
+        told = [(retraction.name, retraction.value) for retraction in manifold.retractions]
+        for name, value in (*told, *manifold.shorthands):
             lines.append(f"    {name} = {escaped(value.text)}")
         for metric in manifold.metrics:
             lines.append(f"    {metric.name}: <U, V> = {escaped(metric.inner.text)}")
@@ -101,7 +103,7 @@ class ManifoldProduct:
         own = {
             "METRICS": repr(tuple(metric.name for metric in manifold.metrics)),
             "GEODESICS": repr(tuple(m.name for m in manifold.metrics if m.geodesic is not None)),
-            "RETRACTIONS": repr(tuple(name for name, _ in manifold.retractions)),
+            "RETRACTIONS": repr(tuple(own.name for own in manifold.retractions)),
         }
         shared = tables(manifold, manifold.shape, manifold.is_vector)
         return (*(shared | own).items(),)

@@ -42,6 +42,15 @@ def generic_place(manifold: kinds.Manifold) -> Place:
     return Place(manifold, dict(zip(names, GENERIC[len(names)], strict=True)))
 
 
+def special_places(manifold: kinds.Manifold) -> Iterator[Place]:
+    """Points at sizes at which something may be special; not where they are all there is."""
+    names = dimensions(manifold.shape)
+    for sizes in SPECIAL[len(names)]:
+        place = Place(manifold, dict(zip(names, sizes, strict=True)))
+        if place.dimension()[1]:
+            yield place
+
+
 def listed(values: dict[str, Any]) -> str:
     """Values by name as a text; what does not hold in capitals."""
     words = {True: "yes", False: "NO"}
@@ -66,7 +75,7 @@ def retraction_orders(place: Place, metrics: Collection[str]) -> tuple[dict[str,
     orders: dict[str, Any] = {}
     for metric in metrics:
         own: dict[str, Any] = {}
-        for name, _ in place.manifold.retractions:
+        for name in (own.name for own in place.manifold.retractions):
 
             def apart(step: Any, name: str = name, metric: str = metric) -> Any:
                 along = vector * step
@@ -97,12 +106,8 @@ def orders_elsewhere(manifold: kinds.Manifold, orders: dict[str, Any]) -> Iterat
         return
     values: dict[str, Any] = {}
     looked = []
-    names = dimensions(manifold.shape)
-    for sizes in SPECIAL[len(names)]:
-        place = Place(manifold, dict(zip(names, sizes, strict=True)))
+    for place in special_places(manifold):
         looked.append(place.named)
-        if place.dimension()[1] == 0:
-            continue  # a point alone
         for metric, own in retraction_orders(place, [*orders])[0].items():
             other = {name: order for name, order in own.items() if order != orders[metric][name]}
             if other:

@@ -12,7 +12,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.derive.calculus import written
+from hamilforge.gen.derive.calculus import tidy, written
 from hamilforge.gen.derive.optimizers.manifold_flows import motion, settings
 from hamilforge.gen.exact import matrices
 from hamilforge.gen.program.optimizers.build_matrix import (
@@ -22,7 +22,7 @@ from hamilforge.gen.program.optimizers.build_matrix import (
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
 from hamilforge.gen.prove.optimizers.manifold_moves import Moves, difference
-from hamilforge.gen.prove.optimizers.manifold_orders import generic_place
+from hamilforge.gen.prove.optimizers.manifold_orders import generic_place, special_places
 from hamilforge.gen.prove.optimizers.manifold_points import (
     DIGITS,
     NEAR,
@@ -93,20 +93,16 @@ def _on_manifold(
         if isinstance(optimizer, kinds.MatrixRule):
             yield _order_of_rule(place, optimizer, derivation, reach)
             return
-        if not _is_embedded(place, optimizer.metric):
-            why = "the proof is of the metric sum(U*V); in another one the momentum is a covector"
+        moves = Moves(place, optimizer, derivation)
+        if not moves.is_embedded and manifold.metric(optimizer.metric).geodesic is None:
+            why = "the metric is not sum(U*V), and no geodesic of it is declared"
             for name in ("order", "conformal_factor"):
                 yield Finding(name, None, "the declaration", reach, why)
             return
-        moves = Moves(place, optimizer, derivation)
         yield _order(moves, reach)
-        yield from _symplectic(moves, optimizer, reach)
-
-
-def _is_embedded(place: Place, metric: str) -> bool:
-    """Whether a metric is that of the matrices around the manifold."""
-    left, right = place.tangent(), place.tangent()
-    return bool(abs(place.inner(metric, left, right) - (left * right).sum()) <= ZERO * 100)
+        yield _symplectic(moves, optimizer, reach)
+        if motion(optimizer).stay.fades:
+            yield _factors_elsewhere(manifold, optimizer, derivation)
 
 
 def objective(place: Place) -> Callable[[Matrix], Matrix]:
@@ -213,21 +209,50 @@ def _order(moves: Moves, reach: str) -> Finding:
     return _read_off(apart, f"the system on the manifold; {reach}")
 
 
-def _symplectic(moves: Moves, optimizer: kinds.ManifoldOptimizer, reach: str) -> Iterator[Finding]:
+#: The step at which symplectic forms are compared.
+_STEP = mpmath.mpf(1) / 4
+_FORMS = (
+    "the form dX dP of pairs of vectors that are tangent to the tangent bundle, before and "
+    f"after a step of h = {float(_STEP):g}, by differences; {DIGITS} digits"
+)
+
+
+def _factor(moves: Moves, optimizer: kinds.ManifoldOptimizer) -> str | None:
+    """The one factor by which a step multiplies the symplectic form of the cotangent bundle.
+
+    A friction P contributes a whole power of exp(-gamma h), or there is no factor.
+    """
+    ratios = moves.ratios(_STEP, objective(moves.place))
+    fading = moves.fading(_STEP)
+    power = 0
+    if fading != 1:
+        power = int(mpmath.nint(mpmath.log(abs(ratios[0] / moves.factor(_STEP)), fading)))
+    expected = moves.factor(_STEP) * fading**power
+    if max(abs(ratio - expected) for ratio in ratios) > CLOSE:
+        return None
+    own = motion(optimizer).of(settings(optimizer))
+    return written(tidy(own.factor * own.fading**power))
+
+
+def _symplectic(moves: Moves, optimizer: kinds.ManifoldOptimizer, reach: str) -> Finding:
     """Whether a step multiplies the symplectic form of the cotangent bundle by one factor."""
-    derivative, h = objective(moves.place), mpmath.mpf(1) / 4
-    ratios = moves.ratios(h, derivative)
-    expected = moves.factor(h)
-    defect = max(abs(ratio - expected) for ratio in ratios)
-    evidence = (
-        "the form dX dP of pairs of vectors that are tangent to the tangent bundle, before and "
-        f"after a step of h = {float(h):g}, by differences; {DIGITS} digits"
-    )
-    if defect > CLOSE:
-        why = "the form is not multiplied by one factor, that of the friction"
-        if optimizer.retraction != kinds.GEODESIC:
-            why += ": a retraction with projection is no flow, and shortens momenta"
-        yield Finding("conformal_factor", None, evidence, reach, why)
-        return
-    factor = motion(optimizer).of(settings(optimizer)).factor
-    yield Finding("conformal_factor", written(factor), evidence, reach)
+    factor = _factor(moves, optimizer)
+    if factor is not None:
+        return Finding("conformal_factor", factor, _FORMS, reach)
+    why = "the form is not multiplied by one factor, that of the friction"
+    if motion(optimizer).stay.fades:
+        why += ": as a force in the space around it fades parts of the momentum at several rates"
+    elif optimizer.transport == kinds.PROJECTION:
+        why += ": a retraction with projection is no flow, and shortens momenta"
+    return Finding("conformal_factor", None, _FORMS, reach, why)
+
+
+def _factors_elsewhere(
+    manifold: kinds.Manifold, optimizer: kinds.ManifoldOptimizer, derivation: MatrixDerivation
+) -> Finding:
+    """The factors at sizes at which a friction as a force may have one."""
+    values: dict[str, Any] = {}
+    for place in special_places(manifold):
+        values[place.named] = _factor(Moves(place, optimizer, derivation), optimizer)
+    told = "; ".join(f"{sizes}: {factor or 'none'}" for sizes, factor in values.items())
+    return Finding("conformal_factor_elsewhere", values, _FORMS, "; ".join(values), brief=told)
