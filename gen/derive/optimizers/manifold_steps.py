@@ -24,7 +24,6 @@ from hamilforge.gen.derive.optimizers.matrix_rule import MatrixStep
 from hamilforge.gen.derive.optimizers.velocity import velocity
 from hamilforge.gen.derive.symbols import parameter_symbol
 
-
 #: What V is called after each kick.
 KICKED = "kicked"
 

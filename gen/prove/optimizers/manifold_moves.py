@@ -184,7 +184,8 @@ class Moves:
             return momentum
         place = self.place
         basis = [
-            place.value("project", point, drawn) for drawn in self._drawn_basis(place.dimension()[0])
+            place.value("project", point, drawn)
+            for drawn in self._drawn_basis(place.dimension()[0])
         ]
         raised = [place.value(f"gradient_{self._metric.name}", point, part) for part in basis]
         gram = mpmath.matrix([[(row * part).sum() for part in raised] for row in basis])
