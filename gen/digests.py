@@ -21,6 +21,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "elementary": "core",
     "layer_kernels": "networks",
     "linear": "core",
+    "matrix_equations": "core",
     "matrix_kernels": "core",
     "normal_numbers": "core",
     "stage_systems": "integrators",

@@ -14,9 +14,8 @@
     matrix = H_times_XT - X_times_HT
     expm_of_matrix = expm(matrix)
     expm_of_matrix_times_X = expm_of_matrix X
-    product2 = matrix expm_of_matrix
-    product2_times_X = product2 X
-    V_new = product2_times_X * slowed
+    product3 = matrix expm_of_matrix_times_X
+    V_new = product3 * slowed
     solution:
     step_back = -V / 2
     XT_times_step_back = X' step_back
@@ -80,6 +79,8 @@ SHAPE = ("n", "p")
 VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
+REACH = ""
+REACH_DEFINITE = False
 DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
@@ -102,13 +103,13 @@ def set_H(step_along, product, out):
 
 
 @njit(**INNER)
-def set_V_new(product2_times_X, slowed, out):
+def set_V_new(product3, slowed, out):
     """V_new, entry by entry."""
     slowed_n = out.dtype.type(slowed)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            product2_times_X_n = product2_times_X[i, j]
-            out[i, j] = product2_times_X_n * slowed_n
+            product3_n = product3[i, j]
+            out[i, j] = product3_n * slowed_n
 
 
 @njit(**INNER)
@@ -191,15 +192,12 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     expm_of_matrix_times_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
     matrix_kernels.times(expm_of_matrix, X, expm_of_matrix_times_X)
-    product2 = work[at : at + size_n * size_n].reshape((size_n, size_n))
-    at += size_n * size_n
-    matrix_kernels.times(matrix, expm_of_matrix, product2)
-    product2_times_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
+    product3 = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    matrix_kernels.times(product2, X, product2_times_X)
+    matrix_kernels.times(matrix, expm_of_matrix_times_X, product3)
     V_new = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    set_V_new(product2_times_X, slowed, V_new)
+    set_V_new(product3, slowed, V_new)
     matrix_kernels.copied(V_new, V)
     matrix_kernels.copied(expm_of_matrix_times_X, X)
 
@@ -220,7 +218,6 @@ def room(size_n, size_p):
         + size_n * size_n
         + 3 * size_n * (size_n + 1)
         + size_n * size_p
-        + size_n * size_n
         + size_n * size_p
         + size_n * size_p
     )

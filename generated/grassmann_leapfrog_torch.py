@@ -14,9 +14,8 @@
     matrix = H_times_XT - X_times_HT
     expm_of_matrix = expm(matrix)
     expm_of_matrix_times_X = expm_of_matrix X
-    product2 = matrix expm_of_matrix
-    product2_times_X = product2 X
-    V_new = product2_times_X * slowed
+    product3 = matrix expm_of_matrix_times_X
+    V_new = product3 * slowed
     solution:
     step_back = -V / 2
     XT_times_step_back = X' step_back
@@ -82,6 +81,8 @@ SHAPE = ("n", "p")
 VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(p)"
 CONDITIONS = {}
+REACH = ""
+REACH_DEFINITE = False
 DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
@@ -120,9 +121,8 @@ def matrix_step(X, V, G, pull, way, slowed):
     matrix = H_times_XT - X_times_HT
     expm_of_matrix = torch_matrices.expm(matrix)
     expm_of_matrix_times_X = expm_of_matrix @ X
-    product2 = matrix @ expm_of_matrix
-    product2_times_X = product2 @ X
-    V_new = product2_times_X * slowed
+    product3 = matrix @ expm_of_matrix_times_X
+    V_new = product3 * slowed
     return (
         expm_of_matrix_times_X,
         V_new,

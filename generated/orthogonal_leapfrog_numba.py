@@ -12,8 +12,7 @@
     A = (XT_times_step_along - XT_times_step_alongT) / 2
     expm_of_A = expm(A)
     X_times_expm_of_A = X expm_of_A
-    A_times_expm_of_A = A expm_of_A
-    product = X A_times_expm_of_A
+    product = X_times_expm_of_A A
     V_new = product * slowed
     solution:
     step_back = -V / 2
@@ -75,6 +74,8 @@ SHAPE = ("n", "n")
 VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
+REACH = ""
+REACH_DEFINITE = False
 DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
@@ -183,12 +184,9 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     X_times_expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
     matrix_kernels.times(X, expm_of_A, X_times_expm_of_A)
-    A_times_expm_of_A = work[at : at + size_n * size_n].reshape((size_n, size_n))
-    at += size_n * size_n
-    matrix_kernels.times(A, expm_of_A, A_times_expm_of_A)
     product = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
-    matrix_kernels.times(X, A_times_expm_of_A, product)
+    matrix_kernels.times(X_times_expm_of_A, A, product)
     V_new = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
     set_V_new(product, slowed, V_new)
@@ -210,7 +208,6 @@ def room(size_n):
         + size_n * size_n
         + size_n * size_n
         + 3 * size_n * (size_n + 1)
-        + size_n * size_n
         + size_n * size_n
         + size_n * size_n
         + size_n * size_n

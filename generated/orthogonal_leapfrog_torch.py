@@ -12,8 +12,7 @@
     A = (XT_times_step_along - XT_times_step_alongT) / 2
     expm_of_A = expm(A)
     X_times_expm_of_A = X expm_of_A
-    A_times_expm_of_A = A expm_of_A
-    product = X A_times_expm_of_A
+    product = X_times_expm_of_A A
     V_new = product * slowed
     solution:
     step_back = -V / 2
@@ -77,6 +76,8 @@ SHAPE = ("n", "n")
 VECTORS = False
 CONSTRAINT = "transpose(X) @ X - eye(n)"
 CONDITIONS = {"component": "det(X) > 0"}
+REACH = ""
+REACH_DEFINITE = False
 DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
@@ -113,8 +114,7 @@ def matrix_step(X, V, G, pull, way, slowed):
     A = (XT_times_step_along - XT_times_step_alongT) / 2
     expm_of_A = torch_matrices.expm(A)
     X_times_expm_of_A = X @ expm_of_A
-    A_times_expm_of_A = A @ expm_of_A
-    product = X @ A_times_expm_of_A
+    product = X_times_expm_of_A @ A
     V_new = product * slowed
     return (
         X_times_expm_of_A,

@@ -818,12 +818,15 @@ class Retraction:
 
     Attributes:
         value: the new point, from X and a tangent vector V.
+        normal: what is normal at X, where the point is X + V less that, as Lagrange multipliers
+            lead back; None of others.
         where: the V that have one: what is positive; None where all have.
         definite: whether that is a symmetric matrix, and positive definite; a scalar else.
     """
 
     name: str
     value: Expression
+    normal: Expression | None = None
     where: Expression | None = None
     definite: bool = False
 
@@ -854,8 +857,6 @@ class Manifold:
         constraint: what vanishes on the manifold.
         project: V projected to the tangent space at X; horizontally where there is a quotient.
         retractions: the new point, from X and a tangent vector V.
-        multipliers: the retraction that adds to X + V what is normal at X, as Lagrange multipliers
-            do; empty if there is none.
         metrics: the first is the default.
         transport: of a tangent vector U at X to Y; its projection there if None.
         transports: others, by name.
@@ -873,13 +874,17 @@ class Manifold:
     constraint: Expression
     project: Expression
     retractions: tuple[Retraction, ...]
-    multipliers: str
     metrics: tuple[Metric, ...]
     transport: Expression | None
     transports: tuple[tuple[str, Expression], ...]
     conditions: tuple[Condition, ...]
     quotient: str
     sample: Expression | None
+
+    @property
+    def multipliers(self) -> Retraction | None:
+        """The retraction that leads back by what is normal at X."""
+        return next((own for own in self.retractions if own.normal is not None), None)
 
     def retraction(self, name: str) -> Retraction:
         """The retraction with a name.
@@ -958,8 +963,8 @@ class MatrixRule:
 #: Instead of a retraction: the geodesic of the metric, whose velocity carries the momentum; or
 #: none, where points are only near the manifold.
 GEODESIC, FREE = "geodesic", "none"
-#: How a momentum is carried, beside what a manifold declares: projected to the new tangent space,
-#: or as its own transport; as the velocity of a geodesic; as the way from point to point, projected.
+#: How a momentum is carried, beside what a manifold declares: by its default, which is projection
+#: if there is none; as the velocity of a geodesic; as the way between points, projected.
 PROJECTION, VELOCITY, SECANT = "projection", "velocity", "secant"
 #: Claims of how far off the manifold a step leads, from a point on it and from any.
 VIOLATION, VIOLATION_OFF = "violation", "violation_off"

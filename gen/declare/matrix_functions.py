@@ -57,6 +57,10 @@ def _solution(matrix: Shape, right: Shape) -> Shape | None:
     return right if _square(matrix) and len(right) == 2 and right[0] == matrix[0] else None
 
 
+def _pair(matrix: Shape, constant: Shape) -> Shape | None:
+    return matrix if _square(matrix) and matrix == constant else None
+
+
 def _column(shape: Shape) -> Shape | None:
     return (shape[0], ALONG) if len(shape) == 2 else None
 
@@ -88,6 +92,8 @@ TABLE = (
     MatrixFunction("qr", "a matrix with no fewer rows than columns", _matrix),
     # A (a + b A'A + c (A'A)^2): each singular value s becomes a s + b s^3 + c s^5
     MatrixFunction("quintic", "a matrix and three numbers", _with_numbers, arguments=4),
+    # the symmetric L with L L - L S - S'L + Q = 0 and eigenvalues of S - L to the right of 0
+    MatrixFunction("riccati", "two square matrices", _pair, arguments=2),
     MatrixFunction("rms", _A_MATRIX, _whole, "norm(A)/sqrt(rows*columns)"),
     MatrixFunction("rowmean", _A_MATRIX, _column, "rowsum(A)/columns"),
     MatrixFunction("rowsum", _A_MATRIX, _column),

@@ -500,12 +500,13 @@ def _on_manifold(reader: Reader, head: kinds.Head, find: Find) -> kinds.Manifold
 def _multipliers(reader: Reader, manifold: kinds.Manifold, retraction: str) -> str:
     """The retraction of a constrained step: that of the manifold's multipliers."""
     own = manifold.multipliers
-    if not own:
-        message = f"{manifold.head.name} has no retraction by multipliers, and C moves by one"
+    if own is None:
+        message = f"C moves by multipliers, and no retraction of {manifold.head.name} has a normal"
         reader.problem(message, "method")
-    elif "retraction" in reader.source.tables and retraction != own:
-        reader.problem(f"C moves by the multipliers of the manifold: {own}", "retraction")
-    return own
+        return retraction
+    if "retraction" in reader.source.tables and retraction != own.name:
+        reader.problem(f"C moves by the multipliers of the manifold: {own.name}", "retraction")
+    return own.name
 
 
 def _transport(

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hamilforge.gen.declare import kinds, matrix_functions
-from hamilforge.gen.declare.errors import ExpressionError, did_you_mean
-from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression
+from hamilforge.gen.declare.errors import ExpressionError
+from hamilforge.gen.declare.expression import ELEMENTWISE, PROJECT, REDUCTIONS, Expression, parse
 from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import as_matrix, dimensions
 from hamilforge.gen.declare.read_parts import Find
@@ -26,8 +26,8 @@ FUNCTIONS = (*ELEMENTWISE, *REDUCTIONS, "transpose", *matrix_functions.NAMES)
 #: The names of arrays of the point's shape, beside it.
 TANGENT, OTHER, GRADIENT, NEW, RANDOM = "V", "U", "G", "Y", "Z"
 ARRAYS = (POINT, TANGENT, OTHER, GRADIENT, NEW, RANDOM)
-#: The key that says for which V a retraction has a value.
-WHERE = "where"
+#: Keys of a retraction: what X + V is led back by, and for which V it has a value.
+NORMAL, WHERE = "normal", "where"
 #: Parts of a friction that fade each at their own rate, at most.
 MOST_RATES = 4
 #: A condition with this name is a matrix that is symmetric and positive definite.
@@ -39,7 +39,6 @@ _KEYS = (
     "constraint",
     "project",
     "retractions",
-    "multipliers",
     "metrics",
     "transport",
     "transports",
@@ -76,7 +75,6 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         message = f"'{kinds.GEODESIC}' means that of the metric; call it otherwise"
         reader.problem(message, "retractions", kinds.GEODESIC)
     retractions = _retractions(reader, language)
-    multipliers = _multipliers(reader, retractions)
     metrics = _metrics(reader, language)
     transport = None
     if reader.source.tables.get("transport", kinds.PROJECTION) != kinds.PROJECTION:
@@ -101,7 +99,6 @@ def manifold(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         constraint,
         project,
         retractions,
-        multipliers,
         metrics,
         transport,
         transports,
@@ -248,34 +245,32 @@ def _retractions(reader: Reader, language: _Language) -> tuple[kinds.Retraction,
             if value := language.expression("XV", None, *path):
                 retractions.append(kinds.Retraction(name, value))
             continue
-        reader.subkeys(("value", WHERE, POSITIVE), *path)
-        value = language.expression("XV", None, *path, "value")
-        keys = [key for key in (WHERE, POSITIVE) if key in entry]
-        if len(keys) != 1:
+        reader.subkeys(("value", NORMAL, WHERE, POSITIVE), *path)
+        values = [key for key in ("value", NORMAL) if key in entry]
+        if len(values) != 1:
+            reader.problem(f'value = "...", or {NORMAL} = "..." for X + V less that', *path)
+            continue
+        value = language.expression("XV", None, *path, values[0])
+        normal = value if values[0] == NORMAL else None
+        if normal is not None:
+            value = parse(f"X + V - ({normal.text})")
+        conditions = [key for key in (WHERE, POSITIVE) if key in entry]
+        condition, definite = None, conditions == [POSITIVE]
+        if len(conditions) > 1:
             example = f'{WHERE} = "dot(V, V) < 1", or {POSITIVE} = "eye(p) - transpose(V) @ V"'
             reader.problem(f"which V have a value is said once, such as {example}", *path)
-            continue
-        condition = language.condition("XV", *path, keys[0], definite=keys[0] == POSITIVE)
-        if value and condition:
-            retractions.append(kinds.Retraction(name, value, condition, keys[0] == POSITIVE))
+        elif conditions:
+            condition = language.condition("XV", *path, conditions[0], definite=definite)
+        if value:
+            retractions.append(kinds.Retraction(name, value, normal, condition, definite))
+    if sum(own.normal is not None for own in retractions) > 1:
+        reader.problem(f"there is one retraction with {NORMAL}", "retractions")
     if not retractions and not reader.problems:
         reader.problem("at least one retraction was expected", "retractions")
     if retractions and retractions[0].where is not None:
         message = "the first retraction has a value for every V: let another one be the first"
         reader.problem(message, "retractions", retractions[0].name)
     return tuple(retractions)
-
-
-def _multipliers(reader: Reader, retractions: tuple[kinds.Retraction, ...]) -> str:
-    """``multipliers = "orthographic"``: the retraction that is X + V and what is normal at X."""
-    if "multipliers" not in reader.source.tables:
-        return ""
-    name = reader.text("multipliers")
-    known = [retraction.name for retraction in retractions]
-    if name not in known and not reader.problems:
-        message = f"{shortened(name)}; one of the retractions {', '.join(known)} was expected"
-        reader.problem(message + did_you_mean(name, known), "multipliers")
-    return name
 
 
 def _transports(reader: Reader, language: _Language) -> tuple[tuple[str, Expression], ...]:

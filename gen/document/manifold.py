@@ -15,6 +15,11 @@ def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
         (condition.name, condition.value.text + " is positive definite" * condition.definite)
         for condition in manifold.conditions
     ]
+    limits = [
+        (f"{own.name} has a value for", own.where.text + " positive definite" * own.definite)
+        for own in manifold.retractions
+        if own.where is not None
+    ]
     where = [(f"where {name} is short for", value.text) for name, value in manifold.shorthands]
     blocks: list[Block] = [
         Heading("The manifold"),
@@ -26,7 +31,9 @@ def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
             (
                 *conditions,
                 ("projection of V to the tangent space", manifold.project.text),
-                *((f"retraction {name}", value.text) for name, value in manifold.retractions),
+                *((f"retraction {own.name}", own.value.text) for own in manifold.retractions),
+                *limits,
+                *((f"transport {name}", value.text) for name, value in manifold.transports),
                 *where,
             )
         ),
@@ -41,6 +48,9 @@ def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
         ]
         if metric.geodesic is not None:
             told.append((f"{metric.name}: geodesic", metric.geodesic.text))
+        if metric.rates:
+            rates = ", ".join(map(str, metric.rates))
+            told.append((f"{metric.name}: rates of a friction as a force, by gamma", rates))
         blocks.append(Facts(tuple(told)))
     blocks.append(Heading("The maps, line by line"))
     for name, function in build_manifold(manifold).functions.items():

@@ -149,6 +149,34 @@ def expm(matrix: Matrix) -> Matrix:
     return result
 
 
+def riccati(matrix: Any, constant: Any) -> Any:
+    """The symmetric L with ``L L - L S - S' L + Q = 0`` and eigenvalues of S - L to the right of 0.
+
+    With A = -S and H = -Q it is -Y for the stabilising solution of A'Y + Y A - Y Y + H = 0, by the
+    doubling of E. K.-W. Chu, H.-Y. Fan and W.-W. Lin, Linear Algebra Appl. 396 (2005) 55-80.
+
+    Args:
+        matrix: S, `(p, p)`.
+        constant: Q, `(p, p)`, symmetric.
+
+    Raises:
+        ZeroDivisionError: there is no such solution.
+    """
+    ones = identity(len(matrix))
+    start, right = -matrix - ones, -constant
+    inverse = solve(start, ones)
+    other = solve(start.T + right @ inverse, ones)
+    a, g, h = ones + 2 * other.T, 2 * inverse @ other, 2 * other @ right @ inverse
+    small = mpmath.mpf(2) ** (4 - mpmath.mp.prec)
+    for _ in range(_MOST):
+        part, along = solve(ones + g @ h, a), solve(ones + g @ h, g)
+        change = a.T @ h @ part
+        g, h, a = g + a @ along @ a.T, h + change, a @ part
+        if size_of(change) <= small * size_of(h):
+            return -(h + h.T) / 2
+    raise ZeroDivisionError("an equation of Riccati without the solution that is looked for")
+
+
 def diag(matrix: Matrix) -> Matrix:
     """The diagonal of a square matrix as a column, or the matrix with a column as diagonal."""
     if matrix.shape[1] > 1 or len(matrix) == 1:
@@ -166,6 +194,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "polar": polar,
     "qr": qr,
     "quintic": quintic,
+    "riccati": riccati,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": solve,
 }

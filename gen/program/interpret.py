@@ -314,6 +314,12 @@ def _polar(matrix: Any) -> Any:
     return u @ v
 
 
+def _riccati(matrix: Any, constant: Any) -> Any:
+    """The symmetric L with L L - L S - S' L + Q = 0 and eigenvalues of S - L to the right of 0."""
+    one = np.eye(len(matrix))
+    return -linalg.solve_continuous_are(-matrix, one, -(constant + constant.T) / 2, one)
+
+
 #: The reference of every backend.
 NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
     "cholesky": np.linalg.cholesky,
@@ -326,6 +332,7 @@ NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
     "polar": _polar,
     "qr": _unitary,
     "quintic": quintic,
+    "riccati": _riccati,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": np.linalg.solve,
 }

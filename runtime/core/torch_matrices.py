@@ -11,11 +11,15 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from hamilforge.runtime.core.torch_transforms import transforms_are_active
+
 Tensor = torch.Tensor
 #: An exponential is halved until its norm is below this, and takes so many terms then.
 _NORM, _TERMS = 1.0, 18
 #: Up to this distance of A'A from 1 a polar factor is computed by products.
 _CLOSE = 0.5
+#: Steps of an iteration that converges quadratically: enough for eigenvalues from 2^-12 on.
+_DOUBLINGS = 16
 
 
 class _Polar(torch.autograd.Function):
@@ -142,6 +146,47 @@ def quintic(matrix: Tensor, a: Any, b: Any, c: Any) -> Tensor:
     gram = matrix.mT @ matrix if tall else matrix @ matrix.mT
     factor = c * (gram @ gram) + b * gram
     return a * matrix + (matrix @ factor if tall else factor @ matrix)
+
+
+def riccati(matrix: Tensor, constant: Tensor) -> Tensor:
+    """The symmetric L with ``L L - L S - S' L + Q = 0`` and eigenvalues of S - L to the right of 0.
+
+    With A = -S and H = -Q it is -Y for the stabilising solution of A'Y + Y A - Y Y + H = 0, by the
+    doubling of E. K.-W. Chu, H.-Y. Fan and W.-W. Lin, Linear Algebra Appl. 396 (2005) 55-80, about
+    the point 1, near which the eigenvalues of S - L are: it converges quadratically.  On a CPU it
+    ends where it has converged.
+
+    Args:
+        matrix: S, `(..., p, p)`.
+        constant: Q, `(..., p, p)`, symmetric.
+
+    Returns:
+        `(..., p, p)`; NaN where there is no such solution.
+    """
+    size = matrix.shape[-1]
+    one = identity(size, matrix)
+    start = -matrix - one
+    inverse = torch.linalg.inv_ex(start).inverse
+    other = torch.linalg.inv_ex(start.mT - constant @ inverse).inverse
+    a, g = one + 2 * other.mT, 2 * inverse @ other
+    h = -2 * other @ constant @ inverse
+    unit = torch.finfo(matrix.dtype).eps
+    traced = torch.compiler.is_compiling() or transforms_are_active()
+    looks = matrix.device.type == "cpu" and not traced
+    for _ in range(_DOUBLINGS):
+        both = torch.linalg.solve_ex(one + g @ h, torch.cat([a, g], -1)).result
+        change = a.mT @ h @ both[..., :size]
+        g = g + a @ both[..., size:] @ a.mT
+        h, a = h + change, a @ both[..., :size]
+        if looks and not bool((_largest(change) > unit * _largest(h)).any()):
+            break
+    settled = _largest(change) <= math.sqrt(unit) * _largest(h)
+    return torch.where(settled, -(h + h.mT) / 2, math.nan)
+
+
+def _largest(matrix: Tensor) -> Tensor:
+    """The largest entry, without a derivative."""
+    return matrix.detach().abs().amax((-2, -1), keepdim=True)
 
 
 def size(matrix: Tensor, axis: int) -> Tensor:

@@ -6,15 +6,19 @@ whether they lie on the manifold.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
 
+from hamilforge.runtime.optimizers.clock import Clock, latch
+from hamilforge.runtime.optimizers.cohorts import Cohorts
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.manifolds import reason_against, reason_against_shape, violation
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
+from hamilforge.runtime.optimizers.reach import RATE, refuse_far
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import parameter_name
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
@@ -86,7 +90,59 @@ class MatrixOptimizer(GeneratedOptimizer):
     def _state_shape(self, name: str, param: torch.Tensor) -> Sequence[int]:
         return state_shape(self.product, name, param.shape)
 
+    def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
+        standing = plan.standing
+        self._refuse_far(standing.params, grads, self._owners, clocks)
+        super()._run(plan, grads, clocks)
+
+    def _run_functional(
+        self,
+        params: list[torch.Tensor],
+        states: list[list[torch.Tensor]],
+        grads: list[torch.Tensor],
+        owners: list[int],
+        clocks: list[Clock],
+        differentiable: bool,
+    ) -> None:
+        self._refuse_far(params, grads, owners, clocks)
+        super()._run_functional(params, states, grads, owners, clocks, differentiable)
+
+    def _refuse_far(
+        self,
+        params: Sequence[torch.Tensor],
+        grads: Sequence[torch.Tensor],
+        owners: Sequence[int],
+        clocks: Sequence[Clock],
+    ) -> None:
+        """Refuse a step that is too long for the retraction."""
+        product = self.product
+        if not product.REACH:
+            return
+        for owner in dict.fromkeys(owners):
+            members = [k for k, own in enumerate(owners) if own == owner]
+            states = [[self.state[params[k]][name] for k in members] for name in product.STATES]
+            number, before = Cohorts(self.param_groups).members[owner]
+            hyper, *settled = self._settled[number]
+            again = None
+            if RATE in hyper:
+                again = functools.partial(self._at_rate, before, hyper, settled)
+            refuse_far(
+                product,
+                [[params[k] for k in members], *states, [grads[k] for k in members]],
+                clocks[owner],
+                lambda k, members=members: self._name(params[members[k]]),  # type: ignore[misc]
+                again,
+                float(hyper.get(RATE, 0.0)),
+            )
+
+    def _at_rate(
+        self, clock: Clock, hyper: dict[str, Any], settled: Sequence[Any], rate: float
+    ) -> Clock:
+        """A clock with the scalars of a step of another learning rate."""
+        return latch(self.product, clock, {**hyper, RATE: rate}, settled[0])
+
     def _planned(self, form: str, standing: Standing, owners: list[int]) -> Plan:
+        self._owners = owners
         if form != "fused":
             return super()._planned(form, standing, owners)
 

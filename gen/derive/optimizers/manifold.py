@@ -49,6 +49,8 @@ class ManifoldLines(Lines):
     ) -> None:
         super().__init__(inputs)
         self._manifold = manifold
+        #: The retractions so far that have not a value everywhere, with point and vector.
+        self._limits: list[tuple[kinds.Retraction, str, str]] = []
         if manifold is not None:
             self._own = {name: (spelled[name], value) for name, value in manifold.shorthands}
             self.functions[PROJECT] = self._projected
@@ -77,6 +79,37 @@ class ManifoldLines(Lines):
         if line.target.name != str(piece.value) or len(line.target.name) <= LONGEST:
             return piece
         return self.piece(self.renamed_last("product"))
+
+    def moved(self, retraction: kinds.Retraction, point: str, step: str) -> Piece:
+        """The point to which a retraction leads.
+
+        Args:
+            retraction: the declaration.
+            point: from where.
+            step: the tangent vector.
+        """
+        self.limited(retraction, point, step)
+        return self.mapped_by(retraction.value, **{POINT: point, TANGENT: step})
+
+    def limited(self, retraction: kinds.Retraction, point: str, step: str) -> None:
+        """Note what is positive where a retraction has a value.
+
+        Args:
+            retraction: the declaration.
+            point: from where.
+            step: the tangent vector.
+        """
+        if retraction.where is not None:
+            self._limits.append((retraction, point, step))
+
+    def reach(self) -> tuple[Array, ...]:
+        """Lines of what is positive, or positive definite, where all retractions have a value."""
+        pieces = (
+            self.mapped_by(retraction.where, **{POINT: point, TANGENT: step})
+            for retraction, point, step in self._limits
+            if retraction.where is not None
+        )
+        return tuple(self.arrays[self.result(piece)] for piece in pieces)
 
     def carried(
         self, point: str, step: str, new: str, vector: str, transport: str = kinds.PROJECTION

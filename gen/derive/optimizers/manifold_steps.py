@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hamilforge.gen.declare import kinds
-from hamilforge.gen.declare.expression import Expression
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.read_manifolds import GRADIENT, TANGENT
 from hamilforge.gen.declare.shapes import POINT
 from hamilforge.gen.derive.arrays import Array, Piece, symbol
@@ -44,7 +44,7 @@ def flow_steps(
     if own.stay.fades and not optimizer.manifold.metric(optimizer.metric).rates:
         raise DeclarationError.at(
             optimizer.head.source,
-            f"the letter P needs the rates at which a friction of the space around acts, and the "
+            "the letter P needs the rates at which a friction of the space around acts, and the "
             f"metric {optimizer.metric} of {optimizer.manifold.head.name} declares none",
             "method",
         )
@@ -90,14 +90,18 @@ class _Moves:
         kicked = self._stayed(lines)
         way = self._scalar("way", own.way, moves=True)
         step = lines.named(self._piece(way * symbol(kicked)), "step_along")
-        point = lines.named(self._moved(lines, step), "X_new")
         name, along = "slowed", own.friction / own.way
+        if optimizer.transport == kinds.SECANT:
+            secant = self._secant(lines, step)
+            moved = self._piece(symbol(POINT) + symbol(secant))
+        else:
+            moved = self._moved(lines, step)
+        point = lines.named(moved, "X_new")
         match optimizer.transport:
             case kinds.VELOCITY:
                 carried = velocity(lines, point, {step: step})
             case kinds.SECANT:
-                whole = lines.named(self._piece(symbol(point) - symbol(POINT)), "secant")
-                letters = {POINT: point, TANGENT: whole}
+                letters = {POINT: point, TANGENT: secant}
                 carried = lines.mapped_by(optimizer.manifold.project, **letters)
             case transport:
                 carried = lines.carried(POINT, step, point, kicked, transport)
@@ -106,7 +110,17 @@ class _Moves:
         moved = lines.named(carried, "carried")
         end = lines.named(self._piece(slowed * symbol(moved)), "V_new")
         ends = {POINT: lines.arrays[point], TANGENT: lines.arrays[end]}
-        return MatrixStep(self._arrays, tuple(lines.lines), ends, dict(self._scalars))
+        reach, scalars = lines.reach(), dict(self._scalars)
+        return MatrixStep(self._arrays, tuple(lines.lines), ends, scalars, reach)
+
+    def _secant(self, lines: ManifoldLines, step: str) -> str:
+        """The way to the new point, of a retraction by what is normal: no difference of points."""
+        retraction = self._optimizer.manifold.retraction(self._optimizer.retraction)
+        assert retraction.normal is not None
+        lines.limited(retraction, POINT, step)
+        piece = lines.mapped_by(retraction.normal, **{POINT: POINT, TANGENT: step})
+        name = lines.named(piece, "normal")
+        return lines.named(self._piece(symbol(step) - symbol(name)), "secant")
 
     def _stayed(self, lines: ManifoldLines) -> str:
         """V after the stay; proofs make parts of it too, so that all its numbers have names."""
@@ -152,17 +166,13 @@ class _Moves:
         return MatrixStep(arrays, tuple(lines.lines), ends, dict(self._scalars))
 
     def _moved(self, lines: ManifoldLines, step: str) -> Piece:
-        return lines.mapped_by(_map(self._optimizer), **{POINT: POINT, TANGENT: step})
-
-
-def _map(optimizer: kinds.ManifoldOptimizer) -> Expression:
-    """The map by which points move."""
-    manifold = optimizer.manifold
-    if optimizer.retraction != kinds.GEODESIC:
-        return manifold.retraction(optimizer.retraction).value
-    geodesic = manifold.metric(optimizer.metric).geodesic
-    assert geodesic is not None
-    return geodesic
+        """Where a step leads, by the retraction or along the geodesic."""
+        optimizer = self._optimizer
+        if optimizer.retraction != kinds.GEODESIC:
+            return lines.moved(optimizer.manifold.retraction(optimizer.retraction), POINT, step)
+        geodesic = optimizer.manifold.metric(optimizer.metric).geodesic
+        assert geodesic is not None
+        return lines.mapped_by(geodesic, **{POINT: POINT, TANGENT: step})
 
 
 def named(name: str, number: int) -> str:

@@ -51,12 +51,14 @@ class MatrixStep:
         lines: in the order of computation; scalars from the host are symbols.
         ends: the array that point and state become, by unknown.
         scalars: what each scalar of the host is worth.
+        reach: what is positive, or positive definite, where retractions have a value.
     """
 
     arrays: tuple[Array, ...]
     lines: tuple[Line, ...]
     ends: Mapping[str, Array]
     scalars: Mapping[str, Expr]
+    reach: tuple[Array, ...] = ()
 
 
 def matrix_steps(
@@ -147,7 +149,7 @@ class _RuleLines(ManifoldLines):
             self._metric = rule.manifold.metric(rule.metric)
             self.functions[GRADIENT] = self._riemannian
             if rule.retraction != kinds.FREE:
-                self._retraction = rule.manifold.retraction(rule.retraction).value
+                self._retraction = rule.manifold.retraction(rule.retraction)
                 self.functions |= {RETRACT: self._retracted, TRANSPORT: self._transported}
 
     def take(self, assignments: Iterable[kinds.Assignment], spelled: Mapping[str, str]) -> None:
@@ -170,8 +172,9 @@ class _RuleLines(ManifoldLines):
             scalars: what scalars of the host are worth; further ones are noted.
         """
         arrays = tuple(array for array in self.inputs if not array.is_scalar)
+        reach = self.reach()
         lines = tuple(_Hoist(self.scalars, scalars).lines(self.lines))
-        return MatrixStep(arrays, lines, ends, scalars)
+        return MatrixStep(arrays, lines, ends, scalars, reach)
 
     def _assign(self, target: str, piece: Piece, name: str) -> None:
         """Let a name mean what an expression gives."""
@@ -200,8 +203,7 @@ class _RuleLines(ManifoldLines):
 
     def _retracted(self, step: str) -> Piece:
         self._step = step
-        letters = {POINT: self.names[POINT], TANGENT: step}
-        return self.mapped_by(self._retraction, **letters)
+        return self.moved(self._retraction, self.names[POINT], step)
 
     def _transported(self, vector: str) -> Piece:
         return self.carried(self._rule.unknowns[0], self._step, self.names[POINT], vector)

@@ -31,7 +31,18 @@ from hamilforge.gen.program.ir import Expr, Function, Line, Reduce, Repeat, name
 
 #: What a function of matrices needs beside its operands: so many square matrices of its shorter
 #: side, and so many columns.
-_ROOM = {"polar": 5, "qr": 2, "quintic": 2, "solve": 1, "expm": 3, "det": 1, "cholesky": 0}
+_ROOM = {
+    "polar": 5,
+    "qr": 2,
+    "quintic": 2,
+    "riccati": 9,
+    "solve": 1,
+    "expm": 3,
+    "det": 1,
+    "cholesky": 0,
+}
+#: The module of the runtime that has a kernel, where it is not matrix_kernels.
+_HOMES = {"riccati": "matrix_equations"}
 _KERNELS = {
     (False, False): "times",
     (True, False): "transposed_times",
@@ -85,7 +96,7 @@ class MatrixWriter:
         return FunctionView(name, arguments, doc, (*lines, "at = 0", *body))
 
     def _kernel(self, name: str) -> str:
-        return self._need(f"matrix_kernels.{name}")
+        return self._need(f"{_HOMES.get(name, 'matrix_kernels')}.{name}")
 
     def _taken(self, name: str, shape: Shape) -> list[str]:
         """A matrix in the room."""

@@ -30,24 +30,35 @@ DOCS = {
 }
 
 
-def tables(manifold: kinds.Manifold | None, shape: kinds.Shape, is_vector: bool) -> dict[str, str]:
+def tables(
+    manifold: kinds.Manifold | None, shape: kinds.Shape, is_vector: bool, retraction: str = ""
+) -> dict[str, str]:
     """What generated files say of where parameters lie.
 
     Args:
         manifold: None for all matrices.
         shape: of a parameter, in dimensions by name.
         is_vector: whether parameters are vectors.
+        retraction: by which they move.
 
     Returns:
         Constants in Python, by name.
     """
     conditions = manifold.conditions if manifold else ()
+    limit = None
+    if manifold is not None and retraction in {own.name for own in manifold.retractions}:
+        limit = manifold.retraction(retraction)
+    reach = ""
+    if limit is not None and limit.where is not None:
+        reach = limit.where.text + " positive definite" * limit.definite
     return {
         "MANIFOLD": repr(manifold.head.name if manifold else ""),
         "SHAPE": repr(shape),
         "VECTORS": repr(is_vector),
         "CONSTRAINT": repr(manifold.constraint.text if manifold else ""),
         "CONDITIONS": repr({condition.name: condition.value.text for condition in conditions}),
+        "REACH": repr(reach),
+        "REACH_DEFINITE": repr(bool(limit and limit.definite)),
         "DEFINITE": repr(tuple(condition.name for condition in conditions if condition.definite)),
     }
 

@@ -37,7 +37,8 @@ class MatrixProduct(Product):
     def tables(self) -> tuple[tuple[str, str], ...]:
         """What both backends say of manifold and axes."""
         optimizer = self.matrices.optimizer
-        own = tables(optimizer.manifold, optimizer.shape, optimizer.is_vector)
+        retraction = optimizer.retraction if self.matrices.reach else ""
+        own = tables(optimizer.manifold, optimizer.shape, optimizer.is_vector, retraction)
         (function,) = self.program.functions
         factored = {*_factored(function.lines)}
         shapes = zip(self.program.states, optimizer.shapes[1:], strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from hamilforge.gen.declare.kinds import MatrixOptimizer, MatrixRule, Parameter
@@ -28,8 +28,9 @@ from hamilforge.gen.program.optimizers.manifold import build_manifold
 
 #: Names that generated functions of matrices use for themselves.
 _TAKEN = frozenset(
-    "np numba njit prange torch math torch_matrices matrix_kernels array_at work at room "
-    "matrix_step matrix_solution solution update update_ prepared prepared_ stacked in_place "
+    "np numba njit prange torch math torch_matrices matrix_kernels matrix_equations "
+    "array_at work at room matrix_step matrix_solution solution update update_ prepared prepared_ "
+    "stacked in_place reach matrix_reach "
     "foreach constraint coefficients rows items blocks block like real tensor offset group shape "
     "length out total i j k n t abs max min float int range at_least cbrt chosen down equal "
     "greater inverse larger log_cosh other_products root smaller softplus step is_number "
@@ -45,6 +46,8 @@ class MatrixDerivation:
 
     Attributes:
         of_vectors: the step of a parameter with one axis, as a column; None where there is none.
+        reach: what is positive, or positive definite, where a step is not too long for its
+            retraction: a function of the arrays of a step; None where every step has a value.
         checks: what is asked of a parameter before the first step, by name: ``constraint`` and
             ``condition_…`` of its manifold; none without one.
     """
@@ -52,6 +55,7 @@ class MatrixDerivation:
     optimizer: MatrixOptimizer
     program: Program
     of_vectors: Function | None
+    reach: Function | None
     checks: Mapping[str, Function]
 
     @property
@@ -103,7 +107,7 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
     checks = {
         name: part for name, part in maps.items() if name.startswith(("constraint", "condition_"))
     }
-    return MatrixDerivation(optimizer, program, of_vectors, checks)
+    return MatrixDerivation(optimizer, program, of_vectors, _reach(step, scalars), checks)
 
 
 def claimed_violations(rule: MatrixRule) -> Iterator[tuple[str, Function, Mapping[str, Expr]]]:
@@ -172,6 +176,15 @@ def _function(
     results = [(a.name, end) for a, end in zip(step.arrays, step.ends.values(), strict=False)]
     inputs = (*step.arrays, *map(Array, scalars))
     return Function(name, inputs, body, (*results[1:], *results[:1]))
+
+
+def _reach(step: MatrixStep, scalars: tuple[str, ...]) -> Function | None:
+    """What is positive where a step is not too long: the lines of the step that lead there."""
+    if not step.reach:
+        return None
+    ends = {f"reach{number}": array for number, array in enumerate(step.reach)}
+    inputs = (*step.arrays, *map(Array, scalars))
+    return Function("reach", inputs, _body(replace(step, ends=ends)), tuple(ends.items()))
 
 
 def _host(

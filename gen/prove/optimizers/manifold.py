@@ -68,8 +68,10 @@ def prove_manifold(manifold: kinds.Manifold) -> Report:
             *_flags("projection", _projection(place), reach),
             *_flags("metric", _metrics(place), reach),
             *_flags("gradient", _gradients(place), reach),
+            *_flags("rates", _rates(place), reach),
             *_flags("geodesic", geodesics, reach),
             *_flags("retraction", _retractions(place), reach),
+            *_flags("multipliers", _multipliers(place), reach),
             Finding(
                 "retraction_order",
                 orders or None,
@@ -193,6 +195,28 @@ def _gradients(place: Place) -> Iterator[Flag]:
         yield metric.name, holds, "tangent, and <grad, V> = sum(G*V) for tangent V"
 
 
+def _rates(place: Place) -> Iterator[Flag]:
+    for metric in place.manifold.metrics:
+        if metric.rates:
+            text = "the product of G - rate vanishes on tangent V, G V the gradient of V; none less"
+            yield metric.name, _are_rates(place, metric), text
+
+
+def _are_rates(place: Place, metric: kinds.Metric) -> bool:
+    """Whether the declared eigenvalues are all there are, and each is one."""
+    vector = place.tangent()
+
+    def without(rates: Iterable[int]) -> Matrix:
+        left = vector
+        for rate in rates:
+            raised = place.value(f"gradient_{metric.name}", place.point, left)
+            left = raised - rate * left
+        return left
+
+    fewer = (tuple(r for r in metric.rates if r != rate) for rate in metric.rates)
+    return _zero(without(metric.rates), 100) and not any(_zero(without(own)) for own in fewer)
+
+
 # --- geodesics, retractions
 
 
@@ -212,7 +236,7 @@ def _is_geodesic(place: Place, metric: str) -> bool:
     """
     velocity, drawn = place.tangent(), place.drawn()
     zero, time = mpmath.mpf(0), mpmath.mpf(7) / 10
-    retraction = f"retract_{place.manifold.retractions[0][0]}"
+    retraction = f"retract_{place.manifold.retractions[0].name}"
 
     @functools.cache
     def curve(t: Any) -> Matrix:
@@ -237,12 +261,24 @@ def _is_geodesic(place: Place, metric: str) -> bool:
 
 
 def _retractions(place: Place) -> Iterator[Flag]:
-    for name, _ in place.manifold.retractions:
-        yield name, _is_retraction(place, name), "R(0) = X, dR = id, the constraint kept at drawn V"
+    text = "R(0) = X, dR = id, the constraint kept at drawn V"
+    for retraction in place.manifold.retractions:
+        yield retraction.name, _is_retraction(place, retraction.name), text
+
+
+def _multipliers(place: Place) -> Iterator[Flag]:
+    """What leads X + V back is normal: no tangent part of it."""
+    retraction = place.manifold.multipliers
+    if retraction is not None:
+        name, point = retraction.name, place.point
+        vector = place.shortened(name, point, place.tangent())
+        added = place.value(f"retract_{name}", point, vector) - point - vector
+        normal = _zero(place.value("project", point, added), 10)
+        yield name, normal, "P(R(V) - X - V) = 0"
 
 
 def _is_retraction(place: Place, name: str) -> bool:
-    vector = place.tangent()
+    vector = place.shortened(name, place.point, place.tangent())
 
     def curve(t: Any) -> Matrix:
         return place.value(f"retract_{name}", place.point, t * vector)
@@ -266,11 +302,12 @@ def _off(place: Place, reach: str) -> Finding:
     vector = vector + STEP * place.drawn()
     beside = place.point + STEP * normal
     before = place.violation(beside)
-    names = [f"retract_{name}" for name, _ in place.manifold.retractions]
-    names += [f"geodesic_{m.name}" for m in place.manifold.metrics if m.geodesic is not None]
+    maps = {f"retract_{own.name}": own.name for own in place.manifold.retractions}
+    maps |= {f"geodesic_{m.name}": "" for m in place.manifold.metrics if m.geodesic is not None}
     values: dict[str, Any] = {}
-    for name in names:
-        after = place.violation(place.value(name, beside, vector))
+    for name, retraction in maps.items():
+        own = place.shortened(retraction, beside, vector) if retraction else vector
+        after = place.violation(place.value(name, beside, own))
         ratio = float(after / before) if before > 0 else 1.0
         values[name.replace("_", " ", 1)] = (
             "restores"
@@ -294,26 +331,48 @@ def _off(place: Place, reach: str) -> Finding:
 
 def _transport(place: Place) -> Iterator[Flag]:
     point = place.point
-    velocity, vector, other = place.tangent(), place.tangent(), place.tangent()
-    still = place.value("transport", point, 0 * velocity, point, vector)
-    yield "consistent", _zero(still - vector, 10), "nothing changes where the point does not"
-    for number, (name, _) in enumerate(place.manifold.retractions):
-        end = place.value(f"retract_{name}", point, velocity)
+    drawn, vector, other = place.tangent(), place.tangent(), place.tangent()
+    for transport in ("", *(name for name, _ in place.manifold.transports)):
+        yield from _carries(place, transport, drawn, vector, other)
+    first = place.manifold.retractions[0].name
+    for metric in place.manifold.metrics:
+        end = place.value(f"retract_{first}", point, drawn)
+        moved = place.value("transport", point, drawn, end, vector)
+        before = place.inner(metric.name, vector, vector)
+        after = place.inner(metric.name, moved, moved, end)
+        lengths = f"lengths beside those before, along {first}"
+        yield f"isometric ({metric.name})", _zero(after - before, 100), lengths
 
-        def carried(tangent: Matrix, end: Matrix = end) -> Matrix:
-            return place.value("transport", point, velocity, end, tangent)
+
+def _carries(
+    place: Place, transport: str, drawn: Matrix, vector: Matrix, other: Matrix
+) -> Iterator[Flag]:
+    """Whether a transport keeps what does not move, and gives tangent vectors, linearly.
+
+    Args:
+        place: a point.
+        transport: its name; that of the default is empty.
+        drawn: along which points move.
+        vector: what is carried.
+        other: a further one.
+    """
+    point = place.point
+    key, of = (f"transport_{transport}", f"{transport}: ") if transport else ("transport", "")
+    still = place.value(key, point, 0 * drawn, point, vector)
+    yield f"{of}consistent", _zero(still - vector, 10), "nothing changes where the point does not"
+    for name in (own.name for own in place.manifold.retractions):
+        along = place.shortened(name, point, drawn)
+        end = place.value(f"retract_{name}", point, along)
+
+        def carried(tangent: Matrix, along: Matrix = along, end: Matrix = end) -> Matrix:
+            return place.value(key, point, along, end, tangent)
 
         moved = carried(vector)
         same = place.value("project", end, moved)
         linear = carried(vector + 3 * other) - moved - 3 * carried(other)
         text = "what is carried along each retraction is tangent at the new point, and linear"
-        yield f"tangent ({name})", _zero(same - moved, 10), text
-        yield f"linear ({name})", _zero(linear, 10), text
-        for metric in place.manifold.metrics if number == 0 else ():
-            before = place.inner(metric.name, vector, vector)
-            after = place.inner(metric.name, moved, moved, end)
-            lengths = f"lengths beside those before, along {name}"
-            yield f"isometric ({metric.name})", _zero(after - before, 100), lengths
+        yield f"{of}tangent ({name})", _zero(same - moved, 10), text
+        yield f"{of}linear ({name})", _zero(linear, 10), text
 
 
 def _quotient(place: Place, reach: str) -> Iterator[Finding]:
@@ -334,10 +393,11 @@ def _quotient(place: Place, reach: str) -> Iterator[Finding]:
             turned = place.value(f"gradient_{metric.name}", point @ q, drawn @ q)
             own = place.value(f"gradient_{metric.name}", point, drawn) @ q
             yield f"gradient ({metric.name})", _zero(turned - own, 10), "the same of the gradient"
-        for name, _ in place.manifold.retractions:
+        for name in (own.name for own in place.manifold.retractions):
+            along = place.shortened(name, point, vector)
             ends = [
                 place.value(f"retract_{name}", *pair)
-                for pair in ((point, vector), (point @ q, vector @ q))
+                for pair in ((point, along), (point @ q, along @ q))
             ]
             text = "R at X Q of V Q spans what R(V) spans"
             yield f"retract {name}", place.apart(*ends) <= 10 * ZERO, text
@@ -350,11 +410,12 @@ def _kept(place: Place, reach: str) -> Iterator[Finding]:
     if not place.manifold.conditions:
         return
     values = {}
-    for name, _ in place.manifold.retractions:
+    for name in (own.name for own in place.manifold.retractions):
         steps = []
         for length in LENGTHS:
             vector = place.tangent()
-            steps.append(vector * (length / matrices.size_of(vector)))
+            vector = vector * (length / matrices.size_of(vector))
+            steps.append(place.shortened(name, place.point, vector))
         ends = (place.value(f"retract_{name}", place.point, step) for step in steps)
         values[name] = all(map(place.satisfies, ends))
     lengths = ", ".join(f"{float(length):g}" for length in LENGTHS)

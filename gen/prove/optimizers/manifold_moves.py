@@ -1,8 +1,8 @@
 """Steps of a Hamiltonian system on a manifold as a map of solution and momentum.
 
 In: an optimizer, and a point of its manifold.  Out: what its program does to (X, p), where p is a
-tangent vector in the metric, for any step h: in front of it the move from the solution to where the gradient is taken, behind it
-the way back and what of the stay belongs to the step before.
+tangent vector in the metric, for any step h: in front of it the move from the solution to where the
+gradient is taken, behind it the way back and what of the stay belongs to the step before.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Moves:
         return bool(max(map(matrices.size_of, (moved, pulled))) < mpmath.mpf("1e-20"))
 
     def _acceleration(self, state: State) -> Matrix:
-        """The second derivative of a geodesic; 0 for its tangent part, where the metric is embedded."""
+        """The second derivative of a geodesic; 0, for its tangent part, in an embedded metric."""
         point, momentum = state
         if self.is_embedded:
             return 0 * point

@@ -33,6 +33,8 @@ RATE = "lr"
 NEAR = (mpmath.mpf("1e-8"), mpmath.mpf("1e-9"))
 #: How often a point is drawn before there is none; steps of Newton's method.
 _DRAWS, _STEPS = 20, 40
+#: How often a tangent vector is halved until a retraction has a value for it.
+_HALVINGS = 10
 
 
 def slope(curve: Callable[[Any], Any], at: Any = 0) -> Any:
@@ -88,6 +90,19 @@ def _drawn(shape: tuple[int, ...], generator: random.Random) -> Matrix:
     array = np.empty(len(numbers), object)
     array[:] = numbers
     return array.reshape(shape)
+
+
+def _positive(value: Any, definite: bool) -> bool:
+    """Whether a number is positive, or a matrix symmetric and positive definite."""
+    if not definite:
+        return bool(value > 0)
+    if matrices.size_of(value - value.T) > ZERO * (1 + matrices.size_of(value)):
+        return False
+    try:
+        matrices.cholesky(value)
+    except ZeroDivisionError:
+        return False
+    return True
 
 
 class Place:
@@ -192,18 +207,35 @@ class Place:
 
     def satisfies(self, point: Matrix) -> bool:
         """Whether the conditions hold."""
-        for condition in self.manifold.conditions:
-            value = self.value(f"condition_{condition.name}", point)
-            if condition.definite:
-                if matrices.size_of(value - value.T) > ZERO * (1 + matrices.size_of(value)):
-                    return False
-                try:
-                    matrices.cholesky(value)
-                except ZeroDivisionError:
-                    return False
-            elif not value > 0:
-                return False
-        return True
+        return all(
+            _positive(self.value(f"condition_{condition.name}", point), condition.definite)
+            for condition in self.manifold.conditions
+        )
+
+    def shortened(self, name: str, point: Matrix, vector: Matrix) -> Matrix:
+        """A tangent vector, halved until a retraction has a value for it.
+
+        Args:
+            name: of the retraction.
+            point: where.
+            vector: what is halved.
+
+        Raises:
+            DeclarationError: a vector of a thousandth of its length has none.
+        """
+        retraction = self.manifold.retraction(name)
+        if retraction.where is None:
+            return vector
+        for _ in range(_HALVINGS):
+            if _positive(self.value(f"where_{name}", point, vector), retraction.definite):
+                return vector
+            vector = vector / 2
+        raise DeclarationError.at(
+            self.manifold.head.source,
+            f"no drawn V, halved {_HALVINGS} times, has a value, with {self.named}",
+            "retractions",
+            name,
+        )
 
     def violation(self, point: Matrix) -> Any:
         """The size of the constraint."""

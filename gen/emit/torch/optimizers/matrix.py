@@ -57,6 +57,10 @@ def view(product: MatrixProduct) -> View:
         doc = "The solution, of points (...) and states."
         solved = matrix_view("matrix_solution", doc, product.program.solution, need)
         functions.append(replace(solved, returns=f"{solved.returns},"))
+    if product.matrices.reach is not None:
+        doc = "What is positive, or positive definite, where a step is not too long."
+        reach = matrix_view("matrix_reach", doc, product.matrices.reach, need)
+        functions.append(replace(reach, returns=f"{reach.returns},"))
     last = product.matrices.steps[-1]  # that of vectors, if there is one
     checks = tuple(
         matrix_view(name, DOCS[name.partition("_")[0]], check, need)
