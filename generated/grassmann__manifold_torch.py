@@ -31,6 +31,7 @@ REACH_DEFINITE = False
 DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
+LIMITS = {}
 RETRACTIONS = ("polar", "qr", "exponential")
 
 

@@ -34,6 +34,7 @@ REACH_DEFINITE = False
 DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
+LIMITS = {}
 RETRACTIONS = ("polar", "qr", "cayley", "exponential")
 
 

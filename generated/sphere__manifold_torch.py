@@ -34,6 +34,7 @@ REACH_DEFINITE = False
 DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
+LIMITS = {"orthographic": ("dot(V, V) < 1", False)}
 RETRACTIONS = ("normalise", "exponential", "orthographic")
 
 

@@ -36,6 +36,7 @@ REACH_DEFINITE = False
 DEFINITE = ()
 METRICS = ("euclidean", "canonical")
 GEODESICS = ("euclidean", "canonical")
+LIMITS = {"orthographic": ("eye(p) - transpose(V) @ V positive definite", True)}
 RETRACTIONS = ("polar", "qr", "cayley", "exponential", "orthographic")
 
 

@@ -830,6 +830,13 @@ class Retraction:
     where: Expression | None = None
     definite: bool = False
 
+    @property
+    def limit(self) -> str:
+        """For which V it has a value, as a text; empty where all have."""
+        if self.where is None:
+            return ""
+        return self.where.text + " positive definite" * self.definite
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

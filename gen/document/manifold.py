@@ -16,9 +16,7 @@ def tell_manifold(manifold: kinds.Manifold, _: Report) -> tuple[Block, ...]:
         for condition in manifold.conditions
     ]
     limits = [
-        (f"{own.name} has a value for", own.where.text + " positive definite" * own.definite)
-        for own in manifold.retractions
-        if own.where is not None
+        (f"{own.name} has a value for", own.limit) for own in manifold.retractions if own.limit
     ]
     where = [(f"where {name} is short for", value.text) for name, value in manifold.shorthands]
     blocks: list[Block] = [

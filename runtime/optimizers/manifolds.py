@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.core.torch_transforms import transforms_are_active
+
 Tensor = torch.Tensor
 #: In which a point can be on a manifold.
 _TYPES = (torch.float32, torch.float64)
@@ -68,9 +70,15 @@ class Manifold:
             R_X(V).
 
         Raises:
-            ValueError: there is no such retraction.
+            ValueError: there is no such retraction, or it has no value for V.
         """
-        return self._called(f"retract_{self._named('RETRACTIONS', retraction)}", point, vector)
+        name = self._named("RETRACTIONS", retraction)
+        if name in self._product.LIMITS and not transforms_are_active():
+            text, definite = self._product.LIMITS[name]
+            value = self._of_matrices(f"where_{name}", point.detach(), vector.detach())
+            if not is_positive(value, definite):
+                raise ValueError(f"{name} has no value for this V: {text} does not hold")
+        return self._called(f"retract_{name}", point, vector)
 
     def inner(
         self, point: Tensor, left: Tensor, right: Tensor, metric: str | None = None
@@ -316,11 +324,21 @@ def reason_against(product: ModuleType, tensor: Tensor) -> str:
     matrices = as_matrices(product, tensor)
     for condition, text in product.CONDITIONS.items():
         value = getattr(product, f"condition_{condition}")(matrices)
-        if condition in product.DEFINITE:
-            holds = bool((torch.linalg.cholesky_ex(value).info == 0).all())
-            text = f"{text} positive definite"
-        else:
-            holds = bool((value > 0).all())
-        if not holds:
-            return f"{text} does not hold"
+        definite = condition in product.DEFINITE
+        if not is_positive(value, definite):
+            return f"{text}{' positive definite' * definite} does not hold"
     return ""
+
+
+def is_positive(value: Tensor, definite: bool) -> bool:
+    """Whether numbers are positive, or symmetric matrices positive definite; NaN is neither.
+
+    Args:
+        value: `(..., 1, 1)`, or `(..., p, p)`.
+        definite: whether matrices are meant.
+    """
+    if not value.numel():
+        return True
+    if definite:
+        return bool((torch.linalg.cholesky_ex(value).info == 0).all())
+    return bool((value > 0).all())

@@ -13,6 +13,7 @@ from types import ModuleType
 import torch
 
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
+from hamilforge.runtime.optimizers.manifolds import is_positive
 
 Tensors = list[torch.Tensor]
 #: How often the interval in which the largest learning rate lies is halved.
@@ -72,7 +73,7 @@ def _largest(holds: Callable[[float], bool], rate: float) -> float:
 
 
 def _within(product: ModuleType, arrays: Sequence[Tensors], clock: Clock) -> list[bool]:
-    """Whether the condition holds, for each parameter; where its entries are not finite it may not.
+    """Whether the condition holds, for each parameter; not where it is NaN.
 
     Args:
         product: a generated module.
@@ -86,15 +87,6 @@ def _within(product: ModuleType, arrays: Sequence[Tensors], clock: Clock) -> lis
     row = [float(value) for value in clock.rows[clock.stage]]
     values = product.reach(points, *states, gradients, *row)
     return [
-        all(_holds(tensors[k], product.REACH_DEFINITE) for tensors in values)
+        all(is_positive(tensors[k], product.REACH_DEFINITE) for tensors in values)
         for k in range(len(points))
     ]
-
-
-def _holds(value: torch.Tensor, definite: bool) -> bool:
-    """Whether numbers are positive, or matrices positive definite."""
-    if not value.numel():
-        return True
-    if definite:
-        return bool((torch.linalg.cholesky_ex(value).info == 0).all())
-    return bool((value > 0).all())

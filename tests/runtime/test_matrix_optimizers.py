@@ -17,11 +17,12 @@ from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
 
 SHAPES = {"sphere": (7,), "orthogonal": (5, 5)}
 #: Retractions that multiply let rounding add up like a random walk.
-MULTIPLY = [name for name in ON_MANIFOLDS if name.endswith("leapfrog")]
+MULTIPLY = [name for name in ON_MANIFOLDS if name.endswith("leapfrog")] + ["mec"]
 #: Of whose long walks the plain suite sees both precisions, and one of others.
 WALKED = [("stiefel_leapfrog", "float64"), ("stiefel_leapfrog", "float32")]
 WALKED += [("stiefel_momentum", "float32"), ("orthogonal_leapfrog", "float64")]
 WALKED += [("grassmann_leapfrog", "float32"), ("sphere_leapfrog", "float32")]
+WALKED += [("mec", "float32"), ("stiefel_rattle", "float32"), ("sphere_rattle", "float32")]
 
 
 def manifold_of(name):
@@ -113,8 +114,17 @@ def test_ten_thousand_steps_stay_on_the_manifold(name, dtype):
         assert normal.abs().max() <= 2 * bound * max(1.0, float(velocity.norm()))
 
 
-@pytest.mark.parametrize("name", ["stiefel_momentum", "stiefel_leapfrog", "stiefel_descent"])
-def test_the_smallest_eigenvectors_in_order_are_found(name):
+@pytest.mark.parametrize(
+    ("name", "lr"),
+    [
+        ("stiefel_momentum", 0.02),
+        ("stiefel_leapfrog", 0.02),
+        ("stiefel_descent", 0.02),
+        ("stiefel_rattle", 0.002),
+        ("mec", 0.1),
+    ],
+)
+def test_the_smallest_eigenvectors_in_order_are_found(name, lr):
     """Brockett: sum(X*(A X N)) is least where the columns of X are eigenvectors of A, sorted."""
     generator = np.random.default_rng(0)
     rotation = linalg.qr(generator.standard_normal((8, 8)))[0]
@@ -123,7 +133,7 @@ def test_the_smallest_eigenvectors_in_order_are_found(name):
     weights = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
     point = hf.manifold("stiefel").random(8, 3, dtype=torch.float64).contiguous()
     param = torch.nn.Parameter(point)
-    optimizer = hf.optimizer(name)([param], lr=0.02)
+    optimizer = hf.optimizer(name)([param], lr=lr)
     for _ in range(3000):
         optimizer.zero_grad()
         ((param * (matrix @ param)).sum(0) * weights).sum().backward()

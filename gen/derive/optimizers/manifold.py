@@ -87,6 +87,9 @@ class ManifoldLines(Lines):
             retraction: the declaration.
             point: from where.
             step: the tangent vector.
+
+        Returns:
+            It.
         """
         self.limited(retraction, point, step)
         return self.mapped_by(retraction.value, **{POINT: point, TANGENT: step})

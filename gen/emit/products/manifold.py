@@ -39,26 +39,21 @@ def tables(
         manifold: None for all matrices.
         shape: of a parameter, in dimensions by name.
         is_vector: whether parameters are vectors.
-        retraction: by which they move.
+        retraction: by which they move, if it has not a value for every vector.
 
     Returns:
         Constants in Python, by name.
     """
     conditions = manifold.conditions if manifold else ()
-    limit = None
-    if manifold is not None and retraction in {own.name for own in manifold.retractions}:
-        limit = manifold.retraction(retraction)
-    reach = ""
-    if limit is not None and limit.where is not None:
-        reach = limit.where.text + " positive definite" * limit.definite
+    limited = manifold.retraction(retraction) if manifold and retraction else None
     return {
         "MANIFOLD": repr(manifold.head.name if manifold else ""),
         "SHAPE": repr(shape),
         "VECTORS": repr(is_vector),
         "CONSTRAINT": repr(manifold.constraint.text if manifold else ""),
         "CONDITIONS": repr({condition.name: condition.value.text for condition in conditions}),
-        "REACH": repr(reach),
-        "REACH_DEFINITE": repr(bool(limit and limit.definite)),
+        "REACH": repr(limited.limit if limited else ""),
+        "REACH_DEFINITE": repr(bool(limited and limited.definite)),
         "DEFINITE": repr(tuple(condition.name for condition in conditions if condition.definite)),
     }
 
@@ -114,6 +109,9 @@ class ManifoldProduct:
         own = {
             "METRICS": repr(tuple(metric.name for metric in manifold.metrics)),
             "GEODESICS": repr(tuple(m.name for m in manifold.metrics if m.geodesic is not None)),
+            "LIMITS": repr(
+                {own.name: (own.limit, own.definite) for own in manifold.retractions if own.limit}
+            ),
             "RETRACTIONS": repr(tuple(own.name for own in manifold.retractions)),
         }
         shared = tables(manifold, manifold.shape, manifold.is_vector)
