@@ -113,7 +113,7 @@ def tell_manifold_optimizer(optimizer: kinds.ManifoldOptimizer, _: Report) -> tu
         kinds.SECANT: "and the way from point to point, projected, is the momentum",
     }
     by = f"and the transport by {optimizer.transport} carries the momentum"
-    flows, constants, _ = flatten(optimizer.method)
+    flows, constants, _is_exact = flatten(optimizer.method)
     return (
         Heading("The system"),
         Paragraph(f"{optimizer.system.head.title} ({optimizer.system.head.name})."),

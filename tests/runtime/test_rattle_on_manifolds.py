@@ -36,7 +36,7 @@ def test_the_optimizer_on_a_sphere_is_the_integrator_with_a_rod():
     optimizer.state[param]["V"] = h * before
     for k in range(steps):
         optimizer.step()
-        assert np.allclose(param.detach(), solution.y[:3, k + 1], rtol=0, atol=1e-12)
+        assert np.allclose(param.detach(), solution.y[k + 1, :3], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", FORMS, ids=str)
@@ -101,7 +101,7 @@ def test_the_multipliers_solve_their_equation(n, p, norm):
     _called(s, q, np.empty(9 * p * (p + 1)), own)
     for found in (tensor, own):
         assert np.array_equal(found, found.T)
-        assert abs(found @ found - found @ s - s.T @ found + q).max() < 1e-15
+        assert abs(found @ found - found @ s - s.T @ found + q).max() < 4e-15
         assert np.linalg.eigvals(s - found).real.min() > 0
         back = moved - point @ found
         assert abs(back.T @ back - np.eye(p)).max() < 3e-15

@@ -170,11 +170,11 @@ def maps(manifold: kinds.Manifold, spelled: Mapping[str, str]) -> Iterator[tuple
         yield f"gradient_{metric.name}", of(metric.gradient, POINT + GRADIENT)
         if metric.geodesic is not None:
             yield f"geodesic_{metric.name}", of(metric.geodesic, both)
-    reads = POINT + TANGENT + NEW + OTHER
+    reads = (POINT, TANGENT, NEW, OTHER)
     for name in (kinds.PROJECTION, *(name for name, _ in manifold.transports)):
-        lines = started(reads)
+        lines = started("".join(reads))
         key = "transport" if name == kinds.PROJECTION else f"transport_{name}"
-        yield key, Map(reads, lines, lines.result(lines.carried(*reads, name)))
+        yield key, Map("".join(reads), lines, lines.result(lines.carried(*reads, name)))
     for condition in manifold.conditions:
         yield f"condition_{condition.name}", of(condition.value, POINT)
     if manifold.sample is not None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy as sp
 
@@ -104,7 +105,7 @@ class Motion:
 
     def of(self, values: Mapping[sp.Symbol, Expr]) -> Motion:
         """The same in other numbers."""
-        changed = {}
+        changed: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
             part = getattr(self, name)
             if isinstance(part, Stay):

@@ -93,18 +93,15 @@ class _Moves:
         name, along = "slowed", own.friction / own.way
         if optimizer.transport == kinds.SECANT:
             secant = self._secant(lines, step)
-            moved = self._piece(symbol(POINT) + symbol(secant))
+            point = lines.named(self._piece(symbol(POINT) + symbol(secant)), "X_new")
+            letters = {POINT: point, TANGENT: secant}
+            carried = lines.mapped_by(optimizer.manifold.project, **letters)
         else:
-            moved = self._moved(lines, step)
-        point = lines.named(moved, "X_new")
-        match optimizer.transport:
-            case kinds.VELOCITY:
+            point = lines.named(self._moved(lines, step), "X_new")
+            if optimizer.transport == kinds.VELOCITY:
                 carried = velocity(lines, point, {step: step})
-            case kinds.SECANT:
-                letters = {POINT: point, TANGENT: secant}
-                carried = lines.mapped_by(optimizer.manifold.project, **letters)
-            case transport:
-                carried = lines.carried(POINT, step, point, kicked, transport)
+            else:
+                carried = lines.carried(POINT, step, point, kicked, optimizer.transport)
                 name, along = "friction", own.friction
         slowed = self._scalar(name, along, moves=True)
         moved = lines.named(carried, "carried")

@@ -220,6 +220,9 @@ class Place:
             point: where.
             vector: what is halved.
 
+        Returns:
+            The vector, or a part of it.
+
         Raises:
             DeclarationError: a vector of a thousandth of its length has none.
         """
