@@ -23,6 +23,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "linear": "core",
     "matrix_equations": "core",
     "matrix_kernels": "core",
+    "matrix_rotations": "core",
     "normal_numbers": "core",
     "stage_systems": "integrators",
     "vector_math": "core",

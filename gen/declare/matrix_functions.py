@@ -61,6 +61,10 @@ def _pair(matrix: Shape, constant: Shape) -> Shape | None:
     return matrix if _square(matrix) and matrix == constant else None
 
 
+def _turned(left: Shape, right: Shape, matrix: Shape) -> Shape | None:
+    return matrix if len(matrix) == 2 and left == right == matrix else None
+
+
 def _column(shape: Shape) -> Shape | None:
     return (shape[0], ALONG) if len(shape) == 2 else None
 
@@ -81,6 +85,8 @@ _A_SQUARE, _A_MATRIX = "a square matrix", "a matrix"
 #: In definitions: how many rows and columns A has.
 ROWS, COLUMNS = "rows", "columns"
 TABLE = (
+    # (1 - W/2)^-1 (1 + W/2) B with W = P X' - X P'
+    MatrixFunction("cayley", "three matrices of one shape, P, X and B", _turned, arguments=3),
     MatrixFunction("cholesky", "a symmetric positive definite matrix", _square),
     MatrixFunction("colmean", _A_MATRIX, _row, "colsum(A)/rows"),
     MatrixFunction("colsum", _A_MATRIX, _row),
@@ -95,6 +101,8 @@ TABLE = (
     # the symmetric L with L L - L S - S'L + Q = 0 and eigenvalues of S - L to the right of 0
     MatrixFunction("riccati", "two square matrices", _pair, arguments=2),
     MatrixFunction("rms", _A_MATRIX, _whole, "norm(A)/sqrt(rows*columns)"),
+    # exp(P X' - X P') B
+    MatrixFunction("rotation", "three matrices of one shape, P, X and B", _turned, arguments=3),
     MatrixFunction("rowmean", _A_MATRIX, _column, "rowsum(A)/columns"),
     MatrixFunction("rowsum", _A_MATRIX, _column),
     MatrixFunction("skew", _A_SQUARE, _square, "(A - transpose(A))/2"),

@@ -149,6 +149,29 @@ def expm(matrix: Matrix) -> Matrix:
     return result
 
 
+def rotation(left: Matrix, right: Matrix, matrix: Matrix) -> Matrix:
+    """``exp(P X' - X P') B``.
+
+    Args:
+        left: P, `(n, p)`.
+        right: X, `(n, p)`.
+        matrix: B, `(n, p)`.
+    """
+    return expm(left @ right.T - right @ left.T) @ matrix
+
+
+def cayley(left: Matrix, right: Matrix, matrix: Matrix) -> Matrix:
+    """``(1 - W/2)^-1 (1 + W/2) B`` with W = P X' - X P'.
+
+    Args:
+        left: P, `(n, p)`.
+        right: X, `(n, p)`.
+        matrix: B, `(n, p)`.
+    """
+    half = (left @ right.T - right @ left.T) / 2
+    return solve(identity(len(half)) - half, matrix + half @ matrix)
+
+
 def riccati(matrix: Any, constant: Any) -> Any:
     """The symmetric L with ``L L - L S - S' L + Q = 0`` and eigenvalues of S - L to the right of 0.
 
@@ -186,6 +209,7 @@ def diag(matrix: Matrix) -> Matrix:
 
 #: By the names of :mod:`matrix_functions`.
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "cayley": cayley,
     "cholesky": cholesky,
     "colsum": lambda matrix: matrix.sum(0, keepdims=True),
     "det": det,
@@ -195,6 +219,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "qr": qr,
     "quintic": quintic,
     "riccati": riccati,
+    "rotation": rotation,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": solve,
 }

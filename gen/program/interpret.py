@@ -314,6 +314,17 @@ def _polar(matrix: Any) -> Any:
     return u @ v
 
 
+def _rotation(left: Any, right: Any, matrix: Any) -> Any:
+    """exp(P X' - X P') B."""
+    return linalg.expm(left @ right.T - right @ left.T) @ matrix
+
+
+def _cayley(left: Any, right: Any, matrix: Any) -> Any:
+    """(1 - W/2)^-1 (1 + W/2) B with W = P X' - X P'."""
+    half = (left @ right.T - right @ left.T) / 2
+    return np.linalg.solve(np.eye(len(half)) - half, matrix + half @ matrix)
+
+
 def _riccati(matrix: Any, constant: Any) -> Any:
     """The symmetric L with L L - L S - S' L + Q = 0 and eigenvalues of S - L to the right of 0."""
     one = np.eye(len(matrix))
@@ -322,6 +333,7 @@ def _riccati(matrix: Any, constant: Any) -> Any:
 
 #: The reference of every backend.
 NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
+    "cayley": _cayley,
     "cholesky": np.linalg.cholesky,
     "colsum": lambda matrix: matrix.sum(0, keepdims=True),
     "det": np.linalg.det,
@@ -333,6 +345,7 @@ NUMPY_MATRICES: Mapping[str, Callable[..., Any]] = {
     "qr": _unitary,
     "quintic": quintic,
     "riccati": _riccati,
+    "rotation": _rotation,
     "rowsum": lambda matrix: matrix.sum(1, keepdims=True),
     "solve": np.linalg.solve,
 }

@@ -130,6 +130,57 @@ def expm(matrix: Tensor) -> Tensor:
     return result
 
 
+def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
+    """``exp(P X' - X P') B`` by matrices of 2p rows: ``B + L phi(R'L) R'B``, phi(z) = (e^z - 1)/z.
+
+    Args:
+        left: P, `(..., n, p)`.
+        right: X, `(..., n, p)`.
+        matrix: B, `(..., n, q)`.
+
+    Returns:
+        `(..., n, q)`; with L = [P, -X], R = [X, P].
+    """
+    if not matrix.numel():
+        return matrix
+    wide, small, along = _narrowed(left, right, matrix)
+    norm = small.detach().abs().sum(-1).amax(-1)[..., None, None]
+    halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
+    halvings = torch.where(halvings.isfinite(), halvings, 0.0)  # what is not finite stays so
+    small = small * torch.exp2(-halvings)
+    one = identity(small.shape[-1], small)
+    phi = one.expand_as(small)
+    for k in range(_TERMS, 1, -1):  # by Horner's rule: 1 + Z/2 (1 + Z/3 (1 + ...))
+        phi = one + small @ phi / k
+    for k in range(int(halvings.max())):  # phi(2 Z) = phi(Z) (1 + Z phi(Z)/2)
+        phi = torch.where(halvings > k, phi @ (one + small @ phi / 2), phi)
+        small = torch.where(halvings > k, 2 * small, small)
+    return matrix + wide @ (phi @ along)
+
+
+def cayley(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
+    """``(1 - W/2)^-1 (1 + W/2) B``, W = P X' - X P', by a system of 2p unknowns.
+
+    Args:
+        left: P, `(..., n, p)`.
+        right: X, `(..., n, p)`.
+        matrix: B, `(..., n, q)`.
+
+    Returns:
+        `(..., n, q)`: ``B + L (1 - R'L/2)^-1 R'B`` with L = [P, -X], R = [X, P].
+    """
+    wide, small, along = _narrowed(left, right, matrix)
+    one = identity(small.shape[-1], small)
+    return matrix + wide @ torch.linalg.solve(one - small / 2, along)
+
+
+def _narrowed(left: Tensor, right: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """L = [P, -X], R'L and R'B for R = [X, P]."""
+    wide = torch.cat([left, -right], -1)
+    narrow = torch.cat([right, left], -1).mT
+    return wide, narrow @ wide, narrow @ matrix
+
+
 def quintic(matrix: Tensor, a: Any, b: Any, c: Any) -> Tensor:
     """``A (a + b A'A + c (A'A)^2)``: each singular value s of A becomes a s + b s^3 + c s^5.
 

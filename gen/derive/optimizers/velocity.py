@@ -127,6 +127,15 @@ def _rate(
             return None
         case MatrixCall("expm", (of,)) if rates[of] == of:
             return lines.product(Product(of, name))
+        case MatrixCall("rotation", (left, right, matrix)) if (
+            rates.get(left) == left and not {right, matrix} & rates.keys()
+        ):  # (P X' - X P') exp(P X' - X P') B
+            inner = [lines.product(Product(of, name, True)) for of in (right, left)]
+            first, second = (
+                lines.product(Product(of, lines.named(piece, "matrix")))
+                for of, piece in zip((left, right), inner, strict=True)
+            )
+            return Piece(first.value - second.value, shape, False)
         case MatrixCall(function, (of,)) if function in _LINEAR:
             op = MatrixCall(function, (rates[of],))
             return lines.piece(lines.add(op, shape, False, f"{function}_of_{rates[of]}"))
@@ -139,6 +148,6 @@ def _rate(
             op = MatrixCall("solve", (matrix, whole))
             return lines.piece(lines.add(op, shape, False, f"solve_of_{whole}"))
     raise NotDerivableError(
-        f"the velocity of a geodesic with {line.op} in it; expm is differentiated along its own "
-        "argument, and what is linear"
+        f"the velocity of a geodesic with {line.op} in it; expm and rotation are differentiated "
+        "along their own argument, and what is linear"
     )

@@ -36,13 +36,19 @@ _ROOM = {
     "qr": 2,
     "quintic": 2,
     "riccati": 9,
+    "rotation": 22,
+    "cayley": 22,
     "solve": 1,
     "expm": 3,
     "det": 1,
     "cholesky": 0,
 }
 #: The module of the runtime that has a kernel, where it is not matrix_kernels.
-_HOMES = {"riccati": "matrix_equations"}
+_HOMES = {
+    "riccati": "matrix_equations",
+    "rotation": "matrix_rotations",
+    "cayley": "matrix_rotations",
+}
 _KERNELS = {
     (False, False): "times",
     (True, False): "transposed_times",

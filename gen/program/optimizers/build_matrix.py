@@ -28,7 +28,8 @@ from hamilforge.gen.program.optimizers.manifold import build_manifold
 
 #: Names that generated functions of matrices use for themselves.
 _TAKEN = frozenset(
-    "np numba njit prange torch math torch_matrices matrix_kernels matrix_equations "
+    "np numba njit prange torch math torch_matrices matrix_kernels "
+    "matrix_equations matrix_rotations "
     "array_at work at room matrix_step matrix_solution solution update update_ prepared prepared_ "
     "stacked in_place reach matrix_reach "
     "foreach constraint coefficients rows items blocks block like real tensor offset group shape "
