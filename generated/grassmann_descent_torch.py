@@ -87,6 +87,16 @@ def matrix_step(X, G, lr):
     return (polar_of_matrix2,)
 
 
+def squared_gradient(X, G):
+    """The square of the gradient's norm: a step is one of the gradient flow."""
+    XT_times_G = X.mT @ G
+    X_times_XT_times_G = X @ XT_times_G
+    gradient = G - X_times_XT_times_G
+    terms = gradient * gradient
+    total = terms.sum((-2, -1), keepdim=True)
+    return total
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -105,7 +115,7 @@ class GrassmannDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched, line_search.
 
     Example:
         >>> optimizer = GrassmannDescent(model.parameters(), lr=0.01)

@@ -90,6 +90,16 @@ def matrix_step(X, G, lr):
     return (X_new,)
 
 
+def squared_gradient(X, G):
+    """The square of the gradient's norm: a step is one of the gradient flow."""
+    matrix = G * X
+    colsum_of_matrix = matrix.sum(-2, keepdim=True)
+    gradient = G - X * colsum_of_matrix
+    terms = gradient * gradient
+    total = terms.sum((-2, -1), keepdim=True)
+    return total
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     matrix = X * X
@@ -108,7 +118,7 @@ class ObliqueDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched, line_search.
 
     Example:
         >>> optimizer = ObliqueDescent(model.parameters(), lr=0.01)

@@ -90,6 +90,16 @@ def matrix_step(X, G, lr):
     return (X_new,)
 
 
+def squared_gradient(X, G):
+    """The square of the gradient's norm: a step is one of the gradient flow."""
+    terms = G * X
+    total = terms.sum((-2, -1), keepdim=True)
+    gradient = G - X * total
+    terms2 = gradient * gradient
+    total2 = terms2.sum((-2, -1), keepdim=True)
+    return total2
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     terms = X * X
@@ -108,7 +118,7 @@ class SphereDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched, line_search.
 
     Example:
         >>> optimizer = SphereDescent(model.parameters(), lr=0.01)

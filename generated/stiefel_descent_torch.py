@@ -91,6 +91,18 @@ def matrix_step(X, G, lr):
     return (polar_of_matrix3,)
 
 
+def squared_gradient(X, G):
+    """The square of the gradient's norm: a step is one of the gradient flow."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = (XT_times_G + XT_times_GT) / 2
+    X_times_matrix = X @ matrix
+    gradient = G - X_times_matrix
+    terms = gradient * gradient
+    total = terms.sum((-2, -1), keepdim=True)
+    return total
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -109,7 +121,7 @@ class StiefelDescent(MatrixOptimizer):
     Args:
         params: parameters, or dictionaries that define groups.
         lr: in [0, inf): learning rate
-        options: maximize, foreach, differentiable, fused, batched.
+        options: maximize, foreach, differentiable, fused, batched, line_search.
 
     Example:
         >>> optimizer = StiefelDescent(model.parameters(), lr=0.01)

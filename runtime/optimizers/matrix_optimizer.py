@@ -7,7 +7,7 @@ whether they lie on the manifold.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from hamilforge.runtime.optimizers.clock import Clock, latch
 from hamilforge.runtime.optimizers.cohorts import Cohorts
+from hamilforge.runtime.optimizers.line_search import refuse_search, searched
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.manifolds import reason_against, reason_against_shape, violation
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
@@ -22,6 +23,9 @@ from hamilforge.runtime.optimizers.reach import RATE, refuse_far
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import parameter_name
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
+
+#: Options that are one for all groups, and what they are if nothing is said.
+_OWN = {"batched": False, "line_search": None}
 
 
 class MatrixOptimizer(GeneratedOptimizer):
@@ -32,11 +36,13 @@ class MatrixOptimizer(GeneratedOptimizer):
     Args:
         params: parameters, named parameters, or dictionaries that define groups.
         hyper: the hyper-parameters.
-        options: as of every optimizer; and ``batched`` (False), one for all groups.
+        options: as of every optimizer; and, one for all groups, ``batched`` (False), and
+            ``line_search`` (None): ``"armijo"`` halves the rate of a step of a gradient flow until
+            the loss falls by a part of what the step promises; ``step`` needs a closure then.
 
     Raises:
-        ValueError: a parameter has too few or too many axes, more columns than rows can be
-            orthonormal, or is not on the manifold.
+        ValueError: a line search that the rule cannot have; or a parameter has too few or too many
+            axes, more columns than rows can be orthonormal, or is not on the manifold.
     """
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
@@ -44,16 +50,49 @@ class MatrixOptimizer(GeneratedOptimizer):
         if not isinstance(batched, bool):
             raise ValueError(f"batched = {batched!r}: True or False was expected")
         self._batched = batched
-        options = {name: value for name, value in options.items() if name != "batched"}
+        self._line_search = options.get("line_search")
+        refuse_search(self._line_search, self.product, options.get("differentiable", False))
+        #: The factor before the rates that the line search of the last step chose; 0 for no step.
+        self.step_factor = 1.0
+        options = {name: value for name, value in options.items() if name not in _OWN}
         super().__init__(params, hyper, options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_batched": self._batched}
+        return {
+            **super().__getstate__(),
+            **{f"_{name}": getattr(self, f"_{name}") for name in _OWN},
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_batched" not in vars(self):
-            self._batched = state.get("_batched", False)
-        super().__setstate__({name: value for name, value in state.items() if name != "_batched"})
+        for name, default in _OWN.items():
+            if f"_{name}" not in vars(self):
+                setattr(self, f"_{name}", state.get(f"_{name}", default))
+        self.step_factor = 1.0
+        own = {f"_{name}" for name in _OWN}
+        super().__setstate__({name: value for name, value in state.items() if name not in own})
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; with a line search at the largest of the rates lr, lr/2, ... that it accepts.
+
+        Args:
+            closure: computes the loss again and returns it; with a line search it clears the
+                gradients, computes those of the loss, and is called once for each rate too.
+
+        Returns:
+            The loss before the step; None without a closure.
+
+        Raises:
+            ValueError: a line search without a closure, or with a loss that is not finite.
+
+        Nothing is changed by a step that raises.
+        """
+        if self._line_search is None:
+            return super().step(closure)
+        if closure is None:
+            raise ValueError(f"line_search = {self._line_search!r} compares losses: step(closure)")
+        loss, self.step_factor = searched(self, closure, super().step)
+        return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, after a check of its hyper-parameters and parameters.

@@ -21,6 +21,10 @@ _HALVINGS = 40
 RATE = "lr"
 
 
+class StepTooLong(ValueError):
+    """A step that is too long for its retraction."""
+
+
 def refuse_far(
     product: ModuleType,
     arrays: Sequence[Tensors],
@@ -40,7 +44,7 @@ def refuse_far(
         rate: the learning rate.
 
     Raises:
-        ValueError: the condition does not hold for one of them; says the largest learning rate for
+        StepTooLong: the condition does not hold for one of them; says the largest learning rate for
             which it would, if it holds at 0.
     """
     far = [k for k, holds in enumerate(_within(product, arrays, clock)) if not holds]
@@ -55,7 +59,7 @@ def refuse_far(
         largest = _largest(lambda lr: all(_within(product, own, again(lr))), rate)
         message += f"; it does up to {RATE} = {largest:.4g}" if largest else ", whatever the lr"
         message += f", and {RATE} = {rate:.4g}" if largest else ""
-    raise ValueError(f"{message}; nothing was changed")
+    raise StepTooLong(f"{message}; nothing was changed")
 
 
 def _largest(holds: Callable[[float], bool], rate: float) -> float:

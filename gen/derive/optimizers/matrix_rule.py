@@ -101,6 +101,20 @@ def violation_steps(
         yield name, lines.step({"value": lines.arrays[value]}, {})
 
 
+def squared_gradient(rule: kinds.MatrixRule, spelled: Mapping[str, str]) -> MatrixStep:
+    """The square of the norm of the gradient, in the metric of the rule.
+
+    Args:
+        rule: the declaration, on a manifold.
+        spelled: what hyper-parameters, unknowns, locals and shorthands are called.
+
+    Returns:
+        A step whose only end is the number.
+    """
+    lines = _RuleLines(rule, rule.shapes, spelled)
+    return lines.step({"value": lines.arrays[lines.squared()]}, {})
+
+
 def _step(
     rule: kinds.MatrixRule,
     assignments: Iterable[kinds.Assignment],
@@ -175,6 +189,12 @@ class _RuleLines(ManifoldLines):
         reach = self.reach()
         lines = tuple(_Hoist(self.scalars, scalars).lines(self.lines))
         return MatrixStep(arrays, lines, ends, scalars, reach)
+
+    def squared(self) -> str:
+        """The array of <grad, grad>."""
+        gradient = self.named(self._riemannian(SLOPES), "gradient")
+        letters = {POINT: self.names[POINT], OTHER: gradient, TANGENT: gradient}
+        return self.result(self.mapped_by(self._metric.inner, **letters))
 
     def _assign(self, target: str, piece: Piece, name: str) -> None:
         """Let a name mean what an expression gives."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from hamilforge.gen.declare.kinds import MatrixOptimizer, MatrixRule, Parameter
+from hamilforge.gen.declare.kinds import FREE, MatrixOptimizer, MatrixRule, Parameter
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array, symbol
 from hamilforge.gen.derive.calculus import Expr, to_sympy
@@ -19,6 +19,7 @@ from hamilforge.gen.derive.optimizers.manifold_steps import flow_steps
 from hamilforge.gen.derive.optimizers.matrix_rule import (
     MatrixStep,
     matrix_steps,
+    squared_gradient,
     violation_steps,
 )
 from hamilforge.gen.program.cut import lower_line
@@ -31,7 +32,7 @@ _TAKEN = frozenset(
     "np numba njit prange torch math torch_matrices matrix_kernels "
     "matrix_equations matrix_rotations "
     "array_at work at room matrix_step matrix_solution solution update update_ prepared prepared_ "
-    "stacked in_place reach matrix_reach "
+    "stacked in_place reach matrix_reach squared_gradient "
     "foreach constraint coefficients rows items blocks block like real tensor offset group shape "
     "length out total i j k n t abs max min float int range at_least cbrt chosen down equal "
     "greater inverse larger log_cosh other_products root smaller softplus step is_number "
@@ -49,6 +50,8 @@ class MatrixDerivation:
         of_vectors: the step of a parameter with one axis, as a column; None where there is none.
         reach: what is positive, or positive definite, where a step is not too long for its
             retraction: a function of the arrays of a step; None where every step has a value.
+        squared: <grad, grad> of the gradient in the metric, of a rule on a manifold without a
+            state; None of others.
         checks: what is asked of a parameter before the first step, by name: ``constraint`` and
             ``condition_…`` of its manifold; none without one.
     """
@@ -57,6 +60,7 @@ class MatrixDerivation:
     program: Program
     of_vectors: Function | None
     reach: Function | None
+    squared: Function | None
     checks: Mapping[str, Function]
 
     @property
@@ -108,7 +112,9 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
     checks = {
         name: part for name, part in maps.items() if name.startswith(("constraint", "condition_"))
     }
-    return MatrixDerivation(optimizer, program, of_vectors, _reach(step, scalars), checks)
+    return MatrixDerivation(
+        optimizer, program, of_vectors, _reach(step, scalars), _squared(optimizer), checks
+    )
 
 
 def claimed_violations(rule: MatrixRule) -> Iterator[tuple[str, Function, Mapping[str, Expr]]]:
@@ -177,6 +183,16 @@ def _function(
     results = [(a.name, end) for a, end in zip(step.arrays, step.ends.values(), strict=False)]
     inputs = (*step.arrays, *map(Array, scalars))
     return Function(name, inputs, body, (*results[1:], *results[:1]))
+
+
+def _squared(optimizer: MatrixOptimizer) -> Function | None:
+    """The square of the gradient's norm, where a step may be one of a gradient flow."""
+    if not isinstance(optimizer, MatrixRule) or optimizer.manifold is None:
+        return None
+    if len(optimizer.unknowns) > 1 or optimizer.retraction == FREE:
+        return None
+    step = squared_gradient(optimizer, _spelling(optimizer))
+    return Function("squared_gradient", step.arrays, _body(step), (*step.ends.items(),))
 
 
 def _reach(step: MatrixStep, scalars: tuple[str, ...]) -> Function | None:

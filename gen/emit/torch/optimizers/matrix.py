@@ -61,6 +61,10 @@ def view(product: MatrixProduct) -> View:
         doc = "What is positive, or positive definite, where a step is not too long."
         reach = matrix_view("matrix_reach", doc, product.matrices.reach, need)
         functions.append(replace(reach, returns=f"{reach.returns},"))
+    squared = product.matrices.squared
+    if squared is not None and product.report.finding("order").value == 1:
+        doc = "The square of the gradient's norm: a step is one of the gradient flow."
+        functions.append(matrix_view("squared_gradient", doc, squared, need))
     last = product.matrices.steps[-1]  # that of vectors, if there is one
     checks = tuple(
         matrix_view(name, DOCS[name.partition("_")[0]], check, need)
