@@ -156,6 +156,9 @@ def rotation(left: Matrix, right: Matrix, matrix: Matrix) -> Matrix:
         left: P, `(n, p)`.
         right: X, `(n, p)`.
         matrix: B, `(n, p)`.
+
+    Returns:
+        `(n, p)`.
     """
     return expm(left @ right.T - right @ left.T) @ matrix
 
@@ -167,6 +170,9 @@ def cayley(left: Matrix, right: Matrix, matrix: Matrix) -> Matrix:
         left: P, `(n, p)`.
         right: X, `(n, p)`.
         matrix: B, `(n, p)`.
+
+    Returns:
+        `(n, p)`.
     """
     half = (left @ right.T - right @ left.T) / 2
     return solve(identity(len(half)) - half, matrix + half @ matrix)
