@@ -14,6 +14,7 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import torch_matrices
 from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
+from tests.samples import covered
 
 SHAPES = {"sphere": (7,), "orthogonal": (5, 5)}
 #: Retractions that multiply let rounding add up like a random walk.
@@ -65,8 +66,8 @@ def run(name, params, steps, **options):
     return optimizer
 
 
-@pytest.mark.parametrize("name", MATRICES)
-def test_all_forms_take_the_same_steps(name):
+@pytest.mark.parametrize(("name", "kernels"), covered(MATRICES), indirect=["kernels"])
+def test_all_forms_take_the_same_steps(name, kernels):
     results = []
     for options in ({"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}):
         params = start(name, 3)
@@ -265,7 +266,7 @@ def test_many_matrices_in_one_parameter_are_many_matrices():
 
 @pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}], ids=str)
 @pytest.mark.parametrize("name", ON_MANIFOLDS)
-def test_nothing_moves_without_a_gradient(name, options):
+def test_nothing_moves_without_a_gradient(name, options, kernels):
     for dtype in (torch.float64, torch.float32):
         (param,) = start(name, dtype=dtype)
         before = param.detach().clone()
@@ -288,7 +289,7 @@ def test_a_momentum_that_fades_below_the_smallest_number():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("size", [1e2, 1e5, 1e9])
-def test_a_gradient_of_one_sample_does_not_lead_off_the_manifold(size, dtype, tmp_path):
+def test_a_gradient_of_one_sample_does_not_lead_off_the_manifold(size, dtype, tmp_path, kernels):
     """X + V has then columns that are nearly dependent: the Gram matrix loses what tells them."""
     path = tmp_path / "own.toml"
     path.write_text(
