@@ -406,7 +406,7 @@ def test_maps_of_a_manifold_take_axes_in_front():
     assert torch.allclose(inner, vector.sum((-2, -1)))
 
 
-def test_a_rule_on_a_manifold_of_ones_own(tmp_path):
+def test_a_rule_on_a_manifold_of_ones_own(tmp_path, kernels):
     (tmp_path / "ellipsoid.toml").write_text(
         """
 kind = "manifold"
@@ -516,7 +516,7 @@ lr = { default = 0.1, domain = "nonnegative" }
         hf.optimizer(path)([torch.nn.Parameter(torch.randn(3, 6))])
 
 
-def test_a_rule_of_matrices_without_a_manifold_decays(tmp_path):
+def test_a_rule_of_matrices_without_a_manifold_decays(tmp_path, kernels):
     path = tmp_path / "plain.toml"
     path.write_text(
         """
