@@ -36,6 +36,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The commands of the README come first: they take long, and none is the last to end."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _proved_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Reports of the catalogue, in a folder of this run that its workers share."""
