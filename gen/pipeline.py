@@ -21,13 +21,12 @@ from hamilforge.gen.emit.products.problem import ProblemProduct
 from hamilforge.gen.program.integrators.build import build_discrete_gradient, build_integrator
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
-from hamilforge.gen.program.optimizers.build import Derivation, derive
+from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimizer
 from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.manifold import build_manifold
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.prove.integrators import problem
-from hamilforge.gen.prove.optimizers import optimizer
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
@@ -176,15 +175,10 @@ def render_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
     """The files of an optimizer."""
     for part in (declaration.system, declaration.method):
         refuse_false_claims(check(part), part.head)
-
-    def derived() -> tuple[Derivation, Report]:
-        derivation = derive(declaration)
-        return derivation, optimizer.prove(derivation)
-
-    derivation, report = products.understood(derived, declaration)
+    report = check(declaration)
     refuse_false_claims(report, declaration.head)
     return products.understood(
-        lambda: files.render(Product(derivation, report)), declaration, factor=budget.CODE
+        lambda: files.render(Product(derive(declaration), report)), declaration, factor=budget.CODE
     )
 
 

@@ -63,7 +63,12 @@ def solution_row(last_shift):
     return (last_shift,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, p, g, noise, sign, l2, shrink, decay, kick, heat, drift):
     real = x.dtype.type
     for i in range(x.size):
@@ -108,7 +113,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, p, shift):
     for i in range(x.size):
         x_new = x[i] - shift * p[i]

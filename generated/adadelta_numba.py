@@ -47,7 +47,12 @@ def coefficients(lr, rho, eps, t, n):
     return ((v_scale, rho, eps, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, v, s, g, sign, l2, shrink, v_scale, rho, eps, lr):
     real = x.dtype.type
     for i in range(x.size):

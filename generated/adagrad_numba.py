@@ -55,7 +55,12 @@ def start_row(lr, lr_decay, initial_accumulator_value, eps):
     return (initial_accumulator_value,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(sum_of_squares, initial_accumulator_value):
     for i in range(sum_of_squares.size):
         sum_of_squares_new = initial_accumulator_value
@@ -74,7 +79,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(sum_of_squares, real(initial_accumulator_value))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, sum_of_squares, g, sign, l2, shrink, x_scale, eps):
     real = x.dtype.type
     for i in range(x.size):

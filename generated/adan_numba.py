@@ -83,7 +83,12 @@ def coefficients(lr, beta1, beta2, beta3, eps, weight_decay, t, n):
     )
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(
     x,
     m,

@@ -51,7 +51,12 @@ def coefficients(lr, lambd, alpha, t0, t, n, last_eta):
     return ((x_scale, old_eta, condition, ax_scale),), (eta,), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, ax, g, sign, l2, shrink, x_scale, old_eta, condition, ax_scale):
     real = x.dtype.type
     for i in range(x.size):

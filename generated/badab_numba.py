@@ -47,7 +47,12 @@ def coefficients(lr, momentum, t, n, last_decay, last_kick, *, math=math):
     return ((last_decay, kick, drift),), (momentum, kick_2), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, p, g, sign, l2, shrink, decay, kick, drift):
     real = x.dtype.type
     for i in range(x.size):

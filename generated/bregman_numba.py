@@ -67,7 +67,12 @@ def start_row(lr, order, scale_):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state):
     for i in range(x.size):
         x_state_new = x[i]
@@ -85,7 +90,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, p, g, sign, l2, shrink, p_scale, x_state_scale, x_scale):
     real = x.dtype.type
     for i in range(x.size):
@@ -130,7 +135,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

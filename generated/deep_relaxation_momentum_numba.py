@@ -121,7 +121,12 @@ def start_row(lr, L, eta, a, gamma, rate, floor, temperature, momentum, *, math=
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state, z):
     for i in range(x.size):
         x_state_new = x[i]
@@ -142,7 +147,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(
     x, x_state, z, v, g, noise, sign, l2, shrink, momentum, v_scale, eta, v_scale_2, a, z_scale
 ):
@@ -203,7 +208,7 @@ def update(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, z, v, x_state_scale):
     for i in range(x.size):
         x_state_new = x_state[i] - x_state_scale * (x_state[i] - z[i])
@@ -231,7 +236,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, x_state, z, v, real(x_state_scale))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

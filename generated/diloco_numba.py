@@ -89,7 +89,12 @@ def start_row(lr, beta1, beta2, eps, outer_lr, mu, H):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, anchor):
     for i in range(x.size):
         anchor_new = x[i]
@@ -107,7 +112,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, anchor)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, m, v, g, sign, l2, shrink, m_scale, beta1, v_scale, beta2, x_scale, x_scale_2, eps):
     real = x.dtype.type
     for i in range(x.size):
@@ -160,7 +165,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _exchanged(x, theta_mean, shrink):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -181,7 +186,7 @@ def exchanged(chunks, rows, addresses, sums, totals, like):
         _exchanged(x, theta_mean, real(shrink))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, anchor, b, theta_mean, mu, outer_lr):
     for i in range(x.size):
         d = anchor[i] - theta_mean[i]
@@ -209,7 +214,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, anchor, b, theta_mean, real(mu), real(outer_lr))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, anchor):
     for i in range(x.size):
         x_new = anchor[i]

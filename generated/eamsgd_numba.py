@@ -94,7 +94,12 @@ def start_row(eta, delta, rho, tau):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state, c):
     for i in range(x.size):
         x_state_new = x[i]
@@ -115,7 +120,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state, c)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, v, x0_kept, g, sign, l2, delta, eta):
     real = x.dtype.type
     for i in range(x.size):
@@ -149,7 +154,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         _update(x, x_state, v, x0_kept, g, real(sign), real(l2), real(delta), real(eta))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _exchanged(c, x0_kept, d_mean):
     for i in range(c.size):
         d_mean_new = x0_kept[i] - c[i]
@@ -168,7 +173,7 @@ def exchanged(chunks, rows, addresses, sums, totals, like):
         _exchanged(c, x0_kept, d_mean)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, v, c, x0_kept, d_mean, delta, eta_rho, eta_rho_workers):
     for i in range(x.size):
         d = x0_kept[i] - c[i]
@@ -199,7 +204,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, x_state, v, c, x0_kept, d_mean, real(delta), real(eta_rho), real(eta_rho_workers))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, c):
     for i in range(x.size):
         x_new = c[i]

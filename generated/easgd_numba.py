@@ -84,7 +84,12 @@ def start_row(eta, rho, tau):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, c):
     for i in range(x.size):
         c_new = x[i]
@@ -102,7 +107,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, c)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x0_kept, g, sign, l2, shrink, eta):
     real = x.dtype.type
     for i in range(x.size):
@@ -131,7 +136,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         _update(x, x0_kept, g, real(sign), real(l2), real(shrink), real(eta))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _exchanged(c, x0_kept, d_mean):
     for i in range(c.size):
         d_mean_new = x0_kept[i] - c[i]
@@ -150,7 +155,7 @@ def exchanged(chunks, rows, addresses, sums, totals, like):
         _exchanged(c, x0_kept, d_mean)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, c, x0_kept, d_mean, shrink, eta_rho, eta_rho_workers):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -178,7 +183,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, c, x0_kept, d_mean, real(shrink), real(eta_rho), real(eta_rho_workers))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, c):
     for i in range(x.size):
         x_new = c[i]

@@ -103,7 +103,12 @@ def start_row(lr, L, eta, alpha, stiffness, rate, temperature, *, math=math):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state, z):
     for i in range(x.size):
         x_state_new = x[i]
@@ -124,7 +129,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, z, g, noise, sign, l2, shrink, x_scale, eta, stiffness_k, z_scale, alpha):
     real = x.dtype.type
     for i in range(x.size):
@@ -175,7 +180,7 @@ def update(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, z, lr_stiffness_k):
     for i in range(x.size):
         x_state_new = x_state[i] - lr_stiffness_k * (x_state[i] - z[i])
@@ -200,7 +205,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, x_state, z, real(lr_stiffness_k))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

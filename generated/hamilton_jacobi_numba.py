@@ -92,7 +92,12 @@ def start_row(lr, L, eta, a, gamma, rate, floor):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state, z):
     for i in range(x.size):
         x_state_new = x[i]
@@ -113,7 +118,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, z, g, sign, l2, shrink, eta, x_scale, a, z_scale):
     real = x.dtype.type
     for i in range(x.size):
@@ -158,7 +163,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, z, x_state_scale):
     for i in range(x.size):
         x_state_new = x_state[i] - x_state_scale * (x_state[i] - z[i])
@@ -183,7 +188,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, x_state, z, real(x_state_scale))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

@@ -55,7 +55,12 @@ def coefficients(lr, a, A, gamma, t, n):
     return ((decay, kick, drift_scale, drift_scale_2, drift_scale_3, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift_1(x, p, g, sign, l2, decay, kick):
     real = x.dtype.type
     for i in range(x.size):
@@ -64,7 +69,7 @@ def _kick_drift_1(x, p, g, sign, l2, decay, kick):
         p[i] = p_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_norm_squared(p):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -78,7 +83,7 @@ def _kick_drift_1_norm_squared(p):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -86,7 +91,7 @@ def _kick_drift_2(x, p, shrink, drift, drift__power):
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, lr, drift_scale, drift_scale_2, drift_scale_3
 ):

@@ -79,7 +79,12 @@ def solution_row(last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_
     return (last_shift_scale, last_shift_scale_2, last_shift_scale_3, last_shift_scale_4)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift_1(x, p, g, sign, l2, decay, kick):
     real = x.dtype.type
     for i in range(x.size):
@@ -88,7 +93,7 @@ def _kick_drift_1(x, p, g, sign, l2, decay, kick):
         p[i] = p_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_norm_squared(p):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -102,7 +107,7 @@ def _kick_drift_1_norm_squared(p):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2(x, p, shrink, drift, drift__power):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -110,7 +115,7 @@ def _kick_drift_2(x, p, shrink, drift, drift__power):
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, kick, drift_scale, drift_scale_2, drift_scale_3
 ):
@@ -183,7 +188,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         _kick_drift_2(x, p, real(shrink), real(drift), real(drift__power))
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _solution_1_old_norm_squared(p):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -197,14 +202,14 @@ def _solution_1_old_norm_squared(p):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2(x, p, shift, shift__power):
     for i in range(x.size):
         x_new = x[i] - shift * p[i] * shift__power
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2_wide(
     itemsize,
     old_norm_squared,

@@ -98,7 +98,12 @@ def start_row(lr, L, gamma, rate, floor, *, math=math):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state):
     for i in range(x.size):
         x_state_new = x[i]
@@ -116,7 +121,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, s, g, noise, sign, l2, s_scale, s_scale_2, sqrt_gamma_k):
     real = x.dtype.type
     for i in range(x.size):
@@ -158,7 +163,7 @@ def update(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, s, noise_2, sqrt_gamma_k, lr):
     for i in range(x.size):
         x_state_new = x_state[i] - lr * s[i]
@@ -186,7 +191,7 @@ def outer(chunks, rows, addresses, sums, totals, like, keys, draws):
         _outer(x, x_state, s, noise_2, real(sqrt_gamma_k), real(lr))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

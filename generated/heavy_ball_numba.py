@@ -42,7 +42,12 @@ def coefficients(lr, momentum, t, n):
     return ((momentum, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick):
     real = x.dtype.type
     for i in range(x.size):

@@ -125,7 +125,12 @@ def start_row(lr, L, eta, alpha, stiffness, rate, temperature, smoothing, moment
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, y, x_state, z):
     for i in range(x.size):
         y_new = x[i]
@@ -149,7 +154,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, y, x_state, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(
     x,
     y,
@@ -233,7 +238,7 @@ def update(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, y, x_state, z, v, noise_3, sqrt_smoothing, lr_stiffness_k):
     for i in range(x.size):
         x_state_new = x_state[i] - lr_stiffness_k * (x_state[i] - z[i])
@@ -268,7 +273,7 @@ def outer(chunks, rows, addresses, sums, totals, like, keys, draws):
         _outer(x, y, x_state, z, v, noise_3, real(sqrt_smoothing), real(lr_stiffness_k))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, x_state):
     for i in range(x.size):
         x_new = x_state[i]

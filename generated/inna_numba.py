@@ -61,7 +61,12 @@ def start_row(lr, alpha, beta, power_):
     return (psi_scale,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, psi, psi_scale):
     for i in range(x.size):
         psi_new = psi_scale * x[i]
@@ -81,7 +86,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, psi, real(psi_scale))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, psi, g, sign, l2, shrink, theta__rate_1_scale, beta, theta__rate_1_scale_2, x_scale):
     real = x.dtype.type
     for i in range(x.size):

@@ -82,7 +82,12 @@ def start_row(lr, alpha, beta, sigma, eps, *, math=math):
     return (psi_scale,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, psi, psi_scale):
     for i in range(x.size):
         psi_new = psi_scale * x[i]
@@ -102,7 +107,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, psi, real(psi_scale))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(
     x,
     v,

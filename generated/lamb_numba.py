@@ -75,7 +75,12 @@ def coefficients(lr, beta1, beta2, eps, weight_decay, t, n):
     )
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update_1(x, m, v, g, sign, l2, m_scale, beta1, v_scale, beta2):
     real = x.dtype.type
     for i in range(x.size):
@@ -86,7 +91,7 @@ def _update_1(x, m, v, g, sign, l2, m_scale, beta1, v_scale, beta2):
         v[i] = v_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _update_1_total_(x, m, v, shrink, weight_decay, direction_scale, direction_scale_2, eps):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -104,7 +109,7 @@ def _update_1_total_(x, m, v, shrink, weight_decay, direction_scale, direction_s
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _update_1_total_2(x, shrink):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -119,7 +124,7 @@ def _update_1_total_2(x, shrink):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_2(
     x, m, v, shrink, weight_decay, direction_scale, direction_scale_2, eps, x_2, x_2__power
 ):
@@ -132,7 +137,7 @@ def _update_2(
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_2_wide(itemsize, total_, total_2, total___exponent, total_2__exponent, lr):
     """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     total_ = wide.of(total_, total___exponent)

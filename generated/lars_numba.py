@@ -51,7 +51,12 @@ def coefficients(lr, momentum, trust_coefficient, weight_decay, t, n):
     return ((weight_decay, trust_coefficient, lr, momentum),), (), 0.0
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _update_1_total_(x, g, sign, l2):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -67,7 +72,7 @@ def _update_1_total_(x, g, sign, l2):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _update_1_total_2(x, shrink):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -82,7 +87,7 @@ def _update_1_total_2(x, shrink):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_2(x, v, g, sign, l2, shrink, weight_decay, momentum, v_2, v_2__power):
     real = x.dtype.type
     for i in range(x.size):
@@ -94,7 +99,7 @@ def _update_2(x, v, g, sign, l2, shrink, weight_decay, momentum, v_2, v_2__power
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_2_wide(
     itemsize,
     total_,

@@ -48,7 +48,12 @@ def coefficients(lr, beta1, beta2, t, n):
     return ((beta1, direction_scale, m_scale, beta2, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, m, g, sign, l2, shrink, beta1, direction_scale, m_scale, beta2, lr):
     real = x.dtype.type
     for i in range(x.size):

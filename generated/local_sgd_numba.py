@@ -60,7 +60,12 @@ def coefficients(lr, momentum, tau, t, n, last_l, last_loop_length, last_loops):
     return rows, (l, loop_length, loops), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, v, g, sign, l2, shrink, momentum, lr):
     real = x.dtype.type
     for i in range(x.size):
@@ -90,7 +95,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         _update(x, v, g, real(sign), real(l2), real(shrink), real(momentum), real(lr))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _exchanged(x, theta_mean, shrink):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -111,7 +116,7 @@ def exchanged(chunks, rows, addresses, sums, totals, like):
         _exchanged(x, theta_mean, real(shrink))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, theta_mean):
     for i in range(x.size):
         x_new = theta_mean[i]

@@ -56,7 +56,12 @@ def coefficients(lr, friction, temperature, t, n, last_decay, last_kick, last_he
     return ((decay, kick, heat, heat_2, lr),), (decay_2, kick_2, heat), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, p, g, noise, noise_2, sign, l2, shrink, decay, kick, heat, heat_2, drift):
     real = x.dtype.type
     for i in range(x.size):

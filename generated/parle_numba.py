@@ -134,7 +134,12 @@ def start_row(lr, L, eta, a, gamma, rho, rate, floor, rho_floor, temperature, *,
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, x_state, z, c):
     for i in range(x.size):
         x_state_new = x[i]
@@ -158,7 +163,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, x_state, z, c)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, x_state, z, g, noise, sign, l2, shrink, x_scale, eta, x_scale_2, a, z_scale):
     real = x.dtype.type
     for i in range(x.size):
@@ -209,7 +214,7 @@ def update(chunks, rows, addresses, sums, totals, like, keys, draws):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _exchanged(x_state, z, x_mean, z_mean):
     for i in range(x_state.size):
         x_mean_new = x_state[i]
@@ -231,7 +236,7 @@ def exchanged(chunks, rows, addresses, sums, totals, like):
         _exchanged(x_state, z, x_mean, z_mean)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _outer(x, x_state, z, c, x_mean, z_mean, x_state_scale, lr):
     for i in range(x.size):
         xm = x_mean[i]
@@ -264,7 +269,7 @@ def outer(chunks, rows, addresses, sums, totals, like):
         _outer(x, x_state, z, c, x_mean, z_mean, real(x_state_scale), real(lr))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, c):
     for i in range(x.size):
         x_new = c[i]

@@ -68,7 +68,12 @@ def coefficients(lr, beta1, beta2, eps, t, n, *, math=math):
     return ((m_scale, beta1, v_scale, beta2, length_above_5, eps, scale_scale, x_scale),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(
     x,
     m,

@@ -56,7 +56,12 @@ def solution_row(last_decay, last_shift_scale):
     return (last_decay, last_shift_scale)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, v, g, sign, l2, shrink, decay, kick, delta, drift, delta_momentum_2):
     real = x.dtype.type
     for i in range(x.size):
@@ -113,7 +118,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, v, shift, shift_scale):
     real = x.dtype.type
     for i in range(x.size):

@@ -49,7 +49,12 @@ def coefficients(lr, momentum, delta, t, n):
     return ((momentum, lr, delta),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift_1(x, v, g, sign, l2, decay, kick):
     real = x.dtype.type
     for i in range(x.size):
@@ -58,7 +63,7 @@ def _kick_drift_1(x, v, g, sign, l2, decay, kick):
         v[i] = v_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -72,7 +77,7 @@ def _kick_drift_1_norm_squared(v):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -80,7 +85,7 @@ def _kick_drift_2(x, v, shrink, drift, drift__power):
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2_wide(itemsize, norm_squared, norm_squared__exponent, delta):
     """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     norm_squared = wide.of(norm_squared, norm_squared__exponent)

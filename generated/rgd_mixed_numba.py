@@ -76,7 +76,12 @@ def solution_row(last_decay, last_undo_scale, last_undo_scale_2):
     return (last_undo_scale, last_undo_scale_2)
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_old_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -90,7 +95,7 @@ def _kick_drift_1_old_norm_squared(v):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -107,7 +112,7 @@ def _kick_drift_1_norm_squared(x, v, g, sign, l2, decay, kick):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, drift__power, undo, undo__power):
     real = x.dtype.type
     for i in range(x.size):
@@ -119,7 +124,7 @@ def _kick_drift_2(x, v, g, sign, l2, shrink, decay, kick, drift, drift__power, u
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2_wide(
     itemsize,
     old_norm_squared,
@@ -234,7 +239,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _solution_1_old_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -248,14 +253,14 @@ def _solution_1_old_norm_squared(v):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2(x, v, shift, shift__power):
     for i in range(x.size):
         x_new = x[i] - shift * v[i] * shift__power
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2_wide(
     itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
 ):

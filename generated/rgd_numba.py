@@ -60,7 +60,12 @@ def solution_row(last_decay, last_shift_scale):
     return (last_shift_scale, last_decay)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift_1(x, v, g, sign, l2, decay, kick):
     real = x.dtype.type
     for i in range(x.size):
@@ -69,7 +74,7 @@ def _kick_drift_1(x, v, g, sign, l2, decay, kick):
         v[i] = v_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _kick_drift_1_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -83,7 +88,7 @@ def _kick_drift_1_norm_squared(v):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2(x, v, shrink, drift, drift__power):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -91,7 +96,7 @@ def _kick_drift_2(x, v, shrink, drift, drift__power):
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _kick_drift_2_wide(
     itemsize, norm_squared, norm_squared__exponent, delta, momentum, delta_momentum_2
 ):
@@ -157,7 +162,7 @@ def kick_drift(chunks, rows, addresses, sums, totals, like):
         _kick_drift_2(x, v, real(shrink), real(drift), real(drift__power))
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _solution_1_old_norm_squared(v):
     for exponent in wide.EXPONENTS:
         scale = 2.0**-exponent
@@ -171,14 +176,14 @@ def _solution_1_old_norm_squared(v):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2(x, v, shift, shift__power):
     for i in range(x.size):
         x_new = x[i] - shift * v[i] * shift__power
         x[i] = x_new
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution_2_wide(
     itemsize, old_norm_squared, old_norm_squared__exponent, shift_scale_2, shift_scale
 ):

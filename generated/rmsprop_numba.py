@@ -52,7 +52,12 @@ def coefficients(lr, alpha, eps, momentum, centered, t, n):
     return ((v_scale, alpha, centered, eps, momentum_is_0, momentum, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(
     x,
     v,

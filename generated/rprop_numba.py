@@ -65,7 +65,12 @@ def start_row(lr, etaminus, etaplus, smallest, largest):
     return (lr,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(step_size, lr):
     for i in range(step_size.size):
         step_size_new = lr
@@ -84,7 +89,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(step_size, real(lr))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, previous, step_size, g, sign, l2, shrink, etaplus, etaminus, smallest, largest):
     real = x.dtype.type
     for i in range(x.size):

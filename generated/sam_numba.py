@@ -59,7 +59,12 @@ def coefficients(lr, momentum, rho, t, n):
     )
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update_1_1(x, theta, shrink):
     for i in range(x.size):
         x_shrunk = shrink * x[i]
@@ -67,7 +72,7 @@ def _update_1_1(x, theta, shrink):
         theta[i] = theta_new
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "nsz"}, cache=True)
+@njit(fastmath={"reassoc", "nsz"}, **INNER)
 def _update_1_1_total_(x, g, sign, l2):
     real = x.dtype.type
     for exponent in wide.EXPONENTS:
@@ -83,7 +88,7 @@ def _update_1_1_total_(x, g, sign, l2):
     return total, 2.0 * exponent
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_1_2(x, g, sign, l2, shrink, y_2, y_2__power):
     real = x.dtype.type
     for i in range(x.size):
@@ -93,7 +98,7 @@ def _update_1_2(x, g, sign, l2, shrink, y_2, y_2__power):
         x[i] = y
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_1_2_wide(itemsize, total_, total___exponent, rho):
     """Factors from sums by numbers of any range; each is two, a normal number and a power."""
     total_ = wide.of(total_, total___exponent)
@@ -137,7 +142,7 @@ def update_1(chunks, rows, addresses, sums, totals, like):
         _update_1_2(x, g, real(sign), real(l2), real(shrink), real(y_2), real(y_2__power))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update_2(x, v, theta, g, sign, l2, momentum, lr):
     real = x.dtype.type
     for i in range(x.size):

@@ -78,7 +78,12 @@ def start_row(lr, beta1, beta2, eps, weight_decay):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, z):
     for i in range(x.size):
         z_new = x[i]
@@ -96,7 +101,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(
     x,
     z,
@@ -171,7 +176,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, z, solution_scale):
     for i in range(x.size):
         x_new = solution_scale * (z[i] - x[i]) + x[i]

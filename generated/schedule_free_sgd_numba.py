@@ -64,7 +64,12 @@ def start_row(lr, momentum):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, z):
     for i in range(x.size):
         z_new = x[i]
@@ -82,7 +87,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, z)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, z, g, sign, l2, shrink, x_scale, c, x_scale_2, lr):
     real = x.dtype.type
     for i in range(x.size):
@@ -126,7 +131,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, z, solution_scale):
     for i in range(x.size):
         x_new = solution_scale * (z[i] - x[i]) + x[i]

@@ -57,7 +57,12 @@ def coefficients(lr, momentum, dampening, nesterov, t, n, last_made):
     return ((momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov),), (made,), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(
     x, v, g, sign, l2, shrink, momentum_is_0, last_made_is_0, momentum, v_scale, lr, nesterov
 ):

@@ -54,7 +54,12 @@ def coefficients(lr, friction, temperature, t, n, *, math=math):
     return ((friction, v_scale, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, v, g, noise, sign, l2, shrink, friction, v_scale, lr):
     real = x.dtype.type
     for i in range(x.size):

@@ -47,7 +47,12 @@ def coefficients(lr, temperature, t, n, *, math=math):
     return ((x_scale, lr),), (), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, g, noise, sign, l2, shrink, x_scale, lr):
     real = x.dtype.type
     for i in range(x.size):

@@ -70,7 +70,12 @@ def start_row(lr, k_, q, tau):
     return ()
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(x, u):
     for i in range(x.size):
         u_new = x[i]
@@ -88,7 +93,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(x, u)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, u, v, g, sign, l2, shrink, u_scale, v_scale, v_scale_2, v_scale_3, x_scale):
     real = x.dtype.type
     for i in range(x.size):
@@ -137,7 +142,7 @@ def update(chunks, rows, addresses, sums, totals, like):
         )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _solution(x, u):
     for i in range(x.size):
         x_new = u[i]

@@ -51,7 +51,12 @@ def coefficients(lr, r, t, n, last_t, *, math=math):
     return ((v_scale, v_scale_2, sqrt_lr),), (t_,), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _update(x, v, g, sign, l2, shrink, v_scale, v_scale_2, sqrt_lr):
     real = x.dtype.type
     for i in range(x.size):

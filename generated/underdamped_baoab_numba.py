@@ -57,7 +57,12 @@ def coefficients(lr, friction, temperature, t, n, last_kick, last_drift_2, *, ma
     return ((decay, kick, heat, undo, drift, drift_2),), (drift, drift_2_2), 0.0
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _kick_drift(x, p, g, noise, sign, l2, shrink, decay, kick, heat, undo, drift, drift_2):
     real = x.dtype.type
     for i in range(x.size):

@@ -60,7 +60,12 @@ def start_row(lr, beta1, beta2, eps, initial_accumulator):
     return (initial_accumulator,)
 
 
-@njit(error_model="numpy", cache=True)
+#: What only kernels call needs no entry from Python, which takes long to compile.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+
+
+@njit(**INNER)
 def _started(m, v, initial_accumulator):
     for i in range(m.size):
         m_new = initial_accumulator
@@ -82,7 +87,7 @@ def started(chunks, rows, addresses, sums, totals, like):
         _started(m, v, real(initial_accumulator))
 
 
-@njit(error_model="numpy", cache=True)
+@njit(**INNER)
 def _update(x, m, v, g, sign, l2, shrink, m_scale, beta1, v_scale, lr, eps):
     real = x.dtype.type
     for i in range(x.size):

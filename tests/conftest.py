@@ -3,22 +3,27 @@
 Kernels are compiled once for all workers: numba and hamilforge keep them in the folders that
 ``NUMBA_CACHE_DIR`` and ``HAMILFORGE_CACHE`` name.  Compiling is most of what tests take, so what a
 declaration means is tested with its kernels run as plain Python (``interpreted.py``), and a cover
-of the catalogue is compiled.  The rest is marked ``full``.
+of the catalogue is compiled.  The rest is marked ``full``.  The catalogue is proved once
+for all workers and tests (``proved.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from hamilforge.gen import pipeline
 from hamilforge.gen.declare import budget
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.verification import verify
 
 from .interpreted import interpret, verified
+from .proved import once
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,6 +34,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The commands of the README come first: they take long, and none is the last to end."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _proved_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Reports of the catalogue, in a folder of this run that its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "proofs"
+    folder.mkdir(exist_ok=True)
+    with mock.patch.object(pipeline, "check", once(pipeline.check, folder)):
+        yield
 
 
 @pytest.fixture(autouse=True)

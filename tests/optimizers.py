@@ -22,3 +22,6 @@ ON_MANIFOLDS = tuple(
 FLAT = tuple(name for name, own in _OF_MATRICES.items() if not own.manifold)
 #: Those that take parameters of any shape, and do the same to each entry but for sums.
 ELEMENTWISE = tuple(name for name in catalogue.names("optimizer") if name not in MATRICES)
+#: A cover of how optimizers are made, whose kernels the plain suite compiles; the same for all
+#: tests, so that each kernel is compiled once.
+COMPILED = frozenset((*MECHANICAL[::2], *ASSIGNED[::4], *MATRICES[::3]))

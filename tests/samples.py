@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
+
+from tests.optimizers import COMPILED
 
 
 def sampled(cases: Iterable[Any], every: int) -> list[Any]:
@@ -22,3 +24,23 @@ def sampled(cases: Iterable[Any], every: int) -> list[Any]:
         )
         for index, case in enumerate(cases)
     ]
+
+
+def covered(cases: Iterable[Any], compiled: Collection[str] = COMPILED) -> list[Any]:
+    """Values of parameters and of ``kernels``: compiled in a cover, and Python elsewhere.
+
+    What is Python is compiled in ``-m full``.  ``kernels`` is the fixture, so a test says
+    ``indirect=["kernels"]``.
+
+    Args:
+        cases: names of products, or tuples that begin with one.
+        compiled: those whose kernels are compiled.
+    """
+    found = []
+    for case in cases:
+        values = case if isinstance(case, tuple) else (case,)
+        rest = values[0] not in compiled
+        if rest:
+            found.append(pytest.param(*values, "interpreted"))
+        found.append(pytest.param(*values, "compiled", marks=[pytest.mark.full] * rest))
+    return found

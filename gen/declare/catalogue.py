@@ -6,6 +6,8 @@ A bare name means the optimizer first, then the other kinds in the order of thei
 
 from __future__ import annotations
 
+import functools
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +21,7 @@ MAX_REFERENCES = 10
 MAX_DECLARATIONS = 2000
 
 
+@functools.cache
 def root() -> Path:
     """The folder of the catalogue."""
     return Path(str(files("hamilforge.tableaux")))
@@ -27,8 +30,16 @@ def root() -> Path:
 def paths(kind: str | None = None) -> tuple[Path, ...]:
     """The files of the catalogue, of one kind or of all, sorted."""
     chosen = [kind] if kind else families.names()
-    folders = [families.named(name).folder for name in chosen]
-    return tuple(path for folder in folders for path in sorted((root() / folder).glob("*.toml")))
+    folders = [root() / families.named(name).folder for name in chosen]
+    return tuple(folder / file for folder in folders for file in sorted(_files(folder)))
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of the declarations in a folder, none where there is no folder."""
+    try:
+        return [file for file in os.listdir(folder) if file.endswith(".toml")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
@@ -82,9 +93,9 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
             )
         candidates = (kind,)
     for candidate in candidates:
-        for path in paths(candidate):
-            if path.stem == bare:
-                return path
+        folder, file = root() / families.named(candidate).folder, f"{bare}.toml"
+        if os.path.exists(folder / file) and file in _files(folder):  # as it is written
+            return folder / file
     known = [stem for candidate in candidates for stem in names(candidate)]
     raise DeclarationError.single(
         "",

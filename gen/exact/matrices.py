@@ -54,8 +54,8 @@ def _eliminated(matrix: Matrix, right: Matrix) -> tuple[Matrix, Any]:
         for row in range(len(a)):
             if row != column:
                 factor = a[row, column] / pivot
-                a[row, column:] = a[row, column:] - factor * a[column, column:]
-                b[row] = b[row] - factor * b[column]
+                a[row, column:] = a[row, column:] - a[column, column:] * factor
+                b[row] = b[row] - b[column] * factor
     return b / np.diagonal(a)[:, None], determinant
 
 
@@ -130,7 +130,7 @@ def quintic(matrix: Any, a: Any, b: Any, c: Any) -> Any:
         `(n, p)`.
     """
     gram = matrix.T @ matrix
-    return a * matrix + matrix @ (b * gram + c * (gram @ gram))
+    return matrix * a + matrix @ (gram * b + gram @ gram * c)
 
 
 def expm(matrix: Matrix) -> Matrix:

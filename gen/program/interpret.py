@@ -32,9 +32,9 @@ from hamilforge.gen.derive.arrays import (
 )
 from hamilforge.gen.exact.matrices import quintic
 from hamilforge.gen.program.ir import (
-    WHOLE_ARRAYS,
     Apply,
     Const,
+    Expr,
     Function,
     Line,
     Reduce,
@@ -102,45 +102,47 @@ def evaluate(expr: Value, values: Mapping[str, Any], algebra: Algebra) -> Any:
     Raises:
         NotImplementedError: the algebra has no such function, or the expression is of another kind.
     """
+    functions = algebra.functions
 
     def visit(part: Value) -> Any:
-        match part:
-            case Const(value=value):
-                return algebra.constant(value)
-            case Ref(name=name):
-                return values[name]
-            case Reduce(arg=arg, how="sum", over="entries"):
-                return algebra.total(visit(arg))
-            case Select(subject=subject, value=value, then=then, otherwise=otherwise):
-                return algebra.select(
-                    visit(subject), value, partial(visit, then), partial(visit, otherwise)
-                )
-            case Apply(op="add", args=args):
-                result = visit(args[0])
-                for term in args[1:]:
-                    if isinstance(term, Apply) and term.op == "neg":
-                        result = result - visit(term.args[0])
-                    else:
-                        result = result + visit(term)
-                return result
-            case Apply(op="mul", args=args):
-                result = visit(args[0])
-                for factor in args[1:]:
-                    result = result * visit(factor)
-                return result
-            case Apply(op="neg", args=(arg,)):
-                return -visit(arg)
-            case Apply(op="div", args=(over, under)):
-                return algebra.divide(visit(over), visit(under))
-            case Apply(op="pow", args=(base, Const(value=value))):
-                return algebra.functions["pow"](visit(base), value)
-            case Apply(op="pow", args=(base, exponent)):
-                return algebra.functions["pow"](visit(base), visit(exponent))
-            case Apply(op=op, args=args):
-                if op not in algebra.functions:
-                    raise NotImplementedError(f"interpret: no function '{op}' on these numbers")
-                return algebra.functions[op](*map(visit, args))
+        if type(part) is Ref:  # what patterns would say, in a fraction of their time
+            return values[part.name]
+        if type(part) is Const:
+            return algebra.constant(part.value)
+        if type(part) is Apply:
+            return apply(part.op, part.args)
+        if type(part) is Select:
+            then, otherwise = partial(visit, part.then), partial(visit, part.otherwise)
+            return algebra.select(visit(part.subject), part.value, then, otherwise)
+        if type(part) is Reduce and part.how == "sum" and part.over == "entries":
+            return algebra.total(visit(part.arg))
         raise NotImplementedError(f"interpret: {part}")
+
+    def apply(op: str, args: tuple[Expr, ...]) -> Any:
+        if op == "add":
+            result = visit(args[0])
+            for term in args[1:]:
+                if type(term) is Apply and term.op == "neg":
+                    result = result - visit(term.args[0])
+                else:
+                    result = result + visit(term)
+            return result
+        if op == "mul":
+            result = visit(args[0])
+            for factor in args[1:]:
+                result = result * visit(factor)
+            return result
+        if op == "neg":
+            return -visit(args[0])
+        if op == "div":
+            return algebra.divide(visit(args[0]), visit(args[1]))
+        if op == "pow":
+            base, exponent = args
+            by = exponent.value if type(exponent) is Const else visit(exponent)
+            return functions["pow"](visit(base), by)
+        if op not in functions:
+            raise NotImplementedError(f"interpret: no function '{op}' on these numbers")
+        return functions[op](*map(visit, args))
 
     return visit(expr)
 
@@ -257,12 +259,11 @@ def _full(value: Any, line: Line, values: Values, types: Types) -> Any:
     """A value entry by entry in the shape of its target."""
     target = line.target
     same = (target.shape, target.batched)
-    if any((types[name].shape, types[name].batched) == same for name in names(line.value)):
-        return value
+    for name, array in types.items():
+        if name in values and (array.shape, array.batched) == same:
+            shape = np.shape(values[name])
+            return value if np.shape(value) == shape else np.broadcast_to(value, shape)
     known = {name: np.shape(values[name]) for name in types if name in values}
-    for name, shape in known.items():
-        if (types[name].shape, types[name].batched) == same:
-            return np.broadcast_to(value, shape)
     sizes = _sizes(known, types)
     shape = tuple(int(axis) if axis.isdigit() else sizes.get(axis, 1) for axis in target.shape)
     if target.batched:
@@ -482,7 +483,15 @@ def _filled(value: Any, values: Values, target: Array, types: Types) -> Any:
 
 
 def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
+    if type(line.value) in _ENTRY_BY_ENTRY:
+        value = evaluate(line.value, values, algebra)
+        return value if line.target.is_scalar else algebra.full(value, line, values, types)
     match line.value:
+        case Reduce(arg=arg, how=how, over=over) as total:
+            if how != "sum" or over != "entries" or type_of(arg, types)[1]:
+                return algebra.operation(line, values, types)
+            wide = {name: _wide(values[name]) for name in names(total)}
+            return algebra.total(evaluate(arg, wide, algebra))
         case MatrixCall(function=function, of=of):
             if function not in algebra.matrices:
                 raise NotImplementedError(f"interpret: no {function} of these numbers")
@@ -500,16 +509,11 @@ def _value(line: Line, values: Values, types: Types, algebra: Algebra) -> Any:
                 (known,) = run_lines(lines, {**types, carried: types[start]}, [inside], algebra)
                 array = known[end]
             return array
-        case _ if isinstance(line.value, WHOLE_ARRAYS):
-            return algebra.operation(line, values, types)
-        case Reduce(arg=arg, how=how, over=over) as total:
-            if how != "sum" or over != "entries" or type_of(arg, types)[1]:
-                return algebra.operation(line, values, types)
-            wide = {name: _wide(values[name]) for name in names(total)}
-            return algebra.total(evaluate(arg, wide, algebra))
-        case Const() | Ref() | Apply() | Select() as expr:
-            value = evaluate(expr, values, algebra)
-            return value if line.target.is_scalar else algebra.full(value, line, values, types)
+    return algebra.operation(line, values, types)
+
+
+#: What is evaluated entry by entry.
+_ENTRY_BY_ENTRY = frozenset((Const, Ref, Apply, Select))
 
 
 def _wide(value: Any) -> Any:

@@ -8,6 +8,7 @@ differential equations they satisfy (Knuth, The Art of Computer Programming 2, 4
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ RATIONALS = Field(
 
 def number_field(radicals: Sequence[sp.Expr]) -> Field:
     """The rationals with algebraic numbers adjoined."""
+    return _number_field(tuple(radicals))
+
+
+@functools.lru_cache(maxsize=64)
+def _number_field(radicals: tuple[sp.Expr, ...]) -> Field:
     domain = sp.QQ.algebraic_field(*radicals)
 
     def function(name: str, value: Any) -> Any:
@@ -104,7 +110,7 @@ def number_field(radicals: Sequence[sp.Expr]) -> Field:
         convert=convert,
         function=function,
         is_zero=lambda value: not value,
-        embed=domain.from_sympy,
+        embed=functools.lru_cache(maxsize=256)(domain.from_sympy),  # by a minimal polynomial
         magnitude=lambda value: abs(float(sp.N(domain.to_sympy(value)))),
         name=f"exact arithmetic in Q({', '.join(map(str, radicals))})",
         written=lambda value: sp.expand(domain.to_sympy(value)),

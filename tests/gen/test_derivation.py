@@ -205,6 +205,7 @@ def test_a_declaration_is_derived_and_proved_once(tmp_path):
     path = tmp_path / "mine.toml"
     source = next(path for path in catalogue.paths("optimizer") if path.stem == "rgd")
     path.write_text(source.read_text().replace('name = "rgd"', 'name = "mine"'))
+    pipeline.check(catalogue.load(source))  # and what it reduces to
     before = derive.cache_info().misses
     for _ in range(2):
         declaration = catalogue.load(path, ("optimizer",))

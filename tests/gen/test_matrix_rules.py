@@ -15,6 +15,7 @@ from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimiz
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.prove.optimizers import violation
 from hamilforge.gen.prove.optimizers.singular_values import Iteration
+from tests.samples import covered
 
 HEAD = """kind = "optimizer"
 name = "own"
@@ -45,23 +46,26 @@ def stepped(path, **arrays):
     return machine.step(arrays, gradient)
 
 
+LOOP = "repeat(3, G2, G2 @ transpose(G2) @ G2)"
+LANGUAGE = [
+    ("rowmean(G2)", lambda g: g.mean(1, keepdims=True) + 0 * g),
+    ("colmean(G2)", lambda g: g.mean(0, keepdims=True) + 0 * g),
+    ("mean(G2)", lambda g: g.mean() + 0 * g),
+    ("rms(G2)", lambda g: np.sqrt((g**2).mean()) + 0 * g),
+    ("sqrt(rows/columns)", lambda g: np.sqrt(5 / 3) + 0 * g),
+    (
+        "quintic(G2, 2, -1, 1/2)",
+        lambda g: 2 * g - g @ (g.T @ g) + g @ (g.T @ g) @ (g.T @ g) / 2,
+    ),
+    (LOOP, None),
+    ("repeat(1, G2, 2*G2/(1 + rms(G2)))", lambda g: 2 * g / (1 + np.sqrt((g**2).mean()))),
+]
+
+
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("rowmean(G2)", lambda g: g.mean(1, keepdims=True) + 0 * g),
-        ("colmean(G2)", lambda g: g.mean(0, keepdims=True) + 0 * g),
-        ("mean(G2)", lambda g: g.mean() + 0 * g),
-        ("rms(G2)", lambda g: np.sqrt((g**2).mean()) + 0 * g),
-        ("sqrt(rows/columns)", lambda g: np.sqrt(5 / 3) + 0 * g),
-        (
-            "quintic(G2, 2, -1, 1/2)",
-            lambda g: 2 * g - g @ (g.T @ g) + g @ (g.T @ g) @ (g.T @ g) / 2,
-        ),
-        ("repeat(3, G2, G2 @ transpose(G2) @ G2)", None),
-        ("repeat(1, G2, 2*G2/(1 + rms(G2)))", lambda g: 2 * g / (1 + np.sqrt((g**2).mean()))),
-    ],
+    ("text", "value", "kernels"), covered(LANGUAGE, [LOOP]), indirect=["kernels"]
 )
-def test_functions_of_the_language(tmp_path, text, value):
+def test_functions_of_the_language(tmp_path, text, value, kernels):
     lines = ["G2 = grad(X)/norm(grad(X))", f"X = 0*X + 0*lr + {text}"]
     gradient = np.random.default_rng(0).standard_normal((5, 3))
     after = stepped(declared(tmp_path, lines), X=np.zeros((5, 3)), G=gradient)["X"]
@@ -251,7 +255,7 @@ def test_claims_are_looked_at_in_all_settings_and_later_steps(tmp_path, factor, 
     assert report.holds == holds
 
 
-def test_a_claim_on_the_sphere_is_a_number(tmp_path):
+def test_a_claim_on_the_sphere_is_a_number(tmp_path, kernels):
     path = leaving(tmp_path, ["R = project(grad(X))", "X = X - lr*R"], "lr**2*sum(R*R)")
     path.write_text(path.read_text().replace('"stiefel"', '"sphere"'))
     report = hf.check(path)
@@ -378,12 +382,12 @@ def test_functions_of_tall_matrices_are_seen_inside_loops(tmp_path):
         hf.optimizer(path)([torch.nn.Parameter(torch.ones(2, 4))])
 
 
-def test_what_does_not_change_may_be_repeated(tmp_path):
+def test_what_does_not_change_may_be_repeated(tmp_path, kernels):
     path = declared(tmp_path, ["Y = grad(X)", "X = X - lr*repeat(2, Y, Y)"])
     assert hf.verify(path).holds
 
 
-def test_two_choices_may_share_a_name(tmp_path):
+def test_two_choices_may_share_a_name(tmp_path, kernels):
     lines = ["X = X - lr*where(how == second, 2, 3)*where(other == second, 5, 7)*grad(X)"]
     path = declared(tmp_path, lines, NUMBERS + TWO)
     arrays = {"X": np.zeros((3, 2)), "G": np.ones((3, 2))}

@@ -24,6 +24,7 @@ from hamilforge.gen.program.interpret import FLOAT64
 from hamilforge.gen.program.precise import PRECISE
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.program.problems.interpret import ProblemInterpreter
+from tests.samples import covered
 
 NAMES = catalogue.names("problem")
 
@@ -306,8 +307,11 @@ def renamed(variable: str, datum: str) -> str:
     )
 
 
-@pytest.mark.parametrize("name", ["loss", "minimum", "start", "critical", "gradient", "prepare"])
-def test_what_results_are_called_may_be_declared(tmp_path, name):
+RESULTS = ("loss", "minimum", "start", "critical", "gradient", "prepare")
+
+
+@pytest.mark.parametrize(("name", "kernels"), covered(RESULTS, ["loss"]), indirect=["kernels"])
+def test_what_results_are_called_may_be_declared(tmp_path, name, kernels):
     x = np.array([2.0, -1.0, 0.5])
     plain = hf.problem(written(tmp_path, renamed("x", "A")))
     wanted = plain.value_and_gradient(x)

@@ -15,6 +15,7 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.programs import program_of
+from tests.samples import covered
 
 from .loops import length_of, looping, product_of
 from .training import optimizer_class
@@ -49,9 +50,9 @@ def solved(optimizer: Any, params: list[torch.nn.Parameter]) -> list[torch.Tenso
         return [param.detach().clone() for param in params]
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize(("name", "kernels"), covered(LOOPS), indirect=["kernels"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_the_interpretation(name: str, form: str) -> None:
+def test_every_form_is_the_interpretation(name: str, kernels: None, form: str) -> None:
     params = parameters()
     chosen = {length_of(name): LENGTH, "weight_decay": 0.0}
     optimizer = optimizer_class(name)(params, **chosen, **FORMS[form])
@@ -169,9 +170,9 @@ def test_decay_by_another_step_than_the_inner_one_is_refused(name: str) -> None:
         optimizer_class(name)(parameters(), weight_decay=0.1, decoupled_weight_decay=True)
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize(("name", "kernels"), covered(LOOPS), indirect=["kernels"])
 @pytest.mark.parametrize("stop", [1, LENGTH, LENGTH + 2])
-def test_a_run_goes_on_bit_for_bit(name: str, stop: int) -> None:
+def test_a_run_goes_on_bit_for_bit(name: str, kernels: None, stop: int) -> None:
     params = parameters()
     optimizer = optimizer_class(name)(params, **{length_of(name): LENGTH})
     for _ in range(stop):

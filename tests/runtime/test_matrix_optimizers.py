@@ -14,6 +14,7 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import torch_matrices
 from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
+from tests.samples import covered
 
 SHAPES = {"sphere": (7,), "orthogonal": (5, 5)}
 #: Retractions that multiply let rounding add up like a random walk.
@@ -66,8 +67,8 @@ def run(name, params, steps, **options):
     return optimizer
 
 
-@pytest.mark.parametrize("name", MATRICES)
-def test_all_forms_take_the_same_steps(name):
+@pytest.mark.parametrize(("name", "kernels"), covered(MATRICES), indirect=["kernels"])
+def test_all_forms_take_the_same_steps(name, kernels):
     results = []
     for options in ({"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}):
         params = start(name, 3)
@@ -275,7 +276,7 @@ def test_many_matrices_in_one_parameter_are_many_matrices():
 
 @pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}], ids=str)
 @pytest.mark.parametrize("name", ON_MANIFOLDS)
-def test_nothing_moves_without_a_gradient(name, options):
+def test_nothing_moves_without_a_gradient(name, options, kernels):
     for dtype in (torch.float64, torch.float32):
         (param,) = start(name, dtype=dtype)
         before = param.detach().clone()
@@ -298,7 +299,7 @@ def test_a_momentum_that_fades_below_the_smallest_number():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("size", [1e2, 1e5, 1e9])
-def test_a_gradient_of_one_sample_does_not_lead_off_the_manifold(size, dtype, tmp_path):
+def test_a_gradient_of_one_sample_does_not_lead_off_the_manifold(size, dtype, tmp_path, kernels):
     """X + V has then columns that are nearly dependent: the Gram matrix loses what tells them."""
     path = tmp_path / "own.toml"
     path.write_text(
@@ -415,7 +416,7 @@ def test_maps_of_a_manifold_take_axes_in_front():
     assert torch.allclose(inner, vector.sum((-2, -1)))
 
 
-def test_a_rule_on_a_manifold_of_ones_own(tmp_path):
+def test_a_rule_on_a_manifold_of_ones_own(tmp_path, kernels):
     (tmp_path / "ellipsoid.toml").write_text(
         """
 kind = "manifold"
@@ -525,7 +526,7 @@ lr = { default = 0.1, domain = "nonnegative" }
         hf.optimizer(path)([torch.nn.Parameter(torch.randn(3, 6))])
 
 
-def test_a_rule_of_matrices_without_a_manifold_decays(tmp_path):
+def test_a_rule_of_matrices_without_a_manifold_decays(tmp_path, kernels):
     path = tmp_path / "plain.toml"
     path.write_text(
         """

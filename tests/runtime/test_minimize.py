@@ -12,8 +12,8 @@ import pytest
 import scipy.optimize
 
 from hamilforge.runtime.optimizers.minimize import method, minimize
-from tests.optimizers import ASSIGNED, MECHANICAL
-from tests.samples import sampled
+from tests.optimizers import ASSIGNED, ELEMENTWISE, MECHANICAL
+from tests.samples import covered, sampled
 
 from .loops import rate_of, short_loops
 from .problems import Vector, quadratic, quadratic_gradient, rosenbrock, rosenbrock_gradient, start
@@ -52,14 +52,15 @@ def test_every_optimizer_of_a_hamiltonian_converges(any_method: str, problem: st
     assert 0 < found.nit <= options["maxiter"]
 
 
-@pytest.mark.parametrize("name", ASSIGNED)
-def test_every_rule_goes_down(name: str) -> None:
+@pytest.mark.parametrize(("name", "kernels"), covered(ASSIGNED), indirect=["kernels"])
+def test_every_rule_goes_down(name: str, kernels: None) -> None:
     options = {rate_of(name): 0.01, "maxiter": 300, "gtol": 0.0, **short_loops(name)}
     found = minimize(quadratic, start(), method=name, jac=quadratic_gradient, options=options)
     assert found.fun < 0.99 * quadratic(start())
 
 
-def test_the_solution_is_that_of_the_torch_optimizer(any_method: str) -> None:
+@pytest.mark.parametrize(("any_method", "kernels"), covered(ELEMENTWISE), indirect=["kernels"])
+def test_the_solution_is_that_of_the_torch_optimizer(any_method: str, kernels: None) -> None:
     count = 3 * len(optimizer_class(any_method).STAGES)
     found = minimize(
         quadratic,

@@ -7,7 +7,7 @@ import socket
 import pytest
 import torch.distributed
 
-from .children import told
+from .forked import told
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),

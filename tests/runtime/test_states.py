@@ -30,7 +30,7 @@ def trained(name: str, count: int = 2) -> tuple[Any, Any]:
     return optimizer, params
 
 
-def test_no_optimizer_takes_the_state_of_another() -> None:
+def test_no_optimizer_takes_the_state_of_another(kernels: None) -> None:
     saved = {name: trained(name)[0].state_dict() for name in OPTIMIZERS}
     for name in OPTIMIZERS:
         optimizer, params = trained(name)
@@ -119,7 +119,7 @@ def test_a_clock_that_kernels_could_not_trust_is_refused() -> None:
 
 
 @pytest.mark.parametrize("empty", [(), [], None])
-def test_a_clock_as_older_versions_saved_it_is_read(empty: Any) -> None:
+def test_a_clock_as_older_versions_saved_it_is_read(empty: Any, kernels: None) -> None:
     for name in OPTIMIZERS:
         for count in (1, 2):
             optimizer, _ = trained(name, count)

@@ -19,7 +19,7 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.programs import program_of
 
-from .children import child
+from .forked import fork
 from .loops import length_of
 from .worker_problem import START, near, slope
 from .worker_processes import gloo, port, program, workers
@@ -159,7 +159,7 @@ def work(rank, size):
         print(json.dumps([str(error), time.monotonic() - begun]), flush=True)
         os._exit(0)
 """
-    found = child(program(work, 2))
+    found = fork(program(work, 2))
     (line,) = (line for line in found.stdout.splitlines() if line.startswith("["))
     message, seconds = json.loads(line)
     assert "the exchange of their means between 2 workers failed" in message

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch.distributed
 
-from .children import told
+from .forked import told
 
 gloo = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
