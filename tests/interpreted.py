@@ -59,7 +59,9 @@ _OWN = {
 }
 #: Compiled, a number too large is infinite.
 _MATH = types.SimpleNamespace(**{**vars(math), "ldexp": np.ldexp})
-_IMPORT = re.compile(r"^from hamilforge\.runtime\.(\w+)(?:\.(\w+))? import ([\w, ]+).*$", re.M)
+_IMPORT = re.compile(
+    r"^from hamilforge\.runtime\.(\w+)(?:\.(\w+))? import (\([\w,\s]+\)|[\w, ]+).*$", re.M
+)
 
 
 def as_python(text: str, name: str) -> types.ModuleType:
