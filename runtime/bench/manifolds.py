@@ -2,7 +2,8 @@
 
 In: the line-up in ``manifolds.toml``.  Out: rows.  The rules differ: ours retracts by the polar
 factor, geoopt's by QR, and the products are a tangent step with one Newton–Schulz step, which only
-comes near the manifold.  Nobody's points are made orthonormal again between steps.
+comes near the manifold.  Nobody's points are made orthonormal again between steps.  Behind them
+comes Muon, of :mod:`muon`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numba
 import torch
 
+from hamilforge.runtime.bench import muon
 from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved
 from hamilforge.runtime.core.loader import load
@@ -38,10 +40,11 @@ def cases(rounds: int | None = None) -> list[Case]:
         rounds: the number of turns of each contestant; what the line-up says if None.
     """
     entries = line_up()
-    return [
+    steps = [
         (entry["case"], functools.partial(_rows, entry, entries, rounds))
         for entry in entries["cases"]
     ]
+    return [*steps, *muon.cases(BENCH, entries["muon"], rounds)]
 
 
 def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
