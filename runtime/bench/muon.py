@@ -30,6 +30,9 @@ def cases(bench: str, entries: Entry, rounds: int | None) -> list[Case]:
         bench: the name of the benchmark.
         entries: ``[muon]`` of the line-up.
         rounds: the number of turns of each contestant; what the line-up says if None.
+
+    Returns:
+        The cases.
     """
     return [
         (case["case"], functools.partial(_rows, bench, case, entries, rounds))
