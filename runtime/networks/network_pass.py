@@ -41,7 +41,7 @@ class Gradient:
         ends: the last states, each `(samples, size)`.
         running: the running cost of each sample, if the field has one.
         states: by the first states, each `(samples, size)`.
-        controls: by the controls, each `(layers, …)`.
+        controls: by the controls that are trained, each `(layers, …)`.
         h: by the steps, `(layers,)`.
         t0: by the time at the first layer.
     """
@@ -166,7 +166,8 @@ class Pass:
         self._room, self._memory, self._slots = room, room.kind.memory, network.checkpoints
         self._named = network.checked_controls()
         self._controls = [*self._named.values()]
-        self._values = [network.parameters[name] for name in self._product.PARAMETERS]
+        self._values: list[Any] = [network.parameters[n] for n in self._product.PARAMETERS]
+        self._values += network.fixed.values()
         self._steps = network.checked_steps()
         after = self._steps.cumsum()
         after += network.t0
@@ -207,7 +208,7 @@ class Pass:
         """Forward and back, round by round; of no samples all derivatives are zero."""
         if not self._count:
             self._costates([slice(0, 0)])  # the loss has its say: its results have no rows
-            zeros = {name: np.zeros_like(value) for name, value in self._named.items()}
+            zeros = {name: np.zeros_like(self._named[name]) for name in self._network.trainable}
             return self._result(zeros)
         for rows in self._rounds():
             self._load(self._room.states, self._states, rows)
@@ -425,6 +426,7 @@ class Pass:
         return {
             name: derivatives[name] if name in derivatives else np.zeros_like(value)
             for name, value in self._named.items()
+            if name in self._network.trainable
         }
 
     def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:
