@@ -50,8 +50,9 @@ from hamilforge.runtime.optimizers import verify_descent, verify_matrices
 from hamilforge.runtime.optimizers.verify import compare
 from hamilforge.runtime.problems import verify_problem
 
-#: From which the fixed arrays of networks are drawn.
-SEED = 7
+#: From which the fixed arrays of networks are drawn: none of the catalogue has an entry that is 0
+#: then, but unit vectors.
+SEED = 16
 
 
 def verify(

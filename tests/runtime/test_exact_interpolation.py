@@ -150,7 +150,7 @@ def test_a_module_of_torch_has_the_controls_that_were_found():
 @pytest.mark.parametrize("method", ["euler", "rk4", "gauss2"])
 def test_determinants_are_those_of_the_layers(method):
     network, x, _ = demo(5, method, layers=3)
-    network.controls["u"][...] = 0.5 * np.random.default_rng(2).standard_normal((3, 7))
+    network.controls["u"][...] = 0.2 * np.random.default_rng(2).standard_normal((3, 7))
     found = network.determinants(x)
     assert found.shape == (3, POINTS)
     here = x
@@ -258,11 +258,9 @@ def test_what_cannot_be_is_refused_before_training(x, y, options, message):
 
 def test_other_losses_and_objects_are_refused():
     network, x, y = demo(0, "euler", layers=2)
-    other = hf.objective("logistic_classifier", {"d": 2, "c": 2}, backend="numba")
-    other.weights["W"][...] = 1.0
     with pytest.raises(ValueError, match=r"is not \|prediction - target\|\^2 / 2"):
         hf.interpolate(network, x, y, hf.objective("softmax_classifier", {"d": 2, "c": 2}, "numba"))
-    with pytest.raises(ValueError, match="a network was expected that hf.network has made"):
+    with pytest.raises(ValueError, match=r"a network was expected that hf\.network has made"):
         hf.interpolate("random7", x, y)
     single = hf.network("random7", "euler", 2, {"d": 2}, backend="numba", dtype=np.float32)
     with pytest.raises(ValueError, match="a network of float64, not float32"):
