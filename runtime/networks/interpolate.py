@@ -32,6 +32,8 @@ Floats = NDArray[Any]
 EXACT = 1e-10
 #: A read-out's number begins at so many times max |Y| / max |x|: see :func:`interpolate`.
 SCALE = 200.0
+#: Beyond it the squares of residuals leave the range of numbers.
+FAR = 1e150
 #: mu at first, relative to the mean of the diagonal of J J', and how it changes.
 START, SHRINK, GROW, MOST = 1e-3, 10.0, 4.0, 1e16
 
@@ -275,7 +277,7 @@ def _finite_value(residuals: Residuals) -> Floats | None:
             value = residuals.value()
     except (ValueError, IntegrationError):
         return None
-    return value if np.isfinite(value).all() else None
+    return value if abs(value).max() < FAR else None  # not where it is NaN either
 
 
 def _result(

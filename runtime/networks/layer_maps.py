@@ -98,7 +98,31 @@ def inverse(network: Network, ends: Sequence[Floats]) -> tuple[Floats, ...]:
     for number in range(network.layers - 1, -1, -1):
         network.set_alone(alone, number)
         here = _before(alone, here, widths, number)
+    here = _corrected(network, here, np.concatenate([*ends], axis=1), widths)
     return tuple(np.split(here, np.cumsum(widths)[:-1], axis=1))
+
+
+def _corrected(network: Network, here: Floats, target: Floats, widths: Sequence[int]) -> Floats:
+    """A step of Newton's method for all layers at once, where it brings their ends nearer.
+
+    What was lost layer by layer has grown on the way back.
+    """
+    places = np.cumsum(widths)[:-1]
+    slopes = np.broadcast_to(np.eye(here.shape[1]), (*here.shape, here.shape[1]))
+    after = here
+    for passage in passages(network, np.split(here, places, axis=1)):
+        slopes, after = passage.jacobians @ slopes, passage.after
+    miss = after - target
+    if not np.isfinite(slopes).all() or (np.linalg.det(slopes) == 0).any():
+        return here
+    there = here - np.linalg.solve(slopes, miss[..., None])[..., 0]
+    if not np.isfinite(there).all():
+        return here
+    ends = network(*np.split(there, places, axis=1))
+    ends = ends[0] if network.product.RUNNING else ends
+    ends = np.concatenate([*ends], axis=1) if len(widths) > 1 else ends
+    nearer = np.linalg.norm(ends - target, axis=1) < np.linalg.norm(miss, axis=1)
+    return np.where(nearer[:, None], there, here)
 
 
 def _before(alone: Network, target: Floats, widths: Sequence[int], number: int) -> Floats:
