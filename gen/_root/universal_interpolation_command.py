@@ -63,18 +63,32 @@ def _starts(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> 
 
     from hamilforge.runtime.reproduce import universal_interpolation as module
 
-    columns = ("method", "lambda", "to 1e-12", "no fold", "steps", "h/2", "trained again")
+    columns = (
+        "method",
+        "targets",
+        "lambda",
+        "to 1e-12",
+        "no fold",
+        "steps",
+        "h/2",
+        "trained again",
+    )
     table, console = Table(*columns, box=None), terminal.console()
     with terminal.bars(console) as bar:
         for method in part["methods"]:
-            for scale in part["scales"]:
-                advance = bar(f"{method}, {scale:g}", part["seeds"])
-                own = module.starts(part, method, scale, advance)
+            for scale, drawn in (
+                *((s, False) for s in part["scales"]),
+                (max(part["scales"]), True),
+            ):
+                targets = "drawn" if drawn else "permuted"
+                advance = bar(f"{method}, {targets}, {scale:g}", part["seeds"])
+                own = module.starts(part, method, scale, advance, drawn)
                 exact = [start.residual <= module.ROUNDING for start in own]
                 finer = [start.finer for start in own]
                 again = [start.again for start in own if not np.isnan(start.again)]
                 table.add_row(
                     method,
+                    targets,
                     f"{scale:g}",
                     f"{sum(exact)} of {len(own)}",
                     f"{sum(start.is_flow for start in own)} of {len(own)}",

@@ -62,8 +62,10 @@ def data(part: Part, folder: Path | None) -> Data:
         ValueError: the folder is not what it should be, or images are no multiple of that side.
         ImportError: no package with images is installed.
     """
-    found = image_sets.images("mnist", folder)
     side = part["side"]
+    if side**2 < CLASSES:
+        raise ValueError(f"images of {side} by {side} have fewer numbers than classes")
+    found = image_sets.images("mnist", folder)
 
     def small(pixels: Any) -> Tensor:
         images = torch.from_numpy(pixels).mean(1)

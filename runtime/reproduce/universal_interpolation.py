@@ -68,7 +68,7 @@ def quick(settings: Mapping[str, Any]) -> dict[str, Any]:
     less = {name: dict(part) for name, part in settings.items()}
     less["starts"]["seeds"] = 3
     less["depth"] |= {"seeds": 2, "layers": settings["depth"]["layers"][:4:3]}
-    less["flow"]["frames"] = 3
+    less["flow"] |= {"frames": 3, "lines": 5, "samples": 21, "layers": 20, "points": 3}
     less["images"] |= {"seeds": 2, "layers": settings["images"]["layers"][:2], "epochs": 1}
     return less
 
@@ -98,7 +98,9 @@ def read_out(part: Part) -> Objective:
     return Objective(load(f"objective/{part['objective']}").module("numba"), {"d": WIDTH})
 
 
-def starts(part: Part, method: str, scale: float, progress: Progress) -> list[Start]:
+def starts(
+    part: Part, method: str, scale: float, progress: Progress, drawn: bool = False
+) -> list[Start]:
     """Searches from many draws of fields and points.
 
     Args:
@@ -106,6 +108,7 @@ def starts(part: Part, method: str, scale: float, progress: Progress) -> list[St
         method: of the layers.
         scale: where the number of the read-out begins.
         progress: called after each with how many are done.
+        drawn: whether targets are normal numbers, instead of displacements of a permutation.
 
     Returns:
         What each has ended with; those from the largest scale are trained again with finer steps.
@@ -113,13 +116,14 @@ def starts(part: Part, method: str, scale: float, progress: Progress) -> list[St
     found = []
     for seed in range(part["seeds"]):
         x, y = cycle(part["points"], seed)
+        y = np.random.default_rng([seed, 1]).standard_normal(x.shape) if drawn else y - x
         own = network(part, method, part["layers"], seed)
         times = part["refine"]
-        result = interpolate(own, x, y - x, read_out(part), scale, refine=[times])
+        result = interpolate(own, x, y, read_out(part), scale, refine=[times])
         again = float("nan")
         if scale == max(part["scales"]):
             fine = interpolate(
-                own.refined(times), x, y - x, result.objective, None, refine=[], maxiter=100
+                own.refined(times), x, y, result.objective, None, refine=[], maxiter=100
             )
             again = fine.residual
         found.append(_start(result, result.refined[times], again))
@@ -195,13 +199,13 @@ def flow(part: Part) -> Flow:
     else:
         raise ArithmeticError("ten draws of fields and points end in no interpolation")
     back = float(abs(own.inverse(own(x)) - x).max())
-    grid = _grid()
+    grid = _grid(part["lines"], part["samples"])
     lines = way(own, grid.reshape(-1, WIDTH)).reshape(-1, *grid.shape)
     start = _start(result, result.refined[2], float("nan"))
     return Flow(start, way(own, x), y, lines, back)
 
 
-def _grid(lines: int = 21, samples: int = 161, reach: float = 1.1) -> Floats:
+def _grid(lines: int, samples: int, reach: float = 1.1) -> Floats:
     """Lines along both axes, `(2 lines, samples, 2)`."""
     along, across = np.linspace(-reach, reach, samples), np.linspace(-reach, reach, lines)
     level = np.stack(np.meshgrid(along, across), axis=-1)
