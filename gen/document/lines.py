@@ -71,8 +71,8 @@ def expression(value: Value, types: Mapping[str, Array]) -> Expr:
             return Apply("sum over samples", (product,)) if batched else product
         case Transpose(of):
             return _marked(of, True)
-        case Entry(of, place):
-            return Apply("entry", (Ref(of), Const(Fraction(place + 1))))
+        case Entry(of, index):
+            return Apply("entry", (Ref(of), Const(Fraction(index + 1))))
         case Stack(of):
             zero = Const(Fraction(0))
             return Apply("vector", tuple(Ref(name) if name else zero for name in of))

@@ -202,7 +202,7 @@ def by_read_out(part: Part, images: Data, count: int, seed: int) -> Score | None
         total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     others = (values(part, images.others, seed)[:, chosen].double() - middle) / spread
     with torch.no_grad():
         scores = others @ weight[:, :-1].T + weight[:, -1]

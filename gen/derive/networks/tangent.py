@@ -62,8 +62,8 @@ def forward(
                     pieces.append(lines.piece(done))
             case Entry(of=of, place=place):
                 if of in dots:
-                    op = Entry(dots[of], place)
-                    done = lines.add(op, (), target.batched, f"{target.name}_dot")
+                    entry = Entry(dots[of], place)
+                    done = lines.add(entry, (), target.batched, f"{target.name}_dot")
                     pieces.append(lines.piece(done))
             case Total(of=of):
                 if of in dots:
