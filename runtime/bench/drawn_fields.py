@@ -1,9 +1,10 @@
 """One epoch of training the controls of drawn fields, beside torch's autograd with frozen weights.
 
-All samples go forward through layers of rk4 with y' = sum_i u_i tanh(C_i y + b_i), the loss is the
-sum of squares at the end, and the controls take a step of gradient descent; C and b are drawn, and
-nothing is derived by them.  The peers do this with one product for each field, and with one product
-for all of them.  Before anything is timed, each is shown to find the same derivatives.
+All samples go forward through layers of rk4 with y' = sum_i u_i s_i(C_i y + b_i), s_i being tanh,
+or the identity for some i and the square for the others; the loss is the sum of squares at the end,
+and the controls take a step of gradient descent.  C and b are drawn, and nothing is derived by
+them.  The peers do this with one product for each field, and with one product for all of them.
+Before anything is timed, each is shown to find the same derivatives.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Numbers:
             product, self.layers, {"d": self.size}, dtype=self.dtype, trainable=("u",)
         )
         shape = self.network.controls["u"].shape
-        self.u = (0.3 * generator.standard_normal(shape)).astype(self.dtype)
+        self.u = (case["scale"] * generator.standard_normal(shape)).astype(self.dtype)
         fixed, count = self.network.fixed, shape[1]
         self.C = np.stack([fixed[f"C{k}"] for k in range(1, count + 1)])
         self.b = np.stack([fixed[f"b{k}"] for k in range(1, count + 1)])
@@ -135,14 +136,24 @@ def _autograd(numbers: Numbers, stacked: bool) -> Work:
     shifts, h = torch.from_numpy(numbers.b), 1.0 / numbers.layers
     whole, shift = matrices.reshape(-1, numbers.size).T.contiguous(), shifts.reshape(-1)
 
+    plain = numbers.case.get("plain")  # how many of the s_i are the identity; else all are tanh
+
     def together(z: Any, controls: Any) -> Any:
-        hidden = torch.tanh(torch.addmm(shift, z, whole)).reshape(len(z), -1, numbers.size)
-        return torch.einsum("nkd,k->nd", hidden, controls)
+        hidden = torch.addmm(shift, z, whole).reshape(len(z), -1, numbers.size)
+        if plain is None:
+            return torch.einsum("nkd,k->nd", torch.tanh(hidden), controls)
+        affine = torch.einsum("nkd,k->nd", hidden[:, :plain], controls[:plain])
+        return affine + torch.einsum("nkd,k->nd", hidden[:, plain:].square(), controls[plain:])
 
     def one_by_one(z: Any, controls: Any) -> Any:
         total = 0.0
-        for matrix, own, control in zip(matrices, shifts, controls, strict=True):
-            total = total + control * torch.tanh(torch.addmm(own, z, matrix.T))
+        for k, (matrix, own) in enumerate(zip(matrices, shifts, strict=True)):
+            hidden = torch.addmm(own, z, matrix.T)
+            if plain is None:
+                hidden = torch.tanh(hidden)
+            elif k >= plain:
+                hidden = hidden.square()
+            total = total + controls[k] * hidden
         return total
 
     rate = together if stacked else one_by_one

@@ -64,13 +64,16 @@ def _block_size(network: Network, samples: int, memory: str) -> int:
     )
     rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
     layers = network.layers if memory == "all" else 1
-    most = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
+    size = max(1, rows * network.dtype.itemsize)
+    most = min(MOST_BYTES // (size * layers), LAYER_BYTES // size)
     even = -(-samples // max(1, round(samples / max(64, min(512, most)))))
     return max(1, min(samples, even))
 
 
 #: Bytes of stages that a block should not exceed: fewer samples make products slower.
 MOST_BYTES = 2**27
+#: Bytes of the stages of one layer that a block should not exceed: what the cache of a core holds.
+LAYER_BYTES = 2**19
 
 
 class Kind(NamedTuple):

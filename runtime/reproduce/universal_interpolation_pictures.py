@@ -98,12 +98,13 @@ def draw_depths(part: Mapping[str, Any], found: Mapping[int, Sequence[Start]], p
     small = [100 * np.mean([start.residual <= 1e-10 for start in own]) for own in found.values()]
     axis.plot(shares, small, "s--", color="C1", label="residual up to 1e-10")
     axis.plot(shares, flows, "o-", color="C0", label="and no layer folds")
-    for layers, share, flow in zip(found, shares, flows, strict=True):
-        axis.annotate(f"M = {layers}", (share, flow), (4, -12), textcoords="offset points", size=7)
     axis.set(
-        xlabel="N m / (M d): numbers to be met by numbers that are trained",
+        xlabel="N m / (M d): numbers to be met by numbers that are trained; M layers",
         ylabel="starts (%)", xscale="log", ylim=(-3, 105),
     )  # fmt: skip
+    marks = [f"{share:.2g}\n{layers}" for layers, share in zip(found, shares, strict=True)]
+    axis.set_xticks(shares, marks, fontsize=8)
+    axis.minorticks_off()
     axis.legend(fontsize=8)
     pictures.save(figure, path, dpi=90)
     plt.close(figure)
