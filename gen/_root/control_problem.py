@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from hamilforge.gen import pipeline, products
+from hamilforge.gen.fields import draws
 from hamilforge.gen.program.networks.build import build_network
 from hamilforge.gen.program.networks.interpret import NetworkInterpreter
 from hamilforge.runtime.core.domains import check_domain
@@ -60,6 +61,7 @@ def solve(
     tolerance: float = 1e-11,
     parameters: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
+    draw: int = 0,
 ) -> Control:
     """Minimise the running cost of a field over controls at every stage.
 
@@ -73,6 +75,7 @@ def solve(
         tolerance: of the gradient, in units of the step.
         parameters: values of the field's own parameters; the declared ones else.
         sizes: of dimensions that no state has.
+        draw: the seed of the field's fixed arrays.
 
     Returns:
         States and costates at the ends of the steps, the controls, the running cost and the slope
@@ -112,12 +115,17 @@ def solve(
         if len(start) != wanted or not np.isfinite(start).all():
             raise ValueError(f"'{name}' is {start.tolist()}: {wanted} finite numbers were expected")
     missing = [
-        e for array in network.controls for e in array.shape if e not in known and not e.isdigit()
+        e
+        for array in (*network.controls, *network.fixed)
+        for e in array.shape
+        if e not in known and not e.isdigit()
     ]
     if missing:
         raise ValueError(
             f"the dimension {missing[0]} of a control is that of no state: it has to be in sizes"
         )
+    where = declared.head.source.where
+    exact = draws.drawn(network.draws, known, whole_number("draw", draw, 0), where)
     stages = network.step.count
     if any(weight.value == 0 for row in network.step.weights for weight in row):
         warnings.warn(
@@ -144,6 +152,7 @@ def solve(
         number = real_number(name, value)
         check_domain(name, number, domain)
         values[spelled[name]] = number
+    fixed = {spelled[name]: array.astype(np.float64) for name, array in exact.items()}
     begin = [*(start[None] for start in starts), np.zeros((1, 1))]
     costates = [*(np.zeros_like(start)[None] for start in starts), np.ones((1, 1))]
 
@@ -156,7 +165,7 @@ def solve(
         return controls
 
     def machine(flat: Floats) -> NetworkInterpreter:
-        return NetworkInterpreter(network, unpacked(flat), values, h, t0)
+        return NetworkInterpreter(network, unpacked(flat), {**values, **fixed}, h, t0)
 
     def cost(flat: Floats) -> tuple[float, Floats]:
         interpreter = machine(flat)

@@ -271,6 +271,47 @@ def controllability(
     return module.controllability(field, points, sizes, parameters, degree, prime, draw)
 
 
+def interpolate(
+    network: Any, x: Any, y: Any, objective: Any = "displacement", **options: Any
+) -> OptimizeResult:
+    """Train a network's controls until it takes given points to given targets, exactly.
+
+    Levenberg-Marquardt steps in the space of the residuals, with their derivatives from the derived
+    adjoint.  The search begins at the controls that the network has, and changes them in place.
+
+    Args:
+        network: of :func:`network`, for either backend, in float64, with one state.
+        x: the points, `(N, d)`.
+        y: the targets, `(N, c)`.
+        objective: a read-out with half of the squared error, by name or path: ``displacement``,
+            ``lambda*(X - x)`` of the last state X with a trained lambda, or ``state``, X itself; or
+            one that :func:`objective` made for ``numba``, whose weights are where it begins.
+        options: ``scale`` (200): weights that are one number begin at ``scale*max|y|/max|x|``, so
+            that the controls stay small, about ``scale**(-1/2)``, and the layers are steps of a
+            flow; ``tolerance`` (1e-12), at which the search ends, ``maxiter`` (200), and ``refine``
+            (2, 8), what steps are divided by for ``refined``.
+
+    Returns:
+        ``success``: the residual is at most 1e-10 and det(I + hD) is positive at every layer and
+        point; ``residual``, the norm of all residuals relative to max(1, ||y||); ``determinant``,
+        the smallest; ``refined``, the residuals of the same controls with finer steps;
+        ``trained_numbers``; ``network`` and ``objective`` on NumPy arrays; ``x``, ``fun``, ``nit``,
+        ``nfev``, ``status`` and ``message``.
+
+    Raises:
+        DeclarationError: the objective is none, or has problems.
+        ValueError: shapes that do not fit, or what no flow does: one point with two targets; with
+            the last state as read-out, two points with one target, or a changed order on a line.
+
+    References:
+        C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Data Sci. 2 (2020) 901-919,
+        arXiv:1908.07838.
+    """
+    from hamilforge import trained_points as module
+
+    return module.solve(network, x, y, objective, **options)
+
+
 def optimal_control(field: Name, method: Name, y0: Any, steps: int, **options: Any) -> Control:
     """Minimise the running cost of a field over controls at every stage of a method.
 

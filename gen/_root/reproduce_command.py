@@ -8,7 +8,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hamilforge import deep_relaxation_command, rk_networks_command, stiefel_learning_command
+from hamilforge import (
+    deep_relaxation_command,
+    rk_networks_command,
+    stiefel_learning_command,
+    universal_interpolation_command,
+)
 
 #: What can be reproduced, and what is said of it.
 EXPERIMENTS = {
@@ -20,6 +25,10 @@ EXPERIMENTS = {
     "stiefel-learning": (
         stiefel_learning_command,
         "Five applications of learning on manifolds, beside what is known of them.",
+    ),
+    "universal-interpolation": (
+        universal_interpolation_command,
+        "Points and images by few trained controls of drawn fields (arXiv:1908.07838).",
     ),
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Union
 
-from hamilforge.gen.declare.expression import AVERAGE, ENTRY, Expression, Operation, walk
+from hamilforge.gen.declare.expression import AVERAGE, Expression
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.toml_source import Source
 
@@ -693,17 +693,6 @@ class Field:
     fixed: tuple[tuple[str, int], ...] = ()
     by_stage: bool = False
     arrays: tuple[FixedArray, ...] = ()
-
-    @property
-    def layerless(self) -> str:
-        """Why no layers are made of it; empty where they are."""
-        if self.arrays:
-            return f"its array {self.arrays[0].name} is fixed, and layers take controls alone"
-        values = [value for _, value in self.rates]
-        values += [value for value in (self.running, self.regulariser) if value is not None]
-        if any(isinstance(n, Operation) and n.op == ENTRY for v in values for n in walk(v.tree)):
-            return "it reads entries of a vector, and layers take whole ones"
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ def _with_activation(declaration: kinds.Field, text: str) -> kinds.Field:
 def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Field:
     """The same field with numbers for some of its dimensions."""
     arrays = (*declaration.states, *declaration.controls)
-    known = dict.fromkeys(e for _, shape in arrays for e in shape if not e.isdigit())
+    shapes = [shape for _, shape in arrays] + [array.shape for array in declaration.arrays]
+    known = dict.fromkeys(e for shape in shapes for e in shape if not e.isdigit())
     for name, size in sizes.items():
         if name not in known:
             raise ValueError(
@@ -148,6 +149,14 @@ def _with_sizes(declaration: kinds.Field, sizes: Mapping[str, int]) -> kinds.Fie
         declaration,
         states=numbered(declaration.states),
         controls=numbered(declaration.controls),
+        arrays=tuple(
+            dataclasses.replace(array, shape=shape)
+            for array, (_, shape) in zip(
+                declaration.arrays,
+                numbered(tuple((array.name, array.shape) for array in declaration.arrays)),
+                strict=True,
+            )
+        ),
         varied=(*declaration.varied, *(f"--size {name}={size}" for name, size in sizes.items())),
         fixed=tuple(sizes.items()),
     )

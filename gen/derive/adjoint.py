@@ -9,7 +9,8 @@ input.  With x^ the cotangent of x,
     z = sum(v):                 v^ = z^ in every entry,
     z = prod(v):                v^ = z^ times the product of the other entries,
     z = log(sum(exp(v))):       v^ = exp(v - z) z^,
-    z_i = v_(i+k):              v^_i = z^_(i-k).
+    z_i = v_(i+k):              v^_i = z^_(i-k),
+    z = v_k:                    v^_k = z^, and 0 in the other entries.
 
 An elementwise function has a derivative wherever SymPy gives one; at a point where there is none
 the generated code uses 0: for ``relu``, ``abs`` and ``sign``.
@@ -26,6 +27,7 @@ from hamilforge.gen.declare.errors import DeclarationError, NotDerivableError
 from hamilforge.gen.declare.kinds import Head, Shape
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Line,
     Lines,
     LogSumExp,
@@ -36,6 +38,7 @@ from hamilforge.gen.derive.arrays import (
     Piece,
     Product,
     Shift,
+    Stack,
     Total,
     TotalProduct,
     Transpose,
@@ -101,6 +104,8 @@ class _Reverse:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self.parts: dict[str, list[Piece]] = {}
+        #: Of vectors that are read entry by entry, the cotangents of these, by place.
+        self._entries: dict[str, dict[int, str]] = {}
 
     def contribute(self, name: str, piece: Piece) -> None:
         """Add to the cotangent of an array; what the array does not have is summed over later."""
@@ -113,6 +118,7 @@ class _Reverse:
     def piece(self, array: Array) -> Piece:
         """The cotangent of an array; sums over entries and samples come last."""
         lines, name = self._lines, f"{array.name}_bar"
+        self._stacked(array)
         groups: dict[tuple[Shape, bool], list[Expr]] = {}
         for piece in self.parts[array.name]:
             groups.setdefault((piece.shape, piece.batched), []).append(piece.value)
@@ -129,6 +135,20 @@ class _Reverse:
         if cotangent.value.is_Atom:
             return cotangent
         return Piece(symbol(lines.named(cotangent, name)), array.shape, array.batched)
+
+    def _stacked(self, array: Array) -> None:
+        """Make one vector of what belongs to single entries."""
+        entries, lines = self._entries.pop(array.name, {}), self._lines
+        if not entries:
+            return
+        (size,) = array.shape
+        if not size.isdigit():
+            raise NotDerivableError(
+                f"entries of '{array.name}' are read, so its size has to be a number, not '{size}'"
+            )
+        op = Stack(tuple(entries.get(place, "") for place in range(int(size))))
+        stack = lines.add(op, array.shape, array.batched, f"{array.name}_bar")
+        self.contribute(array.name, lines.piece(stack))
 
     def through(self, line: Line) -> None:
         """Pass the cotangent of a line on to its operands."""
@@ -153,6 +173,9 @@ class _Reverse:
                 self.contribute(of, Piece(bar.value, lines.arrays[of].shape, bar.batched))
             case Shift(of=of, by=by):
                 self.contribute(of, lines.piece(lines.shifted(self.total(target), -by)))
+            case Entry(of=of, place=place):
+                self.parts.setdefault(of, [])
+                self._entries.setdefault(of, {})[place] = self.total(target)
             case TotalProduct(of=of):
                 array = lines.arrays[of]
                 name = lines.add(OtherProducts(of), array.shape, array.batched, f"{of}_others")

@@ -21,6 +21,7 @@ from hamilforge.gen.declare import matrix_functions
 from hamilforge.gen.declare.errors import NotDerivableError
 from hamilforge.gen.declare.expression import (
     ACTIVATION,
+    ENTRY,
     PRODUCT,
     RATE,
     REPEAT,
@@ -89,6 +90,21 @@ class Transpose:
     """``A'``."""
 
     of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a vector, counted from 0; one for each sample where the vector has them."""
+
+    of: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The vector of some scalars, each by name; nothing in the place of a zero."""
+
+    of: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +238,8 @@ Op = (
     | Outer
     | Transpose
     | Shift
+    | Entry
+    | Stack
     | Total
     | TotalProduct
     | OtherProducts
@@ -266,6 +284,8 @@ def operands(op: Op) -> tuple[str, ...]:
             return (left, right)
         case MatrixCall(of=of):
             return of
+        case Stack(of=of):
+            return tuple(dict.fromkeys(name for name in of if name))
         case Identity() | Size():
             return ()
         case Repeat():
@@ -425,6 +445,8 @@ class Lines:
             return self.piece(self._transposed(self._visit(node.args[0])))
         if node.op == SHIFT:
             return self._shifted(node)
+        if node.op == ENTRY:
+            return self._entry(node)
         if node.op in (IDENTITY, UNIT):
             return self._identity(node)
         if node.op == REPEAT:
@@ -619,6 +641,14 @@ class Lines:
         array = self.arrays[of]
         side = "plus" if by > 0 else "minus"
         return self.add(Shift(of, by), array.shape, array.batched, f"{of}_{side}_{abs(by)}")
+
+    def _entry(self, node: Operation) -> Piece:
+        piece, place = self._visit(node.args[0]), constant(node.args[1])
+        assert place is not None
+        of = self.named(piece, _word(piece))
+        op = Entry(of, int(place) - 1)
+        # no number of a stage: what follows an underscore is a word
+        return self.piece(self.add(op, (), piece.batched, f"{of}_entry{place}"))
 
     def _transposed(self, piece: Piece) -> str:
         of = self.named(piece, _word(piece))

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     MatrixCall,
@@ -18,6 +19,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.document.blocks import Formula
@@ -69,6 +71,11 @@ def expression(value: Value, types: Mapping[str, Array]) -> Expr:
             return Apply("sum over samples", (product,)) if batched else product
         case Transpose(of):
             return _marked(of, True)
+        case Entry(of, index):
+            return Apply("entry", (Ref(of), Const(Fraction(index + 1))))
+        case Stack(of):
+            zero = Const(Fraction(0))
+            return Apply("vector", tuple(Ref(name) if name else zero for name in of))
         case Shift(of, by):
             return Apply("shift", (Ref(of), Const(Fraction(by))))
         case OtherProducts(of):

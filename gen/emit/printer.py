@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     MatrixCall,
@@ -23,6 +24,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.emit.requirements import Requirements
@@ -295,6 +297,10 @@ def _formula(value: Value, types: Mapping[str, Array], printer: FormulaPrinter) 
             return f"{summed}{printer.variable(left)} {printer.variable(right)}'"
         case Transpose(of):
             return f"{printer.variable(of)}'"
+        case Entry(of, place):
+            return f"{printer.variable(of)}[{place + 1}]"
+        case Stack(of):
+            return f"({', '.join(printer.variable(name) if name else '0' for name in of)})"
         case Shift(of, by):
             return f"{printer.variable(of)}, {by} place{'s' * (abs(by) > 1)} further"
         case OtherProducts(of):

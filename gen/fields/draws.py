@@ -7,7 +7,7 @@ bytes as a number, modulo how many numbers there are, which is uniform up to 2**
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -59,7 +59,7 @@ def points(count: int, width: int, seed: int) -> list[list[Fraction]]:
 
 
 def fixed(field: kinds.Field, sizes: Mapping[str, int], seed: int) -> dict[str, Any]:
-    """The fixed arrays of a field, as arrays of fractions.
+    """The fixed arrays of a field; see :func:`drawn`.
 
     Args:
         field: with the arrays.
@@ -68,18 +68,35 @@ def fixed(field: kinds.Field, sizes: Mapping[str, int], seed: int) -> dict[str, 
 
     Returns:
         Each array by name.
+    """
+    return drawn(field.arrays, sizes, seed, field.head.source.where)
+
+
+def drawn(
+    declared: Iterable[kinds.FixedArray], sizes: Mapping[str, int], seed: int, where: str = ""
+) -> dict[str, Any]:
+    """Fixed arrays, as arrays of fractions.
+
+    Args:
+        declared: the arrays.
+        sizes: of the dimensions that have a name.
+        seed: of all draws.
+        where: their file, for messages.
+
+    Returns:
+        Each array by name.
 
     Raises:
         DeclarationError: a unit vector has no such entry.
     """
     arrays = {}
-    for array in field.arrays:
+    for array in declared:
         shape = [int(sizes.get(e, e)) for e in array.shape]
         if array.draw is None:
             place = int(sizes.get(array.unit, array.unit))
             if place > shape[0]:
                 raise DeclarationError.single(
-                    field.head.source.where,
+                    where,
                     f"'{array.name}' is unit({place}), and the dimension is {shape[0]}",
                 )
             entries = [Fraction(k == place - 1) for k in range(shape[0])]

@@ -20,6 +20,7 @@ from scipy import linalg, special
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     MatrixCall,
@@ -28,6 +29,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.exact.matrices import quintic
@@ -230,6 +232,15 @@ def _operation(line: Line, values: Values, types: Types) -> Any:
             return values[of].T
         case Shift(of, by):
             return np.roll(values[of], -by, axis=0)
+        case Entry(of, place):
+            return values[of][:, place : place + 1] if types[of].batched else values[of][place]
+        case Stack(of):
+            first = values[next(filter(None, of))]
+            entries = [values[name] if name else 0 * first for name in of]
+            if line.target.batched:
+                shared = [np.broadcast_to(entry, (len(first), 1)) for entry in entries]
+                return np.concatenate(shared, axis=1)
+            return np.array(entries)
         case OtherProducts(of):
             return _other_products(values[of])
         case Reduce(arg=arg, how=how, over=over):

@@ -22,6 +22,7 @@ from hamilforge.gen.declare.matrix_functions import ALONG, BY_NAME, joined
 from hamilforge.gen.declare.read_loops import WORKERS
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     Loop,
@@ -31,6 +32,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.derive.symbols import LOSS
@@ -113,6 +115,8 @@ WHOLE_ARRAYS = (
     | Outer
     | Transpose
     | Shift
+    | Entry
+    | Stack
     | OtherProducts
     | MatrixCall
     | Identity
@@ -270,6 +274,15 @@ def type_of(value: Value, arrays: Mapping[str, Array]) -> tuple[Shape, bool]:
             if not arrays[of].shape or batched:
                 raise TypeError(f"{type(value).__name__} of {arrays[of]}")
             return arrays[of].shape, False
+        case Entry(of, place):
+            own = arrays[of].shape
+            if len(own) != 1 or (own[0].isdigit() and not 0 <= place < int(own[0])):
+                raise TypeError(f"entry {place} of {arrays[of]}")
+            return (), batched
+        case Stack(of):
+            if any(arrays[name].shape for name in of if name) or not any(of):
+                raise TypeError(f"a vector of {of}")
+            return (str(len(of)),), batched
         case MatrixCall(function, of):
             result = BY_NAME[function].shape(*(arrays[name].shape for name in of))
             if result is None or batched:
@@ -499,7 +512,9 @@ def with_names(value: Value, names: Mapping[str, str]) -> Value:
             return replace(value, left=names.get(left, left), right=names.get(right, right))
         case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of) | Epsilon(of=of):
             return replace(value, of=names.get(of, of))
-        case MatrixCall(of=operands):
+        case Entry(of=of):
+            return replace(value, of=names.get(of, of))
+        case MatrixCall(of=operands) | Stack(of=operands):
             return replace(value, of=tuple(names.get(of, of) for of in operands))
         case Identity() | Size():
             return value
@@ -541,8 +556,10 @@ def names(value: Value) -> tuple[str, ...]:
             return tuple(dict.fromkeys((left, right)))
         case Transpose(of=of) | Shift(of=of) | OtherProducts(of=of) | Epsilon(of=of):
             return (of,)
-        case MatrixCall(of=operands):
-            return tuple(dict.fromkeys(operands))
+        case Entry(of=of):
+            return (of,)
+        case MatrixCall(of=operands) | Stack(of=operands):
+            return tuple(dict.fromkeys(of for of in operands if of))
         case Identity() | Size():
             return ()
         case Repeat():

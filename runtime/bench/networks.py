@@ -19,6 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from hamilforge.runtime.bench import drawn_fields
 from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, interleaved, printed_by_fresh_process
 from hamilforge.runtime.core.loader import load, load_layers
@@ -41,11 +42,15 @@ def cases(rounds: int | None = None) -> list[Case]:
     line_up = tomllib.loads((Path(__file__).parent / "networks.toml").read_text())
     count = rounds or line_up["rounds"]
     return [
-        (case["case"], functools.partial(_on_one_thread, case, count)) for case in line_up["cases"]
+        (case["case"], functools.partial(_on_one_thread, measure, case, count))
+        for measure, part in ((_case, "cases"), (drawn_fields.measured, "drawn"))
+        for case in line_up[part]
     ]
 
 
-def _on_one_thread(case: Mapping[str, Any], rounds: int) -> list[Row]:
+def _on_one_thread(
+    measure: Callable[[Mapping[str, Any], int], list[Row]], case: Mapping[str, Any], rounds: int
+) -> list[Row]:
     import torch
 
     threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
@@ -53,7 +58,7 @@ def _on_one_thread(case: Mapping[str, Any], rounds: int) -> list[Row]:
     numba.set_num_threads(1)
     try:
         with _one_blas_thread():
-            return _case(case, rounds)
+            return measure(case, rounds)
     finally:
         torch.set_num_threads(threads)
         numba.set_num_threads(numba_threads)

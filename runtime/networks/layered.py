@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hamilforge.runtime.core.numbers import whole_number
@@ -16,6 +18,11 @@ class Layered:
 
     MEMORIES: ClassVar[tuple[str, ...]]
     _layers: int
+    _draw: int
+    #: The controls that are trained, by name.
+    _trained: tuple[str, ...]
+    #: Whether the caller named them.
+    _named: bool
     _memory: str
     _checkpoints: int
 
@@ -27,6 +34,24 @@ class Layered:
     def layers(self) -> int:
         """How many layers there are."""
         return self._layers
+
+    @property
+    def draw(self) -> int:
+        """The seed of what is drawn and not trained."""
+        return self._draw
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """The controls that are trained, by name."""
+        return self._trained
+
+    def _count(self, sizes: Mapping[str, int]) -> int | None:
+        """How many numbers of the controls are trained, where not all that there are."""
+        made = self._generated()
+        if not self._named and not getattr(made, "FIXED", {}):
+            return None
+        shapes = (made.CONTROLS[name] for name in self._trained)
+        return self._layers * sum(math.prod(sizes[e] for e in shape) for shape in shapes)
 
     @property
     def memory(self) -> str:

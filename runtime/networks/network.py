@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numba
@@ -17,9 +17,9 @@ import numpy as np
 
 from hamilforge.runtime.core.compiled import Compiled
 from hamilforge.runtime.core.domains import check_domain
-from hamilforge.runtime.core.numbers import finite_number, real_number
+from hamilforge.runtime.core.numbers import finite_number, real_number, whole_number
 from hamilforge.runtime.core.workspace import Rooms
-from hamilforge.runtime.networks import layer_costs
+from hamilforge.runtime.networks import draws, layer_costs, layer_maps
 from hamilforge.runtime.networks.layer_costs import Cost
 from hamilforge.runtime.networks.layered import Layered
 from hamilforge.runtime.networks.network_arguments import (
@@ -53,6 +53,9 @@ class Network(Compiled, Layered):
         dtype: ``float64`` or ``float32``.
         block: samples in a block; chosen for the cache if None.
         seed: of the controls at the beginning.
+        trainable: the names of the controls that are trained; all if None.  The others are drawn
+            from ``draw``, and :meth:`gradient` has no derivatives by them.
+        draw: the seed of the field's fixed arrays and of what is not trained.
 
     Attributes:
         controls: arrays of shape `(layers, …)`, or `(layers, stages, …)` where every stage has its
@@ -80,6 +83,8 @@ class Network(Compiled, Layered):
         dtype: Any = np.float64,
         block: int | None = None,
         seed: int = 0,
+        trainable: Sequence[str] | None = None,
+        draw: int = 0,
     ) -> None:
         steps, values = check_network(product, layers, sizes, h, parameters, t0)
         check_count("block", block)
@@ -87,7 +92,9 @@ class Network(Compiled, Layered):
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
         super().__init__(product, dimensions(product, sizes), values, real_type(dtype))
-        self._layers = int(layers)
+        self._layers, self._draw = int(layers), draws.seed_of(draw)
+        self._trained = draws.trained(product, trainable)
+        self._named = trainable is not None
         self.memory, self.t0 = memory, t0
         self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         self.h = np.array(steps)
@@ -101,11 +108,18 @@ class Network(Compiled, Layered):
         for name, shape in product.CONTROLS.items():
             size = self._shapes[name]
             rank = len(shape) - product.BY_STAGE
-            if rank == 2:
+            if name not in self._trained:
+                drawn = draws.held(name, size, rank, self._draw)
+            elif rank == 2:
                 drawn = generator.standard_normal(size) / math.sqrt(size[-1])
             else:
                 drawn = np.full(size, 0.0 if rank else 1.0)
             self.controls[name] = drawn.astype(self.dtype)
+        self._fixed = {
+            name: draws.rounded(exact, self.dtype)
+            for name, exact in draws.fixed(product, self.sizes, self._draw).items()
+        }
+        self._freeze()
         self._rooms: Rooms[Room] = Rooms()
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
@@ -121,9 +135,24 @@ class Network(Compiled, Layered):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._rooms = Rooms()
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for array in self._fixed.values():
+            array.flags.writeable = False
 
     def _generated(self) -> ModuleType:
         return self.product
+
+    @property
+    def fixed(self) -> Mapping[str, Floats]:
+        """The field's fixed arrays, drawn and rounded once; read-only."""
+        return MappingProxyType(self._fixed)
+
+    @property
+    def trained_numbers(self) -> int | None:
+        """How many numbers of the controls are trained; None where nothing is drawn or held."""
+        return self._count(self.sizes)
 
     @property
     def block(self) -> int | None:
@@ -196,6 +225,84 @@ class Network(Compiled, Layered):
         weight = real_number("running", running)
         with self._room(len(checked[0])) as room:
             return Pass(self, room, checked, loss, weight, steps).gradient()
+
+    def determinants(self, *states: Floats) -> Floats:
+        """det(I + h D) of every layer at the points that come to it.
+
+        A flow has positive determinants; a layer whose determinant is not positive folds, and its
+        step is too coarse for what it approximates.
+
+        Args:
+            states: the first ones, each `(samples, size)`.
+
+        Returns:
+            The determinants, `(layers, samples)`.
+
+        Raises:
+            ValueError: shapes that do not fit, or numbers that are not finite.
+        """
+        return layer_maps.determinants(self, self._checked(states))
+
+    def inverse(self, *ends: Floats) -> Any:
+        """The first states from which the layers lead to given last ones.
+
+        Layer by layer, by Newton's method: a step with -h is another map.
+
+        Args:
+            ends: the last states, each `(samples, size)`.
+
+        Returns:
+            The first states in the same form.
+
+        Raises:
+            ValueError: shapes that do not fit, or numbers that are not finite.
+            IntegrationError: a layer folds at a point, or its inverse was not found there.
+        """
+        found = layer_maps.inverse(self, self._checked(ends))
+        return found[0] if len(found) == 1 else found
+
+    def refined(self, times: int) -> Network:
+        """The network with every layer cut into some, which have its controls.
+
+        Args:
+            times: into how many.
+
+        Returns:
+            A network of as many times as many layers; its arrays are its own.
+        """
+        count = whole_number("times", times)
+        fine = self._like(self.layers * count)
+        fine.h[:] = np.repeat(self.h / count, count)
+        for name, control in self.controls.items():
+            fine.controls[name][...] = np.repeat(control, count, axis=0)
+        return fine
+
+    def alone(self) -> Network:
+        """A network of one layer, for :meth:`set_alone`."""
+        return self._like(1)
+
+    def set_alone(self, alone: Network, number: int) -> None:
+        """Make a network of one layer that of a number.
+
+        Args:
+            alone: what :meth:`alone` returned.
+            number: of the layer, from 0.
+        """
+        alone.t0 = self.t0 + float(self.h[:number].sum())
+        alone.h[0] = self.h[number]
+        for name, control in self.controls.items():
+            alone.controls[name][0] = control[number]
+
+    def _like(self, layers: int) -> Network:
+        """The same field and method with a number of layers; controls and steps are not set."""
+        named = {name: size for name, size in self.sizes.items() if not name.isdigit()}
+        memory = "all" if layers == 1 else self.memory
+        like = Network(
+            self.product, layers, named, 1.0, memory, None, self.t0, dict(self.parameters),
+            self.dtype, self.block, 0, self._trained if self._named else None, self.draw,
+        )  # fmt: skip
+        like.made = self.made
+        return like
 
     def smoothness(self) -> Cost:
         """``sum |U_(l+1) - U_l|^2 / (2 h_l)`` over layers and controls, for a cost.

@@ -16,7 +16,12 @@ from hamilforge.runtime.core.numbers import finite_number, real_number, whole_nu
 
 def dimensions(product: Any, sizes: Mapping[str, int]) -> dict[str, int]:
     """The size of each dimension of a network, those that are numbers included."""
-    return _with_numbers({**product.STATES, **product.CONTROLS}, sizes)
+    return _with_numbers(_shapes(product), sizes)
+
+
+def _shapes(product: Any) -> dict[str, tuple[str, ...]]:
+    """Of states, controls and fixed arrays, by name."""
+    return {**product.STATES, **product.CONTROLS, **getattr(product, "FIXED", {})}
 
 
 def _with_numbers(
@@ -92,6 +97,10 @@ def described(network: Any) -> str:
     sizes = ", ".join(f"{n}={k}" for n, k in network.sizes.items() if not n.isdigit())
     text = f"layers={network.layers}, {sizes}, memory={network.memory}"
     product = getattr(network, "product", network)
+    if network.trained_numbers is not None:
+        text += f", trained numbers={network.trained_numbers}"
+    if getattr(product, "FIXED", {}):
+        text += f", draw={network.draw}"
     return f"{text}, controls by stage" if product.BY_STAGE else text
 
 
@@ -122,7 +131,7 @@ def check_network(
     """
     whole_number("layers", layers)
     finite_number("t0", t0)
-    shapes = {**product.STATES, **product.CONTROLS}
+    shapes = _shapes(product)
     _, values = check_sizes(
         product.NAME, shapes, sizes, product.PARAMETERS, parameters, getattr(product, "SIZES", {})
     )

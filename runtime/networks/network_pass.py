@@ -41,7 +41,7 @@ class Gradient:
         ends: the last states, each `(samples, size)`.
         running: the running cost of each sample, if the field has one.
         states: by the first states, each `(samples, size)`.
-        controls: by the controls, each `(layers, …)`.
+        controls: by the controls that are trained, each `(layers, …)`.
         h: by the steps, `(layers,)`.
         t0: by the time at the first layer.
     """
@@ -64,13 +64,16 @@ def _block_size(network: Network, samples: int, memory: str) -> int:
     )
     rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
     layers = network.layers if memory == "all" else 1
-    most = MOST_BYTES // max(1, rows * layers * network.dtype.itemsize)
+    size = max(1, rows * network.dtype.itemsize)
+    most = min(MOST_BYTES // (size * layers), LAYER_BYTES // size)
     even = -(-samples // max(1, round(samples / max(64, min(512, most)))))
     return max(1, min(samples, even))
 
 
 #: Bytes of stages that a block should not exceed: fewer samples make products slower.
 MOST_BYTES = 2**27
+#: Bytes of the stages of one layer that a block should not exceed: what the cache of a core holds.
+LAYER_BYTES = 2**19
 
 
 class Kind(NamedTuple):
@@ -166,7 +169,8 @@ class Pass:
         self._room, self._memory, self._slots = room, room.kind.memory, network.checkpoints
         self._named = network.checked_controls()
         self._controls = [*self._named.values()]
-        self._values = [network.parameters[name] for name in self._product.PARAMETERS]
+        self._values: list[Any] = [network.parameters[n] for n in self._product.PARAMETERS]
+        self._values += network.fixed.values()
         self._steps = network.checked_steps()
         after = self._steps.cumsum()
         after += network.t0
@@ -207,7 +211,7 @@ class Pass:
         """Forward and back, round by round; of no samples all derivatives are zero."""
         if not self._count:
             self._costates([slice(0, 0)])  # the loss has its say: its results have no rows
-            zeros = {name: np.zeros_like(value) for name, value in self._named.items()}
+            zeros = {name: np.zeros_like(self._named[name]) for name in self._network.trainable}
             return self._result(zeros)
         for rows in self._rounds():
             self._load(self._room.states, self._states, rows)
@@ -425,6 +429,7 @@ class Pass:
         return {
             name: derivatives[name] if name in derivatives else np.zeros_like(value)
             for name, value in self._named.items()
+            if name in self._network.trainable
         }
 
     def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from hamilforge.runtime.core.domains import check_domain
@@ -26,7 +27,7 @@ from hamilforge.runtime.core.torch_transforms import (
     transforms_are_active,
     without_autocast,
 )
-from hamilforge.runtime.networks import torch_layer_costs
+from hamilforge.runtime.networks import draws, torch_layer_costs
 from hamilforge.runtime.networks.layered import Layered
 from hamilforge.runtime.networks.network_arguments import (
     check_count,
@@ -63,6 +64,10 @@ class Network(Layered, torch.nn.Module):
         parameters: values of the field's own parameters; the declared ones else.
         dtype: of the parameters.
         device: of the parameters.
+        trainable: the names of the controls that are trained; all if None.  The others are drawn
+            from ``draw`` and require no gradient.
+        draw: the seed of the field's fixed arrays and of what is not trained.  It is stored with
+            the parameters, and the arrays are drawn anew from it.
 
     Raises:
         ValueError: an argument is out of its domain; it says which.
@@ -76,6 +81,7 @@ class Network(Layered, torch.nn.Module):
     STATES: ClassVar[Mapping[str, tuple[str, ...]]]
     CONTROLS: ClassVar[Mapping[str, tuple[str, ...]]]
     PARAMETERS: ClassVar[Mapping[str, tuple[float, str, str]]]
+    FIXED: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     KEPT: ClassVar[tuple[str, ...]]
     RUNNING: ClassVar[bool]
     REVERSIBLE: ClassVar[bool]
@@ -99,6 +105,8 @@ class Network(Layered, torch.nn.Module):
         parameters: Mapping[str, float] | None = None,
         dtype: torch.dtype | None = None,
         device: Any = None,
+        trainable: Sequence[str] | None = None,
+        draw: int = 0,
     ) -> None:
         super().__init__()
         values, parameter_values = check_network(self, layers, sizes, h, parameters, t0)
@@ -109,12 +117,17 @@ class Network(Layered, torch.nn.Module):
         self.made: tuple[Any, ...] | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
         self._steps, self.memory = steps, memory
+        self._draw, self._named = draws.seed_of(draw), trainable is not None
+        self._trained = draws.trained(self, trainable)
         self.checkpoints = checkpoints or max(1, math.isqrt(layers))
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
             size = tuple(self.sizes[dimension] for dimension in shape)
             self.register_parameter(
-                f"control_{name}", torch.nn.Parameter(torch.empty(layers, *size, **kind))
+                f"control_{name}",
+                torch.nn.Parameter(
+                    torch.empty(layers, *size, **kind), requires_grad=name in self._trained
+                ),
             )
         steps_now = torch.tensor(values, **kind)
         self.total: Tensor
@@ -130,7 +143,56 @@ class Network(Layered, torch.nn.Module):
         for name, (_, domain, _) in self.PARAMETERS.items():
             check_domain(name, parameter_values[name], domain)
             self.register_buffer(f"parameter_{name}", torch.tensor(parameter_values[name], **kind))
+        if self.FIXED:
+            self.drawn_from: Tensor
+            self.register_buffer("drawn_from", torch.tensor(self._draw, device=device))
+            self.register_load_state_dict_post_hook(_drawn_again)
+        self._set_fixed()
         self.reset_parameters()
+
+    def _set_fixed(self) -> None:
+        """The fixed arrays in the type of the parameters, each entry rounded once."""
+        like = self.t0
+        for name, exact in draws.fixed(self, self.sizes, self._draw).items():
+            array = torch.from_numpy(draws.rounded(exact, _rounding(like.dtype)))
+            self.register_buffer(f"fixed_{name}", array.to(like), persistent=False)
+
+    def redraw(self, draw: int) -> None:
+        """Draw the fixed arrays anew, from another seed.
+
+        Args:
+            draw: the seed.
+
+        Raises:
+            ValueError: it is no whole number from 0 on, or the field has no fixed arrays.
+        """
+        if not self.FIXED:
+            raise ValueError(f"{self.NAME} has no fixed arrays")
+        self._draw = draws.seed_of(draw)
+        self.drawn_from.fill_(self._draw)
+        self._set_fixed()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        kind = self.t0.dtype
+        done = super()._apply(fn, recurse)
+        if self.FIXED and self.t0.dtype != kind:  # not the rounding of a rounding
+            self._set_fixed()
+        return done
+
+    @property
+    def fixed(self) -> Mapping[str, Tensor]:
+        """The field's fixed arrays, drawn and rounded once."""
+        return MappingProxyType({name: getattr(self, f"fixed_{name}") for name in self.FIXED})
+
+    @property
+    def trained_numbers(self) -> int | None:
+        """How many numbers of the controls are trained; None where nothing is drawn or held."""
+        return self._count(self.sizes)
+
+    def given(self) -> list[Tensor]:
+        """What all layers share: parameters, then fixed arrays."""
+        names = [f"parameter_{name}" for name in self.PARAMETERS]
+        return [getattr(self, name) for name in (*names, *(f"fixed_{own}" for own in self.FIXED))]
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -143,12 +205,18 @@ class Network(Layered, torch.nn.Module):
         return self._steps
 
     def reset_parameters(self) -> None:
-        """Matrices normal with variance 1 / columns, vectors zero, scalars one."""
+        """Matrices normal with variance 1 / columns, vectors zero, scalars one.
+
+        Those that are not trained are a function of ``draw``.
+        """
         for name, shape in self.CONTROLS.items():
             control = self.control(name)
             with torch.no_grad():
                 rank = len(shape) - self.BY_STAGE
-                if rank == 2:
+                if name not in self._trained:
+                    held = draws.held(name, control.shape, rank, self._draw)
+                    control.copy_(torch.from_numpy(held))
+                elif rank == 2:
                     control.normal_(0.0, control.shape[-1] ** -0.5)
                 else:
                     control.fill_(0.0 if rank else 1.0)
@@ -235,6 +303,8 @@ class Network(Layered, torch.nn.Module):
             {name: float(getattr(self, f"parameter_{name}")) for name in self.PARAMETERS},
             h.dtype,
             h.device,
+            self._trained if self._named else None,
+            self._draw,
         )
         with torch.no_grad():
             pruned.step_sizes.copy_(h[kept])
@@ -272,7 +342,7 @@ class Network(Layered, torch.nn.Module):
         if self.RUNNING:
             separate.append(separate[0].new_zeros(len(separate[0]), 1))
         controls = [self.control(name).unbind(0) for name in self.CONTROLS]
-        values = [getattr(self, f"parameter_{name}") for name in self.PARAMETERS]
+        values = self.given()
         h = self.h
         if self.memory == "autograd":
             ends = self._plain(separate, h, controls, values)
@@ -331,6 +401,16 @@ class Network(Layered, torch.nn.Module):
             now, _ = self.layer(t, h[number], *now, *own, *values)
             t = t + h[number]
         return now
+
+
+def _drawn_again(network: Network, _: Any) -> None:
+    """After a state was loaded: the fixed arrays of its seed."""
+    network.redraw(int(network.drawn_from))
+
+
+def _rounding(kind: torch.dtype) -> Any:
+    """The type of NumPy in which numbers of a type are drawn."""
+    return np.float32 if kind == torch.float32 else np.float64
 
 
 def _real_type(dtype: Any) -> torch.dtype:

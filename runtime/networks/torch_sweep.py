@@ -256,7 +256,7 @@ class _Layers:
         self._controls = controls
         here = h.device.type == "cpu" and not torch.compiler.is_compiling()
         self.h: Sequence[Any] = h.tolist() if here else h.unbind(0)
-        self._values = [getattr(module, f"parameter_{name}") for name in module.PARAMETERS]
+        self._values = module.given()
         before = torch.cumsum(h, 0) - h
         self._times = (t0 + before).unbind(0)
 

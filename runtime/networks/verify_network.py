@@ -31,6 +31,8 @@ class NetworkCase:
     Attributes:
         found: arrays by name: ``end of y``, ``by y``, ``by K``, ``by the steps``.
         terms: how large what is added up to some of them is, where this may cancel.
+        draw: the seed of fixed arrays.
+        fixed: what the reference drew, by the name in the program.
     """
 
     name: str
@@ -44,6 +46,8 @@ class NetworkCase:
     costates: Sequence[Floats]
     found: Mapping[str, Floats]
     terms: Mapping[str, float]
+    draw: int
+    fixed: Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     product = loaded.module("numba")
     network = Network(
         product, len(case.h), case.sizes, case.h.tolist(), t0=case.t0, parameters=case.parameters,
-        dtype=case.dtype, block=4, memory=memory,
+        dtype=case.dtype, block=4, memory=memory, draw=case.draw,
     )  # fmt: skip
     for name, value in case.controls.items():
         network.controls[name][...] = value
@@ -176,7 +180,7 @@ def _torch(loaded: Loaded, case: NetworkCase, memory: str, device: str) -> dict[
     kind = {"dtype": getattr(torch, case.dtype), "device": device}
     network = loaded.torch_class()(
         len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
-        parameters=case.parameters, memory=memory, **kind,
+        parameters=case.parameters, memory=memory, draw=case.draw, **kind,
     )  # fmt: skip
     network.t0.requires_grad_()
     with torch.no_grad():

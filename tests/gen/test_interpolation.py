@@ -439,11 +439,6 @@ def test_controls_that_are_held_are_numbers():
     assert (report["fields"], report["lie_rank"]) == (4, 4)
 
 
-def test_no_layers_are_made_of_a_field_with_fixed_arrays():
-    with pytest.raises(hf.DeclarationError, match="no layers are made of 'universal5'"):
-        hf.network("universal5", "rk4", layers=2, sizes={"d": 2}, backend="numba")
-
-
 BAD = [
     ('A = "unit(0)"', "expected 'unit\\(1\\)'"),
     ('A = "unit(k)"', "is not the dimension"),

@@ -22,13 +22,17 @@ from tests.samples import sampled
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
 )
-FIELDS = [
-    name for name in catalogue.names("field") if not catalogue.load(f"field/{name}").layerless
-]
+FIELDS = [*catalogue.names("field")]
 
 
 def network_of(field, method, **choices):
     return build_network(*products.load_made(field, method, **choices))
+
+
+def given(case, network):
+    """Parameters and fixed arrays, by the names of the program."""
+    spelled = {name: own for own, name in network.declared.items()}
+    return {**{spelled[name]: value for name, value in case.parameters.items()}, **case.fixed}
 
 
 def write(tmp_path, body, name="own"):
@@ -60,7 +64,7 @@ def test_the_interpreted_adjoint_is_the_derivative(field, method, by_stage):
 
     def objective(controls, h, t0, states):
         own = {spelled[name]: value for name, value in controls.items()}
-        machine = NetworkInterpreter(network, own, case.parameters, h, t0)
+        machine = NetworkInterpreter(network, own, given(case, network), h, t0)
         ends = machine.forward([*states, *running])[-1]
         costates = [*case.costates, *(np.ones((9, 1)) for _ in running)]
         return sum(float((end * p).sum()) for end, p in zip(ends, costates, strict=True))
@@ -97,7 +101,7 @@ def test_the_interpreted_regulariser_is_a_sum_over_layers_with_its_derivatives(
     (case,) = verification.network_cases(network, ("float64",))
 
     def machine(controls, h):
-        return NetworkInterpreter(network, controls, case.parameters, h, 0.0)
+        return NetworkInterpreter(network, controls, given(case, network), h, 0.0)
 
     total, by_control, by_step = machine(case.controls, case.h).regulariser()
     if cost == "sum(rate(K)**2)/2":
@@ -155,7 +159,7 @@ def test_the_derived_adjoint_is_the_symplectic_partner(method):
     # y' = f, p' = -f_y' p by the tableau and Hager's adjoint tableau, both forwards in time
     network = network_of("resnet", method)
     (case,) = verification.network_cases(network, ("float64",))
-    machine = NetworkInterpreter(network, case.controls, case.parameters, case.h, case.t0)
+    machine = NetworkInterpreter(network, case.controls, given(case, network), case.h, case.t0)
     states = machine.forward(case.states)
     costate, _, _, _ = machine.gradient(case.states, case.costates)
     a, b, _ = build(catalogue.load(method, ("runge-kutta",))).by_stages.floats

@@ -18,15 +18,13 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.digests import COMPILED_IN
 from hamilforge.gen.program.networks.build import build_network
 from hamilforge.runtime.core import elementary
-from hamilforge.runtime.networks import verify_network
+from hamilforge.runtime.networks import draws, verify_network
 from hamilforge.runtime.networks.torch_network import Network
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
 )
-FIELDS = [
-    name for name in catalogue.names("field") if not catalogue.load(f"field/{name}").layerless
-]
+FIELDS = [*catalogue.names("field")]
 GRADIENTS = EXPECTED["gradients"]
 
 
@@ -70,6 +68,7 @@ def plain(text, name="plain"):
 SAME = "inner_function = summing_function = borrowing_function = lambda f: f"
 RUNTIME = Path(hamilforge.runtime.__file__).parent
 PLAIN = {
+    "draws": draws,
     "elementary": elementary,
     "vector_math": types.SimpleNamespace(
         tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
@@ -131,7 +130,9 @@ def cases_of(field, method, dtypes=("float64",), **choices):
 def drawn(made, layers=3, **options):
     """A network with drawn controls, and states for it."""
     dimensions = dict.fromkeys(
-        entry for shape in (*made.STATES.values(), *made.CONTROLS.values()) for entry in shape
+        entry
+        for shape in (*made.STATES.values(), *made.CONTROLS.values(), *made.FIXED.values())
+        for entry in shape
     )
     sizes = {e: 2 + number for number, e in enumerate(dimensions) if not e.isdigit()}
     generator = torch.Generator().manual_seed(3)
@@ -141,7 +142,9 @@ def drawn(made, layers=3, **options):
     with torch.no_grad():
         for name in made.CONTROLS:
             control = network.control(name)
-            control.copy_(0.6 * torch.randn(control.shape, generator=generator).double())
+            # squares and cubes of what is drawn leave their range within three layers
+            size = 0.075 if made.FIXED else 0.6
+            control.copy_(size * torch.randn(control.shape, generator=generator).double())
     states = [
         torch.randn(7, sizes[shape[0]], generator=generator).double()
         for shape in made.STATES.values()

@@ -98,7 +98,7 @@ def test_costate_times_tangent_is_constant_along_the_layers(field):
     network, states = drawn(made)
     if network.RUNNING:
         states.append(torch.zeros(7, 1, dtype=torch.float64))
-    values = [getattr(network, f"parameter_{name}") for name in network.PARAMETERS]
+    values = network.given()
     t, before, kept = network.t0, [tuple(states)], []
     tangents = [tuple(torch.randn_like(one) for one in states)]
     for number in range(network.layers):

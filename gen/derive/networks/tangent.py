@@ -12,6 +12,7 @@ import sympy as sp
 
 from hamilforge.gen.derive.adjoint import slope
 from hamilforge.gen.derive.arrays import (
+    Entry,
     Lines,
     LogSumExp,
     Map,
@@ -58,6 +59,11 @@ def forward(
             case Transpose(of=of):
                 if of in dots:
                     done = lines.add(Transpose(dots[of]), target.shape, False, f"{target.name}_dot")
+                    pieces.append(lines.piece(done))
+            case Entry(of=of, place=place):
+                if of in dots:
+                    entry = Entry(dots[of], place)
+                    done = lines.add(entry, (), target.batched, f"{target.name}_dot")
                     pieces.append(lines.piece(done))
             case Total(of=of):
                 if of in dots:

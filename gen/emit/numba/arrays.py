@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     MatrixCall,
@@ -22,6 +23,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.emit.numba.printer import VECTORISED, NumbaPrinter
@@ -218,6 +220,16 @@ class ArrayWriter:
                 ]
             case Transpose(of):
                 return [self._kernel("transposed", f"{of}, {out}", "array_kernels")]
+            case Entry(of, place):
+                if target.batched:
+                    return [self._kernel("copied", f"{of}[{place} : {place + 1}], {out}")]
+                return [f"{out} = {of}[{place}]"]
+            case Stack(of):
+                row = f"{out}[{{}}]"
+                return [
+                    f"{row.format(place)} = {self._entry_of(name, arrays)}"
+                    for place, name in enumerate(of)
+                ]
             case Shift(of, by):
                 return [self._kernel("shifted", f"{of}, {by}, {out}", "array_kernels")]
             case OtherProducts(of):
@@ -240,6 +252,13 @@ class ArrayWriter:
                 raise NotImplementedError(f"numba: {type(line.value).__name__} with buffers")
             case value:
                 return self._elementwise(line, value, [arrays[name] for name in names(value)])
+
+    @staticmethod
+    def _entry_of(name: str, arrays: Mapping[str, Array]) -> str:
+        """What an entry of a vector is set to: a scalar, one for each sample, or nothing."""
+        if not name:
+            return "0.0"
+        return f"{name}[0]" if arrays[name].batched else name
 
     def _elementwise(self, line: Line, value: Expr, read: Sequence[Array]) -> list[str]:
         """A scalar, or the call of a loop."""

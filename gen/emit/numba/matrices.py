@@ -13,6 +13,7 @@ from hamilforge.gen.declare.kinds import Shape
 from hamilforge.gen.declare.matrix_functions import ALONG, joined
 from hamilforge.gen.derive.arrays import (
     Array,
+    Entry,
     Epsilon,
     Identity,
     MatrixCall,
@@ -21,6 +22,7 @@ from hamilforge.gen.derive.arrays import (
     Product,
     Shift,
     Size,
+    Stack,
     Transpose,
 )
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView, scalar_lines
@@ -136,7 +138,7 @@ class MatrixWriter:
                 return self._repeated(line.value, out, known, room)
             case Reduce(arg=arg, how="sum", over="entries"):
                 return room, [self._summed(line, arg, [known[name] for name in names(arg)])]
-            case Reduce() | Outer() | Shift() | OtherProducts():
+            case Reduce() | Outer() | Shift() | OtherProducts() | Entry() | Stack():
                 raise NotImplementedError(f"numba: {line.value} of matrices")
             case value:
                 return room, self._elementwise(line, value, [known[n] for n in names(value)])

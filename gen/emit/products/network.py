@@ -15,6 +15,7 @@ from typing import ClassVar
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.emit.printer import formulas
+from hamilforge.gen.emit.products.fixed_arrays import drawing, fixed_text
 from hamilforge.gen.emit.text import (
     Constant,
     alone_header,
@@ -78,6 +79,8 @@ class NetworkProduct:
             lines.append(f"    {name}. = {escaped(expression.text)}")
         if self.field.activation is not None:
             lines.append(f"    sigma(x) = {escaped(self.field.activation.text)}")
+        for array in self.field.arrays:
+            lines.append(f"    {array.name} is fixed: {escaped(fixed_text(array))}")
         if self.field.running is not None:
             lines.append(f"    running cost: {escaped(self.field.running.text)}")
         if self.field.regulariser is not None:
@@ -113,6 +116,25 @@ class NetworkProduct:
         network = self.network
         before = (str(network.step.count),) if network.by_stage else ()
         return tuple((name, (*before, *shape)) for name, shape in self.field.controls)
+
+    @property
+    def given(self) -> tuple[Array, ...]:
+        """What all layers share: parameters, then fixed arrays."""
+        scalars = (Array(parameter.name, (), False) for parameter in self.network.parameters)
+        return (*scalars, *self.network.fixed)
+
+    @property
+    def fixed(self) -> tuple[tuple[str, kinds.Shape], ...]:
+        """The fixed arrays as they are declared."""
+        return tuple((array.name, array.shape) for array in self.field.arrays)
+
+    @cached_property
+    def drawing(self) -> tuple[str, ...]:
+        """The lines of the function that draws the fixed arrays."""
+        spelled = {raw: name for name, raw in self.network.declared.items()}
+        lines = drawing(self.network.draws, spelled)
+        named = ", ".join(f'"{name}": {spelled[name]}' for name, _ in self.fixed)
+        return (*lines, f"return {{{named}}}")
 
     @cached_property
     def cost_inputs(self) -> tuple[Array, ...]:

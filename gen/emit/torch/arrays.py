@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hamilforge.gen.derive.arrays import Array, OtherProducts, Outer, Product, Shift, Transpose
+from hamilforge.gen.derive.arrays import (
+    Array,
+    Entry,
+    OtherProducts,
+    Outer,
+    Product,
+    Shift,
+    Stack,
+    Transpose,
+)
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.printer import TensorPrinter
 from hamilforge.gen.program.ir import Function, Line, Reduce, Ref, names
@@ -99,6 +108,13 @@ class _Body:
                 return self._outer(left, right)
             case Transpose(of):
                 return f"{self._name(of)}.T"
+            case Entry(of, place):
+                name = self._name(of, True)
+                return (
+                    f"{name}[:, {place}:{place + 1}]" if line.target.batched else f"{name}[{place}]"
+                )
+            case Stack(of):
+                return self._stack(of, line.target.batched)
             case Shift(of, by):
                 return f"torch.roll({self._name(of, True)}, {-by}, 0)"
             case OtherProducts(of):
@@ -122,6 +138,20 @@ class _Body:
                 if not names(value):  # torch's functions take no numbers
                     return f"torch.tensor({self._printer(value)}, dtype=torch.float64)"
                 return self._printer(value)
+
+    def _stack(self, of: tuple[str, ...], batched: bool) -> str:
+        """A vector of scalars, which all samples share or each has."""
+        like = next(name for name in of if name and self._arrays[name].batched == batched)
+        entries = [
+            f"torch.zeros_like({like})"
+            if not name
+            else name
+            if self._arrays[name].batched == batched
+            else f"{name}.expand_as({like})"
+            for name in of
+        ]
+        joined = f"({', '.join(entries)}{',' if len(entries) == 1 else ''})"
+        return f"torch.cat({joined}, -1)" if batched else f"torch.stack({joined})"
 
     def _outer(self, left: str, right: str) -> str:
         left_name, right_name = self._name(left, True), self._name(right, True)

@@ -37,15 +37,10 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     """The network of a field by a method.
 
     Raises:
-        DeclarationError: the method does not fit the field, f has no derivative, or no layers are
-            made of it.
+        DeclarationError: the method does not fit the field, or f has no derivative.
     """
-    if field.layerless:
-        raise DeclarationError.single(
-            field.head.source.where,
-            f"no layers are made of '{field.head.name}': {field.layerless}",
-        )
     own_names = [*(name for name, _ in (*field.states, *field.controls))]
+    own_names += [array.name for array in field.arrays]
     names = spelling([*own_names, *(e.name for e in field.parameters)], field.by_stage)
     states = [Array(names[name], shape, True) for name, shape in field.states]
     rates = [value for _, value in field.rates]
@@ -54,7 +49,8 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
         rates.append(field.running)
     controls = tuple(Array(names[name], shape, False) for name, shape in field.controls)
     own = [Array(names[parameter.name], (), False) for parameter in field.parameters]
-    lines = Lines((*states, *controls, *own, TIME), field.activation)
+    fixed = tuple(Array(names[array.name], array.shape, False) for array in field.arrays)
+    lines = Lines((*states, *controls, *own, *fixed, TIME), field.activation)
     lines.names |= names
     with derivable(field.head):
         results = [
@@ -91,8 +87,10 @@ def build_network(field: kinds.Field, method: kinds.LayerMethod) -> Network:
     )
     return Network(
         name=f"{field.head.name}__{method.head.name}",
-        dimensions=_dimensions([*states, *controls]),
+        dimensions=_dimensions([*states, *controls, *fixed]),
         controls=controls,
+        fixed=fixed,
+        draws=field.arrays,
         parameters=tuple(
             dataclasses.replace(parameter, name=names[parameter.name])
             for parameter in field.parameters

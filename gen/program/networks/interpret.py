@@ -28,7 +28,7 @@ class NetworkInterpreter:
         network: the program.
         controls: each `(layers, …)`, by name; `(layers, stages, …)` if the network has them by
             stage.
-        parameters: by name.
+        parameters: by name; fixed arrays too.
         h: the steps, `(layers,)`.
         t0: the time at the first layer.
     """
@@ -37,7 +37,7 @@ class NetworkInterpreter:
         self,
         network: Network,
         controls: Mapping[str, Floats],
-        parameters: Mapping[str, float],
+        parameters: Mapping[str, Any],
         h: Floats,
         t0: float,
     ) -> None:

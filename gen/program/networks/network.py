@@ -81,6 +81,8 @@ class Network:
     Attributes:
         dimensions: names of sizes, in order of appearance.
         controls: one set for each layer, or for each of its stages.
+        fixed: arrays that all layers share, and nothing is trained of.
+        draws: what these are: one declaration for each.
         declared: the name in the declaration, by that in the program.
         parts: one for each state.
         prepare: what depends on the controls alone, once for each set of them.
@@ -94,6 +96,8 @@ class Network:
     name: str
     dimensions: tuple[str, ...]
     controls: tuple[Array, ...]
+    fixed: tuple[Array, ...]
+    draws: tuple[kinds.FixedArray, ...]
     parameters: tuple[kinds.Parameter, ...]
     declared: Mapping[str, str]
     parts: tuple[LayerPart, ...]

@@ -27,6 +27,7 @@ import sympy as sp
 from scipy.optimize import minimize_scalar
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.expression import ENTRY, Operation, walk
 from hamilforge.gen.derive.arrays import Array, Lines, Map
 from hamilforge.gen.derive.calculus import Expr, derivative
 from hamilforge.gen.derive.networks.words import (
@@ -102,6 +103,14 @@ def slopes(field: kinds.Field) -> Slopes:
     """
     if len(field.states) != 1:
         raise NoWordsError("the bounds are for fields of one state")
+    if field.arrays:
+        raise NoWordsError(
+            f"its fixed array {field.arrays[0].name} has numbers once it is drawn, and the bounds "
+            "are in controls alone"
+        )
+    nodes = (node for _, value in field.rates for node in walk(value.tree))
+    if any(isinstance(node, Operation) and node.op == ENTRY for node in nodes):
+        raise NoWordsError("it reads entries of a vector, and words are of whole matrices")
     ((state, shape),) = field.states
     arrays = [Array(state, shape, True)]
     arrays += [Array(name, own, False) for name, own in field.controls]

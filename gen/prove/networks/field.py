@@ -65,8 +65,6 @@ def _hamiltonian(field: kinds.Field) -> Finding:
     if len(field.states) != 2:
         return Finding("hamiltonian", False, "the number of states, which come in pairs", THIS)
     (first, first_shape), (second, second_shape) = field.states
-    if field.layerless:
-        return Finding("hamiltonian", None, "the Jacobian's words", THIS, field.layerless)
     if first_shape != second_shape:
         by = (
             f"the shapes: {first} is {written(first_shape)}, "
@@ -105,12 +103,6 @@ def _contraction(field: kinds.Field) -> tuple[Finding, Finding]:
     """How fast solutions may move apart, and which steps bring them together."""
     names = ("one_sided_lipschitz", "contractive_step")
     by = "the Jacobian's words; the range of the activation's slope, by samples"
-    if field.layerless:
-        lipschitz, contractive = (
-            Finding(name, None, by, THIS, f"no layers are made of it: {field.layerless}")
-            for name in names
-        )
-        return lipschitz, contractive
     try:
         bound, step = contraction.text(contraction.slopes(field))
     except NoWordsError as error:
@@ -128,6 +120,7 @@ def _equal(left: Words, right: Words) -> bool:
 def _lines(field: kinds.Field) -> tuple[Lines, list[str]]:
     arrays = [Array(name, shape, True) for name, shape in field.states]
     arrays += [Array(name, shape, False) for name, shape in field.controls]
+    arrays += [Array(array.name, array.shape, False) for array in field.arrays]
     arrays += [Array(parameter.name, (), False) for parameter in field.parameters]
     lines = Lines((*arrays, Array("t", (), False)), field.activation)
     results = [lines.named(lines.read(value), f"{name}_rate") for name, value in field.rates]
@@ -150,7 +143,7 @@ def _defect(field: kinds.Field, lines: Lines, results: Sequence[str]) -> float:
     random = np.random.default_rng(0)
     shared: dict[str, Any] = {
         name: random.standard_normal([_sized(dimension, field, size) for dimension in shape])
-        for name, shape in field.controls
+        for name, shape in (*field.controls, *((own.name, own.shape) for own in field.arrays))
     }
     shared |= {parameter.name: float(parameter.default) for parameter in field.parameters} | {
         "t": 0.7

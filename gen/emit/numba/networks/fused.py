@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product as indices
 
-from hamilforge.gen.derive.arrays import Array, Outer, Product, Transpose
+from hamilforge.gen.derive.arrays import Array, Entry, Outer, Product, Stack, Transpose
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.networks.network_writer import NetworkWriter, factors_of
 from hamilforge.gen.emit.products.network import NetworkProduct
@@ -76,14 +76,10 @@ class FusedWriter(NetworkWriter):
         super().__init__(product)
         self._stages: list[FunctionView] = []
         prepared = [line.target for line in self._network.prepare.lines]
-        parameters = {
-            parameter.name: Array(parameter.name, (), False)
-            for parameter in self._network.parameters
-        }
         #: What is given to every loop, by name: arrays that all samples share.
         self._shared_inputs = {
             **self._of_all(self._network.controls),
-            **parameters,
+            **{array.name: array for array in product.given},
             **self._of_all(prepared),
         }
         #: Batched arrays that are given to loops, or that they fill.
@@ -330,6 +326,11 @@ class _Loop:
                 )
             case Transpose(of):
                 return at(of, *index[::-1])
+            case Entry(of, place):
+                return at(of, place)
+            case Stack(of):
+                name = of[index[0]]
+                return at(name) if name else self._kind("0.0")
             case Reduce(arg=Ref(name=of), how="sum", over="entries"):
                 return " + ".join(at(of, *each) for each in _indices(arrays[of]))
             case Reduce(arg=Ref(name=of), how="logsumexp"):

@@ -123,6 +123,7 @@ class NetworkWriter:
                 ),
             ),
             ("UNKNOWNS", repr(tuple(array.shape for _, array in widths))),
+            *((("FIXED", shape_table(self._product.fixed)),) if self._product.fixed else ()),
         )
         return View(
             product=self._product,
@@ -141,7 +142,7 @@ class NetworkWriter:
             finish=finish,
             states=tuple(state.name for state in self._states),
             controls=tuple(array.name for array in network.controls),
-            parameters=tuple(parameter.name for parameter in network.parameters),
+            parameters=tuple(array.name for array in self._product.given),
             kept=tuple(self._kept),
             scratch=tuple(self._scratch),
             matrices=tuple(self._matrices),
@@ -187,7 +188,7 @@ class NetworkWriter:
             self._arrays.function("prepare", "What depends on the controls alone.", prepare)
         )
         targets = self._arrays.targets(prepare)
-        own = {parameter.name for parameter in self._network.parameters}
+        own = {array.name for array in self._product.given}
 
         def call(suffix: str) -> str:
             self._matrices.update({f"{array.name}{suffix}": array for array in targets})

@@ -66,7 +66,7 @@ class _Writer:
         network, unrolled = self._network, self._unrolled
         states = [part.state for part in network.parts]
         controls = [array.name for array in network.controls]
-        parameters = [parameter.name for parameter in network.parameters]
+        parameters = [array.name for array in self._product.given]
         kept = [name for name, _ in unrolled.kept]
         finish = dict(network.finish.results)
         functions = tuple(self._functions())
@@ -110,7 +110,10 @@ class _Writer:
             controls=shape_table(self._product.controls),
             kept_names=repr(tuple(kept)),
             helpers=self._helpers(),
-            tables=self._product.cost_tables,
+            tables=(
+                *((("FIXED", shape_table(self._product.fixed)),) if self._product.fixed else ()),
+                *self._product.cost_tables,
+            ),
         )
 
     def _helpers(self) -> str:
@@ -174,7 +177,7 @@ class _Writer:
 
     def _calls(self, function: Function) -> Iterable[str]:
         """The calls of a function of the controls, one for each of their copies."""
-        own = {parameter.name for parameter in self._network.parameters}
+        own = {array.name for array in self._product.given}
         for stage in range(len(self._unrolled.copies) if function.lines else 0):
             results = [self._unrolled.copy(array, stage) for _, array in function.results]
             arguments = [
@@ -289,7 +292,7 @@ class _Writer:
 
     def _zeros(self, array: Array) -> str:
         states = [part.state for part in self._network.parts]
-        known = (*states, *self._network.controls)
+        known = (*states, *self._network.controls, *self._network.fixed)
         sizes = ", ".join(size_of(dimension, known) for dimension in array.shape)
         return f"{states[0].name}.new_zeros({sizes or '()'})"
 

@@ -1,0 +1,329 @@
+"""Controls with which a network takes given points to given targets, exactly.
+
+In: a network on NumPy arrays, points, targets and a read-out.  Out: controls, and whether what they
+give is the flow of an interpolation.  With r the residuals of all points and J their derivatives by
+what is trained, by the derived adjoint, a step is that of Levenberg and Marquardt in the space of
+the residuals, of which there are fewer than trained numbers,
+
+    delta = -J' (J J' + mu I)^-1 r,
+
+taken if |r| falls; mu shrinks then, and grows else.  Residuals that vanish are not enough: where a
+layer folds, det(I + h D) <= 0 at a point, it is no step of a flow, and the network no approximation
+of one (C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Data Sci. 2 (2020) 901-919,
+arXiv:1908.07838).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.numbers import positive_number, real_array, whole_number
+from hamilforge.runtime.networks.network import Network
+from hamilforge.runtime.networks.objective import Objective
+
+Floats = NDArray[Any]
+#: The residual, relative to max(1, |Y|), with which points count as interpolated.
+EXACT = 1e-10
+#: A read-out's number begins at so many times max |Y| / max |x|: see :func:`interpolate`.
+SCALE = 200.0
+#: Beyond it the squares of residuals leave the range of numbers.
+FAR = 1e150
+#: mu at first, relative to the mean of the diagonal of J J', and how it changes.
+START, SHRINK, GROW, MOST = 1e-3, 10.0, 4.0, 1e16
+
+
+class Residuals:
+    """The residuals of a network's read-out at some points, in what is trained.
+
+    Args:
+        network: whose controls are set.
+        objective: the read-out, a sum of squares of what prediction and target differ by.
+        x: the points, `(N, d)`.
+        y: the targets, `(N, c)`.
+
+    Raises:
+        ValueError: shapes that do not fit, or another loss than a sum of squares.
+    """
+
+    def __init__(self, network: Network, objective: Objective, x: Floats, y: Floats) -> None:
+        self.network, self.objective, self.x, self.y = network, objective, x, y
+        count = len(objective.product.STATES)
+        states = [shape for shape in network.product.STATES.values() if shape]
+        if len(states) != 1 or network.product.RUNNING or count not in (1, 2):
+            raise ValueError(
+                "interpolation takes a field of one state without running cost, and an objective "
+                "that reads the last state, or that and the first"
+            )
+        self._reads_start = count == 2
+        self._names = [n for n in network.product.CONTROLS if n in network.trainable]
+        self._check_squares()
+
+    def _arrays(self, ends: Floats, rows: slice, targets: Floats) -> list[Floats]:
+        start = [self.x[rows]] if self._reads_start else []
+        return [ends, *start, targets]
+
+    def _check_squares(self) -> None:
+        """Refuse an objective that is not |prediction - target|^2 / 2."""
+        rows = slice(0, 1)
+        found = self.objective.evaluate(*self._arrays(self.x[rows] + 0.5, rows, self.y[rows]))
+        half = ((found.prediction - self.y[rows]) ** 2).sum() / 2
+        if found.prediction.shape != self.y[rows].shape or not np.isclose(found.losses[0], half):
+            raise ValueError(
+                f"{self.objective.product.NAME} is not |prediction - target|^2 / 2, whose zeros "
+                "interpolate"
+            )
+
+    @property
+    def is_state(self) -> bool:
+        """Whether the read-out is the last state itself."""
+        if self.objective.weights or self.x.shape != self.y.shape:
+            return False
+        ends, rows = self.x + np.pi, slice(None)
+        found = self.objective.evaluate(*self._arrays(ends, rows, self.y))
+        return bool((found.prediction == ends).all())
+
+    # --- what is trained, as one vector
+
+    @property
+    def count(self) -> int:
+        """How many numbers are trained."""
+        return len(self.pack())
+
+    def pack(self) -> Floats:
+        """Trained controls, then the weights of the read-out."""
+        arrays = [self.network.controls[name].ravel() for name in self._names]
+        arrays += [np.ravel(weight) for weight in self.objective.weights.values()]
+        return np.concatenate([np.asarray(array, float) for array in arrays])
+
+    def unpack(self, vector: Floats) -> None:
+        """Set them."""
+        place = 0
+        for own, names in (
+            (self.network.controls, self._names),
+            (self.objective.weights, [*self.objective.weights]),
+        ):
+            for name in names:
+                size = own[name].size
+                own[name][...] = vector[place : place + size].reshape(own[name].shape)
+                place += size
+
+    # --- values
+
+    def predictions(self) -> Floats:
+        """The read-out of every point, `(N, c)`."""
+        ends = self.network(self.x)
+        found = self.objective.evaluate(*self._arrays(ends, slice(None), self.y))
+        return np.array(found.prediction)
+
+    def value(self) -> Floats:
+        """The residuals, point by point, `(N c,)`."""
+        return (self.predictions() - self.y).ravel()
+
+    def jacobian(self) -> Floats:
+        """Their derivatives by what is trained, `(N c, count)`: a costate for each residual."""
+        ends = self.network(self.x)
+        found = self.objective.evaluate(*self._arrays(ends, slice(None), self.y))
+        outputs = self.y.shape[1]
+        jacobian = np.empty((self.y.size, self.count))
+        for j in range(outputs):
+            unit = np.zeros(outputs)
+            unit[j] = 1
+            # the gradient of the loss is the cotangent of the prediction that is off by a unit
+            targets = found.prediction - unit
+            for n in range(len(self.x)):
+                row = slice(n, n + 1)
+                own = self.objective.evaluate(*self._arrays(ends[row], row, targets[row]))
+                back = self.network.gradient(self.x[row], costates=own.states[0], steps=False)
+                parts = [back.controls[name].ravel() for name in self._names]
+                for name, weight in self.objective.weights.items():
+                    parts.append(np.ravel(own.weights.get(name, np.zeros_like(weight))))
+                jacobian[n * outputs + j] = np.concatenate(parts)
+        return jacobian
+
+
+def interpolate(
+    network: Network,
+    x: Any,
+    y: Any,
+    objective: Objective,
+    scale: float | None = SCALE,
+    maxiter: int = 200,
+    tolerance: float = 1e-12,
+    refine: Sequence[int] = (2, 8),
+) -> OptimizeResult:
+    """Train the controls of a network until it takes points to targets; see ``hf.interpolate``.
+
+    Args:
+        network: on NumPy arrays; its controls are where the search begins and what it changes.
+        x: the points, `(N, d)`.
+        y: the targets, `(N, c)`.
+        objective: the read-out, on NumPy arrays; its weights are trained too.
+        scale: weights that are one number begin at ``scale * max|y| / max|x|``; None keeps them.
+        maxiter: how many steps are taken at most.
+        tolerance: of the residual, relative to max(1, |y|), at which the search ends.
+        refine: the step is divided by these, with the same controls, for the residuals there.
+
+    Returns:
+        ``success``, ``residual``, ``determinant``, and more.
+
+    Raises:
+        ValueError: numbers that do not fit, or what no flow can do.
+    """
+    points, targets = _rows("x", x), _rows("y", y)
+    if len(points) != len(targets):
+        raise ValueError(f"x has {len(points)} points, and y has {len(targets)} targets")
+    whole_number("maxiter", maxiter, 0)
+    wanted = positive_number("tolerance", tolerance) * max(1.0, float(np.linalg.norm(targets)))
+    if network.dtype != np.dtype(np.float64):
+        raise ValueError(f"interpolation is to 1e-10: a network of float64, not {network.dtype}")
+    residuals = Residuals(network, objective, points, targets)
+    _refuse_what_no_flow_does(residuals)
+    if scale is not None:
+        ratio = abs(targets).max(initial=0.0) / (abs(points).max(initial=0.0) or 1.0)
+        for name, weight in objective.weights.items():
+            if weight.size == 1:
+                objective.weights[name] = np.full_like(
+                    weight, positive_number("scale", scale) * (ratio or 1.0)
+                )
+    r, steps, tried = _descend(residuals, maxiter, wanted)
+    return _result(residuals, r, steps, tried, [whole_number("refine", k) for k in refine])
+
+
+def _rows(name: str, given: Any) -> Floats:
+    array = np.asarray(real_array(name, given), float)
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"{name} has the shape {array.shape}; (N, size), finite, was expected")
+    return np.ascontiguousarray(array)
+
+
+def _refuse_what_no_flow_does(residuals: Residuals) -> None:
+    """Points that are one cannot part; with the last state as read-out they cannot meet either."""
+    x, y = residuals.x, residuals.y
+    pair = _one_with_two(x, y)
+    if pair is not None:
+        raise ValueError(
+            f"the points {pair[0]} and {pair[1]} are one and have different targets: no map does "
+            "that"
+        )
+    if not residuals.is_state:
+        return
+    name = residuals.objective.product.NAME.removesuffix("__objective")
+    pair = _one_with_two(y, x)
+    if pair is not None:
+        raise ValueError(
+            f"the points {pair[0]} and {pair[1]} have one target, and a flow keeps them apart: "
+            f"with the read-out {name} no controls do that"
+        )
+    if x.shape[1] == 1:
+        order = np.argsort(x[:, 0], kind="stable")
+        crossed = np.flatnonzero(np.diff(y[order, 0]) < 0)
+        if crossed.size:
+            first, second = order[crossed[0]] + 1, order[crossed[0] + 1] + 1
+            raise ValueError(
+                f"the points {first} and {second} on a line change their order, which a flow "
+                f"keeps: with the read-out {name} no controls do that, with a multiple of the "
+                "displacement some do"
+            )
+
+
+def _one_with_two(x: Floats, y: Floats) -> tuple[int, int] | None:
+    """Two equal rows, counted from 1, whose partners differ."""
+    seen: dict[bytes, int] = {}
+    for n, row in enumerate(x):
+        first = seen.setdefault((row + 0.0).tobytes(), n)
+        if (y[first] != y[n]).any():
+            return first + 1, n + 1
+    return None
+
+
+def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[Floats, int, int]:
+    """Steps until the residual is small or does not fall."""
+    here, r = residuals.pack(), residuals.value()
+    size, mu, steps, tried = float(np.linalg.norm(r)), 0.0, 0, 1
+    while size > wanted and steps < maxiter:
+        jacobian = residuals.jacobian()
+        gram = jacobian @ jacobian.T
+        unit = float(np.trace(gram)) / len(gram)
+        if not unit > 0 or not np.isfinite(unit):
+            break
+        mu = mu or START
+        while mu <= MOST:
+            z = np.linalg.solve(gram + mu * unit * np.eye(len(gram)), r)
+            there = here - jacobian.T @ z
+            residuals.unpack(there)
+            tried += 1
+            new = _finite_value(residuals)
+            if new is not None and np.linalg.norm(new) < size:
+                break
+            mu *= GROW
+        else:
+            break
+        here, r, size, steps = there, new, float(np.linalg.norm(new)), steps + 1
+        mu = max(mu / SHRINK, 1e-16)
+    residuals.unpack(here)
+    return r, steps, tried
+
+
+def _finite_value(residuals: Residuals) -> Floats | None:
+    """The residuals; None where the layers leave the range of numbers."""
+    try:
+        with np.errstate(all="ignore"):
+            value = residuals.value()
+    except (ValueError, IntegrationError):
+        return None
+    return value if abs(value).max() < FAR else None  # not where it is NaN either
+
+
+def _result(
+    residuals: Residuals, r: Floats, steps: int, tried: int, refine: Sequence[int]
+) -> OptimizeResult:
+    network, objective, x = residuals.network, residuals.objective, residuals.x
+    size = float(np.linalg.norm(r))
+    relative = size / max(1.0, float(np.linalg.norm(residuals.y)))
+    least = network.determinants(x)
+    layer, point = np.unravel_index(int(np.argmin(least)), least.shape)
+    smallest = float(least[layer, point])
+    refined: Mapping[int, float] = {
+        times: _norm(Residuals(network.refined(times), objective, x, residuals.y))
+        for times in refine
+    }
+    if not relative <= EXACT:
+        message = f"the residual {relative:.1e} does not fall further, or iterations are used up"
+        status = 1
+    elif not smallest > 0:
+        message = (
+            f"layer {layer} folds at point {point + 1}: det(I + hD) = {smallest:.3g}; the points "
+            "are interpolated, and not by a flow: take smaller steps"
+        )
+        status = 2
+    else:
+        message = f"interpolated: residual {relative:.1e}, smallest det(I + hD) {smallest:.3g}"
+        status = 0
+    return OptimizeResult(
+        x=residuals.pack(),
+        fun=size,
+        residual=relative,
+        determinant=smallest,
+        refined=refined,
+        trained_numbers=residuals.count,
+        network=network,
+        objective=objective,
+        nit=steps,
+        nfev=tried,
+        success=status == 0,
+        status=status,
+        message=message,
+    )
+
+
+def _norm(residuals: Residuals) -> float:
+    value = _finite_value(residuals)
+    if value is None:
+        return float("inf")
+    return float(np.linalg.norm(value)) / max(1.0, float(np.linalg.norm(residuals.y)))
