@@ -32,6 +32,7 @@ DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
 LIMITS = {}
+TRANSPORTS = ()
 RETRACTIONS = ("polar", "qr", "exponential")
 
 

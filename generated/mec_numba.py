@@ -42,7 +42,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
-from hamilforge.runtime.core import matrix_rotations  # content f487fb363cefa4c5
+from hamilforge.runtime.core import matrix_rotations  # content 848810c7066d7511
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -70,7 +70,7 @@ def coefficients(lr, friction, m, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     keep = 1
     pull = lr * lr / (2 * m)
-    fade_0 = (2 * math.exp(friction * lr) - 1) * math.exp(-2 * friction * lr)
+    fade_0 = 2 * math.exp(-friction * lr) - math.exp(-2 * friction * lr)
     fade_1 = -math.exp(-2 * friction * lr) * math.expm1(friction * lr)
     keep2 = 1
     pull2 = lr * lr / (2 * m)

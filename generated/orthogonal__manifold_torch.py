@@ -35,6 +35,7 @@ DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
 LIMITS = {}
+TRANSPORTS = ()
 RETRACTIONS = ("polar", "qr", "cayley", "exponential")
 
 

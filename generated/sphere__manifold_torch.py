@@ -35,6 +35,7 @@ DEFINITE = ()
 METRICS = ("euclidean",)
 GEODESICS = ("euclidean",)
 LIMITS = {"orthographic": ("dot(V, V) < 1", False)}
+TRANSPORTS = ()
 RETRACTIONS = ("normalise", "exponential", "orthographic")
 
 

@@ -37,6 +37,7 @@ DEFINITE = ()
 METRICS = ("euclidean", "canonical")
 GEODESICS = ("euclidean", "canonical")
 LIMITS = {"orthographic": ("eye(p) - transpose(V) @ V positive definite", True)}
+TRANSPORTS = ("body",)
 RETRACTIONS = ("polar", "qr", "cayley", "exponential", "orthographic")
 
 

@@ -50,7 +50,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import matrix_kernels  # content 6a934072b4960e03
-from hamilforge.runtime.core import matrix_rotations  # content f487fb363cefa4c5
+from hamilforge.runtime.core import matrix_rotations  # content 848810c7066d7511
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)

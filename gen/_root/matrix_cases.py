@@ -25,6 +25,8 @@ from hamilforge.gen.prove.optimizers.manifold_points import Place
 from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase, relative_distance
 
 STEPS = 3
+#: What conditions of a retraction are above in cases, so that rounding does not decide them.
+MARGIN = 0.1
 #: Sizes of the two dimensions.
 SIZES = (7, 3)
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
@@ -129,6 +131,9 @@ def _case(
         drawn = generator.standard_normal(own[point].shape)
         if label.endswith(RANK_ONE):
             drawn = np.outer(drawn[:, 0], drawn[0])
+        sign = preparation[0]
+        while not _is_within(machine.reach(own, sign * scale * drawn)):
+            drawn = drawn / 2
         gradient = (scale * drawn).astype(dtype)
         slopes = gradient.astype(np.float64)
         after = machine.step(own, slopes, prepared)
@@ -143,6 +148,11 @@ def _case(
         condition = max(condition, *apart)
         arrays = after
     return MatrixCase(label, dtype, hyper, preparation, steps, condition, vector)
+
+
+def _is_within(reach: list[Any]) -> bool:
+    """Whether a step is short enough, and not by a hair, for the retraction."""
+    return all(np.linalg.eigvalsh(np.atleast_2d(value)).min() > MARGIN for value in reach)
 
 
 def _beside(array: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[Any]:

@@ -516,7 +516,7 @@ def _transport(
     if is_constrained or retraction == kinds.GEODESIC:
         own = kinds.SECANT if is_constrained else kinds.VELOCITY
         if reader.text("transport", default=own) != own:
-            reader.problem(f"the move carries the momentum: {own}", "transport")
+            reader.problem(f"leave it out: the move carries the momentum by its {own}", "transport")
         return own
     known = (kinds.PROJECTION, *(name for name, _ in manifold.transports))
     name = reader.text("transport", default=kinds.PROJECTION)

@@ -126,6 +126,8 @@ def tell_manifold_optimizer(optimizer: kinds.ManifoldOptimizer, _: Report) -> tu
             f"{manifold.head.title} ({manifold.head.name}), in the metric {optimizer.metric}. All "
             f"drifts and frictions D between two gradients are one move, along {drift}, "
             f"{carries.get(optimizer.transport, by)}. What is kept is V = h grad K(p), begun at 0."
+            + " The letter P has -gamma times the gradient of p in the place of -gamma p."
+            * any(flow.letter == "P" for flow in flows)
         ),
         *(Paragraph(f"{name} = {value.text}") for name, value in optimizer.settings),
         *_program(derive_matrix_optimizer(optimizer).program),

@@ -340,7 +340,10 @@ def _cayley(left: Any, right: Any, matrix: Any) -> Any:
 def _riccati(matrix: Any, constant: Any) -> Any:
     """The symmetric L with L L - L S - S' L + Q = 0 and eigenvalues of S - L to the right of 0."""
     one = np.eye(len(matrix))
-    return -linalg.solve_continuous_are(-matrix, one, -(constant + constant.T) / 2, one)
+    try:
+        return -linalg.solve_continuous_are(-matrix, one, -(constant + constant.T) / 2, one)
+    except np.linalg.LinAlgError:  # there is no such solution
+        return np.full(np.shape(matrix), np.nan)
 
 
 #: The reference of every backend.

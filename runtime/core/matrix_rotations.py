@@ -153,8 +153,10 @@ def _widened(left: Any, right: Any, matrix: Any, turned: Any, out: Any) -> None:
     size, columns = left.shape[1], matrix.shape[1]
     for i in range(out.shape[0]):
         for j in range(columns):
-            out[i, j] = matrix[i, j]
+            out[i, j] = 0
         for k in range(size):
             a, b = left[i, k], right[i, k]
             for j in range(columns):
                 out[i, j] += a * turned[k, j] - b * turned[size + k, j]
+        for j in range(columns):  # last: what rounding adds before is as small as the step
+            out[i, j] += matrix[i, j]

@@ -18,8 +18,9 @@ Tensor = torch.Tensor
 _NORM, _TERMS = 1.0, 18
 #: Up to this distance of A'A from 1 a polar factor is computed by products.
 _CLOSE = 0.5
-#: Steps of an iteration that converges quadratically: enough for eigenvalues from 2^-12 on.
-_DOUBLINGS = 16
+#: Steps of an iteration that converges quadratically, where it may be looked at; and where not:
+#: enough for eigenvalues from 2^-12 on.
+_DOUBLINGS, _UNSEEN = 40, 16
 
 
 class _Polar(torch.autograd.Function):
@@ -205,14 +206,14 @@ def riccati(matrix: Tensor, constant: Tensor) -> Tensor:
     With A = -S and H = -Q it is -Y for the stabilising solution of A'Y + Y A - Y Y + H = 0, by the
     doubling of E. K.-W. Chu, H.-Y. Fan and W.-W. Lin, Linear Algebra Appl. 396 (2005) 55-80, about
     the point 1, near which the eigenvalues of S - L are: it converges quadratically.  On a CPU it
-    ends where it has converged.
+    ends where it has converged; elsewhere, and where torch traces, after 16 steps.
 
     Args:
         matrix: S, `(..., p, p)`.
         constant: Q, `(..., p, p)`, symmetric.
 
     Returns:
-        `(..., p, p)`; NaN where there is no such solution.
+        `(..., p, p)`; NaN where there is no such solution, or none within these steps.
     """
     size = matrix.shape[-1]
     one = identity(size, matrix)
@@ -224,7 +225,7 @@ def riccati(matrix: Tensor, constant: Tensor) -> Tensor:
     unit = torch.finfo(matrix.dtype).eps
     traced = torch.compiler.is_compiling() or transforms_are_active()
     looks = matrix.device.type == "cpu" and not traced
-    for _ in range(_DOUBLINGS):
+    for _ in range(_DOUBLINGS if looks else _UNSEEN):
         both = torch.linalg.solve_ex(one + g @ h, torch.cat([a, g], -1)).result
         change = a.mT @ h @ both[..., :size]
         g = g + a @ both[..., size:] @ a.mT

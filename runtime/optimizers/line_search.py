@@ -11,6 +11,7 @@ With several groups one factor stands before all their rates, and the promises a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,15 +65,22 @@ def searched(
         was accepted, and nothing has changed then.
 
     Raises:
-        ValueError: the loss is not finite.
+        ValueError: there is no loss or no gradient, one is not finite, or groups differ in whether
+            they maximise.
     """
     groups = optimizer.param_groups
     with torch.enable_grad():
         loss = closure()
+    if loss is None:
+        raise ValueError("the closure returned None: a line search compares losses")
     value = float(loss)
-    if not torch.tensor(value).isfinite():
+    if not math.isfinite(value):
         raise ValueError(f"the loss is {value}: there is no step that lowers it")
+    if len({bool(group["maximize"]) for group in groups}) > 1:
+        raise ValueError("a line search has one loss: maximize is one for all groups")
     moved = [(g, p) for g in groups for p in g["params"] if p.grad is not None]
+    if not moved:
+        raise ValueError("the closure computed no gradient: loss.backward() is missing")
     points = [param.detach().clone() for _, param in moved]
     slopes = [param.grad.detach().clone() for _, param in moved]
     clocks = [(group["clock"], dict(group[LATE])) for group in groups]
@@ -83,6 +91,8 @@ def searched(
         for (group, _), point, slope in zip(moved, points, slopes, strict=True)
     )
 
+    if not math.isfinite(promise):
+        raise ValueError("a gradient is not finite: there is no step that lowers the loss")
     if promise == 0:  # the gradient vanishes: nothing moves at any rate
         step()
         return loss, 1.0

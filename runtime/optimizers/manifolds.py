@@ -129,7 +129,9 @@ class Manifold:
             raise ValueError(f"{self._product.MANIFOLD} has no geodesic of the metric {name}")
         return self._called(f"geodesic_{name}", point, vector)
 
-    def transport(self, point: Tensor, step: Tensor, end: Tensor, vector: Tensor) -> Tensor:
+    def transport(
+        self, point: Tensor, step: Tensor, end: Tensor, vector: Tensor, name: str | None = None
+    ) -> Tensor:
         """A tangent vector at a new point.
 
         Args:
@@ -137,11 +139,19 @@ class Manifold:
             step: V, which led to the new point.
             end: Y, the new point.
             vector: U, tangent at X.
+            name: of a further transport; the manifold's default if None.
 
         Returns:
             What it becomes, tangent at Y.
+
+        Raises:
+            ValueError: there is no such transport.
         """
-        return self._called("transport", point, step, end, vector)
+        known = self._product.TRANSPORTS
+        if name is not None and name not in known:
+            told = f"has {', '.join(known)}" if known else "names none"
+            raise ValueError(f"{self._product.MANIFOLD} {told}, and no {name}")
+        return self._called(f"transport_{name}" if name else "transport", point, step, end, vector)
 
     def violation(self, point: Tensor) -> float:
         """How far a tensor is off: the largest entry of the constraint."""
@@ -337,8 +347,20 @@ def is_positive(value: Tensor, definite: bool) -> bool:
         value: `(..., 1, 1)`, or `(..., p, p)`.
         definite: whether matrices are meant.
     """
-    if not value.numel():
-        return True
-    if definite:
-        return bool((torch.linalg.cholesky_ex(value).info == 0).all())
-    return bool((value > 0).all())
+    return not value.numel() or all(are_positive(value[None], definite))
+
+
+def are_positive(values: Tensor, definite: bool) -> list[bool]:
+    """Whether numbers are positive, or symmetric matrices positive definite, of each of a stack.
+
+    Args:
+        values: `(k, ..., 1, 1)`, or `(k, ..., p, p)`.
+        definite: whether matrices are meant.
+
+    Returns:
+        Of each of the k whether all that it has are; NaN is neither.
+    """
+    finite = values.isfinite().reshape(len(values), -1).all(1)
+    holds = torch.linalg.cholesky_ex(values).info == 0 if definite else values > 0
+    positive: list[bool] = (holds.reshape(len(values), -1).all(1) & finite).tolist()
+    return positive

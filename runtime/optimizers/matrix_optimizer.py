@@ -98,8 +98,12 @@ class MatrixOptimizer(GeneratedOptimizer):
         """Add a group, after a check of its hyper-parameters and parameters.
 
         Raises:
-            ValueError: a hyper-parameter outside its domain, or a parameter that is no point.
+            ValueError: a hyper-parameter outside its domain, an option that is one for all groups,
+                or a parameter that is no point.
         """
+        for name in _OWN:
+            if name in param_group:
+                raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
         super().add_param_group(param_group)
         try:
             self._refuse_decay()

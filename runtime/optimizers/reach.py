@@ -7,13 +7,15 @@ condition for the vector of the step, from the arrays of the step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
 
 from hamilforge.runtime.optimizers.clock import NEUTRAL, Clock
-from hamilforge.runtime.optimizers.manifolds import is_positive
+from hamilforge.runtime.optimizers.manifolds import are_positive
+from hamilforge.runtime.optimizers.stacks import alike
 
 Tensors = list[torch.Tensor]
 #: How often the interval in which the largest learning rate lies is halved.
@@ -57,7 +59,8 @@ def refuse_far(
     if again is not None:
         own = [[tensors[k] for k in far] for tensors in arrays]
         largest = _largest(lambda lr: all(_within(product, own, again(lr))), rate)
-        message += f"; it does up to {RATE} = {largest:.4g}" if largest else ", whatever the lr"
+        told = _rounded_down(largest)
+        message += f"; it does up to {RATE} = {told:.6g}" if largest else ", whatever the lr"
         message += f", and {RATE} = {rate:.4g}" if largest else ""
     raise StepTooLong(f"{message}; nothing was changed")
 
@@ -76,8 +79,18 @@ def _largest(holds: Callable[[float], bool], rate: float) -> float:
     return low
 
 
+def _rounded_down(rate: float) -> float:
+    """A rate with four digits, not above it."""
+    if not rate:
+        return rate
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 3)
+    return math.floor(rate / unit * (1 - 1e-12)) * unit
+
+
 def _within(product: ModuleType, arrays: Sequence[Tensors], clock: Clock) -> list[bool]:
-    """Whether the condition holds, for each parameter; not where it is NaN.
+    """Whether the condition holds, for each parameter, or an array of it is not finite.
+
+    What is not finite is not too long: it makes its matrix so, as in other optimizers.
 
     Args:
         product: a generated module.
@@ -90,7 +103,13 @@ def _within(product: ModuleType, arrays: Sequence[Tensors], clock: Clock) -> lis
         points, gradients = product.prepared(points, gradients, sign, l2, shrink)
     row = [float(value) for value in clock.rows[clock.stage]]
     values = product.reach(points, *states, gradients, *row)
+    within = [True] * len(points)
+    for tensors in values:
+        for members in alike(tensors):
+            stack = torch.stack([tensors[k] for k in members])
+            for k, holds in zip(members, are_positive(stack, product.REACH_DEFINITE), strict=True):
+                within[k] = within[k] and holds
     return [
-        all(is_positive(tensors[k], product.REACH_DEFINITE) for tensors in values)
-        for k in range(len(points))
+        holds or not all(bool(tensors[k].isfinite().all()) for tensors in arrays)
+        for k, holds in enumerate(within)
     ]

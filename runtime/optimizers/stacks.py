@@ -32,7 +32,7 @@ def stacked(
     def stage(*arguments: Any) -> tuple[Tensors, ...]:
         lists, scalars = arguments[: len(columns)], arguments[len(columns) :]
         results: dict[int, dict[int, torch.Tensor]] = {}
-        for members in _alike(lists[0]):
+        for members in alike(lists[0]):
             vectors = of_vectors is step or lists[0][members[0]].dim() < 2
             parts = [
                 _stack([tensors[k] for k in members], vectors and column)
@@ -66,8 +66,8 @@ def in_place(stage: Stage) -> Callable[..., None]:
     return stage_
 
 
-def _alike(tensors: Tensors) -> list[list[int]]:
-    """The numbers of tensors of equal shape, type and device."""
+def alike(tensors: Tensors) -> list[list[int]]:
+    """The numbers of tensors of equal shape, type and device, together."""
     groups: dict[Any, list[int]] = {}
     for k, tensor in enumerate(tensors):
         groups.setdefault((tensor.shape, tensor.dtype, tensor.device), []).append(k)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 from scipy import linalg
 
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.derive.optimizers.manifold_flows import fading_coefficients
+from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.optimizers.build_matrix import derive_matrix_optimizer
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
+from hamilforge.gen.program.optimizers.manifold import build_manifold
 
 MEC = """
 kind = "optimizer"
@@ -122,8 +125,33 @@ def test_the_factor_is_that_of_one_rate_where_there_is_one():
     }
 
 
-def test_the_energy_falls_as_the_velocity_is_squared():
-    """dH/dt = -gamma |B X|^2, exactly: H = |B|^2/4 + J along the equations of motion."""
+@pytest.mark.parametrize(("n", "p"), SIZES)
+def test_friction_takes_the_square_of_the_velocity(n, p):
+    """d/ds <v, v>/2 = -|v|^2 at s = 0 along the emitted friction, v' = -G v, in the metric."""
+    functions = build_manifold(catalogue.load("stiefel")).functions
+    point, matrix, weights = start(n, p)
+    velocity = results(functions["project"], {"X": point, "V": matrix @ point * weights})["value"]
+    raised = results(functions["gradient_canonical"], {"X": point, "G": velocity})["value"]
+    s = sp.Symbol("s")
+    slopes = [float(c.diff(s).subs(s, 0)) for c in fading_coefficients((1, 2), sp.exp(-s))]
+    rate = slopes[0] * velocity + slopes[1] * raised
+    values = {"X": point, "U": velocity, "V": rate}
+    taken = results(functions["inner_canonical"], values)["value"]
+    assert np.isclose(taken, -np.sum(velocity**2), rtol=1e-13)
+
+
+def test_a_friction_as_strong_as_one_likes_stops_the_body():
+    point = hf.manifold("stiefel").random(5, 2, dtype=torch.float64).contiguous()
+    param = torch.nn.Parameter(point)
+    optimizer = hf.optimizer("mec")([param], lr=0.1, friction=1e6)
+    for _ in range(3):
+        param.grad = torch.ones_like(param)
+        optimizer.step()
+    assert param.isfinite().all()
+
+
+def test_the_energy_of_the_equations_falls_as_the_velocity_is_squared():
+    """dH/dt = -gamma |B X|^2, exactly: H = |B|^2/4 + J along B' = (F + P) X' - X (F + P)'."""
     n, p = 4, 2
     point = sp.Matrix(n, p, lambda i, j: sp.Rational(3 * i - 2 * j + 1, 7))
     body = sp.Matrix(n, n, lambda i, j: sp.Rational(i**2 - j**2 + 3 * (i - j), 5))  # skew

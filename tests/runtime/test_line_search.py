@@ -139,6 +139,33 @@ def test_what_fails_changes_nothing():
     assert optimizer.param_groups[0]["clock"] == clock
 
 
+def test_what_is_no_loss_or_no_gradient_is_told():
+    param, value = problem("stiefel_descent")
+    before = param.detach().clone()
+    optimizer = hf.optimizer("stiefel_descent")([param], lr=1.0, line_search="armijo")
+    with pytest.raises(ValueError, match="no gradient"):
+        optimizer.step(lambda: value(param))
+    closure = closure_of(optimizer, param, value)
+    with pytest.raises(ValueError, match="returned None"):
+        optimizer.step(lambda: closure() and None)
+
+    def broken():
+        loss = closure()
+        param.grad[0, 0] = math.nan
+        return loss
+
+    with pytest.raises(ValueError, match="a gradient is not finite"):
+        optimizer.step(broken)
+    assert torch.equal(param, before)
+    other, _ = problem("stiefel_descent", seed=1)
+    groups = [{"params": [param], "maximize": True}, {"params": [other]}]
+    mixed = hf.optimizer("stiefel_descent")(groups, line_search="armijo")
+    with pytest.raises(ValueError, match="maximize is one"):
+        mixed.step(closure)
+    with pytest.raises(ValueError, match="line_search is one for all groups"):
+        hf.optimizer("stiefel_descent")([{"params": [param], "line_search": "armijo"}])
+
+
 def test_steps_that_are_too_long_for_a_retraction_are_halved(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(

@@ -67,13 +67,45 @@ def test_a_step_that_is_too_long_is_refused_with_the_largest_rate(name, dtype, o
     assert all(torch.equal(state[k]["V"], after[k]["V"]) for k in range(3))
     assert optimizer.param_groups[0]["clock"] == clock
     largest = float(str(caught.value).partition("up to lr = ")[2].partition(",")[0])
-    optimizer.param_groups[0]["lr"] = 1.01 * largest
+    optimizer.param_groups[0]["lr"] = 1.002 * largest
     with pytest.raises(ValueError, match="too long"):
         optimizer.step()
-    optimizer.param_groups[0]["lr"] = 0.99 * largest  # of all that were too long
+    optimizer.param_groups[0]["lr"] = largest  # of all that were too long
     optimizer.step()
     assert all(param.isfinite().all() for param in params)
     assert optimizer.violation() < 100 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_a_step_that_is_just_short_enough_is_taken(options):
+    """By multipliers whose equation is nearly without a solution."""
+    generator = torch.Generator().manual_seed(1)
+    point = hf.manifold("stiefel").random(6, 2, generator=generator, dtype=torch.float64)
+    step = hf.manifold("stiefel").project(point, torch.randn(6, 2, generator=generator).double())
+    for short in (1e-6, 1e-9, 1e-11):
+        param = torch.nn.Parameter(point.clone().contiguous())
+        optimizer = hf.optimizer("stiefel_rattle")([param], momentum=0.9, **options)
+        param.grad = torch.zeros_like(param)
+        optimizer.step()
+        length = torch.linalg.matrix_norm(step, 2)
+        optimizer.state[param]["V"] = (1 - short) / 0.9 * step / length
+        optimizer.step()
+        assert optimizer.violation() < 1e-13
+
+
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_a_gradient_that_is_not_finite_makes_its_matrix_so(options):
+    params = [torch.nn.Parameter(torch.tensor([0.6, 0.8])) for _ in range(2)]
+    optimizer = hf.optimizer("sphere_rattle")(params, **options)
+    params[0].grad, params[1].grad = torch.tensor([0.1, 0.0]), torch.tensor([math.nan, 0.0])
+    optimizer.step()
+    assert params[0].isfinite().all()
+    assert params[1].isnan().any()
+
+
+@pytest.mark.parametrize("name", ["stiefel_rattle", "sphere_rattle", "mec"])
+def test_backends_are_verified(name):
+    assert hf.verify(name).agrees
 
 
 def test_a_velocity_that_is_too_long_by_itself_has_no_rate():

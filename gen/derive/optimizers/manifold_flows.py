@@ -230,7 +230,8 @@ def fading_coefficients(rates: Sequence[int], fade: Expr) -> tuple[Expr, ...]:
         others = [other for other in rates if other != rate]
         basis = sp.Mul(*((power - other) / sp.Integer(rate - other) for other in others))
         total = total + fade**rate * basis
-    return tuple(reversed(sp.Poly(total, power).all_coeffs()))
+    # expanded: a polynomial in exp(-s), which is at most 1, and not in exp(s)
+    return tuple(sp.expand(total).coeff(power, k) for k in range(len(rates)))
 
 
 def _refuse(optimizer: kinds.ManifoldOptimizer, key: str, message: str) -> DeclarationError:

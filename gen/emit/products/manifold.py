@@ -112,6 +112,7 @@ class ManifoldProduct:
             "LIMITS": repr(
                 {own.name: (own.limit, own.definite) for own in manifold.retractions if own.limit}
             ),
+            "TRANSPORTS": repr(tuple(name for name, _ in manifold.transports)),
             "RETRACTIONS": repr(tuple(own.name for own in manifold.retractions)),
         }
         shared = tables(manifold, manifold.shape, manifold.is_vector)

@@ -69,6 +69,22 @@ class MatrixInterpreter:
             values[line.name] = evaluate(line.value, values, self._algebra)
         return values
 
+    def reach(self, arrays: Mapping[str, Any], gradient: Any) -> list[Any]:
+        """What is positive, or positive definite, where the next step is not too long.
+
+        Args:
+            arrays: point and states, by the names of the program.
+            gradient: at the point.
+
+        Returns:
+            The values; none where every step has an end.
+        """
+        function = self._derivation.reach
+        if function is None:
+            return []
+        values = {**arrays, self._function.arrays[-1]: gradient, **self.scalars(self.n + 1)}
+        return [*results(function, values, self._algebra).values()]
+
     def step(
         self, arrays: Mapping[str, Any], gradient: Any, preparation: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
