@@ -18,7 +18,7 @@ _TAKEN = frozenset(
     "stages slopes dots offsets size before change iteration column refinement layer_kernels "
     "vector_math stage_systems linear by_step by_time by_scalar numbers evaluate forward backward "
     "running_cost total flat costate velocity momentum reach range max min abs float int "
-    "draws drawn sizes len inverse plus root cost costs regulariser regularise".split()
+    "draws sizes len inverse plus root cost costs regulariser regularise".split()
 )
 #: Names that those of stages, ends, sums and loops could be.
 _PATTERN = re.compile(

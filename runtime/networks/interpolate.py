@@ -303,8 +303,14 @@ def _result(
         )
         status = 2
     else:
-        message = f"interpolated: residual {relative:.1e}, smallest det(I + hD) {smallest:.3g}"
+        message = (
+            f"interpolated by {residuals.count} trained numbers: residual {relative:.1e}, smallest "
+            f"det(I + hD) {smallest:.3g}"
+        )
         status = 0
+    finer = ", ".join(f"{value:.1e} at h/{times}" for times, value in refined.items())
+    if finer:
+        message += f"; the same controls with finer steps: {finer}"
     return OptimizeResult(
         x=residuals.pack(),
         fun=size,

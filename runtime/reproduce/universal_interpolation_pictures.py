@@ -99,7 +99,7 @@ def draw_depths(part: Mapping[str, Any], found: Mapping[int, Sequence[Start]], p
     axis.plot(shares, small, "s--", color="C1", label="residual up to 1e-10")
     axis.plot(shares, flows, "o-", color="C0", label="and no layer folds")
     axis.set(
-        xlabel="N m / (M d): numbers to be met by numbers that are trained; M layers",
+        xlabel="numbers to be met by trained numbers, N m/(M d); layers M",
         ylabel="starts (%)", xscale="log", ylim=(-3, 105),
     )  # fmt: skip
     marks = [f"{share:.2g}\n{layers}" for layers, share in zip(found, shares, strict=True)]

@@ -51,6 +51,8 @@ def test_a_permutation_and_random_targets_are_interpolated_to_rounding(method, s
         assert found.success, found.message
         assert found.residual <= 1e-12
         assert found.trained_numbers == LAYERS * 7 + 1 == len(found.x)
+        assert "interpolated by 141 trained numbers: residual" in found.message
+        assert f"{found.refined[2]:.1e} at h/2, {found.refined[8]:.1e} at h/8" in found.message
         number = float(found.objective.weights["lambda"])
         ends = network(x)
         assert np.linalg.norm(number * (ends - x) - y) <= 1e-12 * max(1, np.linalg.norm(y))
