@@ -50,12 +50,12 @@ DATA = {
     "V0": ("m", "r"),
 }
 PARAMETERS = {"share": (0.5, "open-unit-interval", "of the entries that are known")}
-SPELLED = {"n": "n_", "drawn": "drawn_"}
+SPELLED = {"n": "n_"}
 INDICES = {}
 DRAWS = {
     "A": (("n", "r"), "normal", 1),
     "B": (("m", "r"), "normal", 2),
-    "drawn_": (("n", "m"), "uniform", 3),
+    "drawn": (("n", "m"), "uniform", 3),
     "U0": (("n", "r"), "normal", 4),
     "V0": (("m", "r"), "normal", 5),
 }
@@ -64,13 +64,13 @@ MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
     "prepare": {
-        "reads": ("share", "A", "B", "drawn_", "U0", "V0"),
+        "reads": ("share", "A", "B", "drawn", "U0", "V0"),
         "buffers": {"matrix": ("n", "m"), "matrix2": ("n", "m")},
         "returns": ("minimum",),
         "results": {
             "data.A": "A",
             "data.B": "B",
-            "data.drawn": "drawn_",
+            "data.drawn": "drawn",
             "data.known": "matrix2",
             "data.U0": "U0",
             "data.V0": "V0",
@@ -124,13 +124,13 @@ def set_U_times_VT_bar(known, total_bar, U_times_VT, A_times_BT, out):
 
 
 @njit(**INNER)
-def set_data___matrix(share, drawn_, out):
+def set_data___matrix(share, drawn, out):
     """matrix, entry by entry."""
     share_n = out.dtype.type(share)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            drawn__n = drawn_[i, j]
-            out[i, j] = elementary.greater(share_n, drawn__n)
+            drawn_n = drawn[i, j]
+            out[i, j] = elementary.greater(share_n, drawn_n)
 
 
 @njit(**INNER)
@@ -157,9 +157,9 @@ def set_terms(known, U_times_VT, A_times_BT, out):
 
 
 @njit(**ENTRY)
-def prepare(share, A, B, drawn_, U0, V0, matrix, matrix2):
+def prepare(share, A, B, drawn, U0, V0, matrix, matrix2):
     """Data, start and other points; computed once."""
-    set_data___matrix(share, drawn_, matrix)
+    set_data___matrix(share, drawn, matrix)
     set_data___matrix2(matrix, matrix2)
     number_0 = 0.0
     minimum = number_0

@@ -39,15 +39,15 @@ from hamilforge.runtime.core.torch_functions import chosen, greater, step
 from hamilforge.runtime.problems.torch_problem import Problem
 
 
-def prepare(share, A, B, drawn_, U0, V0):
+def prepare(share, A, B, drawn, U0, V0):
     """Data, start and other points; computed once."""
-    matrix = greater(share, drawn_)
+    matrix = greater(share, drawn)
     matrix2 = chosen(step(matrix), 1, 1, 0)
     minimum = torch.tensor(0, dtype=torch.float64)
     return (
         A,
         B,
-        drawn_,
+        drawn,
         matrix2,
         U0,
         V0,
@@ -98,12 +98,12 @@ class MatrixCompletionProblem(Problem):
         "V0": ("m", "r"),
     }
     PARAMETERS = {"share": (0.5, "open-unit-interval", "of the entries that are known")}
-    SPELLED = {"n": "n_", "drawn": "drawn_"}
+    SPELLED = {"n": "n_"}
     INDICES = {}
     DRAWS = {
         "A": (("n", "r"), "normal", 1),
         "B": (("m", "r"), "normal", 2),
-        "drawn_": (("n", "m"), "uniform", 3),
+        "drawn": (("n", "m"), "uniform", 3),
         "U0": (("n", "r"), "normal", 4),
         "V0": (("m", "r"), "normal", 5),
     }
@@ -111,7 +111,7 @@ class MatrixCompletionProblem(Problem):
     MINIMUM = True
     CALLS = {
         "prepare": (
-            ("share", "A", "B", "drawn_", "U0", "V0"),
+            ("share", "A", "B", "drawn", "U0", "V0"),
             {
                 "data.A": 0,
                 "data.B": 1,

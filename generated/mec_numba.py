@@ -70,8 +70,8 @@ def coefficients(lr, friction, m, t, n, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     keep = 1
     pull = lr * lr / (2 * m)
-    fade_0 = 2 * math.exp(-friction * lr) - math.exp(-2 * friction * lr)
-    fade_1 = -math.exp(-2 * friction * lr) * math.expm1(friction * lr)
+    fade_0 = -(math.expm1(-friction * lr) - 1) * math.exp(-friction * lr)
+    fade_1 = math.exp(-friction * lr) * math.expm1(-friction * lr)
     keep2 = 1
     pull2 = lr * lr / (2 * m)
     way = 1

@@ -38,19 +38,19 @@ PARAMETERS = {
     "least": (0.001, "positive", "below which no curvature lies"),
     "most": (1.0, "positive", "above which no curvature lies"),
 }
-SPELLED = {"drawn": "drawn_"}
+SPELLED = {}
 INDICES = {}
-DRAWS = {"drawn_": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
+DRAWS = {"drawn": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
 POINTS = ("start", "minimizers.0")
 MINIMUM = True
 #: For each function what it reads, the arrays it fills, the numbers it returns, and its results.
 CALLS = {
     "prepare": {
-        "reads": ("least", "most", "drawn_", "Q"),
+        "reads": ("least", "most", "drawn", "Q"),
         "buffers": {"curvatures_data": ("d",)},
         "returns": ("x_start", "x_minimizers_0"),
         "results": {
-            "data.drawn": "drawn_",
+            "data.drawn": "drawn",
             "data.curvatures": "curvatures_data",
             "data.Q": "Q",
             "start.x": "x_start",
@@ -93,13 +93,13 @@ def set_Q_times_x_bar(Q_times_x, curvatures, total_bar, out):
 
 
 @njit(**INNER)
-def set_data___curvatures_data(drawn_, most, least, out):
+def set_data___curvatures_data(drawn, most, least, out):
     """curvatures_data, entry by entry."""
     most_n = out.dtype.type(most)
     least_n = out.dtype.type(least)
     for i in range(out.shape[0]):
-        drawn__n = drawn_[i]
-        out[i] = drawn__n * (most_n - least_n) + least_n
+        drawn_n = drawn[i]
+        out[i] = drawn_n * (most_n - least_n) + least_n
 
 
 @njit(**INNER)
@@ -112,9 +112,9 @@ def set_terms(curvatures, Q_times_x, out):
 
 
 @njit(**ENTRY)
-def prepare(least, most, drawn_, Q, curvatures_data):
+def prepare(least, most, drawn, Q, curvatures_data):
     """Data, start and other points; computed once."""
-    set_data___curvatures_data(drawn_, most, least, curvatures_data)
+    set_data___curvatures_data(drawn, most, least, curvatures_data)
     number_1 = 1.0
     x_start = number_1
     number_0 = 0.0

@@ -31,13 +31,13 @@ import torch
 from hamilforge.runtime.problems.torch_problem import Problem
 
 
-def prepare(least, most, drawn_, Q):
+def prepare(least, most, drawn, Q):
     """Data, start and other points; computed once."""
-    curvatures_data = drawn_ * (most - least) + least
+    curvatures_data = drawn * (most - least) + least
     x_start = torch.tensor(1, dtype=torch.float64)
     x_minimizers_0 = torch.tensor(0, dtype=torch.float64)
     return (
-        drawn_,
+        drawn,
         curvatures_data,
         Q,
         x_start,
@@ -80,14 +80,14 @@ class RandomQuadraticProblem(Problem):
         "least": (0.001, "positive", "below which no curvature lies"),
         "most": (1.0, "positive", "above which no curvature lies"),
     }
-    SPELLED = {"drawn": "drawn_"}
+    SPELLED = {}
     INDICES = {}
-    DRAWS = {"drawn_": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
+    DRAWS = {"drawn": (("d",), "uniform", 1), "Q": (("d", "d"), "rotation", 2)}
     POINTS = ("start", "minimizers.0")
     MINIMUM = True
     CALLS = {
         "prepare": (
-            ("least", "most", "drawn_", "Q"),
+            ("least", "most", "drawn", "Q"),
             {
                 "data.drawn": 0,
                 "data.curvatures": 1,

@@ -224,14 +224,16 @@ def fading_coefficients(rates: Sequence[int], fade: Expr) -> tuple[Expr, ...]:
     Returns:
         The coefficients of 1, G, G^2, ...: one fewer powers than eigenvalues.
     """
-    power = sp.Dummy("G")
+    power, small = sp.Dummy("G"), sp.Dummy("fade", positive=True)
     total: Expr = sp.Integer(0)
     for rate in rates:
         others = [other for other in rates if other != rate]
         basis = sp.Mul(*((power - other) / sp.Integer(rate - other) for other in others))
-        total = total + fade**rate * basis
-    # expanded: a polynomial in exp(-s), which is at most 1, and not in exp(s)
-    return tuple(sp.expand(total).coeff(power, k) for k in range(len(rates)))
+        total = total + small**rate * basis
+    expanded = sp.expand(total)
+    # factored: in exp(-s), which is at most 1, without a difference of powers near 1
+    values = (sp.factor(expanded.coeff(power, k)) for k in range(len(rates)))
+    return tuple(value.xreplace({small: fade}) for value in values)
 
 
 def _refuse(optimizer: kinds.ManifoldOptimizer, key: str, message: str) -> DeclarationError:
