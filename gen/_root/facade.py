@@ -172,7 +172,9 @@ def network(
         backend: ``torch`` for a ``torch.nn.Module``, ``numba`` for one on NumPy arrays.
         by_stage: whether every stage of a layer has controls of its own: then they have the shape
             `(layers, stages, …)` instead of `(layers, …)`.
-        options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``; for torch
+        options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``,
+            ``trainable`` (the controls that are trained, by name; all if not given) and ``draw``
+            (the seed of the field's fixed arrays, and of controls that are not trained); for torch
             ``steps`` and ``device``, for numba ``block`` and ``seed``; see
             :class:`hamilforge.runtime.networks.torch_network.Network` and
             :class:`hamilforge.runtime.networks.network.Network`.
