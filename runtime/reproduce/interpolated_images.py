@@ -99,6 +99,9 @@ def by_controls(part: Part, images: Data, layers: int, seed: int) -> Score:
         images: to train on and others.
         layers: how many.
         seed: of fields, start and order.
+
+    Returns:
+        How many numbers were trained, and the share of the others that is right.
     """
     torch.manual_seed(seed)
     made = load(part["field"], part["method"]).torch_class()
@@ -116,6 +119,9 @@ def in_full(part: Part, images: Data, layers: int, seed: int) -> Score:
         images: to train on and others.
         layers: how many.
         seed: of start and order.
+
+    Returns:
+        How many numbers were trained, and the share of the others that is right.
     """
     torch.manual_seed(seed)
     made = load(part["full"], part["method"]).torch_class()
@@ -157,6 +163,9 @@ def values(part: Part, x: Tensor, seed: int) -> Tensor:
         part: of the line-up.
         x: `(count, width)`.
         seed: of the fields.
+
+    Returns:
+        Field by field.
     """
     made = load(part["field"], "euler").torch_class()
     own = made(1, {"d": x.shape[1]}, h=1.0, trainable=("u",), draw=seed)

@@ -88,7 +88,17 @@ def cycle(points: int, seed: int) -> tuple[Floats, Floats]:
 
 
 def network(part: Part, method: str, layers: int, seed: int) -> Network:
-    """A network whose fields are drawn, with controls that are zero."""
+    """A network whose fields are drawn, with controls that are zero.
+
+    Args:
+        part: of the line-up.
+        method: of the layers.
+        layers: how many.
+        seed: of the fields.
+
+    Returns:
+        The network.
+    """
     kernels = load_layers(part["field"], method, {"d": WIDTH})
     return Network(kernels, layers, {"d": WIDTH}, trainable=("u",), draw=seed)
 
