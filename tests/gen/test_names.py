@@ -247,7 +247,7 @@ WIDE = [name for name in NAMES if name not in ("t", "x", "prediction", "running_
 @pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 20 + 1), every=8))
 def test_states_controls_and_weights_of_networks(declared, batch):
     """The derived adjoint beside torch's autograd through the same layers."""
-    names = WIDE[20 * batch : 20 * batch + 20]
+    names = [*WIDE, *WIDE][20 * batch : 20 * batch + 20]  # the last batch is filled up
     states, controls, parameters = names[:8], names[8:16], names[16:]
     rates = {
         name: f"tanh({controls[k % len(controls)]}*{name} + {states[k - 1]})"
