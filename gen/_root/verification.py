@@ -147,7 +147,7 @@ def network_cases(
     before = (len(h), network.step.count) if network.by_stage else (len(h),)
     controls = {array.name: draw(array.shape, *before) for array in network.controls}
     if network.fixed:  # polynomials of large numbers leave their range within three layers
-        controls = {name: value * 2.0**-3 for name, value in controls.items()}
+        controls = {name: value * 2.0**-5 for name, value in controls.items()}
     values = {parameter.name: float(parameter.default) for parameter in network.parameters}
     spelled = {raw: name for name, raw in network.declared.items()}
     exact = draws.drawn(network.draws, sizes, SEED)
