@@ -196,6 +196,11 @@ def quintic(matrix: Tensor, a: Any, b: Any, c: Any) -> Tensor:
     """
     tall = matrix.shape[-2] >= matrix.shape[-1]
     gram = matrix.mT @ matrix if tall else matrix @ matrix.mT
+    if matrix.ndim <= 3 and not any(isinstance(number, Tensor) for number in (a, b, c)):
+        added = torch.addmm if matrix.ndim == 2 else torch.baddbmm  # in one pass over the result
+        factor = added(gram, gram, gram, beta=b, alpha=c)
+        operands = (matrix, factor) if tall else (factor, matrix)
+        return added(matrix, *operands, beta=a)
     factor = c * (gram @ gram) + b * gram
     return a * matrix + (matrix @ factor if tall else factor @ matrix)
 

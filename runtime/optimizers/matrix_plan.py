@@ -17,10 +17,8 @@ from hamilforge.runtime.optimizers.fused_plan import KERNEL_DTYPES
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.matrix_blocks import Blocks
 from hamilforge.runtime.optimizers.noise import Noise
+from hamilforge.runtime.optimizers.stacks import is_large
 from hamilforge.runtime.optimizers.step_plan import Standing, Tensors
-
-#: From so many multiplications of a product of a matrix with its transpose on, it is a large one.
-LARGE = 1 << 21
 
 
 class MatrixPlan:
@@ -83,15 +81,3 @@ class MatrixPlan:
             self._blocks.run(self._stages[stage], rows, own)
             changed = [self.standing.params[k] for k in self._small]
             torch.autograd.graph.increment_version(changed)
-
-
-def is_large(shape: Sequence[int]) -> bool:
-    """Whether the products of a matrix are left to BLAS.
-
-    Args:
-        shape: of a parameter, leading axes included.
-    """
-    if len(shape) < 2:
-        return False
-    rows, columns = shape[-2:]
-    return rows * columns * min(rows, columns) >= LARGE

@@ -12,6 +12,22 @@ Tensors = list[torch.Tensor]
 Stage = Callable[..., tuple[Tensors, ...]]
 
 
+#: From so many multiplications of a product of a matrix with its transpose on, it is a large one.
+LARGE = 1 << 21
+
+
+def is_large(shape: Sequence[int]) -> bool:
+    """Whether the products of a matrix are left to BLAS, one matrix at a time.
+
+    Args:
+        shape: of a parameter, leading axes included.
+    """
+    if len(shape) < 2:
+        return False
+    rows, columns = shape[-2:]
+    return rows * columns * min(rows, columns) >= LARGE
+
+
 def stacked(
     step: Callable[..., tuple[torch.Tensor, ...]],
     columns: Sequence[bool],
@@ -32,7 +48,7 @@ def stacked(
     def stage(*arguments: Any) -> tuple[Tensors, ...]:
         lists, scalars = arguments[: len(columns)], arguments[len(columns) :]
         results: dict[int, dict[int, torch.Tensor]] = {}
-        for members in alike(lists[0]):
+        for members in _together(lists[0]):
             vectors = of_vectors is step or lists[0][members[0]].dim() < 2
             parts = [
                 _stack([tensors[k] for k in members], vectors and column)
@@ -64,6 +80,15 @@ def in_place(stage: Stage) -> Callable[..., None]:
             torch._foreach_copy_([old[k] for k in changed], [new[k] for k in changed])
 
     return stage_
+
+
+def _together(tensors: Tensors) -> list[list[int]]:
+    """The numbers of tensors that make a stack; large matrices are not copied into one."""
+    return [
+        part
+        for members in alike(tensors)
+        for part in ([[k] for k in members] if is_large(tensors[members[0]].shape) else [members])
+    ]
 
 
 def alike(tensors: Tensors) -> list[list[int]]:
