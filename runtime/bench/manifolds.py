@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -20,7 +20,8 @@ import torch
 
 from hamilforge.runtime.bench import muon
 from hamilforge.runtime.bench.rows import Case, Row
-from hamilforge.runtime.bench.timing import Contestant, Times, interleaved
+from hamilforge.runtime.bench.steps import row, stepping, timed
+from hamilforge.runtime.bench.timing import Contestant
 from hamilforge.runtime.core.loader import load
 
 BENCH = "manifolds"
@@ -62,12 +63,7 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         skipped = dict.fromkeys(("geoopt, a list", "geoopt, one parameter"), "geoopt is not here")
     if case["count"] * case["rows"] * case["columns"] <= entries["parametrised"]:
         makers["parametrizations.orthogonal"] = lambda: _parametrised(case, entries)
-    ready = {name: make() for name, make in makers.items()}
-    for contestant in ready.values():
-        for _ in range(2):
-            contestant.prepare()
-            contestant.work()
-    times = interleaved(ready, rounds or case["rounds"])
+    times = timed(makers, rounds or case["rounds"])
     flops = _flops(case)
     for candidate in ("a list", "one parameter"):
         speed = f"{flops / times[candidate].median / 1e9:.1f} GFLOP/s in products"
@@ -75,28 +71,12 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
             if peer in ("a list", "one parameter"):
                 continue
             note = skipped.get(peer, speed)
-            yield _row(case["case"], candidate, peer, times[candidate], times.get(peer), note)
+            yield row(BENCH, case["case"], candidate, peer, times, note)
 
 
 def _flops(case: Entry) -> float:
     """Of the products of a step with as many rows as the matrix: five, and the Gram matrix."""
     return float(6 * 2 * case["count"] * case["rows"] * case["columns"] ** 2)
-
-
-def _row(case: str, candidate: str, peer: str, ours: Times, theirs: Times | None, note: str) -> Row:
-    ratio = ours.median / theirs.median if theirs else None
-    return Row(
-        BENCH,
-        case,
-        candidate,
-        peer,
-        ours.median,
-        ours.p10,
-        ours.p90,
-        ratio,
-        torch.get_num_threads(),
-        note=note,
-    )
 
 
 def _points(case: Entry) -> torch.Tensor:
@@ -110,22 +90,12 @@ def _slopes(case: Entry) -> torch.Tensor:
     return 0.1 * torch.randn(case["count"], case["rows"], case["columns"], generator=generator)
 
 
-def _stepping(
-    params: Sequence[torch.Tensor], slopes: Sequence[torch.Tensor], step: Callable[[], object]
-) -> Contestant:
-    def prepare() -> None:
-        for param, slope in zip(params, slopes, strict=True):
-            param.grad = slope
-
-    return Contestant(prepare, step)
-
-
 def _ours(case: Entry, entries: Entry, batched: bool) -> Contestant:
     optimizer = load(entries["rule"]).torch_class()
     points, slopes = _points(case), _slopes(case)
     params = [torch.nn.Parameter(points)] if batched else list(map(torch.nn.Parameter, points))
     grads = [slopes] if batched else [*slopes]
-    return _stepping(params, grads, optimizer(params, batched=batched, **entries["options"]).step)
+    return stepping(params, grads, optimizer(params, batched=batched, **entries["options"]).step)
 
 
 def _geoopt(case: Entry, entries: Entry, batched: bool) -> Contestant:
@@ -136,7 +106,7 @@ def _geoopt(case: Entry, entries: Entry, batched: bool) -> Contestant:
     parts = [points] if batched else [*points]
     params = [geoopt.ManifoldParameter(part, manifold=manifold) for part in parts]
     grads = [slopes.clone()] if batched else [slope.clone() for slope in slopes]
-    return _stepping(params, grads, geoopt.optim.RiemannianSGD(params, **entries["options"]).step)
+    return stepping(params, grads, geoopt.optim.RiemannianSGD(params, **entries["options"]).step)
 
 
 def _products(case: Entry, entries: Entry) -> Contestant:

@@ -16,11 +16,12 @@ import numba
 import torch
 
 from hamilforge.runtime.bench.rows import Case, Row
-from hamilforge.runtime.bench.timing import Contestant, interleaved
+from hamilforge.runtime.bench.steps import row, stepping, timed
+from hamilforge.runtime.bench.timing import Contestant
 from hamilforge.runtime.core.loader import load
 
 Entry = Mapping[str, Any]
-LINES, SHIPPED = "the same lines in torch", "torch.optim.Muon, in bfloat16"
+OURS, LINES, SHIPPED = "muon, a list", "the same lines in torch", "torch.optim.Muon, in bfloat16"
 
 
 def cases(bench: str, entries: Entry, rounds: int | None) -> list[Case]:
@@ -42,33 +43,17 @@ def cases(bench: str, entries: Entry, rounds: int | None) -> list[Case]:
 
 def _rows(bench: str, case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
     numba.set_num_threads(min(torch.get_num_threads(), numba.get_num_threads()))
-    makers: dict[str, Callable[[Entry], Contestant]] = {"ours": _ours, LINES: _lines}
+    makers = {OURS: lambda: _stepping(load("muon").torch_class(), case)}
+    makers[LINES] = lambda: _lines(case, entries["ns_steps"])
     if hasattr(torch.optim, "Muon"):
-        makers[SHIPPED] = _shipped
-    ready = {name: make(case) for name, make in makers.items()}
-    for contestant in ready.values():
-        for _ in range(2):
-            contestant.prepare()
-            contestant.work()
-    times = interleaved(ready, rounds or case["rounds"])
-    ours = times["ours"]
+        makers[SHIPPED] = lambda: _stepping(torch.optim.Muon, case)
+    times = timed(makers, rounds or case["rounds"])
     size = float(case["count"]) * case["rows"] * case["columns"]
     flops = 2 * size * min(case["rows"], case["columns"]) * 3 * entries["ns_steps"]
-    note = f"{flops / ours.median / 1e9:.1f} GFLOP/s in products"
+    speed = f"{flops / times[OURS].median / 1e9:.1f} GFLOP/s in products"
     for peer in (LINES, SHIPPED):
-        theirs = times.get(peer)
-        yield Row(
-            bench,
-            case["case"],
-            "muon, a list",
-            peer,
-            ours.median,
-            ours.p10,
-            ours.p90,
-            ours.median / theirs.median if theirs else None,
-            torch.get_num_threads(),
-            note=note if theirs else "this torch has none",
-        )
+        note = speed if peer in times else "this torch has none"
+        yield row(bench, case["case"], OURS, peer, times, note)
 
 
 def _arrays(case: Entry) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -82,24 +67,10 @@ def _arrays(case: Entry) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
 def _stepping(optimizer: Callable[..., torch.optim.Optimizer], case: Entry) -> Contestant:
     points, slopes = _arrays(case)
     params = [*map(torch.nn.Parameter, points)]
-    stepping = optimizer(params)
-
-    def prepare() -> None:
-        for param, slope in zip(params, slopes, strict=True):
-            param.grad = slope
-
-    return Contestant(prepare, stepping.step)
+    return stepping(params, slopes, optimizer(params).step)
 
 
-def _ours(case: Entry) -> Contestant:
-    return _stepping(load("muon").torch_class(), case)
-
-
-def _shipped(case: Entry) -> Contestant:
-    return _stepping(torch.optim.Muon, case)
-
-
-def _lines(case: Entry) -> Contestant:
+def _lines(case: Entry, ns_steps: int) -> Contestant:
     """The lines of PyTorch 2.13's step, with the iteration in the type of the parameters."""
     points, slopes = _arrays(case)
     buffers = [torch.zeros_like(point) for point in points]
@@ -113,7 +84,7 @@ def _lines(case: Entry) -> Contestant:
             tall = update.size(0) > update.size(1)
             update = update.T if tall else update
             update = update / update.norm().clamp(min=1e-7)
-            for _ in range(5):
+            for _ in range(ns_steps):
                 gram = update @ update.T
                 factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
                 update = torch.addmm(update, factor, update, beta=a)

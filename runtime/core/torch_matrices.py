@@ -118,9 +118,7 @@ def expm(matrix: Tensor) -> Tensor:
     """
     if not matrix.numel():
         return matrix
-    norm = matrix.detach().abs().sum(-1).amax(-1)[..., None, None]
-    halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
-    halvings = torch.where(halvings.isfinite(), halvings, 0.0)  # what is not finite stays so
+    halvings = _halvings(matrix)
     small = matrix * torch.exp2(-halvings)
     one = identity(matrix.shape[-1], matrix)
     result = one.expand_as(matrix)
@@ -129,6 +127,13 @@ def expm(matrix: Tensor) -> Tensor:
     for k in range(int(halvings.max())):
         result = torch.where(halvings > k, result @ result, result)
     return result
+
+
+def _halvings(matrix: Tensor) -> Tensor:
+    """How often matrices are halved until their norm is small; what is not finite stays so."""
+    norm = matrix.detach().abs().sum(-1).amax(-1)[..., None, None]
+    halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
+    return torch.where(halvings.isfinite(), halvings, 0.0)
 
 
 def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
@@ -145,9 +150,7 @@ def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
     if not matrix.numel():
         return matrix
     wide, small, along = _narrowed(left, right, matrix)
-    norm = small.detach().abs().sum(-1).amax(-1)[..., None, None]
-    halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
-    halvings = torch.where(halvings.isfinite(), halvings, 0.0)  # what is not finite stays so
+    halvings = _halvings(small)
     small = small * torch.exp2(-halvings)
     one = identity(small.shape[-1], small)
     phi = one.expand_as(small)

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from hamilforge.runtime.optimizers.cohorts import LATE
+from hamilforge.runtime.optimizers.manifolds import as_matrices
 from hamilforge.runtime.optimizers.reach import RATE, StepTooLong
 
 #: The part of the promise that must be kept, and how often a rate is halved.
@@ -130,7 +131,6 @@ def searched(
 
 def _squared(product: Any, point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     """|grad|^2 in the metric, over all matrices of a parameter."""
-    column = product.VECTORS
-    point, slope = (tensor[..., None] if column else tensor for tensor in (point, slope))
-    total: torch.Tensor = product.squared_gradient(point, slope).sum()
+    matrices = (as_matrices(product, tensor) for tensor in (point, slope))
+    total: torch.Tensor = product.squared_gradient(*matrices).sum()
     return total
