@@ -26,6 +26,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "matrix_rotations": "core",
     "normal_numbers": "core",
     "stage_systems": "integrators",
+    "step_lengths": "integrators",
     "vector_math": "core",
     "wide": "optimizers",
 }

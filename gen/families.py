@@ -275,6 +275,15 @@ KINDS: tuple[Kind, ...] = (
         roles=(INTEGRATION,),
     ),
     Kind(
+        "taylor",
+        "taylor",
+        kinds.Taylor,
+        reader="declare.read_taylor:taylor",
+        prover="prove.integrators.taylor:prove",
+        teller="document.problem:tell_taylor",
+        roles=(INTEGRATION,),
+    ),
+    Kind(
         "system",
         "systems",
         kinds.System,
@@ -369,6 +378,7 @@ FAMILIES: tuple[Family, ...] = (
             kinds.Splitting,
             kinds.ConstrainedSplitting,
             kinds.DiscreteGradient,
+            kinds.Taylor,
         ),
         "pipeline:render_integrator",
         "document.derivation:tell_pair",

@@ -19,6 +19,7 @@ from hamilforge.gen.emit.products.network import NetworkProduct, TargetProduct
 from hamilforge.gen.emit.products.optimizer import Product
 from hamilforge.gen.emit.products.problem import ProblemProduct
 from hamilforge.gen.program.integrators.build import build_discrete_gradient, build_integrator
+from hamilforge.gen.program.integrators.integrator import TaylorSteps
 from hamilforge.gen.program.networks.build import build_network, build_target
 from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import derive
@@ -27,6 +28,7 @@ from hamilforge.gen.program.optimizers.build_rule import derive_rule
 from hamilforge.gen.program.optimizers.manifold import build_manifold
 from hamilforge.gen.program.problems.build import build_problem
 from hamilforge.gen.prove.integrators import problem
+from hamilforge.gen.prove.integrators.taylor import prove_coefficients
 from hamilforge.gen.prove.report import Report
 from hamilforge.gen.tableau.build import build
 from hamilforge.gen.tableau.modified import Modified, modified_equation
@@ -152,7 +154,10 @@ def render_integrator(declared: kinds.Problem, method: kinds.Integration) -> dic
     def integrated() -> dict[str, str]:
         derived = derive_field(declared)
         built = build_integrator(derived, method)
-        return files.render(IntegratorProduct(built, declared, method, report, derived.separable))
+        own = report
+        if isinstance(built.step, TaylorSteps):  # of these coefficients, not of some others
+            own = prove_coefficients(built, derived, built.step.order)
+        return files.render(IntegratorProduct(built, declared, method, own, derived.separable))
 
     return products.understood(integrated, declared, method, factor=budget.CODE)
 

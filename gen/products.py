@@ -16,6 +16,7 @@ from hamilforge.gen.declare import budget, catalogue, kinds
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import Expression, Number
+from hamilforge.gen.declare.read_taylor import order_of_smallest, with_order
 from hamilforge.gen.declare.variation import Variation, is_any, vary, with_sites
 
 #: The declarations that a product is made of.
@@ -99,7 +100,7 @@ def load_made(
         name: of a declaration, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
         choices: what a field has instead of its declaration; with an implicit method code is the
-            same for all sizes.
+            same for all sizes.  And ``order``, of a method that has all of them.
 
     Raises:
         DeclarationError: a declaration is not found, is of another kind, or has problems.
@@ -118,25 +119,60 @@ def load_made(
             )
         return (declaration,)
     declaration = catalogue.load(name, families.kinds_of(*families.made_with_methods()))
+    order = choices.pop("order", None)
     if isinstance(declaration, kinds.Field):
         layers = load_layer_method(method)
+        _refuse_order(layers, order)
         if not _explicit(layers):
             choices["sizes"] = None
         return vary(declaration, choices), layers
     problem_ = load_problem(name)
     if isinstance(problem_, kinds.Mechanics):
         _refuse_choices(problem_, {**choices, "sizes": None})
-        return with_sites(problem_, choices.get("sizes")), load_method(method)
+        return with_sites(problem_, choices.get("sizes")), _ordered(method, order)
     _refuse_choices(problem_, choices)
-    return problem_, load_method(method)
+    return problem_, _ordered(method, order)
+
+
+def _ordered(method: str | Path, order: int | None) -> kinds.Integration:
+    """A method of an order, where it has a choice."""
+    declared = load_method(method)
+    if isinstance(declared, kinds.Taylor):
+        return with_order(declared, order)
+    _refuse_order(declared, order)
+    return declared
+
+
+def _refuse_order(method: kinds.Declaration, order: int | None) -> None:
+    if order is not None:
+        raise DeclarationError.single(
+            method.head.source.where,
+            f"'{method.head.name}' has an order of its own; only Taylor's method is made for any",
+        )
+
+
+def order_for(method: str | Path, tolerance: object) -> int | None:
+    """The order of a method's steps for a tolerance.
+
+    Args:
+        method: by name or path.
+        tolerance: relative; a number or several, of which the smallest counts.
+
+    Returns:
+        The order; None where the method's does not follow from it.
+    """
+    declared = load_method(method)
+    if not isinstance(declared, kinds.Taylor) or declared.order is not None:
+        return None
+    return order_of_smallest(tolerance)
 
 
 def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:
     if is_any(choices) and not isinstance(declaration, kinds.Field):
         raise DeclarationError.single(
             declaration.head.source.where,
-            "an activation, sizes and controls by stage belong to the field of a network, and "
-            "sizes to a lattice with a method",
+            "an activation, sizes and controls by stage belong to the field of a network, sizes to "
+            "a lattice with a method, and an order to Taylor's method",
         )
 
 

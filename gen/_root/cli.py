@@ -22,6 +22,8 @@ from hamilforge.typed import number, sized, whole_number
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
+    from hamilforge.gen.declare.variation import Variation
+
 FORMATS = ("text", "latex", "markdown")
 
 
@@ -202,6 +204,17 @@ def _choices(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--by-stage", action="store_true", help="for a field: controls of its own at every stage"
     )
+    command.add_argument("--order", type=whole_number, help="of Taylor's method")
+
+
+def _chosen(arguments: argparse.Namespace) -> Variation:
+    """What was chosen instead of a declaration."""
+    return {
+        "activation": arguments.activation,
+        "sizes": dict(arguments.size),
+        "by_stage": arguments.by_stage,
+        "order": arguments.order,
+    }
 
 
 def _sizes(command: argparse.ArgumentParser) -> None:
@@ -275,9 +288,7 @@ def _show(arguments: argparse.Namespace) -> int:
             arguments.format,
             arguments.on,
             arguments.method,
-            activation=arguments.activation,
-            sizes=dict(arguments.size),
-            by_stage=arguments.by_stage,
+            **_chosen(arguments),
         )
         say(told.removesuffix("\n"))
         return 0
@@ -291,13 +302,11 @@ def _generate(arguments: argparse.Namespace) -> int:
     if arguments.names:
         run = generation.check_named if arguments.check else generation.write_named
         return of_sizes(
-            lambda: run(
-                arguments.names, arguments.out, arguments.method,
-                activation=arguments.activation, sizes=dict(arguments.size),
-                by_stage=arguments.by_stage,
-            )
-        )  # fmt: skip
-    if arguments.activation is not None or arguments.size or arguments.by_stage or arguments.method:
+            lambda: run(arguments.names, arguments.out, arguments.method, **_chosen(arguments))
+        )
+    from hamilforge.gen.declare.variation import is_any
+
+    if is_any(_chosen(arguments)) or arguments.method:
         return complain("options of a field or a problem take its name")
     folder = arguments.out or generation.catalogue_folder()
     if arguments.check:
@@ -308,11 +317,10 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import verify
 
-    chosen = (arguments.activation, arguments.by_stage, dict(arguments.size))
-
     def run() -> int:
         verifications = [
-            verify(name, arguments.method, *chosen, arguments.device) for name in arguments.names
+            verify(name, arguments.method, device=arguments.device, **_chosen(arguments))
+            for name in arguments.names
         ]
         say("\n\n".join(map(str, verifications)))
         return 0 if all(verification.holds for verification in verifications) else 1

@@ -48,6 +48,7 @@ def generate(
     activation: str | None = None,
     sizes: Mapping[str, int] | None = None,
     by_stage: bool = False,
+    order: int | None = None,
 ) -> list[Path]:
     """Generate the files of an optimizer or an objective, or of a problem or field with a method.
 
@@ -58,6 +59,7 @@ def generate(
         sizes: of a lattice, the number of its sites; of a field, dimensions that its code is made
             for.
         by_stage: whether every stage of a layer has controls of its own.
+        order: of Taylor's method; that of the tolerance 1e-6 if None.
         out: a folder; the user's cache if None.
 
     Returns:
@@ -71,7 +73,9 @@ def generate(
     """
     from hamilforge import generation
 
-    choices: Variation = {"activation": activation, "sizes": sizes, "by_stage": by_stage}
+    choices: Variation = {
+        "activation": activation, "sizes": sizes, "by_stage": by_stage, "order": order,
+    }  # fmt: skip
     return generation.write([name], out, method, **choices)
 
 
@@ -82,18 +86,22 @@ def integrate(
     t_span: Sequence[float] | None = None,
     h: float | None = None,
     sizes: Mapping[str, int] | None = None,
+    order: int | None = None,
     **options: Any,
 ) -> Solution:
     """Integrate a declared Hamiltonian or system with a declared method, compiled.
 
     Args:
         problem: a Hamiltonian in coordinates, or a system, by name or path.
-        method: a Runge–Kutta method, a pair, a splitting or a discrete gradient.
+        method: a Runge–Kutta method, a pair, a splitting, a discrete gradient or ``taylor``.
         y0: the start: `(components,)`, `(trajectories, components)` for an ensemble in parallel, or
             numbers by component; the declared one if None.
         t_span: from when to when; one unit of time from the declared start if None.
-        h: the step; without, steps follow the error estimate of an embedded pair.
+        h: the step; without, steps follow the error estimate of an embedded pair, or the Taylor
+            coefficients.
         sizes: of a lattice, the number of its sites by name.
+        order: of Taylor's method; if None, with tolerances the order at which they cost least, with
+            h that of the tolerance 1e-6.
         options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps; a
             number, or one for each component), ``max_steps``, ``parameters`` (by name),
             ``progress``.
@@ -107,10 +115,13 @@ def integrate(
         ValueError: the arguments do not fit.
         IntegrationError: a step could not be taken; it says where, why, and what to try.
     """
+    from hamilforge.gen import products
     from hamilforge.runtime.core import loader
     from hamilforge.runtime.integrators import integrate as module
 
-    product = loader.load(problem, method, sizes=sizes).module("numba")
+    if order is None and h is None and options.get("rtol") is not None:
+        order = products.order_for(method, options["rtol"])
+    product = loader.load(problem, method, sizes=sizes, order=order).module("numba")
     if t_span is None:
         t_span = (product.START_TIME, product.START_TIME + 1.0)
     return module.integrate(product, y0, t_span, h, **options)
@@ -122,6 +133,7 @@ def flow(
     h: float,
     steps: int,
     sizes: Mapping[str, int] | None = None,
+    order: int | None = None,
     **options: Any,
 ) -> Any:
     """The numerical flow as a ``torch.nn.Module`` on batches of states, on any device.
@@ -130,10 +142,11 @@ def flow(
 
     Args:
         problem: a Hamiltonian in coordinates, or a system, by name or path.
-        method: a Runge–Kutta method, a pair, a splitting or a discrete gradient.
+        method: a Runge–Kutta method, a pair, a splitting, a discrete gradient or ``taylor``.
         h: the step.
         steps: how many.
         sizes: of a lattice, the number of its sites by name.
+        order: of Taylor's method; that of the tolerance 1e-6 if None.
         options: ``t0``, ``every`` (return every so many states), ``trainable`` (parameters of the
             problem that become ``nn.Parameter``), ``parameters`` (values by name).
 
@@ -148,7 +161,7 @@ def flow(
     _need_torch("hf.flow makes a torch module", "hf.integrate works without")
     from hamilforge.runtime.core import loader
 
-    return loader.load(problem, method, sizes=sizes).torch_class()(h, steps, **options)
+    return loader.load(problem, method, sizes=sizes, order=order).torch_class()(h, steps, **options)
 
 
 def network(
@@ -658,6 +671,7 @@ def verify(
     by_stage: bool = False,
     sizes: Mapping[str, int] | None = None,
     device: str = "cpu",
+    order: int | None = None,
 ) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
@@ -669,6 +683,7 @@ def verify(
         sizes: of a lattice, the number of its sites by name.
         device: where torch's forms run, as torch calls it; beside another one than ``cpu`` the
             kernels do not run.
+        order: of Taylor's method; that of the tolerance 1e-6 if None.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
@@ -680,5 +695,5 @@ def verify(
     from hamilforge import verification
 
     return verification.verify(
-        name, method, device, activation=activation, by_stage=by_stage, sizes=sizes
+        name, method, device, activation=activation, by_stage=by_stage, sizes=sizes, order=order
     )

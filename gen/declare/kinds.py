@@ -612,6 +612,20 @@ class DiscreteGradient:
 
 
 @dataclass(frozen=True, slots=True)
+class Taylor:
+    """Taylor's method: the solution's own series, to an order.
+
+    Attributes:
+        order: the highest power of the step; None where it follows from the tolerance.
+        varied: what the caller set instead of the declaration, as options of the command line.
+    """
+
+    head: Head
+    order: int | None
+    varied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Poisson:
     """The structure of a system y' = S(y) grad H(y) with a skew-symmetric S."""
 
@@ -1023,7 +1037,9 @@ Problem = Mechanics | System
 #: What layers of a network are made with.
 LayerMethod = RungeKutta | Partitioned
 #: What makes an integrator of a problem.
-Integration = RungeKutta | Partitioned | Splitting | ConstrainedSplitting | DiscreteGradient
+Integration = (
+    RungeKutta | Partitioned | Splitting | ConstrainedSplitting | DiscreteGradient | Taylor
+)
 Declaration = (
     Hamiltonian
     | Mechanics
@@ -1039,6 +1055,7 @@ Declaration = (
     | RungeKutta
     | Partitioned
     | DiscreteGradient
+    | Taylor
     | System
     | Field
     | Objective

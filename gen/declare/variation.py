@@ -22,16 +22,20 @@ class Variation(TypedDict, total=False):
         activation: what sigma(x) is, an expression in x.
         sizes: of dimensions that code is made for.
         by_stage: whether every stage of a layer has controls of its own.
+        order: of a method that has all of them.
     """
 
     activation: str | None
     sizes: Mapping[str, int] | None
     by_stage: bool
+    order: int | None
 
 
 def is_any(choices: Variation) -> bool:
     """Whether something was chosen."""
-    return any(value or value == "" for value in choices.values())
+    return any(
+        value is not None and value is not False and value != {} for value in choices.values()
+    )
 
 
 def with_sites(declaration: kinds.Mechanics, sizes: Mapping[str, int] | None) -> kinds.Mechanics:

@@ -15,6 +15,7 @@ from hamilforge.gen.derive.integrators.lattice import LatticeField, at_sites
 from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.derive.scheme import constant_values, flatten
 from hamilforge.gen.document.blocks import Block, Facts, Formula, Formulas, Heading, Paragraph
+from hamilforge.gen.emit.printer import FormulaPrinter
 from hamilforge.gen.program.integrators.integrator import (
     ConstrainedFlows,
     ConstrainedMove,
@@ -23,10 +24,19 @@ from hamilforge.gen.program.integrators.integrator import (
     Friction,
     Integrator,
     Problem,
+    TaylorSteps,
+)
+from hamilforge.gen.program.integrators.series import (
+    Elementary,
+    Operation,
+    Power,
+    Product,
+    Quotient,
+    Sum,
 )
 from hamilforge.gen.program.ir import Apply, Const, Ref
 from hamilforge.gen.program.ir import Expr as IrExpr
-from hamilforge.gen.program.lower import add, lower, mul, negative
+from hamilforge.gen.program.lower import add, constant, lower, mul, negative
 from hamilforge.gen.program.stages import ONE, Coefficient, Row, Stages, Value
 from hamilforge.gen.prove.report import Report
 
@@ -212,6 +222,26 @@ def tell_discrete_gradient(declaration: kinds.DiscreteGradient, _: Report) -> tu
     )
 
 
+def tell_taylor(declaration: kinds.Taylor, _: Report) -> tuple[Block, ...]:
+    """The step of Taylor's method."""
+    order = declaration.order or "p"
+    return (
+        Heading("The step"),
+        Paragraph(f"y(t + h) = sum of c_k h^k, k = 0, ..., {order}, c_k the solution's own."),
+        Paragraph(_ORDER_OF_TOLERANCE if declaration.order is None else f"Of order {order}."),
+        Paragraph(
+            "With tolerances h is e^-2 of the radius of convergence that the last two coefficients "
+            "show, or less where the order is too low for the tolerance."
+        ),
+    )
+
+
+_ORDER_OF_TOLERANCE = (
+    "The order p is ceil(1 - log(tolerance)/2), at which a step of that length has a last term of "
+    "the size of the tolerance; code is made for the order that a call asks for."
+)
+
+
 def tell_integrator(integrator: Integrator) -> tuple[Block, ...]:
     """The step of a method on a problem, as it is computed."""
     match integrator.step:
@@ -230,11 +260,34 @@ def tell_integrator(integrator: Integrator) -> tuple[Block, ...]:
                 (f"{k}. {_move(move)[0]}", _move(move)[1]) for k, move in enumerate(moves, 1)
             )
             return (Heading("The step"), Facts(items), *_constrained_step())
+        case TaylorSteps() as step:
+            return (
+                Heading("The step"),
+                Paragraph(f"The coefficients c_1, ..., c_{step.order} in order, from the series"),
+                Facts(tuple((line.name, _operation(line.operation)) for line in step.series.lines)),
+            )
         case DiscreteGradient():
             return (
                 Heading("The step"),
                 Paragraph("Newton's method for z+, a large h reached by continuation."),
             )
+
+
+def _operation(operation: Operation) -> str:
+    """An operation on series as a formula."""
+    printer = FormulaPrinter()
+    match operation:
+        case Sum(terms=terms, constant=first):
+            parts = [mul(factor, Ref(name)) for factor, name in terms]
+            return printer(add(*parts, *((first,) if first is not None else ())))
+        case Product(left=left, right=right):
+            return printer(mul(Ref(left), Ref(right)))
+        case Quotient(over=over, under=under):
+            return printer(Apply("div", (Ref(over) if over else constant(1), Ref(under))))
+        case Power(base=base, exponent=exponent):
+            return printer(Apply("pow", (Ref(base), exponent)))
+        case Elementary(function=function, argument=argument):
+            return f"{function}({argument})"
 
 
 def _move(move: Friction | ConstrainedMove) -> tuple[str, str]:

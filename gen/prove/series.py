@@ -397,7 +397,7 @@ def _is_zero(series: Series) -> bool:
 def _pow(base: Any, exponent: Any) -> Any:
     if isinstance(exponent, Series):
         if exponent.coefficients and (exponent.low, len(exponent.coefficients)) != (0, 1):
-            raise Irrational("a power that depends on h")
+            return _entrywise(lambda entry: (entry.log() * exponent).exp())(base)
         exponent = exponent[0]
     return _entrywise(lambda entry: entry.power(exponent))(base)
 

@@ -115,14 +115,15 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
             a method, what it integrates or a field.
         method: what integrates the problem, or makes the layers of the field.
         choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
-            code is to be made for, ``by_stage`` for controls of every stage.
+            code is to be made for, ``by_stage`` for controls of every stage; ``order`` of a method
+            that has all of them.
 
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
         ClaimError: one of them claims what is not so.
     """
     shipped = _shipped(name_or_path, method)
-    if shipped and not any(value or value == "" for value in choices.values()):
+    if shipped and not any(map(_is_choice, choices.values())):
         return shipped
     request = repr((str(name_or_path), method and str(method), sorted(choices.items())))
     known = _KNOWN.get(request)
@@ -131,7 +132,7 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     from hamilforge.gen import products
 
     made = products.load_made(name_or_path, method, **choices)
-    if shipped and not getattr(made[0], "varied", ()):
+    if shipped and not any(getattr(declaration, "varied", ()) for declaration in made):
         return shipped
     key = f"p_{products.key(*made)}"
     if cache.find(key) is None:
@@ -141,6 +142,11 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
     _KNOWN[request] = _Known(key, products.sources(made), product)
     return product
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether something was chosen: not None, False or no sizes; 0 and an empty text are refused."""
+    return value is not None and value is not False and value != {}
 
 
 def load_layers(

@@ -100,7 +100,7 @@ def _one_adaptive(
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
     times = limits.times
     first = _first_step(product, y, row, start, stop, limits)
-    control = np.array([first, 1e-4, 0, 0, 0, np.inf, 0])
+    control = np.array([first, 1e-4, 0, 0, 0, np.inf, 0, 0])
     wanted = np.empty(0) if times is None else times
     pieces: list[tuple[Floats, Floats]] = []
     if times is None:

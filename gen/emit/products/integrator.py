@@ -32,6 +32,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Integrator,
     Lattice,
     Problem,
+    TaylorSteps,
 )
 from hamilforge.gen.program.ir import Expr
 from hamilforge.gen.program.stages import Coefficient, Row, Stages
@@ -68,7 +69,8 @@ class IntegratorProduct:
     @cached_property
     def header(self) -> str:
         """Where the file comes from."""
-        more = "".join(f" {escaped(option)}" for option in kinds.varied(self.problem))
+        chosen = (*kinds.varied(self.problem), *kinds.varied(self.method))
+        more = "".join(f" {escaped(option)}" for option in chosen)
         return pair_header(self.problem.head, self.method.head, self.template, self.digest, more)
 
     @cached_property
@@ -108,6 +110,8 @@ class IntegratorProduct:
                 facts.append("symplectic" if problem.decay is None else conformal)
                 if problem.constraints is not None:
                     facts.append("on the constraints and their velocities")
+            case TaylorSteps():
+                facts[0] += ", what is left out begins with the next power of the step"
             case DiscreteGradient():
                 if isinstance(self.problem, kinds.System) or problem.decay is not None:
                     facts[0] += " for canonical equations without friction"

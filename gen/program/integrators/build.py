@@ -24,6 +24,7 @@ from hamilforge.gen.program.integrators.build_constrained import (
 )
 from hamilforge.gen.program.integrators.build_lattice import build_lattice
 from hamilforge.gen.program.integrators.build_problem import build_problem
+from hamilforge.gen.program.integrators.build_taylor import build_taylor
 from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
@@ -52,7 +53,8 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
     """
     if field.constraints and not isinstance(method, kinds.ConstrainedSplitting):
         raise refuse_unconstrained(field, method)
-    whole = isinstance(method, kinds.RungeKutta | kinds.DiscreteGradient) and not field.friction
+    at_once = kinds.RungeKutta | kinds.DiscreteGradient | kinds.Taylor
+    whole = isinstance(method, at_once) and not field.friction
     whole = bool(whole) or len(field.parts) == 1
     needs = field.parts_needed(whole)
     name = field.problem.head.name
@@ -74,6 +76,9 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
             step = build_constrained(field, method)
         case kinds.DiscreteGradient():
             step = _discrete_gradient(field, method)
+        case kinds.Taylor(order=order):
+            assert order is not None  # a caller's, the declared one, or that of a tolerance
+            step = build_taylor(field, order)
     if isinstance(field, LatticeField):
         problem = build_lattice(field, whole, _solves(field, method, step, len(needs)))
     else:

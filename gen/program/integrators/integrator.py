@@ -1,9 +1,10 @@
 """Integrators as programs: a problem's functions in the driver of a method's step.
 
 A :class:`Problem` holds straight-line functions of t, the components and the parameters.  A step is
-one of four drivers: :class:`Stages` (Runge–Kutta methods and pairs, explicit or implicit),
+one of five drivers: :class:`Stages` (Runge–Kutta methods and pairs, explicit or implicit),
 :class:`Flows` (splittings), :class:`ConstrainedFlows` (splittings with constrained steps, which
-solve for multipliers) or :class:`DiscreteGradient`.  A trajectory repeats the step.
+solve for multipliers), :class:`DiscreteGradient` or :class:`TaylorSteps`.  A trajectory repeats the
+step.
 
 Friction stands beside the field as its exact factor d(a, b) = exp(-int_a^b gamma); with eta(t) its
 exponent since the beginning of the step, stages follow the conformal rule (A. Bhatt, D. Floyd and
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.program.integrators.series import SeriesProgram
 from hamilforge.gen.program.ir import Expr, Function
 from hamilforge.gen.program.stages import Coefficient, Row, Stages
 
@@ -230,7 +232,22 @@ class DiscreteGradient:
     directions: tuple[int, ...]
 
 
-Step = Stages | Flows | ConstrainedFlows | DiscreteGradient
+@dataclass(frozen=True, slots=True)
+class TaylorSteps:
+    """y(t + h) = sum_k c_k h^k with the Taylor coefficients c_k of the solution.
+
+    Attributes:
+        order: the highest power.
+        series: what the coefficients are computed by, whatever the order.
+        coefficients: all of them up to the order; friction is a term of the right-hand sides.
+    """
+
+    order: int
+    series: SeriesProgram
+    coefficients: Function
+
+
+Step = Stages | Flows | ConstrainedFlows | DiscreteGradient | TaylorSteps
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Integrator,
     Lattice,
     Matrix,
+    TaylorSteps,
     stencil,
 )
 from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
@@ -76,6 +77,8 @@ class IntegratorInterpreter:
                 return self._constrained(flows, t, h, y)
             case DiscreteGradient() as gradient:
                 return self._discrete_gradient(gradient, t, h, y)
+            case TaylorSteps() as taylor:
+                return self._taylor(taylor, t, h, y)
 
     def energy(self, t: float, y: Floats) -> float:
         """H."""
@@ -169,6 +172,13 @@ class IntegratorInterpreter:
             return 1.0
         values = {**self.parameters, START: start, STOP: stop}
         return float(evaluate(expr, values, FLOAT64))
+
+    def _taylor(self, taylor: TaylorSteps, t: float, h: float, y: Floats) -> Floats:
+        rows = self.call(taylor.coefficients, t, y).reshape(taylor.order, -1)
+        change = np.zeros_like(y)
+        for row in rows[::-1]:
+            change = (change + row) * h
+        return y + change
 
     def _flows(self, flows: Flows, t: float, h: float, y: Floats) -> Floats:
         y = y.copy()

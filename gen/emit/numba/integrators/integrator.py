@@ -14,6 +14,7 @@ from hamilforge.gen.emit.numba.integrators.constrained import ConstrainedView, c
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
+from hamilforge.gen.emit.numba.integrators.taylor import TaylorView, taylor_view
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import Constant, tuple_text
@@ -22,6 +23,7 @@ from hamilforge.gen.program.integrators.integrator import (
     DiscreteGradient,
     Flows,
     Step,
+    TaylorSteps,
 )
 from hamilforge.gen.program.stages import Stages
 
@@ -38,6 +40,9 @@ class GradientView:
     directions: str
 
 
+StepView = StagesView | FlowsView | ConstrainedView | GradientView | TaylorView
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """All that the templates show."""
@@ -49,11 +54,11 @@ class View:
     functions: tuple[FunctionView, ...]
     imports: tuple[tuple[str, str, str], ...]
     constants: tuple[Constant, ...]
-    step: StagesView | FlowsView | ConstrainedView | GradientView
+    step: StepView
     rows: int
     unknowns: int
     damped: bool
-    adaptive: bool
+    adaptive: str
     quantities: tuple[tuple[str, str], ...]
     fields: str
     fixed_step: str
@@ -71,9 +76,7 @@ def view(product: IntegratorProduct) -> View:
     solve = 0
     match step:
         case Stages():
-            shown: StagesView | FlowsView | ConstrainedView | GradientView = StagesWriter(
-                integrator, need
-            ).view()
+            shown: StepView = StagesWriter(integrator, need).view()
             implicit = [block for block in step.blocks if block.implicit]
             width = size // len(problem.parts)
             solve = max((len(block.increments) for block in implicit), default=0) * width
@@ -89,6 +92,9 @@ def view(product: IntegratorProduct) -> View:
             shown = _gradient(step)
             solve = size
             rows = 8
+        case TaylorSteps():
+            shown = taylor_view(integrator, step, need)
+            rows = step.order + 1
     printed = tuple(functions(integrator, need))
     return View(
         product=product,
@@ -102,7 +108,7 @@ def view(product: IntegratorProduct) -> View:
         rows=rows,
         unknowns=solve,
         damped=problem.decay is not None,
-        adaptive=isinstance(step, Stages) and step.error is not None,
+        adaptive=_adaptive(step),
         quantities=(
             *((("energy", _plain_energy(step)),) if problem.energy else ()),
             *((name, f"i_{name}") for name, _ in problem.invariants),
@@ -117,6 +123,16 @@ def view(product: IntegratorProduct) -> View:
 
 
 _FIELDS = ("field", "velocity", "force")
+
+
+def _adaptive(step: Step) -> str:
+    """The template of steps chosen by an error estimate; empty where there is none."""
+    match step:
+        case TaylorSteps():
+            return "numba/integrators/adaptive_taylor.py.jinja"
+        case Stages() if step.error is not None:
+            return "numba/integrators/adaptive.py.jinja"
+    return ""
 
 
 def _plain_energy(step: Step) -> str:

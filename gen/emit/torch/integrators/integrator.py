@@ -25,6 +25,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Friction,
     Matrix,
     Problem,
+    TaylorSteps,
 )
 from hamilforge.gen.program.ir import Expr, Function, names
 from hamilforge.gen.program.stages import Row, Stages, Value
@@ -125,6 +126,11 @@ def view(product: IntegratorProduct) -> View:
             if problem.rate is not None:
                 functions.append(writer.rate(problem.rate))
                 attributes.append(("FRICTION", "friction"))
+        case TaylorSteps():
+            module, kind = "torch_taylor", "TaylorSteps"
+            doc = "The Taylor coefficients of the solution through a state, the first power first."
+            functions.append(writer.function(step.coefficients, doc))
+            attributes += [("ORDER", str(step.order)), ("COEFFICIENTS", "coefficients")]
     imports = Imports.of(need)
     return View(product, tuple(functions), module, kind, tuple(attributes), imports)
 
@@ -160,18 +166,22 @@ class _Writer:
             finished = lattice_lines(self._problem, function, arguments, self._need, first, single)
             return FunctionView(function.name, arguments, doc, finished)
         results = {array for _, array in function.results}
-        inner = [line for line in function.lines if line.target not in results]
+        used = {name for line in function.lines for name in names(line.expr)}
+        inner = [line for line in function.lines if line.target not in results or line.name in used]
         values = [line.expr for line in function.lines]
         targets = (line.name for line in inner)
         spelling = spelling_of(self._problem, TensorPrinter, arguments, values, targets)
         printer = TensorPrinter(spelling, self._need)
-        used = {name for line in function.lines for name in names(line.expr)}
         weights = [name for name in function.scalars if name.startswith("w__")]
         lines = unpacked(self._problem, used.difference(weights), spelling)
         if more:
             lines.append(", ".join(weights) + (", = w" if len(weights) == 1 else " = w"))
         lines += [f"{printer.variable(line.name)} = {printer(line.expr)}" for line in inner]
-        texts = [printer(line.expr) for line in function.lines if line.target in results]
+        texts = [
+            printer.variable(line.name) if line.name in used else printer(line.expr)
+            for line in function.lines
+            if line.target in results
+        ]
         lines.append(f"return {texts[0]}" if single else f"return {tuple_text(texts)}")
         return FunctionView(function.name, arguments, doc, tuple(lines))
 

@@ -1,0 +1,196 @@
+"""Proofs about Taylor's method: its coefficients are those of the solution.
+
+In: the emitted function of the coefficients, and the right-hand sides.  Out: findings.  The
+solution's series comes from elsewhere, by Picard's iteration of the right-hand sides in truncated
+series, exactly where all values at the point are rational, in 60 digits where they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import sympy as sp
+
+from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.expression import parse
+from hamilforge.gen.declare.functions import TABLE, Elementwise
+from hamilforge.gen.declare.read_taylor import order_of
+from hamilforge.gen.derive.calculus import FUNCTIONS, to_sympy
+from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.program.integrators.build_taylor import build_series, rates_of
+from hamilforge.gen.program.integrators.integrator import Integrator, Problem, TaylorSteps
+from hamilforge.gen.program.integrators.series import TIME
+from hamilforge.gen.program.interpret import run
+from hamilforge.gen.program.ir import Function
+from hamilforge.gen.program.straight import straight
+from hamilforge.gen.prove.report import Finding, Report, compare_claims
+from hamilforge.gen.prove.series import FLOATS, RATIONALS, Field, Irrational, Series, series_algebra
+
+#: The orders that are looked at where the order follows from the tolerance.
+SEVERAL = (2, order_of(1e-6), order_of(1e-12))
+#: Numbers of 60 digits, of which only 0 is zero: coefficients become small.
+DIGITS = replace(FLOATS, is_zero=lambda value: value == 0)
+#: What 60-digit numbers may differ by, relative to the terms' sizes.
+ALIKE = 1e-40
+#: Where the drawn system is looked at.
+_DRAWN = {"x": Fraction(1, 3), "y": Fraction(2, 7), "z": Fraction(3, 11)}
+
+
+def prove(declaration: kinds.Taylor) -> Report:
+    """The order of the coefficients, on a system with every function that has a Taylor series."""
+    rates = _drawn_rates()
+    components = tuple(_DRAWN)
+    series = build_series(rates, components, "")
+    point = {**_DRAWN, TIME: Fraction(1, 5)}
+    orders = SEVERAL if declaration.order is None else (declaration.order,)
+    for order in orders:
+        _, ends = _compared(series.unrolled(order), rates, components, point)
+        if not ends:
+            raise AssertionError(f"the coefficient after order {order} is zero")
+    finding = Finding(
+        "order",
+        declaration.order or "of the tolerance",
+        f"coefficients up to {', '.join(map(str, orders))} equal those of the solution's own "
+        "series, and the next one is not zero",
+        f"{DIGITS.name} at a rational point of a system with products, quotients, powers, "
+        + ", ".join(sorted(row.name for row in _smooth())),
+    )
+    claims = compare_claims(declaration.head, (finding,))
+    return Report(declaration.head.name, "taylor", declaration.head.title, (finding,), claims)
+
+
+def prove_coefficients(integrator: Integrator, field: VectorField, order: int) -> Report:
+    """The order of a problem's own coefficients.
+
+    Args:
+        integrator: the problem by Taylor's method.
+        field: the problem's, with its right-hand sides.
+        order: the highest power of the step.
+
+    Returns:
+        A report with ``order``; None where the problem is defined at no point that was tried.
+
+    Raises:
+        AssertionError: a coefficient is not that of the solution.
+    """
+    problem, rates = integrator.problem, rates_of(field)
+    assert isinstance(integrator.step, TaylorSteps)
+    parameters = {entry.name: entry.default for entry in problem.parameters}
+    evidence = f"coefficients up to {order} equal those of the solution's own series"
+    for start in _points(problem):
+        try:
+            numbers, ends = _compared(
+                integrator.step.coefficients, rates, problem.components, {**parameters, **start}
+            )
+        except (Irrational, ArithmeticError):
+            continue
+        evidence += ", and the next one is not zero" if ends else ", and the next one is zero"
+        finding = Finding("order", order, evidence, f"{numbers.name} at a rational point")
+        break
+    else:
+        why = "the equations have no value at the points that were tried"
+        finding = Finding("order", None, evidence, "nowhere", why)
+    return Report(integrator.name, "taylor", "", (finding,), ())
+
+
+def _points(problem: Problem) -> Iterator[dict[str, Fraction]]:
+    """Rational points beside the declared start, where nothing is special."""
+    for away in (Fraction(1, 97), Fraction(1), Fraction(1, 7)):
+        point = {TIME: problem.start_time + away}
+        for k, (name, start) in enumerate(zip(problem.components, problem.start, strict=True), 1):
+            point[name] = (start or Fraction(0)) + away * Fraction(k, k + 1)
+        yield point
+
+
+def _compared(
+    coefficients: Function,
+    rates: Function,
+    components: Sequence[str],
+    point: Mapping[str, Fraction],
+) -> tuple[Field, bool]:
+    """Emitted coefficients beside those of the solution.
+
+    Returns:
+        The numbers that they were computed in, and whether the solution has a next coefficient.
+
+    Raises:
+        AssertionError: they differ.
+        Irrational: the equations have no value at the point.
+    """
+    try:
+        return RATIONALS, _compared_in(RATIONALS, coefficients, rates, components, point)
+    except Irrational:
+        return DIGITS, _compared_in(DIGITS, coefficients, rates, components, point)
+
+
+def _compared_in(
+    numbers: Field,
+    coefficients: Function,
+    rates: Function,
+    components: Sequence[str],
+    point: Mapping[str, Fraction],
+) -> bool:
+    order = len(coefficients.results) // len(components)
+    start = {name: Series(numbers, 0, [numbers.convert(x)], 1) for name, x in point.items()}
+    emitted = run(coefficients, start, series_algebra(numbers, 1))
+    solution = _solution(numbers, rates, components, point, order + 1)
+    for k in range(1, order + 1):
+        for name in components:
+            value, own = emitted[f"{name}__{k}"][0], solution[name][k]
+            size = numbers.magnitude(own) + numbers.magnitude(solution[name][0])
+            if numbers.magnitude(value - own) > ALIKE * size:
+                raise AssertionError(f"{name}__{k} is no Taylor coefficient of the solution")
+    return any(not numbers.is_zero(series[order + 1]) for series in solution.values())
+
+
+def _solution(
+    numbers: Field,
+    rates: Function,
+    components: Sequence[str],
+    point: Mapping[str, Fraction],
+    order: int,
+) -> dict[str, Series]:
+    """The solution through a point as truncated series, by Picard's iteration."""
+    values = {name: numbers.convert(x) for name, x in point.items()}
+    fixed = {
+        name: Series(numbers, 0, [value, numbers.convert(Fraction(1))][: 1 + (name == TIME)], order)
+        for name, value in values.items()
+        if name not in components
+    }
+    state = {name: Series(numbers, 0, [values[name]], 1) for name in components}
+    for precision in range(1, order + 1):
+        algebra = series_algebra(numbers, precision)
+        known = {name: series.truncated(precision) for name, series in fixed.items()}
+        known |= {name: series.truncated(precision) for name, series in state.items()}
+        slopes = run(rates, known, algebra)
+        state = {
+            name: slopes[end.name].truncated(precision).integral() + values[name]
+            for name, (_, end) in zip(components, rates.results, strict=True)
+        }
+    return state
+
+
+def _smooth() -> list[Elementwise]:
+    """The functions that have Taylor series and that declarations may call."""
+    return [row for row in TABLE if row.declarable and not row.kink and not row.definition]
+
+
+def _drawn_rates() -> Function:
+    """Rates in which every function with a Taylor series occurs, products, quotients and powers."""
+    names = tuple(_DRAWN)
+    symbols = {name: sp.Symbol(name, real=True) for name in (*names, TIME)}
+    terms: dict[str, list[str]] = {name: [] for name in names}
+    for k, row in enumerate(_smooth()):
+        shift = "3/2" if row.name == "acosh" else "1/4"
+        inner = f"{shift} + {names[k % 3]}/5"
+        terms[names[(k + 1) % 3]].append(f"{row.name}({inner})*{names[(k + 2) % 3]}/{k + 3}")
+    terms["x"] += ["x**2*y/3", "y/(2 + x*z)", "t*x"]
+    terms["y"] += ["(1 + x**2 + y**2)**(-3/2)*z", "-y**3", "(2 + z)**x/7"]
+    terms["z"] += ["1/(3 + t)", "(1 + z)**(2/3)*x", "-2*z", "5"]
+    rates = {
+        f"d__{name}": to_sympy(parse(" + ".join(own), FUNCTIONS), symbols)
+        for name, own in terms.items()
+    }
+    return straight("rates", (TIME, *names), rates)

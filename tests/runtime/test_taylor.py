@@ -1,0 +1,155 @@
+"""Taylor's method: what it computes, its order, its dense output, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+import hamilforge as hf
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.runtime.core.errors import IntegrationError
+
+HEAD = 'name = "{name}"\ntitle = "-"\nreference = "-"\n'
+
+
+@pytest.fixture
+def forced(tmp_path):
+    """Explicit time, a parameter, a fractional power and functions."""
+    path = tmp_path / "forced.toml"
+    path.write_text(
+        'kind = "system"\n' + HEAD.format(name="forced") + "[equations]\n"
+        'x = "y"\ny = "-sin(x) - k*y/(1 + x**2)**(3/2) + cos(2*t)"\n'
+        "[parameters]\nk = 0.3\n[start]\nx = 0.4\ny = 0.0\n"
+    )
+    return path
+
+
+def _forced(t, y):
+    x, v = y
+    return [v, -np.sin(x) - 0.3 * v / (1 + x**2) ** 1.5 + np.cos(2 * t)]
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-9, 1e-12])
+def test_errors_follow_the_tolerance(forced, tolerance):
+    solution = hf.integrate(
+        forced, "taylor", t_span=(0, 8), rtol=tolerance, atol=tolerance, t_eval=[2.0, 8.0]
+    )
+    reference = solve_ivp(_forced, (0, 8), [0.4, 0], method="DOP853", rtol=1e-13, atol=1e-14)
+    assert abs(solution.y[-1] - reference.y[:, -1]).max() < 30 * tolerance + 1e-12
+
+
+def test_dense_output_is_as_good_as_the_steps_and_holds_both_ways(forced):
+    times = np.linspace(0, 5, 41)
+    there = hf.integrate(forced, "taylor", t_span=(0, 5), rtol=1e-11, atol=1e-11, t_eval=times)
+    back = hf.integrate(
+        forced, "taylor", there.y[-1], t_span=(5, 0), rtol=1e-11, atol=1e-11, t_eval=times[::-1]
+    )
+    assert (there.t == times).all()
+    assert (back.t == times[::-1]).all()
+    assert abs(back.y[::-1] - there.y).max() < 1e-9
+    exact = solve_ivp(_forced, (0, 5), [0.4, 0], "DOP853", times, rtol=1e-13, atol=1e-14)
+    assert abs(exact.y.T - there.y).max() < 1e-9
+
+
+@pytest.mark.parametrize("order", [2, 4, 7])
+def test_the_error_of_fixed_steps_has_the_order(forced, order):
+    reference = hf.integrate(forced, "taylor", t_span=(0, 2), h=0.05, order=20).y[-1]
+    steps = 0.125 if order > 6 else 0.0625
+    errors = [
+        abs(hf.integrate(forced, "taylor", t_span=(0, 2), h=h, order=order).y[-1] - reference).max()
+        for h in (steps, steps / 2)
+    ]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
+
+
+def test_ensembles_have_their_own_steps_and_parameters(forced):
+    starts = [[0.4, 0.0], [1.0, -1.0], [2.0, 0.5]]
+    k = np.array([0.3, 0.1, 0.5])
+    options = {"t_span": (0, 4), "rtol": 1e-10, "atol": 1e-10, "t_eval": [1.0, 4.0]}
+    together = hf.integrate(forced, "taylor", starts, parameters={"k": k}, **options)
+    for start, value, states in zip(starts, k, together.y, strict=True):
+        alone = hf.integrate(forced, "taylor", start, parameters={"k": value}, **options)
+        assert (alone.y == states).all()
+
+
+def test_energy_at_the_smallest_tolerance_is_kept_to_rounding():
+    solution = hf.integrate(
+        "henon_heiles", "taylor", t_span=(0, 2000), rtol=1e-16, atol=1e-16, t_eval=[1000.0, 2000.0]
+    )
+    start = hf.integrate("henon_heiles", "rk4", t_span=(0, 0.1), h=0.1).energy[0]
+    assert abs(solution.energy - start).max() < 4e-16
+
+
+def test_a_singularity_is_told(tmp_path):
+    path = tmp_path / "blows.toml"
+    path.write_text(
+        'kind = "system"\n'
+        + HEAD.format(name="blows")
+        + '[equations]\nx = "x**2"\n[start]\nx = 1\n'
+    )
+    with pytest.raises(IntegrationError, match="singularity") as error:
+        hf.integrate(path, "taylor", t_span=(0, 2), rtol=1e-9)
+    assert error.value.t == pytest.approx(1, abs=1e-6)
+
+
+def test_solutions_that_are_polynomials_take_one_step(tmp_path):
+    path = tmp_path / "falls.toml"
+    path.write_text(
+        'kind = "system"\n'
+        + HEAD.format(name="falls")
+        + '[equations]\nx = "v"\nv = "-10"\n[start]\nx = 1\nv = 2\n'
+    )
+    solution = hf.integrate(path, "taylor", t_span=(0, 3), rtol=1e-9)
+    assert solution.steps == 1
+    assert solution.y[-1] == pytest.approx([1 + 6 - 45, 2 - 30], rel=1e-15)
+
+
+def test_gradients_of_the_torch_module_are_those_of_differences(forced):
+    flow = hf.flow(forced, "taylor", 0.1, 5, order=9, trainable=("k",))
+    y0 = torch.tensor([[0.4, 0.0], [1.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    flow(y0).square().sum().backward()
+
+    def value(start, k):
+        solution = hf.integrate(
+            forced, "taylor", start, (0, 0.5), 0.1, order=9, parameters={"k": k}
+        )
+        return (solution.y[:, -1] ** 2).sum()
+
+    start, small = y0.detach().numpy(), 1e-6
+    for place in np.ndindex(2, 2):
+        move = np.zeros((2, 2))
+        move[place] = small
+        slope = (value(start + move, 0.3) - value(start - move, 0.3)) / (2 * small)
+        assert y0.grad[place] == pytest.approx(slope, rel=1e-7)
+    slope = (value(start, 0.3 + small) - value(start, 0.3 - small)) / (2 * small)
+    assert flow.parameter_k.grad == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("order", [None, 3, 17])
+def test_backends_are_the_interpretation(order):
+    assert hf.verify("kepler", "taylor", order=order).holds
+    assert hf.verify("driven_pendulum", "taylor", order=order).holds
+
+
+def test_what_is_refused(forced, tmp_path):
+    for order in (0, 1, 61, 2.5, True, "4"):
+        with pytest.raises(ValueError, match="whole number from 2 to 60"):
+            hf.integrate("kepler", "taylor", h=0.1, order=order)
+    with pytest.raises(ValueError, match="below the rounding"):
+        hf.integrate("kepler", "taylor", rtol=1e-18)
+    with pytest.raises(DeclarationError, match="order of its own"):
+        hf.integrate("kepler", "rk4", h=0.1, order=4)
+    path = tmp_path / "kinked.toml"
+    path.write_text(forced.read_text().replace("-sin(x)", "-abs(x)"))
+    with pytest.raises(DeclarationError, match="'abs' has a kink"):
+        hf.integrate(path, "taylor")
+    with pytest.raises(DeclarationError, match="constraints"):
+        hf.integrate("spherical_pendulum", "taylor")
+    method = tmp_path / "eighth.toml"
+    method.write_text('kind = "taylor"\n' + HEAD.format(name="eighth") + "order = 8\n")
+    assert hf.integrate("kepler", method, rtol=1e-12, t_span=(0, 1)).product.ORDER == 8
+    with pytest.raises(DeclarationError, match="declares its order, 8"):
+        hf.integrate("kepler", method, h=0.1, order=9)
+    method.write_text('kind = "taylor"\n' + HEAD.format(name="eighth") + "order = 0\n")
+    with pytest.raises(DeclarationError, match="whole number from 2 to 60"):
+        hf.check(method)
