@@ -46,6 +46,8 @@ def render(product: Any) -> dict[str, str]:
             continue
         named = replace(product, template=f"gen/emit/{maker.TEMPLATE}")
         view = maker.view(named)
+        if view is None:  # nor every product of one
+            continue
         fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
         text = _environment(backend).get_template(maker.TEMPLATE).render(fields)
         files[f"{product.name}_{backend.SUFFIX}.py"] = text

@@ -145,7 +145,7 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
 
 
 def _is_choice(value: Any) -> bool:
-    """Whether something was chosen: not None, False or no sizes; 0 and an empty text are refused."""
+    """Whether something was chosen: 0 and an empty text are, and refused later."""
     return value is not None and value is not False and value != {}
 
 

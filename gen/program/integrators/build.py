@@ -33,6 +33,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Flows,
     Integrator,
     Step,
+    TaylorSteps,
 )
 from hamilforge.gen.program.ir import Expr as IrExpr
 from hamilforge.gen.program.ir import Ref, Select
@@ -82,7 +83,7 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
     if isinstance(field, LatticeField):
         problem = build_lattice(field, whole, _solves(field, method, step, len(needs)))
     else:
-        problem = build_problem(field, whole)
+        problem = build_problem(field, whole, not isinstance(step, TaylorSteps))
     return Integrator(f"{name}__{method.head.name}", problem, step)
 
 

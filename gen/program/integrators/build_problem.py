@@ -32,12 +32,13 @@ from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
 
 
-def build_problem(field: VectorField, whole: bool) -> Problem:
+def build_problem(field: VectorField, whole: bool, slopes: bool = True) -> Problem:
     """The functions of a problem.
 
     Args:
         field: what was derived.
         whole: whether all components are one part.
+        slopes: whether the method asks for derivatives of the right-hand sides.
 
     Raises:
         DeclarationError: the friction has no elementary integral.
@@ -58,9 +59,9 @@ def build_problem(field: VectorField, whole: bool) -> Problem:
         parameters=declaration.parameters,
         start_time=declaration.start.time,
         start=tuple(start_values.get(name) for name in components),
-        parts=_parts(field, whole),
-        jacobian=_matrix(field, "jacobian", field.jacobian),
-        energy=_energy(field),
+        parts=_parts(field, whole, slopes),
+        jacobian=_matrix(field, "jacobian", field.jacobian) if slopes else None,
+        energy=_energy(field, slopes),
         conservative=conservative,
         structure=_structure(field),
         structure_slope=_structure_slope(field),
@@ -103,15 +104,15 @@ def _function(field: VectorField, name: str, results: Mapping[str, Expr]) -> Fun
     return straight(name, _inputs(field), results)
 
 
-def _parts(field: VectorField, whole: bool) -> tuple[Part, ...]:
+def _parts(field: VectorField, whole: bool, slopes: bool) -> tuple[Part, ...]:
     if whole or len(field.parts) == 1:
-        return (_part(field, "field", 0, field.components, field.values, (0,)),)
+        return (_part(field, "field", 0, field.components, field.values, (0,), slopes),)
     positions, momenta = field.parts
     first, second = field.parts_needed(False)
     half = len(positions.components)
     return (
-        _part(field, "velocity", 0, positions.components, positions.values, first),
-        _part(field, "force", half, momenta.components, momenta.values, second),
+        _part(field, "velocity", 0, positions.components, positions.values, first, slopes),
+        _part(field, "force", half, momenta.components, momenta.values, second, slopes),
     )
 
 
@@ -122,11 +123,14 @@ def _part(
     components: Sequence[sp.Symbol],
     values: Sequence[Expr],
     needs: tuple[int, ...],
+    slopes: bool,
 ) -> Part:
     rates = {f"d__{component}": value for component, value in zip(components, values, strict=True)}
-    weights = [sp.Symbol(f"w__{component}", real=True) for component in components]
-    slopes = _along(weights, values, (*field.components, *field.parameters))
-    product = straight(f"{name}_product", (*_inputs(field), *map(str, weights)), slopes)
+    product = None
+    if slopes:
+        weights = [sp.Symbol(f"w__{component}", real=True) for component in components]
+        along = _along(weights, values, (*field.components, *field.parameters))
+        product = straight(f"{name}_product", (*_inputs(field), *map(str, weights)), along)
     stop = start + len(components)
     return Part(name, start, stop, _function(field, name, rates), product, needs)
 
@@ -155,7 +159,7 @@ def _matrix(field: VectorField, name: str, entries: Mapping[tuple[int, int], Exp
     return Matrix(_function(field, name, results), tuple(entries))
 
 
-def _energy(field: VectorField) -> Energy | None:
+def _energy(field: VectorField, slopes: bool) -> Energy | None:
     if field.energy is None:
         return None
     gradient = {
@@ -166,7 +170,7 @@ def _energy(field: VectorField) -> Energy | None:
         _function(field, "energy", {"energy": field.energy}),
         _function(field, "energy_size", {"size": size}),
         _function(field, "gradient", gradient),
-        _matrix(field, "hessian", field.hessian),
+        _matrix(field, "hessian", field.hessian) if slopes else None,
     )
 
 

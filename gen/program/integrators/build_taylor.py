@@ -38,6 +38,8 @@ from hamilforge.gen.program.lower import ONE, add, constant, lower, mul, negativ
 from hamilforge.gen.program.straight import straight
 
 _ROOT = constant(Fraction(1, 2))
+#: Products of two coefficients in a step that kernels have a line for; more are in loops.
+MOST_PRODUCTS = 3000
 #: What is exact in rational numbers.
 _FIELD = {"add": operator.add, "mul": operator.mul, "div": operator.truediv}
 
@@ -81,7 +83,8 @@ def build_taylor(field: VectorField, order: int) -> TaylorSteps:
         )
     components = tuple(map(str, field.components))
     series = build_series(rates_of(field), components, field.problem.head.source.where)
-    return TaylorSteps(order, series, series.unrolled(order))
+    work = series.products * order * (order + 1) // 2
+    return TaylorSteps(order, series, series.unrolled(order), work > MOST_PRODUCTS)
 
 
 def rates_of(field: VectorField) -> Function:

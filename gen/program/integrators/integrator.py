@@ -70,7 +70,8 @@ class Part:
 
     Attributes:
         field: the right-hand sides; results in the order of the components.
-        product: ``w' df/d(y, parameters)`` for a vector w with an entry for each right-hand side.
+        product: ``w' df/d(y, parameters)`` for a vector w with an entry for each right-hand side;
+            None where no method asks for it.
         needs: the numbers of the parts it depends on.
     """
 
@@ -78,7 +79,7 @@ class Part:
     start: int
     stop: int
     field: Function
-    product: Function
+    product: Function | None
     needs: tuple[int, ...]
 
 
@@ -240,11 +241,14 @@ class TaylorSteps:
         order: the highest power.
         series: what the coefficients are computed by, whatever the order.
         coefficients: all of them up to the order; friction is a term of the right-hand sides.
+        looped: whether kernels take like operations of the series together, in loops, instead of
+            all coefficients line by line.
     """
 
     order: int
     series: SeriesProgram
     coefficients: Function
+    looped: bool
 
 
 Step = Stages | Flows | ConstrainedFlows | DiscreteGradient | TaylorSteps

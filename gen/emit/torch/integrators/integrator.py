@@ -55,22 +55,27 @@ class View:
     imports: Imports
 
 
-def view(product: IntegratorProduct) -> View:
-    """The view of a product's torch file."""
+def view(product: IntegratorProduct) -> View | None:
+    """The view of a product's torch file; None where Taylor coefficients are too many for lines."""
     problem, step = product.integrator.problem, product.integrator.step
+    if isinstance(step, TaylorSteps) and step.looped:
+        return None
     need = Requirements()
     writer = _Writer(problem, need)
     functions = []
     for part in problem.parts:
         doc = "The right-hand sides."
         functions.append(writer.function(part.field, doc))
-        doc = "w' df/d(state, parameters)."
-        functions.append(writer.function(part.product, doc, ("w",), first=part.start))
+        if part.product is not None:
+            doc = "w' df/d(state, parameters)."
+            functions.append(writer.function(part.product, doc, ("w",), first=part.start))
     attributes = [
         ("PARTS", tuple_text(f"({part.start}, {part.stop})" for part in problem.parts)),
         ("FIELDS", tuple_text(part.field.name for part in problem.parts)),
-        ("PRODUCTS", tuple_text(part.product.name for part in problem.parts)),
     ]
+    products = [part.product.name for part in problem.parts if part.product is not None]
+    if products:
+        attributes.append(("PRODUCTS", tuple_text(products)))
     if problem.energy:
         functions.append(writer.function(problem.energy.value, "H.", single=True))
         attributes.append(("ENERGY", "energy"))
