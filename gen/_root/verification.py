@@ -80,6 +80,7 @@ def verify(
         backends.append("torch")
     loaded = loader.load(name, method, **choices)
     _require(device)
+    backends = [backend for backend in backends if loaded.has(backend)]
     made = products.load_made(name, method, **choices)
     family = _CASES[families.family_of(made).name]
     try:

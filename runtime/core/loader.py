@@ -46,6 +46,12 @@ class Loaded:
                 raise
             raise ValueError(f"of {self.name} there is no code for {backend}") from None
 
+    def has(self, backend: str) -> bool:
+        """Whether code is made for a backend."""
+        if self.package.startswith(_PRODUCTS):
+            _see_the_cache()
+        return importlib.util.find_spec(f"{self.package}.{self.name}_{backend}") is not None
+
     def torch_class(self) -> Any:
         """The optimizer or module of the torch backend; ``help`` tells what its file tells."""
         camel = "".join(word.capitalize() for word in self.name.split("_"))

@@ -21,8 +21,9 @@ from hamilforge.runtime.integrators.solution import Floats, Solution
 
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
-#: Steps of the first call, before it is known how long they take, and seconds of each other one.
-FIRST_STRETCH, STRETCH = 64, 0.1
+#: Steps of the first call, before it is known how long they take, of a large system, and components
+#: that steps without equations take in it; seconds of each other one.
+FIRST_STRETCH, FIRST_COMPONENTS, STRETCH = 64, 100_000, 0.1
 #: Steps of one trajectory that may be taken if nothing else is asked for.
 MOST_STEPS = 1_000_000
 
@@ -99,7 +100,8 @@ def _one_adaptive(
 ) -> tuple[Floats, Floats, int, int]:
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
     times = limits.times
-    first = _first_step(product, y, row, start, stop, limits)
+    by_coefficients = hasattr(product, "size_of_step")  # which say how long the first one is
+    first = 0.0 if by_coefficients else _first_step(product, y, row, start, stop, limits)
     control = np.array([first, 1e-4, 0, 0, 0, np.inf, 0, 0])
     wanted = np.empty(0) if times is None else times
     pieces: list[tuple[Floats, Floats]] = []
@@ -111,6 +113,8 @@ def _one_adaptive(
         if not wanted.size:
             return *pieces[0], 0, 0
     t, stretch = start, FIRST_STRETCH
+    if not product.UNKNOWNS:
+        stretch = max(stretch, FIRST_COMPONENTS // y.size)
     while (stop - t) * (stop - start) > 0:
         begun, before = time.perf_counter(), int(control[2])
         stretch = min(stretch, limits.steps - before)

@@ -94,7 +94,7 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
     many = max((np.size(value) for value in values.values()), default=1)
     single = state.ndim == 1 and many == 1
     if state.ndim == 1:
-        state = np.repeat(state[None], many, axis=0)
+        state = state[None] if many == 1 else np.repeat(state[None], many, axis=0)
     if many not in (1, len(state)):
         raise ValueError(f"{len(state)} starts and {many} sets of parameters")
     return np.ascontiguousarray(state), single
@@ -190,19 +190,29 @@ def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Fl
         ValueError: a right-hand side or an energy is not finite there.
     """
     slope = np.zeros(state.shape[1])
+    fields = [getattr(product, name) for name in product.FIELDS]
     with np.errstate(all="ignore"):
         for m, (y, row) in enumerate(zip(state, table, strict=True)):
-            energy = np.zeros(1)
-            for name in product.FIELDS:
-                getattr(product, name)(start, y, row, 1.0, slope)
+            energy = 0.0
+            for field in fields:
+                field(start, y, row, 1.0, slope)
             if hasattr(product, "along_energy"):
-                product.along_energy(np.array([start]), y[None], row, energy)
-            if not (np.isfinite(slope).all() and np.isfinite(energy).all()):
+                energy = _energy(product, start, y, row)
+            if not (np.isfinite(slope).all() and math.isfinite(energy)):
                 which = f" of trajectory {m}" if len(state) > 1 else ""
                 raise ValueError(
                     f"{product.NAME} is not defined at the start{which}, t = {start:g} and "
                     f"y = {y}: its right-hand side or its energy is not finite there"
                 )
+
+
+def _energy(product: ModuleType, start: float, y: Floats, row: Floats) -> float:
+    """The energy of one state."""
+    if not getattr(product, "SITES", None):
+        return float(getattr(product.energy, "py_func", product.energy)(start, y, row))
+    energy = np.zeros(1)
+    product.along_energy(np.array([start]), y[None], row, energy)
+    return float(energy[0])
 
 
 def tolerance(name: str, value: Any, size: int) -> Floats:
@@ -219,15 +229,17 @@ def tolerance(name: str, value: Any, size: int) -> Floats:
     Raises:
         ValueError: it does not fit.
     """
-    array = real_array(name, value)
+    array = np.asarray(value) if isinstance(value, float) else real_array(name, value)
     if array.shape not in ((), (1,), (size,)):
         raise ValueError(
             f"{name} has the shape {array.shape}; a number, or one for each of the {size} "
             "components was expected"
         )
-    if not ((array > 0).all() and np.isfinite(array).all()):
+    if not (0 < array.min() and array.max() < np.inf):
         raise ValueError(f"{name} = {value}: a positive number was expected")
-    return np.array(np.broadcast_to(array, (size,)))
+    tolerances = np.empty(size)
+    tolerances[:] = array
+    return tolerances
 
 
 def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
@@ -247,12 +259,12 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     if t_eval is None:
         return None
     times = real_array("t_eval", t_eval).ravel()
-    direction = math.copysign(1.0, stop - start)
-    ordered = (np.diff(times) * direction > 0).all()
+    onward = times * math.copysign(1.0, stop - start)
+    ordered = (onward[1:] > onward[:-1]).all()
     if not times.size or not ordered or not np.isfinite(times).all():
         raise ValueError("t_eval must be times in the order of the integration")
     low, high = min(start, stop), max(start, stop)
-    if times.min() < low or times.max() > high:
+    if not (low <= times[0] <= high and low <= times[-1] <= high):
         raise ValueError(f"t_eval reaches beyond t_span = ({start}, {stop})")
     return times
 

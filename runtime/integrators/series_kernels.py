@@ -1,7 +1,7 @@
 """Coefficients of products, quotients, powers and functions of Taylor series, eight at a time.
 
 Row k of an array holds the coefficients of power k, a column for each series; operands and results
-stand side by side from a column on.  The recurrences are those of ``gen.program.integrators.series``.
+stand side by side from a column on.  The recurrences: ``gen.program.integrators.series``.
 Compiled into kernels, which carry the digest of this file.
 """
 
@@ -19,7 +19,8 @@ def product(rows: Any, k: int, left: int, right: int, result: int, width: int) -
     Args:
         rows: the coefficients, `(powers, columns)`.
         k: the power.
-        left, right: the first columns of the operands.
+        left: the first column of the one operand.
+        right: that of the other.
         result: the first column of the results.
         width: how many, a multiple of 8.
     """
@@ -177,7 +178,8 @@ def elementary(
         k: the power.
         factor: a number.
         x: the first column of the arguments.
-        over, under: the first columns of series; -1 for 1.
+        over: the first column of these series; -1 for 1.
+        under: the first column of these; -1 for 1.
         result: the first column of the results.
         width: how many, a multiple of 8.
     """

@@ -1,13 +1,18 @@
 """Taylor's method: what it computes, its order, its dense output, and what is refused."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
 import hamilforge as hf
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.program.integrators import build_taylor
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.integrators.verify_integrator import kernel_step
 
 HEAD = 'name = "{name}"\ntitle = "-"\nreference = "-"\n'
 
@@ -129,6 +134,48 @@ def test_gradients_of_the_torch_module_are_those_of_differences(forced):
 def test_backends_are_the_interpretation(order):
     assert hf.verify("kepler", "taylor", order=order).holds
     assert hf.verify("driven_pendulum", "taylor", order=order).holds
+
+
+LOOPED = ["kepler", "damped_pendulum", "vanishing_damping", "driven_pendulum", "charged_particle"]
+
+
+@pytest.mark.parametrize("name", [*LOOPED, "toda", "lotka_volterra", "double_pendulum"])
+def test_loops_over_like_operations_are_the_lines(name, monkeypatch):
+    made = products.load_made(name, "taylor", order=7)
+    ends = []
+    for most in (10**6, 0):
+        monkeypatch.setattr(build_taylor, "MOST_PRODUCTS", most)
+        text = pipeline.rendered(made)[f"{name}__taylor_numba.py"]
+        assert ("series_kernels" in text) == (most == 0)
+        module = types.ModuleType("looped")
+        exec(text.replace('"cache": True, ', "").replace(", cache=True", ""), vars(module))
+        parameters = np.array([value for value, *_ in module.PARAMETERS.values()], float)
+        start = module.START or np.linspace(0.5, 1, module.SIZE)
+        y = np.array(start) + np.linspace(0.01, 0.02, module.SIZE)
+        ends.append(kernel_step(module, module.START_TIME + 1.0, 0.05, y, parameters))
+    assert np.isfinite(ends[0]).all()
+    assert abs(ends[1] - ends[0]).max() <= 4e-16 * abs(ends[0]).max()
+
+
+def test_a_large_system_is_the_interpretation():
+    """Six bodies: like operations in loops; no code for torch, which says so."""
+    verification = hf.verify("outer_solar_system", "taylor")
+    assert verification.holds
+    assert {deviation.backend for deviation in verification.deviations} == {"numba"}
+    with pytest.raises(ValueError, match="no code for torch"):
+        hf.flow("outer_solar_system", "taylor", 10.0, 1)
+
+
+def test_the_outer_solar_system_by_two_orders():
+    ends = [
+        hf.integrate(
+            "outer_solar_system", "taylor", t_span=(0, 20000), rtol=rtol, atol=rtol, t_eval=[20000]
+        )
+        for rtol in (1e-9, 1e-14)
+    ]
+    assert abs(ends[0].y - ends[1].y).max() < 1e-6
+    start = hf.integrate("outer_solar_system", "taylor", t_span=(0, 1), rtol=1e-14).energy[0]
+    assert abs(ends[1].energy / start - 1).max() < 1e-13
 
 
 def test_what_is_refused(forced, tmp_path):

@@ -1,4 +1,4 @@
-"""Taylor's method in numba: the coefficients of a step, unrolled or, of a large system, in loops."""
+"""Taylor's method in numba: coefficients line by line or, if they are many, in loops."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def _unrolled(problem: Problem, step: TaylorSteps, need: Requirements) -> list[s
     lines = unpacked(problem, used, spelling)
     lines += [f"{printer.variable(line.name)} = {printer(line.expr)}" for line in function.lines]
     places = [(0, name) for name in problem.components]
-    places += [
-        (1 + k // problem.size, array.name) for k, (_, array) in enumerate(function.results)
-    ]
+    places += [(1 + k // problem.size, array.name) for k, (_, array) in enumerate(function.results)]
     for k, (power, name) in enumerate(places):
         lines.append(f"rows[{power}, {k % problem.size}] = {printer.variable(name)}")
     return lines
@@ -127,15 +125,12 @@ class _Loops:
 
     def _text(self, expr: Expr) -> str:
         """An expression in entries of the row."""
-        entries = {
-            f"row {place}": f"row[{place}]" for place in range(self._groups.width)
-        }
+        entries = {f"row {place}": f"row[{place}]" for place in range(self._groups.width)}
         return NumbaPrinter({**self._spelling, **entries, "k + 1": "(k + 1)"}, self._need)(expr)
 
     def _sum(self, place: int, operation: Sum) -> Iterator[str]:
         terms = [
-            _scaled(factor, f"row {self._groups.columns[name]}")
-            for factor, name in operation.terms
+            _scaled(factor, f"row {self._groups.columns[name]}") for factor, name in operation.terms
         ]
         yield f"row[{place}] = {self._text(add(*terms))}"
         if operation.constant is not None:
@@ -157,9 +152,10 @@ class _Loops:
             begin = end
 
     def _group(self, group: Group) -> Iterator[str]:
-        kernels, places = self._need("series_kernels"), [
-            -1 if operand is None else operand for operand in group.operands
-        ]
+        kernels, places = (
+            self._need("series_kernels"),
+            [-1 if operand is None else operand for operand in group.operands],
+        )
         end = f"{group.result}, {group.width})"
         match group.operation:
             case Product(left=left, right=right):
