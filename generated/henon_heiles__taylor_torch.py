@@ -38,21 +38,6 @@ def field(t, state, parameters):
     return (px, py, -2 * x * y - x, y * y - x * x - y)
 
 
-def field_product(t, state, parameters, w):
-    """w' df/d(state, parameters)."""
-    x = state[0]
-    y = state[1]
-    w__x, w__y, w__px, w__py = w
-    product = 2 * x
-    product_2 = 2 * y
-    return (
-        w__px * (-product_2 - 1) - product * w__py,
-        w__py * (product_2 - 1) - product * w__px,
-        w__x,
-        w__y,
-    )
-
-
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -83,46 +68,46 @@ def coefficients(t, state, parameters):
     y_squared__1 = 2 * (y * y__1)
     x_squared__1 = 2 * (x * x__1)
     sum_2__1 = y_squared__1 - x_squared__1 - y__1
-    x__2 = 1 / 2 * px__1
-    y__2 = 1 / 2 * py__1
-    px__2 = 1 / 2 * sum__1
-    py__2 = 1 / 2 * sum_2__1
+    x__2 = px__1 / 2
+    y__2 = py__1 / 2
+    px__2 = sum__1 / 2
+    py__2 = sum_2__1 / 2
     product__2 = x * y__2 + x__1 * y__1 + x__2 * y
     sum__2 = -2 * product__2 - x__2
     y_squared__2 = 2 * (y * y__2) + y__1 * y__1
     x_squared__2 = 2 * (x * x__2) + x__1 * x__1
     sum_2__2 = y_squared__2 - x_squared__2 - y__2
-    x__3 = 1 / 3 * px__2
-    y__3 = 1 / 3 * py__2
-    px__3 = 1 / 3 * sum__2
-    py__3 = 1 / 3 * sum_2__2
+    x__3 = px__2 / 3
+    y__3 = py__2 / 3
+    px__3 = sum__2 / 3
+    py__3 = sum_2__2 / 3
     product__3 = x * y__3 + x__1 * y__2 + x__2 * y__1 + x__3 * y
     sum__3 = -2 * product__3 - x__3
     y_squared__3 = 2 * (y * y__3 + y__1 * y__2)
     x_squared__3 = 2 * (x * x__3 + x__1 * x__2)
     sum_2__3 = y_squared__3 - x_squared__3 - y__3
-    x__4 = 1 / 4 * px__3
-    y__4 = 1 / 4 * py__3
-    px__4 = 1 / 4 * sum__3
-    py__4 = 1 / 4 * sum_2__3
+    x__4 = px__3 / 4
+    y__4 = py__3 / 4
+    px__4 = sum__3 / 4
+    py__4 = sum_2__3 / 4
     product__4 = x * y__4 + x__1 * y__3 + x__2 * y__2 + x__3 * y__1 + x__4 * y
     sum__4 = -2 * product__4 - x__4
     y_squared__4 = 2 * (y * y__4 + y__1 * y__3) + y__2 * y__2
     x_squared__4 = 2 * (x * x__4 + x__1 * x__3) + x__2 * x__2
     sum_2__4 = y_squared__4 - x_squared__4 - y__4
-    x__5 = 1 / 5 * px__4
-    y__5 = 1 / 5 * py__4
-    px__5 = 1 / 5 * sum__4
-    py__5 = 1 / 5 * sum_2__4
+    x__5 = px__4 / 5
+    y__5 = py__4 / 5
+    px__5 = sum__4 / 5
+    py__5 = sum_2__4 / 5
     product__5 = x * y__5 + x__1 * y__4 + x__2 * y__3 + x__3 * y__2 + x__4 * y__1 + x__5 * y
     sum__5 = -2 * product__5 - x__5
     y_squared__5 = 2 * (y * y__5 + y__1 * y__4 + y__2 * y__3)
     x_squared__5 = 2 * (x * x__5 + x__1 * x__4 + x__2 * x__3)
     sum_2__5 = y_squared__5 - x_squared__5 - y__5
-    x__6 = 1 / 6 * px__5
-    y__6 = 1 / 6 * py__5
-    px__6 = 1 / 6 * sum__5
-    py__6 = 1 / 6 * sum_2__5
+    x__6 = px__5 / 6
+    y__6 = py__5 / 6
+    px__6 = sum__5 / 6
+    py__6 = sum_2__5 / 6
     product__6 = (
         x * y__6 + x__1 * y__5 + x__2 * y__4 + x__3 * y__3 + x__4 * y__2 + x__5 * y__1 + x__6 * y
     )
@@ -193,7 +178,6 @@ class HenonHeilesTaylor(TaylorSteps):
     START_TIME = 0.0
     PARTS = ((0, 4),)
     FIELDS = (field,)
-    PRODUCTS = (field_product,)
     ENERGY = staticmethod(energy)
     ORDER = 8
     COEFFICIENTS = staticmethod(coefficients)

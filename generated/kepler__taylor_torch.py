@@ -39,27 +39,6 @@ def field(t, state, parameters):
     return (px, py, -power * x, -power * y)
 
 
-def field_product(t, state, parameters, w):
-    """w' df/d(state, parameters)."""
-    x = state[0]
-    y = state[1]
-    w__x, w__y, w__px, w__py = w
-    x_squared = x * x
-    y_squared = y * y
-    root = torch.sqrt(x_squared + y_squared)
-    power = 1 / (root * root * root)
-    product = 3 / root**5
-    product_2 = product * w__py
-    product_3 = x * y
-    product_4 = product * w__px
-    return (
-        x_squared * product_4 + product_2 * product_3 - power * w__px,
-        y_squared * product_2 + product_3 * product_4 - power * w__py,
-        w__x,
-        w__y,
-    )
-
-
 def energy(t, state, parameters):
     """H."""
     x = state[0]
@@ -92,52 +71,46 @@ def coefficients(t, state, parameters):
     power__1 = sum__inverse * (-3 / 2 * (sum__1 * power__0))
     product__1 = power__0 * x__1 + power__1 * x
     product_2__1 = power__0 * y__1 + power__1 * y
-    x__2 = 1 / 2 * px__1
-    y__2 = 1 / 2 * py__1
-    px__2 = 1 / 2 * -product__1
-    py__2 = 1 / 2 * -product_2__1
+    x__2 = px__1 / 2
+    y__2 = py__1 / 2
+    px__2 = -product__1 / 2
+    py__2 = -product_2__1 / 2
     x_squared__2 = 2 * (x * x__2) + x__1 * x__1
     y_squared__2 = 2 * (y * y__2) + y__1 * y__1
     sum__2 = x_squared__2 + y_squared__2
-    power__2 = 1 / 2 * (sum__inverse * (-5 / 2 * (sum__1 * power__1) - 3 * (sum__2 * power__0)))
+    power__2 = sum__inverse * (-5 / 2 * (sum__1 * power__1) - 3 * (sum__2 * power__0)) / 2
     product__2 = power__0 * x__2 + power__1 * x__1 + power__2 * x
     product_2__2 = power__0 * y__2 + power__1 * y__1 + power__2 * y
-    x__3 = 1 / 3 * px__2
-    y__3 = 1 / 3 * py__2
-    px__3 = 1 / 3 * -product__2
-    py__3 = 1 / 3 * -product_2__2
+    x__3 = px__2 / 3
+    y__3 = py__2 / 3
+    px__3 = -product__2 / 3
+    py__3 = -product_2__2 / 3
     x_squared__3 = 2 * (x * x__3 + x__1 * x__2)
     y_squared__3 = 2 * (y * y__3 + y__1 * y__2)
     sum__3 = x_squared__3 + y_squared__3
     power__3 = (
-        1
+        sum__inverse
+        * (-7 / 2 * (sum__1 * power__2) - 4 * (sum__2 * power__1) - 9 / 2 * (sum__3 * power__0))
         / 3
-        * (
-            sum__inverse
-            * (-7 / 2 * (sum__1 * power__2) - 4 * (sum__2 * power__1) - 9 / 2 * (sum__3 * power__0))
-        )
     )
     product__3 = power__0 * x__3 + power__1 * x__2 + power__2 * x__1 + power__3 * x
     product_2__3 = power__0 * y__3 + power__1 * y__2 + power__2 * y__1 + power__3 * y
-    x__4 = 1 / 4 * px__3
-    y__4 = 1 / 4 * py__3
-    px__4 = 1 / 4 * -product__3
-    py__4 = 1 / 4 * -product_2__3
+    x__4 = px__3 / 4
+    y__4 = py__3 / 4
+    px__4 = -product__3 / 4
+    py__4 = -product_2__3 / 4
     x_squared__4 = 2 * (x * x__4 + x__1 * x__3) + x__2 * x__2
     y_squared__4 = 2 * (y * y__4 + y__1 * y__3) + y__2 * y__2
     sum__4 = x_squared__4 + y_squared__4
     power__4 = (
-        1
-        / 4
+        sum__inverse
         * (
-            sum__inverse
-            * (
-                -9 / 2 * (sum__1 * power__3)
-                - 5 * (sum__2 * power__2)
-                - 11 / 2 * (sum__3 * power__1)
-                - 6 * (sum__4 * power__0)
-            )
+            -9 / 2 * (sum__1 * power__3)
+            - 5 * (sum__2 * power__2)
+            - 11 / 2 * (sum__3 * power__1)
+            - 6 * (sum__4 * power__0)
         )
+        / 4
     )
     product__4 = (
         power__0 * x__4 + power__1 * x__3 + power__2 * x__2 + power__3 * x__1 + power__4 * x
@@ -145,26 +118,23 @@ def coefficients(t, state, parameters):
     product_2__4 = (
         power__0 * y__4 + power__1 * y__3 + power__2 * y__2 + power__3 * y__1 + power__4 * y
     )
-    x__5 = 1 / 5 * px__4
-    y__5 = 1 / 5 * py__4
-    px__5 = 1 / 5 * -product__4
-    py__5 = 1 / 5 * -product_2__4
+    x__5 = px__4 / 5
+    y__5 = py__4 / 5
+    px__5 = -product__4 / 5
+    py__5 = -product_2__4 / 5
     x_squared__5 = 2 * (x * x__5 + x__1 * x__4 + x__2 * x__3)
     y_squared__5 = 2 * (y * y__5 + y__1 * y__4 + y__2 * y__3)
     sum__5 = x_squared__5 + y_squared__5
     power__5 = (
-        1
-        / 5
+        sum__inverse
         * (
-            sum__inverse
-            * (
-                -11 / 2 * (sum__1 * power__4)
-                - 6 * (sum__2 * power__3)
-                - 13 / 2 * (sum__3 * power__2)
-                - 7 * (sum__4 * power__1)
-                - 15 / 2 * (sum__5 * power__0)
-            )
+            -11 / 2 * (sum__1 * power__4)
+            - 6 * (sum__2 * power__3)
+            - 13 / 2 * (sum__3 * power__2)
+            - 7 * (sum__4 * power__1)
+            - 15 / 2 * (sum__5 * power__0)
         )
+        / 5
     )
     product__5 = (
         power__0 * x__5
@@ -182,27 +152,24 @@ def coefficients(t, state, parameters):
         + power__4 * y__1
         + power__5 * y
     )
-    x__6 = 1 / 6 * px__5
-    y__6 = 1 / 6 * py__5
-    px__6 = 1 / 6 * -product__5
-    py__6 = 1 / 6 * -product_2__5
+    x__6 = px__5 / 6
+    y__6 = py__5 / 6
+    px__6 = -product__5 / 6
+    py__6 = -product_2__5 / 6
     x_squared__6 = 2 * (x * x__6 + x__1 * x__5 + x__2 * x__4) + x__3 * x__3
     y_squared__6 = 2 * (y * y__6 + y__1 * y__5 + y__2 * y__4) + y__3 * y__3
     sum__6 = x_squared__6 + y_squared__6
     power__6 = (
-        1
-        / 6
+        sum__inverse
         * (
-            sum__inverse
-            * (
-                -13 / 2 * (sum__1 * power__5)
-                - 7 * (sum__2 * power__4)
-                - 15 / 2 * (sum__3 * power__3)
-                - 8 * (sum__4 * power__2)
-                - 17 / 2 * (sum__5 * power__1)
-                - 9 * (sum__6 * power__0)
-            )
+            -13 / 2 * (sum__1 * power__5)
+            - 7 * (sum__2 * power__4)
+            - 15 / 2 * (sum__3 * power__3)
+            - 8 * (sum__4 * power__2)
+            - 17 / 2 * (sum__5 * power__1)
+            - 9 * (sum__6 * power__0)
         )
+        / 6
     )
     product__6 = (
         power__0 * x__6
@@ -310,7 +277,6 @@ class KeplerTaylor(TaylorSteps):
     START_TIME = 0.0
     PARTS = ((0, 4),)
     FIELDS = (field,)
-    PRODUCTS = (field_product,)
     ENERGY = staticmethod(energy)
     ORDER = 8
     COEFFICIENTS = staticmethod(coefficients)

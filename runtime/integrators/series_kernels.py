@@ -66,10 +66,10 @@ def _write(
 
 
 @summing_function
-def _divide(row: Any, r: int, first: Any, under: int) -> None:
-    """Eight results divided by the first coefficients of as many series."""
+def _divide(row: Any, r: int, k: int, first: Any, under: int) -> None:
+    """Eight results divided by k times the first coefficients of as many series."""
     for i in range(8):
-        row[r + i] /= first[under + i]
+        row[r + i] /= k * first[under + i]
 
 
 @summing_function
@@ -135,7 +135,7 @@ def quotient(rows: Any, k: int, over: int, under: int, result: int, width: int) 
                 row[r + m] += row[over + i + m]
             elif k == 0:
                 row[r + m] += 1.0
-        _divide(row, r, rows[0], b)
+        _divide(row, r, 1, rows[0], b)
 
 
 @summing_function
@@ -163,8 +163,8 @@ def power(rows: Any, k: int, exponent: float, base: int, result: int, width: int
             s5 += w * x[a + 5] * y[r + 5]
             s6 += w * x[a + 6] * y[r + 6]
             s7 += w * x[a + 7] * y[r + 7]
-        _write(rows[k], r, 1 / k, s0, s1, s2, s3, s4, s5, s6, s7)
-        _divide(rows[k], r, rows[0], a)
+        _write(rows[k], r, 1.0, s0, s1, s2, s3, s4, s5, s6, s7)
+        _divide(rows[k], r, k, rows[0], a)
 
 
 @summing_function

@@ -118,15 +118,15 @@ class _Loops:
             if series is None:
                 lines += ["    if k == 0:", f"        above[{place}] = {self._printer(factor)}"]
                 continue
-            rate = _scaled(factor, f"row {self._groups.columns[series]}")
-            text = self._text(Apply("div", (rate, Ref("k + 1"))))
+            text = self._text(_scaled(factor, f"row {self._groups.columns[series]}"))
             lines.append(f"    above[{place}] = {text}")
-        return lines
+        size = self._problem.size
+        return [*lines, f"    for i in range({size}):", "        above[i] /= k + 1"]
 
     def _text(self, expr: Expr) -> str:
         """An expression in entries of the row."""
         entries = {f"row {place}": f"row[{place}]" for place in range(self._groups.width)}
-        return NumbaPrinter({**self._spelling, **entries, "k + 1": "(k + 1)"}, self._need)(expr)
+        return NumbaPrinter({**self._spelling, **entries}, self._need)(expr)
 
     def _sum(self, place: int, operation: Sum) -> Iterator[str]:
         terms = [

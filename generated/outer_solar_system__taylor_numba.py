@@ -1,0 +1,1335 @@
+"""The sun and the outer planets, in astronomical units, days and masses of the sun, by Taylor's
+method, its order and its steps after the tolerance.
+
+    power = 1 / m_sun
+    power_2 = 1 / m_jupiter
+    power_3 = 1 / m_saturn
+    power_4 = 1 / m_uranus
+    power_5 = 1 / m_neptune
+    power_6 = 1 / m_pluto
+    minus_xs = -xs
+    sum = minus_xs + xj
+    minus_sum = -sum
+    minus_ys = -ys
+    sum_2 = minus_ys + yj
+    minus_sum_2 = -sum_2
+    minus_zs = -zs
+    sum_3 = minus_zs + zj
+    minus_sum_3 = -sum_3
+    product = gravity * m_sun
+    product_2 = product * m_jupiter / sqrt(minus_sum_2 * minus_sum_2 + minus_sum_3 * minus_sum_3 + minus_sum * minus_sum)**3
+    sum_4 = minus_xs + xn
+    minus_sum_4 = -sum_4
+    sum_5 = minus_ys + yn
+    minus_sum_5 = -sum_5
+    sum_6 = minus_zs + zn
+    minus_sum_6 = -sum_6
+    product_3 = product * m_neptune / sqrt(minus_sum_4 * minus_sum_4 + minus_sum_5 * minus_sum_5 + minus_sum_6 * minus_sum_6)**3
+    sum_7 = minus_xs + xp
+    minus_sum_7 = -sum_7
+    sum_8 = minus_ys + yp
+    minus_sum_8 = -sum_8
+    sum_9 = minus_zs + zp
+    minus_sum_9 = -sum_9
+    product_4 = product * m_pluto / sqrt(minus_sum_7 * minus_sum_7 + minus_sum_8 * minus_sum_8 + minus_sum_9 * minus_sum_9)**3
+    sum_10 = minus_xs + xa
+    minus_sum_10 = -sum_10
+    sum_11 = minus_ys + ya
+    minus_sum_11 = -sum_11
+    sum_12 = minus_zs + za
+    minus_sum_12 = -sum_12
+    product_5 = product * m_saturn / sqrt(minus_sum_10 * minus_sum_10 + minus_sum_11 * minus_sum_11 + minus_sum_12 * minus_sum_12)**3
+    minus_xu = -xu
+    sum_13 = minus_xu + xs
+    minus_yu = -yu
+    sum_14 = minus_yu + ys
+    minus_zu = -zu
+    sum_15 = minus_zu + zs
+    product_6 = product * m_uranus / sqrt(sum_13 * sum_13 + sum_14 * sum_14 + sum_15 * sum_15)**3
+    minus_xn = -xn
+    sum_16 = minus_xn + xj
+    minus_yn = -yn
+    sum_17 = minus_yn + yj
+    minus_zn = -zn
+    sum_18 = minus_zn + zj
+    product_7 = gravity * m_jupiter
+    product_8 = product_7 * m_neptune / sqrt(sum_16 * sum_16 + sum_17 * sum_17 + sum_18 * sum_18)**3
+    minus_xp = -xp
+    sum_19 = minus_xp + xj
+    minus_yp = -yp
+    sum_20 = minus_yp + yj
+    minus_zp = -zp
+    sum_21 = minus_zp + zj
+    product_9 = product_7 * m_pluto / sqrt(sum_19 * sum_19 + sum_20 * sum_20 + sum_21 * sum_21)**3
+    sum_22 = xa - xj
+    minus_sum_22 = -sum_22
+    sum_23 = ya - yj
+    minus_sum_23 = -sum_23
+    sum_24 = za - zj
+    minus_sum_24 = -sum_24
+    product_10 = product_7 * m_saturn / sqrt(minus_sum_22 * minus_sum_22 + minus_sum_23 * minus_sum_23 + minus_sum_24 * minus_sum_24)**3
+    sum_25 = minus_xu + xj
+    sum_26 = minus_yu + yj
+    sum_27 = minus_zu + zj
+    product_11 = product_7 * m_uranus / sqrt(sum_25 * sum_25 + sum_26 * sum_26 + sum_27 * sum_27)**3
+    sum_28 = minus_xn + xa
+    sum_29 = minus_yn + ya
+    sum_30 = minus_zn + za
+    product_12 = gravity * m_saturn
+    product_13 = product_12 * m_neptune / sqrt(sum_28 * sum_28 + sum_29 * sum_29 + sum_30 * sum_30)**3
+    sum_31 = minus_xp + xa
+    sum_32 = minus_yp + ya
+    sum_33 = minus_zp + za
+    product_14 = product_12 * m_pluto / sqrt(sum_31 * sum_31 + sum_32 * sum_32 + sum_33 * sum_33)**3
+    sum_34 = minus_xu + xa
+    sum_35 = minus_yu + ya
+    sum_36 = minus_zu + za
+    product_15 = product_12 * m_uranus / sqrt(sum_34 * sum_34 + sum_35 * sum_35 + sum_36 * sum_36)**3
+    sum_37 = minus_xu + xn
+    minus_sum_37 = -sum_37
+    sum_38 = minus_yu + yn
+    minus_sum_38 = -sum_38
+    sum_39 = minus_zu + zn
+    minus_sum_39 = -sum_39
+    product_16 = gravity * m_uranus
+    product_17 = product_16 * m_neptune / sqrt(minus_sum_37 * minus_sum_37 + minus_sum_38 * minus_sum_38 + minus_sum_39 * minus_sum_39)**3
+    sum_40 = minus_xu + xp
+    minus_sum_40 = -sum_40
+    sum_41 = minus_yu + yp
+    minus_sum_41 = -sum_41
+    sum_42 = minus_zu + zp
+    minus_sum_42 = -sum_42
+    product_18 = product_16 * m_pluto / sqrt(minus_sum_40 * minus_sum_40 + minus_sum_41 * minus_sum_41 + minus_sum_42 * minus_sum_42)**3
+    sum_43 = minus_xp + xn
+    sum_44 = minus_yp + yn
+    sum_45 = minus_zp + zn
+    product_19 = gravity * m_neptune * m_pluto / sqrt(sum_44 * sum_44 + sum_45 * sum_45 + sum_43 * sum_43)**3
+    d_xs = power * pxs
+    d_ys = power * pys
+    d_zs = power * pzs
+    d_xj = power_2 * pxj
+    d_yj = power_2 * pyj
+    d_zj = power_2 * pzj
+    d_xa = power_3 * pxa
+    d_ya = power_3 * pya
+    d_za = power_3 * pza
+    d_xu = power_4 * pxu
+    d_yu = power_4 * pyu
+    d_zu = power_4 * pzu
+    d_xn = power_5 * pxn
+    d_yn = power_5 * pyn
+    d_zn = power_5 * pzn
+    d_xp = power_6 * pxp
+    d_yp = power_6 * pyp
+    d_zp = power_6 * pzp
+    d_pxs = product_2 * sum + sum_4 * product_3 + sum_7 * product_4 + sum_10 * product_5 - sum_13 * product_6
+    d_pys = sum_2 * product_2 + sum_5 * product_3 + sum_8 * product_4 + sum_11 * product_5 - sum_14 * product_6
+    d_pzs = sum_3 * product_2 + sum_6 * product_3 + sum_9 * product_4 + sum_12 * product_5 - sum_15 * product_6
+    d_pxj = product_2 * minus_sum + sum_22 * product_10 - sum_16 * product_8 - sum_19 * product_9 - sum_25 * product_11
+    d_pyj = minus_sum_2 * product_2 + sum_23 * product_10 - sum_17 * product_8 - sum_20 * product_9 - sum_26 * product_11
+    d_pzj = minus_sum_3 * product_2 + sum_24 * product_10 - sum_18 * product_8 - sum_21 * product_9 - sum_27 * product_11
+    d_pxa = minus_sum_10 * product_5 + minus_sum_22 * product_10 - sum_28 * product_13 - sum_31 * product_14 - sum_34 * product_15
+    d_pya = minus_sum_11 * product_5 + minus_sum_23 * product_10 - sum_29 * product_13 - sum_32 * product_14 - sum_35 * product_15
+    d_pza = minus_sum_12 * product_5 + minus_sum_24 * product_10 - sum_30 * product_13 - sum_33 * product_14 - sum_36 * product_15
+    d_pxu = sum_13 * product_6 + sum_25 * product_11 + sum_34 * product_15 + sum_37 * product_17 + sum_40 * product_18
+    d_pyu = sum_14 * product_6 + sum_26 * product_11 + sum_35 * product_15 + sum_38 * product_17 + sum_41 * product_18
+    d_pzu = sum_15 * product_6 + sum_27 * product_11 + sum_36 * product_15 + sum_39 * product_17 + sum_42 * product_18
+    d_pxn = minus_sum_4 * product_3 + sum_16 * product_8 + sum_28 * product_13 + minus_sum_37 * product_17 - product_19 * sum_43
+    d_pyn = minus_sum_5 * product_3 + sum_17 * product_8 + sum_29 * product_13 + minus_sum_38 * product_17 - sum_44 * product_19
+    d_pzn = minus_sum_6 * product_3 + sum_18 * product_8 + sum_30 * product_13 + minus_sum_39 * product_17 - sum_45 * product_19
+    d_pxp = product_19 * sum_43 + minus_sum_7 * product_4 + sum_19 * product_9 + sum_31 * product_14 + minus_sum_40 * product_18
+    d_pyp = sum_44 * product_19 + minus_sum_8 * product_4 + sum_20 * product_9 + sum_32 * product_14 + minus_sum_41 * product_18
+    d_pzp = sum_45 * product_19 + minus_sum_9 * product_4 + sum_21 * product_9 + sum_33 * product_14 + minus_sum_42 * product_18
+
+    minus_xn = -xn
+    minus_yn = -yn
+    minus_zn = -zn
+    product = gravity * m_jupiter
+    minus_xp = -xp
+    minus_yp = -yp
+    minus_zp = -zp
+    minus_xs = -xs
+    minus_ys = -ys
+    minus_zs = -zs
+    minus_xu = -xu
+    minus_yu = -yu
+    minus_zu = -zu
+    product_2 = gravity * m_neptune
+    product_3 = gravity * m_pluto
+    product_4 = gravity * m_saturn
+    energy = (pxu * pxu + pyu * pyu + pzu * pzu) / (2 * m_uranus) + (pxs * pxs + pys * pys + pzs * pzs) / (2 * m_sun) + (pxa * pxa + pya * pya + pza * pza) / (2 * m_saturn) + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto) + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune) + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter) - gravity * m_sun * m_uranus / sqrt((minus_xu + xs)**2 + (minus_yu + ys)**2 + (minus_zu + zs)**2) - product * m_neptune / sqrt((minus_xn + xj)**2 + (minus_yn + yj)**2 + (minus_zn + zj)**2) - product_2 * m_pluto / sqrt((minus_xp + xn)**2 + (minus_yp + yn)**2 + (minus_zp + zn)**2) - product * m_pluto / sqrt((minus_xp + xj)**2 + (minus_yp + yj)**2 + (minus_zp + zj)**2) - product_2 * m_saturn / sqrt((minus_xn + xa)**2 + (minus_yn + ya)**2 + (minus_zn + za)**2) - product_3 * m_saturn / sqrt((minus_xp + xa)**2 + (minus_yp + ya)**2 + (minus_zp + za)**2) - product * m_saturn / sqrt((xj - xa)**2 + (yj - ya)**2 + (zj - za)**2) - product_2 * m_sun / sqrt((minus_xs + xn)**2 + (minus_ys + yn)**2 + (minus_zs + zn)**2) - product_3 * m_sun / sqrt((minus_xs + xp)**2 + (minus_ys + yp)**2 + (minus_zs + zp)**2) - product_4 * m_sun / sqrt((minus_xs + xa)**2 + (minus_ys + ya)**2 + (minus_zs + za)**2) - product * m_sun / sqrt((minus_xs + xj)**2 + (minus_ys + yj)**2 + (minus_zs + zj)**2) - product_2 * m_uranus / sqrt((minus_xu + xn)**2 + (minus_yu + yn)**2 + (minus_zu + zn)**2) - product_3 * m_uranus / sqrt((minus_xu + xp)**2 + (minus_yu + yp)**2 + (minus_zu + zp)**2) - product_4 * m_uranus / sqrt((minus_xu + xa)**2 + (minus_yu + ya)**2 + (minus_zu + za)**2) - product * m_uranus / sqrt((minus_xu + xj)**2 + (minus_yu + yj)**2 + (minus_zu + zj)**2)
+
+Proved: order 8, what is left out begins with the next power of the step.
+
+Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, section I.2.4,
+doi:10.1007/3-540-30666-8
+
+Reference: A. Jorba and M. Zou, A software package for the numerical integration of ODEs by
+means of high-order Taylor methods, Experiment. Math. 14 (2005) 99-117,
+doi:10.1080/10586458.2005.10128904
+"""
+# Generated by hamilforge; edit the declarations, not this file.
+# Source: outer_solar_system.toml and taylor.toml
+# Template: gen/emit/numba/integrators/integrator.py.jinja
+# Digest of the declarations: 4c5ecd96ee97face
+# Command: hamilforge generate outer_solar_system --method taylor
+
+import numpy as np
+from numba import njit, prange
+
+from hamilforge.runtime.integrators import series_kernels  # content e34e9a4739ef2494
+from hamilforge.runtime.integrators import step_lengths  # content 42d09af7563eea58
+
+NAME = "outer_solar_system__taylor"
+COMPONENTS = (
+    "xs",
+    "ys",
+    "zs",
+    "xj",
+    "yj",
+    "zj",
+    "xa",
+    "ya",
+    "za",
+    "xu",
+    "yu",
+    "zu",
+    "xn",
+    "yn",
+    "zn",
+    "xp",
+    "yp",
+    "zp",
+    "pxs",
+    "pys",
+    "pzs",
+    "pxj",
+    "pyj",
+    "pzj",
+    "pxa",
+    "pya",
+    "pza",
+    "pxu",
+    "pyu",
+    "pzu",
+    "pxn",
+    "pyn",
+    "pzn",
+    "pxp",
+    "pyp",
+    "pzp",
+)
+PARAMETERS = {
+    "gravity": (0.000295912208286, "positive", "the constant of gravitation"),
+    "m_sun": (1.00000597682, "positive", "mass of sun"),
+    "m_jupiter": (0.000954786104043, "positive", "mass of jupiter"),
+    "m_saturn": (0.000285583733151, "positive", "mass of saturn"),
+    "m_uranus": (4.37273164546e-05, "positive", "mass of uranus"),
+    "m_neptune": (5.17759138449e-05, "positive", "mass of neptune"),
+    "m_pluto": (7.692307692307693e-09, "positive", "mass of pluto"),
+}
+START_TIME = 0.0
+START = (
+    0.0,
+    0.0,
+    0.0,
+    -3.5023653,
+    -3.8169847,
+    -1.5507963,
+    9.0755314,
+    -3.0458353,
+    -1.6483708,
+    8.310142,
+    -16.2901086,
+    -7.2521278,
+    11.4707666,
+    -25.7294829,
+    -10.8169456,
+    -15.5387357,
+    -25.2225594,
+    -3.1902382,
+    0.0,
+    0.0,
+    0.0,
+    5.398637520229294e-06,
+    -3.938397200566971e-06,
+    -1.8197172878345132e-06,
+    4.806888279651002e-07,
+    1.3808687457183727e-06,
+    5.496401644970776e-07,
+    1.5487253487257318e-07,
+    5.995102540558569e-08,
+    2.4062704971801834e-08,
+    1.4959614787206956e-07,
+    5.9297400849148624e-08,
+    2.0543129336240974e-08,
+    2.128653846153846e-11,
+    -1.3130923076923077e-11,
+    -1.0500307692307693e-11,
+)
+CONSERVATIVE = True
+FIELDS = ("field",)
+#: Why steps cannot be chosen by an error estimate; empty if they can.
+FIXED_STEP = ""
+#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
+INNER = {**ENTRY, "no_cpython_wrapper": True}
+SIZE, ROWS, UNKNOWNS = 36, 9, 0
+
+
+@njit(**ENTRY)
+def field(t, state, parameters, factor, out):
+    """The right-hand sides xs', ys', zs', xj', yj', zj', xa', ya', za', xu', yu', zu', xn', yn', zn', xp', yp', zp', pxs', pys', pzs', pxj', pyj', pzj', pxa', pya', pza', pxu', pyu', pzu', pxn', pyn', pzn', pxp', pyp', pzp', times a factor."""
+    xs = state[0]
+    ys = state[1]
+    zs = state[2]
+    xj = state[3]
+    yj = state[4]
+    zj = state[5]
+    xa = state[6]
+    ya = state[7]
+    za = state[8]
+    xu = state[9]
+    yu = state[10]
+    zu = state[11]
+    xn = state[12]
+    yn = state[13]
+    zn = state[14]
+    xp = state[15]
+    yp = state[16]
+    zp = state[17]
+    pxs = state[18]
+    pys = state[19]
+    pzs = state[20]
+    pxj = state[21]
+    pyj = state[22]
+    pzj = state[23]
+    pxa = state[24]
+    pya = state[25]
+    pza = state[26]
+    pxu = state[27]
+    pyu = state[28]
+    pzu = state[29]
+    pxn = state[30]
+    pyn = state[31]
+    pzn = state[32]
+    pxp = state[33]
+    pyp = state[34]
+    pzp = state[35]
+    gravity = parameters[0]
+    m_sun = parameters[1]
+    m_jupiter = parameters[2]
+    m_saturn = parameters[3]
+    m_uranus = parameters[4]
+    m_neptune = parameters[5]
+    m_pluto = parameters[6]
+    power = 1 / m_sun
+    power_2 = 1 / m_jupiter
+    power_3 = 1 / m_saturn
+    power_4 = 1 / m_uranus
+    power_5 = 1 / m_neptune
+    power_6 = 1 / m_pluto
+    minus_xs = -xs
+    sum = minus_xs + xj
+    minus_sum = -sum
+    minus_ys = -ys
+    sum_2 = minus_ys + yj
+    minus_sum_2 = -sum_2
+    minus_zs = -zs
+    sum_3 = minus_zs + zj
+    minus_sum_3 = -sum_3
+    product = gravity * m_sun
+    product_2 = (
+        product
+        * m_jupiter
+        / np.sqrt(minus_sum_2 * minus_sum_2 + minus_sum_3 * minus_sum_3 + minus_sum * minus_sum)
+        ** 3
+    )
+    sum_4 = minus_xs + xn
+    minus_sum_4 = -sum_4
+    sum_5 = minus_ys + yn
+    minus_sum_5 = -sum_5
+    sum_6 = minus_zs + zn
+    minus_sum_6 = -sum_6
+    product_3 = (
+        product
+        * m_neptune
+        / np.sqrt(minus_sum_4 * minus_sum_4 + minus_sum_5 * minus_sum_5 + minus_sum_6 * minus_sum_6)
+        ** 3
+    )
+    sum_7 = minus_xs + xp
+    minus_sum_7 = -sum_7
+    sum_8 = minus_ys + yp
+    minus_sum_8 = -sum_8
+    sum_9 = minus_zs + zp
+    minus_sum_9 = -sum_9
+    product_4 = (
+        product
+        * m_pluto
+        / np.sqrt(minus_sum_7 * minus_sum_7 + minus_sum_8 * minus_sum_8 + minus_sum_9 * minus_sum_9)
+        ** 3
+    )
+    sum_10 = minus_xs + xa
+    minus_sum_10 = -sum_10
+    sum_11 = minus_ys + ya
+    minus_sum_11 = -sum_11
+    sum_12 = minus_zs + za
+    minus_sum_12 = -sum_12
+    product_5 = (
+        product
+        * m_saturn
+        / np.sqrt(
+            minus_sum_10 * minus_sum_10 + minus_sum_11 * minus_sum_11 + minus_sum_12 * minus_sum_12
+        )
+        ** 3
+    )
+    minus_xu = -xu
+    sum_13 = minus_xu + xs
+    minus_yu = -yu
+    sum_14 = minus_yu + ys
+    minus_zu = -zu
+    sum_15 = minus_zu + zs
+    product_6 = (
+        product * m_uranus / np.sqrt(sum_13 * sum_13 + sum_14 * sum_14 + sum_15 * sum_15) ** 3
+    )
+    minus_xn = -xn
+    sum_16 = minus_xn + xj
+    minus_yn = -yn
+    sum_17 = minus_yn + yj
+    minus_zn = -zn
+    sum_18 = minus_zn + zj
+    product_7 = gravity * m_jupiter
+    product_8 = (
+        product_7 * m_neptune / np.sqrt(sum_16 * sum_16 + sum_17 * sum_17 + sum_18 * sum_18) ** 3
+    )
+    minus_xp = -xp
+    sum_19 = minus_xp + xj
+    minus_yp = -yp
+    sum_20 = minus_yp + yj
+    minus_zp = -zp
+    sum_21 = minus_zp + zj
+    product_9 = (
+        product_7 * m_pluto / np.sqrt(sum_19 * sum_19 + sum_20 * sum_20 + sum_21 * sum_21) ** 3
+    )
+    sum_22 = xa - xj
+    minus_sum_22 = -sum_22
+    sum_23 = ya - yj
+    minus_sum_23 = -sum_23
+    sum_24 = za - zj
+    minus_sum_24 = -sum_24
+    product_10 = (
+        product_7
+        * m_saturn
+        / np.sqrt(
+            minus_sum_22 * minus_sum_22 + minus_sum_23 * minus_sum_23 + minus_sum_24 * minus_sum_24
+        )
+        ** 3
+    )
+    sum_25 = minus_xu + xj
+    sum_26 = minus_yu + yj
+    sum_27 = minus_zu + zj
+    product_11 = (
+        product_7 * m_uranus / np.sqrt(sum_25 * sum_25 + sum_26 * sum_26 + sum_27 * sum_27) ** 3
+    )
+    sum_28 = minus_xn + xa
+    sum_29 = minus_yn + ya
+    sum_30 = minus_zn + za
+    product_12 = gravity * m_saturn
+    product_13 = (
+        product_12 * m_neptune / np.sqrt(sum_28 * sum_28 + sum_29 * sum_29 + sum_30 * sum_30) ** 3
+    )
+    sum_31 = minus_xp + xa
+    sum_32 = minus_yp + ya
+    sum_33 = minus_zp + za
+    product_14 = (
+        product_12 * m_pluto / np.sqrt(sum_31 * sum_31 + sum_32 * sum_32 + sum_33 * sum_33) ** 3
+    )
+    sum_34 = minus_xu + xa
+    sum_35 = minus_yu + ya
+    sum_36 = minus_zu + za
+    product_15 = (
+        product_12 * m_uranus / np.sqrt(sum_34 * sum_34 + sum_35 * sum_35 + sum_36 * sum_36) ** 3
+    )
+    sum_37 = minus_xu + xn
+    minus_sum_37 = -sum_37
+    sum_38 = minus_yu + yn
+    minus_sum_38 = -sum_38
+    sum_39 = minus_zu + zn
+    minus_sum_39 = -sum_39
+    product_16 = gravity * m_uranus
+    product_17 = (
+        product_16
+        * m_neptune
+        / np.sqrt(
+            minus_sum_37 * minus_sum_37 + minus_sum_38 * minus_sum_38 + minus_sum_39 * minus_sum_39
+        )
+        ** 3
+    )
+    sum_40 = minus_xu + xp
+    minus_sum_40 = -sum_40
+    sum_41 = minus_yu + yp
+    minus_sum_41 = -sum_41
+    sum_42 = minus_zu + zp
+    minus_sum_42 = -sum_42
+    product_18 = (
+        product_16
+        * m_pluto
+        / np.sqrt(
+            minus_sum_40 * minus_sum_40 + minus_sum_41 * minus_sum_41 + minus_sum_42 * minus_sum_42
+        )
+        ** 3
+    )
+    sum_43 = minus_xp + xn
+    sum_44 = minus_yp + yn
+    sum_45 = minus_zp + zn
+    product_19 = (
+        gravity
+        * m_neptune
+        * m_pluto
+        / np.sqrt(sum_44 * sum_44 + sum_45 * sum_45 + sum_43 * sum_43) ** 3
+    )
+    out[0] = factor * (power * pxs)
+    out[1] = factor * (power * pys)
+    out[2] = factor * (power * pzs)
+    out[3] = factor * (power_2 * pxj)
+    out[4] = factor * (power_2 * pyj)
+    out[5] = factor * (power_2 * pzj)
+    out[6] = factor * (power_3 * pxa)
+    out[7] = factor * (power_3 * pya)
+    out[8] = factor * (power_3 * pza)
+    out[9] = factor * (power_4 * pxu)
+    out[10] = factor * (power_4 * pyu)
+    out[11] = factor * (power_4 * pzu)
+    out[12] = factor * (power_5 * pxn)
+    out[13] = factor * (power_5 * pyn)
+    out[14] = factor * (power_5 * pzn)
+    out[15] = factor * (power_6 * pxp)
+    out[16] = factor * (power_6 * pyp)
+    out[17] = factor * (power_6 * pzp)
+    out[18] = factor * (
+        product_2 * sum
+        + sum_4 * product_3
+        + sum_7 * product_4
+        + sum_10 * product_5
+        - sum_13 * product_6
+    )
+    out[19] = factor * (
+        sum_2 * product_2
+        + sum_5 * product_3
+        + sum_8 * product_4
+        + sum_11 * product_5
+        - sum_14 * product_6
+    )
+    out[20] = factor * (
+        sum_3 * product_2
+        + sum_6 * product_3
+        + sum_9 * product_4
+        + sum_12 * product_5
+        - sum_15 * product_6
+    )
+    out[21] = factor * (
+        product_2 * minus_sum
+        + sum_22 * product_10
+        - sum_16 * product_8
+        - sum_19 * product_9
+        - sum_25 * product_11
+    )
+    out[22] = factor * (
+        minus_sum_2 * product_2
+        + sum_23 * product_10
+        - sum_17 * product_8
+        - sum_20 * product_9
+        - sum_26 * product_11
+    )
+    out[23] = factor * (
+        minus_sum_3 * product_2
+        + sum_24 * product_10
+        - sum_18 * product_8
+        - sum_21 * product_9
+        - sum_27 * product_11
+    )
+    out[24] = factor * (
+        minus_sum_10 * product_5
+        + minus_sum_22 * product_10
+        - sum_28 * product_13
+        - sum_31 * product_14
+        - sum_34 * product_15
+    )
+    out[25] = factor * (
+        minus_sum_11 * product_5
+        + minus_sum_23 * product_10
+        - sum_29 * product_13
+        - sum_32 * product_14
+        - sum_35 * product_15
+    )
+    out[26] = factor * (
+        minus_sum_12 * product_5
+        + minus_sum_24 * product_10
+        - sum_30 * product_13
+        - sum_33 * product_14
+        - sum_36 * product_15
+    )
+    out[27] = factor * (
+        sum_13 * product_6
+        + sum_25 * product_11
+        + sum_34 * product_15
+        + sum_37 * product_17
+        + sum_40 * product_18
+    )
+    out[28] = factor * (
+        sum_14 * product_6
+        + sum_26 * product_11
+        + sum_35 * product_15
+        + sum_38 * product_17
+        + sum_41 * product_18
+    )
+    out[29] = factor * (
+        sum_15 * product_6
+        + sum_27 * product_11
+        + sum_36 * product_15
+        + sum_39 * product_17
+        + sum_42 * product_18
+    )
+    out[30] = factor * (
+        minus_sum_4 * product_3
+        + sum_16 * product_8
+        + sum_28 * product_13
+        + minus_sum_37 * product_17
+        - product_19 * sum_43
+    )
+    out[31] = factor * (
+        minus_sum_5 * product_3
+        + sum_17 * product_8
+        + sum_29 * product_13
+        + minus_sum_38 * product_17
+        - sum_44 * product_19
+    )
+    out[32] = factor * (
+        minus_sum_6 * product_3
+        + sum_18 * product_8
+        + sum_30 * product_13
+        + minus_sum_39 * product_17
+        - sum_45 * product_19
+    )
+    out[33] = factor * (
+        product_19 * sum_43
+        + minus_sum_7 * product_4
+        + sum_19 * product_9
+        + sum_31 * product_14
+        + minus_sum_40 * product_18
+    )
+    out[34] = factor * (
+        sum_44 * product_19
+        + minus_sum_8 * product_4
+        + sum_20 * product_9
+        + sum_32 * product_14
+        + minus_sum_41 * product_18
+    )
+    out[35] = factor * (
+        sum_45 * product_19
+        + minus_sum_9 * product_4
+        + sum_21 * product_9
+        + sum_33 * product_14
+        + minus_sum_42 * product_18
+    )
+
+
+def energy(t, state, parameters):
+    """H."""
+    xs = state[0]
+    ys = state[1]
+    zs = state[2]
+    xj = state[3]
+    yj = state[4]
+    zj = state[5]
+    xa = state[6]
+    ya = state[7]
+    za = state[8]
+    xu = state[9]
+    yu = state[10]
+    zu = state[11]
+    xn = state[12]
+    yn = state[13]
+    zn = state[14]
+    xp = state[15]
+    yp = state[16]
+    zp = state[17]
+    pxs = state[18]
+    pys = state[19]
+    pzs = state[20]
+    pxj = state[21]
+    pyj = state[22]
+    pzj = state[23]
+    pxa = state[24]
+    pya = state[25]
+    pza = state[26]
+    pxu = state[27]
+    pyu = state[28]
+    pzu = state[29]
+    pxn = state[30]
+    pyn = state[31]
+    pzn = state[32]
+    pxp = state[33]
+    pyp = state[34]
+    pzp = state[35]
+    gravity = parameters[0]
+    m_sun = parameters[1]
+    m_jupiter = parameters[2]
+    m_saturn = parameters[3]
+    m_uranus = parameters[4]
+    m_neptune = parameters[5]
+    m_pluto = parameters[6]
+    minus_xn = -xn
+    minus_yn = -yn
+    minus_zn = -zn
+    product = gravity * m_jupiter
+    minus_xp = -xp
+    minus_yp = -yp
+    minus_zp = -zp
+    minus_xs = -xs
+    minus_ys = -ys
+    minus_zs = -zs
+    minus_xu = -xu
+    minus_yu = -yu
+    minus_zu = -zu
+    product_2 = gravity * m_neptune
+    product_3 = gravity * m_pluto
+    product_4 = gravity * m_saturn
+    return (
+        (pxu * pxu + pyu * pyu + pzu * pzu) / (2 * m_uranus)
+        + (pxs * pxs + pys * pys + pzs * pzs) / (2 * m_sun)
+        + (pxa * pxa + pya * pya + pza * pza) / (2 * m_saturn)
+        + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto)
+        + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune)
+        + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter)
+        - gravity
+        * m_sun
+        * m_uranus
+        / np.sqrt((minus_xu + xs) ** 2 + (minus_yu + ys) ** 2 + (minus_zu + zs) ** 2)
+        - product
+        * m_neptune
+        / np.sqrt((minus_xn + xj) ** 2 + (minus_yn + yj) ** 2 + (minus_zn + zj) ** 2)
+        - product_2
+        * m_pluto
+        / np.sqrt((minus_xp + xn) ** 2 + (minus_yp + yn) ** 2 + (minus_zp + zn) ** 2)
+        - product
+        * m_pluto
+        / np.sqrt((minus_xp + xj) ** 2 + (minus_yp + yj) ** 2 + (minus_zp + zj) ** 2)
+        - product_2
+        * m_saturn
+        / np.sqrt((minus_xn + xa) ** 2 + (minus_yn + ya) ** 2 + (minus_zn + za) ** 2)
+        - product_3
+        * m_saturn
+        / np.sqrt((minus_xp + xa) ** 2 + (minus_yp + ya) ** 2 + (minus_zp + za) ** 2)
+        - product * m_saturn / np.sqrt((xj - xa) ** 2 + (yj - ya) ** 2 + (zj - za) ** 2)
+        - product_2
+        * m_sun
+        / np.sqrt((minus_xs + xn) ** 2 + (minus_ys + yn) ** 2 + (minus_zs + zn) ** 2)
+        - product_3
+        * m_sun
+        / np.sqrt((minus_xs + xp) ** 2 + (minus_ys + yp) ** 2 + (minus_zs + zp) ** 2)
+        - product_4
+        * m_sun
+        / np.sqrt((minus_xs + xa) ** 2 + (minus_ys + ya) ** 2 + (minus_zs + za) ** 2)
+        - product
+        * m_sun
+        / np.sqrt((minus_xs + xj) ** 2 + (minus_ys + yj) ** 2 + (minus_zs + zj) ** 2)
+        - product_2
+        * m_uranus
+        / np.sqrt((minus_xu + xn) ** 2 + (minus_yu + yn) ** 2 + (minus_zu + zn) ** 2)
+        - product_3
+        * m_uranus
+        / np.sqrt((minus_xu + xp) ** 2 + (minus_yu + yp) ** 2 + (minus_zu + zp) ** 2)
+        - product_4
+        * m_uranus
+        / np.sqrt((minus_xu + xa) ** 2 + (minus_yu + ya) ** 2 + (minus_zu + za) ** 2)
+        - product
+        * m_uranus
+        / np.sqrt((minus_xu + xj) ** 2 + (minus_yu + yj) ** 2 + (minus_zu + zj) ** 2)
+    )
+
+
+def energy_size(t, state, parameters):
+    """The sum of the sizes of H's terms."""
+    xs = state[0]
+    ys = state[1]
+    zs = state[2]
+    xj = state[3]
+    yj = state[4]
+    zj = state[5]
+    xa = state[6]
+    ya = state[7]
+    za = state[8]
+    xu = state[9]
+    yu = state[10]
+    zu = state[11]
+    xn = state[12]
+    yn = state[13]
+    zn = state[14]
+    xp = state[15]
+    yp = state[16]
+    zp = state[17]
+    pxs = state[18]
+    pys = state[19]
+    pzs = state[20]
+    pxj = state[21]
+    pyj = state[22]
+    pzj = state[23]
+    pxa = state[24]
+    pya = state[25]
+    pza = state[26]
+    pxu = state[27]
+    pyu = state[28]
+    pzu = state[29]
+    pxn = state[30]
+    pyn = state[31]
+    pzn = state[32]
+    pxp = state[33]
+    pyp = state[34]
+    pzp = state[35]
+    gravity = parameters[0]
+    m_sun = parameters[1]
+    m_jupiter = parameters[2]
+    m_saturn = parameters[3]
+    m_uranus = parameters[4]
+    m_neptune = parameters[5]
+    m_pluto = parameters[6]
+    minus_xn = -xn
+    minus_yn = -yn
+    minus_zn = -zn
+    product = gravity * m_jupiter
+    minus_xp = -xp
+    minus_yp = -yp
+    minus_zp = -zp
+    minus_xs = -xs
+    minus_ys = -ys
+    minus_zs = -zs
+    minus_xu = -xu
+    minus_yu = -yu
+    minus_zu = -zu
+    product_2 = gravity * m_neptune
+    product_3 = gravity * m_pluto
+    product_4 = gravity * m_saturn
+    return (
+        gravity
+        * m_sun
+        * m_uranus
+        / np.sqrt((minus_xu + xs) ** 2 + (minus_yu + ys) ** 2 + (minus_zu + zs) ** 2)
+        + product
+        * m_neptune
+        / np.sqrt((minus_xn + xj) ** 2 + (minus_yn + yj) ** 2 + (minus_zn + zj) ** 2)
+        + product_2
+        * m_pluto
+        / np.sqrt((minus_xp + xn) ** 2 + (minus_yp + yn) ** 2 + (minus_zp + zn) ** 2)
+        + product
+        * m_pluto
+        / np.sqrt((minus_xp + xj) ** 2 + (minus_yp + yj) ** 2 + (minus_zp + zj) ** 2)
+        + product_2
+        * m_saturn
+        / np.sqrt((minus_xn + xa) ** 2 + (minus_yn + ya) ** 2 + (minus_zn + za) ** 2)
+        + product_3
+        * m_saturn
+        / np.sqrt((minus_xp + xa) ** 2 + (minus_yp + ya) ** 2 + (minus_zp + za) ** 2)
+        + product * m_saturn / np.sqrt((xa - xj) ** 2 + (ya - yj) ** 2 + (za - zj) ** 2)
+        + product_2
+        * m_sun
+        / np.sqrt((minus_xs + xn) ** 2 + (minus_ys + yn) ** 2 + (minus_zs + zn) ** 2)
+        + product_3
+        * m_sun
+        / np.sqrt((minus_xs + xp) ** 2 + (minus_ys + yp) ** 2 + (minus_zs + zp) ** 2)
+        + product_4
+        * m_sun
+        / np.sqrt((minus_xs + xa) ** 2 + (minus_ys + ya) ** 2 + (minus_zs + za) ** 2)
+        + product
+        * m_sun
+        / np.sqrt((minus_xs + xj) ** 2 + (minus_ys + yj) ** 2 + (minus_zs + zj) ** 2)
+        + product_2
+        * m_uranus
+        / np.sqrt((minus_xu + xn) ** 2 + (minus_yu + yn) ** 2 + (minus_zu + zn) ** 2)
+        + product_3
+        * m_uranus
+        / np.sqrt((minus_xu + xp) ** 2 + (minus_yu + yp) ** 2 + (minus_zu + zp) ** 2)
+        + product_4
+        * m_uranus
+        / np.sqrt((minus_xu + xa) ** 2 + (minus_yu + ya) ** 2 + (minus_zu + za) ** 2)
+        + product
+        * m_uranus
+        / np.sqrt((minus_xu + xj) ** 2 + (minus_yu + yj) ** 2 + (minus_zu + zj) ** 2)
+        + (pxu * pxu + pyu * pyu + pzu * pzu) / (2 * m_uranus)
+        + (pxs * pxs + pys * pys + pzs * pzs) / (2 * m_sun)
+        + (pxa * pxa + pya * pya + pza * pza) / (2 * m_saturn)
+        + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto)
+        + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune)
+        + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter)
+    )
+
+
+ORDER, WIDTH = 8, 290
+#: Sums of coefficients may be taken in any order.
+SERIES = {**INNER, "fastmath": {"contract", "nsz", "reassoc"}}
+#: Products may be added without rounding them first.
+SUMS = {**INNER, "fastmath": {"contract"}}
+
+
+@njit(**SERIES)
+def coefficients(t, state, parameters, rows):
+    """The Taylor coefficients at a state: the solution at ``t + s`` is the sum of ``rows[k] * s**k``."""
+    gravity = parameters[0]
+    m_sun = parameters[1]
+    m_jupiter = parameters[2]
+    m_saturn = parameters[3]
+    m_uranus = parameters[4]
+    m_neptune = parameters[5]
+    m_pluto = parameters[6]
+    for i in range(36):
+        rows[0, i] = state[i]
+    for k in range(ORDER):
+        row, above = rows[k], rows[k + 1]
+        row[42] = -row[0] + row[3]
+        row[40] = -row[1] + row[4]
+        row[41] = -row[2] + row[5]
+        row[43] = -row[0] + row[12]
+        row[44] = -row[1] + row[13]
+        row[45] = -row[2] + row[14]
+        row[46] = -row[0] + row[15]
+        row[47] = -row[1] + row[16]
+        row[48] = -row[2] + row[17]
+        row[49] = -row[0] + row[6]
+        row[50] = -row[1] + row[7]
+        row[51] = -row[2] + row[8]
+        row[52] = -row[9] + row[0]
+        row[53] = -row[10] + row[1]
+        row[54] = -row[11] + row[2]
+        row[55] = -row[12] + row[3]
+        row[56] = -row[13] + row[4]
+        row[57] = -row[14] + row[5]
+        row[58] = -row[15] + row[3]
+        row[59] = -row[16] + row[4]
+        row[60] = -row[17] + row[5]
+        row[61] = row[6] - row[3]
+        row[62] = row[7] - row[4]
+        row[63] = row[8] - row[5]
+        row[64] = -row[9] + row[3]
+        row[65] = -row[10] + row[4]
+        row[66] = -row[11] + row[5]
+        row[67] = -row[12] + row[6]
+        row[68] = -row[13] + row[7]
+        row[69] = -row[14] + row[8]
+        row[70] = -row[15] + row[6]
+        row[71] = -row[16] + row[7]
+        row[72] = -row[17] + row[8]
+        row[73] = -row[9] + row[6]
+        row[74] = -row[10] + row[7]
+        row[75] = -row[11] + row[8]
+        row[76] = -row[9] + row[12]
+        row[77] = -row[10] + row[13]
+        row[78] = -row[11] + row[14]
+        row[79] = -row[9] + row[15]
+        row[80] = -row[10] + row[16]
+        row[81] = -row[11] + row[17]
+        row[84] = -row[15] + row[12]
+        row[82] = -row[16] + row[13]
+        row[83] = -row[17] + row[14]
+        series_kernels.square(rows, k, 40, 88, 48)
+        row[136] = row[88] + row[89] + row[90]
+        row[137] = row[91] + row[92] + row[93]
+        row[138] = row[94] + row[95] + row[96]
+        row[139] = row[97] + row[98] + row[99]
+        row[140] = row[100] + row[101] + row[102]
+        row[142] = row[103] + row[104] + row[105]
+        row[143] = row[106] + row[107] + row[108]
+        row[141] = row[109] + row[110] + row[111]
+        row[144] = row[112] + row[113] + row[114]
+        row[145] = row[115] + row[116] + row[117]
+        row[146] = row[118] + row[119] + row[120]
+        row[147] = row[121] + row[122] + row[123]
+        row[148] = row[124] + row[125] + row[126]
+        row[149] = row[127] + row[128] + row[129]
+        row[150] = row[130] + row[131] + row[132]
+        if k == 0:
+            for i in range(15):
+                first = row[136 + i]
+                row[152 + i] = 1 / (first * np.sqrt(first))
+        else:
+            series_kernels.power(rows, k, -3 / 2, 136, 152, 16)
+        row[168] = row[152]
+        row[169] = row[152]
+        for i in range(2):
+            row[170 + i] = row[152 + i]
+        row[172] = row[153]
+        for i in range(2):
+            row[173 + i] = row[153 + i]
+        row[175] = row[154]
+        for i in range(2):
+            row[176 + i] = row[154 + i]
+        row[178] = row[155]
+        for i in range(2):
+            row[179 + i] = row[155 + i]
+        row[181] = row[156]
+        row[182] = row[156]
+        row[183] = row[158]
+        row[184] = row[158]
+        for i in range(2):
+            row[185 + i] = row[158 + i]
+        row[187] = row[159]
+        row[188] = row[159]
+        row[189] = row[157]
+        row[190] = row[157]
+        row[191] = row[157]
+        row[192] = row[160]
+        row[193] = row[160]
+        for i in range(2):
+            row[194 + i] = row[160 + i]
+        row[196] = row[161]
+        for i in range(2):
+            row[197 + i] = row[161 + i]
+        row[199] = row[162]
+        for i in range(2):
+            row[200 + i] = row[162 + i]
+        row[202] = row[163]
+        for i in range(2):
+            row[203 + i] = row[163 + i]
+        row[205] = row[164]
+        for i in range(2):
+            row[206 + i] = row[164 + i]
+        row[208] = row[165]
+        for i in range(2):
+            row[209 + i] = row[165 + i]
+        row[211] = row[166]
+        row[212] = row[166]
+        series_kernels.product(rows, k, 40, 168, 216, 48)
+        row[264] = (
+            gravity * m_sun * m_jupiter * row[218]
+            + gravity * m_sun * m_neptune * row[219]
+            + gravity * m_sun * m_pluto * row[222]
+            + gravity * m_sun * m_saturn * row[225]
+            - gravity * m_sun * m_uranus * row[228]
+        )
+        row[265] = (
+            gravity * m_sun * m_jupiter * row[216]
+            + gravity * m_sun * m_neptune * row[220]
+            + gravity * m_sun * m_pluto * row[223]
+            + gravity * m_sun * m_saturn * row[226]
+            - gravity * m_sun * m_uranus * row[229]
+        )
+        row[266] = (
+            gravity * m_sun * m_jupiter * row[217]
+            + gravity * m_sun * m_neptune * row[221]
+            + gravity * m_sun * m_pluto * row[224]
+            + gravity * m_sun * m_saturn * row[227]
+            - gravity * m_sun * m_uranus * row[230]
+        )
+        row[267] = (
+            -gravity * m_sun * m_jupiter * row[218]
+            + gravity * m_jupiter * m_saturn * row[237]
+            - gravity * m_jupiter * m_neptune * row[231]
+            - gravity * m_jupiter * m_pluto * row[234]
+            - gravity * m_jupiter * m_uranus * row[240]
+        )
+        row[268] = (
+            -gravity * m_sun * m_jupiter * row[216]
+            + gravity * m_jupiter * m_saturn * row[238]
+            - gravity * m_jupiter * m_neptune * row[232]
+            - gravity * m_jupiter * m_pluto * row[235]
+            - gravity * m_jupiter * m_uranus * row[241]
+        )
+        row[269] = (
+            -gravity * m_sun * m_jupiter * row[217]
+            + gravity * m_jupiter * m_saturn * row[239]
+            - gravity * m_jupiter * m_neptune * row[233]
+            - gravity * m_jupiter * m_pluto * row[236]
+            - gravity * m_jupiter * m_uranus * row[242]
+        )
+        row[270] = (
+            -gravity * m_sun * m_saturn * row[225]
+            - gravity * m_jupiter * m_saturn * row[237]
+            - gravity * m_saturn * m_neptune * row[243]
+            - gravity * m_saturn * m_pluto * row[246]
+            - gravity * m_saturn * m_uranus * row[249]
+        )
+        row[271] = (
+            -gravity * m_sun * m_saturn * row[226]
+            - gravity * m_jupiter * m_saturn * row[238]
+            - gravity * m_saturn * m_neptune * row[244]
+            - gravity * m_saturn * m_pluto * row[247]
+            - gravity * m_saturn * m_uranus * row[250]
+        )
+        row[272] = (
+            -gravity * m_sun * m_saturn * row[227]
+            - gravity * m_jupiter * m_saturn * row[239]
+            - gravity * m_saturn * m_neptune * row[245]
+            - gravity * m_saturn * m_pluto * row[248]
+            - gravity * m_saturn * m_uranus * row[251]
+        )
+        row[273] = (
+            gravity * m_sun * m_uranus * row[228]
+            + gravity * m_jupiter * m_uranus * row[240]
+            + gravity * m_saturn * m_uranus * row[249]
+            + gravity * m_uranus * m_neptune * row[252]
+            + gravity * m_uranus * m_pluto * row[255]
+        )
+        row[274] = (
+            gravity * m_sun * m_uranus * row[229]
+            + gravity * m_jupiter * m_uranus * row[241]
+            + gravity * m_saturn * m_uranus * row[250]
+            + gravity * m_uranus * m_neptune * row[253]
+            + gravity * m_uranus * m_pluto * row[256]
+        )
+        row[275] = (
+            gravity * m_sun * m_uranus * row[230]
+            + gravity * m_jupiter * m_uranus * row[242]
+            + gravity * m_saturn * m_uranus * row[251]
+            + gravity * m_uranus * m_neptune * row[254]
+            + gravity * m_uranus * m_pluto * row[257]
+        )
+        row[276] = (
+            -gravity * m_sun * m_neptune * row[219]
+            + gravity * m_jupiter * m_neptune * row[231]
+            + gravity * m_saturn * m_neptune * row[243]
+            - gravity * m_uranus * m_neptune * row[252]
+            - gravity * m_neptune * m_pluto * row[260]
+        )
+        row[277] = (
+            -gravity * m_sun * m_neptune * row[220]
+            + gravity * m_jupiter * m_neptune * row[232]
+            + gravity * m_saturn * m_neptune * row[244]
+            - gravity * m_uranus * m_neptune * row[253]
+            - gravity * m_neptune * m_pluto * row[258]
+        )
+        row[278] = (
+            -gravity * m_sun * m_neptune * row[221]
+            + gravity * m_jupiter * m_neptune * row[233]
+            + gravity * m_saturn * m_neptune * row[245]
+            - gravity * m_uranus * m_neptune * row[254]
+            - gravity * m_neptune * m_pluto * row[259]
+        )
+        row[279] = (
+            gravity * m_neptune * m_pluto * row[260]
+            - gravity * m_sun * m_pluto * row[222]
+            + gravity * m_jupiter * m_pluto * row[234]
+            + gravity * m_saturn * m_pluto * row[246]
+            - gravity * m_uranus * m_pluto * row[255]
+        )
+        row[280] = (
+            gravity * m_neptune * m_pluto * row[258]
+            - gravity * m_sun * m_pluto * row[223]
+            + gravity * m_jupiter * m_pluto * row[235]
+            + gravity * m_saturn * m_pluto * row[247]
+            - gravity * m_uranus * m_pluto * row[256]
+        )
+        row[281] = (
+            gravity * m_neptune * m_pluto * row[259]
+            - gravity * m_sun * m_pluto * row[224]
+            + gravity * m_jupiter * m_pluto * row[236]
+            + gravity * m_saturn * m_pluto * row[248]
+            - gravity * m_uranus * m_pluto * row[257]
+        )
+        above[0] = 1 / m_sun * row[18]
+        above[1] = 1 / m_sun * row[19]
+        above[2] = 1 / m_sun * row[20]
+        above[3] = 1 / m_jupiter * row[21]
+        above[4] = 1 / m_jupiter * row[22]
+        above[5] = 1 / m_jupiter * row[23]
+        above[6] = 1 / m_saturn * row[24]
+        above[7] = 1 / m_saturn * row[25]
+        above[8] = 1 / m_saturn * row[26]
+        above[9] = 1 / m_uranus * row[27]
+        above[10] = 1 / m_uranus * row[28]
+        above[11] = 1 / m_uranus * row[29]
+        above[12] = 1 / m_neptune * row[30]
+        above[13] = 1 / m_neptune * row[31]
+        above[14] = 1 / m_neptune * row[32]
+        above[15] = 1 / m_pluto * row[33]
+        above[16] = 1 / m_pluto * row[34]
+        above[17] = 1 / m_pluto * row[35]
+        above[18] = row[264]
+        above[19] = row[265]
+        above[20] = row[266]
+        above[21] = row[267]
+        above[22] = row[268]
+        above[23] = row[269]
+        above[24] = row[270]
+        above[25] = row[271]
+        above[26] = row[272]
+        above[27] = row[273]
+        above[28] = row[274]
+        above[29] = row[275]
+        above[30] = row[276]
+        above[31] = row[277]
+        above[32] = row[278]
+        above[33] = row[279]
+        above[34] = row[280]
+        above[35] = row[281]
+        for i in range(36):
+            above[i] /= k + 1
+
+
+@njit(**SUMS)
+def advance(h, y, low, rows):
+    """The state after a step, from its coefficients."""
+    for i in range(SIZE):
+        change = rows[ORDER, i] * h
+        for k in range(ORDER - 1, 0, -1):
+            change = (change + rows[k, i]) * h
+        change += low[i]
+        total = y[i] + change
+        low[i] = (y[i] - total) + change
+        y[i] = total
+
+
+@njit(**ENTRY)
+def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
+    """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
+    written = 0
+    for n in range(first, first + count):
+        t = start + n * h
+        coefficients(t, y, parameters, rows)
+        advance(h, y, low, rows)
+        extent = 0.0
+        for i in range(SIZE):
+            extent += abs(y[i])
+        if not extent < np.inf:
+            return n, 0.0, written
+        if (n + 1) % every == 0:
+            for i in range(SIZE):
+                out[written, i] = y[i]
+            written += 1
+    return first + count, 0.0, written
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+def ensemble(
+    start,
+    h,
+    first,
+    count,
+    every,
+    y,
+    low,
+    parameters,
+    rows,
+    square,
+    slopes,
+    flags,
+    out,
+    done,
+    residuals,
+):
+    """Trajectories in parallel, each with its own state, parameters and workspace."""
+    for m in prange(y.shape[0]):
+        done[m], residuals[m], _ = trajectory(
+            start,
+            h,
+            first,
+            count,
+            every,
+            y[m],
+            low[m],
+            parameters[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            out[m],
+        )
+
+
+def along_energy(times, states, parameters, out):
+    """The same at each of several states, `(states, components)`."""
+    out[:] = energy(times, states.T, parameters)
+
+
+@njit(**SERIES)
+def size_of_step(y, relative, absolute, tolerance, margin, rows):
+    """The step whose last two terms are within the tolerances.
+
+    The step h with ``|c_k| h^k = |y|`` for the last two powers k, in the largest component, is the
+    radius of convergence that the terms show; h is 2 to the ``margin`` of that.
+    """
+    size = 0.0
+    for i in range(SIZE):
+        size = max(size, abs(y[i]))
+    first, second, total = 0.0, 0.0, 0.0
+    for i in range(SIZE):
+        scale = tolerance / (relative[i] * size + absolute[i])
+        first = max(first, abs(rows[ORDER - 1, i]) * scale)
+        second = max(second, abs(rows[ORDER, i]) * scale)
+        total += abs(rows[ORDER, i])
+    if not total < np.inf:
+        return np.nan
+    radius = max(
+        step_lengths.log2(first) * (1 / (ORDER - 1)), step_lengths.log2(second) * (1 / ORDER)
+    )
+    return step_lengths.power2(margin - radius)
+
+
+@njit(**SUMS)
+def between(s, rows, out):
+    """The state at ``t + s``: the polynomial of the step."""
+    for i in range(SIZE):
+        total = rows[ORDER, i]
+        for k in range(ORDER - 1, -1, -1):
+            total = total * s + rows[k, i]
+        out[i] = total
+
+
+@njit(**ENTRY)
+def adaptive(
+    t,
+    stop,
+    control,
+    y,
+    low,
+    parameters,
+    relative,
+    absolute,
+    times,
+    moments,
+    out,
+    rows,
+    square,
+    slopes,
+    flags,
+):
+    """Steps chosen by the coefficients, to ``stop``, until ``out`` is full or for as many as are allowed.
+
+    ``control`` holds the last step, at 2 and 4 the numbers of steps and of states written, at 6 the
+    number of steps at which to return, and the rounding error of t. With ``times`` states are
+    written there, else after every step. The result is t and 0, or infinity where the series has no
+    radius of convergence.
+    """
+    direction = 1.0 if stop >= t else -1.0
+    place, behind = int(control[4]), control[7]
+    tolerance = relative[0]
+    for i in range(1, SIZE):
+        tolerance = min(tolerance, relative[i])
+    # the last terms e^-2 of those before, or less where the order is too low for the tolerance
+    margin = (min(-2.0, np.log(tolerance) / (ORDER - 1)) - 0.7 / (ORDER - 1)) / np.log(2.0)
+    while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
+        coefficients(t, y, parameters, rows)
+        h = size_of_step(y, relative, absolute, tolerance, margin, rows)
+        left = (stop - t) * direction + behind * direction
+        if not h > max(16 * 2.3e-16 * abs(t), 1e-290) and h < left or h != h:
+            control[0], control[4], control[7] = h, place, behind
+            return t, np.inf
+        last = h >= left
+        if last:
+            h = left
+        h *= direction
+        end = stop if last else t + (h + behind)
+        while place < times.size and (times[place] - end) * direction <= 0.0:
+            between((times[place] - t) - behind, rows, out[place])
+            moments[place] = times[place]
+            place += 1
+        advance(h, y, low, rows)
+        control[0] = h
+        control[2] += 1
+        behind = 0.0 if last else (t - end) + (h + behind)
+        t = end
+        if times.size == 0:
+            for i in range(SIZE):
+                out[place, i] = y[i]
+            moments[place] = end
+            place += 1
+    control[4], control[7] = place, behind
+    return t, 0.0
