@@ -38,6 +38,14 @@ FAR = 1e150
 START, SHRINK, GROW, MOST = 1e-3, 10.0, 4.0, 1e16
 
 
+class Interpolation(OptimizeResult):
+    """What a search has found, in SciPy's manner; printed is what says how good it is."""
+
+    def __repr__(self) -> str:
+        shown = ("message", "success", "residual", "determinant", "refined", "trained_numbers")
+        return "\n".join(f"{name:>15}: {self[name]}" for name in (*shown, "nit", "nfev"))
+
+
 class Residuals:
     """The residuals of a network's read-out at some points, in what is trained.
 
@@ -155,8 +163,8 @@ def interpolate(
     scale: float | None = SCALE,
     maxiter: int = 200,
     tolerance: float = 1e-12,
-    refine: Sequence[int] = (2, 8),
-) -> OptimizeResult:
+    refine: Sequence[int] | int = (2, 8),
+) -> Interpolation:
     """Train the controls of a network until it takes points to targets; see ``hf.interpolate``.
 
     Args:
@@ -179,9 +187,9 @@ def interpolate(
     if len(points) != len(targets):
         raise ValueError(f"x has {len(points)} points, and y has {len(targets)} targets")
     whole_number("maxiter", maxiter, 0)
+    finer = [whole_number("refine", k) for k in np.atleast_1d(np.asarray(refine, object))]
     wanted = positive_number("tolerance", tolerance) * max(1.0, float(np.linalg.norm(targets)))
-    if network.dtype != np.dtype(np.float64):
-        raise ValueError(f"interpolation is to 1e-10: a network of float64, not {network.dtype}")
+    require_float64(str(network.dtype))
     residuals = Residuals(network, objective, points, targets)
     _refuse_what_no_flow_does(residuals)
     if scale is not None:
@@ -192,7 +200,23 @@ def interpolate(
                     weight, positive_number("scale", scale) * (ratio or 1.0)
                 )
     r, steps, tried = _descend(residuals, maxiter, wanted)
-    return _result(residuals, r, steps, tried, [whole_number("refine", k) for k in refine])
+    return _result(residuals, r, steps, tried, finer)
+
+
+def require_float64(dtype: str) -> None:
+    """Refuse a network of other numbers.
+
+    Args:
+        dtype: of the network, by name.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if dtype != "float64":
+        raise ValueError(
+            f"interpolation is to 1e-10: make the network with dtype=float64 (torch's or NumPy's), "
+            f"not {dtype}"
+        )
 
 
 def _rows(name: str, given: Any) -> Floats:
@@ -244,7 +268,12 @@ def _one_with_two(x: Floats, y: Floats) -> tuple[int, int] | None:
 
 def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[Floats, int, int]:
     """Steps until the residual is small or does not fall."""
-    here, r = residuals.pack(), residuals.value()
+    here, r = residuals.pack(), _finite_value(residuals)
+    if r is None:
+        raise ValueError(
+            "the controls that the network has take the points beyond the range of numbers: begin "
+            "with smaller ones, such as 0"
+        )
     size, mu, steps, tried = float(np.linalg.norm(r)), 0.0, 0, 1
     while size > wanted and steps < maxiter:
         jacobian = residuals.jacobian()
@@ -282,7 +311,7 @@ def _finite_value(residuals: Residuals) -> Floats | None:
 
 def _result(
     residuals: Residuals, r: Floats, steps: int, tried: int, refine: Sequence[int]
-) -> OptimizeResult:
+) -> Interpolation:
     network, objective, x = residuals.network, residuals.objective, residuals.x
     size = float(np.linalg.norm(r))
     relative = size / max(1.0, float(np.linalg.norm(residuals.y)))
@@ -311,7 +340,7 @@ def _result(
     finer = ", ".join(f"{value:.1e} at h/{times}" for times, value in refined.items())
     if finer:
         message += f"; the same controls with finer steps: {finer}"
-    return OptimizeResult(
+    return Interpolation(
         x=residuals.pack(),
         fun=size,
         residual=relative,
