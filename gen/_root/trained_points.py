@@ -38,7 +38,7 @@ def solve(
     Raises:
         ValueError: the network was made otherwise, or its numbers are not float64.
     """
-    known = ("scale", "maxiter", "tolerance", "refine")
+    known = ("scale", "maxiter", "tolerance", "refine", "starts")
     for name in options:
         if name not in known:
             raise ValueError(f"no option '{name}' of interpolate; those are: {', '.join(known)}")

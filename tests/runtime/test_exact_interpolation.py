@@ -266,7 +266,7 @@ def test_what_was_found_is_printed_in_a_few_lines():
     assert dict((name.strip(), text) for name, text in lines) == {
         name: str(found[name])
         for name in ("message", "success", "residual", "determinant", "refined", "trained_numbers",
-                     "nit", "nfev")
+                     "start", "nit", "nfev")
     }  # fmt: skip
     assert [*found.refined] == [2]
     assert str(found) == repr(found)
