@@ -15,6 +15,7 @@ import torch
 import hamilforge as hf
 from hamilforge.gen import products
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.fields import draws as exact_draws
 from hamilforge.runtime.networks import draws
 
@@ -116,6 +117,13 @@ def test_a_field_of_ones_own_with_entries_of_states_and_all_that_where_may_call(
             assert found.holds, str(found)
     fused = numba_text(own, "rk4", sizes={})
     assert written(fused, cases_of(own, "rk4")).holds
+
+
+@pytest.mark.parametrize("field", ["random_tanh", "universal5"])
+def test_bounds_are_of_controls_and_not_of_what_is_drawn(field):
+    network = hf.network(field, "euler", 2, {"d": 2}, trainable=("u",), draw=3)
+    with pytest.raises(DeclarationError, match=r"fixed array .* has numbers once it is drawn"):
+        hf.contractivity(network)
 
 
 def loops_of(text, name):
