@@ -210,7 +210,7 @@ def test_a_layer_that_folds_is_no_success(tmp_path):
     network.controls["u"][...] = -2.0
     read_out = found.objective
     read_out.weights["lambda"][...] = 1.0
-    folded = hf.interpolate(network, x, -2.0 * x, read_out)
+    folded = hf.interpolate(network, x, -2.0 * x, read_out, starts=1)
     assert folded.residual <= 1e-12
     assert folded.determinant == -1.0
     assert not folded.success
