@@ -74,6 +74,9 @@ def data(part: Part, name: str, folder: Path | None) -> Data:
         name: of the data set.
         folder: of the files of MNIST; None for what packages ship.
 
+    Returns:
+        The vectors, around the mean of those to train on.
+
     Raises:
         ValueError: the folder is not what it should be, images are no multiple of that side, or
             there is no such data set.
@@ -111,8 +114,8 @@ def _means(part: Part, folder: Path | None) -> tuple[Images, Tensor, Tensor]:
 
 def _whole(found: Images) -> tuple[Images, Tensor, Tensor]:
     """Images with all their numbers."""
-    parts = (torch.from_numpy(one).flatten(1) for one in (found.images, found.other_images))
-    return (found, *parts)
+    x, others = torch.from_numpy(found.images), torch.from_numpy(found.other_images)
+    return found, x.flatten(1), others.flatten(1)
 
 
 _SETS: Mapping[str, Callable[[Part, Path | None], tuple[Images, Tensor, Tensor]]] = {
