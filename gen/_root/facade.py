@@ -303,15 +303,17 @@ def interpolate(
             one that :func:`objective` made for ``numba``, whose weights are where it begins.
         options: ``scale`` (200): weights that are one number begin at ``scale*max|y|/max|x|``, so
             that the controls stay small, about ``scale**(-1/2)``, and the layers are steps of a
-            flow; ``tolerance`` (1e-12), at which the search ends, ``maxiter`` (200), and ``refine``
-            (2, 8), what steps are divided by for ``refined``.
+            flow; ``tolerance`` (1e-12), at which the search ends, ``maxiter`` (200), ``refine``
+            (2, 8), what steps are divided by for ``refined``, and ``starts`` (5): how many are
+            tried at most, the first from the network's controls, others from drawn ones.
 
     Returns:
         ``success``: the residual is at most 1e-10 and det(I + hD) is positive at every layer and
         point; ``residual``, the norm of all residuals relative to max(1, ||y||); ``determinant``,
         the smallest; ``refined``, the residuals of the same controls with finer steps;
-        ``trained_numbers``; ``network`` and ``objective`` on NumPy arrays; ``x``, ``fun``, ``nit``,
-        ``nfev``, ``status`` and ``message``.
+        ``trained_numbers``; ``start``, the one that led there, from 1; ``network`` and
+        ``objective`` on NumPy arrays; ``x``, ``fun``, ``nit`` and ``nfev`` of all starts,
+        ``status`` and ``message``.
 
     Raises:
         DeclarationError: the objective is none, or has problems.

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult
 from hamilforge import facade
 from hamilforge.gen.declare import catalogue, kinds
 from hamilforge.gen.declare.errors import DeclarationError
-from hamilforge.runtime.networks.interpolate import SCALE, interpolate
+from hamilforge.runtime.networks.interpolate import SCALE, interpolate, require_float64
 from hamilforge.runtime.networks.network import Network
 from hamilforge.runtime.networks.objective import Objective
 
@@ -38,7 +38,7 @@ def solve(
     Raises:
         ValueError: the network was made otherwise, or its numbers are not float64.
     """
-    known = ("scale", "maxiter", "tolerance", "refine")
+    known = ("scale", "maxiter", "tolerance", "refine", "starts")
     for name in options:
         if name not in known:
             raise ValueError(f"no option '{name}' of interpolate; those are: {', '.join(known)}")
@@ -86,9 +86,7 @@ def _on_arrays(module: Any) -> Network:
     if made is None:
         raise ValueError("a network was expected that hf.network has made")
     field, method, choices = made
-    kind = str(module.t0.dtype).removeprefix("torch.")
-    if kind != "float64":
-        raise ValueError(f"interpolation is to 1e-10: a network of float64, not {kind}")
+    require_float64(str(module.t0.dtype).removeprefix("torch."))
     network: Network = facade.network(
         field,
         method,

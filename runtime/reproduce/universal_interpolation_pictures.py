@@ -110,25 +110,31 @@ def draw_depths(part: Mapping[str, Any], found: Mapping[int, Sequence[Start]], p
     plt.close(figure)
 
 
-def draw_images(rows: Sequence[Row], path: Path) -> None:
+def draw_images(found: Mapping[str, Sequence[Row]], path: Path) -> None:
     """The share of other images that is right, by how many numbers are trained.
 
     Args:
-        rows: by depth.
+        found: for each data set its rows, by depth.
         path: of the picture.
     """
     plt = _plt()
-    figure, axis = plt.subplots(figsize=(5.8, 3.8), layout="constrained")
-    names = dict.fromkeys(name for row in rows for name in row.models)
-    for color, name in enumerate(names):
-        own = [row.models[name] for row in rows if name in row.models]
-        counts = [count for count, _ in own]
-        medians = [100 * np.median(shares) for _, shares in own]
-        low = [100 * min(shares) for _, shares in own]
-        high = [100 * max(shares) for _, shares in own]
-        axis.plot(counts, medians, "o-", color=f"C{color}", label=name)
-        axis.fill_between(counts, low, high, color=f"C{color}", alpha=0.2)
-    axis.set(xlabel="trained numbers", ylabel="other images right (%)", xscale="log", ylim=(0, 100))
-    axis.legend(fontsize=8)
+    figure, axes = plt.subplots(
+        1, len(found), figsize=(1.4 + 3.4 * len(found), 3.6), layout="constrained", sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for axis, (title, rows) in zip(axes.flat, found.items(), strict=True):
+        names = dict.fromkeys(name for row in rows for name in row.models)
+        for color, name in enumerate(names):
+            own = [row.models[name] for row in rows if name in row.models]
+            counts = [count for count, _ in own]
+            medians = [100 * np.median(shares) for _, shares in own]
+            low = [100 * min(shares) for _, shares in own]
+            high = [100 * max(shares) for _, shares in own]
+            axis.plot(counts, medians, "o-", color=f"C{color}", label=name)
+            axis.fill_between(counts, low, high, color=f"C{color}", alpha=0.2)
+        axis.set(xlabel="trained numbers", xscale="log", ylim=(0, 100))
+        axis.set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel("other images right (%)")
+    axes[0, 0].legend(fontsize=8)
     pictures.save(figure, path, dpi=90)
     plt.close(figure)

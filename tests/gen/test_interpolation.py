@@ -234,6 +234,27 @@ def test_seven_random_fields_interpolate_and_sympy_agrees(m, count):
     assert dense == m * count
 
 
+@pytest.mark.parametrize(
+    ("m", "count"),
+    [(2, 1), (2, 3), (2, 6), (3, 2), pytest.param(3, 4, marks=pytest.mark.full)],
+)
+def test_two_random_polynomial_fields_interpolate_and_other_routines_agree(m, count):
+    sizes = {"d": m, "n": 3}
+    report = hf.controllability("random_polynomial", count, sizes)
+    assert report["interpolates"] is True
+    fields = vector_fields("field/random_polynomial", sizes)
+    assert max(sum(e) for field in fields for component in field for e in component) == 3
+    words = report["certificate"]["words"]
+    points = draws.points(count, m, 0)
+    assert len(words) == m * count == report["lie_rank"]
+    dense = obstruction.rank([exact.word(fields, letters) for letters in words], points)
+    assert dense == m * count
+    if max(map(len, words)) <= 3:  # expanding longer ones takes SymPy minutes
+        assert rank_over_q(fields, words, points) == m * count
+    # two fields alone span two directions at each point
+    assert obstruction.rank([exact.word(fields, (k,)) for k in (1, 2)], points) == 2
+
+
 def test_a_hundred_seeds_of_seven_random_fields():
     for seed in range(100):
         fields = vector_fields("field/random7", {"d": 4}, seed)

@@ -142,7 +142,7 @@ def test_a_module_of_torch_has_the_controls_that_were_found():
         start = torch.from_numpy(x)
         ends = number * (module(start) - start)
     assert np.linalg.norm(ends.numpy() - y) <= 1e-11
-    with pytest.raises(ValueError, match="a network of float64, not float32"):
+    with pytest.raises(ValueError, match=r"make the network with dtype=float64 .*, not float32"):
         hf.interpolate(module.float(), x, y)
 
 
@@ -210,7 +210,7 @@ def test_a_layer_that_folds_is_no_success(tmp_path):
     network.controls["u"][...] = -2.0
     read_out = found.objective
     read_out.weights["lambda"][...] = 1.0
-    folded = hf.interpolate(network, x, -2.0 * x, read_out)
+    folded = hf.interpolate(network, x, -2.0 * x, read_out, starts=1)
     assert folded.residual <= 1e-12
     assert folded.determinant == -1.0
     assert not folded.success
@@ -249,6 +249,7 @@ def test_on_a_line_a_changed_order_is_reached_by_displacements_alone():
         ([[0, 1]], [[0, 0, 0]], {}, "is 2 by the points and 3 by the targets"),
         ([[0, 1]], [[0, 1]], {"steps": 3}, "no option 'steps' of interpolate"),
         ([[0, 1]], [[0, 1]], {"tolerance": 0}, "tolerance"),
+        ([[0, 1]], [[0, 1]], {"refine": [2, 0]}, "refine = 0: a positive whole number"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(x, y, options, message):
@@ -258,6 +259,26 @@ def test_what_cannot_be_is_refused_before_training(x, y, options, message):
     assert (network.controls["u"] == 0).all()
 
 
+def test_what_was_found_is_printed_in_a_few_lines():
+    network, x, y = demo(0, "euler", layers=10, points=2)
+    found = hf.interpolate(network, x, y, refine=2)
+    lines = [line.split(": ", 1) for line in str(found).splitlines()]
+    assert dict((name.strip(), text) for name, text in lines) == {
+        name: str(found[name])
+        for name in ("message", "success", "residual", "determinant", "refined", "trained_numbers",
+                     "start", "nit", "nfev")
+    }  # fmt: skip
+    assert [*found.refined] == [2]
+    assert str(found) == repr(found)
+
+
+def test_controls_that_take_points_beyond_the_range_of_numbers_are_no_start():
+    network, x, y = demo(0, "rk4", layers=10)
+    network.controls["u"][...] = 1e9
+    with pytest.raises(ValueError, match="beyond the range of numbers: begin with smaller ones"):
+        hf.interpolate(network, x, y)
+
+
 def test_other_losses_and_objects_are_refused():
     network, x, y = demo(0, "euler", layers=2)
     with pytest.raises(ValueError, match=r"is not \|prediction - target\|\^2 / 2"):
@@ -265,7 +286,7 @@ def test_other_losses_and_objects_are_refused():
     with pytest.raises(ValueError, match=r"a network was expected that hf\.network has made"):
         hf.interpolate("random7", x, y)
     single = hf.network("random7", "euler", 2, {"d": 2}, backend="numba", dtype=np.float32)
-    with pytest.raises(ValueError, match="a network of float64, not float32"):
+    with pytest.raises(ValueError, match=r"make the network with dtype=float64 .*, not float32"):
         hf.interpolate(single, x, y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import math
 import pickle
@@ -14,6 +15,7 @@ import torch
 import hamilforge as hf
 from hamilforge.gen import products
 from hamilforge.gen.declare import catalogue
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.fields import draws as exact_draws
 from hamilforge.runtime.networks import draws
 
@@ -115,6 +117,64 @@ def test_a_field_of_ones_own_with_entries_of_states_and_all_that_where_may_call(
             assert found.holds, str(found)
     fused = numba_text(own, "rk4", sizes={})
     assert written(fused, cases_of(own, "rk4")).holds
+
+
+@pytest.mark.parametrize("field", ["random_tanh", "universal5"])
+def test_bounds_are_of_controls_and_not_of_what_is_drawn(field):
+    network = hf.network(field, "euler", 2, {"d": 2}, trainable=("u",), draw=3)
+    with pytest.raises(DeclarationError, match=r"fixed array .* has numbers once it is drawn"):
+        hf.contractivity(network)
+
+
+def loops_of(text, name):
+    """The loops over samples of a function."""
+    (function,) = [
+        one for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name == name
+    ]
+    return [one for one in function.body if isinstance(one, ast.For)]
+
+
+def rows_in(loop, context):
+    return {
+        ast.unparse(one)
+        for line in loop.body
+        for one in ast.walk(line)
+        if isinstance(one, ast.Subscript) and isinstance(one.ctx, context)
+    }
+
+
+@pytest.mark.parametrize(("field", "kept"), [("random_tanh", 5 * 4), ("random7", 7 * 4)])
+def test_small_layers_fill_each_row_in_a_loop_that_reads_few(field, kept):
+    text = numba_text(field, "rk4", sizes={"d": 4})
+    for stage in (1, 4):
+        loops = loops_of(text, f"set_k_{stage}")
+        filled = [rows_in(loop, ast.Store) for loop in loops]
+        assert all(len(rows) == 1 for rows in filled)
+        assert len(filled) == len(set.union(*filled)) == kept + 4 + (4 if stage == 4 else 0)
+        assert all(len(rows_in(loop, ast.Load)) <= 8 for loop in loops)
+        assert sum(ast.unparse(loop).count("tanh(") for loop in loops) == (
+            20 if field == "random_tanh" else 0
+        )
+
+
+def test_a_layer_that_reads_many_rows_has_one_loop_a_stage():
+    text = numba_text("random_tanh", "rk4", sizes={"d": 5})
+    assert len(loops_of(text, "set_k_1")) == 10 * 3  # five rows are read
+    assert len(loops_of(text, "set_k_2")) == 1  # five of y and five of k_1 would be
+
+
+def test_no_function_is_evaluated_in_two_loops(tmp_path):
+    path = tmp_path / "shared.toml"
+    path.write_text(
+        'kind = "field"\nname = "shared"\ntitle = "One value for two"\nreference = "none"\n'
+        'state = { y = ["d"] }\ncontrols = { u = ["2"] }\nf = "u[1]*exp(-dot(y, y))*y + u[2]*y"\n',
+        encoding="utf-8",
+    )
+    text = numba_text(path, "rk4", sizes={"d": 2})
+    for stage in (1, 2):
+        source = ast.unparse(ast.Module(loops_of(text, f"set_k_{stage}"), []))
+        assert source.count("exp(") == 1
+    assert written(text, cases_of(path, "rk4")).holds
 
 
 # --- what is trained --------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +12,13 @@ import torch
 
 from hamilforge.cli import main
 from hamilforge.runtime.networks.interpolate import EXACT
-from hamilforge.runtime.reproduce import interpolated_images, universal_interpolation
+from hamilforge.runtime.reproduce import (
+    image_sets,
+    interpolated_images,
+    universal_interpolation,
+)
+from hamilforge.runtime.reproduce.interpolated_images import Tuning
+from tests.runtime.mnist_files import mnist_arrays, write_mnist
 
 SETTINGS = universal_interpolation.line_up()
 
@@ -94,9 +102,15 @@ def test_the_values_of_the_fields_are_what_the_declaration_says():
     assert torch.allclose(found, torch.cat(wanted, 1), atol=1e-6)
 
 
+TUNINGS = {
+    interpolated_images.CONTROLS: Tuning(0.1, 3.0),
+    interpolated_images.FULL: Tuning(0.003, 3.0),
+}
+
+
 def test_models_are_compared_by_how_many_numbers_they_train():
-    images, own = blobs(), part("images", epochs=15, batch=20, seeds=1, number=3.0)
-    row = interpolated_images.compared(own, images, 10)
+    images, own = blobs(), part("images", epochs=15, batch=20, seeds=1)
+    row = interpolated_images.compared(own, images, 10, TUNINGS)
     names = (interpolated_images.CONTROLS, interpolated_images.READ_OUT, interpolated_images.FULL)
     assert [*row.models] == [*names]
     counts = [row.models[name][0] for name in names]
@@ -104,20 +118,84 @@ def test_models_are_compared_by_how_many_numbers_they_train():
     shares = [row.models[name][1][0] for name in names]
     assert all(share > 0.15 for share in shares)
     assert shares[1] > 0.5 < shares[2]
-    few = interpolated_images.compared(own, images, 3)
+    few = interpolated_images.compared(own, images, 3, TUNINGS)
     assert interpolated_images.READ_OUT not in few.models  # 16 numbers are one entry for none
+
+
+def test_rates_are_chosen_by_held_out_images_and_not_by_the_others():
+    images = blobs()
+    own = part("images", epochs=15, batch=20, layers=[3], full_rates=[1e-7, 0.003], rates=[0.1],
+               numbers=[3.0])  # fmt: skip
+    calls = []
+    found = interpolated_images.tuned(own, images, calls.append)
+    assert calls == [1, 2, 3]
+    assert interpolated_images.tries(own) == 3
+    assert found[interpolated_images.FULL] == Tuning(0.003, 3.0)
+    # the others are not looked at
+    none = {"others": images.others[:0], "other_classes": images.classes[:0]}
+    without = dataclasses.replace(images, **none)
+    assert interpolated_images.tuned(own, without) == found
+
+
+def test_what_is_held_out_is_of_the_images_to_train_on_and_not_trained_on():
+    images = blobs()
+    found = interpolated_images.held_out(images, 0.2)
+    assert (len(found.x), len(found.others)) == (80, 20)
+    together = torch.cat([found.x, found.others])
+    assert torch.equal(together.unique(dim=0), images.x.unique(dim=0))
+    assert len(together.unique(dim=0)) == 100
+    for x, classes in ((found.x, found.classes), (found.others, found.other_classes)):
+        for one, number in zip(x, classes, strict=True):
+            where = (images.x == one).all(1).nonzero().item()
+            assert images.classes[where] == number
 
 
 def test_images_of_another_side_are_refused():
     if importlib.util.find_spec("sklearn") is None:
         pytest.skip("no images")
     with pytest.raises(ValueError, match="images of 28 columns have no 5 equal parts"):
-        interpolated_images.data(part("images", side=5), None)
+        interpolated_images.data(part("images", side=5), "mnist", None)
     with pytest.raises(ValueError, match="fewer numbers than classes"):
-        interpolated_images.data(part("images", side=3), None)
-    found = interpolated_images.data(part("images"), None)
-    assert found.x.shape[1] == found.others.shape[1] == 49
+        interpolated_images.data(part("images", side=3), "mnist", None)
+    with pytest.raises(ValueError, match="no images 'letters'; there are: mnist, digits, mnist1d"):
+        interpolated_images.data(part("images"), "letters", None)
+
+
+@pytest.mark.parametrize(("name", "width"), [("mnist", 49), ("digits", 64), ("mnist1d", 40)])
+def test_images_are_vectors_around_their_mean(name, width):
+    if importlib.util.find_spec("sklearn") is None:
+        pytest.skip("no images")
+    found = interpolated_images.data(part("images"), name, None)
+    assert found.x.shape[1] == found.others.shape[1] == width
     assert abs(found.x.mean(0)).max() < 1e-6
+    assert 0.04 < found.x.std() < 0.12
+    assert sorted(found.classes.unique().tolist()) == [*range(10)]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_files_of_mnist_are_what_the_images_are(tmp_path, ending, capsys):
+    arrays = mnist_arrays(60)
+    write_mnist(tmp_path / "files", arrays, ending)
+    found = interpolated_images.data(part("images"), "mnist", tmp_path / "files")
+    means = arrays["images"].reshape(60, 7, 4, 7, 4).mean((2, 4)).reshape(60, 49)
+    others = arrays["other_images"].reshape(60, 7, 4, 7, 4).mean((2, 4)).reshape(60, 49)
+    scale = 0.1 / arrays["images"].std()
+    assert found.name == "MNIST"
+    assert found.x.numpy() == pytest.approx(scale * (means - means.mean(0)), abs=1e-6)
+    assert found.others.numpy() == pytest.approx(scale * (others - means.mean(0)), abs=1e-6)
+    assert found.classes.tolist() == arrays["classes"].tolist()
+    run = ["reproduce", "universal-interpolation", "--part", "images", "--images", "mnist"]
+    run += ["--quick", "--seeds", "1", "--out", str(tmp_path / "out"), "--data"]
+    assert main([*run, str(tmp_path / "files")]) == 0
+    out = capsys.readouterr().out
+    assert "MNIST: 60 to train on, 60 others, 1 seeds" in out
+    assert re.search(r"5 +controls +26 +[\d.]+ %", out)
+    assert re.search(r"10 +all trained +24501 +[\d.]+ %", out)
+    assert main([*run, str(tmp_path / "elsewhere")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    (tmp_path / "files" / (image_sets.MNIST["classes"] + ending)).unlink()
+    assert main([*run, str(tmp_path / "files")]) == 2
+    assert "has some files of MNIST, but no train-labels" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("kernels")
@@ -146,5 +224,7 @@ def test_the_images_are_drawn(tmp_path):
             9, {"controls": (46, (0.2, 0.3)), "all trained": (900, (0.8, 0.9))}
         ),
     ]
-    pictures.draw_images(rows, tmp_path / "images.png")
-    assert (tmp_path / "images.png").stat().st_size > 1000
+    for count in (1, 3):
+        path = tmp_path / f"images{count}.png"
+        pictures.draw_images({f"set {number}": rows for number in range(count)}, path)
+        assert path.stat().st_size > 1000

@@ -1,13 +1,16 @@
 """Layers of few numbers: every entry of a state is a local variable of one loop over the samples.
 
 In: a network product whose dimensions are small numbers.  Out: the same view as for any size, with
-one loop for each stage forwards and one loop for the whole layer back, in which the sums over
-samples are taken as well.  A layer keeps its right-hand sides only; values of stages are cheap.
+loops for each stage forwards and one loop for the whole layer back, in which the sums over samples
+are taken as well.  A layer keeps its right-hand sides only; values of stages are cheap.  Forwards
+there is a loop for each row that is kept, where few rows are read in it: so few that compilers ask
+before the loop whether they overlap, and compute many samples at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product as indices
 
 from hamilforge.gen.derive.arrays import Array, Entry, Outer, Product, Stack, Transpose
@@ -21,6 +24,9 @@ from hamilforge.gen.program.networks.unroll import Call, Combination, Statement,
 
 #: Entries of all controls of a layer up to which their sums stay in registers.
 MOST = 32
+#: Rows read in a loop that fills one, up to which LLVM asks whether they overlap with it.
+ASKED = 8
+_WORD, _CALL = re.compile(r"\w+"), re.compile(r"\w\(")
 _FORWARD = '**INNER, fastmath={"contract"}'
 _BACKWARD = '**INNER, fastmath={"contract", "reassoc", "nsz"}'
 Index = tuple[int, ...]
@@ -123,6 +129,7 @@ class FusedWriter(NetworkWriter):
                 kept += [end.target for end in ends]
                 doc = f"{doc[:-1]}, and the end of the layer."
             loop.keep(kept)
+            loop.part()
             yield self._call_of(loop, f"set_{call.results[0]}", doc, _FORWARD)
 
     def _backward(self) -> Iterable[str]:
@@ -203,11 +210,14 @@ class _Loop:
         self._casts = False
         #: What of the clock is read: t and h.
         self._clock: set[str] = set()
-        self._body: list[str] = []
+        self._body: list[tuple[str, str]] = []
         self._weights: dict[str, str] = {}
         self._numbers: dict[str, str] = {}
         self._moments: dict[str, str] = {}
         self._kept: list[str] = []
+        #: Rows that are filled, by the entry that they have.
+        self._stored: dict[str, str] = {}
+        self._parts = False
         self._computed: set[str] = set()
         #: Entries that occur: their arrays and indices.
         self._entries: dict[str, tuple[str, Index]] = {}
@@ -277,8 +287,12 @@ class _Loop:
                 raise NotImplementedError(f"numba: '{name}' is kept by no layer")
             for index in _indices(array):
                 row = index[0] if index else 0
-                self._body.append(f"{name}[{row}, n] = {self._entry(name, index)}")
+                self._stored[self._entry(name, index)] = f"{name}[{row}, n]"
             self._kept.append(name)
+
+    def part(self) -> None:
+        """Fill each row in a loop of its own, if that is possible and of use."""
+        self._parts = True
 
     # --- lines
 
@@ -360,12 +374,12 @@ class _Loop:
 
     def _set(self, name: str, text: str) -> None:
         self._computed.add(name)
-        self._body.append(f"{name} = {text}")
+        self._body.append((name, f"{name} = {text}"))
 
     def _add(self, name: str, text: str) -> None:
         self._sums[name] = None
         self._computed.add(name)
-        self._body.append(f"{name} += {text}")
+        self._body.append((name, f"{name} += {text}"))
 
     # --- the function
 
@@ -388,11 +402,12 @@ class _Loop:
         before = [f"{name} = {self._kind(text)}" for name, text in sorted(self._moments.items())]
         before += [f"{name} = {self._kind(text)}" for name, text in self._weights.items()]
         before += [f"{name} = {self._kind(text)}" for name, text in self._numbers.items()]
-        inside = []
+        inside: list[tuple[str, str]] = []
         for entry, base, index in self._loads():
             array = self._writer.given(base)
             if array is None:
-                inside.append(f"{entry} = {base}[{index[0] if index else 0}, n]")
+                row = f"{base}[{index[0] if index else 0}, n]"
+                inside.append((entry, f"{entry} = {row}"))
             elif array.shape:
                 before.append(f"{entry} = {base}[{', '.join(map(str, index))}]")
             else:
@@ -408,9 +423,43 @@ class _Loop:
         ]
         if self.returned:
             after.append(f"return {', '.join(self.returned)}")
-        return (
-            *before,
-            f"for n in range({size}.shape[1]):",
-            *(f"    {line}" for line in (*inside, *self._body)),
-            *after,
-        )
+        head = f"for n in range({size}.shape[1]):"
+        loops = self._row_by_row(inside) if self._parts else None
+        if loops is None:
+            stores = [f"{row} = {entry}" for entry, row in self._stored.items()]
+            loops = [[*(text for _, text in (*inside, *self._body)), *stores]]
+        texts = [text for loop in loops for text in (head, *(f"    {line}" for line in loop))]
+        return (*before, *texts, *after)
+
+    def _row_by_row(self, loads: Sequence[tuple[str, str]]) -> list[list[str]] | None:
+        """A loop for each row that is filled, in the order in which they are computed.
+
+        Args:
+            loads: entries that are read from rows, and the lines that do it.
+
+        Returns:
+            The lines of each loop, which reads the rows that those before it have filled; None
+            where too many rows would be read in one, or a function evaluated in two.
+        """
+        found: list[list[str]] = []
+        filled: dict[str, str] = {}
+        evaluated: set[str] = set()
+        for entry in dict.fromkeys(name for name, _ in self._body if name in self._stored):
+            wanted, lines, rows = {entry}, [], 0
+            for name, text in reversed([*loads, *filled.items(), *self._body]):
+                # a row that is filled is read, and not computed again
+                if name not in wanted or (name in filled and text != filled[name]):
+                    continue
+                wanted |= {*_WORD.findall(text)}
+                lines.append(text)
+                rows += text.endswith(", n]")
+                if _CALL.search(text):
+                    if name in evaluated:
+                        return None
+                    evaluated.add(name)
+            if rows > ASKED:
+                return None
+            row = self._stored[entry]
+            found.append([*reversed(lines), f"{row} = {entry}"])
+            filled[entry] = f"{entry} = {row}"
+        return found
