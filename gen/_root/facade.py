@@ -103,7 +103,8 @@ def integrate(
         order: of Taylor's method; if None, with tolerances the order at which they cost least, with
             h that of the tolerance 1e-6.
         options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps; a
-            number, or one for each component), ``max_steps``, ``parameters`` (by name),
+            number, or one for each component; Taylor's method takes ``rtol`` of the largest
+            component), ``max_steps``, ``parameters`` (by name),
             ``progress``.
 
     Returns:
@@ -115,13 +116,14 @@ def integrate(
         ValueError: the arguments do not fit.
         IntegrationError: a step could not be taken; it says where, why, and what to try.
     """
-    from hamilforge.gen import products
     from hamilforge.runtime.core import loader
     from hamilforge.runtime.integrators import integrate as module
 
     if order is None and h is None and options.get("rtol") is not None:
-        order = products.order_for(method, options["rtol"])
-    product = loader.load(problem, method, sizes=sizes, order=order).module("numba")
+        loaded = loader.load_for_tolerance(problem, method, options["rtol"], sizes=sizes)
+    else:
+        loaded = loader.load(problem, method, sizes=sizes, order=order)
+    product = loaded.module("numba")
     if t_span is None:
         t_span = (product.START_TIME, product.START_TIME + 1.0)
     return module.integrate(product, y0, t_span, h, **options)

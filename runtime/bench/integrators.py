@@ -26,6 +26,7 @@ from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
+from hamilforge.runtime.core.loader import load_for_tolerance
 from hamilforge.runtime.integrators.integrate import integrate
 from hamilforge.runtime.integrators.solution import Floats
 
@@ -67,32 +68,40 @@ def cases(rounds: int | None = None) -> list[Case]:
 
 def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:
     problem, span = case["problem"], (0.0, float(case["time"]))
+    only = case.get("only")  # contestants; all of the line-up if there is no choice
+
+    def takes_part(name: str) -> bool:
+        return only is None or name in only
+
+    methods = [entry for entry in line_up["methods"] if takes_part(entry["method"])]
+    adaptive = [name for name in line_up["adaptive"] if takes_part(name)]
     products = {
         method: load_product(problem, method).module("numba")
-        for method in (
-            *(contender["method"] for contender in line_up["methods"]),
-            *line_up["adaptive"],
-        )
+        for method in (*(entry["method"] for entry in methods), *adaptive)
     }
-    any_product = next(iter(products.values()))
+    any_product = load_product(problem, line_up["taylor"]).module("numba")
     start = np.array(any_product.START)
     exact = np.array(case["exact"]) if "exact" in case else _reference(problem, any_product, span)
 
     def close(end: Floats) -> bool:
         return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
 
-    candidates: dict[str, Found | None] = {}
-    for entry in line_up["methods"]:
+    def by_order(tolerance: float) -> Callable[[], Floats]:
+        product = load_for_tolerance(problem, line_up["taylor"], tolerance).module("numba")
+        return _adaptive(product, span)(tolerance)
+
+    candidates: dict[str, Found | None] = {line_up["taylor"]: _by_tolerance(by_order, close)}
+    for entry in methods:
         name = entry["method"]
         candidates[name] = _fixed(products[name], span, entry["h"], line_up["steps"], close)
-    for name in line_up["adaptive"]:
+    for name in adaptive:
         candidates[f"{name}, adaptive"] = _by_tolerance(_adaptive(products[name], span), close)
     peers: dict[str, Found | None] = {}
-    for solver in line_up["scipy"]:
+    for solver in filter(takes_part, line_up["scipy"]):
         peers[f"SciPy {solver}"] = _by_tolerance(_scipy(problem, solver, start, span), close)
     rows = []
     for package, make in (("diffrax", _diffrax), ("heyoka", _heyoka)):
-        if not line_up[package]:
+        if not line_up[package] or not takes_part(package):
             continue
         if importlib.util.find_spec(package) is None:
             rows.append(_absent(case["case"], package))
@@ -259,8 +268,7 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
 def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str, Attempt]:
     import heyoka
 
-    names = ("x", "y", "px", "py")
-    symbols = heyoka.make_vars(*names)
+    symbols = heyoka.make_vars(*(f"y{k}" for k in range(len(start))))
     field = getattr(right_hand_sides, problem)
     system = list(zip(symbols, field(0.0, list(symbols)), strict=True))
 

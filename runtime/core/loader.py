@@ -150,6 +150,29 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     return product
 
 
+def load_for_tolerance(
+    problem: str | Path, method: str | Path, tolerance: Any, **choices: Any
+) -> Loaded:
+    """A problem with a method of the order that costs least at a tolerance, where it has a choice.
+
+    Args:
+        problem: a name in the catalogue, or a path.
+        method: what integrates it, a name or a path.
+        tolerance: relative; a number, or one for each component.
+        choices: as :func:`load` takes them.
+
+    Returns:
+        The product.
+
+    Raises:
+        DeclarationError: a declaration is not found, has problems, or they do not fit.
+        ValueError: the tolerance is below the rounding of double precision.
+    """
+    from hamilforge.gen import products
+
+    return load(problem, method, **{**choices, "order": products.order_for(method, tolerance)})
+
+
 def _is_choice(value: Any) -> bool:
     """Whether something was chosen: 0 and an empty text are, and refused later."""
     return value is not None and value is not False and value != {}
