@@ -189,7 +189,7 @@ class TangentFrame:
             vectors = self._vectors(torch.from_numpy(np.where(short[:, None], components, 0.0)))
             points, there = self.space.retracted(self.at, vectors)
         inside = np.array(there) & short
-        moved = (inside & components.any(axis=1))[:, None]
+        moved = np.asarray(inside & components.any(axis=1))[:, None]
         return np.where(moved, points.reshape(self.start.shape).numpy(), self.start), inside
 
     def vector(self, components: Vector) -> Vector:
