@@ -24,6 +24,8 @@ from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import parameter_name
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
 
+#: V by momentum in the last step, in the memory of a clock.
+UNIT = "last_unit"
 #: Options that are one for all groups, and what they are if nothing is said.
 _OWN = {"batched": False, "line_search": None}
 
@@ -136,7 +138,17 @@ class MatrixOptimizer(GeneratedOptimizer):
     def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
         standing = plan.standing
         self._refuse_far(standing.params, grads, self._owners, clocks)
+        still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
+        names = self.product.STATES
+        kept = [
+            (array, array.detach().clone())
+            for param, owner in zip(standing.params, self._owners if still else (), strict=False)
+            if owner in still
+            for array in (param, *(self.state[param][name] for name in names))
+        ]
         super()._run(plan, grads, clocks)
+        for array, before in kept:
+            array.copy_(before)
 
     def _run_functional(
         self,
@@ -148,6 +160,11 @@ class MatrixOptimizer(GeneratedOptimizer):
         differentiable: bool,
     ) -> None:
         self._refuse_far(params, grads, owners, clocks)
+        still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
+        moving = [k for k, owner in enumerate(owners) if owner not in still]
+        if len(moving) < len(params):
+            params, grads, owners = ([own[k] for k in moving] for own in (params, grads, owners))
+            states = [[arrays[k] for k in moving] for arrays in states]
         super()._run_functional(params, states, grads, owners, clocks, differentiable)
 
     def _refuse_far(
@@ -162,6 +179,8 @@ class MatrixOptimizer(GeneratedOptimizer):
         if not product.REACH:
             return
         for owner in dict.fromkeys(owners):
+            if rests(product, clocks[owner]):
+                continue
             members = [k for k, own in enumerate(owners) if own == owner]
             states = [[self.state[params[k]][name] for k in members] for name in product.STATES]
             number, before = Cohorts(self.param_groups).members[owner]
@@ -208,6 +227,17 @@ class MatrixOptimizer(GeneratedOptimizer):
         with torch.no_grad():
             parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
         return float(torch.tensor([0.0, *parts], dtype=torch.float64).max())  # NaN if one is
+
+
+def rests(product: ModuleType, clock: Clock) -> bool:
+    """Whether a step has no length, as with a learning rate of 0: nothing changes in it.
+
+    Args:
+        product: a generated module.
+        clock: where a group stands, latched.
+    """
+    _, memory = clock.pending
+    return UNIT in product.MEMORY and bool(memory[product.MEMORY.index(UNIT)] <= 0)
 
 
 def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequence[int]:
