@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.optimizers import arrangements
+from hamilforge.runtime.optimizers.arrangements import Arrangement, arrangement
 from hamilforge.runtime.optimizers.clock import Clock, latch
 from hamilforge.runtime.optimizers.cohorts import Cohorts
 from hamilforge.runtime.optimizers.line_search import refuse_search, searched
@@ -38,7 +40,10 @@ class MatrixOptimizer(GeneratedOptimizer):
     Args:
         params: parameters, named parameters, or dictionaries that define groups.
         hyper: the hyper-parameters.
-        options: as of every optimizer; and, one for all groups, ``batched`` (False), and
+        options: as of every optimizer; ``rows`` (False): rows are what the rule takes for columns,
+            and where points are vectors, rows are points; ``matrix`` (None): the axes of more than
+            two that make the rows and the columns of a matrix; and, one for all groups, ``batched``
+            (False), and
             ``line_search`` (None): ``"armijo"`` halves the rate of a step of a gradient flow until
             the loss falls by a part of what the step promises; ``step`` needs a closure then.
 
@@ -56,8 +61,10 @@ class MatrixOptimizer(GeneratedOptimizer):
         refuse_search(self._line_search, self.product, options.get("differentiable", False))
         #: The factor before the rates that the line search of the last step chose; 0 for no step.
         self.step_factor = 1.0
-        options = {name: value for name, value in options.items() if name not in _OWN}
-        super().__init__(params, hyper, options)
+        arranged = {name: options.get(name, own) for name, own in arrangements.OPTIONS.items()}
+        taken = {*_OWN, *arranged}
+        options = {name: value for name, value in options.items() if name not in taken}
+        super().__init__(params, {**hyper, **arranged}, options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -71,7 +78,11 @@ class MatrixOptimizer(GeneratedOptimizer):
                 setattr(self, f"_{name}", state.get(f"_{name}", default))
         self.step_factor = 1.0
         own = {f"_{name}" for name in _OWN}
-        super().__setstate__({name: value for name, value in state.items() if name not in own})
+        self._coming = state["param_groups"]
+        try:
+            super().__setstate__({name: value for name, value in state.items() if name not in own})
+        finally:
+            del self._coming
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -106,16 +117,22 @@ class MatrixOptimizer(GeneratedOptimizer):
         for name in _OWN:
             if name in param_group:
                 raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
+        arrangements.refuse_other_maps(param_group, self.product)
         super().add_param_group(param_group)
         try:
             self._refuse_decay()
+            own = arrangement(self.param_groups[-1], self.product)
+            if own is not None and (self._line_search is not None or self.product.NOISE):
+                what = "a rule with noise" if self.product.NOISE else "a line search"
+                raise ValueError(f"{what} takes parameters as they are, and not by {own}")
             for param in self.param_groups[-1]["params"]:
-                refuse_points(
-                    self.product,
-                    param.detach(),
-                    parameter_name(self.param_groups, param),
-                    self._batched,
-                )
+                name = parameter_name(self.param_groups, param)
+                if own is not None:
+                    arrangements.refuse_shape(own, param.shape, name)
+                    name = f"{name}, by {own},"
+                many = self._batched or (own is not None and own.rows and own.vectors)
+                (point,) = self._as_points([param.detach()], own)
+                refuse_points(self.product, point, name, many)
         except BaseException:
             self.param_groups.pop()
             raise
@@ -133,7 +150,41 @@ class MatrixOptimizer(GeneratedOptimizer):
         return super()._settle()
 
     def _state_shape(self, name: str, param: torch.Tensor) -> Sequence[int]:
-        return state_shape(self.product, name, param.shape)
+        own = self._arrangement(param)
+        shape = param.shape if own is None else own.points(param.detach()).shape
+        return state_shape(self.product, name, shape)
+
+    def _arrangement(self, param: torch.Tensor) -> Arrangement | None:
+        """How a parameter is read; None as it is."""
+        for group in getattr(self, "_coming", None) or self.param_groups:
+            own = arrangement(group, self.product)
+            if own is not None and any(param is member for member in group["params"]):
+                return own
+        return None
+
+    @staticmethod
+    def _as_points(tensors: Sequence[torch.Tensor], own: Arrangement | None) -> list[torch.Tensor]:
+        return [*tensors] if own is None else [own.points(tensor) for tensor in tensors]
+
+    def _point(self, param: torch.Tensor) -> torch.Tensor:
+        own = self._arrangement(param)
+        return param if own is None else own.points(param).contiguous()
+
+    def _set_point(self, param: torch.Tensor, point: torch.Tensor) -> None:
+        own = self._arrangement(param)
+        super()._set_point(param, point if own is None else own.tensor(point, param.shape))
+
+    def _form(self, tensors: list[torch.Tensor]) -> str:
+        """Rows and axes are taken by the functional form alone."""
+        arranged = [own for own in map(self._arranged, self.param_groups) if own is not None]
+        for group in self.param_groups if arranged else ():
+            for name in ("fused", "foreach", "differentiable"):
+                if group[name]:
+                    raise RuntimeError(f"{name}=True, but a group has {arranged[0]}")
+        return "functional" if arranged else super()._form(tensors)
+
+    def _arranged(self, group: dict[str, Any]) -> Arrangement | None:
+        return arrangement(group, self.product)
 
     def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
         standing = plan.standing
@@ -159,13 +210,25 @@ class MatrixOptimizer(GeneratedOptimizer):
         clocks: list[Clock],
         differentiable: bool,
     ) -> None:
+        points = [self._point(param) for param in params]
         self._refuse_far(params, grads, owners, clocks)
         still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
         moving = [k for k, owner in enumerate(owners) if owner not in still]
         if len(moving) < len(params):
-            params, grads, owners = ([own[k] for k in moving] for own in (params, grads, owners))
+            params, points, grads, owners = (
+                [own[k] for k in moving] for own in (params, points, grads, owners)
+            )
             states = [[arrays[k] for k in moving] for arrays in states]
-        super()._run_functional(params, states, grads, owners, clocks, differentiable)
+        grads = [*grads]
+        changed = [k for k, point in enumerate(points) if point is not params[k]]
+        for k in changed:
+            own = self._arrangement(params[k])
+            (grad,) = self._as_points([grads[k]], own)
+            grads[k] = grad.contiguous()
+            points[k] = points[k].clone(memory_format=torch.contiguous_format)
+        super()._run_functional(points, states, grads, owners, clocks, differentiable)
+        for k in changed:
+            self._set_point(params[k], points[k])
 
     def _refuse_far(
         self,
@@ -190,12 +253,27 @@ class MatrixOptimizer(GeneratedOptimizer):
                 again = functools.partial(self._at_rate, before, hyper, settled)
             refuse_far(
                 product,
-                [[params[k] for k in members], *states, [grads[k] for k in members]],
+                [
+                    self._pointed(params, params, members),
+                    *states,
+                    self._pointed(grads, params, members),
+                ],
                 clocks[owner],
                 lambda k, members=members: self._name(params[members[k]]),  # type: ignore[misc]
                 again,
                 float(hyper.get(RATE, 0.0)),
             )
+
+    def _pointed(
+        self,
+        tensors: Sequence[torch.Tensor],
+        params: Sequence[torch.Tensor],
+        members: Sequence[int],
+    ) -> list[torch.Tensor]:
+        """Tensors of some parameters as points."""
+        if not any(map(self._arranged, self.param_groups)):
+            return [tensors[k] for k in members]
+        return [self._as_points([tensors[k]], self._arrangement(params[k]))[0] for k in members]
 
     def _at_rate(
         self, clock: Clock, hyper: dict[str, Any], settled: Sequence[Any], rate: float
@@ -225,7 +303,11 @@ class MatrixOptimizer(GeneratedOptimizer):
         if not product.MANIFOLD:
             raise ValueError(f"{type(self).__name__} has no manifold")
         with torch.no_grad():
-            parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
+            parts = [
+                violation(product, self._point(param))
+                for group in self.param_groups
+                for param in group["params"]
+            ]
         return float(torch.tensor([0.0, *parts], dtype=torch.float64).max())  # NaN if one is
 
 
