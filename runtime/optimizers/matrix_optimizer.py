@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.core.torch_transforms import transforms_are_active
 from hamilforge.runtime.optimizers import arrangements
 from hamilforge.runtime.optimizers.arrangements import Arrangement, arrangement
 from hamilforge.runtime.optimizers.clock import Clock, latch
@@ -188,6 +189,8 @@ class MatrixOptimizer(GeneratedOptimizer):
 
     def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
         standing = plan.standing
+        if not (isinstance(plan, MatrixPlan) and plan.is_by_kernels):
+            self._refuse_infinite(standing.params, grads)
         self._refuse_far(standing.params, grads, self._owners, clocks)
         still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
         names = self.product.STATES
@@ -211,13 +214,15 @@ class MatrixOptimizer(GeneratedOptimizer):
         differentiable: bool,
     ) -> None:
         points = [self._point(param) for param in params]
+        self._refuse_infinite(params, grads)
         self._refuse_far(params, grads, owners, clocks)
         still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
         moving = [k for k, owner in enumerate(owners) if owner not in still]
         if len(moving) < len(params):
-            params, points, grads, owners = (
-                [own[k] for k in moving] for own in (params, points, grads, owners)
+            params, points, grads = (
+                [tensors[k] for k in moving] for tensors in (params, points, grads)
             )
+            owners = [owners[k] for k in moving]
             states = [[arrays[k] for k in moving] for arrays in states]
         grads = [*grads]
         changed = [k for k, point in enumerate(points) if point is not params[k]]
@@ -229,6 +234,19 @@ class MatrixOptimizer(GeneratedOptimizer):
         super()._run_functional(points, states, grads, owners, clocks, differentiable)
         for k in changed:
             self._set_point(params[k], points[k])
+
+    def _refuse_infinite(
+        self, params: Sequence[torch.Tensor], grads: Sequence[torch.Tensor]
+    ) -> None:
+        """Refuse what torch's factorisations raise at, before anything is changed."""
+        if not self.product.TALL or transforms_are_active():
+            return
+        for param, grad in zip(params, grads, strict=True):
+            if not bool(grad.detach().isfinite().all()):
+                raise ValueError(
+                    f"the gradient of {self._name(param)} has entries that are not finite, of "
+                    "which torch makes no factors; nothing was changed"
+                )
 
     def _refuse_far(
         self,
@@ -369,6 +387,14 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
             f"{name} has {shape[-1]} columns and {shape[-2]} rows, and columns cannot be "
             "orthonormal: transpose it"
         )
+    wanted = {} if product.VECTORS else getattr(product, "LEAST", {})
+    for axis, least in wanted.items():
+        sizes = shape[-2:] if len(shape) > 1 else (*shape, 1)
+        if dict(zip(product.SHAPE, sizes, strict=True))[axis] < least:
+            raise ValueError(
+                f"{name} has the shape {shape}, and the rule takes the unit vector {least - 1} of "
+                f"{axis}, from 0: {axis} is at least {least}"
+            )
     if product.MANIFOLD and (reason := reason_against(product, tensor)):
         raise ValueError(
             f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "

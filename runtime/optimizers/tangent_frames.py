@@ -184,7 +184,7 @@ class TangentFrame:
     def points(self, coordinates: Vector) -> tuple[Vector, Flags]:
         """R_u(W); u itself where W = 0."""
         components = coordinates - self.origin
-        short = (abs(components) < TOO_LONG).all(axis=1)
+        short = np.asarray((abs(components) < TOO_LONG).all(axis=1))
         with torch.no_grad():
             vectors = self._vectors(torch.from_numpy(np.where(short[:, None], components, 0.0)))
             points, there = self.space.retracted(self.at, vectors)

@@ -806,3 +806,5 @@ class GeneratedOptimizer(Optimizer):
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.shape == param.shape:
                     state[name] = torch.empty_like(param, requires_grad=False).copy_(value)
+                elif isinstance(value, torch.Tensor):
+                    state[name] = value.detach().clone()
