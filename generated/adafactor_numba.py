@@ -97,6 +97,7 @@ TALL = False
 STATE_SHAPES = {"row_var": ("rows", "1"), "col_var": ("1", "columns")}
 OF_VECTORS = True
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

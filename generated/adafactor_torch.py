@@ -99,6 +99,7 @@ TALL = False
 STATE_SHAPES = {"row_var": ("rows", "1"), "col_var": ("1", "columns")}
 OF_VECTORS = True
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

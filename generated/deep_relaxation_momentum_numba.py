@@ -48,7 +48,7 @@ COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.1, "nonnegative"),
-    "L": (20.0, "count"),
+    "L": (20, "count"),
     "eta": (0.1, "nonnegative"),
     "a": (0.75, "unit-interval"),
     "gamma": (1.0, "positive"),

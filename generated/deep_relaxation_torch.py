@@ -42,7 +42,7 @@ COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.1, "nonnegative"),
-    "L": (20.0, "count"),
+    "L": (20, "count"),
     "eta": (0.1, "nonnegative"),
     "a": (0.75, "unit-interval"),
     "gamma": (1.0, "positive"),
@@ -210,7 +210,7 @@ class DeepRelaxation(GeneratedOptimizer):
         self,
         params,
         lr=0.1,
-        L=20.0,
+        L=20,
         eta=0.1,
         a=0.75,
         gamma=1.0,

@@ -46,7 +46,7 @@ HYPERPARAMETERS = {
     "eps": (1e-08, "nonnegative"),
     "outer_lr": (0.7, "nonnegative"),
     "mu": (0.9, "unit-interval"),
-    "H": (500.0, "count"),
+    "H": (500, "count"),
 }
 TUPLES = {"betas": ("beta1", "beta2")}
 OPTIONS = {"weight_decay": 0.1, "decoupled_weight_decay": True}
@@ -237,7 +237,7 @@ class Diloco(GeneratedOptimizer):
         eps=1e-08,
         outer_lr=0.7,
         mu=0.9,
-        H=500.0,
+        H=500,
         **options,
     ):
         super().__init__(

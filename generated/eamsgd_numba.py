@@ -45,7 +45,7 @@ HYPERPARAMETERS = {
     "eta": (0.01, "nonnegative"),
     "delta": (0.9, "unit-interval"),
     "rho": (10.0, "nonnegative"),
-    "tau": (10.0, "count"),
+    "tau": (10, "count"),
 }
 TUPLES = {}
 OPTIONS = {}

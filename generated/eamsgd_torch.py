@@ -46,7 +46,7 @@ HYPERPARAMETERS = {
     "eta": (0.01, "nonnegative"),
     "delta": (0.9, "unit-interval"),
     "rho": (10.0, "nonnegative"),
-    "tau": (10.0, "count"),
+    "tau": (10, "count"),
 }
 TUPLES = {}
 OPTIONS = {}
@@ -196,7 +196,7 @@ class Eamsgd(GeneratedOptimizer):
         outer_,
     )
 
-    def __init__(self, params, eta=0.01, delta=0.9, rho=10.0, tau=10.0, **options):
+    def __init__(self, params, eta=0.01, delta=0.9, rho=10.0, tau=10, **options):
         super().__init__(
             params,
             {

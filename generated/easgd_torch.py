@@ -37,7 +37,7 @@ STARTED = ("c",)
 SCOPE = "coordinate"
 COUNTS = "group"
 START_TIME = 0.0
-HYPERPARAMETERS = {"eta": (0.1, "nonnegative"), "rho": (1.0, "nonnegative"), "tau": (10.0, "count")}
+HYPERPARAMETERS = {"eta": (0.1, "nonnegative"), "rho": (1.0, "nonnegative"), "tau": (10, "count")}
 TUPLES = {}
 OPTIONS = {}
 DECAYING = (True, False, False)
@@ -175,7 +175,7 @@ class Easgd(GeneratedOptimizer):
         outer_,
     )
 
-    def __init__(self, params, eta=0.1, rho=1.0, tau=10.0, **options):
+    def __init__(self, params, eta=0.1, rho=1.0, tau=10, **options):
         super().__init__(
             params,
             {

@@ -4,7 +4,7 @@
     XT_times_G = X' G
     X_times_XT_times_G = X XT_times_G
     gradient = G - X_times_XT_times_G
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     XT_times_step_along = X' step_along
     product = X XT_times_step_along
@@ -35,6 +35,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: a562334b5de16e84
 # Command: hamilforge generate grassmann_leapfrog
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -56,17 +58,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -83,6 +90,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -124,8 +132,9 @@ def set_gradient_(l2, sign, G, X, out):
 
 
 @njit(**INNER)
-def set_step_along(V, gradient_, X_times_XT_times_G, pull, way, out):
+def set_step_along(V, keep, gradient_, X_times_XT_times_G, pull, way, out):
     """step_along, entry by entry."""
+    keep_n = out.dtype.type(keep)
     pull_n = out.dtype.type(pull)
     way_n = out.dtype.type(way)
     for i in range(out.shape[0]):
@@ -133,11 +142,11 @@ def set_step_along(V, gradient_, X_times_XT_times_G, pull, way, out):
             V_n = V[i, j]
             gradient__n = gradient_[i, j]
             X_times_XT_times_G_n = X_times_XT_times_G[i, j]
-            out[i, j] = (V_n - (gradient__n - X_times_XT_times_G_n) * pull_n) * way_n
+            out[i, j] = (V_n * keep_n - (gradient__n - X_times_XT_times_G_n) * pull_n) * way_n
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     size_p = X.shape[1]
@@ -153,7 +162,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     matrix_kernels.times(X, XT_times_G, X_times_XT_times_G)
     step_along = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    set_step_along(V, gradient_, X_times_XT_times_G, pull, way, step_along)
+    set_step_along(V, keep, gradient_, X_times_XT_times_G, pull, way, step_along)
     XT_times_step_along = work[at : at + size_p * size_p].reshape((size_p, size_p))
     at += size_p * size_p
     matrix_kernels.transposed_times(X, step_along, XT_times_step_along)
@@ -237,6 +246,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

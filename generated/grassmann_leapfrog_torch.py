@@ -4,7 +4,7 @@
     XT_times_G = X' G
     X_times_XT_times_G = X XT_times_G
     gradient = G - X_times_XT_times_G
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     XT_times_step_along = X' step_along
     product = X XT_times_step_along
@@ -35,6 +35,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: a562334b5de16e84
 # Command: hamilforge generate grassmann_leapfrog
 
+import math
+
 import torch
 
 from hamilforge.runtime.core import torch_matrices
@@ -57,17 +59,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -84,6 +91,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -102,12 +110,12 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def matrix_step(X, V, G, pull, way, slowed):
+def matrix_step(X, V, G, keep, pull, way, slowed):
     """A step of matrices (..., n, p)."""
     XT_times_G = X.mT @ G
     X_times_XT_times_G = X @ XT_times_G
     gradient = G - X_times_XT_times_G
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     XT_times_step_along = X.mT @ step_along
     product = X @ XT_times_step_along

@@ -39,7 +39,7 @@ COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.1, "nonnegative"),
-    "L": (20.0, "count"),
+    "L": (20, "count"),
     "eta": (0.1, "nonnegative"),
     "a": (0.75, "unit-interval"),
     "gamma": (1.0, "positive"),
@@ -182,7 +182,7 @@ class HamiltonJacobi(GeneratedOptimizer):
     )
 
     def __init__(
-        self, params, lr=0.1, L=20.0, eta=0.1, a=0.75, gamma=1.0, rate=0.001, floor=0.1, **options
+        self, params, lr=0.1, L=20, eta=0.1, a=0.75, gamma=1.0, rate=0.001, floor=0.1, **options
     ):
         super().__init__(
             params,

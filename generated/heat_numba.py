@@ -40,7 +40,7 @@ COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.1, "nonnegative"),
-    "L": (20.0, "count"),
+    "L": (20, "count"),
     "gamma": (0.0001, "nonnegative"),
     "rate": (0.001, "unit-interval"),
     "floor": (0.0, "nonnegative"),

@@ -58,7 +58,7 @@ COUNTS = "group"
 START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (5.0, "nonnegative"),
-    "L": (20.0, "count"),
+    "L": (20, "count"),
     "eta": (0.1, "nonnegative"),
     "alpha": (0.75, "closed-unit-interval"),
     "stiffness": (0.1, "nonnegative"),

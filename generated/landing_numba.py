@@ -61,6 +61,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = True
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

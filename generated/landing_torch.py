@@ -63,6 +63,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = True
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

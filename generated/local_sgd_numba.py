@@ -32,7 +32,7 @@ START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.01, "nonnegative"),
     "momentum": (0.0, "unit-interval"),
-    "tau": (10.0, "count"),
+    "tau": (10, "count"),
 }
 TUPLES = {}
 OPTIONS = {}

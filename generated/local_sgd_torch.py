@@ -33,7 +33,7 @@ START_TIME = 0.0
 HYPERPARAMETERS = {
     "lr": (0.01, "nonnegative"),
     "momentum": (0.0, "unit-interval"),
-    "tau": (10.0, "count"),
+    "tau": (10, "count"),
 }
 TUPLES = {}
 OPTIONS = {}
@@ -138,7 +138,7 @@ class LocalSgd(GeneratedOptimizer):
         outer_,
     )
 
-    def __init__(self, params, lr=0.01, momentum=0.0, tau=10.0, **options):
+    def __init__(self, params, lr=0.01, momentum=0.0, tau=10, **options):
         super().__init__(
             params,
             {

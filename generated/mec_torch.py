@@ -64,10 +64,10 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, friction, m, t, n, *, math=math):
+def coefficients(lr, friction, m, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     keep = 1
     pull = lr * lr / (2 * m)
@@ -77,7 +77,11 @@ def coefficients(lr, friction, m, t, n, *, math=math):
     pull2 = lr * lr / (2 * m)
     way = 1
     slowed = 1
-    return ((keep, pull, fade_0, fade_1, keep2, pull2, way, slowed),), (), 0.0
+    unit = lr / m
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, pull, fade_0, fade_1, keep2, pull2, way, slowed),), (unit_kept,), 0.0
 
 
 MANIFOLD = "stiefel"
@@ -92,6 +96,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

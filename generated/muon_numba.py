@@ -48,7 +48,7 @@ HYPERPARAMETERS = {
     "b": (-4.775, "real"),
     "c": (2.0315, "real"),
     "eps": (1e-07, "nonnegative"),
-    "ns_steps": (5.0, "count"),
+    "ns_steps": (5, "count"),
     "adjust_lr_fn": ("original", "choice"),
 }
 TUPLES = {"ns_coefficients": ("a", "b", "c")}
@@ -82,6 +82,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

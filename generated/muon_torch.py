@@ -50,7 +50,7 @@ HYPERPARAMETERS = {
     "b": (-4.775, "real"),
     "c": (2.0315, "real"),
     "eps": (1e-07, "nonnegative"),
-    "ns_steps": (5.0, "count"),
+    "ns_steps": (5, "count"),
     "adjust_lr_fn": ("original", "choice"),
 }
 TUPLES = {"ns_coefficients": ("a", "b", "c")}
@@ -84,6 +84,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -165,7 +166,7 @@ class Muon(MatrixOptimizer):
         nesterov=True,
         ns_coefficients=(3.4445, -4.775, 2.0315),
         eps=1e-07,
-        ns_steps=5.0,
+        ns_steps=5,
         adjust_lr_fn="original",
         **options,
     ):

@@ -78,6 +78,7 @@ TALL = False
 STATE_SHAPES = {"v": ("1", "p")}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

@@ -60,6 +60,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

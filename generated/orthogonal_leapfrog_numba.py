@@ -5,7 +5,7 @@
     XT_times_GT = XT_times_G'
     matrix = (XT_times_G - XT_times_GT) / 2
     X_times_matrix = X matrix
-    kicked = V - X_times_matrix * pull
+    kicked = V * keep - X_times_matrix * pull
     step_along = kicked * way
     XT_times_step_along = X' step_along
     XT_times_step_alongT = XT_times_step_along'
@@ -34,6 +34,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: 8b02a095ff3049a9
 # Command: hamilforge generate orthogonal_leapfrog
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -54,17 +56,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -81,6 +88,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -133,19 +141,20 @@ def set_matrix(XT_times_G, XT_times_GT, out):
 
 
 @njit(**INNER)
-def set_step_along(V, X_times_matrix, pull, way, out):
+def set_step_along(V, keep, X_times_matrix, pull, way, out):
     """step_along, entry by entry."""
+    keep_n = out.dtype.type(keep)
     pull_n = out.dtype.type(pull)
     way_n = out.dtype.type(way)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             V_n = V[i, j]
             X_times_matrix_n = X_times_matrix[i, j]
-            out[i, j] = (V_n - X_times_matrix_n * pull_n) * way_n
+            out[i, j] = (V_n * keep_n - X_times_matrix_n * pull_n) * way_n
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     at = 0
@@ -166,7 +175,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     matrix_kernels.times(X, matrix, X_times_matrix)
     step_along = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
-    set_step_along(V, X_times_matrix, pull, way, step_along)
+    set_step_along(V, keep, X_times_matrix, pull, way, step_along)
     XT_times_step_along = work[at : at + size_n * size_n].reshape((size_n, size_n))
     at += size_n * size_n
     matrix_kernels.transposed_times(X, step_along, XT_times_step_along)
@@ -244,6 +253,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

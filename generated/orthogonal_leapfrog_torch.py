@@ -5,7 +5,7 @@
     XT_times_GT = XT_times_G'
     matrix = (XT_times_G - XT_times_GT) / 2
     X_times_matrix = X matrix
-    kicked = V - X_times_matrix * pull
+    kicked = V * keep - X_times_matrix * pull
     step_along = kicked * way
     XT_times_step_along = X' step_along
     XT_times_step_alongT = XT_times_step_along'
@@ -34,6 +34,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: 8b02a095ff3049a9
 # Command: hamilforge generate orthogonal_leapfrog
 
+import math
+
 import torch
 
 from hamilforge.runtime.core import torch_matrices
@@ -56,17 +58,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -83,6 +90,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -101,13 +109,13 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def matrix_step(X, V, G, pull, way, slowed):
+def matrix_step(X, V, G, keep, pull, way, slowed):
     """A step of matrices (..., n, n)."""
     XT_times_G = X.mT @ G
     XT_times_GT = XT_times_G.mT
     matrix = (XT_times_G - XT_times_GT) / 2
     X_times_matrix = X @ matrix
-    kicked = V - X_times_matrix * pull
+    kicked = V * keep - X_times_matrix * pull
     step_along = kicked * way
     XT_times_step_along = X.mT @ step_along
     XT_times_step_alongT = XT_times_step_along.mT

@@ -4,7 +4,7 @@
     terms = G * X
     total = sum(terms)
     gradient = G - X * total
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     terms2 = step_along * step_along
     total2 = sum(terms2)
@@ -45,6 +45,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: b20be9d3867e0474
 # Command: hamilforge generate sphere_leapfrog
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -66,17 +68,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -93,6 +100,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -141,8 +149,9 @@ def set_gradient_(l2, sign, G, X, out):
 
 
 @njit(**INNER)
-def set_step_along(V, gradient_, X, total, pull, way, out):
+def set_step_along(V, keep, gradient_, X, total, pull, way, out):
     """step_along, entry by entry."""
+    keep_n = out.dtype.type(keep)
     total_n = out.dtype.type(total)
     pull_n = out.dtype.type(pull)
     way_n = out.dtype.type(way)
@@ -151,7 +160,7 @@ def set_step_along(V, gradient_, X, total, pull, way, out):
             V_n = V[i, 0]
             gradient__n = gradient_[i, 0]
             X_n = X[i, 0]
-            out[i, j] = (V_n - (gradient__n - X_n * total_n) * pull_n) * way_n
+            out[i, j] = (V_n * keep_n - (gradient__n - X_n * total_n) * pull_n) * way_n
 
 
 @njit(**SUMMING)
@@ -190,7 +199,7 @@ def sum_total3(step_along):
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     at = 0
@@ -200,7 +209,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     total = sum_total(gradient_, X)
     step_along = work[at : at + size_n * 1].reshape((size_n, 1))
     at += size_n * 1
-    set_step_along(V, gradient_, X, total, pull, way, step_along)
+    set_step_along(V, keep, gradient_, X, total, pull, way, step_along)
     total2 = sum_total2(step_along)
     r = np.sqrt(total2)
     scalar = np.cos(r)
@@ -255,6 +264,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

@@ -4,7 +4,7 @@
     terms = G * X
     total = sum(terms)
     gradient = G - X * total
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     terms2 = step_along * step_along
     total2 = sum(terms2)
@@ -45,6 +45,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: b20be9d3867e0474
 # Command: hamilforge generate sphere_leapfrog
 
+import math
+
 import torch
 
 from hamilforge.runtime.core.torch_functions import chosen, greater, inverse, is_number, root, step
@@ -66,17 +68,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -93,6 +100,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -111,12 +119,12 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def matrix_step(X, V, G, pull, way, slowed):
+def matrix_step(X, V, G, keep, pull, way, slowed):
     """A step of matrices (..., n, 1)."""
     terms = G * X
     total = terms.sum((-2, -1), keepdim=True)
     gradient = G - X * total
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     terms2 = step_along * step_along
     total2 = terms2.sum((-2, -1), keepdim=True)

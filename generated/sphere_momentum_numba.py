@@ -4,7 +4,7 @@
     terms = G * X
     total = sum(terms)
     gradient = G - X * total
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     terms2 = (X + step_along)**2
     total2 = sum(terms2)
@@ -33,6 +33,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: 77e27081f41aa773
 # Command: hamilforge generate sphere_momentum
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -53,16 +55,21 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
-    return ((lr, way, momentum),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, momentum),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -79,6 +86,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -122,8 +130,9 @@ def set_gradient_(l2, sign, G, X, out):
 
 
 @njit(**INNER)
-def set_kicked(V, gradient_, X, total, pull, out):
+def set_kicked(V, keep, gradient_, X, total, pull, out):
     """kicked, entry by entry."""
+    keep_n = out.dtype.type(keep)
     total_n = out.dtype.type(total)
     pull_n = out.dtype.type(pull)
     for i in range(out.shape[0]):
@@ -131,7 +140,7 @@ def set_kicked(V, gradient_, X, total, pull, out):
             V_n = V[i, 0]
             gradient__n = gradient_[i, 0]
             X_n = X[i, 0]
-            out[i, j] = V_n - (gradient__n - X_n * total_n) * pull_n
+            out[i, j] = V_n * keep_n - (gradient__n - X_n * total_n) * pull_n
 
 
 @njit(**INNER)
@@ -182,7 +191,7 @@ def sum_total3(X_new, kicked):
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, friction, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     at = 0
@@ -192,7 +201,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
     total = sum_total(gradient_, X)
     kicked = work[at : at + size_n * 1].reshape((size_n, 1))
     at += size_n * 1
-    set_kicked(V, gradient_, X, total, pull, kicked)
+    set_kicked(V, keep, gradient_, X, total, pull, kicked)
     step_along = work[at : at + size_n * 1].reshape((size_n, 1))
     at += size_n * 1
     set_step_along(kicked, way, step_along)
@@ -238,6 +247,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

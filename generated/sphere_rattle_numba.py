@@ -30,6 +30,8 @@ symplectic approach, arXiv:2107.11231
 # Digest of the declarations: 68c4b1eea1efe623
 # Command: hamilforge generate sphere_rattle
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -50,15 +52,19 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
     pull = lr * (momentum + 1) / 2
     way = 1
     slowed = 1
-    return ((momentum, pull, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * momentum
+    return ((keep_now, pull, way, slowed),), (unit_kept,), 0.0
 
 
 MANIFOLD = "sphere"
@@ -73,6 +79,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}

@@ -81,6 +81,7 @@ TALL = True
 STATE_SHAPES = {"v": ("1", "1")}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):

@@ -6,7 +6,7 @@
     matrix = (XT_times_G + XT_times_GT) / 2
     X_times_matrix = X matrix
     gradient = G - X_times_matrix
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     rotation_of_X = rotation(step_along, X, X)
     XT_times_step_along = X' step_along
@@ -46,6 +46,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: 1f365b8d40fdcc42
 # Command: hamilforge generate stiefel_leapfrog
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -67,17 +69,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    return ((lr, way, slowed),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -94,6 +101,7 @@ TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -157,8 +165,9 @@ def set_rate(product3, X_times_product2, out):
 
 
 @njit(**INNER)
-def set_step_along(V, gradient_, X_times_matrix, pull, way, out):
+def set_step_along(V, keep, gradient_, X_times_matrix, pull, way, out):
     """step_along, entry by entry."""
+    keep_n = out.dtype.type(keep)
     pull_n = out.dtype.type(pull)
     way_n = out.dtype.type(way)
     for i in range(out.shape[0]):
@@ -166,11 +175,11 @@ def set_step_along(V, gradient_, X_times_matrix, pull, way, out):
             V_n = V[i, j]
             gradient__n = gradient_[i, j]
             X_times_matrix_n = X_times_matrix[i, j]
-            out[i, j] = (V_n - (gradient__n - X_times_matrix_n) * pull_n) * way_n
+            out[i, j] = (V_n * keep_n - (gradient__n - X_times_matrix_n) * pull_n) * way_n
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, slowed, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     size_p = X.shape[1]
@@ -192,7 +201,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, slowed, work):
     matrix_kernels.times(X, matrix, X_times_matrix)
     step_along = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    set_step_along(V, gradient_, X_times_matrix, pull, way, step_along)
+    set_step_along(V, keep, gradient_, X_times_matrix, pull, way, step_along)
     rotation_of_X = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
     room_of_rotation_of_X = work[at : at + 22 * min(size_n, size_p) * (min(size_n, size_p) + 1)]
@@ -301,6 +310,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

@@ -6,7 +6,7 @@
     matrix = (XT_times_G + XT_times_GT) / 2
     X_times_matrix = X matrix
     gradient = G - X_times_matrix
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     matrix2 = X + step_along
     polar_of_matrix2 = polar(matrix2)
@@ -33,6 +33,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: d18e8223e489a6cf
 # Command: hamilforge generate stiefel_momentum
 
+import math
+
 import numpy as np
 from numba import njit, prange
 
@@ -53,16 +55,21 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
-    return ((lr, way, momentum),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, momentum),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -79,6 +86,7 @@ TALL = True
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
@@ -110,15 +118,16 @@ def set_gradient_(l2, sign, G, X, out):
 
 
 @njit(**INNER)
-def set_kicked(V, gradient_, X_times_matrix, pull, out):
+def set_kicked(V, keep, gradient_, X_times_matrix, pull, out):
     """kicked, entry by entry."""
+    keep_n = out.dtype.type(keep)
     pull_n = out.dtype.type(pull)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             V_n = V[i, j]
             gradient__n = gradient_[i, j]
             X_times_matrix_n = X_times_matrix[i, j]
-            out[i, j] = V_n - (gradient__n - X_times_matrix_n) * pull_n
+            out[i, j] = V_n * keep_n - (gradient__n - X_times_matrix_n) * pull_n
 
 
 @njit(**INNER)
@@ -155,7 +164,7 @@ def set_matrix3(product, productT, out):
 
 
 @njit(**INNER)
-def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
+def matrix_step(X, V, G, sign, l2, shrink, keep, pull, way, friction, work):
     """A step of one matrix."""
     size_n = X.shape[0]
     size_p = X.shape[1]
@@ -177,7 +186,7 @@ def matrix_step(X, V, G, sign, l2, shrink, pull, way, friction, work):
     matrix_kernels.times(X, matrix, X_times_matrix)
     kicked = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
-    set_kicked(V, gradient_, X_times_matrix, pull, kicked)
+    set_kicked(V, keep, gradient_, X_times_matrix, pull, kicked)
     matrix2 = work[at : at + size_n * size_p].reshape((size_n, size_p))
     at += size_n * size_p
     set_matrix2(X, kicked, way, matrix2)
@@ -255,6 +264,7 @@ def update(blocks, items, scalars, addresses, work, like):
                 real(row[3]),
                 real(row[4]),
                 real(row[5]),
+                real(row[6]),
                 work[block],
             )
 

@@ -6,7 +6,7 @@
     matrix = (XT_times_G + XT_times_GT) / 2
     X_times_matrix = X matrix
     gradient = G - X_times_matrix
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     matrix2 = X + step_along
     polar_of_matrix2 = polar(matrix2)
@@ -33,6 +33,8 @@ Anal. Appl. 20 (1998) 303-353
 # Digest of the declarations: d18e8223e489a6cf
 # Command: hamilforge generate stiefel_momentum
 
+import math
+
 import torch
 
 from hamilforge.runtime.core import torch_matrices
@@ -55,16 +57,21 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ()
+MEMORY = ("last_unit",)
 
 
-def coefficients(lr, momentum, t, n):
+def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    keep = 1
     way = (momentum + 1) / 2
-    return ((lr, way, momentum),), (), 0.0
+    unit = math.sqrt(lr)
+    unit_kept = unit if unit > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep_now = change_of_unit * keep
+    return ((keep_now, lr, way, momentum),), (unit_kept,), 0.0
 
 
-def solution_row():
+def solution_row(last_unit):
     """Scalars of the map from the point to the solution."""
     return ()
 
@@ -81,6 +88,7 @@ TALL = True
 STATE_SHAPES = {}
 OF_VECTORS = False
 FREE = False
+LEAST = {}
 
 
 def prepared(xs, gs, sign, l2, shrink):
@@ -99,14 +107,14 @@ def prepared_(xs, gs, sign, l2, shrink):
     return gradients
 
 
-def matrix_step(X, V, G, pull, way, friction):
+def matrix_step(X, V, G, keep, pull, way, friction):
     """A step of matrices (..., n, p)."""
     XT_times_G = X.mT @ G
     XT_times_GT = XT_times_G.mT
     matrix = (XT_times_G + XT_times_GT) / 2
     X_times_matrix = X @ matrix
     gradient = G - X_times_matrix
-    kicked = V - gradient * pull
+    kicked = V * keep - gradient * pull
     step_along = kicked * way
     matrix2 = X + step_along
     polar_of_matrix2 = torch_matrices.polar(matrix2)

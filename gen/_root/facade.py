@@ -550,9 +550,10 @@ def minimize(
         method: an optimizer or a discrete gradient, by name or path.
         jac: ``jac(x, *args)``, `(n,)`; True; or finite differences: ``"2-point"`` (also None),
             ``"3-point"`` or ``"cs"``.
-        options: hyper-parameters, ``maxiter``, ``gtol``; and SciPy's ``tol``, ``callback``,
-            ``options``, ``bounds``, ``constraints``, ``hess`` and ``hessp``. What is in ``options``
-            is overruled by keywords.
+        options: hyper-parameters, ``maxiter``, ``gtol``; with a discrete gradient ``manifold``, a
+            name or a path, on which x lies, with its ``retraction`` and ``metric``; and SciPy's
+            ``tol``, ``callback``, ``options``, ``bounds``, ``constraints``, ``hess`` and ``hessp``.
+            What is in ``options`` is overruled by keywords.
 
     Returns:
         ``x`` (the solution, `(n,)`), ``fun``, ``jac``, ``nit``, ``nfev``, ``njev``, ``success``,
@@ -567,6 +568,9 @@ def minimize(
     known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
     arguments = {name: options.pop(name) for name in known if name in options}
     chosen = {**(arguments.pop("options", None) or {}), **options}
+    where = chosen.pop("manifold", None)
+    if where is not None:
+        arguments["manifold"] = manifold(where) if isinstance(where, str | Path) else where
     return module.minimize(fun, x0, args, method=method, jac=jac, options=chosen, **arguments)
 
 

@@ -180,8 +180,13 @@ def _violations(reader: Reader, retraction: str) -> tuple[tuple[str, Expression]
 
 
 def _unknowns(reader: Reader, declared: Shape, taken: set[str]) -> dict[str, Shape]:
-    """The point and the arrays of the state, with their shapes: that of the point in a list."""
+    """The point and the arrays of the state, with their shapes: that of the point in a list.
+
+    Where nothing is said there is no state.
+    """
     table = reader.source.tables.get("unknowns")
+    if table is None:
+        return {POINT: declared}
     if not isinstance(table, dict):
         names = names_at(reader, "unknowns", taken=taken)
         if names and names[0] != POINT:

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import NoConvergence, newton_krylov, root
 
 from hamilforge.runtime.optimizers.evaluation import EPSILON, Vector
+from hamilforge.runtime.optimizers.frames import Flags, Frame
 
-Flags = NDArray[np.bool_]
 #: Up to how many coordinates an equation is solved with a full matrix, and iterations without one.
 DENSE, ITERATIONS = 10, 60
 #: Trials for a root: each third one halves its bracket, and a number has 53 bits.
@@ -103,37 +102,39 @@ class LineSteps:
     """Steps along lines, one after the other, of a batch of problems.
 
     Args:
-        values: of the function at points of `(problems, n)`: `(problems,)`.
+        values: of the function at what coordinates of a frame stand for: `(problems,)`.
         h: the step.
 
     Attributes:
         lengths: for each line, by its number, how far it was moved last, problem by problem.
     """
 
-    values: Callable[[Vector], Vector]
+    values: Callable[[Frame, Vector], Vector]
     h: float
     lengths: dict[int, Vector] = field(default_factory=dict)
 
-    def sweep(self, u: Vector, at_u: Vector, lines: Vector) -> tuple[Vector, Vector]:
-        """Move along lines one after the other.
+    def sweep(self, frame: Frame, at_u: Vector, lines: Vector) -> tuple[Vector, Vector]:
+        """Move along lines one after the other, from where a frame has its origin.
 
         Args:
-            u: the points, `(problems, n)`.
+            frame: coordinates at the points, `(problems, d)`.
             at_u: the values there.
-            lines: unit vectors, `(lines, problems, n)`.
+            lines: unit vectors, `(lines, problems, d)`.
 
         Returns:
-            The points after all moves, and the values there.
+            The coordinates after all moves, and the values there.
 
         Raises:
             NoStepError: along a line the function falls for ever.
         """
-        v, at_v = u, at_u
+        v, at_v = frame.origin, at_u
         for number, line in enumerate(lines):
-            v, at_v = self._move(number, v, at_v, line)
+            v, at_v = self._move(number, frame, v, at_v, line)
         return v, at_v
 
-    def _move(self, number: int, u: Vector, at_u: Vector, d: Vector) -> tuple[Vector, Vector]:
+    def _move(
+        self, number: int, frame: Frame, u: Vector, at_u: Vector, d: Vector
+    ) -> tuple[Vector, Vector]:
         """Move along ``u + s d`` to the root ``J(u + s d) - J(u) = -s^2/h`` other than 0."""
         size = (abs(u) * abs(d)).max(axis=1)  # of what is rounded
         first = FIRST * (1 + size)
@@ -141,7 +142,7 @@ class LineSteps:
 
         def tried(s: Vector) -> Trial:
             point = u + s[:, None] * d
-            values = self.values(point)
+            values = self.values(frame, point)
             for problem in np.flatnonzero(values == -np.inf):
                 raise self._falls(number, int(problem))
             moved = np.sqrt(((point - u) ** 2).sum(axis=1))

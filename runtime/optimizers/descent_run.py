@@ -27,6 +27,7 @@ from hamilforge.runtime.optimizers.evaluation import (
     stopped,
     stopping,
 )
+from hamilforge.runtime.optimizers.frames import FlatSpace, Frame, Space
 
 #: The h of the steps along all coordinates that a run ends after, or the least above it that shows
 #: entries of ``gtol``: with a large h, steps are small beside it wherever they end.
@@ -43,6 +44,7 @@ class DescentRun:
             ``h``, ``batched`` and, where directions are drawn, their ``seed``.
         tol: ``gtol``, where that is not given.
         callback: of the user.
+        space: where points lie; R^n if None.
 
     Raises:
         ValueError: an unknown option, or a value that cannot be.
@@ -55,7 +57,9 @@ class DescentRun:
         given: dict[str, Any],
         tol: float | None,
         callback: Callback | None,
+        space: Space | None = None,
     ) -> None:
+        self._space = FlatSpace() if space is None else space
         self._product, self._evaluate, self._callback = product, evaluate, callback
         self._limit, self._tolerance = stopping(given, tol)
         if not self._tolerance >= 0:
@@ -87,15 +91,9 @@ class DescentRun:
         first = np.atleast_1d(real_array("x0", x0))
         if not first.size or not np.isfinite(first).all():
             raise ValueError("x0 is empty or not finite")
-        if self._batched and first.ndim != 2:
-            raise ValueError(
-                f"x0 has the shape {first.shape}; with batched = True (problems, n) was expected"
-            )
-        u: Vector = first.astype(float) if self._batched else first.reshape(1, -1).astype(float)
-        self._lines = LineSteps(self._values, self._h)
-        self._implicit = ImplicitSteps(
-            self._product, self._evaluate.value, self._slope, self._near, self._h
-        )
+        self._space.refuse(first, self._batched)
+        u: Vector = first.reshape(len(first) if self._batched else 1, -1).astype(float)
+        self._lines = LineSteps(self._at, self._h)
         values = self._values(u)
         rate = np.zeros_like(u)
         done, status, message = 0, 1, "the number of iterations is used up"
@@ -104,13 +102,12 @@ class DescentRun:
             status, message = 2, f"the function is not finite{where}"
         while status == 1 and done < self._limit:
             try:
-                v, at_v = self._step(u, values)
+                v, at_v, rate = self._step(u, values)
             except NoStepError as error:
                 if not done:
                     raise
                 status, message = 4, str(error)
                 break
-            rate = (u - v) / self._h
             u, values, done = v, at_v, done + 1
             if stopped(self._callback, self._shaped(u, first), self._result(values)):
                 status, message = 99, "stopped by the callback"
@@ -141,11 +138,12 @@ class DescentRun:
         h, moved = min(self._h, PROBE), rate.any()
         while h < self._h and unseen(values, u, h) > self._tolerance:
             h = min(GROW * h, self._h)
+        frame = self._space.frame(u)
         if self._product.SAMPLES == "gradients":
-            rate = self._slope(u[0])[None]
+            rate = frame.vector(self._slope(frame, frame.origin[0])[None])
         elif h < self._h or self._drawn:
-            probed, _ = LineSteps(self._values, h).sweep(u, values, self._axes(u))
-            rate = (u - probed) / h
+            probed, _ = LineSteps(self._at, h).sweep(frame, values, _axes(frame))
+            rate = frame.vector((frame.origin - probed) / h)
         small, least = self._is_small(rate), unseen(values, u, h)
         if self._product.SAMPLES == "gradients":
             hidden = not small and not moved
@@ -161,41 +159,67 @@ class DescentRun:
             return 3, message, rate
         return 1, "the number of iterations is used up", rate
 
-    def _step(self, u: Vector, at_u: Vector) -> tuple[Vector, Vector]:
-        if not self._product.IMPLICIT:
-            return self._lines.sweep(u, at_u, self._directions(u))
-        start, value = u[0], float(at_u[0])
-        near = self._near(start, value, self._h)
-        if abs(near - start).max() <= self._h * unseen(at_u, u, self._h):
-            return u, at_u  # it would be lost in rounding
-        v, at_v = self._implicit.step(start, value, [self._lower(start, value, near), near])
-        return v[None], np.array([at_v])
+    def _step(self, u: Vector, at_u: Vector) -> tuple[Vector, Vector, Vector]:
+        """The next points, the values there, and ``(u - v)/h``."""
+        if self._drawn:
+            frame, lines = self._space.line(u, self._generator)
+            w, at_v = self._lines.sweep(frame, at_u, lines)
+        else:
+            frame = self._space.frame(u)
+            w, at_v = (
+                self._solved(frame, u, at_u)
+                if self._product.IMPLICIT
+                else self._lines.sweep(frame, at_u, _axes(frame)[:: self._product.DIRECTIONS[0]])
+            )
+        rate = frame.vector((frame.origin - w) / self._h)
+        v, _ = frame.points(w)
+        if self._space.rounds:
+            at_v = self._values(v)
+            stays = ~(at_v <= at_u)
+            v, at_v = np.where(stays[:, None], u, v), np.where(stays, at_u, at_v)
+            rate = np.where(stays[:, None], 0.0, rate)
+        return v, at_v, rate
 
-    def _directions(self, u: Vector) -> Vector:
-        """The unit vectors along which a step moves, `(lines, problems, n)`."""
-        if not self._drawn:
-            return self._axes(u)[:: self._product.DIRECTIONS[0]]
-        drawn = self._generator.standard_normal((1, *u.shape))
-        unit: Vector = drawn / np.sqrt((drawn**2).sum(axis=2, keepdims=True))
-        return unit
+    def _solved(self, frame: Frame, u: Vector, at_u: Vector) -> tuple[Vector, Vector]:
+        """The coordinates of a step in which all stand in one equation, and the value there."""
+        start, value = frame.origin[0], float(at_u[0])
 
-    @staticmethod
-    def _axes(u: Vector) -> Vector:
-        problems, size = u.shape
-        return np.broadcast_to(np.eye(size)[:, None], (size, problems, size))
+        def near(point: Vector, at: float, h: float) -> Vector:
+            return self._near(frame, point, at, h)
 
-    def _near(self, u: Vector, at_u: float, h: float) -> Vector:
+        guess = near(start, value, self._h)
+        if abs(guess - start).max() <= self._h * unseen(at_u, u, self._h):
+            return frame.origin, at_u  # it would be lost in rounding
+        implicit = ImplicitSteps(
+            self._product,
+            lambda w: float(self._at(frame, w[None])[0]),
+            lambda w: self._slope(frame, w),
+            near,
+            self._h,
+        )
+        lower = self._lower(frame, start, value, guess)
+        w, at_v = implicit.step(start, value, [lower, guess])
+        return w[None], np.array([at_v])
+
+    def _near(self, frame: Frame, w: Vector, at_w: float, h: float) -> Vector:
         """A guess for v: down the slope, or where increments of coordinates lead."""
         if self._product.SAMPLES == "gradients":
-            return u - h * self._slope(u)
-        v, _ = LineSteps(self._values, h).sweep(u[None], np.array([at_u]), self._axes(u[None]))
+            return w - h * self._slope(frame, w)
+        v, _ = LineSteps(self._at, h).sweep(frame, np.array([at_w]), _axes(frame))
         return np.asarray(v[0])
 
-    def _lower(self, u: Vector, at_u: float, v: Vector) -> Vector:
+    def _lower(self, frame: Frame, u: Vector, at_u: float, v: Vector) -> Vector:
         """The first of v and the points half as far from u at which J is below that at u."""
-        while (abs(v - u) > EPSILON * abs(u)).any() and not self._evaluate.value(v) < at_u:
+        while (abs(v - u) > EPSILON * abs(u)).any() and not self._at(frame, v[None])[0] < at_u:
             v = u + (v - u) / 2
         return v
+
+    def _at(self, frame: Frame, coordinates: Vector) -> Vector:
+        """Values by coordinates; NaN where there is no point."""
+        points, inside = frame.points(coordinates)
+        if self._batched or inside.all():
+            return np.where(inside, self._values(points), np.nan)
+        return np.full(len(points), np.nan)
 
     def _values(self, points: Vector) -> Vector:
         """Those of all problems; what is too large for a number of Python is not finite."""
@@ -206,12 +230,22 @@ class DescentRun:
         except OverflowError:
             return np.full(len(points), np.nan)
 
-    def _slope(self, point: Vector) -> Vector:
-        _, gradient = self._evaluate(point)
-        return gradient
+    def _slope(self, frame: Frame, coordinates: Vector) -> Vector:
+        """Derivatives by coordinates, of one problem."""
+        points, inside = frame.points(coordinates[None])
+        if not inside.all():
+            return np.full(coordinates.shape, np.nan)
+        _, gradient = self._evaluate(points[0])
+        return frame.slopes(coordinates[None], gradient[None])[0]
 
     def _shaped(self, u: Vector, first: Vector) -> Vector:
         return u.reshape(first.shape).copy()
 
     def _result(self, values: Vector) -> Any:
         return values.copy() if self._batched else float(values[0])
+
+
+def _axes(frame: Frame) -> Vector:
+    """The unit vectors of its coordinates, `(d, problems, d)`."""
+    problems, size = frame.origin.shape
+    return np.broadcast_to(np.eye(size)[:, None], (size, problems, size))

@@ -45,7 +45,8 @@ def refuse_search(name: Any, product: Any, differentiable: bool) -> None:
     if not hasattr(product, "squared_gradient"):
         raise ValueError(
             f"line_search = {name!r} is for optimizers on a manifold without a state, whose step "
-            "was proved to be one of the gradient flow, such as stiefel_descent"
+            f"was proved to be one of the gradient flow of the length {RATE}, such as "
+            "stiefel_descent; a rate of another name is none"
         )
     if differentiable:
         raise ValueError("a differentiable step has the rate that it is given: no line_search")

@@ -6,6 +6,7 @@ of the leading axes where a map gives numbers.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from types import ModuleType
@@ -238,23 +239,37 @@ def project_(parameter: Tensor, manifold: Manifold) -> Tensor:
     if not bool(parameter.detach().isfinite().all()):
         raise ValueError("no point is made of this tensor: it has entries that are not finite")
     with torch.no_grad():
+        axes = 1 if product.VECTORS else 2
         try:
-            point = manifold.from_matrix(parameter.detach())
-        except RuntimeError as error:  # of a factorisation
-            raise ValueError(f"no point is made of this tensor: {error}") from error
-        if not bool(point.isfinite().all()):
-            raise ValueError(
-                "no point is made of this tensor: it is, or its columns are, too near 0"
-            )
-        if against := reason_against(product, point):
-            raise ValueError(f"no point is made of this tensor: {against}")
-        if not _is_certain(manifold, parameter.detach(), point):
-            raise ValueError(
-                "no point is made of this tensor: its columns are not independent, so that "
-                "rounding would choose the point"
-            )
+            point = _made(product, manifold, parameter.detach())
+        except ValueError as error:
+            before = parameter.shape[:-axes]
+            for place in itertools.product(*map(range, before)) if before else ():
+                try:
+                    _made(product, manifold, parameter.detach()[place])
+                except ValueError as own:
+                    raise ValueError(f"{own}; so at {list(place)} of its first axes") from own
+            raise error
         parameter.copy_(point)
     return parameter
+
+
+def _made(product: ModuleType, manifold: Manifold, tensor: Tensor) -> Tensor:
+    """The point that is made of a tensor, or an error."""
+    try:
+        point = manifold.from_matrix(tensor)
+    except RuntimeError as error:  # of a factorisation
+        raise ValueError(f"no point is made of this tensor: {error}") from error
+    if not bool(point.isfinite().all()):
+        raise ValueError("no point is made of this tensor: it is, or its columns are, too near 0")
+    if against := reason_against(product, point):
+        raise ValueError(f"no point is made of this tensor: {against}")
+    if not _is_certain(manifold, tensor, point):
+        raise ValueError(
+            "no point is made of this tensor: its columns are not independent, so that rounding "
+            "would choose the point"
+        )
+    return point
 
 
 def _is_certain(manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:

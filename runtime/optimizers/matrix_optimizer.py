@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.core.torch_transforms import transforms_are_active
+from hamilforge.runtime.optimizers import arrangements
+from hamilforge.runtime.optimizers.arrangements import Arrangement, arrangement
 from hamilforge.runtime.optimizers.clock import Clock, latch
 from hamilforge.runtime.optimizers.cohorts import Cohorts
 from hamilforge.runtime.optimizers.line_search import refuse_search, searched
@@ -24,6 +27,8 @@ from hamilforge.runtime.optimizers.step_plan import Plan, Standing
 from hamilforge.runtime.optimizers.step_tensors import parameter_name
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
 
+#: V by momentum in the last step, in the memory of a clock.
+UNIT = "last_unit"
 #: Options that are one for all groups, and what they are if nothing is said.
 _OWN = {"batched": False, "line_search": None}
 
@@ -36,7 +41,10 @@ class MatrixOptimizer(GeneratedOptimizer):
     Args:
         params: parameters, named parameters, or dictionaries that define groups.
         hyper: the hyper-parameters.
-        options: as of every optimizer; and, one for all groups, ``batched`` (False), and
+        options: as of every optimizer; ``rows`` (False): rows are what the rule takes for columns,
+            and where points are vectors, rows are points; ``matrix`` (None): the axes of more than
+            two that make the rows and the columns of a matrix; and, one for all groups, ``batched``
+            (False), and
             ``line_search`` (None): ``"armijo"`` halves the rate of a step of a gradient flow until
             the loss falls by a part of what the step promises; ``step`` needs a closure then.
 
@@ -54,8 +62,10 @@ class MatrixOptimizer(GeneratedOptimizer):
         refuse_search(self._line_search, self.product, options.get("differentiable", False))
         #: The factor before the rates that the line search of the last step chose; 0 for no step.
         self.step_factor = 1.0
-        options = {name: value for name, value in options.items() if name not in _OWN}
-        super().__init__(params, hyper, options)
+        arranged = {name: options.get(name, own) for name, own in arrangements.OPTIONS.items()}
+        taken = {*_OWN, *arranged}
+        options = {name: value for name, value in options.items() if name not in taken}
+        super().__init__(params, {**hyper, **arranged}, options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -69,7 +79,11 @@ class MatrixOptimizer(GeneratedOptimizer):
                 setattr(self, f"_{name}", state.get(f"_{name}", default))
         self.step_factor = 1.0
         own = {f"_{name}" for name in _OWN}
-        super().__setstate__({name: value for name, value in state.items() if name not in own})
+        self._coming = state["param_groups"]
+        try:
+            super().__setstate__({name: value for name, value in state.items() if name not in own})
+        finally:
+            del self._coming
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -104,16 +118,22 @@ class MatrixOptimizer(GeneratedOptimizer):
         for name in _OWN:
             if name in param_group:
                 raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
+        arrangements.refuse_other_maps(param_group, self.product)
         super().add_param_group(param_group)
         try:
             self._refuse_decay()
+            own = arrangement(self.param_groups[-1], self.product)
+            if own is not None and (self._line_search is not None or self.product.NOISE):
+                what = "a rule with noise" if self.product.NOISE else "a line search"
+                raise ValueError(f"{what} takes parameters as they are, and not by {own}")
             for param in self.param_groups[-1]["params"]:
-                refuse_points(
-                    self.product,
-                    param.detach(),
-                    parameter_name(self.param_groups, param),
-                    self._batched,
-                )
+                name = parameter_name(self.param_groups, param)
+                if own is not None:
+                    arrangements.refuse_shape(own, param.shape, name)
+                    name = f"{name}, by {own},"
+                many = self._batched or (own is not None and own.rows and own.vectors)
+                (point,) = self._as_points([param.detach()], own)
+                refuse_points(self.product, point, name, many)
         except BaseException:
             self.param_groups.pop()
             raise
@@ -131,12 +151,58 @@ class MatrixOptimizer(GeneratedOptimizer):
         return super()._settle()
 
     def _state_shape(self, name: str, param: torch.Tensor) -> Sequence[int]:
-        return state_shape(self.product, name, param.shape)
+        own = self._arrangement(param)
+        shape = param.shape if own is None else own.points(param.detach()).shape
+        return state_shape(self.product, name, shape)
+
+    def _arrangement(self, param: torch.Tensor) -> Arrangement | None:
+        """How a parameter is read; None as it is."""
+        for group in getattr(self, "_coming", None) or self.param_groups:
+            own = arrangement(group, self.product)
+            if own is not None and any(param is member for member in group["params"]):
+                return own
+        return None
+
+    @staticmethod
+    def _as_points(tensors: Sequence[torch.Tensor], own: Arrangement | None) -> list[torch.Tensor]:
+        return [*tensors] if own is None else [own.points(tensor) for tensor in tensors]
+
+    def _point(self, param: torch.Tensor) -> torch.Tensor:
+        own = self._arrangement(param)
+        return param if own is None else own.points(param).contiguous()
+
+    def _set_point(self, param: torch.Tensor, point: torch.Tensor) -> None:
+        own = self._arrangement(param)
+        super()._set_point(param, point if own is None else own.tensor(point, param.shape))
+
+    def _form(self, tensors: list[torch.Tensor]) -> str:
+        """Rows and axes are taken by the functional form alone."""
+        arranged = [own for own in map(self._arranged, self.param_groups) if own is not None]
+        for group in self.param_groups if arranged else ():
+            for name in ("fused", "foreach", "differentiable"):
+                if group[name]:
+                    raise RuntimeError(f"{name}=True, but a group has {arranged[0]}")
+        return "functional" if arranged else super()._form(tensors)
+
+    def _arranged(self, group: dict[str, Any]) -> Arrangement | None:
+        return arrangement(group, self.product)
 
     def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
         standing = plan.standing
+        if not (isinstance(plan, MatrixPlan) and plan.is_by_kernels):
+            self._refuse_infinite(standing.params, grads)
         self._refuse_far(standing.params, grads, self._owners, clocks)
+        still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
+        names = self.product.STATES
+        kept = [
+            (array, array.detach().clone())
+            for param, owner in zip(standing.params, self._owners if still else (), strict=False)
+            if owner in still
+            for array in (param, *(self.state[param][name] for name in names))
+        ]
         super()._run(plan, grads, clocks)
+        for array, before in kept:
+            array.copy_(before)
 
     def _run_functional(
         self,
@@ -147,8 +213,40 @@ class MatrixOptimizer(GeneratedOptimizer):
         clocks: list[Clock],
         differentiable: bool,
     ) -> None:
+        points = [self._point(param) for param in params]
+        self._refuse_infinite(params, grads)
         self._refuse_far(params, grads, owners, clocks)
-        super()._run_functional(params, states, grads, owners, clocks, differentiable)
+        still = {owner for owner, clock in enumerate(clocks) if rests(self.product, clock)}
+        moving = [k for k, owner in enumerate(owners) if owner not in still]
+        if len(moving) < len(params):
+            params, points, grads = (
+                [tensors[k] for k in moving] for tensors in (params, points, grads)
+            )
+            owners = [owners[k] for k in moving]
+            states = [[arrays[k] for k in moving] for arrays in states]
+        grads = [*grads]
+        changed = [k for k, point in enumerate(points) if point is not params[k]]
+        for k in changed:
+            own = self._arrangement(params[k])
+            (grad,) = self._as_points([grads[k]], own)
+            grads[k] = grad.contiguous()
+            points[k] = points[k].clone(memory_format=torch.contiguous_format)
+        super()._run_functional(points, states, grads, owners, clocks, differentiable)
+        for k in changed:
+            self._set_point(params[k], points[k])
+
+    def _refuse_infinite(
+        self, params: Sequence[torch.Tensor], grads: Sequence[torch.Tensor]
+    ) -> None:
+        """Refuse what torch's factorisations raise at, before anything is changed."""
+        if not self.product.TALL or transforms_are_active():
+            return
+        for param, grad in zip(params, grads, strict=True):
+            if not bool(grad.detach().isfinite().all()):
+                raise ValueError(
+                    f"the gradient of {self._name(param)} has entries that are not finite, of "
+                    "which torch makes no factors; nothing was changed"
+                )
 
     def _refuse_far(
         self,
@@ -162,6 +260,8 @@ class MatrixOptimizer(GeneratedOptimizer):
         if not product.REACH:
             return
         for owner in dict.fromkeys(owners):
+            if rests(product, clocks[owner]):
+                continue
             members = [k for k, own in enumerate(owners) if own == owner]
             states = [[self.state[params[k]][name] for k in members] for name in product.STATES]
             number, before = Cohorts(self.param_groups).members[owner]
@@ -171,12 +271,27 @@ class MatrixOptimizer(GeneratedOptimizer):
                 again = functools.partial(self._at_rate, before, hyper, settled)
             refuse_far(
                 product,
-                [[params[k] for k in members], *states, [grads[k] for k in members]],
+                [
+                    self._pointed(params, params, members),
+                    *states,
+                    self._pointed(grads, params, members),
+                ],
                 clocks[owner],
                 lambda k, members=members: self._name(params[members[k]]),  # type: ignore[misc]
                 again,
                 float(hyper.get(RATE, 0.0)),
             )
+
+    def _pointed(
+        self,
+        tensors: Sequence[torch.Tensor],
+        params: Sequence[torch.Tensor],
+        members: Sequence[int],
+    ) -> list[torch.Tensor]:
+        """Tensors of some parameters as points."""
+        if not any(map(self._arranged, self.param_groups)):
+            return [tensors[k] for k in members]
+        return [self._as_points([tensors[k]], self._arrangement(params[k]))[0] for k in members]
 
     def _at_rate(
         self, clock: Clock, hyper: dict[str, Any], settled: Sequence[Any], rate: float
@@ -206,8 +321,23 @@ class MatrixOptimizer(GeneratedOptimizer):
         if not product.MANIFOLD:
             raise ValueError(f"{type(self).__name__} has no manifold")
         with torch.no_grad():
-            parts = [violation(product, p) for group in self.param_groups for p in group["params"]]
+            parts = [
+                violation(product, self._point(param))
+                for group in self.param_groups
+                for param in group["params"]
+            ]
         return float(torch.tensor([0.0, *parts], dtype=torch.float64).max())  # NaN if one is
+
+
+def rests(product: ModuleType, clock: Clock) -> bool:
+    """Whether a step has no length, as with a learning rate of 0: nothing changes in it.
+
+    Args:
+        product: a generated module.
+        clock: where a group stands, latched.
+    """
+    _, memory = clock.pending
+    return UNIT in product.MEMORY and bool(memory[product.MEMORY.index(UNIT)] <= 0)
 
 
 def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequence[int]:
@@ -257,6 +387,14 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
             f"{name} has {shape[-1]} columns and {shape[-2]} rows, and columns cannot be "
             "orthonormal: transpose it"
         )
+    wanted = {} if product.VECTORS else getattr(product, "LEAST", {})
+    for axis, least in wanted.items():
+        sizes = shape[-2:] if len(shape) > 1 else (*shape, 1)
+        if dict(zip(product.SHAPE, sizes, strict=True))[axis] < least:
+            raise ValueError(
+                f"{name} has the shape {shape}, and the rule takes the unit vector {least - 1} of "
+                f"{axis}, from 0: {axis} is at least {least}"
+            )
     if product.MANIFOLD and (reason := reason_against(product, tensor)):
         raise ValueError(
             f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "

@@ -50,6 +50,11 @@ class MatrixPlan:
         self._blocks = Blocks(*own, module, dtype)
         self._stages, self._widths = module.STAGES, [len(NEUTRAL) + width for width in widths]
 
+    @property
+    def is_by_kernels(self) -> bool:
+        """Whether no matrix goes through torch's operations."""
+        return self._large is None
+
     def run(
         self,
         grads: Tensors,

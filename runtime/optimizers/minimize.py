@@ -36,6 +36,7 @@ def minimize(
     constraints: Any = (),
     hess: Any = None,
     hessp: Any = None,
+    manifold: Any = None,
 ) -> OptimizeResult:
     """Minimise a function of several variables.
 
@@ -60,6 +61,10 @@ def minimize(
         constraints: refused.
         hess: not used, as SciPy's first-order methods do not.
         hessp: not used.
+        manifold: on which x lies, as ``hf.manifold`` makes it, for a discrete gradient: a step is
+            taken in orthonormal coordinates W of the tangent space, ``v = R_u(W)``, and
+            ``J(v) - J(u) = -|W|^2/h``. ``fun`` and ``jac`` are called with points of the shape of
+            ``x0``, and the options ``retraction`` and ``metric`` name those of the manifold.
 
     Returns:
         ``x`` (the solution), ``fun``, ``jac`` (of a discrete gradient that of the last step),
@@ -85,9 +90,28 @@ def minimize(
     descends = hasattr(product, "SAMPLES")
     if not descends and not hasattr(product, "HYPERPARAMETERS"):
         raise ValueError(f"{method} is no optimizer, and a method of minimize is one")
-    evaluate = Evaluator(fun, jac, args)
-    run = DescentRun if descends else _Run
-    return run(product, evaluate, dict(options or {}), tol, callback).from_(x0)
+    given = dict(options or {})
+    if manifold is None:
+        run = DescentRun if descends else _Run
+        return run(product, Evaluator(fun, jac, args), given, tol, callback).from_(x0)
+    if not descends:
+        raise ValueError(
+            f"manifold = {manifold!r}: hf.minimize keeps points on a manifold by discrete "
+            f"gradients, and {method} is none; hf.optimizer has optimizers of manifolds"
+        )
+    from hamilforge.runtime.optimizers.tangent_frames import TangentSpace  # it needs torch
+
+    space = TangentSpace(manifold, given.pop("retraction", None), given.pop("metric", None))
+    start = np.atleast_1d(real_array("x0", x0)).astype(float)
+    evaluate = Evaluator(_of_shape(start, fun), _of_shape(start, jac), args)
+    return DescentRun(product, evaluate, given, tol, callback, space).from_(start)
+
+
+def _of_shape(start: Vector, function: Any) -> Any:
+    """A function of flat points that hands on points of the shape of the start."""
+    if not callable(function):
+        return function
+    return lambda x, *args: function(x.reshape(start.shape), *args)
 
 
 def method(name: str | Path) -> Callable[..., OptimizeResult]:
@@ -98,7 +122,7 @@ def method(name: str | Path) -> Callable[..., OptimizeResult]:
     """
 
     def solve(fun: Callable[..., Any], x0: Any, args: Any = (), **kwargs: Any) -> OptimizeResult:
-        known = ("jac", "callback", "bounds", "constraints", "hess", "hessp", "tol")
+        known = ("jac", "callback", "bounds", "constraints", "hess", "hessp", "tol", "manifold")
         given = {key: kwargs.pop(key) for key in known if key in kwargs}
         return minimize(fun, x0, args, method=name, options=kwargs, **given)
 

@@ -598,10 +598,19 @@ class GeneratedOptimizer(Optimizer):
         product, state = self.product, self.state[param]
         states = ([state[name]] for name in product.STATES)
         row = product.start_row(*(hyper[name] for name in product.HYPERPARAMETERS))
-        started = product.started([param], *states, *row)
+        point = self._point(param)
+        started = product.started([point], *states, *row)
         for name, (array,) in zip(product.STARTED, started, strict=True):
             if name in new:
-                state[name] = torch.empty_like(param, requires_grad=False).copy_(array)
+                state[name] = torch.empty_like(point, requires_grad=False).copy_(array)
+
+    def _point(self, param: torch.Tensor) -> torch.Tensor:
+        """A parameter as generated code takes it."""
+        return param
+
+    def _set_point(self, param: torch.Tensor, point: torch.Tensor) -> None:
+        """Set a parameter from what generated code returns."""
+        param.copy_(like(point, param))
 
     def _form(self, tensors: Tensors) -> str:
         """How a step goes: by the kernel (``fused``), in place over lists, or ``functional``.
@@ -739,9 +748,9 @@ class GeneratedOptimizer(Optimizer):
                 owner, clock = cohorts.members[chosen[members[0]][1]]
                 row = self.product.solution_row(*clock.memory)
                 states = self._states(params, [owner] * len(params))
-                solved = self.product.solution(params, *states, *row)
+                solved = self.product.solution([*map(self._point, params)], *states, *row)
                 for param, value in zip(params, solved, strict=True):
-                    param.copy_(like(value, param))
+                    self._set_point(param, value)
 
     def _domains(self, owners: list[int]) -> list[list[int]]:
         """The numbers of the tensors over which sums run together, from those of their groups."""
@@ -797,3 +806,5 @@ class GeneratedOptimizer(Optimizer):
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.shape == param.shape:
                     state[name] = torch.empty_like(param, requires_grad=False).copy_(value)
+                elif isinstance(value, torch.Tensor):
+                    state[name] = value.detach().clone()

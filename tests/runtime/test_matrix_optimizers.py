@@ -143,6 +143,37 @@ def test_the_smallest_eigenvectors_in_order_are_found(name, lr):
     assert torch.allclose(found, torch.from_numpy(values[:3]), atol=1e-9)
 
 
+@pytest.mark.parametrize("weights", [(3.0, 2.0, 1.0), (1.0, -2.0, 3.0), (-1.0, -0.5), (0.5, -1.5)])
+def test_a_rigid_body_comes_to_rest_at_the_minimum_for_weights_of_either_sign(weights):
+    """The p smallest values ascending with weights descending; beside negative ones the largest.
+
+    Weights are padded with zeros: the least of sum(weights*values) over all orders.
+    """
+    generator = np.random.default_rng(2)
+    rotation = linalg.qr(generator.standard_normal((6, 6)))[0]
+    values = np.array([-3.0, -1.5, 0.2, 1.0, 2.5, 4.0])
+    padded = np.sort(np.append(weights, np.zeros(6 - len(weights))))[::-1]
+    least = (padded * values).sum() / 2
+    matrix = torch.from_numpy(rotation @ np.diag(values) @ rotation.T)
+    factors = torch.tensor(weights, dtype=torch.float64)
+    drawn = torch.Generator().manual_seed(4)
+    point = hf.manifold("stiefel").random(6, len(weights), dtype=torch.float64, generator=drawn)
+    param = torch.nn.Parameter(point.contiguous())
+    optimizer = hf.optimizer("mec")([param], lr=0.1, friction=1.0)
+
+    def energy():
+        return ((param * (matrix @ param)).sum(0) * factors).sum() / 2
+
+    for _ in range(1500):
+        optimizer.zero_grad()
+        energy().backward()
+        optimizer.step()
+    assert abs(energy().item() - least) <= 1e-13 * abs(least)
+    rayleigh = (param.detach() * (matrix @ param.detach())).sum(0).numpy()
+    at = [values[list(padded).index(weight)] for weight in weights]
+    assert rayleigh == pytest.approx(at, abs=1e-11)
+
+
 def test_momentum_is_what_a_page_of_numpy_computes():
     """V <- V - lr grad; X <- polar(X + s V), s = (1 + momentum)/2; V <- momentum P(V)."""
     lr, momentum = 0.03, 0.8

@@ -26,6 +26,8 @@ from hamilforge.gen.derive.symbols import parameter_symbol
 
 #: What V is called after each kick.
 KICKED = "kicked"
+#: What V is multiplied by in each kick.
+KEEP = "keep"
 
 
 def flow_steps(
@@ -76,9 +78,13 @@ class _Moves:
         """
         if value.is_Rational and not moves:
             return value
-        hyper = {parameter_symbol(e): symbol(e.name) for e in self._optimizer.numbers}
-        self._scalars[name] = value.xreplace(hyper)
+        self._scalars[name] = self._of_the_host(value)
         return symbol(name)
+
+    def _of_the_host(self, value: Expr) -> Expr:
+        """A number in the names of hyper-parameters."""
+        hyper = {parameter_symbol(e): symbol(e.name) for e in self._optimizer.numbers}
+        return value.xreplace(hyper)
 
     def _piece(self, value: Expr) -> Piece:
         return Piece(value, self._optimizer.shape, False)
@@ -108,7 +114,8 @@ class _Moves:
         end = lines.named(self._piece(slowed * symbol(moved)), "V_new")
         ends = {POINT: lines.arrays[point], TANGENT: lines.arrays[end]}
         reach, scalars = lines.reach(), dict(self._scalars)
-        return MatrixStep(self._arrays, tuple(lines.lines), ends, scalars, reach)
+        unit = self._of_the_host(own.unit)
+        return MatrixStep(self._arrays, tuple(lines.lines), ends, scalars, reach, unit)
 
     def _secant(self, lines: ManifoldLines, step: str) -> str:
         """The way to the new point, of a retraction by what is normal: no difference of points."""
@@ -131,7 +138,8 @@ class _Moves:
             if number > 0:
                 fade = stay.fades[number - 1]
                 array = self._faded(lines, array, metric, named("fade", number - 1), fade)
-            keep = self._scalar(named("keep", number), kick.keep, moves=parts)
+            # the first is made of V as the last step left it, in another unit maybe
+            keep = self._scalar(named(KEEP, number), kick.keep, moves=parts or number == 0)
             pull = self._scalar(named("pull", number), kick.pull, moves=parts)
             piece = self._piece(keep * symbol(array) - pull * gradient)
             array = lines.named(piece, named(KICKED, number))

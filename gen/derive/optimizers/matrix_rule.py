@@ -52,6 +52,7 @@ class MatrixStep:
         ends: the array that point and state become, by unknown.
         scalars: what each scalar of the host is worth.
         reach: what is positive, or positive definite, where retractions have a value.
+        unit: V by momentum, of a step whose state is the way of a step; None of others.
     """
 
     arrays: tuple[Array, ...]
@@ -59,6 +60,7 @@ class MatrixStep:
     ends: Mapping[str, Array]
     scalars: Mapping[str, Expr]
     reach: tuple[Array, ...] = ()
+    unit: Expr | None = None
 
 
 def matrix_steps(

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.kinds import Shape
-from hamilforge.gen.derive.arrays import MatrixCall
+from hamilforge.gen.derive.arrays import Identity, MatrixCall
 from hamilforge.gen.emit.products.manifold import tables
 from hamilforge.gen.emit.products.optimizer import Product
-from hamilforge.gen.program.ir import Line, Repeat
+from hamilforge.gen.program.ir import Function, Line, Repeat
 from hamilforge.gen.program.optimizers.build_matrix import MatrixDerivation
 
 #: Functions of matrices that have no fewer rows than columns.
@@ -49,13 +49,30 @@ class MatrixProduct(Product):
             ("STATE_SHAPES", repr(different)),
             ("OF_VECTORS", repr(self.matrices.of_vectors is not None)),
             ("FREE", repr(optimizer.retraction == kinds.FREE)),
+            ("LEAST", repr(_least(self.matrices.steps))),
         )
+
+
+def _least(steps: Iterable[Function]) -> dict[str, int]:
+    """How long dimensions are at least: as unit vectors need."""
+    least: dict[str, int] = {}
+    for line in (line for step in steps for line in _all(step.lines)):
+        match line.value:
+            case Identity(size, int(column)) if not size.isdigit():
+                least[size] = max(least.get(size, 1), column + 1)
+    return least
+
+
+def _all(lines: Iterable[Line]) -> Iterator[Line]:
+    """Lines, also those inside loops."""
+    for line in lines:
+        yield line
+        if isinstance(line.value, Repeat):
+            yield from _all(line.value.lines)
 
 
 def _factored(lines: Iterable[Line]) -> Iterator[Shape]:
     """The shapes of what functions of tall matrices take and give, also inside loops."""
-    for line in lines:
+    for line in _all(lines):
         if isinstance(line.value, MatrixCall) and line.value.function in _OF_TALL:
             yield line.target.shape
-        elif isinstance(line.value, Repeat):
-            yield from _factored(line.value.lines)

@@ -312,6 +312,8 @@ def default(parameter: kinds.Parameter) -> str:
         return repr(parameter.choices[int(value)]).replace("'", '"')
     if parameter.domain == kinds.OR_NONE and value < 0:
         return "None"
+    if parameter.domain == kinds.COUNT:
+        return str(int(value))
     return str(bool(value)) if parameter.domain == kinds.FLAG else number(value)
 
 

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from hamilforge.gen.declare.expression import parse
 from hamilforge.gen.declare.kinds import FREE, MatrixOptimizer, MatrixRule, Parameter
 from hamilforge.gen.declare.memory import remembered
 from hamilforge.gen.derive.arrays import Array, symbol
 from hamilforge.gen.derive.calculus import Expr, to_sympy
-from hamilforge.gen.derive.optimizers.manifold_steps import flow_steps
+from hamilforge.gen.derive.optimizers.manifold_steps import KEEP, flow_steps
 from hamilforge.gen.derive.optimizers.matrix_rule import (
     MatrixStep,
     matrix_steps,
@@ -38,6 +39,8 @@ _TAKEN = frozenset(
     "greater inverse larger log_cosh other_products root smaller softplus step is_number "
     "plus".split()
 )
+#: V by momentum, as it is remembered.
+UNIT = "last_unit"
 #: Names that loops over entries could have.
 _PATTERN = re.compile(r".*_n|(set|sum|number|size|room_of)_.*")
 
@@ -91,6 +94,12 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
     solution = solution or MatrixStep(step.arrays[:-1], (), {}, {})
     solved = _function("solution", solution, _body(solution), (*solution.scalars,))
     host = _host(optimizer, step.scalars, scalars, solution.scalars)
+    if step.unit is not None:
+        idle = [entry for entry in optimizer.numbers if entry.name not in host.inputs]
+        numbers = {
+            symbol(entry.name): to_sympy(parse(str(entry.default)), {}, {}) for entry in idle
+        }
+        host = _rescaled(host, step.unit.xreplace(numbers), scalars.index(KEEP))
     program = Program(
         name=optimizer.head.name,
         hyperparameters=_read(optimizer, host),
@@ -251,4 +260,47 @@ def _host(
         (),
         "",
         requirements=tests,
+    )
+
+
+def _rescaled(host: Host, unit: Expr, place: int) -> Host:
+    """The host of a step whose V is a momentum times a unit that changes with the learning rate.
+
+    The unit of the last step is remembered; with the sign - after a step of no length, which the
+    runtime leaves out.
+
+    Args:
+        host: of steps with one unit.
+        unit: V by momentum.
+        place: of the scalar by which V is multiplied first.
+
+    Returns:
+        The host in which that has the factor from the last step's unit to this one's.
+    """
+    (row,) = host.rows
+    taken = {*host.inputs, *(line.name for line in host.body), *(name for name, _ in host.memory)}
+
+    def free(name: str) -> str:
+        return free(f"{name}_") if name in taken else name
+
+    now, kept, last, factor, keep = map(
+        free, ("unit", "unit_kept", UNIT, "change_of_unit", f"{KEEP}_now")
+    )
+    known = {name: symbol(name) for name in (now, kept, last, factor)}
+
+    def line(name: str, text: str) -> Line:
+        return Line(Array(name), lower(to_sympy(parse(text), known, {})))
+
+    whole = f"where({last} == 0, 1, where({kept} <= 0, 1, {kept}/abs({last})))"
+    lines = (
+        Line(Array(now), lower(unit)),
+        line(kept, f"where({now} > 0, {now}, -abs({last}))"),
+        line(factor, whole),
+        Line(Array(keep), lower(symbol(row[place]) * known[factor])),
+    )
+    return replace(
+        host,
+        body=(*host.body, *lines),
+        rows=((*row[:place], keep, *row[place + 1 :]),),
+        memory=(*host.memory, (last, kept)),
     )

@@ -64,8 +64,10 @@ class MatrixInterpreter:
         return dict(zip(program.solution.scalars, row, strict=True))
 
     def _host(self, n: int) -> dict[str, Any]:
+        host, zero = self._derivation.program.host, self._algebra.constant(Fraction(0))
         values = {**self._hyper, "n": self._algebra.constant(Fraction(n))}
-        for line in self._derivation.program.host.body:
+        values |= {name: zero for name, _ in host.memory}  # at constant hyper-parameters
+        for line in host.body:
             values[line.name] = evaluate(line.value, values, self._algebra)
         return values
 
