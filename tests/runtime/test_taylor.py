@@ -11,6 +11,7 @@ import hamilforge as hf
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.program.integrators import build_taylor
+from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
 
@@ -176,6 +177,24 @@ def test_the_outer_solar_system_by_two_orders():
     assert abs(ends[0].y - ends[1].y).max() < 1e-6
     start = hf.integrate("outer_solar_system", "taylor", t_span=(0, 1), rtol=1e-14).energy[0]
     assert abs(ends[1].energy / start - 1).max() < 1e-13
+
+
+@pytest.mark.full
+def test_the_energy_of_the_outer_solar_system_walks_like_rounding():
+    """Brouwer's law: at the smallest tolerance the error of the energy grows with the root of t."""
+    times = np.unique(np.round(np.logspace(2, 5, 60))) * 365.25
+    product = loader.load_for_tolerance("outer_solar_system", "taylor", 1e-16).module("numba")
+    starts = np.array(product.START) * (1 + 1e-6 * np.random.default_rng(0).normal(size=(8, 36)))
+    starts[:, 18:21] -= starts[:, 18:].reshape(8, 6, 3).sum(axis=1)  # the centre of mass at rest
+    solution = hf.integrate(
+        "outer_solar_system", "taylor", starts, (0, times[-1]), rtol=1e-16, atol=1e-30,
+        t_eval=[0.0, *times],
+    )  # fmt: skip
+    errors = (solution.energy / solution.energy[:, :1] - 1)[:, 1:]
+    sizes = np.sqrt((errors**2).mean(axis=0))
+    slope = np.polyfit(np.log(times), np.log(sizes), 1)[0]
+    assert slope == pytest.approx(0.5, abs=0.15)
+    assert abs(errors).max() < 1e-13
 
 
 def test_what_is_refused(forced, tmp_path):
