@@ -9,7 +9,7 @@ steps after the tolerance.
     x_squared = x * x
     energy = px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
-Proved: order 8, what is left out begins with the next power of the step.
+Proved: order 8, by Taylor coefficients that are the solution's.
 
 Reference: M. Henon and C. Heiles, The applicability of the third integral of motion: some
 numerical experiments, Astron. J. 69 (1964) 73-79, doi:10.1086/109234

@@ -9,7 +9,7 @@ after the tolerance.
 
     energy = px * px / 2 + py * py / 2 - 1 / sqrt(x * x + y * y)
 
-Proved: order 8, what is left out begins with the next power of the step.
+Proved: order 8, by Taylor coefficients that are the solution's.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), section I.2.1

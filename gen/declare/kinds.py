@@ -617,11 +617,13 @@ class Taylor:
 
     Attributes:
         order: the highest power of the step; None where it follows from the tolerance.
+        chosen: the order that code is made for.
         varied: what the caller set instead of the declaration, as options of the command line.
     """
 
     head: Head
     order: int | None
+    chosen: int | None = None
     varied: tuple[str, ...] = ()
 
 

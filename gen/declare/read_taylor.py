@@ -80,8 +80,7 @@ def order_of_smallest(tolerance: Any) -> int:
         ValueError: the smallest is below the rounding of double precision.
     """
     try:
-        several = tolerance if hasattr(tolerance, "__len__") else (tolerance,)
-        smallest = min(map(float, several))
+        smallest = min(map(float, tolerance if _are_several(tolerance) else (tolerance,)))
     except (TypeError, ValueError):
         return LEAST
     if 0 < smallest < MINIMUM:
@@ -92,6 +91,10 @@ def order_of_smallest(tolerance: Any) -> int:
     return order_of(smallest) if 0 < smallest < 1 else LEAST
 
 
+def _are_several(tolerance: Any) -> bool:
+    return hasattr(tolerance, "__len__") and getattr(tolerance, "ndim", 1) > 0
+
+
 def with_order(method: kinds.Taylor, order: int | None) -> kinds.Taylor:
     """The same method with an order.
 
@@ -100,14 +103,14 @@ def with_order(method: kinds.Taylor, order: int | None) -> kinds.Taylor:
         order: what the caller chose; None for the declared one, or that of the tolerance 1e-6.
 
     Returns:
-        The method, whose order is a number.
+        The method, with what was chosen.
 
     Raises:
         DeclarationError: the declaration fixes another order.
         ValueError: the order is none that code is made for.
     """
     if order is None:
-        return method if method.order else dataclasses.replace(method, order=order_of(TOLERANCE))
+        return dataclasses.replace(method, chosen=method.order or order_of(TOLERANCE))
     if not _is_order(order):
         raise ValueError(f"order = {order!r}: a whole number from {LEAST} to {MOST} was expected")
     if method.order is not None and order != method.order:
@@ -116,6 +119,6 @@ def with_order(method: kinds.Taylor, order: int | None) -> kinds.Taylor:
             f"'{method.head.name}' declares its order, {method.order}: no other can be chosen",
             "order",
         )
-    if method.order is not None or order == order_of(TOLERANCE):
-        return dataclasses.replace(method, order=int(order))
-    return dataclasses.replace(method, order=int(order), varied=(f"--order {order}",))
+    same = order == (method.order or order_of(TOLERANCE))
+    varied = () if same else (f"--order {order}",)
+    return dataclasses.replace(method, chosen=int(order), varied=varied)

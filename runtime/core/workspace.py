@@ -75,7 +75,7 @@ class Workspace:
         size, unknowns = product.SIZE, product.UNKNOWNS
         matrix = size if unknowns else 0  # matrices are for equations
         return Workspace(
-            np.zeros((count, product.ROWS, getattr(product, "WIDTH", size)), dtype),
+            np.zeros((count, product.ROWS, getattr(product, "COLUMNS", size)), dtype),
             np.zeros((count, unknowns + 2, max(unknowns, 1)), dtype),
             np.zeros((count, 3 * matrix, matrix), dtype),
             np.zeros((count, 2 + unknowns), np.int64),

@@ -131,10 +131,76 @@ def test_gradients_of_the_torch_module_are_those_of_differences(forced):
     assert flow.parameter_k.grad == pytest.approx(slope, rel=1e-7)
 
 
-@pytest.mark.parametrize("order", [None, 3, 17])
+@pytest.mark.parametrize("order", [None, 3, 40])
 def test_backends_are_the_interpretation(order):
     assert hf.verify("kepler", "taylor", order=order).holds
     assert hf.verify("driven_pendulum", "taylor", order=order).holds
+
+
+def _system(folder, name, equations, start, parameters=""):
+    path = folder / f"{name}.toml"
+    lines = [f'{key} = "{value}"' for key, value in equations.items()]
+    starts = [f"{key} = {value}" for key, value in start.items()]
+    path.write_text(
+        'kind = "system"\n' + HEAD.format(name=name) + "[equations]\n" + "\n".join(lines)
+        + "\n[start]\n" + "\n".join(starts) + "\n" + parameters
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("power", [3, 5, 9])
+@pytest.mark.parametrize("start", [0, 1e-5])
+def test_series_with_gaps_do_not_make_steps_too_long(power, start, tmp_path):
+    """x' = 1 - x^m from 0: most coefficients vanish, and the last ones may."""
+    path = _system(tmp_path, "gaps", {"x": f"1 - x**{power}"}, {"x": start})
+    exact = solve_ivp(
+        lambda t, x: 1 - x**power, (0, 4), [start], "DOP853", rtol=1e-13, atol=1e-14
+    ).y[0, -1]
+    for tolerance in (1e-6, 1e-8, 1e-10, 1e-12):
+        x = hf.integrate(path, "taylor", t_span=(0, 4), rtol=tolerance, atol=tolerance).y[-1, 0]
+        assert abs(x - exact) < 10 * tolerance
+
+
+def test_ends_far_from_time_zero_are_those_of_the_time(tmp_path):
+    path = _system(tmp_path, "swings", {"x": "y", "y": "-x"}, {"x": 1, "y": 0})
+    for begin, length in ((1e6, 10.3), (1e6, -10.3), (1e3, 7.1)):
+        end = begin + length
+        solution = hf.integrate(path, "taylor", t_span=(begin, end), rtol=1e-15, atol=1e-15)
+        gone = solution.t - begin
+        assert abs(solution.y[:, 0] - np.cos(gone)).max() < 3e-14
+
+
+def test_time_as_a_rate_and_names_of_the_text_in_loops(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_taylor, "MOST_PRODUCTS", 0)
+    equations = {
+        "x": "cos(x)*first + ORDER - x**2",
+        "c": "t",
+        "row": "range*k*row/(1 + above**2)",
+        "above": "-i*x",
+    }
+    numbers = {"first": 0.5, "ORDER": 0.7, "range": 0.2, "k": 1.1, "i": 0.3}
+    parameters = "[parameters]\n" + "\n".join(f"{key} = {value}" for key, value in numbers.items())
+    start = {"x": 0.1, "c": 0, "row": 1, "above": 0.2}
+    path = _system(tmp_path, "named", equations, start, parameters)
+    made = products.load_made(path, "taylor", order=14)
+    module = types.ModuleType("looped")
+    text = pipeline.rendered(made)["named__taylor_numba.py"]
+    assert "series_kernels" in text
+    exec(text.replace('"cache": True, ', "").replace(", cache=True", ""), vars(module))
+    values = np.array([value for value, *_ in module.PARAMETERS.values()], float)
+    computed = kernel_step(module, 0.0, 0.0625, np.array(module.START), values)
+
+    def field(t, y):
+        x, _, row, above = y
+        return [np.cos(x) * 0.5 + 0.7 - x**2, t, 0.22 * row / (1 + above**2), -0.3 * x]
+
+    exact = solve_ivp(field, (0, 0.0625), module.START, "DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
+    assert abs(computed - exact).max() < 1e-12
+
+
+def test_a_tolerance_without_axes_is_a_number():
+    solution = hf.integrate("kepler", "taylor", t_span=(0, 1), rtol=np.array(1e-9))
+    assert solution.product.ORDER == 12
 
 
 LOOPED = ["kepler", "damped_pendulum", "vanishing_damping", "driven_pendulum", "charged_particle"]

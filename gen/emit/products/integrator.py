@@ -111,7 +111,9 @@ class IntegratorProduct:
                 if problem.constraints is not None:
                     facts.append("on the constraints and their velocities")
             case TaylorSteps():
-                facts[0] += ", what is left out begins with the next power of the step"
+                facts[0] += ", by Taylor coefficients that are the solution's"
+                if step.looped:
+                    facts.append("loops take like operations of these lines together")
             case DiscreteGradient():
                 if isinstance(self.problem, kinds.System) or problem.decay is not None:
                     facts[0] += " for canonical equations without friction"

@@ -77,7 +77,7 @@ def build_integrator(field: VectorField, method: kinds.Integration) -> Integrato
             step = build_constrained(field, method)
         case kinds.DiscreteGradient():
             step = _discrete_gradient(field, method)
-        case kinds.Taylor(order=order):
+        case kinds.Taylor(chosen=order):
             assert order is not None  # a caller's, the declared one, or that of a tolerance
             step = build_taylor(field, order)
     if isinstance(field, LatticeField):

@@ -94,7 +94,7 @@ def view(product: IntegratorProduct) -> View:
             rows = 8
         case TaylorSteps():
             shown = taylor_view(integrator, step, need)
-            rows = step.order + 1
+            rows = 2 * step.order + 3
     printed = tuple(functions(integrator, need))
     return View(
         product=product,

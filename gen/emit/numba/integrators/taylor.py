@@ -25,7 +25,9 @@ from hamilforge.gen.program.lower import ONE, add, constant, mul, negative
 
 #: What the function of the coefficients is given, and its own variables in loops.
 _ARGUMENTS = ("t", "state", "parameters", "rows")
-_VARIABLES = ("k", "row", "above", "first", "i", "series_kernels")
+_VARIABLES = ("k", "row", "above", "first", "i", "series_kernels", "range", "ORDER")
+#: The first coefficient of an operand; no declared name has two underscores in a row.
+_FIRST = "first__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class _Loops:
         parameters = {entry.name for entry in self._problem.parameters}
         lines = unpacked(self._problem, self._used & parameters, self._spelling)
         lines += [f"for i in range({self._problem.size}):", "    rows[0, i] = state[i]"]
-        if any(TIME in line.operation.reads for line in self._program.lines):
+        read = {name for line in self._program.lines for name in line.operation.reads}
+        if TIME in read | {series for _, series in self._program.rates}:
             place = self._groups.columns[TIME]
             lines += [f"rows[0, {place}] = t", f"rows[1, {place}] = 1.0"]
         lines += ["for k in range(ORDER):", "    row, above = rows[k], rows[k + 1]"]
@@ -168,14 +171,14 @@ class _Loops:
                 text = self._printer(exponent)
                 yield f"    {kernels}.power(rows, k, {text}, {places[0]}, {end}"
             case Elementary(function=function, factor=factor):
-                yield from self._first(group, Apply(function, (Ref("first"),)), "")
+                yield from self._first(group, Apply(function, (Ref(_FIRST),)), "")
                 text = self._printer(factor)
                 operands = ", ".join(map(str, places))
                 yield f"    {kernels}.elementary(rows, k, {text}, {operands}, {end}"
 
     def _first(self, group: Group, value: Expr, base: str) -> Iterator[str]:
         """The first row of a group, from what it is a function of."""
-        rename = {**self._spelling, f"{base}__0": "first", base: "first"}
+        rename = {**self._spelling, f"{base}__0": "first", base: "first", _FIRST: "first"}
         yield "if k == 0:"
         yield f"    for i in range({group.count}):"
         yield f"        first = row[{group.operands[0]} + i]"
@@ -192,7 +195,7 @@ def _numbers(line: SeriesLine) -> list[Expr]:
         case Power(exponent=exponent, value=value):
             return [exponent, value]
         case Elementary(function=function, factor=factor):
-            return [factor, Apply(function, (Ref("first"),))]
+            return [factor, Apply(function, (Ref(_FIRST),))]
     return []
 
 
