@@ -134,8 +134,11 @@ def _one_adaptive(
                 control,
                 pieces,
                 values,
-                f"the step size fell to {control[0]:.1e} and its error is still {residual:.1e} "
-                "times the tolerance: a singularity, or tolerances below rounding",
+                "the solution's series has no radius of convergence there: a singularity, or a "
+                "power that is not whole at 0"
+                if by_coefficients
+                else f"the step size fell to {control[0]:.1e} and its error is still "
+                f"{residual:.1e} times the tolerance: a singularity, or tolerances below rounding",
                 float(residual),
             )
         if times is not None:

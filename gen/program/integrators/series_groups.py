@@ -122,7 +122,7 @@ class _Grouping:
         return Groups(self._width, self._columns, (*statements, *copies))
 
     def _levels(self) -> dict[str, int]:
-        """How many operations deep each line is, sums before others."""
+        """How many operations deep each line is."""
         levels: dict[str, int] = {}
         for line in self._lines:
             early = (name for name, is_late in _operands(line.operation) if not is_late)
