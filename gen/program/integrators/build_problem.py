@@ -40,6 +40,9 @@ def build_problem(field: VectorField, whole: bool, slopes: bool = True) -> Probl
         whole: whether all components are one part.
         slopes: whether the method asks for derivatives of the right-hand sides.
 
+    Returns:
+        The problem.
+
     Raises:
         DeclarationError: the friction has no elementary integral.
     """

@@ -9,13 +9,13 @@ before the loop whether they overlap, and compute many samples at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product as indices
 
 from hamilforge.gen.derive.arrays import Array, Entry, Outer, Product, Stack, Transpose
 from hamilforge.gen.emit.numba.arrays import EntryPrinter, FunctionView
 from hamilforge.gen.emit.numba.networks.network_writer import NetworkWriter, factors_of
+from hamilforge.gen.emit.printer import words
 from hamilforge.gen.emit.products.network import NetworkProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.text import moment
@@ -26,7 +26,6 @@ from hamilforge.gen.program.networks.unroll import Call, Combination, Statement,
 MOST = 32
 #: Rows read in a loop that fills one, up to which LLVM asks whether they overlap with it.
 ASKED = 8
-_WORD, _CALL = re.compile(r"\w+"), re.compile(r"\w\(")
 _FORWARD = '**INNER, fastmath={"contract"}'
 _BACKWARD = '**INNER, fastmath={"contract", "reassoc", "nsz"}'
 Index = tuple[int, ...]
@@ -450,10 +449,11 @@ class _Loop:
                 # a row that is filled is read, and not computed again
                 if name not in wanted or (name in filled and text != filled[name]):
                     continue
-                wanted |= {*_WORD.findall(text)}
+                read = words(text)
+                wanted |= read
                 lines.append(text)
                 rows += text.endswith(", n]")
-                if _CALL.search(text):
+                if any(f"{word}(" in text for word in read):
                     if name in evaluated:
                         return None
                     evaluated.add(name)
