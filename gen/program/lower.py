@@ -76,6 +76,28 @@ def _grouped(op: str, args: tuple[Expr, ...]) -> Expr:
     return Apply(op, tuple(Apply(op, group) if len(group) > 1 else group[0] for group in groups))
 
 
+def scaled(factor: Expr, value: Expr) -> Expr:
+    """A factor times a value: numbers multiplied out, a sign in front.
+
+    Args:
+        factor: a number, or what stands for one.
+        value: what is multiplied.
+
+    Returns:
+        The product.
+    """
+    match factor, value:
+        case Const(value=left), Const(value=right):
+            return constant(left * right)
+        case Const(value=number), _ if number == 1:
+            return value
+        case Const(value=number), _ if number < 0:
+            return negative(scaled(constant(-number), value))
+        case Apply(op="neg", args=(arg,)), _:
+            return negative(scaled(arg, value))
+    return mul(factor, value)
+
+
 def negative(expr: Expr) -> Expr:
     """The negative of an expression."""
     if isinstance(expr, Const):

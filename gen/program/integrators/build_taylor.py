@@ -34,7 +34,7 @@ from hamilforge.gen.program.integrators.series import (
     half_power,
 )
 from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Ref, Select, names
-from hamilforge.gen.program.lower import ONE, add, constant, lower, mul, negative
+from hamilforge.gen.program.lower import ONE, add, constant, lower, negative, scaled
 from hamilforge.gen.program.straight import straight
 
 _ROOT = constant(Fraction(1, 2))
@@ -357,12 +357,7 @@ def _plus(left: Expr, right: Expr) -> Expr:
 
 
 def _scaled(left: Expr, right: Expr) -> Expr:
-    if isinstance(left, Const) and isinstance(right, Const):
-        return constant(left.value * right.value)
-    for one, other in ((left, right), (right, left)):
-        if one == constant(-1):
-            return negative(other)
-    return mul(left, right)
+    return scaled(right, left) if isinstance(right, Const) else scaled(left, right)
 
 
 def _raised(base: Expr, exponent: Expr) -> Expr:

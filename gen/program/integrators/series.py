@@ -23,7 +23,7 @@ from typing import Protocol
 
 from hamilforge.gen.derive.arrays import Array
 from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Line, Ref, needed
-from hamilforge.gen.program.lower import ONE, add, constant, mul, negative
+from hamilforge.gen.program.lower import ONE, add, constant, mul, negative, scaled
 
 #: The time, whose series is t + s.
 TIME = "t"
@@ -155,8 +155,7 @@ class SeriesLine:
                 return _total([_product(of(left, j), of(right, k - j)) for j in range(k + 1)])
             case Quotient(over=over, under=under):
                 rest = [_minus(_product(of(under, j), of(self.name, k - j))) for j in _from_one(k)]
-                first = of(over, k) if over is not None else ONE if k == 0 else None
-                return _product(of.inverse(under), _total([first, *rest]))
+                return _product(of.inverse(under), _total([_or_one(over, k, of), *rest]))
             case Power(base=base, exponent=exponent, value=value):
                 if k == 0:
                     return value
@@ -312,16 +311,8 @@ def _product(left: Expr | None, right: Expr | None) -> Expr | None:
 
 
 def _times(factor: Expr, value: Expr | None) -> Expr | None:
-    """A value times a number or a parameter."""
-    if value is None or factor == constant(0):
-        return None
-    if factor == constant(-1):
-        return negative(value)
-    if isinstance(factor, Const) and factor.value < 0:
-        return negative(mul(constant(-factor.value), value))
-    if isinstance(factor, Const) and isinstance(value, Const):
-        return constant(factor.value * value.value)
-    return mul(factor, value)
+    """A value times a number or a parameter, zero where either is."""
+    return None if value is None or factor == constant(0) else scaled(factor, value)
 
 
 def _minus(value: Expr | None) -> Expr | None:

@@ -20,8 +20,8 @@ from hamilforge.gen.program.integrators.series import (
     Sum,
 )
 from hamilforge.gen.program.integrators.series_groups import Copies, Group, grouped
-from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, names
-from hamilforge.gen.program.lower import ONE, add, constant, mul, negative
+from hamilforge.gen.program.ir import Apply, Expr, Ref, names
+from hamilforge.gen.program.lower import add, scaled
 
 #: What the function of the coefficients is given, and its own variables in loops.
 _ARGUMENTS = ("t", "state", "parameters", "rows")
@@ -121,7 +121,7 @@ class _Loops:
             if series is None:
                 lines += ["    if k == 0:", f"        above[{place}] = {self._printer(factor)}"]
                 continue
-            text = self._text(_scaled(factor, f"row {self._groups.columns[series]}"))
+            text = self._text(scaled(factor, Ref(f"row {self._groups.columns[series]}")))
             lines.append(f"    above[{place}] = {text}")
         size = self._problem.size
         return [*lines, f"    for i in range({size}):", "        above[i] /= k + 1"]
@@ -133,7 +133,8 @@ class _Loops:
 
     def _sum(self, place: int, operation: Sum) -> Iterator[str]:
         terms = [
-            _scaled(factor, f"row {self._groups.columns[name]}") for factor, name in operation.terms
+            scaled(factor, Ref(f"row {self._groups.columns[name]}"))
+            for factor, name in operation.terms
         ]
         yield f"row[{place}] = {self._text(add(*terms))}"
         if operation.constant is not None:
@@ -197,15 +198,3 @@ def _numbers(line: SeriesLine) -> list[Expr]:
         case Elementary(function=function, factor=factor):
             return [factor, Apply(function, (Ref(_FIRST),))]
     return []
-
-
-def _scaled(factor: Expr, name: str) -> Expr:
-    """A factor times an entry of the row."""
-    if factor == ONE:
-        return Ref(name)
-    if isinstance(factor, Const) and factor.value < 0:
-        rest = constant(-factor.value)
-        return negative(Ref(name) if rest == ONE else mul(rest, Ref(name)))
-    if isinstance(factor, Apply) and factor.op == "neg":
-        return negative(mul(factor.args[0], Ref(name)))
-    return mul(factor, Ref(name))
