@@ -428,10 +428,11 @@ def size_of_step(y, relative, absolute, tolerance, margin, rows):
     for i in range(SIZE):
         size = max(size, abs(y[i]))
     first, second, total = 0.0, 0.0, 0.0
+    scale = rows[2 * ORDER + 2]
     for i in range(SIZE):
-        scale = tolerance / (relative[i] * size + absolute[i])
-        first = max(first, abs(rows[ORDER - 1, i]) * scale)
-        second = max(second, abs(rows[ORDER, i]) * scale)
+        scale[i] = tolerance / (relative[i] * size + absolute[i])
+        first = max(first, abs(rows[ORDER - 1, i]) * scale[i])
+        second = max(second, abs(rows[ORDER, i]) * scale[i])
         total += abs(rows[ORDER, i])
     if not total < np.inf:
         return np.nan
@@ -443,9 +444,7 @@ def size_of_step(y, relative, absolute, tolerance, margin, rows):
     for k in range((ORDER + 1) // 2, ORDER - 1):
         largest = 0.0
         for i in range(SIZE):
-            largest = max(
-                largest, abs(rows[k, i]) * (tolerance / (relative[i] * size + absolute[i]))
-            )
+            largest = max(largest, abs(rows[k, i]) * scale[i])
         if largest * power > 1.0:
             radius = max(radius, step_lengths.log2(largest) * (1 / k))
         power *= half
