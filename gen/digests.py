@@ -25,6 +25,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "matrix_kernels": "core",
     "matrix_rotations": "core",
     "normal_numbers": "core",
+    "series_bounds": "integrators",
     "series_kernels": "integrators",
     "stage_systems": "integrators",
     "step_lengths": "integrators",

@@ -1308,6 +1308,28 @@ def holds(t, h, parameters, relative, absolute, rows):
     return True
 
 
+#: The degree of the polynomial of a step, and the highest power of rows that hold one.
+DEGREE, POWERS = 8, 8
+
+
+@njit(**ENTRY)
+def curve(t, h, y, parameters, rows, square, slopes, flags, out):
+    """Row k of ``out``: the coefficients of ``theta**k`` in the state at ``t + theta h`` of the last step, which ended in y.
+
+    The result is 0, or the residual of a solve that failed.
+    """
+    power = 1.0
+    for k in range(DEGREE + 1):
+        for i in range(SIZE):
+            out[k, i] = rows[k, i] * power
+        power *= h
+    return 0.0
+
+
+#: Rows of series hold those of the state.
+SERIES = (POWERS + 1, SIZE)
+
+
 @njit(**ENTRY)
 def adaptive(
     t,
@@ -1325,14 +1347,16 @@ def adaptive(
     square,
     slopes,
     flags,
+    series,
 ):
     """Steps chosen by the coefficients, to ``stop``, until ``out`` is full or for as many as are allowed.
 
     A step that is the first, or much longer than the one before, is looked at from its other end
     too. ``control`` holds the last step, at 2 and 4 the numbers of steps and of states written, at 6
-    the number of steps at which to return, and what is missing in t. With ``times`` states are
-    written there, else after every step. The result is t and 0, or infinity where the series has no
-    radius of convergence.
+    the number of steps at which to return, and what is missing in t; at 8 the longest step; at 9, 10
+    and 11 start and length of the last step, and what was missing in its start.
+    With ``times`` states are written there, else after every step. The result is t and 0, or infinity
+    where the series has no radius of convergence.
     """
     direction = 1.0 if stop >= t else -1.0
     place, behind = int(control[4]), control[7]
@@ -1348,6 +1372,7 @@ def adaptive(
         if not h > max(16 * 2.3e-16 * abs(t), 1e-290) and h < left or h != h:
             control[0], control[4], control[7] = h, place, behind
             return t, np.inf
+        h = min(h, control[8])
         last = h >= left
         if last:
             h = left
@@ -1370,6 +1395,7 @@ def adaptive(
         advance(h, y, low, rows)
         control[0] = h
         control[2] += 1
+        control[9], control[10], control[11] = t, h, behind
         behind = 0.0 if last else (t - end) + (h + behind)
         t = end
     control[4], control[7] = place, behind

@@ -104,11 +104,13 @@ def integrate(
             h that of the tolerance 1e-6.
         options: ``every`` (states to keep), ``t_eval``, ``rtol``, ``atol`` (adaptive steps; a
             number, or one for each component; Taylor's method takes ``rtol`` of the largest
-            component), ``max_steps``, ``parameters`` (by name),
-            ``progress``.
+            component), ``max_step``, ``max_steps``, ``events`` (adaptive steps: names of declared
+            events, True for all, functions of t and y with SciPy's attributes ``terminal`` and
+            ``direction``), ``parameters`` (by name), ``progress``.
 
     Returns:
-        ``.t``, ``.y`` of shape `(times, components)`, ``.energy``, ``.invariant(name)``,
+        ``.t``, ``.y`` of shape `(times, components)`, ``.t_events``, ``.y_events`` and ``.status`` (1
+        where an event has ended the run), ``.energy``, ``.invariant(name)``,
         ``["x"]`` (of a lattice `(times, sites)`, and ``["x[3]"]`` at one of them), ``.save(path)``.
 
     Raises:

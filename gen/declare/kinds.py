@@ -105,6 +105,21 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """A function of the state and the time whose zeros along solutions are looked for.
+
+    Attributes:
+        direction: 1 for zeros at which it grows, -1 for those at which it falls, 0 for both.
+        terminal: at which of its zeros a run ends; 0 for none.
+    """
+
+    name: str
+    value: Expression
+    direction: int
+    terminal: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sites:
     """The places of a lattice, in a ring: each coordinate has a value at every one of them.
 
@@ -131,6 +146,7 @@ class Mechanics:
         varied: what the caller set instead of the declaration, as options of the command line.
         constraints: what vanishes along solutions, by name: functions g of the positions, whose
             forces are those of multipliers, p' = -dH/dq - G' lambda - gamma(t) p with G = dg/dq.
+        events: whose zeros along solutions are looked for where they are asked for.
     """
 
     head: Head
@@ -145,6 +161,7 @@ class Mechanics:
     sites: Sites | None = None
     varied: tuple[str, ...] = ()
     constraints: tuple[tuple[str, Expression], ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,6 +661,7 @@ class System:
         invariants: what is constant along solutions, by name.
         poisson: its Poisson structure, if one is declared.
         methods: with which its generated code ships.
+        events: whose zeros along solutions are looked for where they are asked for.
     """
 
     head: Head
@@ -653,6 +671,7 @@ class System:
     poisson: Poisson | None
     start: Start
     methods: tuple[str, ...]
+    events: tuple[Event, ...] = ()
 
 
 Shape = tuple[str, ...]

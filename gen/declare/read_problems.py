@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from hamilforge.gen.declare import kinds, read_lattices, read_systems
+from hamilforge.gen.declare import kinds, read_events, read_lattices, read_systems
 from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
 from hamilforge.gen.declare.kinds import Shape
@@ -26,7 +26,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
     table = reader.table("coordinates", required=True)
     lattice = read_lattices.named(reader, table)
-    own_keys = ("sites",) if lattice else ("constraints",)
+    own_keys = ("sites",) if lattice else ("constraints", "events")
     reader.keys(("coordinates", "energy", "friction", *own_keys, *_COMMON))
     own = _parameters(reader)
     types = _types(own)
@@ -55,6 +55,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     invariants = _invariants(reader, types, functions)
     constraints = () if lattice else _constraints(reader, own, positions, momenta, invariants)
     names = (*positions, *momenta)
+    watched = () if lattice else read_events.events(reader, types, names)
     begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
     sites = read_lattices.sites(reader, lattice, names) if lattice else None
     listed = methods(reader)
@@ -63,7 +64,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     assert friction is not None
     return kinds.Mechanics(
         head, positions, momenta, energy, friction, own, invariants, begin, listed, sites,
-        constraints=constraints,
+        constraints=constraints, events=watched,
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     if "noise" in reader.source.tables:
         reader.problem("is for equations with grad(...) in them", "noise")
         reader.finish()
-    reader.keys(("equations", "poisson", *_COMMON))
+    reader.keys(("equations", "poisson", "events", *_COMMON))
     own = _parameters(reader)
     types = _types(own)
     table = reader.table("equations", required=True)
@@ -88,10 +89,11 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
             equations.append((name, value))
     invariants = _invariants(reader, types)
     poisson = _poisson(reader, types, len(names))
+    watched = read_events.events(reader, types, names)
     begin = start(reader, names)
     listed = methods(reader)
     reader.finish()
-    return kinds.System(head, tuple(equations), own, invariants, poisson, begin, listed)
+    return kinds.System(head, tuple(equations), own, invariants, poisson, begin, listed, watched)
 
 
 def start(

@@ -84,7 +84,7 @@ def component_lines(
 
 
 def tell_problem(declaration: kinds.Problem, _: Report) -> tuple[Block, ...]:
-    """Energy, equations, friction and invariants."""
+    """Energy, equations, friction, invariants and events."""
     field = derive_field(declaration)
     written = site_names(field)
     blocks: list[Block] = []
@@ -107,6 +107,10 @@ def tell_problem(declaration: kinds.Problem, _: Report) -> tuple[Block, ...]:
     if field.invariants:
         constant = tuple(Formula(name, lower(value, written)) for name, value in field.invariants)
         blocks += [Heading("Invariants"), Formulas(constant)]
+    if field.events:
+        zeros = tuple(Formula(event.name, lower(value)) for event, value in field.events)
+        blocks += [Heading("Events"), Paragraph("Zeros of these can be looked for:")]
+        blocks.append(Formulas(zeros))
     return tuple(blocks)
 
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.events import Watch
 from hamilforge.runtime.integrators.solution import Floats, Solution
+from hamilforge.runtime.integrators.step_functions import Event
 
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
@@ -36,12 +39,51 @@ class Limits:
         relative, absolute: tolerances, `(components,)` each.
         times: the times to keep; every step if None, for one trajectory.
         steps: how many steps may be taken.
+        longest: the longest step.
     """
 
     relative: Floats
     absolute: Floats
     times: Floats | None
     steps: int
+    longest: float = math.inf
+
+
+class Control(IntEnum):
+    """What the entries of the array say that kernels and :func:`adaptive_steps` share."""
+
+    STEP = 0
+    ERROR = 1
+    STEPS = 2
+    REJECTED = 3
+    WRITTEN = 4
+    REJECTED_ERROR = 5
+    RETURN_AT = 6
+    BEHIND = 7
+    LONGEST = 8
+    BEGUN = 9
+    LENGTH = 10
+    BEGUN_BEHIND = 11
+    WATCHED = 12
+    NEAR = 13
+    UNCLEAR = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One trajectory.
+
+    Attributes:
+        watch: what was looked for along it, if anything was.
+        ended: whether an event has ended it.
+    """
+
+    times: Floats
+    states: Floats
+    steps: int
+    rejected: int
+    watch: Watch | None
+    ended: bool
 
 
 def adaptive_steps(
@@ -52,6 +94,7 @@ def adaptive_steps(
     start: float,
     stop: float,
     limits: Limits,
+    events: Sequence[Event] = (),
 ) -> Solution:
     """All trajectories, one after the other, each with steps of its own.
 
@@ -63,30 +106,46 @@ def adaptive_steps(
         start: the time of the start.
         stop: the time of the end.
         limits: tolerances, times to keep, and the budget of steps.
+        events: what is looked for.
 
     Returns:
-        The states of all trajectories.
+        The states of all trajectories, NaN after an event that has ended one of several.
 
     Raises:
         IntegrationError: no step is small enough, or the budget is used up.
     """
     runs = [
-        _one_adaptive(product, y, row, start, stop, limits, values)
+        _one_adaptive(
+            product, y, row, start, stop, limits, values,
+            Watch(product, events, row, limits.relative) if events else None,
+        )
         for y, row in zip(state, table, strict=True)
-    ]
-    times = runs[0][0] if runs else limits.times
-    assert times is not None  # without them there is one trajectory
-    shape = (len(runs), len(times), state.shape[1])
+    ]  # fmt: skip
     return Solution(
         product.NAME,
         product.COMPONENTS,
-        times,
-        np.reshape([states for _, states, _, _ in runs], shape),
+        *_side_by_side(runs, limits.times, state.shape[1]),
         values,
-        max((steps for _, _, steps, _ in runs), default=0),
-        max((rejected for _, _, _, rejected in runs), default=0),
+        max((run.steps for run in runs), default=0),
+        max((run.rejected for run in runs), default=0),
         product,
+        events=tuple(event.name for event in events),
+        t_events=tuple(run.watch.times for run in runs if run.watch),
+        y_events=tuple(run.watch.states for run in runs if run.watch),
+        status=np.array([int(run.ended) for run in runs]),
     )
+
+
+def _side_by_side(runs: Sequence[Run], times: Floats | None, size: int) -> tuple[Floats, Floats]:
+    """The times of all trajectories, and their states."""
+    if len(runs) == 1:
+        return runs[0].times, runs[0].states[None]
+    assert times is not None  # without them there is one trajectory
+    states = np.full((len(runs), len(times), size), np.nan)
+    for run, own in zip(runs, states, strict=True):
+        reached = len(run.times) - run.ended  # the point at which it ended is not among them
+        own[:reached] = run.states[:reached]
+    return times, states
 
 
 def _one_adaptive(
@@ -97,35 +156,46 @@ def _one_adaptive(
     stop: float,
     limits: Limits,
     values: Mapping[str, Any],
-) -> tuple[Floats, Floats, int, int]:
+    watch: Watch | None,
+) -> Run:
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
+    series = np.zeros(product.SERIES)
     times = limits.times
     by_coefficients = hasattr(product, "size_of_step")  # which say how long the first one is
-    first = 0.0 if by_coefficients else _first_step(product, y, row, start, stop, limits)
-    control = np.array([first, 1e-4, 0, 0, 0, np.inf, 0, 0])
-    wanted = np.empty(0) if times is None else times
+    control = np.zeros(len(Control))
+    control[Control.ERROR], control[Control.REJECTED_ERROR] = 1e-4, np.inf
+    control[Control.LONGEST] = limits.longest
+    if not by_coefficients:
+        control[Control.STEP] = _first_step(product, y, row, start, stop, limits)
+    if watch:
+        control[Control.WATCHED], control[Control.NEAR] = watch.bits, watch.near
+    never = math.copysign(math.inf, stop - start)
+    wanted = np.empty(0) if times is None else np.append(times, never)
     pieces: list[tuple[Floats, Floats]] = []
-    if times is None:
+    if times is None or times[0] == start:
         pieces.append((np.array([start]), start_state[None].copy()))
-    elif times[0] == start:
-        pieces.append((np.array([start]), start_state[None].copy()))
-        wanted = times[1:]
-        if not wanted.size:
-            return *pieces[0], 0, 0
-    t, stretch = start, FIRST_STRETCH
+    if times is not None and times[0] == start:
+        wanted = wanted[1:]
+        if wanted.size == 1 and not watch:
+            return Run(*pieces[0], 0, 0, None, False)
+    t, stretch, end = start, FIRST_STRETCH, None
     if not product.UNKNOWNS:
         stretch = max(stretch, FIRST_COMPONENTS // y.size)
     while (stop - t) * (stop - start) > 0:
-        begun, before = time.perf_counter(), int(control[2])
+        begun, before = time.perf_counter(), int(control[Control.STEPS])
         stretch = min(stretch, limits.steps - before)
-        capacity = min(ROOM, stretch) if times is None else max(wanted.size, 1)
+        if watch and (watch.every_step or not before):
+            stretch = 1
+        # kernels return when there is no room: after the last time, if nothing is looked for
+        capacity = min(ROOM, stretch) if times is None else wanted.size - (watch is None)
         out, moments = np.empty((capacity, y.size)), np.empty(capacity)
-        control[4], control[6] = 0, before + stretch
+        control[Control.WRITTEN], control[Control.RETURN_AT] = 0, before + stretch
+        control[Control.UNCLEAR] = 0
         t, residual = product.adaptive(
             t, stop, control, y, low, row, limits.relative, limits.absolute, wanted, moments, out,
-            room.rows[0], room.square[0], room.slopes[0], room.flags[0],
+            room.rows[0], room.square[0], room.slopes[0], room.flags[0], series,
         )  # fmt: skip
-        place, taken = int(control[4]), int(control[2])
+        place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
         pieces.append((moments[:place], out[:place]))
         if residual != 0.0 or not np.isfinite(y).all():
             raise _failure(
@@ -137,13 +207,20 @@ def _one_adaptive(
                 "the solution's series has no radius of convergence there: a singularity, or a "
                 "power that is not whole at 0"
                 if by_coefficients
-                else f"the step size fell to {control[0]:.1e} and its error is still "
+                else f"the step size fell to {control[Control.STEP]:.1e} and its error is still "
                 f"{residual:.1e} times the tolerance: a singularity, or tolerances below rounding",
                 float(residual),
             )
+        if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
+            end = watch.look(
+                control[Control.BEGUN], control[Control.BEGUN_BEHIND], control[Control.LENGTH],
+                y, room, series,
+            )  # fmt: skip
+            if end is not None:
+                break
         if times is not None:
             wanted = wanted[place:]
-            if not wanted.size:
+            if wanted.size == 1 and not watch:
                 break
         if taken >= limits.steps and (stop - t) * (stop - start) > 0:
             raise _failure(
@@ -153,18 +230,27 @@ def _one_adaptive(
                 pieces,
                 values,
                 f"the budget of {limits.steps} steps is used up {abs(stop - t):.3g} before the "
-                f"end, with steps of {abs(control[0]):.1e}: tolerances below rounding, or a stiff "
-                "problem; give larger tolerances, a method for stiff problems, or a larger "
-                "max_steps",
+                f"end, with steps of {abs(control[Control.STEP]):.1e}: tolerances below rounding, "
+                "or a stiff problem; give larger tolerances, a method for stiff problems, or a "
+                "larger max_steps",
             )
         spent = max(time.perf_counter() - begun, 1e-5)
         most = max(1, taken - before) * min(STRETCH / spent, 4.0)
         stretch = max(1, min(int(most) + 1, 10_000_000))
-    return (
-        np.concatenate([moments for moments, _ in pieces]),
-        np.concatenate([states for _, states in pieces]),
-        int(control[2]),
-        int(control[3]),
+    if watch and end is None:
+        end = watch.finish()
+    moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    if end is not None:
+        kept = (moments - end[0]) * (stop - start) < 0
+        moments = np.append(moments[kept], end[0])
+        states = np.concatenate((states[kept], end[1][None]))
+    return Run(
+        moments,
+        states,
+        int(control[Control.STEPS]),
+        int(control[Control.REJECTED]),
+        watch,
+        end is not None,
     )
 
 
@@ -178,10 +264,17 @@ def _failure(
     residual: float = 0.0,
 ) -> IntegrationError:
     """The error of a run that ends early, with the solution so far."""
-    step = int(control[2])
+    step = int(control[Control.STEPS])
     moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     so_far = Solution(
-        product.NAME, product.COMPONENTS, moments, states, values, step, int(control[3]), product
+        product.NAME,
+        product.COMPONENTS,
+        moments,
+        states,
+        values,
+        step,
+        int(control[Control.REJECTED]),
+        product,
     )
     return IntegrationError(
         f"step {step} of {product.NAME} at t = {t:.6g}: {reason}", t, step, residual, so_far

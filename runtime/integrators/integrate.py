@@ -6,6 +6,7 @@ In: a product's numba module, a start, a span of time, and a step or tolerances.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -17,6 +18,8 @@ from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, Limits, ad
 from hamilforge.runtime.integrators.constraints import refuse_off_constraints
 from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (
+    longest_step,
+    looked_for,
     output_times,
     parameter_values,
     refuse_adaptive,
@@ -42,6 +45,8 @@ def integrate(
     parameters: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     max_steps: int | None = None,
+    max_step: float | None = None,
+    events: Any = None,
 ) -> Solution:
     """Integrate a problem by a method.
 
@@ -59,6 +64,9 @@ def integrate(
         progress: whether to show a bar; on a terminal if None.
         max_steps: how many steps a trajectory may take; if None, a million where the error
             estimate chooses them, and as many as t_span has with a fixed h.
+        max_step: without h, the longest step that may be taken.
+        events: without h, what is looked for along the solution: names of declared events, True
+            for all of them, functions of (t, y), or a sequence of names and functions.
 
     Returns:
         Times and states.
@@ -84,12 +92,22 @@ def integrate(
         times = output_times(t_eval, start, stop)
         if times is None and not single:
             raise ValueError("the steps of trajectories differ; give t_eval for an ensemble")
-        limits = Limits(relative, absolute, times, MOST_STEPS if budget is None else budget)
-        all_of_them = adaptive_steps(product, state, values, table, start, stop, limits)
+        limits = Limits(
+            relative,
+            absolute,
+            times,
+            MOST_STEPS if budget is None else budget,
+            longest_step(max_step),
+        )
+        watched = looked_for(product, events)
+        all_of_them = adaptive_steps(product, state, values, table, start, stop, limits, watched)
         return _only(all_of_them) if single else all_of_them
     else:
         if rtol is not None or atol is not None:
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
+        if max_step is not None or events is not None:
+            what = "max_step is" if max_step is not None else "events are looked for"
+            raise ValueError(f"{what} for steps that follow an error estimate: leave h out")
         if t_eval is not None:
             raise ValueError("with a fixed step h states are kept at steps; give every instead")
         count = step_count(start, stop, h, every)
@@ -105,7 +123,10 @@ def integrate(
 
 def _only(solution: Solution) -> Solution:
     """The one trajectory of an ensemble of one."""
-    return Solution(
-        solution.name, solution.components, solution.t, solution.y[0], solution.parameters,
-        solution.steps, solution.rejected, solution.product,
-    )  # fmt: skip
+    return dataclasses.replace(
+        solution,
+        y=solution.y[0],
+        t_events=solution.t_events[0] if solution.events else (),
+        y_events=solution.y_events[0] if solution.events else (),
+        status=int(solution.status[0]),
+    )

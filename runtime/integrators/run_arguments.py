@@ -12,6 +12,7 @@ import numpy as np
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
 from hamilforge.runtime.integrators.solution import Floats, brief
+from hamilforge.runtime.integrators.step_functions import Event
 
 #: States of one trajectory at most.
 MOST_STATES = 10**9
@@ -267,6 +268,70 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     if not (low <= times[0] <= high and low <= times[-1] <= high):
         raise ValueError(f"t_eval reaches beyond t_span = ({start}, {stop})")
     return times
+
+
+def longest_step(max_step: Any) -> float:
+    """The longest step that may be taken.
+
+    Raises:
+        ValueError: it is not positive.
+    """
+    if max_step is None:
+        return math.inf
+    longest = real_number("max_step", max_step)
+    if not longest > 0:
+        raise ValueError(f"max_step = {longest}: a positive number was expected")
+    return longest
+
+
+def looked_for(product: ModuleType, events: Any) -> tuple[Event, ...]:
+    """What is looked for along a solution.
+
+    Args:
+        product: a generated numba module.
+        events: the name of a declared event, True for all of them, a function of t and the state
+            `(components,)`, or a sequence of names and functions; None for nothing.  A function may
+            have SciPy's attributes ``direction``, whose sign is that of its slope, and
+            ``terminal``, true or the number of the zero that ends the run.
+
+    Returns:
+        The events, in order.
+
+    Raises:
+        ValueError: an event is not declared, or no function, or its attributes do not fit.
+    """
+    declared: Mapping[str, tuple[int, int]] = getattr(product, "EVENTS", {})
+    if events is None or events is False:
+        return ()
+    if events is True:
+        if not declared:
+            raise ValueError(f"{product.NAME} declares no events")
+        events = tuple(declared)
+    if isinstance(events, str) or callable(events):
+        events = (events,)
+    if not isinstance(events, Sequence):
+        raise ValueError(f"events = {events!r}: names of declared events, or functions of (t, y)")
+    return tuple(_event(product, declared, event) for event in events)
+
+
+def _event(product: ModuleType, declared: Mapping[str, tuple[int, int]], event: Any) -> Event:
+    if isinstance(event, str):
+        if event not in declared:
+            known = ", ".join(declared) or "none"
+            raise ValueError(f"no event '{event}'; those that {product.NAME} declares are: {known}")
+        direction, terminal = declared[event]
+        function = getattr(product, f"e_{event}")
+        return Event(event, function, direction, terminal, list(declared).index(event))
+    if not callable(event):
+        raise ValueError(f"the event {event!r} is neither a name nor a function of (t, y)")
+    name = getattr(event, "__name__", type(event).__name__)
+    slope = real_number(f"direction of the event {name}", getattr(event, "direction", 0))
+    terminal = getattr(event, "terminal", False)
+    if isinstance(terminal, np.bool_):
+        terminal = bool(terminal)
+    if not isinstance(terminal, bool):
+        terminal = whole_number(f"terminal of the event {name}", terminal, 0)
+    return Event(name, lambda t, y, _: event(t, y), int(np.sign(slope)), int(terminal), None)
 
 
 def refuse_adaptive(product: ModuleType) -> None:

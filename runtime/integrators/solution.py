@@ -36,6 +36,11 @@ class Solution:
         rejected: how many steps of adaptive integration were taken back.
         product: the generated module, for energies; None after reading from a file.
         saved: energy and invariants that were read from a file.
+        events: the names of what was looked for.
+        t_events: the zeros of each event, `(zeros,)`; for an ensemble, of each trajectory.
+        y_events: the states there, `(zeros, components)`, likewise.
+        status: 1 where an event has ended the run, whose last state is then the one at the event,
+            and 0 elsewhere; for an ensemble `(trajectories,)`, and y is NaN after the end.
     """
 
     name: str
@@ -47,6 +52,10 @@ class Solution:
     rejected: int = 0
     product: ModuleType | None = None
     saved: Mapping[str, Floats] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+    t_events: tuple[Any, ...] = ()
+    y_events: tuple[Any, ...] = ()
+    status: Any = 0
 
     def __getitem__(self, component: str) -> Floats:
         """One component along the solution: `(times,)` or `(trajectories, times)`.
@@ -150,6 +159,7 @@ class Solution:
             "steps": self.steps,
             "rejected": self.rejected,
         }
+        arrays |= _flat_events(self)
         arrays |= {f"parameter_{name}": value for name, value in self.parameters.items()}
         arrays |= {f"along_{name}": value for name, value in self._all_along().items()}
         with whole(target) as file:
@@ -175,7 +185,40 @@ class Solution:
                 int(file["rejected"]),
                 None,
                 beginning(file, "along_"),
+                *_read_events(file),
             )
+
+
+def _flat_events(solution: Solution) -> dict[str, Any]:
+    """Events as arrays: of each, the zeros of all trajectories, and how many each one has."""
+    several = solution.y.ndim == 3
+    times = solution.t_events if several else (solution.t_events,)
+    states = solution.y_events if several else (solution.y_events,)
+    arrays = {"events": np.array(solution.events, str), "status": np.asarray(solution.status)}
+    for k in range(len(solution.events)):
+        arrays[f"event_counts_{k}"] = np.array([len(own[k]) for own in times])
+        arrays[f"event_times_{k}"] = np.concatenate([own[k] for own in times])
+        arrays[f"event_states_{k}"] = np.concatenate([own[k] for own in states])
+    return arrays
+
+
+def _read_events(file: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What :func:`_flat_events` made, as a solution has it."""
+    if "events" not in file:
+        return ()
+    names = tuple(map(str, file["events"]))
+    several = file["y"].ndim == 3
+    count = len(file["y"]) if several else 1
+    parts = []
+    for what in ("times", "states"):
+        by_event = [
+            np.split(file[f"event_{what}_{k}"], np.cumsum(file[f"event_counts_{k}"])[:-1])
+            for k in range(len(names))
+        ]
+        by_run = tuple(tuple(event[run] for event in by_event) for run in range(count))
+        parts.append(by_run if several else by_run[0])
+    status = file["status"]
+    return names, *(parts if names else ((), ())), status if several else int(status)
 
 
 def brief(components: Sequence[str]) -> tuple[str, ...]:

@@ -55,6 +55,9 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
     invariants = tuple(
         (name, derived(value, f"[invariants].{name}")) for name, value in declaration.invariants
     )
+    events = tuple(
+        (event, derived(event.value, f"[events].{event.name}")) for event in declaration.events
+    )
     if isinstance(declaration, kinds.System):
         values = tuple(
             derived(value, f"[equations].{name}") for name, value in declaration.equations
@@ -62,7 +65,14 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
         whole = Part("y", tuple(components.values()), values)
         energy, structure = _structure(declaration, derived)
         field = VectorField(
-            declaration, (whole,), parameters, energy, sp.S.Zero, structure, invariants
+            declaration,
+            (whole,),
+            parameters,
+            energy,
+            sp.S.Zero,
+            structure,
+            invariants,
+            events=events,
         )
         _check_structure(field)
         return field
@@ -83,7 +93,15 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
         (name, derived(value, f"[constraints].{name}")) for name, value in declaration.constraints
     )
     field = VectorField(
-        declaration, parts, parameters, energy, friction, None, invariants, constraints=constraints
+        declaration,
+        parts,
+        parameters,
+        energy,
+        friction,
+        None,
+        invariants,
+        constraints=constraints,
+        events=events,
     )
     if constraints:
         check_constraints(field)

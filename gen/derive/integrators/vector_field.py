@@ -63,6 +63,7 @@ class VectorField:
         structure: S in ``y' = S(y) grad H`` for a Poisson system.
         invariants: what its author says to be constant, by name.
         constraints: functions of the positions that vanish along solutions, by name.
+        events: what is looked for along solutions, with its value.
     """
 
     problem: kinds.Problem
@@ -73,6 +74,7 @@ class VectorField:
     structure: tuple[tuple[Expr, ...], ...] | None
     invariants: tuple[tuple[str, Expr], ...]
     constraints: tuple[tuple[str, Expr], ...] = field(default=(), kw_only=True)
+    events: tuple[tuple[kinds.Event, Expr], ...] = field(default=(), kw_only=True)
 
     @functools.cached_property
     def components(self) -> tuple[sp.Symbol, ...]:

@@ -18,6 +18,7 @@ from hamilforge.gen.derive.integrators.constraints import (
     inverse_mass,
 )
 from hamilforge.gen.derive.integrators.vector_field import VectorField, t
+from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.integrator import (
     START,
     STOP,
@@ -56,6 +57,7 @@ def build_problem(field: VectorField, whole: bool, slopes: bool = True) -> Probl
     for (name, value), rate in zip(field.constraints, constraint_rates(field), strict=True):
         quantities += [(name, value), (f"{name}_{RATE}", rate)]
     conservative = field.energy is not None and field.friction == 0 and not field.energy.has(t)
+    events, event_series = build_events(field)
     return Problem(
         name=declaration.head.name,
         components=components,
@@ -74,6 +76,8 @@ def build_problem(field: VectorField, whole: bool, slopes: bool = True) -> Probl
             (name, _function(field, name, {name: value})) for name, value in quantities
         ),
         constraints=_constraints(field),
+        events=events,
+        event_series=event_series,
     )
 
 

@@ -96,11 +96,12 @@ def rates_of(field: VectorField) -> Function:
 
 
 def build_series(function: Function, components: tuple[str, ...], where: str) -> SeriesProgram:
-    """Right-hand sides as operations on series.
+    """A function of the components and the time as operations on series.
 
     Args:
-        function: with a result for the rate of each component, without friction beside it.
-        components: in the order of the results.
+        function: of right-hand sides, one for each component, without friction beside them; or of
+            what else has a series along solutions.
+        components: whose series others are made of.
         where: the file of the problem, for messages.
 
     Returns:
@@ -128,13 +129,13 @@ class _Builder:
         """All of it."""
         for line in self._function.lines:
             self._known[line.name] = self._read(line.expr)
-        rates = []
+        results = []
         for _, array in self._function.results:
-            rate = self._known[array.name]
-            series = self._series(_Monomial(ONE, rate.powers)) if rate.powers else None
-            rates.append((rate.factor, series))
+            value = self._known[array.name]
+            series = self._series(_Monomial(ONE, value.powers)) if value.powers else None
+            results.append((value.factor, series))
         return SeriesProgram(
-            self._function.scalars, self._components, self._ordered(), tuple(rates)
+            self._function.scalars, self._components, self._ordered(), tuple(results)
         )
 
     def _ordered(self) -> tuple[SeriesLine, ...]:

@@ -119,6 +119,22 @@ class Constraints:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """What is looked for along solutions: the zeros of a function.
+
+    Attributes:
+        direction: 1 for zeros at which it grows, -1 for those at which it falls, 0 for both.
+        terminal: at which of its zeros a run ends; 0 for none.
+        value: the function.
+    """
+
+    name: str
+    direction: int
+    terminal: int
+    value: Function
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a method needs of a declared problem.
 
@@ -133,6 +149,8 @@ class Problem:
         rate: gamma at ``t``; None without friction.
         lattice: the sites, if there are any: then there are as many entries of each component.
         constraints: on the positions; None where there are none.
+        events: what can be looked for along solutions.
+        event_series: their Taylor series, of those of the components; None where there are none.
     """
 
     name: str
@@ -151,6 +169,8 @@ class Problem:
     invariants: tuple[tuple[str, Function], ...]
     lattice: Lattice | None = None
     constraints: Constraints | None = None
+    events: tuple[Event, ...] = ()
+    event_series: SeriesProgram | None = None
 
     @property
     def size(self) -> int:

@@ -188,16 +188,16 @@ class SeriesProgram:
 
     Attributes:
         inputs: time, components and parameters.
-        components: whose rates are known.
+        components: series that are known, or whose rates are the results.
         lines: operations, each after what it reads but for itself and its kin.
-        rates: the series that the rate of each component is, times a number; None for a rate that
-            is that number itself.
+        results: the series that each result is, times a number; None for a result that is that
+            number itself.
     """
 
     inputs: tuple[str, ...]
     components: tuple[str, ...]
     lines: tuple[SeriesLine, ...]
-    rates: tuple[tuple[Expr, str | None], ...]
+    results: tuple[tuple[Expr, str | None], ...]
 
     @property
     def products(self) -> int:
@@ -217,7 +217,7 @@ class SeriesProgram:
         for k in range(order):
             for line in self.lines:
                 table.set(line.name, k, line.coefficient(k, table))
-            for name, (factor, series) in zip(self.components, self.rates, strict=True):
+            for name, (factor, series) in zip(self.components, self.results, strict=True):
                 if series is None:
                     rate = factor if k == 0 else None
                 else:

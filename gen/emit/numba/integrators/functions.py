@@ -54,14 +54,19 @@ _STATE = ("t", "state", "parameters")
 _SPAN = ("start", "stop", "parameters")
 
 
-def functions(integrator: Integrator, need: Requirements) -> list[FunctionView]:
+def functions(integrator: Integrator, need: Requirements, watched: bool) -> list[FunctionView]:
     """All functions of the problem that the step, and users, will call.
 
     Args:
         integrator: the problem and its step.
         need: notes what the texts use.
+        watched: whether its events can be looked for.
+
+    Returns:
+        Their views.
     """
-    return _Functions(integrator, need).all()
+    writer = _Functions(integrator, need)
+    return [*writer.all(), *(writer.events() if watched else ())]
 
 
 class _Functions:
@@ -120,6 +125,13 @@ class _Functions:
             doc = "The integral of the friction factor to the end of a time span."
             views.append(self._span("impulse", step.impulse, doc))
         return views
+
+    def events(self) -> list[FunctionView]:
+        """What is looked for along solutions."""
+        return [
+            self._scalar(f"e_{event.name}", event.value, "What an event looks at.")
+            for event in self._problem.events
+        ]
 
     def _body(
         self,

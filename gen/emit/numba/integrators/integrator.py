@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 from hamilforge.gen.digests import runtime_digest
 from hamilforge.gen.emit.numba.integrators.constrained import ConstrainedView, constrained_view
+from hamilforge.gen.emit.numba.integrators.events import (
+    CurveView,
+    EventsView,
+    curve_view,
+    events_view,
+)
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
@@ -55,6 +61,8 @@ class View:
     imports: tuple[tuple[str, str, str], ...]
     constants: tuple[Constant, ...]
     step: StepView
+    curve: CurveView | None
+    events: EventsView | None
     rows: int
     unknowns: int
     damped: bool
@@ -95,7 +103,9 @@ def view(product: IntegratorProduct) -> View:
         case TaylorSteps():
             shown = taylor_view(integrator, step, need)
             rows = 2 * step.order + 3
-    printed = tuple(functions(integrator, need))
+    curve = curve_view(integrator)
+    events = events_view(problem, curve.powers, need) if curve else None
+    printed = tuple(functions(integrator, need, events is not None))
     return View(
         product=product,
         size=size,
@@ -105,6 +115,8 @@ def view(product: IntegratorProduct) -> View:
         imports=need.modules(),
         constants=tuple(constant for constant in product.constants if constant.name in need),
         step=shown,
+        curve=curve,
+        events=events,
         rows=rows,
         unknowns=solve,
         damped=problem.decay is not None,

@@ -1,0 +1,253 @@
+"""Zeros of functions along a trajectory: found on the polynomial of each step, in order, once.
+
+In: what is looked for, and the steps one after the other.  Out: times and states.
+
+Between the places at which a function turns it is monotone, so no zero is missed and none is found
+twice.  The time of a zero is that of the function itself, on the far side: there the function has
+the sign that it goes on with.
+
+- A function that is zero at the start (to rounding) begins on the side to which it goes.
+- A touch, where the function comes as near to zero as the relative tolerance of its size in the
+  step and turns back, is a zero, of no direction.  Two crossings between which it goes no further
+  are one zero.
+- A function that is zero at the end of a run has arrived there.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators import event_roots
+from hamilforge.runtime.integrators.solution import Floats
+from hamilforge.runtime.integrators.step_functions import Event, Place, Step, places
+
+#: What is rounding of the state in which a run begins, relative to its changes in a step.
+_START = 1e-14
+
+
+@dataclass(slots=True)
+class Track:
+    """What is known of a function as far as a run has come.
+
+    Attributes:
+        side: the sign of the function; 0 before it is known.
+        furthest: the largest size of the function since the last zero.
+        last: the last place at which it had its sign.
+        before, here: the last two places.
+        times, states: the zeros.
+    """
+
+    event: Event
+    side: float = 0.0
+    furthest: float = math.inf
+    last: Place | None = None
+    before: Place | None = None
+    here: Place | None = None
+    times: list[float] = field(default_factory=list)
+    states: list[Floats] = field(default_factory=list)
+
+
+class Watch:
+    """Looks for events on the steps of one trajectory."""
+
+    def __init__(
+        self, product: ModuleType, events: Sequence[Event], row: Floats, relative: Floats
+    ) -> None:
+        self._product: Any = product
+        self._row = row
+        self.near = float(relative.max())
+        self.tracks = [Track(event) for event in events]
+        declared = [event.place for event in events if event.place is not None]
+        self.every_step = len(declared) < len(events)
+        self.bits = float(sum(1 << place for place in {*declared}))
+        self._end: float | None = None
+        self._direction = 1.0
+
+    def look(
+        self, start: float, behind: float, h: float, y: Floats, room: Workspace, series: Floats
+    ) -> tuple[float, Floats] | None:
+        """Look at a step.
+
+        Args:
+            start: its beginning.
+            behind: what is missing in it.
+            h: its length, with its sign.
+            y: the state at its end.
+            room: the arrays of the kernels, as the step has left them.
+            series: rows for series.
+
+        Returns:
+            Time and state at which the run ends, if it does.
+
+        Raises:
+            IntegrationError: a function is not finite.
+        """
+        product = self._product
+        lost = product.curve(
+            start + behind, h, y, self._row,
+            room.rows[0], room.square[0], room.slopes[0], room.flags[0], series,
+        )  # fmt: skip
+        if lost != 0.0:
+            raise IntegrationError(
+                f"{product.NAME}: the state between t = {start:.6g} and {start + h:.6g}, which "
+                "events are looked for at, was not found; try smaller tolerances", start, 0, lost,
+            )  # fmt: skip
+        step = Step(product, (start, behind, h), self._row, series)
+        zeros: list[tuple[float, int, Floats]] = []
+        follows = start == self._end
+        self._end, self._direction = step.time(1.0), math.copysign(1.0, h)
+        for number, track in enumerate(self.tracks):
+            if not follows and track.here is not None:  # it was far from zero since
+                zeros += self._named(number, self._touch(track, math.inf))
+                track.before = track.here = None
+                track.furthest = math.inf
+            for place in places(track.event, step, self.near):
+                zeros += self._named(number, self._move(track, place))
+        return self._kept(zeros)
+
+    def finish(self) -> tuple[float, Floats] | None:
+        """The run has come to its end: a function that is zero there has an event there.
+
+        Returns:
+            Time and state if that ends the run by itself.
+        """
+        zeros: list[tuple[float, int, Floats]] = []
+        for number, track in enumerate(self.tracks):
+            here = track.here
+            if here is None or here.step.time(1.0) != self._end:
+                continue
+            arrives = track.event.direction in (0, -track.side)
+            if abs(here.value) <= 8 * here.noise and track.side != 0.0 and arrives:
+                if track.furthest > here.near:
+                    zeros += self._named(number, [(here.step, 1.0)])
+        return self._kept(zeros)
+
+    def _named(
+        self, number: int, zeros: Iterable[tuple[Step, float]]
+    ) -> list[tuple[float, int, Floats]]:
+        return [(step.time(theta), number, step.state(theta)) for step, theta in zeros]
+
+    def _kept(self, zeros: list[tuple[float, int, Floats]]) -> tuple[float, Floats] | None:
+        """Keep zeros in the order of time, as far as the one that ends the run."""
+        end: tuple[float, Floats] | None = None
+        onward = self._direction
+        for time, number, state in sorted(zeros, key=lambda zero: (onward * zero[0], zero[1])):
+            if end is not None and time != end[0]:
+                break
+            track = self.tracks[number]
+            track.times.append(time)
+            track.states.append(state)
+            if track.event.terminal and len(track.times) >= track.event.terminal:
+                end = end or (time, state)
+        return end
+
+    @property
+    def times(self) -> tuple[Floats, ...]:
+        """The zeros of each event, `(zeros,)`."""
+        return tuple(np.array(track.times) for track in self.tracks)
+
+    @property
+    def states(self) -> tuple[Floats, ...]:
+        """The states at the zeros of each event, `(zeros, components)`."""
+        size = self._product.SIZE
+        return tuple(np.reshape(track.states, (-1, size)) for track in self.tracks)
+
+    # --- zeros ---------------------------------------------------------------------------
+
+    def _move(self, track: Track, place: Place) -> Iterator[tuple[Step, float]]:
+        """Go on to a place, and yield the zeros on the way."""
+        noise = place.noise
+        if track.here is None and track.side == 0.0:  # the start
+            noise = max(noise, _START * place.near / self.near)
+        sign = 0.0 if abs(place.value) <= noise else math.copysign(1.0, place.value)
+        if sign != 0.0 and sign == -track.side:
+            alike = track.furthest <= place.near
+            if track.event.direction in (0, sign) and not alike:
+                yield place.step, self._crossing(track, place)
+                track.furthest = 0.0
+        else:
+            yield from self._touch(track, place.value)
+        if sign != 0.0:
+            track.side = sign
+        if sign == track.side:
+            track.last = place
+        track.furthest = max(track.furthest, abs(place.value))
+        track.before, track.here = track.here, place
+
+    def _touch(self, track: Track, after: float) -> Iterator[tuple[Step, float]]:
+        """The last place, if the function came near to zero there and turned back."""
+        before, here, side = track.before, track.here, track.side
+        if before is None or here is None or side == 0.0 or track.event.direction != 0:
+            return
+        turned = side * here.value < side * before.value and side * here.value < abs(after)
+        if turned and abs(here.value) <= here.near < track.furthest:
+            track.furthest = 0.0
+            yield here.step, here.theta
+
+    def _crossing(self, track: Track, place: Place) -> float:
+        """Where the function has changed its sign, on the far side."""
+        begin, length, coefficients = place.piece
+        low = begin
+        if track.last is not None and track.last.step is place.step:
+            low = max(low, track.last.theta)
+        high, side = place.theta, track.side
+        after = functools.partial(_is_after, track.event, place.step, side)
+        guess = 0.5 * (low + high)
+        if coefficients is not None:
+            local = event_roots.root(
+                coefficients, (low - begin) / length, (high - begin) / length, side
+            )
+            guess = begin + length * local
+        step = place.step
+        least = max(2.0**-52, float(np.spacing(abs(step.time(1.0)) + abs(step.h))) / abs(step.h))
+        return _far_side(after, low, high, guess, least)
+
+
+def _is_after(event: Event, step: Step, side: float, theta: float) -> bool:
+    """Whether a function has left a side."""
+    return step.value(event, theta) * side <= 0.0
+
+
+def _far_side(
+    after: Callable[[float], bool], low: float, high: float, guess: float, least: float
+) -> float:
+    """The first place, to a least distance, at which something has happened.
+
+    Args:
+        after: whether it has.
+        low: before it.
+        high: after it.
+        guess: where it is nearly.
+        least: the distance.
+
+    Returns:
+        A place at which it has happened; ``guess`` if that is nowhere seen.
+    """
+    width = least
+    if after(guess):
+        high = guess
+        while (near := max(low, high - width)) > low and after(near):
+            high, width = near, 4 * width
+        low = near
+    else:
+        low = guess
+        while (near := min(high, low + width)) < high and not after(near):
+            low, width = near, 4 * width
+        if near >= high and not after(high):
+            return guess
+        high = near
+    while high - low > least and low < (middle := 0.5 * (low + high)) < high:
+        if after(middle):
+            high = middle
+        else:
+            low = middle
+    return high

@@ -1,0 +1,45 @@
+"""Bounds of power series in [0, 1]: whether one stays away from zero.
+
+In Bernstein's basis the coefficients of a polynomial enclose it.  Compiled into kernels, which
+carry the digest of this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hamilforge.runtime.core.inner_functions import inner_function
+
+
+@inner_function
+def excluded(rows: Any, column: int, top: int, near: float) -> bool:
+    """Whether a polynomial surely stays away from zero in [0, 1], and from being near it.
+
+    Args:
+        rows: coefficients, `(top + 1, columns)`; a power series that was cut off is taken to go on
+            as its last two terms.
+        column: of the polynomial.
+        top: the highest power.
+        near: what is near, relative to the sum of the sizes of the coefficients.
+
+    Returns:
+        Whether no root is there.
+    """
+    first, rest = abs(rows[0, column]), 0.0
+    for k in range(1, top + 1):
+        rest += abs(rows[k, column])
+    tail = abs(rows[top - 1, column]) + abs(rows[top, column])
+    room = tail + near * (first + rest)
+    if first - rest > room:
+        return True
+    if not first > room:
+        return False
+    # Bernstein's coefficients, sum_{k <= j} C(j, k)/C(top, k) c_k, one by one
+    for j in range(1, top + 1):
+        ratio, value = 1.0, rows[0, column]
+        for k in range(1, j + 1):
+            ratio *= (j - k + 1) / (top - k + 1)
+            value += ratio * rows[k, column]
+        if not value * rows[0, column] > 0.0 or not abs(value) > room:
+            return False
+    return True

@@ -1,0 +1,242 @@
+"""A function of the state along one step: the places at which it turns, with its values there.
+
+In: a step's polynomial and a function.  Out: places between which the function is monotone.
+
+The series of a declared function is computed from that of the state, on halves of the step where it
+does not end within the whole.  A Python function is taken at Chebyshev's points, on halves where
+its values there are not those of a polynomial.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.integrators import event_roots
+from hamilforge.runtime.integrators.solution import Floats
+
+#: Rounding errors of a polynomial, relative to the sum of the sizes of its terms.
+_ROUNDING = 1e-15
+#: How often a step is halved where a series does not end, and where samples do not agree.
+_HALVINGS, _SAMPLED_HALVINGS = 10, 4
+#: What the last terms of a series are of all, at least of the tolerances.
+_END = 1e-13
+#: The degree through samples of a Python function, and what its last terms are of all.
+_SAMPLES, _AGREEMENT = 8, 1e-7
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is looked for: the zeros of a function.
+
+    Attributes:
+        name: of the event.
+        function: of the time, the state `(components,)` and the row of parameters.
+        direction: 1 for zeros at which it grows, -1 for those at which it falls, 0 for both.
+        terminal: at which of its zeros the run ends; 0 for none.
+        place: of a declared event among those of the problem; None for a Python function.
+    """
+
+    name: str
+    function: Callable[[float, Floats, Floats], Any]
+    direction: int
+    terminal: int
+    place: int | None
+
+
+class Step:
+    """A step that was taken, theta going from 0 to 1 on it.
+
+    Attributes:
+        start: where it begins.
+        h: its length, with its sign.
+    """
+
+    def __init__(
+        self,
+        product: ModuleType,
+        span: tuple[float, float, float],
+        row: Floats,
+        series: Floats,
+    ) -> None:
+        """A step.
+
+        Args:
+            product: the generated module.
+            span: where it begins, what is missing in that, and its length.
+            row: the parameters.
+            series: rows whose first columns hold the polynomial; functions write into the others.
+        """
+        self.start, self._behind, self.h = span
+        self._product: Any = product
+        self._row, self._series = row, series
+        self._curve = series[: product.DEGREE + 1, : product.SIZE].copy()
+        self._powers = np.arange(len(self._curve))
+
+    def time(self, theta: float) -> float:
+        """The time at a place."""
+        return self.start + (theta * self.h + self._behind)
+
+    def state(self, theta: float) -> Floats:
+        """The state at a place, `(components,)`."""
+        state: Floats = theta**self._powers @ self._curve
+        return state
+
+    def value(self, event: Event, theta: float, state: Floats | None = None) -> float:
+        """A function at a place.
+
+        Args:
+            event: whose function it is.
+            theta: the place.
+            state: the state there, if it is known.
+
+        Returns:
+            Its value.
+
+        Raises:
+            IntegrationError: that is no finite number.
+        """
+        time = self.time(theta)
+        value = event.function(time, self.state(theta) if state is None else state, self._row)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise IntegrationError(
+                f"the event {event.name} is {value!r} at t = {time:.6g}: a finite number was "
+                "expected, along the whole trajectory", time, 0, 0.0,
+            )  # fmt: skip
+        return number
+
+    def pieces(
+        self, event: Event, near: float
+    ) -> Iterator[tuple[float, float, Floats | None, Floats]]:
+        """A function in pieces, in order.
+
+        Args:
+            event: whose function it is.
+            near: the relative tolerance of the solution.
+
+        Yields:
+            Beginning, length and coefficients of a polynomial; None for these where there is none
+            that agrees with the function's values, which come last, at Chebyshev's points.
+        """
+        waiting = [(0.0, 1.0, 0)]
+        while waiting:
+            begin, length, depth = waiting.pop()
+            coefficients, samples = None, np.empty(0)
+            if event.place is not None:
+                coefficients = self._series_of(event.place, begin, length)
+                room, most = max(near, _END), _HALVINGS
+            if coefficients is None:
+                samples = self._samples(event, begin, length)
+                coefficients = _from_samples() @ samples
+                room, most = _AGREEMENT, _SAMPLED_HALVINGS
+            sizes = abs(coefficients)
+            ends = sizes[-1] + sizes[-2] <= room * sizes.sum()
+            if ends or depth >= most:
+                known = ends or not len(samples)
+                yield begin, length, coefficients if known else None, samples
+            else:
+                half = 0.5 * length
+                waiting += [(begin + half, half, depth + 1), (begin, half, depth + 1)]
+
+    def _samples(self, event: Event, begin: float, length: float) -> Floats:
+        thetas = begin + length * nodes()
+        states = thetas[:, None] ** self._powers @ self._curve
+        pairs = zip(thetas, states, strict=True)
+        return np.array([self.value(event, theta, state) for theta, state in pairs])
+
+    def _series_of(self, place: int, begin: float, length: float) -> Floats | None:
+        """The series of a declared event on a piece; None where it is not finite."""
+        product, rows = self._product, self._series
+        own = self._curve if length == 1.0 else self._part(begin, length)
+        rows[: len(own), : product.SIZE] = own
+        product.event_series(self.time(begin), length * self.h, self._row, rows)
+        coefficients = rows[:, product.EVENT_COLUMN + place].copy()
+        return coefficients if np.isfinite(coefficients).all() else None
+
+    def _part(self, start: float, length: float) -> Floats:
+        """The polynomial from a place on, in parts of a length."""
+        powers = self._powers
+        shift = _binomials(len(powers)) * start ** np.maximum(powers - powers[:, None], 0)
+        part: Floats = (shift @ self._curve) * length ** powers[:, None]
+        return part
+
+
+@dataclass(slots=True)
+class Place:
+    """A place on a step at which a function turns, or at which a piece of it ends.
+
+    Attributes:
+        value: of the function.
+        noise: what is rounding of it.
+        piece: beginning, length and coefficients of the polynomial that leads there; no
+            coefficients where samples do not agree with one.
+        near: what counts as near to zero on the step.
+    """
+
+    step: Step
+    theta: float
+    value: float
+    noise: float
+    piece: tuple[float, float, Floats | None]
+    near: float = 0.0
+
+
+def places(event: Event, step: Step, near: float) -> list[Place]:
+    """Where a function turns on a step, with the ends of its pieces.
+
+    Args:
+        event: whose function it is.
+        step: the step.
+        near: the relative tolerance of the solution.
+
+    Returns:
+        The places, in order, from the beginning of the step to its end.
+
+    Raises:
+        IntegrationError: the function is not finite.
+    """
+    found: list[Place] = []
+    for begin, length, coefficients, samples in step.pieces(event, near):
+        piece = begin, length, coefficients
+        if coefficients is None:
+            rows = np.column_stack((nodes(), samples, np.zeros(len(samples))))
+        else:
+            rows = event_roots.places(coefficients)
+        found += [
+            Place(step, begin + length * theta, value, _ROUNDING * size, piece)
+            for theta, value, size in rows[1 if found else 0 :].tolist()
+        ]
+    largest = near * max(abs(place.value) for place in found)
+    for place in found:
+        place.near = largest
+    return found
+
+
+@functools.cache
+def nodes() -> Floats:
+    """Chebyshev's points in [0, 1], ends included."""
+    points: Floats = 0.5 - 0.5 * np.cos(np.pi * np.arange(_SAMPLES + 1) / _SAMPLES)
+    return points
+
+
+@functools.cache
+def _from_samples() -> Floats:
+    """The matrix from values there to coefficients."""
+    return np.asarray(np.linalg.inv(np.vander(nodes(), increasing=True)), np.float64)
+
+
+@functools.cache
+def _binomials(count: int) -> Floats:
+    """``C(k, j)`` in row j and column k."""
+    return np.array([[float(math.comb(k, j)) for k in range(count)] for j in range(count)])
