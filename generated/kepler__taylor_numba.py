@@ -27,7 +27,7 @@ doi:10.1080/10586458.2005.10128904
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.integrators import series_bounds  # content a5cc00b3581c78ed
+from hamilforge.runtime.integrators import series_bounds  # content 442c61201093db61
 from hamilforge.runtime.integrators import series_kernels  # content e34e9a4739ef2494
 from hamilforge.runtime.integrators import step_lengths  # content 42d09af7563eea58
 
@@ -527,15 +527,16 @@ def curve(t, h, y, parameters, rows, square, slopes, flags, out):
 
 #: What can be looked for: its direction, and at which zero a run ends.
 EVENTS = {"periapsis": (1, 0), "apoapsis": (-1, 0), "axis": (0, 0)}
-#: Rows of series hold those of the state, and from this column on those of the events.
+#: Rows of series hold those of the state, and from this column on those of the events; one more row is
+#: for their values at one place.
 EVENT_COLUMN = 25
-SERIES = (POWERS + 1, EVENT_COLUMN + len(EVENTS))
+SERIES = (POWERS + 2, EVENT_COLUMN + len(EVENTS))
 
 
 @njit(**{**INNER, "fastmath": {"contract", "nsz", "reassoc"}, "no_cpython_wrapper": False})
-def event_series(t, h, parameters, rows):
-    """Series of the events in ``theta``, from those of the state in the first columns."""
-    for k in range(POWERS + 1):
+def event_series(t, h, parameters, rows, top):
+    """Series of the events in ``theta`` to a power, from those of the state in the first columns."""
+    for k in range(top + 1):
         row = rows[k]
         series_kernels.product(rows, k, 0, 2, 8, 8)
         row[16] = row[8] + row[9]
@@ -549,13 +550,22 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     """Whether an event that is looked for may be in the last step, or its polynomial is not known."""
     if curve(t, h, y, parameters, rows, square, slopes, flags, series) != 0.0:
         return True
-    event_series(t, h, parameters, series)
+    event_series(t, h, parameters, series, POWERS)
     watched = int(control[12])
     for k in range(3):
         if watched & (1 << k) and not series_bounds.excluded(
             series, EVENT_COLUMN + k, POWERS, control[13]
         ):
             return True
+    there = series[POWERS + 1 : POWERS + 2]
+    for theta in (0.5, 1.0):
+        series_bounds.evaluate(series, SIZE, DEGREE, theta, there)
+        event_series(t + theta * h, h, parameters, there, 0)
+        for k in range(3):
+            if watched & (1 << k) and not series_bounds.agrees(
+                series, EVENT_COLUMN + k, POWERS, theta, there
+            ):
+                return True
     return False
 
 
@@ -636,3 +646,45 @@ def adaptive(
             break
     control[4], control[7] = place, behind
     return t, 0.0
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+def adaptive_ensemble(
+    t,
+    stop,
+    control,
+    y,
+    low,
+    parameters,
+    relative,
+    absolute,
+    times,
+    moments,
+    out,
+    rows,
+    square,
+    slopes,
+    flags,
+    series,
+    residuals,
+):
+    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in prange(y.shape[0]):
+        t[m], residuals[m] = adaptive(
+            t[m],
+            stop,
+            control[m],
+            y[m],
+            low[m],
+            parameters[m],
+            relative,
+            absolute,
+            times,
+            moments[m],
+            out[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            series[m],
+        )

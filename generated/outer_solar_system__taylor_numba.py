@@ -1400,3 +1400,45 @@ def adaptive(
         t = end
     control[4], control[7] = place, behind
     return t, 0.0
+
+
+@njit(parallel=True, error_model="numpy", cache=True)
+def adaptive_ensemble(
+    t,
+    stop,
+    control,
+    y,
+    low,
+    parameters,
+    relative,
+    absolute,
+    times,
+    moments,
+    out,
+    rows,
+    square,
+    slopes,
+    flags,
+    series,
+    residuals,
+):
+    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in prange(y.shape[0]):
+        t[m], residuals[m] = adaptive(
+            t[m],
+            stop,
+            control[m],
+            y[m],
+            low[m],
+            parameters[m],
+            relative,
+            absolute,
+            times,
+            moments[m],
+            out[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            series[m],
+        )

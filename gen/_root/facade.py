@@ -109,8 +109,8 @@ def integrate(
             ``direction``), ``parameters`` (by name), ``progress``.
 
     Returns:
-        ``.t``, ``.y`` of shape `(times, components)`, ``.t_events``, ``.y_events`` and ``.status`` (1
-        where an event has ended the run), ``.energy``, ``.invariant(name)``,
+        ``.t``, ``.y`` of shape `(times, components)`, ``.t_events``, ``.y_events`` and ``.status``
+        (1 where an event has ended the run), ``.energy``, ``.invariant(name)``,
         ``["x"]`` (of a lattice `(times, sites)`, and ``["x[3]"]`` at one of them), ``.save(path)``.
 
     Raises:

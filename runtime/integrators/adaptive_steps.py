@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +17,15 @@ import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.adaptive_control import (
+    Control,
+    Limits,
+    begun_control,
+    failure,
+    why_lost,
+    why_spent,
+)
+from hamilforge.runtime.integrators.adaptive_ensembles import adaptive_ensemble
 from hamilforge.runtime.integrators.events import Watch
 from hamilforge.runtime.integrators.solution import Floats, Solution
 from hamilforge.runtime.integrators.step_functions import Event
@@ -29,44 +37,6 @@ ROOM = 4096
 FIRST_STRETCH, FIRST_COMPONENTS, STRETCH = 64, 100_000, 0.1
 #: Steps of one trajectory that may be taken if nothing else is asked for.
 MOST_STEPS = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds an adaptive run.
-
-    Attributes:
-        relative, absolute: tolerances, `(components,)` each.
-        times: the times to keep; every step if None, for one trajectory.
-        steps: how many steps may be taken.
-        longest: the longest step.
-    """
-
-    relative: Floats
-    absolute: Floats
-    times: Floats | None
-    steps: int
-    longest: float = math.inf
-
-
-class Control(IntEnum):
-    """What the entries of the array say that kernels and :func:`adaptive_steps` share."""
-
-    STEP = 0
-    ERROR = 1
-    STEPS = 2
-    REJECTED = 3
-    WRITTEN = 4
-    REJECTED_ERROR = 5
-    RETURN_AT = 6
-    BEHIND = 7
-    LONGEST = 8
-    BEGUN = 9
-    LENGTH = 10
-    BEGUN_BEHIND = 11
-    WATCHED = 12
-    NEAR = 13
-    UNCLEAR = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +66,9 @@ def adaptive_steps(
     limits: Limits,
     events: Sequence[Event] = (),
 ) -> Solution:
-    """All trajectories, one after the other, each with steps of its own.
+    """All trajectories, each with steps of its own.
+
+    They run in parallel, or, where something is looked for, one after the other.
 
     Args:
         product: the generated module.
@@ -114,6 +86,8 @@ def adaptive_steps(
     Raises:
         IntegrationError: no step is small enough, or the budget is used up.
     """
+    if len(state) > 1 and not events:
+        return adaptive_ensemble(product, state, values, table, start, stop, limits)
     runs = [
         _one_adaptive(
             product, y, row, start, stop, limits, values,
@@ -161,12 +135,7 @@ def _one_adaptive(
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
     series = np.zeros(product.SERIES)
     times = limits.times
-    by_coefficients = hasattr(product, "size_of_step")  # which say how long the first one is
-    control = np.zeros(len(Control))
-    control[Control.ERROR], control[Control.REJECTED_ERROR] = 1e-4, np.inf
-    control[Control.LONGEST] = limits.longest
-    if not by_coefficients:
-        control[Control.STEP] = _first_step(product, y, row, start, stop, limits)
+    control = begun_control(product, y, row, start, stop, limits)
     if watch:
         control[Control.WATCHED], control[Control.NEAR] = watch.bits, watch.near
     never = math.copysign(math.inf, stop - start)
@@ -198,24 +167,16 @@ def _one_adaptive(
         place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
         pieces.append((moments[:place], out[:place]))
         if residual != 0.0 or not np.isfinite(y).all():
-            raise _failure(
-                product,
-                t,
-                control,
-                pieces,
-                values,
-                "the solution's series has no radius of convergence there: a singularity, or a "
-                "power that is not whole at 0"
-                if by_coefficients
-                else f"the step size fell to {control[Control.STEP]:.1e} and its error is still "
-                f"{residual:.1e} times the tolerance: a singularity, or tolerances below rounding",
-                float(residual),
-            )
+            reason = why_lost(product, control, residual)
+            raise failure(product, t, control, pieces, values, reason, float(residual))
         if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
-            end = watch.look(
-                control[Control.BEGUN], control[Control.BEGUN_BEHIND], control[Control.LENGTH],
-                y, room, series,
-            )  # fmt: skip
+            try:
+                end = watch.look(
+                    control[Control.BEGUN], control[Control.BEGUN_BEHIND], control[Control.LENGTH],
+                    y, room, series,
+                )  # fmt: skip
+            except IntegrationError as error:  # of a function, which knows nothing of the run
+                raise failure(product, error.t, control, pieces, values, str(error)) from None
             if end is not None:
                 break
         if times is not None:
@@ -223,17 +184,8 @@ def _one_adaptive(
             if wanted.size == 1 and not watch:
                 break
         if taken >= limits.steps and (stop - t) * (stop - start) > 0:
-            raise _failure(
-                product,
-                t,
-                control,
-                pieces,
-                values,
-                f"the budget of {limits.steps} steps is used up {abs(stop - t):.3g} before the "
-                f"end, with steps of {abs(control[Control.STEP]):.1e}: tolerances below rounding, "
-                "or a stiff problem; give larger tolerances, a method for stiff problems, or a "
-                "larger max_steps",
-            )
+            reason = why_spent(limits, control, abs(stop - t))
+            raise failure(product, t, control, pieces, values, reason)
         spent = max(time.perf_counter() - begun, 1e-5)
         most = max(1, taken - before) * min(STRETCH / spent, 4.0)
         stretch = max(1, min(int(most) + 1, 10_000_000))
@@ -252,47 +204,3 @@ def _one_adaptive(
         watch,
         end is not None,
     )
-
-
-def _failure(
-    product: ModuleType,
-    t: float,
-    control: Floats,
-    pieces: Sequence[tuple[Floats, Floats]],
-    values: Mapping[str, Any],
-    reason: str,
-    residual: float = 0.0,
-) -> IntegrationError:
-    """The error of a run that ends early, with the solution so far."""
-    step = int(control[Control.STEPS])
-    moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    so_far = Solution(
-        product.NAME,
-        product.COMPONENTS,
-        moments,
-        states,
-        values,
-        step,
-        int(control[Control.REJECTED]),
-        product,
-    )
-    return IntegrationError(
-        f"step {step} of {product.NAME} at t = {t:.6g}: {reason}", t, step, residual, so_far
-    )
-
-
-def _first_step(
-    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
-) -> float:
-    """A hundredth of the time in which the state would change by its size, in the tolerances."""
-    slope = np.zeros_like(y)
-    for name in product.FIELDS:
-        getattr(product, name)(start, y, row, 1.0, slope)
-    scale = limits.absolute + limits.relative * abs(y)
-    with np.errstate(over="ignore"):
-        size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
-    least = 1e3 * float(np.spacing(abs(start)))
-    guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    if not math.isfinite(guess):  # tolerances so small that their multiples are no numbers
-        guess = least
-    return math.copysign(min(max(guess, least), abs(stop - start)), stop - start)

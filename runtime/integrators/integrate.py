@@ -14,7 +14,8 @@ from typing import Any
 
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.numbers import whole_number
-from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, Limits, adaptive_steps
+from hamilforge.runtime.integrators.adaptive_control import Limits
+from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, adaptive_steps
 from hamilforge.runtime.integrators.constraints import refuse_off_constraints
 from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (

@@ -3,8 +3,8 @@
 In: a step's polynomial and a function.  Out: places between which the function is monotone.
 
 The series of a declared function is computed from that of the state, on halves of the step where it
-does not end within the whole.  A Python function is taken at Chebyshev's points, on halves where
-its values there are not those of a polynomial.
+does not end within the whole, or does not have the function's values.  A Python function is taken
+at Chebyshev's points, on halves where its values there are not those of a polynomial.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.integrators import event_roots
+from hamilforge.runtime.integrators import event_roots, series_bounds
 from hamilforge.runtime.integrators.solution import Floats
 
 #: Rounding errors of a polynomial, relative to the sum of the sizes of its terms.
@@ -129,22 +129,18 @@ class Step:
             Beginning, length and coefficients of a polynomial; None for these where there is none
             that agrees with the function's values, which come last, at Chebyshev's points.
         """
+        declared = event.place is not None
+        most = _HALVINGS if declared else _SAMPLED_HALVINGS
         waiting = [(0.0, 1.0, 0)]
         while waiting:
             begin, length, depth = waiting.pop()
-            coefficients, samples = None, np.empty(0)
-            if event.place is not None:
-                coefficients = self._series_of(event.place, begin, length)
-                room, most = max(near, _END), _HALVINGS
-            if coefficients is None:
+            coefficients = self._series_of(event, begin, length, near) if declared else None
+            samples = np.empty(0)
+            if coefficients is None and (depth >= most or not declared):
                 samples = self._samples(event, begin, length)
-                coefficients = _from_samples() @ samples
-                room, most = _AGREEMENT, _SAMPLED_HALVINGS
-            sizes = abs(coefficients)
-            ends = sizes[-1] + sizes[-2] <= room * sizes.sum()
-            if ends or depth >= most:
-                known = ends or not len(samples)
-                yield begin, length, coefficients if known else None, samples
+                coefficients = _ended(_from_samples() @ samples, _AGREEMENT)
+            if coefficients is not None or depth >= most:
+                yield begin, length, coefficients, samples
             else:
                 half = 0.5 * length
                 waiting += [(begin + half, half, depth + 1), (begin, half, depth + 1)]
@@ -155,14 +151,21 @@ class Step:
         pairs = zip(thetas, states, strict=True)
         return np.array([self.value(event, theta, state) for theta, state in pairs])
 
-    def _series_of(self, place: int, begin: float, length: float) -> Floats | None:
-        """The series of a declared event on a piece; None where it is not finite."""
+    def _series_of(self, event: Event, begin: float, length: float, near: float) -> Floats | None:
+        """The series of a declared event on a piece; None where it does not end, or is wrong."""
         product, rows = self._product, self._series
         own = self._curve if length == 1.0 else self._part(begin, length)
         rows[: len(own), : product.SIZE] = own
-        product.event_series(self.time(begin), length * self.h, self._row, rows)
-        coefficients = rows[:, product.EVENT_COLUMN + place].copy()
-        return coefficients if np.isfinite(coefficients).all() else None
+        product.event_series(self.time(begin), length * self.h, self._row, rows, product.POWERS)
+        column = product.EVENT_COLUMN + event.place
+        series = _ended(rows[: product.POWERS + 1, column].copy(), max(near, _END))
+        if series is not None:
+            size = series_bounds.ALIKE * abs(series).sum()
+            for theta in (0.5, 1.0):
+                value = self.value(event, begin + length * theta)
+                if abs(event_roots.value(series, theta) - value) > size:
+                    return None
+        return series
 
     def _part(self, start: float, length: float) -> Floats:
         """The polynomial from a place on, in parts of a length."""
@@ -228,6 +231,12 @@ def nodes() -> Floats:
     """Chebyshev's points in [0, 1], ends included."""
     points: Floats = 0.5 - 0.5 * np.cos(np.pi * np.arange(_SAMPLES + 1) / _SAMPLES)
     return points
+
+
+def _ended(coefficients: Floats, room: float) -> Floats | None:
+    """A series whose last terms are at most a part of all; None for another one."""
+    sizes = abs(coefficients)
+    return coefficients if sizes[-1] + sizes[-2] <= room * sizes.sum() < math.inf else None
 
 
 @functools.cache

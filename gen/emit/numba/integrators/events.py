@@ -94,12 +94,13 @@ def events_view(problem: Problem, powers: int, need: Requirements) -> EventsView
     if problem.event_series is None:
         return None
     need("series_bounds")
-    arguments = ("t", "h", "parameters", "rows", "POWERS")
+    arguments = ("t", "h", "parameters", "rows", "top")
     loops = SeriesLoops(problem, problem.event_series, arguments, need)
     lines = list(loops.header)
     if loops.time is not None:
-        lines += [f"rows[0, {loops.time}] = t", f"rows[1, {loops.time}] = h"]
-    lines += ["for k in range(POWERS + 1):", "    row = rows[k]"]
+        lines += [f"rows[0, {loops.time}] = t"]
+        lines += ["if top > 0:", f"    rows[1, {loops.time}] = h"]
+    lines += ["for k in range(top + 1):", "    row = rows[k]"]
     lines += [f"    {line}" for line in (*loops.body(), *loops.results("row", loops.width))]
     table = {event.name: (event.direction, event.terminal) for event in problem.events}
     return EventsView(repr(table), loops.width, len(table), tuple(lines))

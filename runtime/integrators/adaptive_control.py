@@ -1,0 +1,191 @@
+"""What adaptive runs share: their limits, what kernels are told and tell, and why runs fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.integrators.solution import Floats, Solution
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds an adaptive run.
+
+    Attributes:
+        relative, absolute: tolerances, `(components,)` each.
+        times: the times to keep; every step if None, for one trajectory.
+        steps: how many steps may be taken.
+        longest: the longest step.
+    """
+
+    relative: Floats
+    absolute: Floats
+    times: Floats | None
+    steps: int
+    longest: float = math.inf
+
+
+class Control(IntEnum):
+    """What the entries of the array say that kernels and :func:`adaptive_steps` share."""
+
+    STEP = 0
+    ERROR = 1
+    STEPS = 2
+    REJECTED = 3
+    WRITTEN = 4
+    REJECTED_ERROR = 5
+    RETURN_AT = 6
+    BEHIND = 7
+    LONGEST = 8
+    BEGUN = 9
+    LENGTH = 10
+    BEGUN_BEHIND = 11
+    WATCHED = 12
+    NEAR = 13
+    UNCLEAR = 14
+
+
+def begun_control(
+    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
+) -> Floats:
+    """The array that kernels and callers share, before the first step.
+
+    Args:
+        product: the generated module.
+        y: the start.
+        row: the parameters.
+        start: the time of the start.
+        stop: the time of the end.
+        limits: of the run.
+
+    Returns:
+        The entries that :class:`Control` names.
+    """
+    control = np.zeros(len(Control))
+    control[Control.ERROR], control[Control.REJECTED_ERROR] = 1e-4, np.inf
+    control[Control.LONGEST] = limits.longest
+    if not by_coefficients(product):
+        control[Control.STEP] = first_step(product, y, row, start, stop, limits)
+    return control
+
+
+def by_coefficients(product: ModuleType) -> bool:
+    """Whether the coefficients of a series say how long a step is, the first one too."""
+    return hasattr(product, "size_of_step")
+
+
+def why_lost(product: ModuleType, control: Floats, residual: float) -> str:
+    """Why no step can be taken.
+
+    Args:
+        product: the generated module.
+        control: as kernels have left it.
+        residual: what they returned.
+
+    Returns:
+        The reason, in the user's terms.
+    """
+    if by_coefficients(product):
+        return (
+            "the solution's series has no radius of convergence there: a singularity, or a "
+            "power that is not whole at 0"
+        )
+    return (
+        f"the step size fell to {control[Control.STEP]:.1e} and its error is still "
+        f"{residual:.1e} times the tolerance: a singularity, or tolerances below rounding"
+    )
+
+
+def why_spent(limits: Limits, control: Floats, left: float) -> str:
+    """Why no more steps are taken, and what to do.
+
+    Args:
+        limits: of the run.
+        control: as kernels have left it.
+        left: the time that is left.
+
+    Returns:
+        The reason, in the user's terms.
+    """
+    return (
+        f"the budget of {limits.steps} steps is used up {left:.3g} before the end, with steps of "
+        f"{abs(control[Control.STEP]):.1e}: tolerances below rounding, or a stiff problem; give "
+        "larger tolerances, a method for stiff problems, or a larger max_steps"
+    )
+
+
+def failure(
+    product: ModuleType,
+    t: float,
+    control: Floats,
+    pieces: Sequence[tuple[Floats, Floats]],
+    values: Mapping[str, Any],
+    reason: str,
+    residual: float = 0.0,
+) -> IntegrationError:
+    """The error of a run that ends early, with the solution so far.
+
+    Args:
+        product: the generated module.
+        t: how far it has come.
+        control: as kernels have left it.
+        pieces: times and states that were computed.
+        values: the parameters by name.
+        reason: why it ends.
+        residual: of a solve that failed.
+
+    Returns:
+        The error.
+    """
+    step = int(control[Control.STEPS])
+    moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    so_far = Solution(
+        product.NAME,
+        product.COMPONENTS,
+        moments,
+        states,
+        values,
+        step,
+        int(control[Control.REJECTED]),
+        product,
+    )
+    return IntegrationError(
+        f"step {step} of {product.NAME} at t = {t:.6g}: {reason}", t, step, residual, so_far
+    )
+
+
+def first_step(
+    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
+) -> float:
+    """A hundredth of the time in which the state would change by its size, in the tolerances.
+
+    Args:
+        product: the generated module.
+        y: the start.
+        row: the parameters.
+        start: the time of the start.
+        stop: the time of the end.
+        limits: with the tolerances.
+
+    Returns:
+        The step, with its sign.
+    """
+    slope = np.zeros_like(y)
+    for name in product.FIELDS:
+        getattr(product, name)(start, y, row, 1.0, slope)
+    scale = limits.absolute + limits.relative * abs(y)
+    with np.errstate(over="ignore"):
+        size, speed = (float(np.sqrt(np.mean((v / scale) ** 2))) for v in (y, slope))
+    least = 1e3 * float(np.spacing(abs(start)))
+    guess = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
+    if not math.isfinite(guess):  # tolerances so small that their multiples are no numbers
+        guess = least
+    return math.copysign(min(max(guess, least), abs(stop - start)), stop - start)

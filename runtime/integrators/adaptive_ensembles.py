@@ -1,0 +1,114 @@
+"""Adaptive runs of several trajectories in parallel, each with steps of its own.
+
+In: starts, and the times at which states are kept.  Out: the states.  Kernels are called for
+stretches of a fraction of a second each, as those of single trajectories, with the same steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hamilforge.runtime.core.threading_layer import parallel
+from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.adaptive_control import (
+    Control,
+    Limits,
+    begun_control,
+    failure,
+    why_lost,
+    why_spent,
+)
+from hamilforge.runtime.integrators.solution import Floats, Solution
+
+#: Steps of each trajectory in the first call, and seconds of each other call.
+FIRST_STRETCH, STRETCH = 64, 0.2
+
+
+def adaptive_ensemble(
+    product: ModuleType,
+    state: Floats,
+    values: Mapping[str, Any],
+    table: Floats,
+    start: float,
+    stop: float,
+    limits: Limits,
+) -> Solution:
+    """All trajectories side by side.
+
+    Args:
+        product: the generated module.
+        state: the starts, `(trajectories, components)`.
+        values: the parameters by name.
+        table: the parameters of each trajectory.
+        start: the time of the start.
+        stop: the time of the end.
+        limits: tolerances, times to keep, and the budget of steps.
+
+    Returns:
+        The states of all trajectories.
+
+    Raises:
+        IntegrationError: no step of a trajectory is small enough, or its budget is used up.
+    """
+    count, size = state.shape
+    times = limits.times
+    assert times is not None  # those of steps differ
+    y, low, room = state.copy(), np.zeros_like(state), Workspace.of(product, count)
+    series = np.zeros((count, *product.SERIES))
+    out, moments = np.empty((count, len(times), size)), np.empty((count, len(times)))
+    control = np.array(
+        [
+            begun_control(product, own, row, start, stop, limits)
+            for own, row in zip(state, table, strict=True)
+        ]
+    )
+    if times[0] == start:
+        out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
+    t, residuals = np.full(count, start), np.zeros(count)
+    stretch = FIRST_STRETCH
+    while (control[:, Control.WRITTEN] < len(times)).any():
+        begun, before = time.perf_counter(), control[:, Control.STEPS].copy()
+        control[:, Control.RETURN_AT] = np.minimum(before + stretch, limits.steps)
+        parallel(
+            product.adaptive_ensemble, t, stop, control, y, low, table, limits.relative,
+            limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
+            series, residuals,
+        )  # fmt: skip
+        lost = (residuals != 0.0) | ~np.isfinite(y).all(axis=1)
+        spent = control[:, Control.STEPS] >= limits.steps
+        wrong = np.flatnonzero(lost | (spent & (control[:, Control.WRITTEN] < len(times))))
+        if wrong.size:
+            m = int(wrong[0])
+            written = int(control[m, Control.WRITTEN])
+            reason = (
+                why_lost(product, control[m], residuals[m])
+                if lost[m]
+                else why_spent(limits, control[m], abs(stop - t[m]))
+            )
+            raise failure(
+                product,
+                float(t[m]),
+                control[m],
+                [(moments[m, :written], out[m, :written])],
+                {name: np.broadcast_to(value, count)[m] for name, value in values.items()},
+                f"{reason} (trajectory {m}; {wrong.size} of {count} failed)",
+                float(residuals[m]),
+            )
+        used = max(time.perf_counter() - begun, 1e-5)
+        taken = float((control[:, Control.STEPS] - before).max())
+        stretch = int(max(1, taken) * min(STRETCH / used, 4.0)) + 1
+    return Solution(
+        product.NAME,
+        product.COMPONENTS,
+        times,
+        out,
+        values,
+        int(control[:, Control.STEPS].max()),
+        int(control[:, Control.REJECTED].max()),
+        product,
+    )

@@ -1,0 +1,61 @@
+"""Trajectories with steps of their own, in parallel: each is what it is alone."""
+
+import numpy as np
+import pytest
+
+import hamilforge as hf
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.integrators import adaptive_ensembles
+
+METHODS = ("taylor", "dormand_prince54")
+
+
+def _starts(count):
+    return np.array([0.4, 0, 0, 2]) + 0.1 * np.random.default_rng(1).standard_normal((count, 4))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("span", [(0, 30), (30, 0)])
+def test_each_is_what_it_is_alone(method, span, monkeypatch):
+    monkeypatch.setattr(adaptive_ensembles, "FIRST_STRETCH", 3)  # several calls
+    starts, times = _starts(9), np.linspace(*span, 12)
+    for t_eval in (times, times[2:-3]):
+        together = hf.integrate("kepler", method, starts, span, t_eval=t_eval)
+        assert together.y.shape == (9, len(t_eval), 4)
+        assert (together.t == t_eval).all()
+        counts = []
+        for start, states in zip(starts, together.y, strict=True):
+            alone = hf.integrate("kepler", method, start, span, t_eval=t_eval)
+            assert (alone.y == states).all()
+            counts.append(alone.steps)
+        assert together.steps == max(counts)
+
+
+def test_none_at_all():
+    assert hf.integrate("kepler", "taylor", np.empty((0, 4)), t_eval=[0.5]).y.shape == (0, 1, 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_that_fails_is_named(method):
+    starts = _starts(5)
+    starts[3] = [1, 0, 0, 0]  # falls into the sun
+    with pytest.raises(IntegrationError, match=r"trajectory 3; 1 of 5 failed") as caught:
+        hf.integrate("kepler", method, starts, (0, 4), t_eval=[0.1, 0.2, 3])
+    assert caught.value.solution.t == pytest.approx([0.1, 0.2])
+    assert 0 < caught.value.t < 1.2
+    with pytest.raises(IntegrationError, match=r"budget of 5 steps .* of 5 failed"):
+        hf.integrate("kepler", method, _starts(5), (0, 40), t_eval=[40], max_steps=5)
+
+
+def test_parameters_differ():
+    gammas = np.array([0.0, 0.1, 0.5])
+    together = hf.integrate(
+        "damped_pendulum", "dormand_prince54", t_span=(0, 5), t_eval=[5],
+        parameters={"gamma": gammas},
+    )  # fmt: skip
+    for gamma, states in zip(gammas, together.y, strict=True):
+        alone = hf.integrate(
+            "damped_pendulum", "dormand_prince54", t_span=(0, 5), t_eval=[5],
+            parameters={"gamma": gamma},
+        )  # fmt: skip
+        assert (alone.y == states).all()
