@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.bench import right_hand_sides
+from hamilforge.runtime.bench.ensembles import ensemble_rows
+from hamilforge.runtime.bench.floors import floor_rows
 from hamilforge.runtime.bench.rows import Case, Row
 from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process, interleaved
 from hamilforge.runtime.core.errors import IntegrationError
@@ -58,6 +60,14 @@ def cases(rounds: int | None = None) -> list[Case]:
         *(
             (case["case"], functools.partial(_case, case, line_up, count))
             for case in line_up["cases"]
+        ),
+        *(
+            (entry["case"], functools.partial(ensemble_rows, BENCH, rounds=count, **entry))
+            for entry in line_up["ensembles"]
+        ),
+        *(
+            (entry["case"], functools.partial(floor_rows, BENCH, rounds=count, **entry))
+            for entry in line_up["floors"]
         ),
         *(
             ("first trajectory", functools.partial(_compile, **entry))
