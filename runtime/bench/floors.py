@@ -1,144 +1,20 @@
-"""Loops written by hand for one problem and one method each: what a kernel could cost at least.
+"""Kernels beside loops that were written by hand for one problem and one method.
 
-The arithmetic is that of the kernels, with the same compensated additions; what is left out is all
-that serves other problems: workspaces, flags, states in arrays, tests of finiteness.
+What such a loop takes is the least that a kernel could; it leaves out all that serves other
+problems: workspaces, flags, states in arrays, tests of finiteness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from hamilforge.runtime.bench import loops_by_hand
 from hamilforge.runtime.bench.rows import Row
 from hamilforge.runtime.bench.timing import Contestant, interleaved
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.workspace import Workspace
-
-_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
-
-
-@njit(**_OPTIONS)
-def _kepler(x: float, y: float) -> tuple[float, float]:
-    root = np.sqrt(x * x + y * y)
-    factor = -1.0 / (root * root * root)
-    return factor * x, factor * y
-
-
-@njit(**_OPTIONS)
-def _henon_heiles(x: float, y: float) -> tuple[float, float]:
-    return -x - 2.0 * x * y, y * y - x * x - y
-
-
-@njit(**_OPTIONS)
-def _added(value: float, low: float, change: float) -> tuple[float, float]:
-    """A compensated addition."""
-    change += low
-    total = value + change
-    return total, (value - total) + change
-
-
-def _rk4(force: Any) -> Callable[..., Any]:
-    @njit(**_OPTIONS)
-    def run(x: float, y: float, u: float, v: float, h: float, count: int) -> Any:
-        lx = ly = lu = lv = 0.0
-        for _ in range(count):
-            ax, ay = h * u, h * v
-            au, av = force(x, y)
-            au, av = h * au, h * av
-            bx, by = h * (u + au / 2), h * (v + av / 2)
-            bu, bv = force(x + ax / 2, y + ay / 2)
-            bu, bv = h * bu, h * bv
-            cx, cy = h * (u + bu / 2), h * (v + bv / 2)
-            cu, cv = force(x + bx / 2, y + by / 2)
-            cu, cv = h * cu, h * cv
-            dx, dy = h * (u + cu), h * (v + cv)
-            du, dv = force(x + cx, y + cy)
-            du, dv = h * du, h * dv
-            x, lx = _added(x, lx, ax / 6 + bx / 3 + cx / 3 + dx / 6)
-            y, ly = _added(y, ly, ay / 6 + by / 3 + cy / 3 + dy / 6)
-            u, lu = _added(u, lu, au / 6 + bu / 3 + cu / 3 + du / 6)
-            v, lv = _added(v, lv, av / 6 + bv / 3 + cv / 3 + dv / 6)
-        return x, y, u, v
-
-    return run
-
-
-def _yoshida6(force: Any) -> Callable[..., Any]:
-    w3, w2, w1 = 0.784513610477560, 0.235573213359357, -1.17767998417887
-    w0 = 1.0 - 2.0 * (w1 + w2 + w3)
-    kicks = (w3, w2, w1, w0, w1, w2, w3)
-
-    @njit(**_OPTIONS)
-    def run(x: float, y: float, u: float, v: float, h: float, count: int) -> Any:
-        lx = ly = lu = lv = 0.0
-        for _ in range(count):
-            before = 0.0
-            for weight in kicks:
-                half = 0.5 * h * (before + weight)
-                x, lx = _added(x, lx, half * u)
-                y, ly = _added(y, ly, half * v)
-                a, b = force(x, y)
-                u, lu = _added(u, lu, weight * h * a)
-                v, lv = _added(v, lv, weight * h * b)
-                before = weight
-            x, lx = _added(x, lx, 0.5 * h * before * u)
-            y, ly = _added(y, ly, 0.5 * h * before * v)
-        return x, y, u, v
-
-    return run
-
-
-def _gauss2(force: Any) -> Callable[..., Any]:
-    root = np.sqrt(3.0) / 6.0
-    near, far = 0.25 - root, 0.25 + root
-
-    @njit(**_OPTIONS)
-    def run(x: float, y: float, u: float, v: float, h: float, count: int) -> Any:
-        lx = ly = lu = lv = 0.0
-        ax, ay, bx, by = h * u, h * v, h * u, h * v
-        au, av = force(x, y)
-        au, av = h * au, h * av
-        bu, bv = au, av
-        for step in range(count):
-            if step > 0:  # the line through the last increments, continued
-                along = 3.0 * root * 2.0
-                ax, bx = bx + (along - 1.0) * (bx - ax), bx + along * (bx - ax)
-                ay, by = by + (along - 1.0) * (by - ay), by + along * (by - ay)
-                au, bu = bu + (along - 1.0) * (bu - au), bu + along * (bu - au)
-                av, bv = bv + (along - 1.0) * (bv - av), bv + along * (bv - av)
-            before = np.inf
-            for _ in range(100):
-                px, py = x + 0.25 * ax + near * bx, y + 0.25 * ay + near * by
-                pu, pv = u + 0.25 * au + near * bu, v + 0.25 * av + near * bv
-                qx, qy = x + far * ax + 0.25 * bx, y + far * ay + 0.25 * by
-                qu, qv = u + far * au + 0.25 * bu, v + far * av + 0.25 * bv
-                fu, fv = force(px, py)
-                gu, gv = force(qx, qy)
-                fx, fy, gx, gy = h * pu, h * pv, h * qu, h * qv
-                fu, fv, gu, gv = h * fu, h * fv, h * gu, h * gv
-                change = abs(ax - fx) + abs(ay - fy) + abs(au - fu) + abs(av - fv)
-                change += abs(bx - gx) + abs(by - gy) + abs(bu - gu) + abs(bv - gv)
-                scale = abs(px) + abs(py) + abs(pu) + abs(pv) + abs(fx) + abs(fy) + abs(fu)
-                scale += abs(fv) + abs(qx) + abs(qy) + abs(qu) + abs(qv) + abs(gx) + abs(gy)
-                scale += abs(gu) + abs(gv)
-                if change == 0.0 or (change <= 2.3e-13 * scale and change >= before):
-                    break
-                ax, ay, au, av, bx, by, bu, bv = fx, fy, fu, fv, gx, gy, gu, gv
-                before = change
-            x, lx = _added(x, lx, 0.5 * ax + 0.5 * bx)
-            y, ly = _added(y, ly, 0.5 * ay + 0.5 * by)
-            u, lu = _added(u, lu, 0.5 * au + 0.5 * bu)
-            v, lv = _added(v, lv, 0.5 * av + 0.5 * bv)
-        return x, y, u, v
-
-    return run
-
-
-_FORCES = {"kepler": _kepler, "henon_heiles": _henon_heiles}
-_METHODS = {"rk4": _rk4, "yoshida6": _yoshida6, "gauss2": _gauss2}
 
 
 def floor_rows(
@@ -149,8 +25,8 @@ def floor_rows(
     Args:
         bench: what the row belongs to.
         case: what it is called.
-        problem: one with a force here.
-        method: one with a loop here.
+        problem: one with a force among the loops by hand.
+        method: one with a loop there.
         h: the step.
         steps: how many.
         rounds: the number of turns of each.
@@ -163,7 +39,7 @@ def floor_rows(
     """
     product = load_product(problem, method).module("numba")
     start = np.array(product.START, float)
-    loop = _METHODS[method](_FORCES[problem])
+    loop = getattr(loops_by_hand, method)(getattr(loops_by_hand, problem))
     room = Workspace.of(product, 1)
     out, row = np.empty((0, start.size)), np.empty(0)
     state = start.copy()
