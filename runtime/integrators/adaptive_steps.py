@@ -28,7 +28,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
 from hamilforge.runtime.integrators.adaptive_ensembles import adaptive_ensemble
 from hamilforge.runtime.integrators.events import Watch
 from hamilforge.runtime.integrators.solution import Floats, Solution
-from hamilforge.runtime.integrators.step_functions import Event
+from hamilforge.runtime.integrators.step_functions import Event, Span
 
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
@@ -171,10 +171,7 @@ def _one_adaptive(
             raise failure(product, t, control, pieces, values, reason, float(residual))
         if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
             try:
-                end = watch.look(
-                    control[Control.BEGUN], control[Control.BEGUN_BEHIND], control[Control.LENGTH],
-                    y, room, series,
-                )  # fmt: skip
+                end = watch.look(_last_span(control, t), y, room, series)
             except IntegrationError as error:  # of a function, which knows nothing of the run
                 raise failure(product, error.t, control, pieces, values, str(error)) from None
             if end is not None:
@@ -204,3 +201,9 @@ def _one_adaptive(
         watch,
         end is not None,
     )
+
+
+def _last_span(control: Floats, end: float) -> Span:
+    """Where the last step is, which has ended at a time."""
+    start, behind = float(control[Control.BEGUN]), float(control[Control.BEGUN_BEHIND])
+    return Span(start, behind, float(control[Control.LENGTH]), end)

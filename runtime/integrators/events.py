@@ -28,7 +28,7 @@ from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators import event_roots
 from hamilforge.runtime.integrators.solution import Floats
-from hamilforge.runtime.integrators.step_functions import Event, Place, Step, places
+from hamilforge.runtime.integrators.step_functions import Event, Place, Span, Step, places
 
 #: What is rounding of the state in which a run begins, relative to its changes in a step.
 _START = 1e-14
@@ -73,14 +73,12 @@ class Watch:
         self._direction = 1.0
 
     def look(
-        self, start: float, behind: float, h: float, y: Floats, room: Workspace, series: Floats
+        self, span: Span, y: Floats, room: Workspace, series: Floats
     ) -> tuple[float, Floats] | None:
         """Look at a step.
 
         Args:
-            start: its beginning.
-            behind: what is missing in it.
-            h: its length, with its sign.
+            span: where it is.
             y: the state at its end.
             room: the arrays of the kernels, as the step has left them.
             series: rows for series.
@@ -93,18 +91,18 @@ class Watch:
         """
         product = self._product
         lost = product.curve(
-            start + behind, h, y, self._row,
+            span.start + span.behind, span.h, y, self._row,
             room.rows[0], room.square[0], room.slopes[0], room.flags[0], series,
         )  # fmt: skip
         if lost != 0.0:
             raise IntegrationError(
-                f"{product.NAME}: the state between t = {start:.6g} and {start + h:.6g}, which "
-                "events are looked for at, was not found; try smaller tolerances", start, 0, lost,
+                f"the states between t = {span.start:.6g} and {span.end:.6g}, among which events "
+                "are looked for, were not found; try smaller tolerances", span.start, 0, lost,
             )  # fmt: skip
-        step = Step(product, (start, behind, h), self._row, series)
+        step = Step(product, span, self._row, series)
         zeros: list[tuple[float, int, Floats]] = []
-        follows = start == self._end
-        self._end, self._direction = step.time(1.0), math.copysign(1.0, h)
+        follows = span.start == self._end
+        self._end, self._direction = span.end, math.copysign(1.0, span.h)
         for number, track in enumerate(self.tracks):
             if not follows and track.here is not None:  # it was far from zero since
                 zeros += self._named(number, self._touch(track, math.inf))
@@ -123,12 +121,11 @@ class Watch:
         zeros: list[tuple[float, int, Floats]] = []
         for number, track in enumerate(self.tracks):
             here = track.here
-            if here is None or here.step.time(1.0) != self._end:
+            if here is None or here.step.span.end != self._end or track.side == 0.0:
                 continue
             arrives = track.event.direction in (0, -track.side)
-            if abs(here.value) <= 8 * here.noise and track.side != 0.0 and arrives:
-                if track.furthest > here.near:
-                    zeros += self._named(number, [(here.step, 1.0)])
+            if arrives and abs(here.value) <= 8 * here.noise and track.furthest > here.near:
+                zeros += self._named(number, [(here.step, 1.0)])
         return self._kept(zeros)
 
     def _named(
@@ -208,7 +205,8 @@ class Watch:
             )
             guess = begin + length * local
         step = place.step
-        least = max(2.0**-52, float(np.spacing(abs(step.time(1.0)) + abs(step.h))) / abs(step.h))
+        size = abs(step.span.h)
+        least = max(2.0**-52, float(np.spacing(abs(step.span.end) + size)) / size)
         return _far_side(after, low, high, guess, least)
 
 

@@ -51,38 +51,47 @@ class Event:
     place: int | None
 
 
-class Step:
-    """A step that was taken, theta going from 0 to 1 on it.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a step is.
 
     Attributes:
-        start: where it begins.
+        start: the time at which it begins.
+        behind: what is missing in that.
         h: its length, with its sign.
+        end: the time at which it ends.
     """
 
-    def __init__(
-        self,
-        product: ModuleType,
-        span: tuple[float, float, float],
-        row: Floats,
-        series: Floats,
-    ) -> None:
+    start: float
+    behind: float
+    h: float
+    end: float
+
+
+class Step:
+    """A step that was taken, theta going from 0 to 1 on it."""
+
+    def __init__(self, product: ModuleType, span: Span, row: Floats, series: Floats) -> None:
         """A step.
 
         Args:
             product: the generated module.
-            span: where it begins, what is missing in that, and its length.
+            span: where it is.
             row: the parameters.
             series: rows whose first columns hold the polynomial; functions write into the others.
         """
-        self.start, self._behind, self.h = span
+        self.span = span
         self._product: Any = product
         self._row, self._series = row, series
         self._curve = series[: product.DEGREE + 1, : product.SIZE].copy()
         self._powers = np.arange(len(self._curve))
 
     def time(self, theta: float) -> float:
-        """The time at a place."""
-        return self.start + (theta * self.h + self._behind)
+        """The time at a place, which is none beyond the end."""
+        span = self.span
+        time = span.start + (theta * span.h + span.behind)
+        beyond = (time - span.end) * span.h > 0
+        return span.end if beyond or theta == 1.0 else time
 
     def state(self, theta: float) -> Floats:
         """The state at a place, `(components,)`."""
@@ -156,7 +165,9 @@ class Step:
         product, rows = self._product, self._series
         own = self._curve if length == 1.0 else self._part(begin, length)
         rows[: len(own), : product.SIZE] = own
-        product.event_series(self.time(begin), length * self.h, self._row, rows, product.POWERS)
+        product.event_series(
+            self.time(begin), length * self.span.h, self._row, rows, product.POWERS
+        )
         column = product.EVENT_COLUMN + event.place
         series = _ended(rows[: product.POWERS + 1, column].copy(), max(near, _END))
         if series is not None:

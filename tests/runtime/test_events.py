@@ -275,6 +275,7 @@ def test_an_event_at_the_end_of_a_step_is_found_once(cubic):
     for stop in (-6.0, -2.0, 2.0):
         until = hf.integrate(cubic, "taylor", t_span=(-8, stop), events="zero")
         assert until.t_events[0][-1] == pytest.approx(stop, abs=1e-12)
+        assert until.t_events[0][-1] <= stop
         times = [-8 + k * (stop + 8) / 4 for k in range(5)]
         through = hf.integrate(
             cubic, "dormand_prince54", t_span=(-8, 10), events="zero", max_step=(stop + 8) / 4
