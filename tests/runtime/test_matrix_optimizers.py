@@ -14,16 +14,14 @@ import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import torch_matrices
 from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
-from tests.samples import covered
+from tests.samples import covered, sampled
 
 SHAPES = {"sphere": (7,), "orthogonal": (5, 5)}
 #: Retractions that multiply let rounding add up like a random walk.
 MULTIPLY = [name for name in ON_MANIFOLDS if name.endswith("leapfrog")] + ["mec"]
-#: Of whose long walks the plain suite sees both precisions, and one of others.
-WALKED = [("stiefel_leapfrog", "float64"), ("stiefel_leapfrog", "float32")]
-WALKED += [("stiefel_momentum", "float32"), ("orthogonal_leapfrog", "float64")]
-WALKED += [("grassmann_leapfrog", "float32"), ("sphere_leapfrog", "float32")]
-WALKED += [("mec", "float32"), ("stiefel_rattle", "float32"), ("sphere_rattle", "float32")]
+#: Long walks of the plain suite: both precisions, retractions that multiply and others, multipliers.
+WALKED = [("stiefel_leapfrog", "float64"), ("sphere_leapfrog", "float32")]
+WALKED += [("mec", "float32"), ("stiefel_rattle", "float32")]
 
 
 def manifold_of(name):
@@ -143,7 +141,9 @@ def test_the_smallest_eigenvectors_in_order_are_found(name, lr):
     assert torch.allclose(found, torch.from_numpy(values[:3]), atol=1e-9)
 
 
-@pytest.mark.parametrize("weights", [(3.0, 2.0, 1.0), (1.0, -2.0, 3.0), (-1.0, -0.5), (0.5, -1.5)])
+@pytest.mark.parametrize(
+    "weights", sampled([(1.0, -2.0, 3.0), (3.0, 2.0, 1.0), (-1.0, -0.5), (0.5, -1.5)], every=2)
+)
 def test_a_rigid_body_comes_to_rest_at_the_minimum_for_weights_of_either_sign(weights):
     """The p smallest values ascending with weights descending; beside negative ones the largest.
 
