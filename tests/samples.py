@@ -10,6 +10,9 @@ import pytest
 
 from tests.optimizers import COMPILED
 
+#: Of a test whose kernels are compiled, where those of its file are Python.
+compiled = pytest.mark.parametrize("kernels", ["compiled"], indirect=True)
+
 
 def sampled(cases: Iterable[Any], every: int) -> list[Any]:
     """All cases, of which those between each ``every``-th are left to ``-m full``.

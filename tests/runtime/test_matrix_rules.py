@@ -9,7 +9,10 @@ import torch
 
 import hamilforge as hf
 from hamilforge.runtime.core import torch_matrices
-from tests.samples import diagonal
+from tests.samples import compiled, diagonal, sampled
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 SHAPES = ((16, 8), (8, 16), (12, 12))
 FORMS = [{"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}]
@@ -73,6 +76,8 @@ def test_muon_is_torchs_without_its_bfloat16(monkeypatch, options, form, dtype):
     assert walk(optimizers, (left, right), 100, drawn(SHAPES, dtype, 100)) <= most
 
 
+@compiled
+@pytest.mark.full
 def test_muon_beside_torchs_as_it_ships():
     shapes = ((64, 32), (128, 128), (64, 256))  # in smaller ones bfloat16 is off by up to 2.5e-2
     left, right = twins(shapes, torch.float32)
@@ -332,7 +337,8 @@ def test_the_derivative_of_a_near_polar_factor():
     assert torch.autograd.gradcheck(torch_matrices.polar, (matrix,))
 
 
-@pytest.mark.parametrize("name", ["stiefel_momentum", "muon"])
+@compiled
+@pytest.mark.parametrize("name", sampled(["muon", "stiefel_momentum"], every=2))
 def test_large_matrices_go_through_products_of_torch(name):
     generator = torch.Generator().manual_seed(6)
     shapes = ((9, 4), (256, 128), (7, 7), (2, 200, 120))

@@ -15,7 +15,10 @@ from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
 from tests.interpreted import as_python
-from tests.samples import covered
+from tests.samples import compiled, covered
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 HEAD = 'name = "{name}"\ntitle = "-"\nreference = "-"\n'
 
@@ -133,6 +136,7 @@ def test_gradients_of_the_torch_module_are_those_of_differences(forced):
     assert flow.parameter_k.grad == pytest.approx(slope, rel=1e-7)
 
 
+@compiled
 @pytest.mark.parametrize("order", [None, 3, 40])
 def test_backends_are_the_interpretation(order):
     assert hf.verify("kepler", "taylor", order=order).holds
