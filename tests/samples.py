@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
 
 from tests.optimizers import COMPILED
+
+#: Of a test whose kernels are compiled, where those of its file are Python.
+compiled = pytest.mark.parametrize("kernels", ["compiled"], indirect=True)
 
 
 def sampled(cases: Iterable[Any], every: int) -> list[Any]:
@@ -23,6 +27,27 @@ def sampled(cases: Iterable[Any], every: int) -> list[Any]:
             marks=[pytest.mark.full] if index % every else [],
         )
         for index, case in enumerate(cases)
+    ]
+
+
+def diagonal(*axes: Iterable[Any]) -> list[Any]:
+    """Tuples of values of several parameters, of which ``-m full`` has most.
+
+    The plain suite goes through all axes at once, each begun anew where it is shorter: it has each
+    value of each, and as many tuples as the longest has values.
+
+    Args:
+        axes: the values of each parameter.
+    """
+    values = [[*axis] for axis in axes]
+    longest = max(map(len, values))
+    plain = {tuple(k % len(axis) for axis in values) for k in range(longest)}
+    return [
+        pytest.param(
+            *(axis[k] for axis, k in zip(values, index, strict=True)),
+            marks=[] if index in plain else [pytest.mark.full],
+        )
+        for index in itertools.product(*(range(len(axis)) for axis in values))
     ]
 
 

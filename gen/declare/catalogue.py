@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from hamilforge.gen.declare.errors import DeclarationError, did_you_mean
 MAX_REFERENCES = 10
 #: To which one refers, and those to which they do, each as often as it is meant.
 MAX_DECLARATIONS = 2000
+#: So many files are remembered as they were read.
+REMEMBERED = 512
 
 
 @functools.cache
@@ -104,12 +107,32 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a file said, with what it depends on.
+
+    Attributes:
+        data: the bytes of the file.
+        references: what it refers to as it names it, the kinds that would do, and what was found.
+        size: how many declarations these are, all told.
+        declaration: what it says.
+    """
+
+    data: bytes
+    references: tuple[tuple[str, tuple[str, ...], kinds.Declaration], ...]
+    size: int
+    declaration: kinds.Declaration
+
+
+#: A file that is as it was, and refers to what it did, is not read again.
+_REMEMBERED: dict[Path, _Reading] = {}
+
+
 class _Catalogue:
     """One reading: each file that is referred to is read once, however often it is."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, kinds.Declaration] = {}
-        self._sizes: dict[Path, int] = {}
+        self._read: dict[Path, _Reading] = {}
 
     def load(self, path: Path, wanted: tuple[str, ...], depth: int) -> kinds.Declaration:
         """Read a file and what it refers to."""
@@ -118,26 +141,58 @@ class _Catalogue:
                 str(path), f"references nested more than {MAX_REFERENCES} deep, or in a circle"
             )
 
-        size = 1
-
-        def find(name: str, kinds_wanted: tuple[str, ...]) -> kinds.Declaration:
-            nonlocal size
-            place = locate(name, kinds_wanted, path.parent)
-            declaration = self.load(place, kinds_wanted, depth + 1)
-            size += self._sizes[place]
-            if size > MAX_DECLARATIONS:
-                raise DeclarationError.single(
-                    "", f"more than {MAX_DECLARATIONS} declarations are referred to, all told"
-                )
-            return declaration
-
         if path not in self._read:
-            self._read[path] = read_kinds.read(toml_source.read(path), find)
-            self._sizes[path] = size
-        declaration = self._read[path]
+            self._read[path] = self._unchanged(path, depth) or self._reading(path, depth)
+        declaration = self._read[path].declaration
         kind = families.kind_of(declaration).name
         if wanted and kind not in wanted:
             raise DeclarationError.single(
                 str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"
             )
         return declaration
+
+    def _reading(self, path: Path, depth: int) -> _Reading:
+        """Read a file that has not been read, and remember it."""
+        references, asked, size = [], 0, 1
+
+        def find(name: str, wanted: tuple[str, ...]) -> kinds.Declaration:
+            nonlocal asked, size
+            asked += 1
+            declaration, its_size = self._referred(name, wanted, path, depth)
+            size += its_size
+            if size > MAX_DECLARATIONS:
+                raise DeclarationError.single(
+                    "", f"more than {MAX_DECLARATIONS} declarations are referred to, all told"
+                )
+            references.append((name, wanted, declaration))
+            return declaration
+
+        data = toml_source.bytes_of(path)
+        declaration = read_kinds.read(toml_source.from_bytes(str(path), data), find)
+        reading = _Reading(data, tuple(references), size, declaration)
+        if asked == len(references):  # whatever was asked for was there
+            if len(_REMEMBERED) >= REMEMBERED:
+                _REMEMBERED.clear()
+            _REMEMBERED[path] = reading
+        return reading
+
+    def _unchanged(self, path: Path, depth: int) -> _Reading | None:
+        """What is remembered of a file, if it and all that it refers to are as they were."""
+        reading = _REMEMBERED.get(path)
+        if reading is None or reading.data != toml_source.bytes_of(path):
+            return None
+        try:
+            for name, wanted, declaration in reading.references:
+                if self._referred(name, wanted, path, depth)[0] is not declaration:
+                    return None
+        except DeclarationError:
+            return None
+        return reading
+
+    def _referred(
+        self, name: str, wanted: tuple[str, ...], path: Path, depth: int
+    ) -> tuple[kinds.Declaration, int]:
+        """What a file refers to by a name, and how many declarations that is, all told."""
+        place = locate(name, wanted, path.parent)
+        declaration = self.load(place, wanted, depth + 1)
+        return declaration, self._read[place].size

@@ -59,6 +59,15 @@ def read(path: Path) -> Source:
     Raises:
         DeclarationError: the file cannot be read, is too large, or is not TOML.
     """
+    return from_bytes(str(path), bytes_of(path))
+
+
+def bytes_of(path: Path) -> bytes:
+    """The bytes of a declaration file.
+
+    Raises:
+        DeclarationError: the file cannot be read, or is too large.
+    """
     where = str(path)
     try:
         size = path.stat().st_size
@@ -66,10 +75,9 @@ def read(path: Path) -> Source:
             raise DeclarationError.single(
                 where, f"{size} bytes; a declaration has at most {MAX_BYTES}"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DeclarationError.single(where, f"cannot be read: {error.strerror}") from error
-    return from_bytes(where, data)
 
 
 def from_bytes(where: str, data: bytes) -> Source:

@@ -6,6 +6,7 @@ precision times the condition of the matrix.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -134,16 +135,28 @@ def quintic(matrix: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def expm(matrix: Matrix) -> Matrix:
-    """The exponential, by halving, its series, and squaring."""
-    ones = identity(len(matrix))
+    """The exponential, by halving, its series, and squaring.
+
+    The series is one in a power of the matrix whose coefficients are short series, which takes
+    about two products for the root of its length: M. S. Paterson and L. J. Stockmeyer, SIAM J.
+    Comput. 2 (1973) 60-66.
+    """
     size = size_of(matrix)
     halvings = max(0, int(mpmath.ceil(mpmath.log(size + 1, 2)))) + _HALVINGS
-    small = matrix / mpmath.mpf(2) ** halvings
-    result, term, number = ones, ones, 0
-    while size_of(term) > mpmath.mpf(2) ** (-mpmath.mp.prec - 2 * halvings):
-        number += 1
-        term = term @ small / number
-        result = result + term
+    small, size = matrix / mpmath.mpf(2) ** halvings, size / mpmath.mpf(2) ** halvings
+    factors = [mpmath.mpf(1)]  # 1/k!, while terms are not too small
+    while factors[-1] * size ** (len(factors) - 1) > mpmath.mpf(2) ** (
+        -mpmath.mp.prec - 2 * halvings
+    ):
+        factors.append(factors[-1] / len(factors))
+    length = math.isqrt(len(factors) - 1) + 1
+    powers = [identity(len(matrix))]
+    for _ in range(length):
+        powers.append(powers[-1] @ small)
+    result = powers[0] * 0
+    for begin in reversed(range(0, len(factors), length)):
+        short = zip(factors[begin : begin + length], powers, strict=False)
+        result = result @ powers[-1] + sum(factor * power for factor, power in short)
     for _ in range(halvings):
         result = result @ result
     return result

@@ -24,14 +24,14 @@ def run(first, count, generate_every):
 
 
 def test_some_mutated_declarations_are_checked_or_refused():
-    verdicts = run(100_000, 250, 25)
-    assert verdicts.total() == 250
-    assert verdicts["refused"] > 50
-    assert verdicts["fine"] > 10
+    verdicts = run(100_000, 120, 25)
+    assert verdicts.total() == 120
+    assert verdicts["refused"] > 25
+    assert verdicts["fine"] > 5
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("first", range(0, 20_000, 1000))
+@pytest.mark.parametrize("first", [*range(0, 20_000, 1000), 100_000])
 def test_mutated_declarations_are_checked_or_refused(first):
     assert run(first, 1000, 10).total() == 1000
 
@@ -42,7 +42,7 @@ def test_the_driver_sees_hangs_memory_exceptions_and_ends(tmp_path, monkeypatch,
         "declaration = catalogue.load(path)", f"{code}\n                raise SystemExit", 1
     )
     broken = tmp_path / "driver.py"
-    broken.write_text(text.replace("SECONDS, MEMORY = 10.0", "SECONDS, MEMORY = 1.0"))
+    broken.write_text(text.replace("SECONDS, MEMORY = 10.0", "SECONDS, MEMORY = 0.4"))
     (tmp_path / "mutations.py").write_text((_PATH.parent / "mutations.py").read_text())
     monkeypatch.setattr(driver, "__file__", str(broken))
     assert [outcome.verdict for outcome in driver.outcomes(0, 2)] == ["fault", "fault"]

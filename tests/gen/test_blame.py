@@ -244,7 +244,8 @@ GATES = system(
 
 @pytest.fixture
 def endless_divergence(monkeypatch):
-    """A proof that ends only with its budget."""
+    """A proof that ends only with its budget, which is a short one."""
+    monkeypatch.setattr(budget, "SLOWEST", 2.0)
     monkeypatch.setattr(
         "hamilforge.gen.derive.integrators.field.VectorField.divergence", property(lambda _: busy())
     )

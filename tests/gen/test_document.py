@@ -24,7 +24,7 @@ def test_the_derivation_is_the_golden_one(style):
 
 @pytest.mark.parametrize(
     "path",
-    sampled(catalogue.paths(), every=3),
+    sampled(catalogue.paths(), every=6),
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_every_declaration_tells_its_derivation(path):

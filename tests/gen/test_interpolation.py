@@ -255,8 +255,9 @@ def test_two_random_polynomial_fields_interpolate_and_other_routines_agree(m, co
     assert obstruction.rank([exact.word(fields, (k,)) for k in (1, 2)], points) == 2
 
 
-def test_a_hundred_seeds_of_seven_random_fields():
-    for seed in range(100):
+@pytest.mark.parametrize("seeds", [range(20), pytest.param(range(20, 100), marks=pytest.mark.full)])
+def test_a_hundred_seeds_of_seven_random_fields(seeds):
+    for seed in seeds:
         fields = vector_fields("field/random7", {"d": 4}, seed)
         points = draws.points(8, 4, seed)
         found = grow(fields, 3, points=points)

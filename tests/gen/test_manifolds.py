@@ -390,6 +390,18 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
     assert np.allclose(value, expected, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("size", [0, 1e-30, 0.1, 1, 30])
+def test_an_exponential_is_good_to_its_last_digits(size):
+    generator = np.random.default_rng(4)
+    square = np.vectorize(mpmath.mpf, otypes=[object])(generator.standard_normal((4, 4)))
+    with mpmath.workdps(120):
+        matrix = square * mpmath.mpf(size) / matrices.size_of(square)
+        found = matrices.expm(matrix)
+    with mpmath.workdps(160):
+        exact = np.array(mpmath.expm(mpmath.matrix(matrix.tolist()), "taylor").tolist())
+        assert matrices.size_of(found - exact) <= mpmath.mpf("1e-113") * matrices.size_of(exact)
+
+
 def test_the_geodesic_of_the_embedding_is_that_of_edelman_arias_and_smith():
     """X(t) = [X V] exp([[A, -S], [I, A]] t) [I; 0] exp(-A t), A = X'V, S = V'V."""
     functions = build_manifold(catalogue.load("stiefel")).functions

@@ -39,6 +39,7 @@ def stiff(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("times", [None, [0.5, 1.0]])
 def test_a_budget_of_steps_ends_a_run_with_what_there_is(stiff: Path, times: Any) -> None:
     with pytest.raises(hf.IntegrationError, match="the budget of 3000 steps is used up") as caught:
@@ -59,6 +60,7 @@ def test_the_budget_is_finite_if_nothing_is_said(stiff: Path, times: Any) -> Non
     assert time.perf_counter() - begun < 60
 
 
+@pytest.mark.usefixtures("kernels")
 def test_tolerances_below_rounding_end() -> None:
     for times in (None, [1.0]):
         with pytest.raises(hf.IntegrationError, match="tolerances below rounding"):
@@ -94,6 +96,7 @@ def test_nothing_depends_on_where_runs_are_cut(times: Any, monkeypatch: pytest.M
     assert (cut.t == plain.t).all()
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("method", ["rk4", "gauss2"])
 def test_nothing_depends_on_where_fixed_runs_are_cut(
     method: str, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ import torch
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import cache, loader
 
+from .forked import fork
 from .training import first
 
 SUMS = {"shifted": True, "scope": "all", "staged": False, "timed": False}
@@ -286,24 +287,25 @@ def test_a_class_of_the_catalogue_is_pickled_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(made)) is made
 
 
+#: The process that is forked has derived the product, and never looked into a cache.
+DERIVED = """
+from hamilforge.gen import pipeline, products
+pipeline.generate(products.load_made({path!r}))
+"""
 LOAD = """
-import sys
+import os
 from hamilforge.runtime.core.loader import load
-print(load(sys.argv[1]).module("numba").STATES)
+os.chdir({folder!r})
+print(load({path!r}).module("numba").STATES)
 """
 
 
 def loaded(path: Path, root: Path | None, **environment: str | None) -> tuple[str, str]:
     """What a process says on both streams that loads a declaration."""
-    given = {**os.environ, **({"HAMILFORGE_CACHE": str(root)} if root else {})}
-    for name, value in environment.items():
-        given.pop(name, None)
-        if value is not None:
-            given[name] = value
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(path)],
-        env=given, capture_output=True, text=True, timeout=120, check=False, cwd=path.parent,
-    )  # fmt: skip
+    names = {"path": str(path), "folder": str(path.parent)}
+    cached = {"HAMILFORGE_CACHE": str(root)} if root else {}
+    prepared = DERIVED.format(**names)
+    done = fork(LOAD.format(**names), prepared=prepared, **{**cached, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 

@@ -212,6 +212,7 @@ def assert_slope(problem, method, order, exact):
     assert abs(slopes[-2] - order) < 0.2, (order, slopes)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_rigid_body_turns_as_eulers_equations_say():
     problem, method = EXPECTED["constrained"]["top"], METHODS[1]
     found = hf.integrate(problem, method, t_span=(0, 4), h=0.02)
@@ -424,6 +425,7 @@ py = 0
 """
 
 
+@pytest.mark.usefixtures("kernels")
 def test_rounding_in_large_units_is_no_reason_against_a_start(tmp_path):
     path = tmp_path / "large.toml"
     path.write_text(LARGE)
@@ -435,6 +437,7 @@ def test_rounding_in_large_units_is_no_reason_against_a_start(tmp_path):
         hf.integrate(path, "rattle", t_span=(0, 1), h=0.1, y0={**start, "x": start["x"] + 1e-6})
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_small_determinant_is_no_fold(tmp_path):
     """In float32 that of two constraints on heavy bodies is below the numbers of the type."""
     torch = pytest.importorskip("torch")

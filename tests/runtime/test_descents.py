@@ -20,6 +20,10 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.optimizers.descent import ImplicitSteps, NoStepError
 from hamilforge.verification import verify
+from tests.samples import compiled
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 NAMES = catalogue.names("discrete-gradient")
 #: Those that ask for values alone, one coordinate or direction after the other.
@@ -59,6 +63,7 @@ def defects(values: Any, points: Any, h: float) -> list[float]:
 # --- what each step keeps -------------------------------------------------------------------------
 
 
+@compiled
 @pytest.mark.parametrize("h", STEPS)
 @pytest.mark.parametrize("name", NAMES)
 def test_each_step_falls_by_its_square_over_h(name: str, h: float) -> None:
@@ -465,6 +470,7 @@ def test_a_quadrature_of_ones_own(tmp_path: Path) -> None:
     assert max(defects([bowl(x) for x in points], points, 2.0)) <= IDENTITY
 
 
+@compiled
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

@@ -240,6 +240,7 @@ def test_problems_of_a_batch_do_not_know_each_other(name: str) -> None:
         shapes.clear()
 
 
+@pytest.mark.usefixtures("kernels")
 def test_positive_definite_matrices_are_not_left(tmp_path: Any) -> None:
     """An open set in its own metric: what is not one is too far, for every h."""
     file = tmp_path / "definite.toml"

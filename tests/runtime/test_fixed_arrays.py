@@ -63,6 +63,7 @@ def own(tmp_path):
 # --- which numbers ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("seed", [0, 7, 2**62])
 @pytest.mark.parametrize("field", DRAWN)
 def test_the_generated_code_draws_the_fractions_that_are_proved_of(field, seed):

@@ -292,12 +292,14 @@ def test_dense_output_and_adaptive_steps_carry_the_friction():
         assert abs(found.y - fine).max() < 1e-6
 
 
+@pytest.mark.usefixtures("kernels")
 def test_fixed_steps_run_backwards_too():
     there = hf.integrate("kepler", "conformal_leapfrog", t_span=(0, 5), h=0.01)
     back = hf.integrate("kepler", "conformal_leapfrog", there.y[-1], (5, 0), 0.01)
     assert abs(back.y[-1] - there.y[0]).max() < 1e-13
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_solution_survives_its_file(tmp_path):
     found = hf.integrate("damped_pendulum", "gauss2", t_span=(0, 1), h=0.1)
     path = found.save(tmp_path / "run")
@@ -313,6 +315,7 @@ def test_a_solution_survives_its_file(tmp_path):
         found["x"]
 
 
+@pytest.mark.usefixtures("kernels")
 def test_parameters_and_starts_can_be_given_by_name_or_for_each_trajectory():
     gammas = np.array([0.0, 0.1, 0.5])
     found = hf.integrate(
@@ -331,6 +334,7 @@ def test_parameters_and_starts_can_be_given_by_name_or_for_each_trajectory():
 COLLISION = [1.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
@@ -350,6 +354,7 @@ def test_a_collision_is_an_error_with_time_step_residual_and_advice(method, opti
     assert np.isfinite(error.solution.y).all()
 
 
+@pytest.mark.usefixtures("kernels")
 def test_what_becomes_infinite_is_an_error():
     with pytest.raises(IntegrationError, match="no longer finite"):
         hf.integrate("blow_up", "rk4", [1.0], (0, 2), 0.01)

@@ -10,6 +10,10 @@ import pytest
 import torch
 
 import hamilforge as hf
+from tests.samples import compiled
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 FORMS = ({}, {"foreach": True}, {"fused": False, "foreach": False})
 NOVOGRAD = """
@@ -129,6 +133,7 @@ def test_a_norm_is_kept_for_the_next_step(tmp_path: Path, options: dict[str, Any
         assert mine == pytest.approx(theirs, rel=1e-13, abs=1e-13)
 
 
+@compiled
 @pytest.mark.parametrize("text", [NOVOGRAD.replace("SCOPE", "tensor"), LAST])
 def test_backends_agree_and_the_report_counts_its_array(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, text)

@@ -10,6 +10,10 @@ import pytest
 import torch
 
 import hamilforge as hf
+from tests.samples import compiled
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 POLYAK = """
 kind = "optimizer"
@@ -105,6 +109,7 @@ def test_minimize_hands_the_value_over(rule: Path) -> None:
     assert found.x == pytest.approx(wanted, rel=1e-12, abs=1e-14)
 
 
+@compiled
 def test_it_is_verified_and_its_first_steps_are_proved(rule: Path) -> None:
     verification = hf.verify(rule)
     assert verification.holds, str(verification)

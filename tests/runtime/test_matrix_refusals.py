@@ -10,6 +10,9 @@ import torch
 
 import hamilforge as hf
 
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
+
 RULE = """
 kind = "optimizer"
 name = "{name}"

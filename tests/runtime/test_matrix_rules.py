@@ -9,6 +9,10 @@ import torch
 
 import hamilforge as hf
 from hamilforge.runtime.core import torch_matrices
+from tests.samples import compiled, diagonal, sampled
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 SHAPES = ((16, 8), (8, 16), (12, 12))
 FORMS = [{"fused": True}, {"foreach": True}, {"foreach": False, "fused": False}]
@@ -50,18 +54,18 @@ def twins(shapes, dtype):
     return left, [torch.nn.Parameter(p.detach().clone()) for p in left]
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+MUON = [
+    {},
+    {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0},
+    {"ns_steps": 3, "ns_coefficients": (1.5, -0.5, 0.0), "momentum": 0.5, "eps": 1e3},
+]
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0},
-        {"ns_steps": 3, "ns_coefficients": (1.5, -0.5, 0.0), "momentum": 0.5, "eps": 1e3},
-    ],
-    ids=str,
+    ("options", "form", "dtype"), diagonal(MUON, FORMS, ("float32", "float64")), ids=str
 )
-@pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-12), ("float32", 64 * 2.0**-23)])
-def test_muon_is_torchs_without_its_bfloat16(monkeypatch, dtype, most, options, form):
+def test_muon_is_torchs_without_its_bfloat16(monkeypatch, options, form, dtype):
+    most = {"float64": 1e-12, "float32": 64 * 2.0**-23}[dtype]
     monkeypatch.setattr(torch.optim._muon, "_zeropower_via_newtonschulz", newton_schulz)
     dtype = getattr(torch, dtype)
     left, right = twins(SHAPES, dtype)
@@ -72,6 +76,8 @@ def test_muon_is_torchs_without_its_bfloat16(monkeypatch, dtype, most, options, 
     assert walk(optimizers, (left, right), 100, drawn(SHAPES, dtype, 100)) <= most
 
 
+@compiled
+@pytest.mark.full
 def test_muon_beside_torchs_as_it_ships():
     shapes = ((64, 32), (128, 128), (64, 256))  # in smaller ones bfloat16 is off by up to 2.5e-2
     left, right = twins(shapes, torch.float32)
@@ -89,19 +95,20 @@ def test_muon_beside_torchs_as_it_ships():
     assert all((a - b).detach().abs().max() <= 0.3 * lr for a, b in zip(left, right, strict=True))
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("foreach", [True, False])
+ADAFACTOR = [
+    {},
+    {"eps": (1e-2, 1e-1), "d": 1.5, "weight_decay": 0.1, "beta2_decay": -0.5},
+    {"eps": (None, 1e-2), "maximize": True},
+]
+
+
 @pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"eps": (1e-2, 1e-1), "d": 1.5, "weight_decay": 0.1, "beta2_decay": -0.5},
-        {"eps": (None, 1e-2), "maximize": True},
-    ],
+    ("options", "form", "foreach", "dtype"),
+    diagonal(ADAFACTOR, FORMS, (True, False), ("float64", "float32")),
     ids=str,
 )
-@pytest.mark.parametrize(("dtype", "most"), [("float64", 1e-12), ("float32", 32 * 2.0**-23)])
-def test_adafactor_is_torchs(dtype, most, options, foreach, form):
+def test_adafactor_is_torchs(options, form, foreach, dtype):
+    most = {"float64": 1e-12, "float32": 32 * 2.0**-23}[dtype]
     dtype = getattr(torch, dtype)
     shapes = (*SHAPES, (7,), (1, 5), (5, 1))
     left, right = twins(shapes, dtype)
@@ -330,7 +337,8 @@ def test_the_derivative_of_a_near_polar_factor():
     assert torch.autograd.gradcheck(torch_matrices.polar, (matrix,))
 
 
-@pytest.mark.parametrize("name", ["stiefel_momentum", "muon"])
+@compiled
+@pytest.mark.parametrize("name", sampled(["muon", "stiefel_momentum"], every=2))
 def test_large_matrices_go_through_products_of_torch(name):
     generator = torch.Generator().manual_seed(6)
     shapes = ((9, 4), (256, 128), (7, 7), (2, 200, 120))

@@ -109,6 +109,7 @@ def test_smoothness_and_its_derivatives_are_the_same_on_both_backends():
     assert np.allclose(one.step_sizes.grad.numpy(), by_step, rtol=1e-13)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", ["controls", "h"])
 def test_costs_of_controls_take_no_array_of_another_shape(name):
     sizes = {"d": 3, "m": 2}
@@ -177,6 +178,7 @@ def test_declared_regularisers_are_added_to_losses_and_refused_where_there_is_no
             plain_one.regulariser()
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("field", EXPECTED["bounds"]["fields"])
 def test_bounds_of_the_one_sided_lipschitz_constant_hold_and_are_attained_where_exact(field):
     generator = np.random.default_rng(3)
@@ -232,6 +234,7 @@ def test_projected_layers_bring_all_points_together_and_larger_steps_need_not():
         hf.contractivity(hf.network("resnet", "rk4", 2, {"d": 2})).project_(None)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_corner_that_no_point_reaches_is_a_bound_and_not_the_constant():
     network = hf.network(
         "gradient_flow", "euler", 1, {"d": 1, "m": 2}, activation="relu(x)", backend="numba"

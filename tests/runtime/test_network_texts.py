@@ -216,6 +216,7 @@ def test_all_backends_with_controls_at_every_stage_agree_with_the_interpretation
     assert "numba, fused" in {one.backend for one in found.deviations}
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", EXPECTED["verified"]["objectives"])
 def test_objectives_agree_with_the_interpretation(name):
     found = hf.verify(f"objective/{name}")

@@ -441,6 +441,7 @@ def test_the_sum_of_the_steps_is_part_of_the_state():
     assert torch.equal(one(x), other(x))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_stages_that_cannot_be_solved_for_are_an_error(tmp_path):
     path = tmp_path / "explosive.toml"
     path.write_text(

@@ -27,7 +27,7 @@ from tests.samples import sampled
 NAMES = catalogue.names("problem")
 
 
-@pytest.mark.parametrize("name", sampled(NAMES, 3))
+@pytest.mark.parametrize("name", sampled(NAMES, 6))
 def test_backends_agree_with_the_interpretation(name):
     verification = hf.verify(f"problem/{name}")
     assert verification.holds, str(verification)
@@ -158,6 +158,7 @@ DISTANCES = {
 }
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("problem", sorted(DISTANCES))
 @pytest.mark.parametrize("method", ["inna", "gradient_descent"])
 @pytest.mark.parametrize("power", [0.5, 1.0])
@@ -171,6 +172,7 @@ def test_with_steps_that_fade_the_limit_is_critical(problem, method, power):
     assert distance[-400:].max() <= distance[300:700].max()
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("problem", sorted(DISTANCES))
 def test_at_a_constant_step_the_distance_is_that_of_the_step(problem):
     """It does not go to 0, and halves with h."""

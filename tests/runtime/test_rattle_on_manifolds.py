@@ -16,6 +16,7 @@ from hamilforge.runtime.core import matrix_equations, torch_matrices
 FORMS = ({"fused": True}, {"foreach": True}, {"foreach": False, "fused": False})
 
 
+@pytest.mark.usefixtures("kernels")
 def test_the_optimizer_on_a_sphere_is_the_integrator_with_a_rod():
     """The damped spherical pendulum: J = g z, mass 1, h = sqrt(lr), momentum = exp(-gamma h)."""
     gravity, gamma, h, steps = 1.0, 0.1, 0.05, 200

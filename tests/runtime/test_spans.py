@@ -11,6 +11,9 @@ import hamilforge as hf
 from hamilforge.runtime.core.errors import IntegrationError
 from tests.samples import sampled
 
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
+
 
 @pytest.fixture
 def declared(tmp_path):

@@ -136,6 +136,7 @@ def test_a_clock_as_older_versions_saved_it_is_read(empty: Any, kernels: None) -
             assert again.param_groups[0]["clock"] == group["clock"]
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_clock_is_saved_as_one_row_of_numbers() -> None:
     for name in OPTIMIZERS:
         for count in (0, 1, 2):

@@ -22,6 +22,7 @@ def slopes(own, point):
     return param.grad
 
 
+@pytest.mark.usefixtures("kernels")
 def test_brocketts_minimum_is_at_the_eigenvectors():
     own = problem("eigenvectors", n=9, p=3)
     run = stiefel_learning.Run(
@@ -119,6 +120,7 @@ def test_runs_that_there_are_not():
         stiefel_learning.learn(stiefel_learning.Run(APPLICATIONS["eigenvectors"], method, 0, 9))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_the_command_prints_a_table_and_draws(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     given = ["reproduce", "stiefel-learning", "--out", str(tmp_path), "--seeds", "2"]

@@ -14,6 +14,11 @@ from hamilforge.gen.program.integrators import build_taylor
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
+from tests.interpreted import as_python
+from tests.samples import compiled, covered
+
+#: What a kernel computes is seen as well by its text as Python, but where it is said.
+pytestmark = pytest.mark.usefixtures("kernels")
 
 HEAD = 'name = "{name}"\ntitle = "-"\nreference = "-"\n'
 
@@ -131,6 +136,7 @@ def test_gradients_of_the_torch_module_are_those_of_differences(forced):
     assert flow.parameter_k.grad == pytest.approx(slope, rel=1e-7)
 
 
+@compiled
 @pytest.mark.parametrize("order", [None, 3, 40])
 def test_backends_are_the_interpretation(order):
     assert hf.verify("kepler", "taylor", order=order).holds
@@ -148,6 +154,7 @@ def _system(folder, name, equations, start, parameters=""):
     return path
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("power", [3, 5, 9])
 @pytest.mark.parametrize("start", [0, 1e-5])
 def test_series_with_gaps_do_not_make_steps_too_long(power, start, tmp_path):
@@ -206,16 +213,21 @@ def test_a_tolerance_without_axes_is_a_number():
 LOOPED = ["kepler", "damped_pendulum", "vanishing_damping", "driven_pendulum", "charged_particle"]
 
 
-@pytest.mark.parametrize("name", [*LOOPED, "toda", "lotka_volterra", "double_pendulum"])
-def test_loops_over_like_operations_are_the_lines(name, monkeypatch):
+ALL = [*LOOPED, "toda", "lotka_volterra", "double_pendulum"]
+
+
+@pytest.mark.parametrize(("name", "form"), covered(ALL, ["charged_particle"]))
+def test_loops_over_like_operations_are_the_lines(name, form, monkeypatch):
     made = products.load_made(name, "taylor", order=7)
     ends = []
     for most in (10**6, 0):
         monkeypatch.setattr(build_taylor, "MOST_PRODUCTS", most)
         text = pipeline.rendered(made)[f"{name}__taylor_numba.py"]
         assert ("in range(ORDER):" in text) == (most == 0)
-        module = types.ModuleType("looped")
-        exec(text.replace('"cache": True, ', "").replace(", cache=True", ""), vars(module))
+        module = as_python(text, "looped")
+        if form == "compiled":
+            module = types.ModuleType("looped")
+            exec(text.replace('"cache": True, ', "").replace(", cache=True", ""), vars(module))
         parameters = np.array([value for value, *_ in module.PARAMETERS.values()], float)
         start = module.START or np.linspace(0.5, 1, module.SIZE)
         y = np.array(start) + np.linspace(0.01, 0.02, module.SIZE)
