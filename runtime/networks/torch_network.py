@@ -107,19 +107,19 @@ class Network(Layered, torch.nn.Module):
         device: Any = None,
         trainable: Sequence[str] | None = None,
         draw: int = 0,
+        budget: int | None = None,
     ) -> None:
         super().__init__()
         values, parameter_values = check_network(self, layers, sizes, h, parameters, t0)
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
-        check_count("checkpoints", checkpoints)
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
         self._steps, self.memory = steps, memory
         self._draw, self._named = draws.seed_of(draw), trainable is not None
         self._trained = draws.trained(self, trainable)
-        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
+        self.checkpoints, self.budget = checkpoints, budget
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
             size = tuple(self.sizes[dimension] for dimension in shape)
