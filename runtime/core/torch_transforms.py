@@ -23,6 +23,15 @@ def transforms_are_active() -> bool:
     return bool(torch._C._are_functorch_transforms_active())  # noqa: SLF001
 
 
+def is_recorded() -> bool:
+    """Whether operations are recorded or redirected, so that all have to be torch's own."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()  # noqa: SLF001
+        or torch._C._len_torch_dispatch_stack()  # noqa: SLF001
+    )
+
+
 def is_autocast(tensor: Tensor) -> bool:
     """Whether autocast is on where a tensor is; some devices know none."""
     kind = tensor.device.type

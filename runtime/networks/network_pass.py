@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -90,6 +90,7 @@ class Pass:
         states: the first ones, each `(samples, size)`.
         running: the weight of the running cost.
         steps: whether derivatives by steps and time are wanted.
+        order: of the results; samples lie side by side in F, as the kernels have them.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Pass:
         states: Sequence[Floats],
         running: float = 1.0,
         steps: bool = False,
+        order: Literal["C", "F"] = "F",
     ) -> None:
         self._product, self._layers = room.frame.product, room.frame.layers
         self._weight, self._with_steps = running, steps
@@ -119,9 +121,8 @@ class Pass:
         self._ways = [(self._times, self._steps, self._controls)]
         if self._reversible:
             self._ways.append((after, -self._steps, self._mirrored()))
-        # samples side by side, as the kernels have them
-        self.ends = [np.empty_like(state, order="F") for state in self._states]
-        self.starts = [np.empty_like(state, order="F") for state in self._states]
+        self.ends = [np.empty_like(state, order=order) for state in self._states]
+        self.starts = [np.empty_like(state, order=order) for state in self._states]
         self.losses: Floats | None = None
         self._single = 0 < self._count <= room.samples
         self.by_step = np.zeros(self._layers)

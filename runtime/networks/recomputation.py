@@ -14,6 +14,8 @@ others are computed from them, where that takes least (:mod:`checkpoints`).
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -55,60 +57,101 @@ class Plan(NamedTuple):
         return min(unit * self.unit, self.head)
 
 
-def whole(layers: int) -> Plan:
+class Size(NamedTuple):
+    """Bytes of one layer.
+
+    Attributes:
+        state: of a state, of all samples.
+        stages: of the stages with the state before them, of all samples.
+        again: the same of the samples that are taken back at once.
+    """
+
+    state: int
+    stages: int
+    again: int
+
+    @property
+    def least(self) -> int:
+        """The fewest bytes with which there is a plan: the first state, one layer, its end."""
+        return self.again + 2 * self.state
+
+
+def chosen(
+    memory: str,
+    layers: int,
+    size: Callable[[], Size],
+    slots: int | None,
+    budget: int | None,
+) -> Plan:
+    """The plan of a choice of memory.
+
+    Args:
+        memory: ``all``, ``states``, ``checkpoint`` or ``reversible``, which keeps the last state.
+        layers: how many.
+        size: of a layer; asked for if it matters.
+        slots: with ``checkpoint``: how many states are kept besides the first, if it is said.
+        budget: with ``checkpoint``: bytes at most, if it is said.
+
+    Raises:
+        ValueError: the budget is too small for a layer and the first state.
+    """
+    if memory == "all":
+        return _whole(layers)
+    if memory != "checkpoint":
+        return _by_layer(layers, layers if memory == "states" else 0)
+    if slots is not None:
+        return _by_layer(layers, slots)
+    own = size()
+    plan = planned(layers, own, budget)
+    if plan is None:
+        raise ValueError(f"budget = {budget}: for these samples {own.least} bytes are the least")
+    return plan
+
+
+def _whole(layers: int) -> Plan:
     """Every stage is kept."""
     return Plan(layers, layers, 1, 0)
 
 
-def by_layer(layers: int, slots: int) -> Plan:
+def _by_layer(layers: int, slots: int) -> Plan:
     """A number of states besides the first, and each layer computed again by itself."""
     return Plan(layers, 0, 1, slots)
 
 
 @lru_cache(maxsize=64)
-def planned(layers: int, state: int, stages: int, again: int, budget: int | None) -> Plan | None:
+def planned(layers: int, size: Size, budget: int | None) -> Plan | None:
     """The plan that computes least again within a budget.
 
     Args:
         layers: how many.
-        state: bytes of a state, of all samples.
-        stages: bytes of the stages of a layer with the state before it, of all samples.
-        again: the same of the samples that are taken back at once.
+        size: of a layer.
         budget: bytes at most; None for the least with which each layer is computed again once.
 
     Returns:
         The plan; None where a layer and the first state do not fit.
     """
     if budget is None:
-        return _with_tail(layers, 0, state, again)
-    if layers * stages + least(state, again) <= budget:
-        return whole(layers)
-    if _bytes(layers, 0, state, stages, again) <= budget:
-        low, high = 0, layers - 1
-        while low < high:  # a longer tail takes more
-            tail = (low + high + 1) // 2
-            fits = _bytes(layers, tail, state, stages, again) <= budget
-            low, high = (tail, high) if fits else (low, tail - 1)
-        return _with_tail(layers, low, state, again)
+        return _with_tail(layers, 0, size)
+    if layers * size.stages + size.least <= budget:
+        return _whole(layers)
+    if _bytes(layers, 0, size) <= budget:
+        tails = range(layers)  # a longer one takes more
+        tail = bisect_right(tails, budget, key=lambda t: _bytes(layers, t, size)) - 1
+        return _with_tail(layers, tail, size)
     # besides those that the way forward keeps, as many again on the way back
-    slots = (budget - least(state, again)) // (2 * state)
-    return by_layer(layers, slots) if slots >= 0 else None
+    slots = (budget - size.least) // (2 * size.state)
+    return _by_layer(layers, slots) if slots >= 0 else None
 
 
-def least(state: int, again: int) -> int:
-    """The fewest bytes with which there is a plan: the first state, one layer, and its end."""
-    return again + 2 * state
-
-
-def _with_tail(layers: int, tail: int, state: int, again: int) -> Plan:
+def _with_tail(layers: int, tail: int, size: Size) -> Plan:
     """The plan of a tail that takes the least memory."""
     head = layers - tail
-    unit = min(range(1, head + 1), key=lambda m: -(-head // m) * state + m * again)
+    unit = min(range(1, head + 1), key=lambda m: -(-head // m) * size.state + m * size.again)
     return Plan(layers, tail, unit, -(-head // unit) - 1)
 
 
-def _bytes(layers: int, tail: int, state: int, stages: int, again: int) -> int:
+def _bytes(layers: int, tail: int, size: Size) -> int:
     """What a tail takes with all before it, where each layer there is computed again once."""
-    plan = _with_tail(layers, tail, state, again)
+    plan = _with_tail(layers, tail, size)
     ends = 2 if tail else 1
-    return (plan.units + ends) * state + tail * stages + plan.unit * again
+    return (plan.units + ends) * size.state + tail * size.stages + plan.unit * size.again

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.runtime.networks import recomputation
-from hamilforge.runtime.networks.recomputation import Plan
+from hamilforge.runtime.networks.recomputation import Size
 
 Floats = NDArray[Any]
 #: Bytes of stages that a block should not exceed: fewer samples make products slower.
@@ -119,9 +119,11 @@ class Room:
         size = kind.block or _block_size(frame, kind)
         self.blocks = max(1, min(kind.threads, -(-kind.samples // size)))
         self.samples = max(1, min(size, kind.samples))
-        self.rounds = max(1, -(-kind.samples // (self.samples * self.blocks)))
+        self.rounds = -(-kind.samples // (self.samples * self.blocks))
         blocks, samples = self.blocks, self.samples
-        self.plan = self._plan()
+        self.plan = recomputation.chosen(
+            kind.memory, layers, self._size, kind.checkpoints, kind.budget
+        )
 
         def array(*shape: int) -> Floats:
             return np.zeros(shape, frame.dtype)
@@ -159,26 +161,14 @@ class Room:
 
     # --- what is kept
 
-    def _plan(self) -> Plan:
-        kind, layers = self.kind, self.frame.layers
-        if kind.memory == "all":
-            return recomputation.whole(layers)
-        if kind.memory != "checkpoint":  # reversible layers keep the last state
-            return recomputation.by_layer(layers, layers if kind.memory == "states" else 0)
-        if kind.checkpoints is not None:
-            return recomputation.by_layer(layers, kind.checkpoints)
-        entry = self.blocks * self.samples * self.frame.dtype.itemsize
-        state, stages = (entry * sum(rows) for rows in (self.frame.states, self.frame.kept))
-        times = self.rounds if kind.at_once else 1
-        again = state + stages
-        plan = recomputation.planned(layers, times * state, times * again, again, kind.budget)
-        if plan is None:
-            raise ValueError(
-                f"budget = {kind.budget}: {self.frame.product.NAME} needs "
-                f"{recomputation.least(times * state, again)} bytes at least for "
-                f"{kind.samples} samples"
-            )
-        return plan
+    def _size(self) -> Size:
+        """Bytes of a layer: of the samples of a round, or of all where all go forward first."""
+        frame = self.frame
+        entry = self.blocks * self.samples * frame.dtype.itemsize
+        times = max(1, self.rounds) if self.kind.at_once else 1
+        state = entry * sum(frame.states)
+        again = state + entry * sum(frame.kept)
+        return Size(times * state, times * again, again)
 
     @property
     def _shapes(self) -> Iterator[tuple[int, ...]]:
