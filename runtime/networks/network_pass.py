@@ -125,8 +125,7 @@ class Pass:
         self.starts = [np.empty_like(state, order=order) for state in self._states]
         self.losses: Floats | None = None
         self._single = 0 < self._count <= room.samples
-        self.by_step = np.zeros(self._layers)
-        self._by_scalar = np.zeros(room.by_scalar.shape[1:])
+        self.by_step = self._by_scalar = np.zeros(0)
         self.by_time = 0.0
         self._totals: list[Floats] = []
 
@@ -352,6 +351,8 @@ class Pass:
     def _again(self, kept: Kept) -> None:
         """Back through the layers whose stages are computed again, unit by unit."""
         plan, work = self._plan, self._room.work
+        if not plan.head:
+            return
         starts = [[place[:, k] for place in kept.places] for k in range(len(plan.places))]
         for unit, states in checkpoints.backwards(plan.units, plan.slots, starts, self._advanced):
             first, last = plan.first(unit), plan.first(unit + 1)
@@ -375,11 +376,11 @@ class Pass:
     # --- sums
 
     def _begin_sums(self) -> None:
-        if self._single:  # those of the only block
-            self._totals = [by_block[0] for by_block in self._room.totals]
-            return
-        self._totals = self._room.sums
-        for total in self._totals:
+        """Sums over all blocks; those of the only one are its own."""
+        room, single = self._room, self._single
+        self._totals = [by_block[0] for by_block in room.totals] if single else room.sums
+        self.by_step, self._by_scalar = np.zeros(self._layers), np.zeros(room.by_scalar.shape[1:])
+        for total in () if single else self._totals:
             total.fill(0)
 
     def _clear(self) -> None:

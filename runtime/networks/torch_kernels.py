@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,23 @@ def obstacle(module: Network, tensors: Sequence[Tensor]) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Lent:
+    """What all rounds of a pass keep.
+
+    Attributes:
+        kind: of the room for which it is laid out.
+        numbers: all of it.
+        address: where these begin.
+        rounds: the parts of it, round by round.
+    """
+
+    kind: Kind
+    numbers: Floats
+    address: int
+    rounds: list[Kept]
+
+
 class Kernels:
     """The kernels of a module, and the arrays in which they work.
 
@@ -69,7 +87,7 @@ class Kernels:
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.rooms: Rooms[Room] = Rooms()
-        self._free: list[Floats] = []
+        self._free: list[Lent] = []
 
     @classmethod
     def of(cls, module: Network, product: ModuleType) -> Kernels:
@@ -112,19 +130,27 @@ class Kernels:
             done.forward()
         return [*map(torch.from_numpy, done.ends)]
 
-    def lent(self, length: int) -> Tensor:
-        """Numbers to fill, which come back when no tensor has them any more."""
-        numbers = np.empty(0)
-        while self._free and numbers.size != length:
+    def lent(self, room: Room) -> tuple[Tensor, Lent]:
+        """Arrays for what all rounds keep, which come back when no tensor has them any more.
+
+        Args:
+            room: in which the rounds take place.
+
+        Returns:
+            The numbers as a tensor, and the arrays.
+        """
+        found: Lent | None = None
+        while self._free and (found is None or found.kind != room.kind):
             try:
-                numbers = self._free.pop()
+                found = self._free.pop()
             except IndexError:  # another thread was quicker
                 break
-        if numbers.size != length:
-            numbers = np.empty(length, self.frame.dtype)
-        handle = numbers[:]  # an array of its own, that only the tensor knows
-        weakref.finalize(handle, self._free.append, numbers).atexit = False
-        return torch.from_numpy(handle)
+        if found is None or found.kind != room.kind:
+            numbers = np.empty(room.rounds * room.length, self.frame.dtype)
+            found = Lent(room.kind, numbers, numbers.ctypes.data, _laid_out(room, numbers))
+        handle = found.numbers[:]  # an array of its own, that only the tensor knows
+        weakref.finalize(handle, self._free.append, found).atexit = False
+        return torch.from_numpy(handle), found
 
 
 class CompiledSweep(torch.autograd.Function):
@@ -157,9 +183,10 @@ class CompiledSweep(torch.autograd.Function):
         kind = _kind(module, len(states[0]))
         with kernels.rooms.serving(kind, lambda: Room(kernels.frame, kind)) as room:
             done = Pass(given, room, states, order="C")
-            saved = kernels.lent(room.rounds * room.length)
-            done.out(_kept(room, saved.numpy()))
+            saved, lent = kernels.lent(room)
+            done.out(lent.rounds)
         ctx.module, ctx.kernels, ctx.count, ctx.kind = module, kernels, count, kind
+        ctx.lent = weakref.ref(lent)  # what is saved is the tensor
         ctx.save_for_backward(t0, h, *arrays, saved)
         return tuple(map(torch.from_numpy, done.ends))
 
@@ -181,9 +208,10 @@ class CompiledSweep(torch.autograd.Function):
         with kernels.rooms.serving(kind, lambda: Room(kernels.frame, kind)) as room:
             states = [array.detach().numpy() for array in arrays[:count]]
             done = Pass(given, room, states, steps=by_time or by_steps, order="C")
-            done.back(
-                _kept(room, saved.numpy()), [costate.resolve_neg().numpy() for costate in costates]
-            )
+            lent = ctx.lent()
+            own = lent is not None and lent.address == saved.data_ptr()  # else a copy of it
+            kept = lent.rounds if own else _laid_out(room, saved.numpy())
+            done.back(kept, [costate.resolve_neg().numpy() for costate in costates])
             controls = done.by_controls() if any(wanted[count:]) else {}
         found = [torch.from_numpy(start) for start in done.starts[:count]]
         found += [torch.from_numpy(controls[name]) if controls else None for name in given.controls]
@@ -212,7 +240,7 @@ def _given(module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -
     return Given(named, values, h.detach().numpy().astype(np.float64), float(t0))
 
 
-def _kept(room: Room, numbers: Floats) -> list[Kept]:
+def _laid_out(room: Room, numbers: Floats) -> list[Kept]:
     """What each round keeps, as parts of one array."""
     length = room.length
     return [room.laid_out(numbers[k * length : (k + 1) * length]) for k in range(room.rounds)]

@@ -14,6 +14,7 @@ through torch's operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -127,6 +128,8 @@ class Network(Layered, torch.nn.Module):
         self.layers_of: Loaded | None = self._own_product()
         self._kernels: Kernels | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
+        #: The size of each state, without the running cost.
+        self._widths = [self._sizes[shape[0]] for shape in self.STATES.values() if shape]
         self._steps, self.memory = steps, memory
         self._draw, self._named = draws.seed_of(draw), trainable is not None
         self._trained = draws.trained(self, trainable)
@@ -369,18 +372,17 @@ class Network(Layered, torch.nn.Module):
             return self._mapped(cast)
 
     def _mapped(self, states: Sequence[Tensor]) -> Any:
-        sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
-        names = [name for name, shape in self.STATES.items() if shape]
-        joined = len(states) == 1 and len(sizes) > 1
-        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(sizes)
-        separate = [*torch.split(states[0], sizes, -1)] if fits else [*states]
-        self._refuse(separate, names, sizes)
+        widths = self._widths
+        joined = len(states) == 1 and len(widths) > 1
+        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(widths)
+        separate = [*torch.split(states[0], widths, -1)] if fits else [*states]
+        self._refuse(separate)
         h = self.h
         ends = self._compiled(separate, h)
         if ends is None:
             ends = self._by_operations(separate, h)
         cost = ends[-1][:, 0] if self.RUNNING else None
-        out = ends[: len(sizes)]
+        out = ends[: len(widths)]
         result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
         return result if cost is None else (result, cost)
 
@@ -419,15 +421,17 @@ class Network(Layered, torch.nn.Module):
         ends: Sequence[Tensor] = sweep.apply(self, self.t0, h, len(now), *now, *flat)
         return ends
 
-    def _refuse(self, states: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
-        wanted = " and ".join(
-            f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
-        )
-        fits = len(states) == len(sizes) and all(
+    def _refuse(self, states: Sequence[Tensor]) -> None:
+        fits = len(states) == len(self._widths) and all(
             isinstance(state, torch.Tensor) and state.dim() == 2 and state.shape[-1] == size
-            for state, size in zip(states, sizes, strict=False)
+            for state, size in zip(states, self._widths, strict=False)
         )
         if not fits:
+            names = (name for name, shape in self.STATES.items() if shape)
+            wanted = " and ".join(
+                f"{name} of the shape (batch, {size})"
+                for name, size in zip(names, self._widths, strict=True)
+            )
             shapes = ", ".join(
                 str(tuple(state.shape)) if isinstance(state, torch.Tensor) else type(state).__name__
                 for state in states
@@ -451,7 +455,7 @@ class Network(Layered, torch.nn.Module):
         """
         # a finite sum has finite terms; the other way round, large ones may overflow
         if not all(
-            bool(torch.isfinite(state.detach().sum())) or bool(torch.isfinite(state).all())
+            math.isfinite(float(state.detach().sum())) or bool(torch.isfinite(state).all())
             for state in states
         ):
             raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
