@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hamilforge.runtime.core.blas_threads import one_blas_thread
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.networks import checkpoints
 from hamilforge.runtime.networks.network_arguments import check_return, fitting
@@ -325,9 +327,10 @@ class Pass:
     def _blocks(self, run: Callable[[int], Any]) -> list[Any]:
         """All blocks of a round, each in a thread of its own; kernels release the lock."""
         blocks = self._room.blocks
-        if blocks == 1:
-            return [run(0)]
-        return list(_threads(blocks).map(run, range(blocks)))
+        with one_blas_thread() if self._room.one_blas_thread else nullcontext():
+            if blocks == 1:
+                return [run(0)]
+            return list(_threads(blocks).map(run, range(blocks)))
 
     def _advance(self, first: int, last: int) -> None:
         """Layers without keeping any; states stay in the first slot."""

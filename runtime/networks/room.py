@@ -18,14 +18,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hamilforge.runtime.networks import recomputation
+from hamilforge.runtime.networks import layer_kernels, recomputation
 from hamilforge.runtime.networks.recomputation import Size
 
 Floats = NDArray[Any]
 #: Bytes of stages that a block should not exceed: fewer samples make products slower.
 MOST_BYTES = 2**27
 #: Bytes of the stages of one layer that a block should not exceed: what the cache of a core holds.
-LAYER_BYTES = 2**19
+LAYER_BYTES = 2**18
+
+#: Multiplications of a product from which on several threads may share it.
+SHARED_PRODUCT = 2**25
 
 
 class Frame(NamedTuple):
@@ -150,6 +153,16 @@ class Room:
         self.by_scalar = np.zeros((blocks, layers, max(1, len(product.SCALARS))))
 
     @cached_property
+    def one_blas_thread(self) -> bool:
+        """Whether products are no work for several threads: blocks have them, or it is little."""
+        frame = self.frame
+        shapes = (*frame.product.CONTROLS.values(), *frame.product.MATRICES.values())
+        largest = max((math.prod(frame.sized(shape)) for shape in shapes), default=0)
+        if largest <= layer_kernels.SMALL:
+            return False  # BLAS is not called
+        return self.blocks > 1 or largest * self.samples < SHARED_PRODUCT
+
+    @cached_property
     def sums(self) -> list[Floats]:
         """Totals over the blocks of all rounds."""
         return [np.zeros(total.shape[1:], total.dtype) for total in self.totals]
@@ -206,5 +219,5 @@ def _block_size(frame: Frame, kind: Kind) -> int:
     layers = frame.layers if kind.memory == "all" else 1
     size = max(1, (sum(frame.kept) + sum(frame.states)) * frame.dtype.itemsize)
     most = min(MOST_BYTES // (size * layers), LAYER_BYTES // size)
-    even = -(-kind.samples // max(1, round(kind.samples / max(64, min(512, most)))))
+    even = -(-kind.samples // max(1, math.ceil(kind.samples / max(64, min(512, most)))))
     return max(1, min(kind.samples, even))
