@@ -231,10 +231,10 @@ class Network(Compiled, Layered):
         with self._room(len(checked[0])) as room:
             done = Pass(self.given(), room, checked, weight, steps)
             controls = done.gradient(loss)
-        ends, running = self._ends(done)
+        ends, costs = self._ends(done)
         trained = {name: controls[name] for name in controls if name in self.trainable}
         starts = tuple(done.starts[: len(ends)])
-        return Gradient(done.losses, ends, running, starts, trained, done.by_step, done.by_time)
+        return Gradient(done.losses, ends, costs, starts, trained, done.by_step, done.by_time)
 
     def _ends(self, done: Pass) -> tuple[tuple[Floats, ...], Floats | None]:
         """The last states and the running costs of a pass."""
@@ -365,7 +365,7 @@ class Network(Compiled, Layered):
         Raises:
             ValueError: controls or steps do not fit, or have numbers that are not finite.
         """
-        values = [self.parameters[name] for name in self.product.PARAMETERS]
+        values: list[Any] = [self.parameters[name] for name in self.product.PARAMETERS]
         values += self.fixed.values()
         return Given(self.checked_controls(), values, self.checked_steps(), self.t0)
 

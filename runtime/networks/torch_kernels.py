@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from hamilforge.runtime.networks.torch_network import Network
 
 Tensor = torch.Tensor
-DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
 
 
 def obstacle(module: Network, tensors: Sequence[Tensor]) -> str:
@@ -202,8 +205,8 @@ class CompiledSweep(torch.autograd.Function):
         t0, h, *arrays, saved = ctx.saved_tensors
         _, _, by_time, by_steps, _, *wanted = ctx.needs_input_grad
         if transforms_are_active():  # costates of many directions at once
-            found = by_operations(module, t0, h, arrays[:count], arrays[count:], costates)
-            return None, None, *found
+            slopes = by_operations(module, t0, h, arrays[:count], arrays[count:], costates)
+            return None, None, *slopes
         given = _given(module, t0, h, arrays[count:])
         with kernels.rooms.serving(kind, lambda: Room(kernels.frame, kind)) as room:
             states = [array.detach().numpy() for array in arrays[:count]]
@@ -213,7 +216,7 @@ class CompiledSweep(torch.autograd.Function):
             kept = lent.rounds if own else _laid_out(room, saved.numpy())
             done.back(kept, [costate.resolve_neg().numpy() for costate in costates])
             controls = done.by_controls() if any(wanted[count:]) else {}
-        found = [torch.from_numpy(start) for start in done.starts[:count]]
+        found: list[Tensor | None] = [*map(torch.from_numpy, done.starts[:count])]
         found += [torch.from_numpy(controls[name]) if controls else None for name in given.controls]
         return (
             None, None, t0.new_tensor(done.by_time) if by_time else None,
@@ -235,9 +238,9 @@ def _given(module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -
     }
     shared = module.given()
     numbers = len(module.PARAMETERS)
-    values = [value.item() for value in shared[:numbers]]
+    values: list[Any] = [value.item() for value in shared[:numbers]]
     values += [np.ascontiguousarray(value.detach().numpy()) for value in shared[numbers:]]
-    return Given(named, values, h.detach().numpy().astype(np.float64), float(t0))
+    return Given(named, values, h.detach().numpy().astype(np.float64), t0.item())
 
 
 def _laid_out(room: Room, numbers: Floats) -> list[Kept]:

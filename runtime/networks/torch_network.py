@@ -125,7 +125,7 @@ class Network(Layered, torch.nn.Module):
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
         #: The product whose kernels are run; of the generated file itself if nobody says another.
-        self.layers_of: Loaded | None = self._own_product()
+        self.layers_of: Loaded | None = self.own_product()
         self._kernels: Kernels | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
         #: The size of each state, without the running cost.
@@ -170,8 +170,10 @@ class Network(Layered, torch.nn.Module):
         if "layer_adjoint" in vars(cls):  # a generated class; what a user derives has its product
             cls._home = cls.__module__
 
-    def _own_product(self) -> Loaded | None:
-        package, _, name = self._home.rpartition(".")
+    @classmethod
+    def own_product(cls) -> Loaded | None:
+        """The product of the generated file, if kernels were made with it."""
+        package, _, name = cls._home.rpartition(".")
         loaded = Loaded(package, name.removesuffix("_torch"))
         return loaded if package and loaded.has("numba") else None
 
