@@ -18,8 +18,10 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.torch_transforms import (
+    is_of_many,
     is_recorded,
     transforms_are_active,
+    without_autocast,
 )
 from hamilforge.runtime.core.workspace import Rooms
 from hamilforge.runtime.networks.network_arguments import dimensions
@@ -204,8 +206,9 @@ class CompiledSweep(torch.autograd.Function):
             )
         t0, h, *arrays, saved = ctx.saved_tensors
         _, _, by_time, by_steps, _, *wanted = ctx.needs_input_grad
-        if transforms_are_active():  # costates of many directions at once
-            slopes = by_operations(module, t0, h, arrays[:count], arrays[count:], costates)
+        if transforms_are_active() or is_recorded() or any(map(is_of_many, costates)):
+            with without_autocast(h):
+                slopes = by_operations(module, t0, h, arrays[:count], arrays[count:], costates)
             return None, None, *slopes
         given = _given(module, t0, h, arrays[count:])
         with kernels.rooms.serving(kind, lambda: Room(kernels.frame, kind)) as room:
