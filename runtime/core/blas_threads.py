@@ -8,41 +8,63 @@ put back when the last who asked for one thread is done.
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import importlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import product
+from typing import NamedTuple
 
-from threadpoolctl import ThreadpoolController
+#: How libraries call the functions that get and set the number of threads.
+_NAMES = (
+    *(
+        (f"{before}openblas_get_num_threads{after}", f"{before}openblas_set_num_threads{after}")
+        for before, after in product(("scipy_", ""), ("", "64_"))
+    ),
+    ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
+)
+
+
+class _Library(NamedTuple):
+    """What a BLAS offers."""
+
+    get: Callable[[], int]
+    set: Callable[[int], object]
 
 
 @functools.cache
-def _libraries() -> tuple[Any, ...]:
-    """The BLAS libraries of the process, with that of SciPy, which compiled kernels call."""
-    importlib.import_module("scipy.linalg.cython_blas")
-    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+def _library() -> _Library | None:
+    """The BLAS of SciPy, which compiled kernels call; None where its functions are not found.
+
+    ``threadpoolctl`` sets it from one thread of a process alone; here any may call a network.
+    """
+    from scipy.linalg import cython_blas
+
+    library = ctypes.CDLL(cython_blas.__file__)  # symbols of what it is linked with are found too
+    for get, set_ in _NAMES:
+        if hasattr(library, get) and hasattr(library, set_):
+            return _Library(getattr(library, get), getattr(library, set_))
+    return None
 
 
 class _Limit:
-    """How many have asked for one thread, and the numbers of threads before."""
+    """How many have asked for one thread, and the number of threads before."""
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
-        self.asked = 0
-        self.before: list[int] = []
+        self.asked, self.before = 0, 1
 
     def begin(self) -> None:
         """One thread from now on."""
+        library = _library()
         with self.turn:
-            if not self.asked:
-                self.before = [library.num_threads for library in _libraries()]
-                for library, number in zip(_libraries(), self.before, strict=True):
-                    if number != 1:
-                        library.set_num_threads(1)
             self.asked += 1
+            if self.asked == 1 and library is not None:
+                self.before = library.get()
+                if self.before != 1:
+                    library.set(1)
 
     def end(self) -> None:
         """As many as before, if nobody else still wants one."""
@@ -52,9 +74,9 @@ class _Limit:
                 self._restore()
 
     def _restore(self) -> None:
-        for library, number in zip(_libraries(), self.before, strict=True):
-            if number != 1:
-                library.set_num_threads(number)
+        library = _library()
+        if self.before != 1 and library is not None:
+            library.set(self.before)
 
     def after_fork(self) -> None:
         """In a child nobody is at work, and the lock is a new one."""
