@@ -123,8 +123,9 @@ class Pass:
         self._ways = [(self._times, self._steps, self._controls)]
         if self._reversible:
             self._ways.append((after, -self._steps, self._mirrored()))
-        self.ends = [np.empty_like(state, order=order) for state in self._states]
-        self.starts = [np.empty_like(state, order=order) for state in self._states]
+        self._order = order
+        self.ends: list[Floats] = []
+        self.starts: list[Floats] = []
         self.losses: Floats | None = None
         self._single = 0 < self._count <= room.samples
         self.by_step = self._by_scalar = np.zeros(0)
@@ -139,6 +140,7 @@ class Pass:
 
     def forward(self) -> None:
         """To the last states alone."""
+        self.ends = self._like_states()
         for rows in self._rounds():
             self._load(self._room.work.states, self._states, rows)
             self._advance(0, self._layers)
@@ -154,6 +156,7 @@ class Pass:
             The derivatives by the controls.
         """
         self._begin_sums()
+        self.ends = self._like_states()
         if not self._count:
             self._losses_of(loss, [slice(0, 0)])  # it has its say: its results have no rows
         for rows in self._rounds():
@@ -168,6 +171,7 @@ class Pass:
         Args:
             kept: for each round, what it keeps; filled.
         """
+        self.ends = self._like_states()
         for rows, own in zip(self._rounds(), kept, strict=True):
             self._out(rows, own)
 
@@ -294,10 +298,8 @@ class Pass:
 
         def run(block: int) -> int:
             return int(self._product.forward(
-                first, last, stride, times, steps, *(array[block] for array in stages.states),
-                *controls, *self._values,
-                *(array[block] for array in (*stages.kept, *room.scratch)),
-                *(array[block] for array in (*room.matrices, *room.systems)),
+                first, last, stride, times, steps, *stages.states_of[block], *controls,
+                *self._values, *stages.kept_of[block], *room.own[block], *room.systems_of[block],
             ))  # fmt: skip
 
         number = min(self._blocks(run))
@@ -315,11 +317,9 @@ class Pass:
 
         def run(block: int) -> None:
             self._product.backward(
-                first, last, self._times, self._steps, *(array[block] for array in stages.states),
-                *self._controls, *self._values,
-                *(array[block] for array in (*stages.kept, *room.scratch, *room.matrices)),
-                *(array[block] for array in (*room.costates, *room.totals, *room.systems)),
-                self._with_steps, room.by_step[block], room.by_time[block], room.by_scalar[block],
+                first, last, self._times, self._steps, *stages.states_of[block], *self._controls,
+                *self._values, *stages.kept_of[block], *room.own[block], *room.sums_of[block],
+                self._with_steps, *room.derivatives[block],
             )  # fmt: skip
 
         self._blocks(run)
@@ -378,9 +378,13 @@ class Pass:
 
     # --- sums
 
+    def _like_states(self) -> list[Floats]:
+        return [np.empty_like(state, order=self._order) for state in self._states]
+
     def _begin_sums(self) -> None:
-        """Sums over all blocks; those of the only one are its own."""
+        """Derivatives by states, and sums over all blocks; those of the only one are its own."""
         room, single = self._room, self._single
+        self.starts = self._like_states()
         self._totals = [by_block[0] for by_block in room.totals] if single else room.sums
         self.by_step, self._by_scalar = np.zeros(self._layers), np.zeros(room.by_scalar.shape[1:])
         for total in () if single else self._totals:

@@ -87,17 +87,24 @@ class Kind(NamedTuple):
     at_once: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Stages:
     """States before some layers and behind the last, and the layers' stages.
 
-    Attributes:
+    Args:
         states: each `(blocks, layers + 1, size, samples)`.
         kept: each `(blocks, layers, size, samples)`.
     """
 
-    states: list[Floats]
-    kept: list[Floats]
+    def __init__(self, states: list[Floats], kept: list[Floats]) -> None:
+        self.states, self.kept = states, kept
+        #: The same block by block, as kernels take them.
+        count = len(states[0])
+        self.states_of, self.kept_of = by_block(count, states), by_block(count, kept)
+
+
+def by_block(count: int, arrays: Sequence[Floats]) -> list[tuple[Floats, ...]]:
+    """The part of each block of arrays, whose first axis is that of ``count`` blocks."""
+    return [tuple(array[block] for array in arrays) for block in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,11 @@ class Room:
         self.by_step = np.zeros((blocks, layers))
         self.by_time = np.zeros((blocks, 1))
         self.by_scalar = np.zeros((blocks, layers, max(1, len(product.SCALARS))))
+        #: What kernels take after the stages, block by block: on both ways, and on the way back.
+        self.own = by_block(blocks, [*self.scratch, *self.matrices])
+        self.systems_of = by_block(blocks, self.systems)
+        self.sums_of = by_block(blocks, [*self.costates, *self.totals, *self.systems])
+        self.derivatives = by_block(blocks, [self.by_step, self.by_time, self.by_scalar])
 
     @cached_property
     def one_blas_thread(self) -> bool:

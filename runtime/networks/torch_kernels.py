@@ -53,15 +53,19 @@ def obstacle(module: Network, tensors: Sequence[Tensor]) -> str:
     if is_recorded():
         return "operations are recorded, by torch.compile, torch.jit.trace or a dispatch mode"
     kind = module.t0.dtype
+    if kind not in DTYPES:
+        return "the kernels take float32 or float64"
     for tensor in tensors:
-        if type(tensor) not in (Tensor, torch.nn.Parameter):
+        plain = type(tensor) is Tensor or type(tensor) is torch.nn.Parameter
+        if plain and tensor.is_cpu and tensor.dtype == kind and tensor.layout == torch.strided:
+            if tensor.is_neg():
+                return "a tensor is a negated view"
+        elif not plain:
             return f"a tensor is of the class {type(tensor).__name__}"
-        if tensor.device.type != "cpu":
+        elif not tensor.is_cpu:
             return f"a tensor is on {tensor.device}; the kernels run on the CPU"
-        if tensor.dtype not in DTYPES or tensor.dtype != kind:
-            return "the kernels take float32 or float64, the same for all tensors"
-        if tensor.layout != torch.strided or tensor.is_neg():
-            return "a tensor is not dense, or a negated view"
+        else:
+            return f"a tensor is not dense, or not of the type {kind}, as the others are"
     return ""
 
 
@@ -235,15 +239,18 @@ def _kind(module: Network, samples: int) -> Kind:
 
 def _given(module: Network, t0: Tensor, h: Tensor, controls: Sequence[Tensor]) -> Given:
     """What a pass depends on."""
-    named = {
-        name: np.ascontiguousarray(control.detach().numpy())
-        for name, control in zip(module.CONTROLS, controls, strict=True)
-    }
+    named = dict(zip(module.CONTROLS, map(_numbers, controls), strict=True))
     shared = module.given()
     numbers = len(module.PARAMETERS)
     values: list[Any] = [value.item() for value in shared[:numbers]]
-    values += [np.ascontiguousarray(value.detach().numpy()) for value in shared[numbers:]]
-    return Given(named, values, h.detach().numpy().astype(np.float64), t0.item())
+    values += map(_numbers, shared[numbers:])
+    return Given(named, values, _numbers(h).astype(np.float64), t0.item())
+
+
+def _numbers(tensor: Tensor) -> Floats:
+    """The entries of a tensor, as kernels take them."""
+    array: Floats = tensor.detach().numpy()
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _laid_out(room: Room, numbers: Floats) -> list[Kept]:

@@ -128,6 +128,11 @@ class Network(Layered, torch.nn.Module):
         self.layers_of: Loaded | None = self.own_product()
         self._kernels: Kernels | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
+        #: The shape of each control.
+        self._shapes = {
+            name: (self._layers, *(self._sizes[dimension] for dimension in shape))
+            for name, shape in self.CONTROLS.items()
+        }
         #: The size of each state, without the running cost.
         self._widths = [self._sizes[shape[0]] for shape in self.STATES.values() if shape]
         self._steps, self.memory = steps, memory
@@ -267,7 +272,7 @@ class Network(Layered, torch.nn.Module):
         if name not in self.CONTROLS:
             raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
         parameter: Tensor = getattr(self, f"control_{name}")
-        shape = (self.layers, *(self.sizes[dimension] for dimension in self.CONTROLS[name]))
+        shape = self._shapes[name]
         if parameter.shape != shape:
             raise ValueError(
                 f"the control {name} has the shape {tuple(parameter.shape)}; {shape} was expected"
@@ -424,10 +429,10 @@ class Network(Layered, torch.nn.Module):
         return ends
 
     def _refuse(self, states: Sequence[Tensor]) -> None:
-        fits = len(states) == len(self._widths) and all(
-            isinstance(state, torch.Tensor) and state.dim() == 2 and state.shape[-1] == size
-            for state, size in zip(states, self._widths, strict=False)
-        )
+        fits = len(states) == len(self._widths)
+        for state, size in zip(states, self._widths, strict=False):
+            fits = fits and isinstance(state, torch.Tensor) and state.dim() == 2
+            fits = fits and state.shape[-1] == size
         if not fits:
             names = (name for name, shape in self.STATES.items() if shape)
             wanted = " and ".join(
