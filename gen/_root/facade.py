@@ -189,10 +189,10 @@ def network(
         backend: ``torch`` for a ``torch.nn.Module``, ``numba`` for one on NumPy arrays.
         by_stage: whether every stage of a layer has controls of its own: then they have the shape
             `(layers, stages, …)` instead of `(layers, …)`.
-        options: ``h``, ``memory``, ``checkpoints``, ``t0``, ``parameters``, ``dtype``,
+        options: ``h``, ``memory``, ``checkpoints``, ``budget``, ``t0``, ``parameters``, ``dtype``,
             ``trainable`` (the controls that are trained, by name; all if not given) and ``draw``
             (the seed of the field's fixed arrays, and of controls that are not trained); for torch
-            ``steps`` and ``device``, for numba ``block`` and ``seed``; see
+            ``steps``, ``device`` and ``fused``, for numba ``block`` and ``seed``; see
             :class:`hamilforge.runtime.networks.torch_network.Network` and
             :class:`hamilforge.runtime.networks.network.Network`.
 
@@ -224,8 +224,10 @@ def network(
             )
     if backend == "torch":
         built = network_class(layers, sizes, **options)
+        if built.fused is not False:
+            built.layers_of = loader.load_layers(field, method, sizes, **choices)
     else:
-        kernels = loader.load_layers(field, method, sizes, **choices)
+        kernels = loader.load_layers(field, method, sizes, **choices).module("numba")
         built = network_class(kernels, layers, sizes, **options)
     built.made = (field, method, choices)
     return built

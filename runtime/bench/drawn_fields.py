@@ -38,7 +38,7 @@ class Numbers:
         self.size, self.layers, self.dtype = case["size"], case["layers"], case["dtype"]
         generator = np.random.default_rng(0)
         self.y = generator.standard_normal((case["batch"], self.size)).astype(self.dtype)
-        product = load_layers(case["field"], case["method"], {"d": self.size})
+        product = load_layers(case["field"], case["method"], {"d": self.size}).module("numba")
         self.network = Network(
             product, self.layers, {"d": self.size}, dtype=self.dtype, trainable=("u",)
         )

@@ -139,8 +139,11 @@ def _agreement(
 
 def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     sizes = {"d": case["size"]}
-    product = load_layers(case["field"], case["method"], sizes)
-    network = Network(product, numbers.layers, sizes, numbers.h, memory, dtype=numbers.dtype)
+    product = load_layers(case["field"], case["method"], sizes).module("numba")
+    network = Network(
+        product, numbers.layers, sizes, numbers.h, memory, dtype=numbers.dtype,
+        budget=_budget(case, memory),
+    )  # fmt: skip
     network.controls["K"][...], network.controls["b"][...] = numbers.K, numbers.b
 
     def loss(end: Floats, _: slice) -> tuple[Floats, Floats]:
@@ -153,13 +156,19 @@ def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     return work
 
 
+def _budget(case: Mapping[str, Any], memory: str) -> int | None:
+    """Bytes between the way forward and that back."""
+    return int(case["budget"]) if memory == "checkpoint" else None
+
+
 def _torch(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     import torch
 
     network = load(case["field"], case["method"]).torch_class()(
         numbers.layers, {"d": case["size"]}, numbers.h, memory=memory,
-        dtype=getattr(torch, numbers.dtype),
+        dtype=getattr(torch, numbers.dtype), budget=_budget(case, memory), fused=True,
     )  # fmt: skip
+    network.layers_of = load_layers(case["field"], case["method"], {"d": case["size"]})
     with torch.no_grad():
         network.control("K").copy_(torch.from_numpy(numbers.K))
         network.control("b").copy_(torch.from_numpy(numbers.b))

@@ -180,8 +180,8 @@ def _is_choice(value: Any) -> bool:
 
 def load_layers(
     field: str | Path, method: str | Path, sizes: Mapping[str, int], **choices: Any
-) -> ModuleType:
-    """The kernels of a network: made for its sizes where these are small.
+) -> Loaded:
+    """The layers of a network: made for its sizes where these are small.
 
     Args:
         field: a name in the catalogue, or a path.
@@ -191,7 +191,7 @@ def load_layers(
         choices: ``activation`` and ``by_stage``, as :func:`load` takes them.
 
     Returns:
-        The generated numba module.
+        The product, which has a numba module.
 
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
@@ -202,7 +202,7 @@ def load_layers(
     whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in values)
     small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in values)
     own = {name: int(size) for name, size in sizes.items()} if small else None
-    return load(field, method, sizes=own, **choices).module("numba")
+    return load(field, method, sizes=own, **choices)
 
 
 def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:

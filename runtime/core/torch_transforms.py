@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 Tensor = torch.Tensor
@@ -21,6 +22,20 @@ Tensor = torch.Tensor
 def transforms_are_active() -> bool:
     """Whether this runs inside vmap, grad, vjp, jvp or another transform of ``torch.func``."""
     return bool(torch._C._are_functorch_transforms_active())  # noqa: SLF001
+
+
+def is_of_many(tensor: Tensor) -> bool:
+    """Whether a tensor stands for many in a transform, or in a batch of gradients."""
+    return bool(is_functorch_wrapped_tensor(tensor) or is_legacy_batchedtensor(tensor))
+
+
+def is_recorded() -> bool:
+    """Whether operations are recorded or redirected, so that all have to be torch's own."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()  # noqa: SLF001
+        or torch._C._len_torch_dispatch_stack()  # noqa: SLF001
+    )
 
 
 def is_autocast(tensor: Tensor) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -12,6 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 _Room = TypeVar("_Room")
+#: Rooms that wait for the next call: as many as may be at work at once.
+_MOST = os.cpu_count() or 1
 
 
 class Rooms(Generic[_Room]):
@@ -25,20 +26,14 @@ class Rooms(Generic[_Room]):
     def __init__(self) -> None:
         self._free: list[tuple[Hashable, _Room]] = []
 
-    @contextmanager
-    def serving(self, kind: Hashable, make: Callable[[], _Room]) -> Iterator[_Room]:
-        """A room for the time of a call.
+    def serving(self, kind: Hashable, make: Callable[[], _Room]) -> Serving[_Room]:
+        """A context that has a room for the time of a call.
 
         Args:
             kind: what the room has to fit; free rooms of another kind are given up.
             make: makes a room of this kind.
         """
-        room = self._taken(kind, make)
-        try:
-            yield room
-        finally:
-            if len(self._free) < (os.cpu_count() or 1):
-                self._free.append((kind, room))
+        return Serving(self._free, kind, self._taken(kind, make))
 
     def _taken(self, kind: Hashable, make: Callable[[], _Room]) -> _Room:
         while self._free:
@@ -49,6 +44,22 @@ class Rooms(Generic[_Room]):
             if of == kind:
                 return room
         return make()
+
+
+class Serving(Generic[_Room]):
+    """A room that is taken, and given back when the context ends."""
+
+    __slots__ = ("_free", "_kind", "_room")
+
+    def __init__(self, free: list[tuple[Hashable, _Room]], kind: Hashable, room: _Room) -> None:
+        self._free, self._kind, self._room = free, kind, room
+
+    def __enter__(self) -> _Room:
+        return self._room
+
+    def __exit__(self, *_: object) -> None:
+        if len(self._free) < _MOST:
+            self._free.append((self._kind, self._room))
 
 
 @dataclass(slots=True)

@@ -39,8 +39,9 @@ def costs(layers: int, slots: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 def placed(layers: int, slots: int) -> list[int]:
     """The layers before which the way forward keeps a state, the first layer included."""
+    if slots >= layers - 1:
+        return [*range(layers)]
     kept, at = [0], 0
-    slots = min(slots, layers)
     while layers - at > 1 and slots > 0:
         at += int(costs(layers, slots)[1][layers - at])
         slots -= 1
@@ -66,7 +67,6 @@ def backwards(
     Yields:
         Each number of a layer, counted from 0, with the state before it.
     """
-    slots = min(slots, layers)
     starts = placed(layers, slots)
     bounds = [*starts[1:], layers]
     for used in range(len(starts) - 1, -1, -1):

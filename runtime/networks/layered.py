@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from hamilforge.runtime.core.numbers import whole_number
-from hamilforge.runtime.networks.network_arguments import check_memory
+from hamilforge.runtime.networks.network_arguments import check_count, check_memory
 
 
 class Layered:
@@ -24,7 +23,8 @@ class Layered:
     #: Whether the caller named them.
     _named: bool
     _memory: str
-    _checkpoints: int
+    _checkpoints: int | None
+    _budget: int | None
 
     def _generated(self) -> Any:
         """What has the constants of the generated file."""
@@ -63,10 +63,24 @@ class Layered:
         self._memory = check_memory(self._generated(), memory, self.MEMORIES)
 
     @property
-    def checkpoints(self) -> int:
-        """How many states ``checkpoint`` keeps; it may be chosen anew."""
+    def checkpoints(self) -> int | None:
+        """How many states ``checkpoint`` keeps besides the first; it may be chosen anew."""
         return self._checkpoints
 
     @checkpoints.setter
-    def checkpoints(self, checkpoints: int) -> None:
-        self._checkpoints = whole_number("checkpoints", checkpoints)
+    def checkpoints(self, checkpoints: int | None) -> None:
+        check_count("checkpoints", checkpoints)
+        self._checkpoints = checkpoints
+
+    @property
+    def budget(self) -> int | None:
+        """How many bytes ``checkpoint`` may keep; it may be chosen anew.
+
+        Where ``checkpoints`` is given too, that holds.
+        """
+        return self._budget
+
+    @budget.setter
+    def budget(self, budget: int | None) -> None:
+        check_count("budget", budget)
+        self._budget = budget

@@ -31,7 +31,8 @@ from hamilforge.runtime.networks.network_arguments import (
     fitting,
     real_type,
 )
-from hamilforge.runtime.networks.network_pass import Floats, Gradient, Kind, Loss, Pass, Room
+from hamilforge.runtime.networks.network_pass import Given, Gradient, Loss, Pass
+from hamilforge.runtime.networks.room import Floats, Frame, Kind, Room
 from hamilforge.runtime.networks.simplex import projected
 
 _DOUBLE = np.dtype(np.float64)
@@ -47,7 +48,7 @@ class Network(Compiled, Layered):
         h: the step of each layer: a number, or one for each; 1 / layers if None.
         memory: ``all``, ``states``, ``checkpoint`` or, where the method is symmetric,
             ``reversible``, which keeps the last states alone and goes back with -h.
-        checkpoints: with ``checkpoint``: the number of states kept.
+        checkpoints: with ``checkpoint``: the number of states kept besides the first.
         t0: the time at the first layer.
         parameters: values of the field's own parameters.
         dtype: ``float64`` or ``float32``.
@@ -56,6 +57,8 @@ class Network(Compiled, Layered):
         trainable: the names of the controls that are trained; all if None.  The others are drawn
             from ``draw``, and :meth:`gradient` has no derivatives by them.
         draw: the seed of the field's fixed arrays and of what is not trained.
+        budget: with ``checkpoint``: the bytes that states and stages of the samples that are taken
+            back at once may use.
 
     Attributes:
         controls: arrays of shape `(layers, …)`, or `(layers, stages, …)` where every stage has its
@@ -85,10 +88,10 @@ class Network(Compiled, Layered):
         seed: int = 0,
         trainable: Sequence[str] | None = None,
         draw: int = 0,
+        budget: int | None = None,
     ) -> None:
         steps, values = check_network(product, layers, sizes, h, parameters, t0)
         check_count("block", block)
-        check_count("checkpoints", checkpoints)
         for name, (_, domain, _) in product.PARAMETERS.items():
             check_domain(name, values[name], domain)
         super().__init__(product, dimensions(product, sizes), values, real_type(dtype))
@@ -96,7 +99,7 @@ class Network(Compiled, Layered):
         self._trained = draws.trained(product, trainable)
         self._named = trainable is not None
         self.memory, self.t0 = memory, t0
-        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
+        self.checkpoints, self.budget = checkpoints, budget
         self.h = np.array(steps)
         self.block = block
         generator = np.random.default_rng(seed)
@@ -188,9 +191,11 @@ class Network(Compiled, Layered):
         """
         checked = self._checked(states)
         with self._room(len(checked[0])) as room:
-            result = Pass(self, room, checked, None).forward()
-        ends = result.ends[0] if len(result.ends) == 1 else result.ends
-        return ends if result.running is None else (ends, result.running)
+            done = Pass(self.given(), room, checked)
+            done.forward()
+        ends, running = self._ends(done)
+        last = ends[0] if len(ends) == 1 else ends
+        return last if running is None else (last, running)
 
     def gradient(self, *states: Floats, costates: Any = None, loss: Loss | None = None,
                  running: float = 1.0, steps: bool = True) -> Gradient:  # fmt: skip
@@ -224,7 +229,18 @@ class Network(Compiled, Layered):
 
         weight = real_number("running", running)
         with self._room(len(checked[0])) as room:
-            return Pass(self, room, checked, loss, weight, steps).gradient()
+            done = Pass(self.given(), room, checked, weight, steps)
+            controls = done.gradient(loss)
+        ends, costs = self._ends(done)
+        trained = {name: controls[name] for name in controls if name in self.trainable}
+        starts = tuple(done.starts[: len(ends)])
+        return Gradient(done.losses, ends, costs, starts, trained, done.by_step, done.by_time)
+
+    def _ends(self, done: Pass) -> tuple[tuple[Floats, ...], Floats | None]:
+        """The last states and the running costs of a pass."""
+        if not self.product.RUNNING:
+            return tuple(done.ends), None
+        return tuple(done.ends[:-1]), done.ends[-1][:, 0]
 
     def determinants(self, *states: Floats) -> Floats:
         """det(I + h D) of every layer at the points that come to it.
@@ -300,6 +316,7 @@ class Network(Compiled, Layered):
         like = Network(
             self.product, layers, named, 1.0, memory, None, self.t0, dict(self.parameters),
             self.dtype, self.block, 0, self._trained if self._named else None, self.draw,
+            self.budget,
         )  # fmt: skip
         like.made = self.made
         return like
@@ -342,6 +359,16 @@ class Network(Compiled, Layered):
         whole = self.h.sum() if total is None else total
         self.h[:] = projected(self.h, real_number("total", whole))
 
+    def given(self) -> Given:
+        """What a pass depends on, as it is now.
+
+        Raises:
+            ValueError: controls or steps do not fit, or have numbers that are not finite.
+        """
+        values: list[Any] = [self.parameters[name] for name in self.product.PARAMETERS]
+        values += self.fixed.values()
+        return Given(self.checked_controls(), values, self.checked_steps(), self.t0)
+
     def checked_controls(self) -> dict[str, Floats]:
         """The controls in their order, as kernels take them.
 
@@ -367,8 +394,11 @@ class Network(Compiled, Layered):
 
     def _room(self, samples: int) -> AbstractContextManager[Room]:
         """A room for one call."""
-        kind = Kind(samples, numba.get_num_threads(), self.memory, self.block)
-        return self._rooms.serving(kind, lambda: Room(self, kind))
+        kind = Kind(
+            samples, numba.get_num_threads(), self.memory, self.checkpoints, self.budget, self.block
+        )
+        frame = Frame(self.product, dict(self.sizes), self.layers, self.dtype)
+        return self._rooms.serving(kind, lambda: Room(frame, kind))
 
     def _checked(self, states: Sequence[Any], what: str = "") -> list[Floats]:
         names = [name for name, shape in self.product.STATES.items() if shape]

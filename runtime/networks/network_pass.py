@@ -9,25 +9,23 @@ samples.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hamilforge.runtime.core.blas_threads import one_blas_thread
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.networks import checkpoints
 from hamilforge.runtime.networks.network_arguments import check_return, fitting
+from hamilforge.runtime.networks.room import Floats, Kept, Room, Stages
 
-if TYPE_CHECKING:
-    from hamilforge.runtime.networks.network import Network
-
-Floats = NDArray[Any]
 #: A loss at the end: last states and the samples' numbers to losses and costates.
 Loss = Callable[..., tuple[Floats, Any]]
 
@@ -55,75 +53,21 @@ class Gradient:
     t0: float
 
 
-def _block_size(network: Network, samples: int, memory: str) -> int:
-    """As many samples as vectors and BLAS use well, where their stages do not take too much."""
-    product = network.product
-    rows = sum(
-        math.prod(network.sizes[dimension] for dimension in shape)
-        for shape in product.KEPT.values()
-    )
-    rows += sum(network.sizes[shape[0]] if shape else 1 for shape in product.STATES.values())
-    layers = network.layers if memory == "all" else 1
-    size = max(1, rows * network.dtype.itemsize)
-    most = min(MOST_BYTES // (size * layers), LAYER_BYTES // size)
-    even = -(-samples // max(1, round(samples / max(64, min(512, most)))))
-    return max(1, min(samples, even))
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a pass depends on, as it is when the pass begins.
 
+    Attributes:
+        controls: by name, each C-contiguous `(layers, …)`, in the order of the product.
+        values: of parameters, then fixed arrays.
+        steps: `(layers,)` in double precision.
+        t0: the time at the first layer.
+    """
 
-#: Bytes of stages that a block should not exceed: fewer samples make products slower.
-MOST_BYTES = 2**27
-#: Bytes of the stages of one layer that a block should not exceed: what the cache of a core holds.
-LAYER_BYTES = 2**19
-
-
-class Kind(NamedTuple):
-    """What a room has to fit: samples, threads, what is kept, and samples in a block."""
-
-    samples: int
-    threads: int
-    memory: str
-    block: int | None
-
-
-class Room:
-    """Everything that kernels write to, for the blocks of one round."""
-
-    def __init__(self, network: Network, kind: Kind) -> None:
-        count, threads, memory, block = self.kind = kind
-        size = block or _block_size(network, count, memory)
-        blocks, samples = max(1, min(threads, -(-count // size))), max(1, min(size, count))
-        layers = network.layers
-        self.blocks, self.samples = blocks, samples
-        product, dtype = network.product, network.dtype
-        kept = layers if memory == "all" else 1
-
-        def array(*shape: int) -> Floats:
-            return np.zeros(shape, dtype)
-
-        def sized(shape: Sequence[str]) -> tuple[int, ...]:
-            return tuple(network.sizes[dimension] for dimension in shape)
-
-        def rows(shape: Sequence[str]) -> int:
-            return network.sizes[shape[0]] if shape else 1
-
-        states = [rows(shape) for shape in product.STATES.values()]
-        self.states = [array(blocks, kept + 1, size, samples) for size in states]
-        self.costates = [array(blocks, 2, size, samples) for size in states]
-        self.kept = [array(blocks, kept, rows(s), samples) for s in product.KEPT.values()]
-        self.scratch = [array(blocks, rows(s), samples) for s in product.SCRATCH.values()]
-        self.matrices = [array(blocks, *sized(s)) for s in product.MATRICES.values()]
-        self.totals = [array(blocks, layers, *sized(s)) for s in product.TOTALS.values()]
-        self.sums = [array(layers, *sized(s)) for s in product.TOTALS.values()]
-        unknowns = sum(rows(shape) for shape in product.UNKNOWNS)
-        many = samples if unknowns else 0
-        self.systems = (
-            array(blocks, many, unknowns, unknowns),
-            np.zeros((blocks, many, unknowns), np.int64),
-            array(blocks, many, unknowns),
-        )
-        self.by_step = np.zeros((blocks, layers))
-        self.by_time = np.zeros((blocks, 1))
-        self.by_scalar = np.zeros((blocks, layers, max(1, len(product.SCALARS))))
+    controls: Mapping[str, Floats]
+    values: Sequence[Any]
+    steps: Floats
+    t0: float
 
 
 @lru_cache(maxsize=8)
@@ -143,55 +87,50 @@ class Pass:
     may.
 
     Args:
-        network: whose layers.
+        given: what it depends on.
         room: what the pass works in; nobody else does before it ends.
         states: the first ones, each `(samples, size)`.
-        loss: what gives the costates at the end.
         running: the weight of the running cost.
         steps: whether derivatives by steps and time are wanted.
+        order: of the results; samples lie side by side in F, as the kernels have them.
     """
 
     def __init__(
         self,
-        network: Network,
+        given: Given,
         room: Room,
         states: Sequence[Floats],
-        loss: Loss | None,
         running: float = 1.0,
         steps: bool = False,
+        order: Literal["C", "F"] = "F",
     ) -> None:
-        self._network, self._product = network, network.product
-        self._loss, self._weight, self._with_steps = loss, running, steps
+        self._product, self._layers = room.frame.product, room.frame.layers
+        self._weight, self._with_steps = running, steps
         self._states = list(states)
         self._count = len(states[0])
         if self._product.RUNNING:
-            self._states.append(np.zeros((self._count, 1), network.dtype))
-        self._room, self._memory, self._slots = room, room.kind.memory, network.checkpoints
-        self._named = network.checked_controls()
-        self._controls = [*self._named.values()]
-        self._values: list[Any] = [network.parameters[n] for n in self._product.PARAMETERS]
-        self._values += network.fixed.values()
-        self._steps = network.checked_steps()
+            self._states.append(np.zeros((self._count, 1), room.frame.dtype))
+        self._room, self._plan = room, room.plan
+        self._reversible = room.kind.memory == "reversible"
+        self._named = given.controls
+        self._controls = [*given.controls.values()]
+        self._values, self._steps = given.values, given.steps
         after = self._steps.cumsum()
-        after += network.t0
+        after += given.t0
         self._times = after - self._steps
         #: Where the layers begin, their steps and controls on the way forward, and on that back,
         #: where stages change places.
         self._ways = [(self._times, self._steps, self._controls)]
-        if self._memory == "reversible":
+        if self._reversible:
             self._ways.append((after, -self._steps, self._mirrored()))
-        # samples side by side, as the kernels have them
-        self._ends = [np.empty_like(state, order="F") for state in self._states]
-        self._starts = [np.empty_like(state, order="F") for state in self._states]
-        self._losses: Floats | None = None
-        self._single = 0 < self._count <= self._room.samples
-        self._totals = self._room.sums
-        if not self._single:
-            for total in self._totals:
-                total.fill(0)
-        self._by_step = np.zeros(network.layers)
-        self._by_scalar = np.zeros(self._room.by_scalar.shape[1:])
-        self._by_time = 0.0
+        self._order = order
+        self.ends: list[Floats] = []
+        self.starts: list[Floats] = []
+        self.losses: Floats | None = None
+        self._single = 0 < self._count <= room.samples
+        self.by_step = self._by_scalar = np.zeros(0)
+        self.by_time = 0.0
+        self._totals: list[Floats] = []
 
     def _mirrored(self) -> list[Floats]:
         """The controls from the last stage of each layer to the first."""
@@ -199,31 +138,88 @@ class Pass:
             return self._controls
         return [np.ascontiguousarray(control[:, ::-1]) for control in self._controls]
 
-    def forward(self) -> Gradient:
-        """The last states alone."""
+    def forward(self) -> None:
+        """To the last states alone."""
+        self.ends = self._like_states()
         for rows in self._rounds():
-            self._load(self._room.states, self._states, rows)
-            self._advance(0, self._network.layers)
-            self._store(self._room.states, self._ends, rows)
-        return self._result()
+            self._load(self._room.work.states, self._states, rows)
+            self._advance(0, self._layers)
+            self._store(self._room.work.states, self.ends, rows)
 
-    def gradient(self) -> Gradient:
-        """Forward and back, round by round; of no samples all derivatives are zero."""
+    def gradient(self, loss: Loss) -> dict[str, Floats]:
+        """Forward and back, round by round; of no samples all derivatives are zero.
+
+        Args:
+            loss: what gives the costates at the end.
+
+        Returns:
+            The derivatives by the controls.
+        """
+        self._begin_sums()
+        self.ends = self._like_states()
         if not self._count:
-            self._costates([slice(0, 0)])  # the loss has its say: its results have no rows
-            zeros = {name: np.zeros_like(self._named[name]) for name in self._network.trainable}
-            return self._result(zeros)
+            self._losses_of(loss, [slice(0, 0)])  # it has its say: its results have no rows
         for rows in self._rounds():
-            self._load(self._room.states, self._states, rows)
-            kept = self._forward()
-            last = self._network.layers if self._memory == "all" else 0
-            self._store(self._room.states, self._ends, rows, last)
-            self._costates(rows)
-            self._clear()
-            self._backward(kept, rows)
-            self._store(self._room.costates, self._starts, rows)
-            self._add()
-        return self._result(self._finish())
+            self._out(rows, self._room.kept)
+            self._losses_of(loss, rows)
+            self._back(rows, self._room.kept)
+        return self._finish()
+
+    def out(self, kept: Sequence[Kept]) -> None:
+        """All rounds forward.
+
+        Args:
+            kept: for each round, what it keeps; filled.
+        """
+        self.ends = self._like_states()
+        for rows, own in zip(self._rounds(), kept, strict=True):
+            self._out(rows, own)
+
+    def back(self, kept: Sequence[Kept], costates: Sequence[Floats]) -> None:
+        """All rounds back, to the derivatives by states, steps and time.
+
+        Args:
+            kept: for each round, what it has kept; only read.
+            costates: the derivatives by the last states and running costs, each `(samples, size)`.
+        """
+        self._begin_sums()
+        for rows, own in zip(self._rounds(), kept, strict=True):
+            self._load(self._room.costates, costates, rows, 0.0)
+            self._back(rows, own)
+
+    def by_controls(self) -> dict[str, Floats]:
+        """The derivatives by the controls, after :meth:`back`."""
+        return self._finish()
+
+    def _out(self, rows: list[slice], kept: Kept) -> None:
+        """A round forward: the last states, and what is kept."""
+        room, plan, head = self._room, self._plan, self._plan.head
+        here = room.work if head else kept.tail
+        self._load(here.states, self._states, rows)
+        places = plan.places
+        for slot, (unit, after) in enumerate(pairwise([*places, plan.units])):
+            self._copy(here.states, 0, kept.places, slot)
+            self._advance(plan.first(unit), plan.first(after))
+        if not plan.tail:
+            self._store(here.states, self.ends, rows)
+            if self._reversible:
+                self._copy(here.states, 0, kept.places, 0)
+            return
+        if head:
+            self._copy(here.states, 0, kept.tail.states, 0)
+        self._kernel_forward(kept.tail, head, self._layers, 1)
+        self._store(kept.tail.states, self.ends, rows, plan.tail)
+
+    def _back(self, rows: list[slice], kept: Kept) -> None:
+        """A round back, from the costates in the room."""
+        self._clear()
+        if self._reversible:
+            self._retreat(rows, kept)
+        else:
+            self._kernel_backward(kept.tail, self._plan.head, self._layers)
+            self._again(kept)
+        self._store(self._room.costates, self.starts, rows)
+        self._add()
 
     # --- rounds
 
@@ -234,16 +230,18 @@ class Pass:
         return [slices[k : k + blocks] for k in range(0, len(slices), blocks)]
 
     def _load(
-        self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice]
-    ) -> None:
+        self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice],
+        padding: float | None = None,
+    ) -> None:  # fmt: skip
+        """Samples into blocks; what pads them are copies of the last, or a number."""
         for place, array in zip(room, arrays, strict=True):
             for block in range(len(place)):
-                part = array[rows[min(block, len(rows) - 1)]].T
-                target = place[block, 0]
-                count = part.shape[1]
-                target[:, :count] = part
+                given = block < len(rows)
+                part = array[rows[block if given else -1]].T
+                target, count = place[block, 0], part.shape[1]
+                target[:, :count] = part if given or padding is None else padding
                 if count < target.shape[1]:
-                    target[:, count:] = part[:, -1:]
+                    target[:, count:] = part[:, -1:] if padding is None else padding
 
     def _store(
         self, room: Sequence[Floats], arrays: Sequence[Floats], rows: Sequence[slice], slot: int = 0
@@ -252,21 +250,21 @@ class Pass:
             for block, part in enumerate(rows):
                 array[part] = place[block, slot][:, : part.stop - part.start].T
 
-    def _costates(self, rows: Sequence[slice]) -> None:
-        """Costates at the end; those of samples that pad a block are zero."""
-        assert self._loss is not None
+    def _losses_of(self, loss: Loss, rows: Sequence[slice]) -> None:
+        """Losses, and costates at the end; those of samples that pad a block are zero."""
+        room = self._room
         if not self._single:
-            for place in self._room.costates:
+            for place in room.costates:
                 place[:] = 0
         for block, part in enumerate(rows):
             count = part.stop - part.start
-            ends = self._ends[:-1] if self._product.RUNNING else self._ends
+            ends = self.ends[:-1] if self._product.RUNNING else self.ends
             # copies: what the loss does with them is its own affair
-            losses, returned = self._loss(*(end[part].copy("K") for end in ends), part)
+            losses, returned = loss(*(end[part].copy("K") for end in ends), part)
             if losses is not None:
-                if self._losses is None:
-                    self._losses = np.zeros(self._count)
-                self._losses[part] = self._checked_losses(losses, count)
+                if self.losses is None:
+                    self.losses = np.zeros(self._count)
+                self.losses[part] = self._checked_losses(losses, count)
             costates = tuple(returned) if isinstance(returned, tuple | list) else (returned,)
             shapes = [(count, end.shape[1]) for end in ends]
             if [np.shape(array) for array in costates] != shapes:
@@ -274,11 +272,11 @@ class Pass:
                     "the loss gives costates of the shapes "
                     f"{[np.shape(array) for array in costates]}; {shapes} were expected"
                 )
-            for place, array, shape in zip(self._room.costates, costates, shapes, strict=False):
-                costate = fitting("a costate of the loss", array, shape, self._network.dtype)
+            for place, array, shape in zip(room.costates, costates, shapes, strict=False):
+                costate = fitting("a costate of the loss", array, shape, room.frame.dtype)
                 place[block, 0][:, :count] = costate.T
             if self._product.RUNNING:
-                self._room.costates[-1][block, 0][:, :count] = self._weight
+                room.costates[-1][block, 0][:, :count] = self._weight
 
     @staticmethod
     def _checked_losses(losses: Any, count: int) -> Floats:
@@ -292,16 +290,16 @@ class Pass:
 
     # --- kernels
 
-    def _kernel_forward(self, first: int, last: int, stride: int, way: int = 0) -> None:
+    def _kernel_forward(
+        self, stages: Stages, first: int, last: int, stride: int, way: int = 0
+    ) -> None:
         room = self._room
         times, steps, controls = self._ways[way]
 
         def run(block: int) -> int:
             return int(self._product.forward(
-                first, last, stride, times, steps, *(array[block] for array in room.states),
-                *controls, *self._values,
-                *(array[block] for array in (*room.kept, *room.scratch)),
-                *(array[block] for array in (*room.matrices, *room.systems)),
+                first, last, stride, times, steps, *stages.states_of[block], *controls,
+                *self._values, *stages.kept_of[block], *room.own[block], *room.systems_of[block],
             ))  # fmt: skip
 
         number = min(self._blocks(run))
@@ -312,16 +310,16 @@ class Pass:
                 float(self._times[number]), number, float("inf"),
             )  # fmt: skip
 
-    def _kernel_backward(self, first: int, last: int) -> None:
+    def _kernel_backward(self, stages: Stages, first: int, last: int) -> None:
+        if first == last:
+            return
         room = self._room
 
         def run(block: int) -> None:
             self._product.backward(
-                first, last, self._times, self._steps, *(array[block] for array in room.states),
-                *self._controls, *self._values,
-                *(array[block] for array in (*room.kept, *room.scratch, *room.matrices)),
-                *(array[block] for array in (*room.costates, *room.totals, *room.systems)),
-                self._with_steps, room.by_step[block], room.by_time[block], room.by_scalar[block],
+                first, last, self._times, self._steps, *stages.states_of[block], *self._controls,
+                *self._values, *stages.kept_of[block], *room.own[block], *room.sums_of[block],
+                self._with_steps, *room.derivatives[block],
             )  # fmt: skip
 
         self._blocks(run)
@@ -329,74 +327,68 @@ class Pass:
     def _blocks(self, run: Callable[[int], Any]) -> list[Any]:
         """All blocks of a round, each in a thread of its own; kernels release the lock."""
         blocks = self._room.blocks
-        if blocks == 1:
-            return [run(0)]
-        return list(_threads(blocks).map(run, range(blocks)))
+        with one_blas_thread() if self._room.one_blas_thread else nullcontext():
+            if blocks == 1:
+                return [run(0)]
+            return list(_threads(blocks).map(run, range(blocks)))
 
     def _advance(self, first: int, last: int) -> None:
         """Layers without keeping any; states stay in the first slot."""
-        self._kernel_forward(first, last, 0)
+        self._kernel_forward(self._room.work, first, last, 0)
 
-    def _forward(self) -> list[list[Floats]]:
-        """All layers; the states that the way back begins again from."""
-        layers, memory = self._network.layers, self._memory
-        if memory == "all":
-            self._kernel_forward(0, layers, 1)
-            return []
-        if memory == "reversible":
-            self._advance(0, layers)
-            return []
-        places = [*range(layers)]
-        if memory == "checkpoint":
-            places = checkpoints.placed(layers, self._slots)
-        kept = []
-        for first, last in zip(places, [*places[1:], layers], strict=True):
-            kept.append(self._copy())
-            self._advance(first, last)
-        return kept
-
-    def _copy(self) -> list[Floats]:
-        return [state[:, 0].copy() for state in self._room.states]
+    @staticmethod
+    def _copy(source: list[Floats], slot: int, target: list[Floats], to: int) -> None:
+        for place, state in zip(target, source, strict=True):
+            place[:, to] = state[:, slot]
 
     def _put(self, states: Sequence[Floats]) -> None:
-        for place, state in zip(self._room.states, states, strict=True):
+        for place, state in zip(self._room.work.states, states, strict=True):
             place[:, 0] = state
 
     def _advanced(self, states: list[Floats], first: int, last: int) -> list[Floats]:
+        """The states before a unit from those before another."""
         self._put(states)
-        self._advance(first, last)
-        return self._copy()
+        self._advance(self._plan.first(first), self._plan.first(last))
+        return [state[:, 0].copy() for state in self._room.work.states]
 
-    def _refuse_what_was_lost(self, rows: Sequence[slice]) -> None:
-        """Compare the first states, as they came back, with what they were."""
-        for place, array in zip(self._room.states, self._states, strict=True):
+    def _again(self, kept: Kept) -> None:
+        """Back through the layers whose stages are computed again, unit by unit."""
+        plan, work = self._plan, self._room.work
+        if not plan.head:
+            return
+        starts = [[place[:, k] for place in kept.places] for k in range(len(plan.places))]
+        for unit, states in checkpoints.backwards(plan.units, plan.slots, starts, self._advanced):
+            first, last = plan.first(unit), plan.first(unit + 1)
+            self._put(states)
+            self._kernel_forward(work, first, last, 1)
+            self._kernel_backward(work, first, last)
+
+    def _retreat(self, rows: Sequence[slice], kept: Kept) -> None:
+        """Back with -h from the last states, and a look at where this ends."""
+        work = self._room.work
+        self._copy(kept.places, 0, work.states, 0)
+        for number in range(self._layers - 1, -1, -1):
+            self._kernel_forward(work, number, number + 1, 0, way=1)
+            self._kernel_forward(work, number, number + 1, 1)
+            self._kernel_backward(work, number, number + 1)
+        for place, array in zip(work.states, self._states, strict=True):
             for block, part in enumerate(rows):
                 came_back = place[block, 0][:, : part.stop - part.start].T
                 check_return(self._product.NAME, came_back, array[part])
 
-    def _backward(self, kept: list[list[Floats]], rows: Sequence[slice]) -> None:
-        layers, memory = self._network.layers, self._memory
-        if memory == "all":
-            self._kernel_backward(0, layers)
-            return
-        if memory == "reversible":
-            for number in range(layers - 1, -1, -1):
-                self._kernel_forward(number, number + 1, 0, way=1)
-                self._kernel_forward(number, number + 1, 1)
-                self._kernel_backward(number, number + 1)
-            self._refuse_what_was_lost(rows)
-            return
-        again = (
-            ((number, kept[number]) for number in range(layers - 1, -1, -1))
-            if memory == "states"
-            else checkpoints.backwards(layers, self._slots, kept, self._advanced)
-        )
-        for number, states in again:
-            self._put(states)
-            self._kernel_forward(number, number + 1, 1)
-            self._kernel_backward(number, number + 1)
-
     # --- sums
+
+    def _like_states(self) -> list[Floats]:
+        return [np.empty_like(state, order=self._order) for state in self._states]
+
+    def _begin_sums(self) -> None:
+        """Derivatives by states, and sums over all blocks; those of the only one are its own."""
+        room, single = self._room, self._single
+        self.starts = self._like_states()
+        self._totals = [by_block[0] for by_block in room.totals] if single else room.sums
+        self.by_step, self._by_scalar = np.zeros(self._layers), np.zeros(room.by_scalar.shape[1:])
+        for total in () if single else self._totals:
+            total.fill(0)
 
     def _clear(self) -> None:
         room = self._room
@@ -406,19 +398,16 @@ class Pass:
     def _add(self) -> None:
         """The totals of the blocks, in their order."""
         room = self._room
-        if self._single:
-            self._totals = [by_block[0] for by_block in room.totals]
-            self._by_step, self._by_scalar = room.by_step[0].copy(), room.by_scalar[0]
-            self._by_time = float(room.by_time[0, 0])
-            return
         for block in range(len(room.by_step)):
-            for total, by_block in zip(self._totals, room.totals, strict=True):
-                total += by_block[block]
-            self._by_step += room.by_step[block]
+            if not self._single:
+                for total, by_block in zip(self._totals, room.totals, strict=True):
+                    total += by_block[block]
+            self.by_step += room.by_step[block]
             self._by_scalar += room.by_scalar[block]
-            self._by_time += float(room.by_time[block, 0])
+            self.by_time += float(room.by_time[block, 0])
 
     def _finish(self) -> dict[str, Floats]:
+        """The derivatives by the controls; zero by those on which nothing depends."""
         names = self._product.GRADIENTS
         derivatives = {name: np.empty_like(self._named[name]) for name in names}
         matrices = [matrix[0] for matrix in self._room.matrices]
@@ -429,19 +418,4 @@ class Pass:
         return {
             name: derivatives[name] if name in derivatives else np.zeros_like(value)
             for name, value in self._named.items()
-            if name in self._network.trainable
         }
-
-    def _result(self, controls: dict[str, Floats] | None = None) -> Gradient:
-        ends, starts = self._ends, self._starts
-        running = ends[-1][:, 0] if self._product.RUNNING else None
-        count = len(ends) - (running is not None)
-        return Gradient(
-            self._losses,
-            tuple(ends[:count]),
-            running,
-            tuple(starts[:count]),
-            controls or {},
-            self._by_step,
-            self._by_time,
-        )

@@ -7,6 +7,9 @@ way through all layers.  What the way back keeps is chosen by name:
 - ``states``: the state before each layer; each layer is computed twice,
 - ``checkpoint``: the states before a few layers (:mod:`checkpoints`),
 - ``autograd``: what torch's autograd keeps of the same loop; for gradients of gradients.
+
+Ordinary tensors on the CPU go through the compiled kernels (:mod:`torch_kernels`), all others
+through torch's operations.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 
 from hamilforge.runtime.core.domains import check_domain
+from hamilforge.runtime.core.loader import Loaded
 from hamilforge.runtime.core.torch_solve import solved, solved_linear
 from hamilforge.runtime.core.torch_transforms import (
     autocast_to,
@@ -27,16 +31,16 @@ from hamilforge.runtime.core.torch_transforms import (
     transforms_are_active,
     without_autocast,
 )
-from hamilforge.runtime.networks import draws, torch_layer_costs
+from hamilforge.runtime.networks import draws, torch_kernels, torch_layer_costs
 from hamilforge.runtime.networks.layered import Layered
 from hamilforge.runtime.networks.network_arguments import (
-    check_count,
     check_network,
     check_regulariser,
     described,
     dimensions,
 )
 from hamilforge.runtime.networks.simplex import projected
+from hamilforge.runtime.networks.torch_kernels import Kernels
 from hamilforge.runtime.networks.torch_sweep import Sweep, TransformedSweep
 
 __all__ = ["STEPS", "Network", "solved", "solved_linear"]
@@ -58,8 +62,7 @@ class Network(Layered, torch.nn.Module):
         memory: what the way back keeps: ``all``, ``states``, ``checkpoint``; where the method is
             symmetric ``reversible``, the last states alone; or ``autograd``, where torch itself
             differentiates the layers.
-        checkpoints: with ``checkpoint``: the number of states kept; about the root of the layers if
-            None.
+        checkpoints: with ``checkpoint``: the number of states kept besides the first.
         t0: the time at the first layer.
         parameters: values of the field's own parameters; the declared ones else.
         dtype: of the parameters.
@@ -68,6 +71,10 @@ class Network(Layered, torch.nn.Module):
             from ``draw`` and require no gradient.
         draw: the seed of the field's fixed arrays and of what is not trained.  It is stored with
             the parameters, and the arrays are drawn anew from it.
+        budget: with ``checkpoint``: the bytes that states and stages may use between the way
+            forward and that back.
+        fused: None for the compiled kernels where they apply and torch's operations elsewhere; True
+            to insist on the kernels, False for torch's operations alone.
 
     Raises:
         ValueError: an argument is out of its domain; it says which.
@@ -92,6 +99,7 @@ class Network(Layered, torch.nn.Module):
     layer_cost: ClassVar[Callable[..., Any]]
     layer: ClassVar[Callable[..., Any]]
     layer_adjoint: ClassVar[Callable[..., Any]]
+    _home: ClassVar[str]
 
     def __init__(
         self,
@@ -107,19 +115,31 @@ class Network(Layered, torch.nn.Module):
         device: Any = None,
         trainable: Sequence[str] | None = None,
         draw: int = 0,
+        budget: int | None = None,
+        fused: bool | None = None,
     ) -> None:
         super().__init__()
         values, parameter_values = check_network(self, layers, sizes, h, parameters, t0)
         if steps not in STEPS:
             raise ValueError(f"steps = {steps!r}; one of {', '.join(STEPS)} was expected")
-        check_count("checkpoints", checkpoints)
         #: Field, method and choices, where ``hf.network`` has made it.
         self.made: tuple[Any, ...] | None = None
+        #: The product whose kernels are run; of the generated file itself if nobody says another.
+        self.layers_of: Loaded | None = self.own_product()
+        self._kernels: Kernels | None = None
         self._layers, self._sizes = int(layers), dimensions(self, sizes)
+        #: The shape of each control.
+        self._shapes = {
+            name: (self._layers, *(self._sizes[dimension] for dimension in shape))
+            for name, shape in self.CONTROLS.items()
+        }
+        #: The size of each state, without the running cost.
+        self._widths = [self._sizes[shape[0]] for shape in self.STATES.values() if shape]
         self._steps, self.memory = steps, memory
         self._draw, self._named = draws.seed_of(draw), trainable is not None
         self._trained = draws.trained(self, trainable)
-        self.checkpoints = checkpoints or max(1, math.isqrt(layers))
+        self.checkpoints, self.budget = checkpoints, budget
+        self.fused = fused
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
             size = tuple(self.sizes[dimension] for dimension in shape)
@@ -149,6 +169,32 @@ class Network(Layered, torch.nn.Module):
             self.register_load_state_dict_post_hook(_drawn_again)
         self._set_fixed()
         self.reset_parameters()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "layer_adjoint" in vars(cls):  # a generated class; what a user derives has its product
+            cls._home = cls.__module__
+
+    @classmethod
+    def own_product(cls) -> Loaded | None:
+        """The product of the generated file, if kernels were made with it."""
+        package, _, name = cls._home.rpartition(".")
+        loaded = Loaded(package, name.removesuffix("_torch"))
+        return loaded if package and loaded.has("numba") else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kernels": None}
+
+    @property
+    def fused(self) -> bool | None:
+        """Whether the compiled kernels are run: None where they apply; it may be chosen anew."""
+        return self._fused
+
+    @fused.setter
+    def fused(self, fused: bool | None) -> None:
+        if fused is not None and not isinstance(fused, bool):
+            raise ValueError(f"fused = {fused!r}: True, False or None was expected")
+        self._fused = fused
 
     def _set_fixed(self) -> None:
         """The fixed arrays in the type of the parameters, each entry rounded once."""
@@ -226,7 +272,7 @@ class Network(Layered, torch.nn.Module):
         if name not in self.CONTROLS:
             raise ValueError(f"no control '{name}'; those are: {', '.join(self.CONTROLS)}")
         parameter: Tensor = getattr(self, f"control_{name}")
-        shape = (self.layers, *(self.sizes[dimension] for dimension in self.CONTROLS[name]))
+        shape = self._shapes[name]
         if parameter.shape != shape:
             raise ValueError(
                 f"the control {name} has the shape {tuple(parameter.shape)}; {shape} was expected"
@@ -333,37 +379,66 @@ class Network(Layered, torch.nn.Module):
             return self._mapped(cast)
 
     def _mapped(self, states: Sequence[Tensor]) -> Any:
-        sizes = [self.sizes[shape[0]] for shape in self.STATES.values() if shape]
-        names = [name for name, shape in self.STATES.items() if shape]
-        joined = len(states) == 1 and len(sizes) > 1
-        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(sizes)
-        separate = [*torch.split(states[0], sizes, -1)] if fits else [*states]
-        self._refuse(separate, names, sizes)
-        if self.RUNNING:
-            separate.append(separate[0].new_zeros(len(separate[0]), 1))
-        controls = [self.control(name).unbind(0) for name in self.CONTROLS]
-        values = self.given()
+        widths = self._widths
+        joined = len(states) == 1 and len(widths) > 1
+        fits = joined and states[0].dim() == 2 and states[0].shape[-1] == sum(widths)
+        separate = [*torch.split(states[0], widths, -1)] if fits else [*states]
+        self._refuse(separate)
         h = self.h
-        if self.memory == "autograd":
-            ends = self._plain(separate, h, controls, values)
-        else:
-            flat = [of_layer for control in controls for of_layer in control]
-            sweep = TransformedSweep if transforms_are_active() else Sweep
-            ends = sweep.apply(self, self.t0, h, len(separate), *separate, *flat)
+        ends = self._compiled(separate, h)
+        if ends is None:
+            ends = self._by_operations(separate, h)
         cost = ends[-1][:, 0] if self.RUNNING else None
-        out = ends[: len(sizes)]
+        out = ends[: len(widths)]
         result = torch.cat([*out], -1) if joined else out[0] if len(out) == 1 else tuple(out)
         return result if cost is None else (result, cost)
 
-    def _refuse(self, states: Sequence[Tensor], names: Sequence[str], sizes: Sequence[int]) -> None:
-        wanted = " and ".join(
-            f"{name} of the shape (batch, {size})" for name, size in zip(names, sizes, strict=True)
-        )
-        fits = len(states) == len(sizes) and all(
-            isinstance(state, torch.Tensor) and state.dim() == 2 and state.shape[-1] == size
-            for state, size in zip(states, sizes, strict=False)
-        )
+    def _compiled(self, states: Sequence[Tensor], h: Tensor) -> Sequence[Tensor] | None:
+        """The last states by the kernels, with the running cost; None where these do not apply.
+
+        Raises:
+            RuntimeError: they do not, and ``fused=True``.
+        """
+        if self.fused is False:
+            return None
+        controls = [self.control(name) for name in self.CONTROLS]
+        reason = torch_kernels.obstacle(self, [self.t0, h, *states, *controls, *self.given()])
+        if not reason and self.layers_of is None:
+            reason = "there are no compiled kernels of this class"
+        if reason:
+            if self.fused:
+                raise RuntimeError(f"fused=True is not possible here: {reason}")
+            return None
+        assert self.layers_of is not None
+        kernels = self._kernels
+        if kernels is None or not kernels.fit(self):
+            kernels = self._kernels = Kernels.of(self, self.layers_of.module("numba"))
+        return kernels.swept(self, self.t0, h, states, controls)
+
+    def _by_operations(self, states: Sequence[Tensor], h: Tensor) -> Sequence[Tensor]:
+        """The last states by torch's operations, with the running cost."""
+        now = [*states]
+        if self.RUNNING:
+            now.append(now[0].new_zeros(len(now[0]), 1))
+        controls = [self.control(name).unbind(0) for name in self.CONTROLS]
+        if self.memory == "autograd":
+            return self._plain(now, h, controls, self.given())
+        flat = [of_layer for control in controls for of_layer in control]
+        sweep = TransformedSweep if transforms_are_active() else Sweep
+        ends: Sequence[Tensor] = sweep.apply(self, self.t0, h, len(now), *now, *flat)
+        return ends
+
+    def _refuse(self, states: Sequence[Tensor]) -> None:
+        fits = len(states) == len(self._widths)
+        for state, size in zip(states, self._widths, strict=False):
+            fits = fits and isinstance(state, torch.Tensor) and state.dim() == 2
+            fits = fits and state.shape[-1] == size
         if not fits:
+            names = (name for name, shape in self.STATES.items() if shape)
+            wanted = " and ".join(
+                f"{name} of the shape (batch, {size})"
+                for name, size in zip(names, self._widths, strict=True)
+            )
             shapes = ", ".join(
                 str(tuple(state.shape)) if isinstance(state, torch.Tensor) else type(state).__name__
                 for state in states
@@ -385,7 +460,11 @@ class Network(Layered, torch.nn.Module):
         Raises:
             ValueError: one is not.
         """
-        if not all(bool(torch.isfinite(state).all()) for state in states):
+        # a finite sum has finite terms; the other way round, large ones may overflow
+        if not all(
+            math.isfinite(float(state.detach().sum())) or bool(torch.isfinite(state).all())
+            for state in states
+        ):
             raise ValueError(f"{self.NAME}: the input has numbers that are not finite")
 
     def _plain(

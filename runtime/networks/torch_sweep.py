@@ -18,8 +18,9 @@ from hamilforge.runtime.core.torch_transforms import (
     one_by_one,
     without_autocast,
 )
-from hamilforge.runtime.networks import checkpoints
+from hamilforge.runtime.networks import checkpoints, recomputation
 from hamilforge.runtime.networks.network_arguments import check_return
+from hamilforge.runtime.networks.recomputation import Plan, Size
 
 if TYPE_CHECKING:
     from hamilforge.runtime.networks.torch_network import Network
@@ -52,8 +53,8 @@ class Sweep(torch.autograd.Function):
         Raises:
             IntegrationError: stages could not be solved for.
         """
-        states, saved = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
-        ctx.module, ctx.count = module, count
+        states, saved, plan = _forward(module, t0, h, count, arrays, any(ctx.needs_input_grad))
+        ctx.module, ctx.count, ctx.plan = module, count, plan
         ctx.save_for_backward(t0, h, *arrays[count:], *saved)
         return states
 
@@ -69,7 +70,7 @@ class Sweep(torch.autograd.Function):
         t0, h, *rest = ctx.saved_tensors
         with without_autocast(h):
             by_time, by_steps, *others = _backward(
-                module, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
+                module, ctx.plan, ctx.count, any(ctx.needs_input_grad[1:3]), t0, h, costates, rest
             )
         return None, by_time, by_steps, None, *others
 
@@ -97,7 +98,7 @@ class TransformedSweep(torch.autograd.Function):
             IntegrationError: stages could not be solved for.
         """
         module.refuse_infinite(arrays[:count])
-        states, _ = _forward(module, t0, h, count, arrays, False)
+        states, _, _ = _forward(module, t0, h, count, arrays, False)
         return states
 
     @staticmethod
@@ -160,9 +161,9 @@ class _TransformedBack(TransformedBack):
     @staticmethod
     def forward(module: Network, count: int, *tensors: Tensor) -> Any:
         costates, (t0, h, *arrays) = tensors[:count], tensors[count:]
-        _, saved = _forward(module, t0, h, count, arrays, True)
+        _, saved, plan = _forward(module, t0, h, count, arrays, True)
         rest = [*arrays[count:], *saved]
-        gradients = _backward(module, count, True, t0, h, costates, rest)
+        gradients = _backward(module, plan, count, True, t0, h, costates, rest)
         inputs = (t0, h, *arrays)
         return tuple(
             torch.zeros_like(array) if gradient is None else gradient.expand_as(array).clone()
@@ -170,10 +171,42 @@ class _TransformedBack(TransformedBack):
         )
 
 
+def by_operations(
+    module: Network, t0: Tensor, h: Tensor, states: Sequence[Tensor], controls: Sequence[Tensor],
+    costates: Sequence[Tensor],
+) -> tuple[Any, ...]:  # fmt: skip
+    """Forward and back by torch's operations, for a way back whose costates are no plain numbers.
+
+    Args:
+        module: the network.
+        t0: the time at the first layer.
+        h: the steps.
+        states: the first ones, without the running cost.
+        controls: each `(layers, …)`.
+        costates: by the last states, and by the running cost, if there is one.
+
+    Returns:
+        The derivatives by time and steps, None for the number of states, then those by states and
+        controls.
+    """
+    arrays, layers = [*states], module.layers
+    if module.RUNNING:
+        arrays.append(arrays[0].new_zeros(len(arrays[0]), 1))
+    count = len(arrays)
+    flat = [of_layer for control in controls for of_layer in control.unbind(0)]
+    _, saved, plan = _forward(module, t0, h, count, [*arrays, *flat], True)
+    by_time, by_steps, *found = _backward(
+        module, plan, count, True, t0, h, costates, [*flat, *saved]
+    )
+    by_control = [found[k : k + layers] for k in range(count, len(found), layers)]
+    wholes = [None if of_layers[0] is None else torch.stack(of_layers) for of_layers in by_control]
+    return by_time, by_steps, None, *found[: len(states)], *wholes
+
+
 def _forward(
     module: Network, t0: Tensor, h: Tensor, count: int, arrays: Sequence[Tensor], wanted: bool
-) -> tuple[Arrays, list[Tensor]]:
-    """The last states, and what the module's choice of memory keeps for the way back.
+) -> tuple[Arrays, list[Tensor], Plan]:
+    """The last states, what the module's choice of memory keeps for the way back, and its plan.
 
     Args:
         module: the network.
@@ -186,22 +219,28 @@ def _forward(
     sweep = _Layers(module, t0, h, arrays[count:])
     states: Arrays = tuple(arrays[:count])
     saved: list[Tensor] = []
-    places = {*range(module.layers)} if module.memory != "reversible" else set()
-    if module.memory == "checkpoint":
-        places = {*checkpoints.placed(module.layers, module.checkpoints)}
+
+    def size() -> Size:
+        return _size(sweep, states)
+
+    chosen = (module.checkpoints, module.budget)
+    plan = recomputation.chosen(module.memory, module.layers, size, *chosen)
+    places = {plan.first(unit) for unit in plan.places} if module.memory != "reversible" else set()
     for number in range(module.layers):
-        if wanted and number in places:
+        tail = number >= plan.head
+        if wanted and (tail or number in places):
             saved += states
         states, kept = sweep.forward(number, states)
-        if wanted and module.memory == "all":
+        if wanted and tail:
             saved += kept
     if wanted and module.memory == "reversible":
         saved += [*states, *arrays[:count]]
-    return tuple(states), saved
+    return tuple(states), saved, plan
 
 
 def _backward(
     module: Network,
+    plan: Plan,
     count: int,
     with_steps: bool,
     t0: Tensor,
@@ -213,6 +252,7 @@ def _backward(
 
     Args:
         module: the network.
+        plan: what was kept.
         count: how many states there are.
         with_steps: whether derivatives by time and steps are wanted.
         t0: the time at the first layer.
@@ -224,15 +264,7 @@ def _backward(
     sweep = _Layers(module, t0, h, rest[:total])
     back = _Back(sweep, tuple(costates), with_steps)
     saved = rest[total:]
-    if module.memory == "all":
-        width = count + len(module.KEPT)
-        for number in range(module.layers - 1, -1, -1):
-            own = saved[number * width : (number + 1) * width]
-            back.through(number, own[:count], own[count:])
-    elif module.memory == "states":
-        for number in range(module.layers - 1, -1, -1):
-            back.again(number, saved[number * count : (number + 1) * count])
-    elif module.memory == "reversible":
+    if module.memory == "reversible":
         states, first = tuple(saved[:count]), saved[count:]
         for number in range(module.layers - 1, -1, -1):
             states = sweep.retreat(number, states)
@@ -240,12 +272,29 @@ def _backward(
         for state, original in zip(states, first, strict=True):
             check_return(module.NAME, state.cpu().numpy(), original.cpu().numpy())
     else:
-        kept = [tuple(saved[k : k + count]) for k in range(0, len(saved), count)]
-        for number, start in checkpoints.backwards(
-            module.layers, module.checkpoints, kept, sweep.advance
-        ):
-            back.again(number, start)
+        width = count + len(module.KEPT)
+        begin = len(plan.places) * count
+        for number in range(module.layers - 1, plan.head - 1, -1):
+            at = begin + (number - plan.head) * width
+            back.through(number, saved[at : at + count], saved[at + count : at + width])
+        kept = [tuple(saved[k : k + count]) for k in range(0, begin, count)]
+
+        def advance(states: Arrays, unit: int, other: int) -> Arrays:
+            return sweep.advance(states, plan.first(unit), plan.first(other))
+
+        for unit, states in checkpoints.backwards(plan.units, plan.slots, kept, advance):
+            back.unit(plan.first(unit), plan.first(unit + 1), states)
     return back.time, back.step_gradient(), *back.costates, *back.gradients()
+
+
+def _size(sweep: _Layers, states: Arrays) -> Size:
+    """Bytes of a layer, as one sample shows."""
+    row = tuple(state[:1] for state in states)
+    _, kept = sweep.forward(0, row)
+    many = len(states[0]) * states[0].element_size()
+    state = many * sum(one.shape[-1] for one in row)
+    again = state + many * sum(stage.shape[-1] for stage in kept)
+    return Size(state, again, again)
 
 
 class _Layers:
@@ -306,6 +355,16 @@ class _Back:
         """A layer whose stages have to be computed again."""
         _, kept = self._layers.forward(number, tuple(states), with_ends=False)
         self.through(number, states, kept)
+
+    def unit(self, first: int, last: int, states: Arrays) -> None:
+        """Some layers whose stages have to be computed again, all at once."""
+        kept = []
+        for number in range(first, last):
+            ends, stages = self._layers.forward(number, states, with_ends=number < last - 1)
+            kept.append((number, states, stages))
+            states = ends
+        while kept:
+            self.through(*kept.pop())
 
     def through(self, number: int, states: Sequence[Tensor], kept: Sequence[Tensor]) -> None:
         """The adjoint of a layer."""

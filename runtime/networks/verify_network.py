@@ -104,7 +104,7 @@ def deviations(
     """
     for backend in backends:
         for case in cases:
-            for label, computed in _runs(loaded, case, backend, device):
+            for ran, label, computed in _runs(loaded, case, backend, device):
                 terms = case.terms if isinstance(case, NetworkCase) else {}
                 worst = max(
                     _deviation(computed[name], value, terms.get(name, 0.0))
@@ -112,27 +112,30 @@ def deviations(
                 )
                 epsilon = float(np.finfo(case.dtype).eps)
                 room = ROUNDINGS if case.dtype == "float64" else SINGLE_ROUNDINGS
-                yield Deviation(
-                    backend, label, case.dtype, worst / epsilon, worst <= room * epsilon
-                )
+                yield Deviation(ran, label, case.dtype, worst / epsilon, worst <= room * epsilon)
 
 
 def _runs(
     loaded: Loaded, case: NetworkCase | TargetCase, backend: str, device: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a backend finds: a network with all its stages kept, and with its states alone."""
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What a backend finds: a network with all its stages kept, and with its states alone.
+
+    A torch module by torch's operations, and by the kernels.
+    """
     if isinstance(case, NetworkCase):
         module = loaded.torch_class() if backend == "torch" else loaded.module("numba")
         for memory in ("all", "states", *(("reversible",) if module.REVERSIBLE else ())):
             label = f"{case.name}, keeping {memory}"
             if backend == "numba":
-                yield label, _numba(loaded, case, memory)
-            else:
-                yield label, _torch(loaded, case, memory, device)
+                yield backend, label, _numba(loaded, case, memory)
+                continue
+            yield backend, label, _torch(loaded, case, memory, device, False)
+            if device == "cpu" and module.own_product() is not None:
+                yield f"{backend}, on kernels", label, _torch(loaded, case, memory, device, True)
     elif backend == "numba":
-        yield case.name, _numba_target(loaded, case)
+        yield backend, case.name, _numba_target(loaded, case)
     else:
-        yield case.name, _torch_target(loaded, case, device)
+        yield backend, case.name, _torch_target(loaded, case, device)
 
 
 def _deviation(computed: Any, wanted: Floats, least: float) -> float:
@@ -174,13 +177,15 @@ def _numba(loaded: Loaded, case: NetworkCase, memory: str) -> dict[str, Any]:
     return computed | {"by the steps": gradient.h, "by the time": np.array(gradient.t0)}
 
 
-def _torch(loaded: Loaded, case: NetworkCase, memory: str, device: str) -> dict[str, Any]:
+def _torch(
+    loaded: Loaded, case: NetworkCase, memory: str, device: str, fused: bool
+) -> dict[str, Any]:
     import torch
 
     kind = {"dtype": getattr(torch, case.dtype), "device": device}
     network = loaded.torch_class()(
         len(case.h), case.sizes, case.h.tolist(), "learned", t0=case.t0,
-        parameters=case.parameters, memory=memory, draw=case.draw, **kind,
+        parameters=case.parameters, memory=memory, draw=case.draw, fused=fused, **kind,
     )  # fmt: skip
     network.t0.requires_grad_()
     with torch.no_grad():

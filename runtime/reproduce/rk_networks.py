@@ -145,7 +145,7 @@ class Problem:
     """The cost of a run, and its gradient."""
 
     def __init__(self, run: Run, objective: str) -> None:
-        product = load_layers(run.entry["field"], run.entry["method"], {"d": 2})
+        product = load_layers(run.entry["field"], run.entry["method"], {"d": 2}).module("numba")
         h = run.entry["time"] / run.layers
         self.network = Network(product, run.layers, {"d": 2}, h, seed=run.seed)
         random = np.random.default_rng(run.seed)

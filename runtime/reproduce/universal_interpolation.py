@@ -100,7 +100,7 @@ def network(part: Part, method: str, layers: int, seed: int) -> Network:
     Returns:
         The network.
     """
-    kernels = load_layers(part["field"], method, {"d": WIDTH})
+    kernels = load_layers(part["field"], method, {"d": WIDTH}).module("numba")
     return Network(kernels, layers, {"d": WIDTH}, trainable=("u",), draw=seed)
 
 
