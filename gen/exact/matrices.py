@@ -17,6 +17,8 @@ Matrix = Any  # an array of objects
 
 #: An exponential is squared after so many halvings beyond norm 1.
 _HALVINGS = 8
+#: Bits of an exponential beyond those that are asked for.
+_GUARD = 32
 #: Steps of an iteration that converges quadratically.
 _MOST = 60
 
@@ -139,27 +141,35 @@ def expm(matrix: Matrix) -> Matrix:
 
     The series is one in a power of the matrix whose coefficients are short series, which takes
     about two products for the root of its length: M. S. Paterson and L. J. Stockmeyer, SIAM J.
-    Comput. 2 (1973) 60-66.
+    Comput. 2 (1973) 60-66.  Products are those of whole numbers, multiples of a power of 1/2 that
+    is small beside all that an exponential may be.
     """
     size = size_of(matrix)
     halvings = max(0, int(mpmath.ceil(mpmath.log(size + 1, 2)))) + _HALVINGS
-    small, size = matrix / mpmath.mpf(2) ** halvings, size / mpmath.mpf(2) ** halvings
-    factors = [mpmath.mpf(1)]  # 1/k!, while terms are not too small
-    while factors[-1] * size ** (len(factors) - 1) > mpmath.mpf(2) ** (
-        -mpmath.mp.prec - 2 * halvings
-    ):
-        factors.append(factors[-1] / len(factors))
+    bits = mpmath.mp.prec + 2 * halvings + 2 * int(size) + _GUARD
+    factors = [1 << bits]  # 1/k!, while terms are not too small
+    while factors[-1] * mpmath.ldexp(size, -halvings) ** (len(factors) - 1) > 1:
+        factors.append(factors[-1] // len(factors))
     length = math.isqrt(len(factors) - 1) + 1
-    powers = [identity(len(matrix))]
+
+    def fixed(entry: Any) -> int:
+        return int(mpmath.ldexp(entry, bits - halvings))
+
+    def product(left: Matrix, right: Matrix) -> Matrix:
+        return (left @ right) >> bits
+
+    small = np.frompyfunc(fixed, 1, 1)(matrix)
+    powers = [np.diag([1 << bits] * len(matrix)).astype(object)]
     for _ in range(length):
-        powers.append(powers[-1] @ small)
+        powers.append(product(powers[-1], small))
     result = powers[0] * 0
     for begin in reversed(range(0, len(factors), length)):
-        short = zip(factors[begin : begin + length], powers, strict=False)
-        result = result @ powers[-1] + sum(factor * power for factor, power in short)
+        short = zip(powers, factors[begin : begin + length], strict=False)
+        terms = sum(power * factor for power, factor in short)
+        result = product(result, powers[-1]) + (terms >> bits)
     for _ in range(halvings):
-        result = result @ result
-    return result
+        result = product(result, result)
+    return np.frompyfunc(lambda entry: mpmath.ldexp(entry, -bits), 1, 1)(result)
 
 
 def rotation(left: Matrix, right: Matrix, matrix: Matrix) -> Matrix:

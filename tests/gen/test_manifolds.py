@@ -390,7 +390,7 @@ def test_functions_of_matrices_beside_numpy_and_scipy(name):
     assert np.allclose(value, expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("size", [0, 1e-30, 0.1, 1, 30])
+@pytest.mark.parametrize("size", [0, 1e-30, 0.1, 1, 30, 300])
 def test_an_exponential_is_good_to_its_last_digits(size):
     generator = np.random.default_rng(4)
     square = np.vectorize(mpmath.mpf, otypes=[object])(generator.standard_normal((4, 4)))

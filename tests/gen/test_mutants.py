@@ -67,7 +67,7 @@ def key(mutant: Mutant) -> tuple[str, ...]:
     return mutant.function, mutant.line, mutant.source, mutant.becomes
 
 
-@pytest.mark.parametrize(("name", "backend"), sampled(TEXTS, 7))
+@pytest.mark.parametrize(("name", "backend"), sampled(TEXTS, 13))
 def test_every_fault_in_a_text_is_seen(
     name: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,7 +95,7 @@ def test_the_names_are_those_that_would_hurt():
     assert {"factor", "state", "np", "out", "lambda", "sum", "gradient", "rows"} <= {*NAMES}
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(BATCHES)), every=8))
+@pytest.mark.parametrize("batch", sampled(range(len(BATCHES)), every=16))
 def test_components_and_parameters_of_systems(declared, batch):
     names = [name for name in BATCHES[batch] if name != "t"]
     half = len(names) // 2
@@ -188,7 +188,7 @@ def compared(declaration, values):
     return module
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(HYPER) // 12 + 1), every=8))
+@pytest.mark.parametrize("batch", sampled(range(len(HYPER) // 12 + 1), every=16))
 def test_hyper_parameters_of_optimizers(declared, batch):
     names = HYPER[12 * batch : 12 * batch + 12]
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
@@ -244,7 +244,7 @@ def gradients(module, arrays, loss):
 WIDE = [name for name in NAMES if name not in ("t", "x", "prediction", "running_cost")]
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 20 + 1), every=8))
+@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 20 + 1), every=16))
 def test_states_controls_and_weights_of_networks(declared, batch):
     """The derived adjoint beside torch's autograd through the same layers."""
     names = [*WIDE, *WIDE][20 * batch : 20 * batch + 20]  # the last batch is filled up
@@ -279,7 +279,7 @@ def test_states_controls_and_weights_of_networks(declared, batch):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 12 + 1), every=8))
+@pytest.mark.parametrize("batch", sampled(range(len(WIDE) // 12 + 1), every=16))
 def test_states_weights_and_data_of_objectives(declared, batch):
     """The derived gradient beside torch's through the prediction."""
     names = WIDE[12 * batch : 12 * batch + 12]
@@ -325,7 +325,7 @@ def test_the_constant_of_the_guide_is_a_name(declared):
 UNUSABLE = ("i", "j", "pi", "backend", "dtype", "device")
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(NAMES) // 9 + 1), every=8))
+@pytest.mark.parametrize("batch", sampled(range(len(NAMES) // 9 + 1), every=16))
 def test_variables_data_parameters_and_sizes_of_problems(declared, batch):
     """The derived gradient of each backend beside torch's own."""
     names = [name for name in NAMES[9 * batch : 9 * batch + 9] if name not in UNUSABLE]
