@@ -4,7 +4,7 @@ Every contestant takes the same numbers to the sum of squares at the end and to 
 all controls and first states; before anything is timed, each is shown to find the same derivatives.
 The floor is the matrix products that no method can do without, three for each stage and layer, at
 the rate of ``torch.mm`` in the same run.  Peak memory is what a fresh process grows by, where the
-system counts it.
+system counts it; with checkpoints the line-up says how many bytes states and stages may take.
 """
 
 from __future__ import annotations

@@ -92,6 +92,10 @@ def chosen(
         slots: with ``checkpoint``: how many states are kept besides the first, if it is said.
         budget: with ``checkpoint``: bytes at most, if it is said.
 
+    Returns:
+        The plan; with ``checkpoint``, neither slots nor budget said, that of least memory in which
+        each layer is computed again once.
+
     Raises:
         ValueError: the budget is too small for a layer and the first state.
     """

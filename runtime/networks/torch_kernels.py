@@ -121,6 +121,9 @@ class Kernels:
             states: each `(batch, size)`.
             controls: each `(layers, …)`.
 
+        Returns:
+            Each `(batch, size)`; part of a graph where something requires a gradient.
+
         Raises:
             IntegrationError: stages could not be solved for.
         """

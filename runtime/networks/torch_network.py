@@ -356,7 +356,8 @@ class Network(Layered, torch.nn.Module):
             pruned.step_sizes.copy_(h[kept])
             for name in self.CONTROLS:
                 pruned.control(name).copy_(self.control(name)[kept])
-        pruned.made = self.made
+        pruned.made, pruned.layers_of = self.made, self.layers_of
+        pruned.fused, pruned.budget = self.fused, self.budget
         return pruned
 
     def forward(self, *states: Tensor) -> Any:
