@@ -107,19 +107,23 @@ def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
     )
 
 
+#: As it is named, the kinds that would do, and what was found.
+_Reference = tuple[str, tuple[str, ...], kinds.Declaration]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What a file said, with what it depends on.
 
     Attributes:
         data: the bytes of the file.
-        references: what it refers to as it names it, the kinds that would do, and what was found.
+        references: what it refers to.
         size: how many declarations these are, all told.
         declaration: what it says.
     """
 
     data: bytes
-    references: tuple[tuple[str, tuple[str, ...], kinds.Declaration], ...]
+    references: tuple[_Reference, ...]
     size: int
     declaration: kinds.Declaration
 
@@ -153,7 +157,8 @@ class _Catalogue:
 
     def _reading(self, path: Path, depth: int) -> _Reading:
         """Read a file that has not been read, and remember it."""
-        references, asked, size = [], 0, 1
+        references: list[_Reference] = []
+        asked, size = 0, 1
 
         def find(name: str, wanted: tuple[str, ...]) -> kinds.Declaration:
             nonlocal asked, size

@@ -176,3 +176,27 @@ def test_a_reference_may_be_a_path_relative_to_the_file(tmp_path):
     (tmp_path / "sub" / "conformal_leapfrog.toml").write_text(block)
     path = optimizer(tmp_path, method='method = "sub/conformal_leapfrog.toml"')
     assert catalogue.load(path).method.head.name == "conformal_leapfrog"
+
+
+def test_a_file_is_read_again_only_if_it_or_what_it_refers_to_is_another(tmp_path):
+    block = (catalogue.root() / "splitting" / "conformal_leapfrog.toml").read_text()
+    (tmp_path / "sub").mkdir()
+    below = tmp_path / "sub" / "conformal_leapfrog.toml"
+    below.write_text(block)
+    path = optimizer(tmp_path, method='method = "sub/conformal_leapfrog.toml"')
+    first = catalogue.load(path)
+    assert catalogue.load(path) is first
+    assert catalogue.load(below) is first.method
+    path.write_text(path.read_text() + "\n# more\n")
+    second = catalogue.load(path)
+    assert second is not first
+    assert second.method is first.method
+    below.write_text(block + "\n# more\n")
+    third = catalogue.load(path)
+    assert third.method.head.source.data.endswith(b"# more\n")
+    below.unlink()
+    for _ in range(2):
+        with pytest.raises(DeclarationError, match="no file"):
+            catalogue.load(path)
+    below.write_text(block)
+    assert catalogue.load(path) == second
