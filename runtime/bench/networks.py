@@ -4,7 +4,7 @@ Every contestant takes the same numbers to the sum of squares at the end and to 
 all controls and first states; before anything is timed, each is shown to find the same derivatives.
 The floor is the matrix products that no method can do without, three for each stage and layer, at
 the rate of ``torch.mm`` in the same run.  Peak memory is what a fresh process grows by, where the
-system counts it; with checkpoints the line-up says how many bytes states and stages may take.
+system counts it.
 """
 
 from __future__ import annotations
@@ -140,10 +140,7 @@ def _agreement(
 def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     sizes = {"d": case["size"]}
     product = load_layers(case["field"], case["method"], sizes).module("numba")
-    network = Network(
-        product, numbers.layers, sizes, numbers.h, memory, dtype=numbers.dtype,
-        budget=_budget(case, memory),
-    )  # fmt: skip
+    network = Network(product, numbers.layers, sizes, numbers.h, memory, dtype=numbers.dtype)
     network.controls["K"][...], network.controls["b"][...] = numbers.K, numbers.b
 
     def loss(end: Floats, _: slice) -> tuple[Floats, Floats]:
@@ -156,17 +153,12 @@ def _numba(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     return work
 
 
-def _budget(case: Mapping[str, Any], memory: str) -> int | None:
-    """Bytes between the way forward and that back."""
-    return int(case["budget"]) if memory == "checkpoint" else None
-
-
 def _torch(case: Mapping[str, Any], numbers: _Numbers, memory: str) -> Work:
     import torch
 
     network = load(case["field"], case["method"]).torch_class()(
         numbers.layers, {"d": case["size"]}, numbers.h, memory=memory,
-        dtype=getattr(torch, numbers.dtype), budget=_budget(case, memory), fused=True,
+        dtype=getattr(torch, numbers.dtype), fused=True,
     )  # fmt: skip
     network.layers_of = load_layers(case["field"], case["method"], {"d": case["size"]})
     with torch.no_grad():

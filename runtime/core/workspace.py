@@ -33,9 +33,15 @@ class Rooms(Generic[_Room]):
             kind: what the room has to fit; free rooms of another kind are given up.
             make: makes a room of this kind.
         """
-        return Serving(self._free, kind, self._taken(kind, make))
+        return Serving(self, kind, self.take(kind, make))
 
-    def _taken(self, kind: Hashable, make: Callable[[], _Room]) -> _Room:
+    def take(self, kind: Hashable, make: Callable[[], _Room]) -> _Room:
+        """A room, until it is given back.
+
+        Args:
+            kind: what the room has to fit; free rooms of another kind are given up.
+            make: makes a room of this kind.
+        """
         while self._free:
             try:
                 of, room = self._free.pop()
@@ -45,21 +51,30 @@ class Rooms(Generic[_Room]):
                 return room
         return make()
 
+    def give(self, kind: Hashable, room: _Room) -> None:
+        """Let a room serve the next call.
+
+        Args:
+            kind: of the room.
+            room: that nobody uses any more.
+        """
+        if len(self._free) < _MOST:
+            self._free.append((kind, room))
+
 
 class Serving(Generic[_Room]):
     """A room that is taken, and given back when the context ends."""
 
-    __slots__ = ("_free", "_kind", "_room")
+    __slots__ = ("_kind", "_room", "_rooms")
 
-    def __init__(self, free: list[tuple[Hashable, _Room]], kind: Hashable, room: _Room) -> None:
-        self._free, self._kind, self._room = free, kind, room
+    def __init__(self, rooms: Rooms[_Room], kind: Hashable, room: _Room) -> None:
+        self._rooms, self._kind, self._room = rooms, kind, room
 
     def __enter__(self) -> _Room:
         return self._room
 
     def __exit__(self, *_: object) -> None:
-        if len(self._free) < _MOST:
-            self._free.append((self._kind, self._room))
+        self._rooms.give(self._kind, self._room)
 
 
 @dataclass(slots=True)

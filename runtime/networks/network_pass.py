@@ -163,7 +163,7 @@ class Pass:
             self._out(rows, self._room.kept)
             self._losses_of(loss, rows)
             self._back(rows, self._room.kept)
-        return self._finish()
+        return self.by_controls()
 
     def out(self, kept: Sequence[Kept]) -> None:
         """All rounds forward.
@@ -186,10 +186,6 @@ class Pass:
         for rows, own in zip(self._rounds(), kept, strict=True):
             self._load(self._room.costates, costates, rows, 0.0)
             self._back(rows, own)
-
-    def by_controls(self) -> dict[str, Floats]:
-        """The derivatives by the controls, after :meth:`back`."""
-        return self._finish()
 
     def _out(self, rows: list[slice], kept: Kept) -> None:
         """A round forward: the last states, and what is kept."""
@@ -406,8 +402,8 @@ class Pass:
             self._by_scalar += room.by_scalar[block]
             self.by_time += float(room.by_time[block, 0])
 
-    def _finish(self) -> dict[str, Floats]:
-        """The derivatives by the controls; zero by those on which nothing depends."""
+    def by_controls(self) -> dict[str, Floats]:
+        """The derivatives by the controls, after :meth:`back`; 0 where nothing depends on one."""
         names = self._product.GRADIENTS
         derivatives = {name: np.empty_like(self._named[name]) for name in names}
         matrices = [matrix[0] for matrix in self._room.matrices]

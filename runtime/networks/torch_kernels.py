@@ -74,13 +74,11 @@ class Lent:
     """What all rounds of a pass keep.
 
     Attributes:
-        kind: of the room for which it is laid out.
         numbers: all of it.
         address: where these begin.
         rounds: the parts of it, round by round.
     """
 
-    kind: Kind
     numbers: Floats
     address: int
     rounds: list[Kept]
@@ -96,7 +94,7 @@ class Kernels:
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
         self.rooms: Rooms[Room] = Rooms()
-        self._free: list[Lent] = []
+        self._kept: Rooms[Lent] = Rooms()
 
     @classmethod
     def of(cls, module: Network, product: ModuleType) -> Kernels:
@@ -151,17 +149,14 @@ class Kernels:
         Returns:
             The numbers as a tensor, and the arrays.
         """
-        found: Lent | None = None
-        while self._free and (found is None or found.kind != room.kind):
-            try:
-                found = self._free.pop()
-            except IndexError:  # another thread was quicker
-                break
-        if found is None or found.kind != room.kind:
+
+        def make() -> Lent:
             numbers = np.empty(room.rounds * room.length, self.frame.dtype)
-            found = Lent(room.kind, numbers, numbers.ctypes.data, _laid_out(room, numbers))
+            return Lent(numbers, numbers.ctypes.data, _laid_out(room, numbers))
+
+        found = self._kept.take(room.kind, make)
         handle = found.numbers[:]  # an array of its own, that only the tensor knows
-        weakref.finalize(handle, self._free.append, found).atexit = False
+        weakref.finalize(handle, self._kept.give, room.kind, found).atexit = False
         return torch.from_numpy(handle), found
 
 

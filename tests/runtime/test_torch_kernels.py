@@ -160,7 +160,7 @@ def test_arrays_of_a_graph_that_is_gone_serve_the_next_call() -> None:
     network = made(fused=True)
     (state,) = drawn(network)
     values = [total(network(state)) for _ in range(3)]
-    free = network._kernels._free
+    free = network._kernels._kept._free
     assert not free
     values.pop().backward()
     (own,) = free
