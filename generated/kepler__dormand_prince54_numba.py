@@ -399,9 +399,8 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     if curve(t, h, y, parameters, rows, square, slopes, flags, series) != 0.0:
         return True
     event_series(t, h, parameters, series, POWERS)
-    watched = int(control[12])
     for k in range(3):
-        if watched & (1 << k) and not series_bounds.excluded(
+        if control[15 + k] > 0.0 and not series_bounds.excluded(
             series, EVENT_COLUMN + k, POWERS, control[13]
         ):
             return True
@@ -410,7 +409,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
         series_bounds.evaluate(series, SIZE, DEGREE, theta, there)
         event_series(t + theta * h, h, parameters, there, 0)
         for k in range(3):
-            if watched & (1 << k) and not series_bounds.agrees(
+            if control[15 + k] > 0.0 and not series_bounds.agrees(
                 series, EVENT_COLUMN + k, POWERS, theta, there
             ):
                 return True
@@ -441,8 +440,8 @@ def adaptive(
     ``control`` holds the next step, the error of the last step that was taken, the numbers of steps,
     of rejections and of states written, the error of the last rejection, and the number of steps at
     which to return; at 8 the longest step; at 9 and 10 start and length of the last step.
-    At 12 stands what is looked for, a bit for each event, at 13 how near to zero counts, at 14 whether
-    an event may be in the last step: then it returns.
+    At 12 stands whether anything is looked for, from 15 on whether each event is, at 13 how near to
+    zero counts, at 14 whether an event may be in the last step: then it returns.
     With ``times`` states are written there, else after every step. The result is t and 0, or the
     residual of a step that cannot be taken.
     """
@@ -454,7 +453,7 @@ def adaptive(
         h = control[0]
         if abs(h) > control[8]:
             h = control[8] * direction
-        if (t + 1.01 * h - stop) * direction > 0.0:
+        if (t + 1.01 * h - stop) * direction > 0.0 and abs(stop - t) <= control[8]:
             h = stop - t
         elif abs(h) <= 16 * 2.3e-16 * abs(t) or abs(h) < SMALLEST:
             return t, control[5]

@@ -551,9 +551,8 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     if curve(t, h, y, parameters, rows, square, slopes, flags, series) != 0.0:
         return True
     event_series(t, h, parameters, series, POWERS)
-    watched = int(control[12])
     for k in range(3):
-        if watched & (1 << k) and not series_bounds.excluded(
+        if control[15 + k] > 0.0 and not series_bounds.excluded(
             series, EVENT_COLUMN + k, POWERS, control[13]
         ):
             return True
@@ -562,7 +561,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
         series_bounds.evaluate(series, SIZE, DEGREE, theta, there)
         event_series(t + theta * h, h, parameters, there, 0)
         for k in range(3):
-            if watched & (1 << k) and not series_bounds.agrees(
+            if control[15 + k] > 0.0 and not series_bounds.agrees(
                 series, EVENT_COLUMN + k, POWERS, theta, there
             ):
                 return True
@@ -594,8 +593,8 @@ def adaptive(
     too. ``control`` holds the last step, at 2 and 4 the numbers of steps and of states written, at 6
     the number of steps at which to return, and what is missing in t; at 8 the longest step; at 9, 10
     and 11 start and length of the last step, and what was missing in its start.
-    At 12 stands what is looked for, a bit for each event, at 13 how near to zero counts, at 14 whether
-    an event may be in the last step: then it returns.
+    At 12 stands whether anything is looked for, from 15 on whether each event is, at 13 how near to
+    zero counts, at 14 whether an event may be in the last step: then it returns.
     With ``times`` states are written there, else after every step. The result is t and 0, or infinity
     where the series has no radius of convergence.
     """

@@ -34,7 +34,10 @@ class Limits:
 
 
 class Control(IntEnum):
-    """What the entries of the array say that kernels and :func:`adaptive_steps` share."""
+    """What the entries of the array say that kernels and callers share.
+
+    From :attr:`EVENTS` on there is one for each declared event: whether it is looked for.
+    """
 
     STEP = 0
     ERROR = 1
@@ -51,6 +54,7 @@ class Control(IntEnum):
     WATCHED = 12
     NEAR = 13
     UNCLEAR = 14
+    EVENTS = 15
 
 
 def begun_control(
@@ -69,7 +73,7 @@ def begun_control(
     Returns:
         The entries that :class:`Control` names.
     """
-    control = np.zeros(len(Control))
+    control = np.zeros(Control.EVENTS + len(getattr(product, "EVENTS", ())))
     control[Control.ERROR], control[Control.REJECTED_ERROR] = 1e-4, np.inf
     control[Control.LONGEST] = limits.longest
     if not by_coefficients(product):
@@ -80,6 +84,11 @@ def begun_control(
 def by_coefficients(product: ModuleType) -> bool:
     """Whether the coefficients of a series say how long a step is, the first one too."""
     return hasattr(product, "size_of_step")
+
+
+def of_trajectory(values: Mapping[str, Any], m: int) -> dict[str, Any]:
+    """The parameters of one trajectory of several."""
+    return {name: value[m] if np.size(value) > 1 else value for name, value in values.items()}
 
 
 def why_lost(product: ModuleType, control: Floats, residual: float) -> str:
@@ -130,6 +139,7 @@ def failure(
     values: Mapping[str, Any],
     reason: str,
     residual: float = 0.0,
+    **events: Any,
 ) -> IntegrationError:
     """The error of a run that ends early, with the solution so far.
 
@@ -141,6 +151,7 @@ def failure(
         values: the parameters by name.
         reason: why it ends.
         residual: of a solve that failed.
+        events: what was looked for and found, as a solution has it.
 
     Returns:
         The error.
@@ -156,6 +167,7 @@ def failure(
         step,
         int(control[Control.REJECTED]),
         product,
+        **events,
     )
     return IntegrationError(
         f"step {step} of {product.NAME} at t = {t:.6g}: {reason}", t, step, residual, so_far

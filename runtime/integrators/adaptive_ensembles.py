@@ -20,6 +20,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
+    of_trajectory,
     why_lost,
     why_spent,
 )
@@ -61,12 +62,11 @@ def adaptive_ensemble(
     y, low, room = state.copy(), np.zeros_like(state), Workspace.of(product, count)
     series = np.zeros((count, *product.SERIES))
     out, moments = np.empty((count, len(times), size)), np.empty((count, len(times)))
-    control = np.array(
-        [
-            begun_control(product, own, row, start, stop, limits)
-            for own, row in zip(state, table, strict=True)
-        ]
-    )
+    controls = [
+        begun_control(product, own, row, start, stop, limits)
+        for own, row in zip(state, table, strict=True)
+    ]
+    control = np.reshape(controls, (count, -1) if count else (0, len(Control)))
     if times[0] == start:
         out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
     t, residuals = np.full(count, start), np.zeros(count)
@@ -95,7 +95,7 @@ def adaptive_ensemble(
                 float(t[m]),
                 control[m],
                 [(moments[m, :written], out[m, :written])],
-                {name: np.broadcast_to(value, count)[m] for name, value in values.items()},
+                of_trajectory(values, m),
                 f"{reason} (trajectory {m}; {wrong.size} of {count} failed)",
                 float(residuals[m]),
             )
@@ -108,7 +108,8 @@ def adaptive_ensemble(
         times,
         out,
         values,
-        int(control[:, Control.STEPS].max()),
-        int(control[:, Control.REJECTED].max()),
+        int(control[:, Control.STEPS].max(initial=0)),
+        int(control[:, Control.REJECTED].max(initial=0)),
         product,
+        status=np.zeros(count, int),
     )

@@ -22,6 +22,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
+    of_trajectory,
     why_lost,
     why_spent,
 )
@@ -59,6 +60,7 @@ class Run:
 def adaptive_steps(
     product: ModuleType,
     state: Floats,
+    single: bool,
     values: Mapping[str, Any],
     table: Floats,
     start: float,
@@ -73,6 +75,7 @@ def adaptive_steps(
     Args:
         product: the generated module.
         state: the starts, `(trajectories, components)`.
+        single: whether the result is that of the one trajectory.
         values: the parameters by name.
         table: the parameters of each trajectory.
         start: the time of the start.
@@ -86,40 +89,46 @@ def adaptive_steps(
     Raises:
         IntegrationError: no step is small enough, or the budget is used up.
     """
-    if len(state) > 1 and not events:
+    if not single and not events:
         return adaptive_ensemble(product, state, values, table, start, stop, limits)
-    runs = [
-        _one_adaptive(
-            product, y, row, start, stop, limits, values,
-            Watch(product, events, row, limits.relative) if events else None,
-        )
-        for y, row in zip(state, table, strict=True)
-    ]  # fmt: skip
+    runs = []
+    for m, (y, row) in enumerate(zip(state, table, strict=True)):
+        watch = Watch(product, events, row, limits.relative) if events else None
+        own = values if single else of_trajectory(values, m)
+        which = "" if single else f" (trajectory {m} of {len(state)})"
+        runs.append(_one_adaptive(product, y, row, start, stop, limits, own, watch, which))
+    times = runs[0].times if single else limits.times
+    assert times is not None  # steps of several differ
     return Solution(
         product.NAME,
         product.COMPONENTS,
-        *_side_by_side(runs, limits.times, state.shape[1]),
+        times,
+        runs[0].states if single else _side_by_side(runs, times, state.shape[1]),
         values,
         max((run.steps for run in runs), default=0),
         max((run.rejected for run in runs), default=0),
         product,
         events=tuple(event.name for event in events),
-        t_events=tuple(run.watch.times for run in runs if run.watch),
-        y_events=tuple(run.watch.states for run in runs if run.watch),
-        status=np.array([int(run.ended) for run in runs]),
+        t_events=_each(single, [run.watch.times if run.watch else () for run in runs]),
+        y_events=_each(single, [run.watch.states if run.watch else () for run in runs]),
+        status=int(runs[0].ended) if single else np.array([run.ended for run in runs], int),
     )
 
 
-def _side_by_side(runs: Sequence[Run], times: Floats | None, size: int) -> tuple[Floats, Floats]:
-    """The times of all trajectories, and their states."""
-    if len(runs) == 1:
-        return runs[0].times, runs[0].states[None]
-    assert times is not None  # without them there is one trajectory
+def _each(single: bool, runs: Sequence[tuple[Floats, ...]]) -> tuple[Any, ...]:
+    """What was found along the one run, or along each."""
+    return runs[0] if single else tuple(runs)
+
+
+def _side_by_side(runs: Sequence[Run], times: Floats, size: int) -> Floats:
+    """States at the same times, NaN behind the ends of runs."""
     states = np.full((len(runs), len(times), size), np.nan)
     for run, own in zip(runs, states, strict=True):
-        reached = len(run.times) - run.ended  # the point at which it ended is not among them
+        reached = len(run.times)
+        if run.ended and run.times[-1] != times[min(reached, len(times)) - 1]:
+            reached -= 1  # the point at which it ended is not among them
         own[:reached] = run.states[:reached]
-    return times, states
+    return states
 
 
 def _one_adaptive(
@@ -131,13 +140,16 @@ def _one_adaptive(
     limits: Limits,
     values: Mapping[str, Any],
     watch: Watch | None,
+    which: str,
 ) -> Run:
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
     series = np.zeros(product.SERIES)
     times = limits.times
     control = begun_control(product, y, row, start, stop, limits)
     if watch:
-        control[Control.WATCHED], control[Control.NEAR] = watch.bits, watch.near
+        control[Control.WATCHED], control[Control.NEAR] = len(watch.declared), watch.near
+        for place in watch.declared:
+            control[Control.EVENTS + place] = 1.0
     never = math.copysign(math.inf, stop - start)
     wanted = np.empty(0) if times is None else np.append(times, never)
     pieces: list[tuple[Floats, Floats]] = []
@@ -147,6 +159,11 @@ def _one_adaptive(
         wanted = wanted[1:]
         if wanted.size == 1 and not watch:
             return Run(*pieces[0], 0, 0, None, False)
+
+    def failed(t: float, reason: str, residual: float = 0.0) -> IntegrationError:
+        found = watch.found if watch else {}
+        return failure(product, t, control, pieces, values, reason + which, residual, **found)
+
     t, stretch, end = start, FIRST_STRETCH, None
     if not product.UNKNOWNS:
         stretch = max(stretch, FIRST_COMPONENTS // y.size)
@@ -167,13 +184,12 @@ def _one_adaptive(
         place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
         pieces.append((moments[:place], out[:place]))
         if residual != 0.0 or not np.isfinite(y).all():
-            reason = why_lost(product, control, residual)
-            raise failure(product, t, control, pieces, values, reason, float(residual))
+            raise failed(t, why_lost(product, control, residual), float(residual))
         if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
             try:
                 end = watch.look(_last_span(control, t), y, room, series)
             except IntegrationError as error:  # of a function, which knows nothing of the run
-                raise failure(product, error.t, control, pieces, values, str(error)) from None
+                raise failed(error.t, str(error)) from None
             if end is not None:
                 break
         if times is not None:
@@ -181,8 +197,7 @@ def _one_adaptive(
             if wanted.size == 1 and not watch:
                 break
         if taken >= limits.steps and (stop - t) * (stop - start) > 0:
-            reason = why_spent(limits, control, abs(stop - t))
-            raise failure(product, t, control, pieces, values, reason)
+            raise failed(t, why_spent(limits, control, abs(stop - t)))
         spent = max(time.perf_counter() - begun, 1e-5)
         most = max(1, taken - before) * min(STRETCH / spent, 4.0)
         stretch = max(1, min(int(most) + 1, 10_000_000))

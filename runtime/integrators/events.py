@@ -11,6 +11,7 @@ the sign that it goes on with.
   step and turns back, is a zero, of no direction.  Two crossings between which it goes no further
   are one zero.
 - A function that is zero at the end of a run has arrived there.
+- At a pole a function changes its sign and has no zero.
 """
 
 from __future__ import annotations
@@ -64,11 +65,10 @@ class Watch:
     ) -> None:
         self._product: Any = product
         self._row = row
-        self.near = float(relative.max())
+        self.near = float(relative.min())
         self.tracks = [Track(event) for event in events]
-        declared = [event.place for event in events if event.place is not None]
-        self.every_step = len(declared) < len(events)
-        self.bits = float(sum(1 << place for place in {*declared}))
+        self.declared = [event.place for event in events if event.place is not None]
+        self.every_step = len(self.declared) < len(events)
         self._end: float | None = None
         self._direction = 1.0
 
@@ -108,7 +108,8 @@ class Watch:
                 zeros += self._named(number, self._touch(track, math.inf))
                 track.before = track.here = None
                 track.furthest = math.inf
-            for place in places(track.event, step, self.near):
+            # the end of the step before is where this one begins
+            for place in places(track.event, step, self.near)[track.here is not None :]:
                 zeros += self._named(number, self._move(track, place))
         return self._kept(zeros)
 
@@ -148,6 +149,12 @@ class Watch:
         return end
 
     @property
+    def found(self) -> dict[str, Any]:
+        """What a solution has of it."""
+        names = tuple(track.event.name for track in self.tracks)
+        return {"events": names, "t_events": self.times, "y_events": self.states}
+
+    @property
     def times(self) -> tuple[Floats, ...]:
         """The zeros of each event, `(zeros,)`."""
         return tuple(np.array(track.times) for track in self.tracks)
@@ -168,8 +175,9 @@ class Watch:
         sign = 0.0 if abs(place.value) <= noise else math.copysign(1.0, place.value)
         if sign != 0.0 and sign == -track.side:
             alike = track.furthest <= place.near
-            if track.event.direction in (0, sign) and not alike:
-                yield place.step, self._crossing(track, place)
+            theta = self._crossing(track, place)
+            if track.event.direction in (0, sign) and theta is not None and not alike:
+                yield place.step, theta
                 track.furthest = 0.0
         else:
             yield from self._touch(track, place.value)
@@ -190,8 +198,8 @@ class Watch:
             track.furthest = 0.0
             yield here.step, here.theta
 
-    def _crossing(self, track: Track, place: Place) -> float:
-        """Where the function has changed its sign, on the far side."""
+    def _crossing(self, track: Track, place: Place) -> float | None:
+        """Where the function has changed its sign, on the far side; None for a pole."""
         begin, length, coefficients = place.piece
         low = begin
         if track.last is not None and track.last.step is place.step:
@@ -207,7 +215,12 @@ class Watch:
         step = place.step
         size = abs(step.span.h)
         least = max(2.0**-52, float(np.spacing(abs(step.span.end) + size)) / size)
-        return _far_side(after, low, high, guess, least)
+        theta = _far_side(after, low, high, guess, least)
+        if coefficients is None and track.last is not None:
+            largest = max(abs(track.last.value), abs(place.value))
+            if abs(step.value(track.event, theta)) > largest:
+                return None
+        return theta
 
 
 def _is_after(event: Event, step: Step, side: float, theta: float) -> bool:

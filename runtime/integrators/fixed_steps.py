@@ -79,8 +79,9 @@ def fixed_steps(
         rows = steps // every + 1
         states = out[0, :rows] if single else out[:, :rows]
         return Solution(
-            product.NAME, product.COMPONENTS, times[:rows], states, values, steps, 0, product
-        )
+            product.NAME, product.COMPONENTS, times[:rows], states, values, steps, 0, product,
+            status=0 if single else np.zeros(trajectories, int),
+        )  # fmt: skip
 
     with _bar(shown, count, product.NAME) as report:
         while first < count and trajectories:

@@ -6,7 +6,6 @@ In: a product's numba module, a start, a span of time, and a step or tolerances.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -21,6 +20,7 @@ from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (
     longest_step,
     looked_for,
+    looks_for_nothing,
     output_times,
     parameter_values,
     refuse_adaptive,
@@ -98,15 +98,14 @@ def integrate(
             absolute,
             times,
             MOST_STEPS if budget is None else budget,
-            longest_step(max_step),
+            longest_step(max_step, start, stop),
         )
         watched = looked_for(product, events)
-        all_of_them = adaptive_steps(product, state, values, table, start, stop, limits, watched)
-        return _only(all_of_them) if single else all_of_them
+        return adaptive_steps(product, state, single, values, table, start, stop, limits, watched)
     else:
         if rtol is not None or atol is not None:
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
-        if max_step is not None or events is not None:
+        if max_step is not None or not looks_for_nothing(events):
             what = "max_step is" if max_step is not None else "events are looked for"
             raise ValueError(f"{what} for steps that follow an error estimate: leave h out")
         if t_eval is not None:
@@ -120,14 +119,3 @@ def integrate(
             )  # fmt: skip
         shown = sys.stderr.isatty() if progress is None else progress
         return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
-
-
-def _only(solution: Solution) -> Solution:
-    """The one trajectory of an ensemble of one."""
-    return dataclasses.replace(
-        solution,
-        y=solution.y[0],
-        t_events=solution.t_events[0] if solution.events else (),
-        y_events=solution.y_events[0] if solution.events else (),
-        status=int(solution.status[0]),
-    )

@@ -270,18 +270,37 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     return times
 
 
-def longest_step(max_step: Any) -> float:
+def longest_step(max_step: Any, start: float, stop: float) -> float:
     """The longest step that may be taken.
 
+    Args:
+        max_step: its length; None for any.
+        start: the time of the start.
+        stop: the time of the end.
+
+    Returns:
+        The length, infinite if None was given.
+
     Raises:
-        ValueError: it is not positive.
+        ValueError: it is not positive, or lost in the rounding of the times.
     """
     if max_step is None:
         return math.inf
     longest = real_number("max_step", max_step)
     if not longest > 0:
         raise ValueError(f"max_step = {longest}: a positive number was expected")
+    least = 100 * float(np.spacing(max(abs(start), abs(stop))))
+    if longest < least:
+        raise ValueError(
+            f"max_step = {longest} is lost in the rounding of the times of t_span; {least:.0e} is "
+            "the smallest"
+        )
     return longest
+
+
+def looks_for_nothing(events: Any) -> bool:
+    """Whether there are no events: None, False or an empty sequence."""
+    return events is None or events is False or (isinstance(events, list | tuple) and not events)
 
 
 def looked_for(product: ModuleType, events: Any) -> tuple[Event, ...]:
@@ -301,7 +320,7 @@ def looked_for(product: ModuleType, events: Any) -> tuple[Event, ...]:
         ValueError: an event is not declared, or no function, or its attributes do not fit.
     """
     declared: Mapping[str, tuple[int, int]] = getattr(product, "EVENTS", {})
-    if events is None or events is False:
+    if looks_for_nothing(events):
         return ()
     if events is True:
         if not declared:
@@ -326,6 +345,8 @@ def _event(product: ModuleType, declared: Mapping[str, tuple[int, int]], event: 
         raise ValueError(f"the event {event!r} is neither a name nor a function of (t, y)")
     name = getattr(event, "__name__", type(event).__name__)
     slope = real_number(f"direction of the event {name}", getattr(event, "direction", 0))
+    if math.isnan(slope):
+        raise ValueError(f"direction of the event {name} = nan: a number was expected")
     terminal = getattr(event, "terminal", False)
     if isinstance(terminal, np.bool_):
         terminal = bool(terminal)

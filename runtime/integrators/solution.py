@@ -197,8 +197,9 @@ def _flat_events(solution: Solution) -> dict[str, Any]:
     arrays = {"events": np.array(solution.events, str), "status": np.asarray(solution.status)}
     for k in range(len(solution.events)):
         arrays[f"event_counts_{k}"] = np.array([len(own[k]) for own in times])
-        arrays[f"event_times_{k}"] = np.concatenate([own[k] for own in times])
-        arrays[f"event_states_{k}"] = np.concatenate([own[k] for own in states])
+        empty = np.empty(0), np.empty((0, solution.y.shape[-1]))
+        arrays[f"event_times_{k}"] = np.concatenate([empty[0], *(own[k] for own in times)])
+        arrays[f"event_states_{k}"] = np.concatenate([empty[1], *(own[k] for own in states)])
     return arrays
 
 

@@ -81,6 +81,22 @@ def ball(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """x = t, and more events than a number of double precision has bits."""
+    path = tmp_path_factory.mktemp("events") / "line.toml"
+    many = "".join(f'at_{k} = "x - {k}/10 - 1"\n' for k in range(60))
+    path.write_text(
+        'kind = "system"\n'
+        + HEAD.format(name="line")
+        + '[equations]\nx = "1"\n[start]\nx = 0\n[events]\n'
+        'touch = "(x - 1)**2"\nrising = { value = "(x - 1)**2", direction = 1 }\n'
+        'cross = { value = "x - 2", terminal = true }\npole = "tan(t)"\nroot = "sqrt(x) - 1"\n'
+        + many
+    )
+    return path
+
+
 # --- all of them, once, in order ------------------------------------------------------------
 
 
@@ -217,7 +233,7 @@ def test_a_touch_is_one_zero_of_no_direction(ball, method, kind):
     events = ("top" if kind == "declared" else top, rising)
     solution = hf.integrate(ball, method, t_span=(0, 3), events=events)
     assert solution.t_events[0] == pytest.approx([1], abs=1e-3)
-    assert len(solution.t_events[1]) <= 1  # the computed top may lie a rounding above
+    assert len(solution.t_events[1]) <= 1  # the computed top may lie above by the tolerance
 
 
 def test_touches_among_crossings(cubic):
@@ -271,17 +287,70 @@ def test_states_are_on_the_far_side(planet, kind):
                 assert function(time, state) * np.sign(after) >= -room
 
 
-def test_an_event_at_the_end_of_a_step_is_found_once(cubic):
+@pytest.mark.parametrize("longest", [None, 0.3, 0.5, 1.0])
+def test_zeros_at_the_end_of_a_step(line, longest):
+    """Steps end at 1, where one function touches zero, and at 2, where another crosses it."""
+    solution = hf.integrate(
+        line, "taylor", t_span=(0, 3), max_step=longest,
+        events=("touch", lambda t, y: (y[0] - 1) ** 2, "rising", "cross"),
+    )  # fmt: skip
+    touch, function, rising, cross = solution.t_events
+    assert touch == pytest.approx([1], abs=1e-6)
+    assert function == pytest.approx([1], abs=1e-4)  # of samples: the root of their rounding
+    assert rising.size == 0
+    assert cross == pytest.approx([2], abs=1e-15)
+
+
+def test_zeros_at_the_end_of_a_run(cubic):
     for stop in (-6.0, -2.0, 2.0):
         until = hf.integrate(cubic, "taylor", t_span=(-8, stop), events="zero")
         assert until.t_events[0][-1] == pytest.approx(stop, abs=1e-12)
         assert until.t_events[0][-1] <= stop
-        times = [-8 + k * (stop + 8) / 4 for k in range(5)]
-        through = hf.integrate(
-            cubic, "dormand_prince54", t_span=(-8, 10), events="zero", max_step=(stop + 8) / 4
-        )
-        assert through.t_events[0] == pytest.approx([-6, -2, 2], abs=1e-9)
-        assert times[-1] == stop
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_zeros_shortly_behind_the_end_of_a_step_are_no_touches_there(circle, method):
+    ends = hf.integrate(circle, method, t_span=(0, 6)).t[1:-1]
+    for end in ends[:: max(1, len(ends) // 8)]:
+        for place in (end + 5e-8, end + 1e-12):
+
+            def there(t, y, place=place):
+                return y[0] - math.sin(place)
+
+            solution = hf.integrate(circle, method, t_span=(0, 6), events=there)
+            for time, state in zip(solution.t_events[0], solution.y_events[0], strict=True):
+                assert there(time, state) * np.sign(state[1]) >= 0
+
+
+def test_however_many_are_declared(line):
+    solution = hf.integrate(line, "taylor", t_span=(0, 9), events=[f"at_{k}" for k in range(60)])
+    for k, times in enumerate(solution.t_events):
+        assert times == pytest.approx([1 + k / 10], abs=1e-12)
+
+
+def test_a_loose_tolerance_of_one_component_loosens_no_event(circle):
+    def never(t, y):
+        return y[0] + 1.02
+
+    def often(t, y):
+        return y[0] + 0.99
+
+    solution = hf.integrate(
+        circle, "taylor", t_span=(0, 20), rtol=[1e-9, 0.1], atol=1e-9, events=(never, often)
+    )
+    assert [len(times) for times in solution.t_events] == [0, 6]
+
+
+@pytest.mark.parametrize("event", ["pole", lambda t, y: math.tan(t)])
+def test_a_pole_is_no_zero(line, event):
+    solution = hf.integrate(line, "taylor", t_span=(0.1, 10), events=event)
+    assert solution.t_events[0] == pytest.approx([math.pi, 2 * math.pi, 3 * math.pi], abs=1e-9)
+
+
+def test_a_series_that_does_not_begin(line):
+    """A root has none at zero."""
+    solution = hf.integrate(line, "taylor", t_span=(0, 3), events="root")
+    assert solution.t_events[0] == pytest.approx([1], abs=1e-12)
 
 
 # --- events that end a run -------------------------------------------------------------------
@@ -315,6 +384,33 @@ def test_ensembles_end_one_by_one(ball):
     ]  # fmt: skip
     assert [len(times) for times in solution.t_events[1]] == [0, 1]
     assert solution.t_events[2][1] == pytest.approx([1], abs=1e-9)
+    alone = hf.integrate(ball, "taylor", [[0.0, 1.0]], (0, 4), t_eval=[0, 1, 4], events="ground")
+    assert alone.t.tolist() == [0, 1, 4]
+    assert alone.status.tolist() == [1]
+    assert np.isnan(alone.y[0, :, 0]).tolist() == [False, False, True]
+
+
+def test_a_time_that_is_asked_for_and_ends_a_run_is_kept(line):
+    solution = hf.integrate(
+        line, "taylor", [[0.0], [1.0]], (0, 3), t_eval=[0, 1, 2, 3], events="cross"
+    )
+    assert np.isnan(solution.y[:, :, 0]).tolist() == [
+        [False, False, False, True], [False, False, True, True],
+    ]  # fmt: skip
+
+
+def test_a_run_that_fails_keeps_its_events(line):
+    def event(t, y):
+        return math.nan if y[0] > 2 else y[0] - 1
+
+    with pytest.raises(IntegrationError, match=r"the event event is nan") as caught:
+        hf.integrate(line, "taylor", t_span=(0, 5), events=event, max_step=0.4)
+    assert caught.value.solution.events == ("event",)
+    assert caught.value.solution.t_events[0] == pytest.approx([1], abs=1e-9)
+    with pytest.raises(IntegrationError, match=r"\(trajectory 1 of 2\)"):
+        hf.integrate(
+            line, "taylor", [[0.0], [1.5]], (0, 1.2), t_eval=[1.2], events=event, max_step=0.1
+        )
 
 
 def test_solutions_with_events_are_saved_and_read(ball, tmp_path):
@@ -344,6 +440,9 @@ def test_no_step_is_longer_than_asked(method):
     assert abs(np.diff(bound.t)).max() <= 0.05 * (1 + 1e-12)
     assert abs(np.diff(free.t)).max() > 0.05
     assert bound.y[-1] == pytest.approx(free.y[0], abs=1e-4)
+    for left in (0.005, 0.5, 0.995):  # of the last step
+        again = hf.integrate("kepler", method, t_span=(0, 0.01 * (30 + left)), max_step=0.01)
+        assert np.diff(again.t).max() <= 0.01 * (1 + 1e-12)
 
 
 def _never(t, y):
@@ -355,6 +454,13 @@ def _directed(t, y):
 
 
 _directed.direction = "up"
+
+
+def _undirected(t, y):
+    return y[0]
+
+
+_undirected.direction = math.nan
 
 
 def _counted(t, y):
@@ -371,11 +477,13 @@ _counted.terminal = 1.5
         ({"events": 3}, "names of declared events, or functions"),
         ({"events": [None]}, "neither a name nor a function"),
         ({"events": _directed}, "direction of the event _directed"),
+        ({"events": _undirected}, "direction of the event _undirected = nan"),
         ({"events": _counted}, "terminal of the event _counted"),
         ({"events": "axis", "h": 0.1}, "leave h out"),
         ({"max_step": 0.1, "h": 0.1}, "leave h out"),
         ({"max_step": 0}, "max_step = 0"),
         ({"max_step": math.nan}, "max_step = nan"),
+        ({"max_step": 1e-11, "t_span": (1e6, 2e6)}, "lost in the rounding of the times"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -407,6 +515,7 @@ def test_what_cannot_be_looked_for_says_so():
         ('bad = "x + q"', "q"),
         ('"not a name" = "x"', "cannot be the name"),
         ('bad = "1/(x - x)"', "divides by zero"),
+        ('bad = "sqrt(x**2) - 1"', "declare what changes sign"),
     ],
 )
 def test_declarations_that_do_not_fit(tmp_path, events, message):

@@ -8,6 +8,12 @@ from hamilforge.gen.program.integrators.integrator import Event
 from hamilforge.gen.program.integrators.series import TIME, SeriesProgram
 from hamilforge.gen.program.straight import straight
 
+#: What to do about an event with a kink.
+KINK = (
+    "an event is, in other words, a function of it: declare what changes sign, or give "
+    "hf.integrate a Python function"
+)
+
 
 def build_events(field: VectorField) -> tuple[tuple[Event, ...], SeriesProgram | None]:
     """The events of a problem.
@@ -34,4 +40,5 @@ def build_events(field: VectorField) -> tuple[tuple[Event, ...], SeriesProgram |
         return (), None
     values = {f"event__{event.name}": value for event, value in field.events}
     function = straight("events", inputs, values)
-    return events, build_series(function, components, field.problem.head.source.where)
+    where = field.problem.head.source.where
+    return events, build_series(function, components, where, KINK)

@@ -95,7 +95,16 @@ def rates_of(field: VectorField) -> Function:
     return straight("rates", inputs, rates)
 
 
-def build_series(function: Function, components: tuple[str, ...], where: str) -> SeriesProgram:
+#: What to do about equations with a kink.
+_EQUATIONS = (
+    "the equations use it: a Runge-Kutta method fits them, with steps that an error estimate "
+    "chooses"
+)
+
+
+def build_series(
+    function: Function, components: tuple[str, ...], where: str, advice: str = _EQUATIONS
+) -> SeriesProgram:
     """A function of the components and the time as operations on series.
 
     Args:
@@ -103,6 +112,7 @@ def build_series(function: Function, components: tuple[str, ...], where: str) ->
             what else has a series along solutions.
         components: whose series others are made of.
         where: the file of the problem, for messages.
+        advice: who uses a function that has no series, and what to do about it.
 
     Returns:
         The operations.
@@ -110,14 +120,17 @@ def build_series(function: Function, components: tuple[str, ...], where: str) ->
     Raises:
         DeclarationError: a function of the problem has a kink, so no Taylor series.
     """
-    return _Builder(function, components, where).program()
+    return _Builder(function, components, where, advice).program()
 
 
 class _Builder:
     """Reads expressions as monomials of series, and makes lines of what is no monomial."""
 
-    def __init__(self, function: Function, components: tuple[str, ...], where: str) -> None:
+    def __init__(
+        self, function: Function, components: tuple[str, ...], where: str, advice: str
+    ) -> None:
         self._function, self._components, self._where = function, components, where
+        self._advice = advice
         self._lines: list[SeriesLine] = []
         self._made: dict[object, str] = {}
         self._taken = {*function.scalars, *(key for key, _ in function.results)}
@@ -204,8 +217,7 @@ class _Builder:
     def _refuse(self, op: str) -> DeclarationError:
         return DeclarationError.single(
             self._where,
-            f"'{op}' has a kink, at which there is no Taylor series, and the equations use it: a "
-            "Runge-Kutta method fits them, with steps that an error estimate chooses",
+            f"'{op}' has a kink, at which there is no Taylor series, and {self._advice}",
         )
 
     def _sum(self, args: tuple[Expr, ...]) -> _Monomial:
