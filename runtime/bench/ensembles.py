@@ -93,9 +93,7 @@ def _heyoka(
     import heyoka
 
     count, size = starts.shape
-    symbols = heyoka.make_vars(*(f"y{k}" for k in range(size)))
-    field = getattr(right_hand_sides, problem)
-    system = list(zip(symbols, field(0.0, list(symbols)), strict=True))
+    system = right_hand_sides.heyoka_system(problem, size)
     lanes = heyoka.recommended_simd_size()
     batch = heyoka.taylor_adaptive_batch(
         system, np.ascontiguousarray(starts[:lanes].T), tol=tolerance

@@ -278,9 +278,7 @@ def _diffrax(problem: str, start: Floats, span: tuple[float, float]) -> dict[str
 def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str, Attempt]:
     import heyoka
 
-    symbols = heyoka.make_vars(*(f"y{k}" for k in range(len(start))))
-    field = getattr(right_hand_sides, problem)
-    system = list(zip(symbols, field(0.0, list(symbols)), strict=True))
+    system = right_hand_sides.heyoka_system(problem, len(start))
 
     def attempt(tolerance: float) -> Callable[[], Floats]:
         integrator = heyoka.taylor_adaptive(system, list(start), tol=tolerance)

@@ -48,6 +48,20 @@ def outer_solar_system(_: float, y: Any) -> list[Any]:
     return [*velocities, *forces]
 
 
+def heyoka_system(problem: str, size: int) -> list[tuple[Any, Any]]:
+    """A problem's components with their right-hand sides, as heyoka takes them.
+
+    Args:
+        problem: its name.
+        size: how many components it has.
+
+    Returns:
+        Pairs of a variable and an expression.
+    """
+    symbols = importlib.import_module("heyoka").make_vars(*(f"y{k}" for k in range(size)))
+    return list(zip(symbols, globals()[problem](0.0, list(symbols)), strict=True))
+
+
 def _sin(x: Any) -> Any:
     """The sine of numbers, or of what a peer computes with."""
     modules = {"heyoka": "heyoka", "jax": "jax.numpy", "jaxlib": "jax.numpy"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -84,6 +85,21 @@ def begun_control(
 def by_coefficients(product: ModuleType) -> bool:
     """Whether the coefficients of a series say how long a step is, the first one too."""
     return hasattr(product, "size_of_step")
+
+
+def next_stretch(taken: float, begun: float, seconds: float) -> int:
+    """How many steps the next call of a kernel takes.
+
+    Args:
+        taken: steps of the last one.
+        begun: when it began, by :func:`time.perf_counter`.
+        seconds: that a call takes about; it is at most four times as long as the last.
+
+    Returns:
+        The number of steps.
+    """
+    spent = max(time.perf_counter() - begun, 1e-5)
+    return min(int(max(1.0, taken) * min(seconds / spent, 4.0)) + 1, 10_000_000)
 
 
 def of_trajectory(values: Mapping[str, Any], m: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
+    next_stretch,
     of_trajectory,
     why_lost,
     why_spent,
@@ -99,9 +100,8 @@ def adaptive_ensemble(
                 f"{reason} (trajectory {m}; {wrong.size} of {count} failed)",
                 float(residuals[m]),
             )
-        used = max(time.perf_counter() - begun, 1e-5)
         taken = float((control[:, Control.STEPS] - before).max())
-        stretch = int(max(1, taken) * min(STRETCH / used, 4.0)) + 1
+        stretch = next_stretch(taken, begun, STRETCH)
     return Solution(
         product.NAME,
         product.COMPONENTS,

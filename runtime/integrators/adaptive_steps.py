@@ -22,6 +22,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
+    next_stretch,
     of_trajectory,
     why_lost,
     why_spent,
@@ -198,9 +199,7 @@ def _one_adaptive(
                 break
         if taken >= limits.steps and (stop - t) * (stop - start) > 0:
             raise failed(t, why_spent(limits, control, abs(stop - t)))
-        spent = max(time.perf_counter() - begun, 1e-5)
-        most = max(1, taken - before) * min(STRETCH / spent, 4.0)
-        stretch = max(1, min(int(most) + 1, 10_000_000))
+        stretch = next_stretch(taken - before, begun, STRETCH)
     if watch and end is None:
         end = watch.finish()
     moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
