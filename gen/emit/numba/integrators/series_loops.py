@@ -107,10 +107,8 @@ class SeriesLoops:
             yield f"    row[{place}] += {self._printer(operation.constant)}"
 
     def _group(self, group: Group) -> Iterator[str]:
-        kernels, places = (
-            self._need("series_kernels"),
-            [-1 if operand is None else operand for operand in group.operands],
-        )
+        kernels = self._need("series_kernels")
+        places = [-1 if operand is None else operand for operand in group.operands]
         end = f"{group.result}, {group.width})"
         match group.operation:
             case Product(left=left, right=right):
