@@ -18,6 +18,7 @@ EMITTER = ("declare", "derive", "exact", "trees", "tableau", "program", "prove",
 #: The modules of the runtime whose functions are called in kernels, with their rooms.
 KERNEL_MODULES: Mapping[str, str] = {
     "array_kernels": "core",
+    "compensation": "core",
     "elementary": "core",
     "layer_kernels": "networks",
     "linear": "core",

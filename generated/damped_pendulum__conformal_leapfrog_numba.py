@@ -23,6 +23,8 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+
 NAME = "damped_pendulum__conformal_leapfrog"
 COMPONENTS = ("q", "p")
 PARAMETERS = {"gamma": (0.1, "nonnegative", "friction, per unit of time")}
@@ -84,52 +86,42 @@ def decay(start, stop, parameters):
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    slope = rows[0]
+    y_0, y_1 = y[0], y[1]
+    low_0, low_1 = low[0], low[1]
     for n in range(first, first + count):
         t = start + n * h
-        slope = rows[0]
         # friction over 1/2 h
         damp = decay(t, t + U_1 * h, parameters)
-        for i in range(1, 2):
-            y[i] *= damp
-            low[i] *= damp
+        y_1 *= damp
+        low_1 *= damp
         # drift over 1/2 h
-        velocity(t + T_2 * h, y, parameters, 1.0, slope)
+        velocity(t + T_2 * h, (y_0, y_1), parameters, 1.0, slope)
         weight = S_2 * h
-        for i in range(0, 1):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
         # kick over 1 h
-        force(t + T_3 * h, y, parameters, 1.0, slope)
+        force(t + T_3 * h, (y_0, y_1), parameters, 1.0, slope)
         weight = h
-        for i in range(1, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # drift over 1/2 h
-        velocity(t + T_4 * h, y, parameters, 1.0, slope)
+        velocity(t + T_4 * h, (y_0, y_1), parameters, 1.0, slope)
         weight = S_4 * h
-        for i in range(0, 1):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
         # friction over 1/2 h
         damp = decay(t + T_5 * h, t + h, parameters)
-        for i in range(1, 2):
-            y[i] *= damp
-            low[i] *= damp
-        extent = 0.0
-        for i in range(SIZE):
-            extent += abs(y[i])
+        y_1 *= damp
+        low_1 *= damp
+        extent = abs(y_0) + abs(y_1)
         if not extent < np.inf:
+            y[0], y[1] = y_0, y_1
+            low[0], low[1] = low_0, low_1
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
-                out[written, i] = y[i]
+            out[written, 0] = y_0
+            out[written, 1] = y_1
             written += 1
+    y[0], y[1] = y_0, y_1
+    low[0], low[1] = low_0, low_1
     return first + count, 0.0, written
 
 

@@ -22,6 +22,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
 from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "damped_pendulum__gauss2"
@@ -112,7 +113,7 @@ PARTS_1 = (0, 1, 0, 1)
 
 
 @njit(**INNER)
-def solve_1(
+def newton_1(
     rows,
     times,
     factors,
@@ -127,15 +128,15 @@ def solve_1(
     slopes,
     flags,
 ):
-    """Increments that agree with their stages, by iteration where that contracts, else Newton's.
+    """Increments that agree with their stages, by Newton's method, its steps shortened if need be.
 
     Iterations end when increments no longer come closer; the result is 0, or the size of the last
     change relative to the state if they never came near.
     """
-    r_1, r_2 = rows
-    rows_of = (r_1, r_1, r_2, r_2)
+    r1, r2 = rows
+    rows_of = (r1, r1, r2, r2)
     change, direction = square[4], square[5]
-    newton, restart, ready, again = flags[1] > 0, flags[1] < 0, False, False
+    restart, ready, again = False, False, False
     size, scale, before, length = np.inf, 1.0, np.inf, 1.0
     for iteration in range(ITERATIONS):
         if restart:
@@ -145,17 +146,17 @@ def solve_1(
                     k[row, i] = 0
             restart, ready, before, length = False, False, np.inf, 1.0
         for i in range(0, 1):
-            stage[r_1, i] = base[r_1, i] + A_1_1 * k[r_1, i] + A_1_2 * k[r_2, i]
+            stage[r1, i] = base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i]
         for i in range(1, 2):
-            stage[r_1, i] = damps[1] * (base[r_1, i] + A_1_1 * k[r_1, i] + A_1_2 * k[r_2, i])
+            stage[r1, i] = damps[1] * (base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i])
         for i in range(0, 1):
-            stage[r_2, i] = base[r_2, i] + A_2_1 * k[r_1, i] + A_2_2 * k[r_2, i]
+            stage[r2, i] = base[r2, i] + A_2_1 * k[r1, i] + A_2_2 * k[r2, i]
         for i in range(1, 2):
-            stage[r_2, i] = damps[3] * (base[r_2, i] + A_2_1 * k[r_1, i] + A_2_2 * k[r_2, i])
-        velocity(times[0], stage[r_1], parameters, factors[0], fresh[r_1])
-        force(times[1], stage[r_1], parameters, factors[1], fresh[r_1])
-        velocity(times[2], stage[r_2], parameters, factors[2], fresh[r_2])
-        force(times[3], stage[r_2], parameters, factors[3], fresh[r_2])
+            stage[r2, i] = damps[3] * (base[r2, i] + A_2_1 * k[r1, i] + A_2_2 * k[r2, i])
+        velocity(times[0], stage[r1], parameters, factors[0], fresh[r1])
+        force(times[1], stage[r1], parameters, factors[1], fresh[r1])
+        velocity(times[2], stage[r2], parameters, factors[2], fresh[r2])
+        force(times[3], stage[r2], parameters, factors[3], fresh[r2])
         scale, entry = 0.0, 0
         for u in range(4):
             row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
@@ -172,10 +173,6 @@ def solve_1(
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
-        if not newton and (not size < np.inf or (not near and size > CONTRACTION * before)):
-            # iteration does not contract: Newton's method, from the beginning of the step
-            newton, restart, flags[1] = True, True, PATIENCE
-            continue
         back = ready and not near and not size <= (1 - length / 2) * before
         if back:
             # too far along the last direction (Deuflhard's natural monotonicity)
@@ -186,7 +183,7 @@ def solve_1(
                 # once more, from the beginning of the step
                 again, restart = True, True
                 continue
-        elif newton and (not ready or size > CONTRACTION * before):
+        elif not ready or size > CONTRACTION * before:
             # factors of the present Jacobian; the change is then solved for with them
             for u in range(4):
                 jacobian(times[u], stage[rows_of[u]], parameters, slopes)
@@ -213,34 +210,96 @@ def solve_1(
                     k[row, i] += length * direction[entry]
                 else:
                     direction[entry] = change[entry]
-                    k[row, i] = k[row, i] - change[entry] if newton else fresh[row, i]
+                    k[row, i] = k[row, i] - change[entry]
                 entry += 1
     flags[1] = -1
     return size / scale
+
+
+@njit(**INNER)
+def iterate_1(rows, times, factors, damps, inner_damps, parameters, stage, k, base, fresh, flags):
+    """Increments that agree with their stages, by iteration; whether it contracts.
+
+    Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
+    to Newton's method; it is -1 after one that failed.
+    """
+    r1, r2 = rows
+    if flags[1] > 0:
+        return False
+    if flags[1] < 0:
+        for i in range(0, 2):
+            k[r1, i] = 0.0
+        for i in range(0, 2):
+            k[r2, i] = 0.0
+    before = np.inf
+    for iteration in range(ITERATIONS):
+        for i in range(0, 1):
+            stage[r1, i] = base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i]
+        for i in range(1, 2):
+            stage[r1, i] = damps[1] * (base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i])
+        for i in range(0, 1):
+            stage[r2, i] = base[r2, i] + A_2_1 * k[r1, i] + A_2_2 * k[r2, i]
+        for i in range(1, 2):
+            stage[r2, i] = damps[3] * (base[r2, i] + A_2_1 * k[r1, i] + A_2_2 * k[r2, i])
+        velocity(times[0], stage[r1], parameters, factors[0], fresh[r1])
+        force(times[1], stage[r1], parameters, factors[1], fresh[r1])
+        velocity(times[2], stage[r2], parameters, factors[2], fresh[r2])
+        force(times[3], stage[r2], parameters, factors[3], fresh[r2])
+        size = 0.0
+        for i in range(0, 2):
+            size += abs(k[r1, i] - fresh[r1, i])
+        for i in range(0, 2):
+            size += abs(k[r2, i] - fresh[r2, i])
+        if size == 0.0:
+            flags[1] = 0
+            return True
+        if not size <= CONTRACTION * before:
+            # as near as rounding allows, or too slow
+            scale = 0.0
+            for i in range(0, 2):
+                scale += abs(stage[r1, i]) + abs(fresh[r1, i])
+            for i in range(0, 2):
+                scale += abs(stage[r2, i]) + abs(fresh[r2, i])
+            if not size <= ROUNDING * scale:
+                break
+            if size >= before:
+                flags[1] = 0
+                return True
+        before = size
+        for i in range(0, 2):
+            k[r1, i] = fresh[r1, i]
+        for i in range(0, 2):
+            k[r2, i] = fresh[r2, i]
+    # Newton's method has to begin at the beginning of the step
+    flags[1] = PATIENCE
+    for i in range(0, 2):
+        k[r1, i] = 0.0
+    for i in range(0, 2):
+        k[r2, i] = 0.0
+    return False
 
 
 @njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+    base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
     for n in range(first, first + count):
         t = start + n * h
-        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-        base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
         damp_1 = decay(t, t + D_1 * h, parameters)
         damp_2 = decay(t, t + D_2 * h, parameters)
         # the polynomial through the last increments, continued
         for i in range(0, 1):
-            fresh[0, i] = -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i]
-        for i in range(0, 1):
-            fresh[1, i] = -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i]
+            k[0, i], k[1, i] = (
+                -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i],
+                -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i],
+            )
         for i in range(1, 2):
-            fresh[0, i] = -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i]
-        for i in range(1, 2):
-            fresh[1, i] = -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i]
-        for r in range(STAGES):
-            for i in range(SIZE):
-                k[r, i] = fresh[r, i]
+            k[0, i], k[1, i] = (
+                -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i],
+                -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i],
+            )
         for i in range(0, 1):
             base[0, i] = y[i]
         for i in range(1, 2):
@@ -249,7 +308,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
             base[1, i] = y[i]
         for i in range(1, 2):
             base[1, i] = y[i]
-        residual = solve_1(
+        settled = iterate_1(
             (0, 1),
             (t + C_1 * h, t + C1_1 * h, t + C_2 * h, t + C1_2 * h),
             (h * B_1, h * B_1 / damp_1, h * B_2, h * B_2 / damp_2),
@@ -260,32 +319,40 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
             k,
             base,
             fresh,
-            square,
-            slopes,
             flags,
         )
-        if residual != 0.0:
-            return n, residual, written
+        if not settled:
+            residual = newton_1(
+                (0, 1),
+                (t + C_1 * h, t + C1_1 * h, t + C_2 * h, t + C1_2 * h),
+                (h * B_1, h * B_1 / damp_1, h * B_2, h * B_2 / damp_2),
+                (1.0, damp_1, 1.0, damp_2),
+                (damp_1, damp_1, damp_2, damp_2),
+                parameters,
+                stage,
+                k,
+                base,
+                fresh,
+                square,
+                slopes,
+                flags,
+            )
+            if residual != 0.0:
+                return n, residual, written
         damp = decay(t, t + h, parameters)
         for i in range(0, 1):
-            change = low[i] + (k[0, i] + k[1, i])
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], k[0, i] + k[1, i])
         for i in range(1, 2):
-            change = low[i] + (k[0, i] + k[1, i])
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], k[0, i] + k[1, i])
             y[i] *= damp
             low[i] *= damp
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 2):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 2):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

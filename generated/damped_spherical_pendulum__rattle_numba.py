@@ -34,6 +34,7 @@ symplectic approach, arXiv:2107.11231
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
 from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "damped_spherical_pendulum__rattle"
@@ -163,15 +164,6 @@ ITERATIONS, LAST, ROUNDING = 30, 4 * 2.0**-52, 2.0**-42
 
 
 @njit(**INNER)
-def added(y, low, i, change):
-    """An entry of the state after an addition, with its rounding error carried along."""
-    change += low[i]
-    total = y[i] + change
-    low[i] = (y[i] - total) + change
-    y[i] = total
-
-
-@njit(**INNER)
 def matrix_of(left, mass, right, square, image, factor):
     """``factor * left M right'``, with ``M right'`` in ``image``: what velocities feel of forces."""
     for column in range(COUNT):
@@ -224,7 +216,7 @@ def constrained(
     image = slopes[SIZE - WIDTH : SIZE]
     multipliers, change = square[COUNT], square[COUNT + 1]
     for i in range(WIDTH, SIZE):
-        added(y, low, i, before * slope[i])
+        y[i], low[i] = compensation.added(y[i], low[i], before * slope[i])
     constraint_slopes(t, y, parameters, left)
     for row in range(COUNT):
         multipliers[row] = 0.0
@@ -263,13 +255,15 @@ def constrained(
     if turned_back(square, pivots):
         return 1.0
     for i in range(WIDTH):
-        added(y, low, WIDTH + i, -before * reaction(left, multipliers, i))
+        y[WIDTH + i], low[WIDTH + i] = compensation.added(
+            y[WIDTH + i], low[WIDTH + i], -before * reaction(left, multipliers, i)
+        )
     velocity(t, y, parameters, 1.0, slope)
     for i in range(WIDTH):
-        added(y, low, i, drift * slope[i])
+        y[i], low[i] = compensation.added(y[i], low[i], drift * slope[i])
     force(t, y, parameters, 1.0, slope)
     for i in range(WIDTH, SIZE):
-        added(y, low, i, after * slope[i])
+        y[i], low[i] = compensation.added(y[i], low[i], after * slope[i])
     if not projected:
         return 0.0
     constraint_slopes(t, y, parameters, right)
@@ -303,7 +297,9 @@ def constrained(
             break
         last = size / scale
     for i in range(WIDTH):
-        added(y, low, WIDTH + i, -after * reaction(right, multipliers, i))
+        y[WIDTH + i], low[WIDTH + i] = compensation.added(
+            y[WIDTH + i], low[WIDTH + i], -after * reaction(right, multipliers, i)
+        )
     return 0.0
 
 
@@ -350,12 +346,12 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
             y[i] *= damp
             low[i] *= damp
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 6):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 6):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

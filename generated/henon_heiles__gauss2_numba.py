@@ -25,6 +25,7 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
 from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
 
 NAME = "henon_heiles__gauss2"
@@ -118,16 +119,16 @@ PARTS_1 = (0, 0)
 
 
 @njit(**INNER)
-def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
-    """Increments that agree with their stages, by iteration where that contracts, else Newton's.
+def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, slopes, flags):
+    """Increments that agree with their stages, by Newton's method, its steps shortened if need be.
 
     Iterations end when increments no longer come closer; the result is 0, or the size of the last
     change relative to the state if they never came near.
     """
-    r_1, r_2 = rows
-    rows_of = (r_1, r_2)
+    r1, r2 = rows
+    rows_of = (r1, r2)
     change, direction = square[8], square[9]
-    newton, restart, ready, again = flags[1] > 0, flags[1] < 0, False, False
+    restart, ready, again = False, False, False
     size, scale, before, length = np.inf, 1.0, np.inf, 1.0
     for iteration in range(ITERATIONS):
         if restart:
@@ -137,11 +138,11 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
                     k[row, i] = 0
             restart, ready, before, length = False, False, np.inf, 1.0
         for i in range(0, 4):
-            stage[r_1, i] = base[r_1, i] + A_1_1 * k[r_1, i] + A_1_2 * k[r_2, i]
+            stage[r1, i] = base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i]
         for i in range(0, 4):
-            stage[r_2, i] = base[r_2, i] + A_2_1 * k[r_1, i] + A_2_2 * k[r_2, i]
-        field(times[0], stage[r_1], parameters, factors[0], fresh[r_1])
-        field(times[1], stage[r_2], parameters, factors[1], fresh[r_2])
+            stage[r2, i] = base[r2, i] + A_2_1 * k[r1, i] + A_2_2 * k[r2, i]
+        field(times[0], stage[r1], parameters, factors[0], fresh[r1])
+        field(times[1], stage[r2], parameters, factors[1], fresh[r2])
         scale, entry = 0.0, 0
         for u in range(2):
             row, first = rows_of[u], PART_STARTS[PARTS_1[u]]
@@ -158,10 +159,6 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
-        if not newton and (not size < np.inf or (not near and size > CONTRACTION * before)):
-            # iteration does not contract: Newton's method, from the beginning of the step
-            newton, restart, flags[1] = True, True, PATIENCE
-            continue
         back = ready and not near and not size <= (1 - length / 2) * before
         if back:
             # too far along the last direction (Deuflhard's natural monotonicity)
@@ -172,7 +169,7 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
                 # once more, from the beginning of the step
                 again, restart = True, True
                 continue
-        elif newton and (not ready or size > CONTRACTION * before):
+        elif not ready or size > CONTRACTION * before:
             # factors of the present Jacobian; the change is then solved for with them
             for u in range(2):
                 jacobian(times[u], stage[rows_of[u]], parameters, slopes)
@@ -197,61 +194,225 @@ def solve_1(rows, times, factors, parameters, stage, k, base, fresh, square, slo
                     k[row, i] += length * direction[entry]
                 else:
                     direction[entry] = change[entry]
-                    k[row, i] = k[row, i] - change[entry] if newton else fresh[row, i]
+                    k[row, i] = k[row, i] - change[entry]
                 entry += 1
     flags[1] = -1
     return size / scale
+
+
+@njit(**INNER)
+def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
+    """Increments that agree with their stages, by iteration; whether it contracts.
+
+    Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
+    to Newton's method; it is -1 after one that failed.
+    """
+    ((base_r1_0, base_r1_1, base_r1_2, base_r1_3), (base_r2_0, base_r2_1, base_r2_2, base_r2_3)) = (
+        bases
+    )
+    ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3)) = increments
+    r1 = 0
+    r2 = 1
+    if flags[1] > 0:
+        return False, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
+    if flags[1] < 0:
+        k_r1_0 = 0.0
+        k_r1_1 = 0.0
+        k_r1_2 = 0.0
+        k_r1_3 = 0.0
+        k_r2_0 = 0.0
+        k_r2_1 = 0.0
+        k_r2_2 = 0.0
+        k_r2_3 = 0.0
+    before = np.inf
+    for iteration in range(ITERATIONS):
+        stage_r1_0 = base_r1_0 + A_1_1 * k_r1_0 + A_1_2 * k_r2_0
+        stage_r1_1 = base_r1_1 + A_1_1 * k_r1_1 + A_1_2 * k_r2_1
+        stage_r1_2 = base_r1_2 + A_1_1 * k_r1_2 + A_1_2 * k_r2_2
+        stage_r1_3 = base_r1_3 + A_1_1 * k_r1_3 + A_1_2 * k_r2_3
+        stage_r2_0 = base_r2_0 + A_2_1 * k_r1_0 + A_2_2 * k_r2_0
+        stage_r2_1 = base_r2_1 + A_2_1 * k_r1_1 + A_2_2 * k_r2_1
+        stage_r2_2 = base_r2_2 + A_2_1 * k_r1_2 + A_2_2 * k_r2_2
+        stage_r2_3 = base_r2_3 + A_2_1 * k_r1_3 + A_2_2 * k_r2_3
+        field(
+            times[0],
+            (stage_r1_0, stage_r1_1, stage_r1_2, stage_r1_3),
+            parameters,
+            factors[0],
+            fresh[r1],
+        )
+        fresh_r1_0, fresh_r1_1, fresh_r1_2, fresh_r1_3 = (
+            fresh[r1, 0],
+            fresh[r1, 1],
+            fresh[r1, 2],
+            fresh[r1, 3],
+        )
+        field(
+            times[1],
+            (stage_r2_0, stage_r2_1, stage_r2_2, stage_r2_3),
+            parameters,
+            factors[1],
+            fresh[r2],
+        )
+        fresh_r2_0, fresh_r2_1, fresh_r2_2, fresh_r2_3 = (
+            fresh[r2, 0],
+            fresh[r2, 1],
+            fresh[r2, 2],
+            fresh[r2, 3],
+        )
+        size = (
+            abs(k_r1_0 - fresh_r1_0)
+            + abs(k_r1_1 - fresh_r1_1)
+            + abs(k_r1_2 - fresh_r1_2)
+            + abs(k_r1_3 - fresh_r1_3)
+            + abs(k_r2_0 - fresh_r2_0)
+            + abs(k_r2_1 - fresh_r2_1)
+            + abs(k_r2_2 - fresh_r2_2)
+            + abs(k_r2_3 - fresh_r2_3)
+        )
+        if size == 0.0:
+            flags[1] = 0
+            return True, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
+        if not size <= CONTRACTION * before:
+            # as near as rounding allows, or too slow
+            scale = (
+                abs(stage_r1_0)
+                + abs(fresh_r1_0)
+                + abs(stage_r1_1)
+                + abs(fresh_r1_1)
+                + abs(stage_r1_2)
+                + abs(fresh_r1_2)
+                + abs(stage_r1_3)
+                + abs(fresh_r1_3)
+                + abs(stage_r2_0)
+                + abs(fresh_r2_0)
+                + abs(stage_r2_1)
+                + abs(fresh_r2_1)
+                + abs(stage_r2_2)
+                + abs(fresh_r2_2)
+                + abs(stage_r2_3)
+                + abs(fresh_r2_3)
+            )
+            if not size <= ROUNDING * scale:
+                break
+            if size >= before:
+                flags[1] = 0
+                return True, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
+        before = size
+        k_r1_0 = fresh_r1_0
+        k_r1_1 = fresh_r1_1
+        k_r1_2 = fresh_r1_2
+        k_r1_3 = fresh_r1_3
+        k_r2_0 = fresh_r2_0
+        k_r2_1 = fresh_r2_1
+        k_r2_2 = fresh_r2_2
+        k_r2_3 = fresh_r2_3
+    # Newton's method has to begin at the beginning of the step
+    flags[1] = PATIENCE
+    k_r1_0 = 0.0
+    k_r1_1 = 0.0
+    k_r1_2 = 0.0
+    k_r1_3 = 0.0
+    k_r2_0 = 0.0
+    k_r2_1 = 0.0
+    k_r2_2 = 0.0
+    k_r2_3 = 0.0
+    return False, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
 
 
 @njit(**ENTRY)
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+    base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
+    y_0, y_1, y_2, y_3 = y[0], y[1], y[2], y[3]
+    low_0, low_1, low_2, low_3 = low[0], low[1], low[2], low[3]
+    k_0_0, k_0_1, k_0_2, k_0_3 = k[0, 0], k[0, 1], k[0, 2], k[0, 3]
+    k_1_0, k_1_1, k_1_2, k_1_3 = k[1, 0], k[1, 1], k[1, 2], k[1, 3]
     for n in range(first, first + count):
         t = start + n * h
-        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-        base, fresh = rows[2 * STAGES : 3 * STAGES], rows[3 * STAGES : 4 * STAGES]
         # the polynomial through the last increments, continued
-        for i in range(0, 4):
-            fresh[0, i] = -0.7320508075688773 * k[0, i] + 1.7320508075688772 * k[1, i]
-        for i in range(0, 4):
-            fresh[1, i] = -1.7320508075688772 * k[0, i] + 2.7320508075688772 * k[1, i]
-        for r in range(STAGES):
-            for i in range(SIZE):
-                k[r, i] = fresh[r, i]
-        for i in range(0, 4):
-            base[0, i] = y[i]
-        for i in range(0, 4):
-            base[1, i] = y[i]
-        residual = solve_1(
-            (0, 1),
+        k_0_0, k_1_0 = (
+            -0.7320508075688773 * k_0_0 + 1.7320508075688772 * k_1_0,
+            -1.7320508075688772 * k_0_0 + 2.7320508075688772 * k_1_0,
+        )
+        k_0_1, k_1_1 = (
+            -0.7320508075688773 * k_0_1 + 1.7320508075688772 * k_1_1,
+            -1.7320508075688772 * k_0_1 + 2.7320508075688772 * k_1_1,
+        )
+        k_0_2, k_1_2 = (
+            -0.7320508075688773 * k_0_2 + 1.7320508075688772 * k_1_2,
+            -1.7320508075688772 * k_0_2 + 2.7320508075688772 * k_1_2,
+        )
+        k_0_3, k_1_3 = (
+            -0.7320508075688773 * k_0_3 + 1.7320508075688772 * k_1_3,
+            -1.7320508075688772 * k_0_3 + 2.7320508075688772 * k_1_3,
+        )
+        base_0_0 = y_0
+        base_0_1 = y_1
+        base_0_2 = y_2
+        base_0_3 = y_3
+        base_1_0 = y_0
+        base_1_1 = y_1
+        base_1_2 = y_2
+        base_1_3 = y_3
+        settled, ((k_0_0, k_0_1, k_0_2, k_0_3), (k_1_0, k_1_1, k_1_2, k_1_3)) = iterate_1(
             (t + C_1 * h, t + C_2 * h),
             (h * B_1, h * B_2),
+            ((base_0_0, base_0_1, base_0_2, base_0_3), (base_1_0, base_1_1, base_1_2, base_1_3)),
+            ((k_0_0, k_0_1, k_0_2, k_0_3), (k_1_0, k_1_1, k_1_2, k_1_3)),
             parameters,
-            stage,
-            k,
-            base,
             fresh,
-            square,
-            slopes,
             flags,
         )
-        if residual != 0.0:
-            return n, residual, written
-        for i in range(0, 4):
-            change = low[i] + (k[0, i] + k[1, i])
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
-        extent = 0.0
-        for i in range(SIZE):
-            extent += abs(y[i])
+        if not settled:
+            base[0, 0], base[0, 1], base[0, 2], base[0, 3] = base_0_0, base_0_1, base_0_2, base_0_3
+            base[1, 0], base[1, 1], base[1, 2], base[1, 3] = base_1_0, base_1_1, base_1_2, base_1_3
+            k[0, 0], k[0, 1], k[0, 2], k[0, 3] = k_0_0, k_0_1, k_0_2, k_0_3
+            k[1, 0], k[1, 1], k[1, 2], k[1, 3] = k_1_0, k_1_1, k_1_2, k_1_3
+            residual = newton_1(
+                (0, 1),
+                (t + C_1 * h, t + C_2 * h),
+                (h * B_1, h * B_2),
+                parameters,
+                stage,
+                k,
+                base,
+                fresh,
+                square,
+                slopes,
+                flags,
+            )
+            k_0_0, k_0_1, k_0_2, k_0_3 = k[0, 0], k[0, 1], k[0, 2], k[0, 3]
+            k_1_0, k_1_1, k_1_2, k_1_3 = k[1, 0], k[1, 1], k[1, 2], k[1, 3]
+            if residual != 0.0:
+                y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+                low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
+                k[0, 0], k[0, 1], k[0, 2], k[0, 3] = k_0_0, k_0_1, k_0_2, k_0_3
+                k[1, 0], k[1, 1], k[1, 2], k[1, 3] = k_1_0, k_1_1, k_1_2, k_1_3
+                return n, residual, written
+        y_0, low_0 = compensation.added(y_0, low_0, k_0_0 + k_1_0)
+        y_1, low_1 = compensation.added(y_1, low_1, k_0_1 + k_1_1)
+        y_2, low_2 = compensation.added(y_2, low_2, k_0_2 + k_1_2)
+        y_3, low_3 = compensation.added(y_3, low_3, k_0_3 + k_1_3)
+        extent = abs(y_0) + abs(y_1) + abs(y_2) + abs(y_3)
         if not extent < np.inf:
+            y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+            low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
+            k[0, 0], k[0, 1], k[0, 2], k[0, 3] = k_0_0, k_0_1, k_0_2, k_0_3
+            k[1, 0], k[1, 1], k[1, 2], k[1, 3] = k_1_0, k_1_1, k_1_2, k_1_3
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
-                out[written, i] = y[i]
+            out[written, 0] = y_0
+            out[written, 1] = y_1
+            out[written, 2] = y_2
+            out[written, 3] = y_3
             written += 1
+    y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+    low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
+    k[0, 0], k[0, 1], k[0, 2], k[0, 3] = k_0_0, k_0_1, k_0_2, k_0_3
+    k[1, 0], k[1, 1], k[1, 2], k[1, 3] = k_1_0, k_1_1, k_1_2, k_1_3
     return first + count, 0.0, written
 
 

@@ -27,6 +27,7 @@ doi:10.1080/10586458.2005.10128904
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
 from hamilforge.runtime.integrators import step_lengths  # content 42d09af7563eea58
 
 NAME = "henon_heiles__taylor"
@@ -230,10 +231,7 @@ def advance(h, y, low, rows):
         change = rows[ORDER, i] * h
         for k in range(ORDER - 1, 0, -1):
             change = (change + rows[k, i]) * h
-        change += low[i]
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
+        y[i], low[i] = compensation.added(y[i], low[i], change)
 
 
 @njit(**ENTRY)
@@ -245,12 +243,12 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         coefficients(t, y, parameters, rows)
         advance(h, y, low, rows)
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 4):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 4):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

@@ -26,6 +26,8 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+
 NAME = "henon_heiles__yoshida6"
 COMPONENTS = ("x", "y", "px", "py")
 PARAMETERS = {}
@@ -122,138 +124,99 @@ def energy_size(t, state, parameters):
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    slope = rows[0]
+    y_0, y_1, y_2, y_3 = y[0], y[1], y[2], y[3]
+    low_0, low_1, low_2, low_3 = low[0], low[1], low[2], low[3]
     for n in range(first, first + count):
         t = start + n * h
-        slope = rows[0]
         # drift over 19612840261939/50000000000000 h
-        velocity(t + T_1 * h, y, parameters, 1.0, slope)
+        velocity(t + T_1 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_1 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 19612840261939/25000000000000 h
-        force(t + T_2 * h, y, parameters, 1.0, slope)
+        force(t + T_2 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_2 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 1020086823836917/2000000000000000 h
-        velocity(t + T_3 * h, y, parameters, 1.0, slope)
+        velocity(t + T_3 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_3 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 235573213359357/1000000000000000 h
-        force(t + T_4 * h, y, parameters, 1.0, slope)
+        force(t + T_4 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_4 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over -942106770819513/2000000000000000 h
-        velocity(t + T_5 * h, y, parameters, 1.0, slope)
+        velocity(t + T_5 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_5 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over -117767998417887/100000000000000 h
-        force(t + T_6 * h, y, parameters, 1.0, slope)
+        force(t + T_6 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_6 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 34376584126259/500000000000000 h
-        velocity(t + T_7 * h, y, parameters, 1.0, slope)
+        velocity(t + T_7 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_7 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 657593160341953/500000000000000 h
-        force(t + T_8 * h, y, parameters, 1.0, slope)
+        force(t + T_8 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_8 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 34376584126259/500000000000000 h
-        velocity(t + T_9 * h, y, parameters, 1.0, slope)
+        velocity(t + T_9 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_9 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over -117767998417887/100000000000000 h
-        force(t + T_10 * h, y, parameters, 1.0, slope)
+        force(t + T_10 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_10 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over -942106770819513/2000000000000000 h
-        velocity(t + T_11 * h, y, parameters, 1.0, slope)
+        velocity(t + T_11 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_11 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 235573213359357/1000000000000000 h
-        force(t + T_12 * h, y, parameters, 1.0, slope)
+        force(t + T_12 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_12 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 1020086823836917/2000000000000000 h
-        velocity(t + T_13 * h, y, parameters, 1.0, slope)
+        velocity(t + T_13 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_13 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 19612840261939/25000000000000 h
-        force(t + T_14 * h, y, parameters, 1.0, slope)
+        force(t + T_14 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_14 * h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 19612840261939/50000000000000 h
-        velocity(t + T_15 * h, y, parameters, 1.0, slope)
+        velocity(t + T_15 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_15 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
-        extent = 0.0
-        for i in range(SIZE):
-            extent += abs(y[i])
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
+        extent = abs(y_0) + abs(y_1) + abs(y_2) + abs(y_3)
         if not extent < np.inf:
+            y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+            low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
-                out[written, i] = y[i]
+            out[written, 0] = y_0
+            out[written, 1] = y_1
+            out[written, 2] = y_2
+            out[written, 3] = y_3
             written += 1
+    y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+    low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
     return first + count, 0.0, written
 
 

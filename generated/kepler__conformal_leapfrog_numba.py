@@ -26,6 +26,8 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+
 NAME = "kepler__conformal_leapfrog"
 COMPONENTS = ("x", "y", "px", "py")
 PARAMETERS = {}
@@ -105,42 +107,39 @@ def i_runge_lenz(t, state, parameters):
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    slope = rows[0]
+    y_0, y_1, y_2, y_3 = y[0], y[1], y[2], y[3]
+    low_0, low_1, low_2, low_3 = low[0], low[1], low[2], low[3]
     for n in range(first, first + count):
         t = start + n * h
-        slope = rows[0]
         # drift over 1/2 h
-        velocity(t + T_1 * h, y, parameters, 1.0, slope)
+        velocity(t + T_1 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_1 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         # kick over 1 h
-        force(t + T_2 * h, y, parameters, 1.0, slope)
+        force(t + T_2 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = h
-        for i in range(2, 4):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+        y_2, low_2 = compensation.added(y_2, low_2, weight * slope[2])
+        y_3, low_3 = compensation.added(y_3, low_3, weight * slope[3])
         # drift over 1/2 h
-        velocity(t + T_3 * h, y, parameters, 1.0, slope)
+        velocity(t + T_3 * h, (y_0, y_1, y_2, y_3), parameters, 1.0, slope)
         weight = S_3 * h
-        for i in range(0, 2):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
-        extent = 0.0
-        for i in range(SIZE):
-            extent += abs(y[i])
+        y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
+        y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
+        extent = abs(y_0) + abs(y_1) + abs(y_2) + abs(y_3)
         if not extent < np.inf:
+            y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+            low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
-                out[written, i] = y[i]
+            out[written, 0] = y_0
+            out[written, 1] = y_1
+            out[written, 2] = y_2
+            out[written, 3] = y_3
             written += 1
+    y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+    low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
     return first + count, 0.0, written
 
 

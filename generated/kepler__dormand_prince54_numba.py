@@ -25,6 +25,7 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
 from hamilforge.runtime.integrators import series_bounds  # content 442c61201093db61
 from hamilforge.runtime.integrators import series_kernels  # content e34e9a4739ef2494
 
@@ -209,12 +210,11 @@ def advance(t, h, y, low, parameters, rows, flags):
     """The state at the end of the step, with the rounding of the additions carried in ``low``."""
     k = rows[0:STAGES]
     for i in range(0, 4):
-        change = low[i] + (
-            W_1 * k[0, i] + W_3 * k[2, i] + W_4 * k[3, i] + W_5 * k[4, i] + W_6 * k[5, i]
+        y[i], low[i] = compensation.added(
+            y[i],
+            low[i],
+            W_1 * k[0, i] + W_3 * k[2, i] + W_4 * k[3, i] + W_5 * k[4, i] + W_6 * k[5, i],
         )
-        total = y[i] + change
-        low[i] = (y[i] - total) + change
-        y[i] = total
     flags[0] = 1  # the last stage is the first of the next step
 
 
@@ -229,12 +229,12 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
             return n, residual, written
         advance(t, h, y, low, parameters, rows, flags)
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 4):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 4):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

@@ -25,6 +25,8 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+
 NAME = "kepler__rk4"
 COMPONENTS = ("x", "y", "px", "py")
 PARAMETERS = {}
@@ -105,35 +107,60 @@ STAGES = 4
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+    y_0, y_1, y_2, y_3 = y[0], y[1], y[2], y[3]
+    low_0, low_1, low_2, low_3 = low[0], low[1], low[2], low[3]
     for n in range(first, first + count):
         t = start + n * h
-        k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
-        for i in range(0, 4):
-            stage[0, i] = y[i]
-        field(t, stage[0], parameters, h, k[0])
-        for i in range(0, 4):
-            stage[1, i] = y[i] + A_2_1 * k[0, i]
-        field(t + C_2 * h, stage[1], parameters, h, k[1])
-        for i in range(0, 4):
-            stage[2, i] = y[i] + A_3_2 * k[1, i]
-        field(t + C_3 * h, stage[2], parameters, h, k[2])
-        for i in range(0, 4):
-            stage[3, i] = y[i] + k[2, i]
-        field(t + h, stage[3], parameters, h, k[3])
-        for i in range(0, 4):
-            change = low[i] + (W_1 * k[0, i] + W_2 * k[1, i] + W_3 * k[2, i] + W_4 * k[3, i])
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
-        extent = 0.0
-        for i in range(SIZE):
-            extent += abs(y[i])
+        stage_0_0 = y_0
+        stage_0_1 = y_1
+        stage_0_2 = y_2
+        stage_0_3 = y_3
+        field(t, (stage_0_0, stage_0_1, stage_0_2, stage_0_3), parameters, h, k[0])
+        k_0_0, k_0_1, k_0_2, k_0_3 = k[0, 0], k[0, 1], k[0, 2], k[0, 3]
+        stage_1_0 = y_0 + A_2_1 * k_0_0
+        stage_1_1 = y_1 + A_2_1 * k_0_1
+        stage_1_2 = y_2 + A_2_1 * k_0_2
+        stage_1_3 = y_3 + A_2_1 * k_0_3
+        field(t + C_2 * h, (stage_1_0, stage_1_1, stage_1_2, stage_1_3), parameters, h, k[1])
+        k_1_0, k_1_1, k_1_2, k_1_3 = k[1, 0], k[1, 1], k[1, 2], k[1, 3]
+        stage_2_0 = y_0 + A_3_2 * k_1_0
+        stage_2_1 = y_1 + A_3_2 * k_1_1
+        stage_2_2 = y_2 + A_3_2 * k_1_2
+        stage_2_3 = y_3 + A_3_2 * k_1_3
+        field(t + C_3 * h, (stage_2_0, stage_2_1, stage_2_2, stage_2_3), parameters, h, k[2])
+        k_2_0, k_2_1, k_2_2, k_2_3 = k[2, 0], k[2, 1], k[2, 2], k[2, 3]
+        stage_3_0 = y_0 + k_2_0
+        stage_3_1 = y_1 + k_2_1
+        stage_3_2 = y_2 + k_2_2
+        stage_3_3 = y_3 + k_2_3
+        field(t + h, (stage_3_0, stage_3_1, stage_3_2, stage_3_3), parameters, h, k[3])
+        k_3_0, k_3_1, k_3_2, k_3_3 = k[3, 0], k[3, 1], k[3, 2], k[3, 3]
+        y_0, low_0 = compensation.added(
+            y_0, low_0, W_1 * k_0_0 + W_2 * k_1_0 + W_3 * k_2_0 + W_4 * k_3_0
+        )
+        y_1, low_1 = compensation.added(
+            y_1, low_1, W_1 * k_0_1 + W_2 * k_1_1 + W_3 * k_2_1 + W_4 * k_3_1
+        )
+        y_2, low_2 = compensation.added(
+            y_2, low_2, W_1 * k_0_2 + W_2 * k_1_2 + W_3 * k_2_2 + W_4 * k_3_2
+        )
+        y_3, low_3 = compensation.added(
+            y_3, low_3, W_1 * k_0_3 + W_2 * k_1_3 + W_3 * k_2_3 + W_4 * k_3_3
+        )
+        extent = abs(y_0) + abs(y_1) + abs(y_2) + abs(y_3)
         if not extent < np.inf:
+            y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+            low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
-                out[written, i] = y[i]
+            out[written, 0] = y_0
+            out[written, 1] = y_1
+            out[written, 2] = y_2
+            out[written, 3] = y_3
             written += 1
+    y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
+    low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
     return first + count, 0.0, written
 
 

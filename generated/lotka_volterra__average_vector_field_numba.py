@@ -248,12 +248,12 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         if residual != 0.0:
             return n, residual, written
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 2):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 2):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

@@ -27,6 +27,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+
 NAME = "toda_lattice__yoshida6"
 COMPONENTS = (*(f"x[{i}]" for i in range(32)), *(f"p[{i}]" for i in range(32)))
 #: Where the entries of each component are, one for each site.
@@ -144,136 +146,91 @@ def i_third(t, state, parameters):
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
+    slope = rows[0]
     for n in range(first, first + count):
         t = start + n * h
-        slope = rows[0]
         # drift over 19612840261939/50000000000000 h
         velocity(t + T_1 * h, y, parameters, 1.0, slope)
         weight = S_1 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over 19612840261939/25000000000000 h
         force(t + T_2 * h, y, parameters, 1.0, slope)
         weight = S_2 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over 1020086823836917/2000000000000000 h
         velocity(t + T_3 * h, y, parameters, 1.0, slope)
         weight = S_3 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over 235573213359357/1000000000000000 h
         force(t + T_4 * h, y, parameters, 1.0, slope)
         weight = S_4 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over -942106770819513/2000000000000000 h
         velocity(t + T_5 * h, y, parameters, 1.0, slope)
         weight = S_5 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over -117767998417887/100000000000000 h
         force(t + T_6 * h, y, parameters, 1.0, slope)
         weight = S_6 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over 34376584126259/500000000000000 h
         velocity(t + T_7 * h, y, parameters, 1.0, slope)
         weight = S_7 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over 657593160341953/500000000000000 h
         force(t + T_8 * h, y, parameters, 1.0, slope)
         weight = S_8 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over 34376584126259/500000000000000 h
         velocity(t + T_9 * h, y, parameters, 1.0, slope)
         weight = S_9 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over -117767998417887/100000000000000 h
         force(t + T_10 * h, y, parameters, 1.0, slope)
         weight = S_10 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over -942106770819513/2000000000000000 h
         velocity(t + T_11 * h, y, parameters, 1.0, slope)
         weight = S_11 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over 235573213359357/1000000000000000 h
         force(t + T_12 * h, y, parameters, 1.0, slope)
         weight = S_12 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over 1020086823836917/2000000000000000 h
         velocity(t + T_13 * h, y, parameters, 1.0, slope)
         weight = S_13 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # kick over 19612840261939/25000000000000 h
         force(t + T_14 * h, y, parameters, 1.0, slope)
         weight = S_14 * h
         for i in range(32, 64):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         # drift over 19612840261939/50000000000000 h
         velocity(t + T_15 * h, y, parameters, 1.0, slope)
         weight = S_15 * h
         for i in range(0, 32):
-            change = low[i] + weight * slope[i]
-            total = y[i] + change
-            low[i] = (y[i] - total) + change
-            y[i] = total
+            y[i], low[i] = compensation.added(y[i], low[i], weight * slope[i])
         extent = 0.0
-        for i in range(SIZE):
+        for i in range(0, 64):
             extent += abs(y[i])
         if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
-            for i in range(SIZE):
+            for i in range(0, 64):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written

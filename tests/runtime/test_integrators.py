@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.gen import products
+from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.emit.numba.integrators import storage
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.runtime.core.errors import IntegrationError
@@ -20,6 +21,7 @@ from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.solution import Solution
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
+from tests.interpreted import as_python
 from tests.samples import sampled
 
 EXPECTED = tomllib.loads(
@@ -46,6 +48,28 @@ def beside_start(product):
 def test_kernels_modules_and_the_interpretation_agree(problem, method):
     found = hf.verify(problem, method)
     assert found.holds, str(found)
+
+
+@pytest.mark.parametrize("method", ["yoshida6", "rk4", "gauss2", "dirk_suzuki4"])
+def test_numbers_in_variables_and_in_arrays_are_the_same(method, monkeypatch):
+    # a long step leads Newton's method in, and second stretches go on from what the first have left
+    made, ends = products.load_made("henon_heiles", method), []
+    for most in (64, 0):
+        monkeypatch.setattr(storage, "_MOST_NAMES", most)
+        (text,) = (text for name, text in pipeline.generate(made).items() if "numba" in name)
+        assert ("y_0, low_0 = " in text) == (most > 0)
+        product = as_python(text, method)
+        ends.append([])
+        for h in (0.1, 0.0, 3.0):
+            y, low = np.array(product.START), np.zeros(product.SIZE)
+            room = Workspace.of(product, 1)
+            work = (room.rows[0], room.square[0], room.slopes[0], room.flags[0])
+            for first in (0, 7):
+                out = np.zeros((7, product.SIZE))
+                with np.errstate(all="ignore"):
+                    done = product.trajectory(0.0, h, first, 7, 1, y, low, (), *work, out)
+                ends[-1].append((y.tolist(), low.tolist(), out.tolist(), done))
+    assert repr(ends[0]) == repr(ends[1])
 
 
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["verified"]["pairs"]))

@@ -20,6 +20,7 @@ from hamilforge.gen.emit.numba.integrators.events import (
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
 from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
+from hamilforge.gen.emit.numba.integrators.storage import Storage, storage_of
 from hamilforge.gen.emit.numba.integrators.taylor import TaylorView, taylor_view
 from hamilforge.gen.emit.products.integrator import IntegratorProduct
 from hamilforge.gen.emit.requirements import Requirements
@@ -46,6 +47,22 @@ class GradientView:
     directions: str
 
 
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """Lines about the state between steps.
+
+    Attributes:
+        loaded, stored: bring it from its arrays and back.
+        extent: how large it is.
+        written: as a row of results.
+    """
+
+    loaded: tuple[str, ...]
+    stored: tuple[str, ...]
+    extent: tuple[str, ...]
+    written: tuple[str, ...]
+
+
 StepView = StagesView | FlowsView | ConstrainedView | GradientView | TaylorView
 
 
@@ -61,6 +78,7 @@ class View:
     imports: tuple[tuple[str, str, str], ...]
     constants: tuple[Constant, ...]
     step: StepView
+    state: StateView
     curve: CurveView | None
     events: EventsView | None
     rows: int
@@ -81,16 +99,20 @@ def view(product: IntegratorProduct) -> View:
     integrator = product.integrator
     problem, step = integrator.problem, integrator.step
     size, need = problem.size, Requirements()
+    storage = storage_of(integrator)
+    kept: tuple[tuple[str, ...], ...] = ()
     solve = 0
     match step:
         case Stages():
-            shown: StepView = StagesWriter(integrator, need).view()
+            writer = StagesWriter(integrator, storage, need)
+            shown: StepView = writer.view()
+            kept = writer.kept
             implicit = [block for block in step.blocks if block.implicit]
             width = size // len(problem.parts)
             solve = max((len(block.increments) for block in implicit), default=0) * width
             rows = (4 if implicit else 2) * step.count + 2
         case Flows():
-            shown = flows_view(integrator, step, need)
+            shown = flows_view(integrator, step, storage, need)
             rows = 1
         case ConstrainedFlows():
             shown = constrained_view(integrator, step, need)
@@ -115,6 +137,7 @@ def view(product: IntegratorProduct) -> View:
         imports=need.modules(),
         constants=tuple(constant for constant in product.constants if constant.name in need),
         step=shown,
+        state=_state(problem.size, storage, kept),
         curve=curve,
         events=events,
         rows=rows,
@@ -131,6 +154,20 @@ def view(product: IntegratorProduct) -> View:
         conservative=problem.conservative,
         linear_digest=runtime_digest("linear"),
         constraints=repr(problem.constraints.names if problem.constraints else ()),
+    )
+
+
+def _state(size: int, storage: Storage, kept: tuple[tuple[str, ...], ...]) -> StateView:
+    arrays = [("y",), ("low",), *kept]
+    return StateView(
+        loaded=tuple(storage.loaded(arrays)),
+        stored=tuple(storage.stored(arrays)),
+        extent=tuple(
+            storage.total("extent", [(0, size, lambda i: f"abs({storage.entry('y', i)})")])
+        ),
+        written=tuple(
+            storage.each(0, size, lambda i: f"out[written, {i}] = {storage.entry('y', i)}")
+        ),
     )
 
 
