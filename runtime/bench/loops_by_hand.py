@@ -17,6 +17,10 @@ from hamilforge.runtime.core.inner_functions import inner_function
 _OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 
 
+#: Sums of coefficients may be taken in any order, products added without rounding them first.
+_series_function = njit(**_OPTIONS, fastmath={"contract", "nsz", "reassoc"})
+
+
 @inner_function
 def kepler(x: float, y: float) -> tuple[float, float]:
     """The force of Kepler's problem."""
@@ -132,6 +136,89 @@ def gauss2(force: Any) -> Any:
             y, ly = _added(y, ly, 0.5 * ay + 0.5 * by)
             u, lu = _added(u, lu, 0.5 * au + 0.5 * bu)
             v, lv = _added(v, lv, 0.5 * av + 0.5 * bv)
+        return x, y, u, v
+
+    return njit(**_OPTIONS)(run)
+
+
+@_series_function
+def _product(a: Any, b: Any) -> Any:
+    """The last coefficient of a product."""
+    total = 0.0
+    for i in range(len(a)):
+        total += a[i] * b[len(a) - 1 - i]
+    return total
+
+
+@_series_function
+def _henon_heiles_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
+    """One more coefficient of the solution, whose coefficients are tuples."""
+    k = len(x)
+    a = -x[k - 1] - 2.0 * _product(x, y)
+    b = _product(y, y) - _product(x, x) - y[k - 1]
+    return (*x, u[k - 1] / k), (*y, v[k - 1] / k), (*u, a / k), (*v, b / k), kept
+
+
+@_series_function
+def _kepler_first(x: Any, y: Any, u: Any, v: Any) -> Any:
+    """The first two coefficients, with what further ones need: ``r**2`` and ``r**-3``."""
+    square = x * x + y * y
+    cube = 1.0 / (square * np.sqrt(square))
+    return (x, u), (y, v), (u, -x * cube), (v, -y * cube), ((square,), (cube,))
+
+
+@_series_function
+def _kepler_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
+    """One more coefficient of the solution, whose coefficients are tuples."""
+    square, cube = kept
+    k = len(square)
+    square = (*square, _product(x, x) + _product(y, y))
+    total = 0.0
+    for i in range(1, k + 1):
+        total += (-1.5 * i - (k - i)) * square[i] * cube[k - i]
+    cube = (*cube, total / (k * square[0]))
+    a, b = -_product(x, cube), -_product(y, cube)
+    k += 1
+    return (*x, u[k - 1] / k), (*y, v[k - 1] / k), (*u, a / k), (*v, b / k), (square, cube)
+
+
+@_series_function
+def _henon_heiles_first(x: Any, y: Any, u: Any, v: Any) -> Any:
+    """The first two coefficients."""
+    return _henon_heiles_power((x,), (y,), (u,), (v,), ())
+
+
+@_series_function
+def _at(coefficients: Any, h: float) -> Any:
+    """The change over a step."""
+    total = 0.0
+    for k in range(len(coefficients) - 1, 0, -1):
+        total = (total + coefficients[k]) * h
+    return total
+
+
+def taylor(force: Any) -> Any:
+    """Steps of this method, of order 8."""
+    first, power = {
+        kepler: (_kepler_first, _kepler_power),
+        henon_heiles: (_henon_heiles_first, _henon_heiles_power),
+    }[force]
+
+    def run(x: float, y: float, u: float, v: float, h: float, count: int) -> Any:
+        lx = ly = lu = lv = 0.0
+        for _ in range(count):
+            s1 = first(x, y, u, v)
+            s2 = power(*s1)
+            s3 = power(*s2)
+            s4 = power(*s3)
+            s5 = power(*s4)
+            s6 = power(*s5)
+            s7 = power(*s6)
+            s8 = power(*s7)
+            x, lx = _added(x, lx, _at(s8[0], h))
+            y, ly = _added(y, ly, _at(s8[1], h))
+            u, lu = _added(u, lu, _at(s8[2], h))
+            v, lv = _added(v, lv, _at(s8[3], h))
         return x, y, u, v
 
     return njit(**_OPTIONS)(run)
