@@ -473,7 +473,6 @@ def adaptive_ensemble(
     square,
     slopes,
     flags,
-    series,
     residuals,
 ):
     """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
@@ -494,5 +493,5 @@ def adaptive_ensemble(
             square[m],
             slopes[m],
             flags[m],
-            series[m],
+            None,
         )

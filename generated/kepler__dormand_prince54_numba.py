@@ -400,8 +400,8 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
         return True
     event_series(t, h, parameters, series, POWERS)
     for k in range(3):
-        if control[15 + k] > 0.0 and not series_bounds.excluded(
-            series, EVENT_COLUMN + k, POWERS, control[13]
+        if control[14 + k] > 0.0 and not series_bounds.excluded(
+            series, EVENT_COLUMN + k, POWERS, control[12]
         ):
             return True
     there = series[POWERS + 1 : POWERS + 2]
@@ -409,7 +409,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
         series_bounds.evaluate(series, SIZE, DEGREE, theta, there)
         event_series(t + theta * h, h, parameters, there, 0)
         for k in range(3):
-            if control[15 + k] > 0.0 and not series_bounds.agrees(
+            if control[14 + k] > 0.0 and not series_bounds.agrees(
                 series, EVENT_COLUMN + k, POWERS, theta, there
             ):
                 return True
@@ -440,8 +440,8 @@ def adaptive(
     ``control`` holds the next step, the error of the last step that was taken, the numbers of steps,
     of rejections and of states written, the error of the last rejection, and the number of steps at
     which to return; at 8 the longest step; at 9 and 10 start and length of the last step.
-    At 12 stands whether anything is looked for, from 15 on whether each event is, at 13 how near to
-    zero counts, at 14 whether an event may be in the last step: then it returns.
+    With ``series`` events are looked for: from 14 on stands whether each is, at 12 how near to zero
+    counts, at 13 whether an event may be in the last step: then it returns.
     With ``times`` states are written there, else after every step. The result is t and 0, or the
     residual of a step that cannot be taken.
     """
@@ -494,11 +494,10 @@ def adaptive(
         control[4] = place
         control[9], control[10] = t, h
         t = end
-        if control[12] > 0.0 and unclear(
-            control[9], h, y, control, parameters, rows, square, slopes, flags, series
-        ):
-            control[14] = 1.0
-            break
+        if series is not None:  # decided when it is compiled
+            if unclear(control[9], h, y, control, parameters, rows, square, slopes, flags, series):
+                control[13] = 1.0
+                break
     return t, 0.0
 
 
@@ -519,7 +518,6 @@ def adaptive_ensemble(
     square,
     slopes,
     flags,
-    series,
     residuals,
 ):
     """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
@@ -540,5 +538,5 @@ def adaptive_ensemble(
             square[m],
             slopes[m],
             flags[m],
-            series[m],
+            None,
         )

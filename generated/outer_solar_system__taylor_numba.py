@@ -1417,7 +1417,6 @@ def adaptive_ensemble(
     square,
     slopes,
     flags,
-    series,
     residuals,
 ):
     """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
@@ -1438,5 +1437,5 @@ def adaptive_ensemble(
             square[m],
             slopes[m],
             flags[m],
-            series[m],
+            None,
         )

@@ -12,13 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core.inner_functions import inner_function
+from hamilforge.runtime.core.inner_functions import inner_function, summing_function
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy"}
-
-
-#: Sums of coefficients may be taken in any order, products added without rounding them first.
-_series_function = njit(**_OPTIONS, fastmath={"contract", "nsz", "reassoc"})
 
 
 @inner_function
@@ -141,7 +137,7 @@ def gauss2(force: Any) -> Any:
     return njit(**_OPTIONS)(run)
 
 
-@_series_function
+@summing_function
 def _product(a: Any, b: Any) -> Any:
     """The last coefficient of a product."""
     total = 0.0
@@ -150,7 +146,7 @@ def _product(a: Any, b: Any) -> Any:
     return total
 
 
-@_series_function
+@summing_function
 def _henon_heiles_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
     """One more coefficient of the solution, whose coefficients are tuples."""
     k = len(x)
@@ -159,7 +155,7 @@ def _henon_heiles_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
     return (*x, u[k - 1] / k), (*y, v[k - 1] / k), (*u, a / k), (*v, b / k), kept
 
 
-@_series_function
+@summing_function
 def _kepler_first(x: Any, y: Any, u: Any, v: Any) -> Any:
     """The first two coefficients, with what further ones need: ``r**2`` and ``r**-3``."""
     square = x * x + y * y
@@ -167,7 +163,7 @@ def _kepler_first(x: Any, y: Any, u: Any, v: Any) -> Any:
     return (x, u), (y, v), (u, -x * cube), (v, -y * cube), ((square,), (cube,))
 
 
-@_series_function
+@summing_function
 def _kepler_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
     """One more coefficient of the solution, whose coefficients are tuples."""
     square, cube = kept
@@ -182,13 +178,13 @@ def _kepler_power(x: Any, y: Any, u: Any, v: Any, kept: Any) -> Any:
     return (*x, u[k - 1] / k), (*y, v[k - 1] / k), (*u, a / k), (*v, b / k), (square, cube)
 
 
-@_series_function
+@summing_function
 def _henon_heiles_first(x: Any, y: Any, u: Any, v: Any) -> Any:
     """The first two coefficients."""
     return _henon_heiles_power((x,), (y,), (u,), (v,), ())
 
 
-@_series_function
+@summing_function
 def _at(coefficients: Any, h: float) -> Any:
     """The change over a step."""
     total = 0.0

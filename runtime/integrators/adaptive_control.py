@@ -52,10 +52,9 @@ class Control(IntEnum):
     BEGUN = 9
     LENGTH = 10
     BEGUN_BEHIND = 11
-    WATCHED = 12
-    NEAR = 13
-    UNCLEAR = 14
-    EVENTS = 15
+    NEAR = 12
+    UNCLEAR = 13
+    EVENTS = 14
 
 
 def begun_control(

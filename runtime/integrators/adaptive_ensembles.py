@@ -61,7 +61,6 @@ def adaptive_ensemble(
     times = limits.times
     assert times is not None  # those of steps differ
     y, low, room = state.copy(), np.zeros_like(state), Workspace.of(product, count)
-    series = np.zeros((count, *product.SERIES))
     out, moments = np.empty((count, len(times), size)), np.empty((count, len(times)))
     controls = [
         begun_control(product, own, row, start, stop, limits)
@@ -78,7 +77,7 @@ def adaptive_ensemble(
         parallel(
             product.adaptive_ensemble, t, stop, control, y, low, table, limits.relative,
             limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
-            series, residuals,
+            residuals,
         )  # fmt: skip
         lost = (residuals != 0.0) | ~np.isfinite(y).all(axis=1)
         spent = control[:, Control.STEPS] >= limits.steps

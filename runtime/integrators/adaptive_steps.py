@@ -148,9 +148,11 @@ def _one_adaptive(
     times = limits.times
     control = begun_control(product, y, row, start, stop, limits)
     if watch:
-        control[Control.WATCHED], control[Control.NEAR] = len(watch.declared), watch.near
+        control[Control.NEAR] = watch.near
         for place in watch.declared:
             control[Control.EVENTS + place] = 1.0
+    # kernels look for declared events; without them they need no compiled series
+    looked_for = series if watch and watch.declared else None
     never = math.copysign(math.inf, stop - start)
     wanted = np.empty(0) if times is None else np.append(times, never)
     pieces: list[tuple[Floats, Floats]] = []
@@ -180,7 +182,7 @@ def _one_adaptive(
         control[Control.UNCLEAR] = 0
         t, residual = product.adaptive(
             t, stop, control, y, low, row, limits.relative, limits.absolute, wanted, moments, out,
-            room.rows[0], room.square[0], room.slopes[0], room.flags[0], series,
+            room.rows[0], room.square[0], room.slopes[0], room.flags[0], looked_for,
         )  # fmt: skip
         place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
         pieces.append((moments[:place], out[:place]))

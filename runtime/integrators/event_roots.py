@@ -82,7 +82,9 @@ def turns(coefficients: Any) -> Any:
             ratio *= (j - k + 1) / (degree - k + 1)
             total += ratio * slopes[k]
         waiting[0, j] = total
-    small = _ROUNDING * np.abs(waiting[0]).max()
+    small = 0.0
+    for j in range(degree + 1):
+        small = max(small, _ROUNDING * abs(waiting[0, j]))
     starts[0], depths[0], left = 0.0, 0, 1
     while left > 0 and count < found.size:
         left -= 1
@@ -124,18 +126,32 @@ def turns(coefficients: Any) -> Any:
             own[j], right[j] = right[j], own[j]
         starts[left + 1], depths[left + 1] = start, depth + 1
         left += 2
-    return _apart(np.sort(found[:count]))
+    return found[: _in_order(found, count)]
 
 
 @njit(error_model="numpy", cache=True)
-def _apart(places: Any) -> Any:
-    """Places in order without those that a halved interval cannot tell from the one before."""
+def _in_order(found: Any, count: int) -> int:
+    """Put places in order, without those that a halved interval cannot tell from the one before.
+
+    Args:
+        found: places, nearly in order; those that are kept come first.
+        count: how many there are.
+
+    Returns:
+        How many are kept.
+    """
+    for n in range(1, count):
+        place, k = found[n], n
+        while k > 0 and found[k - 1] > place:
+            found[k] = found[k - 1]
+            k -= 1
+        found[k] = place
     kept = 0
-    for place in places:
-        if kept == 0 or place - places[kept - 1] > 0.5**_HALVINGS:
-            places[kept] = place
+    for n in range(count):
+        if kept == 0 or found[n] - found[kept - 1] > 0.5**_HALVINGS:
+            found[kept] = found[n]
             kept += 1
-    return places[:kept]
+    return kept
 
 
 @njit(error_model="numpy", cache=True)
@@ -149,7 +165,9 @@ def places(coefficients: Any) -> Any:
         `(places, 3)`: each place, in order, with the value there and the sum of the sizes of its
         terms.
     """
-    rest = np.abs(coefficients[1:]).sum()
+    rest = 0.0
+    for k in range(1, coefficients.size):
+        rest += abs(coefficients[k])
     inside = turns(coefficients) if abs(coefficients[0]) < 2 * rest else coefficients[:0]
     results = np.empty((inside.size + 2, 3))
     for n in range(inside.size + 2):
@@ -158,5 +176,5 @@ def places(coefficients: Any) -> Any:
         for k in range(coefficients.size - 1, -1, -1):
             total = total * x + coefficients[k]
             size = size * x + abs(coefficients[k])
-        results[n] = x, total, size
+        results[n, 0], results[n, 1], results[n, 2] = x, total, size
     return results
