@@ -82,7 +82,7 @@ def test_there_are_some() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_schedule_leads_where_equal_steps_lead(name: str) -> None:
     """In equal time; with a momentum that changed by the schedule, steps of no length would."""
-    reference = end(name, [1.5 / 3000] * 3000)
+    reference = end(name, [1.5 / 1000] * 1000)
     errors = [abs(end(name, changing(count)) - reference).max() for count in (60, 240)]
     assert errors[1] <= 0.4 * errors[0]
     assert errors[1] <= 0.02
