@@ -96,10 +96,11 @@ def decay(start, stop, parameters):
 
 
 STAGES = 2
-#: Iterations at most, what counts as contraction, a size below which rounding stops them, for how
-#: many solves Newton's iteration is kept once the other has not contracted, and the shortest part of
-#: a Newton step that is tried.
+#: Iterations of each kind at most, what counts as contraction, a size below which rounding stops
+#: them, for how many solves Newton's method is kept once iteration has not contracted, the shortest
+#: part of a Newton step that is tried, and a size that is none.
 ITERATIONS, CONTRACTION, ROUNDING, PATIENCE, SHORTEST = 200, 0.25, 2.3e-13, 100, 1e-4
+LARGEST = 1.7e308
 PART_STARTS = (0, 1)
 INNER_1 = np.array(
     [
@@ -169,7 +170,7 @@ def newton_1(
         size = 0.0
         for entry in range(4):
             size += abs(change[entry])
-        near = size <= ROUNDING * scale
+        near = size < np.inf and size <= ROUNDING * scale
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
@@ -217,7 +218,7 @@ def newton_1(
 
 
 @njit(**INNER)
-def iterate_1(rows, times, factors, damps, inner_damps, parameters, stage, k, base, fresh, flags):
+def iterate_1(rows, times, factors, damps, parameters, stage, k, base, fresh, flags):
     """Increments that agree with their stages, by iteration; whether it contracts.
 
     Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
@@ -231,7 +232,7 @@ def iterate_1(rows, times, factors, damps, inner_damps, parameters, stage, k, ba
             k[r1, i] = 0.0
         for i in range(0, 2):
             k[r2, i] = 0.0
-    before = np.inf
+    before = LARGEST
     for iteration in range(ITERATIONS):
         for i in range(0, 1):
             stage[r1, i] = base[r1, i] + A_1_1 * k[r1, i] + A_1_2 * k[r2, i]
@@ -260,7 +261,7 @@ def iterate_1(rows, times, factors, damps, inner_damps, parameters, stage, k, ba
                 scale += abs(stage[r1, i]) + abs(fresh[r1, i])
             for i in range(0, 2):
                 scale += abs(stage[r2, i]) + abs(fresh[r2, i])
-            if not size <= ROUNDING * scale:
+            if not (size < np.inf and size <= ROUNDING * scale):
                 break
             if size >= before:
                 flags[1] = 0
@@ -313,7 +314,6 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
             (t + C_1 * h, t + C1_1 * h, t + C_2 * h, t + C1_2 * h),
             (h * B_1, h * B_1 / damp_1, h * B_2, h * B_2 / damp_2),
             (1.0, damp_1, 1.0, damp_2),
-            (damp_1, damp_1, damp_2, damp_2),
             parameters,
             stage,
             k,

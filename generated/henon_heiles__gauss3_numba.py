@@ -116,10 +116,11 @@ def energy_size(t, state, parameters):
 
 
 STAGES = 3
-#: Iterations at most, what counts as contraction, a size below which rounding stops them, for how
-#: many solves Newton's iteration is kept once the other has not contracted, and the shortest part of
-#: a Newton step that is tried.
+#: Iterations of each kind at most, what counts as contraction, a size below which rounding stops
+#: them, for how many solves Newton's method is kept once iteration has not contracted, the shortest
+#: part of a Newton step that is tried, and a size that is none.
 ITERATIONS, CONTRACTION, ROUNDING, PATIENCE, SHORTEST = 200, 0.25, 2.3e-13, 100, 1e-4
+LARGEST = 1.7e308
 PART_STARTS = (0,)
 INNER_1 = np.array(
     [
@@ -171,7 +172,7 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
         size = 0.0
         for entry in range(12):
             size += abs(change[entry])
-        near = size <= ROUNDING * scale
+        near = size < np.inf and size <= ROUNDING * scale
         if size == 0.0 or (near and size >= before):
             flags[1] = max(flags[1] - 1, 0)
             return 0.0
@@ -255,7 +256,7 @@ def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
         k_r3_1 = 0.0
         k_r3_2 = 0.0
         k_r3_3 = 0.0
-    before = np.inf
+    before = LARGEST
     for iteration in range(ITERATIONS):
         stage_r1_0 = base_r1_0 + A_1_1 * k_r1_0 + A_1_2 * k_r2_0 + A_1_3 * k_r3_0
         stage_r1_1 = base_r1_1 + A_1_1 * k_r1_1 + A_1_2 * k_r2_1 + A_1_3 * k_r3_1
@@ -357,7 +358,7 @@ def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
                 + abs(stage_r3_3)
                 + abs(fresh_r3_3)
             )
-            if not size <= ROUNDING * scale:
+            if not (size < np.inf and size <= ROUNDING * scale):
                 break
             if size >= before:
                 flags[1] = 0

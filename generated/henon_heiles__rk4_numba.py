@@ -99,7 +99,7 @@ STAGES = 4
 def trajectory(start, h, first, count, every, y, low, parameters, rows, square, slopes, flags, out):
     """Steps ``first`` to ``first + count``, every ``every``-th state written; how far it came."""
     written = 0
-    k, stage = rows[0:STAGES], rows[STAGES : 2 * STAGES]
+    k = rows[0:STAGES]
     y_0, y_1, y_2, y_3 = y[0], y[1], y[2], y[3]
     low_0, low_1, low_2, low_3 = low[0], low[1], low[2], low[3]
     for n in range(first, first + count):

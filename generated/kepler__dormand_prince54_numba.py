@@ -382,8 +382,9 @@ SERIES = (POWERS + 2, EVENT_COLUMN + len(EVENTS))
 
 
 @njit(**{**INNER, "fastmath": {"contract", "nsz", "reassoc"}, "no_cpython_wrapper": False})
-def event_series(t, h, parameters, rows, top):
+def event_series(t, h, parameters, rows):
     """Series of the events in ``theta`` to a power, from those of the state in the first columns."""
+    top = rows.shape[0] - 1
     for k in range(top + 1):
         row = rows[k]
         series_kernels.product(rows, k, 0, 2, 8, 8)
@@ -398,7 +399,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     """Whether an event that is looked for may be in the last step, or its polynomial is not known."""
     if curve(t, h, y, parameters, rows, square, slopes, flags, series) != 0.0:
         return True
-    event_series(t, h, parameters, series, POWERS)
+    event_series(t, h, parameters, series[: POWERS + 1])
     for k in range(3):
         if control[14 + k] > 0.0 and not series_bounds.excluded(
             series, EVENT_COLUMN + k, POWERS, control[12]
@@ -407,7 +408,7 @@ def unclear(t, h, y, control, parameters, rows, square, slopes, flags, series):
     there = series[POWERS + 1 : POWERS + 2]
     for theta in (0.5, 1.0):
         series_bounds.evaluate(series, SIZE, DEGREE, theta, there)
-        event_series(t + theta * h, h, parameters, there, 0)
+        event_series(t + theta * h, h, parameters, there)
         for k in range(3):
             if control[14 + k] > 0.0 and not series_bounds.agrees(
                 series, EVENT_COLUMN + k, POWERS, theta, there

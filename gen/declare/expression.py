@@ -58,6 +58,14 @@ _ARGUMENTS = {
     **dict.fromkeys(("dot", SHIFT, matrix_functions.UNIT, INNER), 2),
     REPEAT: 3,
 }
+#: What functions are called elsewhere.
+_ALSO_CALLED = {
+    "sigmoid": "logistic",
+    "swish": "silu",
+    "ln": "log",
+    "arctan": "atan",
+    "arcsin": "asin",
+}
 FUNCTIONS = (
     *ELEMENTWISE,
     *REDUCTIONS,
@@ -379,7 +387,7 @@ class _Parser:
         if name.text not in self._functions:
             raise ExpressionError(
                 f"'{name.text}' is not a function of the expression language"
-                + did_you_mean(name.text, FUNCTIONS),
+                + did_you_mean(_ALSO_CALLED.get(name.text, name.text), FUNCTIONS),
                 name.start,
                 name.stop,
             )

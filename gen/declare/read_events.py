@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import did_you_mean
 from hamilforge.gen.declare.expression import ELEMENTWISE, Expression
 from hamilforge.gen.declare.functions import BY_NAME
 from hamilforge.gen.declare.kinds import Shape
@@ -43,7 +44,11 @@ def _event(
     table = declared if isinstance(declared, dict) else {"value": declared}
     for key in table:
         if key not in _KEYS:
-            reader.problem(f"unknown key '{key}'; expected {', '.join(_KEYS)}", *path)
+            hint = did_you_mean(key, _KEYS)
+            reader.problem(f"unknown key '{key}'; expected {', '.join(_KEYS)}{hint}", *path)
+    if "value" not in table:
+        reader.problem("a value is missing: what vanishes at the event", *path)
+        return None
     if not SYMBOL.fullmatch(name):
         reader.problem(f"'{name}' cannot be the name of an event", *path)
     value = reader.expression(table.get("value"), *path)
@@ -55,7 +60,7 @@ def _event(
             *path,
         )
         direction = 0
-    if not isinstance(terminal, int) or terminal < 0:
+    if not isinstance(terminal, int) or terminal < 0 or (terminal is not False and terminal == 0):
         reader.problem("terminal is true, false, or the number of zeros at which a run ends", *path)
         terminal = 0
     if value is None:

@@ -22,6 +22,7 @@ from hamilforge.gen.declare.expression import (
     AVERAGE,
     ELEMENTWISE,
     ENTRY,
+    FUNCTIONS,
     INNER,
     MAX_SHIFT,
     NOISE,
@@ -94,6 +95,8 @@ def infer_shape(
                 return ()
             if node.name not in shapes:
                 known = ", ".join(sorted(shapes)) or "none"
+                if node.name in FUNCTIONS:
+                    raise fail(f"'{node.name}' is a function: give it an argument", node)
                 raise fail(
                     f"unknown name '{node.name}'; known here: {known}"
                     + did_you_mean(node.name, shapes),

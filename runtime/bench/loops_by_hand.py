@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.compensation import added
 from hamilforge.runtime.core.inner_functions import inner_function, summing_function
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy"}
@@ -29,14 +30,6 @@ def kepler(x: float, y: float) -> tuple[float, float]:
 def henon_heiles(x: float, y: float) -> tuple[float, float]:
     """The force of the model of Henon and Heiles."""
     return -x - 2.0 * x * y, y * y - x * x - y
-
-
-@inner_function
-def _added(value: float, low: float, change: float) -> tuple[float, float]:
-    """A compensated addition."""
-    change += low
-    total = value + change
-    return total, (value - total) + change
 
 
 def rk4(force: Any) -> Any:
@@ -57,10 +50,10 @@ def rk4(force: Any) -> Any:
             dx, dy = h * (u + cu), h * (v + cv)
             du, dv = force(x + cx, y + cy)
             du, dv = h * du, h * dv
-            x, lx = _added(x, lx, ax / 6 + bx / 3 + cx / 3 + dx / 6)
-            y, ly = _added(y, ly, ay / 6 + by / 3 + cy / 3 + dy / 6)
-            u, lu = _added(u, lu, au / 6 + bu / 3 + cu / 3 + du / 6)
-            v, lv = _added(v, lv, av / 6 + bv / 3 + cv / 3 + dv / 6)
+            x, lx = added(x, lx, ax / 6 + bx / 3 + cx / 3 + dx / 6)
+            y, ly = added(y, ly, ay / 6 + by / 3 + cy / 3 + dy / 6)
+            u, lu = added(u, lu, au / 6 + bu / 3 + cu / 3 + du / 6)
+            v, lv = added(v, lv, av / 6 + bv / 3 + cv / 3 + dv / 6)
         return x, y, u, v
 
     return njit(**_OPTIONS)(run)
@@ -78,14 +71,14 @@ def yoshida6(force: Any) -> Any:
             before = 0.0
             for weight in kicks:
                 half = 0.5 * h * (before + weight)
-                x, lx = _added(x, lx, half * u)
-                y, ly = _added(y, ly, half * v)
+                x, lx = added(x, lx, half * u)
+                y, ly = added(y, ly, half * v)
                 a, b = force(x, y)
-                u, lu = _added(u, lu, weight * h * a)
-                v, lv = _added(v, lv, weight * h * b)
+                u, lu = added(u, lu, weight * h * a)
+                v, lv = added(v, lv, weight * h * b)
                 before = weight
-            x, lx = _added(x, lx, 0.5 * h * before * u)
-            y, ly = _added(y, ly, 0.5 * h * before * v)
+            x, lx = added(x, lx, 0.5 * h * before * u)
+            y, ly = added(y, ly, 0.5 * h * before * v)
         return x, y, u, v
 
     return njit(**_OPTIONS)(run)
@@ -128,10 +121,10 @@ def gauss2(force: Any) -> Any:
                     break
                 ax, ay, au, av, bx, by, bu, bv = fx, fy, fu, fv, gx, gy, gu, gv
                 before = change
-            x, lx = _added(x, lx, 0.5 * ax + 0.5 * bx)
-            y, ly = _added(y, ly, 0.5 * ay + 0.5 * by)
-            u, lu = _added(u, lu, 0.5 * au + 0.5 * bu)
-            v, lv = _added(v, lv, 0.5 * av + 0.5 * bv)
+            x, lx = added(x, lx, 0.5 * ax + 0.5 * bx)
+            y, ly = added(y, ly, 0.5 * ay + 0.5 * by)
+            u, lu = added(u, lu, 0.5 * au + 0.5 * bu)
+            v, lv = added(v, lv, 0.5 * av + 0.5 * bv)
         return x, y, u, v
 
     return njit(**_OPTIONS)(run)
@@ -211,10 +204,10 @@ def taylor(force: Any) -> Any:
             s6 = power(*s5)
             s7 = power(*s6)
             s8 = power(*s7)
-            x, lx = _added(x, lx, _at(s8[0], h))
-            y, ly = _added(y, ly, _at(s8[1], h))
-            u, lu = _added(u, lu, _at(s8[2], h))
-            v, lv = _added(v, lv, _at(s8[3], h))
+            x, lx = added(x, lx, _at(s8[0], h))
+            y, ly = added(y, ly, _at(s8[1], h))
+            u, lu = added(u, lu, _at(s8[2], h))
+            v, lv = added(v, lv, _at(s8[3], h))
         return x, y, u, v
 
     return njit(**_OPTIONS)(run)

@@ -139,10 +139,13 @@ def why_spent(limits: Limits, control: Floats, left: float) -> str:
     Returns:
         The reason, in the user's terms.
     """
+    step = abs(control[Control.STEP])
+    spent = f"the budget of {limits.steps} steps is used up {left:.3g} before the end, with steps "
+    if step >= limits.longest:
+        return f"{spent}of max_step = {limits.longest:.3g}; give a larger max_step or max_steps"
     return (
-        f"the budget of {limits.steps} steps is used up {left:.3g} before the end, with steps of "
-        f"{abs(control[Control.STEP]):.1e}: tolerances below rounding, or a stiff problem; give "
-        "larger tolerances, a method for stiff problems, or a larger max_steps"
+        f"{spent}of {step:.1e}: the budget is small, tolerances are below rounding, or the problem "
+        "is stiff; give a larger max_steps, larger tolerances, or a method for stiff problems"
     )
 
 

@@ -10,6 +10,8 @@ the sign that it goes on with.
 - A touch, where the function comes as near to zero as the relative tolerance of its size in the
   step and turns back, is a zero, of no direction.  Two crossings between which it goes no further
   are one zero.
+- A function that becomes zero and stays it has one zero, where it becomes it; when it leaves, it
+  does so as from the start.
 - A function that is zero at the end of a run has arrived there.
 - At a pole a function changes its sign and has no zero.
 """
@@ -179,6 +181,10 @@ class Watch:
             if track.event.direction in (0, sign) and theta is not None and not alike:
                 yield place.step, theta
                 track.furthest = 0.0
+        elif self._rests(track, place):
+            if track.event.direction in (0, -track.side):
+                yield from self._arrival(track)
+            track.side = track.furthest = 0.0  # it leaves as from the start of a run
         else:
             yield from self._touch(track, place.value)
         if sign != 0.0:
@@ -187,6 +193,20 @@ class Watch:
             track.last = place
         track.furthest = max(track.furthest, abs(place.value))
         track.before, track.here = track.here, place
+
+    def _rests(self, track: Track, place: Place) -> bool:
+        """Whether a function that had a side is exactly zero here, and was so just before."""
+        here = track.here
+        return place.value == 0.0 and here is not None and here.value == 0.0 != track.side
+
+    def _arrival(self, track: Track) -> Iterator[tuple[Step, float]]:
+        """Where a function has become zero that is zero at the last place."""
+        here, last = track.here, track.last
+        assert here is not None
+        low = last.theta if last is not None and last.step is here.step else 0.0
+        after = functools.partial(_is_after, track.event, here.step, track.side)
+        least = _least_distance(here.step)
+        yield here.step, _far_side(after, low, here.theta, here.theta, least)
 
     def _touch(self, track: Track, after: float) -> Iterator[tuple[Step, float]]:
         """The last place, if the function came near to zero there and turned back."""
@@ -213,14 +233,18 @@ class Watch:
             )
             guess = begin + length * local
         step = place.step
-        size = abs(step.span.h)
-        least = max(2.0**-52, float(np.spacing(abs(step.span.end) + size)) / size)
-        theta = _far_side(after, low, high, guess, least)
+        theta = _far_side(after, low, high, guess, _least_distance(step))
         if coefficients is None and track.last is not None:
             largest = max(abs(track.last.value), abs(place.value))
             if abs(step.value(track.event, theta)) > largest:
                 return None
         return theta
+
+
+def _least_distance(step: Step) -> float:
+    """The distance of places on a step whose times differ."""
+    size = abs(step.span.h)
+    return max(2.0**-52, float(np.spacing(abs(step.span.end) + size)) / size)
 
 
 def _is_after(event: Event, step: Step, side: float, theta: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -324,20 +325,28 @@ def looked_for(product: ModuleType, events: Any) -> tuple[Event, ...]:
         return ()
     if events is True:
         if not declared:
-            raise ValueError(f"{product.NAME} declares no events")
+            raise ValueError(f"{product.NAME.partition('__')[0]} declares no events")
         events = tuple(declared)
     if isinstance(events, str) or callable(events):
         events = (events,)
     if not isinstance(events, Sequence):
-        raise ValueError(f"events = {events!r}: names of declared events, or functions of (t, y)")
+        raise ValueError(
+            f"events = {events!r}: a name of a declared event, a function of (t, y), or a list of "
+            "those was expected"
+        )
     return tuple(_event(product, declared, event) for event in events)
 
 
 def _event(product: ModuleType, declared: Mapping[str, tuple[int, int]], event: Any) -> Event:
     if isinstance(event, str):
         if event not in declared:
+            problem = product.NAME.partition("__")[0]
+            near = difflib.get_close_matches(event, declared, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
             known = ", ".join(declared) or "none"
-            raise ValueError(f"no event '{event}'; those that {product.NAME} declares are: {known}")
+            raise ValueError(
+                f"no event '{event}'; those that {problem} declares are: {known}{hint}"
+            )
         direction, terminal = declared[event]
         function = getattr(product, f"e_{event}")
         return Event(event, function, direction, terminal, list(declared).index(event))

@@ -113,15 +113,18 @@ class Step:
             IntegrationError: that is no finite number.
         """
         time = self.time(theta)
-        value = event.function(time, self.state(theta) if state is None else state, self._row)
+        state = self.state(theta) if state is None else state
+        with np.errstate(all="ignore"):
+            value = event.function(time, state, self._row)
         try:
-            number = float(value)
+            number = math.nan if isinstance(value, bool | np.bool_) else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
             raise IntegrationError(
-                f"the event {event.name} is {value!r} at t = {time:.6g}: a finite number was "
-                "expected, along the whole trajectory", time, 0, 0.0,
+                f"the event {event.name} is {value} at t = {time:.6g}: a finite number was "
+                "expected, along the whole trajectory, that changes its sign where the event is; "
+                f"the state is {state}", time, 0, 0.0,
             )  # fmt: skip
         return number
 
@@ -165,9 +168,8 @@ class Step:
         product, rows = self._product, self._series
         own = self._curve if length == 1.0 else self._part(begin, length)
         rows[: len(own), : product.SIZE] = own
-        product.event_series(
-            self.time(begin), length * self.span.h, self._row, rows, product.POWERS
-        )
+        powers = rows[: product.POWERS + 1]
+        product.event_series(self.time(begin), length * self.span.h, self._row, powers)
         column = product.EVENT_COLUMN + event.place
         series = _ended(rows[: product.POWERS + 1, column].copy(), max(near, _END))
         if series is not None:
@@ -224,7 +226,9 @@ def places(event: Event, step: Step, near: float) -> list[Place]:
     for begin, length, coefficients, samples in step.pieces(event, near):
         piece = begin, length, coefficients
         if coefficients is None:
-            rows = np.column_stack((nodes(), samples, np.zeros(len(samples))))
+            own = functools.partial(_on_piece, event, step, begin, length)
+            thetas, values = with_kinks(own, samples)
+            rows = np.column_stack((thetas, values, np.zeros(len(values))))
         else:
             rows = event_roots.places(coefficients)
         found += [
@@ -235,6 +239,57 @@ def places(event: Event, step: Step, near: float) -> list[Place]:
     for place in found:
         place.near = largest
     return found
+
+
+def _on_piece(event: Event, step: Step, begin: float, length: float, theta: float) -> float:
+    return step.value(event, begin + length * theta)
+
+
+def with_kinks(function: Callable[[float], float], samples: Floats) -> tuple[Floats, Floats]:
+    """Samples of a function that is no polynomial, with those where it comes nearest to zero.
+
+    Where three neighbours of one sign, or two at an end, come nearer to zero and go away again, the
+    interval about the nearest is divided by the golden ratio, down to rounding: the function may
+    have a kink at zero there, as a distance has.
+
+    Args:
+        function: of a place in [0, 1].
+        samples: its values at :func:`nodes`.
+
+    Returns:
+        Places in order, and the values there.
+    """
+    thetas, values = nodes().tolist(), samples.tolist()
+    more: list[tuple[float, float]] = []
+    last = len(values) - 1
+    for i, value in enumerate(values):
+        low, high = max(i - 1, 0), min(i + 1, last)
+        around = (values[low], values[high])
+        nearest = all(0 < value * other and abs(value) <= abs(other) for other in around)
+        if nearest:
+            more.append(_nearest(function, math.copysign(1.0, value), thetas[low], thetas[high]))
+    pairs = sorted({*zip(thetas, values, strict=True), *more})
+    return np.array([theta for theta, _ in pairs]), np.array([value for _, value in pairs])
+
+
+def _nearest(
+    function: Callable[[float], float], side: float, low: float, high: float
+) -> tuple[float, float]:
+    """Where a function of a sign is least in size, by golden sections, and its value there."""
+    golden = 0.5 * (math.sqrt(5.0) - 1.0)
+    inner = [low + (1.0 - golden) * (high - low), low + golden * (high - low)]
+    values = [function(theta) for theta in inner]
+    while low < inner[0] < inner[1] < high and high - low > 2.0**-50:
+        keep = 0 if side * values[0] <= side * values[1] else 1
+        if keep == 0:
+            high = inner[1]
+            inner = [low + (1.0 - golden) * (high - low), inner[0]]
+        else:
+            low = inner[0]
+            inner = [inner[1], low + golden * (high - low)]
+        fresh = function(inner[keep])
+        values = [fresh, values[0]] if keep == 0 else [values[1], fresh]
+    return min(zip(inner, values, strict=True), key=lambda pair: side * pair[1])
 
 
 @functools.cache

@@ -62,6 +62,21 @@ class Layered:
     def memory(self, memory: str) -> None:
         self._memory = check_memory(self._generated(), memory, self.MEMORIES)
 
+    def _bound(self, checkpoints: int | None, budget: int | None) -> None:
+        """What bounds ``checkpoint``, as a network is made with it.
+
+        Raises:
+            ValueError: nothing is bounded by it, or both are given.
+        """
+        for name, bound in (("checkpoints", checkpoints), ("budget", budget)):
+            if bound is not None and self.memory != "checkpoint":
+                raise ValueError(
+                    f'{name} = {bound!r} bounds memory="checkpoint", not memory="{self.memory}"'
+                )
+        if checkpoints is not None and budget is not None:
+            raise ValueError("checkpoints and budget are given: one of them bounds what is kept")
+        self.checkpoints, self.budget = checkpoints, budget
+
     @property
     def checkpoints(self) -> int | None:
         """How many states ``checkpoint`` keeps besides the first; it may be chosen anew."""

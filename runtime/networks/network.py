@@ -99,7 +99,7 @@ class Network(Compiled, Layered):
         self._trained = draws.trained(product, trainable)
         self._named = trainable is not None
         self.memory, self.t0 = memory, t0
-        self.checkpoints, self.budget = checkpoints, budget
+        self._bound(checkpoints, budget)
         self.h = np.array(steps)
         self.block = block
         generator = np.random.default_rng(seed)

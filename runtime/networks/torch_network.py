@@ -138,7 +138,7 @@ class Network(Layered, torch.nn.Module):
         self._steps, self.memory = steps, memory
         self._draw, self._named = draws.seed_of(draw), trainable is not None
         self._trained = draws.trained(self, trainable)
-        self.checkpoints, self.budget = checkpoints, budget
+        self._bound(checkpoints, budget)
         self.fused = fused
         kind = {"dtype": _real_type(dtype), "device": device}
         for name, shape in self.CONTROLS.items():
@@ -499,8 +499,11 @@ def _real_type(dtype: Any) -> torch.dtype:
     Raises:
         ValueError: it is no type of real numbers.
     """
-    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None)  # of NumPy's
+    kind = getattr(torch, name, None) if isinstance(name, str) else dtype
     kind = torch.get_default_dtype() if dtype is None else kind
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
-        raise ValueError(f"dtype = {dtype!r}: a type of real numbers was expected")
+        raise ValueError(
+            f"dtype = {dtype!r}: a type of real numbers was expected, of torch or NumPy"
+        )
     return kind

@@ -66,6 +66,7 @@ def test_flat_sums_of_thousands_of_terms_are_read():
         ("lambda: 1", "not expected|does not belong"),
         ("exp(1", r"'\)' was expected"),
         ("tanhh(p)", "did you mean 'tanh'"),
+        ("sigmoid(p)", "did you mean 'logistic'"),
         ("dot(p)", "takes 2 arguments"),
         ("", "a number, a name"),
         ("1 2", "not expected"),

@@ -236,6 +236,42 @@ def test_a_touch_is_one_zero_of_no_direction(ball, method, kind):
     assert len(solution.t_events[1]) <= 1  # the computed top may lie above by the tolerance
 
 
+def _resting(t, y):
+    return 1 / 3 - t if t < 1 / 3 else 0.0
+
+
+_resting.terminal = True
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_kinks_at_zero_and_functions_that_stay_zero(circle, method):
+    """What has a kink, a jump or a plateau at zero is found where it comes there."""
+    solution = hf.integrate(
+        circle, method, t_span=(0.1, 12), **FINE,
+        events=[
+            lambda t, y: abs(y[0]),
+            lambda t, y: -math.sqrt(y[0] ** 2),
+            lambda t, y: abs(y[0]) + 1e-3,
+            lambda t, y: max(0.0, y[0]),
+            lambda t, y: np.heaviside(y[0], 1),
+            lambda t, y: min(0.0, y[0]),
+        ],
+    )  # fmt: skip
+    zeros = hf.integrate(circle, method, t_span=(0.1, 12), **FINE, events=lambda t, y: y[0])
+    (every,) = zeros.t_events
+    assert len(every) == 3
+    kinks, roots, away, falling, jumps, rising = solution.t_events
+    assert kinks == pytest.approx(every, abs=1e-7)
+    assert roots == pytest.approx(every, abs=1e-7)
+    assert away.size == 0
+    assert falling == pytest.approx(every[::2], abs=1e-9)
+    assert jumps == pytest.approx(every[::2], abs=1e-9)
+    assert rising == pytest.approx(every[1::2], abs=1e-9)
+    rests = hf.integrate(circle, method, t_span=(0, 12), events=_resting)
+    assert rests.status == 1
+    assert rests.t[-1] == pytest.approx(1 / 3, abs=1e-12)
+
+
 def test_touches_among_crossings(cubic):
     solution = hf.integrate(cubic, "taylor", t_span=(-8, 10), events="touch")
     exact = np.roots([1, 6, -4, -24 + 27])
@@ -473,8 +509,9 @@ _counted.terminal = 1.5
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"events": "nothing"}, "no event 'nothing'; those that kepler__.* declares are: peri"),
-        ({"events": 3}, "names of declared events, or functions"),
+        ({"events": "nothing"}, "no event 'nothing'; those that kepler declares are: peri"),
+        ({"events": ["axis", "periapse"]}, "no event 'periapse'.*did you mean 'periapsis'"),
+        ({"events": 3}, "a name of a declared event, a function of"),
         ({"events": [None]}, "neither a name nor a function"),
         ({"events": _directed}, "direction of the event _directed"),
         ({"events": _undirected}, "direction of the event _undirected = nan"),
@@ -498,6 +535,12 @@ def test_what_cannot_be_looked_for_says_so():
         hf.integrate("kepler", "taylor", t_span=(0, 1), events=_never)
     with pytest.raises(IntegrationError, match="a finite number was expected"):
         hf.integrate("kepler", "taylor", t_span=(0, 1), events=lambda t, y: y)
+    with pytest.raises(IntegrationError, match=r"is True at t = 0: a finite number .* its sign"):
+        hf.integrate("kepler", "taylor", t_span=(0, 1), events=lambda t, y: y[0] > 0)
+    with pytest.raises(IntegrationError, match=r"with steps of max_step = 0\.001; give a larger"):
+        hf.integrate("kepler", "taylor", t_span=(0, 1), max_step=1e-3, max_steps=10)
+    with pytest.raises(IntegrationError, match="the budget is small"):
+        hf.integrate("kepler", "taylor", t_span=(0, 100), max_steps=3)
     with pytest.raises(ValueError, match="needs a fixed step"):
         hf.integrate("kepler", "yoshida6", events="axis")
 
@@ -511,7 +554,9 @@ def test_what_cannot_be_looked_for_says_so():
         ('bad = { value = "x", direction = 2 }', "direction is 1 for zeros"),
         ('bad = { value = "x", terminal = -1 }', "terminal is true"),
         ('bad = { value = "x", stop = true }', "unknown key 'stop'"),
-        ("bad = { direction = 1 }", "expression"),
+        ('bad = { value = "x", terminal = 0 }', "terminal is true"),
+        ('bad = { valu = "x" }', "unknown key 'valu'.*did you mean 'value'"),
+        ("bad = { direction = 1 }", "a value is missing"),
         ('bad = "x + q"', "q"),
         ('"not a name" = "x"', "cannot be the name"),
         ('bad = "1/(x - x)"', "divides by zero"),

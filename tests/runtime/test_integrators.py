@@ -50,26 +50,60 @@ def test_kernels_modules_and_the_interpretation_agree(problem, method):
     assert found.holds, str(found)
 
 
-@pytest.mark.parametrize("method", ["yoshida6", "rk4", "gauss2", "dirk_suzuki4"])
+def ends_of(made, most, monkeypatch):
+    """What a kernel, run as Python, leaves after stretches that follow each other."""
+    monkeypatch.setattr(storage, "_MOST_NAMES", most)
+    (text,) = (text for name, text in pipeline.generate(made).items() if "numba" in name)
+    assert ("y_0, low_0 = " in text) == (most > 0)
+    product, ends = as_python(text, "kernel"), []
+    for h in (0.1, 0.0, 3.0):
+        y, low = np.array(product.START), np.zeros(product.SIZE)
+        room = Workspace.of(product, 1)
+        work = (room.rows[0], room.square[0], room.slopes[0], room.flags[0])
+        for first in (0, 7):
+            out = np.zeros((7, product.SIZE))
+            with np.errstate(all="ignore"):
+                done = product.trajectory(0.0, h, first, 7, 1, y, low, (), *work, out)
+            ends.append((y.tolist(), low.tolist(), out.tolist(), done, room.flags[0, 1]))
+    return repr(ends)
+
+
+@pytest.mark.parametrize("method", ["yoshida6", "rk4", "gauss2", "crouzeix3"])
 def test_numbers_in_variables_and_in_arrays_are_the_same(method, monkeypatch):
     # a long step leads Newton's method in, and second stretches go on from what the first have left
-    made, ends = products.load_made("henon_heiles", method), []
-    for most in (64, 0):
-        monkeypatch.setattr(storage, "_MOST_NAMES", most)
-        (text,) = (text for name, text in pipeline.generate(made).items() if "numba" in name)
-        assert ("y_0, low_0 = " in text) == (most > 0)
-        product = as_python(text, method)
-        ends.append([])
-        for h in (0.1, 0.0, 3.0):
-            y, low = np.array(product.START), np.zeros(product.SIZE)
-            room = Workspace.of(product, 1)
-            work = (room.rows[0], room.square[0], room.slopes[0], room.flags[0])
-            for first in (0, 7):
-                out = np.zeros((7, product.SIZE))
-                with np.errstate(all="ignore"):
-                    done = product.trajectory(0.0, h, first, 7, 1, y, low, (), *work, out)
-                ends[-1].append((y.tolist(), low.tolist(), out.tolist(), done))
-    assert repr(ends[0]) == repr(ends[1])
+    made = products.load_made("henon_heiles", method)
+    assert ends_of(made, 64, monkeypatch) == ends_of(made, 0, monkeypatch)
+
+
+@pytest.mark.parametrize("method", ["rk4", "gauss2"])
+def test_a_state_of_one_number_is_the_same_in_a_variable(method, monkeypatch, tmp_path):
+    path = tmp_path / "alone.toml"
+    path.write_text(
+        'kind = "system"\nname = "alone"\ntitle = "One component"\nreference = "none"\n'
+        '[equations]\ny_0 = "cos(3*y_0) - y_0"\n[start]\ny_0 = 1\n'
+    )
+    made = products.load_made(path, method)
+    assert ends_of(made, 64, monkeypatch) == ends_of(made, 0, monkeypatch)
+
+
+@pytest.mark.parametrize("most", [64, 0])
+def test_a_solve_that_meets_infinity_has_failed(most, monkeypatch, tmp_path):
+    path = tmp_path / "blow_up.toml"
+    path.write_text(
+        'kind = "system"\nname = "blow_up"\ntitle = "It grows without bound"\nreference = "none"\n'
+        '[equations]\ny = "y**3"\n[start]\ny = 1\n'
+    )
+    monkeypatch.setattr(storage, "_MOST_NAMES", most)
+    texts = pipeline.generate(products.load_made(path, "gauss2"))
+    product = as_python(next(text for name, text in texts.items() if "numba" in name), "kernel")
+    room = Workspace.of(product, 1)
+    work = (room.rows[0], room.square[0], room.slopes[0], room.flags[0])
+    with np.errstate(all="ignore"):
+        done, residual, _ = product.trajectory(
+            0.0, 0.5, 0, 3, 4, np.array([1e160]), np.zeros(1), (), *work, np.zeros((0, 1))
+        )
+    assert done == 0
+    assert residual != 0.0
 
 
 @pytest.mark.parametrize(("problem", "method"), named(EXPECTED["verified"]["pairs"]))

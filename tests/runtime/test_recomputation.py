@@ -144,3 +144,19 @@ def test_a_budget_too_small_for_one_layer_names_the_least_that_is_enough(backend
     network.budget = least - 1
     with pytest.raises(ValueError, match="are the least"):
         gradient()
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 10**6}, 'budget = 1000000 bounds memory="checkpoint", not memory="all"'),
+        ({"memory": "states", "checkpoints": 3}, 'checkpoints = 3 bounds memory="checkpoint"'),
+        ({"memory": "checkpoint", "checkpoints": 3, "budget": 10**6}, "one of them bounds"),
+    ],
+)
+def test_bounds_of_what_is_not_kept_are_refused(
+    backend: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        hf.network("resnet", "rk4", 4, {"d": 2}, backend=backend, **options)

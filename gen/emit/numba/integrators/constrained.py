@@ -59,7 +59,7 @@ def constrained_view(
     """
     problem = integrator.problem
     assert problem.constraints is not None
-    need("compensation")
+    need("compensation.added")
     views = []
     for k, move in enumerate(step.moves, start=1):
         if isinstance(move, ConstrainedMove):

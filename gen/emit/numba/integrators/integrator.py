@@ -52,7 +52,8 @@ class StateView:
     """Lines about the state between steps.
 
     Attributes:
-        loaded, stored: bring it from its arrays and back.
+        loaded: bring it from its arrays.
+        stored: bring it back.
         extent: how large it is.
         written: as a row of results.
     """

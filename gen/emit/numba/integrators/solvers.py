@@ -17,9 +17,11 @@ from hamilforge.gen.emit.text import tuple_text
 from hamilforge.gen.program.integrators.integrator import Problem
 from hamilforge.gen.program.stages import Block, Coefficient, Stages, Value
 
-#: What solvers are given behind the rows, the times and the factors of their increments.
-_DAMPS = ("damps", "inner_damps")
-_WORK = ("parameters", "stage", "k", "base", "fresh", "square", "slopes", "flags")
+#: What Newton's method is given behind the rows, the times and the factors of increments and, with
+#: friction, the factors of stages and of increments; and what iteration is given there.
+_NEWTON = ("parameters", "stage", "k", "base", "fresh", "square", "slopes", "flags")
+_ITERATION = ("parameters", "stage", "k", "base", "fresh", "flags")
+_NAMED_ITERATION = ("parameters", "fresh", "flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,19 @@ class SolverView:
         unknowns, width: how many increments, and how many components each has.
         rows: names of the rows of its stages.
         row_of: the row of each increment.
-        given: the arguments of the iteration.
+        iterate_arguments: of the iteration.
         begin: takes them apart.
-        anew: increments of zero.
+        zeroed: increments of zero.
         evaluated: stages and the increments there.
         sizes: how far increments are from those there.
         scales: how large stages and increments are.
         following: the increments there become the next ones.
         settled, given_up: what the iteration gives back.
-        taken: the arguments of Newton's method.
+        newton_arguments: of Newton's method.
         in_arrays: ``evaluated`` for Newton's method.
-        inner, parts: coefficients and parts of the increments.
+        inner: coefficients of the increments.
+        parts: of the increments.
+        damped: whether there is friction.
     """
 
     suffix: str
@@ -49,16 +53,16 @@ class SolverView:
     width: int
     rows: str
     row_of: str
-    given: str
+    iterate_arguments: str
     begin: tuple[str, ...]
-    anew: tuple[str, ...]
+    zeroed: tuple[str, ...]
     evaluated: tuple[str, ...]
     sizes: tuple[str, ...]
     scales: tuple[str, ...]
     following: tuple[str, ...]
     settled: str
     given_up: str
-    taken: str
+    newton_arguments: str
     in_arrays: tuple[str, ...]
     inner: str
     parts: str
@@ -148,14 +152,9 @@ class Solvers:
         arrays = Storage(self._problem.size, named=False)
         entry = storage.entry
         stages = ", ".join(rows.values()) + ("," if len(rows) == 1 else "")
-        damps = _DAMPS if self._damped else ()
-        first = ("rows", "times", "factors", *damps)
-        settled, given_up = "True", "False"
-        if not storage.named:
-            given = (*first, "parameters", "stage", "k", "base", "fresh", "flags")
-            begin = [f"{stages} = rows"]
-        else:
-            given = ("times", "factors", "bases", "increments", "parameters", "fresh", "flags")
+        damps = ("damps", "inner_damps") if self._damped else ()
+        begin, settled, given_up = [f"{stages} = rows"], "True", "False"
+        if storage.named:
             bases, increments = (self._whole(name, rows.values()) for name in ("base", "k"))
             begin = [f"{bases} = bases", f"{increments} = increments"]
             begin += [f"{row} = {k}" for k, row in enumerate(rows.values())]
@@ -182,9 +181,11 @@ class Solvers:
             width=parts[0].stop - parts[0].start,
             rows=stages,
             row_of=tuple_text(rows[node.stage] for node in block.increments),
-            given=", ".join(given),
+            iterate_arguments=self._iteration(
+                ("rows", "times", "factors", *damps), "bases", "increments"
+            ),
             begin=tuple(begin),
-            anew=lines(lambda row, i: f"{entry('k', row, i)} = 0.0"),
+            zeroed=lines(lambda row, i: f"{entry('k', row, i)} = 0.0"),
             evaluated=tuple(self._evaluated(block, columns, rows, storage)),
             sizes=total(
                 "size", lambda row, i: f"abs({entry('k', row, i)} - {entry('fresh', row, i)})"
@@ -196,7 +197,7 @@ class Solvers:
             following=lines(lambda row, i: f"{entry('k', row, i)} = {entry('fresh', row, i)}"),
             settled=settled,
             given_up=given_up,
-            taken=", ".join((*first, *_WORK)),
+            newton_arguments=", ".join(("rows", "times", "factors", *damps, *_NEWTON)),
             in_arrays=tuple(self._evaluated(block, columns, rows, arrays)),
             inner=repr(inner),
             parts=repr(tuple(node.part for node in block.increments)),
@@ -222,20 +223,26 @@ class Solvers:
             Their view.
         """
         storage = self._storage
-        arguments = [tuple_text(rows), times, factors, *damps]
-        newton = f"newton{solver.suffix}({', '.join((*arguments, *_WORK))})"
-        if not storage.named:
-            arguments += ["parameters", "stage", "k", "base", "fresh", "flags"]
-            return SolveView(f"iterate{solver.suffix}({', '.join(arguments)})", newton)
+        arguments = (tuple_text(rows), times, factors, *damps)
         bases, increments = self._whole("base", rows), self._whole("k", rows)
-        arguments = [times, factors, bases, increments, "parameters", "fresh", "flags"]
+        iterate = f"iterate{solver.suffix}({self._iteration(arguments, bases, increments)})"
+        newton = f"newton{solver.suffix}({', '.join((*arguments, *_NEWTON))})"
+        if not storage.named:
+            return SolveView(iterate, newton)
         return SolveView(
-            f"iterate{solver.suffix}({', '.join(arguments)})",
+            iterate,
             newton,
             f"settled, {increments}",
             tuple(storage.stored([(name, row) for name in ("base", "k") for row in rows])),
             tuple(storage.loaded([("k", row) for row in rows])),
         )
+
+    def _iteration(self, arguments: Sequence[str], bases: str, increments: str) -> str:
+        """The arguments of an iteration, of those that come first in Newton's method."""
+        rows, times, factors, *damps = arguments
+        if self._storage.named:
+            return ", ".join((times, factors, bases, increments, *_NAMED_ITERATION))
+        return ", ".join((rows, times, factors, *damps[:1], *_ITERATION))
 
     def _evaluated(
         self,

@@ -58,6 +58,7 @@ class StagesView:
     template: str
     count: int
     reuse: bool
+    stage_array: bool
     blocks: tuple[BlockView, ...]
     solvers: tuple[SolverView, ...]
     damping: tuple[tuple[str, str], ...]
@@ -93,6 +94,7 @@ class StagesWriter:
             template="numba/integrators/stages.py.jinja",
             count=step.count,
             reuse=step.reuse and not self._damped,
+            stage_array=not self._storage.named or bool(self._solvers.views),
             blocks=blocks,
             solvers=self._solvers.views,
             damping=self._damping(),

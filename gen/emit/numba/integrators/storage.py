@@ -19,7 +19,8 @@ from hamilforge.gen.program.stages import Stages
 Line = Callable[[str], str | Iterable[str]]
 #: A term of a sum for each component from the first number to the second.
 Term = tuple[int, int, Callable[[str], str]]
-#: The most numbers that have names of their own.
+#: How many numbers a step may have at once for each to be a variable. Beyond, steps become no
+#: quicker, and what takes loops a second to compile takes lines several.
 _MOST_NAMES = 64
 
 
@@ -103,7 +104,8 @@ def storage_of(integrator: Integrator) -> Storage:
     """Where the step of an integrator keeps its numbers.
 
     Steps that follow tolerances have theirs in arrays, where estimates and curves find them, and so
-    have stages of several parts and sites of lattices.
+    have sites of lattices, stages of several parts, and stages of which the first is the last of
+    the step before.
 
     Args:
         integrator: a problem with a method.
@@ -113,10 +115,13 @@ def storage_of(integrator: Integrator) -> Storage:
     """
     problem, step = integrator.problem, integrator.step
     match step:
-        case Flows():
-            numbers = 2 * problem.size
+        case Flows():  # the state with its low parts, a slope and a change
+            numbers = 4 * problem.size
         case Stages(error=None, reuse=False) if len(problem.parts) == 1:
-            numbers = (2 + step.count) * problem.size
+            # the state, and for each stage the increment and, where it is solved for, the base, the
+            # value and the next increment
+            implicit = any(block.implicit for block in step.blocks)
+            numbers = (2 + (4 * step.count if implicit else step.count + 1)) * problem.size
         case _:
             return Storage(problem.size, False)
     return Storage(problem.size, not problem.lattice and numbers <= _MOST_NAMES)

@@ -43,7 +43,7 @@ def taylor_view(integrator: Integrator, step: TaylorSteps, need: Requirements) -
         The view.
     """
     need("step_lengths")
-    need("compensation")
+    need("compensation.added")
     problem = integrator.problem
     if step.looped:
         loops = SeriesLoops(problem, step.series, (*_ARGUMENTS, "above", "ORDER"), need)
