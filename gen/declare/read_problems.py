@@ -26,7 +26,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
     table = reader.table("coordinates", required=True)
     lattice = read_lattices.named(reader, table)
-    own_keys = ("sites",) if lattice else ("constraints", "events")
+    own_keys = ("sites", "events") if lattice else ("constraints", "events")
     reader.keys(("coordinates", "energy", "friction", *own_keys, *_COMMON))
     own = _parameters(reader)
     types = _types(own)
@@ -55,6 +55,10 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     invariants = _invariants(reader, types, functions)
     constraints = () if lattice else _constraints(reader, own, positions, momenta, invariants)
     names = (*positions, *momenta)
+    if lattice and reader.table("events"):
+        reader.problem(
+            "a lattice declares no events; give hf.integrate a Python function of (t, y)", "events"
+        )
     watched = () if lattice else read_events.events(reader, types, names)
     begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
     sites = read_lattices.sites(reader, lattice, names) if lattice else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -94,7 +95,7 @@ def chosen(cases: Sequence[Case], text: str | None) -> list[Case]:
 def measured(
     cases: Iterable[Case], progress: Callable[[str], object] = lambda case: None
 ) -> list[Row]:
-    """The rows of cases, in the order in which they are measured.
+    """The rows of cases, in the order in which they are measured, fastest peers first.
 
     Args:
         cases: what is measured.
@@ -103,8 +104,27 @@ def measured(
     rows: list[Row] = []
     for case, work in cases:
         progress(case)
-        rows += work()
+        rows += fastest_first(work())
     return rows
+
+
+def fastest_first(rows: Iterable[Row]) -> list[Row]:
+    """The rows of a case, those of each candidate together and its fastest peer first."""
+    own: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        own.setdefault((row.case, row.candidate), []).append(row)
+    return [
+        row
+        for same in own.values()
+        for row in sorted(same, key=lambda row: math.inf if row.ratio is None else -row.ratio)
+    ]
+
+
+def named(peer: str, versions: Mapping[str, str]) -> str:
+    """A peer with the version of its package, whose name its own begins with."""
+    package, _, rest = peer.partition(" ")
+    version = versions.get(package.lower())
+    return " ".join(filter(None, (package, version, rest)))
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -117,7 +137,8 @@ def table(rows: Sequence[Row]) -> Table:
         median = _seconds(row.median_s) if row.count is None else str(row.count)
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         spread = (_seconds(row.p10_s), _seconds(row.p90_s))
-        out.add_row(row.case, row.candidate, row.peer, median, *spread, ratio, row.note)
+        peer = named(row.peer, row.versions)
+        out.add_row(row.case, row.candidate, peer, median, *spread, ratio, row.note)
     return out
 
 

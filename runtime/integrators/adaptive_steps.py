@@ -192,6 +192,7 @@ def _one_adaptive(
             try:
                 end = watch.look(_last_span(control, t), y, room, series)
             except IntegrationError as error:  # of a function, which knows nothing of the run
+                pieces[:] = [_until(error.t, stop - start, *piece) for piece in pieces]
                 raise failed(error.t, str(error)) from None
             if end is not None:
                 break
@@ -217,6 +218,12 @@ def _one_adaptive(
         watch,
         end is not None,
     )
+
+
+def _until(t: float, direction: float, moments: Floats, states: Floats) -> tuple[Floats, Floats]:
+    """Times and states as far as a time."""
+    kept = (moments - t) * direction <= 0
+    return moments[kept], states[kept]
 
 
 def _last_span(control: Floats, end: float) -> Span:

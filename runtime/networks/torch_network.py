@@ -449,7 +449,8 @@ class Network(Layered, torch.nn.Module):
         for state in states:
             if state.dtype != kind:
                 raise ValueError(
-                    f"{self.NAME} has parameters of type {kind}, and its input is {state.dtype}"
+                    f"{self.NAME} has parameters of type {kind}, and its input is {state.dtype}; "
+                    "convert one of them with .to(...)"
                 )
         refuse_without_numbers(self.NAME, states)
         if not torch.compiler.is_compiling() and not transforms_are_active():

@@ -1,0 +1,32 @@
+"""How benchmarks tell what they measured."""
+
+from __future__ import annotations
+
+from hamilforge.runtime.bench.rows import Row, fastest_first, named
+
+
+def row(candidate: str, peer: str, ratio: float | None) -> Row:
+    return Row("bench", "case", candidate, peer, None, None, None, ratio, 1)
+
+
+def test_the_fastest_peer_of_each_candidate_comes_first() -> None:
+    rows = [
+        row("rk4", "absent", None),
+        row("rk4", "slow", 0.2),
+        row("taylor", "slow", 0.1),
+        row("rk4", "fast", 3.0),
+        row("taylor", "fast", 0.9),
+    ]
+    peers = [(one.candidate, one.peer) for one in fastest_first(rows)]
+    assert peers == [
+        ("rk4", "fast"), ("rk4", "slow"), ("rk4", "absent"), ("taylor", "fast"), ("taylor", "slow"),
+    ]  # fmt: skip
+
+
+def test_a_peer_is_named_with_the_version_of_its_package() -> None:
+    versions = {"heyoka": "7.13.2", "jax": "0.10.2", "scipy": "1.17.1"}
+    assert named("heyoka", versions) == "heyoka 7.13.2"
+    assert named("jax scan, checkpoint", versions) == "jax 0.10.2 scan, checkpoint"
+    assert named("SciPy DOP853", versions) == "SciPy 1.17.1 DOP853"
+    assert named("a loop written by hand", versions) == "a loop written by hand"
+    assert named("", versions) == ""
