@@ -259,18 +259,17 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
 
 
 @njit(**INNER)
-def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
+def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags):
     """Increments that agree with their stages, by iteration; whether it contracts.
 
     Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
     to Newton's method; it is -1 after one that failed.
     """
+    r1, r2 = rows
     ((base_r1_0, base_r1_1, base_r1_2, base_r1_3), (base_r2_0, base_r2_1, base_r2_2, base_r2_3)) = (
         bases
     )
     ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3)) = increments
-    r1 = 0
-    r2 = 1
     if flags[1] > 0:
         return False, ((k_r1_0, k_r1_1, k_r1_2, k_r1_3), (k_r2_0, k_r2_1, k_r2_2, k_r2_3))
     if flags[1] < 0:
@@ -416,6 +415,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         base_1_2 = y_2
         base_1_3 = y_3
         settled, ((k_0_0, k_0_1, k_0_2, k_0_3), (k_1_0, k_1_1, k_1_2, k_1_3)) = iterate_1(
+            (0, 1),
             (t + C_1 * h, t + C_2 * h),
             (h * B_1, h * B_2),
             ((base_0_0, base_0_1, base_0_2, base_0_3), (base_1_0, base_1_1, base_1_2, base_1_3)),

@@ -218,12 +218,13 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
 
 
 @njit(**INNER)
-def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
+def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags):
     """Increments that agree with their stages, by iteration; whether it contracts.
 
     Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
     to Newton's method; it is -1 after one that failed.
     """
+    r1, r2, r3 = rows
     (
         (base_r1_0, base_r1_1, base_r1_2, base_r1_3),
         (base_r2_0, base_r2_1, base_r2_2, base_r2_3),
@@ -234,9 +235,6 @@ def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
         (k_r2_0, k_r2_1, k_r2_2, k_r2_3),
         (k_r3_0, k_r3_1, k_r3_2, k_r3_3),
     ) = increments
-    r1 = 0
-    r2 = 1
-    r3 = 2
     if flags[1] > 0:
         return False, (
             (k_r1_0, k_r1_1, k_r1_2, k_r1_3),
@@ -455,6 +453,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
                 (k_2_0, k_2_1, k_2_2, k_2_3),
             ),
         ) = iterate_1(
+            (0, 1, 2),
             (t + C_1 * h, t + C_2 * h, t + C_3 * h),
             (h * B_1, h * B_2, h * B_3),
             (

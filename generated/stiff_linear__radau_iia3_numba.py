@@ -174,17 +174,15 @@ def newton_1(rows, times, factors, parameters, stage, k, base, fresh, square, sl
 
 
 @njit(**INNER)
-def iterate_1(times, factors, bases, increments, parameters, fresh, flags):
+def iterate_1(rows, times, factors, bases, increments, parameters, fresh, flags):
     """Increments that agree with their stages, by iteration; whether it contracts.
 
     Iterations end when increments no longer come closer. ``flags[1]`` counts the solves that are left
     to Newton's method; it is -1 after one that failed.
     """
+    r1, r2, r3 = rows
     ((base_r1_0, base_r1_1), (base_r2_0, base_r2_1), (base_r3_0, base_r3_1)) = bases
     ((k_r1_0, k_r1_1), (k_r2_0, k_r2_1), (k_r3_0, k_r3_1)) = increments
-    r1 = 0
-    r2 = 1
-    r3 = 2
     if flags[1] > 0:
         return False, ((k_r1_0, k_r1_1), (k_r2_0, k_r2_1), (k_r3_0, k_r3_1))
     if flags[1] < 0:
@@ -289,6 +287,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         base_2_0 = y_0
         base_2_1 = y_1
         settled, ((k_0_0, k_0_1), (k_1_0, k_1_1), (k_2_0, k_2_1)) = iterate_1(
+            (0, 1, 2),
             (t + C_1 * h, t + C_2 * h, t + h),
             (h, h, h),
             ((base_0_0, base_0_1), (base_1_0, base_1_1), (base_2_0, base_2_1)),

@@ -73,9 +73,9 @@ def as_python(text: str, name: str) -> types.ModuleType:
             if own in _OWN:
                 module.__dict__[own] = _OWN[own]
             elif source:
-                module.__dict__[own] = vars(_of_the_runtime(room, source))[own]
+                module.__dict__[own] = vars(of_the_runtime(room, source))[own]
             else:
-                module.__dict__[own] = _of_the_runtime(room, own)
+                module.__dict__[own] = of_the_runtime(room, own)
     text = _IMPORT.sub("", re.sub(r"^from numba.*$", "", text, flags=re.M))
     exec(compile(text, name, "exec"), module.__dict__)
     if "math" in module.__dict__:
@@ -84,7 +84,7 @@ def as_python(text: str, name: str) -> types.ModuleType:
 
 
 @functools.cache
-def _of_the_runtime(room: str, name: str) -> types.ModuleType:
+def of_the_runtime(room: str, name: str) -> types.ModuleType:
     """A module that kernels call; what numba is told of by other means is Python already."""
     text = (RUNTIME / room / f"{name}.py").read_text(encoding="utf-8")
     if "numba.extending" in text:

@@ -22,7 +22,6 @@ from hamilforge.gen.declare.expression import (
     AVERAGE,
     ELEMENTWISE,
     ENTRY,
-    FUNCTIONS,
     INNER,
     MAX_SHIFT,
     NOISE,
@@ -95,7 +94,7 @@ def infer_shape(
                 return ()
             if node.name not in shapes:
                 known = ", ".join(sorted(shapes)) or "none"
-                if node.name in FUNCTIONS:
+                if node.name in ELEMENTWISE:
                     raise fail(f"'{node.name}' is a function: give it an argument", node)
                 raise fail(
                     f"unknown name '{node.name}'; known here: {known}"

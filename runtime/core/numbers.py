@@ -98,6 +98,13 @@ def real_array(name: str, value: Any) -> NDArray[np.float64]:
     return np.array(array, np.float64)
 
 
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether all entries are finite; of few entries in a tenth of the time that NumPy takes."""
+    if array.size <= 32:
+        return all(map(math.isfinite, array.ravel().tolist()))
+    return bool(np.isfinite(array).all())
+
+
 def _of_objects(array: NDArray[Any], refusal: str) -> NDArray[Any]:
     """Fractions and the like as floats."""
     for entry in array.flat:

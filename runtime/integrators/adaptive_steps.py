@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.numbers import all_finite
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
@@ -154,7 +155,9 @@ def _one_adaptive(
     # kernels look for declared events; without them they need no compiled series
     looked_for = series if watch and watch.declared else None
     never = math.copysign(math.inf, stop - start)
-    wanted = np.empty(0) if times is None else np.append(times, never)
+    wanted = np.empty(0 if times is None else len(times) + 1)
+    if times is not None:
+        wanted[:-1], wanted[-1] = times, never
     pieces: list[tuple[Floats, Floats]] = []
     if times is None or times[0] == start:
         pieces.append((np.array([start]), start_state[None].copy()))
@@ -186,7 +189,7 @@ def _one_adaptive(
         )  # fmt: skip
         place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
         pieces.append((moments[:place], out[:place]))
-        if residual != 0.0 or not np.isfinite(y).all():
+        if residual != 0.0 or not all_finite(y):
             raise failed(t, why_lost(product, control, residual), float(residual))
         if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
             try:

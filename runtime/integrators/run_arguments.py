@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.domains import check_domain
-from hamilforge.runtime.core.numbers import real_array, real_number, whole_number
+from hamilforge.runtime.core.numbers import all_finite, real_array, real_number, whole_number
 from hamilforge.runtime.integrators.solution import Floats, brief
 from hamilforge.runtime.integrators.step_functions import Event
 
@@ -91,7 +91,7 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
             f"y0 has the shape {state.shape}; ({len(names)},) for {known}, or "
             f"(trajectories, {len(names)}) was expected"
         )
-    if not np.isfinite(state).all():
+    if not all_finite(state):
         raise ValueError("y0 holds NaN or infinite numbers")
     many = max((np.size(value) for value in values.values()), default=1)
     single = state.ndim == 1 and many == 1
@@ -200,7 +200,7 @@ def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Fl
                 field(start, y, row, 1.0, slope)
             if hasattr(product, "along_energy"):
                 energy = _energy(product, start, y, row)
-            if not (np.isfinite(slope).all() and math.isfinite(energy)):
+            if not (all_finite(slope) and math.isfinite(energy)):
                 which = f" of trajectory {m}" if len(state) > 1 else ""
                 raise ValueError(
                     f"{product.NAME} is not defined at the start{which}, t = {start:g} and "
@@ -231,7 +231,9 @@ def tolerance(name: str, value: Any, size: int) -> Floats:
     Raises:
         ValueError: it does not fit.
     """
-    array = np.asarray(value) if isinstance(value, float) else real_array(name, value)
+    if isinstance(value, float) and 0 < value < math.inf:
+        return np.full(size, value)
+    array = real_array(name, value)
     if array.shape not in ((), (1,), (size,)):
         raise ValueError(
             f"{name} has the shape {array.shape}; a number, or one for each of the {size} "
@@ -262,8 +264,8 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
         return None
     times = real_array("t_eval", t_eval).ravel()
     onward = times * math.copysign(1.0, stop - start)
-    ordered = (onward[1:] > onward[:-1]).all()
-    if not times.size or not ordered or not np.isfinite(times).all():
+    ordered = times.size == 1 or (onward[1:] > onward[:-1]).all()
+    if not times.size or not ordered or not all_finite(times):
         raise ValueError("t_eval must be times in the order of the integration")
     low, high = min(start, stop), max(start, stop)
     if not (low <= times[0] <= high and low <= times[-1] <= high):

@@ -234,5 +234,7 @@ def brief(components: Sequence[str]) -> tuple[str, ...]:
 
 def parameter_table(parameters: Mapping[str, Any], count: int) -> Floats:
     """A row of parameters for each trajectory."""
+    if not parameters:
+        return np.empty((count, 0))
     columns = [np.broadcast_to(np.asarray(value, float), count) for value in parameters.values()]
     return np.ascontiguousarray(np.array(columns).reshape(len(columns), count).T)

@@ -26,6 +26,7 @@ from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.gen.prove.integrators.constrained import constrained_form, findings_of
 from hamilforge.runtime.core.linear import factored, solved
 from hamilforge.verification import declared_start
+from tests.interpreted import of_the_runtime
 
 CONSTRAINED = [
     name
@@ -342,16 +343,17 @@ def operations(tree):
             whole = function.name in WHOLE and isinstance(
                 line, ast.Assign | ast.AugAssign | ast.Return
             )
-            if whole or (isinstance(line, ast.Expr) and text.startswith("added(")):
+            if whole or (isinstance(line, ast.Assign) and " = compensation.added(" in text):
                 yield from (
                     node
-                    for node in ast.walk(line)
+                    for node in ast.walk(line if whole else line.value.args[2])
                     if isinstance(node, ast.BinOp) and type(node.op) in OTHER
                 )
 
 
 def moved(tree, machine):
     scope = {"factored": factored.py_func, "solved": solved.py_func}
+    scope["compensation"] = of_the_runtime("core", "compensation")
     exec(compile(tree, "<kernel>", "exec"), scope)
     size, unknowns = scope["SIZE"], scope["UNKNOWNS"]
     y = np.array(scope["START"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.solution import Solution
 from hamilforge.runtime.integrators.verify_integrator import kernel_step
-from tests.interpreted import as_python
+from tests.interpreted import as_python, of_the_runtime
 from tests.samples import sampled
 
 EXPECTED = tomllib.loads(
@@ -560,3 +561,16 @@ def test_components_of_a_start_have_as_many_trajectories(problem: str) -> None:
     start = {name: np.ones((2 + (name == names[0]), *width)) for name in names}
     with pytest.raises(ValueError, match=r"different numbers of trajectories: \w+ \(3,"):
         hf.integrate(problem, "yoshida4", start, t_span=(0, 1), h=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_an_addition_rounds_away_is_carried_along(seed):
+    added = of_the_runtime("core", "compensation").added
+    generator = np.random.default_rng(seed)
+    value, low = 1.0, 0.0
+    exact = Fraction(1)
+    for change in generator.uniform(-1e-9, 2e-9, 2000).tolist():
+        value, low = added(value, low, change)
+        exact += Fraction(change)
+        assert value + low == value  # low is what double precision has no room for
+    assert abs(Fraction(value) + Fraction(low) - exact) < Fraction(1, 2**75)

@@ -156,8 +156,7 @@ class Solvers:
         begin, settled, given_up = [f"{stages} = rows"], "True", "False"
         if storage.named:
             bases, increments = (self._whole(name, rows.values()) for name in ("base", "k"))
-            begin = [f"{bases} = bases", f"{increments} = increments"]
-            begin += [f"{row} = {k}" for k, row in enumerate(rows.values())]
+            begin += [f"{bases} = bases", f"{increments} = increments"]
             settled, given_up = (f"{text}, {increments}" for text in (settled, given_up))
 
         spans = _joined(
@@ -241,7 +240,7 @@ class Solvers:
         """The arguments of an iteration, of those that come first in Newton's method."""
         rows, times, factors, *damps = arguments
         if self._storage.named:
-            return ", ".join((times, factors, bases, increments, *_NAMED_ITERATION))
+            return ", ".join((rows, times, factors, bases, increments, *_NAMED_ITERATION))
         return ", ".join((rows, times, factors, *damps[:1], *_ITERATION))
 
     def _evaluated(

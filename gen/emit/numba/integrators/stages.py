@@ -128,9 +128,12 @@ class StagesWriter:
         ]
 
     def _sum(self, part: int, name: str, row: Row) -> Sum:
-        where = self._problem.parts[part]
-        terms = self._times(row, name, Storage(self._problem.size, False), "i")
-        return Sum(where.start, where.stop, " + ".join(terms) or "0.0")
+        where, arrays = self._problem.parts[part], Storage(self._problem.size, named=False)
+        return Sum(where.start, where.stop, self._weighted(row, name, arrays, "i"))
+
+    def _weighted(self, row: Row, name: str, storage: Storage, i: str) -> str:
+        """The weighted sum of the increments of a component."""
+        return " + ".join(self._times(row, name, storage, i)) or "0.0"
 
     def _addition(self, part: int) -> tuple[str, ...]:
         """The lines that add the increments to the state."""
@@ -139,7 +142,7 @@ class StagesWriter:
 
         def line(i: str) -> Iterator[str]:
             y, low = storage.entry("y", i), storage.entry("low", i)
-            change = " + ".join(self._times(row, name, storage, i)) or "0.0"
+            change = self._weighted(row, name, storage, i)
             yield f"{y}, {low} = {self._need('compensation.added')}({y}, {low}, {change})"
             if self._damped and part == 1:
                 yield f"{y} *= damp"
