@@ -60,7 +60,7 @@ def _event(
             *path,
         )
         direction = 0
-    if not isinstance(terminal, int) or terminal < 0 or (terminal is not False and terminal == 0):
+    if terminal is not False and not (isinstance(terminal, int) and terminal > 0):
         reader.problem("terminal is true, false, or the number of zeros at which a run ends", *path)
         terminal = 0
     if value is None:

@@ -26,7 +26,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
     """A Hamiltonian H(q, p, t) in named coordinates."""
     table = reader.table("coordinates", required=True)
     lattice = read_lattices.named(reader, table)
-    own_keys = ("sites", "events") if lattice else ("constraints", "events")
+    own_keys = ("sites" if lattice else "constraints", "events")
     reader.keys(("coordinates", "energy", "friction", *own_keys, *_COMMON))
     own = _parameters(reader)
     types = _types(own)

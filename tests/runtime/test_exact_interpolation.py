@@ -304,7 +304,7 @@ def test_a_wrong_sign_and_a_forgotten_number_are_seen(monkeypatch):
         return jacobian
 
     monkeypatch.setattr(Residuals, "jacobian", turned)
-    assert not hf.interpolate(network, x, y, maxiter=30).success
+    assert not hf.interpolate(network, x, y, maxiter=60).success
     monkeypatch.setattr(Residuals, "jacobian", exact)
     values = Residuals.predictions
     monkeypatch.setattr(
@@ -313,4 +313,4 @@ def test_a_wrong_sign_and_a_forgotten_number_are_seen(monkeypatch):
         lambda self: values(self) / float(self.objective.weights["lambda"]),
     )
     network.controls["u"][...] = 0
-    assert not hf.interpolate(network, x, y, maxiter=30).success
+    assert not hf.interpolate(network, x, y, maxiter=60).success
