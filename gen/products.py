@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar, Unpack
 
 from hamilforge.gen import digests, families
-from hamilforge.gen.declare import budget, catalogue, kinds
+from hamilforge.gen.declare import budget, catalogue, geometry, kinds
 from hamilforge.gen.declare.blame import blamed
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.expression import Expression, Number
@@ -100,7 +100,8 @@ def load_made(
         name: of a declaration, or a path.
         method: what integrates a problem, or what the layers of a field are made with.
         choices: what a field has instead of its declaration; with an implicit method code is the
-            same for all sizes.  And ``order``, of a method that has all of them.
+            same for all sizes.  ``order``, of a method that has all of them; ``manifold``,
+            ``metric`` and ``retraction``, of an optimizer of points.
 
     Raises:
         DeclarationError: a declaration is not found, is of another kind, or has problems.
@@ -108,7 +109,8 @@ def load_made(
     if method is None:
         alone, with_methods = families.made_alone(), families.made_with_methods()
         wanted = (*families.kinds_of(*alone), *families.kinds_of(*with_methods))
-        declaration = catalogue.load(name, wanted)
+        place, choices = geometry.split(choices)
+        declaration = geometry.elsewhere(catalogue.load(name, wanted), place)
         _refuse_choices(declaration, choices)
         if not any(family.takes((declaration,)) for family in alone):
             what = "a field" if isinstance(declaration, kinds.Field) else "no optimizer"
@@ -172,7 +174,8 @@ def _refuse_choices(declaration: kinds.Declaration, choices: Variation) -> None:
         raise DeclarationError.single(
             declaration.head.source.where,
             "an activation, sizes and controls by stage belong to the field of a network, sizes to "
-            "a lattice with a method, and an order to Taylor's method",
+            "a lattice with a method, an order to Taylor's method, and manifold, metric and "
+            "retraction to an optimizer alone",
         )
 
 

@@ -96,6 +96,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {"row_var": ("rows", "1"), "col_var": ("1", "columns")}
 OF_VECTORS = True
+SHRINKS = True
 FREE = False
 LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.

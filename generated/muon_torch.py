@@ -83,6 +83,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
+SHRINKS = True
 FREE = False
 LEAST = {}
 

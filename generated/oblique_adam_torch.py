@@ -77,6 +77,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {"v": ("1", "p")}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 

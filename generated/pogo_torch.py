@@ -63,6 +63,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
+SHRINKS = False
 FREE = True
 LEAST = {}
 

@@ -59,6 +59,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 

@@ -99,6 +99,7 @@ DEFINITE = ()
 TALL = False
 STATE_SHAPES = {}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.

@@ -78,6 +78,7 @@ DEFINITE = ()
 TALL = True
 STATE_SHAPES = {"v": ("1", "1")}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 #: What only kernels call needs no entry from Python, which takes long to compile.

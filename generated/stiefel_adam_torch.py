@@ -80,6 +80,7 @@ DEFINITE = ()
 TALL = True
 STATE_SHAPES = {"v": ("1", "1")}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 

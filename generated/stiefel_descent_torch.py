@@ -60,6 +60,7 @@ DEFINITE = ()
 TALL = True
 STATE_SHAPES = {}
 OF_VECTORS = False
+SHRINKS = False
 FREE = False
 LEAST = {}
 

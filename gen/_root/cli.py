@@ -22,7 +22,7 @@ from hamilforge.typed import number, sized, whole_number
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-    from hamilforge.gen.declare.variation import Variation
+    from hamilforge.gen.declare.variation import Place, Variation
 
 FORMATS = ("text", "latex", "markdown")
 
@@ -118,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.add_argument("--prime", type=whole_number, help="with --points: below 2**31")
     checking.add_argument("--seed", type=int, help="with --points: of what is drawn")
+    _place(checking)
     _sizes(checking)
 
     show = command("show", _show, "Show the derivation, from the Hamiltonian to the update.")
@@ -205,15 +206,32 @@ def _choices(command: argparse.ArgumentParser) -> None:
         "--by-stage", action="store_true", help="for a field: controls of its own at every stage"
     )
     command.add_argument("--order", type=whole_number, help="of Taylor's method")
+    _place(command)
+
+
+def _place(command: argparse.ArgumentParser) -> None:
+    """What an optimizer of points may have instead of its declaration."""
+    command.add_argument("--manifold", metavar="NAME|PATH", help="for an optimizer of points")
+    command.add_argument("--metric", metavar="NAME", help="of the manifold")
+    command.add_argument("--retraction", metavar="NAME", help="of the manifold")
+
+
+def _placed(arguments: argparse.Namespace) -> Place:
+    return {
+        "manifold": arguments.manifold,
+        "metric": arguments.metric,
+        "retraction": arguments.retraction,
+    }
 
 
 def _chosen(arguments: argparse.Namespace) -> Variation:
-    """What was chosen instead of a declaration."""
+    """What was chosen instead of what is declared."""
     return {
         "activation": arguments.activation,
         "sizes": dict(arguments.size),
         "by_stage": arguments.by_stage,
         "order": arguments.order,
+        **_placed(arguments),
     }
 
 
@@ -255,7 +273,7 @@ def _check(arguments: argparse.Namespace) -> int:
         getattr(arguments, name) is not None for name in ("degree", "prime", "seed")
     ):
         return complain("--degree, --prime, --seed and --size go with --points")
-    reports = [check(name) for name in arguments.names]
+    reports = [check(name, **_placed(arguments)) for name in arguments.names]
     if arguments.json:
         say(json.dumps([report.to_dict() for report in reports], indent=2))
     else:

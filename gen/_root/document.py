@@ -36,7 +36,7 @@ def show(
         DeclarationError: the declaration is not found or has problems.
     """
     from hamilforge.gen import families, pipeline, products
-    from hamilforge.gen.declare import budget, catalogue, kinds
+    from hamilforge.gen.declare import budget, catalogue, geometry, kinds
     from hamilforge.gen.declare.errors import DeclarationError
     from hamilforge.gen.declare.variation import is_any
     from hamilforge.gen.document import derivation, formats
@@ -55,7 +55,8 @@ def show(
         report = pipeline.check(how)
         family = families.family_of(made)
         return told(lambda: family.tell(declared, how, report), declared, how)
-    declaration = catalogue.load(name)
+    place, choices = geometry.split(choices)
+    declaration = geometry.elsewhere(catalogue.load(name), place)
     if is_any(choices):
         raise DeclarationError.single(
             declaration.head.source.where,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
     from hamilforge.control_problem import Control
-    from hamilforge.gen.declare.variation import Variation
+    from hamilforge.gen.declare.variation import Place, Variation
     from hamilforge.gen.program.optimizers.workers import Simulation
     from hamilforge.gen.prove.report import Report
     from hamilforge.gen.tableau.modified import Modified
@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 Name = str | Path
 
 
-def check(name: Name) -> Report:
+def check(
+    name: Name,
+    manifold: Name | None = None,
+    metric: str | None = None,
+    retraction: str | None = None,
+) -> Report:
     """Prove what can be proved about a declaration, and compare its claims.
 
     Args:
         name: a name in the catalogue, ``kind/name``, or a path to a TOML file.
+        manifold: of an optimizer of points: another one than the declared, by name or path; it has
+            no claims there.
+        metric: of the manifold; the declared if None and it has it, its first else.
+        retraction: of the manifold, likewise.
 
     Returns:
         The report: ``str()`` to read, ``.to_dict()`` to use, ``.holds`` for all claims.
@@ -36,9 +45,15 @@ def check(name: Name) -> Report:
         DeclarationError: the declaration is not found or has problems; all of them are listed.
     """
     from hamilforge.gen import pipeline
-    from hamilforge.gen.declare import catalogue
+    from hamilforge.gen.declare import catalogue, geometry
 
-    return pipeline.check(catalogue.load(name))
+    place = _place(manifold, metric, retraction)
+    return pipeline.check(geometry.elsewhere(catalogue.load(name), place))
+
+
+def _place(manifold: Name | None, metric: str | None, retraction: str | None) -> Place:
+    text = None if manifold is None else str(manifold)
+    return {"manifold": text, "metric": metric, "retraction": retraction}
 
 
 def generate(
@@ -49,6 +64,9 @@ def generate(
     sizes: Mapping[str, int] | None = None,
     by_stage: bool = False,
     order: int | None = None,
+    manifold: Name | None = None,
+    metric: str | None = None,
+    retraction: str | None = None,
 ) -> list[Path]:
     """Generate the files of an optimizer or an objective, or of a problem or field with a method.
 
@@ -60,6 +78,9 @@ def generate(
             for.
         by_stage: whether every stage of a layer has controls of its own.
         order: of Taylor's method; that of the tolerance 1e-6 if None.
+        manifold: of an optimizer of points: another one than the declared, by name or path.
+        metric: of the manifold; the declared if None and it has it, its first else.
+        retraction: of the manifold, likewise.
         out: a folder; the user's cache if None.
 
     Returns:
@@ -75,6 +96,7 @@ def generate(
 
     choices: Variation = {
         "activation": activation, "sizes": sizes, "by_stage": by_stage, "order": order,
+        **_place(manifold, metric, retraction),
     }  # fmt: skip
     return generation.write([name], out, method, **choices)
 
@@ -445,21 +467,34 @@ def _need_torch(what: str, instead: str) -> None:
         raise ImportError(f"{what} and needs PyTorch (pip install torch); {instead}") from error
 
 
-def optimizer(name: Name) -> Any:
+def optimizer(
+    name: Name,
+    manifold: Name | None = None,
+    metric: str | None = None,
+    retraction: str | None = None,
+) -> Any:
     """A ``torch.optim.Optimizer`` subclass, generated on first use.
 
     Args:
         name: a name in the catalogue, or a path.
+        manifold: of an optimizer of points: another one than the declared, by name or path;
+            ``"flat"`` has no constraint.
+        metric: of the manifold; the declared if None and it has it, its first else.
+        retraction: of the manifold, likewise.
+
+    Returns:
+        The class.
 
     Raises:
-        DeclarationError: the declaration is not found or has problems.
+        DeclarationError: the declaration is not found or has problems, or there is no such
+            manifold, metric or retraction.
         ClaimError: it claims what is not so.
         ImportError: PyTorch is not installed.
     """
     _need_torch("hf.optimizer makes a torch optimizer", "hf.minimize works without")
     from hamilforge.runtime.core import loader
 
-    loaded = loader.load(name)
+    loaded = loader.load(name, **_place(manifold, metric, retraction))
     if loaded.name.endswith("__manifold"):
         raise ValueError(
             f"hf.optimizer takes an optimizer, and {name} is a manifold: hf.manifold has its maps"
@@ -684,6 +719,9 @@ def verify(
     sizes: Mapping[str, int] | None = None,
     device: str = "cpu",
     order: int | None = None,
+    manifold: Name | None = None,
+    metric: str | None = None,
+    retraction: str | None = None,
 ) -> Verification:
     """Compare every backend with the others and with the NumPy interpretation.
 
@@ -696,6 +734,9 @@ def verify(
         device: where torch's forms run, as torch calls it; beside another one than ``cpu`` the
             kernels do not run.
         order: of Taylor's method; that of the tolerance 1e-6 if None.
+        manifold: of an optimizer of points: another one than the declared, by name or path.
+        metric: of the manifold; the declared if None and it has it, its first else.
+        retraction: of the manifold, likewise.
 
     Returns:
         The comparison: ``str()`` to read, ``.holds`` for the verdict.
@@ -706,6 +747,8 @@ def verify(
     """
     from hamilforge import verification
 
-    return verification.verify(
-        name, method, device, activation=activation, by_stage=by_stage, sizes=sizes, order=order
-    )
+    choices: Variation = {
+        "activation": activation, "sizes": sizes, "by_stage": by_stage, "order": order,
+        **_place(manifold, metric, retraction),
+    }  # fmt: skip
+    return verification.verify(name, method, device, **choices)

@@ -51,7 +51,7 @@ def matrix_cases(optimizer: kinds.MatrixOptimizer) -> list[MatrixCase]:
         for number, name in enumerate(entry.choices)
         if number not in (entry.default, drawn[entry.name])
     ]
-    if optimizer.manifold is None and not derivation.program.own_decay:
+    if optimizer.shrinks and not derivation.program.own_decay:
         choices += [(label, defaults, own) for label, own in DECAYING.items()]
     cases = [
         _case(derivation, f"{label}{size}", dtype, hyper, preparation, scale)

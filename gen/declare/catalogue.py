@@ -6,11 +6,14 @@ A bare name means the optimizer first, then the other kinds in the order of thei
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from hamilforge.gen import families
 from hamilforge.gen.declare import kinds, read_kinds, toml_source
@@ -50,18 +53,32 @@ def names(kind: str | None = None) -> tuple[str, ...]:
     return tuple(path.stem for path in paths(kind))
 
 
-def load(name_or_path: str | Path, wanted: tuple[str, ...] = ()) -> kinds.Declaration:
+def load(
+    name_or_path: str | Path,
+    wanted: tuple[str, ...] = (),
+    tables: Mapping[str, Any] | None = None,
+) -> kinds.Declaration:
     """Find and read a declaration.
 
     Args:
         name_or_path: a name of the catalogue, ``kind/name``, or a path to a TOML file.
         wanted: the kinds that will do; all if empty.
+        tables: what is read instead of what the file says; the file's if None.
+
+    Returns:
+        The declaration.
 
     Raises:
         DeclarationError: it is not found, is of another kind, or has problems.
     """
     path = locate(str(name_or_path), wanted, None)
-    return blamed(lambda: _Catalogue().load(path, wanted, 0), f"'{path.stem}'", str(path), "read")
+    reading = _Catalogue()
+    return blamed(
+        lambda: reading.load(path, wanted, 0) if tables is None else reading.instead(path, tables),
+        f"'{path.stem}'",
+        str(path),
+        "read",
+    )
 
 
 def locate(name: str, wanted: tuple[str, ...], beside: Path | None) -> Path:
@@ -154,6 +171,14 @@ class _Catalogue:
                 str(path), f"is of kind {kind}; {' or '.join(wanted)} was expected"
             )
         return declaration
+
+    def instead(self, path: Path, tables: Mapping[str, Any]) -> kinds.Declaration:
+        """What a file would declare with other tables; that is not remembered."""
+        source = toml_source.from_bytes(str(path), toml_source.bytes_of(path))
+        changed = dataclasses.replace(source, tables=dict(tables))
+        return read_kinds.read(
+            changed, lambda name, wanted: self._referred(name, wanted, path, 0)[0]
+        )
 
     def _reading(self, path: Path, depth: int) -> _Reading:
         """Read a file that has not been read, and remember it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Union
 
-from hamilforge.gen.declare.expression import AVERAGE, Expression
+from hamilforge.gen.declare.expression import AVERAGE, Expression, Operation, constant
 from hamilforge.gen.declare.matrix_functions import ALONG
 from hamilforge.gen.declare.toml_source import Source
 
@@ -913,6 +913,13 @@ class Manifold:
     sample: Expression | None
 
     @property
+    def is_flat(self) -> bool:
+        """Whether the constraint is none: a product with zero."""
+        tree = self.constraint.tree
+        factors = tree.args if isinstance(tree, Operation) and tree.op == "*" else ()
+        return any(constant(factor) == 0 for factor in factors)
+
+    @property
     def multipliers(self) -> Retraction | None:
         """The retraction that leads back by what is normal at X."""
         return next((own for own in self.retractions if own.normal is not None), None)
@@ -960,6 +967,7 @@ class MatrixRule:
         violations: where points are only near the manifold, what is claimed of the constraint after
             a step, in what the step computes and the point before it: :data:`VIOLATION` from a
             point on it, :data:`VIOLATION_OFF` from any.
+        varied: what the caller set instead of the declaration, as options of the command line.
     """
 
     head: Head
@@ -976,6 +984,12 @@ class MatrixRule:
     options: tuple[tuple[str, Fraction | bool], ...]
     requirements: tuple[tuple[Expression, str], ...]
     violations: tuple[tuple[str, Expression], ...] = ()
+    varied: tuple[str, ...] = ()
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether parameters may be multiplied by a number, as weight decay does."""
+        return self.manifold is None or self.manifold.is_flat
 
     @property
     def shapes_of_vectors(self) -> tuple[Shape, ...]:
@@ -1013,6 +1027,7 @@ class ManifoldOptimizer:
         retraction: its name, or :data:`GEODESIC`.
         transport: by which the momentum is carried: its name, or :data:`PROJECTION`,
             :data:`VELOCITY` or :data:`SECANT`.
+        varied: what the caller set instead of the declaration, as options of the command line.
     """
 
     head: Head
@@ -1028,6 +1043,7 @@ class ManifoldOptimizer:
     unknowns: tuple[str, ...] = ("X", "V")
     options: tuple[tuple[str, Fraction | bool], ...] = ()
     requirements: tuple[tuple[Expression, str], ...] = ()
+    varied: tuple[str, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -1043,6 +1059,11 @@ class ManifoldOptimizer:
     def is_vector(self) -> bool:
         """Whether parameters are vectors."""
         return self.manifold.is_vector
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether parameters may be multiplied by a number, as weight decay does."""
+        return self.manifold.is_flat
 
     @property
     def numbers(self) -> tuple[Parameter, ...]:

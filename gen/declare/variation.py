@@ -1,4 +1,4 @@
-"""What a caller may set of a field or of a lattice instead of its declaration."""
+"""What a caller may set of a field, a lattice or a method instead of its declaration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from hamilforge.gen.declare.read_lattices import MOST_SITES
 from hamilforge.gen.declare.shapes import SCALAR, infer_shape
 
 
-class Variation(TypedDict, total=False):
+class Place(TypedDict, total=False):
+    """Where the points of an optimizer lie, and how they move; what is missing is as declared."""
+
+    manifold: str | None
+    metric: str | None
+    retraction: str | None
+
+
+class Variation(Place, total=False):
     """Choices of a caller; those that are missing are as declared.
 
     Attributes:

@@ -32,7 +32,13 @@ def file_of(head: kinds.Head) -> str:
 def called(head: kinds.Head) -> str:
     """How a command names a declaration: by its name in the catalogue, or by its file."""
     shipped = Path(head.source.where).parent.parent == catalogue.root()
-    return head.name if shipped else file_of(head)
+    return Path(head.source.where).stem if shipped else file_of(head)
+
+
+def chosen(*declarations: kinds.Declaration) -> str:
+    """What the caller set of declarations, as options of a command, a blank before each."""
+    options = (option for declaration in declarations for option in kinds.varied(declaration))
+    return "".join(f" {escaped(option)}" for option in options)
 
 
 def wrapped(text: str) -> list[str]:
@@ -91,7 +97,7 @@ def alone_header(declaration: kinds.Declaration, template: str, more: str = "") 
             f"# Source: {file_of(head)}{more}",
             f"# Template: {template}",
             f"# Digest of the declarations: {declaration_digest(declaration)}",
-            f"# Command: hamilforge generate {called(head)}",
+            f"# Command: hamilforge generate {called(head)}{chosen(declaration)}",
         ]
     )
 

@@ -65,8 +65,13 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A product of the cache that this process has asked for, and the files it was made of."""
+    """A product of the cache that this process has asked for, and the files it was made of.
 
+    Attributes:
+        asked: name or path, method, choices.
+    """
+
+    asked: tuple[str | Path, str | Path | None, Mapping[str, Any]]
     key: str
     sources: Mapping[str, bytes]
     product: Loaded
@@ -122,7 +127,8 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
         method: what integrates the problem, or makes the layers of the field.
         choices: what a field has instead of its declaration: ``activation``, ``sizes`` that its
             code is to be made for, ``by_stage`` for controls of every stage; ``order`` of a method
-            that has all of them.
+            that has all of them; ``manifold``, ``metric``, ``retraction`` of an optimizer of
+            points.
 
     Raises:
         DeclarationError: a declaration is not found, has problems, or they do not fit.
@@ -146,8 +152,34 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
 
         cache.store(key, pipeline.generate(made))
     product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
-    _KNOWN[request] = _Known(key, products.sources(made), product)
+    asked = name_or_path, method, choices
+    _KNOWN[request] = _Known(asked, key, products.sources(made), product)
     return product
+
+
+def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:
+    """The product of a generated module, with other choices than it was loaded with.
+
+    Args:
+        module: of one of its backends.
+        choices: instead of those that it was loaded with, as :func:`load` takes them.
+
+    Raises:
+        DeclarationError: they do not fit the declaration.
+        ValueError: it was not loaded in this process, so that where its declaration lies is not
+            known.
+    """
+    package, _, name = module.__name__.rpartition(".")
+    if package == "hamilforge.generated":
+        return load(name.rpartition("_")[0], **choices)
+    for known in _KNOWN.values():
+        if known.product.package == package:
+            own, method, _ = known.asked
+            return load(own, method, **choices)
+    raise ValueError(
+        f"where {module.__name__} was declared is not known in this process: load it by name or "
+        "path before it is asked for otherwise"
+    )
 
 
 def load_for_tolerance(

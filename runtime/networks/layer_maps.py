@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Floats = NDArray[Any]
 #: Of Newton's method, for one layer.
 ITERATIONS, HALVINGS = 60, 30
+#: What may be left, in units of rounding.
+ROOM = 64.0
+#: In so many parts steps grow where it is not plain which state leads to a point.
+PARTS = 16
 
 
 class Passage(NamedTuple):
@@ -126,12 +130,57 @@ def _corrected(network: Network, here: Floats, target: Floats, widths: Sequence[
 
 
 def _before(alone: Network, target: Floats, widths: Sequence[int], number: int) -> Floats:
-    """The states before a layer, by Newton's method with steps that are halved where they fail."""
+    """The states before a layer.
+
+    By Newton's method from an Euler step back.  Several states may lead to a point; that of a flow
+    is the one to which the point goes as steps grow from 0, where a layer is the identity, without
+    a fold.  Where the method ends in a fold or nowhere, that way is taken.
+    """
     name = alone.product.NAME
-    room = 4 * np.finfo(target.dtype).eps * (1 + abs(target).max(axis=1, initial=0.0))
     after, _ = _layer(alone, target, widths)
-    here = 2 * target - after  # an Euler step back, to begin with
-    here = np.where(np.isfinite(here).all(axis=1, keepdims=True), here, target)
+    back = 2 * target - after
+    back = np.where(np.isfinite(back).all(axis=1, keepdims=True), back, target)
+    here, miss, slope = _solved(alone, target, back, widths)
+    lost = ~((miss <= ROOM) & (slope > 0))
+    if lost.any():
+        whole, here[lost] = alone.h[0], target[lost]
+        for part in range(1, PARTS + 1):
+            alone.h[0] = whole * part / PARTS
+            here[lost], miss[lost], slope[lost] = _solved(alone, target[lost], here[lost], widths)
+        alone.h[0] = whole
+    if not (miss <= ROOM).all():
+        worst = int(np.argmax(miss))
+        raise IntegrationError(
+            f"{name}: layer {number} could not be inverted at sample {worst}: what is left is "
+            f"{miss[worst]:.0f} times rounding; its determinants are in network.determinants(...)",
+            0.0, number, float(miss[worst]),
+        )  # fmt: skip
+    folded = np.flatnonzero(~(slope > 0))
+    if folded.size:
+        raise IntegrationError(
+            f"{name}: layer {number} folds at sample {int(folded[0])}: its determinant is not "
+            "positive, so the inverse is not one; take a smaller step",
+            0.0, number, 0.0,
+        )  # fmt: skip
+    return here
+
+
+def _solved(
+    alone: Network, target: Floats, here: Floats, widths: Sequence[int]
+) -> tuple[Floats, Floats, Floats]:
+    """Newton's method with steps that are halved where they fail.
+
+    Args:
+        alone: a layer.
+        target: where it is to lead, `(samples, width)`.
+        here: where the search begins.
+        widths: of the states.
+
+    Returns:
+        Where it ends; what is left there, in the rounding of the target; det(I + h D) there.
+    """
+    room = 4 * np.finfo(target.dtype).eps * (1 + abs(target).max(axis=1, initial=0.0))
+    here = here.copy()
     after, jacobians = _layer(alone, here, widths)
     size = np.linalg.norm(after - target, axis=1)
     for _ in range(ITERATIONS):
@@ -154,18 +203,4 @@ def _before(alone: Network, target: Floats, widths: Sequence[int], number: int) 
             break
         here[better], after[better] = there[better], new_after[better]
         jacobians[better], size[better] = new_jacobians[better], new_size[better]
-    if not (size <= 64 * room).all():
-        worst = int(np.argmax(size / room))
-        raise IntegrationError(
-            f"{name}: layer {number} could not be inverted at sample {worst}: what is left is "
-            f"{size[worst]:.1e}; its determinants are in network.determinants(...)",
-            0.0, number, float(size[worst]),
-        )  # fmt: skip
-    folded = np.flatnonzero(~(np.linalg.det(jacobians) > 0))
-    if folded.size:
-        raise IntegrationError(
-            f"{name}: layer {number} folds at sample {int(folded[0])}: its determinant is not "
-            "positive, so the inverse is not one; take a smaller step",
-            0.0, number, 0.0,
-        )  # fmt: skip
-    return here
+    return here, size / room, np.linalg.det(jacobians)

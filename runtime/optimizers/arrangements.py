@@ -1,7 +1,7 @@
 """How a parameter of a group is read as a matrix, or as points: by rows, by axes, or as it is.
 
-In: the options ``rows`` and ``matrix`` of a group, and tensors.  Out: tensors in which points are
-what generated code takes, and back.
+In: the options ``rows``, ``matrix`` and ``manifold`` of a group, and tensors.  Out: tensors in
+which points are what generated code takes, and back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +18,10 @@ import torch
 Tensor = torch.Tensor
 #: The options of a group, with their defaults.
 OPTIONS: dict[str, Any] = {"rows": False, "matrix": None}
-#: What a group has not of its own: code is made for one manifold.
-OF_THE_CLASS = ("manifold", "metric", "retraction")
+#: What a group may have of its own: where its parameters lie, and how they move there.
+MAPS = ("manifold", "metric", "retraction")
+#: Of a group whose ``manifold`` is None.
+FLAT = "flat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,18 @@ class Arrangement:
         matrix: the axes that make the rows of a matrix, and those that make its columns; None for
             a tensor that is one.
         vectors: whether points are vectors.
+        column: whether all entries make one column, whatever the axes.
     """
 
     rows: bool
     matrix: tuple[tuple[int, ...], tuple[int, ...]] | None
     vectors: bool
+    column: bool = False
 
     def points(self, tensor: Tensor) -> Tensor:
         """A tensor as points; maybe a view of it."""
+        if self.column:
+            return tensor.reshape(-1, 1)
         if self.matrix is not None:
             above, below = self.matrix
             sizes = [math.prod(tensor.shape[axis] for axis in axes) for axes in self.matrix]
@@ -47,6 +54,8 @@ class Arrangement:
 
     def tensor(self, points: Tensor, shape: Sequence[int]) -> Tensor:
         """The tensor of a shape that these are the points of."""
+        if self.column:
+            return points.reshape(shape)
         if self.rows and not self.vectors:
             points = points.mT
         if self.matrix is None:
@@ -56,6 +65,8 @@ class Arrangement:
         return points.reshape([shape[axis] for axis in order]).permute(back)
 
     def __str__(self) -> str:
+        if self.column:
+            return "manifold=None"
         taken = [f"matrix={self.matrix}"] if self.matrix is not None else []
         return ", ".join([*taken, *["rows=True"] * self.rows])
 
@@ -71,6 +82,10 @@ def arrangement(group: Mapping[str, Any], product: ModuleType) -> Arrangement | 
         ValueError: an option has no such value, or has no meaning for the rule.
     """
     rows, matrix = (group.get(name, default) for name, default in OPTIONS.items())
+    if group.get("manifold", "") is None:
+        if rows or matrix is not None:
+            raise ValueError("manifold=None takes parameters of any axes: no rows, no matrix")
+        return Arrangement(False, None, False, column=True)
     if not isinstance(rows, bool):
         raise ValueError(f"rows = {rows!r}: True or False was expected")
     if matrix is not None:
@@ -103,22 +118,22 @@ def refuse_shape(own: Arrangement, shape: Sequence[int], name: str) -> None:
         raise ValueError(f"{name} has the shape {tuple(shape)}, and rows=True wants a matrix")
 
 
-def refuse_other_maps(group: Mapping[str, Any], product: ModuleType) -> None:
-    """Refuse another manifold for a group alone.
+def maps(group: Mapping[str, Any]) -> dict[str, str]:
+    """What a group has of its own of :data:`MAPS`; :data:`FLAT` where its manifold is None.
 
     Args:
         group: of parameters.
-        product: the generated module.
 
     Raises:
-        ValueError: there is one.
+        TypeError: one is no name.
     """
-    for name in OF_THE_CLASS:
-        if name in group and (name != "manifold" or group[name] != product.MANIFOLD):
-            raise ValueError(
-                f"{name} = {group[name]!r} of a group: code is made for one manifold; hand these "
-                "parameters to an optimizer of their own"
-            )
+    named = {key: group[key] for key in MAPS if group.get(key) is not None}
+    for key, name in named.items():
+        if not isinstance(name, str | Path):
+            raise TypeError(f"{key} = {name!r}: a name was expected")
+    if "manifold" in group and "manifold" not in named:
+        named["manifold"] = FLAT
+    return {key: str(name) for key, name in named.items()}
 
 
 def _axes(matrix: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

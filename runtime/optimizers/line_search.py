@@ -53,12 +53,16 @@ def refuse_search(name: Any, product: Any, differentiable: bool) -> None:
 
 
 def searched(
-    optimizer: Any, closure: Callable[[], Any], step: Callable[[], Any]
+    groups: list[dict[str, Any]],
+    product_of: Callable[[dict[str, Any]], Any],
+    closure: Callable[[], Any],
+    step: Callable[[], Any],
 ) -> tuple[Any, float]:
     """A step at the largest of the rates lr, lr/2, lr/4, ... that keeps Armijo's promise.
 
     Args:
-        optimizer: whose parameters move.
+        groups: of the parameters that move.
+        product_of: the generated module that moves a group.
         closure: clears the gradients, computes the loss and its gradients, and returns the loss.
         step: one step at the rates of the groups, with the gradients that there are.
 
@@ -70,12 +74,11 @@ def searched(
         ValueError: there is no loss or no gradient, one is not finite, or groups differ in whether
             they maximise.
     """
-    groups = optimizer.param_groups
     with torch.enable_grad():
         loss = closure()
     if loss is None:
         raise ValueError("the closure returned None: a line search compares losses")
-    value = float(loss)
+    value = _number(loss)
     if not math.isfinite(value):
         raise ValueError(f"the loss is {value}: there is no step that lowers it")
     if len({bool(group["maximize"]) for group in groups}) > 1:
@@ -89,7 +92,7 @@ def searched(
     rates = [group[RATE] for group in groups]
     sign = -1.0 if any(group["maximize"] for group in groups) else 1.0
     promise = sum(
-        float(group[RATE]) * float(_squared(optimizer.product, point, slope))
+        float(group[RATE]) * float(_squared(product_of(group), point, slope))
         for (group, _), point, slope in zip(moved, points, slopes, strict=True)
     )
 
@@ -114,7 +117,7 @@ def searched(
                 group[RATE] = rate * factor
             step()
             with torch.enable_grad():
-                reached = float(closure())
+                reached = _number(closure())
         except StepTooLong:
             reached = float("nan")
         except BaseException:
@@ -128,6 +131,10 @@ def searched(
         restore()
         factor /= 2
     return loss, 0.0
+
+
+def _number(loss: Any) -> float:
+    return float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
 
 
 def _squared(product: Any, point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:

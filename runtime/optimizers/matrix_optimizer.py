@@ -7,7 +7,7 @@ whether they lie on the manifold.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +22,10 @@ from hamilforge.runtime.optimizers.line_search import refuse_search, searched
 from hamilforge.runtime.optimizers.lists_plan import ListsPlan
 from hamilforge.runtime.optimizers.manifolds import reason_against, reason_against_shape, violation
 from hamilforge.runtime.optimizers.matrix_plan import MatrixPlan
+from hamilforge.runtime.optimizers.parted_optimizer import PartedOptimizer
 from hamilforge.runtime.optimizers.reach import RATE, refuse_far
 from hamilforge.runtime.optimizers.step_plan import Plan, Standing
-from hamilforge.runtime.optimizers.step_tensors import parameter_name
-from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer, Settled
+from hamilforge.runtime.optimizers.torch_optimizer import Settled
 
 #: V by momentum in the last step, in the memory of a clock.
 UNIT = "last_unit"
@@ -33,7 +33,7 @@ UNIT = "last_unit"
 _OWN = {"batched": False, "line_search": None}
 
 
-class MatrixOptimizer(GeneratedOptimizer):
+class MatrixOptimizer(PartedOptimizer):
     """A generated optimizer of matrices.
 
     A parameter is a matrix, or with ``batched=True`` any number of them along leading axes.
@@ -44,14 +44,17 @@ class MatrixOptimizer(GeneratedOptimizer):
         options: as of every optimizer; ``rows`` (False): rows are what the rule takes for columns,
             and where points are vectors, rows are points; ``matrix`` (None): the axes of more than
             two that make the rows and the columns of a matrix; and, one for all groups, ``batched``
-            (False), and
-            ``line_search`` (None): ``"armijo"`` halves the rate of a step of a gradient flow until
-            the loss falls by a part of what the step promises; ``step`` needs a closure then.
+            (False), and ``line_search`` (None): ``"armijo"`` halves the rate of a step of a
+            gradient flow until the loss falls by a part of what the step promises; ``step`` needs a
+            closure then.  And of a group alone: ``manifold``, ``metric``, ``retraction`` instead of
+            the declared; ``manifold=None`` has no constraint, and takes parameters of any axes.
 
     Raises:
         ValueError: a line search that the rule cannot have; or a parameter has too few or too many
             axes, more columns than rows can be orthonormal, or is not on the manifold.
     """
+
+    _ONE_FOR_ALL = _OWN
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         batched = options.get("batched", False)
@@ -105,7 +108,9 @@ class MatrixOptimizer(GeneratedOptimizer):
             return super().step(closure)
         if closure is None:
             raise ValueError(f"line_search = {self._line_search!r} compares losses: step(closure)")
-        loss, self.step_factor = searched(self, closure, super().step)
+        loss, self.step_factor = searched(
+            self.param_groups, lambda group: self._member(group).product, closure, super().step
+        )
         return loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -118,7 +123,8 @@ class MatrixOptimizer(GeneratedOptimizer):
         for name in _OWN:
             if name in param_group:
                 raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
-        arrangements.refuse_other_maps(param_group, self.product)
+        if isinstance(param_group, dict) and self._added_elsewhere(param_group):
+            return
         super().add_param_group(param_group)
         try:
             self._refuse_decay()
@@ -127,7 +133,7 @@ class MatrixOptimizer(GeneratedOptimizer):
                 what = "a rule with noise" if self.product.NOISE else "a line search"
                 raise ValueError(f"{what} takes parameters as they are, and not by {own}")
             for param in self.param_groups[-1]["params"]:
-                name = parameter_name(self.param_groups, param)
+                name = self._name(param)
                 if own is not None:
                     arrangements.refuse_shape(own, param.shape, name)
                     name = f"{name}, by {own},"
@@ -139,7 +145,7 @@ class MatrixOptimizer(GeneratedOptimizer):
             raise
 
     def _refuse_decay(self) -> None:
-        for group in self.param_groups if self.product.MANIFOLD else ():
+        for group in () if self.product.SHRINKS else self._groups:
             if group.get("weight_decay"):
                 raise ValueError(
                     f"weight_decay = {group['weight_decay']}; points of {self.product.MANIFOLD} do "
@@ -151,17 +157,22 @@ class MatrixOptimizer(GeneratedOptimizer):
         return super()._settle()
 
     def _state_shape(self, name: str, param: torch.Tensor) -> Sequence[int]:
-        own = self._arrangement(param)
+        product, own = self._taken(param)
         shape = param.shape if own is None else own.points(param.detach()).shape
-        return state_shape(self.product, name, shape)
+        return state_shape(product, name, shape)
+
+    def _taken(self, param: torch.Tensor) -> tuple[ModuleType, Arrangement | None]:
+        """The code that moves a parameter, and how it is read; None as it is."""
+        plain = self.product, None
+        for group in getattr(self, "_coming", None) or self.param_groups:
+            taken = self._member(group).product, self._arranged(group)
+            if taken != plain and any(param is member for member in group["params"]):
+                return taken
+        return plain
 
     def _arrangement(self, param: torch.Tensor) -> Arrangement | None:
         """How a parameter is read; None as it is."""
-        for group in getattr(self, "_coming", None) or self.param_groups:
-            own = arrangement(group, self.product)
-            if own is not None and any(param is member for member in group["params"]):
-                return own
-        return None
+        return self._taken(param)[1]
 
     @staticmethod
     def _as_points(tensors: Sequence[torch.Tensor], own: Arrangement | None) -> list[torch.Tensor]:
@@ -177,15 +188,15 @@ class MatrixOptimizer(GeneratedOptimizer):
 
     def _form(self, tensors: list[torch.Tensor]) -> str:
         """Rows and axes are taken by the functional form alone."""
-        arranged = [own for own in map(self._arranged, self.param_groups) if own is not None]
-        for group in self.param_groups if arranged else ():
+        arranged = [own for own in map(self._arranged, self._groups) if own is not None]
+        for group in self._groups if arranged else ():
             for name in ("fused", "foreach", "differentiable"):
                 if group[name]:
                     raise RuntimeError(f"{name}=True, but a group has {arranged[0]}")
         return "functional" if arranged else super()._form(tensors)
 
-    def _arranged(self, group: dict[str, Any]) -> Arrangement | None:
-        return arrangement(group, self.product)
+    def _arranged(self, group: Mapping[str, Any]) -> Arrangement | None:
+        return arrangement(group, self._member(group).product)
 
     def _run(self, plan: Plan, grads: list[torch.Tensor], clocks: list[Clock]) -> None:
         standing = plan.standing
@@ -264,7 +275,7 @@ class MatrixOptimizer(GeneratedOptimizer):
                 continue
             members = [k for k, own in enumerate(owners) if own == owner]
             states = [[self.state[params[k]][name] for k in members] for name in product.STATES]
-            number, before = Cohorts(self.param_groups).members[owner]
+            number, before = Cohorts(self._groups).members[owner]
             hyper, *settled = self._settled[number]
             again = None
             if RATE in hyper:
@@ -289,7 +300,7 @@ class MatrixOptimizer(GeneratedOptimizer):
         members: Sequence[int],
     ) -> list[torch.Tensor]:
         """Tensors of some parameters as points."""
-        if not any(map(self._arranged, self.param_groups)):
+        if not any(map(self._arranged, self._groups)):
             return [tensors[k] for k in members]
         return [self._as_points([tensors[k]], self._arrangement(params[k]))[0] for k in members]
 
@@ -307,7 +318,7 @@ class MatrixOptimizer(GeneratedOptimizer):
         def lists(among: Sequence[int]) -> ListsPlan:
             return ListsPlan(standing, owners, None, self.product, self.IN_PLACE, among)
 
-        insisted = any(group["fused"] for group in self.param_groups)
+        insisted = any(group["fused"] for group in self._groups)
         large = None if insisted or self.product.VECTORS else lists
         return MatrixPlan(standing, owners, self.kernels, self._widths(), large)
 
@@ -317,12 +328,11 @@ class MatrixOptimizer(GeneratedOptimizer):
         Raises:
             ValueError: there is no manifold.
         """
-        product = self.product
-        if not product.MANIFOLD:
+        if not self.product.MANIFOLD:
             raise ValueError(f"{type(self).__name__} has no manifold")
         with torch.no_grad():
             parts = [
-                violation(product, self._point(param))
+                violation(self._member(group).product, self._point(param))
                 for group in self.param_groups
                 for param in group["params"]
             ]

@@ -151,6 +151,6 @@ def _number(name: str, value: Any, domain: str = "real") -> float:
     if isinstance(value, torch.Tensor) and value.numel() != 1:
         raise ValueError(f"{name} is a tensor of {value.numel()} entries; one was expected")
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError):  # the last of a complex tensor
         raise ValueError(f"{name} = {value!r} is not a number") from None

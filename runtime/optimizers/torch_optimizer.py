@@ -15,7 +15,7 @@ import inspect
 import itertools
 import operator
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -206,10 +206,7 @@ class GeneratedOptimizer(Optimizer):
         known = state.get("defaults", vars(self).get("defaults", {}))
         options = {**options_of(product), "scope": product.SCOPE, **self._begun}
         defaults = {**own, **options, LATE: {}, **known}
-        groups = [
-            restored_group(group, product, self._widths(), defaults)
-            for group in state["param_groups"]
-        ]
+        groups = [self._restored(group, defaults) for group in state["param_groups"]]
         self._check_together(groups)
         for group in groups if product.AVERAGES else ():
             count, here = group.pop(WORKERS, self._workers.size), self._workers.size
@@ -218,6 +215,14 @@ class GeneratedOptimizer(Optimizer):
         check_shapes(state["state"], product, self._state_shape)
         super().__setstate__({**state, "param_groups": groups})
         self._reset()
+
+    def _restored(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """A group of a state, checked."""
+        return restored_group(group, self.product, self._widths(), defaults)
+
+    def _saved(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """A group as it stands in a state."""
+        return saved_group(group, self.product)
 
     def _widths(self) -> list[int]:
         """How many scalars each stage takes, beside points, states and gradients."""
@@ -247,6 +252,11 @@ class GeneratedOptimizer(Optimizer):
         for name in (SEED, DRAWS) if self.product.NOISE else ():
             if len({group[name] for group in groups}) > 1:
                 raise ValueError(f"{name} is one for all groups: their noise is of one generator")
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        """The groups that the code of this class moves: all, if no others do."""
+        return self.param_groups
 
     @property
     def _scope(self) -> str:
@@ -333,7 +343,7 @@ class GeneratedOptimizer(Optimizer):
         return loss
 
     def _stage(self, loss: Any) -> None:
-        groups = self.param_groups
+        groups = self._groups
         plan = self._plan
         grads = None if plan is None else plan.standing.gradients(groups, self.state)
         cohorts = Cohorts(groups)
@@ -361,7 +371,7 @@ class GeneratedOptimizer(Optimizer):
         Args:
             moved: for each group the numbers of the parameters with a gradient in this step.
         """
-        product, groups = self.product, self.param_groups
+        product, groups = self.product, self._groups
         owned = [
             (param, number, index in moved[number])
             for number, group in enumerate(groups)
@@ -397,7 +407,7 @@ class GeneratedOptimizer(Optimizer):
         product = self.product
         for param, number in resting if product.HELD else ():
             noise = self._noise([param])
-            clock = self.param_groups[number]["clock"]
+            clock = self._groups[number]["clock"]
             for stage in range(self._stages_inside):
                 states = self._states([param], [number])
                 row = clock.rows[stage]
@@ -412,9 +422,9 @@ class GeneratedOptimizer(Optimizer):
         """Take the means over workers, once all have said that they stand at the same place."""
         if self._workers.size == 1:  # whose means are what they are of
             return
-        product, clock = self.product, self.param_groups[0]["clock"]
+        product, clock = self.product, self._groups[0]["clock"]
         arrays = dict(zip(product.STATES, states, strict=True))
-        rows = [group["clock"].rows[self._stages_inside :] for group in self.param_groups]
+        rows = [group["clock"].rows[self._stages_inside :] for group in self._groups]
         numbers = [number for own in rows for row in own for number in row]
         same = {
             f"they have taken different numbers of steps, this one {clock.n}": clock.n,
@@ -431,7 +441,7 @@ class GeneratedOptimizer(Optimizer):
         self, cohorts: Cohorts, clocks: list[Clock], moved: Sequence[Collection[int]]
     ) -> None:
         """Let the clocks go on of what had a gradient."""
-        groups = self.param_groups
+        groups = self._groups
         counts = any(moved) or self.product.AVERAGES  # workers count alike
         for group in groups if self.product.NOISE and counts else ():
             group[DRAWS] += 1
@@ -467,7 +477,7 @@ class GeneratedOptimizer(Optimizer):
             The clocks of the cohorts in this stage, and for each group the numbers of its
             parameters with a gradient.
         """
-        groups = self.param_groups
+        groups = self._groups
         params: Tensors = []
         grads: Tensors = []
         owners: list[int] = []
@@ -525,7 +535,7 @@ class GeneratedOptimizer(Optimizer):
 
     def _all_latched(self, cohorts: Cohorts, loss: Any) -> list[Clock]:
         """The clocks of all cohorts with the scalars of this step."""
-        groups, product = self.param_groups, self.product
+        groups, product = self._groups, self.product
         if groups[0]["clock"].stage:
             return [clock for _, clock in cohorts.members]
         chosen = map(_chooser(product), groups)
@@ -548,10 +558,10 @@ class GeneratedOptimizer(Optimizer):
     def _settle(self) -> list[Settled]:
         """What :func:`latch` takes beside the clock, for each group, after a check."""
         product = self.product
-        self._check_together(self.param_groups)
+        self._check_together(self._groups)
         settled: list[Settled] = []
         chosen: list[dict[str, Any]] = []
-        for group in self.param_groups:
+        for group in self._groups:
             check_values(group, product, self._workers.size)
             check_together(group, product, self._workers.size)
             number = (lambda value: value) if group["differentiable"] else float
@@ -618,7 +628,7 @@ class GeneratedOptimizer(Optimizer):
         Raises:
             RuntimeError: ``fused=True`` or ``foreach=True``, and that form does not apply.
         """
-        groups = self.param_groups
+        groups = self._groups
         fused, lists = ([group[name] for group in groups] for name in ("fused", "foreach"))
         for name, chosen in (("fused", fused), ("foreach", lists)):
             if any(chosen) and (False in chosen or (any(fused) and any(lists))):
@@ -652,7 +662,7 @@ class GeneratedOptimizer(Optimizer):
 
     def _noise(self, params: Tensors) -> Noise | None:
         """The noise of a step of some parameters, for a rule that draws."""
-        stages, groups = self.product.NOISE, self.param_groups
+        stages, groups = self.product.NOISE, self._groups
         if not stages:
             return None
         seed = groups[0][SEED]
@@ -735,10 +745,10 @@ class GeneratedOptimizer(Optimizer):
         if not self.product.SHIFTED:
             return
         with torch.no_grad():
-            cohorts = Cohorts(self.param_groups)
+            cohorts = Cohorts(self._groups)
             chosen = [
                 (param, cohorts.rows[number][index])
-                for number, group in enumerate(self.param_groups)
+                for number, group in enumerate(self._groups)
                 for index, param in enumerate(group["params"])
                 if param in self.state
             ]
@@ -777,7 +787,7 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_at_solution("state_dict()")
         self._refuse_unexchanged()
         packed: dict[str, Any] = super().state_dict()
-        groups = [saved_group(group, self.product) for group in packed["param_groups"]]
+        groups = [*map(self._saved, packed["param_groups"])]
         if self.product.AVERAGES:
             groups = [{**group, WORKERS: self._workers.size} for group in groups]
         return {**packed, "param_groups": groups}
@@ -796,7 +806,7 @@ class GeneratedOptimizer(Optimizer):
             raise ValueError("the state of an optimizer has the keys 'state' and 'param_groups'")
         state_dict = renamed(state_dict, self.product)
         for group in state_dict["param_groups"]:
-            kept = restored_group(group, self.product, self._widths(), {})
+            kept = self._restored(group, {})
             known = {**arguments(self.product), **options_of(self.product)}
             check_values({**known, **kept}, self.product, self._workers.size)
         check_buffers(state_dict["state"], self.product)

@@ -33,6 +33,7 @@ ORDERS = {
         },
     },
     "grassmann": {"euclidean": {"polar": 2, "qr": 2, "exponential": "exact"}},
+    "flat": {"euclidean": {"straight": "exact", "orthographic": "exact"}},
     "sphere": {"euclidean": {"normalise": 2, "exponential": "exact", "orthographic": 2}},
     "oblique": {"euclidean": {"normalise": 2, "exponential": "exact"}},
     "orthogonal": {"euclidean": {"polar": 2, "qr": 1, "cayley": 2, "exponential": "exact"}},
@@ -125,7 +126,8 @@ def test_the_maps_of_the_catalogue_are_what_they_are_called(name):
     assert report["retraction_order"] == ORDERS[name]
     for key in ("projection", "metric", "gradient", "geodesic", "retraction"):
         assert {*report[key].values()} == {True}
-    assert not report["transport"]["isometric (euclidean)"]
+    # what has no curvature carries vectors as they are
+    assert report["transport"]["isometric (euclidean)"] is (name == "flat")
 
 
 def test_what_rounding_does_is_told(tmp_path):

@@ -160,7 +160,7 @@ KERNEL = torch.zeros(3, 3, 1, 2, dtype=torch.float64)
         ({"matrix": AXES}, KERNEL, "is not on the manifold stiefel"),
         ({"matrix": ((0,), (1, 2, 3))}, KERNEL, "has 6 columns and 3 rows"),
         ({"rows": True}, point("mec"), "by rows=True, is not on the manifold stiefel"),
-        ({"manifold": "sphere"}, point("mec"), "code is made for one manifold"),
+        ({"manifold": None, "matrix": AXES}, KERNEL, "parameters of any axes: no rows, no matrix"),
         ({}, KERNEL, "with batched=True leading axes are many points"),
     ],
 )

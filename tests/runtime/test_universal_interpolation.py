@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hamilforge.cli import main
-from hamilforge.runtime.networks.interpolate import EXACT
+from hamilforge.runtime.networks.interpolate import EXACT, interpolate
 from hamilforge.runtime.reproduce import (
     image_sets,
     interpolated_images,
@@ -228,3 +228,14 @@ def test_the_images_are_drawn(tmp_path):
         path = tmp_path / f"images{count}.png"
         pictures.draw_images({f"set {number}": rows for number in range(count)}, path)
         assert path.stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("kernels")
+def test_the_inverse_is_the_branch_of_the_flow_where_newton_alone_finds_another():
+    own = part("flow")
+    x, y = universal_interpolation.cycle(own["points"], own["seed"])
+    network = universal_interpolation.network(own, own["method"], own["layers"], own["seed"])
+    result = interpolate(network, x, y, universal_interpolation.read_out(own))
+    assert result.success
+    assert result.determinant > 0.2  # no layer folds at these points
+    assert abs(network.inverse(network(x)) - x).max() < 1e-9

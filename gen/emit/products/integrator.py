@@ -15,6 +15,7 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.emit.printer import HostPrinter, Printer, formulas, spelled
 from hamilforge.gen.emit.text import (
     Constant,
+    chosen,
     class_name,
     constant,
     escaped,
@@ -69,8 +70,7 @@ class IntegratorProduct:
     @cached_property
     def header(self) -> str:
         """Where the file comes from."""
-        chosen = (*kinds.varied(self.problem), *kinds.varied(self.method))
-        more = "".join(f" {escaped(option)}" for option in chosen)
+        more = chosen(self.problem, self.method)
         return pair_header(self.problem.head, self.method.head, self.template, self.digest, more)
 
     @cached_property

@@ -48,6 +48,7 @@ class MatrixProduct(Product):
             ("TALL", repr(optimizer.shape in factored)),
             ("STATE_SHAPES", repr(different)),
             ("OF_VECTORS", repr(self.matrices.of_vectors is not None)),
+            ("SHRINKS", repr(optimizer.shrinks)),
             ("FREE", repr(optimizer.retraction == kinds.FREE)),
             ("LEAST", repr(_least(self.matrices.steps))),
         )

@@ -19,6 +19,7 @@ from hamilforge.gen.emit.products.fixed_arrays import drawing, fixed_text
 from hamilforge.gen.emit.text import (
     Constant,
     alone_header,
+    chosen,
     class_name,
     constant,
     escaped,
@@ -67,7 +68,7 @@ class NetworkProduct:
     @cached_property
     def header(self) -> str:
         """Where the file comes from."""
-        more = "".join(f" {escaped(option)}" for option in self.field.varied)
+        more = chosen(self.field)
         return pair_header(self.field.head, self.method.head, self.template, self.digest, more)
 
     @cached_property

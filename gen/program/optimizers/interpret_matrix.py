@@ -104,8 +104,7 @@ class MatrixInterpreter:
         function = self._function
         values = {**self._known, **arrays, function.arrays[-1]: gradient, **self.scalars(self.n)}
         if preparation is not None:
-            shrinks = self._derivation.optimizer.manifold is None
-            function = prepared_matrices(function, shrinks)
+            function = prepared_matrices(function, self._derivation.optimizer.shrinks)
             own = [name for name in function.scalars if name not in values]
             values |= dict(zip(own, preparation.values(), strict=True))
         return {**arrays, **results(function, values, self._algebra)}

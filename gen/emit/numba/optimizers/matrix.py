@@ -71,7 +71,7 @@ def view(product: MatrixProduct) -> View:
     optimizer = product.matrices.optimizer
     steps, drivers, rooms = [], [], []
     for own, what in zip(product.matrices.steps, ("matrix", "vector"), strict=False):
-        function = prepared_matrices(own, not optimizer.manifold)
+        function = prepared_matrices(own, optimizer.shrinks)
         owned = (*product.program.states, own.arrays[0])
         writer.mark = "vector_" if what == "vector" else ""
         steps.append(writer.function(f"{what}_step", f"A step of one {what}.", function, owned))

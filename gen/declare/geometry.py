@@ -1,0 +1,124 @@
+"""An optimizer of points on another manifold than its declaration says.
+
+In: an optimizer, and what a caller names instead: manifold, metric, retraction.  Out: the optimizer
+that the same file declares with these, without its claims, which are of the manifold that it names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from hamilforge.gen.declare import catalogue, kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.declare.matrix_functions import ALONG, as_matrix
+from hamilforge.gen.declare.variation import Place, Variation
+
+
+def split(choices: Variation) -> tuple[Place, Variation]:
+    """Choices of where points lie and how they move, and all others."""
+    place: Place = {
+        "manifold": choices.get("manifold"),
+        "metric": choices.get("metric"),
+        "retraction": choices.get("retraction"),
+    }
+    others = {key: value for key, value in choices.items() if key not in place}
+    return place, cast(Variation, others)
+
+
+def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration:
+    """The same optimizer on another manifold, in another metric, or by another retraction.
+
+    What is not named stays as declared where the manifold has it, and is its first else.
+
+    Args:
+        declaration: an optimizer of points.
+        named: None for what is not.
+
+    Returns:
+        The optimizer; the one that was given if all is as it says.
+
+    Raises:
+        DeclarationError: it is not on a manifold, is made for its own alone, or there is no such
+            manifold, metric or retraction.
+    """
+    chosen = {key: str(name) for key, name in named.items() if name is not None}
+    if not chosen:
+        return declaration
+    head = declaration.head
+    if not isinstance(declaration, kinds.MatrixOptimizer) or declaration.manifold is None:
+        raise DeclarationError.single(
+            head.source.where,
+            f"'{head.name}' is not on a manifold: {' and '.join(chosen)} cannot be chosen",
+        )
+    own = {
+        "manifold": declaration.manifold.head.name,
+        "metric": declaration.metric,
+        "retraction": declaration.retraction,
+    }
+    if chosen.items() <= own.items():
+        return declaration
+    if declaration.retraction == kinds.FREE:
+        raise DeclarationError.single(
+            head.source.where,
+            f"'{head.name}' moves without a retraction, by lines that are made for "
+            f"{own['manifold']} in its metric {own['metric']} alone",
+        )
+    place = declaration.manifold
+    if "manifold" in chosen:
+        found = catalogue.load(chosen["manifold"], ("manifold",))
+        assert isinstance(found, kinds.Manifold)
+        place = found
+    tables = _tables(declaration, place, chosen)
+    read = catalogue.load(head.source.where, ("optimizer",), tables)
+    assert isinstance(read, kinds.MatrixOptimizer)
+    options = tuple(f"--{key} {name}" for key, name in chosen.items())
+    return dataclasses.replace(read, varied=options)
+
+
+def _tables(
+    declaration: kinds.MatrixOptimizer, place: kinds.Manifold, chosen: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the file says, of another manifold."""
+    tables = dict(declaration.head.source.tables)
+    tables.pop("claims", None)
+    metrics = tuple(metric.name for metric in place.metrics)
+    metric = chosen.get("metric", tables.get("metric"))
+    metric = metric if metric in metrics or "metric" in chosen else metrics[0]
+    curved = metric in metrics and place.metric(metric).geodesic is not None
+    if isinstance(getattr(declaration, "method", None), kinds.ConstrainedSplitting):
+        # what moves the point is said by the manifold
+        tables.setdefault("retraction", getattr(place.multipliers, "name", None))
+    known = {
+        "metric": metrics,
+        "retraction": (*(own.name for own in place.retractions), *[kinds.GEODESIC] * curved),
+        "transport": (kinds.PROJECTION, *(name for name, _ in place.transports)),
+    }
+    for key, names in known.items():
+        if key in chosen:
+            tables[key] = chosen[key]
+        elif tables.get(key) not in names:
+            tables.pop(key, None)
+    tables["manifold"] = str(Path(place.head.source.where).resolve())
+    tables["name"] = f"{declaration.head.name}_on_{place.head.name}"
+    tables["title"] = (
+        f"The rule of {declaration.head.name} on {place.head.name}, in the metric {metric}, by "
+        f"{tables.get('retraction', place.retractions[0].name)}: {place.head.title}"
+    )
+    if isinstance(tables.get("unknowns"), dict):
+        tables["unknowns"] = _renamed(tables["unknowns"], declaration, place)
+    return tables
+
+
+def _renamed(
+    unknowns: Mapping[str, Any], declaration: kinds.MatrixOptimizer, place: kinds.Manifold
+) -> dict[str, Any]:
+    """The shapes of unknowns in the dimensions of another manifold, axis by axis."""
+    axes = dict(zip(declaration.shape, place.shape, strict=True))
+    named = {
+        name: [axes.get(str(axis), axis) for axis in as_matrix(tuple(map(str, shape)))]
+        for name, shape in unknowns.items()
+    }
+    return {name: [1 if axis == ALONG else axis for axis in shape] for name, shape in named.items()}

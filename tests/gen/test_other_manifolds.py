@@ -1,0 +1,88 @@
+"""Optimizers of points on other manifolds than their declarations say."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+import hamilforge as hf
+from hamilforge.cli import main
+from hamilforge.gen import digests
+from hamilforge.gen.declare import catalogue, geometry, kinds
+from hamilforge.gen.declare.errors import DeclarationError
+from tests.gen.test_manifolds import HYPERBOLOID, written
+
+OPTIMIZERS = [
+    name
+    for name in catalogue.names("optimizer")
+    if isinstance(catalogue.load(name, ("optimizer",)), kinds.MatrixOptimizer)
+]
+#: What a rule may lack on a manifold, as it is said.
+REASONS = ("made for", "declares none", "has a normal", "is not on a manifold")
+
+
+@pytest.mark.parametrize(
+    ("name", "manifold"), [*itertools.product(OPTIMIZERS, catalogue.names("manifold"))]
+)
+def test_each_rule_is_read_on_each_manifold_or_says_what_is_missing(name, manifold):
+    declared = catalogue.load(name, ("optimizer",))
+    try:
+        there = geometry.elsewhere(declared, {"manifold": manifold})
+    except DeclarationError as error:
+        assert any(reason in str(error) for reason in REASONS)
+        return
+    assert there.manifold.head.name == manifold
+    if declared.manifold.head.name == manifold:
+        assert there is declared
+        return
+    assert there.head.claims == {}
+    assert there.head.name == f"{name}_on_{manifold}"
+    assert there.metric in {metric.name for metric in there.manifold.metrics}
+    assert digests.declaration_digest(there) != digests.declaration_digest(declared)
+
+
+def test_what_is_not_named_stays_where_the_manifold_has_it():
+    leapfrog = catalogue.load("stiefel_leapfrog", ("optimizer",))
+    assert geometry.elsewhere(leapfrog, {"manifold": "sphere"}).retraction == kinds.GEODESIC
+    body = geometry.elsewhere(leapfrog, {"metric": "canonical"})
+    assert (body.metric, body.retraction) == ("canonical", kinds.GEODESIC)
+    momentum = catalogue.load("stiefel_momentum", ("optimizer",))
+    assert geometry.elsewhere(momentum, {"manifold": "sphere"}).retraction == "normalise"
+    assert geometry.elsewhere(momentum, {"manifold": "grassmann"}).retraction == "polar"
+    average = catalogue.load("stiefel_adam", ("optimizer",))
+    assert geometry.elsewhere(average, {"manifold": "sphere"}).shapes == (
+        ("n", "1"), ("n", "1"), ("1", "1"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "proved"),
+    [
+        ("stiefel_leapfrog", {"manifold": "flat"}, {"order": 2, "conformal_factor": "momentum"}),
+        ("stiefel_leapfrog", {"metric": "canonical"}, {"order": 2, "conformal_factor": "momentum"}),
+        ("stiefel_momentum", {"manifold": "oblique"}, {"order": 1, "conformal_factor": None}),
+        ("stiefel_momentum", {"manifold": "flat"}, {"order": 2, "conformal_factor": "momentum"}),
+        ("sphere_rattle", {"manifold": "flat"}, {"order": 2, "conformal_factor": "momentum"}),
+    ],
+)
+def test_what_holds_there_is_proved_there(name, place, proved):
+    report = hf.check(name, **place)
+    assert {key: report[key] for key in proved} == proved
+
+
+def test_a_manifold_of_ones_own(tmp_path, capsys):
+    path = written(tmp_path, HYPERBOLOID)
+    assert hf.check("stiefel_momentum", manifold=path)["order"] == 1
+    assert main(["show", "stiefel_momentum", "--manifold", str(path)]) == 0
+    assert "on hyperboloid" in capsys.readouterr().out
+    (tmp_path / "out").mkdir()
+    files = hf.generate("stiefel_momentum", tmp_path / "out", manifold=path)
+    text = next(file for file in files if file.name.endswith("torch.py")).read_text()
+    assert "class StiefelMomentumOnHyperboloid" in text
+    assert f"# Command: hamilforge generate stiefel_momentum --manifold {path}" in text
+
+
+def test_a_rule_without_a_manifold_cannot_be_put_on_one():
+    with pytest.raises(DeclarationError, match="'rgd' is not on a manifold: metric cannot be"):
+        hf.check("rgd", metric="canonical")

@@ -1,0 +1,269 @@
+"""Groups of one optimizer on different manifolds, beside an optimizer for each of them."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+from typing import Any
+
+import pytest
+import torch
+
+import hamilforge as hf
+from hamilforge.gen.declare.errors import DeclarationError
+
+SIZES = torch.arange(1.0, 9.0, dtype=torch.float64)
+#: What the groups have of their own, and the shapes of their parameters.
+GROUPS: list[tuple[dict[str, Any], tuple[int, ...]]] = [
+    ({}, (8, 3)),
+    ({"manifold": "sphere"}, (8,)),
+    ({"metric": "canonical"}, (8, 2)),
+    ({"manifold": None}, (8, 2, 2)),
+]
+RULES = ["stiefel_momentum", "stiefel_adam", "stiefel_descent", "stiefel_rattle"]
+
+
+def parameters(dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
+    torch.manual_seed(0)
+    made = [torch.nn.Parameter(torch.randn(shape, dtype=dtype)) for _, shape in GROUPS]
+    for param, place in zip(made, ("stiefel", "sphere", "stiefel"), strict=False):
+        hf.project_(param, place)
+    return made
+
+
+def loss(params: list[torch.nn.Parameter]) -> torch.Tensor:
+    lengths = [(p.reshape(8, -1) ** 2).sum(1) @ SIZES.to(p.dtype) for p in params]
+    linear = [(p.reshape(8, -1) @ p.new_ones(p.numel() // 8)) @ SIZES.to(p.dtype) for p in params]
+    return torch.stack(lengths).sum() + torch.stack(linear).sum()
+
+
+def grouped(rule: str, params: list[torch.nn.Parameter], **options: Any) -> Any:
+    groups = [{"params": [p], **own} for p, (own, _) in zip(params, GROUPS, strict=True)]
+    groups[1]["lr"] = 0.004
+    return hf.optimizer(rule)(groups, **{"lr": 0.002, **options})
+
+
+def alone(rule: str, params: list[torch.nn.Parameter]) -> list[Any]:
+    """An optimizer for each group."""
+    optimizers = []
+    for number, (param, (own, _)) in enumerate(zip(params, GROUPS, strict=True)):
+        place = {key: name or "flat" for key, name in own.items()}
+        rate = 0.004 if number == 1 else 0.002
+        optimizers.append(hf.optimizer(rule, **place)([param], lr=rate))
+    return optimizers
+
+
+def run(optimizers: list[Any], params: list[torch.nn.Parameter], steps: int) -> None:
+    for _ in range(steps):
+        for param in params:
+            param.grad = None
+        loss(params).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_group_goes_as_by_an_optimizer_of_its_own(rule: str) -> None:
+    together, apart = parameters(), parameters()
+    flat = torch.nn.Parameter(apart[3].detach().reshape(-1, 1).clone())
+    optimizer, optimizers = grouped(rule, together), alone(rule, [*apart[:3], flat])
+    schedulers = [torch.optim.lr_scheduler.StepLR(o, 7, 0.5) for o in (optimizer, *optimizers)]
+    start = [param.detach().clone() for param in together]
+    for _ in range(20):
+        run([optimizer], together, 1)
+        for param in (*apart, flat):
+            param.grad = None
+        loss([*apart[:3], flat.reshape(8, 2, 2)]).backward()  # type: ignore[list-item]
+        for own in optimizers:
+            own.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    apart[3].data.copy_(flat.detach().reshape(8, 2, 2))
+    for param, other, before in zip(together, apart, start, strict=True):
+        torch.testing.assert_close(param, other, rtol=0, atol=1e-15)
+        assert (param - before).abs().max() > 1e-3
+    assert optimizer.violation() <= 1e-14
+    with optimizer.solution():
+        assert optimizer.violation() <= 1e-14
+        torch.testing.assert_close(
+            together[0], at_solution(optimizers[0], apart[0]), rtol=0, atol=0
+        )
+
+
+def at_solution(optimizer: Any, param: torch.nn.Parameter) -> torch.nn.Parameter:
+    with optimizer.solution():
+        return torch.nn.Parameter(param.detach().clone())
+
+
+@pytest.mark.parametrize("rule", ["stiefel_momentum", "stiefel_adam"])
+def test_checkpoints_copies_and_pickles_go_on_bit_for_bit(rule: str) -> None:
+    params = parameters()
+    optimizer = grouped(rule, params)
+    run([optimizer], params, 5)
+    loaded = [torch.nn.Parameter(param.detach().clone()) for param in params]
+    other = grouped(rule, loaded, lr=0.5)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    copies = [
+        (other, loaded),
+        copy.deepcopy((optimizer, params)),
+        pickle.loads(pickle.dumps((optimizer, params))),
+    ]
+    run([optimizer], params, 5)
+    for own, its in copies:
+        run([own], its, 5)
+        assert all(torch.equal(p, q) for p, q in zip(params, its, strict=True))
+        assert own.param_groups[1]["lr"] == 0.004
+
+
+def test_a_state_of_other_manifolds_is_refused() -> None:
+    params = parameters()
+    optimizer = grouped("stiefel_momentum", params)
+    run([optimizer], params, 1)
+    state = optimizer.state_dict()
+    state["param_groups"][1]["manifold"] = "stiefel"
+    with pytest.raises(ValueError, match="group 1 of the state has manifold = 'stiefel'"):
+        optimizer.load_state_dict(state)
+
+
+def test_a_step_that_is_refused_in_one_group_changes_no_group() -> None:
+    params = parameters()
+    optimizer = grouped("stiefel_rattle", params)
+    run([optimizer], params, 2)
+    before = [param.detach().clone() for param in params]
+    states = copy.deepcopy(optimizer.state_dict())
+    optimizer.param_groups[1]["lr"] = 1e3
+    loss(params).backward()
+    with pytest.raises(ValueError, match="parameter 0 of group 1"):
+        optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    now = optimizer.state_dict()
+    for number, entry in states["state"].items():
+        assert torch.equal(entry["V"], now["state"][number]["V"])
+    assert [g["clock"] for g in now["param_groups"]] == [g["clock"] for g in states["param_groups"]]
+    optimizer.param_groups[1]["lr"] = 0.004
+    other = parameters()
+    undisturbed = grouped("stiefel_rattle", other)
+    for own, its in ((undisturbed, other), (undisturbed, other), (optimizer, params)):
+        run([own], its, 1)
+    run([undisturbed], other, 1)
+    assert all(torch.equal(p, q) for p, q in zip(params, other, strict=True))
+
+
+def test_a_group_may_join_and_names_are_those_of_the_whole() -> None:
+    params = parameters()
+    optimizer = hf.optimizer("stiefel_momentum")([("first", params[0])], lr=0.002)
+    run([optimizer], params[:1], 2)
+    optimizer.add_param_group({"params": [("ball", params[1])], "manifold": "sphere"})
+    assert len(optimizer.param_groups) == 2
+    run([optimizer], params, 1)
+    assert optimizer.violation() <= 1e-14
+    off = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="parameter 'third' is not on the manifold sphere"):
+        optimizer.add_param_group({"params": [("third", off)], "manifold": "sphere"})
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        optimizer.add_param_group({"params": [("again", params[0])], "manifold": None})
+    assert len(optimizer.param_groups) == 2
+    run([optimizer], params, 1)
+
+
+def test_all_groups_may_be_elsewhere() -> None:
+    params = parameters()
+    optimizer = hf.optimizer("stiefel_momentum")(
+        [{"params": [params[1]], "manifold": "sphere"}, {"params": [params[3]], "manifold": None}],
+        lr=0.002,
+    )
+    first = float(loss(params).detach())
+    run([optimizer], params, 10)
+    assert optimizer.violation() <= 1e-14
+    assert float(loss(params).detach()) < first
+
+
+def test_a_group_without_constraint_is_the_flat_rule_and_may_decay() -> None:
+    flat, plain = (torch.nn.Parameter(torch.ones(4, 3, 2)) for _ in range(2))
+    own = {"momentum": 0.8, "lr": 0.01}
+    first = hf.optimizer("stiefel_momentum")(
+        [{"params": [flat], "manifold": None, "weight_decay": 0.1}], **own
+    )
+    # whose step is sqrt(2 m lr), where the first has sqrt(m lr)
+    second = hf.optimizer("conformal_leapfrog")([plain], weight_decay=0.1, lr=0.005, momentum=0.8)
+    for _ in range(50):
+        for param, optimizer in ((flat, first), (plain, second)):
+            param.grad = None
+            ((param - 2) ** 4).sum().backward()
+            optimizer.step()
+    with first.solution(), second.solution():
+        torch.testing.assert_close(flat, plain, rtol=2e-6, atol=0)
+    point = torch.nn.Parameter(torch.eye(3))
+    with pytest.raises(ValueError, match="points of stiefel do not shrink"):
+        hf.optimizer("stiefel_momentum")([{"params": [point], "weight_decay": 0.1}])
+
+
+def test_a_differentiable_step_keeps_the_graph_of_all_groups() -> None:
+    slopes = []
+    for together in (True, False):
+        rate = torch.tensor(0.01, dtype=torch.float64, requires_grad=True)
+        start = parameters()[:2]
+        params = [param.detach().clone() for param in start]
+        options: dict[str, Any] = {"lr": rate, "differentiable": True}
+        leapfrog = hf.optimizer("stiefel_leapfrog")
+        if together:
+            groups = [{"params": params[:1]}, {"params": params[1:], "manifold": "sphere"}]
+            optimizers = [leapfrog(groups, **options)]
+        else:
+            on_sphere = hf.optimizer("stiefel_leapfrog", manifold="sphere")
+            optimizers = [leapfrog(params[:1], **options), on_sphere(params[1:], **options)]
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.cos(param.clone())
+            for optimizer in optimizers:
+                optimizer.step()
+        (slope,) = torch.autograd.grad(loss(params), rate)  # type: ignore[arg-type]
+        slopes.append(float(slope))
+    assert slopes[0] == slopes[1] != 0
+
+
+def test_a_line_search_looks_at_all_groups() -> None:
+    params = parameters()[:2]
+    optimizer = hf.optimizer("stiefel_descent")(
+        [{"params": [params[0]]}, {"params": [params[1]], "manifold": "sphere"}],
+        lr=10.0,
+        line_search="armijo",
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(params)
+        value.backward()
+        return value
+
+    values = [float(optimizer.step(closure)) for _ in range(10)]
+    assert all(after < before for before, after in itertools.pairwise(values))
+    assert 0 < optimizer.step_factor < 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "group", "error", "message"),
+    [
+        ("stiefel_momentum", {"manifold": "nowhere"}, DeclarationError, "nowhere"),
+        ("stiefel_momentum", {"retraction": "normalise"}, DeclarationError, "polar, qr, cayley"),
+        ("stiefel_momentum", {"manifold": 3}, TypeError, "manifold = 3: a name was expected"),
+        ("landing", {"manifold": "sphere"}, DeclarationError, "made for stiefel"),
+        ("mec", {"manifold": "sphere"}, DeclarationError, "declares none"),
+        ("muon", {"manifold": "stiefel"}, DeclarationError, "'muon' is not on a manifold"),
+        ("stiefel_momentum", {"manifold": None, "rows": True}, ValueError, "no rows, no matrix"),
+        ("stiefel_momentum", {"manifold": None, "fused": True}, RuntimeError, "manifold=None"),
+    ],
+)
+def test_mistakes_are_named(
+    rule: str, group: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    param = torch.nn.Parameter(torch.eye(3))
+    param.sum().backward()
+    with pytest.raises(error, match=message):
+        hf.optimizer(rule)([{"params": [param], **group}]).step()
+
+
+def test_a_manifold_of_all_groups_is_said_to_the_class() -> None:
+    with pytest.raises(TypeError, match=r"hf.optimizer\(..., manifold='sphere'\)"):
+        hf.optimizer("stiefel_momentum")([torch.nn.Parameter(torch.eye(3))], manifold="sphere")
