@@ -57,20 +57,34 @@ def times(left: Any, right: Any, out: Any) -> None:
         out: `(n, p)`; set.
     """
     inner, columns = left.shape[1], out.shape[1]
-    whole = inner - inner % 4
-    for i in range(out.shape[0]):
+    rows, whole = out.shape[0] - out.shape[0] % 4, inner - inner % 4
+    for i in range(0, rows, 4):  # four rows and four terms at a time: all is loaded once for four
+        for j in range(columns):
+            out[i, j] = out[i + 1, j] = out[i + 2, j] = out[i + 3, j] = 0
+        for k in range(0, whole, 4):
+            m, n, o = k + 1, k + 2, k + 3
+            a0, a1, a2, a3 = left[i, k], left[i + 1, k], left[i + 2, k], left[i + 3, k]
+            b0, b1, b2, b3 = left[i, m], left[i + 1, m], left[i + 2, m], left[i + 3, m]
+            c0, c1, c2, c3 = left[i, n], left[i + 1, n], left[i + 2, n], left[i + 3, n]
+            d0, d1, d2, d3 = left[i, o], left[i + 1, o], left[i + 2, o], left[i + 3, o]
+            for j in range(columns):
+                a, b, c, d = right[k, j], right[m, j], right[n, j], right[o, j]
+                out[i, j] += a0 * a + b0 * b + c0 * c + d0 * d
+                out[i + 1, j] += a1 * a + b1 * b + c1 * c + d1 * d
+                out[i + 2, j] += a2 * a + b2 * b + c2 * c + d2 * d
+                out[i + 3, j] += a3 * a + b3 * b + c3 * c + d3 * d
+        for k in range(whole, inner):
+            a0, a1, a2, a3 = left[i, k], left[i + 1, k], left[i + 2, k], left[i + 3, k]
+            for j in range(columns):
+                a = right[k, j]
+                out[i, j] += a0 * a
+                out[i + 1, j] += a1 * a
+                out[i + 2, j] += a2 * a
+                out[i + 3, j] += a3 * a
+    for i in range(rows, out.shape[0]):
         for j in range(columns):
             out[i, j] = 0
-        for k in range(0, whole, 4):  # four at a time: what is added to is loaded and stored once
-            a, b, c, d = left[i, k], left[i, k + 1], left[i, k + 2], left[i, k + 3]
-            for j in range(columns):
-                out[i, j] += (
-                    a * right[k, j]
-                    + b * right[k + 1, j]
-                    + c * right[k + 2, j]
-                    + d * right[k + 3, j]
-                )
-        for k in range(whole, inner):
+        for k in range(inner):
             a = left[i, k]
             for j in range(columns):
                 out[i, j] += a * right[k, j]
@@ -85,26 +99,7 @@ def transposed_times(left: Any, right: Any, out: Any) -> None:
         right: `(k, p)`.
         out: `(n, p)`; set.
     """
-    inner, columns = left.shape[0], out.shape[1]
-    whole = inner - inner % 4
-    for i in range(out.shape[0]):
-        for j in range(columns):
-            out[i, j] = 0
-    for k in range(0, whole, 4):  # four at a time: what is added to is loaded and stored once
-        for i in range(out.shape[0]):
-            a, b, c, d = left[k, i], left[k + 1, i], left[k + 2, i], left[k + 3, i]
-            for j in range(columns):
-                out[i, j] += (
-                    a * right[k, j]
-                    + b * right[k + 1, j]
-                    + c * right[k + 2, j]
-                    + d * right[k + 3, j]
-                )
-    for k in range(whole, inner):
-        for i in range(out.shape[0]):
-            a = left[k, i]
-            for j in range(columns):
-                out[i, j] += a * right[k, j]
+    times(left.T, right, out)
 
 
 @summing_function
@@ -417,22 +412,24 @@ def polar(matrix: Any, room: Any, out: Any) -> None:
     held = room[4 * square : 5 * square].reshape((size, size))
     transposed_times(matrix, matrix, gram)
     if _away(gram) < 0.5:
-        copied(gram, root)
-        identity(-1, inverse)
-        # root -> S^(1/2), inverse -> S^(-1/2): T = (3 - Z Y)/2, Y <- Y T, Z <- T Z
+        # from Y = S and Z = 1: T = (3 - Z Y)/2, Y <- Y T -> S^(1/2), Z <- T Z -> S^(-1/2)
         tolerance = np.sqrt(np.finfo(gram.dtype).eps)
-        for _ in range(_MOST):
-            times(inverse, root, factor)
+        copied(gram, factor)
+        for step in range(_MOST):
             away = _away(factor)
             for i in range(size):
                 for j in range(size):
                     factor[i, j] = ((3 if i == j else 0) - factor[i, j]) / 2
-            times(factor, inverse, held)
-            copied(held, inverse)
+            if step == 0:
+                copied(factor, inverse)
+            else:
+                times(factor, inverse, held)
+                copied(held, inverse)
             if away < tolerance:
                 break
-            times(root, factor, held)
+            times(gram if step == 0 else root, factor, held)
             copied(held, root)
+            times(inverse, root, factor)
         times(matrix, inverse, out)
         return
     row = room[5 * square : 5 * square + size]
