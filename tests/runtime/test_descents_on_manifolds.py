@@ -14,6 +14,7 @@ from scipy.integrate import solve_ivp
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import loader
+from hamilforge.runtime.optimizers.descent import NoStepError
 
 NAMES = catalogue.names("discrete-gradient")
 MANIFOLDS = catalogue.names("manifold")
@@ -22,8 +23,8 @@ SHAPES = {True: (5,), False: (4, 2)}
 STEPS = [0.01, 1.0, 100.0]
 IDENTITY = 1e-13
 UNIT = np.finfo(float).eps / 2
-MATRIX = np.array(
-    [[2.0, 0.5, 0.1, 0.0], [0.5, -1.0, 0.3, 0.2], [0.1, 0.3, 0.7, -0.4], [0.0, 0.2, -0.4, 1.5]]
+MATRIX = np.array(  # positive definite, for what has no constraint
+    [[4.0, 0.5, 0.1, 0.0], [0.5, 1.0, 0.3, 0.2], [0.1, 0.3, 2.7, -0.4], [0.0, 0.2, -0.4, 3.5]]
 )
 WEIGHTS = np.array([2.0, 1.0])
 
@@ -81,6 +82,25 @@ def test_a_step_falls_by_the_square_of_its_tangent_vector_over_h(
     at, vector = torch.from_numpy(u), torch.from_numpy(way)
     assert abs(maps.project(at, vector) - vector).max() <= 1e-13 * abs(way).max()
     assert abs(maps.retract(at, vector).numpy() - result.x).max() <= 1e-14
+
+
+@pytest.mark.parametrize("name", BY_LINES)
+def test_a_function_without_a_bound_has_no_long_steps(name: str) -> None:
+    """Its values overflow in sums of infinities of both signs, before they are minus infinity."""
+    saddle = MATRIX - 2 * np.eye(4)
+
+    def value(x: Any) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(((saddle @ x) * x).sum() + x[0, 0])
+
+    try:  # the first step raises, a later one ends the walk
+        result = hf.minimize(value, start("flat"), method=name, manifold="flat", h=100.0, gtol=0)
+        message = result.message
+        assert result.status == 4
+        assert result.fun > -1e150
+    except NoStepError as error:
+        message = str(error)
+    assert "falls for ever" in message
 
 
 @pytest.mark.parametrize("h", STEPS)
