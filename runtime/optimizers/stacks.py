@@ -68,7 +68,9 @@ def stacked(
     return stage
 
 
-def _one_by_one(step: Callable[..., tuple[torch.Tensor, ...]]) -> Stage:
+def _one_by_one(
+    step: Callable[..., tuple[torch.Tensor, ...]],
+) -> Callable[..., tuple[torch.Tensor, ...]]:
     """A step of many matrices as steps of each: quicker where they are large."""
 
     def steps(*arguments: Any) -> tuple[torch.Tensor, ...]:
