@@ -110,6 +110,40 @@ def _starts(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> 
     console.print(table)
 
 
+def _ranks(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
+    import resource
+    import time
+
+    from rich.table import Table
+
+    from hamilforge import facade
+    from hamilforge.runtime.reproduce.universal_interpolation import Rank
+
+    columns = ("field", "m", "N", "N m", "rank", "seconds")
+    table, console = Table(*columns, box=None), terminal.console()
+    found: dict[str, list[Rank]] = {}
+    with terminal.bars(console) as bar:
+        for field in part["fields"]:
+            for width, counts in part["points"].items():
+                ranks = found[f"{field}, m = {width}"] = []
+                sizes = {"d": int(width)}
+                facade.controllability(field, 2, sizes)  # compiles
+                advance = bar(f"{field}, m = {width}", len(counts))
+                for done, count in enumerate(counts, 1):
+                    begun = time.perf_counter()
+                    report = facade.controllability(field, count, sizes)
+                    seconds = time.perf_counter() - begun
+                    rank = Rank(count, report["needed"], report["lie_rank"], seconds)
+                    row = (width, count, rank.numbers, rank.rank, f"{seconds:.2g}")
+                    table.add_row(field, *map(str, row))
+                    ranks.append(rank)
+                    advance(done)
+    console.print(table)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    terminal.say(f"the process took {most:.2g} GiB at most")
+    _draw(folder / "ranks.png", lambda own, path: own.draw_ranks(found, path))
+
+
 def _depth(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> None:
     import numpy as np
     from rich.table import Table
@@ -205,6 +239,7 @@ def _draw(path: Path, draw: Callable[[Any, Path], None]) -> None:
 
 _PARTS: dict[str, Callable[[dict[str, Any], Path, argparse.Namespace], None]] = {
     "starts": _starts,
+    "ranks": _ranks,
     "depth": _depth,
     "flow": _flow,
     "images": _images,

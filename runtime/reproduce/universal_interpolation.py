@@ -67,11 +67,30 @@ def quick(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The same line-up with few seeds, depths and epochs, to see it run."""
     less = {name: dict(part) for name, part in settings.items()}
     less["starts"]["seeds"] = 3
+    points = settings["ranks"]["points"].items()
+    less["ranks"]["points"] = {m: counts[:2] for m, counts in points}
     less["depth"] |= {"seeds": 2, "layers": settings["depth"]["layers"][:4:3]}
     less["flow"] |= {"frames": 3, "lines": 5, "samples": 21, "layers": 20, "points": 3}
     few = {name: settings["images"][name][1:2] for name in ("rates", "full_rates", "numbers")}
     less["images"] |= {"seeds": 2, "layers": settings["images"]["layers"][:2], "epochs": 1, **few}
     return less
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """How long a certificate took.
+
+    Attributes:
+        count: N, the number of points.
+        numbers: N m, the rank that is needed.
+        rank: that of the brackets at the points.
+        seconds: what it took.
+    """
+
+    count: int
+    numbers: int
+    rank: int
+    seconds: float
 
 
 def cycle(points: int, seed: int) -> tuple[Floats, Floats]:

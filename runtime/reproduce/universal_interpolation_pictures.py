@@ -1,4 +1,4 @@
-"""Pictures of universal interpolation: the plane on its way, success by depth, images by numbers.
+"""Pictures of universal interpolation: the plane, certificates, success by depth, images.
 
 In: what was found.  Out: pictures.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from hamilforge.runtime.core import pictures
 from hamilforge.runtime.reproduce.interpolated_images import Row
-from hamilforge.runtime.reproduce.universal_interpolation import Flow, Start
+from hamilforge.runtime.reproduce.universal_interpolation import Flow, Rank, Start
 
 #: What is farther from the middle is not drawn.
 REACH = 2.2
@@ -105,6 +105,25 @@ def draw_depths(part: Mapping[str, Any], found: Mapping[int, Sequence[Start]], p
     marks = [f"{share:.2g}\n{layers}" for layers, share in zip(found, shares, strict=True)]
     axis.set_xticks(shares, marks, fontsize=8)
     axis.minorticks_off()
+    axis.legend(fontsize=8)
+    pictures.save(figure, path, dpi=90)
+    plt.close(figure)
+
+
+def draw_ranks(found: Mapping[str, Sequence[Rank]], path: Path) -> None:
+    """What a certificate takes, by how many numbers move.
+
+    Args:
+        found: for each field and width its times; the slope is that of the last two.
+        path: of the picture.
+    """
+    plt = _plt()
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), layout="constrained")
+    for title, ranks in found.items():
+        numbers, seconds = [own.numbers for own in ranks], [own.seconds for own in ranks]
+        slope = np.diff(np.log(seconds[-2:]))[0] / np.diff(np.log(numbers[-2:]))[0]
+        axis.plot(numbers, seconds, "o-", ms=4, label=f"{title}: slope {slope:.1f}")
+    axis.set(xlabel="numbers that move, N m", ylabel="seconds", xscale="log", yscale="log")
     axis.legend(fontsize=8)
     pictures.save(figure, path, dpi=90)
     plt.close(figure)

@@ -239,3 +239,15 @@ def test_the_inverse_is_the_branch_of_the_flow_where_newton_alone_finds_another(
     assert result.success
     assert result.determinant > 0.2  # no layer folds at these points
     assert abs(network.inverse(network(x)) - x).max() < 1e-9
+
+
+def test_certificates_are_timed_and_drawn(tmp_path, capsys, monkeypatch):
+    settings = {"ranks": part("ranks", fields=["universal5"], points={"2": [3, 6]})}
+    monkeypatch.setattr(universal_interpolation, "line_up", lambda: settings)
+    command = ["reproduce", "universal-interpolation", "--part", "ranks"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "universal5" in line]
+    assert [row[:5] for row in rows] == [
+        ["universal5", "2", "3", "6", "6"], ["universal5", "2", "6", "12", "12"],
+    ]  # fmt: skip
+    assert (tmp_path / "out" / "ranks.png").exists()
