@@ -133,10 +133,12 @@ def _ranks(part: dict[str, Any], folder: Path, options: argparse.Namespace) -> N
                     begun = time.perf_counter()
                     report = facade.controllability(field, count, sizes)
                     seconds = time.perf_counter() - begun
-                    rank = Rank(count, report["needed"], report["lie_rank"], seconds)
-                    row = (width, count, rank.numbers, rank.rank, f"{seconds:.2g}")
+                    needed, rank = report["needed"], report["lie_rank"]
+                    assert isinstance(needed, int)
+                    assert isinstance(rank, int)
+                    ranks.append(Rank(count, needed, rank, seconds))
+                    row = (width, count, needed, rank, f"{seconds:.2g}")
                     table.add_row(field, *map(str, row))
-                    ranks.append(rank)
                     advance(done)
     console.print(table)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
