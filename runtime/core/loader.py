@@ -71,7 +71,7 @@ class _Known:
         asked: name or path, method, choices.
     """
 
-    asked: tuple[str | Path, str | Path | None, Mapping[str, Any]]
+    asked: tuple[str, str | None, Mapping[str, Any]]
     key: str
     sources: Mapping[str, bytes]
     product: Loaded
@@ -152,9 +152,16 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
 
         cache.store(key, pipeline.generate(made))
     product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
-    asked = name_or_path, method, choices
+    own = None if method is None else _from_anywhere(method)
+    asked = _from_anywhere(name_or_path), own, choices
     _KNOWN[request] = _Known(asked, key, products.sources(made), product)
     return product
+
+
+def _from_anywhere(name_or_path: str | Path) -> str:
+    """A name, or a path that means the same wherever the process goes."""
+    text = str(name_or_path)
+    return str(Path(text).resolve()) if text.endswith(".toml") else text
 
 
 def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:
@@ -162,7 +169,7 @@ def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:
 
     Args:
         module: of one of its backends.
-        choices: instead of those that it was loaded with, as :func:`load` takes them.
+        choices: in the place of some that it was loaded with, as :func:`load` takes them.
 
     Raises:
         DeclarationError: they do not fit the declaration.
@@ -174,8 +181,8 @@ def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:
         return load(name.rpartition("_")[0], **choices)
     for known in _KNOWN.values():
         if known.product.package == package:
-            own, method, _ = known.asked
-            return load(own, method, **choices)
+            own, method, before = known.asked
+            return load(own, method, **{**before, **choices})
     raise ValueError(
         f"where {module.__name__} was declared is not known in this process: load it by name or "
         "path before it is asked for otherwise"

@@ -106,14 +106,15 @@ def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 
         ValueError: one is no number, or outside its domain, or a tuple has too many or too few; or
             a rule does not allow them together.
     """
+    numbers: dict[str, float] = {}
     for name, value in hyperparameters(values, product).items():
         _, domain = product.HYPERPARAMETERS[name]
-        check_domain(name, _number(name, value, domain), domain)
+        numbers[name] = _number(name, value, domain)
+        check_domain(name, numbers[name], domain)
     if product.NOISE:
         whole_number(SEED, values[SEED], least=0)
     if "weight_decay" not in product.HYPERPARAMETERS:
         check_domain("weight_decay", _number("weight_decay", values["weight_decay"]), "nonnegative")
-    numbers = {name: float(value) for name, value in hyperparameters(values, product).items()}
     check_requirements(product, numbers, workers)
 
 

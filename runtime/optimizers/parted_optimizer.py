@@ -112,7 +112,7 @@ class PartedOptimizer(GeneratedOptimizer):
         if part is not None:
             part.add_param_group(group)
         else:
-            made = loader.load_otherwise(self.product, **dict(place))
+            made = loader.load_otherwise(self.product, **_choices(place))
             if made.module("torch") is self.product:
                 return False
             own_class: type[PartedOptimizer] = made.torch_class()
@@ -214,6 +214,12 @@ class _Kept:
 
 def _place(group: Mapping[str, Any]) -> Place:
     return (*arrangements.maps(group).items(),)
+
+
+def _choices(place: Place) -> dict[str, str | None]:
+    """What is chosen for a place: on another manifold nothing stays that was said of the first."""
+    chosen = dict(place)
+    return dict.fromkeys(arrangements.MAPS) | chosen if "manifold" in chosen else {**chosen}
 
 
 def _told(group: Mapping[str, Any]) -> str:

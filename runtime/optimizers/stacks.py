@@ -55,7 +55,7 @@ def stacked(
                 for tensors, column in zip(lists, columns, strict=True)
             ]
             called = of_vectors if vectors and of_vectors else step
-            if len(members) == 1 and is_large(parts[0].shape) and parts[0].dim() > 2:
+            if is_large(parts[0].shape) and parts[0].dim() > 2 and parts[0].numel():
                 called = _one_by_one(called)
             for place, new in enumerate(called(*parts, *scalars)):
                 new = new[..., 0] if vectors and columns[place] else new

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import hamilforge as hf
+from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 
 SIZES = torch.arange(1.0, 9.0, dtype=torch.float64)
@@ -165,6 +166,51 @@ def test_a_group_may_join_and_names_are_those_of_the_whole() -> None:
         optimizer.add_param_group({"params": [("again", params[0])], "manifold": None})
     assert len(optimizer.param_groups) == 2
     run([optimizer], params, 1)
+
+
+def test_what_a_group_does_not_name_is_what_the_class_was_made_with() -> None:
+    ball = torch.nn.Parameter(torch.eye(3, dtype=torch.float64)[0].clone())
+    frame = torch.nn.Parameter(torch.eye(3, dtype=torch.float64))
+    made = hf.optimizer("stiefel_momentum", manifold="sphere", retraction="exponential")
+    optimizer = made(
+        [
+            {"params": [ball], "retraction": "orthographic"},
+            {"params": [frame], "manifold": "stiefel"},
+        ],
+        lr=0.1,
+    )
+    names = [optimizer._member(group).product.__doc__ for group in optimizer.param_groups]
+    assert "on sphere, in the metric euclidean, by orthographic" in names[0]
+    assert names[1].startswith("Momentum on the Stiefel manifold")
+
+
+def test_a_declaration_is_found_from_another_folder(tmp_path: Any, monkeypatch: Any) -> None:
+    text = (catalogue.root() / "optimizers" / "stiefel_descent.toml").read_text()
+    (tmp_path / "own.toml").write_text(text.replace('"stiefel_descent"', '"own"'))
+    monkeypatch.chdir(tmp_path)
+    own = hf.optimizer("own.toml")
+    monkeypatch.chdir("/")
+    params = parameters()[:2]
+    optimizer = own([{"params": params[:1]}, {"params": params[1:], "manifold": "sphere"}], lr=0.01)
+    run([optimizer], params, 3)
+    assert optimizer.violation() <= 1e-14
+
+
+@pytest.mark.parametrize("shape", [(3, 1024, 128), (0, 1024, 128)])
+def test_large_matrices_of_one_parameter_go_one_by_one(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    whole = torch.nn.Parameter(torch.randn(shape))
+    if len(whole):
+        hf.project_(whole, "stiefel")
+    apart = [torch.nn.Parameter(matrix.clone()) for matrix in whole.detach()]
+    whole.grad = torch.randn(shape)
+    for param, slope in zip(apart, whole.grad, strict=True):
+        param.grad = slope
+    momentum = hf.optimizer("stiefel_momentum")
+    momentum([whole], batched=True, lr=0.01).step()
+    if apart:
+        momentum(apart, lr=0.01).step()
+        assert torch.equal(whole, torch.stack([*apart]))
 
 
 def test_all_groups_may_be_elsewhere() -> None:
