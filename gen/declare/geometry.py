@@ -115,10 +115,17 @@ def _tables(
 def _renamed(
     unknowns: Mapping[str, Any], declaration: kinds.MatrixOptimizer, place: kinds.Manifold
 ) -> dict[str, Any]:
-    """The shapes of unknowns in the dimensions of another manifold, axis by axis."""
-    axes = dict(zip(declaration.shape, place.shape, strict=True))
-    named = {
-        name: [axes.get(str(axis), axis) for axis in as_matrix(tuple(map(str, shape)))]
-        for name, shape in unknowns.items()
-    }
-    return {name: [1 if axis == ALONG else axis for axis in shape] for name, shape in named.items()}
+    """The shapes of unknowns in the dimensions of another manifold.
+
+    That of the point is that of the point; others go axis by axis, by the first of two equal ones.
+    """
+    pairs = [*zip(declaration.shape, place.shape, strict=True)]
+    axes = dict(reversed(pairs))
+    renamed = {}
+    for name, declared in unknowns.items():
+        shape = as_matrix(tuple(map(str, declared)))
+        there = [axes.get(axis, axis) for axis in shape]
+        if shape == declaration.shape:
+            there = [*place.shape]
+        renamed[name] = [1 if axis == ALONG else axis for axis in there]
+    return renamed

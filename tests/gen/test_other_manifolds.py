@@ -67,6 +67,16 @@ def test_what_is_not_named_stays_where_the_manifold_has_it():
     )  # fmt: skip
 
 
+def test_shapes_of_squares_become_those_of_points(tmp_path):
+    text = (catalogue.root() / "optimizers" / "stiefel_adam.toml").read_text()
+    text = text.replace('manifold = "stiefel"', 'manifold = "orthogonal"')
+    text = text.replace('V = ["n", "p"]\nv = [1, 1]', 'V = ["n", "n"]\nv = [1, 1]')
+    own = catalogue.load(written(tmp_path, text), ("optimizer",))
+    assert own.shapes == (("n", "n"), ("n", "n"), ("1", "1"))
+    there = geometry.elsewhere(own, {"manifold": "stiefel"})
+    assert there.shapes == (("n", "p"), ("n", "p"), ("1", "1"))
+
+
 @pytest.mark.parametrize(
     ("name", "place", "proved"),
     [
