@@ -22,7 +22,7 @@ GROUPS: list[tuple[dict[str, Any], tuple[int, ...]]] = [
     ({"metric": "canonical"}, (8, 2)),
     ({"manifold": None}, (8, 2, 2)),
 ]
-RULES = ["stiefel_momentum", "stiefel_adam", "stiefel_descent", "stiefel_rattle"]
+RULES = ["stiefel_momentum", "stiefel_adam", "stiefel_rattle"]
 
 
 def parameters(dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
