@@ -106,10 +106,10 @@ def load_made(
     Raises:
         DeclarationError: a declaration is not found, is of another kind, or has problems.
     """
+    place, choices = geometry.split(choices)
     if method is None:
         alone, with_methods = families.made_alone(), families.made_with_methods()
         wanted = (*families.kinds_of(*alone), *families.kinds_of(*with_methods))
-        place, choices = geometry.split(choices)
         declaration = geometry.elsewhere(catalogue.load(name, wanted), place)
         _refuse_choices(declaration, choices)
         if not any(family.takes((declaration,)) for family in alone):
@@ -121,6 +121,7 @@ def load_made(
             )
         return (declaration,)
     declaration = catalogue.load(name, families.kinds_of(*families.made_with_methods()))
+    geometry.elsewhere(declaration, place)  # refuses any: none of these is of points
     order = choices.pop("order", None)
     if isinstance(declaration, kinds.Field):
         layers = load_layer_method(method)

@@ -268,6 +268,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import check
 
     if arguments.points is not None:
+        if any(_placed(arguments).values()):
+            return complain("--manifold, --metric and --retraction are of optimizers of points")
         return of_sizes(lambda: _controllability(arguments))
     if arguments.size or any(
         getattr(arguments, name) is not None for name in ("degree", "prime", "seed")

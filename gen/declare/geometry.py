@@ -102,7 +102,11 @@ def _tables(
         elif tables.get(key) not in names:
             tables.pop(key, None)
     tables["manifold"] = str(Path(place.head.source.where).resolve())
-    tables["name"] = f"{declaration.head.name}_on_{place.head.name}"
+    name = f"{declaration.head.name}_on_{place.head.name}"
+    for key, word in (("metric", "in"), ("retraction", "by")):
+        if key in chosen:
+            name += f"_{word}_{chosen[key]}"
+    tables["name"] = name
     tables["title"] = (
         f"The rule of {declaration.head.name} on {place.head.name}, in the metric {metric}, by "
         f"{tables.get('retraction', place.retractions[0].name)}: {place.head.title}"

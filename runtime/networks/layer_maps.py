@@ -141,18 +141,19 @@ def _before(alone: Network, target: Floats, widths: Sequence[int], number: int) 
     back = 2 * target - after
     back = np.where(np.isfinite(back).all(axis=1, keepdims=True), back, target)
     here, miss, slope = _solved(alone, target, back, widths)
-    lost = ~((miss <= ROOM) & (slope > 0))
+    room = ROOM * _rounding(target)
+    lost = ~((miss <= room) & (slope > 0))
     if lost.any():
         whole, here[lost] = alone.h[0], target[lost]
         for part in range(1, PARTS + 1):
             alone.h[0] = whole * part / PARTS
             here[lost], miss[lost], slope[lost] = _solved(alone, target[lost], here[lost], widths)
         alone.h[0] = whole
-    if not (miss <= ROOM).all():
-        worst = int(np.argmax(miss))
+    if not (miss <= room).all():
+        worst = int(np.argmax(miss / room))
         raise IntegrationError(
             f"{name}: layer {number} could not be inverted at sample {worst}: what is left is "
-            f"{miss[worst]:.0f} times rounding; its determinants are in network.determinants(...)",
+            f"{miss[worst]:.1e}; its determinants are in network.determinants(...)",
             0.0, number, float(miss[worst]),
         )  # fmt: skip
     folded = np.flatnonzero(~(slope > 0))
@@ -177,9 +178,9 @@ def _solved(
         widths: of the states.
 
     Returns:
-        Where it ends; what is left there, in the rounding of the target; det(I + h D) there.
+        Where it ends; how far from the target that leads; det(I + h D) there.
     """
-    room = 4 * np.finfo(target.dtype).eps * (1 + abs(target).max(axis=1, initial=0.0))
+    room = _rounding(target)
     here = here.copy()
     after, jacobians = _layer(alone, here, widths)
     size = np.linalg.norm(after - target, axis=1)
@@ -203,4 +204,10 @@ def _solved(
             break
         here[better], after[better] = there[better], new_after[better]
         jacobians[better], size[better] = new_jacobians[better], new_size[better]
-    return here, size / room, np.linalg.det(jacobians)
+    return here, size, np.linalg.det(jacobians)
+
+
+def _rounding(target: Floats) -> Floats:
+    """What rounding leaves of a miss, for each sample."""
+    rounding: Floats = 4 * np.finfo(target.dtype).eps * (1 + abs(target).max(axis=1, initial=0.0))
+    return rounding

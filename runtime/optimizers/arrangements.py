@@ -84,7 +84,10 @@ def arrangement(group: Mapping[str, Any], product: ModuleType) -> Arrangement | 
     rows, matrix = (group.get(name, default) for name, default in OPTIONS.items())
     if group.get("manifold", "") is None:
         if rows or matrix is not None:
-            raise ValueError("manifold=None takes parameters of any axes: no rows, no matrix")
+            raise ValueError(
+                "manifold=None takes parameters of any axes: no rows, no matrix (a group that has "
+                "them from the optimizer sets rows=False, matrix=None)"
+            )
         return Arrangement(False, None, False, column=True)
     if not isinstance(rows, bool):
         raise ValueError(f"rows = {rows!r}: True or False was expected")

@@ -36,9 +36,10 @@ SMALLEST, LEAST_FACTOR = 1e-6, 1.2
 NOISE = 4 * EPSILON
 #: How far a step may be from its equation, and the length of a solved one from the identity.
 SOLVED, POLISHED = 1e-6, 1e-7
-#: In the place of a defect that is not finite: a solver's step is then one too far.  A function
-#: with a value below its negative falls for ever.
+#: In the place of a defect that is not finite: a solver's step is then one too far.
 TOO_FAR = 1e150
+#: A function with a value below this is taken to fall for ever.
+UNBOUNDED = -1e150
 
 
 class NoStepError(RuntimeError):
@@ -144,7 +145,7 @@ class LineSteps:
         def tried(s: Vector) -> Trial:
             point = u + s[:, None] * d
             values = self.values(frame, point)
-            for problem in np.flatnonzero(values < -TOO_FAR):
+            for problem in np.flatnonzero(values < UNBOUNDED):
                 raise self._falls(number, int(problem))
             moved = np.sqrt(((point - u) ** 2).sum(axis=1))
             residual = values - at_u + moved**2 / self.h

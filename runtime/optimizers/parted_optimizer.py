@@ -1,14 +1,15 @@
 """One optimizer whose groups lie on different manifolds.
 
 Code is made for one manifold, metric and retraction.  A group that names others is moved by the
-code made for these: each such code is an optimizer of its own, a part of the whole, with which it
-shares the groups, as the same dictionaries, and the state.
+code made for these: each such code is an optimizer of its own, a part of the whole.  The groups are
+those of the whole, and so is the state; by what a group says a part knows that it moves it.
 """
 
 # ruff: noqa: SLF001 (parts are of this class)
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -25,7 +26,7 @@ from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 #: What a group has of its own of manifold, metric and retraction, by name.
 Place = tuple[tuple[str, str], ...]
 #: Of what an optimizer consists that a part has from the whole.
-_SHARED = ("state", "param_groups", "_parts")
+_SHARED = ("state", "param_groups", "_parts", "_own")
 
 
 class PartedOptimizer(GeneratedOptimizer):
@@ -43,6 +44,8 @@ class PartedOptimizer(GeneratedOptimizer):
     #: Options of the constructor that are no defaults of groups, with their defaults.
     _ONE_FOR_ALL: ClassVar[Mapping[str, Any]] = {}
     _whole: PartedOptimizer | None = None
+    #: The groups before its own, of a part that is being made: for the names of parameters.
+    _before: Sequence[dict[str, Any]] = ()
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         for name in arrangements.MAPS:
@@ -52,6 +55,10 @@ class PartedOptimizer(GeneratedOptimizer):
                     f"hf.optimizer(..., {name}={options[name]!r})"
                 )
         self._parts: dict[Place, PartedOptimizer] = {}
+        #: What groups may say of this optimizer's own manifold, metric and retraction.
+        self._own: set[Place] = {()}
+        #: What each group said when it was added.
+        self._said: dict[int, Place] = {}
         super().__init__(params, hyper, options)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,32 +66,55 @@ class PartedOptimizer(GeneratedOptimizer):
         for place, part in self._parts.items():
             state = part.__getstate__().items()
             parts[place] = type(part), {key: own for key, own in state if key not in _SHARED}
-        return {**super().__getstate__(), "_parts": parts}
+        return {**super().__getstate__(), "_parts": parts, "_own": self._own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_parts" not in vars(self):
-            self._parts = {}
+            self._parts, self._own = {}, state.get("_own", {()})
             for place, (own_class, own) in state.get("_parts", {}).items():
                 self._parts[place] = part = own_class.__new__(own_class)
                 part.__setstate__({**own, "state": {}, "param_groups": []})
-        super().__setstate__({name: value for name, value in state.items() if name != "_parts"})
-        for place, part in self._parts.items():
-            part.param_groups = [group for group in self.param_groups if _place(group) == place]
+        known = {name: value for name, value in state.items() if name not in ("_parts", "_own")}
+        super().__setstate__(known)
+        self._said = {id(group): _place(group) for group in self.param_groups}
+        for part in self._parts.values():
             self._share(part)
 
     def _share(self, part: PartedOptimizer) -> None:
-        """Let a part have the state of the whole."""
-        part.state, part._whole = self.state, self
+        """Let a part have the groups and the state of the whole."""
+        part.param_groups, part.state, part._whole = self.param_groups, self.state, self
+        part._before = ()
         part._reset()
 
     @property
     def _groups(self) -> list[dict[str, Any]]:
-        if not self._parts:
+        whole = self._whole or self
+        if not whole._parts:
             return self.param_groups
-        return [group for group in self.param_groups if self._member(group) is self]
+        return [group for group in whole.param_groups if whole._member(group) is self]
+
+    @property
+    def _kept(self) -> dict[torch.Tensor, dict[str, Any]]:
+        if not (self._whole or self)._parts:
+            return self.state
+        params = (param for group in self._groups for param in group["params"])
+        return {param: self.state[param] for param in params if param in self.state}
 
     def _member(self, group: Mapping[str, Any]) -> PartedOptimizer:
-        return self._parts.get(_place(group), self) if self._parts else self
+        """What moves a group."""
+        if self._whole is not None or not self._parts:
+            return self
+        return self._parts.get(_place(group), self)
+
+    def _refuse_changed(self) -> None:
+        """Refuse a group that says of its manifold what it did not when it was added."""
+        for group in self.param_groups:
+            said = self._said.get(id(group), ())
+            if (said or not group.keys().isdisjoint(arrangements.MAPS)) and said != _place(group):
+                raise ValueError(
+                    f"a group has {_told(group)}, and had not when it was added; its parameters "
+                    "belong to another optimizer"
+                )
 
     def _restored(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
         return GeneratedOptimizer._restored(self._member(group), group, defaults)
@@ -94,8 +124,7 @@ class PartedOptimizer(GeneratedOptimizer):
 
     def _name(self, param: torch.Tensor) -> str:
         groups = (self._whole or self).param_groups
-        added = [own for own in self.param_groups if not any(own is group for group in groups)]
-        return parameter_name([*groups, *added], param)
+        return parameter_name([*self._before, *groups], param)
 
     def _added_elsewhere(self, group: dict[str, Any]) -> bool:
         """Whether other code moves a group, which has been added to it and to the whole then.
@@ -105,27 +134,24 @@ class PartedOptimizer(GeneratedOptimizer):
             ValueError: what :meth:`add_param_group` refuses.
         """
         place = _place(group)
-        if not place:
+        self._said[id(group)] = place
+        if self._whole is not None or place in self._own:
             return False
         self._refuse_at_solution("add_param_group()")
-        part = self._parts.get(place)
-        if part is not None:
-            part.add_param_group(group)
+        if place in self._parts:
+            self._parts[place].add_param_group(group)
         else:
             made = loader.load_otherwise(self.product, **_choices(place))
             if made.module("torch") is self.product:
+                self._own.add(place)
                 return False
             own_class: type[PartedOptimizer] = made.torch_class()
             part = own_class.__new__(own_class)
-            part._whole = self
+            part._before = self.param_groups
             part.__init__([group], **self._settings())  # type: ignore[misc]
-        try:
             Optimizer.add_param_group(self, group)
-        except BaseException:
-            part.param_groups.pop()
-            raise
-        self._parts[place] = part
-        self._share(part)
+            self._parts[place] = part
+            self._share(part)
         self._reset()
         return True
 
@@ -136,10 +162,11 @@ class PartedOptimizer(GeneratedOptimizer):
         return {name: self.defaults[name] for name in names} | own
 
     def _stage(self, loss: Any) -> None:
+        self._refuse_changed()
         if not self._parts:
             super()._stage(loss)
             return
-        members = [*([self] if self._groups else []), *self._parts.values()]
+        members = [member for member in (self, *self._parts.values()) if member._groups]
         kept = [_Kept(member._groups, self.state) for member in members[:-1]]
         try:
             for member in members:
@@ -188,6 +215,8 @@ class PartedOptimizer(GeneratedOptimizer):
 class _Kept:
     """What a step of some groups may change, until it is known that it is done.
 
+    A step that keeps a graph replaces arrays of the state, and these stay as they are.
+
     Args:
         groups: of parameters.
         state: of each parameter, of these and others.
@@ -197,17 +226,22 @@ class _Kept:
         self._clocks = [(group, group["clock"], dict(group[LATE])) for group in groups]
         self._state = state
         params = [param for group in groups for param in group["params"] if param.grad is not None]
-        self._entries = {param: dict(state.get(param, {})) for param in params}
-        arrays = [array for entry in self._entries.values() for array in entry.values()]
-        self._arrays = [(array, array.detach().clone()) for array in (*params, *arrays)]
+        self._entries = {param: dict(state[param]) if param in state else None for param in params}
+        arrays = [*params]
+        if not torch.is_grad_enabled():
+            entries = (entry.values() for entry in self._entries.values() if entry is not None)
+            arrays += itertools.chain(*entries)
+        self._arrays = [(array, array.clone()) for array in arrays]
 
     def restore(self) -> None:
         """Let all be as it was."""
-        with torch.no_grad():
-            for array, before in self._arrays:
-                array.copy_(before)
+        for array, before in self._arrays:
+            array.copy_(before)
         for param, entry in self._entries.items():
-            self._state[param] = entry
+            if entry is None:
+                self._state.pop(param, None)
+            else:
+                self._state[param] = entry
         for group, clock, late in self._clocks:
             group["clock"], group[LATE] = clock, late
 

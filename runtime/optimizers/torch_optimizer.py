@@ -254,6 +254,11 @@ class GeneratedOptimizer(Optimizer):
                 raise ValueError(f"{name} is one for all groups: their noise is of one generator")
 
     @property
+    def _kept(self) -> dict[torch.Tensor, dict[str, Any]]:
+        """The state of the parameters of these groups."""
+        return self.state
+
+    @property
     def _groups(self) -> list[dict[str, Any]]:
         """The groups that the code of this class moves: all, if no others do."""
         return self.param_groups
@@ -345,7 +350,7 @@ class GeneratedOptimizer(Optimizer):
     def _stage(self, loss: Any) -> None:
         groups = self._groups
         plan = self._plan
-        grads = None if plan is None else plan.standing.gradients(groups, self.state)
+        grads = None if plan is None else plan.standing.gradients(groups, self._kept)
         cohorts = Cohorts(groups)
         if plan is not None and grads is not None:
             clocks = self._all_latched(cohorts, loss)
@@ -505,7 +510,7 @@ class GeneratedOptimizer(Optimizer):
             self._run_functional(params, states, grads, owners, clocks, differentiable)
         else:
             names = self.product.STATES
-            standing = Standing(groups, self.state, params, states, grads, names)
+            standing = Standing(groups, self._kept, params, states, grads, names)
             self._plan = self._planned(form, standing, owners)
             self._run(self._plan, grads, clocks)
         return clocks, moved

@@ -107,3 +107,19 @@ def test_a_manifold_of_ones_own(tmp_path, capsys):
 def test_a_rule_without_a_manifold_cannot_be_put_on_one():
     with pytest.raises(DeclarationError, match="'rgd' is not on a manifold: metric cannot be"):
         hf.check("rgd", metric="canonical")
+
+
+def test_what_is_chosen_is_in_the_name():
+    momentum = catalogue.load("stiefel_momentum", ("optimizer",))
+    for place, name in (
+        ({"retraction": "qr"}, "stiefel_momentum_on_stiefel_by_qr"),
+        ({"metric": "canonical"}, "stiefel_momentum_on_stiefel_in_canonical"),
+        ({"manifold": "sphere", "retraction": "exponential"},
+         "stiefel_momentum_on_sphere_by_exponential"),
+    ):  # fmt: skip
+        assert geometry.elsewhere(momentum, place).head.name == name
+
+
+def test_a_field_is_on_no_manifold():
+    with pytest.raises(DeclarationError, match="'antisymmetric' is not on a manifold"):
+        hf.generate("antisymmetric", method="rk4", manifold="sphere")

@@ -13,6 +13,7 @@ import torch
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 SIZES = torch.arange(1.0, 9.0, dtype=torch.float64)
 #: What the groups have of their own, and the shapes of their parameters.
@@ -211,6 +212,54 @@ def test_large_matrices_of_one_parameter_go_one_by_one(shape: tuple[int, ...]) -
     if apart:
         momentum(apart, lr=0.01).step()
         assert torch.equal(whole, torch.stack([*apart]))
+
+
+def test_a_group_that_is_removed_or_changed_is_seen() -> None:
+    params = parameters()
+    optimizer = grouped("stiefel_momentum", params)
+    run([optimizer], params, 2)
+    optimizer.param_groups.pop(1)
+    before = params[1].detach().clone()
+    run([optimizer], params, 1)
+    assert torch.equal(params[1], before)
+    optimizer.param_groups[0]["manifold"] = "sphere"
+    with pytest.raises(ValueError, match="a group has manifold = 'sphere', and had not when"):
+        run([optimizer], params, 1)
+    del optimizer.param_groups[0]["manifold"]
+    run([optimizer], params, 1)
+    del optimizer.param_groups[-1]["manifold"]
+    with pytest.raises(ValueError, match="a group has the declared manifold, and had not when"):
+        run([optimizer], params, 1)
+
+
+def test_plans_are_made_once(monkeypatch: Any) -> None:
+    made: list[Any] = []
+    scratch = GeneratedOptimizer._stage_from_scratch
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        made.append(self)
+        return scratch(self, *arguments)
+
+    monkeypatch.setattr(GeneratedOptimizer, "_stage_from_scratch", counted)
+    params = parameters()[:3]
+    groups = [{"params": [p], **own} for p, (own, _) in zip(params, GROUPS, strict=False)]
+    optimizer = hf.optimizer("stiefel_momentum")(groups, lr=0.002)
+    run([optimizer], params, 5)
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_first_step_that_is_refused_leaves_no_state(last: int) -> None:
+    params = parameters()[: last + 1]
+    groups = [{"params": [p], **own} for p, (own, _) in zip(params, GROUPS, strict=False)]
+    optimizer = hf.optimizer("stiefel_rattle")(groups, lr=0.002)
+    optimizer.param_groups[last]["lr"] = 1e3
+    before = [param.detach().clone() for param in params]
+    loss(params).backward()
+    with pytest.raises(ValueError, match=f"parameter 0 of group {last}"):
+        optimizer.step()
+    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert all(not optimizer.state.get(param) for param in params[:last])
 
 
 def test_all_groups_may_be_elsewhere() -> None:
