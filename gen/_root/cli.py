@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hamilforge import reproduce_command, templates
 from hamilforge.gen.declare.visible import visible_lines
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hamilforge.gen.declare.variation import Place, Variation
 
 FORMATS = ("text", "latex", "markdown")
+#: What is chosen of where points lie, and what names it.
+_PLACE = {"manifold": "NAME|PATH", "metric": "NAME", "retraction": "NAME"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -211,17 +213,14 @@ def _choices(command: argparse.ArgumentParser) -> None:
 
 def _place(command: argparse.ArgumentParser) -> None:
     """What an optimizer of points may have instead of its declaration."""
-    command.add_argument("--manifold", metavar="NAME|PATH", help="for an optimizer of points")
-    command.add_argument("--metric", metavar="NAME", help="of the manifold")
-    command.add_argument("--retraction", metavar="NAME", help="of the manifold")
+    for name, named in _PLACE.items():
+        command.add_argument(f"--{name}", metavar=named, help="for an optimizer of points")
 
 
 def _placed(arguments: argparse.Namespace) -> Place:
-    return {
-        "manifold": arguments.manifold,
-        "metric": arguments.metric,
-        "retraction": arguments.retraction,
-    }
+    """What was named of that."""
+    named = ((name, getattr(arguments, name)) for name in _PLACE)
+    return cast("Place", {name: value for name, value in named if value is not None})
 
 
 def _chosen(arguments: argparse.Namespace) -> Variation:
@@ -268,7 +267,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from hamilforge.facade import check
 
     if arguments.points is not None:
-        if any(_placed(arguments).values()):
+        if _placed(arguments):
             return complain("--manifold, --metric and --retraction are of optimizers of points")
         return of_sizes(lambda: _controllability(arguments))
     if arguments.size or any(

@@ -25,7 +25,7 @@ Name = str | Path
 
 def check(
     name: Name,
-    manifold: Name | None = None,
+    manifold: Name | None = "",
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Report:
@@ -33,8 +33,8 @@ def check(
 
     Args:
         name: a name in the catalogue, ``kind/name``, or a path to a TOML file.
-        manifold: of an optimizer of points: another one than the declared, by name or path; it has
-            no claims there.
+        manifold: of an optimizer of points: another one than the declared, by name or path, or None
+            for no constraint; it has no claims there.
         metric: of the manifold; the declared if None and it has it, its first else.
         retraction: of the manifold, likewise.
 
@@ -52,8 +52,11 @@ def check(
 
 
 def _place(manifold: Name | None, metric: str | None, retraction: str | None) -> Place:
-    text = None if manifold is None else str(manifold)
-    return {"manifold": text, "metric": metric, "retraction": retraction}
+    """Choices of a caller, where no manifold is the one without a constraint."""
+    from hamilforge.runtime.core.loader import FLAT
+
+    chosen = FLAT if manifold is None else str(manifold) or None
+    return {"manifold": chosen, "metric": metric, "retraction": retraction}
 
 
 def generate(
@@ -64,7 +67,7 @@ def generate(
     sizes: Mapping[str, int] | None = None,
     by_stage: bool = False,
     order: int | None = None,
-    manifold: Name | None = None,
+    manifold: Name | None = "",
     metric: str | None = None,
     retraction: str | None = None,
 ) -> list[Path]:
@@ -78,7 +81,8 @@ def generate(
             for.
         by_stage: whether every stage of a layer has controls of its own.
         order: of Taylor's method; that of the tolerance 1e-6 if None.
-        manifold: of an optimizer of points: another one than the declared, by name or path.
+        manifold: of an optimizer of points: another one than the declared, by name or path, or None
+            for no constraint.
         metric: of the manifold; the declared if None and it has it, its first else.
         retraction: of the manifold, likewise.
         out: a folder; the user's cache if None.
@@ -469,7 +473,7 @@ def _need_torch(what: str, instead: str) -> None:
 
 def optimizer(
     name: Name,
-    manifold: Name | None = None,
+    manifold: Name | None = "",
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Any:
@@ -477,8 +481,8 @@ def optimizer(
 
     Args:
         name: a name in the catalogue, or a path.
-        manifold: of an optimizer of points: another one than the declared, by name or path;
-            ``"flat"`` has no constraint.
+        manifold: of an optimizer of points: another one than the declared, by name or path, or None
+            for no constraint, as of a group of its parameters.
         metric: of the manifold; the declared if None and it has it, its first else.
         retraction: of the manifold, likewise.
 
@@ -719,7 +723,7 @@ def verify(
     sizes: Mapping[str, int] | None = None,
     device: str = "cpu",
     order: int | None = None,
-    manifold: Name | None = None,
+    manifold: Name | None = "",
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Verification:
@@ -734,7 +738,8 @@ def verify(
         device: where torch's forms run, as torch calls it; beside another one than ``cpu`` the
             kernels do not run.
         order: of Taylor's method; that of the tolerance 1e-6 if None.
-        manifold: of an optimizer of points: another one than the declared, by name or path.
+        manifold: of an optimizer of points: another one than the declared, by name or path, or None
+            for no constraint.
         metric: of the manifold; the declared if None and it has it, its first else.
         retraction: of the manifold, likewise.
 

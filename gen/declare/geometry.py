@@ -19,13 +19,9 @@ from hamilforge.gen.declare.variation import Place, Variation
 
 def split(choices: Variation) -> tuple[Place, Variation]:
     """Choices of where points lie and how they move, and all others."""
-    place: Place = {
-        "manifold": choices.get("manifold"),
-        "metric": choices.get("metric"),
-        "retraction": choices.get("retraction"),
-    }
+    place = {key: choices.get(key) for key in Place.__annotations__}
     others = {key: value for key, value in choices.items() if key not in place}
-    return place, cast(Variation, others)
+    return cast(Place, place), cast(Variation, others)
 
 
 def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration:
@@ -35,7 +31,7 @@ def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration
 
     Args:
         declaration: an optimizer of points.
-        named: None for what is not.
+        named: what is chosen; None, or not there, for what is not.
 
     Returns:
         The optimizer; the one that was given if all is as it says.
@@ -51,7 +47,8 @@ def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration
     if not isinstance(declaration, kinds.MatrixOptimizer) or declaration.manifold is None:
         raise DeclarationError.single(
             head.source.where,
-            f"'{head.name}' is not on a manifold: {' and '.join(chosen)} cannot be chosen",
+            f"'{head.name}' is no optimizer of points of a manifold: {' and '.join(chosen)} cannot "
+            "be chosen",
         )
     own = {
         "manifold": declaration.manifold.head.name,
@@ -98,6 +95,10 @@ def _tables(
     }
     for key, names in known.items():
         if key in chosen:
+            if chosen[key] not in names:
+                raise DeclarationError.single(
+                    "", f"{key} = {chosen[key]!r}: {place.head.name} has {', '.join(names)}"
+                )
             tables[key] = chosen[key]
         elif tables.get(key) not in names:
             tables.pop(key, None)

@@ -19,6 +19,8 @@ from typing import Any
 
 from hamilforge.runtime.core import cache
 
+#: The manifold of points without a constraint.
+FLAT = "flat"
 #: What the class of a generated file says of itself, beside what is its own.
 _SEE_THE_HEAD = "See the head of this file."
 
@@ -137,7 +139,10 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
     shipped = _shipped(name_or_path, method)
     if shipped and not any(map(_is_choice, choices.values())):
         return shipped
-    request = repr((str(name_or_path), method and str(method), sorted(choices.items())))
+    if choices.get("manifold"):
+        choices["manifold"] = from_anywhere(choices["manifold"])
+    asked = from_anywhere(name_or_path), None if method is None else from_anywhere(method), choices
+    request = repr((*asked[:2], sorted(choices.items())))
     known = _KNOWN.get(request)
     if known and known.is_current():
         return known.product
@@ -152,13 +157,11 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
 
         cache.store(key, pipeline.generate(made))
     product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
-    own = None if method is None else _from_anywhere(method)
-    asked = _from_anywhere(name_or_path), own, choices
     _KNOWN[request] = _Known(asked, key, products.sources(made), product)
     return product
 
 
-def _from_anywhere(name_or_path: str | Path) -> str:
+def from_anywhere(name_or_path: str | Path) -> str:
     """A name, or a path that means the same wherever the process goes."""
     text = str(name_or_path)
     return str(Path(text).resolve()) if text.endswith(".toml") else text
@@ -242,6 +245,11 @@ def load_layers(
     small = isinstance(sizes, Mapping) and whole and all(0 < size <= FUSED for size in values)
     own = {name: int(size) for name, size in sizes.items()} if small else None
     return load(field, method, sizes=own, **choices)
+
+
+def is_shipped(name_or_path: str | Path) -> bool:
+    """Whether a product ships with the package."""
+    return _shipped(name_or_path, None) is not None
 
 
 def _shipped(name_or_path: str | Path, method: str | Path | None) -> Loaded | None:

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.core.loader import FLAT
+
 Tensor = torch.Tensor
 #: The options of a group, with their defaults.
 OPTIONS: dict[str, Any] = {"rows": False, "matrix": None}
 #: What a group may have of its own: where its parameters lie, and how they move there.
 MAPS = ("manifold", "metric", "retraction")
-#: Of a group whose ``manifold`` is None.
-FLAT = "flat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def refuse_shape(own: Arrangement, shape: Sequence[int], name: str) -> None:
 
 
 def maps(group: Mapping[str, Any]) -> dict[str, str]:
-    """What a group has of its own of :data:`MAPS`; :data:`FLAT` where its manifold is None.
+    """What a group has of its own of :data:`MAPS`; the flat manifold where it has none.
 
     Args:
         group: of parameters.

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.torch_transforms import transforms_are_active
 from hamilforge.runtime.optimizers import arrangements
 from hamilforge.runtime.optimizers.arrangements import Arrangement, arrangement
@@ -123,26 +124,32 @@ class MatrixOptimizer(PartedOptimizer):
         for name in _OWN:
             if name in param_group:
                 raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
-        if isinstance(param_group, dict) and self._added_elsewhere(param_group):
-            return
-        super().add_param_group(param_group)
-        try:
-            self._refuse_decay()
-            own = arrangement(self.param_groups[-1], self.product)
-            if own is not None and (self._line_search is not None or self.product.NOISE):
-                what = "a rule with noise" if self.product.NOISE else "a line search"
-                raise ValueError(f"{what} takes parameters as they are, and not by {own}")
-            for param in self.param_groups[-1]["params"]:
-                name = self._name(param)
-                if own is not None:
-                    arrangements.refuse_shape(own, param.shape, name)
-                    name = f"{name}, by {own},"
-                many = self._batched or (own is not None and own.rows and own.vectors)
-                (point,) = self._as_points([param.detach()], own)
-                refuse_points(self.product, point, name, many)
-        except BaseException:
-            self.param_groups.pop()
-            raise
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
+        with self._whole_or_not(param_group):
+            if not self._added_elsewhere(param_group):
+                super().add_param_group(param_group)
+                self._refuse_no_points(param_group)
+
+    def _refuse_no_points(self, group: Mapping[str, Any]) -> None:
+        """Refuse a group whose parameters are no points, or are to shrink and do not."""
+        self._refuse_decay()
+        own = arrangement(group, self.product)
+        kinds = {
+            "a rule with noise": self.product.NOISE,
+            "a line search": self._line_search,
+            "a differentiable step": group["differentiable"],
+        }
+        for kind in filter(kinds.get, kinds if own is not None else ()):
+            raise ValueError(f"{kind} takes parameters as they are, and not by {own}")
+        for param in group["params"]:
+            name = self._name(param)
+            if own is not None:
+                arrangements.refuse_shape(own, param.shape, name)
+                name = f"{name}, by {own},"
+            many = self._batched or (own is not None and own.rows and own.vectors)
+            (point,) = self._as_points([param.detach()], own)
+            refuse_points(self.product, point, name, many)
 
     def _refuse_decay(self) -> None:
         for group in () if self.product.SHRINKS else self._groups:
@@ -389,8 +396,9 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
     if reason := reason_against_shape(product, tensor):
         raise ValueError(f"{name} is no point: {reason}")
     if len(shape) > (1 if product.VECTORS else 2) and not batched:
+        rows = ", with rows=True its rows are" if product.VECTORS and len(shape) == 2 else ""
         raise ValueError(
-            f"{name} has the shape {shape}; with batched=True leading axes are many points"
+            f"{name} has the shape {shape}; with batched=True leading axes are many points{rows}"
         )
     if len(shape) > 1 and product.TALL and shape[-1] > shape[-2]:
         raise ValueError(
@@ -406,7 +414,9 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
                 f"{axis}, from 0: {axis} is at least {least}"
             )
     if product.MANIFOLD and (reason := reason_against(product, tensor)):
+        shipped = loader.is_shipped(f"manifold/{product.MANIFOLD}")
+        manifold = f'"{product.MANIFOLD}"' if shipped else "the path of its declaration"
         raise ValueError(
             f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "
-            f'hf.project_(parameter, "{product.MANIFOLD}") moves a tensor there if it can'
+            f"hf.project_(parameter, {manifold}) moves a tensor there if it can"
         )

@@ -69,18 +69,23 @@ def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> No
             raise TypeError(f"{rule} has no option '{name}'{hint}")
 
 
-def refuse_misspelled(rule: str, group: Iterable[str], product: ModuleType) -> None:
+def refuse_misspelled(rule: str, group: Mapping[str, Any], product: ModuleType) -> None:
     """Refuse keys of a group that look like options, but for a letter or two.
 
     Args:
         rule: the name of the optimizer's class.
-        group: the keys; a group may have some of its user's own.
+        group: of parameters; it may have keys of its user's own.
         product: the generated module.
 
     Raises:
-        TypeError: a key is nearly the name of an option.
+        TypeError: a key is nearly the name of an option, or a manifold, which the rule has not.
     """
     known = (*arguments(product), *options_of(product))
+    if group.get("manifold") is not None and not hasattr(product, "MANIFOLD"):
+        raise TypeError(
+            f"{rule} is no optimizer of points: a group of it lies on no manifold; "
+            "hamilforge list shows those that are, such as stiefel_adam"
+        )
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
         if name in worker_options(product) or (name == WORKERS and product.AVERAGES):

@@ -140,6 +140,7 @@ def check_shapes(state: Mapping[torch.Tensor, Any], product: ModuleType, shape: 
             array = entry.get(name)
             if array is not None and tuple(array.shape) != tuple(shape(name, param)):
                 raise ValueError(
-                    f"the state of parameter {number}: {name} has the shape "
-                    f"{tuple(array.shape)}, and the parameter {tuple(param.shape)}"
+                    f"the state of parameter {number}: {name} has the shape {tuple(array.shape)}, "
+                    f"and {tuple(shape(name, param))} was expected of a parameter of the shape "
+                    f"{tuple(param.shape)}"
                 )

@@ -61,6 +61,10 @@ class PartedOptimizer(GeneratedOptimizer):
         self._said: dict[int, Place] = {}
         super().__init__(params, hyper, options)
 
+    def __repr__(self) -> str:
+        name, told, manifold = type(self).__name__, super().__repr__(), self.product.MANIFOLD
+        return f"{name} on {manifold}{told.removeprefix(name)}" if manifold else told
+
     def __getstate__(self) -> dict[str, Any]:
         parts = {}
         for place, part in self._parts.items():
@@ -133,6 +137,8 @@ class PartedOptimizer(GeneratedOptimizer):
             DeclarationError: there is no such manifold, metric or retraction.
             ValueError: what :meth:`add_param_group` refuses.
         """
+        if group.get("manifold") is not None:  # which means the same in another folder, later
+            group["manifold"] = loader.from_anywhere(arrangements.maps(group)["manifold"])
         place = _place(group)
         self._said[id(group)] = place
         if self._whole is not None or place in self._own:
@@ -197,19 +203,20 @@ class PartedOptimizer(GeneratedOptimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; the parameters must be those saved with it.
 
+        Where a group lies is said by this optimizer; its state must be one of the same manifold,
+        metric and retraction, whoever named them and how: a group, or the class.
+
         Raises:
             ValueError: the state is not one of this optimizer, or of one whose groups lie on other
                 manifolds; nothing is changed.
             RuntimeError: in evaluation mode, where the parameters are not the points.
         """
-        groups = state_dict.get("param_groups", ())
-        for number, (saved, own) in enumerate(zip(groups, self.param_groups, strict=False)):
-            if _place(saved) != _place(own):
-                raise ValueError(
-                    f"group {number} of the state has {_told(saved)}, and of this optimizer "
-                    f"{_told(own)}"
-                )
-        super().load_state_dict(state_dict)
+        saved = state_dict.get("param_groups", ())
+        groups = [
+            _without_place(group) | {key: own[key] for key in arrangements.MAPS if key in own}
+            for group, own in zip(saved, self.param_groups, strict=False)
+        ]
+        super().load_state_dict({**state_dict, "param_groups": [*groups, *saved[len(groups) :]]})
 
 
 class _Kept:
@@ -250,6 +257,10 @@ def _place(group: Mapping[str, Any]) -> Place:
     return (*arrangements.maps(group).items(),)
 
 
+def _without_place(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in arrangements.MAPS}
+
+
 def _choices(place: Place) -> dict[str, str | None]:
     """What is chosen for a place: on another manifold nothing stays that was said of the first."""
     chosen = dict(place)
@@ -257,6 +268,6 @@ def _choices(place: Place) -> dict[str, str | None]:
 
 
 def _told(group: Mapping[str, Any]) -> str:
-    """A place in words."""
-    place = [f"{name} = '{value}'" for name, value in _place(group)]
-    return ", ".join(place) or "the declared manifold"
+    """What a group says of its place."""
+    place = [f"{name} = {group[name]!r}" for name in arrangements.MAPS if name in group]
+    return ", ".join(place) or "no manifold, metric or retraction of its own"

@@ -289,16 +289,13 @@ class GeneratedOptimizer(Optimizer):
             first = self.param_groups[0]
             begun = {DRAWS: first[DRAWS], SEED: param_group.get(SEED, first[SEED])}
         self._check_together([*self.param_groups, {**values, **begun, "clock": None}])
-        super().add_param_group(param_group)
-        try:
+        with self._whole_or_not(param_group):
+            super().add_param_group(param_group)
             if self._begun or self._workers.size > 1:
                 added = self.param_groups[-1]["params"]
                 names = names_of(self.param_groups)[-len(added) :]
                 rule = type(self).__name__
                 self._workers.begin(rule, names, added, self._common(values))
-        except BaseException:
-            self.param_groups.pop()
-            raise
         self.param_groups[-1].update(begun, scope=values["scope"])
         joins = self._scope == "all" or self.product.CLOSES  # a loop is one for all groups
         joins = joins and len(self.param_groups) > 1
@@ -306,6 +303,19 @@ class GeneratedOptimizer(Optimizer):
         self.param_groups[-1]["clock"] = clock
         self.param_groups[-1][LATE] = {}
         self._reset()
+
+    @contextlib.contextmanager
+    def _whole_or_not(self, group: dict[str, Any]) -> Iterator[None]:
+        """Let a group that is refused here not be there, and its dictionary say what it said."""
+        count, before = len(self.param_groups), dict(group)
+        try:
+            yield
+        except BaseException:
+            del self.param_groups[count:]
+            params = group.get("params")  # a list now, of an iterator that has run out
+            group.clear()
+            group.update(before, params=params)
+            raise
 
     def _common(self, values: dict[str, Any]) -> dict[str, float]:
         """The numbers of a group that are the same in all workers."""

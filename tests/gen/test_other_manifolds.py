@@ -23,7 +23,7 @@ OPTIMIZERS = [
 def lacking(optimizer, manifold):
     """What is said of a rule that has no meaning on a manifold; None of others."""
     if optimizer.manifold is None:
-        return "is not on a manifold"
+        return "is no optimizer of points of a manifold"
     if optimizer.manifold == manifold:
         return None
     if optimizer.retraction == kinds.FREE:
@@ -105,7 +105,7 @@ def test_a_manifold_of_ones_own(tmp_path, capsys):
 
 
 def test_a_rule_without_a_manifold_cannot_be_put_on_one():
-    with pytest.raises(DeclarationError, match="'rgd' is not on a manifold: metric cannot be"):
+    with pytest.raises(DeclarationError, match="'rgd' is no optimizer of points of a manifold: metric"):
         hf.check("rgd", metric="canonical")
 
 
@@ -121,5 +121,5 @@ def test_what_is_chosen_is_in_the_name():
 
 
 def test_a_field_is_on_no_manifold():
-    with pytest.raises(DeclarationError, match="'antisymmetric' is not on a manifold"):
+    with pytest.raises(DeclarationError, match="'antisymmetric' is no optimizer of points"):
         hf.generate("antisymmetric", method="rk4", manifold="sphere")

@@ -122,10 +122,64 @@ def test_a_state_of_other_manifolds_is_refused() -> None:
     params = parameters()
     optimizer = grouped("stiefel_momentum", params)
     run([optimizer], params, 1)
-    state = optimizer.state_dict()
-    state["param_groups"][1]["manifold"] = "stiefel"
-    with pytest.raises(ValueError, match="group 1 of the state has manifold = 'stiefel'"):
-        optimizer.load_state_dict(state)
+    stretched = {"params": [params[1]], "manifold": "sphere", "retraction": "exponential"}
+    other = hf.optimizer("stiefel_momentum")(
+        [{"params": [params[0]]}, stretched, {"params": [params[2]], "metric": "canonical"},
+         {"params": [params[3]], "manifold": None}]
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="one of stiefel_momentum_on_sphere.* is .*by_exponential"):
+        other.load_state_dict(optimizer.state_dict())
+    assert not other.state
+
+
+def test_a_state_is_that_of_a_place_whoever_named_it(tmp_path: Any, monkeypatch: Any) -> None:
+    text = (catalogue.root() / "manifolds" / "sphere.toml").read_text()
+    (tmp_path / "own.toml").write_text(text.replace('"sphere"', '"own"', 1))
+    monkeypatch.chdir(tmp_path)
+    momentum = hf.optimizer("stiefel_momentum")
+    ball = parameters()[1]
+    makers = [
+        lambda param: momentum([{"params": [param], "manifold": "own.toml"}]),
+        lambda param: momentum([{"params": [param], "manifold": tmp_path / "own.toml"}]),
+        lambda param: hf.optimizer("stiefel_momentum", manifold="./own.toml")([param]),
+    ]
+    optimizers = [(make(param), param) for make in makers for param in [ball.clone().detach()]]
+    for optimizer, param in optimizers:
+        param.grad = SIZES.clone()
+        optimizer.step()
+    monkeypatch.chdir("/")
+    for saved, there in optimizers:
+        for loaded, param in copy.deepcopy(optimizers):
+            loaded.load_state_dict(saved.state_dict())
+            for own, its in ((copy.deepcopy(saved), there.clone()), (loaded, param)):
+                own.param_groups[0]["params"][0].grad = SIZES * 2
+                own.step()
+                its.copy_(own.param_groups[0]["params"][0])
+            assert torch.equal(own.param_groups[0]["params"][0], its)
+
+
+def test_a_group_that_is_refused_leaves_its_dictionary() -> None:
+    params = parameters()
+    optimizer = hf.optimizer("stiefel_momentum")([params[0]])
+    for refused in (
+        {"params": [params[1]], "manifold": "sphere", "rows": True},
+        {"params": [torch.nn.Parameter(torch.ones(8))], "manifold": "sphere"},
+        {"params": [params[2]], "weight_decay": 0.1},
+        {"params": [params[2]], "lr": -1.0},
+        {"params": [params[0]]},
+    ):
+        before = dict(refused)
+        with pytest.raises(ValueError, match="."):
+            optimizer.add_param_group(refused)
+        assert refused == before
+    assert len(optimizer.param_groups) == 1
+
+
+def test_the_optimizer_says_where_it_is() -> None:
+    params = parameters()
+    assert str(grouped("stiefel_momentum", params)).startswith("StiefelMomentum on stiefel (")
+    flat = hf.optimizer("stiefel_momentum", manifold=None)([torch.nn.Parameter(torch.ones(3, 1))])
+    assert str(flat).startswith("StiefelMomentumOnFlat on flat (")
 
 
 def test_a_step_that_is_refused_in_one_group_changes_no_group() -> None:
@@ -228,7 +282,7 @@ def test_a_group_that_is_removed_or_changed_is_seen() -> None:
     del optimizer.param_groups[0]["manifold"]
     run([optimizer], params, 1)
     del optimizer.param_groups[-1]["manifold"]
-    with pytest.raises(ValueError, match="a group has the declared manifold, and had not when"):
+    with pytest.raises(ValueError, match="a group has no manifold, metric"):
         run([optimizer], params, 1)
 
 
@@ -345,7 +399,11 @@ def test_a_line_search_looks_at_all_groups() -> None:
         ("stiefel_momentum", {"manifold": 3}, TypeError, "manifold = 3: a name was expected"),
         ("landing", {"manifold": "sphere"}, DeclarationError, "made for stiefel"),
         ("mec", {"manifold": "sphere"}, DeclarationError, "declares none"),
-        ("muon", {"manifold": "stiefel"}, DeclarationError, "'muon' is not on a manifold"),
+        ("muon", {"manifold": "stiefel"}, DeclarationError, "'muon' is no optimizer of points of"),
+        ("adam", {"manifold": "stiefel"}, TypeError, "Adam is no optimizer of points"),
+        ("stiefel_momentum", {"metric": "flat"}, DeclarationError, "^metric = 'flat': stiefel has"),
+        ("stiefel_momentum", {"manifold": "sphere"}, ValueError, "rows=True its rows are"),
+        ("stiefel_momentum", {"manifold": None, "differentiable": True}, ValueError, "as they are"),
         ("stiefel_momentum", {"manifold": None, "rows": True}, ValueError, "no rows, no matrix"),
         ("stiefel_momentum", {"manifold": None, "fused": True}, RuntimeError, "manifold=None"),
     ],
