@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hamilforge.network_bounds import Contractivity
     from hamilforge.runtime.core.comparison import Verification
     from hamilforge.runtime.core.loader import Loaded
+    from hamilforge.runtime.integrators.integrator import Integrator
     from hamilforge.runtime.integrators.solution import Solution
 
 Name = str | Path
@@ -144,17 +146,60 @@ def integrate(
         ValueError: the arguments do not fit.
         IntegrationError: a step could not be taken; it says where, why, and what to try.
     """
-    from hamilforge.runtime.core import loader
-    from hamilforge.runtime.integrators import integrate as module
+    from hamilforge.runtime.integrators import integrator as module
 
-    if order is None and h is None and options.get("rtol") is not None:
-        loaded = loader.load_for_tolerance(problem, method, options["rtol"], sizes=sizes)
-    else:
-        loaded = loader.load(problem, method, sizes=sizes, order=order)
-    product = loaded.module("numba")
-    if t_span is None:
-        t_span = (product.START_TIME, product.START_TIME + 1.0)
+    product = _integrated(problem, method, h, sizes, order, options.get("rtol"))
     return module.integrate(product, y0, t_span, h, **options)
+
+
+def _integrated(
+    problem: Name,
+    method: Name,
+    h: float | None,
+    sizes: Mapping[str, int] | None,
+    order: int | None,
+    rtol: Any,
+) -> ModuleType:
+    """The kernels of a problem by a method, of the order that a tolerance asks for."""
+    from hamilforge.runtime.core import loader
+
+    if order is None and h is None and rtol is not None:
+        return loader.load_for_tolerance(problem, method, rtol, sizes=sizes).module("numba")
+    return loader.load(problem, method, sizes=sizes, order=order).module("numba")
+
+
+def integrator(
+    problem: Name,
+    method: Name,
+    h: float | None = None,
+    sizes: Mapping[str, int] | None = None,
+    order: int | None = None,
+    **options: Any,
+) -> Integrator:
+    """A declared Hamiltonian or system by a declared method, made once and run many times.
+
+    Args:
+        problem: as of :func:`integrate`.
+        method: as of :func:`integrate`.
+        h: the step; without, steps follow an error estimate.
+        sizes: of a lattice, the number of its sites by name.
+        order: of Taylor's method, as of :func:`integrate`.
+        options: ``rtol``, ``atol``, ``max_step``, ``max_steps``, ``parameters``, as of
+            :func:`integrate`.
+
+    Returns:
+        An object with ``solve(y0, t_span, every=, t_eval=, events=, progress=)``, which is what
+        :func:`integrate` returns, and ``end(y0, t_span)``, the state at the end alone: of short
+        runs most of the time that is not the kernel's is saved.
+
+    Raises:
+        DeclarationError: a declaration has problems, or the two do not fit.
+        ValueError: the arguments do not fit.
+    """
+    from hamilforge.runtime.integrators.integrator import Integrator
+
+    product = _integrated(problem, method, h, sizes, order, options.get("rtol"))
+    return Integrator(product, h, **options)
 
 
 def flow(

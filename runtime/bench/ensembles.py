@@ -17,7 +17,7 @@ from hamilforge.runtime.bench import right_hand_sides
 from hamilforge.runtime.bench.rows import Row
 from hamilforge.runtime.bench.timing import Contestant, interleaved
 from hamilforge.runtime.core.loader import load_for_tolerance
-from hamilforge.runtime.integrators.integrate import integrate
+from hamilforge.runtime.integrators.integrator import integrate
 from hamilforge.runtime.integrators.solution import Floats
 
 

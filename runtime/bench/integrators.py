@@ -2,8 +2,9 @@
 
 For each case every candidate and every peer first finds the largest step, or the loosest tolerance,
 with which the end of the trajectory is within the error; then all are timed in turns at that
-setting.  SciPy's and the other peers' right-hand sides are written in the problem's components by
-hand, as their users would.
+setting, from objects that are made once where there are such: an ``Integrator``, diffrax's compiled
+function, heyoka's integrator.  SciPy's and the other peers' right-hand sides are written in the
+problem's components by hand, as their users would.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process,
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.loader import load_for_tolerance
-from hamilforge.runtime.integrators.integrate import integrate
+from hamilforge.runtime.integrators.integrator import Integrator, integrate
 from hamilforge.runtime.integrators.solution import Floats
 
 BENCH = "integrators"
+#: The absolute tolerance, in relative ones: the ratio of the defaults.
+ABSOLUTE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +92,22 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
         method: load_product(problem, method).module("numba")
         for method in (*(entry["method"] for entry in methods), *adaptive)
     }
-    any_product = load_product(problem, line_up["taylor"]).module("numba")
+    taylor = line_up["taylor"]
+    any_product = load_product(problem, taylor).module("numba")
     start = np.array(any_product.START)
     exact = np.array(case["exact"]) if "exact" in case else _reference(problem, any_product, span)
 
     def close(end: Floats) -> bool:
         return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
 
-    def by_order(tolerance: float) -> Callable[[], Floats]:
-        product = load_for_tolerance(problem, line_up["taylor"], tolerance).module("numba")
-        return _adaptive(product, span)(tolerance)
+    def by_order(run: Callable[..., Attempt], tolerance: float) -> Callable[[], Floats]:
+        product = load_for_tolerance(problem, taylor, tolerance).module("numba")
+        return run(product, span)(tolerance)
 
-    candidates: dict[str, Found | None] = {line_up["taylor"]: _by_tolerance(by_order, close)}
+    candidates: dict[str, Found | None] = {
+        name: _by_tolerance(functools.partial(by_order, run), close)
+        for name, run in ((taylor, _adaptive), (f"{taylor}, by hf.integrate", _anew))
+    }
     for entry in methods:
         name = entry["method"]
         candidates[name] = _fixed(products[name], span, entry["h"], line_up["steps"], close)
@@ -182,9 +189,7 @@ def _fixed(
     while count <= most:
         step = (span[1] - span[0]) / count
 
-        def work(step: float = step, count: int = count) -> Floats:
-            return integrate(product, None, span, step, every=count).y[-1]
-
+        work = functools.partial(Integrator(product, step).end, None, span)
         try:
             if close(work()):
                 return Found(work, f"h = {step:.3g}")
@@ -211,9 +216,20 @@ def _by_tolerance(attempt: Attempt, close: Callable[[Floats], bool]) -> Found | 
 
 def _adaptive(product: ModuleType, span: tuple[float, float]) -> Attempt:
     def attempt(tolerance: float) -> Callable[[], Floats]:
+        integrator = Integrator(product, rtol=tolerance, atol=ABSOLUTE * tolerance)
+        return functools.partial(integrator.end, None, span)
+
+    return attempt
+
+
+def _anew(product: ModuleType, span: tuple[float, float]) -> Attempt:
+    """The same, checked anew at each call, with a solution as its result."""
+
+    def attempt(tolerance: float) -> Callable[[], Floats]:
         def work() -> Floats:
+            absolute = ABSOLUTE * tolerance
             solution = integrate(
-                product, None, span, rtol=tolerance, atol=tolerance, t_eval=[span[1]]
+                product, None, span, rtol=tolerance, atol=absolute, t_eval=[span[1]]
             )
             return solution.y[-1]
 
@@ -301,7 +317,7 @@ def _compile(problem: str, method: str) -> list[Row]:
     """The first trajectory in a fresh process, with an empty cache of kernels and a filled one."""
     setup = (
         "from hamilforge.runtime.core.loader import load as load_product\n"
-        "from hamilforge.runtime.integrators.integrate import integrate\n"
+        "from hamilforge.runtime.integrators.integrator import integrate\n"
         "import numba, numpy\n"
         "numba.njit(lambda x: x + 1.0)(1.0)\n"
         f"product = load_product('{problem}', '{method}').module('numba')"

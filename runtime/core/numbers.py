@@ -21,6 +21,8 @@ def real_number(name: str, value: Any) -> float:
     Raises:
         ValueError: it is a text, a truth value, complex, or several.
     """
+    if type(value) is float:
+        return value
     if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
         return float(value)
     refused = isinstance(value, bool | np.bool_ | str | bytes | complex) or np.ndim(value)
@@ -82,6 +84,8 @@ def real_array(name: str, value: Any) -> NDArray[np.float64]:
     Raises:
         ValueError: texts, truth values, complex or ragged entries.
     """
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return value.copy()
     refusal = f"{name}: real numbers were expected, not "
     if hasattr(value, "detach"):  # a tensor, whose graph is not for NumPy
         value = value.detach()

@@ -170,9 +170,7 @@ def _one_adaptive(
         found = watch.found if watch else {}
         return failure(product, t, control, pieces, values, reason + which, residual, **found)
 
-    t, stretch, end = start, FIRST_STRETCH, None
-    if not product.UNKNOWNS:
-        stretch = max(stretch, FIRST_COMPONENTS // y.size)
+    t, stretch, end = start, _first_stretch(product, y.size), None
     while (stop - t) * (stop - start) > 0:
         begun, before = time.perf_counter(), int(control[Control.STEPS])
         stretch = min(stretch, limits.steps - before)
@@ -221,6 +219,61 @@ def _one_adaptive(
         watch,
         end is not None,
     )
+
+
+def adaptive_end(
+    product: ModuleType,
+    start_state: Floats,
+    row: Floats,
+    start: float,
+    stop: float,
+    limits: Limits,
+    values: Mapping[str, Any],
+) -> Floats:
+    """The end of one trajectory, without what lies between.
+
+    Args:
+        product: the generated module.
+        start_state: the start, `(components,)`.
+        row: the parameters.
+        start: the time of the start.
+        stop: the time of the end.
+        limits: tolerances, and the budget of steps.
+        values: the parameters by name.
+
+    Returns:
+        `(components,)`.
+
+    Raises:
+        IntegrationError: no step is small enough, or the budget is used up.
+    """
+    y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
+    control = begun_control(product, y, row, start, stop, limits)
+    never, moments, out = np.array([math.copysign(math.inf, stop - start)]), np.empty(1), y[None]
+    t, stretch = start, _first_stretch(product, y.size)
+    while (stop - t) * (stop - start) > 0:
+        begun, before = time.perf_counter(), int(control[Control.STEPS])
+        control[Control.RETURN_AT] = before + min(stretch, limits.steps - before)
+        t, residual = product.adaptive(
+            t, stop, control, y, low, row, limits.relative, limits.absolute, never, moments, out,
+            room.rows[0], room.square[0], room.slopes[0], room.flags[0], None,
+        )  # fmt: skip
+        taken = int(control[Control.STEPS])
+        if residual != 0.0 or not all_finite(y):
+            reason = why_lost(product, control, residual)
+        elif taken >= limits.steps and (stop - t) * (stop - start) > 0:
+            reason = why_spent(limits, control, abs(stop - t))
+        else:
+            stretch = next_stretch(taken - before, begun, STRETCH)
+            continue
+        reached = [(np.array([start, t]), np.stack((start_state, y)))]
+        raise failure(product, t, control, reached, values, reason, float(residual))
+    return y
+
+
+def _first_stretch(product: ModuleType, size: int) -> int:
+    """Steps of the first call of a kernel."""
+    return FIRST_STRETCH if product.UNKNOWNS else max(FIRST_STRETCH, FIRST_COMPONENTS // size)
 
 
 def _until(t: float, direction: float, moments: Floats, states: Floats) -> tuple[Floats, Floats]:

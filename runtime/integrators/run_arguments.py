@@ -78,17 +78,18 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
             sets of parameters, but not as many as starts.
     """
     names = product.COMPONENTS
-    known = ", ".join(brief(names))
     if y0 is None:
         if product.START is None:
-            raise ValueError(f"{product.NAME} declares no start; give y0 for {known}")
+            raise ValueError(
+                f"{product.NAME} declares no start; give y0 for {', '.join(brief(names))}"
+            )
         y0 = product.START
     if isinstance(y0, Mapping):
         y0 = _by_component(product, y0)
     state = real_array("y0", y0)
     if state.ndim not in (1, 2) or state.shape[-1] != len(names):
         raise ValueError(
-            f"y0 has the shape {state.shape}; ({len(names)},) for {known}, or "
+            f"y0 has the shape {state.shape}; ({len(names)},) for {', '.join(brief(names))}, or "
             f"(trajectories, {len(names)}) was expected"
         )
     if not all_finite(state):

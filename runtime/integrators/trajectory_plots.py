@@ -16,7 +16,7 @@ import numpy as np
 
 from hamilforge.runtime.core import pictures
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.integrators.integrate import integrate
+from hamilforge.runtime.integrators.integrator import integrate
 from hamilforge.runtime.integrators.solution import Floats, Solution, brief
 
 #: Work and precision are measured at ``h / 2**k`` for these k, over this part of the time.

@@ -127,7 +127,7 @@ def test_a_state_of_other_manifolds_is_refused() -> None:
         [{"params": [params[0]]}, stretched, {"params": [params[2]], "metric": "canonical"},
          {"params": [params[3]], "manifold": None}]
     )  # fmt: skip
-    with pytest.raises(ValueError, match="one of stiefel_momentum_on_sphere.* is .*by_exponential"):
+    with pytest.raises(ValueError, match=r"one of stiefel_momentum_on_sphere.*by_exponential"):
         other.load_state_dict(optimizer.state_dict())
     assert not other.state
 
@@ -169,7 +169,7 @@ def test_a_group_that_is_refused_leaves_its_dictionary() -> None:
         {"params": [params[0]]},
     ):
         before = dict(refused)
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"axes|not on the|shrink|lr|more than one"):
             optimizer.add_param_group(refused)
         assert refused == before
     assert len(optimizer.param_groups) == 1

@@ -1,0 +1,247 @@
+"""A problem by a method, made once and run many times.
+
+In: a product's numba module, a step or tolerances, and parameters, which are checked once.  Out: an
+:class:`Integrator`, whose runs return a :class:`Solution`, or the state at the end alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.integrators.adaptive_control import Limits
+from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, adaptive_end, adaptive_steps
+from hamilforge.runtime.integrators.constraints import refuse_off_constraints
+from hamilforge.runtime.integrators.fixed_steps import fixed_steps
+from hamilforge.runtime.integrators.run_arguments import (
+    longest_step,
+    looked_for,
+    looks_for_nothing,
+    output_times,
+    parameter_values,
+    refuse_adaptive,
+    refuse_undefined,
+    starting_states,
+    step_count,
+    time_span,
+    tolerance,
+)
+from hamilforge.runtime.integrators.solution import Floats, Solution, parameter_table
+
+
+class Integrator:
+    """A problem by a method.
+
+    Args:
+        product: the generated module.
+        h: the step; None for steps chosen by the error estimate.
+        rtol: without h, the relative tolerance, 1e-6 if None; a number, or one for each component.
+        atol: without h, the absolute tolerance, 1e-9 if None; a number, or one for each component.
+        parameters: numbers, or arrays `(trajectories,)`, by name; the declared ones else.
+        max_steps: how many steps a trajectory may take; if None, a million where the error
+            estimate chooses them, and as many as the time span has with a fixed h.
+        max_step: without h, the longest step that may be taken.
+
+    Raises:
+        ValueError: the arguments do not fit the problem or the method.
+    """
+
+    def __init__(
+        self,
+        product: ModuleType,
+        h: float | None = None,
+        *,
+        rtol: Any = None,
+        atol: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        max_steps: int | None = None,
+        max_step: float | None = None,
+    ) -> None:
+        self.product = product
+        self._h, self._max_step = h, max_step
+        self._budget = None if max_steps is None else whole_number("max_steps", max_steps)
+        self._values = parameter_values(product, parameters or {})
+        if h is None:
+            refuse_adaptive(product)
+            size = len(product.COMPONENTS)
+            self._relative = tolerance("rtol", 1e-6 if rtol is None else rtol, size)
+            self._absolute = tolerance("atol", 1e-9 if atol is None else atol, size)
+        elif rtol is not None or atol is not None:
+            raise ValueError("a fixed step h and tolerances exclude each other; give one")
+        elif max_step is not None:
+            raise ValueError("max_step is for steps that follow an error estimate: leave h out")
+
+    def __repr__(self) -> str:
+        steps = "steps of its own" if self._h is None else f"h = {self._h:g}"
+        return f"Integrator({self.product.NAME}, {steps})"
+
+    def solve(
+        self,
+        y0: Any = None,
+        t_span: Sequence[float] | None = None,
+        *,
+        every: int = 1,
+        t_eval: Any = None,
+        progress: bool | None = None,
+        events: Any = None,
+    ) -> Solution:
+        """Times and states of a run.
+
+        Args:
+            y0: the start: `(components,)`, `(trajectories, components)`, or numbers by component;
+                the declared one if None.
+            t_span: from when to when, in either direction; one unit of time from the declared
+                start if None.
+            every: with h, the states to keep.
+            t_eval: without h, the times to keep, by dense output; all steps if None.
+            progress: whether to show a bar; on a terminal if None.
+            events: without h, what is looked for along the solution: names of declared events,
+                True for all of them, functions of (t, y), or a sequence of names and functions.
+
+        Returns:
+            The solution.
+
+        Raises:
+            ValueError: the arguments do not fit the problem or the method.
+            IntegrationError: a step could not be taken; it says where, why, and what to try.
+        """
+        product, values = self.product, self._values
+        start, stop = self._times(t_span)
+        state, single = starting_states(product, y0, values)
+        table = parameter_table(values, len(state))
+        refuse_undefined(product, start, state, table)
+        refuse_off_constraints(product, start, state, table)
+        if self._h is None:
+            if every != 1:
+                raise ValueError("every counts steps of a fixed h; give t_eval instead")
+            times = output_times(t_eval, start, stop)
+            if times is None and not single:
+                raise ValueError("the steps of trajectories differ; give t_eval for an ensemble")
+            limits, watched = self._limits(start, stop, times), looked_for(product, events)
+            return adaptive_steps(
+                product, state, single, values, table, start, stop, limits, watched
+            )
+        if not looks_for_nothing(events):
+            raise ValueError(
+                "events are looked for for steps that follow an error estimate: leave h out"
+            )
+        if t_eval is not None:
+            raise ValueError("with a fixed step h states are kept at steps; give every instead")
+        count = self._count(start, stop, every)
+        shown = sys.stderr.isatty() if progress is None else progress
+        return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
+
+    def end(self, y0: Any = None, t_span: Sequence[float] | None = None) -> Floats:
+        """The state at the end of a run, without what lies between.
+
+        Of one trajectory with steps of its own it takes little more than the kernel, so that many
+        short runs, as of shooting methods, are not made of checks.
+
+        Args:
+            y0: as of :meth:`solve`.
+            t_span: as of :meth:`solve`.
+
+        Returns:
+            `(components,)`, or `(trajectories, components)`.
+
+        Raises:
+            ValueError: the arguments do not fit the problem or the method.
+            IntegrationError: a step could not be taken; it says where, why, and what to try.
+        """
+        product = self.product
+        start, stop = self._times(t_span)
+        if self._h is not None:
+            count = self._count(start, stop, 1)
+            return self.solve(y0, t_span, every=count, progress=False).y[..., -1, :]
+        state, single = starting_states(product, y0, self._values)
+        if not single:
+            return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
+        table = parameter_table(self._values, 1)
+        try:
+            limits = self._limits(start, stop)
+            return adaptive_end(product, state[0], table[0], start, stop, limits, self._values)
+        except IntegrationError:
+            refuse_undefined(product, start, state, table)  # which is the reason, if it is so
+            raise
+
+    def _times(self, t_span: Sequence[float] | None) -> tuple[float, float]:
+        if t_span is None:
+            return self.product.START_TIME, self.product.START_TIME + 1.0
+        return time_span(t_span)
+
+    def _limits(self, start: float, stop: float, times: Floats | None = None) -> Limits:
+        steps = MOST_STEPS if self._budget is None else self._budget
+        longest = longest_step(self._max_step, start, stop)
+        return Limits(self._relative, self._absolute, times, steps, longest)
+
+    def _count(self, start: float, stop: float, every: int) -> int:
+        """How many steps of h there are.
+
+        Raises:
+            ValueError: they do not fit.
+            IntegrationError: they are more than may be taken.
+        """
+        assert self._h is not None
+        count = step_count(start, stop, self._h, every)
+        if self._budget is not None and count > self._budget:
+            raise IntegrationError(
+                f"{self.product.NAME}: t_span is {count} steps of h = {self._h:g}, more than "
+                f"max_steps = {self._budget}; give a larger h, or a larger max_steps",
+                start, 0, 0.0,
+            )  # fmt: skip
+        return count
+
+
+def integrate(
+    product: ModuleType,
+    y0: Any = None,
+    t_span: Sequence[float] | None = None,
+    h: float | None = None,
+    *,
+    every: int = 1,
+    t_eval: Any = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    max_steps: int | None = None,
+    max_step: float | None = None,
+    events: Any = None,
+) -> Solution:
+    """Integrate a problem by a method, once.
+
+    Args:
+        product: the generated module.
+        y0: the start: `(components,)`, `(trajectories, components)`, or numbers by component;
+            the declared one if None.
+        t_span: from when to when, in either direction; one unit of time from the declared start
+            if None.
+        h: the step; None for steps chosen by the error estimate.
+        every: with h, the states to keep.
+        t_eval: without h, the times to keep, by dense output; all steps if None.
+        rtol: without h, the relative tolerance, 1e-6 if None; a number, or one for each component.
+        atol: without h, the absolute tolerance, 1e-9 if None; a number, or one for each component.
+        parameters: numbers, or arrays `(trajectories,)`, by name; the declared ones else.
+        progress: whether to show a bar; on a terminal if None.
+        max_steps: how many steps a trajectory may take; if None, a million where the error
+            estimate chooses them, and as many as t_span has with a fixed h.
+        max_step: without h, the longest step that may be taken.
+        events: without h, what is looked for along the solution: names of declared events, True
+            for all of them, functions of (t, y), or a sequence of names and functions.
+
+    Returns:
+        Times and states.
+
+    Raises:
+        ValueError: the arguments do not fit the problem or the method.
+        IntegrationError: a step could not be taken; it says where, why, and what to try.
+    """
+    made = Integrator(
+        product, h, rtol=rtol, atol=atol, parameters=parameters, max_steps=max_steps,
+        max_step=max_step,
+    )  # fmt: skip
+    return made.solve(y0, t_span, every=every, t_eval=t_eval, progress=progress, events=events)

@@ -1,0 +1,109 @@
+"""An integrator that is made once and run many times, beside runs that are made anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hamilforge as hf
+from hamilforge.runtime.core.errors import IntegrationError
+
+START = np.array([0.0, 0.1, 0.49, 0.0])
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("taylor", {"rtol": 1e-9, "atol": 1e-9}),
+    ("dormand_prince54", {"rtol": 1e-9, "atol": 1e-9, "max_step": 0.25}),
+    ("rk4", {"h": 0.125}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), KINDS)
+@pytest.mark.parametrize("span", [(0.0, 3.0), (1.0, -2.0)])
+def test_ends_are_those_of_runs_made_anew(
+    method: str, options: dict[str, Any], span: tuple[float, float]
+) -> None:
+    integrator = hf.integrator("henon_heiles", method, **options)
+    starts = START * np.array([[1.0], [0.5], [0.9]])
+    for _ in range(2):  # nothing is kept of a run
+        for start in (None, START, starts[1]):
+            alone = hf.integrate("henon_heiles", method, start, span, **options)
+            # which of Taylor's method is the polynomial, without what rounding left of the sum
+            np.testing.assert_allclose(integrator.end(start, span), alone.y[-1], rtol=0, atol=1e-15)
+            again = integrator.solve(start, span)
+            assert np.array_equal(again.y, alone.y)
+            assert np.array_equal(again.t, alone.t)
+        ends = integrator.end(starts, span)
+        assert ends.shape == (3, 4)
+        each = [integrator.end(start, span) for start in starts]
+        np.testing.assert_allclose(ends, each, rtol=0, atol=1e-13)
+    assert np.array_equal(START, [0.0, 0.1, 0.49, 0.0])
+
+
+def test_parameters_are_checked_once_and_kept() -> None:
+    frictions = np.array([0.0, 0.1, 0.5])
+    method = {"rtol": 1e-8, "atol": 1e-8}
+    integrator = hf.integrator(
+        "damped_pendulum", "dormand_prince54", parameters={"gamma": frictions}, **method
+    )
+    ends = integrator.end([1.0, 0.0], (0.0, 2.0))
+    for gamma, end in zip(frictions, ends, strict=True):
+        alone = hf.integrator(
+            "damped_pendulum", "dormand_prince54", parameters={"gamma": gamma}, **method
+        )
+        np.testing.assert_allclose(alone.end([1.0, 0.0], (0.0, 2.0)), end, rtol=0, atol=1e-14)
+    assert repr(alone) == "Integrator(damped_pendulum__dormand_prince54, steps of its own)"
+
+
+def test_events_are_looked_for_by_solve() -> None:
+    def falls(t: float, y: Any) -> float:
+        return float(y[0])
+
+    integrator = hf.integrator("henon_heiles", "taylor", rtol=1e-9, atol=1e-9)
+    solution = integrator.solve(START, (0.0, 20.0), events=falls)
+    alone = hf.integrate(
+        "henon_heiles", "taylor", START, (0.0, 20.0), rtol=1e-9, atol=1e-9, events=falls
+    )
+    assert np.array_equal(solution.t_events[0], alone.t_events[0])
+    assert len(solution.t_events[0]) > 2
+
+
+def test_ends_that_are_not_reached_say_why() -> None:
+    integrator = hf.integrator("kepler", "taylor", rtol=1e-9)
+    with pytest.raises(ValueError, match="is not defined at the start"):
+        integrator.end([0.0, 0.0, 0.0, 0.0], (0.0, 1.0))
+    with pytest.raises(IntegrationError, match="no radius of convergence") as caught:
+        integrator.end([1.0, 0.0, 0.0, 0.0], (0.0, 5.0))  # falls into the centre
+    assert caught.value.solution is not None
+    assert caught.value.solution.t[0] == 0.0 < caught.value.solution.t[-1] < 5.0
+    few = hf.integrator("kepler", "taylor", rtol=1e-9, max_steps=3)
+    with pytest.raises(IntegrationError, match="the budget of 3 steps is used up"):
+        few.end(None, (0.0, 100.0))
+    with pytest.raises(IntegrationError, match="more than max_steps = 3"):
+        hf.integrator("kepler", "rk4", h=0.1, max_steps=3).end(None, (0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"h": 0.1, "rtol": 1e-6}, ValueError, "exclude each other"),
+        ({"h": 0.1, "max_step": 0.1}, ValueError, "leave h out"),
+        ({"rtol": -1.0}, ValueError, "a positive number"),
+        ({"parameters": {"nothing": 1.0}}, ValueError, "no parameter 'nothing'"),
+        ({"max_steps": 0}, ValueError, "max_steps = 0"),
+        ({"t_eval": [1.0]}, TypeError, "t_eval"),
+    ],
+)
+def test_mistakes_are_named(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        hf.integrator("kepler", "rk4" if "h" in options else "dormand_prince54", **options)
+
+
+def test_a_start_that_does_not_fit_is_refused() -> None:
+    integrator = hf.integrator("kepler", "dormand_prince54", rtol=1e-6)
+    with pytest.raises(ValueError, match=r"y0 has the shape \(3,\)"):
+        integrator.end([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="two different finite times"):
+        integrator.end(None, (1.0, 1.0))
+    with pytest.raises(ValueError, match="every counts steps of a fixed h"):
+        integrator.solve(every=2)
