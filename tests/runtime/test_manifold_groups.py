@@ -169,7 +169,7 @@ def test_a_group_that_is_refused_leaves_its_dictionary() -> None:
         {"params": [params[0]]},
     ):
         before = dict(refused)
-        with pytest.raises(ValueError, match=r"axes|not on the|shrink|lr|more than one"):
+        with pytest.raises(ValueError, match=r"wants a matrix|not on the|shrink|lr|more than one"):
             optimizer.add_param_group(refused)
         assert refused == before
     assert len(optimizer.param_groups) == 1
