@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hamilforge.gen.declare import kinds
@@ -18,27 +18,26 @@ _KEYS = ("value", "direction", "terminal")
 
 
 def events(
-    reader: Reader, types: Mapping[str, Shape], components: Container[str]
+    reader: Reader, types: Mapping[str, Shape]
 ) -> tuple[kinds.Event, ...]:
     """``[events]``: an expression by name, or a table with ``value``, ``direction``, ``terminal``.
 
     Args:
         reader: the file.
         types: shapes of what expressions may read, by name.
-        components: the names of the state.
 
     Returns:
         The events; problems are noted by the reader.
     """
     read = (
-        _event(reader, dict(types), components, name, declared)
+        _event(reader, dict(types), name, declared)
         for name, declared in reader.table("events").items()
     )
     return tuple(event for event in read if event is not None)
 
 
 def _event(
-    reader: Reader, types: dict[str, Shape], components: Container[str], name: str, declared: Any
+    reader: Reader, types: dict[str, Shape], name: str, declared: Any
 ) -> kinds.Event | None:
     path = ("events", name)
     table = declared if isinstance(declared, dict) else {"value": declared}
@@ -66,8 +65,6 @@ def _event(
     if value is None:
         return None
     _refuse_kinks(reader, value, path)
-    if not any(name in components or name == "t" for name in value.names()):
-        reader.problem("neither a component nor the time is in it, so it never changes", *path)
     return kinds.Event(name, value, int(direction), int(terminal))
 
 

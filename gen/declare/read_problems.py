@@ -59,7 +59,7 @@ def mechanics(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
         reader.problem(
             "a lattice declares no events; give hf.integrate a Python function of (t, y)", "events"
         )
-    watched = () if lattice else read_events.events(reader, types, names)
+    watched = () if lattice else read_events.events(reader, types)
     begin = start(reader, *(((), Fraction(0), names) if lattice else (names,)))
     sites = read_lattices.sites(reader, lattice, names) if lattice else None
     listed = methods(reader)
@@ -93,7 +93,7 @@ def system(reader: Reader, head: kinds.Head, _: Find) -> kinds.Declaration:
             equations.append((name, value))
     invariants = _invariants(reader, types)
     poisson = _poisson(reader, types, len(names))
-    watched = read_events.events(reader, types, names)
+    watched = read_events.events(reader, types)
     begin = start(reader, names)
     listed = methods(reader)
     reader.finish()

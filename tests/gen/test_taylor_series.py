@@ -1,9 +1,12 @@
 """Taylor coefficients: every function against mpmath to order 30, and faults that are seen."""
 
 import dataclasses
+import random
 from fractions import Fraction
+from pathlib import Path
 
 import mpmath
+import numpy as np
 import pytest
 import sympy as sp
 
@@ -16,13 +19,29 @@ from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, declared_derivative, to_sympy
 from hamilforge.gen.derive.integrators.field import derive_field
 from hamilforge.gen.program.integrators.build import build_integrator
-from hamilforge.gen.program.integrators.build_taylor import build_series, rates_of
+from hamilforge.gen.program.integrators.build_events import build_events
+from hamilforge.gen.program.integrators.build_taylor import _folded, build_series, rates_of
+from hamilforge.gen.program.integrators.series import (
+    Elementary,
+    Power,
+    Product,
+    Quotient,
+    SeriesLine,
+)
+from hamilforge.gen.program.integrators.series_groups import Copies, Group, Groups, grouped
 from hamilforge.gen.program.interpret import FLOAT64, evaluate, run
 from hamilforge.gen.program.ir import Apply, Const, Expr, Ref, with_parts
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.straight import straight
-from hamilforge.gen.prove.integrators.taylor import DIGITS, _compared, prove_coefficients
+from hamilforge.gen.prove.integrators.taylor import (
+    DIGITS,
+    _compared,
+    prove_coefficients,
+    prove_events,
+)
 from hamilforge.gen.prove.series import Series, series_algebra
+from hamilforge.runtime.integrators import series_kernels
+from tests.interpreted import as_python
 
 ORDER = 30
 SMOOTH = [row for row in TABLE if row.declarable and not row.kink and not row.definition]
@@ -178,3 +197,104 @@ def test_coefficients_of_every_problem_of_the_catalogue(path):
     except DeclarationError as error:
         pytest.skip(str(error).splitlines()[0])
     assert prove_coefficients(integrator, field, 5)["order"] == 5
+
+
+# --- groups of like operations, as loops take them ---------------------------------------------
+
+
+def _shifted(groups):
+    """The same statements, with one operand, one source or one result a column off, in turns."""
+    for place, statement in enumerate(groups.statements):
+        changed = []
+        if isinstance(statement, Copies):
+            changed.append(dataclasses.replace(statement, target=statement.target + 1))
+            sources = (statement.sources[0] + 1, *statement.sources[1:])
+            changed.append(dataclasses.replace(statement, sources=sources))
+        elif isinstance(statement, Group):
+            changed.append(dataclasses.replace(statement, result=statement.result + 1))
+            for k, first in enumerate(statement.operands):
+                if first is not None:
+                    operands = (*statement.operands[:k], first + 1, *statement.operands[k + 1 :])
+                    changed.append(dataclasses.replace(statement, operands=operands))
+        for wrong in changed:
+            others = (*groups.statements[:place], wrong, *groups.statements[place + 1 :])
+            yield dataclasses.replace(groups, statements=others)
+
+
+@pytest.mark.parametrize("name", ["kepler", "double_pendulum", "lotka_volterra"])
+def test_groups_that_are_a_column_off_are_seen(name):
+    field = derive_field(products.load_problem(name))
+    rates, names = rates_of(field), tuple(map(str, field.components))
+    series = build_series(rates, names, "")
+    groups = grouped(series)
+    point = {"t": Fraction(1, 3), **{n: Fraction(k + 2, k + 5) for k, n in enumerate(names)}}
+    point |= {entry.name: entry.default for entry in field.problem.parameters}
+    assert _compared(groups.ungrouped(series).unrolled(5), rates, names, point)[1]
+    count = 0
+    for wrong in _shifted(groups):
+        with pytest.raises((AssertionError, KeyError)):
+            _compared(wrong.ungrouped(series).unrolled(5), rates, names, point)
+        count += 1
+    assert count >= 3
+
+
+def test_series_of_events_are_proved_and_wrong_ones_are_seen(monkeypatch):
+    field = derive_field(products.load_problem("kepler"))
+    finding = prove_events(field)
+    assert finding.value == "periapsis, apoapsis, axis"
+    assert "exact" in finding.reach
+    of, count = Groups.ungrouped, 0
+    _, series = build_events(field)
+    for wrong in _shifted(grouped(series)):
+        monkeypatch.setattr(Groups, "ungrouped", lambda _, program, wrong=wrong: of(wrong, program))
+        with pytest.raises((AssertionError, KeyError)):
+            prove_events(field)
+        count += 1
+    assert count >= 3
+
+
+THIRDS = Const(Fraction(2, 3))
+LANES = [
+    ("product", (0, 8), Product("a", "b")),
+    ("square", (0,), Product("a", "a")),
+    ("quotient", (0, 8), Quotient("a", "b")),
+    ("quotient", (-1, 8), Quotient(None, "b")),
+    ("power", (Fraction(-3, 2), 0), Power("a", Const(Fraction(-3, 2)), Ref("y__0"))),
+    ("elementary", (THIRDS.value, 0, 8, 16), Elementary("f", "a", THIRDS, "b", "c")),
+    ("elementary", (THIRDS.value, 0, -1, 16), Elementary("f", "a", THIRDS, None, "c")),
+    ("elementary", (THIRDS.value, 0, 8, -1), Elementary("f", "a", THIRDS, "b", None)),
+]
+
+
+class _Numbers(dict):
+    """Coefficients as numbers of expressions."""
+
+    def __call__(self, name, k):
+        return Const(self[name, k])
+
+    def inverse(self, name):
+        return Const(1 / self[name, 0])
+
+
+@pytest.mark.parametrize(("kernel", "given", "operation"), LANES)
+def test_loops_over_groups_are_the_recurrences(kernel, given, operation):
+    """What kernels of large systems do with a group, run as Python in 60 digits."""
+    kernels = as_python(Path(series_kernels.__file__).read_text(), "exact_kernels")
+    powers, result, draw = 7, 24, random.Random(0)
+    exact = [[Fraction(draw.randint(1, 9), 7) for _ in range(40)] for _ in range(powers)]
+    with mpmath.workdps(60):
+        rows = np.array([[mpmath.mpf(x.numerator) / x.denominator for x in row] for row in exact])
+        given = [mpmath.mpf(x.numerator) / x.denominator if x.denominator > 1 else x for x in given]
+        for k in range(0 if kernel in ("product", "square", "quotient") else 1, powers):
+            rows[k, result : result + 8] = mpmath.nan  # is not read
+            getattr(kernels, kernel)(rows, k, *given, result, 8)
+            for lane in range(8):
+                of = _Numbers(
+                    ((name, j), exact[j][first + lane])
+                    for name, first in zip("abcy", (0, 8, 16, result), strict=True)
+                    for j in range(powers)
+                )
+                value = _folded(SeriesLine("y", operation).coefficient(k, of)).value
+                exact[k][result + lane] = value
+                own = rows[k, result + lane]
+                assert abs(own - mpmath.mpf(value.numerator) / value.denominator) < 1e-45

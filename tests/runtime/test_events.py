@@ -550,7 +550,8 @@ def test_what_cannot_be_looked_for_says_so():
     [
         ('bad = "abs(x)"', "'abs' has a kink"),
         ('bad = "max(x, 0)"', "'max' has a kink"),
-        ('bad = "2"', "neither a component nor the time"),
+        ('bad = "2"', r"\[events\].bad: it is 2 whatever the components"),
+        ('bad = "0*x"', r"\[events\].bad: it is 0 whatever the components"),
         ('bad = { value = "x", direction = 2 }', "direction is 1 for zeros"),
         ('bad = { value = "x", terminal = -1 }', "terminal is true"),
         ('bad = { value = "x", stop = true }', "unknown key 'stop'"),

@@ -58,6 +58,13 @@ def derive_field(declaration: kinds.Problem) -> VectorField:
     events = tuple(
         (event, derived(event.value, f"[events].{event.name}")) for event in declaration.events
     )
+    for event, value in events:
+        if not value.free_symbols & {t, *components.values()}:
+            raise DeclarationError.single(
+                declaration.head.source.where,
+                f"it is {value} whatever the components and the time are, so it never changes",
+                f"[events].{event.name}",
+            )
     if isinstance(declaration, kinds.System):
         values = tuple(
             derived(value, f"[equations].{name}") for name, value in declaration.equations

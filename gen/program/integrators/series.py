@@ -16,7 +16,7 @@ doi:10.1080/10586458.2005.10128904.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -217,17 +217,41 @@ class SeriesProgram:
         for k in range(order):
             for line in self.lines:
                 table.set(line.name, k, line.coefficient(k, table))
-            for name, (factor, series) in zip(self.components, self.results, strict=True):
-                if series is None:
-                    rate = factor if k == 0 else None
-                else:
-                    rate = _times(factor, table(series, k))
+            for name, rate in zip(self.components, self._ends(k, table), strict=True):
                 table.set(name, k + 1, _over(k + 1, rate), as_line=True)
         ends = [f"{name}__{k}" for k in range(1, order + 1) for name in self.components]
-        results = tuple((end, Array(end)) for end in ends)
-        inputs, read = tuple(map(Array, self.inputs)), needed(table.lines, ends)
-        lines = tuple(line for line in table.lines if line.name in read)
-        return Function("coefficients", inputs, lines, results)
+        return table.function(self.inputs, ends)
+
+    def along(self, order: int, names: Sequence[str]) -> Function:
+        """Coefficients of the results along given series of the components.
+
+        Args:
+            order: the highest.
+            names: of the results.
+
+        Returns:
+            The function; inputs are x and ``x__k``, for each k from 1 and each component x, results
+            ``name__k``, for each k from 0.
+        """
+        table = _Table(self.components)
+        given = [f"{name}__{k}" for k in range(1, order + 1) for name in self.components]
+        for k in range(order + 1):
+            for name in self.components if k else ():
+                table.give(name, k)
+            for line in self.lines:
+                table.set(line.name, k, line.coefficient(k, table))
+            for name, value in zip(names, self._ends(k, table), strict=True):
+                table.set(name, k, value, as_line=True)
+        ends = [f"{name}__{k}" for k in range(order + 1) for name in names]
+        return table.function((*self.inputs, *given), ends)
+
+    def _ends(self, k: int, table: _Table) -> Iterator[Expr | None]:
+        """Coefficient k of each result."""
+        for factor, series in self.results:
+            if series is not None:
+                yield _times(factor, table(series, k))
+            else:
+                yield factor if k == 0 else None
 
 
 class _Table:
@@ -266,6 +290,17 @@ class _Table:
         if as_line or not number:
             self._write(f"{name}__{k}", constant(0) if value is None else value)
         self._known[name, k] = value if number else Ref(f"{name}__{k}")
+
+    def give(self, name: str, k: int) -> None:
+        """A coefficient is an input."""
+        self._known[name, k] = Ref(f"{name}__{k}")
+
+    def function(self, inputs: Sequence[str], ends: Sequence[str]) -> Function:
+        """What lines are needed for some of them."""
+        read = needed(self.lines, ends)
+        lines = tuple(line for line in self.lines if line.name in read)
+        results = tuple((end, Array(end)) for end in ends)
+        return Function("coefficients", tuple(map(Array, inputs)), lines, results)
 
     def _write(self, name: str, value: Expr) -> None:
         self.lines.append(Line(Array(name), value))

@@ -7,7 +7,9 @@ one kind, whose operands and results stand side by side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from hamilforge.gen.program.integrators.series import (
     TIME,
@@ -20,9 +22,13 @@ from hamilforge.gen.program.integrators.series import (
     SeriesProgram,
     Sum,
 )
+from hamilforge.gen.program.ir import Ref, with_parts
+from hamilforge.gen.program.lower import ONE
 
 #: How many operations a loop takes at once: groups are filled up to a multiple.
 LANES = 8
+#: What a column is called that is no component's.
+_COLUMN = re.compile(r"column__\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,41 @@ class Groups:
     width: int
     columns: dict[str, int]
     statements: tuple[Statement, ...]
+
+    def ungrouped(self, program: SeriesProgram) -> SeriesProgram:
+        """What the statements do, one series after the other, each called by its column.
+
+        So what loops compute is seen in the same way as what lines do: a column that is read before
+        it is filled, or is not the one that was meant, makes another program.
+
+        Args:
+            program: that was grouped; its components and the time keep their names.
+        """
+        given = {self.columns[name]: name for name in (*program.components, TIME)}
+
+        def called(column: int) -> str:
+            return given.get(column, f"column__{column}")
+
+        place = {name: called(column) for name, column in self.columns.items()}
+        lines: list[SeriesLine] = []
+        for statement in self.statements:
+            match statement:
+                case SeriesLine(name=name, operation=Sum(terms=terms, constant=first)):
+                    read = tuple((factor, place[series]) for factor, series in terms)
+                    lines.append(SeriesLine(place[name], Sum(read, first)))
+                case Copies(sources=sources, target=target):
+                    for column, source in enumerate(sources, target):
+                        same = Sum(((ONE, called(source)),))
+                        lines.append(SeriesLine(called(column), same))
+                case Group(operation=operation, operands=operands, result=result, count=count):
+                    for k in range(count):
+                        of = [None if first is None else called(first + k) for first in operands]
+                        lines.append(SeriesLine(called(result + k), _with_operands(operation, of)))
+        results = tuple(
+            (factor, None if series is None else place[series])
+            for factor, series in program.results
+        )
+        return SeriesProgram(program.inputs, program.components, tuple(lines), results)
 
 
 def grouped(program: SeriesProgram) -> Groups:
@@ -208,6 +249,23 @@ def _operands(operation: Operation) -> list[tuple[str | None, bool]]:
             return [(base, False)]
         case Elementary(argument=argument, over=over, under=under):
             return [(argument, False), (over, True), (under, True)]
+
+
+def _with_operands(operation: Operation, names: Sequence[str | None]) -> Operation:
+    """The same operation with operands of other names, in the order of :func:`_operands`."""
+    match operation, names:
+        case Product(), [str(both)]:
+            return Product(both, both)
+        case Product(), [str(left), str(right)]:
+            return Product(left, right)
+        case Quotient(), [over, str(under)]:
+            return Quotient(over, under)
+        case Power(base=old, exponent=exponent, value=value), [str(base)]:
+            first = Ref(f"{base}__0" if _COLUMN.fullmatch(base) else base)
+            return Power(base, exponent, with_parts(value, {old: first, f"{old}__0": first}))
+        case Elementary(), [str(argument), over, under]:
+            return replace(operation, argument=argument, over=over, under=under)
+    raise AssertionError(f"{operation} with {len(names)} operands")
 
 
 def _kind(operation: Operation) -> object:

@@ -18,6 +18,7 @@ from hamilforge.gen.prove.integrators.along_constraints import (
     constrained_invariant,
     constrained_proofs,
 )
+from hamilforge.gen.prove.integrators.taylor import prove_events
 from hamilforge.gen.prove.report import Finding, Report, attempted, compare_claims
 
 BY = "differentiated by SymPy"
@@ -93,6 +94,8 @@ def _along(field: VectorField) -> Proofs:
         proofs["poisson"] = lambda: Finding("poisson", field.jacobi, by, THIS)
     for name, value in field.invariants:
         proofs[f"invariant_{name}"] = functools.partial(_invariant, field, name, value)
+    if field.events:
+        proofs["events"] = functools.partial(prove_events, field)
     return proofs
 
 

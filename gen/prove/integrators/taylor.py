@@ -4,7 +4,11 @@ In: the function of the coefficients, and the right-hand sides.  Out: findings. 
 series y(s) with y(0) given and y' = f(y), so the coefficients c_1, ..., c_p are the solution's if
 their polynomial satisfies the equation to s^(p-1).  That is seen in the truncated series that all
 proofs use, exactly where all values at the point are rational, in 60 digits where they are not.
-What kernels of large systems do in loops is compared with these lines by ``verify``.
+Series of events are looked at likewise, along components whose series are drawn.
+
+Kernels of large systems, and all that look for events, take like operations in loops: the groups
+are undone column by column, and what that gives is proved as lines are.  What a loop does with a
+group is tested with exact numbers too, not proved here.
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ from hamilforge.gen.declare.functions import TABLE, Elementwise
 from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, to_sympy
 from hamilforge.gen.derive.integrators.vector_field import VectorField
+from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.build_taylor import build_series, rates_of
-from hamilforge.gen.program.integrators.integrator import Integrator, Problem, TaylorSteps
+from hamilforge.gen.program.integrators.integrator import Integrator, TaylorSteps
 from hamilforge.gen.program.integrators.series import TIME
+from hamilforge.gen.program.integrators.series_groups import grouped
 from hamilforge.gen.program.interpret import run
 from hamilforge.gen.program.ir import Function
 from hamilforge.gen.program.straight import straight
@@ -36,6 +42,8 @@ SEVERAL = (2, order_of(1e-6), order_of(1e-12))
 DIGITS = replace(FLOATS, is_zero=lambda value: value == 0)
 #: What 60-digit numbers may differ by, relative to the terms' sizes.
 ALIKE = 1e-40
+#: Up to which power the series of events are looked at.
+EVENT_POWERS = 12
 #: Where the drawn system is looked at.
 _DRAWN = {"x": Fraction(1, 3), "y": Fraction(2, 7), "z": Fraction(3, 11)}
 
@@ -77,15 +85,19 @@ def prove_coefficients(integrator: Integrator, field: VectorField, order: int) -
     Raises:
         AssertionError: a coefficient is not that of the solution.
     """
-    problem, rates = integrator.problem, rates_of(field)
-    assert isinstance(integrator.step, TaylorSteps)
+    problem, rates, step = integrator.problem, rates_of(field), integrator.step
+    assert isinstance(step, TaylorSteps)
     parameters = {entry.name: entry.default for entry in problem.parameters}
     evidence = f"coefficients up to {order} equal those of the solution's own series"
-    for start in _points(problem):
+    forms = [step.coefficients]
+    if step.looped:
+        forms.append(grouped(step.series).ungrouped(step.series).unrolled(step.order))
+        evidence += ", by lines and by groups of like operations"
+    for start in _points(problem.components, problem.start, problem.start_time):
+        point = {**parameters, **start}
         try:
-            numbers, ends = _compared(
-                integrator.step.coefficients, rates, problem.components, {**parameters, **start}
-            )
+            for coefficients in forms:
+                numbers, ends = _compared(coefficients, rates, problem.components, point)
         except (Irrational, ArithmeticError):
             continue
         evidence += ", and the next one is not zero" if ends else ", and the next one is zero"
@@ -97,11 +109,88 @@ def prove_coefficients(integrator: Integrator, field: VectorField, order: int) -
     return Report(integrator.name, "taylor", "", (finding,), ())
 
 
-def _points(problem: Problem) -> Iterator[dict[str, Fraction]]:
+def prove_events(field: VectorField) -> Finding:
+    """The series of a problem's events, as kernels compute them.
+
+    Args:
+        field: the problem's.
+
+    Returns:
+        A finding ``events`` with their names; None where they have no values at the points that
+        were tried.
+
+    Raises:
+        AssertionError: a coefficient is not that of the event.
+        DeclarationError: an event has a kink, or none of the components in it.
+    """
+    problem = field.problem
+    events, series = build_events(field)
+    assert series is not None
+    names = tuple(event.name for event in events)
+    emitted = grouped(series).ungrouped(series).along(EVENT_POWERS, names)
+    functions = {event.name: event.value for event in events}
+    parameters = {entry.name: entry.default for entry in problem.parameters}
+    by = (
+        f"coefficients up to {EVENT_POWERS} of their series, by groups of like operations, equal "
+        "those of the functions along drawn series of the components"
+    )
+    components = tuple(map(str, field.components))
+    values = dict(problem.start.values)
+    starts = [values.get(name) for name in components]
+    for start in _points(components, starts, problem.start.time):
+        for numbers in (RATIONALS, DIGITS):
+            try:
+                _compare_events(numbers, emitted, functions, components, {**parameters, **start})
+            except (Irrational, ArithmeticError):
+                continue
+            return Finding("events", ", ".join(names), by, f"{numbers.name} at a rational point")
+    why = "they have no values at the points that were tried"
+    return Finding("events", None, by, "nowhere", why)
+
+
+def _compare_events(
+    numbers: Field,
+    emitted: Function,
+    functions: Mapping[str, Function],
+    components: Sequence[str],
+    point: Mapping[str, Fraction],
+) -> None:
+    """Series of events by emitted operations, beside their functions in truncated series.
+
+    Raises:
+        AssertionError: they differ.
+        Irrational: they have no value at the point.
+    """
+    known = {name: [numbers.convert(x)] for name, x in point.items()}
+    known[TIME].append(numbers.convert(Fraction(1)))
+    given = {}
+    for place, name in enumerate(components, 1):
+        drawn = [Fraction((-1) ** (k * place), k + place) for k in range(1, EVENT_POWERS + 1)]
+        known[name] += map(numbers.convert, drawn)
+        given |= {f"{name}__{k}": x for k, x in enumerate(drawn, 1)}
+    start = {
+        name: Series(numbers, 0, [numbers.convert(x)], 1) for name, x in {**point, **given}.items()
+    }
+    coefficients = run(emitted, start, series_algebra(numbers, 1))
+    precision = EVENT_POWERS + 1
+    series = {name: Series(numbers, 0, values, precision) for name, values in known.items()}
+    for name, function in functions.items():
+        ((_, end),) = function.results
+        exact = run(function, series, series_algebra(numbers, precision))[end.name]
+        for k in range(precision):
+            value, own = coefficients[f"{name}__{k}"][0], exact[k]
+            size = max(numbers.magnitude(exact[j]) for j in range(precision))
+            if numbers.magnitude(value - own) > _room(numbers) * size:
+                raise AssertionError(f"{name}__{k} is no Taylor coefficient of the event")
+
+
+def _points(
+    components: Sequence[str], starts: Sequence[Fraction | None], start_time: Fraction
+) -> Iterator[dict[str, Fraction]]:
     """Rational points beside the declared start, where nothing is special."""
     for away in (Fraction(1, 97), Fraction(1), Fraction(1, 7)):
-        point = {TIME: problem.start_time + away}
-        for k, (name, start) in enumerate(zip(problem.components, problem.start, strict=True), 1):
+        point = {TIME: start_time + away}
+        for k, (name, start) in enumerate(zip(components, starts, strict=True), 1):
             point[name] = (start or Fraction(0)) + away * Fraction(k, k + 1)
         yield point
 
