@@ -64,24 +64,31 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ("last_unit",)
+MEMORY = ("last_unit", "last_pull", "last_fade")
 
 
-def coefficients(lr, friction, m, t, n, last_unit, *, math=math):
+def coefficients(lr, friction, m, t, n, last_unit, last_pull, last_fade, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    unit_now = lr / m
+    unit_kept = unit_now if unit_now > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
     keep = 1
-    pull = lr * lr / (2 * m)
-    fade_0 = -(math.expm1(-friction * lr) - 1) * math.exp(-friction * lr)
-    fade_1 = math.exp(-friction * lr) * math.expm1(-friction * lr)
+    pull = change_of_unit * last_pull
+    whole_1 = last_fade * math.exp(-friction * lr / 2)
+    fade_0 = -whole_1 * (whole_1 - 2)
+    fade_1 = whole_1 * (whole_1 - 1)
     keep2 = 1
     pull2 = lr * lr / (2 * m)
     way = 1
     slowed = 1
-    unit = lr / m
-    unit_kept = unit if unit > 0 else -abs(last_unit)
-    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
     keep_now = change_of_unit * keep
-    return ((keep_now, pull, fade_0, fade_1, keep2, pull2, way, slowed),), (unit_kept,), 0.0
+    pull_left = lr * lr / (2 * m) if unit_now > 0 else last_pull
+    fade_left = math.exp(-friction * lr / 2) if unit_now > 0 else last_fade
+    return (
+        ((keep_now, pull, fade_0, fade_1, keep2, pull2, way, slowed),),
+        (unit_kept, pull_left, fade_left),
+        0.0,
+    )
 
 
 MANIFOLD = "stiefel"

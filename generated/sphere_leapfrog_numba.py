@@ -73,12 +73,12 @@ MEMORY = ("last_unit",)
 
 def coefficients(lr, momentum, t, n, last_unit, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
+    unit_now = math.sqrt(lr)
+    unit_kept = unit_now if unit_now > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
     keep = 1
     way = (momentum + 1) / 2
     slowed = 2 * momentum / (momentum + 1)
-    unit = math.sqrt(lr)
-    unit_kept = unit if unit > 0 else -abs(last_unit)
-    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
     keep_now = change_of_unit * keep
     return ((keep_now, lr, way, slowed),), (unit_kept,), 0.0
 

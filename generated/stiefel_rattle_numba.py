@@ -57,19 +57,22 @@ LOSS = False
 CLOSES = 0
 AVERAGES = ()
 NOISE = ()
-MEMORY = ("last_unit",)
+MEMORY = ("last_unit", "last_keep", "last_pull")
 
 
-def coefficients(lr, momentum, t, n, last_unit, *, math=math):
+def coefficients(lr, momentum, t, n, last_unit, last_keep, last_pull, *, math=math):
     """Scalars of a step: a row per stage, the new memory, the step of the clock."""
-    pull = lr * (momentum + 1) / 2
+    unit_now = math.sqrt(lr)
+    unit_kept = unit_now if unit_now > 0 else -abs(last_unit)
+    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    keep = last_keep * math.sqrt(momentum)
+    pull = change_of_unit * last_pull * math.sqrt(momentum) + lr / 2
     way = 1
     slowed = 1
-    unit = math.sqrt(lr)
-    unit_kept = unit if unit > 0 else -abs(last_unit)
-    change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
-    keep_now = change_of_unit * momentum
-    return ((keep_now, pull, way, slowed),), (unit_kept,), 0.0
+    keep_now = change_of_unit * keep
+    keep_left = math.sqrt(momentum) if unit_now > 0 else last_keep
+    pull_left = lr * math.sqrt(momentum) / 2 if unit_now > 0 else last_pull
+    return ((keep_now, pull, way, slowed),), (unit_kept, keep_left, pull_left), 0.0
 
 
 MANIFOLD = "stiefel"

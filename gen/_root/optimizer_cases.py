@@ -48,6 +48,9 @@ LARGE = (1e200, 1e60)
 #: Sizes of points and gradients whose sums need an exponent of their own, and where what is added
 #: to a norm against a division by 0 is as large as the norm.
 SMALL = {"small": (1e-140, 1e-150), "small gradients": (1.0, 1e-13)}
+#: A size whose square leaves the range of float64, and a hyper-parameter beside which it does not:
+#: their product is of a size that 1 can be seen beside.
+EDGE, TINY = 1e155, 1e-306
 #: Powers of ten between which entries of any state are drawn.
 DECADES = (-8.0, 3.0)
 #: Operations whose value jumps, and how often an interval around a jump is halved.
@@ -62,7 +65,7 @@ def reference_cases(program: Program) -> list[Case]:
     decay.  Others lead where a program does something else: to flags turned, late steps,
     hyper-parameters that it compares with a number, states of any size, and gradients beside those
     at which it jumps; where sums are taken, to sizes that kernels scale and the interpretation does
-    not, and to tensors of zeros.
+    not, some beside tiny hyper-parameters, and to tensors of zeros.
     """
     defaults = {
         entry.name: COUNT if entry.domain == kinds.COUNT else float(entry.default)
@@ -131,6 +134,15 @@ def _cases_of_sums(program: Program, hyper: dict[str, float]) -> list[Case]:
             if _is_finite(case):
                 cases.append(case)
                 break
+    for entry in program.hyperparameters:
+        tiny = {**hyper, entry.name: TINY}
+        if squares and is_inside(TINY, entry.domain) and _is_allowed(program, tiny):
+            with np.errstate(all="ignore"):
+                case = _case(
+                    program, f"large, tiny {entry.name}", tiny, sizes=(EDGE, EDGE), long=True
+                )
+            if _is_finite(case):
+                cases.append(case)
     return cases
 
 

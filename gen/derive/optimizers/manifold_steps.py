@@ -20,7 +20,7 @@ from hamilforge.gen.derive.optimizers.manifold_flows import (
     motion,
     settings,
 )
-from hamilforge.gen.derive.optimizers.matrix_rule import MatrixStep
+from hamilforge.gen.derive.optimizers.matrix_rule import CHANGE_OF_UNIT, MatrixStep, before
 from hamilforge.gen.derive.optimizers.velocity import velocity
 from hamilforge.gen.derive.symbols import parameter_symbol
 
@@ -62,6 +62,7 @@ class _Moves:
         shape = optimizer.shape
         self._arrays = (Array(POINT, shape), Array(TANGENT, shape), Array(GRADIENT, shape))
         self._scalars: dict[str, Expr] = {}
+        self._left: dict[str, Expr] = {}
 
     def _started(self, arrays: tuple[Array, ...]) -> ManifoldLines:
         self._scalars = {}
@@ -115,7 +116,8 @@ class _Moves:
         ends = {POINT: lines.arrays[point], TANGENT: lines.arrays[end]}
         reach, scalars = lines.reach(), dict(self._scalars)
         unit = self._of_the_host(own.unit)
-        return MatrixStep(self._arrays, tuple(lines.lines), ends, scalars, reach, unit)
+        left = dict(self._left)
+        return MatrixStep(self._arrays, tuple(lines.lines), ends, scalars, reach, unit, left)
 
     def _secant(self, lines: ManifoldLines, step: str) -> str:
         """The way to the new point, of a retraction by what is normal: no difference of points."""
@@ -127,23 +129,39 @@ class _Moves:
         return lines.named(self._piece(symbol(step) - symbol(name)), "secant")
 
     def _stayed(self, lines: ManifoldLines) -> str:
-        """V after the stay; proofs make parts of it too, so that all its numbers have names."""
-        stay = self._motion.stay
+        """V after the stay; proofs make parts of it too, so that all its numbers have names.
+
+        Where the solution is inside the stay, what is in front of it belongs to the step before:
+        it is done with that step's numbers, and not at all before the first.
+        """
+        own = self._motion
         metric = self._optimizer.manifold.metric(self._optimizer.metric)
         slopes = lines.mapped_by(metric.gradient, **{POINT: POINT, GRADIENT: GRADIENT})
         gradient = symbol(lines.named(slopes, "gradient"))
-        parts = bool(stay.fades)
+        parts = bool(own.stay.fades)
         array = TANGENT
-        for number, kick in enumerate(stay.kicks):
+        for number, (now, last) in enumerate(
+            zip(own.leaving.kicks, own.arriving.kicks, strict=True)
+        ):
             if number > 0:
-                fade = stay.fades[number - 1]
+                left = self._after(named("fade", number - 1), own.arriving.fades[number - 1], 1)
+                fade = self._scalar(f"whole {number}", left * own.leaving.fades[number - 1], True)
                 array = self._faded(lines, array, metric, named("fade", number - 1), fade)
             # the first is made of V as the last step left it, in another unit maybe
-            keep = self._scalar(named(KEEP, number), kick.keep, moves=parts or number == 0)
-            pull = self._scalar(named("pull", number), kick.pull, moves=parts)
+            kept = self._after(named(KEEP, number), last.keep, 1) * now.keep
+            late = self._after(named("pull", number), last.pull, 0) * symbol(CHANGE_OF_UNIT)
+            keep = self._scalar(named(KEEP, number), kept, moves=parts or number == 0)
+            pull = self._scalar(named("pull", number), late * now.keep + now.pull, moves=parts)
             piece = self._piece(keep * symbol(array) - pull * gradient)
             array = lines.named(piece, named(KICKED, number))
         return array
+
+    def _after(self, name: str, value: Expr, nothing: int) -> Expr:
+        """What the step before has left of a number of its own; one that does nothing is none."""
+        if value == nothing:
+            return value
+        self._left[name] = self._of_the_host(value)
+        return symbol(before(name))
 
     def _faded(
         self, lines: ManifoldLines, array: str, metric: kinds.Metric, name: str, fade: Expr

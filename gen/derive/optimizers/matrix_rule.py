@@ -7,7 +7,7 @@ worth in hyper-parameters: everything that no array enters is computed on the ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -53,6 +53,8 @@ class MatrixStep:
         scalars: what each scalar of the host is worth.
         reach: what is positive, or positive definite, where retractions have a value.
         unit: V by momentum, of a step whose state is the way of a step; None of others.
+        left: what a step leaves for the next one to do, by name; scalars read that of the step
+            before by :func:`before`, 0 before the first.
     """
 
     arrays: tuple[Array, ...]
@@ -61,6 +63,16 @@ class MatrixStep:
     scalars: Mapping[str, Expr]
     reach: tuple[Array, ...] = ()
     unit: Expr | None = None
+    left: Mapping[str, Expr] = field(default_factory=dict)
+
+
+#: V in this step's unit by V in that of the step before; no declared name has a blank in it.
+CHANGE_OF_UNIT = "change of unit"
+
+
+def before(name: str) -> str:
+    """What a scalar calls what the step before has left."""
+    return f"last {name}"
 
 
 def matrix_steps(

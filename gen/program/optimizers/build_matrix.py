@@ -18,13 +18,15 @@ from hamilforge.gen.derive.arrays import Array, symbol
 from hamilforge.gen.derive.calculus import Expr, to_sympy
 from hamilforge.gen.derive.optimizers.manifold_steps import KEEP, flow_steps
 from hamilforge.gen.derive.optimizers.matrix_rule import (
+    CHANGE_OF_UNIT,
     MatrixStep,
+    before,
     matrix_steps,
     squared_gradient,
     violation_steps,
 )
 from hamilforge.gen.program.cut import lower_line
-from hamilforge.gen.program.ir import Function, Host, Line, Program, names
+from hamilforge.gen.program.ir import Function, Host, Line, Program, names, with_line_names
 from hamilforge.gen.program.lower import lower
 from hamilforge.gen.program.optimizers.manifold import build_manifold
 
@@ -39,8 +41,6 @@ _TAKEN = frozenset(
     "greater inverse larger log_cosh other_products root smaller softplus step is_number "
     "plus".split()
 )
-#: V by momentum, as it is remembered.
-UNIT = "last_unit"
 #: Names that loops over entries could have.
 _PATTERN = re.compile(r".*_n|(set|sum|number|size|room_of)_.*")
 
@@ -99,7 +99,8 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
         numbers = {
             symbol(entry.name): to_sympy(parse(str(entry.default)), {}, {}) for entry in idle
         }
-        host = _rescaled(host, step.unit.xreplace(numbers), scalars.index(KEEP))
+        left = {name: value.xreplace(numbers) for name, value in step.left.items()}
+        host = _rescaled(host, step.unit.xreplace(numbers), scalars.index(KEEP), left)
     program = Program(
         name=optimizer.head.name,
         hyperparameters=_read(optimizer, host),
@@ -235,6 +236,8 @@ def _host(
         places = []
         for name in names:
             value: Expr = scalars[name].xreplace(back)
+            parts = {part.name for part in value.free_symbols} & {*scalars}
+            row(sorted(part for part in parts if " " in part), scalars)  # that others are made of
             if not value.is_Symbol:
                 body[name] = Line(Array(name), lower(value))
             places.append(value.name if value.is_Symbol else name)
@@ -263,7 +266,7 @@ def _host(
     )
 
 
-def _rescaled(host: Host, unit: Expr, place: int) -> Host:
+def _rescaled(host: Host, unit: Expr, place: int, left: Mapping[str, Expr]) -> Host:
     """The host of a step whose V is a momentum times a unit that changes with the learning rate.
 
     The unit of the last step is remembered; with the sign - after a step of no length, which the
@@ -273,34 +276,55 @@ def _rescaled(host: Host, unit: Expr, place: int) -> Host:
         host: of steps with one unit.
         unit: V by momentum.
         place: of the scalar by which V is multiplied first.
+        left: what a step leaves for the next one; one of no length leaves what it found.
 
     Returns:
         The host in which that has the factor from the last step's unit to this one's.
     """
     (row,) = host.rows
-    taken = {*host.inputs, *(line.name for line in host.body), *(name for name, _ in host.memory)}
+    now, kept, last, keep = map(symbol, ("unit now", "unit kept", before("unit"), f"{KEEP} now"))
+    known = {"now": now, "kept": kept, "last": last}
+
+    def line(target: Expr, text: str, **values: Expr) -> Line:
+        return Line(Array(str(target)), lower(to_sympy(parse(text), {**known, **values}, {})))
+
+    change = symbol(CHANGE_OF_UNIT)
+    units = (
+        Line(Array(str(now)), lower(unit)),
+        line(kept, "where(now > 0, now, -abs(last))"),
+        line(change, "where(last == 0, 1, where(kept <= 0, 1, kept/abs(last)))"),
+    )
+    ends = [Line(Array(str(keep)), lower(symbol(row[place]) * change))]
+    memory = [(str(last), str(kept))]
+    for name, value in left.items():
+        found, target = symbol(before(name)), symbol(f"{name} left")
+        ends.append(line(target, "where(now > 0, value, found)", value=value, found=found))
+        memory.append((str(found), str(target)))
+    return _spelled_out(
+        replace(
+            host,
+            body=(*units, *host.body, *ends),
+            rows=((*row[:place], str(keep), *row[place + 1 :]),),
+            memory=(*host.memory, *memory),
+        )
+    )
+
+
+def _spelled_out(host: Host) -> Host:
+    """The host with names for what had blanks in its name, which no declared one has."""
+    lines = [line.name for line in host.body]
+    every = (*host.inputs, *lines, *(name for name, _ in host.memory))
+    taken = {name for name in every if " " not in name}
 
     def free(name: str) -> str:
         return free(f"{name}_") if name in taken else name
 
-    now, kept, last, factor, keep = map(
-        free, ("unit", "unit_kept", UNIT, "change_of_unit", f"{KEEP}_now")
-    )
-    known = {name: symbol(name) for name in (now, kept, last, factor)}
-
-    def line(name: str, text: str) -> Line:
-        return Line(Array(name), lower(to_sympy(parse(text), known, {})))
-
-    whole = f"where({last} == 0, 1, where({kept} <= 0, 1, {kept}/abs({last})))"
-    lines = (
-        Line(Array(now), lower(unit)),
-        line(kept, f"where({now} > 0, {now}, -abs({last}))"),
-        line(factor, whole),
-        Line(Array(keep), lower(symbol(row[place]) * known[factor])),
-    )
+    names = {name: free(name.replace(" ", "_")) for name in every if " " in name}
     return replace(
         host,
-        body=(*host.body, *lines),
-        rows=((*row[:place], keep, *row[place + 1 :]),),
-        memory=(*host.memory, (last, kept)),
+        body=with_line_names(host.body, names),
+        rows=tuple(tuple(names.get(name, name) for name in row) for row in host.rows),
+        memory=tuple(
+            (names.get(name, name), names.get(place, place)) for name, place in host.memory
+        ),
     )
