@@ -17,9 +17,7 @@ from hamilforge.gen.declare.shapes import SCALAR
 _KEYS = ("value", "direction", "terminal")
 
 
-def events(
-    reader: Reader, types: Mapping[str, Shape]
-) -> tuple[kinds.Event, ...]:
+def events(reader: Reader, types: Mapping[str, Shape]) -> tuple[kinds.Event, ...]:
     """``[events]``: an expression by name, or a table with ``value``, ``direction``, ``terminal``.
 
     Args:
@@ -36,9 +34,7 @@ def events(
     return tuple(event for event in read if event is not None)
 
 
-def _event(
-    reader: Reader, types: dict[str, Shape], name: str, declared: Any
-) -> kinds.Event | None:
+def _event(reader: Reader, types: dict[str, Shape], name: str, declared: Any) -> kinds.Event | None:
     path = ("events", name)
     table = declared if isinstance(declared, dict) else {"value": declared}
     for key in table:

@@ -30,12 +30,12 @@ from hamilforge.runtime.bench.timing import Contestant, Times, in_fresh_process,
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import load as load_product
 from hamilforge.runtime.core.loader import load_for_tolerance
-from hamilforge.runtime.integrators.integrator import Integrator, integrate
+from hamilforge.runtime.integrators.integrator import ATOL, RTOL, Integrator, integrate
 from hamilforge.runtime.integrators.solution import Floats
 
 BENCH = "integrators"
 #: The absolute tolerance, in relative ones: the ratio of the defaults.
-ABSOLUTE = 1e-3
+ABSOLUTE = ATOL / RTOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
 
     candidates: dict[str, Found | None] = {
         name: _by_tolerance(functools.partial(by_order, run), close)
-        for name, run in ((taylor, _adaptive), (f"{taylor}, by hf.integrate", _anew))
+        for name, run in ((taylor, _adaptive), (f"{taylor}, made anew", _anew))
     }
     for entry in methods:
         name = entry["method"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -228,7 +228,7 @@ def adaptive_end(
     start: float,
     stop: float,
     limits: Limits,
-    values: Mapping[str, Any],
+    values: Callable[[], Mapping[str, Any]],
 ) -> Floats:
     """The end of one trajectory, without what lies between.
 
@@ -239,7 +239,7 @@ def adaptive_end(
         start: the time of the start.
         stop: the time of the end.
         limits: tolerances, and the budget of steps.
-        values: the parameters by name.
+        values: the parameters by name, for the solution so far of a run that fails.
 
     Returns:
         `(components,)`.
@@ -249,7 +249,8 @@ def adaptive_end(
     """
     y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
     control = begun_control(product, y, row, start, stop, limits)
-    never, moments, out = np.array([math.copysign(math.inf, stop - start)]), np.empty(1), y[None]
+    never = np.array([math.copysign(math.inf, stop - start)])
+    moments, out = np.empty(1), np.empty((1, y.size))  # for a state that is never wanted
     t, stretch = start, _first_stretch(product, y.size)
     while (stop - t) * (stop - start) > 0:
         begun, before = time.perf_counter(), int(control[Control.STEPS])
@@ -267,7 +268,7 @@ def adaptive_end(
             stretch = next_stretch(taken - before, begun, STRETCH)
             continue
         reached = [(np.array([start, t]), np.stack((start_state, y)))]
-        raise failure(product, t, control, reached, values, reason, float(residual))
+        raise failure(product, t, control, reached, values(), reason, float(residual))
     return y
 
 

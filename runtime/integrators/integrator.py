@@ -6,18 +6,21 @@ In: a product's numba module, a step or tolerances, and parameters, which are ch
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.core.loader import imported
 from hamilforge.runtime.core.numbers import whole_number
 from hamilforge.runtime.integrators.adaptive_control import Limits
 from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, adaptive_end, adaptive_steps
 from hamilforge.runtime.integrators.constraints import refuse_off_constraints
 from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (
+    kept_steps,
     longest_step,
     looked_for,
     looks_for_nothing,
@@ -26,11 +29,16 @@ from hamilforge.runtime.integrators.run_arguments import (
     refuse_adaptive,
     refuse_undefined,
     starting_states,
+    step_bound,
     step_count,
+    step_length,
     time_span,
     tolerance,
 )
 from hamilforge.runtime.integrators.solution import Floats, Solution, parameter_table
+
+#: Tolerances where none are given.
+RTOL, ATOL = 1e-6, 1e-9
 
 
 class Integrator:
@@ -39,8 +47,9 @@ class Integrator:
     Args:
         product: the generated module.
         h: the step; None for steps chosen by the error estimate.
-        rtol: without h, the relative tolerance, 1e-6 if None; a number, or one for each component.
-        atol: without h, the absolute tolerance, 1e-9 if None; a number, or one for each component.
+        rtol: without h, the relative tolerance, :data:`RTOL` if None; a number, or one for each
+            component.
+        atol: without h, the absolute tolerance, :data:`ATOL` if None, likewise.
         parameters: numbers, or arrays `(trajectories,)`, by name; the declared ones else.
         max_steps: how many steps a trajectory may take; if None, a million where the error
             estimate chooses them, and as many as the time span has with a fixed h.
@@ -62,18 +71,25 @@ class Integrator:
         max_step: float | None = None,
     ) -> None:
         self.product = product
-        self._h, self._max_step = h, max_step
+        self._h = None if h is None else step_length(h)
+        self._max_step = None if max_step is None else step_bound(max_step)
         self._budget = None if max_steps is None else whole_number("max_steps", max_steps)
         self._values = parameter_values(product, parameters or {})
         if h is None:
             refuse_adaptive(product)
             size = len(product.COMPONENTS)
-            self._relative = tolerance("rtol", 1e-6 if rtol is None else rtol, size)
-            self._absolute = tolerance("atol", 1e-9 if atol is None else atol, size)
+            self._relative = tolerance("rtol", RTOL if rtol is None else rtol, size)
+            self._absolute = tolerance("atol", ATOL if atol is None else atol, size)
         elif rtol is not None or atol is not None:
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
         elif max_step is not None:
             raise ValueError("max_step is for steps that follow an error estimate: leave h out")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "product": self.product.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, product=imported(state["product"]))
 
     def __repr__(self) -> str:
         steps = "steps of its own" if self._h is None else f"h = {self._h:g}"
@@ -109,7 +125,7 @@ class Integrator:
             ValueError: the arguments do not fit the problem or the method.
             IntegrationError: a step could not be taken; it says where, why, and what to try.
         """
-        product, values = self.product, self._values
+        product, values = self.product, self._own_values()
         start, stop = self._times(t_span)
         state, single = starting_states(product, y0, values)
         table = parameter_table(values, len(state))
@@ -131,15 +147,16 @@ class Integrator:
             )
         if t_eval is not None:
             raise ValueError("with a fixed step h states are kept at steps; give every instead")
-        count = self._count(start, stop, every)
+        count = self._count(start, stop)
+        every = kept_steps(count, every, self._h)
         shown = sys.stderr.isatty() if progress is None else progress
         return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
 
     def end(self, y0: Any = None, t_span: Sequence[float] | None = None) -> Floats:
         """The state at the end of a run, without what lies between.
 
-        Of one trajectory with steps of its own it takes little more than the kernel, so that many
-        short runs, as of shooting methods, are not made of checks.
+        Of one trajectory with steps of its own no solution is made, so that many short runs, as of
+        shooting methods, are not made of that.
 
         Args:
             y0: as of :meth:`solve`.
@@ -155,18 +172,14 @@ class Integrator:
         product = self.product
         start, stop = self._times(t_span)
         if self._h is not None:
-            count = self._count(start, stop, 1)
+            count = self._count(start, stop)
             return self.solve(y0, t_span, every=count, progress=False).y[..., -1, :]
         state, single = starting_states(product, y0, self._values)
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
-        table = parameter_table(self._values, 1)
-        try:
-            limits = self._limits(start, stop)
-            return adaptive_end(product, state[0], table[0], start, stop, limits, self._values)
-        except IntegrationError:
-            refuse_undefined(product, start, state, table)  # which is the reason, if it is so
-            raise
+        table, limits = parameter_table(self._values, 1), self._limits(start, stop)
+        refuse_undefined(product, start, state, table)
+        return adaptive_end(product, state[0], table[0], start, stop, limits, self._own_values)
 
     def _times(self, t_span: Sequence[float] | None) -> tuple[float, float]:
         if t_span is None:
@@ -178,7 +191,11 @@ class Integrator:
         longest = longest_step(self._max_step, start, stop)
         return Limits(self._relative, self._absolute, times, steps, longest)
 
-    def _count(self, start: float, stop: float, every: int) -> int:
+    def _own_values(self) -> dict[str, Any]:
+        """The parameters, as a run may keep them."""
+        return {name: copy.copy(value) for name, value in self._values.items()}
+
+    def _count(self, start: float, stop: float) -> int:
         """How many steps of h there are.
 
         Raises:
@@ -186,7 +203,7 @@ class Integrator:
             IntegrationError: they are more than may be taken.
         """
         assert self._h is not None
-        count = step_count(start, stop, self._h, every)
+        count = step_count(start, stop, self._h)
         if self._budget is not None and count > self._budget:
             raise IntegrationError(
                 f"{self.product.NAME}: t_span is {count} steps of h = {self._h:g}, more than "
@@ -204,8 +221,8 @@ def integrate(
     *,
     every: int = 1,
     t_eval: Any = None,
-    rtol: float | None = None,
-    atol: float | None = None,
+    rtol: Any = None,
+    atol: Any = None,
     parameters: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     max_steps: int | None = None,
@@ -223,8 +240,8 @@ def integrate(
         h: the step; None for steps chosen by the error estimate.
         every: with h, the states to keep.
         t_eval: without h, the times to keep, by dense output; all steps if None.
-        rtol: without h, the relative tolerance, 1e-6 if None; a number, or one for each component.
-        atol: without h, the absolute tolerance, 1e-9 if None; a number, or one for each component.
+        rtol: as of :class:`Integrator`.
+        atol: as of :class:`Integrator`.
         parameters: numbers, or arrays `(trajectories,)`, by name; the declared ones else.
         progress: whether to show a bar; on a terminal if None.
         max_steps: how many steps a trajectory may take; if None, a million where the error

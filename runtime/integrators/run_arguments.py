@@ -142,14 +142,25 @@ def _common_shape(
         ) from None
 
 
-def step_count(start: float, stop: float, h: float, every: int) -> int:
+def step_length(h: Any) -> float:
+    """The length of a step, without a sign.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    h = real_number("h", h)
+    if not (math.isfinite(h) and h > 0):
+        raise ValueError(f"h = {h}: a positive step was expected (its sign follows from t_span)")
+    return h
+
+
+def step_count(start: float, stop: float, h: float) -> int:
     """How many steps fill the time span.
 
     Args:
         start: the time of the start.
         stop: the time of the end.
         h: the length of a step, without a sign.
-        every: how many steps from one kept state to the next.
 
     Returns:
         The number of steps, at least 1.
@@ -157,9 +168,6 @@ def step_count(start: float, stop: float, h: float, every: int) -> int:
     Raises:
         ValueError: it does not fit.
     """
-    h = real_number("h", h)
-    if not (math.isfinite(h) and h > 0):
-        raise ValueError(f"h = {h}: a positive step was expected (its sign follows from t_span)")
     exact = abs(stop - start) / h
     if exact > 1e15:
         raise ValueError(f"t_span is {exact:.3g} steps of h = {h:g}: too many to count")
@@ -169,6 +177,23 @@ def step_count(start: float, stop: float, h: float, every: int) -> int:
         raise ValueError(
             f"t_span is {exact:.6g} steps of h = {h}, not a whole number; h = {near!r} fits"
         )
+    return count
+
+
+def kept_steps(count: int, every: Any, h: float) -> int:
+    """How many steps there are from one kept state to the next.
+
+    Args:
+        count: of all steps.
+        every: what was asked for.
+        h: the length of a step, for messages.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: it is none, or too many states would be kept, or none.
+    """
     every = whole_number("every", every)
     if count // every > MOST_STATES:
         raise ValueError(
@@ -177,7 +202,7 @@ def step_count(start: float, stop: float, h: float, every: int) -> int:
         )
     if every > count:
         raise ValueError(f"every = {every} is more than the {count} steps: no state would be kept")
-    return count
+    return every
 
 
 def refuse_undefined(product: ModuleType, start: float, state: Floats, table: Floats) -> None:
@@ -274,11 +299,23 @@ def output_times(t_eval: Any, start: float, stop: float) -> Floats | None:
     return times
 
 
-def longest_step(max_step: Any, start: float, stop: float) -> float:
+def step_bound(max_step: Any) -> float:
     """The longest step that may be taken.
 
+    Raises:
+        ValueError: it is not positive.
+    """
+    longest = real_number("max_step", max_step)
+    if not longest > 0:
+        raise ValueError(f"max_step = {longest}: a positive number was expected")
+    return longest
+
+
+def longest_step(longest: float | None, start: float, stop: float) -> float:
+    """The longest step that may be taken in a time span.
+
     Args:
-        max_step: its length; None for any.
+        longest: its length; None for any.
         start: the time of the start.
         stop: the time of the end.
 
@@ -286,13 +323,10 @@ def longest_step(max_step: Any, start: float, stop: float) -> float:
         The length, infinite if None was given.
 
     Raises:
-        ValueError: it is not positive, or lost in the rounding of the times.
+        ValueError: it is lost in the rounding of the times.
     """
-    if max_step is None:
+    if longest is None:
         return math.inf
-    longest = real_number("max_step", max_step)
-    if not longest > 0:
-        raise ValueError(f"max_step = {longest}: a positive number was expected")
     least = 100 * float(np.spacing(max(abs(start), abs(stop))))
     if longest < least:
         raise ValueError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,6 +58,37 @@ def test_parameters_are_checked_once_and_kept() -> None:
     assert repr(alone) == "Integrator(damped_pendulum__dormand_prince54, steps of its own)"
 
 
+def test_what_is_done_to_a_solution_is_not_done_to_its_integrator() -> None:
+    gammas = np.array([0.1, 0.2])
+    for gamma in (0.1, gammas):
+        integrator = hf.integrator(
+            "damped_pendulum", "dormand_prince54", rtol=1e-8, parameters={"gamma": gamma}
+        )
+        before = integrator.end([1.0, 0.0], (0.0, 2.0))
+        solution = integrator.solve([1.0, 0.0], (0.0, 2.0), t_eval=[2.0])
+        if gamma is gammas:
+            solution.parameters["gamma"][:] = 9.0
+        solution.parameters["gamma"] = 9.0
+        gammas[:] = 9.0
+        assert np.array_equal(integrator.end([1.0, 0.0], (0.0, 2.0)), before)
+        copies = pickle.loads(pickle.dumps(integrator)), copy.deepcopy(integrator)
+        for other in copies:
+            assert np.array_equal(other.end([1.0, 0.0], (0.0, 2.0)), before)
+
+
+def test_a_start_without_energy_is_refused_by_all_runs(tmp_path: Path) -> None:
+    path = tmp_path / "well.toml"
+    path.write_text(
+        'kind = "hamiltonian"\nname = "well"\ntitle = "A well"\nreference = "none"\n'
+        'coordinates = { q = ["x"], p = ["v"] }\nenergy = "v**2/2 + x**2/2 - log(x)"\n'
+    )
+    for options in ({"rtol": 1e-6}, {"h": 0.1}):
+        integrator = hf.integrator(path, "dormand_prince54", **options)
+        for run in (integrator.end, integrator.solve):
+            with pytest.raises(ValueError, match="is not defined at the start"):
+                run([-1.5, 0.0], (0.0, 1.0))
+
+
 def test_events_are_looked_for_by_solve() -> None:
     def falls(t: float, y: Any) -> float:
         return float(y[0])
@@ -87,6 +121,9 @@ def test_ends_that_are_not_reached_say_why() -> None:
     ("options", "error", "message"),
     [
         ({"h": 0.1, "rtol": 1e-6}, ValueError, "exclude each other"),
+        ({"h": -0.1}, ValueError, "a positive step"),
+        ({"h": "long"}, ValueError, "a number was expected"),
+        ({"max_step": -1.0}, ValueError, "a positive number"),
         ({"h": 0.1, "max_step": 0.1}, ValueError, "leave h out"),
         ({"rtol": -1.0}, ValueError, "a positive number"),
         ({"parameters": {"nothing": 1.0}}, ValueError, "no parameter 'nothing'"),
