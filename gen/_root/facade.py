@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from hamilforge.runtime.integrators.solution import Solution
 
 Name = str | Path
+#: For ``manifold``: the declared one.
+AS_DECLARED = "(as declared)"
 
 
 def check(
     name: Name,
-    manifold: Name | None = "",
+    manifold: Name | None = AS_DECLARED,
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Report:
@@ -57,7 +59,8 @@ def _place(manifold: Name | None, metric: str | None, retraction: str | None) ->
     """Choices of a caller, where no manifold is the one without a constraint."""
     from hamilforge.runtime.core.loader import FLAT
 
-    chosen = FLAT if manifold is None else str(manifold) or None
+    chosen = FLAT if manifold is None else str(manifold)
+    chosen = None if chosen == AS_DECLARED else chosen
     return {"manifold": chosen, "metric": metric, "retraction": retraction}
 
 
@@ -69,7 +72,7 @@ def generate(
     sizes: Mapping[str, int] | None = None,
     by_stage: bool = False,
     order: int | None = None,
-    manifold: Name | None = "",
+    manifold: Name | None = AS_DECLARED,
     metric: str | None = None,
     retraction: str | None = None,
 ) -> list[Path]:
@@ -518,7 +521,7 @@ def _need_torch(what: str, instead: str) -> None:
 
 def optimizer(
     name: Name,
-    manifold: Name | None = "",
+    manifold: Name | None = AS_DECLARED,
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Any:
@@ -587,12 +590,14 @@ def manifold(name: Name) -> Any:
     return product.torch_class()()
 
 
-def project_(parameter: Any, name: Name) -> Any:
+def project_(parameter: Any, name: Name, rows: bool = False, matrix: Any = None) -> Any:
     """Move a tensor onto a manifold, in place, as [sample] of its declaration says.
 
     Args:
         parameter: a tensor of the shape of points; further axes in front are many of them.
         name: of the manifold, or a path.
+        rows: whether its rows are what columns of points are; as of a group of an optimizer.
+        matrix: the axes that make rows, and those that make columns, likewise.
 
     Returns:
         The tensor.
@@ -602,7 +607,7 @@ def project_(parameter: Any, name: Name) -> Any:
     """
     from hamilforge.runtime.optimizers import manifolds
 
-    return manifolds.project_(parameter, manifold(name))
+    return manifolds.project_(parameter, manifold(name), {"rows": rows, "matrix": matrix})
 
 
 def _refuse_other(what: str, name: Name, module: Any) -> None:
@@ -655,7 +660,10 @@ def minimize(
 
     known = ("tol", "callback", "options", "bounds", "constraints", "hess", "hessp")
     arguments = {name: options.pop(name) for name in known if name in options}
-    chosen = {**(arguments.pop("options", None) or {}), **options}
+    given = arguments.pop("options", None) or {}
+    if twice := [name for name in given if name in options]:
+        raise ValueError(f"{', '.join(twice)} in options and beside them: say it once")
+    chosen = {**given, **options}
     where = chosen.pop("manifold", None)
     if where is not None:
         arguments["manifold"] = manifold(where) if isinstance(where, str | Path) else where
@@ -768,7 +776,7 @@ def verify(
     sizes: Mapping[str, int] | None = None,
     device: str = "cpu",
     order: int | None = None,
-    manifold: Name | None = "",
+    manifold: Name | None = AS_DECLARED,
     metric: str | None = None,
     retraction: str | None = None,
 ) -> Verification:

@@ -93,6 +93,10 @@ def _tables(
         "retraction": (*(own.name for own in place.retractions), *[kinds.GEODESIC] * curved),
         "transport": (kinds.PROJECTION, *(name for name, _ in place.transports)),
     }
+    usual = {  # what is so if nothing is said
+        key: tables[key] if tables.get(key) in names else next(iter(names), None)
+        for key, names in known.items()
+    }
     for key, names in known.items():
         if key in chosen:
             if chosen[key] not in names:
@@ -105,7 +109,7 @@ def _tables(
     tables["manifold"] = str(Path(place.head.source.where).resolve())
     name = f"{declaration.head.name}_on_{place.head.name}"
     for key, word in (("metric", "in"), ("retraction", "by")):
-        if key in chosen:
+        if key in chosen and chosen[key] != usual.get(key):
             name += f"_{word}_{chosen[key]}"
     tables["name"] = name
     tables["title"] = (

@@ -167,6 +167,13 @@ def from_anywhere(name_or_path: str | Path) -> str:
     return str(Path(text).resolve()) if text.endswith(".toml") else text
 
 
+def choices_of(module: ModuleType) -> Mapping[str, Any]:
+    """What a generated module was loaded with instead of what is declared."""
+    package, _, _ = module.__name__.rpartition(".")
+    asked = (known.asked for known in _KNOWN.values() if known.product.package == package)
+    return next((choices for _, _, choices in asked), {})
+
+
 def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:
     """The product of a generated module, with other choices than it was loaded with.
 

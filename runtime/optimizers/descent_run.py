@@ -73,6 +73,7 @@ class DescentRun:
             raise ValueError(f"h = {self._h:g}: a positive number was expected")
         if given:
             known = ("maxiter", "gtol", "h", "batched", *("seed",) * self._drawn)
+            known += ("manifold", "metric", "retraction")
             raise ValueError(f"unknown options {sorted(given)}; expected one of {', '.join(known)}")
         if self._batched and product.IMPLICIT:
             raise ValueError(

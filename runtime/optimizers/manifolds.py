@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 import torch
 
 from hamilforge.runtime.core.torch_transforms import transforms_are_active
+from hamilforge.runtime.optimizers.arrangements import arrangement, refuse_shape
 
 Tensor = torch.Tensor
 #: In which a point can be on a manifold.
@@ -217,12 +219,15 @@ class Manifold:
         return str(known[0] if name is None else name)
 
 
-def project_(parameter: Tensor, manifold: Manifold) -> Tensor:
+def project_(
+    parameter: Tensor, manifold: Manifold, options: Mapping[str, Any] | None = None
+) -> Tensor:
     """Move a tensor onto a manifold, in place.
 
     Args:
         parameter: of the shape of points; with further axes in front, many of them.
         manifold: where to.
+        options: ``rows`` and ``matrix``: how it is read, as of a group of an optimizer.
 
     Returns:
         The tensor.
@@ -234,6 +239,13 @@ def project_(parameter: Tensor, manifold: Manifold) -> Tensor:
     product = sys.modules[type(manifold).__module__]
     if not isinstance(parameter, torch.Tensor):
         raise TypeError(f"a tensor was expected, not {type(parameter).__name__}")
+    own = arrangement(options or {}, product)
+    if own is not None:
+        refuse_shape(own, parameter.shape, "the tensor")
+        points = project_(own.points(parameter.detach()).clone(), manifold)
+        with torch.no_grad():
+            parameter.copy_(own.tensor(points, parameter.shape))
+        return parameter
     if reason := reason_against_shape(product, parameter):
         raise ValueError(f"no point is made of this tensor: {reason}")
     if not bool(parameter.detach().isfinite().all()):

@@ -56,6 +56,7 @@ class MatrixOptimizer(PartedOptimizer):
     """
 
     _ONE_FOR_ALL = _OWN
+    _GROUP_OPTIONS = (*arrangements.OPTIONS, *arrangements.MAPS, *_OWN)
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
         batched = options.get("batched", False)
@@ -121,27 +122,33 @@ class MatrixOptimizer(PartedOptimizer):
             ValueError: a hyper-parameter outside its domain, an option that is one for all groups,
                 or a parameter that is no point.
         """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
         for name in _OWN:
             if name in param_group:
                 raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
-        if not isinstance(param_group, dict):
-            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
         with self._whole_or_not(param_group):
             if not self._added_elsewhere(param_group):
                 super().add_param_group(param_group)
+                self._refuse_decay()
                 self._refuse_no_points(param_group)
+        self._note(param_group)
 
     def _refuse_no_points(self, group: Mapping[str, Any]) -> None:
-        """Refuse a group whose parameters are no points, or are to shrink and do not."""
-        self._refuse_decay()
+        """Refuse a group whose parameters are no points, or are read in a way that steps are not.
+
+        Raises:
+            ValueError: it is refused.
+        """
         own = arrangement(group, self.product)
-        kinds = {
-            "a rule with noise": self.product.NOISE,
-            "a line search": self._line_search,
-            "a differentiable step": group["differentiable"],
-        }
-        for kind in filter(kinds.get, kinds if own is not None else ()):
-            raise ValueError(f"{kind} takes parameters as they are, and not by {own}")
+        if own is not None:
+            for reads, what in (
+                (self.product.NOISE, "a rule with noise"),
+                (self._line_search, "a line search"),
+                (group["differentiable"], "a differentiable step"),
+            ):
+                if reads:
+                    raise ValueError(f"{what} takes parameters as they are, and not by {own}")
         for param in group["params"]:
             name = self._name(param)
             if own is not None:
@@ -149,7 +156,7 @@ class MatrixOptimizer(PartedOptimizer):
                 name = f"{name}, by {own},"
             many = self._batched or (own is not None and own.rows and own.vectors)
             (point,) = self._as_points([param.detach()], own)
-            refuse_points(self.product, point, name, many)
+            refuse_points(self.product, point, name, many, own)
 
     def _refuse_decay(self) -> None:
         for group in () if self.product.SHRINKS else self._groups:
@@ -380,14 +387,21 @@ def state_shape(product: ModuleType, name: str, shape: Sequence[int]) -> Sequenc
     return (*shape[:-1], *(axes[:-1] if is_column else axes))
 
 
-def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched: bool) -> None:
+def refuse_points(
+    product: ModuleType,
+    tensor: torch.Tensor,
+    name: str,
+    batched: bool,
+    own: Arrangement | None = None,
+) -> None:
     """Refuse a parameter that is no point.
 
     Args:
         product: a generated module.
-        tensor: the parameter.
+        tensor: the parameter, as points.
         name: what it is called in errors.
         batched: whether it may have leading axes.
+        own: how it is read; None as it is.
 
     Raises:
         ValueError: its axes, or where it lies.
@@ -401,9 +415,11 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
             f"{name} has the shape {shape}; with batched=True leading axes are many points{rows}"
         )
     if len(shape) > 1 and product.TALL and shape[-1] > shape[-2]:
+        advice = "rows=True takes its rows" if own is None else "read it the other way"
+        advice = "leave out rows=True" if own is not None and own.rows else advice
         raise ValueError(
             f"{name} has {shape[-1]} columns and {shape[-2]} rows, and columns cannot be "
-            "orthonormal: transpose it"
+            f"orthonormal: {advice}"
         )
     wanted = {} if product.VECTORS else getattr(product, "LEAST", {})
     for axis, least in wanted.items():
@@ -414,9 +430,18 @@ def refuse_points(product: ModuleType, tensor: torch.Tensor, name: str, batched:
                 f"{axis}, from 0: {axis} is at least {least}"
             )
     if product.MANIFOLD and (reason := reason_against(product, tensor)):
-        shipped = loader.is_shipped(f"manifold/{product.MANIFOLD}")
-        manifold = f'"{product.MANIFOLD}"' if shipped else "the path of its declaration"
+        options = "" if own is None else f", {own}"
         raise ValueError(
-            f"{name} is not on the manifold {product.MANIFOLD}: {reason}; "
-            f"hf.project_(parameter, {manifold}) moves a tensor there if it can"
+            f"{name} is not on the manifold {product.MANIFOLD}: {reason}; hf.project_(parameter, "
+            f"{_called(product)}{options}) moves a tensor there if it can"
         )
+
+
+def _called(product: ModuleType) -> str:
+    """What the manifold of a rule is called by: its name, if one with this constraint ships."""
+    name = product.MANIFOLD
+    if loader.is_shipped(f"manifold/{name}"):
+        shipped = loader.load(f"manifold/{name}").module("torch")
+        if shipped.CONSTRAINT == product.CONSTRAINT:
+            return f'"{name}"'
+    return "the path of its declaration"

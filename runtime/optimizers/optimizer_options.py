@@ -16,6 +16,7 @@ import torch
 
 from hamilforge.runtime.core.domains import check_domain
 from hamilforge.runtime.core.numbers import whole_number
+from hamilforge.runtime.optimizers.arrangements import MAPS
 from hamilforge.runtime.optimizers.clock import check_requirements
 from hamilforge.runtime.optimizers.hyperparameters import arguments, check_decay, hyperparameters
 from hamilforge.runtime.optimizers.noise import SEED
@@ -49,13 +50,16 @@ def worker_options(product: ModuleType) -> dict[str, Any]:
     return WORKER_OPTIONS if product.AVERAGES else {}
 
 
-def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> None:
+def refuse_unknown(
+    rule: str, options: Iterable[str], product: ModuleType, others: Iterable[str] = ()
+) -> None:
     """Refuse options that there are not.
 
     Args:
         rule: the name of the optimizer's class.
         options: the names that were given.
         product: the generated module.
+        others: names of options that have been taken before.
 
     Raises:
         TypeError: there is no such option.
@@ -63,29 +67,27 @@ def refuse_unknown(rule: str, options: Iterable[str], product: ModuleType) -> No
     known = {**options_of(product), **worker_options(product)}
     for name in options:
         if name not in known:
-            names = [*known, *arguments(product)]
+            names = [*known, *arguments(product), *others]
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise TypeError(f"{rule} has no option '{name}'{hint}")
 
 
-def refuse_misspelled(rule: str, group: Mapping[str, Any], product: ModuleType) -> None:
+def refuse_misspelled(
+    rule: str, group: Mapping[str, Any], product: ModuleType, others: Iterable[str] = ()
+) -> None:
     """Refuse keys of a group that look like options, but for a letter or two.
 
     Args:
         rule: the name of the optimizer's class.
         group: of parameters; it may have keys of its user's own.
         product: the generated module.
+        others: options that groups of the class may have beside those of every optimizer.
 
     Raises:
-        TypeError: a key is nearly the name of an option, or a manifold, which the rule has not.
+        TypeError: a key is nearly the name of an option.
     """
-    known = (*arguments(product), *options_of(product))
-    if group.get("manifold") is not None and not hasattr(product, "MANIFOLD"):
-        raise TypeError(
-            f"{rule} is no optimizer of points: a group of it lies on no manifold; "
-            "hamilforge list shows those that are, such as stiefel_adam"
-        )
+    known = (*arguments(product), *options_of(product), *others)
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
     for name in group:
         if name in worker_options(product) or (name == WORKERS and product.AVERAGES):
@@ -97,6 +99,25 @@ def refuse_misspelled(rule: str, group: Mapping[str, Any], product: ModuleType) 
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         if near and name not in known:
             raise TypeError(f"{rule} has no option '{name}'; did you mean '{near[0]}'?")
+
+
+def refuse_places(rule: str, group: Mapping[str, Any], product: ModuleType) -> None:
+    """Refuse a group that is to lie on a manifold, of a rule that knows none.
+
+    Args:
+        rule: the name of the optimizer's class.
+        group: of parameters.
+        product: the generated module.
+
+    Raises:
+        TypeError: it says where its parameters lie, or how they move there.
+    """
+    for name in MAPS if not hasattr(product, "MANIFOLD") else ():
+        if name in group:
+            raise TypeError(
+                f"{rule} is no optimizer of points, and {name} = {group[name]!r} of a group has no "
+                "meaning for it"
+            )
 
 
 def check_values(values: Mapping[str, Any], product: ModuleType, workers: int = 1) -> None:

@@ -25,6 +25,10 @@ from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 
 #: What a group has of its own of manifold, metric and retraction, by name.
 Place = tuple[tuple[str, str], ...]
+#: What a saved group has beside what every optimizer saves: where its points lie.
+_CONSTRAINT = "constraint"
+#: What a group may say, and not say otherwise later.
+_READ = (*arrangements.MAPS, *arrangements.OPTIONS)
 #: Of what an optimizer consists that a part has from the whole.
 _SHARED = ("state", "param_groups", "_parts", "_own")
 
@@ -57,8 +61,8 @@ class PartedOptimizer(GeneratedOptimizer):
         self._parts: dict[Place, PartedOptimizer] = {}
         #: What groups may say of this optimizer's own manifold, metric and retraction.
         self._own: set[Place] = {()}
-        #: What each group said when it was added.
-        self._said: dict[int, Place] = {}
+        #: What each group said of its place, and how it is read, when it was added.
+        self._said: dict[int, dict[str, Any]] = {}
         super().__init__(params, hyper, options)
 
     def __repr__(self) -> str:
@@ -80,7 +84,7 @@ class PartedOptimizer(GeneratedOptimizer):
                 part.__setstate__({**own, "state": {}, "param_groups": []})
         known = {name: value for name, value in state.items() if name not in ("_parts", "_own")}
         super().__setstate__(known)
-        self._said = {id(group): _place(group) for group in self.param_groups}
+        self._said = {id(group): _told(group) for group in self.param_groups}
         for part in self._parts.values():
             self._share(part)
 
@@ -113,18 +117,35 @@ class PartedOptimizer(GeneratedOptimizer):
     def _refuse_changed(self) -> None:
         """Refuse a group that says of its manifold what it did not when it was added."""
         for group in self.param_groups:
-            said = self._said.get(id(group), ())
-            if (said or not group.keys().isdisjoint(arrangements.MAPS)) and said != _place(group):
+            now = _told(group)
+            said = self._said.setdefault(id(group), now)
+            if said != now:
                 raise ValueError(
-                    f"a group has {_told(group)}, and had not when it was added; its parameters "
-                    "belong to another optimizer"
+                    f"a group says {_written(now)}, and said {_written(said)} when it was added; "
+                    "where parameters lie and how they are read stays as it is"
                 )
 
+    def _note(self, group: dict[str, Any]) -> None:
+        """Keep what a group says, that has been added."""
+        self._said[id(group)] = _told(group)
+
     def _restored(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-        return GeneratedOptimizer._restored(self._member(group), group, defaults)
+        member, kept = self._member(group), dict(group)
+        here = member.product.CONSTRAINT
+        there = kept.pop(_CONSTRAINT, here)
+        if there != here:
+            raise ValueError(
+                f"the state is one of points where {there} vanishes, and this optimizer's are "
+                f"those of {here}"
+            )
+        return GeneratedOptimizer._restored(member, kept, defaults)
 
     def _saved(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        return GeneratedOptimizer._saved(self._member(group), group)
+        member = self._member(group)
+        return {
+            **GeneratedOptimizer._saved(member, group),
+            _CONSTRAINT: member.product.CONSTRAINT,
+        }
 
     def _name(self, param: torch.Tensor) -> str:
         groups = (self._whole or self).param_groups
@@ -140,14 +161,13 @@ class PartedOptimizer(GeneratedOptimizer):
         if group.get("manifold") is not None:  # which means the same in another folder, later
             group["manifold"] = loader.from_anywhere(arrangements.maps(group)["manifold"])
         place = _place(group)
-        self._said[id(group)] = place
         if self._whole is not None or place in self._own:
             return False
         self._refuse_at_solution("add_param_group()")
         if place in self._parts:
             self._parts[place].add_param_group(group)
         else:
-            made = loader.load_otherwise(self.product, **_choices(place))
+            made = loader.load_otherwise(self.product, **self._chosen(place))
             if made.module("torch") is self.product:
                 self._own.add(place)
                 return False
@@ -160,6 +180,14 @@ class PartedOptimizer(GeneratedOptimizer):
             self._share(part)
         self._reset()
         return True
+
+    def _chosen(self, place: Place) -> dict[str, str | None]:
+        """What is chosen for a place: on another manifold nothing stays that was said of this."""
+        chosen: dict[str, str | None] = dict(place)
+        here = loader.choices_of(self.product).get("manifold") or self.product.MANIFOLD
+        if chosen.get("manifold") == here:
+            del chosen["manifold"]
+        return dict.fromkeys(arrangements.MAPS) | chosen if "manifold" in chosen else chosen
 
     def _settings(self) -> dict[str, Any]:
         """The arguments that this optimizer was made with."""
@@ -261,13 +289,10 @@ def _without_place(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key not in arrangements.MAPS}
 
 
-def _choices(place: Place) -> dict[str, str | None]:
-    """What is chosen for a place: on another manifold nothing stays that was said of the first."""
-    chosen = dict(place)
-    return dict.fromkeys(arrangements.MAPS) | chosen if "manifold" in chosen else {**chosen}
+def _told(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group says of its place, and how it is read."""
+    return {name: group[name] for name in _READ if name in group}
 
 
-def _told(group: Mapping[str, Any]) -> str:
-    """What a group says of its place."""
-    place = [f"{name} = {group[name]!r}" for name in arrangements.MAPS if name in group]
-    return ", ".join(place) or "no manifold, metric or retraction of its own"
+def _written(said: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in said.items()) or "nothing of it"

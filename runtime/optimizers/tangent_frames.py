@@ -90,8 +90,8 @@ class TangentSpace:
             if reason:
                 where = f"row {number} of x0" if batched else "x0"
                 raise ValueError(
-                    f"{where} is not on the manifold {self.name}: {reason}; "
-                    f'hf.project_(torch.tensor(x0), "{self.name}") is a point if there is one'
+                    f"{where} is not on the manifold {self.name}: {reason}; hf.project_("
+                    f'torch.tensor(x0).double(), "{self.name}") is a point if there is one'
                 )
         self.shape = tuple(rows.shape[1:])
         size = rows[0].numel()

@@ -37,6 +37,7 @@ from hamilforge.runtime.optimizers.optimizer_options import (
     check_values,
     options_of,
     refuse_misspelled,
+    refuse_places,
     refuse_unknown,
     worker_options,
 )
@@ -119,9 +120,11 @@ class GeneratedOptimizer(Optimizer):
     STAGES: tuple[Callable[..., tuple[Tensors, ...]], ...]
     IN_PLACE: tuple[Callable[..., None], ...]
     _home: ClassVar[str]
+    #: Options of a group beside those that every optimizer has.
+    _GROUP_OPTIONS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any, hyper: dict[str, Any], options: dict[str, Any]) -> None:
-        refuse_unknown(type(self).__name__, options, self.product)
+        refuse_unknown(type(self).__name__, options, self.product, self._GROUP_OPTIONS)
         of_workers = {
             name: options[name] for name in worker_options(self.product) if name in options
         }
@@ -279,7 +282,10 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_at_solution("add_param_group()")
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
-        refuse_misspelled(type(self).__name__, param_group, self.product)
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
+        refuse_misspelled(type(self).__name__, param_group, self.product, self._GROUP_OPTIONS)
+        refuse_places(type(self).__name__, param_group, self.product)
         values = {**self.defaults, **param_group}
         check_values(values, self.product, self._workers.size)
         check_together(values, self.product, self._workers.size)
@@ -307,14 +313,15 @@ class GeneratedOptimizer(Optimizer):
     @contextlib.contextmanager
     def _whole_or_not(self, group: dict[str, Any]) -> Iterator[None]:
         """Let a group that is refused here not be there, and its dictionary say what it said."""
+        if isinstance(group.get("params"), Iterator):  # which is read once
+            group["params"] = [*group["params"]]
         count, before = len(self.param_groups), dict(group)
         try:
             yield
         except BaseException:
             del self.param_groups[count:]
-            params = group.get("params")  # a list now, of an iterator that has run out
             group.clear()
-            group.update(before, params=params)
+            group.update(before)
             raise
 
     def _common(self, values: dict[str, Any]) -> dict[str, float]:

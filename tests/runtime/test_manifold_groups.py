@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -166,10 +167,16 @@ def test_a_group_that_is_refused_leaves_its_dictionary() -> None:
         {"params": [torch.nn.Parameter(torch.ones(8))], "manifold": "sphere"},
         {"params": [params[2]], "weight_decay": 0.1},
         {"params": [params[2]], "lr": -1.0},
+        {"params": torch.nn.Parameter(torch.ones(8)), "manifold": "sphere"},
+        {"params": [("named", torch.nn.Parameter(torch.ones(8)))], "manifold": "sphere"},
+        {"lr": 0.1},
         {"params": [params[0]]},
     ):
         before = dict(refused)
-        with pytest.raises(ValueError, match=r"wants a matrix|not on the|shrink|lr|more than one"):
+        with pytest.raises(
+            (ValueError, KeyError),
+            match=r"params|with/without|wants a matrix|not on the|shrink|lr|more than one",
+        ):
             optimizer.add_param_group(refused)
         assert refused == before
     assert len(optimizer.param_groups) == 1
@@ -277,12 +284,12 @@ def test_a_group_that_is_removed_or_changed_is_seen() -> None:
     run([optimizer], params, 1)
     assert torch.equal(params[1], before)
     optimizer.param_groups[0]["manifold"] = "sphere"
-    with pytest.raises(ValueError, match="a group has manifold = 'sphere', and had not when"):
+    with pytest.raises(ValueError, match=r"says manifold = 'sphere', .*, and said rows = False"):
         run([optimizer], params, 1)
     del optimizer.param_groups[0]["manifold"]
     run([optimizer], params, 1)
     del optimizer.param_groups[-1]["manifold"]
-    with pytest.raises(ValueError, match="a group has no manifold, metric"):
+    with pytest.raises(ValueError, match=r"and said manifold = None, .* when it was added"):
         run([optimizer], params, 1)
 
 
@@ -403,6 +410,10 @@ def test_a_line_search_looks_at_all_groups() -> None:
         ("adam", {"manifold": "stiefel"}, TypeError, "Adam is no optimizer of points"),
         ("stiefel_momentum", {"metric": "flat"}, DeclarationError, "^metric = 'flat': stiefel has"),
         ("stiefel_momentum", {"manifold": "sphere"}, ValueError, "rows=True its rows are"),
+        ("stiefel_momentum", {"retracton": "qr"}, TypeError, "did you mean 'retraction'"),
+        ("stiefel_momentum", {"row": True}, TypeError, "did you mean 'rows'"),
+        ("adam", {"metric": "canonical"}, TypeError, "Adam is no optimizer of points"),
+        ("adam", {"manifold": None}, TypeError, "manifold = None of a group has no meaning"),
         ("stiefel_momentum", {"manifold": None, "differentiable": True}, ValueError, "as they are"),
         ("stiefel_momentum", {"manifold": None, "rows": True}, ValueError, "no rows, no matrix"),
         ("stiefel_momentum", {"manifold": None, "fused": True}, RuntimeError, "manifold=None"),
@@ -420,3 +431,54 @@ def test_mistakes_are_named(
 def test_a_manifold_of_all_groups_is_said_to_the_class() -> None:
     with pytest.raises(TypeError, match=r"hf.optimizer\(..., manifold='sphere'\)"):
         hf.optimizer("stiefel_momentum")([torch.nn.Parameter(torch.eye(3))], manifold="sphere")
+
+
+def test_rows_stay_as_they_are() -> None:
+    optimizer = hf.optimizer("stiefel_momentum")([torch.nn.Parameter(torch.eye(3))])
+    optimizer.param_groups[0]["rows"] = True
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(3, 3)
+    with pytest.raises(ValueError, match=r"says rows = True, .* and said rows = False"):
+        optimizer.step()
+
+
+def test_what_the_class_was_made_with_stays_on_its_own_manifold(tmp_path: Any) -> None:
+    param = torch.nn.Parameter(torch.eye(5, 2, dtype=torch.float64))
+    made = hf.optimizer("stiefel_momentum", retraction="qr")
+    for group in ({}, {"manifold": "stiefel"}):
+        optimizer = made([{"params": [param], **group}])
+        assert optimizer._member(optimizer.param_groups[0]) is optimizer
+    text = (catalogue.root() / "manifolds" / "stiefel.toml").read_text()
+    (tmp_path / "own.toml").write_text(text.replace('"stiefel"', '"own"', 1))
+    made = hf.optimizer("stiefel_momentum", manifold=tmp_path / "own.toml", retraction="qr")
+    optimizer = made([{"params": [param], "manifold": tmp_path / "own.toml"}])
+    assert optimizer._member(optimizer.param_groups[0]) is optimizer
+
+
+def test_a_state_is_that_of_points_and_not_of_a_name(tmp_path: Any) -> None:
+    text = (catalogue.root() / "manifolds" / "sphere.toml").read_text()
+    assert 'constraint = "dot(X, X) - 1"' in text
+    momentum = hf.optimizer("stiefel_momentum")
+    ball = parameters()[1].detach()
+    ball.grad = SIZES.clone()
+    small = momentum([{"params": [ball], "manifold": "sphere"}])
+    small.step()
+    same = momentum([{"params": [ball], "manifold": "sphere", "metric": "euclidean"}])
+    same.load_state_dict(small.state_dict())
+    state = copy.deepcopy(small.state_dict())
+    state["param_groups"][0]["constraint"] = "dot(X, X) - 4"
+    with pytest.raises(ValueError, match=r"points where dot.X, X. - 4 vanishes"):
+        same.load_state_dict(state)
+
+
+def test_the_hint_does_what_it_says() -> None:
+    for shape, options in (
+        ((6, 1, 3, 3), {"matrix": ((1, 2, 3), (0,))}),
+        ((3, 5), {"rows": True}),
+        ((4, 2), {}),
+    ):
+        weight = torch.nn.Parameter(torch.randn(shape))
+        with pytest.raises(ValueError, match="is not on the manifold") as refused:
+            hf.optimizer("stiefel_momentum")([weight], **options)
+        (call,) = re.findall(r"hf.project_\(.*\) moves", str(refused.value))
+        eval(call.removesuffix(" moves"), {"hf": hf, "parameter": weight})
+        hf.optimizer("stiefel_momentum")([weight], **options)
