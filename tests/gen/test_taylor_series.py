@@ -212,6 +212,11 @@ def _shifted(groups):
             changed.append(dataclasses.replace(statement, sources=sources))
         elif isinstance(statement, Group):
             changed.append(dataclasses.replace(statement, result=statement.result + 1))
+            # the fill of a group in the columns of another; a group that reads what it writes
+            others = [g.result for g in groups.statements if isinstance(g, Group) if g != statement]
+            changed += [dataclasses.replace(statement, result=first - 7) for first in others]
+            itself = (statement.result - 1, *statement.operands[1:])
+            changed.append(dataclasses.replace(statement, operands=itself))
             for k, first in enumerate(statement.operands):
                 if first is not None:
                     operands = (*statement.operands[:k], first + 1, *statement.operands[k + 1 :])
@@ -255,14 +260,14 @@ def test_series_of_events_are_proved_and_wrong_ones_are_seen(monkeypatch):
 
 THIRDS = Const(Fraction(2, 3))
 LANES = [
-    ("product", (0, 8), Product("a", "b")),
+    ("product", (0, 16), Product("a", "b")),
     ("square", (0,), Product("a", "a")),
-    ("quotient", (0, 8), Quotient("a", "b")),
-    ("quotient", (-1, 8), Quotient(None, "b")),
+    ("quotient", (0, 16), Quotient("a", "b")),
+    ("quotient", (-1, 16), Quotient(None, "b")),
     ("power", (Fraction(-3, 2), 0), Power("a", Const(Fraction(-3, 2)), Ref("y__0"))),
-    ("elementary", (THIRDS.value, 0, 8, 16), Elementary("f", "a", THIRDS, "b", "c")),
-    ("elementary", (THIRDS.value, 0, -1, 16), Elementary("f", "a", THIRDS, None, "c")),
-    ("elementary", (THIRDS.value, 0, 8, -1), Elementary("f", "a", THIRDS, "b", None)),
+    ("elementary", (THIRDS.value, 0, 16, 32), Elementary("f", "a", THIRDS, "b", "c")),
+    ("elementary", (THIRDS.value, 0, -1, 32), Elementary("f", "a", THIRDS, None, "c")),
+    ("elementary", (THIRDS.value, 0, 16, -1), Elementary("f", "a", THIRDS, "b", None)),
 ]
 
 
@@ -280,18 +285,19 @@ class _Numbers(dict):
 def test_loops_over_groups_are_the_recurrences(kernel, given, operation):
     """What kernels of large systems do with a group, run as Python in 60 digits."""
     kernels = as_python(Path(series_kernels.__file__).read_text(), "exact_kernels")
-    powers, result, draw = 7, 24, random.Random(0)
-    exact = [[Fraction(draw.randint(1, 9), 7) for _ in range(40)] for _ in range(powers)]
+    powers, width, draw = 7, 16, random.Random(0)  # two blocks of eight
+    result = 3 * width
+    exact = [[Fraction(draw.randint(1, 9), 7) for _ in range(4 * width)] for _ in range(powers)]
     with mpmath.workdps(60):
         rows = np.array([[mpmath.mpf(x.numerator) / x.denominator for x in row] for row in exact])
         given = [mpmath.mpf(x.numerator) / x.denominator if x.denominator > 1 else x for x in given]
         for k in range(0 if kernel in ("product", "square", "quotient") else 1, powers):
-            rows[k, result : result + 8] = mpmath.nan  # is not read
-            getattr(kernels, kernel)(rows, k, *given, result, 8)
-            for lane in range(8):
+            rows[k, result : result + width] = mpmath.nan  # is not read
+            getattr(kernels, kernel)(rows, k, *given, result, width)
+            for lane in range(width):
                 of = _Numbers(
                     ((name, j), exact[j][first + lane])
-                    for name, first in zip("abcy", (0, 8, 16, result), strict=True)
+                    for name, first in zip("abcy", (0, width, 2 * width, result), strict=True)
                     for j in range(powers)
                 )
                 value = _folded(SeriesLine("y", operation).coefficient(k, of)).value

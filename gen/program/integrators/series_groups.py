@@ -87,6 +87,7 @@ class Groups:
         Args:
             program: that was grouped; its components and the time keep their names.
         """
+        self._refuse_overlaps()
         given = {self.columns[name]: name for name in (*program.components, TIME)}
 
         def called(column: int) -> str:
@@ -112,6 +113,36 @@ class Groups:
             for factor, series in program.results
         )
         return SeriesProgram(program.inputs, program.components, tuple(lines), results)
+
+    def _refuse_overlaps(self) -> None:
+        """Refuse groups whose loops, with their fill, write other columns or read what they write.
+
+        Raises:
+            AssertionError: one does.
+        """
+        of_copies = [
+            copies.target + k
+            for copies in self.statements
+            if isinstance(copies, Copies)
+            for k in range(len(copies.sources))
+        ]
+        groups = [group for group in self.statements if isinstance(group, Group)]
+        for group in groups:
+            own = range(group.result, group.result + group.count)
+            filled = range(group.result, group.result + group.width)
+            others = [*self.columns.values(), *of_copies, *(other.result for other in groups)]
+            written = {column for column in others if column in filled} - {*own}
+            early = [
+                first
+                for first, (_, is_late) in zip(
+                    group.operands, _operands(group.operation), strict=True
+                )
+                if first is not None and not is_late
+            ]
+            read = {column for first in early for column in range(first, first + group.count)}
+            ends = [first + group.width for first in (*group.operands, group.result) if first]
+            if written or read & {*filled} or max(ends) > self.width:
+                raise AssertionError(f"the loop over {group.operation} leads into other columns")
 
 
 def grouped(program: SeriesProgram) -> Groups:
