@@ -346,6 +346,19 @@ def _normalised(matrix: Any, column: int) -> None:
 
 
 @inner_function
+def _of_size_one(matrix: Any) -> None:
+    """A matrix with 1 as its largest entry, in its place, so that squares are numbers."""
+    largest = abs(matrix[0, 0])
+    for i in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            largest = max(largest, abs(matrix[i, j]))
+    if largest > 0:
+        for i in range(matrix.shape[0]):
+            for j in range(matrix.shape[1]):
+                matrix[i, j] /= largest
+
+
+@inner_function
 def _turned_apart(matrix: Any, vectors: Any) -> None:
     """Columns made orthogonal to each other by rotations, ``A <- A V`` with an orthogonal V.
 
@@ -456,6 +469,7 @@ def polar(matrix: Any, room: Any, out: Any) -> None:
         return
     row = room[5 * square : 5 * square + size]
     copied(matrix, out)
+    _of_size_one(out)
     _turned_apart(out, root)
     for j in range(size):
         _normalised(out, j)

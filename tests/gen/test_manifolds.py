@@ -7,6 +7,7 @@ import re
 import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy import linalg
 
 import hamilforge as hf
@@ -425,3 +426,26 @@ def test_code_is_not_made_of_a_manifold_that_is_false(tmp_path):
     assert not hf.check(path).holds
     with pytest.raises((ClaimError, DeclarationError)):
         hf.generate(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_retractions_have_derivatives_where_nothing_moves(name):
+    """dR = id at V = 0 and where some columns of V are 0, by autograd."""
+    manifold = hf.manifold(name)
+    declared = catalogue.load(name, ("manifold",))
+    shape = (5,) if declared.is_vector else (5, 5) if len({*declared.shape}) == 1 else (5, 2)
+    torch.manual_seed(0)
+    point = manifold.random(*shape, dtype=torch.float64)
+    for some in (0.0, 1.0):
+        moved = manifold.project(point, some * torch.randn(shape, dtype=torch.float64))
+        if len(shape) == 2:
+            moved[:, 0] = 0 if name == "oblique" else moved[:, 0]
+        for retraction in manifold.retractions:
+            vector = (moved / 16).clone().requires_grad_()
+            end = manifold.retract(point, vector, retraction)
+            (slope,) = torch.autograd.grad(end.sum(), vector)
+            assert slope.isfinite().all(), (retraction, some)
+            if not some:
+                along = manifold.project(point, torch.randn(shape, dtype=torch.float64))
+                ones = torch.ones(shape, dtype=torch.float64)
+                assert abs((slope * along).sum() - (ones * along).sum()) < 1e-12, retraction

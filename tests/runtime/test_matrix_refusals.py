@@ -122,3 +122,26 @@ def test_a_line_search_wants_a_rate_of_its_name(tmp_path: Path) -> None:
     param = torch.nn.Parameter(torch.eye(4)[:, :2].contiguous())
     with pytest.raises(ValueError, match="a rate of another name is none"):
         hf.optimizer(file)([param], line_search="armijo")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1e30, 1e-30])
+def test_the_polar_factor_has_no_size(dtype: torch.dtype, size: float) -> None:
+    """Of matrices whose squares leave the range of the type, in kernels too."""
+    size = size if dtype == torch.float32 else size**8
+    torch.manual_seed(0)
+    slope = size * torch.randn(4, 2, dtype=dtype)
+    wide = slope.double() / size
+    left, _, right = torch.linalg.svd(wide, full_matrices=False)
+    for options in ({}, {"foreach": True}):
+        point = torch.nn.Parameter(torch.eye(4, 2, dtype=dtype))
+        optimizer = hf.optimizer("stiefel_descent")([point], lr=1.0, **options)
+        start, tangent = point.detach().double(), wide
+        if size > 1:
+            tangent = wide - start @ (start.mT @ wide + wide.mT @ start) / 2
+            left, _, right = torch.linalg.svd(-tangent, full_matrices=False)
+        else:
+            left, right = start, torch.eye(2, dtype=torch.float64)
+        point.grad = slope
+        optimizer.step()
+        torch.testing.assert_close(point.detach().double(), left @ right, rtol=0, atol=1e-5)
