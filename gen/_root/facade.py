@@ -60,8 +60,8 @@ def _place(manifold: Name | None, metric: str | None, retraction: str | None) ->
     from hamilforge.runtime.core.loader import FLAT
 
     chosen = FLAT if manifold is None else str(manifold)
-    chosen = None if chosen == AS_DECLARED else chosen
-    return {"manifold": chosen, "metric": metric, "retraction": retraction}
+    named = None if chosen == AS_DECLARED else chosen
+    return {"manifold": named, "metric": metric, "retraction": retraction}
 
 
 def generate(

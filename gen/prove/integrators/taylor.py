@@ -163,7 +163,7 @@ def _compare_events(
     """
     known = {name: [numbers.convert(x)] for name, x in point.items()}
     known[TIME].append(numbers.convert(Fraction(1)))
-    given = {}
+    given: dict[str, Fraction] = {}
     for place, name in enumerate(components, 1):
         drawn = [Fraction((-1) ** (k * place), k + place) for k in range(1, EVENT_POWERS + 1)]
         known[name] += map(numbers.convert, drawn)
