@@ -91,12 +91,12 @@ ORDER = 8
 #: How many series have their coefficients in a row; the components come first.
 COLUMNS = 4
 #: Sums of coefficients may be taken in any order.
-SERIES = {**INNER, "fastmath": {"contract", "nsz", "reassoc"}}
+RECURRENCES = {**INNER, "fastmath": {"contract", "nsz", "reassoc"}}
 #: Products may be added without rounding them first.
 SUMS = {**INNER, "fastmath": {"contract"}}
 
 
-@njit(**SERIES)
+@njit(**RECURRENCES)
 def coefficients(t, state, parameters, rows):
     """The Taylor coefficients at a state: the solution at ``t + s`` is the sum of ``rows[k] * s**k``."""
     x = state[0]
@@ -296,7 +296,7 @@ def along_energy(times, states, parameters, out):
     out[:] = energy(times, states.T, parameters)
 
 
-@njit(**SERIES)
+@njit(**RECURRENCES)
 def size_of_step(y, relative, absolute, tolerance, margin, rows):
     """The step whose last two terms are within the tolerances.
 

@@ -304,3 +304,36 @@ def test_loops_over_groups_are_the_recurrences(kernel, given, operation):
                 exact[k][result + lane] = value
                 own = rows[k, result + lane]
                 assert abs(own - mpmath.mpf(value.numerator) / value.denominator) < 1e-45
+
+
+def test_kernels_of_events_are_in_the_time_of_a_step(tmp_path):
+    """Coefficients by the step: time goes on by h, and a state by what its polynomial says."""
+    path = tmp_path / "swing.toml"
+    event = "sin(a)*exp(-m) + t**2/(1 + m**2) - sqrt(2 + cos(t))*a + tanh(t*m)"
+    path.write_text(
+        'kind = "hamiltonian"\nname = "swing"\ntitle = "A pendulum"\nreference = "none"\n'
+        'coordinates = { q = ["a"], p = ["m"] }\nenergy = "m**2/2 - cos(a)"\n'
+        f'start = {{ a = 2, m = 0 }}\n[events]\nmany = "{event}"\nlate = "t - 5/2"\n'
+    )
+    made = products.load_made(path, "taylor", order=8)
+    module = as_python(pipeline.rendered(made)["swing__taylor_numba.py"], "swing")
+    field, (t, h) = derive_field(made[0]), (Fraction(3, 4), Fraction(5, 16))
+    powers = module.POWERS
+    states = {"a": [Fraction(k + 2, 7 * k + 5) for k in range(powers + 1)]}
+    states["m"] = [Fraction((-1) ** k, k + 3) for k in range(powers + 1)]
+    rows = np.zeros(module.SERIES)
+    for place, values in enumerate(states.values()):
+        rows[: powers + 1, place] = list(map(float, values))
+    module.event_series(float(t), float(h), np.empty(0), rows[: powers + 1])
+    known = {**states, "t": [t, h]}
+    series = {
+        name: Series(DIGITS, 0, list(map(DIGITS.convert, values)), powers + 1)
+        for name, values in known.items()
+    }
+    for place, event in enumerate(build_events(field)[0]):
+        ((_, end),) = event.value.results
+        exact = run(event.value, series, series_algebra(DIGITS, powers + 1))[end.name]
+        column = rows[: powers + 1, module.EVENT_COLUMN + place]
+        np.testing.assert_allclose(
+            column, [float(exact[k]) for k in range(powers + 1)], rtol=1e-11, atol=1e-12
+        )

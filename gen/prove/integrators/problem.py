@@ -31,7 +31,7 @@ Proofs = dict[str, Callable[[], Finding]]
 
 
 def prove(declaration: kinds.Problem, claimed_only: bool = False) -> Report:
-    """Dimension, structure and invariants of a problem.
+    """Dimension, structure, invariants and series of events of a problem.
 
     Args:
         declaration: the problem.

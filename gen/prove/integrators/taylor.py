@@ -116,12 +116,11 @@ def prove_events(field: VectorField) -> Finding:
         field: the problem's.
 
     Returns:
-        A finding ``events`` with their names; None where they have no values at the points that
-        were tried.
+        A finding ``events`` with their names; None where one of them has no value at the points
+        that were tried.
 
     Raises:
         AssertionError: a coefficient is not that of the event.
-        DeclarationError: an event has a kink, or none of the components in it.
     """
     problem = field.problem
     events, series = build_events(field)
