@@ -389,7 +389,8 @@ class ImplicitSteps:
     def _is_step(self, u: Vector, at_u: float, v: Vector, h: float) -> bool:
         """Whether v solves the equation, and J falls as it should, up to rounding.
 
-        That of J enters a discrete gradient divided by ``|v - u|``, that of points times its slope.
+        That of J enters a discrete gradient divided by ``|v - u|``, or by the increment of one
+        coordinate, that of points times its slope.
         """
         at_v = self.value(v)
         moved = float(np.linalg.norm(v - u))
@@ -398,7 +399,11 @@ class ImplicitSteps:
         mean = self.mean(u, v, at_u, at_v)
         noise = NOISE * max(abs(at_u), abs(at_v))
         last = EPSILON * float(abs(v).max())
-        off = float(abs(v - u + h * mean).max())
-        solved = off <= SOLVED * moved + 16 * last + 2 * h * noise / moved
+        increments: Vector | float = moved
+        if self.product.SAMPLES == "values":
+            beside = np.cbrt(EPSILON) * np.maximum(1.0, abs(u))
+            increments = np.where(v == u, beside, abs(v - u))
+        off = abs(v - u + h * mean)
+        solved = (off <= SOLVED * moved + 16 * last + 2 * h * noise / increments).all()
         lost = 8 * noise + 4 * u.size * last * float(abs(mean).max())
-        return solved and abs(self._error(u, at_u, v, h)) <= lost
+        return bool(solved) and abs(self._error(u, at_u, v, h)) <= lost

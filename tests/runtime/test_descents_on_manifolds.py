@@ -328,3 +328,28 @@ def test_what_cannot_be_is_refused(changed: dict[str, Any], text: str) -> None:
         del given["fun"]
     with pytest.raises(ValueError, match=text):
         hf.minimize(lambda x: 0.0, given.pop("x0"), **given)
+
+
+def test_symmetric_increments_go_on_near_a_minimum():
+    """A coordinate that hardly moves has a quotient of small differences: its noise is larger."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((5, 5))
+    matrix, sizes = matrix + matrix.T, np.diag([2.0, 1.0])
+    calls = [0]
+
+    def brockett(point):
+        calls[0] += 1
+        return np.trace(point.T @ matrix @ point @ sizes)
+
+    start = np.linalg.qr(rng.standard_normal((5, 2)))[0]
+    found = hf.minimize(
+        brockett,
+        start,
+        method="itoh_abe_symmetric",
+        manifold="stiefel",
+        options={"h": 0.1, "maxiter": 40},
+    )
+    assert found.nit == 40
+    assert calls[0] < 40_000  # of which one step took more
+    lowest = np.linalg.eigvalsh(matrix)
+    assert found.fun == pytest.approx(2 * lowest[0] + lowest[1], abs=1e-5)
