@@ -71,9 +71,11 @@ def coefficients(lr, friction, m, t, n, last_unit, last_pull, last_fade, *, math
     unit_now = lr / m
     unit_kept = unit_now if unit_now > 0 else -abs(last_unit)
     change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
+    pull_before = 0 if last_unit == 0 else last_pull
+    fade_before = 1 if last_unit == 0 else last_fade
     keep = 1
-    pull = change_of_unit * last_pull
-    whole_1 = last_fade * math.exp(-friction * lr / 2)
+    pull = change_of_unit * pull_before
+    whole_1 = fade_before * math.exp(-friction * lr / 2)
     fade_0 = -whole_1 * (whole_1 - 2)
     fade_1 = whole_1 * (whole_1 - 1)
     keep2 = 1
@@ -81,8 +83,8 @@ def coefficients(lr, friction, m, t, n, last_unit, last_pull, last_fade, *, math
     way = 1
     slowed = 1
     keep_now = change_of_unit * keep
-    pull_left = lr * lr / (2 * m) if unit_now > 0 else last_pull
-    fade_left = math.exp(-friction * lr / 2) if unit_now > 0 else last_fade
+    pull_left = lr * lr / (2 * m) if unit_now > 0 else pull_before
+    fade_left = math.exp(-friction * lr / 2) if unit_now > 0 else fade_before
     return (
         ((keep_now, pull, fade_0, fade_1, keep2, pull2, way, slowed),),
         (unit_kept, pull_left, fade_left),

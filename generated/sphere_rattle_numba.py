@@ -60,13 +60,15 @@ def coefficients(lr, momentum, t, n, last_unit, last_keep, last_pull, *, math=ma
     unit_now = math.sqrt(lr)
     unit_kept = unit_now if unit_now > 0 else -abs(last_unit)
     change_of_unit = 1 if last_unit == 0 else (1 if 0 >= unit_kept else unit_kept / abs(last_unit))
-    keep = last_keep * math.sqrt(momentum)
-    pull = change_of_unit * last_pull * math.sqrt(momentum) + lr / 2
+    keep_before = 1 if last_unit == 0 else last_keep
+    pull_before = 0 if last_unit == 0 else last_pull
+    keep = keep_before * math.sqrt(momentum)
+    pull = change_of_unit * pull_before * math.sqrt(momentum) + lr / 2
     way = 1
     slowed = 1
     keep_now = change_of_unit * keep
-    keep_left = math.sqrt(momentum) if unit_now > 0 else last_keep
-    pull_left = lr * math.sqrt(momentum) / 2 if unit_now > 0 else last_pull
+    keep_left = math.sqrt(momentum) if unit_now > 0 else keep_before
+    pull_left = lr * math.sqrt(momentum) / 2 if unit_now > 0 else pull_before
     return ((keep_now, pull, way, slowed),), (unit_kept, keep_left, pull_left), 0.0
 
 

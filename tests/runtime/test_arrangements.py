@@ -181,9 +181,11 @@ def test_forms_and_rules_that_take_no_rows_say_so() -> None:
     turned = torch.nn.Parameter(point("stiefel_descent").mT.contiguous())
     turned.grad = torch.zeros_like(turned)
     group = {"params": [turned], "rows": True}
-    for name in ("fused", "foreach", "differentiable"):
+    for name in ("fused", "foreach"):
         with pytest.raises(RuntimeError, match=f"{name}=True, but a group has rows=True"):
             hf.optimizer("stiefel_descent")([{**group}], **{name: True}).step()
+    with pytest.raises(ValueError, match="a differentiable step takes parameters as they are"):
+        hf.optimizer("stiefel_descent")([{**group}], differentiable=True)
     with pytest.raises(ValueError, match="a line search takes parameters as they are"):
         hf.optimizer("stiefel_descent")([{**group}], line_search="armijo")
     with pytest.raises(ValueError, match="rows=True takes those along the last axis"):

@@ -562,7 +562,7 @@ assign = ["X = X - lr*polar(grad(X))"]
 lr = { default = 0.1, domain = "nonnegative" }
 """
     )
-    with pytest.raises(ValueError, match="transpose"):
+    with pytest.raises(ValueError, match="rows=True takes its rows"):
         hf.optimizer(path)([torch.nn.Parameter(torch.randn(3, 6))])
 
 

@@ -62,7 +62,7 @@ class _Moves:
         shape = optimizer.shape
         self._arrays = (Array(POINT, shape), Array(TANGENT, shape), Array(GRADIENT, shape))
         self._scalars: dict[str, Expr] = {}
-        self._left: dict[str, Expr] = {}
+        self._left: dict[str, tuple[Expr, int]] = {}
 
     def _started(self, arrays: tuple[Array, ...]) -> ManifoldLines:
         self._scalars = {}
@@ -160,7 +160,7 @@ class _Moves:
         """What the step before has left of a number of its own; one that does nothing is none."""
         if value == nothing:
             return value
-        self._left[name] = self._of_the_host(value)
+        self._left[name] = self._of_the_host(value), nothing
         return symbol(before(name))
 
     def _faded(

@@ -53,8 +53,8 @@ class MatrixStep:
         scalars: what each scalar of the host is worth.
         reach: what is positive, or positive definite, where retractions have a value.
         unit: V by momentum, of a step whose state is the way of a step; None of others.
-        left: what a step leaves for the next one to do, by name; scalars read that of the step
-            before by :func:`before`, 0 before the first.
+        left: what a step leaves for the next one to do, by name, and what does nothing; scalars
+            read that of the step before by :func:`before`.
     """
 
     arrays: tuple[Array, ...]
@@ -63,7 +63,7 @@ class MatrixStep:
     scalars: Mapping[str, Expr]
     reach: tuple[Array, ...] = ()
     unit: Expr | None = None
-    left: Mapping[str, Expr] = field(default_factory=dict)
+    left: Mapping[str, tuple[Expr, int]] = field(default_factory=dict)
 
 
 #: V in this step's unit by V in that of the step before; no declared name has a blank in it.
@@ -71,8 +71,8 @@ CHANGE_OF_UNIT = "change of unit"
 
 
 def before(name: str) -> str:
-    """What a scalar calls what the step before has left."""
-    return f"last {name}"
+    """What a scalar calls what the step before has left; what does nothing before the first."""
+    return f"{name} before"
 
 
 def matrix_steps(

@@ -99,8 +99,11 @@ def derive_matrix_optimizer(optimizer: MatrixOptimizer) -> MatrixDerivation:
         numbers = {
             symbol(entry.name): to_sympy(parse(str(entry.default)), {}, {}) for entry in idle
         }
-        left = {name: value.xreplace(numbers) for name, value in step.left.items()}
+        left = {
+            name: (value.xreplace(numbers), nothing) for name, (value, nothing) in step.left.items()
+        }
         host = _rescaled(host, step.unit.xreplace(numbers), scalars.index(KEEP), left)
+    host = _spelled_out(host)
     program = Program(
         name=optimizer.head.name,
         hyperparameters=_read(optimizer, host),
@@ -238,9 +241,12 @@ def _host(
             value: Expr = scalars[name].xreplace(back)
             parts = {part.name for part in value.free_symbols} & {*scalars}
             row(sorted(part for part in parts if " " in part), scalars)  # that others are made of
-            if not value.is_Symbol:
-                body[name] = Line(Array(name), lower(value))
-            places.append(value.name if value.is_Symbol else name)
+            if value.is_Symbol:
+                places.append(value.name)
+                continue
+            target = f"{name} of step" if name in taken else name  # a hyper-parameter's name
+            body[target] = Line(Array(target), lower(value))
+            places.append(target)
         return tuple(places)
 
     stage = row(scalars, values)
@@ -266,7 +272,7 @@ def _host(
     )
 
 
-def _rescaled(host: Host, unit: Expr, place: int, left: Mapping[str, Expr]) -> Host:
+def _rescaled(host: Host, unit: Expr, place: int, left: Mapping[str, tuple[Expr, int]]) -> Host:
     """The host of a step whose V is a momentum times a unit that changes with the learning rate.
 
     The unit of the last step is remembered; with the sign - after a step of no length, which the
@@ -276,37 +282,37 @@ def _rescaled(host: Host, unit: Expr, place: int, left: Mapping[str, Expr]) -> H
         host: of steps with one unit.
         unit: V by momentum.
         place: of the scalar by which V is multiplied first.
-        left: what a step leaves for the next one; one of no length leaves what it found.
+        left: what a step leaves for the next one, and what does nothing, which the first finds; one
+            of no length leaves what it found.
 
     Returns:
         The host in which that has the factor from the last step's unit to this one's.
     """
     (row,) = host.rows
-    now, kept, last, keep = map(symbol, ("unit now", "unit kept", before("unit"), f"{KEEP} now"))
+    now, kept, last, keep = map(symbol, ("unit now", "unit kept", "last unit", f"{KEEP} now"))
     known = {"now": now, "kept": kept, "last": last}
 
     def line(target: Expr, text: str, **values: Expr) -> Line:
         return Line(Array(str(target)), lower(to_sympy(parse(text), {**known, **values}, {})))
 
     change = symbol(CHANGE_OF_UNIT)
-    units = (
+    units = [
         Line(Array(str(now)), lower(unit)),
         line(kept, "where(now > 0, now, -abs(last))"),
         line(change, "where(last == 0, 1, where(kept <= 0, 1, kept/abs(last)))"),
-    )
+    ]
     ends = [Line(Array(str(keep)), lower(symbol(row[place]) * change))]
     memory = [(str(last), str(kept))]
-    for name, value in left.items():
-        found, target = symbol(before(name)), symbol(f"{name} left")
+    for name, (value, nothing) in left.items():
+        found, held, target = map(symbol, (before(name), f"last {name}", f"{name} left"))
+        units.append(line(found, f"where(last == 0, {nothing}, held)", held=held))
         ends.append(line(target, "where(now > 0, value, found)", value=value, found=found))
-        memory.append((str(found), str(target)))
-    return _spelled_out(
-        replace(
-            host,
-            body=(*units, *host.body, *ends),
-            rows=((*row[:place], str(keep), *row[place + 1 :]),),
-            memory=(*host.memory, *memory),
-        )
+        memory.append((str(held), str(target)))
+    return replace(
+        host,
+        body=(*units, *host.body, *ends),
+        rows=((*row[:place], str(keep), *row[place + 1 :]),),
+        memory=(*host.memory, *memory),
     )
 
 

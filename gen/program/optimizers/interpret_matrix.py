@@ -64,10 +64,18 @@ class MatrixInterpreter:
         return dict(zip(program.solution.scalars, row, strict=True))
 
     def _host(self, n: int) -> dict[str, Any]:
-        host, zero = self._derivation.program.host, self._algebra.constant(Fraction(0))
-        values = {**self._hyper, "n": self._algebra.constant(Fraction(n))}
-        values |= {name: zero for name, _ in host.memory}  # at constant hyper-parameters
-        for line in host.body:
+        """All values of the host in a step, at constant hyper-parameters."""
+        memory = self._derivation.program.host.memory
+        zero = self._algebra.constant(Fraction(0))
+        nothing = {name: zero for name, _ in memory}
+        if n < 2:
+            return self._values(n, nothing)
+        before = self._values(n - 1, nothing)
+        return self._values(n, {name: before[place] for name, place in memory})
+
+    def _values(self, n: int, memory: Mapping[str, Any]) -> dict[str, Any]:
+        values = {**self._hyper, "n": self._algebra.constant(Fraction(n)), **memory}
+        for line in self._derivation.program.host.body:
             values[line.name] = evaluate(line.value, values, self._algebra)
         return values
 
