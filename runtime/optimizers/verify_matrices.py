@@ -101,9 +101,9 @@ def compare(
         module = loaded.module(backend)
         run = _by_kernels if backend == "numba" else _by_torch
         for case in cases:
-            farthest = 0.0
+            farthest, memory = 0.0, (0.0,) * len(module.MEMORY)
             for number, (before, after, solution) in enumerate(case.steps, start=1):
-                told = (*case.hyper.values(), 0.0, number, *_zeros(module))
+                told = (*case.hyper.values(), 0.0, number, *memory)
                 scalars, memory, _ = module.coefficients(*told)
                 row = (*case.preparation, *scalars[0])
                 typed = [np.array(array, case.dtype, order="C") for array in before]
@@ -117,10 +117,6 @@ def compare(
                 Deviation(backend, case.name, case.dtype, farthest, farthest <= allowed)
             )
     return Verification(loaded.name, tuple(deviations))
-
-
-def _zeros(module: Any) -> tuple[float, ...]:
-    return (0.0,) * len(module.MEMORY)
 
 
 def _distance(found: Array, expected: Array, scale: float = 1e-30) -> float:
