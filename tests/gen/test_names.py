@@ -188,7 +188,7 @@ def compared(declaration, values):
     return module
 
 
-@pytest.mark.parametrize("batch", sampled(range(len(HYPER) // 12 + 1), every=16))
+@pytest.mark.parametrize("batch", sampled(range(-(-len(HYPER) // 12)), every=16))
 def test_hyper_parameters_of_optimizers(declared, batch):
     names = HYPER[12 * batch : 12 * batch + 12]
     path = optimizer(declared, names, "weights" if "weights" not in names else "v")
