@@ -1,13 +1,8 @@
-"""Runs whose steps follow an error estimate, with dense output.
-
-Kernels are called for stretches of a fraction of a second each, so that long runs can be
-interrupted; they stop between steps that were taken, so nothing depends on where they were cut.
-"""
+"""Runs whose steps follow an error estimate, with dense output."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,28 +11,20 @@ from typing import Any
 import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
-from hamilforge.runtime.core.numbers import all_finite
-from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
     Limits,
-    begun_control,
     failure,
-    next_stretch,
     of_trajectory,
-    why_lost,
-    why_spent,
 )
 from hamilforge.runtime.integrators.adaptive_ensembles import adaptive_ensemble
+from hamilforge.runtime.integrators.course import Course
 from hamilforge.runtime.integrators.events import Watch
 from hamilforge.runtime.integrators.solution import Floats, Solution
 from hamilforge.runtime.integrators.step_functions import Event, Span
 
 #: States that one adaptive call writes before it returns for more room.
 ROOM = 4096
-#: Steps of the first call, before it is known how long they take, of a large system, and components
-#: that steps without equations take in it; seconds of each other one.
-FIRST_STRETCH, FIRST_COMPONENTS, STRETCH = 64, 100_000, 0.1
 #: Steps of one trajectory that may be taken if nothing else is asked for.
 MOST_STEPS = 1_000_000
 
@@ -144,10 +131,9 @@ def _one_adaptive(
     watch: Watch | None,
     which: str,
 ) -> Run:
-    y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
+    course = Course(product, start_state, row, start, stop, limits)
     series = np.zeros(product.SERIES)
-    times = limits.times
-    control = begun_control(product, y, row, start, stop, limits)
+    times, control = limits.times, course.control
     if watch:
         control[Control.NEAR] = watch.near
         for place in watch.declared:
@@ -166,32 +152,25 @@ def _one_adaptive(
         if wanted.size == 1 and not watch:
             return Run(*pieces[0], 0, 0, None, False)
 
-    def failed(t: float, reason: str, residual: float = 0.0) -> IntegrationError:
-        found = watch.found if watch else {}
-        return failure(product, t, control, pieces, values, reason + which, residual, **found)
+    def failed(t: float, reason: str) -> IntegrationError:
+        found, why = watch.found if watch else {}, reason + which
+        return failure(product, t, control, pieces, values, why, course.residual, **found)
 
-    t, stretch, end = start, _first_stretch(product, y.size), None
-    while (stop - t) * (stop - start) > 0:
-        begun, before = time.perf_counter(), int(control[Control.STEPS])
-        stretch = min(stretch, limits.steps - before)
-        if watch and (watch.every_step or not before):
-            stretch = 1
+    end = None
+    while course.is_under_way:
+        if watch and (watch.every_step or not course.steps):
+            course.stretch = 1
         # kernels return when there is no room: after the last time, if nothing is looked for
-        capacity = min(ROOM, stretch) if times is None else wanted.size - (watch is None)
-        out, moments = np.empty((capacity, y.size)), np.empty(capacity)
-        control[Control.WRITTEN], control[Control.RETURN_AT] = 0, before + stretch
-        control[Control.UNCLEAR] = 0
-        t, residual = product.adaptive(
-            t, stop, control, y, low, row, limits.relative, limits.absolute, wanted, moments, out,
-            room.rows[0], room.square[0], room.slopes[0], room.flags[0], looked_for,
-        )  # fmt: skip
-        place, taken = int(control[Control.WRITTEN]), int(control[Control.STEPS])
+        capacity = min(ROOM, course.stretch) if times is None else wanted.size - (watch is None)
+        out, moments = np.empty((capacity, course.y.size)), np.empty(capacity)
+        taken = course.advance(wanted, moments, out, looked_for)
+        place = int(control[Control.WRITTEN])
         pieces.append((moments[:place], out[:place]))
-        if residual != 0.0 or not all_finite(y):
-            raise failed(t, why_lost(product, control, residual), float(residual))
-        if watch and taken > before and (stretch == 1 or control[Control.UNCLEAR]):
+        if (reason := course.loss) is not None:
+            raise failed(course.t, reason)
+        if watch and taken and (course.stretch == 1 or control[Control.UNCLEAR]):
             try:
-                end = watch.look(_last_span(control, t), y, room, series)
+                end = watch.look(_last_span(control, course.t), course.y, course.room, series)
             except IntegrationError as error:  # of a function, which knows nothing of the run
                 pieces[:] = [_until(error.t, stop - start, *piece) for piece in pieces]
                 raise failed(error.t, str(error)) from None
@@ -201,9 +180,9 @@ def _one_adaptive(
             wanted = wanted[place:]
             if wanted.size == 1 and not watch:
                 break
-        if taken >= limits.steps and (stop - t) * (stop - start) > 0:
-            raise failed(t, why_spent(limits, control, abs(stop - t)))
-        stretch = next_stretch(taken - before, begun, STRETCH)
+        if (reason := course.exhaustion) is not None:
+            raise failed(course.t, reason)
+        course.plan(taken)
     if watch and end is None:
         end = watch.finish()
     moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
@@ -214,7 +193,7 @@ def _one_adaptive(
     return Run(
         moments,
         states,
-        int(control[Control.STEPS]),
+        course.steps,
         int(control[Control.REJECTED]),
         watch,
         end is not None,
@@ -247,34 +226,18 @@ def adaptive_end(
     Raises:
         IntegrationError: no step is small enough, or the budget is used up.
     """
-    y, low, room = start_state.copy(), np.zeros_like(start_state), Workspace.of(product, 1)
-    control = begun_control(product, y, row, start, stop, limits)
+    course = Course(product, start_state, row, start, stop, limits)
     never = np.array([math.copysign(math.inf, stop - start)])
-    moments, out = np.empty(1), np.empty((1, y.size))  # for a state that is never wanted
-    t, stretch = start, _first_stretch(product, y.size)
-    while (stop - t) * (stop - start) > 0:
-        begun, before = time.perf_counter(), int(control[Control.STEPS])
-        control[Control.RETURN_AT] = before + min(stretch, limits.steps - before)
-        t, residual = product.adaptive(
-            t, stop, control, y, low, row, limits.relative, limits.absolute, never, moments, out,
-            room.rows[0], room.square[0], room.slopes[0], room.flags[0], None,
-        )  # fmt: skip
-        taken = int(control[Control.STEPS])
-        if residual != 0.0 or not all_finite(y):
-            reason = why_lost(product, control, residual)
-        elif taken >= limits.steps and (stop - t) * (stop - start) > 0:
-            reason = why_spent(limits, control, abs(stop - t))
-        else:
-            stretch = next_stretch(taken - before, begun, STRETCH)
-            continue
-        reached = [(np.array([start, t]), np.stack((start_state, y)))]
-        raise failure(product, t, control, reached, values(), reason, float(residual))
-    return y
-
-
-def _first_stretch(product: ModuleType, size: int) -> int:
-    """Steps of the first call of a kernel."""
-    return FIRST_STRETCH if product.UNKNOWNS else max(FIRST_STRETCH, FIRST_COMPONENTS // size)
+    moments, out = np.empty(1), np.empty((1, course.y.size))  # for a state that is never wanted
+    while course.is_under_way:
+        taken = course.advance(never, moments, out, None)
+        reason = course.loss or course.exhaustion
+        if reason is not None:
+            so_far = [(np.array([start, course.t]), np.stack((start_state, course.y)))]
+            own, residual = values(), course.residual
+            raise failure(product, course.t, course.control, so_far, own, reason, residual)
+        course.plan(taken)
+    return course.y
 
 
 def _until(t: float, direction: float, moments: Floats, states: Floats) -> tuple[Floats, Floats]:

@@ -122,12 +122,10 @@ class MatrixOptimizer(PartedOptimizer):
             ValueError: a hyper-parameter outside its domain, an option that is one for all groups,
                 or a parameter that is no point.
         """
-        if not isinstance(param_group, dict):
-            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
-        for name in _OWN:
-            if name in param_group:
-                raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
         with self._whole_or_not(param_group):
+            for name in _OWN:
+                if name in param_group:
+                    raise ValueError(f"{name} is one for all groups: hand it to the optimizer")
             if not self._added_elsewhere(param_group):
                 super().add_param_group(param_group)
                 self._refuse_decay()

@@ -74,13 +74,13 @@ def refuse_unknown(
 
 
 def refuse_misspelled(
-    rule: str, group: Mapping[str, Any], product: ModuleType, others: Iterable[str] = ()
+    rule: str, names: Iterable[str], product: ModuleType, others: Iterable[str] = ()
 ) -> None:
     """Refuse keys of a group that look like options, but for a letter or two.
 
     Args:
         rule: the name of the optimizer's class.
-        group: of parameters; it may have keys of its user's own.
+        names: the keys; its user's own may be among them.
         product: the generated module.
         others: options that groups of the class may have beside those of every optimizer.
 
@@ -89,7 +89,7 @@ def refuse_misspelled(
     """
     known = (*arguments(product), *options_of(product), *others)
     tuples = {part: name for name, parts in product.TUPLES.items() for part in parts}
-    for name in group:
+    for name in names:
         if name in worker_options(product) or (name == WORKERS and product.AVERAGES):
             raise TypeError(f"{rule}: {name} is one for all groups")
         if name in tuples:

@@ -282,8 +282,11 @@ class GeneratedOptimizer(Optimizer):
         self._refuse_at_solution("add_param_group()")
         if any(group["clock"].stage for group in self.param_groups):
             raise ValueError("a group can be added only between steps, not between stages")
-        if not isinstance(param_group, dict):
-            raise TypeError(f"a group is a dictionary, not {type(param_group).__name__}")
+        with self._whole_or_not(param_group):
+            self._add_whole(param_group)
+        self._reset()
+
+    def _add_whole(self, param_group: dict[str, Any]) -> None:
         refuse_misspelled(type(self).__name__, param_group, self.product, self._GROUP_OPTIONS)
         refuse_places(type(self).__name__, param_group, self.product)
         values = {**self.defaults, **param_group}
@@ -295,24 +298,28 @@ class GeneratedOptimizer(Optimizer):
             first = self.param_groups[0]
             begun = {DRAWS: first[DRAWS], SEED: param_group.get(SEED, first[SEED])}
         self._check_together([*self.param_groups, {**values, **begun, "clock": None}])
-        with self._whole_or_not(param_group):
-            super().add_param_group(param_group)
-            if self._begun or self._workers.size > 1:
-                added = self.param_groups[-1]["params"]
-                names = names_of(self.param_groups)[-len(added) :]
-                rule = type(self).__name__
-                self._workers.begin(rule, names, added, self._common(values))
+        super().add_param_group(param_group)
+        if self._begun or self._workers.size > 1:
+            added = self.param_groups[-1]["params"]
+            names = names_of(self.param_groups)[-len(added) :]
+            rule = type(self).__name__
+            self._workers.begin(rule, names, added, self._common(values))
         self.param_groups[-1].update(begun, scope=values["scope"])
         joins = self._scope == "all" or self.product.CLOSES  # a loop is one for all groups
         joins = joins and len(self.param_groups) > 1
         clock = self.param_groups[0]["clock"] if joins else start(self.product)
         self.param_groups[-1]["clock"] = clock
         self.param_groups[-1][LATE] = {}
-        self._reset()
 
     @contextlib.contextmanager
     def _whole_or_not(self, group: dict[str, Any]) -> Iterator[None]:
-        """Let a group that is refused here not be there, and its dictionary say what it said."""
+        """Let a group that is refused here not be there, and its dictionary say what it said.
+
+        Raises:
+            TypeError: it is no dictionary.
+        """
+        if not isinstance(group, dict):
+            raise TypeError(f"a group is a dictionary, not {type(group).__name__}")
         if isinstance(group.get("params"), Iterator):  # which is read once
             group["params"] = [*group["params"]]
         count, before = len(self.param_groups), dict(group)

@@ -22,6 +22,7 @@ from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.build_taylor import _folded, build_series, rates_of
 from hamilforge.gen.program.integrators.series import (
+    FIRST,
     Elementary,
     Power,
     Product,
@@ -264,7 +265,7 @@ LANES = [
     ("square", (0,), Product("a", "a")),
     ("quotient", (0, 16), Quotient("a", "b")),
     ("quotient", (-1, 16), Quotient(None, "b")),
-    ("power", (Fraction(-3, 2), 0), Power("a", Const(Fraction(-3, 2)), Ref("y__0"))),
+    ("power", (Fraction(-3, 2), 0), Power("a", Const(Fraction(-3, 2)), Ref(FIRST))),
     ("elementary", (THIRDS.value, 0, 16, 32), Elementary("f", "a", THIRDS, "b", "c")),
     ("elementary", (THIRDS.value, 0, -1, 32), Elementary("f", "a", THIRDS, None, "c")),
     ("elementary", (THIRDS.value, 0, 16, -1), Elementary("f", "a", THIRDS, "b", None)),

@@ -22,6 +22,7 @@ from hamilforge.gen.derive.integrators.lattice import LatticeField
 from hamilforge.gen.derive.integrators.vector_field import VectorField
 from hamilforge.gen.program.integrators.integrator import TaylorSteps
 from hamilforge.gen.program.integrators.series import (
+    FIRST,
     TIME,
     Elementary,
     Operation,
@@ -308,11 +309,11 @@ class _Builder:
 
     def _powered(self, base: str, exponent: Expr) -> str:
         """A power by its recurrence."""
-        at = Ref(base if base in (TIME, *self._components) else f"{base}__0")
+        first = Ref(FIRST)
         if isinstance(exponent, Const) and (2 * exponent.value).denominator == 1:
-            value = half_power(at, exponent.value)
+            value = half_power(first, exponent.value)
         else:
-            value = Apply("pow", (at, exponent))
+            value = Apply("pow", (first, exponent))
         return self._line(Power(base, exponent, value), "power")
 
     def _chain(self, factors: list[str]) -> str:

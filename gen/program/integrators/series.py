@@ -22,13 +22,16 @@ from fractions import Fraction
 from typing import Protocol
 
 from hamilforge.gen.derive.arrays import Array
-from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Line, Ref, needed
+from hamilforge.gen.program.ir import Apply, Const, Expr, Function, Line, Ref, needed, with_parts
 from hamilforge.gen.program.lower import ONE, add, constant, mul, negative, scaled
 
 #: The time, whose series is t + s.
 TIME = "t"
 
 
+#: What values at the beginning of a step are expressions in: the first coefficient of an operand;
+#: no declared name has two underscores in a row.
+FIRST = "first__"
 #: Powers up to which coefficients are divided by whole numbers: with steps of e^-2 of the radius of
 #: convergence a term of power 7 is less than 1e-6 of the state.
 DIVIDED = 6
@@ -88,7 +91,7 @@ class Power:
     """``base ** exponent``, with an exponent that does not depend on time.
 
     Attributes:
-        value: at the beginning of the step, in the base by its name.
+        value: at the beginning of the step, in :data:`FIRST`, that of the base.
     """
 
     base: str
@@ -124,6 +127,11 @@ class Elementary:
         names = (self.argument, self.over, self.under)
         return tuple(name for name in names if name is not None)
 
+    @property
+    def value(self) -> Expr:
+        """At the beginning of the step, in :data:`FIRST`, that of the argument."""
+        return Apply(self.function, (Ref(FIRST),))
+
 
 Operation = Sum | Product | Quotient | Power | Elementary
 
@@ -156,17 +164,15 @@ class SeriesLine:
             case Quotient(over=over, under=under):
                 rest = [_minus(_product(of(under, j), of(self.name, k - j))) for j in _from_one(k)]
                 return _product(of.inverse(under), _total([_or_one(over, k, of), *rest]))
-            case Power(base=base, exponent=exponent, value=value):
-                if k == 0:
-                    return value
+            case Power(base=name) | Elementary(argument=name) as known if k == 0:
+                first = of(name, 0)
+                return with_parts(known.value, {FIRST: constant(0) if first is None else first})
+            case Power(base=base, exponent=exponent):
                 parts = [
                     _times(_weight(exponent, j, k - j), _product(of(base, j), of(self.name, k - j)))
                     for j in _from_one(k)
                 ]
                 return _over(k, _product(of.inverse(base), _total(parts)))
-            case Elementary() as call if k == 0:
-                argument = of(call.argument, 0)
-                return Apply(call.function, (constant(0) if argument is None else argument,))
             case Elementary(argument=argument, factor=factor, over=over, under=under):
                 gain = [
                     _times(constant(j), _product(of(argument, j), _or_one(over, k - j, of)))

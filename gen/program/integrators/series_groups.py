@@ -7,7 +7,6 @@ one kind, whose operands and results stand side by side.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,13 +21,10 @@ from hamilforge.gen.program.integrators.series import (
     SeriesProgram,
     Sum,
 )
-from hamilforge.gen.program.ir import Ref, with_parts
 from hamilforge.gen.program.lower import ONE
 
 #: How many operations a loop takes at once: groups are filled up to a multiple.
 LANES = 8
-#: What a column is called that is no component's.
-_COLUMN = re.compile(r"column__\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,9 +287,8 @@ def _with_operands(operation: Operation, names: Sequence[str | None]) -> Operati
             return Product(left, right)
         case Quotient(), [over, str(under)]:
             return Quotient(over, under)
-        case Power(base=old, exponent=exponent, value=value), [str(base)]:
-            first = Ref(f"{base}__0" if _COLUMN.fullmatch(base) else base)
-            return Power(base, exponent, with_parts(value, {old: first, f"{old}__0": first}))
+        case Power(), [str(base)]:
+            return replace(operation, base=base)
         case Elementary(), [str(argument), over, under]:
             return replace(operation, argument=argument, over=over, under=under)
     raise AssertionError(f"{operation} with {len(names)} operands")

@@ -68,7 +68,7 @@ class MatrixInterpreter:
         memory = self._derivation.program.host.memory
         zero = self._algebra.constant(Fraction(0))
         nothing = {name: zero for name, _ in memory}
-        if n < 2:
+        if n < 2 or not memory:
             return self._values(n, nothing)
         before = self._values(n - 1, nothing)
         return self._values(n, {name: before[place] for name, place in memory})

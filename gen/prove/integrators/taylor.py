@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import sympy as sp
 
@@ -160,19 +161,17 @@ def _compare_events(
         AssertionError: they differ.
         Irrational: they have no value at the point.
     """
-    known = {name: [numbers.convert(x)] for name, x in point.items()}
-    known[TIME].append(numbers.convert(Fraction(1)))
-    given: dict[str, Fraction] = {}
+    known = _in_time(numbers, point)
+    drawn: dict[str, Any] = {}
     for place, name in enumerate(components, 1):
-        drawn = [Fraction((-1) ** (k * place), k + place) for k in range(1, EVENT_POWERS + 1)]
-        known[name] += map(numbers.convert, drawn)
-        given |= {f"{name}__{k}": x for k, x in enumerate(drawn, 1)}
-    start = {
-        name: Series(numbers, 0, [numbers.convert(x)], 1) for name, x in {**point, **given}.items()
-    }
+        for k in range(1, EVENT_POWERS + 1):
+            value = numbers.convert(Fraction((-1) ** (k * place), k + place))
+            known[name].append(value)
+            drawn[f"{name}__{k}"] = [value]
+    start = _series(numbers, {**_constant(numbers, point), **drawn}, 1)
     coefficients = run(emitted, start, series_algebra(numbers, 1))
     precision = EVENT_POWERS + 1
-    series = {name: Series(numbers, 0, values, precision) for name, values in known.items()}
+    series = _series(numbers, known, precision)
     for name, function in functions.items():
         ((_, end),) = function.results
         exact = run(function, series, series_algebra(numbers, precision))[end.name]
@@ -223,14 +222,13 @@ def _compared_in(
     point: Mapping[str, Fraction],
 ) -> bool:
     order = len(coefficients.results) // len(components)
-    start = {name: Series(numbers, 0, [numbers.convert(x)], 1) for name, x in point.items()}
+    start = _series(numbers, _constant(numbers, point), 1)
     emitted = run(coefficients, start, series_algebra(numbers, 1))
-    known = {name: [numbers.convert(x)] for name, x in point.items()}
-    known[TIME].append(numbers.convert(Fraction(1)))
+    known = _in_time(numbers, point)
     for name in components:
         known[name] += [emitted[f"{name}__{k}"][0] for k in range(1, order + 1)]
     precision = order + 1
-    series = {name: Series(numbers, 0, values, precision) for name, values in known.items()}
+    series = _series(numbers, known, precision)
     slopes = run(rates, series, series_algebra(numbers, precision))
     for k in range(1, order + 1):
         for name, (_, end) in zip(components, rates.results, strict=True):
@@ -240,6 +238,23 @@ def _compared_in(
             if numbers.magnitude(value - slope) > _room(numbers) * size:
                 raise AssertionError(f"{name}__{k} is no Taylor coefficient of the solution")
     return any(not numbers.is_zero(slopes[end.name][order]) for _, end in rates.results)
+
+
+def _constant(numbers: Field, point: Mapping[str, Fraction]) -> dict[str, list[Any]]:
+    """The first coefficients of series that begin at a point."""
+    return {name: [numbers.convert(x)] for name, x in point.items()}
+
+
+def _in_time(numbers: Field, point: Mapping[str, Fraction]) -> dict[str, list[Any]]:
+    """The same, of which the time grows as it does."""
+    return {**_constant(numbers, point), TIME: [*map(numbers.convert, (point[TIME], Fraction(1)))]}
+
+
+def _series(
+    numbers: Field, coefficients: Mapping[str, list[Any]], precision: int
+) -> dict[str, Series]:
+    """Series with these first coefficients."""
+    return {name: Series(numbers, 0, values, precision) for name, values in coefficients.items()}
 
 
 def _room(numbers: Field) -> float:

@@ -14,6 +14,7 @@ from hamilforge.gen.emit.products.integrator import spelling_of, unpacked
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.program.integrators.integrator import Problem
 from hamilforge.gen.program.integrators.series import (
+    FIRST,
     TIME,
     Elementary,
     Power,
@@ -24,13 +25,11 @@ from hamilforge.gen.program.integrators.series import (
     Sum,
 )
 from hamilforge.gen.program.integrators.series_groups import Copies, Group, grouped
-from hamilforge.gen.program.ir import Apply, Expr, Ref, names
+from hamilforge.gen.program.ir import Expr, Ref, names
 from hamilforge.gen.program.lower import add, scaled
 
 #: The variables of the loop.
 VARIABLES = ("k", "row", "first", "i", "series_kernels", "range")
-#: The first coefficient of an operand; no declared name has two underscores in a row.
-_FIRST = "first__"
 
 
 class SeriesLoops:
@@ -116,23 +115,22 @@ class SeriesLoops:
                 yield f"{kernels}.{name}(rows, k, {', '.join(map(str, places))}, {end}"
             case Quotient():
                 yield f"{kernels}.quotient(rows, k, {places[0]}, {places[1]}, {end}"
-            case Power(exponent=exponent, base=base, value=value):
-                yield from self._first(group, value, base)
+            case Power(exponent=exponent, value=value):
+                yield from self._first(group, value)
                 text = self._printer(exponent)
                 yield f"    {kernels}.power(rows, k, {text}, {places[0]}, {end}"
-            case Elementary(function=function, factor=factor):
-                yield from self._first(group, Apply(function, (Ref(_FIRST),)), "")
+            case Elementary(factor=factor, value=value):
+                yield from self._first(group, value)
                 text = self._printer(factor)
                 operands = ", ".join(map(str, places))
                 yield f"    {kernels}.elementary(rows, k, {text}, {operands}, {end}"
 
-    def _first(self, group: Group, value: Expr, base: str) -> Iterator[str]:
+    def _first(self, group: Group, value: Expr) -> Iterator[str]:
         """The first row of a group, from what it is a function of."""
-        rename = {**self._spelling, f"{base}__0": "first", base: "first", _FIRST: "first"}
         yield "if k == 0:"
         yield f"    for i in range({group.count}):"
         yield f"        first = row[{group.operands[0]} + i]"
-        text = NumbaPrinter(rename, self._need)(value)
+        text = NumbaPrinter({**self._spelling, FIRST: "first"}, self._need)(value)
         yield f"        row[{group.result} + i] = {text}"
         yield "else:"
 
@@ -159,6 +157,6 @@ def _numbers(line: SeriesLine) -> list[Expr]:
             return [*(factor for factor, _ in terms), *([] if first is None else [first])]
         case Power(exponent=exponent, value=value):
             return [exponent, value]
-        case Elementary(function=function, factor=factor):
-            return [factor, Apply(function, (Ref(_FIRST),))]
+        case Elementary(factor=factor, value=value):
+            return [factor, value]
     return []
