@@ -9,97 +9,21 @@ import math
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
+from hamilforge.runtime.core.torch_polar import Polar
 from hamilforge.runtime.core.torch_transforms import transforms_are_active
 
 Tensor = torch.Tensor
 #: An exponential is halved until its norm is below this, and takes so many terms then.
 _NORM, _TERMS = 1.0, 18
-#: Up to this distance of A'A from 1 a polar factor is computed by products.
-_CLOSE = 0.5
 #: Steps of an iteration that converges quadratically, where it may be looked at; and where not:
 #: enough for eigenvalues from 2^-12 on.
 _DOUBLINGS, _UNSEEN = 40, 16
 
 
-class _Polar(torch.autograd.Function):
-    """``U = A (A'A)^(-1/2)``, the nearest matrix with orthonormal columns.
-
-    With A = U H the derivative in the direction D is ``U W + (I - U U') D H^-1``, where W is skew
-    and solves ``H W + W H = U'D - D'U``; so its transpose needs sums of singular values alone, not
-    their differences (N. J. Higham, Functions of Matrices, SIAM 2008, chapter 8).
-    """
-
-    @staticmethod
-    def forward(context: Any, matrix: Tensor) -> Tensor:
-        """The factor.
-
-        Args:
-            context: keeps what the derivative needs.
-            matrix: A, `(..., n, p)` with n >= p.
-
-        Returns:
-            U.
-        """
-        factor = _near_polar(matrix)
-        if factor is None:
-            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-            factor = left @ right
-        context.save_for_backward(matrix, factor)
-        return factor
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, *cotangents: Tensor) -> Tensor:
-        """What a cotangent of U is one of A for."""
-        matrix, factor = context.saved_tensors
-        _, values, right = torch.linalg.svd(matrix, full_matrices=False)
-        (cotangent,) = cotangents
-        along = factor.mT @ cotangent
-        turned = right @ (along - along.mT) @ right.mT
-        turned = turned / (values[..., :, None] + values[..., None, :])
-        across = (cotangent - factor @ along) @ right.mT / values[..., None, :]
-        result: Tensor = factor @ (right.mT @ turned @ right) + across @ right
-        return result
-
-
-def _near_polar(matrix: Tensor) -> Tensor | None:
-    """The factor of matrices near to theirs, by products alone; None where they are not near.
-
-    The coupled iteration of Newton and Schulz for the inverse root of S = A'A, which converges
-    quadratically from |S - 1| < 1 (N. J. Higham, Functions of Matrices, SIAM 2008, chapter 6).
-    Whether it does is looked at where that takes no time: on a CPU.
-
-    Args:
-        matrix: A, `(..., n, p)` with n >= p.
-    """
-    if matrix.device.type != "cpu" or not matrix.numel() or torch.compiler.is_compiling():
-        return None
-    one = identity(matrix.shape[-1], matrix)
-    root = matrix.mT @ matrix
-    if not bool(_away(root, one) < _CLOSE):
-        return None
-    inverse, factor = one, (3 * one - root) / 2
-    tolerance = math.sqrt(torch.finfo(matrix.dtype).eps)
-    away = _away(root, one)
-    while True:
-        inverse = factor @ inverse
-        if bool(away < tolerance):
-            return matrix @ inverse
-        root = root @ factor
-        product = inverse @ root
-        away, factor = _away(product, one), (3 * one - product) / 2
-
-
-def _away(matrix: Tensor, one: Tensor) -> Tensor:
-    """The largest sum of a row of ``|A - 1|``: an upper bound of its eigenvalues."""
-    return (matrix - one).abs().sum(-1).max()
-
-
 def polar(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal columns."""
-    result: Tensor = _Polar.apply(matrix)
+    result: Tensor = Polar.apply(matrix)
     return result
 
 
@@ -113,6 +37,8 @@ def qr(matrix: Tensor) -> Tensor:
 def expm(matrix: Tensor) -> Tensor:
     """The exponential: halved, by its series, and squared.
 
+    Inside transforms of ``torch.func`` it is NaN for norms above 2^16.
+
     ``torch.linalg.matrix_exp`` is off by up to 1e-11 in float64 (PyTorch 2.13, norms of about 0.01
     to 0.1), which a geodesic does not stand.
     """
@@ -124,9 +50,10 @@ def expm(matrix: Tensor) -> Tensor:
     result = one.expand_as(matrix)
     for k in range(_TERMS, 0, -1):  # by Horner's rule: 1 + A/1 (1 + A/2 (1 + ...))
         result = one + small @ result / k
-    for k in range(int(halvings.max())):
+    squarings = _repeated(halvings)
+    for k in range(squarings):
         result = torch.where(halvings > k, result @ result, result)
-    return result
+    return torch.where(halvings > squarings, math.nan, result)
 
 
 def _halvings(matrix: Tensor) -> Tensor:
@@ -134,6 +61,11 @@ def _halvings(matrix: Tensor) -> Tensor:
     norm = matrix.detach().abs().sum(-1).amax(-1)[..., None, None]
     halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
     return torch.where(halvings.isfinite(), halvings, 0.0)
+
+
+def _repeated(halvings: Tensor) -> int:
+    """How often all are doubled again; inside transforms, which let none look, the most."""
+    return _UNSEEN if transforms_are_active() else int(halvings.max())
 
 
 def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
@@ -156,9 +88,11 @@ def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
     phi = one.expand_as(small)
     for k in range(_TERMS, 1, -1):  # by Horner's rule: 1 + Z/2 (1 + Z/3 (1 + ...))
         phi = one + small @ phi / k
-    for k in range(int(halvings.max())):  # phi(2 Z) = phi(Z) (1 + Z phi(Z)/2)
+    doublings = _repeated(halvings)
+    for k in range(doublings):  # phi(2 Z) = phi(Z) (1 + Z phi(Z)/2)
         phi = torch.where(halvings > k, phi @ (one + small @ phi / 2), phi)
         small = torch.where(halvings > k, 2 * small, small)
+    phi = torch.where(halvings > doublings, math.nan, phi)
     return matrix + wide @ (phi @ along)
 
 

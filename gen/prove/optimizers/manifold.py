@@ -10,7 +10,8 @@ is of the points that were drawn, and of all others with probability one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import mpmath
@@ -296,19 +297,21 @@ def _off(place: Place, reach: str) -> Finding:
     Retractions that factorise restore the constraint, those that multiply by what is orthogonal
     keep its size; a formula that is right on the manifold alone may enlarge it in every step.
     """
-    drawn = place.drawn()
-    normal = drawn - place.value("project", place.point, drawn)
-    vector = place.tangent()
-    vector = vector + STEP * place.drawn()
-    beside = place.point + STEP * normal
-    before = place.violation(beside)
+    point, vector = place.point, place.tangent()
+    errors = _entries(place.shape)
+    nothing = np.zeros(place.shape, object)
+    before = _largest_gain(place, [point + STEP * error for error in errors])
+    both = [(error, nothing) for error in errors] + [(nothing, error) for error in errors]
     maps = {f"retract_{own.name}": own.name for own in place.manifold.retractions}
     maps |= {f"geodesic_{m.name}": "" for m in place.manifold.metrics if m.geodesic is not None}
     values: dict[str, Any] = {}
     for name, retraction in maps.items():
-        own = place.shortened(retraction, beside, vector) if retraction else vector
-        after = place.violation(place.value(name, beside, own))
-        ratio = float(after / before) if before > 0 else 1.0
+        own = place.shortened(retraction, point, vector) if retraction else vector
+        ends = [
+            place.value(name, point + STEP * of_point, own + STEP * of_vector)
+            for of_point, of_vector in both
+        ]
+        ratio = float(_largest_gain(place, ends) / before) if before > 0 else 1.0
         values[name.replace("_", " ", 1)] = (
             "restores"
             if ratio < SMALL
@@ -319,11 +322,32 @@ def _off(place: Place, reach: str) -> Finding:
     return Finding(
         "off_the_manifold",
         values,
-        f"the constraint after a step from a point that is off by {float(STEP):g}, along a vector "
-        f"that is as much off, beside that before; {_CHECKED}",
+        "the largest gain from errors of point and vector to the constraint after the step, beside "
+        f"that from errors of the point to the constraint before, by differences, along a vector "
+        f"of length {float(matrices.size_of(vector)):.2g}; {_CHECKED}",
         reach,
         brief=listed(values),
     )
+
+
+def _entries(shape: tuple[int, ...]) -> list[Matrix]:
+    """A basis of matrices: 1 at one entry each, 0 else."""
+    basis = np.zeros((math.prod(shape), *shape), object)
+    for k, matrix in enumerate(basis):
+        matrix.flat[k] = mpmath.mpf(1)
+    return [*basis]
+
+
+def _largest_gain(place: Place, points: Sequence[Matrix]) -> Any:
+    """The largest singular value of the map from errors to the constraint.
+
+    Args:
+        place: where.
+        points: what the errors 1, 0, ..., then 0, 1, ... and so on, each times the step of
+            differences, make of a point of the manifold.
+    """
+    columns = [np.ravel(place.value("constraint", end)) / STEP for end in points]
+    return max(mpmath.svd_r(mpmath.matrix(np.array(columns).tolist()), compute_uv=False))
 
 
 # --- transport, quotient, conditions

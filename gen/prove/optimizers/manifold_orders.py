@@ -18,6 +18,7 @@ from hamilforge.gen.declare import kinds
 from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.prove.optimizers.manifold_points import (
     DIGITS,
+    ROUNDING,
     SLOPE,
     Place,
     power,
@@ -82,7 +83,7 @@ def retraction_orders(place: Place, metrics: Collection[str]) -> tuple[dict[str,
                 there = place.value(f"retract_{name}", point, along)
                 return place.apart(there, place.value(f"geodesic_{metric}", point, along))
 
-            exact = apart(NEAR[0]) <= mpmath.mpf(10) ** (20 - DIGITS)
+            exact = apart(NEAR[0]) <= ROUNDING
             own[name] = EXACT if exact else whole_order(power(apart, NEAR))
         orders[metric] = own
     near = " and ".join(f"{float(step):g}" for step in NEAR)

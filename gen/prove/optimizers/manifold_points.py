@@ -25,6 +25,8 @@ Matrix = Any
 #: Digits of the arithmetic, the step of its differences, and what is zero in it.
 DIGITS = 120
 STEP, ZERO = mpmath.mpf("1e-24"), mpmath.mpf("1e-40")
+#: What is zero among powers of a small step: rounding alone.
+ROUNDING = mpmath.mpf(10) ** (20 - DIGITS)
 #: How far a measured power may be from a whole number.
 SLOPE = 0.05
 #: The hyper-parameter of a rule that is the step along the gradient, and values of it, or of a

@@ -12,6 +12,7 @@ from typing import Any
 import mpmath
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.expression import GRADIENT, INNER, Operation, walk
 from hamilforge.gen.derive.calculus import tidy, written
 from hamilforge.gen.derive.optimizers.manifold_flows import motion, settings
 from hamilforge.gen.exact import matrices
@@ -60,7 +61,7 @@ def prove_matrix_optimizer(optimizer: kinds.MatrixOptimizer) -> Report:
     findings = [
         Finding("unknowns", ", ".join(optimizer.unknowns), "the declaration", "all sizes"),
         Finding("state_buffers", len(states), "the program", "all sizes"),
-        Finding("gradients_per_step", 1, "the program", "all sizes"),
+        Finding("gradients_per_step", 1, "the language, which has one", "all sizes"),
     ]
     findings += singular_values(derivation)
     if optimizer.manifold is not None:
@@ -83,7 +84,8 @@ def _on_manifold(
     place = generic_place(manifold)
     reach = f"{place.named}; drawn points and gradients"
     yield Finding("manifold", manifold.head.name, "the declaration", "all sizes")
-    yield Finding("metric", optimizer.metric, "the declaration", "all sizes")
+    if _uses_metric(optimizer):
+        yield Finding("metric", optimizer.metric, "the declaration", "all sizes")
     yield Finding("retraction", optimizer.retraction, "the declaration", "all sizes")
     with mpmath.workdps(DIGITS):
         if isinstance(optimizer, kinds.MatrixRule) and optimizer.retraction == kinds.FREE:
@@ -103,6 +105,15 @@ def _on_manifold(
         yield _symplectic(moves, optimizer, reach)
         if motion(optimizer).stay.fades:
             yield _factors_elsewhere(manifold, optimizer, derivation)
+
+
+def _uses_metric(optimizer: kinds.MatrixOptimizer) -> bool:
+    """Whether anything in the rule is measured in a metric."""
+    return not isinstance(optimizer, kinds.MatrixRule) or any(
+        isinstance(node, Operation) and node.op in (GRADIENT, INNER)
+        for line in optimizer.assignments
+        for node in walk(line.value.tree)
+    )
 
 
 def objective(place: Place) -> Callable[[Matrix], Matrix]:
@@ -160,13 +171,17 @@ def _read_off(apart: Callable[[Any], Any], reach: str) -> Finding:
 def _order_of_rule(
     place: Place, rule: kinds.MatrixRule, derivation: MatrixDerivation, reach: str
 ) -> Finding:
-    """The order for the gradient flow, of a rule without a state.
+    """The order for the gradient flow in some metric, of a rule without a state.
 
     A step of h beside two of h/2: they differ by O(h^(order + 1)), and not by less, where the step
-    has the flow's derivative at h = 0.
+    has the derivative of the flow, or of one at another speed, at h = 0.
     """
-    if derivation.program.states or RATE not in {e.name for e in rule.hyperparameters}:
+    why = ""
+    if derivation.program.states:
         why = "its assignments are typed: no differential equation is declared with them"
+    elif RATE not in {entry.name for entry in rule.hyperparameters}:
+        why = f"it has no hyper-parameter {RATE}, the step along the gradient"
+    if why:
         return Finding("order", None, "the declaration", reach, why)
     (function,) = derivation.program.functions
     point, derivative = function.arrays[0], objective(place)
@@ -179,14 +194,19 @@ def _order_of_rule(
     begins = slope(lambda h: step(h, start))
     if place.manifold.quotient:
         begins = place.value("project", start, begins)
-    flow = -place.value(f"gradient_{rule.metric}", start, derivative(start))
-    if matrices.size_of(begins - flow) > CLOSE:
-        why = "its step has not the derivative of the gradient flow at lr = 0"
-        return Finding("order", None, "the derivative of a step by lr", reach, why)
-    return _read_off(
-        lambda h: place.apart(step(h, start), step(h / 2, step(h / 2, start))),
-        f"the gradient flow in the metric; {reach}",
-    )
+    others = [own.name for own in place.manifold.metrics if own.name != rule.metric]
+    for metric in (rule.metric, *others):
+        flow = -place.value(f"gradient_{metric}", start, derivative(start))
+        speed = (begins * flow).sum() / (flow * flow).sum()
+        if speed > 0 and matrices.size_of(begins - speed * flow) <= CLOSE:
+            named = "" if metric == rule.metric else f" {metric}"
+            slower = "" if abs(speed - 1) <= CLOSE else f" at {mpmath.nstr(speed, 4)} of its speed"
+            return _read_off(
+                lambda h: place.apart(step(h, start), step(h / 2, step(h / 2, start))),
+                f"the gradient flow in the{named} metric{slower}; {reach}",
+            )
+    why = f"its step has not the derivative of a gradient flow at {RATE} = 0"
+    return Finding("order", None, f"the derivative of a step by {RATE}", reach, why)
 
 
 def _order(moves: Moves, reach: str) -> Finding:

@@ -31,6 +31,7 @@ from hamilforge.gen.prove.optimizers.manifold_points import (
     DIGITS,
     NEAR,
     RATE,
+    ROUNDING,
     ZERO,
     Matrix,
     Place,
@@ -78,7 +79,7 @@ def violations(
         def left(rate: Any) -> Any:
             return matrices.size_of(machine.after(arrays, {RATE: rate}))
 
-        if left(max(NEAR)) <= ZERO:
+        if left(max(NEAR)) <= ROUNDING:
             return  # there is no power of what is zero
         measured = power(left, NEAR)
         order = whole(measured)
