@@ -1,17 +1,20 @@
 """What backends of optimizers of matrices are compared with: steps of the interpretation.
 
 In: a declaration.  Out: cases at the defaults and at drawn hyper-parameters, in both precisions,
-with gradients of either sign, at small steps and at large ones.
+with gradients of either sign, at small steps and at large ones; what is expected of each step is
+computed in :data:`DIGITS` digits, so that all that is measured is the backend's own.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
 from hamilforge.gen.declare import kinds
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.declare.matrix_functions import dimensions
 from hamilforge.gen.program.interpret import results
 from hamilforge.gen.program.optimizers.build_matrix import (
@@ -21,6 +24,7 @@ from hamilforge.gen.program.optimizers.build_matrix import (
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.optimizers.manifold import build_manifold
 from hamilforge.gen.program.optimizers.preparation import SCALARS
+from hamilforge.gen.program.precise import PRECISE_OR_NAN
 from hamilforge.gen.prove.optimizers.manifold_points import Place
 from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase, relative_distance
 
@@ -34,6 +38,11 @@ NEUTRAL, MAXIMISED = (1.0, 0.0, 1.0), (-1.0, 0.0, 1.0)
 DECAYING = {"L2": (1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: By how much gradients are larger: a factorisation far from the point takes another way.
 SCALES = {"": 1.0, ", large gradients": 30.0}
+#: By how many units in the last place a result of a case moves at most where all that it is made of
+#: moves by one, how often gradients are halved for it, and at how many places beside it is looked.
+SENSITIVE, HALVINGS, NEIGHBOURS = 1000.0, 60, 3
+#: Of the arithmetic of what is expected.
+DIGITS = 50
 #: Gradients of one sample: far from the point a step has nearly dependent columns.
 RANK_ONE = ", one sample"
 
@@ -81,8 +90,10 @@ def map_cases(manifold: kinds.Manifold) -> list[MapCase]:
 
     def value(name: str, *arrays: NDArray[Any]) -> NDArray[Any]:
         letters = (array.name for array in functions[name].inputs)
-        whole = results(functions[name], dict(zip(letters, arrays, strict=True)))["value"]
-        return np.atleast_2d(np.asarray(whole, np.float64))
+        with mpmath.workdps(DIGITS):
+            known = dict(zip(letters, map(_precise, arrays), strict=True))
+            whole = results(functions[name], known, PRECISE_OR_NAN)["value"]
+            return np.atleast_2d(np.asarray(whole, object)).astype(float)
 
     def vector() -> NDArray[Any]:
         return value("project", point, 0.3 * generator.standard_normal(point.shape))
@@ -116,6 +127,8 @@ def _case(
     point, *states, _ = function.arrays
     epsilon = float(np.finfo(dtype).eps)
     machine = MatrixInterpreter(derivation, hyper, vector=vector, epsilon=epsilon)
+    numbers = {name: mpmath.mpf(value) for name, value in hyper.items()}
+    precise = MatrixInterpreter(derivation, numbers, PRECISE_OR_NAN, vector, epsilon)
     sizes = _sizes(optimizer.shape)
     arrays: dict[str, Any] = {
         name: np.zeros([sizes.get(axis, 1) for axis in function.types[name].shape])
@@ -123,31 +136,67 @@ def _case(
     }
     arrays[point] = _start(optimizer, function.types[point].shape, generator)
     prepared = None if preparation == NEUTRAL else dict(zip(SCALARS, preparation, strict=True))
+    order = [point, *states]
     steps: list[Any] = []
     condition = 1.0
-    for _ in range(STEPS):
+
+    def ends(
+        arrays: dict[str, Any], slopes: NDArray[Any], number: int, by: MatrixInterpreter = machine
+    ) -> list[NDArray[Any]]:
+        by.n = number - 1
+        after = by.step(arrays, slopes, prepared)
+        shifted = [by.solution(after)] if program.shifted else []
+        return [*(after[name] for name in order), *shifted]
+
+    def spread(arrays: dict[str, Any], slopes: NDArray[Any], number: int) -> float:
+        """How far ends from beside are apart, in units; NaN where one is no number."""
+        own, beside = ends(arrays, slopes, number), np.random.default_rng(number)
+        farthest: list[float] = []
+        for _ in range(NEIGHBOURS):
+            moved = {name: _beside(array, epsilon, beside) for name, array in arrays.items()}
+            others = ends(moved, _beside(slopes, epsilon, beside), number)
+            farthest += map(relative_distance, others, own)
+        largest = max(float(abs(end).max()) for end in own)
+        is_number = largest <= np.sqrt(np.finfo(dtype).max)
+        return float(np.max(farthest)) / epsilon if is_number else np.nan
+
+    for number in range(1, STEPS + 1):
         # numbers that both precisions have, so that both begin from the same
         own = {name: array.astype(dtype).astype(np.float64) for name, array in arrays.items()}
         drawn = generator.standard_normal(own[point].shape)
         if label.endswith(RANK_ONE):
             drawn = np.outer(drawn[:, 0], drawn[0])
-        sign = preparation[0]
-        while not _is_within(machine.reach(own, sign * scale * drawn)):
+        while not _is_within(machine.reach(own, preparation[0] * scale * drawn)):
             drawn = drawn / 2
-        gradient = (scale * drawn).astype(dtype)
-        slopes = gradient.astype(np.float64)
-        after = machine.step(own, slopes, prepared)
-        order = [point, *states]
-        solution = _solution(derivation, machine, after) if program.shifted else None
+        for _ in range(HALVINGS):
+            slopes = (scale * drawn).astype(dtype).astype(np.float64)
+            try:
+                units = spread(own, slopes, number)
+            except np.linalg.LinAlgError:
+                units = np.nan
+            if units <= SENSITIVE:
+                break
+            drawn = drawn / 2
+        else:  # the arrays are too large by now
+            break
+        with mpmath.workdps(DIGITS):
+            digits = {name: _precise(array) for name, array in own.items()}
+            made = [end.astype(float) for end in ends(digits, _precise(slopes), number, precise)]
         before = [*(own[name] for name in order), slopes]
-        steps.append((before, [after[name] for name in order], solution))
-        machine.n -= 1  # once more, from beside
-        moved = {name: _beside(array, epsilon, generator) for name, array in own.items()}
-        other = machine.step(moved, _beside(slopes, epsilon, generator), prepared)
-        apart = (relative_distance(other[name], after[name]) / epsilon for name in order)
-        condition = max(condition, *apart)
-        arrays = after
+        steps.append((before, made[: len(order)], made[-1] if program.shifted else None))
+        condition = max(condition, units)
+        arrays = dict(zip(order, made, strict=False))
+    if not steps:
+        raise DeclarationError.single(
+            optimizer.head.source.where,
+            f"{optimizer.head.name} has no digits even for the smallest gradients",
+        )
     return MatrixCase(label, dtype, hyper, preparation, steps, condition, vector)
+
+
+def _precise(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers with more digits."""
+    return np.frompyfunc(mpmath.mpf, 1, 1)(array)
 
 
 def _is_within(reach: list[Any]) -> bool:
@@ -187,13 +236,3 @@ def _start(
         point: NDArray[Any] = Place(optimizer.manifold, sizes).point.astype(float)
         return point
     return generator.standard_normal([sizes.get(name, 1) for name in shape])
-
-
-def _solution(
-    derivation: MatrixDerivation, machine: MatrixInterpreter, arrays: dict[str, Any]
-) -> NDArray[Any]:
-    solution = derivation.program.solution
-    values = {**arrays, **machine.solution_scalars(machine.n)}
-    whole = results(solution, values)
-    solved: NDArray[Any] = whole[solution.arrays[0]]
-    return solved

@@ -27,7 +27,8 @@ def split(choices: Variation) -> tuple[Place, Variation]:
 def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration:
     """The same optimizer on another manifold, in another metric, or by another retraction.
 
-    What is not named stays as declared where the manifold has it, and is its first else.
+    What is not named stays as declared where the manifold has something of that name, and is its
+    first else; a rule that moves along geodesics moves by a retraction only where one is named.
 
     Args:
         declaration: an optimizer of points.
@@ -37,8 +38,8 @@ def elsewhere(declaration: kinds.Declaration, named: Place) -> kinds.Declaration
         The optimizer; the one that was given if all is as it says.
 
     Raises:
-        DeclarationError: it is not on a manifold, is made for its own alone, or there is no such
-            manifold, metric or retraction.
+        DeclarationError: it is not on a manifold, is made for its own alone, there is no such
+            manifold, metric or retraction, or no geodesic where it moves along these.
     """
     chosen = {key: str(name) for key, name in named.items() if name is not None}
     if not chosen:
@@ -85,6 +86,8 @@ def _tables(
     metric = chosen.get("metric", tables.get("metric"))
     metric = metric if metric in metrics or "metric" in chosen else metrics[0]
     curved = metric in metrics and place.metric(metric).geodesic is not None
+    if tables.get("retraction") == kinds.GEODESIC and not curved and "retraction" not in chosen:
+        raise DeclarationError.single("", _no_geodesic(declaration, place, metric))
     if isinstance(getattr(declaration, "method", None), kinds.ConstrainedSplitting):
         # what moves the point is said by the manifold
         tables.setdefault("retraction", getattr(place.multipliers, "name", None))
@@ -119,6 +122,19 @@ def _tables(
     if isinstance(tables.get("unknowns"), dict):
         tables["unknowns"] = _renamed(tables["unknowns"], declaration, place)
     return tables
+
+
+def _no_geodesic(
+    declaration: kinds.MatrixOptimizer, place: kinds.Manifold, metric: str | None
+) -> str:
+    """Why a rule that moves along geodesics cannot, and what can be chosen."""
+    curved = [own.name for own in place.metrics if own.geodesic is not None]
+    choices = [f"metric = '{name}'" for name in curved]
+    choices += [f"retraction = '{own.name}'" for own in place.retractions]
+    return (
+        f"'{declaration.head.name}' moves along geodesics, and {place.head.name} declares none in "
+        f"the metric {metric}; choose {' or '.join(choices)}, for which other orders hold"
+    )
 
 
 def _renamed(

@@ -23,7 +23,7 @@ Tensor = torch.Tensor
 _TYPES = (torch.float32, torch.float64)
 #: So many units of rounding, for each row, a point may be off its manifold.
 FAR = 100
-#: By how much the constraint may be violated where steps lead only near a manifold.
+#: The largest spectral norm of the constraint at the start of steps that lead only near a manifold.
 NEAR = 0.5
 #: By how much a point may change where rounding decides nothing.
 _UNCERTAIN = 0.1
@@ -157,35 +157,53 @@ class Manifold:
         return self._called(f"transport_{name}" if name else "transport", point, step, end, vector)
 
     def violation(self, point: Tensor) -> float:
-        """How far a tensor is off: the largest entry of the constraint."""
+        """How far a tensor is off: the spectral norm of the constraint, the largest of many points.
+
+        Infinite where a condition does not hold, as that a matrix is positive definite.
+
+        Args:
+            point: X.
+
+        Raises:
+            ValueError: it has not the type or the shape of points.
+        """
+        self._refuse_shapes(point)
         return violation(self._product, point)
 
     def contains(self, point: Tensor) -> bool:
         """Whether a tensor is on the manifold, up to rounding, and on the right component."""
-        return not reason_against(self._product, point)
+        against = reason_against_shape(self._product, point)
+        return not (against or reason_against(self._product, point))
 
     def random(self, *shape: int, generator: Any = None, **options: Any) -> Tensor:
         """A point from normal random numbers.
 
         Args:
-            shape: of the tensor.
+            shape: of the tensor, as in ``random(5, 3)``; further axes in front are many points.
             generator: torch's.
             options: ``dtype``, ``device``.
 
         Raises:
-            ValueError: none is found.
+            ValueError: points have no such shape or type, or none is found.
         """
         axes = 1 if self._product.VECTORS else 2
         before, own = shape[:-axes], shape[-axes:]
-        points = [self._drawn(own, generator, options) for _ in range(math.prod(before))]
-        return torch.stack(points).reshape(shape) if before else points[0]
+        points = torch.empty(shape, **options)
+        self._refuse_shapes(points)
+        for place in itertools.product(*map(range, before)):
+            points[place] = self._drawn(own, generator, options)
+        return points
 
     def _drawn(self, shape: tuple[int, ...], generator: Any, options: dict[str, Any]) -> Tensor:
+        against = ""
         for _ in range(_DRAWS):
             point = self.from_matrix(torch.randn(*shape, generator=generator, **options))
-            if not reason_against(self._product, point):
+            against = reason_against(self._product, point)
+            if not against:
                 return point
-        raise ValueError(f"no point of {self._product.MANIFOLD} was found")
+        raise ValueError(
+            f"no point of {self._product.MANIFOLD} was found in {_DRAWS} draws: {against}"
+        )
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """A point near a tensor, or at least one that is made of it, as [sample] says.
@@ -203,7 +221,31 @@ class Manifold:
             )
         return self._called("sample", matrix)
 
+    def _refuse_shapes(self, *tensors: Tensor) -> None:
+        """Refuse tensors that are no points, nor vectors at the first.
+
+        Raises:
+            TypeError: one is no tensor.
+            ValueError: its type or its shape.
+        """
+        axes, name = 1 if self._product.VECTORS else 2, self._product.MANIFOLD
+        for tensor in tensors:
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"{name}: a tensor was expected, not {type(tensor).__name__}")
+            if reason := reason_against_shape(self._product, tensor):
+                raise ValueError(f"{name}: {reason}")
+            if tensor.dtype != tensors[0].dtype:
+                types = f"{tensors[0].dtype} and {tensor.dtype}"
+                raise ValueError(f"{name}: {types}: points and vectors have the same type")
+            own, first = tuple(tensor.shape), tuple(tensors[0].shape)
+            if own[-axes:] != first[-axes:]:
+                raise ValueError(
+                    f"{name}: the shapes {first} and {own} do not fit: points and vectors have the "
+                    f"same last {'axis' if axes == 1 else 'two axes'}"
+                )
+
     def _of_matrices(self, name: str, *tensors: Tensor) -> Tensor:
+        self._refuse_shapes(*tensors)
         matrices = (as_matrices(self._product, tensor) for tensor in tensors)
         value: Tensor = getattr(self._product, name)(*matrices)
         return value
@@ -275,21 +317,30 @@ def _made(product: ModuleType, manifold: Manifold, tensor: Tensor) -> Tensor:
     if not bool(point.isfinite().all()):
         raise ValueError("no point is made of this tensor: it is, or its columns are, too near 0")
     if against := reason_against(product, point):
+        if not bool((tensor * tensor).isfinite().all()):
+            against = f"squares of its entries leave the range of {tensor.dtype}; divide it first"
         raise ValueError(f"no point is made of this tensor: {against}")
-    if not _is_certain(manifold, tensor, point):
+    if not _is_certain(product, manifold, tensor, point):
+        depends = "" if product.VECTORS else ", as where columns depend on each other"
         raise ValueError(
-            "no point is made of this tensor: its columns are not independent, so that rounding "
-            "would choose the point"
+            f"no point is made of this tensor: rounding would choose it{depends}; draw one by "
+            f'hf.manifold("{product.MANIFOLD}").random(...)'
         )
     return point
 
 
-def _is_certain(manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:
-    """Whether a point hardly changes where the tensor changes by some units of rounding."""
+def _is_certain(product: ModuleType, manifold: Manifold, tensor: Tensor, point: Tensor) -> bool:
+    """Whether points hardly change where the tensor changes by some units of rounding.
+
+    A unit is that of the largest entry of a column, or of its matrix where the column is 0.
+    """
     if not tensor.numel():
         return True
     generator = torch.Generator(tensor.device).manual_seed(0)
-    size = float(tensor.abs().max()) or 1.0
+    columns = as_matrices(product, tensor).abs().amax(-2, keepdim=True)
+    largest = columns.amax(-1, keepdim=True)
+    columns = torch.where(columns > 0, columns, torch.where(largest > 0, largest, 1.0))
+    size = columns[..., 0] if product.VECTORS else columns
     for _ in range(_NEIGHBOURS):
         drawn = torch.randn(
             tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
@@ -306,14 +357,25 @@ def as_matrices(product: ModuleType, tensor: Tensor) -> Tensor:
 
 
 def violation(product: ModuleType, tensor: Tensor) -> float:
-    """The largest entry of the constraint.
+    """How far points are off their manifold: the spectral norm of the constraint, the largest.
 
     Args:
         product: a generated module.
         tensor: a parameter.
+
+    Returns:
+        The number; NaN where an entry is not finite, infinite where a condition does not hold.
     """
+    off = _off(product, tensor, 2)
+    return math.inf if off < math.inf and unmet_condition(product, tensor) else off
+
+
+def _off(product: ModuleType, tensor: Tensor, norm: int | str) -> float:
+    """A norm of the constraint: the spectral one, or "fro", which takes less time, no smaller."""
     value = product.constraint(as_matrices(product, tensor.detach()))
-    return float(value.abs().max()) if value.numel() else 0.0
+    if not bool(value.isfinite().all()):
+        return math.nan
+    return float(torch.linalg.matrix_norm(value, norm).max()) if value.numel() else 0.0
 
 
 def reason_against_shape(product: ModuleType, tensor: Tensor) -> str:
@@ -348,22 +410,35 @@ def reason_against(product: ModuleType, tensor: Tensor) -> str:
     if not bool(tensor.isfinite().all()):
         return "it has entries that are not finite"
     rows = tensor.shape[-1] if product.VECTORS else tensor.shape[-2]
-    off = violation(product, tensor)
     allowed = FAR * torch.finfo(tensor.dtype).eps * max(1, rows)
     if getattr(product, "FREE", False):
         allowed = NEAR
+    off = _off(product, tensor, "fro")
+    if not off <= allowed:
+        off = _off(product, tensor, 2)
     if not off <= allowed:
         wide = not product.VECTORS and tensor.shape[-1] > rows
         more = (
             f" (it has {tensor.shape[-1]} columns and {rows} rows; transpose it?)" if wide else ""
         )
         return f"{product.CONSTRAINT} is {off:.3g} and not 0{more}"
-    matrices = as_matrices(product, tensor)
+    unmet = unmet_condition(product, tensor)
+    return f"{unmet} does not hold" if unmet else ""
+
+
+def unmet_condition(product: ModuleType, tensor: Tensor) -> str:
+    """The first condition of a manifold that does not hold at some points; empty if all do.
+
+    Args:
+        product: a generated module.
+        tensor: of the shape of points.
+    """
+    matrices = as_matrices(product, tensor.detach())
     for condition, text in product.CONDITIONS.items():
         value = getattr(product, f"condition_{condition}")(matrices)
         definite = condition in product.DEFINITE
         if not is_positive(value, definite):
-            return f"{text}{' positive definite' * definite} does not hold"
+            return f"{text}{' positive definite' * definite}"
     return ""
 
 

@@ -335,7 +335,7 @@ class MatrixOptimizer(PartedOptimizer):
         return MatrixPlan(standing, owners, self.kernels, self._widths(), large)
 
     def violation(self) -> float:
-        """How far parameters are off their manifold: the largest entry of the constraint.
+        """How far parameters are off their manifold: the largest spectral norm of the constraint.
 
         Raises:
             ValueError: there is no manifold.

@@ -18,9 +18,9 @@ from hamilforge.runtime.core.loader import Loaded
 from hamilforge.runtime.optimizers.matrix_blocks import Blocks
 
 Array = NDArray[Any]
-#: Units in the last place of the largest entry by which results may differ: factorisations are
-#: computed by other algorithms, whose errors are a few units for each row.
-ULPS = 64.0
+#: Units in the last place of the largest entry by which results may differ, times what one in each
+#: operand makes or the root of the number of rows; of maps, of the largest number they are made of.
+ULPS, MAP_ULPS = 8.0, 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def compare_maps(
         value = torch.atleast_2d(getattr(module, case.name)(*tensors)).cpu().numpy()
         scale = max(1.0, *(float(abs(array).max()) for array in case.arguments))
         farthest = _distance(value, case.expected, scale)
-        deviations.append(Deviation("torch", case.name, case.dtype, farthest, farthest <= ULPS * 4))
+        deviations.append(Deviation("torch", case.name, case.dtype, farthest, farthest <= MAP_ULPS))
     return Verification(loaded.name, tuple(deviations))
 
 

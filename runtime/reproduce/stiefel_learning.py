@@ -130,7 +130,8 @@ def learn(run: Run, progress: Callable[[int], None] = lambda _: None) -> Result:
             distances.append(problem.distance(param.detach()))
         if not np.isfinite(losses[-1]):
             name = run.method["name"]
-            raise FloatingPointError(f"{name}: the loss is {losses[-1]} after {len(losses)} steps")
+            taken = len(losses) - 1
+            raise FloatingPointError(f"{name}: the loss is {losses[-1]} after {taken} steps")
 
     for number in range(1, run.steps + 1):
         note()

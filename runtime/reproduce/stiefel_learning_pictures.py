@@ -13,8 +13,8 @@ import numpy as np
 from hamilforge.runtime.core import pictures
 from hamilforge.runtime.reproduce.stiefel_learning import Result, Run
 
-#: Losses are drawn above their least value, from this on.
-_LEAST = 1e-16
+#: Lines that lie on each other are told apart.
+_STYLES = ("-", "--", ":", "-.")
 
 
 def draw(
@@ -43,19 +43,17 @@ def draw(
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
     top, *below = parts[:, 0]
     left, right = top.subplots(1, 2)
-    seeds = zip(*results.values(), strict=True)
-    least = [min(float(result.losses.min()) for result in alike) for alike in seeds]
     for number, (method, own) in enumerate(results.items()):
         for seed, result in enumerate(own):
             label = method if not seed else None
             steps = np.arange(len(result.losses))
-            above = np.maximum(result.losses - least[seed], _LEAST)
-            left.plot(steps, above, color=f"C{number}", lw=1, label=label)
-            right.plot(steps, result.distances, color=f"C{number}", lw=1)
+            style = {"color": f"C{number}", "ls": _STYLES[number % len(_STYLES)], "lw": 1.2}
+            left.plot(steps, result.losses, label=label, **style)
+            right.plot(steps, result.distances, **style)
     for number, (name, distances) in enumerate(peers.items()):
-        style = {"color": "black", "ls": ("--", ":", "-.")[number % 3], "lw": 1}
+        style = {"color": "black", "ls": _STYLES[1 + number % 3], "lw": 1}
         right.axhline(float(np.median(distances)), label=name, **style)
-    left.set(xlabel="steps", ylabel="loss above the least of the seed's runs", yscale="log")
+    left.set(xlabel="steps", ylabel="loss")
     right.set(xlabel="steps", ylabel=first.application["measure"], yscale="log")
     left.legend(fontsize=7)
     if peers:

@@ -278,6 +278,40 @@ def test_what_a_step_leaves_of_the_constraint():
     assert landing["violation_order"] == 2
 
 
+def test_a_high_power_of_what_a_step_leaves_is_read_off(tmp_path):
+    """Two steps of Newton and Schulz: -3/4 F^2 + ... of what one leaves, lr^8."""
+    path = changed(
+        tmp_path,
+        "pogo",
+        '"X = M - M @ F/2",',
+        '"N = M - M @ F/2",\n    "X = N - N @ (transpose(N) @ N - eye(p))/2",',
+    )
+    text = path.read_text()
+    path.write_text(text[: text.index("[claims]")] + '[claims]\nviolation = "E + E"\n')
+    report = hf.check(path)
+    assert report["violation_order"] == 8
+    assert not report.holds
+
+
+def test_the_flow_of_a_rule_may_be_slower_and_in_another_metric(tmp_path):
+    landing = hf.check("landing").finding("order")
+    assert landing.value == 1
+    assert "in the canonical metric at 0.5 of its speed" in landing.reach
+    path = changed(tmp_path, "landing", ')/2",', ')",')
+    assert "in the canonical metric;" in hf.check(path).finding("order").reach
+    path = changed(tmp_path, "landing", "X - lr*F", "X + lr*F")
+    assert hf.check(path)["order"] is None
+
+
+def test_a_rule_without_an_lr_says_so(tmp_path):
+    text = (catalogue.root() / "optimizers" / "stiefel_descent.toml").read_text()
+    path = tmp_path / "own.toml"
+    path.write_text(
+        text[: text.index("[claims]")].replace("lr", "rate").replace("stiefel_descent", "own")
+    )
+    assert "no hyper-parameter lr" in hf.check(path).finding("order").why
+
+
 def test_a_rule_without_a_retraction_says_by_how_much_it_leaves(tmp_path):
     path = changed(tmp_path, "landing", "violation = ", "# violation = ")
     with pytest.raises(DeclarationError, match="a claim says by how much"):

@@ -102,6 +102,8 @@ def test_a_manifold_of_ones_own(tmp_path, capsys):
     text = next(file for file in files if file.name.endswith("torch.py")).read_text()
     assert "class StiefelMomentumOnHyperboloid" in text
     assert f"# Command: hamilforge generate stiefel_momentum --manifold {path}" in text
+    # also where large steps leave the range of numbers: cases are those of which digits are left
+    assert hf.verify("stiefel_momentum", manifold=path).holds
 
 
 def test_a_rule_without_a_manifold_cannot_be_put_on_one():

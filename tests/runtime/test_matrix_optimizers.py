@@ -12,7 +12,6 @@ from scipy import linalg
 
 import hamilforge as hf
 from hamilforge.gen.declare import catalogue
-from hamilforge.runtime.core import torch_matrices
 from tests.optimizers import FLAT, MATRICES, ON_MANIFOLDS
 from tests.samples import covered, sampled
 
@@ -102,7 +101,8 @@ def test_many_steps_stay_on_the_manifold(name, dtype, steps):
         off = ((point**2).sum(0) - 1).abs().max()
     else:
         off = torch.linalg.matrix_norm(point.T @ point - torch.eye(point.shape[1]), 2)
-    assert off <= (30 * unit * steps**0.5 if name in MULTIPLY else 100 * unit)
+    bound = 30 * unit * steps**0.5 if name in MULTIPLY else 20 * unit
+    assert off <= bound
     for state in optimizer.state.values():
         if "V" not in state:
             continue
@@ -111,8 +111,7 @@ def test_many_steps_stay_on_the_manifold(name, dtype, steps):
         if manifold_of(name) == "oblique":
             along = torch.diagonal(along)
         normal = along + along.T if along.ndim == 2 else 2 * along
-        bound = 30 * unit * steps**0.5 if name in MULTIPLY else 100 * unit
-        assert normal.abs().max() <= 2 * bound * max(1.0, float(velocity.norm()))
+        assert normal.abs().max() <= bound * float(velocity.norm())
 
 
 @pytest.mark.parametrize(
@@ -232,14 +231,6 @@ def test_the_solution_of_the_leapfrog_lies_half_a_drift_back():
     expected = hf.manifold("stiefel").geodesic(point, -velocity / 2)
     assert (solution - expected).abs().max() < 1e-14
     assert (solution - point).abs().max() > 1e-3
-
-
-def test_polar_has_its_derivative_also_where_singular_values_meet():
-    generator = torch.Generator().manual_seed(2)
-    matrix = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(torch_matrices.polar, (matrix,))
-    orthonormal = torch.eye(5, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(torch_matrices.polar, (orthonormal,))
 
 
 @pytest.mark.parametrize("name", MATRICES)

@@ -179,8 +179,8 @@ def test_choices_are_told_by_name_and_kept_in_states():
 
 
 @pytest.mark.parametrize("name", ["landing", "pogo"])
-def test_steps_without_a_retraction_stay_within_their_bound(name):
-    """From the manifold lr^2 R'R and 3/4 E^2; a walk stays near it."""
+def test_steps_without_a_retraction_leave_what_is_printed(name):
+    """From the manifold lr^2 R'R, and -3/4 E^2 + 1/4 E^3 with E = lr^2 R'R, to rounding."""
     generator = torch.Generator().manual_seed(1)
     point = hf.manifold("stiefel").random(8, 3, generator=generator, dtype=torch.float64)
     param = torch.nn.Parameter(point.contiguous().clone())
@@ -188,25 +188,27 @@ def test_steps_without_a_retraction_stay_within_their_bound(name):
     slopes = torch.randn(64, 8, 3, generator=generator, dtype=torch.float64)
     manifold = hf.manifold("stiefel")
     for k in range(200):
-        # from a point of the manifold, up to rounding, the printed bound holds of each step
         with torch.no_grad():
             param.copy_(manifold.from_matrix(param))
-        slope = slopes[k % 64]
-        total = slope
+        total = slopes[k % 64]
         if name == "pogo" and k:
             total = total + 0.9 * optimizer.state[param]["B"]
-        tangent = 0.02 * manifold.gradient(param.detach(), total)
-        moved = torch.linalg.matrix_norm(tangent.T @ tangent, 2)
-        bound = 0.75 * moved**2 if name == "pogo" else moved
-        assert name == "landing" or moved <= 6
-        param.grad = slope
+        before = param.detach()
+        if name == "pogo":
+            along = manifold.gradient(before, total)
+        else:
+            along = (total - before @ total.T @ before) / 2
+        moved = 0.02**2 * along.T @ along
+        expected = moved @ moved @ (moved / 4 - 0.75 * torch.eye(3)) if name == "pogo" else moved
+        param.grad = slopes[k % 64]
         optimizer.step()
         left = param.detach().T @ param.detach() - torch.eye(3)
-        assert 0 < torch.linalg.matrix_norm(left, 2) <= bound * (1 + 1e-9) + 1e-14
+        assert (left - expected).abs().max() <= 1e-14
+        assert expected.abs().max() > 1e-7
 
 
-@pytest.mark.parametrize("name", ["landing", "pogo"])
-def test_walks_without_a_retraction_stay_near(name):
+@pytest.mark.parametrize(("name", "least", "most"), [("landing", 2e-3, 1e-2), ("pogo", 3e-7, 3e-6)])
+def test_walks_without_a_retraction_stay_near(name, least, most):
     generator = torch.Generator().manual_seed(1)
     point = hf.manifold("stiefel").random(8, 3, generator=generator, dtype=torch.float64)
     param = torch.nn.Parameter(point.contiguous().clone())
@@ -215,7 +217,7 @@ def test_walks_without_a_retraction_stay_near(name):
     for k in range(10_000):
         param.grad = slopes[k % 64]
         optimizer.step()
-    assert 1e-9 < optimizer.violation() < 2e-2
+    assert least < optimizer.violation() < most
 
 
 def test_a_point_near_the_manifold_is_a_start_where_steps_only_keep_near():
@@ -328,13 +330,6 @@ def test_polar_factors_near_and_far(dtype, shape, far):
     factor = torch_matrices.polar(matrix)
     unit = torch.finfo(dtype).eps / float(values.min())
     assert (factor - left @ right).abs().max() <= 40 * shape[-1] * unit
-
-
-def test_the_derivative_of_a_near_polar_factor():
-    generator = torch.Generator().manual_seed(5)
-    point = torch.linalg.qr(torch.randn(2, 5, 3, generator=generator, dtype=torch.float64))[0]
-    matrix = (point + 0.05 * torch.randn(2, 5, 3, generator=generator).double()).requires_grad_()
-    assert torch.autograd.gradcheck(torch_matrices.polar, (matrix,))
 
 
 @compiled

@@ -52,7 +52,7 @@ class MatrixInterpreter:
         (row,) = self._derivation.program.host.rows
         return dict(zip(self._function.scalars, (values[name] for name in row), strict=True))
 
-    def solution_scalars(self, n: int) -> dict[str, Any]:
+    def _solution_scalars(self, n: int) -> dict[str, Any]:
         """The scalars of the map to the solution, by name.
 
         Args:
@@ -78,6 +78,16 @@ class MatrixInterpreter:
         for line in self._derivation.program.host.body:
             values[line.name] = evaluate(line.value, values, self._algebra)
         return values
+
+    def solution(self, arrays: Mapping[str, Any]) -> Any:
+        """The solution after the last step.
+
+        Args:
+            arrays: point and states, by the names of the program.
+        """
+        function = self._derivation.program.solution
+        values = {**arrays, **self._solution_scalars(self.n)}
+        return results(function, values, self._algebra)[function.arrays[0]]
 
     def reach(self, arrays: Mapping[str, Any], gradient: Any) -> list[Any]:
         """What is positive, or positive definite, where the next step is not too long.

@@ -143,18 +143,23 @@ def _stays(place: Place, derivation: MatrixDerivation, reach: str) -> Finding:
     off, beside = mpmath.mpf(0), dict.fromkeys(vectors, mpmath.mpf(0))
     derivative = objective(place)
     for _ in range(STEPS):
-        arrays = machine.step(arrays, derivative(arrays[point]))
-        off = max(off, place.violation(arrays[point]))
+        slopes = derivative(arrays[point])
+        slopes = slopes / (1 + matrices.size_of(slopes))  # so that points stay of their size
+        arrays = machine.step(arrays, slopes)
+        scale = 1 + matrices.size_of(arrays[point])
+        off = max(off, place.violation(arrays[point]) / scale**2)
         for name in beside:
             along = place.value("project", arrays[point], arrays[name])
-            beside[name] = max(beside[name], matrices.size_of(along - arrays[name]))
+            scale = 1 + matrices.size_of(arrays[name])
+            beside[name] = max(beside[name], matrices.size_of(along - arrays[name]) / scale)
     values = {"point": bool(off <= ZERO)}
     values |= {f"{name} tangent": bool(value <= ZERO) for name, value in beside.items()}
     listed = ", ".join(f"{key} {'yes' if value else 'NO'}" for key, value in values.items())
     return Finding(
         "stays",
         values,
-        f"the constraint, and what the projection changes, after {STEPS} steps, in {DIGITS} digits",
+        f"the constraint, and what the projection changes, after {STEPS} steps along gradients of "
+        f"size 1, beside the sizes of points and arrays, in {DIGITS} digits",
         reach,
         brief=listed,
     )

@@ -34,6 +34,8 @@ _DIGITS = 60
 _MOST = 200
 #: Beyond this values are told to grow.
 _LARGE = 1e6
+#: The size of a square random matrix of which it is said how often it has small singular values.
+_SQUARE = 100
 #: Steps of bisection.
 _HALVINGS = 200
 #: Shapes of drawn matrices, and by what their entries are multiplied: a step leads tall and wide,
@@ -305,17 +307,13 @@ def _described(iteration: Iteration, unit: str) -> tuple[dict[str, float], str]:
         f"factor, where they begin at {float(above):.4g} {unit}or more; smaller ones end below"
     )
     if unit:
-        share = _share_below(float(above), _LARGE)
+        share = _share_below(float(above), _SQUARE)
         value |= {"share": share}
         told += (
-            f", and a matrix of {_LARGE} x {_LARGE} independent normal numbers has one of these "
+            f", and a matrix of {_SQUARE} x {_SQUARE} independent normal numbers has one of these "
             f"with a probability of about {share:.2g}"
         )
     return value, told
-
-
-#: The size of a square random matrix of which it is said how often it has small singular values.
-_LARGE = 100
 
 
 def _share_below(least: float, size: int) -> float:
