@@ -154,6 +154,41 @@ def matrix_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, fa
     )
 
 
+def matrix_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, factor4, factor5):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    matrix = G * G
+    columns_size = torch_matrices.size(X, -1)
+    rowsum_of_matrix = matrix.sum(-1, keepdim=True)
+    row_var_new = factor * (rowsum_of_matrix / columns_size - row_var) + row_var
+    rows_size = torch_matrices.size(X, -2)
+    colsum_of_matrix = matrix.sum(-2, keepdim=True)
+    col_var_new = col_var + factor * (colsum_of_matrix / rows_size - col_var)
+    total = row_var_new.sum((-2, -1), keepdim=True)
+    epsilon = torch.finfo(G.dtype).eps
+    scalar2 = chosen(step(factor2), 1, eps1, epsilon)
+    scalar3 = larger(total / rows_size, scalar2)
+    product = row_var_new @ col_var_new
+    V = product / scalar3
+    matrix2 = larger(V, scalar2 * scalar2)
+    matrix3 = torch.sqrt(matrix2)
+    U = G / matrix3
+    terms = X * X
+    total2 = terms.sum((-2, -1), keepdim=True)
+    scalar4 = root(total2)
+    scalar5 = torch.sqrt(columns_size * rows_size)
+    scalar6 = larger(eps2, scalar4 / scalar5)
+    terms2 = U * U
+    total3 = terms2.sum((-2, -1), keepdim=True)
+    scalar9 = root(total3)
+    scalar10 = larger(1, factor3 * scalar9 / scalar5)
+    X_new = -U * factor5 * scalar6 / scalar10 - X * factor4
+    return (
+        X_new,
+        row_var_new,
+        col_var_new,
+    )
+
+
 def vector_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, factor4, factor5):
     """A step of vectors as columns (..., rows, 1)."""
     row_var_new = factor * (G * G - row_var) + row_var
@@ -180,8 +215,34 @@ def vector_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, fa
     )
 
 
+def vector_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, factor4, factor5):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    row_var_new = factor * (G * G - row_var) + row_var
+    epsilon = torch.finfo(G.dtype).eps
+    scalar2 = chosen(step(factor2), 1, eps1, epsilon)
+    matrix = larger(row_var_new, scalar2 * scalar2)
+    matrix2 = torch.sqrt(matrix)
+    U = G / matrix2
+    rows_size = torch_matrices.size(X, -2)
+    terms = X * X
+    total = terms.sum((-2, -1), keepdim=True)
+    scalar3 = root(total)
+    scalar4 = torch.sqrt(rows_size)
+    scalar5 = larger(eps2, scalar3 / scalar4)
+    terms2 = U * U
+    total2 = terms2.sum((-2, -1), keepdim=True)
+    scalar8 = root(total2)
+    scalar9 = larger(1, factor3 * scalar8 / scalar4)
+    X_new = -U * factor5 * scalar5 / scalar9 - X * factor4
+    return (
+        X_new,
+        row_var_new,
+        col_var,
+    )
+
+
 update = stacked(matrix_step, (True, True, True, True), vector_step)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (True, True, True, True), vector_step_))
 
 
 class Adafactor(MatrixOptimizer):

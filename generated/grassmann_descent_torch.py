@@ -89,6 +89,15 @@ def matrix_step(X, G, lr):
     return (polar_of_matrix2,)
 
 
+def matrix_step_(X, G, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    matrix2 = torch.add(X, G, alpha=-lr)
+    torch_matrices.add_product_(matrix2, X, XT_times_G, alpha=lr)
+    polar_of_matrix2 = torch_matrices.polar(matrix2)
+    return (polar_of_matrix2,)
+
+
 def squared_gradient(X, G):
     """The square of the gradient's norm: a step is one of the gradient flow."""
     XT_times_G = X.mT @ G
@@ -108,7 +117,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False), None))
 
 
 class GrassmannDescent(MatrixOptimizer):

@@ -134,6 +134,25 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    step_along = way * keep * V
+    step_along.add_(G, alpha=way * -pull)
+    torch_matrices.add_product_(step_along, X, XT_times_G, alpha=way * pull)
+    XT_times_step_along = X.mT @ step_along
+    H = torch_matrices.add_product_(step_along, X, XT_times_step_along, alpha=-1)
+    rotation_of_X = torch_matrices.rotation(H, X, X)
+    XT_times_rotation_of_X = X.mT @ rotation_of_X
+    HT_times_rotation_of_X = H.mT @ rotation_of_X
+    V_new = (H @ XT_times_rotation_of_X).mul_(slowed)
+    torch_matrices.add_product_(V_new, X, HT_times_rotation_of_X, alpha=-slowed)
+    return (
+        rotation_of_X,
+        V_new,
+    )
+
+
 def matrix_solution(X, V):
     """The solution, of points (...) and states."""
     step_back = -V / 2
@@ -153,7 +172,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 def solution(*arguments):

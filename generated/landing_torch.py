@@ -101,6 +101,19 @@ def matrix_step(X, G, attraction, lr):
     return (X_new,)
 
 
+def matrix_step_(X, G, attraction, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_X = X.mT @ X
+    identity = torch_matrices.identity(X.shape[-1], X)
+    S = torch.add(XT_times_X, identity, alpha=-1)
+    GT_times_X = G.mT @ X
+    matrix = attraction * X
+    X_new = torch_matrices.plus_product(X, G, XT_times_X, alpha=1 / 2 * -lr)
+    torch_matrices.add_product_(X_new, X, GT_times_X, alpha=-1 / 2 * -lr)
+    torch_matrices.add_product_(X_new, matrix, S, alpha=-lr)
+    return (X_new,)
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -110,7 +123,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False), None))
 
 
 class Landing(MatrixOptimizer):

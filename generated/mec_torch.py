@@ -155,6 +155,32 @@ def matrix_step(X, V, G, keep, pull, fade_0, fade_1, keep2, pull2, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, fade_0, fade_1, keep2, pull2, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    GT_times_X = G.mT @ X
+    gradient = torch_matrices.plus_product(G, X, GT_times_X, alpha=-1)
+    kicked = keep * V
+    kicked.add_(gradient, alpha=-pull)
+    kickedT_times_X = kicked.mT @ X
+    step_along = kicked.mul_(way * (keep2 * (fade_0 + fade_1)))
+    step_along.add_(gradient, alpha=way * -pull2)
+    torch_matrices.add_product_(step_along, X, kickedT_times_X, alpha=way * (keep2 * -fade_1))
+    XT_times_step_along = X.mT @ step_along
+    XT_times_step_alongT = XT_times_step_along.mT
+    A = 1 / 2 * XT_times_step_along
+    A.add_(XT_times_step_alongT, alpha=-1 / 2)
+    P = torch_matrices.add_product_(step_along, X, A, alpha=-1 / 2)
+    rotation_of_X = torch_matrices.rotation(P, X, X)
+    XT_times_rotation_of_X = X.mT @ rotation_of_X
+    PT_times_rotation_of_X = P.mT @ rotation_of_X
+    V_new = (P @ XT_times_rotation_of_X).mul_(slowed)
+    torch_matrices.add_product_(V_new, X, PT_times_rotation_of_X, alpha=-slowed)
+    return (
+        rotation_of_X,
+        V_new,
+    )
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -164,7 +190,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 class Mec(MatrixOptimizer):

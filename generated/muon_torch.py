@@ -131,8 +131,36 @@ def matrix_step(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, fac
     )
 
 
+def matrix_step_(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, factor2, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    B_new = (1 + factor) * B
+    B_new.add_(G, alpha=-factor)
+    matrix = chosen(step(nesterov), 1, G + momentum * (B_new - G), B_new)
+    terms = matrix * matrix
+    total = terms.sum((-2, -1), keepdim=True)
+    scalar = root(total)
+    scalar2 = larger(scalar, eps)
+    S = matrix / scalar2
+    S_repeated = S
+    for _ in range(int(ns_steps)):
+        quintic_of_S2 = torch_matrices.quintic(S_repeated, a, b, c)
+        S_repeated = quintic_of_S2
+    rows_size = torch_matrices.size(X, -2)
+    columns_size = torch_matrices.size(X, -1)
+    scalar4 = larger(1, rows_size / columns_size)
+    scalar5 = torch.sqrt(scalar4)
+    scalar6 = larger(rows_size, columns_size)
+    scalar7 = torch.sqrt(scalar6)
+    scalar8 = chosen(step(factor2), 1, scalar5, scalar7 / 5)
+    X_new = X - S_repeated * lr * scalar8
+    return (
+        X_new,
+        B_new,
+    )
+
+
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 class Muon(MatrixOptimizer):

@@ -124,6 +124,33 @@ def matrix_step(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4
     )
 
 
+def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    matrix = G * X
+    colsum_of_matrix = matrix.sum(-2, keepdim=True)
+    R = G - X * colsum_of_matrix
+    M = beta1 * V
+    M.add_(R, alpha=-factor)
+    matrix2 = R * R
+    n_size = torch_matrices.size(X, -2)
+    colsum_of_matrix2 = matrix2.sum(-2, keepdim=True)
+    v_new = beta2 * v - colsum_of_matrix2 * factor2 / n_size
+    matrix3 = torch.sqrt(factor3 * v_new)
+    matrix4 = -M * factor4 / (eps + matrix3)
+    matrix5 = (X + matrix4) ** 2
+    colsum_of_matrix5 = matrix5.sum(-2, keepdim=True)
+    matrix6 = torch.sqrt(colsum_of_matrix5)
+    X_new = (X + matrix4) / matrix6
+    matrix7 = M * X_new
+    colsum_of_matrix7 = matrix7.sum(-2, keepdim=True)
+    V_new = M - X_new * colsum_of_matrix7
+    return (
+        X_new,
+        V_new,
+        v_new,
+    )
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     matrix = X * X
@@ -133,7 +160,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False, False), None))
 
 
 class ObliqueAdam(MatrixOptimizer):

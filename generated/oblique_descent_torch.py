@@ -92,6 +92,18 @@ def matrix_step(X, G, lr):
     return (X_new,)
 
 
+def matrix_step_(X, G, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    matrix = G * X
+    colsum_of_matrix = matrix.sum(-2, keepdim=True)
+    matrix2 = -lr * (G - X * colsum_of_matrix)
+    matrix3 = (X + matrix2) ** 2
+    colsum_of_matrix3 = matrix3.sum(-2, keepdim=True)
+    matrix4 = torch.sqrt(colsum_of_matrix3)
+    X_new = (X + matrix2) / matrix4
+    return (X_new,)
+
+
 def squared_gradient(X, G):
     """The square of the gradient's norm: a step is one of the gradient flow."""
     matrix = G * X
@@ -111,7 +123,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False), None))
 
 
 class ObliqueDescent(MatrixOptimizer):

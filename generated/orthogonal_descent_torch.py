@@ -93,6 +93,17 @@ def matrix_step(X, G, lr):
     return (polar_of_matrix3,)
 
 
+def matrix_step_(X, G, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=-1 / 2)
+    matrix3 = torch_matrices.plus_product(X, X, matrix, alpha=-lr)
+    polar_of_matrix3 = torch_matrices.polar(matrix3)
+    return (polar_of_matrix3,)
+
+
 def squared_gradient(X, G):
     """The square of the gradient's norm: a step is one of the gradient flow."""
     XT_times_G = X.mT @ G
@@ -120,7 +131,7 @@ def condition_component(X):
 
 
 update = stacked(matrix_step, (False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False), None))
 
 
 class OrthogonalDescent(MatrixOptimizer):

@@ -131,6 +131,26 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=-1 / 2)
+    step_along = torch_matrices.plus_product(V, X, matrix, alpha=way * -pull, beta=way * keep)
+    XT_times_step_along = X.mT @ step_along
+    XT_times_step_alongT = XT_times_step_along.mT
+    A = 1 / 2 * XT_times_step_along
+    A.add_(XT_times_step_alongT, alpha=-1 / 2)
+    expm_of_A = torch_matrices.expm(A)
+    X_times_expm_of_A = X @ expm_of_A
+    V_new = (X_times_expm_of_A @ A).mul_(slowed)
+    return (
+        X_times_expm_of_A,
+        V_new,
+    )
+
+
 def matrix_solution(X, V):
     """The solution, of points (...) and states."""
     step_back = -V / 2
@@ -158,7 +178,7 @@ def condition_component(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 def solution(*arguments):

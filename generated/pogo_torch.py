@@ -104,6 +104,24 @@ def matrix_step(X, B, G, momentum, lr):
     )
 
 
+def matrix_step_(X, B, G, momentum, lr):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    B_new = torch.add(G, B, alpha=momentum)
+    XT_times_B_new = X.mT @ B_new
+    XT_times_B_newT = XT_times_B_new.mT
+    matrix = 1 / 2 * XT_times_B_new
+    matrix.add_(XT_times_B_newT, alpha=1 / 2)
+    M = torch.add(X, B_new, alpha=-lr)
+    torch_matrices.add_product_(M, X, matrix, alpha=lr)
+    identity = torch_matrices.identity(X.shape[-1], X)
+    F = torch_matrices.plus_product(identity, M.mT, M, beta=-1)
+    X_new = torch_matrices.plus_product(M, M, F, alpha=-1 / 2)
+    return (
+        X_new,
+        B_new,
+    )
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -113,7 +131,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 class Pogo(MatrixOptimizer):

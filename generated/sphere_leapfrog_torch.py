@@ -149,6 +149,35 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    terms = G * X
+    total = terms.sum((-2, -1), keepdim=True)
+    gradient = G - X * total
+    step_along = way * keep * V
+    step_along.add_(gradient, alpha=way * -pull)
+    terms2 = step_along * step_along
+    total2 = terms2.sum((-2, -1), keepdim=True)
+    r = root(total2)
+    scalar = torch.cos(r)
+    scalar2 = greater(r, 0)
+    scalar3 = torch.sin(r)
+    scalar4 = chosen(step(scalar2), 1, scalar3 / r, 1)
+    X_new = X * scalar + scalar4 * step_along
+    rate = 2 * (step_along * step_along)
+    total3 = rate.sum((-2, -1), keepdim=True)
+    rate2 = total3 * inverse(root(total2)) / 2
+    rate3 = -rate2 * torch.sin(r)
+    rate5 = rate2 * torch.cos(r)
+    rate6 = chosen(step(scalar2), 1, rate5 / r - rate2 * scalar3 / (r * r), 0)
+    rate7 = X * rate3 + rate6 * step_along + scalar4 * step_along
+    V_new = slowed * rate7
+    return (
+        X_new,
+        V_new,
+    )
+
+
 def matrix_solution(X, V):
     """The solution, of points (...) and states."""
     step_back = -V / 2
@@ -172,7 +201,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (True, True, True), matrix_step)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (True, True, True), matrix_step_))
 
 
 def solution(*arguments):

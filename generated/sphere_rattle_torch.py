@@ -131,6 +131,32 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    terms = G * X
+    total = terms.sum((-2, -1), keepdim=True)
+    gradient = G - X * total
+    step_along = way * keep * V
+    step_along.add_(gradient, alpha=way * -pull)
+    terms2 = (X + step_along) ** 2
+    total2 = terms2.sum((-2, -1), keepdim=True)
+    q = total2 - 1
+    terms3 = X * (X + step_along)
+    s = terms3.sum((-2, -1), keepdim=True)
+    scalar = torch.sqrt(s * s - q)
+    normal = X * q / (s + scalar)
+    secant = torch.add(step_along, normal, alpha=-1)
+    X_new = torch.add(X, secant)
+    terms4 = X_new * secant
+    total3 = terms4.sum((-2, -1), keepdim=True)
+    carried = secant - X_new * total3
+    V_new = slowed * carried
+    return (
+        X_new,
+        V_new,
+    )
+
+
 def matrix_reach(X, V, G, keep, pull, way, slowed):
     """What is positive, or positive definite, where a step is not too long."""
     terms = G * X
@@ -153,7 +179,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (True, True, True), matrix_step)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (True, True, True), matrix_step_))
 reach = stacked(matrix_reach, (True, True, True), matrix_reach)
 
 

@@ -130,6 +130,36 @@ def matrix_step(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4
     )
 
 
+def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=1 / 2)
+    R = torch_matrices.plus_product(G, X, matrix, alpha=-1)
+    M = beta1 * V
+    M.add_(R, alpha=-factor)
+    matrix2 = R * R
+    n_size = torch_matrices.size(X, -2)
+    p_size = torch_matrices.size(X, -1)
+    total = matrix2.sum((-2, -1), keepdim=True)
+    v_new = beta2 * v - factor2 * total / (n_size * p_size)
+    matrix3 = torch.sqrt(factor3 * v_new)
+    matrix4 = -M * factor4 / (eps + matrix3)
+    matrix5 = torch.add(X, matrix4)
+    polar_of_matrix5 = torch_matrices.polar(matrix5)
+    product = polar_of_matrix5.mT @ M
+    productT = product.mT
+    matrix6 = 1 / 2 * product
+    matrix6.add_(productT, alpha=1 / 2)
+    V_new = torch_matrices.plus_product(M, polar_of_matrix5, matrix6, alpha=-1)
+    return (
+        polar_of_matrix5,
+        V_new,
+        v_new,
+    )
+
+
 def constraint(X):
     """What vanishes on the manifold."""
     XT_times_X = X.mT @ X
@@ -139,7 +169,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, True, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, True, False), None))
 
 
 class StiefelAdam(MatrixOptimizer):

@@ -153,6 +153,34 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=1 / 2)
+    step_along = way * keep * V
+    step_along.add_(G, alpha=way * -pull)
+    torch_matrices.add_product_(step_along, X, matrix, alpha=way * pull)
+    rotation_of_X = torch_matrices.rotation(step_along, X, X)
+    XT_times_step_along = X.mT @ step_along
+    XT_times_step_alongT = XT_times_step_along.mT
+    matrix2 = -1 / 2 * XT_times_step_along
+    matrix2.add_(XT_times_step_alongT, alpha=1 / 2)
+    expm_of_matrix2 = torch_matrices.expm(matrix2)
+    product = rotation_of_X @ expm_of_matrix2
+    XT_times_rotation_of_X = X.mT @ rotation_of_X
+    product2 = step_along.mT @ rotation_of_X
+    rate = step_along @ XT_times_rotation_of_X
+    torch_matrices.add_product_(rate, X, product2, alpha=-1)
+    V_new = (rate @ expm_of_matrix2).mul_(slowed)
+    torch_matrices.add_product_(V_new, product, matrix2, alpha=slowed)
+    return (
+        product,
+        V_new,
+    )
+
+
 def matrix_solution(X, V):
     """The solution, of points (...) and states."""
     step_back = -V / 2
@@ -175,7 +203,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 def solution(*arguments):

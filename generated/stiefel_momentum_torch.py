@@ -131,6 +131,30 @@ def matrix_step(X, V, G, keep, pull, way, friction):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, friction):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=1 / 2)
+    kicked = keep * V
+    kicked.add_(G, alpha=-pull)
+    torch_matrices.add_product_(kicked, X, matrix, alpha=pull)
+    matrix2 = torch.add(X, kicked, alpha=way)
+    polar_of_matrix2 = torch_matrices.polar(matrix2)
+    product = polar_of_matrix2.mT @ kicked
+    productT = product.mT
+    matrix3 = 1 / 2 * product
+    matrix3.add_(productT, alpha=1 / 2)
+    V_new = torch_matrices.add_product_(
+        kicked, polar_of_matrix2, matrix3, alpha=-friction, beta=friction
+    )
+    return (
+        polar_of_matrix2,
+        V_new,
+    )
+
+
 def matrix_solution(X, V):
     """The solution, of points (...) and states."""
     step_back = -V / 2
@@ -148,7 +172,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 
 
 def solution(*arguments):

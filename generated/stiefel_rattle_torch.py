@@ -140,6 +140,33 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
     )
 
 
+def matrix_step_(X, V, G, keep, pull, way, slowed):
+    """The same, of tensors without a graph, in few passes and few new arrays."""
+    XT_times_G = X.mT @ G
+    XT_times_GT = XT_times_G.mT
+    matrix = 1 / 2 * XT_times_G
+    matrix.add_(XT_times_GT, alpha=1 / 2)
+    step_along = way * keep * V
+    step_along.add_(G, alpha=way * -pull)
+    torch_matrices.add_product_(step_along, X, matrix, alpha=way * pull)
+    matrix2 = torch.add(X, step_along)
+    XT_times_matrix2 = X.mT @ matrix2
+    identity = torch_matrices.identity(X.shape[-1], X)
+    matrix3 = torch_matrices.plus_product(identity, matrix2.mT, matrix2, beta=-1)
+    riccati_of_matrix3 = torch_matrices.riccati(XT_times_matrix2, matrix3)
+    secant = torch_matrices.add_product_(step_along, X, riccati_of_matrix3, alpha=-1)
+    X_new = torch.add(X, secant)
+    X_newT_times_secant = X_new.mT @ secant
+    X_newT_times_secantT = X_newT_times_secant.mT
+    matrix4 = 1 / 2 * X_newT_times_secant
+    matrix4.add_(X_newT_times_secantT, alpha=1 / 2)
+    V_new = torch_matrices.add_product_(secant, X_new, matrix4, alpha=-slowed, beta=slowed)
+    return (
+        X_new,
+        V_new,
+    )
+
+
 def matrix_reach(X, V, G, keep, pull, way, slowed):
     """What is positive, or positive definite, where a step is not too long."""
     XT_times_G = X.mT @ G
@@ -164,7 +191,7 @@ def constraint(X):
 
 
 update = stacked(matrix_step, (False, False, False), None)
-update_ = in_place(update)
+update_ = in_place(stacked(matrix_step_, (False, False, False), None))
 reach = stacked(matrix_reach, (False, False, False), None)
 
 

@@ -1,9 +1,10 @@
 """The benchmark of manifolds: a step with momentum on the Stiefel manifold beside others' steps.
 
 In: the line-up in ``manifolds.toml``.  Out: rows.  The rules differ: ours retracts by the polar
-factor, geoopt's by QR, and the products are a tangent step with one Newton–Schulz step, which only
-comes near the manifold.  Nobody's points are made orthonormal again between steps.  Behind them
-comes Muon, of :mod:`muon`.
+factor, geoopt's by QR, and POGO is a tangent step with one Newton–Schulz step, which only comes
+near the manifold: the published package, whose step has six products, and the same lines with the
+fewest, four.  Nobody's points are made orthonormal again between steps.  Behind them comes Muon, of
+:mod:`muon`.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         "four products in torch": lambda: _products(case, entries),
     }
     skipped = {}
-    if importlib.util.find_spec("geoopt"):
-        makers["geoopt, a list"] = lambda: _geoopt(case, entries, batched=False)
-        makers["geoopt, one parameter"] = lambda: _geoopt(case, entries, batched=True)
-    else:
-        skipped = dict.fromkeys(("geoopt, a list", "geoopt, one parameter"), "geoopt is not here")
+    for package, label, peer in (("geoopt", "geoopt", _geoopt), ("pogo", "pogo-torch", _pogo)):
+        for batched, form in ((False, "a list"), (True, "one parameter")):
+            if importlib.util.find_spec(package):
+                makers[f"{label}, {form}"] = functools.partial(peer, case, entries, batched)
+            else:
+                skipped[f"{label}, {form}"] = f"{label} is not here"
     if case["count"] * case["rows"] * case["columns"] <= entries["parametrised"]:
         makers["parametrizations.orthogonal"] = lambda: _parametrised(case, entries)
     times = timed(makers, rounds or case["rounds"])
@@ -107,6 +109,18 @@ def _geoopt(case: Entry, entries: Entry, batched: bool) -> Contestant:
     params = [geoopt.ManifoldParameter(part, manifold=manifold) for part in parts]
     grads = [slopes.clone()] if batched else [slope.clone() for slope in slopes]
     return stepping(params, grads, geoopt.optim.RiemannianSGD(params, **entries["options"]).step)
+
+
+def _pogo(case: Entry, entries: Entry, batched: bool) -> Contestant:
+    from pogo import POGO, base
+
+    points, slopes = _points(case), _slopes(case)
+    parts = [points] if batched else [point[None] for point in points]
+    grads = [slopes.clone()] if batched else [slope[None].clone() for slope in slopes]
+    params = [torch.nn.Parameter(part.clone()) for part in parts]
+    along = base.SGD(momentum=entries["options"]["momentum"])
+    optimizer = POGO(params, along, lr=entries["options"]["lr"], rows=False)
+    return stepping(params, grads, optimizer.step)
 
 
 def _products(case: Entry, entries: Entry) -> Contestant:

@@ -27,6 +27,41 @@ def polar(matrix: Tensor) -> Tensor:
     return result
 
 
+def plus_product(
+    matrix: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0, beta: float = 1.0
+) -> Tensor:
+    """``beta A + alpha L R``.
+
+    Args:
+        matrix: A, `(..., n, p)`.
+        left: L, `(..., n, k)`.
+        right: R, `(..., k, p)`.
+        alpha: a number.
+        beta: a number.
+    """
+    added = _added(matrix, left, right)
+    if added is not None:
+        return added(matrix, left, right, beta=beta, alpha=alpha)
+    return torch.add(matrix if beta == 1 else beta * matrix, left @ right, alpha=alpha)
+
+
+def add_product_(
+    matrix: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0, beta: float = 1.0
+) -> Tensor:
+    """The same in the place of A."""
+    added = _added(matrix, left, right)
+    if added is not None:
+        return added(matrix, left, right, beta=beta, alpha=alpha, out=matrix)
+    return matrix.mul_(beta).add_(left @ right, alpha=alpha)
+
+
+def _added(*matrices: Tensor) -> Any:
+    """The operation of torch for matrices, or for as many of each; None for others."""
+    if len({matrix.shape[:-2] for matrix in matrices}) > 1:
+        return None
+    return {2: torch.addmm, 3: torch.baddbmm}.get(matrices[0].ndim)
+
+
 def qr(matrix: Tensor) -> Tensor:
     """The orthonormal factor of Q R, with a positive diagonal of R."""
     q, r = torch.linalg.qr(matrix)

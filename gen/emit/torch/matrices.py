@@ -40,16 +40,23 @@ def matrix_view(name: str, doc: str, function: Function, need: Requirements) -> 
     """
     printer = TensorPrinter(need=need)
     known = list(function.inputs)
-    lines = [text for line in function.lines for text in _lines(line, known, printer, need)]
+    lines = [text for line in function.lines for text in lines_of(line, known, printer, need)]
     returns = ", ".join(array.name for _, array in function.results)
     arguments = tuple(array.name for array in function.inputs)
     return FunctionView(name, arguments, doc, tuple(lines), returns)
 
 
-def _lines(
+def lines_of(
     line: Line, known: list[Array], printer: TensorPrinter, need: Requirements
 ) -> Iterator[str]:
-    """The text of a line; its target becomes known."""
+    """The text of a line.
+
+    Args:
+        line: of a function.
+        known: the arrays before it; its target becomes one of them.
+        printer: of expressions.
+        need: notes what the text uses.
+    """
     if not isinstance(line.value, Repeat):
         yield f"{line.name} = {_text(line, known, printer, need)}"
         known.append(line.target)
@@ -59,7 +66,7 @@ def _lines(
     yield f"{line.name} = {loop.start}"
     yield loop_head(loop)
     for inner in loop.lines:
-        yield from (f"    {text}" for text in _lines(inner, known, printer, need))
+        yield from (f"    {text}" for text in lines_of(inner, known, printer, need))
     yield f"    {line.name} = {loop.end}"
 
 

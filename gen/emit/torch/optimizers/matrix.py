@@ -12,6 +12,7 @@ from hamilforge.gen.emit.products.manifold import DOCS
 from hamilforge.gen.emit.products.matrix import MatrixProduct
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.arrays import FunctionView
+from hamilforge.gen.emit.torch.combined import combined_view
 from hamilforge.gen.emit.torch.matrices import matrix_view
 from hamilforge.gen.emit.torch.optimizers.optimizer import ArgumentView, arguments_of, preparations
 from hamilforge.gen.emit.torch.optimizers.optimizer import FunctionView as ListsView
@@ -50,9 +51,13 @@ def view(product: MatrixProduct) -> View:
     for function, (name, what) in zip(product.matrices.steps, of, strict=False):
         ends = {key: array.name for key, array in function.results}
         doc = f"A step of {what} (..., {', '.join(function.inputs[0].shape)})."
-        step = matrix_view(name, doc, function, need)
         returns = ", ".join(ends.get(name, name) for name in function.arrays[:-1])
-        functions.append(replace(step, returns=f"{returns},"))
+        plain = "The same, of tensors without a graph, in few passes and few new arrays."
+        for step in (
+            matrix_view(name, doc, function, need),
+            combined_view(f"{name}_", plain, function, need),
+        ):
+            functions.append(replace(step, returns=f"{returns},"))
     if product.program.shifted:
         doc = "The solution, of points (...) and states."
         solved = matrix_view("matrix_solution", doc, product.program.solution, need)
