@@ -6,7 +6,8 @@ each backend, in units in the last place of the largest entry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from hamilforge.runtime.core.comparison import Deviation, Verification
 from hamilforge.runtime.core.loader import Loaded
+from hamilforge.runtime.optimizers.clock import NEUTRAL
 from hamilforge.runtime.optimizers.matrix_blocks import Blocks
 
 Array = NDArray[Any]
@@ -99,8 +101,7 @@ def compare(
     deviations = []
     for backend in backends:
         module = loaded.module(backend)
-        run = _by_kernels if backend == "numba" else _by_torch
-        for case in cases:
+        for (form, run), case in itertools.product(_FORMS[backend].items(), cases):
             farthest, memory = 0.0, (0.0,) * len(module.MEMORY)
             for number, (before, after, solution) in enumerate(case.steps, start=1):
                 told = (*case.hyper.values(), 0.0, number, *memory)
@@ -113,9 +114,7 @@ def compare(
                     solved = _solved(module, made, module.solution_row(*memory), device)
                     farthest = max(farthest, _distance(solved, solution))
             allowed = ULPS * max(case.condition, float(np.sqrt(case.steps[0][0][0].shape[0])))
-            deviations.append(
-                Deviation(backend, case.name, case.dtype, farthest, farthest <= allowed)
-            )
+            deviations.append(Deviation(form, case.name, case.dtype, farthest, farthest <= allowed))
     return Verification(loaded.name, tuple(deviations))
 
 
@@ -160,21 +159,43 @@ def _by_kernels(
 def _by_torch(
     module: Any, row: Sequence[float], arrays: list[Array], device: str, vector: bool
 ) -> list[Array]:
+    """The functional form."""
+    point, *states, gradient = _lists(arrays, device, vector)
+    points, gradients = module.prepared(point, gradient, *row[: len(NEUTRAL)])
+    made = module.update(points, *states, gradients, *row[len(NEUTRAL) :])
+    return _made(made, arrays, vector)
+
+
+def _in_place(
+    module: Any, row: Sequence[float], arrays: list[Array], device: str, vector: bool
+) -> list[Array]:
+    """The form over all tensors at once."""
+    point, *states, gradient = _lists([array.copy() for array in arrays], device, vector)
+    gradients = module.prepared_(point, gradient, *row[: len(NEUTRAL)])
+    module.update_(point, *states, gradients, *row[len(NEUTRAL) :])
+    return _made((point, *states), arrays, vector)
+
+
+_FORMS = {
+    "numba": {"numba": _by_kernels},
+    "torch": {"torch": _by_torch, "torch, in place": _in_place},
+}
+
+
+def _lists(arrays: Sequence[Array], device: str, vector: bool) -> list[list[Any]]:
+    """Each array as the one tensor of a list, a column of vectors as a vector."""
     import torch
 
-    columns = [vector and array.shape[-1] == 1 for array in arrays]
     tensors = [torch.from_numpy(array).to(device) for array in arrays]
-    point, *states, gradient = (
-        [tensor[..., 0] if column else tensor]
-        for tensor, column in zip(tensors, columns, strict=True)
-    )
-    sign, l2, shrink, *scalars = row
-    points, gradients = module.prepared(point, gradient, sign, l2, shrink)
-    made = module.update(points, *states, gradients, *scalars)
-    results = [tensors[0].cpu().numpy() for tensors in made]
+    return [[own[..., 0] if vector and own.shape[-1] == 1 else own] for own in tensors]
+
+
+def _made(lists: Iterable[Sequence[Any]], arrays: Sequence[Array], vector: bool) -> list[Array]:
+    """Point and states, as arrays of these shapes."""
+    results = [tensors[0].cpu().numpy() for tensors in lists]
     return [
-        array[..., None] if column else array
-        for array, column in zip(results, columns, strict=False)
+        own[..., None] if vector and array.shape[-1] == 1 else own
+        for own, array in zip(results, arrays, strict=False)
     ]
 
 

@@ -34,7 +34,8 @@ from hamilforge.gen.program.optimizers.manifold import build_manifold
 _TAKEN = frozenset(
     "np numba njit prange torch math torch_matrices matrix_kernels "
     "matrix_equations matrix_rotations "
-    "array_at work at room matrix_step matrix_solution solution update update_ prepared prepared_ "
+    "array_at work at room matrix_step matrix_step_ vector_step vector_step_ matrix_solution "
+    "solution update update_ prepared prepared_ "
     "stacked in_place reach matrix_reach squared_gradient "
     "foreach constraint coefficients rows items blocks block like real tensor offset group shape "
     "length out total i j k n t abs max min float int range at_least cbrt chosen down equal "
