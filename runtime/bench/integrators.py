@@ -34,6 +34,8 @@ from hamilforge.runtime.integrators.integrator import ATOL, RTOL, Integrator, in
 from hamilforge.runtime.integrators.solution import Floats
 
 BENCH = "integrators"
+#: Seconds of a turn: what takes less runs several times, as in fits and shooting methods.
+BURST = 0.005
 #: The absolute tolerance, in relative ones: the ratio of the defaults.
 ABSOLUTE = ATOL / RTOL
 
@@ -127,7 +129,9 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
             peers[name] = _by_tolerance(attempt, close)
     reached = {name: tuned for name, tuned in (candidates | peers).items() if tuned is not None}
     times = interleaved(
-        {name: Contestant(lambda: None, tuned.work) for name, tuned in reached.items()}, rounds
+        {name: Contestant(lambda: None, tuned.work) for name, tuned in reached.items()},
+        rounds,
+        BURST,
     )
     for candidate, tuned in candidates.items():
         if tuned is None:
