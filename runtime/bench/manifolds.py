@@ -57,10 +57,10 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         "four products in torch": lambda: _products(case, entries),
     }
     skipped = {}
-    for package, label, peer in (("geoopt", "geoopt", _geoopt), ("pogo", "pogo-torch", _pogo)):
+    for package, label, make in (("geoopt", "geoopt", _geoopt), ("pogo", "pogo-torch", _pogo)):
         for batched, form in ((False, "a list"), (True, "one parameter")):
             if importlib.util.find_spec(package):
-                makers[f"{label}, {form}"] = functools.partial(peer, case, entries, batched)
+                makers[f"{label}, {form}"] = functools.partial(make, case, entries, batched)
             else:
                 skipped[f"{label}, {form}"] = f"{label} is not here"
     if case["count"] * case["rows"] * case["columns"] <= entries["parametrised"]:

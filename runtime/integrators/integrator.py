@@ -178,12 +178,8 @@ class Integrator:
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
         table, limits = parameter_table(self._values, 1), self._limits(start, stop)
-        values = self._own_values
-        try:
-            return adaptive_end(product, state[0], table[0], start, stop, limits, values)
-        except IntegrationError:
-            refuse_undefined(product, start, state, table)  # which is why, if it is
-            raise
+        refuse_undefined(product, start, state, table)
+        return adaptive_end(product, state[0], table[0], start, stop, limits, self._own_values)
 
     def _times(self, t_span: Sequence[float] | None) -> tuple[float, float]:
         if t_span is None:

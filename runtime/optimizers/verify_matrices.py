@@ -7,7 +7,7 @@ each backend, in units in the last place of the largest entry.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +176,8 @@ def _in_place(
     return _made((point, *states), arrays, vector)
 
 
-_FORMS = {
+#: The forms of a step in a product's modules, by their names in reports.
+_FORMS: dict[str, dict[str, Callable[..., list[Array]]]] = {
     "numba": {"numba": _by_kernels},
     "torch": {"torch": _by_torch, "torch, in place": _in_place},
 }

@@ -144,12 +144,3 @@ def test_a_start_that_does_not_fit_is_refused() -> None:
         integrator.end(None, (1.0, 1.0))
     with pytest.raises(ValueError, match="every counts steps of a fixed h"):
         integrator.solve(every=2)
-
-
-@pytest.mark.parametrize("method", ["taylor", "dormand_prince54"])
-def test_a_start_without_a_rate_is_named_by_all_runs(method):
-    """The end alone looks at it only where the run has failed."""
-    made = hf.integrator("kepler", method, rtol=1e-6)
-    for run in (made.solve, made.end):
-        with pytest.raises(ValueError, match="is not defined at the start"):
-            run([0.0, 0.0, 1.0, 0.0], (0, 1))
