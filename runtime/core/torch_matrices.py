@@ -38,20 +38,36 @@ def plus_product(
         right: R, `(..., k, p)`.
         alpha: a number.
         beta: a number.
+
+    Returns:
+        `(..., n, p)`.
     """
     added = _added(matrix, left, right)
     if added is not None:
-        return added(matrix, left, right, beta=beta, alpha=alpha)
+        result: Tensor = added(matrix, left, right, beta=beta, alpha=alpha)
+        return result
     return torch.add(matrix if beta == 1 else beta * matrix, left @ right, alpha=alpha)
 
 
 def add_product_(
     matrix: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0, beta: float = 1.0
 ) -> Tensor:
-    """The same in the place of A."""
+    """The same in the place of A.
+
+    Args:
+        matrix: A, `(..., n, p)`; neither L nor R.
+        left: L, `(..., n, k)`.
+        right: R, `(..., k, p)`.
+        alpha: a number.
+        beta: a number.
+
+    Returns:
+        A.
+    """
     added = _added(matrix, left, right)
     if added is not None:
-        return added(matrix, left, right, beta=beta, alpha=alpha, out=matrix)
+        result: Tensor = added(matrix, left, right, beta=beta, alpha=alpha, out=matrix)
+        return result
     return matrix.mul_(beta).add_(left @ right, alpha=alpha)
 
 

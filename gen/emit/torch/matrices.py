@@ -56,6 +56,9 @@ def lines_of(
         known: the arrays before it; its target becomes one of them.
         printer: of expressions.
         need: notes what the text uses.
+
+    Yields:
+        Lines of text.
     """
     if not isinstance(line.value, Repeat):
         yield f"{line.name} = {_text(line, known, printer, need)}"
