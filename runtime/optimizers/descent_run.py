@@ -199,7 +199,12 @@ class DescentRun:
             self._h,
         )
         lower = self._lower(frame, start, value, guess)
-        w, at_v = implicit.step(start, value, [lower, guess])
+        try:
+            w, at_v = implicit.step(start, value, [lower, guess])
+        except NoStepError as error:
+            if self._evaluate.has_gradient:
+                raise
+            raise NoStepError(f"{error}. Gradients are finite differences: jac is exact") from None
         return w[None], np.array([at_v])
 
     def _near(self, frame: Frame, w: Vector, at_w: float, h: float) -> Vector:

@@ -36,6 +36,11 @@ class Evaluator:
         self._args: tuple[Any, ...] = args if isinstance(args, tuple) else (args,)
         self.values = self.gradients = 0
 
+    @property
+    def has_gradient(self) -> bool:
+        """Whether gradients are the user's, and not finite differences."""
+        return callable(self._jac) or self._jac is True
+
     def __call__(self, x: Vector) -> tuple[float, Vector]:
         """The value and the gradient."""
         self.gradients += 1
