@@ -155,7 +155,7 @@ def matrix_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, fa
 
 
 def matrix_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, factor4, factor5):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     matrix = G * G
     columns_size = torch_matrices.size(X, -1)
     rowsum_of_matrix = matrix.sum(-1, keepdim=True)
@@ -183,9 +183,9 @@ def matrix_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, f
     scalar10 = larger(1, factor3 * scalar9 / scalar5)
     X_new = -U * factor5 * scalar6 / scalar10 - X * factor4
     return (
-        X_new,
-        row_var_new,
-        col_var_new,
+        X_new.clone(),
+        row_var_new.clone(),
+        col_var_new.clone(),
     )
 
 
@@ -216,7 +216,7 @@ def vector_step(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, fa
 
 
 def vector_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, factor4, factor5):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     row_var_new = factor * (G * G - row_var) + row_var
     epsilon = torch.finfo(G.dtype).eps
     scalar2 = chosen(step(factor2), 1, eps1, epsilon)
@@ -235,8 +235,8 @@ def vector_step_(X, row_var, col_var, G, factor, factor2, eps1, eps2, factor3, f
     scalar9 = larger(1, factor3 * scalar8 / scalar4)
     X_new = -U * factor5 * scalar5 / scalar9 - X * factor4
     return (
-        X_new,
-        row_var_new,
+        X_new.clone(),
+        row_var_new.clone(),
         col_var,
     )
 

@@ -90,7 +90,7 @@ def matrix_step(X, G, lr):
 
 
 def matrix_step_(X, G, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     XT_times_G = X.mT @ G
     matrix2 = torch.add(X, G, alpha=-lr)
     torch_matrices.add_product_(matrix2, X, XT_times_G, alpha=lr)

@@ -135,7 +135,7 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
 
 
 def matrix_step_(X, V, G, keep, pull, way, slowed):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     XT_times_G = X.mT @ G
     step_along = way * keep * V
     step_along.add_(G, alpha=way * -pull)

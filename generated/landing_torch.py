@@ -102,7 +102,7 @@ def matrix_step(X, G, attraction, lr):
 
 
 def matrix_step_(X, G, attraction, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     XT_times_X = X.mT @ X
     identity = torch_matrices.identity(X.shape[-1], X)
     S = torch.add(XT_times_X, identity, alpha=-1)

@@ -156,7 +156,7 @@ def matrix_step(X, V, G, keep, pull, fade_0, fade_1, keep2, pull2, way, slowed):
 
 
 def matrix_step_(X, V, G, keep, pull, fade_0, fade_1, keep2, pull2, way, slowed):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     GT_times_X = G.mT @ X
     gradient = torch_matrices.plus_product(G, X, GT_times_X, alpha=-1)
     kicked = keep * V

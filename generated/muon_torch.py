@@ -132,7 +132,7 @@ def matrix_step(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, fac
 
 
 def matrix_step_(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, factor2, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     B_new = (1 + factor) * B
     B_new.add_(G, alpha=-factor)
     matrix = chosen(step(nesterov), 1, G + momentum * (B_new - G), B_new)
@@ -154,7 +154,7 @@ def matrix_step_(X, B, G, factor, nesterov, momentum, eps, a, b, c, ns_steps, fa
     scalar8 = chosen(step(factor2), 1, scalar5, scalar7 / 5)
     X_new = X - S_repeated * lr * scalar8
     return (
-        X_new,
+        X_new.clone(),
         B_new,
     )
 

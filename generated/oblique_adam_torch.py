@@ -125,7 +125,7 @@ def matrix_step(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4
 
 
 def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     matrix = G * X
     colsum_of_matrix = matrix.sum(-2, keepdim=True)
     R = G - X * colsum_of_matrix
@@ -145,9 +145,9 @@ def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor
     colsum_of_matrix7 = matrix7.sum(-2, keepdim=True)
     V_new = M - X_new * colsum_of_matrix7
     return (
-        X_new,
-        V_new,
-        v_new,
+        X_new.clone(),
+        V_new.clone(),
+        v_new.clone(),
     )
 
 

@@ -93,7 +93,7 @@ def matrix_step(X, G, lr):
 
 
 def matrix_step_(X, G, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     matrix = G * X
     colsum_of_matrix = matrix.sum(-2, keepdim=True)
     matrix2 = -lr * (G - X * colsum_of_matrix)
@@ -101,7 +101,7 @@ def matrix_step_(X, G, lr):
     colsum_of_matrix3 = matrix3.sum(-2, keepdim=True)
     matrix4 = torch.sqrt(colsum_of_matrix3)
     X_new = (X + matrix2) / matrix4
-    return (X_new,)
+    return (X_new.clone(),)
 
 
 def squared_gradient(X, G):

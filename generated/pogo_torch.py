@@ -105,7 +105,7 @@ def matrix_step(X, B, G, momentum, lr):
 
 
 def matrix_step_(X, B, G, momentum, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     B_new = torch.add(G, B, alpha=momentum)
     XT_times_B_new = X.mT @ B_new
     XT_times_B_newT = XT_times_B_new.mT

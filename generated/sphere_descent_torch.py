@@ -93,7 +93,7 @@ def matrix_step(X, G, lr):
 
 
 def matrix_step_(X, G, lr):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     terms = G * X
     total = terms.sum((-2, -1), keepdim=True)
     matrix = -lr * (G - X * total)
@@ -101,7 +101,7 @@ def matrix_step_(X, G, lr):
     total2 = terms2.sum((-2, -1), keepdim=True)
     scalar = root(total2)
     X_new = (X + matrix) / scalar
-    return (X_new,)
+    return (X_new.clone(),)
 
 
 def squared_gradient(X, G):

@@ -150,7 +150,7 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
 
 
 def matrix_step_(X, V, G, keep, pull, way, slowed):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     terms = G * X
     total = terms.sum((-2, -1), keepdim=True)
     gradient = G - X * total
@@ -173,7 +173,7 @@ def matrix_step_(X, V, G, keep, pull, way, slowed):
     rate7 = X * rate3 + rate6 * step_along + scalar4 * step_along
     V_new = slowed * rate7
     return (
-        X_new,
+        X_new.clone(),
         V_new,
     )
 

@@ -129,7 +129,7 @@ def matrix_step(X, V, G, keep, pull, way, friction):
 
 
 def matrix_step_(X, V, G, keep, pull, way, friction):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     terms = G * X
     total = terms.sum((-2, -1), keepdim=True)
     gradient = G - X * total
@@ -145,7 +145,7 @@ def matrix_step_(X, V, G, keep, pull, way, friction):
     carried = kicked - X_new * total3
     V_new = friction * carried
     return (
-        X_new,
+        X_new.clone(),
         V_new,
     )
 

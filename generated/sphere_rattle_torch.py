@@ -132,7 +132,7 @@ def matrix_step(X, V, G, keep, pull, way, slowed):
 
 
 def matrix_step_(X, V, G, keep, pull, way, slowed):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     terms = G * X
     total = terms.sum((-2, -1), keepdim=True)
     gradient = G - X * total

@@ -131,7 +131,7 @@ def matrix_step(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4
 
 
 def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor4):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     XT_times_G = X.mT @ G
     XT_times_GT = XT_times_G.mT
     matrix = 1 / 2 * XT_times_G
@@ -156,7 +156,7 @@ def matrix_step_(X, V, v, G, factor, beta1, beta2, factor2, factor3, eps, factor
     return (
         polar_of_matrix5,
         V_new,
-        v_new,
+        v_new.clone(),
     )
 
 

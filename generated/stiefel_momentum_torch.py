@@ -132,7 +132,7 @@ def matrix_step(X, V, G, keep, pull, way, friction):
 
 
 def matrix_step_(X, V, G, keep, pull, way, friction):
-    """The same, of tensors without a graph, in few passes and few new arrays."""
+    """The same, of tensors without a graph, in fewer passes and fewer new arrays."""
     XT_times_G = X.mT @ G
     XT_times_GT = XT_times_G.mT
     matrix = 1 / 2 * XT_times_G

@@ -23,7 +23,7 @@ from hamilforge.gen.program.optimizers.build_matrix import (
 )
 from hamilforge.gen.program.optimizers.interpret_matrix import MatrixInterpreter
 from hamilforge.gen.program.optimizers.manifold import build_manifold
-from hamilforge.gen.program.optimizers.preparation import SCALARS
+from hamilforge.gen.program.optimizers.preparation import NEUTRAL, SCALARS
 from hamilforge.gen.program.precise import PRECISE_OR_NAN
 from hamilforge.gen.prove.optimizers.manifold_points import Place
 from hamilforge.runtime.optimizers.verify_matrices import MapCase, MatrixCase, relative_distance
@@ -34,7 +34,7 @@ MARGIN = 0.1
 #: Sizes of the two dimensions.
 SIZES = (7, 3)
 #: The gradient's sign, the L2 factor, and the factor of decoupled decay.
-NEUTRAL, MAXIMISED = (1.0, 0.0, 1.0), (-1.0, 0.0, 1.0)
+MAXIMISED = (-1.0, 0.0, 1.0)
 DECAYING = {"L2": (1.0, 0.0625, 1.0), "decoupled decay": (1.0, 0.0, 0.875)}
 #: By how much gradients are larger: a factorisation far from the point takes another way.
 SCALES = {"": 1.0, ", large gradients": 30.0}

@@ -25,6 +25,7 @@ from hamilforge.gen.program.ir import (
 )
 from hamilforge.gen.program.lower import ONE, add, constant, negative, scaled
 
+ZERO = constant(0)
 #: Operations of which factors are made.
 _ARITHMETIC = {"add", "mul", "neg", "div"}
 
@@ -81,25 +82,25 @@ class _Combiner:
         """The statements, in order."""
         for line in self._lines:
             statement = self._combination(line)
-            if statement is None:
-                for name in names(line.value):
+            if isinstance(statement, Line):
+                for name in names(statement.value):
                     if name in self._waiting:
                         yield self._waiting.pop(name)
-                yield line
-                continue
-            if self._uses[line.name] == 1 and line.name not in self._ends:
+                yield statement
+            elif self._uses[line.name] == 1 and line.name not in self._ends:
                 self._waiting[line.name] = statement
             else:
                 yield statement
 
-    def _combination(self, line: Line) -> Combination | None:
+    def _combination(self, line: Line) -> Statement:
+        """A line as a combination, or as it is; one that is an array itself as its name."""
         if len(line.target.shape) != 2:
-            return None
+            return line
         if isinstance(line.value, Product):
             return Combination(line.target, (), ((ONE, line.value),))
         arrays = self._linear(line)
         if arrays is None:
-            return None
+            return line
         factors: dict[str, Expr] = {}
         products = []
         for name, factor in arrays.items():
@@ -108,9 +109,15 @@ class _Combiner:
                 inner = Combination(line.target, ((ONE, name),))
             for own, array in inner.arrays:
                 whole = _product(factor, own)
-                factors[array] = add(factors[array], whole) if array in factors else whole
+                factors[array] = _sum(factors[array], whole) if array in factors else whole
             products += [(_product(factor, own), product) for own, product in inner.products]
-        kept = tuple((factor, name) for name, factor in factors.items())
+        kept = tuple((factor, name) for name, factor in factors.items() if factor != ZERO)
+        if not products and len(kept) < 2:
+            if not kept:
+                return line
+            ((factor, name),) = kept
+            if factor == ONE:
+                return Line(line.target, Ref(name))
         return Combination(line.target, kept, tuple(products))
 
     def _linear(self, line: Line) -> dict[str, Expr] | None:
@@ -144,7 +151,7 @@ def _factors(expr: Expr, scalars: set[str]) -> dict[str, Expr] | None:
                 if factors is None:
                     return None
                 for name, factor in factors.items():
-                    total[name] = add(total[name], factor) if name in total else factor
+                    total[name] = _sum(total[name], factor) if name in total else factor
             return total
         case Apply(op="mul", args=args):
             numbers = [part for part in args if _is_number(part, scalars)]
@@ -158,6 +165,13 @@ def _factors(expr: Expr, scalars: set[str]) -> dict[str, Expr] | None:
         case Apply(op="div", args=(over, under)) if _is_number(under, scalars):
             return _each(_factors(over, scalars), lambda own: Apply("div", (own, under)))
     return None
+
+
+def _sum(left: Expr, right: Expr) -> Expr:
+    """A sum of factors, numbers added up."""
+    if isinstance(left, Const) and isinstance(right, Const):
+        return constant(left.value + right.value)
+    return ZERO if negative(left) == right else add(left, right)
 
 
 def _product(left: Expr, right: Expr) -> Expr:

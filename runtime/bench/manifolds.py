@@ -10,7 +10,7 @@ fewest, four.  Nobody's points are made orthonormal again between steps.  Behind
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib.metadata
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
@@ -57,9 +57,9 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
         "four products in torch": lambda: _products(case, entries),
     }
     skipped = {}
-    for package, label, make in (("geoopt", "geoopt", _geoopt), ("pogo", "pogo-torch", _pogo)):
+    for label, make in (("geoopt", _geoopt), ("pogo-torch", _pogo)):
         for batched, form in ((False, "a list"), (True, "one parameter")):
-            if importlib.util.find_spec(package):
+            if _is_here(label):
                 makers[f"{label}, {form}"] = functools.partial(make, case, entries, batched)
             else:
                 skipped[f"{label}, {form}"] = f"{label} is not here"
@@ -74,6 +74,14 @@ def _rows(case: Entry, entries: Entry, rounds: int | None) -> Iterator[Row]:
                 continue
             note = skipped.get(peer, speed)
             yield row(BENCH, case["case"], candidate, peer, times, note)
+
+
+def _is_here(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _flops(case: Entry) -> float:

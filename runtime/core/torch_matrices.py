@@ -36,8 +36,8 @@ def plus_product(
         matrix: A, `(..., n, p)`.
         left: L, `(..., n, k)`.
         right: R, `(..., k, p)`.
-        alpha: a number.
-        beta: a number.
+        alpha: a number; where it is 0 the product is as BLAS has it, not looked at.
+        beta: a number; likewise.
 
     Returns:
         `(..., n, p)`.

@@ -1,4 +1,4 @@
-"""The polar factor in torch, with its derivatives of every order, forwards and backwards.
+"""The polar factor in torch, with its derivatives: of every order backwards, and one forwards.
 
 With A = U H, H = U'A symmetric, the derivative of U in the direction D is
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from hamilforge.runtime.core.torch_transforms import transforms_are_active
+from hamilforge.runtime.core.torch_transforms import refuse_forward_twice, transforms_are_active
 
 Tensor = torch.Tensor
 #: Up to this distance of A'A from 1 a polar factor is computed by products.
@@ -63,7 +63,12 @@ class Polar(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        """How U changes as A does."""
+        """How U changes as A does.
+
+        Raises:
+            RuntimeError: it is itself differentiated forwards, which torch would let be 0.
+        """
+        refuse_forward_twice("the polar factor")
         return _derivative(*ctx.saved_tensors, *tangents)
 
 
@@ -113,6 +118,7 @@ class _Lyapunov(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         """How W changes."""
+        refuse_forward_twice("the polar factor")
         symmetric, solution = ctx.saved_tensors
         change, constant = tangents
         return _lyapunov(symmetric, constant - change @ solution - solution @ change)

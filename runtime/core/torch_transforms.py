@@ -13,7 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
+from torch._C._functorch import (
+    TransformType,
+    is_functorch_wrapped_tensor,
+    is_legacy_batchedtensor,
+)
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch._subclasses.fake_tensor import FakeTensor
 
 Tensor = torch.Tensor
@@ -96,6 +101,23 @@ def no_forward_mode(name: str, instead: str) -> RuntimeError:
         f"{name}: the adjoint is derived, which is reverse mode (torch.func.grad, vjp, jacrev); "
         f"forward mode (jvp, jacfwd) is not; {instead}"
     )
+
+
+def refuse_forward_twice(name: str) -> None:
+    """Refuse a derivative forwards of one: torch runs a ``jvp`` of ours without its tangents.
+
+    Args:
+        name: of what is differentiated.
+
+    Raises:
+        RuntimeError: a transform around this one goes forwards too.
+    """
+    kinds = [own.key() for own in retrieve_all_functorch_interpreters()]
+    if kinds.count(TransformType.Jvp) > 1:  # this one is among them
+        raise RuntimeError(
+            f"{name}: a second derivative forwards would be 0; take one of them backwards, as in "
+            "torch.func.jacfwd(torch.func.jacrev(f))"
+        )
 
 
 def one_by_one(

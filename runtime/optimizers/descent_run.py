@@ -204,7 +204,9 @@ class DescentRun:
         except NoStepError as error:
             if self._evaluate.has_gradient:
                 raise
-            raise NoStepError(f"{error}. Gradients are finite differences: jac is exact") from None
+            raise NoStepError(
+                f"{error}. Its gradients were finite differences; jac=... is better"
+            ) from None
         return w[None], np.array([at_v])
 
     def _near(self, frame: Frame, w: Vector, at_w: float, h: float) -> Vector:

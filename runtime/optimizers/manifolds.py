@@ -171,7 +171,13 @@ class Manifold:
         return violation(self._product, point)
 
     def contains(self, point: Tensor) -> bool:
-        """Whether a tensor is on the manifold, up to rounding, and on the right component."""
+        """Whether a tensor is on the manifold, up to rounding, and on the right component.
+
+        Raises:
+            TypeError: it is no tensor.
+        """
+        if not isinstance(point, torch.Tensor):
+            raise TypeError(f"a tensor was expected, not {type(point).__name__}")
         against = reason_against_shape(self._product, point)
         return not (against or reason_against(self._product, point))
 

@@ -169,11 +169,14 @@ def _by_torch(
 def _in_place(
     module: Any, row: Sequence[float], arrays: list[Array], device: str, vector: bool
 ) -> list[Array]:
-    """The form over all tensors at once."""
-    point, *states, gradient = _lists([array.copy() for array in arrays], device, vector)
+    """The form over all tensors at once: two of them, of which the farther one counts."""
+    pair = (_lists([array.copy() for array in arrays], device, vector) for _ in range(2))
+    point, *states, gradient = (first + second for first, second in zip(*pair, strict=True))
     gradients = module.prepared_(point, gradient, *row[: len(NEUTRAL)])
     module.update_(point, *states, gradients, *row[len(NEUTRAL) :])
-    return _made((point, *states), arrays, vector)
+    changed = (point, *states)
+    first, second = (_made([own[k:] for own in changed], arrays, vector) for k in range(2))
+    return [np.where(a == b, a, np.nan) for a, b in zip(first, second, strict=True)]
 
 
 #: The forms of a step in a product's modules, by their names in reports.

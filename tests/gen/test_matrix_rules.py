@@ -303,6 +303,16 @@ def test_the_flow_of_a_rule_may_be_slower_and_in_another_metric(tmp_path):
     assert hf.check(path)["order"] is None
 
 
+def test_a_speed_that_depends_on_the_gradient_is_none(tmp_path):
+    change = "gradient(grad(X))/(1 + norm(grad(X))))"
+    path = changed(tmp_path, "stiefel_descent", "gradient(grad(X)))", change)
+    text = path.read_text()
+    path.write_text(text[: text.index("[claims]")])
+    order = hf.check(path).finding("order")
+    assert order.value is None
+    assert "depends on the gradient" in order.why
+
+
 def test_a_rule_without_an_lr_says_so(tmp_path):
     text = (catalogue.root() / "optimizers" / "stiefel_descent.toml").read_text()
     path = tmp_path / "own.toml"

@@ -390,3 +390,52 @@ def test_a_step_that_fails_changes_nothing(form):
     ):
         optimizer.step()
     assert all((param == start).all() for param, start in zip(params, before, strict=True))
+
+
+OWN = """kind = "optimizer"
+name = "own"
+title = "A rule of one's own"
+reference = "none"
+point = {{ X = ["rows", "columns"] }}
+unknowns = ["X", "P"]
+assign = [{lines}]
+[hyperparameters]
+lr = {{ default = 0.1, domain = "nonnegative", doc = "learning rate" }}
+momentum = {{ default = 0.5, domain = "unit-interval", doc = "of the last way" }}
+"""
+LINES = {
+    "the last point": ["W = X", "X = X - lr*grad(X) + momentum*(X - P)", "P = W"],
+    "the same, by halves": ["H = X/2", "X = X - lr*grad(X) + momentum*(X - P)", "P = 2*H"],
+    "identities": [
+        "P = momentum*P + grad(X)",
+        "W = P @ transpose(X) - X @ transpose(P)",
+        "X = solve(2*eye(rows) + lr*W, (2*eye(rows) - lr*W) @ X)",
+    ],
+    "an array under another name": [
+        "A = -X", "Q = -A", "N = lr*Q + grad(X)", "P = momentum*P + N",
+        "X = X - lr*Q @ tanh(transpose(Q) @ grad(X))",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_forms_of_rules_of_ones_own_agree_on_several_parameters(tmp_path, lines):
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.format(lines=", ".join(f'"{line}"' for line in LINES[lines])))
+    rule, results = hf.optimizer(path), []
+    for form in ({"fused": False, "foreach": False}, {"foreach": True}, {}):
+        generator = torch.Generator().manual_seed(0)
+        shapes = [(5, 5), (5, 5), (140, 140)]  # the last one is large: in lists by default
+        params = [
+            torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64) / 9)
+            for shape in shapes
+        ]
+        optimizer = rule(params, **form)
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.randn(param.shape, generator=generator, dtype=torch.float64) / 9
+            optimizer.step()
+        results.append([*params, *(optimizer.state[param]["P"] for param in params)])
+    for other in results[1:]:
+        for left, right in zip(results[0], other, strict=True):
+            assert torch.allclose(left, right, rtol=1e-10, atol=1e-12)

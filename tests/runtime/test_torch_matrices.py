@@ -75,6 +75,21 @@ def test_polar_has_all_derivatives_also_where_singular_values_meet(shape, near):
     assert torch.autograd.gradgradcheck(torch_matrices.polar, (matrix,), check_fwd_over_rev=True)
 
 
+def test_a_second_derivative_forwards_is_refused():
+    """What torch would make of it is 0; forwards over backwards is right, and backwards over it."""
+    matrix = drawn(4, 3)
+
+    def total(own):
+        return (torch_matrices.polar(own) ** 3).sum()
+
+    forwards, backwards = torch.func.jacfwd, torch.func.jacrev
+    with pytest.raises(RuntimeError, match="take one of them backwards"):
+        forwards(forwards(total))(matrix)
+    hessian = backwards(backwards(total))(matrix)
+    for twice in (forwards(backwards(total)), backwards(forwards(total))):
+        assert torch.allclose(twice(matrix), hessian, atol=1e-12)
+
+
 def test_an_exponential_too_large_for_a_transform_is_no_number():
     """A transform lets nothing look at how often it has to be squared."""
     skew = torch.tensor([[0.0, 1e6], [-1e6, 0.0]], dtype=torch.float64)

@@ -1,12 +1,12 @@
-"""torch: steps of matrices with as few passes and new arrays as there can be, without a graph.
+"""torch: steps of matrices in fewer passes and fewer new arrays, without a graph.
 
 In: a function of matrices.  Out: a view whose lines add to what they have made, where nothing reads
-that any more; what a step is given stays as it is.
+that any more; what a step is given stays as it is, and is no part of what it returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from hamilforge.gen.derive.arrays import MatrixCall, Product
 from hamilforge.gen.emit.requirements import Requirements
@@ -18,7 +18,9 @@ from hamilforge.gen.program.ir import Expr, Function, Line, Ref, names
 from hamilforge.gen.program.lower import ONE, scaled
 
 
-def combined_view(name: str, doc: str, function: Function, need: Requirements) -> FunctionView:
+def combined_view(
+    name: str, doc: str, function: Function, need: Requirements, returned: Sequence[str]
+) -> FunctionView:
     """A function of matrices, for tensors without a graph.
 
     Args:
@@ -26,31 +28,47 @@ def combined_view(name: str, doc: str, function: Function, need: Requirements) -
         doc: its docstring.
         function: what is written.
         need: notes what the text uses.
+        returned: what each of its arrays becomes, in order.
 
     Returns:
-        The view; it returns its results in order.
+        The view; it returns a tuple.
     """
-    body = _Body(function, need)
-    returns = ", ".join(array.name for _, array in function.results)
+    body = _Body(function, need, returned)
+    pairs = zip(returned, function.arrays, strict=False)
+    returns = ", ".join(own if own == given else body.apart(own) for own, given in pairs)
     arguments = tuple(array.name for array in function.inputs)
-    return FunctionView(name, arguments, doc, tuple(body.lines()), returns)
+    return FunctionView(name, arguments, doc, tuple(body.lines()), f"{returns},")
 
 
 class _Body:
     """The lines."""
 
-    def __init__(self, function: Function, need: Requirements) -> None:
+    def __init__(self, function: Function, need: Requirements, returned: Sequence[str]) -> None:
         self._statements = combined(function)
         self._need, self._printer = need, TensorPrinter(need=need)
         self._known = list(function.inputs)
         self._last = {
             name: place for place, own in enumerate(self._statements) for name in reads(own)
         }
-        kept = {array.name for _, array in function.results}
-        kept |= {name for own in self._statements for name in _shared(own)}
-        #: Arrays that nothing else shows, and that are no results.
+        #: What each array may show of others, itself included, and whether it has leading axes.
+        self._shown = {name: {name} for name in function.arrays}
+        self._wide = {*function.arrays}
+        for own in self._statements:
+            target = own.target.name
+            self._shown[target] = {target}.union(
+                *(self._shown.get(name, set()) for name in _shared(own))
+            )
+            if self._wide & reads(own):
+                self._wide.add(target)
+        kept = {*returned} | {name for own in self._statements for name in _shared(own)}
+        #: Arrays that nothing else shows, and that are not returned.
         self._own = {own.target.name for own in self._statements if isinstance(own, Combination)}
         self._own -= kept
+        self._given = {*function.arrays}
+
+    def apart(self, name: str) -> str:
+        """An array, or a copy where it may show what was given."""
+        return f"{name}.clone()" if self._given & self._shown[name] else name
 
     def lines(self) -> Iterator[str]:
         """Their text."""
@@ -62,11 +80,21 @@ class _Body:
                 self._known.append(statement.target)
 
     def _combination(self, statement: Combination, place: int) -> Iterator[str]:
-        name, products = statement.target.name, [*statement.products]
+        name = statement.target.name
+        wide = name in self._wide
+        # what is added to has all the axes of the result
+        products = sorted(statement.products, key=lambda own: not self._has_axes(own[1]))
         operands = {own for _, product in products for own in names(product)}
-        spent = {own for own in self._own - operands if self._last.get(own) == place}
-        arrays = sorted(statement.arrays, key=lambda own: (own[1] not in spent, own[0] != ONE))
-        if not arrays:
+        spent = {
+            own
+            for own in self._own - operands
+            if self._last.get(own) == place and (own in self._wide) == wide
+        }
+        arrays = sorted(
+            statement.arrays,
+            key=lambda own: (own[1] not in spent, own[1] not in self._wide, own[0] != ONE),
+        )
+        if not arrays or (wide and len(arrays) > 1 and arrays[0][1] not in self._wide and products):
             (factor, product), *products = products
             text = f"{_operand(product, 0)} @ {_operand(product, 1)}"
             yield f"{name} = {text if factor == ONE else f'({text}).mul_({self._printer(factor)})'}"
@@ -88,6 +116,9 @@ class _Body:
             yield f"{name}.add_({array}{self._weight('alpha', weight)})"
         for weight, product in products:
             yield self._product("add_product_", name, product, weight, ONE)
+
+    def _has_axes(self, product: Product) -> bool:
+        return bool(self._wide & {*names(product)})
 
     def _product(
         self, function: str, array: str, product: Product, weight: Expr, factor: Expr

@@ -144,7 +144,7 @@ def _stays(place: Place, derivation: MatrixDerivation, reach: str) -> Finding:
     derivative = objective(place)
     for _ in range(STEPS):
         slopes = derivative(arrays[point])
-        slopes = slopes / (1 + matrices.size_of(slopes))  # so that points stay of their size
+        slopes = slopes / max(matrices.size_of(slopes), STEP)  # so that points stay of their size
         arrays = machine.step(arrays, slopes)
         scale = 1 + matrices.size_of(arrays[point])
         off = max(off, place.violation(arrays[point]) / scale**2)
@@ -191,19 +191,22 @@ def _order_of_rule(
     (function,) = derivation.program.functions
     point, derivative = function.arrays[0], objective(place)
 
-    def step(h: Any, at: Matrix) -> Matrix:
+    def step(h: Any, at: Matrix, times: int = 1) -> Matrix:
         machine = MatrixInterpreter(derivation, {RATE: h}, PRECISE_OR_NAN)
-        return machine.step({point: at}, derivative(at))[point]
+        return machine.step({point: at}, times * derivative(at))[point]
 
     start = place.point
-    begins = slope(lambda h: step(h, start))
+    begins, thrice = (slope(lambda h, k=k: step(h, start, k)) for k in (1, 3))
     if place.manifold.quotient:
-        begins = place.value("project", start, begins)
+        begins, thrice = (place.value("project", start, own) for own in (begins, thrice))
     others = [own.name for own in place.manifold.metrics if own.name != rule.metric]
     for metric in (rule.metric, *others):
         flow = -place.value(f"gradient_{metric}", start, derivative(start))
         speed = (begins * flow).sum() / (flow * flow).sum()
         if speed > 0 and matrices.size_of(begins - speed * flow) <= CLOSE:
+            if matrices.size_of(thrice - 3 * speed * flow) > CLOSE:
+                why = "the speed of its step along the gradient flow depends on the gradient"
+                return Finding("order", None, f"the derivative of a step by {RATE}", reach, why)
             named = "" if metric == rule.metric else f" {metric}"
             slower = "" if abs(speed - 1) <= CLOSE else f" at {mpmath.nstr(speed, 4)} of its speed"
             return _read_off(

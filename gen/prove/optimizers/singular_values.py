@@ -304,14 +304,15 @@ def _described(iteration: Iteration, unit: str) -> tuple[dict[str, float], str]:
     value |= {"floor": float(floor), "from": float(above), "distance": float(distance)}
     told += (
         f"; from {float(floor):.5g} on, at most {float(distance):.3g} away from those of the polar "
-        f"factor, where they begin at {float(above):.4g} {unit}or more; smaller ones end below"
+        f"factor, where they begin at {float(above):.4g} {unit}or more; smaller ones end below "
+        f"{float(floor):.2g}"
     )
     if unit:
         share = _share_below(float(above), _SQUARE)
         value |= {"share": share}
         told += (
-            f", and a matrix of {_SQUARE} x {_SQUARE} independent normal numbers has one of these "
-            f"with a probability of about {share:.2g}"
+            f", and a matrix of {_SQUARE} x {_SQUARE} independent normal numbers has at least one "
+            f"of those with a probability of about {share:.2g}"
         )
     return value, told
 

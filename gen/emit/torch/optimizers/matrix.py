@@ -51,13 +51,13 @@ def view(product: MatrixProduct) -> View:
     for function, (name, what) in zip(product.matrices.steps, of, strict=False):
         ends = {key: array.name for key, array in function.results}
         doc = f"A step of {what} (..., {', '.join(function.inputs[0].shape)})."
-        returns = ", ".join(ends.get(name, name) for name in function.arrays[:-1])
-        plain = "The same, of tensors without a graph, in few passes and few new arrays."
-        for step in (
-            matrix_view(name, doc, function, need),
-            combined_view(f"{name}_", plain, function, need),
-        ):
-            functions.append(replace(step, returns=f"{returns},"))
+        returned = [ends.get(name, name) for name in function.arrays[:-1]]
+        step = matrix_view(name, doc, function, need)
+        plain = "The same, of tensors without a graph, in fewer passes and fewer new arrays."
+        functions += [
+            replace(step, returns=f"{', '.join(returned)},"),
+            combined_view(f"{name}_", plain, function, need, returned),
+        ]
     if product.program.shifted:
         doc = "The solution, of points (...) and states."
         solved = matrix_view("matrix_solution", doc, product.program.solution, need)
