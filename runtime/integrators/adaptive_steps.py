@@ -18,7 +18,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     of_trajectory,
 )
 from hamilforge.runtime.integrators.adaptive_ensembles import adaptive_ensemble
-from hamilforge.runtime.integrators.course import Course
+from hamilforge.runtime.integrators.adaptive_trajectory import AdaptiveTrajectory
 from hamilforge.runtime.integrators.events import Watch
 from hamilforge.runtime.integrators.solution import Floats, Solution
 from hamilforge.runtime.integrators.step_functions import Event, Span
@@ -131,9 +131,9 @@ def _one_adaptive(
     watch: Watch | None,
     which: str,
 ) -> Run:
-    course = Course(product, start_state, row, start, stop, limits)
+    trajectory = AdaptiveTrajectory(product, start_state, row, start, stop, limits)
     series = np.zeros(product.SERIES)
-    times, control = limits.times, course.control
+    times, control = limits.times, trajectory.control
     if watch:
         control[Control.NEAR] = watch.near
         for place in watch.declared:
@@ -154,23 +154,26 @@ def _one_adaptive(
 
     def failed(t: float, reason: str) -> IntegrationError:
         found, why = watch.found if watch else {}, reason + which
-        return failure(product, t, control, pieces, values, why, course.residual, **found)
+        return failure(product, t, control, pieces, values, why, trajectory.residual, **found)
 
     end = None
-    while course.is_under_way:
-        if watch and (watch.every_step or not course.steps):
-            course.stretch = 1
+    while trajectory.is_under_way:
+        if watch and (watch.every_step or not trajectory.steps):
+            trajectory.stretch = 1
+        stretch = trajectory.stretch
         # kernels return when there is no room: after the last time, if nothing is looked for
-        capacity = min(ROOM, course.stretch) if times is None else wanted.size - (watch is None)
-        out, moments = np.empty((capacity, course.y.size)), np.empty(capacity)
-        taken = course.advance(wanted, moments, out, looked_for)
+        capacity = min(ROOM, stretch) if times is None else wanted.size - (watch is None)
+        out, moments = np.empty((capacity, trajectory.y.size)), np.empty(capacity)
+        taken = trajectory.advance(wanted, moments, out, looked_for)
         place = int(control[Control.WRITTEN])
         pieces.append((moments[:place], out[:place]))
-        if (reason := course.loss) is not None:
-            raise failed(course.t, reason)
-        if watch and taken and (course.stretch == 1 or control[Control.UNCLEAR]):
+        if (reason := trajectory.loss) is not None:
+            raise failed(trajectory.t, reason)
+        if watch and taken and (stretch == 1 or control[Control.UNCLEAR]):
             try:
-                end = watch.look(_last_span(control, course.t), course.y, course.room, series)
+                end = watch.look(
+                    _last_span(control, trajectory.t), trajectory.y, trajectory.room, series
+                )
             except IntegrationError as error:  # of a function, which knows nothing of the run
                 pieces[:] = [_until(error.t, stop - start, *piece) for piece in pieces]
                 raise failed(error.t, str(error)) from None
@@ -180,9 +183,8 @@ def _one_adaptive(
             wanted = wanted[place:]
             if wanted.size == 1 and not watch:
                 break
-        if (reason := course.exhaustion) is not None:
-            raise failed(course.t, reason)
-        course.plan(taken)
+        if (reason := trajectory.exhaustion) is not None:
+            raise failed(trajectory.t, reason)
     if watch and end is None:
         end = watch.finish()
     moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
@@ -193,7 +195,7 @@ def _one_adaptive(
     return Run(
         moments,
         states,
-        course.steps,
+        trajectory.steps,
         int(control[Control.REJECTED]),
         watch,
         end is not None,
@@ -226,18 +228,17 @@ def adaptive_end(
     Raises:
         IntegrationError: no step is small enough, or the budget is used up.
     """
-    course = Course(product, start_state, row, start, stop, limits)
+    trajectory = AdaptiveTrajectory(product, start_state, row, start, stop, limits)
     never = np.array([math.copysign(math.inf, stop - start)])
-    moments, out = np.empty(1), np.empty((1, course.y.size))  # for a state that is never wanted
-    while course.is_under_way:
-        taken = course.advance(never, moments, out, None)
-        reason = course.loss or course.exhaustion
+    moments, out = np.empty(1), np.empty((1, trajectory.y.size))  # for a state that is never wanted
+    while trajectory.is_under_way:
+        trajectory.advance(never, moments, out, None)
+        reason = trajectory.loss or trajectory.exhaustion
         if reason is not None:
-            so_far = [(np.array([start, course.t]), np.stack((start_state, course.y)))]
-            own, residual = values(), course.residual
-            raise failure(product, course.t, course.control, so_far, own, reason, residual)
-        course.plan(taken)
-    return course.y
+            so_far = [(np.array([start, trajectory.t]), np.stack((start_state, trajectory.y)))]
+            own, residual = values(), trajectory.residual
+            raise failure(product, trajectory.t, trajectory.control, so_far, own, reason, residual)
+    return trajectory.y
 
 
 def _until(t: float, direction: float, moments: Floats, states: Floats) -> tuple[Floats, Floats]:

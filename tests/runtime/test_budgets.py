@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
-from hamilforge.runtime.integrators import course, fixed_steps
+from hamilforge.runtime.integrators import adaptive_trajectory, fixed_steps
 from tests.samples import sampled
 
 #: Seconds after which a child is ended.
@@ -88,8 +88,8 @@ def test_nothing_depends_on_where_runs_are_cut(times: Any, monkeypatch: pytest.M
         return hf.integrate("kepler", "dormand_prince54", t_span=(0, 20), rtol=1e-7, t_eval=times)
 
     plain = run()
-    monkeypatch.setattr(course, "FIRST_STRETCH", 1)
-    monkeypatch.setattr(course, "STRETCH", 0.0)
+    monkeypatch.setattr(adaptive_trajectory, "FIRST_STRETCH", 1)
+    monkeypatch.setattr(adaptive_trajectory, "STRETCH", 0.0)
     cut = run()
     assert (cut.steps, cut.rejected) == (plain.steps, plain.rejected)
     assert (cut.y == plain.y).all()

@@ -196,7 +196,8 @@ def _order_of_rule(
         return machine.step({point: at}, times * derivative(at))[point]
 
     start = place.point
-    begins, thrice = (slope(lambda h, k=k: step(h, start, k)) for k in (1, 3))
+    begins = slope(lambda h: step(h, start))
+    thrice = slope(lambda h: step(h, start, 3))
     if place.manifold.quotient:
         begins, thrice = (place.value("project", start, own) for own in (begins, thrice))
     others = [own.name for own in place.manifold.metrics if own.name != rule.metric]

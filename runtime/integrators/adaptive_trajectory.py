@@ -28,8 +28,8 @@ from hamilforge.runtime.integrators.solution import Floats
 FIRST_STRETCH, FIRST_COMPONENTS, STRETCH = 64, 100_000, 0.1
 
 
-class Course:
-    """A trajectory on its way, and the room of the kernels that move it.
+class AdaptiveTrajectory:
+    """A trajectory that kernels move, as far as it is.
 
     Args:
         product: the generated module.
@@ -48,7 +48,7 @@ class Course:
     """
 
     __slots__ = (
-        "_begun", "_limits", "_low", "_product", "_row", "_stop", "_way", "control", "residual",
+        "_limits", "_low", "_product", "_row", "_stop", "_way", "control", "residual",
         "room", "stretch", "t", "y",
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ class Course:
             How many steps were taken.
         """
         control, room, limits = self.control, self.room, self._limits
-        self._begun, before = time.perf_counter(), self.steps
+        begun, before = time.perf_counter(), self.steps
         control[Control.WRITTEN] = control[Control.UNCLEAR] = 0
         control[Control.RETURN_AT] = before + self.stretch
         self.t, self.residual = self._product.adaptive(
@@ -102,7 +102,9 @@ class Course:
             limits.absolute, wanted, moments, out, room.rows[0], room.square[0], room.slopes[0],
             room.flags[0], looked_for,
         )  # fmt: skip
-        return self.steps - before
+        taken = self.steps - before
+        self.stretch = min(next_stretch(taken, begun, STRETCH), limits.steps - self.steps)
+        return taken
 
     @property
     def loss(self) -> str | None:
@@ -117,12 +119,3 @@ class Course:
         if self.steps < self._limits.steps or not self.is_under_way:
             return None
         return why_spent(self._limits, self.control, abs(self._stop - self.t))
-
-    def plan(self, taken: int) -> None:
-        """Say how many steps the next call takes.
-
-        Args:
-            taken: by the last.
-        """
-        self.stretch = next_stretch(taken, self._begun, STRETCH)
-        self.stretch = min(self.stretch, self._limits.steps - self.steps)
