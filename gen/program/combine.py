@@ -108,8 +108,7 @@ class _Combiner:
             if inner is None:
                 inner = Combination(line.target, ((ONE, name),))
             for own, array in inner.arrays:
-                whole = _product(factor, own)
-                factors[array] = _sum(factors[array], whole) if array in factors else whole
+                _count(factors, array, _product(factor, own))
             products += [(_product(factor, own), product) for own, product in inner.products]
         kept = tuple((factor, name) for name, factor in factors.items() if factor != ZERO)
         if not products and len(kept) < 2:
@@ -151,7 +150,7 @@ def _factors(expr: Expr, scalars: set[str]) -> dict[str, Expr] | None:
                 if factors is None:
                     return None
                 for name, factor in factors.items():
-                    total[name] = _sum(total[name], factor) if name in total else factor
+                    _count(total, name, factor)
             return total
         case Apply(op="mul", args=args):
             numbers = [part for part in args if _is_number(part, scalars)]
@@ -165,6 +164,11 @@ def _factors(expr: Expr, scalars: set[str]) -> dict[str, Expr] | None:
         case Apply(op="div", args=(over, under)) if _is_number(under, scalars):
             return _each(_factors(over, scalars), lambda own: Apply("div", (own, under)))
     return None
+
+
+def _count(factors: dict[str, Expr], name: str, factor: Expr) -> None:
+    """Add to the factor of an array."""
+    factors[name] = _sum(factors[name], factor) if name in factors else factor
 
 
 def _sum(left: Expr, right: Expr) -> Expr:

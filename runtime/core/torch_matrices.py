@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 #: An exponential is halved until its norm is below this, and takes so many terms then.
 _NORM, _TERMS = 1.0, 18
 #: Steps of an iteration that converges quadratically, where it may be looked at; and where not:
-#: enough for eigenvalues from 2^-12 on.
+#: enough for eigenvalues from 2^-12 on.  There an exponential is squared so often too.
 _DOUBLINGS, _UNSEEN = 40, 16
 
 
@@ -101,17 +101,19 @@ def expm(matrix: Tensor) -> Tensor:
     result = one.expand_as(matrix)
     for k in range(_TERMS, 0, -1):  # by Horner's rule: 1 + A/1 (1 + A/2 (1 + ...))
         result = one + small @ result / k
-    squarings = _repeated(halvings)
-    for k in range(squarings):
+    for k in range(_repeated(halvings)):
         result = torch.where(halvings > k, result @ result, result)
-    return torch.where(halvings > squarings, math.nan, result)
+    return result
 
 
 def _halvings(matrix: Tensor) -> Tensor:
     """How often matrices are halved until their norm is small; what is not finite stays so."""
     norm = matrix.detach().abs().sum(-1).amax(-1)[..., None, None]
     halvings = torch.log2(norm / _NORM).ceil().clamp(min=0)
-    return torch.where(halvings.isfinite(), halvings, 0.0)
+    halvings = torch.where(halvings.isfinite(), halvings, 0.0)
+    if transforms_are_active():  # more than are undone there: what is halved is no number either
+        halvings = torch.where(halvings > _UNSEEN, math.nan, halvings)
+    return halvings
 
 
 def _repeated(halvings: Tensor) -> int:
@@ -139,11 +141,9 @@ def rotation(left: Tensor, right: Tensor, matrix: Tensor) -> Tensor:
     phi = one.expand_as(small)
     for k in range(_TERMS, 1, -1):  # by Horner's rule: 1 + Z/2 (1 + Z/3 (1 + ...))
         phi = one + small @ phi / k
-    doublings = _repeated(halvings)
-    for k in range(doublings):  # phi(2 Z) = phi(Z) (1 + Z phi(Z)/2)
+    for k in range(_repeated(halvings)):  # phi(2 Z) = phi(Z) (1 + Z phi(Z)/2)
         phi = torch.where(halvings > k, phi @ (one + small @ phi / 2), phi)
         small = torch.where(halvings > k, 2 * small, small)
-    phi = torch.where(halvings > doublings, math.nan, phi)
     return matrix + wide @ (phi @ along)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hamilforge.gen.derive.arrays import MatrixCall, Product
 from hamilforge.gen.emit.requirements import Requirements
 from hamilforge.gen.emit.torch.arrays import FunctionView
-from hamilforge.gen.emit.torch.matrices import lines_of
+from hamilforge.gen.emit.torch.matrices import factors_of, lines_of
 from hamilforge.gen.emit.torch.printer import TensorPrinter
 from hamilforge.gen.program.combine import Combination, Statement, combined, reads
 from hamilforge.gen.program.ir import Expr, Function, Line, Ref, names
@@ -96,7 +96,7 @@ class _Body:
         )
         if not arrays or (wide and len(arrays) > 1 and arrays[0][1] not in self._wide and products):
             (factor, product), *products = products
-            text = f"{_operand(product, 0)} @ {_operand(product, 1)}"
+            text = " @ ".join(factors_of(product))
             yield f"{name} = {text if factor == ONE else f'({text}).mul_({self._printer(factor)})'}"
         else:
             (factor, first), *arrays = arrays
@@ -124,18 +124,12 @@ class _Body:
         self, function: str, array: str, product: Product, weight: Expr, factor: Expr
     ) -> str:
         """A call of the runtime: ``factor * array + weight * product``."""
-        operands = f"{array}, {_operand(product, 0)}, {_operand(product, 1)}"
+        operands = ", ".join((array, *factors_of(product)))
         numbers = self._weight("alpha", weight) + self._weight("beta", factor)
         return f"{self._need('torch_matrices')}.{function}({operands}{numbers})"
 
     def _weight(self, label: str, factor: Expr) -> str:
         return "" if factor == ONE else f", {label}={self._printer(factor)}"
-
-
-def _operand(product: Product, side: int) -> str:
-    name = (product.left, product.right)[side]
-    transposed = (product.left_transposed, product.right_transposed)[side]
-    return f"{name}.mT" if transposed else name
 
 
 def _shared(statement: Statement) -> Iterable[str]:

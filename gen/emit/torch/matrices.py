@@ -73,6 +73,12 @@ def lines_of(
     yield f"    {line.name} = {loop.end}"
 
 
+def factors_of(product: Product) -> tuple[str, str]:
+    """The text of the two factors of a product."""
+    left = f"{product.left}{'.mT' if product.left_transposed else ''}"
+    return left, f"{product.right}{'.mT' if product.right_transposed else ''}"
+
+
 def _text(line: Line, known: Iterable[Array], printer: TensorPrinter, need: Requirements) -> str:
     match line.value:
         case Size(of):
@@ -82,9 +88,8 @@ def _text(line: Line, known: Iterable[Array], printer: TensorPrinter, need: Requ
             return f"torch_matrices.size({longest.name}, {axis})"
         case Epsilon(of):
             return f"torch.finfo({of}.dtype).eps"
-        case Product(left, right, left_transposed, right_transposed):
-            marks = (".mT" if left_transposed else "", ".mT" if right_transposed else "")
-            return f"{left}{marks[0]} @ {right}{marks[1]}"
+        case Product() as product:
+            return " @ ".join(factors_of(product))
         case Transpose(of):
             return f"{of}.mT"
         case MatrixCall(function, of) if function in _SUMS:
