@@ -45,7 +45,8 @@ class Track:
         side: the sign of the function; 0 before it is known.
         furthest: the largest size of the function since the last zero.
         last: the last place at which it had its sign.
-        before, here: the last two places.
+        here: the last place.
+        before: the last one before it at which the function had another value.
         times, states: the zeros.
     """
 
@@ -192,7 +193,9 @@ class Watch:
         if sign == track.side:
             track.last = place
         track.furthest = max(track.furthest, abs(place.value))
-        track.before, track.here = track.here, place
+        if track.here is None or place.value != track.here.value:
+            track.before = track.here
+        track.here = place
 
     def _rests(self, track: Track, place: Place) -> bool:
         """Whether a function that had a side is exactly zero here, and was so just before."""

@@ -337,6 +337,17 @@ def test_zeros_at_the_end_of_a_step(line, longest):
     assert cross == pytest.approx([2], abs=1e-15)
 
 
+@pytest.mark.parametrize("longest", [None, 0.3, 1.0])
+def test_a_touch_that_stays_where_it_is_for_a_while_is_one(line, longest):
+    """Neighbouring places have the same value at the bottom, as rounding makes it too."""
+    solution = hf.integrate(
+        line, "taylor", t_span=(0, 3), max_step=longest,
+        events=lambda t, y: max(abs(y[0] - 1) - 0.2, 0) + 1e-9,
+    )  # fmt: skip
+    (times,) = solution.t_events
+    assert times == pytest.approx([1], abs=0.2)
+
+
 def test_zeros_at_the_end_of_a_run(cubic):
     for stop in (-6.0, -2.0, 2.0):
         until = hf.integrate(cubic, "taylor", t_span=(-8, stop), events="zero")
