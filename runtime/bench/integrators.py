@@ -1,7 +1,7 @@
 """``hamilforge bench integrators``: trajectories to an equal error, beside peers, in one process.
 
 For each case every candidate and every peer first finds the largest step, or the loosest tolerance,
-with which the end of the trajectory is within the error; then all are timed in turns at that
+of four to an octave or a decade, with which the end of the trajectory is within the error; then all are timed in turns at that
 setting, from objects that are made once where there are such: an ``Integrator``, diffrax's compiled
 function, heyoka's integrator.  SciPy's and the other peers' right-hand sides are written in the
 problem's components by hand, as their users would.
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,8 +35,11 @@ from hamilforge.runtime.integrators.integrator import ATOL, RTOL, Integrator, in
 from hamilforge.runtime.integrators.solution import Floats
 
 BENCH = "integrators"
+T = TypeVar("T")
 #: Seconds of a turn: what takes less runs several times, as in fits and shooting methods.
 BURST = 0.005
+#: Settings to a decade of tolerances, and to an octave of steps.
+_FINE = 4
 #: The absolute tolerance, in relative ones: the ratio of the defaults.
 ABSOLUTE = ATOL / RTOL
 
@@ -182,6 +186,37 @@ def _reference(problem: str, product: ModuleType, span: tuple[float, float]) -> 
     return np.asarray(end, float)
 
 
+def _loosest(settings: Sequence[T], attempt: Callable[[T], Found | None]) -> Found | None:
+    """The first setting with which the error is reached.
+
+    Of every :data:`_FINE` settings one is tried, until the error is reached, and then those that
+    were left out before it.
+
+    Args:
+        settings: from loose to strict.
+        attempt: what was found with one; None if the error is not reached.
+
+    Returns:
+        What was found; None if the error is not reached with any.
+    """
+    for k in range(0, len(settings), _FINE):
+        if (found := attempt(settings[k])) is not None:
+            finer = map(attempt, settings[max(k - _FINE + 1, 0) : k])
+            return next(filter(None, finer), found)
+    return None
+
+
+def _reached(
+    make: Callable[[], Callable[[], Floats]], close: Callable[[Floats], bool], setting: str
+) -> Found | None:
+    """A run, if its end is within the error."""
+    work = make()
+    try:
+        return Found(work, setting) if close(work()) else None
+    except (IntegrationError, RuntimeError):
+        return None
+
+
 def _fixed(
     product: ModuleType,
     span: tuple[float, float],
@@ -189,33 +224,27 @@ def _fixed(
     most: int,
     close: Callable[[Floats], bool],
 ) -> Found | None:
-    count = max(1, round((span[1] - span[0]) / h))
-    while count <= most:
-        step = (span[1] - span[0]) / count
+    length = span[1] - span[0]
 
-        work = functools.partial(Integrator(product, step).end, None, span)
-        try:
-            if close(work()):
-                return Found(work, f"h = {step:.3g}")
-        except IntegrationError:
-            pass
-        count *= 2
-    return None
+    def attempt(count: int) -> Found | None:
+        step = length / count
+        run = functools.partial(Integrator(product, step).end, None, span)
+        return _reached(lambda: run, close, f"h = {step:.3g}")
+
+    finest = math.ceil(_FINE * math.log2(most * h / length))
+    counts = [max(1, round(length / h * 2 ** (k / _FINE))) for k in range(finest + 1)]
+    return _loosest(counts, attempt)
 
 
 Attempt = Callable[[float], Callable[[], Floats]]
 
 
-def _by_tolerance(attempt: Attempt, close: Callable[[Floats], bool]) -> Found | None:
-    for k in range(3, 15):
-        tolerance = 10.0**-k
-        work = attempt(tolerance)
-        try:
-            if close(work()):
-                return Found(work, f"tolerance {tolerance:.0e}")
-        except (IntegrationError, RuntimeError):
-            continue
-    return None
+def _by_tolerance(run: Attempt, close: Callable[[Floats], bool]) -> Found | None:
+    def attempt(tolerance: float) -> Found | None:
+        return _reached(lambda: run(tolerance), close, f"tolerance {tolerance:.1e}")
+
+    tolerances = [10.0 ** (-3 - k / _FINE) for k in range(11 * _FINE + 1)]
+    return _loosest(tolerances, attempt)
 
 
 def _adaptive(product: ModuleType, span: tuple[float, float]) -> Attempt:

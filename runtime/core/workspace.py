@@ -86,6 +86,13 @@ class Workspace:
     slopes: Any
     flags: Any
 
+    def clear(self) -> None:
+        """Let the next step start anew."""
+        self.rows.fill(0)
+        self.square.fill(0)
+        self.slopes.fill(0)
+        self.flags.fill(0)
+
     @staticmethod
     def of(product: ModuleType, count: int, dtype: type = np.float64) -> Workspace:
         """Fresh arrays; a step after them starts anew.

@@ -57,27 +57,19 @@ class Control(IntEnum):
     EVENTS = 14
 
 
-def begun_control(
-    product: ModuleType, y: Floats, row: Floats, start: float, stop: float, limits: Limits
-) -> Floats:
+def begun_control(product: ModuleType, limits: Limits) -> Floats:
     """The array that kernels and callers share, before the first step.
 
     Args:
         product: the generated module.
-        y: the start.
-        row: the parameters.
-        start: the time of the start.
-        stop: the time of the end.
         limits: of the run.
 
     Returns:
-        The entries that :class:`Control` names.
+        The entries that :class:`Control` names; the first step is left at 0.
     """
     control = np.zeros(Control.EVENTS + len(getattr(product, "EVENTS", ())))
     control[Control.ERROR], control[Control.REJECTED_ERROR] = 1e-4, np.inf
     control[Control.LONGEST] = limits.longest
-    if not by_coefficients(product):
-        control[Control.STEP] = first_step(product, y, row, start, stop, limits)
     return control
 
 
@@ -206,8 +198,10 @@ def first_step(
         limits: with the tolerances.
 
     Returns:
-        The step, with its sign.
+        The step, with its sign; 0 where coefficients say how long steps are.
     """
+    if by_coefficients(product):
+        return 0.0
     slope = np.zeros_like(y)
     for name in product.FIELDS:
         getattr(product, name)(start, y, row, 1.0, slope)

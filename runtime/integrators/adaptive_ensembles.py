@@ -20,6 +20,7 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Limits,
     begun_control,
     failure,
+    first_step,
     next_stretch,
     of_trajectory,
     why_lost,
@@ -62,11 +63,11 @@ def adaptive_ensemble(
     assert times is not None  # those of steps differ
     y, low, room = state.copy(), np.zeros_like(state), Workspace.of(product, count)
     out, moments = np.empty((count, len(times), size)), np.empty((count, len(times)))
-    controls = [
-        begun_control(product, own, row, start, stop, limits)
+    control = np.tile(begun_control(product, limits), (count, 1))
+    control[:, Control.STEP] = [
+        first_step(product, own, row, start, stop, limits)
         for own, row in zip(state, table, strict=True)
     ]
-    control = np.reshape(controls, (count, -1) if count else (0, len(Control)))
     if times[0] == start:
         out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
     t, residuals = np.full(count, start), np.zeros(count)

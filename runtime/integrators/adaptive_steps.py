@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -131,7 +131,8 @@ def _one_adaptive(
     watch: Watch | None,
     which: str,
 ) -> Run:
-    trajectory = AdaptiveTrajectory(product, start_state, row, start, stop, limits)
+    trajectory = AdaptiveTrajectory(product, row, limits)
+    trajectory.begin(start_state, start, stop)
     series = np.zeros(product.SERIES)
     times, control = limits.times, trajectory.control
     if watch:
@@ -200,45 +201,6 @@ def _one_adaptive(
         watch,
         end is not None,
     )
-
-
-def adaptive_end(
-    product: ModuleType,
-    start_state: Floats,
-    row: Floats,
-    start: float,
-    stop: float,
-    limits: Limits,
-    values: Callable[[], Mapping[str, Any]],
-) -> Floats:
-    """The end of one trajectory, without what lies between.
-
-    Args:
-        product: the generated module.
-        start_state: the start, `(components,)`.
-        row: the parameters.
-        start: the time of the start.
-        stop: the time of the end.
-        limits: tolerances, and the budget of steps.
-        values: the parameters by name, for the solution so far of a run that fails.
-
-    Returns:
-        `(components,)`.
-
-    Raises:
-        IntegrationError: no step is small enough, or the budget is used up.
-    """
-    trajectory = AdaptiveTrajectory(product, start_state, row, start, stop, limits)
-    never = np.array([math.copysign(math.inf, stop - start)])
-    moments, out = np.empty(1), np.empty((1, trajectory.y.size))  # for a state that is never wanted
-    while trajectory.is_under_way:
-        trajectory.advance(never, moments, out, None)
-        reason = trajectory.loss or trajectory.exhaustion
-        if reason is not None:
-            so_far = [(np.array([start, trajectory.t]), np.stack((start_state, trajectory.y)))]
-            own, residual = values(), trajectory.residual
-            raise failure(product, trajectory.t, trajectory.control, so_far, own, reason, residual)
-    return trajectory.y
 
 
 def _until(t: float, direction: float, moments: Floats, states: Floats) -> tuple[Floats, Floats]:

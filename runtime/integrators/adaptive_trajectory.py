@@ -6,8 +6,11 @@ interrupted; they stop between steps that were taken, so nothing depends on wher
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from hamilforge.runtime.integrators.adaptive_control import (
     Control,
     Limits,
     begun_control,
+    failure,
+    first_step,
     next_stretch,
     why_lost,
     why_spent,
@@ -26,17 +31,18 @@ from hamilforge.runtime.integrators.solution import Floats
 #: Steps of the first call, before it is known how long they take, of a large system, and components
 #: that steps without equations take in it; seconds of each other one.
 FIRST_STRETCH, FIRST_COMPONENTS, STRETCH = 64, 100_000, 0.1
+#: Times to keep of which none comes, of runs backwards and forwards.
+NEVER = np.array([-math.inf]), np.array([math.inf])
 
 
 class AdaptiveTrajectory:
     """A trajectory that kernels move, as far as it is.
 
+    Its arrays serve one run after another: :meth:`begin` comes first in each.
+
     Args:
         product: the generated module.
-        start_state: the start, `(components,)`.
         row: the parameters.
-        start: the time of the start.
-        stop: the time of the end.
         limits: tolerances, and the budget of steps.
 
     Attributes:
@@ -48,26 +54,35 @@ class AdaptiveTrajectory:
     """
 
     __slots__ = (
-        "_limits", "_low", "_product", "_row", "_stop", "_way", "control", "residual",
-        "room", "stretch", "t", "y",
+        "_begun", "_limits", "_low", "_product", "_row", "_start", "_stop", "_unwanted", "_way",
+        "control", "residual", "room", "stretch", "t", "y",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        product: ModuleType,
-        start_state: Floats,
-        row: Floats,
-        start: float,
-        stop: float,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, product: ModuleType, row: Floats, limits: Limits) -> None:
         self._product, self._row, self._limits = product, row, limits
-        self._stop, self._way, self.residual = stop, stop - start, 0.0
-        self._low, self.room = np.zeros_like(start_state), Workspace.of(product, 1)
+        self._begun = begun_control(product, limits)
+        self.control = self._begun.copy()
+        self._low, self.room = np.zeros(product.SIZE), Workspace.of(product, 1)
+        self._unwanted = np.empty(1), np.empty((1, product.SIZE))
+
+    def begin(self, start_state: Floats, start: float, stop: float) -> None:
+        """Stand at the start of a run.
+
+        Args:
+            start_state: the start, `(components,)`; it is not changed.
+            start: its time.
+            stop: the time of the end.
+        """
+        product, steps = self._product, self._limits.steps
+        self._start, self._stop, self._way, self.residual = start_state, stop, stop - start, 0.0
         self.t, self.y = start, start_state.copy()
-        self.control = begun_control(product, self.y, row, start, stop, limits)
-        first = max(FIRST_STRETCH, FIRST_COMPONENTS // self.y.size)
-        self.stretch = min(FIRST_STRETCH if product.UNKNOWNS else first, limits.steps)
+        self._low.fill(0.0)
+        self.room.clear()
+        self.control[:] = self._begun
+        step = first_step(product, self.y, self._row, start, stop, self._limits)
+        self.control[Control.STEP] = step
+        first = max(FIRST_STRETCH, FIRST_COMPONENTS // product.SIZE)
+        self.stretch = min(FIRST_STRETCH if product.UNKNOWNS else first, steps)
 
     @property
     def is_under_way(self) -> bool:
@@ -105,6 +120,29 @@ class AdaptiveTrajectory:
         taken = self.steps - before
         self.stretch = min(next_stretch(taken, begun, STRETCH), limits.steps - self.steps)
         return taken
+
+    def finish(self, values: Callable[[], Mapping[str, Any]]) -> Floats:
+        """Move to the end, without looking at what lies between.
+
+        Args:
+            values: the parameters by name, for the solution so far of a run that fails.
+
+        Returns:
+            The state there, `(components,)`.
+
+        Raises:
+            IntegrationError: no step is small enough, or the budget is used up.
+        """
+        start, never = self.t, NEVER[self._way > 0]
+        while self.is_under_way:
+            self.advance(never, *self._unwanted, None)
+            reason = self.loss or self.exhaustion
+            if reason is not None:
+                so_far = [(np.array([start, self.t]), np.stack((self._start, self.y)))]
+                raise failure(
+                    self._product, self.t, self.control, so_far, values(), reason, self.residual
+                )
+        return self.y
 
     @property
     def loss(self) -> str | None:

@@ -7,26 +7,32 @@ In: a product's numba module, a step or tolerances, and parameters, which are ch
 from __future__ import annotations
 
 import copy
+import dataclasses
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.loader import imported
 from hamilforge.runtime.core.numbers import whole_number
-from hamilforge.runtime.integrators.adaptive_control import Limits
-from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, adaptive_end, adaptive_steps
+from hamilforge.runtime.core.workspace import Rooms
+from hamilforge.runtime.integrators.adaptive_control import Limits, by_coefficients
+from hamilforge.runtime.integrators.adaptive_steps import MOST_STEPS, adaptive_steps
+from hamilforge.runtime.integrators.adaptive_trajectory import AdaptiveTrajectory
 from hamilforge.runtime.integrators.constraints import refuse_off_constraints
 from hamilforge.runtime.integrators.fixed_steps import fixed_steps
 from hamilforge.runtime.integrators.run_arguments import (
     kept_steps,
-    longest_step,
     looked_for,
     looks_for_nothing,
     output_times,
     parameter_values,
     refuse_adaptive,
+    refuse_lost_bound,
     refuse_undefined,
     starting_states,
     step_bound,
@@ -72,24 +78,33 @@ class Integrator:
     ) -> None:
         self.product = product
         self._h = None if h is None else step_length(h)
-        self._max_step = None if max_step is None else step_bound(max_step)
+        longest = math.inf if max_step is None else step_bound(max_step)
         self._budget = None if max_steps is None else whole_number("max_steps", max_steps)
         self._values = parameter_values(product, parameters or {})
+        self._many = max((np.size(value) for value in self._values.values()), default=1)
+        self._rows = parameter_table(self._values, self._many)
+        self._limits: Limits | None = None
+        self._trajectories: Rooms[AdaptiveTrajectory] = Rooms()
         if h is None:
             refuse_adaptive(product)
             size = len(product.COMPONENTS)
-            self._relative = tolerance("rtol", RTOL if rtol is None else rtol, size)
-            self._absolute = tolerance("atol", ATOL if atol is None else atol, size)
+            self._limits = Limits(
+                tolerance("rtol", RTOL if rtol is None else rtol, size),
+                tolerance("atol", ATOL if atol is None else atol, size),
+                None,
+                MOST_STEPS if self._budget is None else self._budget,
+                longest,
+            )
         elif rtol is not None or atol is not None:
             raise ValueError("a fixed step h and tolerances exclude each other; give one")
         elif max_step is not None:
             raise ValueError("max_step is for steps that follow an error estimate: leave h out")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "product": self.product.__name__}
+        return {**vars(self), "product": self.product.__name__, "_trajectories": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, product=imported(state["product"]))
+        vars(self).update(state, product=imported(state["product"]), _trajectories=Rooms())
 
     def __repr__(self) -> str:
         steps = "steps of its own" if self._h is None else f"h = {self._h:g}"
@@ -127,17 +142,18 @@ class Integrator:
         """
         product, values = self.product, self._own_values()
         start, stop = self._times(t_span)
-        state, single = starting_states(product, y0, values)
+        state, single = starting_states(product, y0, self._many)
         table = parameter_table(values, len(state))
         refuse_undefined(product, start, state, table)
         refuse_off_constraints(product, start, state, table)
-        if self._h is None:
+        if self._limits is not None:
             if every != 1:
                 raise ValueError("every counts steps of a fixed h; give t_eval instead")
             times = output_times(t_eval, start, stop)
             if times is None and not single:
                 raise ValueError("the steps of trajectories differ; give t_eval for an ensemble")
-            limits, watched = self._limits(start, stop, times), looked_for(product, events)
+            limits = dataclasses.replace(self._limits, times=times)
+            watched = looked_for(product, events)
             return adaptive_steps(
                 product, state, single, values, table, start, stop, limits, watched
             )
@@ -171,25 +187,36 @@ class Integrator:
         """
         product = self.product
         start, stop = self._times(t_span)
-        if self._h is not None:
+        if self._limits is None:
             count = self._count(start, stop)
             return self.solve(y0, t_span, every=count, progress=False).y[..., -1, :]
-        state, single = starting_states(product, y0, self._values)
+        state, single = starting_states(product, y0, self._many)
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
-        table, limits = parameter_table(self._values, 1), self._limits(start, stop)
-        refuse_undefined(product, start, state, table)
-        return adaptive_end(product, state[0], table[0], start, stop, limits, self._own_values)
+        looks_itself = by_coefficients(product)  # whether kernels look at the start
+        if not looks_itself:
+            refuse_undefined(product, start, state, self._rows)
+        with self._trajectories.serving(None, self._trajectory) as trajectory:
+            trajectory.begin(state[0], start, stop)
+            try:
+                return trajectory.finish(self._own_values)
+            except IntegrationError as error:
+                if looks_itself and not error.step:
+                    refuse_undefined(product, start, state, self._rows)
+                raise
+
+    def _trajectory(self) -> AdaptiveTrajectory:
+        assert self._limits is not None
+        return AdaptiveTrajectory(self.product, self._rows[0], self._limits)
 
     def _times(self, t_span: Sequence[float] | None) -> tuple[float, float]:
         if t_span is None:
-            return self.product.START_TIME, self.product.START_TIME + 1.0
-        return time_span(t_span)
-
-    def _limits(self, start: float, stop: float, times: Floats | None = None) -> Limits:
-        steps = MOST_STEPS if self._budget is None else self._budget
-        longest = longest_step(self._max_step, start, stop)
-        return Limits(self._relative, self._absolute, times, steps, longest)
+            start, stop = self.product.START_TIME, self.product.START_TIME + 1.0
+        else:
+            start, stop = time_span(t_span)
+        if self._limits is not None and self._limits.longest < math.inf:
+            refuse_lost_bound(self._limits.longest, start, stop)
+        return start, stop
 
     def _own_values(self) -> dict[str, Any]:
         """The parameters, as a run may keep them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -60,14 +61,28 @@ def time_span(t_span: Sequence[float]) -> tuple[float, float]:
     return start, stop
 
 
-def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> tuple[Floats, bool]:
+@functools.cache
+def _declared_start(product: ModuleType) -> Floats:
+    """The start that is declared.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if product.START is None:
+        raise ValueError(
+            f"{product.NAME} declares no start; give y0 for {', '.join(brief(product.COMPONENTS))}"
+        )
+    return real_array("y0", product.START)
+
+
+def starting_states(product: ModuleType, y0: Any, many: int) -> tuple[Floats, bool]:
     """The start as `(trajectories, components)`, and whether it was one.
 
     Args:
         product: a generated numba module.
         y0: `(components,)`, `(trajectories, components)`, or numbers by component; None for the
             declared start.
-        values: the parameters by name, each a number or `(trajectories,)`.
+        many: how many sets of parameters there are.
 
     Returns:
         The starts, contiguous, one for each set of parameters if y0 was one; and whether there was
@@ -77,16 +92,11 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
         ValueError: y0 does not fit or is not finite, no start is declared, or there are several
             sets of parameters, but not as many as starts.
     """
-    names = product.COMPONENTS
     if y0 is None:
-        if product.START is None:
-            raise ValueError(
-                f"{product.NAME} declares no start; give y0 for {', '.join(brief(names))}"
-            )
-        y0 = product.START
-    if isinstance(y0, Mapping):
+        y0 = _declared_start(product)
+    elif isinstance(y0, Mapping):
         y0 = _by_component(product, y0)
-    state = real_array("y0", y0)
+    names, state = product.COMPONENTS, real_array("y0", y0)
     if state.ndim not in (1, 2) or state.shape[-1] != len(names):
         raise ValueError(
             f"y0 has the shape {state.shape}; ({len(names)},) for {', '.join(brief(names))}, or "
@@ -94,7 +104,6 @@ def starting_states(product: ModuleType, y0: Any, values: Mapping[str, Any]) -> 
         )
     if not all_finite(state):
         raise ValueError("y0 holds NaN or infinite numbers")
-    many = max((np.size(value) for value in values.values()), default=1)
     single = state.ndim == 1 and many == 1
     if state.ndim == 1:
         state = state[None] if many == 1 else np.repeat(state[None], many, axis=0)
@@ -311,29 +320,23 @@ def step_bound(max_step: Any) -> float:
     return longest
 
 
-def longest_step(longest: float | None, start: float, stop: float) -> float:
-    """The longest step that may be taken in a time span.
+def refuse_lost_bound(longest: float, start: float, stop: float) -> None:
+    """Refuse a longest step that is lost in the rounding of the times.
 
     Args:
-        longest: its length; None for any.
+        longest: its length.
         start: the time of the start.
         stop: the time of the end.
 
-    Returns:
-        The length, infinite if None was given.
-
     Raises:
-        ValueError: it is lost in the rounding of the times.
+        ValueError: it is.
     """
-    if longest is None:
-        return math.inf
     least = 100 * float(np.spacing(max(abs(start), abs(stop))))
     if longest < least:
         raise ValueError(
             f"max_step = {longest} is lost in the rounding of the times of t_span; {least:.0e} is "
             "the smallest"
         )
-    return longest
 
 
 def looks_for_nothing(events: Any) -> bool:

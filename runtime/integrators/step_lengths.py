@@ -1,7 +1,12 @@
-"""Logarithms and powers of 2 for the lengths of steps, where three digits are enough.
+"""Logarithms and powers of 2 for the lengths of steps, where a few per cent are enough.
 
-In: a float64.  Out: the function by the bits of the number and a cubic polynomial.  Compiled into
-kernels, which carry the digest of this file.
+In: a float64.  Out: the function by the bits of the number, whose exponent is the whole part of its
+logarithm and whose fraction is nearly the rest: ``f`` for ``log2(1 + f)``, which is up to 0.086
+more, so that half of that is added.  A step waits for both functions, and they take a dozen cycles
+each.  Compiled into kernels, which carry the digest of this file.
+
+Source: J. N. Mitchell, Computer multiplication and division using binary logarithms, IRE Trans.
+Electron. Comput. EC-11 (1962) 512-517, doi:10.1109/TEC.1962.5219391.
 """
 
 from __future__ import annotations
@@ -10,26 +15,19 @@ import numpy as np
 
 from hamilforge.runtime.core.inner_functions import borrowing_function
 
-#: The bits of a fraction, and the exponent of 1.
-_FRACTION, _ONE, _BITS = (1 << 52) - 1, 1023, 52
-#: log2 on [1, 2] and 2^x on [0, 1], at Chebyshev's points.
-_L0, _L1, _L2, _L3 = -2.13388663, 3.010851, -1.02955839, 0.15392465
-_P0, _P1, _P2, _P3 = 0.99981246, 0.69683624, 0.22412837, 0.07902041
+#: One unit of the last bit as a part of an exponent, and its inverse.
+_BIT, _BITS = 2.0**-52, 2.0**52
+#: What is added to a logarithm where its number is stored: the exponent of 1, less half of 0.086.
+_ONE = 1023.0 - 0.043
 
 
 @borrowing_function
 def log2(x: float) -> float:
-    """The logarithm to base 2 of a positive number, within 0.0014; below -1021 for 0."""
-    bits = np.float64(x).view(np.int64)
-    part = np.int64((bits & _FRACTION) | (_ONE << _BITS)).view(np.float64)
-    return (bits >> _BITS) - _ONE + (_L0 + part * (_L1 + part * (_L2 + part * _L3)))
+    """The logarithm to base 2 of a positive number, within 0.0431; below -1022 for 0."""
+    return np.float64(x).view(np.int64) * _BIT - _ONE
 
 
 @borrowing_function
 def power2(x: float) -> float:
-    """2 to a power from -1020 to 1020, within a part of 0.0002; at the nearer end beyond."""
-    above = min(max(x, -1020.0), 1020.0) + _ONE
-    whole = np.int64(above)
-    rest = above - whole
-    scale = np.int64(whole << _BITS).view(np.float64)
-    return scale * (_P0 + rest * (_P1 + rest * (_P2 + rest * _P3)))
+    """2 to a power from -1020 to 1020, within 3.1 per cent; at the nearer end beyond."""
+    return np.int64((min(max(x, -1020.0), 1020.0) + _ONE) * _BITS).view(np.float64)

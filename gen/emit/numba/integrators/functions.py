@@ -21,6 +21,7 @@ from hamilforge.gen.program.integrators.integrator import (
     Integrator,
     Matrix,
     Part,
+    TaylorSteps,
 )
 from hamilforge.gen.program.ir import Expr, Function, Ref, names
 from hamilforge.gen.program.lower import mul
@@ -90,7 +91,7 @@ class _Functions:
             views.append(self._matrix(own.slopes, "G = dg/dq, where it is not zero."))
             views.append(self._matrix(own.mass, "d^2K/dp^2, where it is not zero."))
         if problem.energy:
-            inside = isinstance(step, DiscreteGradient)
+            inside = isinstance(step, DiscreteGradient | TaylorSteps)
             views.append(self._scalar("energy", problem.energy.value, "H.", not inside))
             doc = "The sum of the sizes of H's terms."
             views.append(self._scalar("energy_size", problem.energy.size, doc))

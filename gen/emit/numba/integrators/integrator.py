@@ -187,7 +187,8 @@ def _adaptive(step: Step) -> str:
 
 def _plain_energy(step: Step) -> str:
     """The energy as a function of arrays."""
-    return "energy.py_func" if isinstance(step, DiscreteGradient) else "energy"
+    inside = isinstance(step, DiscreteGradient | TaylorSteps)  # kernels call it too
+    return "energy.py_func" if inside else "energy"
 
 
 def _fixed_step(step: Step) -> str:
