@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "normal_numbers": "core",
     "series_bounds": "integrators",
     "series_kernels": "integrators",
+    "series_lanes": "integrators",
     "stage_systems": "integrators",
     "step_lengths": "integrators",
     "vector_math": "core",
@@ -39,6 +41,8 @@ COMPILED_IN: Mapping[str, str] = {
     "inner_functions": "core",
     **KERNEL_MODULES,
 }
+#: A module of the runtime of which functions are imported.
+_CALLED = re.compile(r"^from hamilforge\.runtime\.\w+\.(\w+) import", re.M)
 
 
 def declaration_digest(declaration: kinds.Declaration) -> str:
@@ -55,9 +59,21 @@ def _runtime() -> Path:
 
 
 def runtime_digest(module: str) -> str:
-    """The digest of a runtime module whose code is compiled into kernels."""
-    path = _runtime() / COMPILED_IN[module] / f"{module}.py"
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """The digest of a runtime module whose code is compiled into kernels, with what it calls."""
+    digest = hashlib.sha256()
+    for name in sorted(_compiled_with(module)):
+        digest.update(_code(name))
+    return digest.hexdigest()[:16]
+
+
+def _compiled_with(module: str) -> set[str]:
+    """A module whose code is compiled into kernels, and those whose functions it calls."""
+    called = {name for name in _CALLED.findall(_code(module).decode()) if name in COMPILED_IN}
+    return {module}.union(*map(_compiled_with, called))
+
+
+def _code(module: str) -> bytes:
+    return (_runtime() / COMPILED_IN[module] / f"{module}.py").read_bytes()
 
 
 def versions() -> dict[str, str]:
@@ -70,8 +86,8 @@ def emitter_digest() -> str:
     """A digest of everything that turns declarations into text, and of versions; computed once."""
     digest = hashlib.sha256(repr(sorted(versions().items())).encode())
     package = Path(__file__).parent
-    for name, room in COMPILED_IN.items():
-        digest.update((_runtime() / room / f"{name}.py").read_bytes())
+    for name in COMPILED_IN:
+        digest.update(_code(name))
     for path in _sources(package):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())

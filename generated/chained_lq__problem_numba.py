@@ -29,7 +29,7 @@ doi:10.1080/10556780410001689225
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
+from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
 
 NAME = "chained_lq"

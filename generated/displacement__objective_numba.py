@@ -25,7 +25,7 @@ interpolation, and controlled ODEs, SIAM J. Math. Data Sci. 2 (2020) 901-919, ar
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 
 NAME = "displacement"
 STATES = {"y": ("d",), "start": ("d",)}

@@ -34,8 +34,8 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
-from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.core.linear import factored, solved  # content 41414a31bba5a09b
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")

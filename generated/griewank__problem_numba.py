@@ -30,7 +30,7 @@ Reference: A. O. Griewank, Generalized descent for global optimization, J. Optim
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
+from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
 
 NAME = "griewank"
 VARIABLES = {"x": ("d",)}

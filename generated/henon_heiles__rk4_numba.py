@@ -25,7 +25,7 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
 
 NAME = "henon_heiles__rk4"
 COMPONENTS = ("x", "y", "px", "py")

@@ -27,8 +27,8 @@ doi:10.1080/10586458.2005.10128904
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
-from hamilforge.runtime.integrators import step_lengths  # content 4820760f05470c70
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.integrators import step_lengths  # content b9e9dc0a70b5cf38
 
 NAME = "henon_heiles__taylor"
 COMPONENTS = ("x", "y", "px", "py")

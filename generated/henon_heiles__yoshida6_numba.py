@@ -26,7 +26,7 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
 
 NAME = "henon_heiles__yoshida6"
 COMPONENTS = ("x", "y", "px", "py")

@@ -25,9 +25,9 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
-from hamilforge.runtime.integrators import series_bounds  # content 442c61201093db61
-from hamilforge.runtime.integrators import series_kernels  # content e34e9a4739ef2494
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.integrators import series_bounds  # content 022f18d6a982e3c7
+from hamilforge.runtime.integrators import series_kernels  # content 0ba44e3c27d81f71
 
 NAME = "kepler__dormand_prince54"
 COMPONENTS = ("x", "y", "px", "py")

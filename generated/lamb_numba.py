@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
-from hamilforge.runtime.optimizers import wide  # content a138a4f24aa23e5f
+from hamilforge.runtime.optimizers import wide  # content bf9e3146c35ee20c
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("m", "v")

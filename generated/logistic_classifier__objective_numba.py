@@ -24,7 +24,7 @@ Dyn. 6 (2019) 171-198, arXiv:1904.05657
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "logistic_classifier"

@@ -23,7 +23,7 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
+from hamilforge.runtime.core.linear import factored, solved  # content 41414a31bba5a09b
 
 NAME = "lotka_volterra__average_vector_field"
 COMPONENTS = ("u", "v")

@@ -20,7 +20,7 @@ Paris 1805
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 
 NAME = "mean_squared_error"
 STATES = {"y": ("d",)}

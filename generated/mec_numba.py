@@ -41,8 +41,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 086960aaf6464bc6
-from hamilforge.runtime.core import matrix_rotations  # content 848810c7066d7511
+from hamilforge.runtime.core import matrix_kernels  # content 15a13b9e62b56704
+from hamilforge.runtime.core import matrix_rotations  # content 5b5bd40055745031
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)

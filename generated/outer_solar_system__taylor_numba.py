@@ -178,9 +178,9 @@ doi:10.1080/10586458.2005.10128904
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
-from hamilforge.runtime.integrators import series_kernels  # content e34e9a4739ef2494
-from hamilforge.runtime.integrators import step_lengths  # content 4820760f05470c70
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.integrators import series_kernels  # content 0ba44e3c27d81f71
+from hamilforge.runtime.integrators import step_lengths  # content b9e9dc0a70b5cf38
 
 NAME = "outer_solar_system__taylor"
 COMPONENTS = (

@@ -22,7 +22,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
 
 NAME = "pendulum__conformal_leapfrog"
 COMPONENTS = ("q", "p")

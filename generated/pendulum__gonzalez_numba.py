@@ -22,7 +22,7 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.linear import factored, solved  # content 6a947f7a59e93159
+from hamilforge.runtime.core.linear import factored, solved  # content 41414a31bba5a09b
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")

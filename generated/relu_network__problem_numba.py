@@ -39,7 +39,7 @@ Y. Tian, arXiv:1703.00560
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
+from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
 
 NAME = "relu_network"

@@ -28,7 +28,7 @@ einer unabhaengigen Veraenderlichen, Z. Math. Phys. 45 (1900) 23-38
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "resnet__heun2"

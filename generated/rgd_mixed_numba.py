@@ -31,7 +31,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.optimizers import wide  # content a138a4f24aa23e5f
+from hamilforge.runtime.optimizers import wide  # content bf9e3146c35ee20c
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)

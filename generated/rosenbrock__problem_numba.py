@@ -27,7 +27,7 @@ scipy.optimize.rosen
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content f647b5bf3a6b957c
+from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
 from hamilforge.runtime.core import elementary  # content e970bd79015923dc
 
 NAME = "rosenbrock"

@@ -27,7 +27,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 8d78dcfecd9cda5f
+from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
 
 NAME = "toda_lattice__yoshida6"
 COMPONENTS = (*(f"x[{i}]" for i in range(32)), *(f"p[{i}]" for i in range(32)))

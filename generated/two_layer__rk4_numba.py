@@ -30,7 +30,7 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "two_layer__rk4"

@@ -40,7 +40,7 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 255b2dfdaff599f0
+from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"

@@ -1,10 +1,10 @@
 """``hamilforge bench integrators``: trajectories to an equal error, beside peers, in one process.
 
 For each case every candidate and every peer first finds the largest step, or the loosest tolerance,
-of four to an octave or a decade, with which the end of the trajectory is within the error; then all are timed in turns at that
-setting, from objects that are made once where there are such: an ``Integrator``, diffrax's compiled
-function, heyoka's integrator.  SciPy's and the other peers' right-hand sides are written in the
-problem's components by hand, as their users would.
+of four to an octave or a decade, with which the end of the trajectory is within the error; then all
+are timed in turns at that setting, from objects that are made once where there are such: an
+``Integrator``, diffrax's compiled function, heyoka's integrator.  SciPy's and the other peers'
+right-hand sides are written in the problem's components by hand, as their users would.
 """
 
 from __future__ import annotations

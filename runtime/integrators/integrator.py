@@ -163,6 +163,7 @@ class Integrator:
             )
         if t_eval is not None:
             raise ValueError("with a fixed step h states are kept at steps; give every instead")
+        assert self._h is not None
         count = self._count(start, stop)
         every = kept_steps(count, every, self._h)
         shown = sys.stderr.isatty() if progress is None else progress

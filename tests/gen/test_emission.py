@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib
 import json
 import os
 import re
@@ -143,8 +141,20 @@ def test_a_kernel_file_is_self_contained(path):
     host = {"numba", "hamilforge.runtime.optimizers.clock"}
     assert modules <= {*host, *compiled_in}
     for module in modules - host:
-        source = Path(importlib.import_module(module).__file__)
-        assert hashlib.sha256(source.read_bytes()).hexdigest()[:16] in text
+        assert digests.runtime_digest(module.rpartition(".")[2]) in text
+
+
+@pytest.mark.parametrize("module", digests.COMPILED_IN)
+def test_a_digest_sees_all_that_is_compiled_in(module, monkeypatch):
+    code, digest = digests._code, digests.runtime_digest(module)
+    tree = ast.parse(code(module))
+    imports = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    called = {name.rpartition(".")[2] for name in imports} & {*digests.COMPILED_IN}
+    for changed in {module, *called}:
+        monkeypatch.setattr(
+            digests, "_code", lambda name, changed=changed: code(name) + b"#" * (name == changed)
+        )
+        assert digests.runtime_digest(module) != digest
 
 
 EVIL = (
