@@ -9,7 +9,7 @@ steps after the tolerance.
     x_squared = x * x
     energy = px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
-Proved: order 8, by Taylor coefficients that are the solution's.
+Proved: order 12, by Taylor coefficients that are the solution's.
 
 Reference: M. Henon and C. Heiles, The applicability of the third integral of motion: some
 numerical experiments, Astron. J. 69 (1964) 73-79, doi:10.1086/109234
@@ -42,7 +42,7 @@ FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
-SIZE, ROWS, UNKNOWNS = 4, 19, 0
+SIZE, ROWS, UNKNOWNS = 4, 27, 0
 
 
 @njit(**ENTRY)
@@ -88,7 +88,7 @@ def energy_size(t, state, parameters):
     )
 
 
-ORDER = 8
+ORDER = 12
 #: How many series have their coefficients in a row; the components come first.
 COLUMNS = 4
 #: Sums of coefficients may be taken in any order. A step takes a tenth of a microsecond, and calls
@@ -166,10 +166,10 @@ def coefficients(t, state, parameters, rows):
     y_squared__6 = 2 * (y * y__6 + y__1 * y__5 + y__2 * y__4) + y__3 * y__3
     x_squared__6 = 2 * (x * x__6 + x__1 * x__5 + x__2 * x__4) + x__3 * x__3
     sum_2__6 = y_squared__6 - x_squared__6 - y__6
-    x__7 = 1 / 7 * px__6
-    y__7 = 1 / 7 * py__6
-    px__7 = 1 / 7 * sum__6
-    py__7 = 1 / 7 * sum_2__6
+    x__7 = px__6 / 7
+    y__7 = py__6 / 7
+    px__7 = sum__6 / 7
+    py__7 = sum_2__6 / 7
     product__7 = (
         x * y__7
         + x__1 * y__6
@@ -184,10 +184,100 @@ def coefficients(t, state, parameters, rows):
     y_squared__7 = 2 * (y * y__7 + y__1 * y__6 + y__2 * y__5 + y__3 * y__4)
     x_squared__7 = 2 * (x * x__7 + x__1 * x__6 + x__2 * x__5 + x__3 * x__4)
     sum_2__7 = y_squared__7 - x_squared__7 - y__7
-    x__8 = 1 / 8 * px__7
-    y__8 = 1 / 8 * py__7
-    px__8 = 1 / 8 * sum__7
-    py__8 = 1 / 8 * sum_2__7
+    x__8 = px__7 / 8
+    y__8 = py__7 / 8
+    px__8 = sum__7 / 8
+    py__8 = sum_2__7 / 8
+    product__8 = (
+        x * y__8
+        + x__1 * y__7
+        + x__2 * y__6
+        + x__3 * y__5
+        + x__4 * y__4
+        + x__5 * y__3
+        + x__6 * y__2
+        + x__7 * y__1
+        + x__8 * y
+    )
+    sum__8 = -2 * product__8 - x__8
+    y_squared__8 = 2 * (y * y__8 + y__1 * y__7 + y__2 * y__6 + y__3 * y__5) + y__4 * y__4
+    x_squared__8 = 2 * (x * x__8 + x__1 * x__7 + x__2 * x__6 + x__3 * x__5) + x__4 * x__4
+    sum_2__8 = y_squared__8 - x_squared__8 - y__8
+    x__9 = 1 / 9 * px__8
+    y__9 = 1 / 9 * py__8
+    px__9 = 1 / 9 * sum__8
+    py__9 = 1 / 9 * sum_2__8
+    product__9 = (
+        x * y__9
+        + x__1 * y__8
+        + x__2 * y__7
+        + x__3 * y__6
+        + x__4 * y__5
+        + x__5 * y__4
+        + x__6 * y__3
+        + x__7 * y__2
+        + x__8 * y__1
+        + x__9 * y
+    )
+    sum__9 = -2 * product__9 - x__9
+    y_squared__9 = 2 * (y * y__9 + y__1 * y__8 + y__2 * y__7 + y__3 * y__6 + y__4 * y__5)
+    x_squared__9 = 2 * (x * x__9 + x__1 * x__8 + x__2 * x__7 + x__3 * x__6 + x__4 * x__5)
+    sum_2__9 = y_squared__9 - x_squared__9 - y__9
+    x__10 = 1 / 10 * px__9
+    y__10 = 1 / 10 * py__9
+    px__10 = 1 / 10 * sum__9
+    py__10 = 1 / 10 * sum_2__9
+    product__10 = (
+        x * y__10
+        + x__1 * y__9
+        + x__2 * y__8
+        + x__3 * y__7
+        + x__4 * y__6
+        + x__5 * y__5
+        + x__6 * y__4
+        + x__7 * y__3
+        + x__8 * y__2
+        + x__9 * y__1
+        + x__10 * y
+    )
+    sum__10 = -2 * product__10 - x__10
+    y_squared__10 = (
+        2 * (y * y__10 + y__1 * y__9 + y__2 * y__8 + y__3 * y__7 + y__4 * y__6) + y__5 * y__5
+    )
+    x_squared__10 = (
+        2 * (x * x__10 + x__1 * x__9 + x__2 * x__8 + x__3 * x__7 + x__4 * x__6) + x__5 * x__5
+    )
+    sum_2__10 = y_squared__10 - x_squared__10 - y__10
+    x__11 = 1 / 11 * px__10
+    y__11 = 1 / 11 * py__10
+    px__11 = 1 / 11 * sum__10
+    py__11 = 1 / 11 * sum_2__10
+    product__11 = (
+        x * y__11
+        + x__1 * y__10
+        + x__2 * y__9
+        + x__3 * y__8
+        + x__4 * y__7
+        + x__5 * y__6
+        + x__6 * y__5
+        + x__7 * y__4
+        + x__8 * y__3
+        + x__9 * y__2
+        + x__10 * y__1
+        + x__11 * y
+    )
+    sum__11 = -2 * product__11 - x__11
+    y_squared__11 = 2 * (
+        y * y__11 + y__1 * y__10 + y__2 * y__9 + y__3 * y__8 + y__4 * y__7 + y__5 * y__6
+    )
+    x_squared__11 = 2 * (
+        x * x__11 + x__1 * x__10 + x__2 * x__9 + x__3 * x__8 + x__4 * x__7 + x__5 * x__6
+    )
+    sum_2__11 = y_squared__11 - x_squared__11 - y__11
+    x__12 = 1 / 12 * px__11
+    y__12 = 1 / 12 * py__11
+    px__12 = 1 / 12 * sum__11
+    py__12 = 1 / 12 * sum_2__11
     rows[0, 0] = x
     rows[0, 1] = y
     rows[0, 2] = px
@@ -224,6 +314,22 @@ def coefficients(t, state, parameters, rows):
     rows[8, 1] = y__8
     rows[8, 2] = px__8
     rows[8, 3] = py__8
+    rows[9, 0] = x__9
+    rows[9, 1] = y__9
+    rows[9, 2] = px__9
+    rows[9, 3] = py__9
+    rows[10, 0] = x__10
+    rows[10, 1] = y__10
+    rows[10, 2] = px__10
+    rows[10, 3] = py__10
+    rows[11, 0] = x__11
+    rows[11, 1] = y__11
+    rows[11, 2] = px__11
+    rows[11, 3] = py__11
+    rows[12, 0] = x__12
+    rows[12, 1] = y__12
+    rows[12, 2] = px__12
+    rows[12, 3] = py__12
 
 
 @njit(**SUMS, forceinline=True)
@@ -363,7 +469,7 @@ def holds(t, h, parameters, relative, absolute, rows):
 
 
 #: The degree of the polynomial of a step, and the highest power of rows that hold one.
-DEGREE, POWERS = 8, 8
+DEGREE, POWERS = 12, 12
 
 
 @njit(**ENTRY)
@@ -419,8 +525,8 @@ def adaptive(
     tolerance = relative[0]
     for i in range(1, SIZE):
         tolerance = min(tolerance, relative[i])
-    # the last terms e^-2 of those before, or less where the order is too low for the tolerance
-    margin = (min(-2.0, np.log(tolerance) / (ORDER - 1)) - 0.7 / (ORDER - 1)) / np.log(2.0)
+    # the last term e^-5 of the tolerance, and the step at most e^-0.5 of the radius
+    margin = min((np.log(tolerance) - 5.0) / ORDER, -0.5) / np.log(2.0)
     while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
         coefficients(t, y, parameters, rows)
         h = size_of_step(y, relative, absolute, tolerance, margin, rows)

@@ -9,7 +9,7 @@ steps after the tolerance.
     x_squared = x * x
     energy = px * px / 2 + py * py / 2 + x_squared * y + x_squared / 2 + y * y / 2 - y * y * y / 3
 
-Proved: order 8, by Taylor coefficients that are the solution's.
+Proved: order 12, by Taylor coefficients that are the solution's.
 
 Reference: M. Henon and C. Heiles, The applicability of the third integral of motion: some
 numerical experiments, Astron. J. 69 (1964) 73-79, doi:10.1086/109234
@@ -115,10 +115,10 @@ def coefficients(t, state, parameters):
     y_squared__6 = 2 * (y * y__6 + y__1 * y__5 + y__2 * y__4) + y__3 * y__3
     x_squared__6 = 2 * (x * x__6 + x__1 * x__5 + x__2 * x__4) + x__3 * x__3
     sum_2__6 = y_squared__6 - x_squared__6 - y__6
-    x__7 = 1 / 7 * px__6
-    y__7 = 1 / 7 * py__6
-    px__7 = 1 / 7 * sum__6
-    py__7 = 1 / 7 * sum_2__6
+    x__7 = px__6 / 7
+    y__7 = py__6 / 7
+    px__7 = sum__6 / 7
+    py__7 = sum_2__6 / 7
     product__7 = (
         x * y__7
         + x__1 * y__6
@@ -133,6 +133,96 @@ def coefficients(t, state, parameters):
     y_squared__7 = 2 * (y * y__7 + y__1 * y__6 + y__2 * y__5 + y__3 * y__4)
     x_squared__7 = 2 * (x * x__7 + x__1 * x__6 + x__2 * x__5 + x__3 * x__4)
     sum_2__7 = y_squared__7 - x_squared__7 - y__7
+    x__8 = px__7 / 8
+    y__8 = py__7 / 8
+    px__8 = sum__7 / 8
+    py__8 = sum_2__7 / 8
+    product__8 = (
+        x * y__8
+        + x__1 * y__7
+        + x__2 * y__6
+        + x__3 * y__5
+        + x__4 * y__4
+        + x__5 * y__3
+        + x__6 * y__2
+        + x__7 * y__1
+        + x__8 * y
+    )
+    sum__8 = -2 * product__8 - x__8
+    y_squared__8 = 2 * (y * y__8 + y__1 * y__7 + y__2 * y__6 + y__3 * y__5) + y__4 * y__4
+    x_squared__8 = 2 * (x * x__8 + x__1 * x__7 + x__2 * x__6 + x__3 * x__5) + x__4 * x__4
+    sum_2__8 = y_squared__8 - x_squared__8 - y__8
+    x__9 = 1 / 9 * px__8
+    y__9 = 1 / 9 * py__8
+    px__9 = 1 / 9 * sum__8
+    py__9 = 1 / 9 * sum_2__8
+    product__9 = (
+        x * y__9
+        + x__1 * y__8
+        + x__2 * y__7
+        + x__3 * y__6
+        + x__4 * y__5
+        + x__5 * y__4
+        + x__6 * y__3
+        + x__7 * y__2
+        + x__8 * y__1
+        + x__9 * y
+    )
+    sum__9 = -2 * product__9 - x__9
+    y_squared__9 = 2 * (y * y__9 + y__1 * y__8 + y__2 * y__7 + y__3 * y__6 + y__4 * y__5)
+    x_squared__9 = 2 * (x * x__9 + x__1 * x__8 + x__2 * x__7 + x__3 * x__6 + x__4 * x__5)
+    sum_2__9 = y_squared__9 - x_squared__9 - y__9
+    x__10 = 1 / 10 * px__9
+    y__10 = 1 / 10 * py__9
+    px__10 = 1 / 10 * sum__9
+    py__10 = 1 / 10 * sum_2__9
+    product__10 = (
+        x * y__10
+        + x__1 * y__9
+        + x__2 * y__8
+        + x__3 * y__7
+        + x__4 * y__6
+        + x__5 * y__5
+        + x__6 * y__4
+        + x__7 * y__3
+        + x__8 * y__2
+        + x__9 * y__1
+        + x__10 * y
+    )
+    sum__10 = -2 * product__10 - x__10
+    y_squared__10 = (
+        2 * (y * y__10 + y__1 * y__9 + y__2 * y__8 + y__3 * y__7 + y__4 * y__6) + y__5 * y__5
+    )
+    x_squared__10 = (
+        2 * (x * x__10 + x__1 * x__9 + x__2 * x__8 + x__3 * x__7 + x__4 * x__6) + x__5 * x__5
+    )
+    sum_2__10 = y_squared__10 - x_squared__10 - y__10
+    x__11 = 1 / 11 * px__10
+    y__11 = 1 / 11 * py__10
+    px__11 = 1 / 11 * sum__10
+    py__11 = 1 / 11 * sum_2__10
+    product__11 = (
+        x * y__11
+        + x__1 * y__10
+        + x__2 * y__9
+        + x__3 * y__8
+        + x__4 * y__7
+        + x__5 * y__6
+        + x__6 * y__5
+        + x__7 * y__4
+        + x__8 * y__3
+        + x__9 * y__2
+        + x__10 * y__1
+        + x__11 * y
+    )
+    sum__11 = -2 * product__11 - x__11
+    y_squared__11 = 2 * (
+        y * y__11 + y__1 * y__10 + y__2 * y__9 + y__3 * y__8 + y__4 * y__7 + y__5 * y__6
+    )
+    x_squared__11 = 2 * (
+        x * x__11 + x__1 * x__10 + x__2 * x__9 + x__3 * x__8 + x__4 * x__7 + x__5 * x__6
+    )
+    sum_2__11 = y_squared__11 - x_squared__11 - y__11
     return (
         x__1,
         y__1,
@@ -162,10 +252,26 @@ def coefficients(t, state, parameters):
         y__7,
         px__7,
         py__7,
-        1 / 8 * px__7,
-        1 / 8 * py__7,
-        1 / 8 * sum__7,
-        1 / 8 * sum_2__7,
+        x__8,
+        y__8,
+        px__8,
+        py__8,
+        x__9,
+        y__9,
+        px__9,
+        py__9,
+        x__10,
+        y__10,
+        px__10,
+        py__10,
+        x__11,
+        y__11,
+        px__11,
+        py__11,
+        1 / 12 * px__11,
+        1 / 12 * py__11,
+        1 / 12 * sum__11,
+        1 / 12 * sum_2__11,
     )
 
 
@@ -179,5 +285,5 @@ class HenonHeilesTaylor(TaylorSteps):
     PARTS = ((0, 4),)
     FIELDS = (field,)
     ENERGY = staticmethod(energy)
-    ORDER = 8
+    ORDER = 12
     COEFFICIENTS = staticmethod(coefficients)

@@ -9,7 +9,7 @@ after the tolerance.
 
     energy = px * px / 2 + py * py / 2 - 1 / sqrt(x * x + y * y)
 
-Proved: order 8, by Taylor coefficients that are the solution's.
+Proved: order 12, by Taylor coefficients that are the solution's.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), section I.2.1
@@ -44,7 +44,7 @@ FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
-SIZE, ROWS, UNKNOWNS = 4, 19, 0
+SIZE, ROWS, UNKNOWNS = 4, 27, 0
 
 
 @njit(**ENTRY)
@@ -122,7 +122,7 @@ def e_axis(t, state, parameters):
     return y
 
 
-ORDER = 8
+ORDER = 12
 #: How many series have their coefficients in a row; the components come first.
 COLUMNS = 4
 #: Sums of coefficients may be taken in any order. A step takes a tenth of a microsecond, and calls
@@ -274,28 +274,25 @@ def coefficients(t, state, parameters, rows):
         + power__5 * y__1
         + power__6 * y
     )
-    x__7 = 1 / 7 * px__6
-    y__7 = 1 / 7 * py__6
-    px__7 = 1 / 7 * -product__6
-    py__7 = 1 / 7 * -product_2__6
+    x__7 = px__6 / 7
+    y__7 = py__6 / 7
+    px__7 = -product__6 / 7
+    py__7 = -product_2__6 / 7
     x_squared__7 = 2 * (x * x__7 + x__1 * x__6 + x__2 * x__5 + x__3 * x__4)
     y_squared__7 = 2 * (y * y__7 + y__1 * y__6 + y__2 * y__5 + y__3 * y__4)
     sum__7 = x_squared__7 + y_squared__7
     power__7 = (
-        1
-        / 7
+        sum__inverse
         * (
-            sum__inverse
-            * (
-                -15 / 2 * (sum__1 * power__6)
-                - 8 * (sum__2 * power__5)
-                - 17 / 2 * (sum__3 * power__4)
-                - 9 * (sum__4 * power__3)
-                - 19 / 2 * (sum__5 * power__2)
-                - 10 * (sum__6 * power__1)
-                - 21 / 2 * (sum__7 * power__0)
-            )
+            -15 / 2 * (sum__1 * power__6)
+            - 8 * (sum__2 * power__5)
+            - 17 / 2 * (sum__3 * power__4)
+            - 9 * (sum__4 * power__3)
+            - 19 / 2 * (sum__5 * power__2)
+            - 10 * (sum__6 * power__1)
+            - 21 / 2 * (sum__7 * power__0)
         )
+        / 7
     )
     product__7 = (
         power__0 * x__7
@@ -317,10 +314,217 @@ def coefficients(t, state, parameters, rows):
         + power__6 * y__1
         + power__7 * y
     )
-    x__8 = 1 / 8 * px__7
-    y__8 = 1 / 8 * py__7
-    px__8 = 1 / 8 * -product__7
-    py__8 = 1 / 8 * -product_2__7
+    x__8 = px__7 / 8
+    y__8 = py__7 / 8
+    px__8 = -product__7 / 8
+    py__8 = -product_2__7 / 8
+    x_squared__8 = 2 * (x * x__8 + x__1 * x__7 + x__2 * x__6 + x__3 * x__5) + x__4 * x__4
+    y_squared__8 = 2 * (y * y__8 + y__1 * y__7 + y__2 * y__6 + y__3 * y__5) + y__4 * y__4
+    sum__8 = x_squared__8 + y_squared__8
+    power__8 = (
+        sum__inverse
+        * (
+            -17 / 2 * (sum__1 * power__7)
+            - 9 * (sum__2 * power__6)
+            - 19 / 2 * (sum__3 * power__5)
+            - 10 * (sum__4 * power__4)
+            - 21 / 2 * (sum__5 * power__3)
+            - 11 * (sum__6 * power__2)
+            - 23 / 2 * (sum__7 * power__1)
+            - 12 * (sum__8 * power__0)
+        )
+        / 8
+    )
+    product__8 = (
+        power__0 * x__8
+        + power__1 * x__7
+        + power__2 * x__6
+        + power__3 * x__5
+        + power__4 * x__4
+        + power__5 * x__3
+        + power__6 * x__2
+        + power__7 * x__1
+        + power__8 * x
+    )
+    product_2__8 = (
+        power__0 * y__8
+        + power__1 * y__7
+        + power__2 * y__6
+        + power__3 * y__5
+        + power__4 * y__4
+        + power__5 * y__3
+        + power__6 * y__2
+        + power__7 * y__1
+        + power__8 * y
+    )
+    x__9 = 1 / 9 * px__8
+    y__9 = 1 / 9 * py__8
+    px__9 = 1 / 9 * -product__8
+    py__9 = 1 / 9 * -product_2__8
+    x_squared__9 = 2 * (x * x__9 + x__1 * x__8 + x__2 * x__7 + x__3 * x__6 + x__4 * x__5)
+    y_squared__9 = 2 * (y * y__9 + y__1 * y__8 + y__2 * y__7 + y__3 * y__6 + y__4 * y__5)
+    sum__9 = x_squared__9 + y_squared__9
+    power__9 = (
+        1
+        / 9
+        * (
+            sum__inverse
+            * (
+                -19 / 2 * (sum__1 * power__8)
+                - 10 * (sum__2 * power__7)
+                - 21 / 2 * (sum__3 * power__6)
+                - 11 * (sum__4 * power__5)
+                - 23 / 2 * (sum__5 * power__4)
+                - 12 * (sum__6 * power__3)
+                - 25 / 2 * (sum__7 * power__2)
+                - 13 * (sum__8 * power__1)
+                - 27 / 2 * (sum__9 * power__0)
+            )
+        )
+    )
+    product__9 = (
+        power__0 * x__9
+        + power__1 * x__8
+        + power__2 * x__7
+        + power__3 * x__6
+        + power__4 * x__5
+        + power__5 * x__4
+        + power__6 * x__3
+        + power__7 * x__2
+        + power__8 * x__1
+        + power__9 * x
+    )
+    product_2__9 = (
+        power__0 * y__9
+        + power__1 * y__8
+        + power__2 * y__7
+        + power__3 * y__6
+        + power__4 * y__5
+        + power__5 * y__4
+        + power__6 * y__3
+        + power__7 * y__2
+        + power__8 * y__1
+        + power__9 * y
+    )
+    x__10 = 1 / 10 * px__9
+    y__10 = 1 / 10 * py__9
+    px__10 = 1 / 10 * -product__9
+    py__10 = 1 / 10 * -product_2__9
+    x_squared__10 = (
+        2 * (x * x__10 + x__1 * x__9 + x__2 * x__8 + x__3 * x__7 + x__4 * x__6) + x__5 * x__5
+    )
+    y_squared__10 = (
+        2 * (y * y__10 + y__1 * y__9 + y__2 * y__8 + y__3 * y__7 + y__4 * y__6) + y__5 * y__5
+    )
+    sum__10 = x_squared__10 + y_squared__10
+    power__10 = (
+        1
+        / 10
+        * (
+            sum__inverse
+            * (
+                -21 / 2 * (sum__1 * power__9)
+                - 11 * (sum__2 * power__8)
+                - 23 / 2 * (sum__3 * power__7)
+                - 12 * (sum__4 * power__6)
+                - 25 / 2 * (sum__5 * power__5)
+                - 13 * (sum__6 * power__4)
+                - 27 / 2 * (sum__7 * power__3)
+                - 14 * (sum__8 * power__2)
+                - 29 / 2 * (sum__9 * power__1)
+                - 15 * (sum__10 * power__0)
+            )
+        )
+    )
+    product__10 = (
+        power__0 * x__10
+        + power__1 * x__9
+        + power__2 * x__8
+        + power__3 * x__7
+        + power__4 * x__6
+        + power__5 * x__5
+        + power__6 * x__4
+        + power__7 * x__3
+        + power__8 * x__2
+        + power__9 * x__1
+        + power__10 * x
+    )
+    product_2__10 = (
+        power__0 * y__10
+        + power__1 * y__9
+        + power__2 * y__8
+        + power__3 * y__7
+        + power__4 * y__6
+        + power__5 * y__5
+        + power__6 * y__4
+        + power__7 * y__3
+        + power__8 * y__2
+        + power__9 * y__1
+        + power__10 * y
+    )
+    x__11 = 1 / 11 * px__10
+    y__11 = 1 / 11 * py__10
+    px__11 = 1 / 11 * -product__10
+    py__11 = 1 / 11 * -product_2__10
+    x_squared__11 = 2 * (
+        x * x__11 + x__1 * x__10 + x__2 * x__9 + x__3 * x__8 + x__4 * x__7 + x__5 * x__6
+    )
+    y_squared__11 = 2 * (
+        y * y__11 + y__1 * y__10 + y__2 * y__9 + y__3 * y__8 + y__4 * y__7 + y__5 * y__6
+    )
+    sum__11 = x_squared__11 + y_squared__11
+    power__11 = (
+        1
+        / 11
+        * (
+            sum__inverse
+            * (
+                -23 / 2 * (sum__1 * power__10)
+                - 12 * (sum__2 * power__9)
+                - 25 / 2 * (sum__3 * power__8)
+                - 13 * (sum__4 * power__7)
+                - 27 / 2 * (sum__5 * power__6)
+                - 14 * (sum__6 * power__5)
+                - 29 / 2 * (sum__7 * power__4)
+                - 15 * (sum__8 * power__3)
+                - 31 / 2 * (sum__9 * power__2)
+                - 16 * (sum__10 * power__1)
+                - 33 / 2 * (sum__11 * power__0)
+            )
+        )
+    )
+    product__11 = (
+        power__0 * x__11
+        + power__1 * x__10
+        + power__2 * x__9
+        + power__3 * x__8
+        + power__4 * x__7
+        + power__5 * x__6
+        + power__6 * x__5
+        + power__7 * x__4
+        + power__8 * x__3
+        + power__9 * x__2
+        + power__10 * x__1
+        + power__11 * x
+    )
+    product_2__11 = (
+        power__0 * y__11
+        + power__1 * y__10
+        + power__2 * y__9
+        + power__3 * y__8
+        + power__4 * y__7
+        + power__5 * y__6
+        + power__6 * y__5
+        + power__7 * y__4
+        + power__8 * y__3
+        + power__9 * y__2
+        + power__10 * y__1
+        + power__11 * y
+    )
+    x__12 = 1 / 12 * px__11
+    y__12 = 1 / 12 * py__11
+    px__12 = 1 / 12 * -product__11
+    py__12 = 1 / 12 * -product_2__11
     rows[0, 0] = x
     rows[0, 1] = y
     rows[0, 2] = px
@@ -357,6 +561,22 @@ def coefficients(t, state, parameters, rows):
     rows[8, 1] = y__8
     rows[8, 2] = px__8
     rows[8, 3] = py__8
+    rows[9, 0] = x__9
+    rows[9, 1] = y__9
+    rows[9, 2] = px__9
+    rows[9, 3] = py__9
+    rows[10, 0] = x__10
+    rows[10, 1] = y__10
+    rows[10, 2] = px__10
+    rows[10, 3] = py__10
+    rows[11, 0] = x__11
+    rows[11, 1] = y__11
+    rows[11, 2] = px__11
+    rows[11, 3] = py__11
+    rows[12, 0] = x__12
+    rows[12, 1] = y__12
+    rows[12, 2] = px__12
+    rows[12, 3] = py__12
 
 
 @njit(**SUMS, forceinline=True)
@@ -506,7 +726,7 @@ def holds(t, h, parameters, relative, absolute, rows):
 
 
 #: The degree of the polynomial of a step, and the highest power of rows that hold one.
-DEGREE, POWERS = 8, 8
+DEGREE, POWERS = 12, 12
 
 
 @njit(**ENTRY)
@@ -604,8 +824,8 @@ def adaptive(
     tolerance = relative[0]
     for i in range(1, SIZE):
         tolerance = min(tolerance, relative[i])
-    # the last terms e^-2 of those before, or less where the order is too low for the tolerance
-    margin = (min(-2.0, np.log(tolerance) / (ORDER - 1)) - 0.7 / (ORDER - 1)) / np.log(2.0)
+    # the last term e^-5 of the tolerance, and the step at most e^-0.5 of the radius
+    margin = min((np.log(tolerance) - 5.0) / ORDER, -0.5) / np.log(2.0)
     while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
         coefficients(t, y, parameters, rows)
         h = size_of_step(y, relative, absolute, tolerance, margin, rows)

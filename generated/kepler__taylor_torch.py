@@ -9,7 +9,7 @@ after the tolerance.
 
     energy = px * px / 2 + py * py / 2 - 1 / sqrt(x * x + y * y)
 
-Proved: order 8, by Taylor coefficients that are the solution's.
+Proved: order 12, by Taylor coefficients that are the solution's.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, 2nd edition,
 Springer (2006), section I.2.1
@@ -189,28 +189,25 @@ def coefficients(t, state, parameters):
         + power__5 * y__1
         + power__6 * y
     )
-    x__7 = 1 / 7 * px__6
-    y__7 = 1 / 7 * py__6
-    px__7 = 1 / 7 * -product__6
-    py__7 = 1 / 7 * -product_2__6
+    x__7 = px__6 / 7
+    y__7 = py__6 / 7
+    px__7 = -product__6 / 7
+    py__7 = -product_2__6 / 7
     x_squared__7 = 2 * (x * x__7 + x__1 * x__6 + x__2 * x__5 + x__3 * x__4)
     y_squared__7 = 2 * (y * y__7 + y__1 * y__6 + y__2 * y__5 + y__3 * y__4)
     sum__7 = x_squared__7 + y_squared__7
     power__7 = (
-        1
-        / 7
+        sum__inverse
         * (
-            sum__inverse
-            * (
-                -15 / 2 * (sum__1 * power__6)
-                - 8 * (sum__2 * power__5)
-                - 17 / 2 * (sum__3 * power__4)
-                - 9 * (sum__4 * power__3)
-                - 19 / 2 * (sum__5 * power__2)
-                - 10 * (sum__6 * power__1)
-                - 21 / 2 * (sum__7 * power__0)
-            )
+            -15 / 2 * (sum__1 * power__6)
+            - 8 * (sum__2 * power__5)
+            - 17 / 2 * (sum__3 * power__4)
+            - 9 * (sum__4 * power__3)
+            - 19 / 2 * (sum__5 * power__2)
+            - 10 * (sum__6 * power__1)
+            - 21 / 2 * (sum__7 * power__0)
         )
+        / 7
     )
     product__7 = (
         power__0 * x__7
@@ -231,6 +228,213 @@ def coefficients(t, state, parameters):
         + power__5 * y__2
         + power__6 * y__1
         + power__7 * y
+    )
+    x__8 = px__7 / 8
+    y__8 = py__7 / 8
+    px__8 = -product__7 / 8
+    py__8 = -product_2__7 / 8
+    x_squared__8 = 2 * (x * x__8 + x__1 * x__7 + x__2 * x__6 + x__3 * x__5) + x__4 * x__4
+    y_squared__8 = 2 * (y * y__8 + y__1 * y__7 + y__2 * y__6 + y__3 * y__5) + y__4 * y__4
+    sum__8 = x_squared__8 + y_squared__8
+    power__8 = (
+        sum__inverse
+        * (
+            -17 / 2 * (sum__1 * power__7)
+            - 9 * (sum__2 * power__6)
+            - 19 / 2 * (sum__3 * power__5)
+            - 10 * (sum__4 * power__4)
+            - 21 / 2 * (sum__5 * power__3)
+            - 11 * (sum__6 * power__2)
+            - 23 / 2 * (sum__7 * power__1)
+            - 12 * (sum__8 * power__0)
+        )
+        / 8
+    )
+    product__8 = (
+        power__0 * x__8
+        + power__1 * x__7
+        + power__2 * x__6
+        + power__3 * x__5
+        + power__4 * x__4
+        + power__5 * x__3
+        + power__6 * x__2
+        + power__7 * x__1
+        + power__8 * x
+    )
+    product_2__8 = (
+        power__0 * y__8
+        + power__1 * y__7
+        + power__2 * y__6
+        + power__3 * y__5
+        + power__4 * y__4
+        + power__5 * y__3
+        + power__6 * y__2
+        + power__7 * y__1
+        + power__8 * y
+    )
+    x__9 = 1 / 9 * px__8
+    y__9 = 1 / 9 * py__8
+    px__9 = 1 / 9 * -product__8
+    py__9 = 1 / 9 * -product_2__8
+    x_squared__9 = 2 * (x * x__9 + x__1 * x__8 + x__2 * x__7 + x__3 * x__6 + x__4 * x__5)
+    y_squared__9 = 2 * (y * y__9 + y__1 * y__8 + y__2 * y__7 + y__3 * y__6 + y__4 * y__5)
+    sum__9 = x_squared__9 + y_squared__9
+    power__9 = (
+        1
+        / 9
+        * (
+            sum__inverse
+            * (
+                -19 / 2 * (sum__1 * power__8)
+                - 10 * (sum__2 * power__7)
+                - 21 / 2 * (sum__3 * power__6)
+                - 11 * (sum__4 * power__5)
+                - 23 / 2 * (sum__5 * power__4)
+                - 12 * (sum__6 * power__3)
+                - 25 / 2 * (sum__7 * power__2)
+                - 13 * (sum__8 * power__1)
+                - 27 / 2 * (sum__9 * power__0)
+            )
+        )
+    )
+    product__9 = (
+        power__0 * x__9
+        + power__1 * x__8
+        + power__2 * x__7
+        + power__3 * x__6
+        + power__4 * x__5
+        + power__5 * x__4
+        + power__6 * x__3
+        + power__7 * x__2
+        + power__8 * x__1
+        + power__9 * x
+    )
+    product_2__9 = (
+        power__0 * y__9
+        + power__1 * y__8
+        + power__2 * y__7
+        + power__3 * y__6
+        + power__4 * y__5
+        + power__5 * y__4
+        + power__6 * y__3
+        + power__7 * y__2
+        + power__8 * y__1
+        + power__9 * y
+    )
+    x__10 = 1 / 10 * px__9
+    y__10 = 1 / 10 * py__9
+    px__10 = 1 / 10 * -product__9
+    py__10 = 1 / 10 * -product_2__9
+    x_squared__10 = (
+        2 * (x * x__10 + x__1 * x__9 + x__2 * x__8 + x__3 * x__7 + x__4 * x__6) + x__5 * x__5
+    )
+    y_squared__10 = (
+        2 * (y * y__10 + y__1 * y__9 + y__2 * y__8 + y__3 * y__7 + y__4 * y__6) + y__5 * y__5
+    )
+    sum__10 = x_squared__10 + y_squared__10
+    power__10 = (
+        1
+        / 10
+        * (
+            sum__inverse
+            * (
+                -21 / 2 * (sum__1 * power__9)
+                - 11 * (sum__2 * power__8)
+                - 23 / 2 * (sum__3 * power__7)
+                - 12 * (sum__4 * power__6)
+                - 25 / 2 * (sum__5 * power__5)
+                - 13 * (sum__6 * power__4)
+                - 27 / 2 * (sum__7 * power__3)
+                - 14 * (sum__8 * power__2)
+                - 29 / 2 * (sum__9 * power__1)
+                - 15 * (sum__10 * power__0)
+            )
+        )
+    )
+    product__10 = (
+        power__0 * x__10
+        + power__1 * x__9
+        + power__2 * x__8
+        + power__3 * x__7
+        + power__4 * x__6
+        + power__5 * x__5
+        + power__6 * x__4
+        + power__7 * x__3
+        + power__8 * x__2
+        + power__9 * x__1
+        + power__10 * x
+    )
+    product_2__10 = (
+        power__0 * y__10
+        + power__1 * y__9
+        + power__2 * y__8
+        + power__3 * y__7
+        + power__4 * y__6
+        + power__5 * y__5
+        + power__6 * y__4
+        + power__7 * y__3
+        + power__8 * y__2
+        + power__9 * y__1
+        + power__10 * y
+    )
+    x__11 = 1 / 11 * px__10
+    y__11 = 1 / 11 * py__10
+    px__11 = 1 / 11 * -product__10
+    py__11 = 1 / 11 * -product_2__10
+    x_squared__11 = 2 * (
+        x * x__11 + x__1 * x__10 + x__2 * x__9 + x__3 * x__8 + x__4 * x__7 + x__5 * x__6
+    )
+    y_squared__11 = 2 * (
+        y * y__11 + y__1 * y__10 + y__2 * y__9 + y__3 * y__8 + y__4 * y__7 + y__5 * y__6
+    )
+    sum__11 = x_squared__11 + y_squared__11
+    power__11 = (
+        1
+        / 11
+        * (
+            sum__inverse
+            * (
+                -23 / 2 * (sum__1 * power__10)
+                - 12 * (sum__2 * power__9)
+                - 25 / 2 * (sum__3 * power__8)
+                - 13 * (sum__4 * power__7)
+                - 27 / 2 * (sum__5 * power__6)
+                - 14 * (sum__6 * power__5)
+                - 29 / 2 * (sum__7 * power__4)
+                - 15 * (sum__8 * power__3)
+                - 31 / 2 * (sum__9 * power__2)
+                - 16 * (sum__10 * power__1)
+                - 33 / 2 * (sum__11 * power__0)
+            )
+        )
+    )
+    product__11 = (
+        power__0 * x__11
+        + power__1 * x__10
+        + power__2 * x__9
+        + power__3 * x__8
+        + power__4 * x__7
+        + power__5 * x__6
+        + power__6 * x__5
+        + power__7 * x__4
+        + power__8 * x__3
+        + power__9 * x__2
+        + power__10 * x__1
+        + power__11 * x
+    )
+    product_2__11 = (
+        power__0 * y__11
+        + power__1 * y__10
+        + power__2 * y__9
+        + power__3 * y__8
+        + power__4 * y__7
+        + power__5 * y__6
+        + power__6 * y__5
+        + power__7 * y__4
+        + power__8 * y__3
+        + power__9 * y__2
+        + power__10 * y__1
+        + power__11 * y
     )
     return (
         x__1,
@@ -261,10 +465,26 @@ def coefficients(t, state, parameters):
         y__7,
         px__7,
         py__7,
-        1 / 8 * px__7,
-        1 / 8 * py__7,
-        1 / 8 * -product__7,
-        1 / 8 * -product_2__7,
+        x__8,
+        y__8,
+        px__8,
+        py__8,
+        x__9,
+        y__9,
+        px__9,
+        py__9,
+        x__10,
+        y__10,
+        px__10,
+        py__10,
+        x__11,
+        y__11,
+        px__11,
+        py__11,
+        1 / 12 * px__11,
+        1 / 12 * py__11,
+        1 / 12 * -product__11,
+        1 / 12 * -product_2__11,
     )
 
 
@@ -278,5 +498,5 @@ class KeplerTaylor(TaylorSteps):
     PARTS = ((0, 4),)
     FIELDS = (field,)
     ENERGY = staticmethod(energy)
-    ORDER = 8
+    ORDER = 12
     COEFFICIENTS = staticmethod(coefficients)

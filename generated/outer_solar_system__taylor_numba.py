@@ -159,7 +159,7 @@ masses of the sun, by Taylor's method, its order and its steps after the toleran
     product_4 = gravity * m_saturn
     energy = (pxu * pxu + pyu * pyu + pzu * pzu) / (2 * m_uranus) + (pxs * pxs + pys * pys + pzs * pzs) / (2 * m_sun) + (pxa * pxa + pya * pya + pza * pza) / (2 * m_saturn) + (pxp * pxp + pyp * pyp + pzp * pzp) / (2 * m_pluto) + (pxn * pxn + pyn * pyn + pzn * pzn) / (2 * m_neptune) + (pxj * pxj + pyj * pyj + pzj * pzj) / (2 * m_jupiter) - gravity * m_sun * m_uranus / sqrt((minus_xu + xs)**2 + (minus_yu + ys)**2 + (minus_zu + zs)**2) - product * m_neptune / sqrt((minus_xn + xj)**2 + (minus_yn + yj)**2 + (minus_zn + zj)**2) - product_2 * m_pluto / sqrt((minus_xp + xn)**2 + (minus_yp + yn)**2 + (minus_zp + zn)**2) - product * m_pluto / sqrt((minus_xp + xj)**2 + (minus_yp + yj)**2 + (minus_zp + zj)**2) - product_2 * m_saturn / sqrt((minus_xn + xa)**2 + (minus_yn + ya)**2 + (minus_zn + za)**2) - product_3 * m_saturn / sqrt((minus_xp + xa)**2 + (minus_yp + ya)**2 + (minus_zp + za)**2) - product * m_saturn / sqrt((xj - xa)**2 + (yj - ya)**2 + (zj - za)**2) - product_2 * m_sun / sqrt((minus_xs + xn)**2 + (minus_ys + yn)**2 + (minus_zs + zn)**2) - product_3 * m_sun / sqrt((minus_xs + xp)**2 + (minus_ys + yp)**2 + (minus_zs + zp)**2) - product_4 * m_sun / sqrt((minus_xs + xa)**2 + (minus_ys + ya)**2 + (minus_zs + za)**2) - product * m_sun / sqrt((minus_xs + xj)**2 + (minus_ys + yj)**2 + (minus_zs + zj)**2) - product_2 * m_uranus / sqrt((minus_xu + xn)**2 + (minus_yu + yn)**2 + (minus_zu + zn)**2) - product_3 * m_uranus / sqrt((minus_xu + xp)**2 + (minus_yu + yp)**2 + (minus_zu + zp)**2) - product_4 * m_uranus / sqrt((minus_xu + xa)**2 + (minus_yu + ya)**2 + (minus_zu + za)**2) - product * m_uranus / sqrt((minus_xu + xj)**2 + (minus_yu + yj)**2 + (minus_zu + zj)**2)
 
-Proved: order 8, by Taylor coefficients that are the solution's; loops take like operations of
+Proved: order 12, by Taylor coefficients that are the solution's; loops take like operations of
 these lines together.
 
 Reference: E. Hairer, C. Lubich and G. Wanner, Geometric Numerical Integration, section I.2.4,
@@ -276,7 +276,7 @@ FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
-SIZE, ROWS, UNKNOWNS = 36, 19, 0
+SIZE, ROWS, UNKNOWNS = 36, 27, 0
 
 
 @njit(**ENTRY)
@@ -867,7 +867,7 @@ def energy_size(t, state, parameters):
     )
 
 
-ORDER = 8
+ORDER = 12
 #: How many series have their coefficients in a row; the components come first.
 COLUMNS = 290
 #: Sums of coefficients may be taken in any order. A step takes a tenth of a microsecond, and calls
@@ -1307,7 +1307,7 @@ def holds(t, h, parameters, relative, absolute, rows):
 
 
 #: The degree of the polynomial of a step, and the highest power of rows that hold one.
-DEGREE, POWERS = 8, 8
+DEGREE, POWERS = 12, 12
 
 
 @njit(**ENTRY)
@@ -1363,8 +1363,8 @@ def adaptive(
     tolerance = relative[0]
     for i in range(1, SIZE):
         tolerance = min(tolerance, relative[i])
-    # the last terms e^-2 of those before, or less where the order is too low for the tolerance
-    margin = (min(-2.0, np.log(tolerance) / (ORDER - 1)) - 0.7 / (ORDER - 1)) / np.log(2.0)
+    # the last term e^-5 of the tolerance, and the step at most e^-0.5 of the radius
+    margin = min((np.log(tolerance) - 5.0) / ORDER, -0.5) / np.log(2.0)
     while (stop - t) * direction > 0.0 and place < out.shape[0] and control[2] < control[6]:
         coefficients(t, y, parameters, rows)
         h = size_of_step(y, relative, absolute, tolerance, margin, rows)

@@ -234,15 +234,15 @@ def tell_taylor(declaration: kinds.Taylor, _: Report) -> tuple[Block, ...]:
         Paragraph(f"y(t + h) = sum of c_k h^k, k = 0, ..., {order}, c_k the solution's own."),
         Paragraph(_ORDER_OF_TOLERANCE if declaration.order is None else f"Of order {order}."),
         Paragraph(
-            "With tolerances h is e^-2 of the radius of convergence that the last two coefficients "
-            "show, or less where the order is too low for the tolerance."
+            "With tolerances h is e^(-s/p) of the radius of convergence that the last two "
+            "coefficients show, s = 5 - log(tolerance), and at most e^-0.5 of it."
         ),
     )
 
 
 _ORDER_OF_TOLERANCE = (
-    "The order p is ceil(1 - log(tolerance)/2), at which a step of that length has a last term of "
-    "the size of the tolerance; code is made for the order that a call asks for."
+    "The order p is (s + sqrt(s (s + 32)))/4, s = 5 - log(tolerance), at which a step of "
+    "that length costs least per time; code is made for the order that a call asks for."
 )
 
 

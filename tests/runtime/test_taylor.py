@@ -207,7 +207,7 @@ def test_time_as_a_rate_and_names_of_the_text_in_loops(tmp_path, monkeypatch):
 
 def test_a_tolerance_without_axes_is_a_number():
     solution = hf.integrate("kepler", "taylor", t_span=(0, 1), rtol=np.array(1e-9))
-    assert solution.product.ORDER == 12
+    assert solution.product.ORDER == 16
 
 
 LOOPED = ["kepler", "damped_pendulum", "vanishing_damping", "driven_pendulum", "charged_particle"]
