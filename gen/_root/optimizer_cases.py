@@ -27,13 +27,15 @@ from hamilforge.gen.program.ir import (
 )
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.optimizers.preparation import NEUTRAL
+from hamilforge.gen.program.optimizers.ranges import within_range
 from hamilforge.runtime.core.domains import is_inside
 from hamilforge.runtime.optimizers.verify import Case
 
 SHAPES = ((5,), (3, 4), (1,), (40_000,))
 STEPS = 3
-#: The number of a step at which a rule that counts does what it does later on.
-LATE = 1000
+#: The number of a step at which a rule that counts does what it does later on, and of the first
+#: that has a step before it, whose scalars it remembers.
+LATE, SECOND = 1000, 2
 #: What a count is: the second step of three ends a loop.
 COUNT = 2.0
 #: How many workers a rule may have that reads how many there are.
@@ -51,8 +53,11 @@ SMALL = {"small": (1e-140, 1e-150), "small gradients": (1.0, 1e-13)}
 #: A size whose square leaves the range of float64, and a hyper-parameter beside which it does not:
 #: their product is of a size that 1 can be seen beside.
 EDGE, TINY = 1e155, 1e-306
-#: Powers of ten between which entries of any state are drawn.
-DECADES = (-8.0, 3.0)
+#: Powers of ten between which entries of a state are that are of that size.
+EDGES = (154.5, 155.0)
+#: Powers of ten between which entries of any state are drawn, and of one whose squares leave the
+#: range of float64.
+DECADES, LARGE_DECADES = (-8.0, 3.0), (160.0, 300.0)
 #: Operations whose value jumps, and how often an interval around a jump is halved.
 JUMPS = ("at_least", "equal", "greater", "sign", "step")
 HALVINGS = 30
@@ -64,8 +69,8 @@ def reference_cases(program: Program) -> list[Case]:
     Two have gradients and points that are prepared: maximised with L2 decay, and with decoupled
     decay.  Others lead where a program does something else: to flags turned, late steps,
     hyper-parameters that it compares with a number, states of any size, and gradients beside those
-    at which it jumps; where sums are taken, to sizes that kernels scale and the interpretation does
-    not, some beside tiny hyper-parameters, and to tensors of zeros.
+    at which it jumps; where entries or sums are scaled by kernels and not by the interpretation, to
+    sizes for which they are, some beside tiny hyper-parameters, and to zeros.
     """
     defaults = {
         entry.name: COUNT if entry.domain == kinds.COUNT else float(entry.default)
@@ -100,11 +105,15 @@ def reference_cases(program: Program) -> list[Case]:
         cases.append(_case(program, label, defaults, preparation))
     if program.states:
         for label, hyper in others.items():
-            cases.append(_case(program, f"{label}, any state", hyper, anywhere=True))
+            cases.append(_case(program, f"{label}, any state", hyper, decades=DECADES))
     if program.scope != "coordinate":
         return cases + _cases_of_sums(program, drawn)
     if _jumps(program):
-        cases.append(_case(program, "at jumps", drawn, anywhere=True, jumps=True))
+        cases.append(_case(program, "at jumps", drawn, decades=DECADES, jumps=True))
+    if any(within_range(function) != function for function in program.functions):
+        large: dict[str, Any] = {"decades": LARGE_DECADES, "n": SECOND}
+        cases.append(_case(program, "large state", drawn, long=True, **large))
+        cases.append(_case(program, "no gradients", drawn, sizes=(1.0, 0.0)))
     return cases
 
 
@@ -136,11 +145,15 @@ def _cases_of_sums(program: Program, hyper: dict[str, float]) -> list[Case]:
                 break
     for entry in program.hyperparameters:
         tiny = {**hyper, entry.name: TINY}
-        if squares and is_inside(TINY, entry.domain) and _is_allowed(program, tiny):
+        if not (squares and is_inside(TINY, entry.domain) and _is_allowed(program, tiny)):
+            continue
+        starts: list[dict[str, Any]] = [{}]
+        if program.states:
+            starts.append({"decades": EDGES, "n": SECOND})
+        for start in starts:
+            label = f"large, tiny {entry.name}"
             with np.errstate(all="ignore"):
-                case = _case(
-                    program, f"large, tiny {entry.name}", tiny, sizes=(EDGE, EDGE), long=True
-                )
+                case = _case(program, label, tiny, sizes=(EDGE, EDGE), long=True, **start)
             if _is_finite(case):
                 cases.append(case)
     return cases
@@ -220,7 +233,7 @@ def _case(
     then: dict[str, float] | None = None,
     sizes: tuple[float, float] = (1.0, 1.0),
     n: int = 1,
-    anywhere: bool = False,
+    decades: tuple[float, float] | None = None,
     jumps: bool = False,
     long: bool = False,
     workers: int = 1,
@@ -236,7 +249,8 @@ def _case(
         then: the hyper-parameters after the first step, if they change.
         sizes: of points and of gradients.
         n: the number of the first step.
-        anywhere: whether the state is drawn, and not what the program begins with.
+        decades: powers of ten between which entries of the state are drawn; if None, the state is
+            what the program begins with.
         jumps: whether gradients are beside jumps.
         long: whether sums may leave the range of float64; long numbers are slow, and those of the
             largest tensor are left out.
@@ -270,10 +284,12 @@ def _case(
         keys=machine.keys,
         workers=workers,
     )
-    if anywhere:
+    if decades is not None:
         for tensors in machine.states.values():
             for k, shape in enumerate(shapes):
-                tensors[k] = 10 ** generator.uniform(*DECADES, shape)
+                tensors[k] = 10 ** generator.uniform(*decades, shape)
+                if long:  # a momentum
+                    tensors[k] *= generator.choice((-1, 1), shape)
     while len(case.ends) < STEPS:
         if machine.stage == 0:
             machine.hyper = dict(case.hyper[len(case.ends)])
