@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import math
 import platform
@@ -23,13 +24,30 @@ _PACKAGES = (
     "geoopt",
     "heyoka",
     "jax",
+    "pogo-torch",
     "torchdiffeq",
 )
 
 
+@functools.cache
+def _products() -> str:
+    """The BLAS that compiled kernels call, SciPy's, and the processor whose code it runs.
+
+    It goes by the name of the processor, and takes that of an older one where it is too young.
+    """
+    import scipy.linalg  # noqa: F401  (so that it is loaded)
+    import threadpoolctl
+
+    for library in threadpoolctl.threadpool_info():
+        if library["user_api"] == "blas" and "scipy" in library["filepath"]:
+            parts = (library["internal_api"], library["version"], library.get("architecture"))
+            return " ".join(map(str, filter(None, parts)))
+    return "unknown"
+
+
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide about speed, where installed."""
-    by_package = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version(), "products": _products()}
     for package in _PACKAGES:
         try:
             by_package[package] = importlib.metadata.version(package)
