@@ -5,11 +5,11 @@ In: declarations, and the files of this package.  Out: hexadecimal digits.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.metadata
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hamilforge.gen.declare import kinds
@@ -41,8 +41,7 @@ COMPILED_IN: Mapping[str, str] = {
     "inner_functions": "core",
     **KERNEL_MODULES,
 }
-#: A module of the runtime of which functions are imported.
-_CALLED = re.compile(r"^from hamilforge\.runtime\.\w+\.(\w+) import", re.M)
+_RUNTIME = "hamilforge.runtime."
 
 
 def declaration_digest(declaration: kinds.Declaration) -> str:
@@ -68,8 +67,16 @@ def runtime_digest(module: str) -> str:
 
 def _compiled_with(module: str) -> set[str]:
     """A module whose code is compiled into kernels, and those whose functions it calls."""
-    called = {name for name in _CALLED.findall(_code(module).decode()) if name in COMPILED_IN}
+    called = {name for name in _imported(_code(module)) if name in COMPILED_IN}
     return {module}.union(*map(_compiled_with, called))
+
+
+def _imported(code: bytes) -> Iterator[str]:
+    """The modules of the runtime that are imported, or from which something is."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_RUNTIME):
+            _, _, module = str(node.module).removeprefix(_RUNTIME).partition(".")
+            yield from (module,) if module else (alias.name for alias in node.names)
 
 
 def _code(module: str) -> bytes:

@@ -179,8 +179,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.integrators import series_kernels  # content 0ba44e3c27d81f71
-from hamilforge.runtime.integrators import step_lengths  # content b9e9dc0a70b5cf38
+from hamilforge.runtime.integrators import series_kernels  # content c448c2300d3e4777
+from hamilforge.runtime.integrators import step_lengths  # content 05873fa0abaf039f
 
 NAME = "outer_solar_system__taylor"
 COMPONENTS = (
@@ -870,8 +870,8 @@ def energy_size(t, state, parameters):
 ORDER = 12
 #: How many series have their coefficients in a row; the components come first.
 COLUMNS = 290
-#: Sums of coefficients may be taken in any order. A step takes a tenth of a microsecond, and calls
-#: between functions at different addresses take as long again where the processor mispredicts them.
+#: Sums of coefficients may be taken in any order. All is one function: short steps took up to twice
+#: as long in some of several compilations of one text, as the addresses of what they call came out.
 RECURRENCES = {**INNER, "forceinline": True, "fastmath": {"contract", "nsz", "reassoc"}}
 #: Products may be added without rounding them first.
 SUMS = {**INNER, "fastmath": {"contract"}}
@@ -1244,12 +1244,11 @@ def along_energy(times, states, parameters, out):
 
 @njit(**RECURRENCES)
 def size_of_step(y, relative, absolute, tolerance, margin, rows):
-    """The step whose last two terms are within the tolerances.
+    """The length of a step: 2 to the ``margin`` of the radius of convergence that coefficients show.
 
-    The step h with ``|c_k| h^k = |y|`` for the last two powers k, in the largest component, is the
-    radius of convergence that these terms show; the result is 2 to the ``margin`` of that. Where
-    those of the upper half show less than half of it, the last two vanish by chance, and the
-    smallest radius counts. No step goes another way than others: branches are often mispredicted.
+    The radius is the h with ``|c_k| h^k = |y|``, in the largest component, for the last two powers k,
+    the smaller one. Where powers of the upper half show less than half of it, the last two vanish
+    by chance, and the smallest counts. There are no branches, which would be mispredicted.
     """
     size = 0.0
     for i in range(SIZE):

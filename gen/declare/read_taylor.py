@@ -52,14 +52,14 @@ def _is_order(order: object) -> bool:
 
 
 def order_of(tolerance: float) -> int:
-    """The order at which a step of least work per time reaches a tolerance.
+    """The order of least work per time, if that of a step grows as (p + 4)^2.
 
     The last term of a step is e^-5 of the tolerance, so that with s = 5 - log(tolerance) a step of
-    order p is e^(-s/p) of the radius of convergence, and its work is nearly that of (p + 4)^2:
-    products of series, and what every step takes besides.  Work per time, (p + 4)^2 e^(s/p), is
-    least where 4 p = s + sqrt(s^2 + 32 s).  With p^2 in place of (p + 4)^2 that is p = s/2, and a
-    step e^-2 of the radius: A. Jorba and M. Zou, Experiment. Math. 14 (2005) 99-117,
-    doi:10.1080/10586458.2005.10128904, section 3.2, for large systems.
+    order p is e^(-s/p) of the radius of convergence.  Work of a step are p^2 products of series,
+    and what every step takes besides; (p + 4)^2 e^(s/p) is least where 4 p = s + sqrt(s^2 + 32 s).
+    Where p^2 is all of the work, as in large systems, p is s/2 and a step e^-2 of the radius: so
+    A. Jorba and M. Zou, Experiment. Math. 14 (2005) 99-117, doi:10.1080/10586458.2005.10128904,
+    section 3.2.
 
     Args:
         tolerance: relative, between 0 and 1.
@@ -68,7 +68,7 @@ def order_of(tolerance: float) -> int:
         The order.
     """
     s = 5 - math.log(tolerance)
-    return max(LEAST, round((s + math.sqrt(s * (s + 32))) / 4))
+    return round((s + math.sqrt(s * (s + 32))) / 4)
 
 
 def order_of_smallest(tolerance: Any) -> int:

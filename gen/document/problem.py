@@ -241,8 +241,8 @@ def tell_taylor(declaration: kinds.Taylor, _: Report) -> tuple[Block, ...]:
 
 
 _ORDER_OF_TOLERANCE = (
-    "The order p is (s + sqrt(s (s + 32)))/4, s = 5 - log(tolerance), at which a step of "
-    "that length costs least per time; code is made for the order that a call asks for."
+    "The order p is (s + sqrt(s (s + 32)))/4, s = 5 - log(tolerance), at which work per time is "
+    "least if that of a step grows as (p + 4)^2; code is made for the order that a call asks for."
 )
 
 

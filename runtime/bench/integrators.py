@@ -187,10 +187,10 @@ def _reference(problem: str, product: ModuleType, span: tuple[float, float]) -> 
 
 
 def _loosest(settings: Sequence[T], attempt: Callable[[T], Found | None]) -> Found | None:
-    """The first setting with which the error is reached.
+    """A setting with which the error is reached, where it is not with looser ones that were tried.
 
-    Of every :data:`_FINE` settings one is tried, until the error is reached, and then those that
-    were left out before it.
+    Of every :data:`_FINE` settings one is tried, and the last, until the error is reached, and then
+    those that were left out just before it.
 
     Args:
         settings: from loose to strict.
@@ -199,7 +199,8 @@ def _loosest(settings: Sequence[T], attempt: Callable[[T], Found | None]) -> Fou
     Returns:
         What was found; None if the error is not reached with any.
     """
-    for k in range(0, len(settings), _FINE):
+    last = len(settings) - 1
+    for k in (*range(0, last, _FINE), last):
         if (found := attempt(settings[k])) is not None:
             finer = map(attempt, settings[max(k - _FINE + 1, 0) : k])
             return next(filter(None, finer), found)
@@ -231,7 +232,7 @@ def _fixed(
         run = functools.partial(Integrator(product, step).end, None, span)
         return _reached(lambda: run, close, f"h = {step:.3g}")
 
-    finest = math.ceil(_FINE * math.log2(most * h / length))
+    finest = math.floor(_FINE * math.log2(most * h / length))
     counts = [max(1, round(length / h * 2 ** (k / _FINE))) for k in range(finest + 1)]
     return _loosest(counts, attempt)
 

@@ -46,7 +46,7 @@ class Track:
         furthest: the largest size of the function since the last zero.
         last: the last place at which it had its sign.
         here: the last place.
-        before: the last one before it at which the function had another value.
+        before: the last one before it at which the function had another value, to rounding.
         times, states: the zeros.
     """
 
@@ -187,14 +187,17 @@ class Watch:
                 yield from self._arrival(track)
             track.side = track.furthest = 0.0  # it leaves as from the start of a run
         else:
-            yield from self._touch(track, place.value)
+            yield from self._touch(track, place.value, place.blur)
         if sign != 0.0:
             track.side = sign
         if sign == track.side:
             track.last = place
         track.furthest = max(track.furthest, abs(place.value))
-        if track.here is None or place.value != track.here.value:
-            track.before = track.here
+        here = track.here
+        if here is None or abs(place.value - here.value) > here.blur + place.blur:
+            track.before = here
+        else:  # it stays where it was, as near to zero as it was there
+            place.near = max(place.near, here.near)
         track.here = place
 
     def _rests(self, track: Track, place: Place) -> bool:
@@ -211,12 +214,19 @@ class Watch:
         least = _least_distance(here.step)
         yield here.step, _far_side(after, low, here.theta, here.theta, least)
 
-    def _touch(self, track: Track, after: float) -> Iterator[tuple[Step, float]]:
-        """The last place, if the function came near to zero there and turned back."""
+    def _touch(self, track: Track, after: float, blur: float = 0.0) -> Iterator[tuple[Step, float]]:
+        """The last place, if the function came near to zero there and turned back.
+
+        Args:
+            track: of the function.
+            after: its value at the next place.
+            blur: what that may differ by from the function's own.
+        """
         before, here, side = track.before, track.here, track.side
         if before is None or here is None or side == 0.0 or track.event.direction != 0:
             return
-        turned = side * here.value < side * before.value and side * here.value < abs(after)
+        blurred = side * here.value + here.blur + blur
+        turned = blurred < side * before.value and blurred < abs(after)
         if turned and abs(here.value) <= here.near < track.furthest:
             track.furthest = 0.0
             yield here.step, here.theta

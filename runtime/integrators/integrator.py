@@ -81,8 +81,8 @@ class Integrator:
         longest = math.inf if max_step is None else step_bound(max_step)
         self._budget = None if max_steps is None else whole_number("max_steps", max_steps)
         self._values = parameter_values(product, parameters or {})
-        self._many = max((np.size(value) for value in self._values.values()), default=1)
-        self._rows = parameter_table(self._values, self._many)
+        many = max((np.size(value) for value in self._values.values()), default=1)
+        self._rows = parameter_table(self._values, many)
         self._limits: Limits | None = None
         self._trajectories: Rooms[AdaptiveTrajectory] = Rooms()
         if h is None:
@@ -142,8 +142,8 @@ class Integrator:
         """
         product, values = self.product, self._own_values()
         start, stop = self._times(t_span)
-        state, single = starting_states(product, y0, self._many)
-        table = parameter_table(values, len(state))
+        state, single = starting_states(product, y0, len(self._rows))
+        table = np.repeat(self._rows, len(state), axis=0) if len(self._rows) == 1 else self._rows
         refuse_undefined(product, start, state, table)
         refuse_off_constraints(product, start, state, table)
         if self._limits is not None:
@@ -191,7 +191,7 @@ class Integrator:
         if self._limits is None:
             count = self._count(start, stop)
             return self.solve(y0, t_span, every=count, progress=False).y[..., -1, :]
-        state, single = starting_states(product, y0, self._many)
+        state, single = starting_states(product, y0, len(self._rows))
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
         looks_itself = by_coefficients(product)  # whether kernels look at the start
@@ -202,9 +202,11 @@ class Integrator:
             try:
                 return trajectory.finish(self._own_values)
             except IntegrationError as error:
-                if looks_itself and not error.step:
-                    refuse_undefined(product, start, state, self._rows)
-                raise
+                if error.step or not looks_itself:
+                    raise
+                lost = error
+        refuse_undefined(product, start, state, self._rows)
+        raise lost
 
     def _trajectory(self) -> AdaptiveTrajectory:
         assert self._limits is not None

@@ -2,7 +2,8 @@
 
 Row k of an array holds the coefficients of power k, a column for each series.  Compilers see a loop
 over powers, gather columns for it and transpose them; that takes three times as long.  So the loop
-is made of instructions on vectors of eight, which processors have in one, two or four registers.
+is made of instructions on vectors of eight, which processors have in one, two or four registers;
+of complex numbers, for derivatives by complex steps, it is the plain one.
 Compiled into kernels, which carry the digest of this file.
 """
 
@@ -15,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
+
+from hamilforge.runtime.core.inner_functions import inner_function
 
 #: How many series there are in a sum.
 LANES = 8
@@ -59,8 +62,9 @@ def add_products(
 
 
 @overload(add_products, strict=False)
-def _add_products(*_: Any) -> Any:
-    add: Any = _in_registers
+def _add_products(rows: Any, *others: Any) -> Any:
+    fits = rows.dtype == types.float64 and rows.layout == "C"  # complex numbers have two parts
+    add: Any = _in_registers if fits else _one_by_one(weighted=others[-1] is not types.none)
 
     def compiled(
         rows: Any,
@@ -76,6 +80,31 @@ def _add_products(*_: Any) -> Any:
         add(rows, k, first, last, left, right, result, gained, lost)
 
     return compiled
+
+
+def _one_by_one(weighted: bool) -> Any:
+    """The formula for tables of any type."""
+
+    @inner_function
+    def add(
+        rows: Any,
+        k: int,
+        first: int,
+        last: int,
+        left: int,
+        right: int,
+        result: int,
+        gained: Any,
+        lost: Any,
+    ) -> None:
+        for j in range(first, last):
+            for i in range(LANES):
+                products = rows[j, left + i] * rows[k - j, right + i]
+                if weighted:
+                    products *= gained * j + lost * (k - j)
+                rows[k, result + i] += products
+
+    return add
 
 
 @intrinsic

@@ -195,6 +195,7 @@ class Place:
     Attributes:
         value: of the function.
         noise: what is rounding of it.
+        blur: what it may differ by from the function's own.
         piece: beginning, length and coefficients of the polynomial that leads there; no
             coefficients where samples do not agree with one.
         near: what counts as near to zero on the step.
@@ -204,6 +205,7 @@ class Place:
     theta: float
     value: float
     noise: float
+    blur: float
     piece: tuple[float, float, Floats | None]
     near: float = 0.0
 
@@ -229,10 +231,13 @@ def places(event: Event, step: Step, near: float) -> list[Place]:
             own = functools.partial(_on_piece, event, step, begin, length)
             thetas, values = with_kinks(own, samples)
             rows = np.column_stack((thetas, values, np.zeros(len(values))))
+            blur = _ROUNDING * float(abs(values).max())
         else:
             rows = event_roots.places(coefficients)
+            of_samples = event.place is None
+            blur = (_AGREEMENT if of_samples else _ROUNDING) * float(abs(coefficients).sum())
         found += [
-            Place(step, begin + length * theta, value, _ROUNDING * size, piece)
+            Place(step, begin + length * theta, value, _ROUNDING * size, blur, piece)
             for theta, value, size in rows[1 if found else 0 :].tolist()
         ]
     largest = near * max(abs(place.value) for place in found)

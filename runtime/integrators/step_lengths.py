@@ -23,7 +23,7 @@ _ONE = 1023.0 - 0.043
 
 @borrowing_function
 def log2(x: float) -> float:
-    """The logarithm to base 2 of a positive number, within 0.0431; below -1022 for 0."""
+    """The logarithm to base 2 of a normal number, within 0.0431; at least -1023 of smaller ones."""
     return np.float64(x).view(np.int64) * _BIT - _ONE
 
 

@@ -253,3 +253,13 @@ def test_what_a_file_needs_is_collected_where_it_is_written():
     assert "math.expm1" in host(Apply("elu", (Ref("x"),)))
     assert "math" in need
     assert "math" not in Requirements()
+
+
+@pytest.mark.parametrize("form", ["core import compensation", "core.compensation import added"])
+def test_a_digest_sees_either_form_of_an_import(form, monkeypatch):
+    code = digests._code
+    own = {"wide": f"from hamilforge.runtime.{form}\n".encode()}
+    monkeypatch.setattr(digests, "_code", lambda name: own.get(name) or code(name))
+    digest = digests.runtime_digest("wide")
+    own["compensation"] = b"changed = 1\n"
+    assert digests.runtime_digest("wide") != digest

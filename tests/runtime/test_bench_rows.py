@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from hamilforge.runtime.bench.integrators import _loosest
 from hamilforge.runtime.bench.rows import Row, fastest_first, named
 
 
@@ -30,3 +33,10 @@ def test_a_peer_is_named_with_the_version_of_its_package() -> None:
     assert named("SciPy DOP853", versions) == "SciPy 1.17.1 DOP853"
     assert named("a loop written by hand", versions) == "a loop written by hand"
     assert named("", versions) == ""
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 12, 13])
+def test_the_loosest_setting_is_found_wherever_it_is(count: int) -> None:
+    for first in range(count):
+        assert _loosest(range(count), lambda k, first=first: k if k >= first else None) == first
+    assert _loosest(range(count), lambda k: None) is None

@@ -348,6 +348,24 @@ def test_a_touch_that_stays_where_it_is_for_a_while_is_one(line, longest):
     assert times == pytest.approx([1], abs=0.2)
 
 
+@pytest.mark.parametrize("longest", [None, 0.3, 0.37, 0.5, 0.71, 1.0])
+@pytest.mark.parametrize("method", ["taylor", "dormand_prince54"])
+def test_a_plateau_from_which_a_function_goes_on_is_no_touch(line, method, longest):
+    """Rounding makes it rise there, which is no turn."""
+
+    def falls_on(t, y):
+        return 1e-9 + max(1 - y[0], 0) - max(y[0] - 1.5, 0)
+
+    def falls_less(t, y):
+        return 1e-9 + max(1 - y[0], 0) - min(max(y[0] - 1.5, 0), 5e-10)
+
+    solution = hf.integrate(
+        line, method, t_span=(0, 3), max_step=longest, events=(falls_on, falls_less)
+    )
+    assert solution.t_events[0] == pytest.approx([1.5], abs=1e-8)
+    assert solution.t_events[1].size == 0
+
+
 def test_zeros_at_the_end_of_a_run(cubic):
     for stop in (-6.0, -2.0, 2.0):
         until = hf.integrate(cubic, "taylor", t_span=(-8, stop), events="zero")

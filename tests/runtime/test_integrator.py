@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,15 @@ def test_a_start_without_energy_is_refused_by_all_runs(tmp_path: Path) -> None:
         'kind = "hamiltonian"\nname = "well"\ntitle = "A well"\nreference = "none"\n'
         'coordinates = { q = ["x"], p = ["v"] }\nenergy = "v**2/2 + x**2/2 - log(x)"\n'
     )
-    for options in ({"rtol": 1e-6}, {"h": 0.1}):
-        integrator = hf.integrator(path, "dormand_prince54", **options)
+    tries = itertools.product(("dormand_prince54", "taylor"), ({"rtol": 1e-6}, {"h": 0.1}))
+    for method, options in tries:
+        integrator = hf.integrator(path, method, **options)
         for run in (integrator.end, integrator.solve):
-            with pytest.raises(ValueError, match="is not defined at the start"):
-                run([-1.5, 0.0], (0.0, 1.0))
+            for start in ([-1.5, 0.0], [0.0, 0.0]):  # the right-hand side is a number at the first
+                with pytest.raises(ValueError, match="is not defined at the start") as error:
+                    run(start, (0.0, 1.0))
+                assert error.value.__context__ is None
+        assert np.isfinite(integrator.end([1.5, 0.0], (0.0, 1.0))).all()
 
 
 def test_events_are_looked_for_by_solve() -> None:

@@ -15,9 +15,14 @@ def _added(rows, k, first, last, left, right, result, gained, lost):
 
 @pytest.mark.parametrize("weights", [(None, None), (1.0, 0.0), (-1.0, 0.0), (-1.5, -1.0)])
 @pytest.mark.parametrize(("k", "first", "last"), [(1, 0, 2), (5, 1, 6), (5, 0, 3), (4, 1, 1)])
-def test_instructions_are_the_formula(weights, k, first, last):
+@pytest.mark.parametrize("kind", ["real", "complex", "columns"])
+def test_instructions_are_the_formula(kind, weights, k, first, last):
     rows = np.random.default_rng(0).normal(size=(7, 5 * LANES))
-    by_formula, by_instructions = rows.copy(), rows.copy()
+    if kind == "complex":
+        rows = rows + 1j * rows[::-1]
+    elif kind == "columns":
+        rows = np.asfortranarray(rows)
+    by_formula, by_instructions = rows.copy(order="K"), rows.copy(order="K")
     for add, out in ((add_products, by_formula), (_added, by_instructions)):
         add(out, k, first, last, 3, LANES + 5, 3 * LANES + 1, *weights)
     size = abs(rows).max() ** 2 * max(map(abs, (k, *filter(None, weights)))) * 8 + 1
@@ -56,7 +61,7 @@ def test_logarithms_and_powers_at_the_ends():
     out = np.empty(4)
     _logarithms(np.array([0.0, 5e-324, 1.0, np.finfo(float).max]), out)
     assert out[0] < -1022
-    assert out[1] < -1022
+    assert -1022.96 <= out[1] < -1022  # the smallest number is no normal one
     assert abs(out[2]) < 0.0431
     assert abs(out[3] - 1024) < 0.0431
     _powers(np.array([-np.inf, -2000.0, 2000.0, np.inf]), out)

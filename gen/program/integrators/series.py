@@ -32,8 +32,9 @@ TIME = "t"
 #: What values at the beginning of a step are expressions in: the first coefficient of an operand;
 #: no declared name has two underscores in a row.
 FIRST = "first__"
-#: Powers up to which coefficients are divided by whole numbers: where rounding counts, steps are a
-#: fifth of the radius of convergence, and a term of power 9 is less than 1e-6 of the state.
+#: Powers up to which coefficients are divided by whole numbers: at the least tolerance, with the
+#: order that follows from it, steps are a fifth of the radius of convergence, and a term of power 9
+#: is less than 1e-6 of the state.
 DIVIDED = 8
 
 
