@@ -100,8 +100,8 @@ class _Rule:
             param.grad = gradient.clone()
 
     def step(self) -> None:
-        """All stages of a step, with the same gradient."""
-        for _ in self.optimizer.STAGES:
+        """All stages of a step, with the same gradient; the last calls for what closes a loop."""
+        for _ in range(len(self.optimizer.STAGES) - self.product.CLOSES):
             self.optimizer.step()
 
 
@@ -115,8 +115,12 @@ def _compiled(rule: _Rule) -> Step:
 
     def written_back(stage: Callable[..., Any]) -> Callable[..., None]:
         def run(points: Tensors, states: list[Tensors], gradients: Tensors, row: Any) -> None:
-            results = stage(points, *states, gradients, *row)
-            for old, new in zip(chain(points, *states), chain(*results), strict=True):
+            held = [*chain(points, *states)]
+            results = chain(*stage(points, *states, gradients, *row))
+            others = [(old, new) for old, new in zip(held, results, strict=True) if new is not old]
+            # what is handed on, as a point that is kept, is written over before it is read
+            news = [new.clone() if any(new is own for own in held) else new for _, new in others]
+            for (old, _), new in zip(others, news, strict=True):
                 old.copy_(new)
 
         return torch.compile(run)
@@ -128,9 +132,8 @@ def _compiled(rule: _Rule) -> Step:
         clock = latch(product, clock, hyper)
         gradients = [param.grad for param in rule.params]
         with torch.no_grad():
-            for stage in stages:
-                row = tuple(map(float, clock.rows[clock.stage]))
-                stage(points, states, gradients, row)
+            for number, row in enumerate(clock.rows):
+                stages[number](points, states, gradients, tuple(map(float, row)))
                 clock = tick(clock)
 
     return step
