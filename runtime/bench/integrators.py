@@ -208,10 +208,9 @@ def _loosest(settings: Sequence[T], attempt: Callable[[T], Found | None]) -> Fou
 
 
 def _reached(
-    make: Callable[[], Callable[[], Floats]], close: Callable[[Floats], bool], setting: str
+    work: Callable[[], Floats], close: Callable[[Floats], bool], setting: str
 ) -> Found | None:
     """A run, if its end is within the error."""
-    work = make()
     try:
         return Found(work, setting) if close(work()) else None
     except (IntegrationError, RuntimeError):
@@ -230,7 +229,7 @@ def _fixed(
     def attempt(count: int) -> Found | None:
         step = length / count
         run = functools.partial(Integrator(product, step).end, None, span)
-        return _reached(lambda: run, close, f"h = {step:.3g}")
+        return _reached(run, close, f"h = {step:.3g}")
 
     finest = math.floor(_FINE * math.log2(most * h / length))
     counts = [max(1, round(length / h * 2 ** (k / _FINE))) for k in range(finest + 1)]
@@ -242,7 +241,7 @@ Attempt = Callable[[float], Callable[[], Floats]]
 
 def _by_tolerance(run: Attempt, close: Callable[[Floats], bool]) -> Found | None:
     def attempt(tolerance: float) -> Found | None:
-        return _reached(lambda: run(tolerance), close, f"tolerance {tolerance:.1e}")
+        return _reached(run(tolerance), close, f"tolerance {tolerance:.1e}")
 
     tolerances = [10.0 ** (-3 - k / _FINE) for k in range(11 * _FINE + 1)]
     return _loosest(tolerances, attempt)
