@@ -15,7 +15,7 @@ import math
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -346,8 +346,18 @@ def _heyoka(problem: str, start: Floats, span: tuple[float, float]) -> dict[str,
 # --- compilation ------------------------------------------------------------
 
 
-def _compile(problem: str, method: str) -> list[Row]:
-    """The first trajectory in a fresh process, with an empty cache of kernels and a filled one."""
+def _compile(problem: str, method: str, h: float | None = None) -> Iterator[Row]:
+    """The first trajectory in a fresh process, with an empty cache of kernels and a filled one.
+
+    Args:
+        problem: its name.
+        method: its name.
+        h: the step; if None, one after the tolerance, beside heyoka, which compiles each time.
+
+    Yields:
+        A row for each cache, and where heyoka stands beside it for each of its modes.
+    """
+    product = load_product(problem, method).module("numba")
     setup = (
         "from hamilforge.runtime.core.loader import load as load_product\n"
         "from hamilforge.runtime.integrators.integrator import integrate\n"
@@ -355,17 +365,24 @@ def _compile(problem: str, method: str) -> list[Row]:
         "numba.njit(lambda x: x + 1.0)(1.0)\n"
         f"product = load_product('{problem}', '{method}').module('numba')"
     )
-    timed = "integrate(product, None, (0.0, 0.5), 0.05)"
-    load_product(problem, method)
-    rows = []
+    timed = f"integrate(product, None, (0.0, 0.5), {h})"
+    peers: dict[str, float | None] = {"": None}
+    if h is None and importlib.util.find_spec("heyoka") is not None:
+        own = (
+            "import heyoka\n"
+            "from hamilforge.runtime.bench.right_hand_sides import heyoka_system\n"
+            f"system = heyoka_system('{problem}', {len(product.COMPONENTS)})"
+        )
+        for label, mode in (("heyoka Taylor", False), ("heyoka Taylor, compact", True)):
+            made = f"heyoka.taylor_adaptive(system, {list(product.START)}, compact_mode={mode})"
+            peers[label] = in_fresh_process(own, f"{made}.propagate_until(0.5)", {})
+        del peers[""]
     with tempfile.TemporaryDirectory() as folder:
         for label in ("cold", "cached"):
             seconds = in_fresh_process(setup, timed, {"NUMBA_CACHE_DIR": folder})
-            rows.append(
-                Row(
-                    BENCH, f"first trajectory, {label}", f"{problem} by {method}", "", seconds,
-                    seconds, seconds, None, os.cpu_count() or 1, None,
-                    "after numba itself has compiled something",
-                )
-            )  # fmt: skip
-    return rows
+            for peer, peer_seconds in peers.items():
+                yield Row(
+                    BENCH, f"first trajectory, {label}", f"{problem} by {method}", peer, seconds,
+                    seconds, seconds, seconds / peer_seconds if peer_seconds else None,
+                    os.cpu_count() or 1, None, "after numba itself has compiled something",
+                )  # fmt: skip
