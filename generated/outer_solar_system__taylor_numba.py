@@ -912,9 +912,9 @@ def coefficients(t, state, parameters, rows):
         row[58] = -row[15] + row[3]
         row[59] = -row[16] + row[4]
         row[60] = -row[17] + row[5]
-        row[61] = row[6] - row[3]
-        row[62] = row[7] - row[4]
-        row[63] = row[8] - row[5]
+        row[61] = -row[3] + row[6]
+        row[62] = -row[4] + row[7]
+        row[63] = -row[5] + row[8]
         row[64] = -row[9] + row[3]
         row[65] = -row[10] + row[4]
         row[66] = -row[11] + row[5]
@@ -1005,130 +1005,130 @@ def coefficients(t, state, parameters, rows):
         row[212] = row[166]
         series_kernels.product(rows, k, 40, 168, 216, 48)
         row[264] = (
-            gravity * m_sun * m_jupiter * row[218]
+            -gravity * m_sun * m_uranus * row[228]
+            + gravity * m_sun * m_jupiter * row[218]
             + gravity * m_sun * m_neptune * row[219]
             + gravity * m_sun * m_pluto * row[222]
             + gravity * m_sun * m_saturn * row[225]
-            - gravity * m_sun * m_uranus * row[228]
         )
         row[265] = (
-            gravity * m_sun * m_jupiter * row[216]
+            -gravity * m_sun * m_uranus * row[229]
+            + gravity * m_sun * m_jupiter * row[216]
             + gravity * m_sun * m_neptune * row[220]
             + gravity * m_sun * m_pluto * row[223]
             + gravity * m_sun * m_saturn * row[226]
-            - gravity * m_sun * m_uranus * row[229]
         )
         row[266] = (
-            gravity * m_sun * m_jupiter * row[217]
+            -gravity * m_sun * m_uranus * row[230]
+            + gravity * m_sun * m_jupiter * row[217]
             + gravity * m_sun * m_neptune * row[221]
             + gravity * m_sun * m_pluto * row[224]
             + gravity * m_sun * m_saturn * row[227]
-            - gravity * m_sun * m_uranus * row[230]
         )
         row[267] = (
-            -gravity * m_sun * m_jupiter * row[218]
-            + gravity * m_jupiter * m_saturn * row[237]
-            - gravity * m_jupiter * m_neptune * row[231]
+            -gravity * m_jupiter * m_neptune * row[231]
             - gravity * m_jupiter * m_pluto * row[234]
             - gravity * m_jupiter * m_uranus * row[240]
+            - gravity * m_sun * m_jupiter * row[218]
+            + gravity * m_jupiter * m_saturn * row[237]
         )
         row[268] = (
-            -gravity * m_sun * m_jupiter * row[216]
-            + gravity * m_jupiter * m_saturn * row[238]
-            - gravity * m_jupiter * m_neptune * row[232]
+            -gravity * m_jupiter * m_neptune * row[232]
             - gravity * m_jupiter * m_pluto * row[235]
             - gravity * m_jupiter * m_uranus * row[241]
+            - gravity * m_sun * m_jupiter * row[216]
+            + gravity * m_jupiter * m_saturn * row[238]
         )
         row[269] = (
-            -gravity * m_sun * m_jupiter * row[217]
-            + gravity * m_jupiter * m_saturn * row[239]
-            - gravity * m_jupiter * m_neptune * row[233]
+            -gravity * m_jupiter * m_neptune * row[233]
             - gravity * m_jupiter * m_pluto * row[236]
             - gravity * m_jupiter * m_uranus * row[242]
+            - gravity * m_sun * m_jupiter * row[217]
+            + gravity * m_jupiter * m_saturn * row[239]
         )
         row[270] = (
-            -gravity * m_sun * m_saturn * row[225]
-            - gravity * m_jupiter * m_saturn * row[237]
+            -gravity * m_jupiter * m_saturn * row[237]
             - gravity * m_saturn * m_neptune * row[243]
             - gravity * m_saturn * m_pluto * row[246]
             - gravity * m_saturn * m_uranus * row[249]
+            - gravity * m_sun * m_saturn * row[225]
         )
         row[271] = (
-            -gravity * m_sun * m_saturn * row[226]
-            - gravity * m_jupiter * m_saturn * row[238]
+            -gravity * m_jupiter * m_saturn * row[238]
             - gravity * m_saturn * m_neptune * row[244]
             - gravity * m_saturn * m_pluto * row[247]
             - gravity * m_saturn * m_uranus * row[250]
+            - gravity * m_sun * m_saturn * row[226]
         )
         row[272] = (
-            -gravity * m_sun * m_saturn * row[227]
-            - gravity * m_jupiter * m_saturn * row[239]
+            -gravity * m_jupiter * m_saturn * row[239]
             - gravity * m_saturn * m_neptune * row[245]
             - gravity * m_saturn * m_pluto * row[248]
             - gravity * m_saturn * m_uranus * row[251]
+            - gravity * m_sun * m_saturn * row[227]
         )
         row[273] = (
-            gravity * m_sun * m_uranus * row[228]
-            + gravity * m_jupiter * m_uranus * row[240]
+            gravity * m_jupiter * m_uranus * row[240]
             + gravity * m_saturn * m_uranus * row[249]
+            + gravity * m_sun * m_uranus * row[228]
             + gravity * m_uranus * m_neptune * row[252]
             + gravity * m_uranus * m_pluto * row[255]
         )
         row[274] = (
-            gravity * m_sun * m_uranus * row[229]
-            + gravity * m_jupiter * m_uranus * row[241]
+            gravity * m_jupiter * m_uranus * row[241]
             + gravity * m_saturn * m_uranus * row[250]
+            + gravity * m_sun * m_uranus * row[229]
             + gravity * m_uranus * m_neptune * row[253]
             + gravity * m_uranus * m_pluto * row[256]
         )
         row[275] = (
-            gravity * m_sun * m_uranus * row[230]
-            + gravity * m_jupiter * m_uranus * row[242]
+            gravity * m_jupiter * m_uranus * row[242]
             + gravity * m_saturn * m_uranus * row[251]
+            + gravity * m_sun * m_uranus * row[230]
             + gravity * m_uranus * m_neptune * row[254]
             + gravity * m_uranus * m_pluto * row[257]
         )
         row[276] = (
-            -gravity * m_sun * m_neptune * row[219]
+            -gravity * m_neptune * m_pluto * row[260]
+            - gravity * m_sun * m_neptune * row[219]
+            - gravity * m_uranus * m_neptune * row[252]
             + gravity * m_jupiter * m_neptune * row[231]
             + gravity * m_saturn * m_neptune * row[243]
-            - gravity * m_uranus * m_neptune * row[252]
-            - gravity * m_neptune * m_pluto * row[260]
         )
         row[277] = (
-            -gravity * m_sun * m_neptune * row[220]
+            -gravity * m_neptune * m_pluto * row[258]
+            - gravity * m_sun * m_neptune * row[220]
+            - gravity * m_uranus * m_neptune * row[253]
             + gravity * m_jupiter * m_neptune * row[232]
             + gravity * m_saturn * m_neptune * row[244]
-            - gravity * m_uranus * m_neptune * row[253]
-            - gravity * m_neptune * m_pluto * row[258]
         )
         row[278] = (
-            -gravity * m_sun * m_neptune * row[221]
+            -gravity * m_neptune * m_pluto * row[259]
+            - gravity * m_sun * m_neptune * row[221]
+            - gravity * m_uranus * m_neptune * row[254]
             + gravity * m_jupiter * m_neptune * row[233]
             + gravity * m_saturn * m_neptune * row[245]
-            - gravity * m_uranus * m_neptune * row[254]
-            - gravity * m_neptune * m_pluto * row[259]
         )
         row[279] = (
-            gravity * m_neptune * m_pluto * row[260]
-            - gravity * m_sun * m_pluto * row[222]
-            + gravity * m_jupiter * m_pluto * row[234]
-            + gravity * m_saturn * m_pluto * row[246]
+            -gravity * m_sun * m_pluto * row[222]
             - gravity * m_uranus * m_pluto * row[255]
+            + gravity * m_jupiter * m_pluto * row[234]
+            + gravity * m_neptune * m_pluto * row[260]
+            + gravity * m_saturn * m_pluto * row[246]
         )
         row[280] = (
-            gravity * m_neptune * m_pluto * row[258]
-            - gravity * m_sun * m_pluto * row[223]
-            + gravity * m_jupiter * m_pluto * row[235]
-            + gravity * m_saturn * m_pluto * row[247]
+            -gravity * m_sun * m_pluto * row[223]
             - gravity * m_uranus * m_pluto * row[256]
+            + gravity * m_jupiter * m_pluto * row[235]
+            + gravity * m_neptune * m_pluto * row[258]
+            + gravity * m_saturn * m_pluto * row[247]
         )
         row[281] = (
-            gravity * m_neptune * m_pluto * row[259]
-            - gravity * m_sun * m_pluto * row[224]
-            + gravity * m_jupiter * m_pluto * row[236]
-            + gravity * m_saturn * m_pluto * row[248]
+            -gravity * m_sun * m_pluto * row[224]
             - gravity * m_uranus * m_pluto * row[257]
+            + gravity * m_jupiter * m_pluto * row[236]
+            + gravity * m_neptune * m_pluto * row[259]
+            + gravity * m_saturn * m_pluto * row[248]
         )
         above[0] = 1 / m_sun * row[18]
         above[1] = 1 / m_sun * row[19]

@@ -19,6 +19,7 @@ from hamilforge.gen.declare.functions import TABLE
 from hamilforge.gen.declare.read_taylor import order_of
 from hamilforge.gen.derive.calculus import FUNCTIONS, declared_derivative, to_sympy
 from hamilforge.gen.derive.integrators.field import derive_field
+from hamilforge.gen.emit.numba.integrators import series_loops
 from hamilforge.gen.program.integrators.build import build_integrator
 from hamilforge.gen.program.integrators.build_events import build_events
 from hamilforge.gen.program.integrators.build_taylor import _folded, build_series, rates_of
@@ -315,7 +316,8 @@ def test_loops_over_groups_are_the_recurrences(kernel, given, operation):
                 assert abs(own - mpmath.mpf(value.numerator) / value.denominator) < 1e-45
 
 
-def test_kernels_of_events_are_in_the_time_of_a_step(tmp_path):
+@pytest.mark.parametrize("terms", [600, 0])
+def test_kernels_of_events_are_in_the_time_of_a_step(terms, tmp_path, monkeypatch):
     """Coefficients by the step: time goes on by h, and a state by what its polynomial says."""
     path = tmp_path / "swing.toml"
     event = "sin(a)*exp(-m) + t**2/(1 + m**2) - sqrt(2 + cos(t))*a + tanh(t*m)"
@@ -324,7 +326,10 @@ def test_kernels_of_events_are_in_the_time_of_a_step(tmp_path):
         'coordinates = { q = ["a"], p = ["m"] }\nenergy = "m**2/2 - cos(a)"\n'
         f'start = {{ a = 2, m = 0 }}\n[events]\nmany = "{event}"\nlate = "t - 5/2"\n'
     )
+    monkeypatch.setattr(series_loops, "MOST_TERMS", terms)
+    monkeypatch.setattr(series_loops, "FEW", 1)
     made = products.load_made(path, "taylor", order=8)
+    assert ("EVENT_PLACES[" in pipeline.rendered(made)["swing__taylor_numba.py"]) == (terms == 0)
     module = as_python(pipeline.rendered(made)["swing__taylor_numba.py"], "swing")
     field, (t, h) = derive_field(made[0]), (Fraction(3, 4), Fraction(5, 16))
     powers = module.POWERS

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 import hamilforge as hf
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare.errors import DeclarationError
+from hamilforge.gen.emit.numba.integrators import series_loops
 from hamilforge.gen.program.integrators import build_taylor
 from hamilforge.runtime.core import loader
 from hamilforge.runtime.core.errors import IntegrationError
@@ -216,14 +217,21 @@ LOOPED = ["kepler", "damped_pendulum", "vanishing_damping", "driven_pendulum", "
 ALL = [*LOOPED, "toda", "lotka_volterra", "double_pendulum"]
 
 
+#: Those with three like sums, or runs that are copied, whose columns are no neighbours.
+LISTED = ["vanishing_damping", "charged_particle", "toda", "double_pendulum"]
+
+
 @pytest.mark.parametrize(("name", "form"), covered(ALL, ["charged_particle"]))
 def test_loops_over_like_operations_are_the_lines(name, form, monkeypatch):
     made = products.load_made(name, "taylor", order=7)
-    ends = []
-    for most in (10**6, 0):
+    ends, tables = [], 0
+    for most, terms in ((10**6, 0), (0, 10**6), (0, 0)):
         monkeypatch.setattr(build_taylor, "MOST_PRODUCTS", most)
+        monkeypatch.setattr(series_loops, "MOST_TERMS", terms)
         text = pipeline.rendered(made)[f"{name}__taylor_numba.py"]
         assert ("in range(ORDER):" in text) == (most == 0)
+        assert "row[PLACES[" not in text or most == terms == 0
+        tables += "row[PLACES[" in text
         module = as_python(text, "looped")
         if form == "compiled":
             module = types.ModuleType("looped")
@@ -233,7 +241,9 @@ def test_loops_over_like_operations_are_the_lines(name, form, monkeypatch):
         y = np.array(start) + np.linspace(0.01, 0.02, module.SIZE)
         ends.append(kernel_step(module, module.START_TIME + 1.0, 0.05, y, parameters))
     assert np.isfinite(ends[0]).all()
-    assert abs(ends[1] - ends[0]).max() <= 4e-16 * abs(ends[0]).max()
+    for end in ends[1:]:
+        assert abs(end - ends[0]).max() <= 4e-16 * abs(ends[0]).max()
+    assert tables == (name in LISTED)
 
 
 def test_a_large_system_is_the_interpretation():
@@ -255,6 +265,19 @@ def test_the_outer_solar_system_by_two_orders():
     assert abs(ends[0].y - ends[1].y).max() < 1e-6
     start = hf.integrate("outer_solar_system", "taylor", t_span=(0, 1), rtol=1e-14).energy[0]
     assert abs(ends[1].energy / start - 1).max() < 1e-13
+
+
+def test_many_bodies_are_listed_in_a_table(monkeypatch):
+    made = products.load_made("outer_solar_system", "taylor", order=9)
+    ends = []
+    for terms in (10**6, 0):
+        monkeypatch.setattr(series_loops, "MOST_TERMS", terms)
+        text = pipeline.rendered(made)["outer_solar_system__taylor_numba.py"]
+        assert (text.count("row[PLACES[") > 10) == (terms == 0)
+        module = as_python(text, "looped")
+        values = np.array([value for value, *_ in module.PARAMETERS.values()], float)
+        ends.append(kernel_step(module, 0.0, 20.0, np.array(module.START), values))
+    assert abs(ends[1] - ends[0]).max() <= 4e-16 * abs(ends[0]).max()
 
 
 @pytest.mark.full

@@ -54,12 +54,14 @@ class EventsView:
         column: that of the first event in rows of series.
         count: how many.
         lines: of the function that writes their series.
+        columns: that loops of it go through, the lines of a table.
     """
 
     table: str
     column: int
     count: int
     lines: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def curve_view(integrator: Integrator) -> CurveView | None:
@@ -95,7 +97,7 @@ def events_view(problem: Problem, powers: int, need: Requirements) -> EventsView
         return None
     need("series_bounds")
     arguments = ("t", "h", "parameters", "rows", "top")
-    loops = SeriesLoops(problem, problem.event_series, arguments, need)
+    loops = SeriesLoops(problem, problem.event_series, arguments, need, "EVENT_PLACES")
     lines = list(loops.header)
     if loops.time is not None:
         lines += [f"rows[0, {loops.time}] = t"]
@@ -103,7 +105,7 @@ def events_view(problem: Problem, powers: int, need: Requirements) -> EventsView
     lines += ["for k in range(top + 1):", "    row = rows[k]"]
     lines += [f"    {line}" for line in (*loops.body(), *loops.results("row", loops.width))]
     table = {event.name: (event.direction, event.terminal) for event in problem.events}
-    return EventsView(repr(table), loops.width, len(table), tuple(lines))
+    return EventsView(repr(table), loops.width, len(table), tuple(lines), loops.table())
 
 
 def _interpolation(degree: int) -> tuple[str, str]:

@@ -23,12 +23,14 @@ class TaylorView:
         order: the highest power of the step.
         columns: how many series stand in a row of coefficients.
         lines: of the function that writes the coefficients into ``rows``, a row for each power.
+        table: of columns that loops of it go through, its lines.
     """
 
     template: str
     order: int
     columns: int
     lines: tuple[str, ...]
+    table: tuple[str, ...] = ()
 
 
 def taylor_view(integrator: Integrator, step: TaylorSteps, need: Requirements) -> TaylorView:
@@ -46,11 +48,12 @@ def taylor_view(integrator: Integrator, step: TaylorSteps, need: Requirements) -
     need("compensation.added")
     problem = integrator.problem
     if step.looped:
-        loops = SeriesLoops(problem, step.series, (*_ARGUMENTS, "above", "ORDER"), need)
+        loops = SeriesLoops(problem, step.series, (*_ARGUMENTS, "above", "ORDER"), need, "PLACES")
         columns, lines = loops.width, _looped(loops, problem.size)
+        table = loops.table()
     else:
-        columns, lines = problem.size, _unrolled(problem, step, need)
-    return TaylorView("numba/integrators/taylor.py.jinja", step.order, columns, tuple(lines))
+        columns, lines, table = problem.size, _unrolled(problem, step, need), ()
+    return TaylorView("numba/integrators/taylor.py.jinja", step.order, columns, tuple(lines), table)
 
 
 def _unrolled(problem: Problem, step: TaylorSteps, need: Requirements) -> list[str]:
