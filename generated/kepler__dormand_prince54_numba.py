@@ -27,7 +27,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
 from hamilforge.runtime.integrators import series_bounds  # content 022f18d6a982e3c7
-from hamilforge.runtime.integrators import series_kernels  # content c448c2300d3e4777
+from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
 
 NAME = "kepler__dormand_prince54"
 COMPONENTS = ("x", "y", "px", "py")

@@ -179,7 +179,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.integrators import series_kernels  # content c448c2300d3e4777
+from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
 from hamilforge.runtime.integrators import step_lengths  # content 05873fa0abaf039f
 
 NAME = "outer_solar_system__taylor"

@@ -56,15 +56,17 @@ def add_products(
     for i in range(LANES):
         total: Any = rows[k, result + i]
         for j in range(first, last):
-            weight: Any = 1 if gained is None or lost is None else gained * j + lost * (k - j)
-            total += weight * rows[j, left + i] * rows[k - j, right + i]
+            products = rows[j, left + i] * rows[k - j, right + i]
+            if gained is not None and lost is not None:
+                products *= gained * j + lost * (k - j)
+            total += products
         rows[k, result + i] = total
 
 
 @overload(add_products, strict=False)
-def _add_products(rows: Any, *others: Any) -> Any:
+def _add_products(rows: Any, *_: Any) -> Any:
     fits = rows.dtype == types.float64 and rows.layout == "C"  # complex numbers have two parts
-    add: Any = _in_registers if fits else _one_by_one(weighted=others[-1] is not types.none)
+    add: Any = _in_registers if fits else inner_function(add_products)
 
     def compiled(
         rows: Any,
@@ -80,31 +82,6 @@ def _add_products(rows: Any, *others: Any) -> Any:
         add(rows, k, first, last, left, right, result, gained, lost)
 
     return compiled
-
-
-def _one_by_one(weighted: bool) -> Any:
-    """The formula for tables of any type."""
-
-    @inner_function
-    def add(
-        rows: Any,
-        k: int,
-        first: int,
-        last: int,
-        left: int,
-        right: int,
-        result: int,
-        gained: Any,
-        lost: Any,
-    ) -> None:
-        for j in range(first, last):
-            for i in range(LANES):
-                products = rows[j, left + i] * rows[k - j, right + i]
-                if weighted:
-                    products *= gained * j + lost * (k - j)
-                rows[k, result + i] += products
-
-    return add
 
 
 @intrinsic

@@ -18,7 +18,7 @@ from hamilforge.gen.emit.numba.integrators.events import (
     events_view,
 )
 from hamilforge.gen.emit.numba.integrators.flows import FlowsView, flows_view
-from hamilforge.gen.emit.numba.integrators.functions import FunctionView, functions
+from hamilforge.gen.emit.numba.integrators.functions import FunctionView, calls_energy, functions
 from hamilforge.gen.emit.numba.integrators.stages import StagesView, StagesWriter
 from hamilforge.gen.emit.numba.integrators.storage import Storage, storage_of
 from hamilforge.gen.emit.numba.integrators.taylor import TaylorView, taylor_view
@@ -187,8 +187,7 @@ def _adaptive(step: Step) -> str:
 
 def _plain_energy(step: Step) -> str:
     """The energy as a function of arrays."""
-    inside = isinstance(step, DiscreteGradient | TaylorSteps)  # kernels call it too
-    return "energy.py_func" if inside else "energy"
+    return "energy.py_func" if calls_energy(step) else "energy"
 
 
 def _fixed_step(step: Step) -> str:
