@@ -21,6 +21,7 @@ KERNEL_MODULES: Mapping[str, str] = {
     "array_kernels": "core",
     "compensation": "core",
     "elementary": "core",
+    "lanes": "core",
     "layer_kernels": "networks",
     "linear": "core",
     "matrix_equations": "core",
@@ -39,6 +40,7 @@ KERNEL_MODULES: Mapping[str, str] = {
 COMPILED_IN: Mapping[str, str] = {
     "pointers": "core",
     "inner_functions": "core",
+    "lanes_type": "core",
     **KERNEL_MODULES,
 }
 _RUNTIME = "hamilforge.runtime."

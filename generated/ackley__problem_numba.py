@@ -35,7 +35,7 @@ Press 1996
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "ackley"

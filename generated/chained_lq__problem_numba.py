@@ -30,7 +30,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 
 NAME = "chained_lq"
 VARIABLES = {"x": ("d",)}

@@ -64,7 +64,7 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 

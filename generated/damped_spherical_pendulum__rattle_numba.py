@@ -55,6 +55,8 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 6, 8, 1
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = 0
 T_2 = 1 / 2
 T_3 = 1 / 2
 U_1 = 1 / 2

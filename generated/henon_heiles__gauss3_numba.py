@@ -41,6 +41,8 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 14, 12
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = 0
 A_1_1 = 0.5
 A_1_2 = -0.08094750193111255
 A_1_3 = 0.03524199845511

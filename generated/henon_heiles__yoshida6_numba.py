@@ -27,6 +27,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.core import lanes  # content 8600e567875631fd
 
 NAME = "henon_heiles__yoshida6"
 COMPONENTS = ("x", "y", "px", "py")
@@ -41,6 +42,8 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 1, 0
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = lanes.COUNT
 S_1 = 0.39225680523878  # 19612840261939/50000000000000
 S_2 = 0.78451361047756  # 19612840261939/25000000000000
 S_3 = 0.5100434119184585  # 1020086823836917/2000000000000000
@@ -205,7 +208,7 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         y_0, low_0 = compensation.added(y_0, low_0, weight * slope[0])
         y_1, low_1 = compensation.added(y_1, low_1, weight * slope[1])
         extent = abs(y_0) + abs(y_1) + abs(y_2) + abs(y_3)
-        if not extent < np.inf:
+        if not lanes.all_less(extent, np.inf):
             y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
             low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
             return n, 0.0, written
@@ -218,6 +221,60 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     y[0], y[1], y[2], y[3] = y_0, y_1, y_2, y_3
     low[0], low[1], low[2], low[3] = low_0, low_1, low_2, low_3
     return first + count, 0.0, written
+
+
+@njit(**ENTRY)
+def side_by_side(
+    begin,
+    start,
+    h,
+    first,
+    count,
+    every,
+    y,
+    low,
+    parameters,
+    square,
+    slopes,
+    flags,
+    out,
+    states,
+    series,
+    block,
+):
+    """Steps of the trajectories from number ``begin`` on, one in each lane; whether all went well."""
+    for lane in range(LANES):
+        m = min(begin + lane, y.shape[0] - 1)  # the last one fills lanes that are left
+        for i in range(SIZE):
+            states[i, lane], states[SIZE + i, lane] = y[m, i], low[m, i]
+        for i in range(parameters.shape[1]):
+            states[2 * SIZE + i, lane] = parameters[m, i]
+    numbers = lanes.in_lanes(states)
+    reached, _, _ = trajectory(
+        start,
+        h,
+        first,
+        count,
+        every,
+        numbers[:SIZE],
+        numbers[SIZE : 2 * SIZE],
+        numbers[2 * SIZE :],
+        lanes.in_lanes(series),
+        square,
+        slopes,
+        flags,
+        lanes.in_lanes(block),
+    )
+    if reached < first + count:
+        return False
+    for lane in range(min(LANES, y.shape[0] - begin)):
+        m = begin + lane
+        for i in range(SIZE):
+            y[m, i], low[m, i] = states[i, lane], states[SIZE + i, lane]
+        for k in range(out.shape[1]):
+            for i in range(SIZE):
+                out[m, k, i] = block[k, i, lane]
+    return True
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -237,24 +294,51 @@ def ensemble(
     out,
     done,
     residuals,
+    states,
+    series,
+    switches,
+    block,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
-        done[m], residuals[m], _ = trajectory(
+    """Trajectories in parallel, side by side; where one of them fails, each of those by itself."""
+    for group in prange(states.shape[0]):
+        begin = LANES * group
+        if side_by_side(
+            begin,
             start,
             h,
             first,
             count,
             every,
-            y[m],
-            low[m],
-            parameters[m],
-            rows[m],
-            square[m],
-            slopes[m],
-            flags[m],
-            out[m],
-        )
+            y,
+            low,
+            parameters,
+            square[begin],
+            slopes[begin],
+            switches[group],
+            out,
+            states[group],
+            series[group],
+            block[group],
+        ):
+            for m in range(begin, min(begin + LANES, y.shape[0])):
+                done[m], residuals[m] = first + count, 0.0
+            continue
+        for m in range(begin, min(begin + LANES, y.shape[0])):
+            done[m], residuals[m], _ = trajectory(
+                start,
+                h,
+                first,
+                count,
+                every,
+                y[m],
+                low[m],
+                parameters[m],
+                rows[m],
+                square[m],
+                slopes[m],
+                flags[m],
+                out[m],
+            )
 
 
 def along_energy(times, states, parameters, out):

@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
+from hamilforge.runtime.core import lanes  # content 8600e567875631fd
 from hamilforge.runtime.integrators import series_bounds  # content 022f18d6a982e3c7
 from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
 
@@ -42,6 +43,10 @@ FIXED_STEP = ""
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 4, 16, 0
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = lanes.COUNT
+#: How many lines of numbers stand beside their states where each has steps of its own; 0 likewise.
+CLOCK_LINES = 0
 A_2_1 = 1 / 5
 A_3_1 = 3 / 40
 A_3_2 = 9 / 40
@@ -231,13 +236,67 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         extent = 0.0
         for i in range(0, 4):
             extent += abs(y[i])
-        if not extent < np.inf:
+        if not lanes.all_less(extent, np.inf):
             return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(0, 4):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written
+
+
+@njit(**ENTRY)
+def side_by_side(
+    begin,
+    start,
+    h,
+    first,
+    count,
+    every,
+    y,
+    low,
+    parameters,
+    square,
+    slopes,
+    flags,
+    out,
+    states,
+    series,
+    block,
+):
+    """Steps of the trajectories from number ``begin`` on, one in each lane; whether all went well."""
+    for lane in range(LANES):
+        m = min(begin + lane, y.shape[0] - 1)  # the last one fills lanes that are left
+        for i in range(SIZE):
+            states[i, lane], states[SIZE + i, lane] = y[m, i], low[m, i]
+        for i in range(parameters.shape[1]):
+            states[2 * SIZE + i, lane] = parameters[m, i]
+    numbers = lanes.in_lanes(states)
+    reached, _, _ = trajectory(
+        start,
+        h,
+        first,
+        count,
+        every,
+        numbers[:SIZE],
+        numbers[SIZE : 2 * SIZE],
+        numbers[2 * SIZE :],
+        lanes.in_lanes(series),
+        square,
+        slopes,
+        flags,
+        lanes.in_lanes(block),
+    )
+    if reached < first + count:
+        return False
+    for lane in range(min(LANES, y.shape[0] - begin)):
+        m = begin + lane
+        for i in range(SIZE):
+            y[m, i], low[m, i] = states[i, lane], states[SIZE + i, lane]
+        for k in range(out.shape[1]):
+            for i in range(SIZE):
+                out[m, k, i] = block[k, i, lane]
+    return True
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -257,24 +316,51 @@ def ensemble(
     out,
     done,
     residuals,
+    states,
+    series,
+    switches,
+    block,
 ):
-    """Trajectories in parallel, each with its own state, parameters and workspace."""
-    for m in prange(y.shape[0]):
-        done[m], residuals[m], _ = trajectory(
+    """Trajectories in parallel, side by side; where one of them fails, each of those by itself."""
+    for group in prange(states.shape[0]):
+        begin = LANES * group
+        if side_by_side(
+            begin,
             start,
             h,
             first,
             count,
             every,
-            y[m],
-            low[m],
-            parameters[m],
-            rows[m],
-            square[m],
-            slopes[m],
-            flags[m],
-            out[m],
-        )
+            y,
+            low,
+            parameters,
+            square[begin],
+            slopes[begin],
+            switches[group],
+            out,
+            states[group],
+            series[group],
+            block[group],
+        ):
+            for m in range(begin, min(begin + LANES, y.shape[0])):
+                done[m], residuals[m] = first + count, 0.0
+            continue
+        for m in range(begin, min(begin + LANES, y.shape[0])):
+            done[m], residuals[m], _ = trajectory(
+                start,
+                h,
+                first,
+                count,
+                every,
+                y[m],
+                low[m],
+                parameters[m],
+                rows[m],
+                square[m],
+                slopes[m],
+                flags[m],
+                out[m],
+            )
 
 
 def along_energy(times, states, parameters, out):

@@ -23,7 +23,7 @@ minutes, arXiv:1904.00962
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.optimizers import wide  # content bf9e3146c35ee20c
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 

@@ -32,7 +32,7 @@ and D. Bingham, Virtual library of simulation experiments, 2013
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 
 NAME = "levy"
 VARIABLES = {"x": ("d",)}

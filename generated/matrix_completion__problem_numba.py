@@ -36,7 +36,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 
 NAME = "matrix_completion"
 VARIABLES = {"U": ("n", "r"), "V": ("m", "r")}

@@ -37,6 +37,8 @@ FIXED_STEP = "a discrete gradient has no error estimate"
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = 0
 
 
 @njit(**ENTRY)

@@ -18,7 +18,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)

@@ -50,7 +50,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 from hamilforge.runtime.core import matrix_kernels  # content 15a13b9e62b56704
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 

@@ -37,6 +37,8 @@ FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 2, 14, 6
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = 0
 A_1_1 = 0.1968154772236604
 A_1_2 = -0.06553542585019839
 A_1_3 = 0.02377097434822015

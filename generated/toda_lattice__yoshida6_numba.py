@@ -47,6 +47,8 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 64, 1, 0
+#: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
+LANES = 0
 S_1 = 0.39225680523878  # 19612840261939/50000000000000
 S_2 = 0.78451361047756  # 19612840261939/25000000000000
 S_3 = 0.5100434119184585  # 1020086823836917/2000000000000000

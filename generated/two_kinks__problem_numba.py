@@ -24,7 +24,7 @@ Reference: F. H. Clarke, Optimization and nonsmooth analysis, Wiley, New York 19
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import elementary  # content e970bd79015923dc
+from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
 
 NAME = "two_kinks"
 VARIABLES = {"x": ("d",)}

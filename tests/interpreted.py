@@ -10,6 +10,7 @@ import ctypes
 import functools
 import importlib
 import math
+import operator
 import re
 import types
 from pathlib import Path
@@ -25,7 +26,7 @@ from hamilforge.gen import pipeline, products
 from hamilforge.gen.program.ir import Program
 from hamilforge.gen.program.optimizers import programs
 from hamilforge.gen.program.optimizers.programs import AnyOptimizer
-from hamilforge.runtime.core import loader
+from hamilforge.runtime.core import lanes, loader
 from hamilforge.runtime.core.comparison import Verification
 from hamilforge.runtime.optimizers.torch_optimizer import GeneratedOptimizer
 from hamilforge.runtime.optimizers.verify import compare
@@ -54,6 +55,13 @@ _OWN = {
     "array_at": _array_at,
     "vector_math": types.SimpleNamespace(
         tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
+    ),
+    #: One lane, which is a number.
+    "lanes": types.SimpleNamespace(
+        COUNT=1,
+        in_lanes=lambda array: array[..., 0],
+        all_less=operator.lt,
+        where_positive=lanes.where_positive,
     ),
     **dict.fromkeys(("inner_function", "summing_function", "borrowing_function"), _compiled),
 }

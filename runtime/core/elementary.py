@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
-from scipy import special
 
 _OPTIONS: Any = {"error_model": "numpy"}
 _SINGLE = tuple(map(np.float32, (0, 1, 2, math.log(2))))
@@ -70,6 +69,8 @@ def inverse(z: Any) -> Any:
 
 def logistic(z: Any) -> Any:
     """1 / (1 + exp(-z))."""
+    from scipy import special  # which takes long to import, and kernels do without
+
     return special.expit(z)
 
 
@@ -85,11 +86,15 @@ def log_cosh(z: Any) -> Any:
 
 def erf(z: Any) -> Any:
     """The error function."""
+    from scipy import special
+
     return special.erf(z)
 
 
 def erfc(z: Any) -> Any:
     """1 - erf(z)."""
+    from scipy import special
+
     return special.erfc(z)
 
 

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numba import get_num_threads
 
 from hamilforge.runtime.core.threading_layer import parallel
-from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.core.workspace import LanesWorkspace, Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
     Limits,
@@ -30,6 +31,8 @@ from hamilforge.runtime.integrators.solution import Floats, Solution
 
 #: Steps of each trajectory in the first call, and seconds of each other call.
 FIRST_STRETCH, STRETCH = 64, 0.2
+#: Groups of trajectories for each thread, of which one may have more to do than another.
+GROUPS = 8
 
 
 def adaptive_ensemble(
@@ -71,6 +74,11 @@ def adaptive_ensemble(
     if times[0] == start:
         out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
     t, residuals = np.full(count, start), np.zeros(count)
+    beside: tuple[Any, ...] = ()
+    if product.CLOCK_LINES:
+        groups = min(-(-count // product.LANES), GROUPS * get_num_threads())
+        lanes = LanesWorkspace.of(product, groups)
+        beside = (lanes.states, lanes.series)
     stretch = FIRST_STRETCH
     while (control[:, Control.WRITTEN] < len(times)).any():
         begun, before = time.perf_counter(), control[:, Control.STEPS].copy()
@@ -78,7 +86,7 @@ def adaptive_ensemble(
         parallel(
             product.adaptive_ensemble, t, stop, control, y, low, table, limits.relative,
             limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
-            residuals,
+            residuals, *beside,
         )  # fmt: skip
         lost = (residuals != 0.0) | ~np.isfinite(y).all(axis=1)
         spent = control[:, Control.STEPS] >= limits.steps

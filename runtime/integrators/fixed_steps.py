@@ -16,7 +16,7 @@ import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.threading_layer import parallel
-from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.core.workspace import LanesWorkspace, Workspace
 from hamilforge.runtime.integrators.solution import Floats, Solution
 
 #: Seconds of one call of a kernel, and after how many a progress bar appears.
@@ -70,6 +70,9 @@ def fixed_steps(
     out[:, 0] = state
     times: Floats = np.asarray(start + h * every * np.arange(kept + 1), np.float64)
     low, room = np.zeros_like(state), Workspace.of(product, trajectories)
+    lanes = None
+    if product.LANES and trajectories > 1:
+        lanes = LanesWorkspace.of(product, -(-trajectories // product.LANES))
     done = np.zeros(trajectories, np.int64)
     residuals = np.zeros(trajectories)
     y = state.copy()
@@ -95,7 +98,7 @@ def fixed_steps(
                 step = (last, stop - last, 0, 1, 1 if count % every == 0 else 2)
             else:
                 step = (start, h, first, stretch, every)
-            _run(product, *step, y, low, table, room, block, done, residuals)
+            _run(product, *step, y, low, table, room, lanes, block, done, residuals)
             done += first - step[2]
             _check(product, h, start, first + stretch, done, residuals, so_far)
             _check_energy(product, table, times, out, rows, so_far, every)
@@ -117,6 +120,7 @@ def _run(
     low: Floats,
     table: Floats,
     room: Workspace,
+    lanes: LanesWorkspace | None,
     block: Floats,
     done: Any,
     residuals: Floats,
@@ -128,9 +132,13 @@ def _run(
             room.rows[0], room.square[0], room.slopes[0], room.flags[0], block[0],
         )  # fmt: skip
         return
+    beside: tuple[Any, ...] = ()
+    if lanes is not None:
+        written = np.empty((len(lanes.states), *block.shape[1:], product.LANES))
+        beside = (lanes.states, lanes.series, lanes.flags, written)
     parallel(
         product.ensemble, start, h, first, stretch, every, y, low, table,
-        room.rows, room.square, room.slopes, room.flags, block, done, residuals,
+        room.rows, room.square, room.slopes, room.flags, block, done, residuals, *beside,
     )  # fmt: skip
 
 
@@ -187,23 +195,21 @@ def _check_energy(
     if not product.CONSERVATIVE or rows.stop <= rows.start:
         return
     block = slice(rows.start - 1, rows.stop)
-    energies, sizes = np.empty((2, rows.stop - rows.start + 1))
-    for m, row in enumerate(table):
-        product.along_energy(times[block], out[m, block], row, energies)
-        jumps = abs(np.diff(energies))
-        first = product.energy_size(times[0], out[m, 0], row)
-        if (jumps <= first).all():
-            continue
-        sizes[:] = product.energy_size(times[block], out[m, block].T, row)
+    energies = _of_all(product.along_energy, product, times[block], out[:, block], table)
+    firsts = _of_all(_along_size(product), product, times[:1], out[:, :1], table)
+    jumps = abs(np.diff(energies))
+    for m in np.flatnonzero(~(jumps <= firsts).all(axis=1)):
+        sizes = np.empty(rows.stop - rows.start + 1)
+        sizes[:] = product.energy_size(times[block], out[m, block].T, table[m])
         with np.errstate(all="ignore"):
-            usual = float(np.nanmedian(jumps / sizes[1:]))
-        fine = jumps <= np.maximum(first, sizes[:-1])
-        fine |= jumps <= max(GROWN, 4 * usual) * sizes[1:]
+            usual = float(np.nanmedian(jumps[m] / sizes[1:]))
+        fine = jumps[m] <= np.maximum(firsts[m], sizes[:-1])
+        fine |= jumps[m] <= max(GROWN, 4 * usual) * sizes[1:]
         wrong = np.flatnonzero(~fine)
         if wrong.size:
             at = rows.start + int(wrong[0])
             t = float(times[at])
-            before, after = energies[wrong[0]], energies[wrong[0] + 1]
+            before, after = energies[m, wrong[0]], energies[m, wrong[0] + 1]
             raise IntegrationError(
                 f"{product.NAME}: before t = {t:.6g} (step {at * every}) the energy, constant "
                 f"along solutions, jumped from {before:.4g} to {after:.4g}, by more than the "
@@ -213,6 +219,28 @@ def _check_energy(
                 0.0,
                 so_far((at - 1) * every),
             )
+
+
+def _along_size(product: ModuleType) -> Callable[..., None]:
+    """The sum of the sizes of the energy's terms, as a function like ``along_energy``."""
+
+    def along(times: Floats, states: Floats, parameters: Floats, out: Floats) -> None:
+        out[:] = product.energy_size(times, states.T, parameters)
+
+    return along
+
+
+def _of_all(
+    along: Callable[..., None], product: ModuleType, times: Floats, states: Floats, table: Floats
+) -> Floats:
+    """A quantity along trajectories, `(trajectories, times)`; at once, or lattice by lattice."""
+    values = np.empty(states.shape[:2])
+    if getattr(product, "SITES", None):
+        for row, own, parameters in zip(values, states, table, strict=True):
+            along(times, own, parameters, row)
+    else:
+        along(times[:, None], states, table.T, values.T)
+    return values
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ import copy
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ from hamilforge.runtime.integrators.run_arguments import (
     tolerance,
 )
 from hamilforge.runtime.integrators.solution import Floats, Solution, parameter_table
+
+_Result = TypeVar("_Result")
 
 #: Tolerances where none are given.
 RTOL, ATOL = 1e-6, 1e-9
@@ -144,7 +146,8 @@ class Integrator:
         start, stop = self._times(t_span)
         state, single = starting_states(product, y0, len(self._rows))
         table = np.repeat(self._rows, len(state), axis=0) if len(self._rows) == 1 else self._rows
-        refuse_undefined(product, start, state, table)
+        if not (self._looks_itself and looks_for_nothing(events)):
+            refuse_undefined(product, start, state, table)
         refuse_off_constraints(product, start, state, table)
         if self._limits is not None:
             if every != 1:
@@ -154,9 +157,13 @@ class Integrator:
                 raise ValueError("the steps of trajectories differ; give t_eval for an ensemble")
             limits = dataclasses.replace(self._limits, times=times)
             watched = looked_for(product, events)
-            return adaptive_steps(
-                product, state, single, values, table, start, stop, limits, watched
-            )
+
+            def run() -> Solution:
+                return adaptive_steps(
+                    product, state, single, values, table, start, stop, limits, watched
+                )
+
+            return self._from_defined(start, state, table, run)
         if not looks_for_nothing(events):
             raise ValueError(
                 "events are looked for for steps that follow an error estimate: leave h out"
@@ -168,6 +175,31 @@ class Integrator:
         every = kept_steps(count, every, self._h)
         shown = sys.stderr.isatty() if progress is None else progress
         return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
+
+    @property
+    def _looks_itself(self) -> bool:
+        """Whether kernels look at starts themselves: those of series do."""
+        return self._limits is not None and by_coefficients(self.product)
+
+    def _from_defined(
+        self, start: float, state: Floats, table: Floats, run: Callable[[], _Result]
+    ) -> _Result:
+        """What a run gives; starts are looked at again, to say what is wrong, if it cannot begin.
+
+        Args:
+            start: the time of the start.
+            state: the starts.
+            table: the parameters of each.
+            run: the run.
+        """
+        try:
+            return run()
+        except IntegrationError as error:
+            if error.step or not self._looks_itself:
+                raise
+            lost = error
+        refuse_undefined(self.product, start, state, table)
+        raise lost
 
     def end(self, y0: Any = None, t_span: Sequence[float] | None = None) -> Floats:
         """The state at the end of a run, without what lies between.
@@ -194,19 +226,15 @@ class Integrator:
         state, single = starting_states(product, y0, len(self._rows))
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
-        looks_itself = by_coefficients(product)  # whether kernels look at the start
-        if not looks_itself:
+        if not self._looks_itself:
             refuse_undefined(product, start, state, self._rows)
         with self._trajectories.serving(None, self._trajectory) as trajectory:
-            trajectory.begin(state[0], start, stop)
-            try:
+
+            def run() -> Floats:
+                trajectory.begin(state[0], start, stop)
                 return trajectory.finish(self._own_values)
-            except IntegrationError as error:
-                if error.step or not looks_itself:
-                    raise
-                lost = error
-        refuse_undefined(product, start, state, self._rows)
-        raise lost
+
+            return self._from_defined(start, state, self._rows, run)
 
     def _trajectory(self) -> AdaptiveTrajectory:
         assert self._limits is not None

@@ -8,6 +8,8 @@ from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators import adaptive_ensembles
 
 METHODS = ("taylor", "dormand_prince54")
+#: In lanes sums of coefficients are taken in another order; orbits make more of it.
+ROUNDING = {"taylor": 1e-10, "dormand_prince54": 0.0}
 
 
 def _starts(count):
@@ -26,7 +28,7 @@ def test_each_is_what_it_is_alone(method, span, monkeypatch):
         counts = []
         for start, states in zip(starts, together.y, strict=True):
             alone = hf.integrate("kepler", method, start, span, t_eval=t_eval)
-            assert (alone.y == states).all()
+            np.testing.assert_allclose(alone.y, states, rtol=0, atol=ROUNDING[method])
             counts.append(alone.steps)
         assert together.steps == max(counts)
 

@@ -29,9 +29,11 @@ from hamilforge.gen.program.integrators.integrator import (
     ConstrainedFlows,
     DiscreteGradient,
     Flows,
+    Integrator,
     Step,
     TaylorSteps,
 )
+from hamilforge.gen.program.ir import Select, walk
 from hamilforge.gen.program.stages import Stages
 
 TEMPLATE = "numba/integrators/integrator.py.jinja"
@@ -93,6 +95,7 @@ class View:
     conservative: bool
     linear_digest: str
     constraints: str
+    lanes: bool
 
 
 def view(product: IntegratorProduct) -> View:
@@ -129,6 +132,9 @@ def view(product: IntegratorProduct) -> View:
     curve = curve_view(integrator)
     events = events_view(problem, curve.powers, need) if curve else None
     printed = tuple(functions(integrator, need, events is not None))
+    lanes = not solve and _fits_lanes(integrator)
+    if lanes:
+        need("lanes.in_lanes")
     return View(
         product=product,
         size=size,
@@ -155,7 +161,28 @@ def view(product: IntegratorProduct) -> View:
         conservative=problem.conservative,
         linear_digest=runtime_digest("linear"),
         constraints=repr(problem.constraints.names if problem.constraints else ()),
+        lanes=lanes,
     )
+
+
+def _fits_lanes(integrator: Integrator) -> bool:
+    """Whether trajectories may go side by side: all take the same lines, whatever their numbers.
+
+    A lattice has its sites side by side.
+    """
+    problem, step = integrator.problem, integrator.step
+    if problem.lattice or not isinstance(step, Stages | Flows | TaylorSteps):
+        return False
+    functions = [part.field for part in problem.parts]
+    values = [problem.decay]
+    match step:
+        case Flows(impulse=impulse):
+            values.append(impulse)
+        case TaylorSteps(coefficients=coefficients):
+            functions.append(coefficients)
+    values += [line.expr for function in functions for line in function.lines]
+    chosen = (isinstance(part, Select) for value in values if value for part in walk(value))
+    return not any(chosen)
 
 
 def _state(size: int, storage: Storage, kept: tuple[tuple[str, ...], ...]) -> StateView:

@@ -1,0 +1,134 @@
+"""Ensembles in vector registers: each trajectory is what it is alone, whoever is beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hamilforge as hf
+from hamilforge.gen.declare.functions import TABLE
+from hamilforge.runtime.core.errors import IntegrationError
+
+KEPLER = np.array([0.4, 0.0, 0.0, 2.0])
+SYSTEM = """\
+kind = "system"
+name = "own"
+title = "A system for a test"
+reference = "none"
+
+[equations]
+x = "{x}"
+y = "{y}"
+
+[parameters]
+a = {{ default = 0.5, domain = "real", doc = "a number" }}
+
+[start]
+x = 0.3
+y = 0.2
+"""
+
+
+def _declared(folder: Path, x: str, y: str) -> Path:
+    file = folder / "own.toml"
+    file.write_text(SYSTEM.format(x=x, y=y))
+    return file
+
+
+def _starts(count: int, spread: float = 0.05) -> Any:
+    return KEPLER + spread * np.random.default_rng(1).standard_normal((count, 4))
+
+
+@pytest.mark.parametrize("method", ["rk4", "yoshida6", "dormand_prince54"])
+@pytest.mark.parametrize("count", [2, 8, 13])
+def test_fixed_steps_are_to_the_last_bit_those_alone(method: str, count: int) -> None:
+    starts = _starts(count)
+    together = hf.integrate("kepler", method, starts, (0, 3), h=0.01, every=7)
+    for start, states in zip(starts, together.y, strict=True):
+        alone = hf.integrate("kepler", method, start, (0, 3), h=0.01, every=7)
+        np.testing.assert_array_equal(alone.y, states)
+
+
+def test_fixed_steps_of_a_series_are_those_alone() -> None:
+    starts = _starts(11)
+    together = hf.integrate("kepler", "taylor", starts, (0, 3), h=0.01, order=12)
+    for start, states in zip(starts, together.y, strict=True):
+        alone = hf.integrate("kepler", "taylor", start, (0, 3), h=0.01, order=12)
+        np.testing.assert_allclose(alone.y, states, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("times", [[7.0], np.linspace(0, 7, 400), [0.01, 0.02, 6.99]])
+def test_a_trajectory_does_not_depend_on_those_beside_it(times: Any) -> None:
+    starts = _starts(21, 0.2)
+    whole = hf.integrate("kepler", "taylor", starts, (0, 7), t_eval=times).y
+    some = np.random.default_rng(2).permutation(21)[:10]
+    part = hf.integrate("kepler", "taylor", starts[some], (0, 7), t_eval=times).y
+    np.testing.assert_array_equal(part, whole[some])
+
+
+def test_one_may_take_many_more_steps_than_others() -> None:
+    starts = np.tile(KEPLER, (9, 1))
+    starts[4] = [1.0, 0.0, 0.0, 0.02]  # it passes the sun at a ten-thousandth of the distance
+    together = hf.integrate("kepler", "taylor", starts, (0, 5), t_eval=[5])
+    counts = [hf.integrate("kepler", "taylor", start, (0, 5)).steps for start in starts[3:5]]
+    assert counts[1] > 2 * counts[0]
+    assert together.steps == counts[1]
+    for start, states in zip(starts[3:5], together.y[3:5], strict=True):
+        alone = hf.integrate("kepler", "taylor", start, (0, 5), t_eval=[5]).y
+        np.testing.assert_allclose(states, alone, rtol=0, atol=1e-6 if start is starts[4] else 1e-9)
+
+
+def test_the_longest_step_holds_for_all() -> None:
+    together = hf.integrate("kepler", "taylor", _starts(9), (0, 3), t_eval=[0, 1, 3], max_step=0.01)
+    assert together.steps >= 300
+
+
+def test_one_of_fixed_steps_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    file = _declared(tmp_path, "x**2", "a*x")
+    starts = np.linspace(0.1, 0.9, 18).reshape(9, 2)
+    starts[5, 0] = 1e150
+    with pytest.raises(IntegrationError, match=r"trajectory 5; 1 of 9 failed") as caught:
+        hf.integrate(file, "rk4", starts, (0, 1), h=0.01)
+    assert caught.value.step == 0
+    starts[5, 0] = 2.0  # infinite at t = 1/2
+    with pytest.raises(IntegrationError, match=r"trajectory 5; 1 of 9 failed") as caught:
+        hf.integrate(file, "rk4", starts, (0, 1), h=0.01)
+    solution = caught.value.solution
+    assert 0.4 < solution.t[-1] < 0.7
+    exact = 1 / (1 / starts[0, 0] - solution.t)
+    np.testing.assert_allclose(solution.y[0, :, 0], exact, rtol=1e-8)
+
+
+def _calls(names: list[str]) -> str:
+    return " + ".join(f"{name}(x{' + 2' if name == 'acosh' else ''})/64" for name in names)
+
+
+FUNCTIONS = [row for row in TABLE if row.declarable and len(row.arguments) == 1]
+SMOOTH = [row.name for row in FUNCTIONS if not row.kink]
+
+
+def test_every_function_in_fixed_steps(tmp_path: Path) -> None:
+    file = _declared(tmp_path, "a*y + sin(t)/4", _calls([row.name for row in FUNCTIONS]) + " - y")
+    a = np.linspace(0.2, 0.8, 10)
+    together = hf.integrate(file, "rk4", t_span=(0, 1), parameters={"a": a}, h=0.125)
+    for value, states in zip(a, together.y, strict=True):
+        alone = hf.integrate(file, "rk4", t_span=(0, 1), parameters={"a": value}, h=0.125)
+        np.testing.assert_array_equal(states, alone.y)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["exp", "log", "tanh", "cbrt"], *(pytest.param([x], marks=pytest.mark.full) for x in SMOOTH)],
+    ids=lambda names: " ".join(names),
+)
+def test_functions_in_series(names: list[str], tmp_path: Path) -> None:
+    file = _declared(tmp_path, "a*y + sin(t)/4", _calls(names) + " - y/2")
+    how: dict[str, Any] = {"t_span": (0, 1), "t_eval": [0.5, 1]}
+    a = np.linspace(0.2, 0.8, 10)
+    together = hf.integrate(file, "taylor", parameters={"a": a}, **how)
+    for value, states in zip(a, together.y, strict=True):
+        alone = hf.integrate(file, "taylor", parameters={"a": value}, **how)
+        np.testing.assert_allclose(states, alone.y, rtol=0, atol=1e-13)
