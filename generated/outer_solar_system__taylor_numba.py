@@ -279,9 +279,9 @@ ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt"
 INNER = {**ENTRY, "no_cpython_wrapper": True}
 SIZE, ROWS, UNKNOWNS = 36, 27, 0
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
-LANES = lanes.COUNT
+LANES = 0
 #: How many lines of numbers stand beside their states where each has steps of its own; 0 likewise.
-CLOCK_LINES = 9
+CLOCK_LINES = 0
 
 
 @njit(**ENTRY)
@@ -1196,67 +1196,13 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
         extent = 0.0
         for i in range(0, 36):
             extent += abs(y[i])
-        if not lanes.all_less(extent, np.inf):
+        if not extent < np.inf:
             return n, 0.0, written
         if (n + 1) % every == 0:
             for i in range(0, 36):
                 out[written, i] = y[i]
             written += 1
     return first + count, 0.0, written
-
-
-@njit(**ENTRY)
-def side_by_side(
-    begin,
-    start,
-    h,
-    first,
-    count,
-    every,
-    y,
-    low,
-    parameters,
-    square,
-    slopes,
-    flags,
-    out,
-    states,
-    series,
-    block,
-):
-    """Steps of the trajectories from number ``begin`` on, one in each lane; whether all went well."""
-    for lane in range(LANES):
-        m = min(begin + lane, y.shape[0] - 1)  # the last one fills lanes that are left
-        for i in range(SIZE):
-            states[i, lane], states[SIZE + i, lane] = y[m, i], low[m, i]
-        for i in range(parameters.shape[1]):
-            states[2 * SIZE + i, lane] = parameters[m, i]
-    numbers = lanes.in_lanes(states)
-    reached, _, _ = trajectory(
-        start,
-        h,
-        first,
-        count,
-        every,
-        numbers[:SIZE],
-        numbers[SIZE : 2 * SIZE],
-        numbers[2 * SIZE :],
-        lanes.in_lanes(series),
-        square,
-        slopes,
-        flags,
-        lanes.in_lanes(block),
-    )
-    if reached < first + count:
-        return False
-    for lane in range(min(LANES, y.shape[0] - begin)):
-        m = begin + lane
-        for i in range(SIZE):
-            y[m, i], low[m, i] = states[i, lane], states[SIZE + i, lane]
-        for k in range(out.shape[1]):
-            for i in range(SIZE):
-                out[m, k, i] = block[k, i, lane]
-    return True
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
@@ -1276,51 +1222,24 @@ def ensemble(
     out,
     done,
     residuals,
-    states,
-    series,
-    switches,
-    block,
 ):
-    """Trajectories in parallel, side by side; where one of them fails, each of those by itself."""
-    for group in prange(states.shape[0]):
-        begin = LANES * group
-        if side_by_side(
-            begin,
+    """Trajectories in parallel, each with its own state, parameters and workspace."""
+    for m in prange(y.shape[0]):
+        done[m], residuals[m], _ = trajectory(
             start,
             h,
             first,
             count,
             every,
-            y,
-            low,
-            parameters,
-            square[begin],
-            slopes[begin],
-            switches[group],
-            out,
-            states[group],
-            series[group],
-            block[group],
-        ):
-            for m in range(begin, min(begin + LANES, y.shape[0])):
-                done[m], residuals[m] = first + count, 0.0
-            continue
-        for m in range(begin, min(begin + LANES, y.shape[0])):
-            done[m], residuals[m], _ = trajectory(
-                start,
-                h,
-                first,
-                count,
-                every,
-                y[m],
-                low[m],
-                parameters[m],
-                rows[m],
-                square[m],
-                slopes[m],
-                flags[m],
-                out[m],
-            )
+            y[m],
+            low[m],
+            parameters[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            out[m],
+        )
 
 
 def along_energy(times, states, parameters, out):
@@ -1497,242 +1416,6 @@ def adaptive(
     return t, 0.0
 
 
-#: What stands for each lane below state, low parts and parameters: the number of the trajectory, -1
-#: for none; time, and what it lacks; the last step; the next time at which a state is written; how
-#: many steps may be taken; and of this step the end, and by how much it is an ordinary one.
-MEMBER, TIME, BEHIND, BEFORE, NEXT, LEFT, END, ORDINARY, AHEAD = range(9)
-
-
-@njit(**INNER)
-def goes_on(m, t, stop, control, out, residuals):
-    """Whether a trajectory takes more steps in this call."""
-    return (
-        residuals[m] == 0.0
-        and t[m] != stop
-        and control[m, 4] < out.shape[1]
-        and control[m, 2] < control[m, 6]
-    )
-
-
-@njit(**INNER)
-def alone(
-    m,
-    t,
-    stop,
-    control,
-    y,
-    low,
-    parameters,
-    relative,
-    absolute,
-    times,
-    moments,
-    out,
-    rows,
-    square,
-    slopes,
-    flags,
-    residuals,
-):
-    """A step of a trajectory by itself."""
-    limit = control[m, 6]
-    control[m, 6] = control[m, 2] + 1
-    t[m], residuals[m] = adaptive(
-        t[m],
-        stop,
-        control[m],
-        y[m],
-        low[m],
-        parameters[m],
-        relative,
-        absolute,
-        times,
-        moments[m],
-        out[m],
-        rows[m],
-        square[m],
-        slopes[m],
-        flags[m],
-        None,
-    )
-    control[m, 6] = limit
-
-
-@njit(**INNER)
-def next_time(place, times, direction):
-    """The next time at which a state is written."""
-    return times[place] if place < times.size else direction * np.inf
-
-
-@njit(**INNER)
-def enter(m, lane, t, control, y, low, parameters, times, direction, states, clock):
-    """Take a trajectory into a lane."""
-    for i in range(SIZE):
-        states[i, lane], states[SIZE + i, lane] = y[m, i], low[m, i]
-    for i in range(parameters.shape[1]):
-        states[2 * SIZE + i, lane] = parameters[m, i]
-    clock[MEMBER, lane], clock[TIME, lane], clock[BEHIND, lane] = m, t[m], control[m, 7]
-    clock[BEFORE, lane], clock[LEFT, lane] = abs(control[m, 0]), control[m, 6] - control[m, 2]
-    clock[NEXT, lane] = next_time(int(control[m, 4]), times, direction)
-
-
-@njit(**INNER)
-def leave(m, lane, t, control, y, low, direction, states, clock):
-    """Take a trajectory out of its lane, as it is before the step."""
-    for i in range(SIZE):
-        y[m, i], low[m, i] = states[i, lane], states[SIZE + i, lane]
-    t[m], control[m, 7] = clock[TIME, lane], clock[BEHIND, lane]
-    control[m, 0], control[m, 2] = (
-        clock[BEFORE, lane] * direction,
-        control[m, 6] - clock[LEFT, lane],
-    )
-
-
-@njit(**ENTRY)
-def adaptive_side_by_side(
-    begin,
-    end,
-    t,
-    stop,
-    control,
-    y,
-    low,
-    parameters,
-    relative,
-    absolute,
-    times,
-    moments,
-    out,
-    rows,
-    square,
-    slopes,
-    flags,
-    residuals,
-    states,
-    series,
-):
-    """The trajectories ``begin`` to ``end - 1``, one in each lane, the next where one has come to its end.
-
-    What is not an ordinary step is taken by a trajectory alone: the first one and the last one, one
-    that must be looked at from its other end, and one that is too short.
-    """
-    clock = states[2 * SIZE + parameters.shape[1] :]
-    numbers, times_of, rows_of = (
-        lanes.in_lanes(states),
-        lanes.in_lanes(clock),
-        lanes.in_lanes(series),
-    )
-    state, low_of, own = numbers[:SIZE], numbers[SIZE : 2 * SIZE], numbers[2 * SIZE :]
-    tolerance, margin = margin_of(relative)
-    longest = control[begin, 8]
-    direction = 1.0
-    for m in range(begin, end):
-        if t[m] > stop:
-            direction = -1.0
-    upcoming, waiting = begin, True
-    clock[MEMBER] = -1.0
-    while True:
-        if waiting:
-            waiting, busy = False, False
-            for lane in range(LANES):
-                while clock[MEMBER, lane] < 0.0 and upcoming < end:
-                    m = upcoming
-                    upcoming += 1
-                    if control[m, 2] == 0.0 and goes_on(m, t, stop, control, out, residuals):
-                        alone(
-                            m,
-                            t,
-                            stop,
-                            control,
-                            y,
-                            low,
-                            parameters,
-                            relative,
-                            absolute,
-                            times,
-                            moments,
-                            out,
-                            rows,
-                            square,
-                            slopes,
-                            flags,
-                            residuals,
-                        )
-                    if goes_on(m, t, stop, control, out, residuals):
-                        enter(
-                            m, lane, t, control, y, low, parameters, times, direction, states, clock
-                        )
-                busy |= clock[MEMBER, lane] >= 0.0
-            if not busy:
-                return
-        time, behind = times_of[TIME], times_of[BEHIND]
-        coefficients(time, state, own, rows_of)
-        h = min(size_of_step(state, relative, absolute, tolerance, margin, rows_of), longest)
-        step = h * direction
-        there = time + (step + behind)
-        ordinary = min(
-            h - max(16 * 2.3e-16 * abs(time), 1e-290), ((stop - time) - behind) * direction - h
-        )
-        ordinary = min(min(ordinary, 4.0 * times_of[BEFORE] - h), times_of[LEFT] - 0.5)
-        ordinary = min(ordinary, (times[times.size - 1] - there) * direction)
-        taken = times_of[MEMBER] + 0.5
-        ordinary = lanes.where_positive(taken, ordinary, 1.0)
-        ahead = lanes.where_positive(taken, (times_of[NEXT] - there) * direction, 1.0)
-        smooth = lanes.all_less(0.0, ordinary) and lanes.all_less(0.0, ahead)
-        if not smooth:
-            times_of[END], times_of[ORDINARY], times_of[AHEAD] = there, ordinary, ahead
-            for lane in range(LANES):
-                m = int(clock[MEMBER, lane])
-                if not clock[ORDINARY, lane] > 0.0:
-                    leave(m, lane, t, control, y, low, direction, states, clock)
-                elif not clock[AHEAD, lane] > 0.0:
-                    place = states_until(
-                        clock[END, lane],
-                        clock[TIME, lane],
-                        clock[BEHIND, lane],
-                        direction,
-                        int(control[m, 4]),
-                        times,
-                        series[:, :, lane],
-                        moments[m],
-                        out[m],
-                    )
-                    control[m, 4] = place
-                    clock[NEXT, lane] = next_time(place, times, direction)
-        advance(step, state, low_of, rows_of)
-        times_of[TIME], times_of[BEHIND] = there, (time - there) + (step + behind)
-        times_of[BEFORE], times_of[LEFT] = h, times_of[LEFT] - 1.0
-        if not smooth:
-            for lane in range(LANES):
-                if clock[ORDINARY, lane] > 0.0:
-                    continue
-                m = int(clock[MEMBER, lane])
-                if goes_on(m, t, stop, control, out, residuals):
-                    alone(
-                        m,
-                        t,
-                        stop,
-                        control,
-                        y,
-                        low,
-                        parameters,
-                        relative,
-                        absolute,
-                        times,
-                        moments,
-                        out,
-                        rows,
-                        square,
-                        slopes,
-                        flags,
-                        residuals,
-                    )
-                if goes_on(m, t, stop, control, out, residuals):
-                    enter(m, lane, t, control, y, low, parameters, times, direction, states, clock)
-                else:
-                    clock[MEMBER, lane], waiting = -1.0, True
-
-
 @njit(parallel=True, error_model="numpy", cache=True)
 def adaptive_ensemble(
     t,
@@ -1751,31 +1434,24 @@ def adaptive_ensemble(
     slopes,
     flags,
     residuals,
-    states,
-    series,
 ):
-    """Trajectories in parallel and side by side, from ``t``, which becomes how far each came."""
-    groups = states.shape[0]
-    for group in prange(groups):
-        adaptive_side_by_side(
-            group * y.shape[0] // groups,
-            (group + 1) * y.shape[0] // groups,
-            t,
+    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in prange(y.shape[0]):
+        t[m], residuals[m] = adaptive(
+            t[m],
             stop,
-            control,
-            y,
-            low,
-            parameters,
+            control[m],
+            y[m],
+            low[m],
+            parameters[m],
             relative,
             absolute,
             times,
-            moments,
-            out,
-            rows,
-            square,
-            slopes,
-            flags,
-            residuals,
-            states[group],
-            series[group],
+            moments[m],
+            out[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            None,
         )

@@ -18,7 +18,14 @@ from hamilforge.runtime.core.workspace import Workspace
 
 
 def floor_rows(
-    bench: str, case: str, problem: str, method: str, h: float, steps: int, rounds: int
+    bench: str,
+    case: str,
+    problem: str,
+    method: str,
+    h: float,
+    steps: int,
+    rounds: int,
+    order: int | None = None,
 ) -> list[Row]:
     """A kernel beside the loop that was written for its problem by hand.
 
@@ -30,6 +37,7 @@ def floor_rows(
         h: the step.
         steps: how many.
         rounds: the number of turns of each.
+        order: of the loop, where the method has several.
 
     Returns:
         The row.
@@ -37,7 +45,8 @@ def floor_rows(
     Raises:
         RuntimeError: they end elsewhere, so that the times cannot be compared.
     """
-    product = load_product(problem, method).module("numba")
+    choices = {} if order is None else {"order": order}
+    product = load_product(problem, method, **choices).module("numba")
     start = np.array(product.START, float)
     loop = getattr(loops_by_hand, method)(getattr(loops_by_hand, problem))
     room = Workspace.of(product, 1)

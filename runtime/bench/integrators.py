@@ -57,48 +57,54 @@ class Found:
     setting: str
 
 
+def line_up() -> dict[str, Any]:
+    """What is measured, as data."""
+    file = Path(__file__).parent / "integrators.toml"
+    return tomllib.loads(file.read_text("utf-8"))
+
+
 def cases(rounds: int | None = None) -> list[Case]:
     """What is measured.
 
     Args:
         rounds: the number of turns of each contestant; what the line-up says if None.
     """
-    line_up = tomllib.loads((Path(__file__).parent / "integrators.toml").read_text())
-    count = rounds or line_up["rounds"]
+    entries = line_up()
+    count = rounds or entries["rounds"]
     return [
         *(
-            (case["case"], functools.partial(_case, case, line_up, count))
-            for case in line_up["cases"]
+            (case["case"], functools.partial(_case, case, entries, count))
+            for case in entries["cases"]
         ),
         *(
             (entry["case"], functools.partial(ensemble_rows, BENCH, rounds=count, **entry))
-            for entry in line_up["ensembles"]
+            for entry in entries["ensembles"]
         ),
         *(
             (entry["case"], functools.partial(floor_rows, BENCH, rounds=count, **entry))
-            for entry in line_up["floors"]
+            for entry in entries["floors"]
         ),
         *(
             ("first trajectory", functools.partial(_compile, **entry))
-            for entry in line_up["compile"]
+            for entry in entries["compile"]
         ),
     ]
 
 
-def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> list[Row]:
+def _case(case: Mapping[str, Any], entries: Mapping[str, Any], rounds: int) -> list[Row]:
     problem, span = case["problem"], (0.0, float(case["time"]))
     only = case.get("only")  # contestants; all of the line-up if there is no choice
 
     def takes_part(name: str) -> bool:
         return only is None or name in only
 
-    methods = [entry for entry in line_up["methods"] if takes_part(entry["method"])]
-    adaptive = [name for name in line_up["adaptive"] if takes_part(name)]
+    methods = [entry for entry in entries["methods"] if takes_part(entry["method"])]
+    adaptive = [name for name in entries["adaptive"] if takes_part(name)]
     products = {
         method: load_product(problem, method).module("numba")
         for method in (*(entry["method"] for entry in methods), *adaptive)
     }
-    taylor = line_up["taylor"]
+    taylor = entries["taylor"]
     any_product = load_product(problem, taylor).module("numba")
     start = np.array(any_product.START)
     exact = np.array(case["exact"]) if "exact" in case else _reference(problem, any_product, span)
@@ -116,15 +122,15 @@ def _case(case: Mapping[str, Any], line_up: Mapping[str, Any], rounds: int) -> l
     }
     for entry in methods:
         name = entry["method"]
-        candidates[name] = _fixed(products[name], span, entry["h"], line_up["steps"], close)
+        candidates[name] = _fixed(products[name], span, entry["h"], entries["steps"], close)
     for name in adaptive:
         candidates[f"{name}, adaptive"] = _by_tolerance(_adaptive(products[name], span), close)
     peers: dict[str, Found | None] = {}
-    for solver in filter(takes_part, line_up["scipy"]):
+    for solver in filter(takes_part, entries["scipy"]):
         peers[f"SciPy {solver}"] = _by_tolerance(_scipy(problem, solver, start, span), close)
     rows = []
     for package, make in (("diffrax", _diffrax), ("heyoka", _heyoka)):
-        if not line_up[package] or not takes_part(package):
+        if not entries[package] or not takes_part(package):
             continue
         if importlib.util.find_spec(package) is None:
             rows.append(_absent(case["case"], package))

@@ -168,10 +168,12 @@ def view(product: IntegratorProduct) -> View:
 def _fits_lanes(integrator: Integrator) -> bool:
     """Whether trajectories may go side by side: all take the same lines, whatever their numbers.
 
-    A lattice has its sites side by side.
+    A lattice has its sites side by side, and a large system by Taylor's method like terms.
     """
     problem, step = integrator.problem, integrator.step
     if problem.lattice or not isinstance(step, Stages | Flows | TaylorSteps):
+        return False
+    if isinstance(step, TaylorSteps) and step.looped:
         return False
     functions = [part.field for part in problem.parts]
     values = [problem.decay]
