@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 8600e567875631fd
+from hamilforge.runtime.core import lanes  # content 8d7144d4fa40201a
 
 NAME = "henon_heiles__rk4"
 COMPONENTS = ("x", "y", "px", "py")

@@ -28,10 +28,10 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 8600e567875631fd
+from hamilforge.runtime.core import lanes  # content 8d7144d4fa40201a
 from hamilforge.runtime.integrators import series_bounds  # content 022f18d6a982e3c7
 from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
-from hamilforge.runtime.integrators import step_lengths  # content 6e4093f75c00d540
+from hamilforge.runtime.integrators import step_lengths  # content d078d2d700a28711
 
 NAME = "kepler__taylor"
 COMPONENTS = ("x", "y", "px", "py")
@@ -765,6 +765,8 @@ def size_of_step(y, relative, absolute, tolerance, margin, rows):
         first = max(first, abs(rows[ORDER - 1, i]) * scale[i])
         second = max(second, abs(rows[ORDER, i]) * scale[i])
         total += abs(rows[1, i]) + abs(rows[ORDER, i])
+    if not lanes.any_less(total, np.inf):
+        return total * np.nan
     last = max(
         step_lengths.log2(first) * (1 / (ORDER - 1)), step_lengths.log2(second) * (1 / ORDER)
     )
@@ -774,8 +776,8 @@ def size_of_step(y, relative, absolute, tolerance, margin, rows):
         for i in range(SIZE):
             largest = max(largest, abs(rows[k, i]) * scale[i])
         before = max(before, step_lengths.log2(largest) * (1 / k))
-    radius = lanes.where_positive(before - (last + 1.0), before, last)
-    return lanes.where_positive(np.inf - total, step_lengths.power2(margin - radius), np.nan)
+    radius = lanes.where_less(last + 1.0, before, before, last)
+    return lanes.where_less(total, np.inf, step_lengths.power2(margin - radius), np.nan)
 
 
 @njit(**SUMS)
@@ -1151,9 +1153,8 @@ def adaptive_side_by_side(
         )
         ordinary = min(min(ordinary, 4.0 * times_of[BEFORE] - h), times_of[LEFT] - 0.5)
         ordinary = min(ordinary, (times[times.size - 1] - there) * direction)
-        taken = times_of[MEMBER] + 0.5
-        ordinary = lanes.where_positive(taken, ordinary, 1.0)
-        ahead = lanes.where_positive(taken, (times_of[NEXT] - there) * direction, 1.0)
+        ordinary = lanes.where_less(times_of[MEMBER], 0.0, 1.0, ordinary)
+        ahead = lanes.where_less(times_of[MEMBER], 0.0, 1.0, (times_of[NEXT] - there) * direction)
         smooth = lanes.all_less(0.0, ordinary) and lanes.all_less(0.0, ahead)
         if not smooth:
             times_of[END], times_of[ORDINARY], times_of[AHEAD] = there, ordinary, ahead

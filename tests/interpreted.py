@@ -61,7 +61,8 @@ _OWN = {
         COUNT=1,
         in_lanes=lambda array: array[..., 0],
         all_less=operator.lt,
-        where_positive=lanes.where_positive,
+        any_less=operator.lt,
+        where_less=lanes.where_less,
     ),
     **dict.fromkeys(("inner_function", "summing_function", "borrowing_function"), _compiled),
 }

@@ -4,7 +4,7 @@ In: float64 arrays whose last axis is eight long.  Out: arrays of :data:`LANES`,
 that has the arithmetic and functions of a float64.  A kernel compiled for them does in each lane
 what it does for a number, and as quickly: processors have eight numbers in one, two or four
 registers.  Functions that have no vector instruction go lane by lane.  Lanes have no ``<``, since
-they may differ in what follows: :func:`all_less` and :func:`where_positive` stand for it.
+they may differ in what follows; :func:`all_less`, :func:`any_less` and :func:`where_less` compare.
 Compiled into kernels, which carry the digest of this file.
 """
 
@@ -187,46 +187,62 @@ def all_less(x: Any, y: Any) -> Any:
     return bool(np.all(np.less(x, y)))
 
 
-@overload(all_less, strict=False, jit_options=_QUICK)
-def _all_less(x: Any, y: Any) -> Any:
-    return None if LANES in (x, y) else lambda x, y: x < y
+def any_less(x: Any, y: Any) -> Any:
+    """Whether x < y, in at least one lane; likewise of numbers."""
+    return bool(np.any(np.less(x, y)))
 
 
-def _all_less_code(builder: Any, x: Any, y: Any) -> Any:
-    bits = builder.bitcast(builder.fcmp_ordered("<", x, y), ir.IntType(COUNT))
-    return builder.icmp_unsigned("==", bits, bits.type(2**COUNT - 1))
-
-
-def where_positive(x: Any, then: Any, otherwise: Any) -> Any:
-    """In each lane ``then`` where x > 0, else ``otherwise``; likewise of numbers and arrays.
+def where_less(x: Any, y: Any, then: Any, otherwise: Any) -> Any:
+    """In each lane ``then`` where x < y, else ``otherwise``; likewise of numbers and arrays.
 
     Args:
-        x: what decides.
-        then: the result where x is positive.
-        otherwise: the result where it is not, or is no number.
+        x: what is compared.
+        y: what it is compared with.
+        then: the result where x is less.
+        otherwise: the result where it is not, or one of the two is no number.
 
     Returns:
         The chosen values.
     """
-    return np.where(np.greater(x, 0), then, otherwise)[()]
+    return np.where(np.less(x, y), then, otherwise)[()]
 
 
-@overload(where_positive, jit_options=_QUICK)
-def _where_positive(x: Any, then: Any, otherwise: Any) -> Any:
-    def number(x: Any, then: Any, otherwise: Any) -> Any:
-        return then if x > 0.0 else otherwise
-
-    return None if LANES in (x, then, otherwise) else number
+def _less(x: Any, y: Any) -> Any:
+    return None if LANES in (x, y) else lambda x, y: x < y
 
 
-def _chosen(builder: Any, x: Any, then: Any, otherwise: Any) -> Any:
-    zero = ir.Constant(VECTOR, [_DOUBLE(0.0)] * COUNT)
-    return builder.select(builder.fcmp_ordered(">", x, zero), then, otherwise)
+for _question in (all_less, any_less):
+    overload(_question, strict=False, jit_options=_QUICK)(_less)
+
+
+@overload(where_less, jit_options=_QUICK)
+def _where_less(x: Any, y: Any, then: Any, otherwise: Any) -> Any:
+    def number(x: Any, y: Any, then: Any, otherwise: Any) -> Any:
+        return then if x < y else otherwise
+
+    return None if LANES in (x, y, then, otherwise) else number
+
+
+def _mask(builder: Any, x: Any, y: Any) -> Any:
+    """A bit for each lane in which x < y."""
+    return builder.bitcast(builder.fcmp_ordered("<", x, y), ir.IntType(COUNT))
+
+
+def _in_all(builder: Any, x: Any, y: Any) -> Any:
+    return builder.icmp_unsigned("==", _mask(builder, x, y), ir.IntType(COUNT)(2**COUNT - 1))
+
+
+def _in_any(builder: Any, x: Any, y: Any) -> Any:
+    return builder.icmp_unsigned("!=", _mask(builder, x, y), ir.IntType(COUNT)(0))
+
+
+def _chosen(builder: Any, x: Any, y: Any, then: Any, otherwise: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", x, y), then, otherwise)
 
 
 def bits_of(x: Any) -> Any:
     """The bits of a float64 as a whole number, in the nearest float64."""
-    return np.float64(x).view(np.int64) * 1.0
+    return float(np.float64(x).view(np.int64))
 
 
 def of_bits(x: Any) -> Any:
@@ -254,8 +270,9 @@ def _define_all() -> None:
     _defined(operator.neg, 1, lambda builder, x: builder.fneg(x))
     _defined(abs, 1, _by_instruction("fabs"))
     _defined(np.sqrt, 1, _by_instruction("sqrt"))
-    _defined(all_less, 2, _all_less_code, types.boolean)
-    _defined(where_positive, 3, _chosen)
+    _defined(all_less, 2, _in_all, types.boolean)
+    _defined(any_less, 2, _in_any, types.boolean)
+    _defined(where_less, 4, _chosen)
     _defined(bits_of, 1, lambda builder, x: builder.sitofp(builder.bitcast(x, _WORDS), VECTOR))
     _defined(of_bits, 1, lambda builder, x: builder.bitcast(builder.fptosi(x, _WORDS), VECTOR))
     _whole_powers_by_squares()

@@ -87,6 +87,8 @@ class Integrator:
         self._rows = parameter_table(self._values, many)
         self._limits: Limits | None = None
         self._trajectories: Rooms[AdaptiveTrajectory] = Rooms()
+        #: Whether kernels look at starts themselves: those of series do.
+        self._looks_itself = h is None and by_coefficients(product)
         if h is None:
             refuse_adaptive(product)
             size = len(product.COMPONENTS)
@@ -175,11 +177,6 @@ class Integrator:
         every = kept_steps(count, every, self._h)
         shown = sys.stderr.isatty() if progress is None else progress
         return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
-
-    @property
-    def _looks_itself(self) -> bool:
-        """Whether kernels look at starts themselves: those of series do."""
-        return self._limits is not None and by_coefficients(self.product)
 
     def _from_defined(
         self, start: float, state: Floats, table: Floats, run: Callable[[], _Result]

@@ -16,10 +16,11 @@ from hamilforge.runtime.core import elementary
 from hamilforge.runtime.core.lanes import (
     COUNT,
     all_less,
+    any_less,
     bits_of,
     in_lanes,
     of_bits,
-    where_positive,
+    where_less,
 )
 from hamilforge.runtime.integrators.step_lengths import log2, power2
 
@@ -134,15 +135,18 @@ def test_a_number_in_a_loop_becomes_lanes() -> None:
 def test_a_comparison_is_one_of_all_lanes(place: int, value: float) -> None:
     @njit
     def compared(x: Any) -> Any:
-        return all_less(in_lanes(x)[0], 1.0), all_less(1.0, in_lanes(x)[0]), all_less(x[0, 0], 1.0)
+        y = in_lanes(x)[0]
+        all_of = all_less(y, 1.0), all_less(1.0, y), all_less(x[0, 0], 1.0)
+        return *all_of, any_less(y, 1.0), any_less(1.0, y), any_less(x[0, 0], 1.0)
 
     for x in (np.zeros((1, COUNT)), np.full((1, COUNT), 3.0)):
         for changed in (False, True):
             if changed:
                 x[0, place] = value
-            expected = ((x < 1).all(), (x > 1).all(), x[0, 0] < 1)
+            low, high, first = x[0] < 1, x[0] > 1, x[0, 0] < 1
+            expected = low.all(), high.all(), first, low.any(), high.any(), first
             assert compared(x) == expected
-            assert (all_less(x[0], 1.0), all_less(1.0, x[0]), all_less(x[0, 0], 1.0)) == expected
+            assert (all_less(x[0], 1.0), any_less(1.0, x[0])) == (low.all(), high.any())
 
 
 def test_lanes_are_not_compared_by_a_sign() -> None:
@@ -154,18 +158,18 @@ def test_lanes_are_not_compared_by_a_sign() -> None:
         run(np.zeros((1, COUNT)))
 
 
-def test_a_choice_by_sign() -> None:
-    _compared(lambda x: where_positive(x, x + 1, -7.0), ANY)
-    _compared(lambda x, y: where_positive(x, 0.0, y), 1.0, SECOND)
-    _compared(lambda x, y: where_positive(x, y, 2.0), ANY, SECOND)
-    np.testing.assert_array_equal(where_positive(ANY, 1.0, 2.0), [1, 2, 2, 2, 1, 2, 1, 2])
+def test_a_choice() -> None:
+    _compared(lambda x: where_less(0.0, x, x + 1, -7.0), ANY)
+    _compared(lambda x, y: where_less(x, y, 0.0, y), 1.0, SECOND)
+    _compared(lambda x, y: where_less(x, y, y, 2.0), ANY, SECOND)
+    np.testing.assert_array_equal(where_less(0.0, ANY, 1.0, 2.0), [1, 2, 2, 2, 1, 2, 1, 2])
 
 
 def test_bits_and_back() -> None:
     numbers = abs(np.append(ANY[:6], [2.0, 3.0]))
     _compared(lambda x: bits_of(x), numbers)
     _compared(lambda x: of_bits(bits_of(x)), numbers)
-    np.testing.assert_array_equal(bits_of(numbers), numbers.view(np.int64).astype(float))
+    assert [bits_of(x) for x in numbers] == numbers.view(np.int64).astype(float).tolist()
 
 
 def test_the_length_of_a_step() -> None:

@@ -44,7 +44,7 @@ def taylor_view(integrator: Integrator, step: TaylorSteps, need: Requirements) -
     Returns:
         The view.
     """
-    need("lanes.where_positive")
+    need("lanes.where_less")
     need("step_lengths")
     need("compensation.added")
     problem = integrator.problem
