@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 8d7144d4fa40201a
+from hamilforge.runtime.core import lanes  # content a9fe4d5de4cced77
 
 NAME = "henon_heiles__rk4"
 COMPONENTS = ("x", "y", "px", "py")
@@ -159,6 +159,43 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
+@njit(parallel=True, error_model="numpy", cache=True)
+def ensemble(
+    start,
+    h,
+    first,
+    count,
+    every,
+    y,
+    low,
+    parameters,
+    rows,
+    square,
+    slopes,
+    flags,
+    out,
+    done,
+    residuals,
+):
+    """Trajectories in parallel, each with its own state, parameters and workspace."""
+    for m in prange(y.shape[0]):
+        done[m], residuals[m], _ = trajectory(
+            start,
+            h,
+            first,
+            count,
+            every,
+            y[m],
+            low[m],
+            parameters[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            out[m],
+        )
+
+
 @njit(**ENTRY)
 def side_by_side(
     begin,
@@ -214,7 +251,7 @@ def side_by_side(
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def ensemble(
+def ensemble_in_lanes(
     start,
     h,
     first,
@@ -223,23 +260,19 @@ def ensemble(
     y,
     low,
     parameters,
-    rows,
     square,
     slopes,
     flags,
     out,
-    done,
-    residuals,
     states,
     series,
-    switches,
     block,
+    well,
 ):
-    """Trajectories in parallel, side by side; where one of them fails, each of those by itself."""
+    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
     for group in prange(states.shape[0]):
-        begin = LANES * group
-        if side_by_side(
-            begin,
+        well[group] = side_by_side(
+            LANES * group,
             start,
             h,
             first,
@@ -248,33 +281,14 @@ def ensemble(
             y,
             low,
             parameters,
-            square[begin],
-            slopes[begin],
-            switches[group],
+            square[group],
+            slopes[group],
+            flags[group],
             out,
             states[group],
             series[group],
             block[group],
-        ):
-            for m in range(begin, min(begin + LANES, y.shape[0])):
-                done[m], residuals[m] = first + count, 0.0
-            continue
-        for m in range(begin, min(begin + LANES, y.shape[0])):
-            done[m], residuals[m], _ = trajectory(
-                start,
-                h,
-                first,
-                count,
-                every,
-                y[m],
-                low[m],
-                parameters[m],
-                rows[m],
-                square[m],
-                slopes[m],
-                flags[m],
-                out[m],
-            )
+        )
 
 
 def along_energy(times, states, parameters, out):

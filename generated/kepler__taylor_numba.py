@@ -28,10 +28,10 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 8d7144d4fa40201a
+from hamilforge.runtime.core import lanes  # content a9fe4d5de4cced77
 from hamilforge.runtime.integrators import series_bounds  # content 022f18d6a982e3c7
-from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
-from hamilforge.runtime.integrators import step_lengths  # content d078d2d700a28711
+from hamilforge.runtime.integrators import series_kernels  # content 1b0fafa6f74fb62a
+from hamilforge.runtime.integrators import step_lengths  # content 6ed3729893b71f0a
 
 NAME = "kepler__taylor"
 COMPONENTS = ("x", "y", "px", "py")
@@ -614,6 +614,43 @@ def trajectory(start, h, first, count, every, y, low, parameters, rows, square, 
     return first + count, 0.0, written
 
 
+@njit(parallel=True, error_model="numpy", cache=True)
+def ensemble(
+    start,
+    h,
+    first,
+    count,
+    every,
+    y,
+    low,
+    parameters,
+    rows,
+    square,
+    slopes,
+    flags,
+    out,
+    done,
+    residuals,
+):
+    """Trajectories in parallel, each with its own state, parameters and workspace."""
+    for m in prange(y.shape[0]):
+        done[m], residuals[m], _ = trajectory(
+            start,
+            h,
+            first,
+            count,
+            every,
+            y[m],
+            low[m],
+            parameters[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            out[m],
+        )
+
+
 @njit(**ENTRY)
 def side_by_side(
     begin,
@@ -669,7 +706,7 @@ def side_by_side(
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def ensemble(
+def ensemble_in_lanes(
     start,
     h,
     first,
@@ -678,23 +715,19 @@ def ensemble(
     y,
     low,
     parameters,
-    rows,
     square,
     slopes,
     flags,
     out,
-    done,
-    residuals,
     states,
     series,
-    switches,
     block,
+    well,
 ):
-    """Trajectories in parallel, side by side; where one of them fails, each of those by itself."""
+    """Trajectories in parallel and side by side; of a group in which one fails, nothing is changed."""
     for group in prange(states.shape[0]):
-        begin = LANES * group
-        if side_by_side(
-            begin,
+        well[group] = side_by_side(
+            LANES * group,
             start,
             h,
             first,
@@ -703,33 +736,14 @@ def ensemble(
             y,
             low,
             parameters,
-            square[begin],
-            slopes[begin],
-            switches[group],
+            square[group],
+            slopes[group],
+            flags[group],
             out,
             states[group],
             series[group],
             block[group],
-        ):
-            for m in range(begin, min(begin + LANES, y.shape[0])):
-                done[m], residuals[m] = first + count, 0.0
-            continue
-        for m in range(begin, min(begin + LANES, y.shape[0])):
-            done[m], residuals[m], _ = trajectory(
-                start,
-                h,
-                first,
-                count,
-                every,
-                y[m],
-                low[m],
-                parameters[m],
-                rows[m],
-                square[m],
-                slopes[m],
-                flags[m],
-                out[m],
-            )
+        )
 
 
 def along_energy(times, states, parameters, out):
@@ -975,10 +989,51 @@ def adaptive(
     return t, 0.0
 
 
+@njit(parallel=True, error_model="numpy", cache=True)
+def adaptive_ensemble(
+    t,
+    stop,
+    control,
+    y,
+    low,
+    parameters,
+    relative,
+    absolute,
+    times,
+    moments,
+    out,
+    rows,
+    square,
+    slopes,
+    flags,
+    residuals,
+):
+    """Trajectories in parallel, each with steps of its own, from ``t``, which becomes how far each came."""
+    for m in prange(y.shape[0]):
+        t[m], residuals[m] = adaptive(
+            t[m],
+            stop,
+            control[m],
+            y[m],
+            low[m],
+            parameters[m],
+            relative,
+            absolute,
+            times,
+            moments[m],
+            out[m],
+            rows[m],
+            square[m],
+            slopes[m],
+            flags[m],
+            None,
+        )
+
+
 #: What stands for each lane below state, low parts and parameters: the number of the trajectory, -1
 #: for none; time, and what it lacks; the last step; the next time at which a state is written; how
 #: many steps may be taken; and of this step the end, and by how much it is an ordinary one.
-MEMBER, TIME, BEHIND, BEFORE, NEXT, LEFT, END, ORDINARY, AHEAD = range(9)
+MEMBER, TIME, BEHIND, BEFORE, NEXT, LEFT, END, ORDINARY, AHEAD = range(CLOCK_LINES)
 
 
 @njit(**INNER)
@@ -1211,7 +1266,7 @@ def adaptive_side_by_side(
 
 
 @njit(parallel=True, error_model="numpy", cache=True)
-def adaptive_ensemble(
+def adaptive_in_lanes(
     t,
     stop,
     control,

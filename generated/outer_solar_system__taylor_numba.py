@@ -179,9 +179,9 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 8d7144d4fa40201a
-from hamilforge.runtime.integrators import series_kernels  # content 09b95640b426928a
-from hamilforge.runtime.integrators import step_lengths  # content d078d2d700a28711
+from hamilforge.runtime.core import lanes  # content a9fe4d5de4cced77
+from hamilforge.runtime.integrators import series_kernels  # content 1b0fafa6f74fb62a
+from hamilforge.runtime.integrators import step_lengths  # content 6ed3729893b71f0a
 
 NAME = "outer_solar_system__taylor"
 COMPONENTS = (

@@ -2,7 +2,7 @@
 
 In: float64 arrays whose last axis is eight long.  Out: arrays of :data:`LANES`, a type of numba's
 that has the arithmetic and functions of a float64.  A kernel compiled for them does in each lane
-what it does for a number, and as quickly: processors have eight numbers in one, two or four
+what it does for a number, arithmetic as quickly: processors have eight numbers in one, two or four
 registers.  Functions that have no vector instruction go lane by lane.  Lanes have no ``<``, since
 they may differ in what follows; :func:`all_less`, :func:`any_less` and :func:`where_less` compare.
 Compiled into kernels, which carry the digest of this file.

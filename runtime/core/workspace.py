@@ -77,40 +77,6 @@ class Serving(Generic[_Room]):
         self._rooms.give(self._kind, self._room)
 
 
-@dataclass(frozen=True, slots=True)
-class LanesWorkspace:
-    """The arrays in which kernels work that take several trajectories side by side.
-
-    Attributes:
-        states: of each group states, low parts, parameters and whatever lines are kept beside them.
-        series: what :attr:`Workspace.rows` is to one trajectory.
-        flags: likewise, once for a group.
-    """
-
-    states: Any
-    series: Any
-    flags: Any
-
-    @staticmethod
-    def of(product: ModuleType, groups: int) -> LanesWorkspace:
-        """Fresh arrays.
-
-        Args:
-            product: a generated numba module of an integrator.
-            groups: how many groups there are.
-
-        Returns:
-            Zeros, the first axis ``groups`` long, the last one as long as there are lanes.
-        """
-        lines = 2 * product.SIZE + len(product.PARAMETERS) + getattr(product, "CLOCK_LINES", 0)
-        width = getattr(product, "COLUMNS", product.SIZE)
-        return LanesWorkspace(
-            np.zeros((groups, lines, product.LANES)),
-            np.zeros((groups, product.ROWS, width, product.LANES)),
-            np.zeros((groups, 2), np.int64),
-        )
-
-
 @dataclass(slots=True)
 class Workspace:
     """The arrays that kernels work in, one set for each trajectory."""

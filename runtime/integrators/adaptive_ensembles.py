@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads
 
 from hamilforge.runtime.core.threading_layer import parallel
-from hamilforge.runtime.core.workspace import LanesWorkspace, Workspace
+from hamilforge.runtime.core.workspace import Workspace
 from hamilforge.runtime.integrators.adaptive_control import (
     Control,
     Limits,
@@ -27,12 +26,11 @@ from hamilforge.runtime.integrators.adaptive_control import (
     why_lost,
     why_spent,
 )
+from hamilforge.runtime.integrators.side_by_side import of_own_steps
 from hamilforge.runtime.integrators.solution import Floats, Solution
 
 #: Steps of each trajectory in the first call, and seconds of each other call.
 FIRST_STRETCH, STRETCH = 64, 0.2
-#: Groups of trajectories for each thread, of which one may have more to do than another.
-GROUPS = 8
 
 
 def adaptive_ensemble(
@@ -74,17 +72,17 @@ def adaptive_ensemble(
     if times[0] == start:
         out[:, 0], moments[:, 0], control[:, Control.WRITTEN] = state, start, 1
     t, residuals = np.full(count, start), np.zeros(count)
-    beside: tuple[Any, ...] = ()
-    if product.CLOCK_LINES:
-        groups = min(-(-count // product.LANES), GROUPS * get_num_threads())
-        lanes = LanesWorkspace.of(product, groups)
-        beside = (lanes.states, lanes.series)
+    lanes = of_own_steps(product, count)
+    kernel = product.adaptive_ensemble
+    beside: tuple[Floats, ...] = ()
+    if lanes is not None:
+        kernel, beside = product.adaptive_in_lanes, (lanes.states, lanes.series)
     stretch = FIRST_STRETCH
     while (control[:, Control.WRITTEN] < len(times)).any():
         begun, before = time.perf_counter(), control[:, Control.STEPS].copy()
         control[:, Control.RETURN_AT] = np.minimum(before + stretch, limits.steps)
         parallel(
-            product.adaptive_ensemble, t, stop, control, y, low, table, limits.relative,
+            kernel, t, stop, control, y, low, table, limits.relative,
             limits.absolute, times, moments, out, room.rows, room.square, room.slopes, room.flags,
             residuals, *beside,
         )  # fmt: skip

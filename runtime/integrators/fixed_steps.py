@@ -16,7 +16,8 @@ import numpy as np
 
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.core.threading_layer import parallel
-from hamilforge.runtime.core.workspace import LanesWorkspace, Workspace
+from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.side_by_side import Lanes, of_equal_steps, run_equal_steps
 from hamilforge.runtime.integrators.solution import Floats, Solution
 
 #: Seconds of one call of a kernel, and after how many a progress bar appears.
@@ -70,9 +71,7 @@ def fixed_steps(
     out[:, 0] = state
     times: Floats = np.asarray(start + h * every * np.arange(kept + 1), np.float64)
     low, room = np.zeros_like(state), Workspace.of(product, trajectories)
-    lanes = None
-    if product.LANES and trajectories > 1:
-        lanes = LanesWorkspace.of(product, -(-trajectories // product.LANES))
+    lanes = of_equal_steps(product, trajectories)
     done = np.zeros(trajectories, np.int64)
     residuals = np.zeros(trajectories)
     y = state.copy()
@@ -120,7 +119,7 @@ def _run(
     low: Floats,
     table: Floats,
     room: Workspace,
-    lanes: LanesWorkspace | None,
+    lanes: Lanes | None,
     block: Floats,
     done: Any,
     residuals: Floats,
@@ -132,14 +131,20 @@ def _run(
             room.rows[0], room.square[0], room.slopes[0], room.flags[0], block[0],
         )  # fmt: skip
         return
-    beside: tuple[Any, ...] = ()
-    if lanes is not None:
-        written = np.empty((len(lanes.states), *block.shape[1:], product.LANES))
-        beside = (lanes.states, lanes.series, lanes.flags, written)
-    parallel(
-        product.ensemble, start, h, first, stretch, every, y, low, table,
-        room.rows, room.square, room.slopes, room.flags, block, done, residuals, *beside,
-    )  # fmt: skip
+
+    def one_by_one(rows: slice) -> None:
+        parallel(
+            product.ensemble, start, h, first, stretch, every, y[rows], low[rows], table[rows],
+            room.rows[rows], room.square[rows], room.slopes[rows], room.flags[rows], block[rows],
+            done[rows], residuals[rows],
+        )  # fmt: skip
+
+    if lanes is None:
+        one_by_one(slice(None))
+        return
+    done[:], residuals[:] = first + stretch, 0.0
+    step = (start, h, first, stretch, every)
+    run_equal_steps(product, step, y, low, table, lanes, block, one_by_one)
 
 
 def _check(
@@ -209,11 +214,12 @@ def _check_energy(
         if wrong.size:
             at = rows.start + int(wrong[0])
             t = float(times[at])
+            which = f" of trajectory {m}" if len(table) > 1 else ""
             before, after = energies[m, wrong[0]], energies[m, wrong[0] + 1]
             raise IntegrationError(
-                f"{product.NAME}: before t = {t:.6g} (step {at * every}) the energy, constant "
-                f"along solutions, jumped from {before:.4g} to {after:.4g}, by more than the "
-                f"sum of its terms: a step went over a singularity or is unstable; {ADVICE}",
+                f"{product.NAME}: before t = {t:.6g} (step {at * every}{which}) the energy, "
+                f"constant along solutions, jumped from {before:.4g} to {after:.4g}, by more than "
+                f"the sum of its terms: a step went over a singularity or is unstable; {ADVICE}",
                 t,
                 at * every,
                 0.0,

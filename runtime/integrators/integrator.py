@@ -148,9 +148,6 @@ class Integrator:
         start, stop = self._times(t_span)
         state, single = starting_states(product, y0, len(self._rows))
         table = np.repeat(self._rows, len(state), axis=0) if len(self._rows) == 1 else self._rows
-        if not (self._looks_itself and looks_for_nothing(events)):
-            refuse_undefined(product, start, state, table)
-        refuse_off_constraints(product, start, state, table)
         if self._limits is not None:
             if every != 1:
                 raise ValueError("every counts steps of a fixed h; give t_eval instead")
@@ -165,7 +162,11 @@ class Integrator:
                     product, state, single, values, table, start, stop, limits, watched
                 )
 
-            return self._from_defined(start, state, table, run)
+            begins = times is None or times[-1] != start  # else no step looks at anything
+            looked_at = self._looks_itself and begins and not (single or watched)
+            return self._from_defined(start, state, table, run, looked_at)
+        refuse_undefined(product, start, state, table)
+        refuse_off_constraints(product, start, state, table)
         if not looks_for_nothing(events):
             raise ValueError(
                 "events are looked for for steps that follow an error estimate: leave h out"
@@ -179,21 +180,36 @@ class Integrator:
         return fixed_steps(product, state, single, values, table, start, stop, count, every, shown)
 
     def _from_defined(
-        self, start: float, state: Floats, table: Floats, run: Callable[[], _Result]
+        self,
+        start: float,
+        state: Floats,
+        table: Floats,
+        run: Callable[[], _Result],
+        looked_at: bool,
     ) -> _Result:
-        """What a run gives; starts are looked at again, to say what is wrong, if it cannot begin.
+        """What a run gives that begins where the equations have a meaning.
 
         Args:
             start: the time of the start.
             state: the starts.
             table: the parameters of each.
             run: the run.
+            looked_at: whether its kernels look at the starts; then these are looked at here, to say
+                what is wrong, only where it fails.
+
+        Returns:
+            What the run returns.
+
+        Raises:
+            ValueError: a start has no meaning.
+            IntegrationError: the run failed otherwise.
         """
+        if not looked_at:
+            refuse_undefined(self.product, start, state, table)
+            return run()
         try:
             return run()
         except IntegrationError as error:
-            if error.step or not self._looks_itself:
-                raise
             lost = error
         refuse_undefined(self.product, start, state, table)
         raise lost
@@ -223,15 +239,13 @@ class Integrator:
         state, single = starting_states(product, y0, len(self._rows))
         if not single:
             return self.solve(state, t_span, t_eval=[stop]).y[..., -1, :]
-        if not self._looks_itself:
-            refuse_undefined(product, start, state, self._rows)
         with self._trajectories.serving(None, self._trajectory) as trajectory:
 
             def run() -> Floats:
                 trajectory.begin(state[0], start, stop)
                 return trajectory.finish(self._own_values)
 
-            return self._from_defined(start, state, self._rows, run)
+            return self._from_defined(start, state, self._rows, run, self._looks_itself)
 
     def _trajectory(self) -> AdaptiveTrajectory:
         assert self._limits is not None

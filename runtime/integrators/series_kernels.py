@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from hamilforge.runtime.core.inner_functions import summing_function
-from hamilforge.runtime.integrators.series_lanes import LANES, add_products
+from hamilforge.runtime.core.lanes_type import COUNT
+from hamilforge.runtime.integrators.series_lanes import add_products
 
 
 @summing_function
@@ -26,7 +27,7 @@ def product(rows: Any, k: int, left: int, right: int, result: int, width: int) -
         width: how many, a multiple of 8.
     """
     _clear(rows[k], result, width)
-    for i in range(0, width, LANES):
+    for i in range(0, width, COUNT):
         add_products(rows, k, 0, k + 1, left + i, right + i, result + i, None, None)
 
 
@@ -42,7 +43,7 @@ def square(rows: Any, k: int, base: int, result: int, width: int) -> None:
         width: how many, a multiple of 8.
     """
     _clear(rows[k], result, width)
-    for i in range(0, width, LANES):
+    for i in range(0, width, COUNT):
         add_products(rows, k, 0, (k + 1) // 2, base + i, base + i, result + i, None, None)
     row, middle = rows[k], rows[k // 2]
     if k % 2 == 0:
@@ -66,7 +67,7 @@ def quotient(rows: Any, k: int, over: int, under: int, result: int, width: int) 
         width: how many, a multiple of 8.
     """
     _clear(rows[k], result, width)
-    for i in range(0, width, LANES):
+    for i in range(0, width, COUNT):
         add_products(rows, k, 1, k + 1, under + i, result + i, result + i, None, None)
     row, first = rows[k], rows[0]
     for i in range(width):
@@ -91,7 +92,7 @@ def power(rows: Any, k: int, exponent: float, base: int, result: int, width: int
         width: how many, a multiple of 8.
     """
     _clear(rows[k], result, width)
-    for i in range(0, width, LANES):
+    for i in range(0, width, COUNT):
         add_products(rows, k, 1, k + 1, base + i, result + i, result + i, exponent, -1.0)
     row, first = rows[k], rows[0]
     for i in range(width):
@@ -117,7 +118,7 @@ def elementary(
     row, first = rows[k], rows[0]
     if over >= 0:
         _clear(row, result, width)
-        for i in range(0, width, LANES):
+        for i in range(0, width, COUNT):
             add_products(rows, k, 1, k + 1, x + i, over + i, result + i, 1.0, 0.0)
         for i in range(width):
             row[result + i] *= factor
@@ -125,7 +126,7 @@ def elementary(
         for i in range(width):
             row[result + i] = factor * k * row[x + i]
     if under >= 0:
-        for i in range(0, width, LANES):
+        for i in range(0, width, COUNT):
             add_products(rows, k, 1, k, result + i, under + i, result + i, -1.0, 0.0)
         for i in range(width):
             row[result + i] /= first[under + i]

@@ -18,9 +18,8 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
 from hamilforge.runtime.core.inner_functions import inner_function
+from hamilforge.runtime.core.lanes_type import COUNT, VECTOR
 
-#: How many series there are in a sum.
-LANES = 8
 #: Products may be added without rounding them first.
 _CONTRACT = ("contract",)
 
@@ -53,7 +52,7 @@ def add_products(
         gained: of the weights; None for weights of 1.
         lost: likewise.
     """
-    for i in range(LANES):
+    for i in range(COUNT):
         total: Any = rows[k, result + i]
         for j in range(first, last):
             products = rows[j, left + i] * rows[k - j, right + i]
@@ -128,12 +127,11 @@ def _add_in_registers(context: Any, builder: Any, signature: Any, args: Any, wei
     table, k, first, last, left, right, result, *_ = args
     array = make_array(signature.args[0])(context, builder, table)
     (row_bytes, entry_bytes) = cgutils.unpack_tuple(builder, array.strides)
-    vector = ir.VectorType(ir.DoubleType(), LANES)
     begin = builder.bitcast(array.data, ir.IntType(8).as_pointer())
 
     def entries(row: Any, column: Any) -> Any:
         offset = builder.add(builder.mul(row, row_bytes), builder.mul(column, entry_bytes))
-        return builder.bitcast(builder.gep(begin, [offset]), vector.as_pointer())
+        return builder.bitcast(builder.gep(begin, [offset]), VECTOR.as_pointer())
 
     end = entries(k, result)
     total = cgutils.alloca_once_value(builder, builder.load(end, align=8))
@@ -141,16 +139,14 @@ def _add_in_registers(context: Any, builder: Any, signature: Any, args: Any, wei
         x = builder.load(entries(j, left), align=8)
         y = builder.load(entries(builder.sub(k, j), right), align=8)
         if weight is not None:
-            x = builder.fmul(_spread(builder, weight(j), vector), x, flags=_CONTRACT)
+            x = builder.fmul(_spread(builder, weight(j)), x, flags=_CONTRACT)
         products = builder.fmul(x, y, flags=_CONTRACT)
         builder.store(builder.fadd(builder.load(total), products, flags=_CONTRACT), total)
     builder.store(builder.load(total), end, align=8)
 
 
-def _spread(builder: Any, number: Any, vector: Any) -> Any:
+def _spread(builder: Any, number: Any) -> Any:
     """A number in each lane."""
     place = ir.IntType(32)
-    lane = builder.insert_element(ir.Constant(vector, ir.Undefined), number, place(0))
-    return builder.shuffle_vector(
-        lane, lane, ir.Constant(ir.VectorType(place, vector.count), [0] * vector.count)
-    )
+    lane = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, place(0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(place, COUNT), [0] * COUNT))

@@ -16,8 +16,8 @@ import numpy as np
 
 from hamilforge.runtime.core.comparison import Deviation, Verification
 from hamilforge.runtime.core.loader import Loaded
-from hamilforge.runtime.core.threading_layer import parallel
-from hamilforge.runtime.core.workspace import LanesWorkspace, Workspace
+from hamilforge.runtime.core.workspace import Workspace
+from hamilforge.runtime.integrators.side_by_side import Lanes, run_equal_steps
 from hamilforge.runtime.integrators.solution import Floats
 
 #: What a component may deviate by after one step: the roundings of its stages.
@@ -99,17 +99,14 @@ def _steps_in_lanes(loaded: Loaded, case: StepCase) -> Floats:
     computed = np.empty_like(case.after)
     for k, t in enumerate(case.times):
         y = np.roll(case.states, -k, axis=0)
-        count = len(y)
-        rows, room = np.tile(row, (count, 1)), Workspace.of(product, count)
-        lanes = LanesWorkspace.of(product, -(-count // product.LANES))
-        done = np.zeros(count, np.int64)
-        parallel(
-            product.ensemble, t, case.h, 0, 1, 2, y, np.zeros_like(y), rows,
-            room.rows, room.square, room.slopes, room.flags, np.empty((count, 0, y.shape[1])),
-            done, np.zeros(count), lanes.states, lanes.series, lanes.flags,
-            np.empty((len(lanes.states), 0, y.shape[1], product.LANES)),
+        rows = np.tile(row, (len(y), 1))
+        lanes = Lanes.of(product, -(-len(y) // product.LANES))
+        failed: list[slice] = []
+        run_equal_steps(
+            product, (t, case.h, 0, 1, 2), y, np.zeros_like(y), rows, lanes,
+            np.empty((len(y), 0, y.shape[1])), failed.append,
         )  # fmt: skip
-        computed[k] = y[0] if done[0] == 1 else np.nan
+        computed[k] = y[0] if not failed else np.nan
     return computed
 
 

@@ -164,6 +164,11 @@ def as_python(method, problem):
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
     text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
     text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    # those in lanes call the trajectory; tests/runtime/test_ensembles_in_lanes.py is about them
+    text = re.sub(r"\ndef (side_by_side|ensemble_in_lanes)\(.*?(?=\n\n\n|\Z)", "", text, flags=re.S)
+    text = text.replace("lanes.COUNT", "1").replace(
+        "lanes.all_less(extent, np.inf)", "extent < np.inf"
+    )
     # the addition that kernels call stands among them, so that a change of it is one of theirs
     return text.replace("compensation.added(", "added(") + "\n\n" + ADDITION
 

@@ -11,6 +11,7 @@ import pytest
 import hamilforge as hf
 from hamilforge.gen.declare.functions import TABLE
 from hamilforge.runtime.core.errors import IntegrationError
+from hamilforge.runtime.integrators import side_by_side
 
 KEPLER = np.array([0.4, 0.0, 0.0, 2.0])
 SYSTEM = """\
@@ -69,21 +70,86 @@ def test_a_trajectory_does_not_depend_on_those_beside_it(times: Any) -> None:
     np.testing.assert_array_equal(part, whole[some])
 
 
-def test_one_may_take_many_more_steps_than_others() -> None:
-    starts = np.tile(KEPLER, (9, 1))
+@pytest.mark.parametrize("count", [9, 30])
+def test_one_that_has_come_to_its_end_makes_room_for_the_next(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(side_by_side, "GROUPS", 1)
+    starts = _starts(count, 0.2)
     starts[4] = [1.0, 0.0, 0.0, 0.02]  # it passes the sun at a ten-thousandth of the distance
-    together = hf.integrate("kepler", "taylor", starts, (0, 5), t_eval=[5])
-    counts = [hf.integrate("kepler", "taylor", start, (0, 5)).steps for start in starts[3:5]]
-    assert counts[1] > 2 * counts[0]
-    assert together.steps == counts[1]
-    for start, states in zip(starts[3:5], together.y[3:5], strict=True):
-        alone = hf.integrate("kepler", "taylor", start, (0, 5), t_eval=[5]).y
-        np.testing.assert_allclose(states, alone, rtol=0, atol=1e-6 if start is starts[4] else 1e-9)
+    together = hf.integrate("kepler", "taylor", starts, (0, 5), t_eval=[1, 5])
+    steps = []
+    for start, states in zip(starts, together.y, strict=True):
+        alone = hf.integrate("kepler", "taylor", start, (0, 5), t_eval=[1, 5])
+        np.testing.assert_allclose(states, alone.y, rtol=0, atol=1e-9)
+        steps.append(alone.steps)
+    assert steps[4] > 2 * steps[0]
+    assert together.steps == max(steps)
 
 
-def test_the_longest_step_holds_for_all() -> None:
-    together = hf.integrate("kepler", "taylor", _starts(9), (0, 3), t_eval=[0, 1, 3], max_step=0.01)
-    assert together.steps >= 300
+def test_steps_that_grow_at_once_are_looked_at_from_their_other_end(tmp_path: Path) -> None:
+    file = _declared(tmp_path, "exp(-100*(t - 3)**2)*a", "-x")
+    how: dict[str, Any] = {"t_span": (2.5, 6), "t_eval": [6], "rtol": 1e-9, "atol": 1e-12}
+    values = np.linspace(0.1, 1, 12)
+    together = hf.integrate(file, "taylor", parameters={"a": values}, **how)
+    exact = 0.3 + values * np.sqrt(np.pi) / 10
+    counts = [
+        hf.integrate(file, "taylor", parameters={"a": value}, **how).steps for value in values
+    ]
+    np.testing.assert_allclose(together.y[:, -1, 0], exact, rtol=0, atol=1e-7)
+    assert together.steps == max(counts)
+
+
+def test_what_is_missing_in_the_time_is_carried_along(tmp_path: Path) -> None:
+    file = _declared(tmp_path, "cos(t)*a", "-y")
+    start = 1e9  # whose neighbours are 1e-7 apart
+    how: dict[str, Any] = {"t_span": (start, start + 50), "t_eval": [start + 50], "rtol": 1e-10}
+    values = np.linspace(0.1, 1, 12)
+    together = hf.integrate(file, "taylor", parameters={"a": values}, **how)
+    for value, states in zip(values, together.y, strict=True):
+        alone = hf.integrate(file, "taylor", parameters={"a": value}, **how)
+        np.testing.assert_allclose(states, alone.y, rtol=0, atol=1e-12)
+
+
+def test_the_longest_step_and_the_budget_hold_for_each() -> None:
+    starts = _starts(9)
+    counts = [hf.integrate("kepler", "taylor", x, (0, 3), max_step=0.01).steps for x in starts]
+    how: dict[str, Any] = {"t_eval": [0, 1, 3], "max_step": 0.01}
+    assert hf.integrate("kepler", "taylor", starts, (0, 3), **how).steps == max(counts)
+    with pytest.raises(IntegrationError, match=r"budget of 299 steps .* 9 of 9 failed"):
+        hf.integrate("kepler", "taylor", starts, (0, 3), max_steps=299, **how)
+    starts = np.tile(KEPLER, (9, 1))
+    starts[3] = [1.0, 0.0, 0.0, 0.02]
+    most = hf.integrate("kepler", "taylor", starts[0], (0, 5)).steps + 4
+    with pytest.raises(IntegrationError, match=r"budget .* \(trajectory 3; 1 of 9 failed"):
+        hf.integrate("kepler", "taylor", starts, (0, 5), t_eval=[5], max_steps=most)
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 5.0], [5.0]])
+@pytest.mark.parametrize("method", ["taylor", "dormand_prince54"])
+def test_a_start_without_meaning_is_refused(method: str, times: list[float]) -> None:
+    starts = _starts(9)
+    starts[5] = [0.0, 0.0, 0.0, 1.0]
+    for few in (starts[5:], starts):
+        number = 5 - (9 - len(few))
+        with pytest.raises(ValueError, match=f"not defined at the start of trajectory {number}"):
+            hf.integrate("kepler", method, few, (0, 5), t_eval=times, max_steps=10)
+
+
+def test_a_few_go_one_by_one() -> None:
+    product = hf.integrator("kepler", "taylor").product
+    assert side_by_side.of_own_steps(product, 4) is None
+    assert side_by_side.of_own_steps(product, 5) is not None
+    assert side_by_side.of_equal_steps(product, 4) is None
+    assert side_by_side.of_equal_steps(product, 10_000) is not None
+
+
+def test_an_energy_that_jumps_is_that_of_a_trajectory() -> None:
+    starts = np.tile(KEPLER, (9, 1))
+    starts[6] = [1.0, 0.0, 0.0, 0.0]  # falls into the sun
+    with pytest.raises(IntegrationError, match=r"\(step \d+ of trajectory 6\) the energy"):
+        hf.integrate("kepler", "rk4", starts, (0, 3), h=0.01)
 
 
 def test_one_of_fixed_steps_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from hamilforge.runtime.integrators.series_lanes import LANES, add_products
+from hamilforge.runtime.core.lanes_type import COUNT
+from hamilforge.runtime.integrators.series_lanes import add_products
 from hamilforge.runtime.integrators.step_lengths import log2, power2
 
 
@@ -17,19 +18,19 @@ def _added(rows, k, first, last, left, right, result, gained, lost):
 @pytest.mark.parametrize(("k", "first", "last"), [(1, 0, 2), (5, 1, 6), (5, 0, 3), (4, 1, 1)])
 @pytest.mark.parametrize("kind", ["real", "complex", "columns"])
 def test_instructions_are_the_formula(kind, weights, k, first, last):
-    rows = np.random.default_rng(0).normal(size=(7, 5 * LANES))
+    rows = np.random.default_rng(0).normal(size=(7, 5 * COUNT))
     if kind == "complex":
         rows = rows + 1j * rows[::-1]
     elif kind == "columns":
         rows = np.asfortranarray(rows)
     by_formula, by_instructions = rows.copy(order="K"), rows.copy(order="K")
     for add, out in ((add_products, by_formula), (_added, by_instructions)):
-        add(out, k, first, last, 3, LANES + 5, 3 * LANES + 1, *weights)
+        add(out, k, first, last, 3, COUNT + 5, 3 * COUNT + 1, *weights)
     size = abs(rows).max() ** 2 * max(map(abs, (k, *filter(None, weights)))) * 8 + 1
     np.testing.assert_allclose(by_instructions, by_formula, rtol=0, atol=4e-16 * size)
     changed = by_instructions != rows
-    assert changed[k, 3 * LANES + 1 : 4 * LANES + 1].all() == (last > first)
-    changed[k, 3 * LANES + 1 : 4 * LANES + 1] = False
+    assert changed[k, 3 * COUNT + 1 : 4 * COUNT + 1].all() == (last > first)
+    changed[k, 3 * COUNT + 1 : 4 * COUNT + 1] = False
     assert not changed.any()
 
 

@@ -37,6 +37,8 @@ from hamilforge.gen.program.ir import Select, walk
 from hamilforge.gen.program.stages import Stages
 
 TEMPLATE = "numba/integrators/integrator.py.jinja"
+#: What a trajectory in a lane has beside its state where each has steps of its own.
+_CLOCK_LINES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class View:
     linear_digest: str
     constraints: str
     lanes: bool
+    clock: int
 
 
 def view(product: IntegratorProduct) -> View:
@@ -162,6 +165,7 @@ def view(product: IntegratorProduct) -> View:
         linear_digest=runtime_digest("linear"),
         constraints=repr(problem.constraints.names if problem.constraints else ()),
         lanes=lanes,
+        clock=_CLOCK_LINES if lanes and isinstance(step, TaylorSteps) else 0,
     )
 
 
