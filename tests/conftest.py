@@ -9,6 +9,7 @@ for all workers and tests (``proved.py``).
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,11 @@ from hamilforge.verification import verify
 
 from .interpreted import interpret, verified
 from .proved import once
+
+
+def pytest_configure() -> None:
+    """Cycles are looked for seldom: derivations make many objects, few of them in cycles."""
+    gc.set_threshold(200_000, 20, 50)
 
 
 @pytest.hookimpl(optionalhook=True)
