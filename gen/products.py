@@ -64,7 +64,13 @@ def load_method(name_or_path: str | Path) -> kinds.Integration:
         DeclarationError: it is not found, or is of another kind.
     """
     declaration = catalogue.load(name_or_path, families.serving(families.INTEGRATION))
-    assert isinstance(declaration, kinds.Integration)
+    if not isinstance(declaration, kinds.Integration):
+        raise DeclarationError.single(
+            declaration.head.source.where,
+            f"'{declaration.head.name}' splits a system by its unknowns, for optimizers; an "
+            "integrator needs a table, a splitting into kicks and drifts, a discrete gradient or "
+            "a series",
+        )
     return declaration
 
 

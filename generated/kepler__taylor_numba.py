@@ -1204,10 +1204,9 @@ def adaptive_side_by_side(
         step = h * direction
         there = time + (step + behind)
         ordinary = min(
-            h - max(16 * 2.3e-16 * abs(time), 1e-290), ((stop - time) - behind) * direction - h
+            h - max(16 * 2.3e-16 * abs(time), 1e-290), (times[times.size - 1] - there) * direction
         )
         ordinary = min(min(ordinary, 4.0 * times_of[BEFORE] - h), times_of[LEFT] - 0.5)
-        ordinary = min(ordinary, (times[times.size - 1] - there) * direction)
         ordinary = lanes.where_less(times_of[MEMBER], 0.0, 1.0, ordinary)
         ahead = lanes.where_less(times_of[MEMBER], 0.0, 1.0, (times_of[NEXT] - there) * direction)
         smooth = lanes.all_less(0.0, ordinary) and lanes.all_less(0.0, ahead)

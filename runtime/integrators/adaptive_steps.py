@@ -190,7 +190,7 @@ def _one_adaptive(
         end = watch.finish()
     moments, states = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     if end is not None:
-        kept = (moments - end[0]) * (stop - start) < 0
+        kept = (moments - end[0]) * math.copysign(1.0, stop - start) < 0
         moments = np.append(moments[kept], end[0])
         states = np.concatenate((states[kept], end[1][None]))
     return Run(

@@ -74,7 +74,8 @@ class AdaptiveTrajectory:
             stop: the time of the end.
         """
         product, steps = self._product, self._limits.steps
-        self._start, self._stop, self._way, self.residual = start_state, stop, stop - start, 0.0
+        self._start, self._stop, self.residual = start_state, stop, 0.0
+        self._way = math.copysign(1.0, stop - start)
         self.t, self.y = start, start_state.copy()
         self._low.fill(0.0)
         self.room.clear()

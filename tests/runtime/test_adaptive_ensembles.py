@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import hamilforge as hf
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.runtime.core.errors import IntegrationError
 from hamilforge.runtime.integrators import adaptive_ensembles
 
@@ -12,8 +13,11 @@ METHODS = ("taylor", "dormand_prince54")
 ROUNDING = {"taylor": 1e-10, "dormand_prince54": 0.0}
 
 
+KEPLER = np.array([0.4, 0, 0, 2])
+
+
 def _starts(count):
-    return np.array([0.4, 0, 0, 2]) + 0.1 * np.random.default_rng(1).standard_normal((count, 4))
+    return KEPLER + 0.1 * np.random.default_rng(1).standard_normal((count, 4))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -61,3 +65,16 @@ def test_parameters_differ():
             parameters={"gamma": gamma},
         )  # fmt: skip
         assert (alone.y == states).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_span_whose_square_is_no_number(method):
+    for stop in (1e-300, -1e-300):
+        for start in (KEPLER, np.tile(KEPLER, (9, 1))):
+            solution = hf.integrate("kepler", method, start, (0, stop), t_eval=[stop])
+            np.testing.assert_allclose(solution.y[..., -1, 1], 2 * stop, rtol=1e-12, atol=0)
+
+
+def test_a_splitting_by_unknowns_is_none_for_trajectories():
+    with pytest.raises(DeclarationError, match="splits a system by its unknowns"):
+        hf.integrate("kepler", "extended_leapfrog", t_span=(0, 1), h=0.1)
