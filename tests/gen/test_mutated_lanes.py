@@ -207,7 +207,6 @@ def _arrays_of(
 EQUAL = ("16 * 2.3e-16", "4.0 * times_of[BEFORE]")
 
 
-@pytest.mark.full
 def test_steps_of_their_own() -> None:
     text = _text("driven_pendulum", "taylor", order=8)
     product = as_python(text, "kernels")
