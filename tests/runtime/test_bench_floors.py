@@ -11,7 +11,11 @@ from hamilforge.runtime.bench import floors, integrators
 LINE_UP = integrators.line_up()["floors"]
 
 
-@pytest.mark.parametrize("entry", LINE_UP, ids=lambda entry: entry["case"])
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(entry, marks=() if "order" in entry else pytest.mark.full) for entry in LINE_UP],
+    ids=lambda entry: entry["case"],
+)
 def test_a_loop_by_hand_ends_where_the_kernel_does(entry: dict[str, Any]) -> None:
     (row,) = floors.floor_rows("integrators", rounds=1, **{**entry, "steps": 400})
     assert row.ratio > 0
