@@ -339,12 +339,24 @@ def coefficients(t, state, parameters, rows):
 
 @njit(**SUMS, forceinline=True)
 def advance(h, y, low, rows):
-    """The state after a step, from its coefficients."""
-    for i in range(SIZE):
-        change = rows[ORDER, i] * h
-        for k in range(ORDER - 1, 0, -1):
-            change = (change + rows[k, i]) * h
-        y[i], low[i] = compensation.added(y[i], low[i], change)
+    """The state after a step, from its coefficients, which are all read before it is written."""
+    change_0 = rows[ORDER, 0] * h
+    change_1 = rows[ORDER, 1] * h
+    change_2 = rows[ORDER, 2] * h
+    change_3 = rows[ORDER, 3] * h
+    for k in range(ORDER - 1, 0, -1):
+        change_0 = (change_0 + rows[k, 0]) * h
+        change_1 = (change_1 + rows[k, 1]) * h
+        change_2 = (change_2 + rows[k, 2]) * h
+        change_3 = (change_3 + rows[k, 3]) * h
+    y_0, low_0 = compensation.added(y[0], low[0], change_0)
+    y_1, low_1 = compensation.added(y[1], low[1], change_1)
+    y_2, low_2 = compensation.added(y[2], low[2], change_2)
+    y_3, low_3 = compensation.added(y[3], low[3], change_3)
+    y[0], low[0] = y_0, low_0
+    y[1], low[1] = y_1, low_1
+    y[2], low[2] = y_2, low_2
+    y[3], low[3] = y_3, low_3
 
 
 @njit(**ENTRY)
