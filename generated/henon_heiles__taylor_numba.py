@@ -28,8 +28,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content a9fe4d5de4cced77
-from hamilforge.runtime.integrators import step_lengths  # content 6ed3729893b71f0a
+from hamilforge.runtime.core import lanes  # content 6edcc95a8752538e
+from hamilforge.runtime.integrators import step_lengths  # content 7210ab735951f2e2
 
 NAME = "henon_heiles__taylor"
 COMPONENTS = ("x", "y", "px", "py")

@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content a9fe4d5de4cced77
+from hamilforge.runtime.core import lanes  # content 6edcc95a8752538e
 
 NAME = "kepler__conformal_leapfrog"
 COMPONENTS = ("x", "y", "px", "py")

@@ -39,7 +39,7 @@ _UNARY = (
     *(elementary.softplus, elementary.step),
 )
 _BINARY = (
-    *(operator.pow, np.arctan2, np.maximum, np.minimum),
+    *(operator.pow, np.maximum, np.minimum),
     *(elementary.at_least, elementary.equal, elementary.greater),
 )
 
