@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 6edcc95a8752538e
+from hamilforge.runtime.core import lanes  # content b4e604efee13e670
 
 NAME = "kepler__rk4"
 COMPONENTS = ("x", "y", "px", "py")
@@ -204,6 +204,22 @@ def ensemble(
         )
 
 
+@njit(**INNER)
+def into_lane(lane, y, low, parameters, states):
+    """Take the state of a trajectory, and its parameters, into a lane."""
+    for i in range(SIZE):
+        states[i, lane], states[SIZE + i, lane] = y[i], low[i]
+    for i in range(parameters.size):
+        states[2 * SIZE + i, lane] = parameters[i]
+
+
+@njit(**INNER)
+def out_of_lane(lane, y, low, states):
+    """Take the state of a trajectory out of its lane."""
+    for i in range(SIZE):
+        y[i], low[i] = states[i, lane], states[SIZE + i, lane]
+
+
 @njit(**ENTRY)
 def side_by_side(
     begin,
@@ -226,10 +242,7 @@ def side_by_side(
     """Steps of the trajectories from number ``begin`` on, one in each lane; whether all went well."""
     for lane in range(LANES):
         m = min(begin + lane, y.shape[0] - 1)  # the last one fills lanes that are left
-        for i in range(SIZE):
-            states[i, lane], states[SIZE + i, lane] = y[m, i], low[m, i]
-        for i in range(parameters.shape[1]):
-            states[2 * SIZE + i, lane] = parameters[m, i]
+        into_lane(lane, y[m], low[m], parameters[m], states)
     numbers = lanes.in_lanes(states)
     reached, _, _ = trajectory(
         start,
@@ -250,8 +263,7 @@ def side_by_side(
         return False
     for lane in range(min(LANES, y.shape[0] - begin)):
         m = begin + lane
-        for i in range(SIZE):
-            y[m, i], low[m, i] = states[i, lane], states[SIZE + i, lane]
+        out_of_lane(lane, y[m], low[m], states)
         for k in range(out.shape[1]):
             for i in range(SIZE):
                 out[m, k, i] = block[k, i, lane]

@@ -179,9 +179,9 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core import lanes  # content 6edcc95a8752538e
-from hamilforge.runtime.integrators import series_kernels  # content 1b0fafa6f74fb62a
-from hamilforge.runtime.integrators import step_lengths  # content 7210ab735951f2e2
+from hamilforge.runtime.core import lanes  # content b4e604efee13e670
+from hamilforge.runtime.integrators import series_kernels  # content 432c566da83550a6
+from hamilforge.runtime.integrators import step_lengths  # content 4f464f95fd52f405
 
 NAME = "outer_solar_system__taylor"
 COMPONENTS = (

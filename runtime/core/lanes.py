@@ -24,10 +24,9 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, overload, over
 from numba.np.arrayobj import make_array, populate_array
 
 from hamilforge.runtime.core import elementary
-from hamilforge.runtime.core.lanes_type import COUNT, LANES, NUMBERS, VECTOR, LanesType
+from hamilforge.runtime.core.lanes_type import COUNT, LANES, NUMBERS, VECTOR, LanesType, spread
 
-_DOUBLE, _WORD, _PLACE = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
-_WORDS = ir.VectorType(_WORD, COUNT)
+_WORDS = ir.VectorType(ir.IntType(64), COUNT)
 _OPTIONS: Any = {"error_model": "numpy"}
 _QUICK: Any = {**_OPTIONS, "forceinline": True}
 #: Functions that go lane by lane, of one argument and of two.
@@ -46,11 +45,8 @@ _BINARY = (
 
 @lower_cast(types.Float, LanesType)  # type: ignore[untyped-decorator]
 @lower_cast(types.Integer, LanesType)  # type: ignore[untyped-decorator]
-def _spread(context: Any, builder: Any, kind: Any, _: Any, value: Any) -> Any:
-    number = context.cast(builder, value, kind, types.float64)
-    first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, _PLACE(0))
-    everywhere = ir.Constant(ir.VectorType(_PLACE, COUNT), [0] * COUNT)
-    return builder.shuffle_vector(first, first, everywhere)
+def _from_number(context: Any, builder: Any, kind: Any, _: Any, value: Any) -> Any:
+    return spread(builder, context.cast(builder, value, kind, types.float64))
 
 
 def _defined(

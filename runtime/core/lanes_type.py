@@ -45,3 +45,11 @@ LANES = LanesType()
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, VECTOR)
+
+
+def spread(builder: Any, number: Any) -> Any:
+    """Instructions that put a number into each lane."""
+    place = ir.IntType(32)
+    first = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, place(0))
+    everywhere = ir.Constant(ir.VectorType(place, COUNT), [0] * COUNT)
+    return builder.shuffle_vector(first, first, everywhere)

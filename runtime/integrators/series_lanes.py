@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
 from hamilforge.runtime.core.inner_functions import inner_function
-from hamilforge.runtime.core.lanes_type import COUNT, VECTOR
+from hamilforge.runtime.core.lanes_type import COUNT, VECTOR, spread
 
 #: Products may be added without rounding them first.
 _CONTRACT = ("contract",)
@@ -139,14 +139,7 @@ def _add_in_registers(context: Any, builder: Any, signature: Any, args: Any, wei
         x = builder.load(entries(j, left), align=8)
         y = builder.load(entries(builder.sub(k, j), right), align=8)
         if weight is not None:
-            x = builder.fmul(_spread(builder, weight(j)), x, flags=_CONTRACT)
+            x = builder.fmul(spread(builder, weight(j)), x, flags=_CONTRACT)
         products = builder.fmul(x, y, flags=_CONTRACT)
         builder.store(builder.fadd(builder.load(total), products, flags=_CONTRACT), total)
     builder.store(builder.load(total), end, align=8)
-
-
-def _spread(builder: Any, number: Any) -> Any:
-    """A number in each lane."""
-    place = ir.IntType(32)
-    lane = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, place(0))
-    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(place, COUNT), [0] * COUNT))

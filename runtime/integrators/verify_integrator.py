@@ -75,8 +75,8 @@ def compare(
             ways = {case.name: steps[backend]}
             if backend == "numba" and loaded.module("numba").LANES:
                 ways[f"{case.name}, lanes"] = _steps_in_lanes
+            size = np.maximum(abs(case.after), abs(case.states)).max(axis=1, keepdims=True)
             for name, way in ways.items():
-                size = np.maximum(abs(case.after), abs(case.states)).max(axis=1, keepdims=True)
                 ulps = float((abs(way(loaded, case) - case.after) / np.spacing(size)).max())
                 holds = bool(ulps <= case.ulps)
                 deviations.append(Deviation(backend, name, "float64", ulps, holds))

@@ -165,7 +165,12 @@ def as_python(method, problem):
     text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
     text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
     # those in lanes call the trajectory; tests/runtime/test_ensembles_in_lanes.py is about them
-    text = re.sub(r"\ndef (side_by_side|ensemble_in_lanes)\(.*?(?=\n\n\n|\Z)", "", text, flags=re.S)
+    text = re.sub(
+        r"\ndef (into_lane|out_of_lane|side_by_side|ensemble_in_lanes)\(.*?(?=\n\n\n|\Z)",
+        "",
+        text,
+        flags=re.S,
+    )
     text = text.replace("lanes.COUNT", "1").replace(
         "lanes.all_less(extent, np.inf)", "extent < np.inf"
     )

@@ -26,8 +26,9 @@ OTHER: dict[type, type] = {
     ast.NotEq: ast.Eq,
     ast.And: ast.Or,
 }
-FIXED = ("side_by_side", "ensemble_in_lanes")
-OWN = ("goes_on", "alone", "next_time", "enter", "leave", "adaptive_side_by_side")
+LOADED = ("into_lane", "out_of_lane")
+FIXED = (*LOADED, "side_by_side", "ensemble_in_lanes")
+OWN = (*LOADED, "goes_on", "alone", "next_time", "enter", "leave", "adaptive_side_by_side")
 #: Lanes as arrays of two.
 TWO = types.SimpleNamespace(
     COUNT=2, in_lanes=lambda array: array, all_less=lanes.all_less, any_less=lanes.any_less,

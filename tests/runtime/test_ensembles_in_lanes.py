@@ -88,7 +88,7 @@ def test_one_that_has_come_to_its_end_makes_room_for_the_next(
     assert together.steps == max(steps)
 
 
-def test_steps_that_grow_at_once_are_looked_at_from_their_other_end(tmp_path: Path) -> None:
+def test_steps_that_grow_after_a_pulse_are_as_many_as_alone(tmp_path: Path) -> None:
     file = _declared(tmp_path, "exp(-100*(t - 3)**2)*a", "-x")
     how: dict[str, Any] = {"t_span": (2.5, 6), "t_eval": [6], "rtol": 1e-9, "atol": 1e-12}
     values = np.linspace(0.1, 1, 12)
