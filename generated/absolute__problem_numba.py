@@ -21,6 +21,7 @@ Reference: F. H. Clarke, Optimization and nonsmooth analysis, Wiley, New York 19
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "absolute"
 VARIABLES = {"x": ("d",)}
@@ -57,9 +58,9 @@ CALLS = {
         "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

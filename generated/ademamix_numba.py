@@ -21,6 +21,7 @@ older, arXiv:2409.03137
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("m1", "m2", "v")
@@ -77,9 +78,9 @@ def coefficients(lr, beta1, beta2, beta3, alpha, eps, weight_decay, t, n):
     )
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

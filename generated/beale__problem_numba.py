@@ -24,6 +24,7 @@ software, ACM Trans. Math. Softw. 7 (1981) 17-41, doi:10.1145/355934.355936, pro
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "beale"
 VARIABLES = {"x": (), "y": ()}
@@ -57,9 +58,9 @@ CALLS = {
         "results": {"loss": "loss", "by.x": "x_bar", "by.y": "y_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**ENTRY)

@@ -28,6 +28,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "correlated_quadratic"
 VARIABLES = {"x": ("d",)}
@@ -71,9 +72,9 @@ CALLS = {
         "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -34,8 +34,9 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 4889efd26b44e073
-from hamilforge.runtime.core.linear import factored, solved  # content 41414a31bba5a09b
+from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
+from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core.linear import factored, solved  # content 82aa07a2204b1193
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")
@@ -46,9 +47,10 @@ CONSERVATIVE = True
 FIELDS = ("field",)
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a symplectic method loses what it conserves when its steps follow the state"
-#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+#: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 10, 8
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = 0

@@ -33,6 +33,7 @@ Reference: S. Zhang, A. Choromanska and Y. LeCun, Deep learning with elastic ave
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.optimizers.clock import Unmet
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
@@ -94,9 +95,9 @@ def start_row(eta, delta, rho, tau):
     return ()
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -22,9 +22,7 @@ STEP = 1.0
 #: What ``mean_gradient`` is computed of; whether all of v stands in one equation; whether each step
 #: draws its direction.
 SAMPLES, IMPLICIT, DRAWN = "gradients", True, False
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**ENTRY)

@@ -25,6 +25,7 @@ strategies, Evolutionary Computation 9 (2001) 159-195, doi:10.1162/1063656017501
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "ill_conditioned"
 VARIABLES = {"x": ("d",)}
@@ -64,9 +65,9 @@ CALLS = {
         "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -25,9 +25,7 @@ STEP = 1.0
 SAMPLES, IMPLICIT, DRAWN = "values", False, False
 #: In which directions coordinates move one by one: 1 from the first, -1 from the last.
 DIRECTIONS = (1,)
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
 
 
 @njit(**ENTRY)

@@ -21,7 +21,8 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
-from hamilforge.runtime.optimizers import wide  # content bf9e3146c35ee20c
+from hamilforge.runtime.optimizers import wide  # content 944df3b1494ae9c5
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
@@ -51,9 +52,9 @@ def coefficients(lr, momentum, trust_coefficient, weight_decay, t, n):
     return ((weight_decay, trust_coefficient, lr, momentum),), (), 0.0
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(fastmath={"reassoc", "nsz"}, **INNER)

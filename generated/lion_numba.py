@@ -18,6 +18,7 @@ C.-J. Hsieh, Y. Lu and Q. V. Le, Symbolic discovery of optimization algorithms, 
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("m",)
@@ -48,9 +49,9 @@ def coefficients(lr, beta1, beta2, t, n):
     return ((beta1, direction_scale, m_scale, beta2, lr),), (), 0.0
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -22,6 +22,7 @@ Reference: S. U. Stich, Local SGD converges fast and communicates little, ICLR 2
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v", "theta_mean")
@@ -60,9 +61,9 @@ def coefficients(lr, momentum, tau, t, n, last_l, last_loop_length, last_loops):
     return rows, (l, loop_length, loops), 0.0
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

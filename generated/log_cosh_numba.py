@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
@@ -52,9 +53,9 @@ def solution_row(last_decay, last_shift):
     return (last_shift, last_decay)
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -24,6 +24,7 @@ optimisation problems, Int. J. Math. Model. Numer. Optim. 4 (2013) 150-194, arXi
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "matyas"
 VARIABLES = {"x": (), "y": ()}
@@ -57,9 +58,9 @@ CALLS = {
         "results": {"loss": "loss", "by.x": "x_bar", "by.y": "y_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**ENTRY)

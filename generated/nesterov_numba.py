@@ -21,6 +21,7 @@ O(1/k^2), Soviet Math. Dokl. 27 (1983) 372-376
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v",)
@@ -51,9 +52,9 @@ def solution_row(last_undo):
     return (last_undo,)
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -38,6 +38,7 @@ import numpy as np
 from numba import njit, prange
 
 from hamilforge.runtime.core import normal_numbers  # content 7ec226e688e2287d
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.optimizers.clock import Unmet
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
@@ -134,9 +135,9 @@ def start_row(lr, L, eta, a, gamma, rho, rate, floor, rho_floor, temperature, *,
     return ()
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -22,7 +22,8 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.linear import factored, solved  # content 41414a31bba5a09b
+from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core.linear import factored, solved  # content 82aa07a2204b1193
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")
@@ -33,9 +34,10 @@ CONSERVATIVE = True
 FIELDS = ()
 #: Why steps cannot be chosen by an error estimate; empty if they can.
 FIXED_STEP = "a discrete gradient has no error estimate"
-#: Kernels own no arrays: nothing to count. What only kernels call needs no entry from Python.
+#: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = 0

@@ -24,7 +24,8 @@ descent methods, arXiv:1809.05042
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.optimizers import wide  # content bf9e3146c35ee20c
+from hamilforge.runtime.optimizers import wide  # content 944df3b1494ae9c5
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("p",)
@@ -56,9 +57,9 @@ def solution_row(last_decay, last_shift_scale):
     return (last_shift_scale,)
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

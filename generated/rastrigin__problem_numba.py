@@ -25,6 +25,7 @@ doi:10.1016/S0167-8191(05)80052-3
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "rastrigin"
 VARIABLES = {"x": ("d",)}
@@ -61,9 +62,9 @@ CALLS = {
         "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -39,8 +39,9 @@ Y. Tian, arXiv:1703.00560
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content 0e18293b104585aa
+from hamilforge.runtime.core import array_kernels  # content 40eb2cf6c1ae604d
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "relu_network"
 VARIABLES = {"W": ("k", "d"), "v": ("k",)}
@@ -112,9 +113,9 @@ CALLS = {
         },
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

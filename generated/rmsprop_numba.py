@@ -20,6 +20,7 @@ learning, 2012; centered: A. Graves, arXiv:1308.0850
 import numpy as np
 from numba import njit, prange
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v", "average", "buffer")
@@ -52,9 +53,9 @@ def coefficients(lr, alpha, eps, momentum, centered, t, n):
     return ((v_scale, alpha, centered, eps, momentum_is_0, momentum, lr),), (), 0.0
 
 
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -24,8 +24,9 @@ outputs, Neurocomputing, NATO ASI Series F68 (1990) 227-236, doi:10.1007/978-3-6
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
+from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "softmax_classifier"
 STATES = {"y": ("d",)}
@@ -51,9 +52,9 @@ BUFFERS = {
 RESULTS = {"prediction": "readout", "loss": "loss"}
 GRADIENTS = {"y": "WT_times_readout_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -22,6 +22,7 @@ PhD thesis, University of Michigan, 1975
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "sphere"
 VARIABLES = {"x": ("d",)}
@@ -58,9 +59,9 @@ CALLS = {
         "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -20,7 +20,8 @@ interpolation, and controlled ODEs, SIAM J. Math. Data Sci. 2 (2020) 901-919, ar
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
+from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "state"
 STATES = {"y": ("d",)}
@@ -38,9 +39,9 @@ BUFFERS = {
 RESULTS = {"prediction": "readout", "loss": "loss"}
 GRADIENTS = {"y": "y_bar"}
 NUMBERS = ()
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

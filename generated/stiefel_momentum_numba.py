@@ -38,7 +38,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import matrix_kernels  # content 15a13b9e62b56704
+from hamilforge.runtime.core import matrix_kernels  # content 1f1f621e741ad661
+from hamilforge.runtime.core.kernel_parts import KernelPart
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)
@@ -88,9 +89,9 @@ OF_VECTORS = False
 SHRINKS = False
 FREE = False
 LEAST = {}
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 SUMMING = {**INNER, "fastmath": {"reassoc", "nsz", "contract"}}
 
 

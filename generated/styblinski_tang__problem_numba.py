@@ -24,6 +24,7 @@ Networks 3 (1990) 467-483, doi:10.1016/0893-6080(90)90029-K
 import numpy as np
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "styblinski_tang"
 VARIABLES = {"x": ("d",)}
@@ -56,9 +57,9 @@ CALLS = {
         "results": {"loss": "loss", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -25,6 +25,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "two_kinks"
 VARIABLES = {"x": ("d",)}
@@ -69,9 +70,9 @@ CALLS = {
         "results": {"loss": "total", "by.x": "x_bar"},
     },
 }
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 
 
 @njit(**INNER)

@@ -40,8 +40,9 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content 3c0fe5231a7b39f2
+from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
+from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
@@ -102,9 +103,9 @@ SCALARS = ()
 GRADIENTS = ("K1", "b1", "K2", "b2")
 UNKNOWNS = ()
 REGULARISER = False
-#: What only kernels call needs no entry from Python, which takes long to compile.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
-INNER = {**ENTRY, "no_cpython_wrapper": True}
+#: What only kernels call has no entry from Python, and is compiled as a part of them.
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
 PA_1_1 = 0.5
 PA_2_1 = 0.5
 PB_1 = 0.5

@@ -1,6 +1,6 @@
-"""How functions are compiled that only kernels call: cached, and without an entry from Python.
+"""How functions are compiled that only kernels call: cached, and as parts of these kernels.
 
-An entry from Python takes long to compile; such a function must not be called from there.
+They have no entry from Python, and must not be called from there.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from typing import Any, TypeVar
 
 from numba import njit
 
+from hamilforge.runtime.core.kernel_parts import KernelPart
+
 _INNER: dict[str, Any] = {
     "error_model": "numpy",
     "cache": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "pipeline_class": KernelPart,
 }
 _BORROWERS: dict[str, Any] = {**_INNER, "_nrt": False}
 _SUMS: dict[str, Any] = {**_INNER, "fastmath": {"reassoc", "nsz", "contract"}}
