@@ -16,6 +16,8 @@ from hamilforge.gen.declare import kinds
 
 #: The folders of the generator that the text of a product depends on.
 EMITTER = ("declare", "derive", "exact", "trees", "tableau", "program", "prove", "emit")
+#: The module of the runtime that says how parts of kernels are compiled.
+KERNEL_PARTS = "kernel_parts"
 #: The modules of the runtime whose functions are called in kernels, with their rooms.
 KERNEL_MODULES: Mapping[str, str] = {
     "array_kernels": "core",
@@ -41,6 +43,7 @@ COMPILED_IN: Mapping[str, str] = {
     "pointers": "core",
     "inner_functions": "core",
     "lanes_type": "core",
+    KERNEL_PARTS: "core",
     **KERNEL_MODULES,
 }
 _RUNTIME = "hamilforge.runtime."

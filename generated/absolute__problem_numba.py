@@ -21,7 +21,7 @@ Reference: F. H. Clarke, Optimization and nonsmooth analysis, Wiley, New York 19
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 
 NAME = "absolute"
 VARIABLES = {"x": ("d",)}
@@ -60,7 +60,7 @@ CALLS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

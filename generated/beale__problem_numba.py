@@ -24,7 +24,7 @@ software, ACM Trans. Math. Softw. 7 (1981) 17-41, doi:10.1145/355934.355936, pro
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 
 NAME = "beale"
 VARIABLES = {"x": (), "y": ()}
@@ -60,7 +60,7 @@ CALLS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**ENTRY)

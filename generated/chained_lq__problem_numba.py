@@ -29,9 +29,9 @@ doi:10.1080/10556780410001689225
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content 40eb2cf6c1ae604d
+from hamilforge.runtime.core import array_kernels  # content 52e3c2d8f6169584
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 
 NAME = "chained_lq"
 VARIABLES = {"x": ("d",)}
@@ -79,7 +79,7 @@ CALLS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

@@ -34,9 +34,9 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
-from hamilforge.runtime.core.kernel_parts import KernelPart
-from hamilforge.runtime.core.linear import factored, solved  # content 82aa07a2204b1193
+from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
 
 NAME = "double_pendulum__gauss2"
 COMPONENTS = ("theta1", "theta2", "p1", "p2")
@@ -50,7 +50,7 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 10, 8
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = 0

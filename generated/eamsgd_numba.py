@@ -33,7 +33,7 @@ Reference: S. Zhang, A. Choromanska and Y. LeCun, Deep learning with elastic ave
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 from hamilforge.runtime.optimizers.clock import Unmet
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
@@ -97,7 +97,7 @@ def start_row(eta, delta, rho, tau):
 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

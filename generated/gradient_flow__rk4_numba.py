@@ -33,9 +33,9 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "gradient_flow__rk4"
 PARAMETERS = {}
@@ -81,7 +81,7 @@ UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 A_2_1 = 1 / 2
 A_3_2 = 1 / 2
 B_1 = 1 / 6

@@ -36,9 +36,9 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "haber_ruthotto__stormer_verlet_pair"
 PARAMETERS = {"alpha": (0.001, "nonnegative", "weight of the smoothness of the controls in time")}
@@ -97,7 +97,7 @@ COST_BUFFERS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 PA_1_1 = 0.5
 PA_2_1 = 0.5
 PB_1 = 0.5

@@ -23,7 +23,7 @@ Reference: D. M. Himmelblau, Applied nonlinear programming, McGraw-Hill, New Yor
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 
 NAME = "himmelblau"
 VARIABLES = {"x": (), "y": ()}
@@ -59,7 +59,7 @@ CALLS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**ENTRY)

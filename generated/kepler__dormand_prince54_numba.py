@@ -25,11 +25,11 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
+from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 from hamilforge.runtime.core import lanes  # content b4e604efee13e670
-from hamilforge.runtime.integrators import series_bounds  # content 4618692d24653a4f
-from hamilforge.runtime.integrators import series_kernels  # content 745610d6a9cc98d9
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.integrators import series_bounds  # content c2f2a955dba72845
+from hamilforge.runtime.integrators import series_kernels  # content cc20aa66756ff94c
 
 NAME = "kepler__dormand_prince54"
 COMPONENTS = ("x", "y", "px", "py")
@@ -43,7 +43,7 @@ FIXED_STEP = ""
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 16, 0
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = lanes.COUNT

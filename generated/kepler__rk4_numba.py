@@ -25,9 +25,9 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
+from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 from hamilforge.runtime.core import lanes  # content b4e604efee13e670
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "kepler__rk4"
 COMPONENTS = ("x", "y", "px", "py")
@@ -41,7 +41,7 @@ FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 4, 10, 0
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = lanes.COUNT

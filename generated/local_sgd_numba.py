@@ -22,7 +22,7 @@ Reference: S. U. Stich, Local SGD converges fast and communicates little, ICLR 2
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v", "theta_mean")
@@ -63,7 +63,7 @@ def coefficients(lr, momentum, tau, t, n, last_l, last_loop_length, last_loops):
 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

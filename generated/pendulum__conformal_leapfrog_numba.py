@@ -22,9 +22,9 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
+from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 from hamilforge.runtime.core import lanes  # content b4e604efee13e670
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "pendulum__conformal_leapfrog"
 COMPONENTS = ("q", "p")
@@ -38,7 +38,7 @@ FIXED_STEP = "a symplectic method loses what it conserves when its steps follow 
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 2, 1, 0
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = lanes.COUNT

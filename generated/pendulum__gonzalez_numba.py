@@ -22,8 +22,8 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
-from hamilforge.runtime.core.linear import factored, solved  # content 82aa07a2204b1193
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")
@@ -37,7 +37,7 @@ FIXED_STEP = "a discrete gradient has no error estimate"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 2, 8, 2
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = 0

@@ -25,7 +25,7 @@ doi:10.1016/S0167-8191(05)80052-3
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
 
 NAME = "rastrigin"
 VARIABLES = {"x": ("d",)}
@@ -64,7 +64,7 @@ CALLS = {
 }
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

@@ -28,9 +28,9 @@ einer unabhaengigen Veraenderlichen, Z. Math. Phys. 45 (1900) 23-38
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "resnet__heun2"
 PARAMETERS = {}
@@ -58,7 +58,7 @@ UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 B_1 = 1 / 2
 B_2 = 1 / 2
 

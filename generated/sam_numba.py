@@ -23,8 +23,8 @@ efficiently improving generalization, arXiv:2010.01412
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.optimizers import wide  # content 944df3b1494ae9c5
-from hamilforge.runtime.core.kernel_parts import KernelPart
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.optimizers import wide  # content b50c3f0b5d16921e
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("v", "theta")
@@ -62,7 +62,7 @@ def coefficients(lr, momentum, rho, t, n):
 
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

@@ -24,9 +24,9 @@ outputs, Neurocomputing, NATO ASI Series F68 (1990) 227-236, doi:10.1007/978-3-6
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "softmax_classifier"
 STATES = {"y": ("d",)}
@@ -54,7 +54,7 @@ GRADIENTS = {"y": "WT_times_readout_bar", "W": "W_bar", "mu": "mu_bar"}
 NUMBERS = ()
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 
 
 @njit(**INNER)

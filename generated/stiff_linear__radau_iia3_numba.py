@@ -21,9 +21,9 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 3d1c3e058b7322cc
-from hamilforge.runtime.core.kernel_parts import KernelPart
-from hamilforge.runtime.core.linear import factored, solved  # content 82aa07a2204b1193
+from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")
@@ -37,7 +37,7 @@ FIXED_STEP = "the method has no embedded weights b_hat, so no error estimate"
 #: Kernels own no arrays: nothing to count.
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True, "_nrt": False}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 SIZE, ROWS, UNKNOWNS = 2, 14, 6
 #: How many trajectories of an ensemble go side by side, in vector registers; 0 if they go one by one.
 LANES = 0

@@ -40,9 +40,9 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.networks import layer_kernels  # content fb642aadfd99cd1b
+from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
-from hamilforge.runtime.core.kernel_parts import KernelPart
 
 NAME = "two_layer_hamiltonian__stormer_verlet_pair"
 PARAMETERS = {}
@@ -105,7 +105,7 @@ UNKNOWNS = ()
 REGULARISER = False
 ENTRY = {"error_model": "numpy", "cache": True, "no_cfunc_wrapper": True}
 #: What only kernels call has no entry from Python, and is compiled as a part of them.
-INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": KernelPart}
+INNER = {**ENTRY, "no_cpython_wrapper": True, "pipeline_class": kernel_parts.KernelPart}
 PA_1_1 = 0.5
 PA_2_1 = 0.5
 PB_1 = 0.5

@@ -96,7 +96,7 @@ def as_python(text: str, name: str) -> types.ModuleType:
 def of_the_runtime(room: str, name: str) -> types.ModuleType:
     """A module that kernels call; what numba is told of by other means is Python already."""
     text = (RUNTIME / room / f"{name}.py").read_text(encoding="utf-8")
-    if "numba.extending" in text:
+    if re.search(r"^from numba\.", text, re.M):
         return importlib.import_module(f"hamilforge.runtime.{room}.{name}")
     return as_python(text, name)
 

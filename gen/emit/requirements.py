@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hamilforge.gen.digests import KERNEL_MODULES, runtime_digest
+from hamilforge.gen.digests import COMPILED_IN, KERNEL_MODULES, KERNEL_PARTS, runtime_digest
 
 
 class Requirements:
@@ -27,9 +27,12 @@ class Requirements:
         return sorted(name for name in names if name in self)
 
     def modules(self) -> tuple[tuple[str, str, str], ...]:
-        """The modules of the runtime that kernels call: room, name, digest."""
+        """The modules that a file of kernels stands on: room, name, digest.
+
+        Of the runtime: the one that says how parts are compiled, and those that kernels call.
+        """
+        called = {name for name in KERNEL_MODULES if name in self}
         return tuple(
-            (room, name, runtime_digest(name))
-            for name, room in KERNEL_MODULES.items()
-            if name in self
+            (COMPILED_IN[name], name, runtime_digest(name))
+            for name in sorted({KERNEL_PARTS, *called})
         )

@@ -20,7 +20,7 @@ from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.typed_passes import IRLegalization
 
 
-class PartLibrary(JITCodeLibrary):  # type: ignore[misc]
+class PartLibrary(JITCodeLibrary):
     """The text of a part and of the parts that it calls; machine code of its globals alone."""
 
     def _optimize_final_module(self) -> None:
@@ -29,24 +29,24 @@ class PartLibrary(JITCodeLibrary):  # type: ignore[misc]
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
         self._verify_declare_only_symbols()
+        variables = self._variables()
         self._finalized = True
-        text = self._get_module_for_linking()  # kept: what calls this part takes it up
-        self._final_module = self._globals(text)
+        self._get_module_for_linking()  # kept by numba: what calls this part takes it up
+        self._final_module = variables
         super()._finalize_final_module()
 
-    def _globals(self, text: llvm.ModuleRef) -> llvm.ModuleRef:
-        """A module of the variables of a text that numba sets when it is loaded."""
-        module = self._codegen._create_empty_module(self.name)
-        for variable in text.global_variables:
+    def _variables(self) -> llvm.ModuleRef:
+        """A module of those variables that numba sets when a function has been compiled."""
+        module, pointer = self.create_ir_module(self.name), ir.IntType(8).as_pointer()
+        for variable in self._final_module.global_variables:
             if variable.linkage == llvm.Linkage.common:
-                pointer = ir.IntType(8).as_pointer()
                 own = ir.GlobalVariable(module, pointer, variable.name)
                 own.linkage, own.initializer = "common", ir.Constant(pointer, None)
         return llvm.parse_assembly(str(module))
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class _KeptAsText(AnalysisPass):  # type: ignore[misc]
+class _KeptAsText(AnalysisPass):
     """Let the code of a function without an entry from Python go to a library of parts."""
 
     _name = "hamilforge_kept_as_text"
@@ -62,10 +62,11 @@ class _KeptAsText(AnalysisPass):  # type: ignore[misc]
         return False
 
 
-class KernelPart(CompilerBase):  # type: ignore[misc]
+class KernelPart(CompilerBase):
     """How numba compiles a function that only kernels call."""
 
     def define_pipelines(self) -> list[Any]:
+        """The passes of numba, with one before code is made."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_KeptAsText, IRLegalization)
         passes.finalize()
