@@ -73,7 +73,13 @@ _IMPORT = re.compile(
 )
 
 
-def as_python(text: str, name: str) -> types.ModuleType:
+def undecorated(text: str) -> str:
+    """The text of kernels as Python, without anything that is imported of numba or the runtime."""
+    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
+    return re.sub(r"^(from hamilforge|from numba|INNER = ).*\n", "", text, flags=re.M)
+
+
+def as_python(text: str, name: str = "kernels") -> types.ModuleType:
     """A module with kernels, generated or of the runtime, none of which is compiled."""
     module = types.ModuleType(name)
     module.__dict__.update(njit=_compiled, prange=range)

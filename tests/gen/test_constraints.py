@@ -26,7 +26,7 @@ from hamilforge.gen.program.integrators.interpret import IntegratorInterpreter
 from hamilforge.gen.prove.integrators.constrained import constrained_form, findings_of
 from hamilforge.runtime.core.linear import factored, solved
 from hamilforge.verification import declared_start
-from tests.interpreted import of_the_runtime
+from tests.interpreted import of_the_runtime, undecorated
 
 CONSTRAINED = [
     name
@@ -374,8 +374,7 @@ def python_of(problem, method):
     """The kernels as plain Python."""
     texts = pipeline.rendered((products.load_problem(problem), products.load_method(method)))
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
-    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
-    return re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    return undecorated(text)
 
 
 def test_a_solution_beyond_a_fold_is_one_whose_determinant_has_turned():

@@ -31,6 +31,7 @@ from hamilforge.gen.tableau.dense import continuous_weights
 from hamilforge.gen.tableau.pair import build_pair
 from hamilforge.runtime.core import compensation
 from hamilforge.verification import declared_start
+from tests.interpreted import undecorated
 from tests.samples import sampled
 
 EXPECTED = tomllib.loads(
@@ -162,8 +163,7 @@ def as_python(method, problem):
     declared = products.load_problem(problem)
     texts = pipeline.rendered((declared, products.load_method(method)))
     text = next(value for name, value in texts.items() if name.endswith("_numba.py"))
-    text = re.sub(r"@njit\([^)]*\)\n", "", text).replace("prange", "range")
-    text = re.sub(r"from hamilforge.*\n|from numba.*\n", "", text)
+    text = undecorated(text)
     # those in lanes call the trajectory; tests/runtime/test_ensembles_in_lanes.py is about them
     text = re.sub(
         r"\ndef (into_lane|out_of_lane|side_by_side|ensemble_in_lanes)\(.*?(?=\n\n\n|\Z)",

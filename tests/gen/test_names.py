@@ -8,7 +8,6 @@ from __future__ import annotations
 import builtins
 import io
 import keyword
-import re
 import tokenize
 import types
 from pathlib import Path
@@ -33,7 +32,6 @@ from hamilforge.gen.program.networks.unroll import Unrolled
 from hamilforge.gen.program.optimizers.build import derive
 from hamilforge.gen.program.optimizers.interpret import Interpreter
 from hamilforge.gen.program.problems.build import build_problem
-from hamilforge.runtime.core import elementary
 from hamilforge.runtime.networks.torch_network import Network
 from hamilforge.runtime.networks.torch_objective import Objective
 from hamilforge.runtime.problems.problem import Problem
@@ -81,11 +79,9 @@ def integrator(path, method):
 def plain(texts, backend):
     """A generated module with its kernels as plain Python."""
     text = next(text for name, text in texts.items() if name.endswith(f"_{backend}.py"))
-    text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f; prange = range", text,
-                  flags=re.M)  # fmt: skip
-    text = re.sub(r"^from hamilforge.runtime import elementary.*$", "", text, flags=re.M)
+    if backend == "numba":
+        return as_python(text)
     module = types.ModuleType("plain")
-    module.elementary = elementary
     exec(compile(text, "<generated>", "exec"), module.__dict__)
     return module
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import functools
-import re
 import tomllib
-import types
 from pathlib import Path
 
-import numpy as np
 import torch
 
-import hamilforge.runtime
 from hamilforge import verification
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.declare import catalogue
-from hamilforge.gen.digests import COMPILED_IN
 from hamilforge.gen.program.networks.build import build_network
-from hamilforge.runtime.core import elementary
-from hamilforge.runtime.networks import draws, verify_network
+from hamilforge.runtime.networks import verify_network
 from hamilforge.runtime.networks.torch_network import Network
+from tests.interpreted import as_python
 
 EXPECTED = tomllib.loads(
     (Path(__file__).parents[1] / "expected" / "networks.toml").read_text(encoding="utf-8")
@@ -53,33 +48,6 @@ def torch_class(text):
     )
 
 
-def plain(text, name="plain"):
-    """A generated numba module, or one of the runtime that kernels call, as plain Python."""
-    module = types.ModuleType(name)
-    text = re.sub(r"^from numba.*$", "njit = lambda *a, **k: lambda f: f", text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime.core.inner_functions .*$", SAME, text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime\.\w+ import .*$", "", text, flags=re.M)
-    text = re.sub(r"^from hamilforge.runtime.core.linear import .*$", "", text, flags=re.M)
-    module.__dict__.update(PLAIN)
-    exec(compile(text, name, "exec"), module.__dict__)
-    return module
-
-
-SAME = "inner_function = summing_function = borrowing_function = lambda f: f"
-RUNTIME = Path(hamilforge.runtime.__file__).parent
-PLAIN = {
-    "draws": draws,
-    "elementary": elementary,
-    "vector_math": types.SimpleNamespace(
-        tanh=np.tanh, exp=np.exp, logistic=lambda x: 1 / (1 + np.exp(-x))
-    ),
-}
-for source in ("linear", "array_kernels", "layer_kernels", "stage_systems"):
-    path = RUNTIME / COMPILED_IN[source] / f"{source}.py"
-    PLAIN[source] = plain(path.read_text(encoding="utf-8"), source)
-    PLAIN |= {n: vars(PLAIN[source])[n] for n in ("factored", "solved") if source == "linear"}
-
-
 def numba_text(field, method, sizes=None, **choices):
     texts = texts_of(field, method, sizes=sizes, **choices)
     return next(text for name, text in texts.items() if name.endswith("_numba.py"))
@@ -92,7 +60,7 @@ class Written:
 
     def __init__(self, text):
         self.backend = "torch" if "import torch" in text else "numba"
-        self._made = torch_class(text) if self.backend == "torch" else plain(text)
+        self._made = torch_class(text) if self.backend == "torch" else as_python(text)
 
     def module(self, _):
         return self._made

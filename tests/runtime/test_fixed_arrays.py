@@ -18,8 +18,9 @@ from hamilforge.gen.declare import catalogue
 from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.fields import draws as exact_draws
 from hamilforge.runtime.networks import draws
+from tests.interpreted import as_python
 
-from .networks import cases_of, is_seen, numba_text, plain, torch_class, torch_text, written
+from .networks import cases_of, is_seen, numba_text, torch_class, torch_text, written
 
 DRAWN = [name for name in catalogue.names("field") if catalogue.load(f"field/{name}").arrays]
 SIZES = {"universal5": {"d": 3}, "random_polynomial": {"d": 2, "n": 4}}
@@ -70,7 +71,7 @@ def test_the_generated_code_draws_the_fractions_that_are_proved_of(field, seed):
     declared = products.load_field(field)
     wanted = exact_draws.fixed(declared, sizes_of(field), seed)
     for text in (torch_text(field, "euler"), numba_text(field, "euler")):
-        product = torch_class(text) if "import torch" in text else plain(text)
+        product = torch_class(text) if "import torch" in text else as_python(text)
         found = draws.fixed(product, sizes_of(field), seed)
         assert [*found] == [*wanted] == [array.name for array in declared.arrays]
         for name, array in wanted.items():
@@ -209,7 +210,7 @@ def test_nothing_is_trained_but_the_controls_that_are_named(field):
 def test_what_is_no_control_is_not_trained(trainable, text):
     with pytest.raises(ValueError, match=text):
         module_of("universal5", trainable=trainable)
-    kernels = plain(numba_text("universal5", "euler"))
+    kernels = as_python(numba_text("universal5", "euler"))
     with pytest.raises(ValueError, match=text):
         draws.trained(kernels, trainable)
 
