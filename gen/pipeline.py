@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from hamilforge.gen import families, products
@@ -190,8 +192,8 @@ def render_optimizer(declaration: kinds.Optimizer) -> dict[str, str]:
     )
 
 
-def shipped() -> Iterator[products.Made]:
-    """What the products of the catalogue are made of, in the order of its kinds."""
+def shipped() -> Iterator[tuple[Path, str | None]]:
+    """The declarations that products of the catalogue are made of, with their methods, by kind."""
     for family in families.FAMILIES:
         for kind in families.kinds_of(family):
             for path in catalogue.paths(kind):
@@ -199,14 +201,28 @@ def shipped() -> Iterator[products.Made]:
                 if not isinstance(declaration, family.made_of):
                     continue
                 for method in getattr(declaration, "methods", ()) if family.methods else (None,):
-                    yield products.load_made(path, method)
+                    yield path, method
 
 
-def generate_catalogue() -> dict[str, str]:
-    """The generated files of every product in the catalogue, and their index."""
-    texts: dict[str, str] = {}
-    for made in shipped():
-        texts |= rendered(made)
+def _rendered_of(source: tuple[Path, str | None]) -> dict[str, str]:
+    return rendered(products.load_made(*source))
+
+
+def generate_catalogue(processes: int = 1) -> dict[str, str]:
+    """The generated files of every product in the catalogue, and their index.
+
+    Args:
+        processes: how many derive and print; the files are the same.  Others than this one start
+            anew, so the module that Python runs has to be guarded by its name.
+    """
+    sources, texts = [*shipped()], {}
+    if processes == 1:
+        parts = [*map(_rendered_of, sources)]
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            parts = [*pool.map(_rendered_of, sources, chunksize=4)]  # neighbours share proofs
+    for part in parts:
+        texts |= part
     texts = files.formatted(texts)
     return {**texts, files.INDEX: files.index(texts)}
 

@@ -107,7 +107,8 @@ def _case(case: Mapping[str, Any], entries: Mapping[str, Any], rounds: int) -> l
     taylor = entries["taylor"]
     any_product = load_product(problem, taylor).module("numba")
     start = np.array(any_product.START)
-    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, any_product, span)
+    digits = case.get("digits")
+    exact = np.array(case["exact"]) if "exact" in case else _reference(problem, start, span, digits)
 
     def close(end: Floats) -> bool:
         return bool(np.isfinite(end).all() and abs(end - exact).max() <= case["error"])
@@ -182,13 +183,28 @@ def _absent(case: str, package: str) -> Row:
 # --- candidates ------------------------------------------------------------
 
 
-def _reference(problem: str, product: ModuleType, span: tuple[float, float]) -> Floats:
-    """The end by the tightest of several tolerances of an independent solver."""
-    from scipy.integrate import solve_ivp
+def _reference(
+    problem: str, start: Floats, span: tuple[float, float], digits: int | None
+) -> Floats:
+    """The end by an independent solver.
 
+    Args:
+        problem: its name.
+        start: the state at the beginning.
+        span: the times of beginning and end.
+        digits: how many mpmath's solver computes with; none for SciPy's with its strictest
+            tolerance, whose errors are some 1e-12.
+    """
     field = getattr(right_hand_sides, problem)
-    start = np.array(product.START)
-    end = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
+    if digits is None:
+        from scipy.integrate import solve_ivp
+
+        end = solve_ivp(field, span, start, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1]
+    else:
+        import mpmath
+
+        with mpmath.workdps(digits):
+            end = mpmath.odefun(field, span[0], [mpmath.mpf(number) for number in start])(span[1])
     return np.asarray(end, float)
 
 

@@ -23,7 +23,7 @@ def catalogue(monkeypatch):
     """A catalogue of three files, that becomes one of two."""
     names = ["a_numba.py", "a_torch.py", "b_numba.py"]
 
-    def generated():
+    def generated(_):
         texts = {name: HEADER.format(name[0]) + f"x = '{name}'\n" for name in names}
         return {**texts, INDEX: files.index(texts)}
 
