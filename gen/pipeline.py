@@ -215,15 +215,13 @@ def generate_catalogue(processes: int = 1) -> dict[str, str]:
         processes: how many derive and print; the files are the same.  Others than this one start
             anew, so the module that Python runs has to be guarded by its name.
     """
-    sources, texts = [*shipped()], {}
+    sources = [*shipped()]
     if processes == 1:
         parts = [*map(_rendered_of, sources)]
     else:
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             parts = [*pool.map(_rendered_of, sources, chunksize=4)]  # neighbours share proofs
-    for part in parts:
-        texts |= part
-    texts = files.formatted(texts)
+    texts = files.formatted({name: text for part in parts for name, text in part.items()})
     return {**texts, files.INDEX: files.index(texts)}
 
 

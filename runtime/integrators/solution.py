@@ -22,7 +22,7 @@ from hamilforge.runtime.core.whole_files import beginning, stored, whole
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution:
     """States along a trajectory, or along each of an ensemble.
 
@@ -56,6 +56,27 @@ class Solution:
     t_events: tuple[Any, ...] = ()
     y_events: tuple[Any, ...] = ()
     status: Any = 0
+
+    def __repr__(self) -> str:
+        """What was integrated, without the numbers.
+
+        ``kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps``.
+        """
+        span = f" from {self.t[0]:.6g} to {self.t[-1]:.6g}" if self.t.size > 1 else ""
+        many = f" of {len(self.y)} trajectories" if self.y.ndim == 3 else ""
+        names = brief(self.components)
+        what = ", ".join(names) if len(names) <= 8 else f"{len(names)} components"
+        back = f", {self.rejected} taken back" if self.rejected else ""
+        parts = [
+            f"{what}{many} at {_counted(self.t.size, 'time')}{span}",
+            f"{_counted(self.steps, 'step')}{back}",
+        ]
+        runs = self.t_events if self.y.ndim == 3 else (self.t_events,)
+        for k, name in enumerate(self.events):
+            parts.append(f"zeros of {name}: {sum(len(zeros[k]) for zeros in runs)}")
+        if np.any(self.status):
+            parts.append("ended by an event")
+        return f"{self.name}: {'; '.join(parts)}"
 
     def __getitem__(self, component: str) -> Floats:
         """One component along the solution: `(times,)` or `(trajectories, times)`.
@@ -92,7 +113,8 @@ class Solution:
             return self.saved[name]
         along = getattr(self.product, f"along_{name}", None)
         if along is None:
-            raise AttributeError(f"'{self.name}' declares no {name}")
+            there = ", ".join(sorted({*self.saved, *_along(self.product)})) or "nothing"
+            raise AttributeError(f"'{self.name}' declares no {name}; along it there is {there}")
         self._refuse_what_kernels_do_not_fit()
         flat = self.y.reshape(-1, *self.y.shape[-2:])
         values = np.empty(flat.shape[:2])
@@ -123,9 +145,7 @@ class Solution:
 
     def _all_along(self) -> dict[str, Floats]:
         """Energy and invariants, for what will have no product."""
-        names = [name for name in dir(self.product) if name.startswith("along_")]
-        invariants = {name.removeprefix("along_"): name for name in names}
-        return {**{name: self.invariant(name) for name in invariants}, **self.saved}
+        return {**{name: self.invariant(name) for name in _along(self.product)}, **self.saved}
 
     def __getstate__(self) -> dict[str, Any]:
         own = {key: value for key, value in vars(self).items() if key != "energy"}
@@ -187,6 +207,16 @@ class Solution:
                 beginning(file, "along_"),
                 *_read_events(file),
             )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _along(product: ModuleType | None) -> list[str]:
+    """What a product computes along a solution: energy and invariants."""
+    names = filter(lambda name: name.startswith("along_"), dir(product))
+    return [name.removeprefix("along_") for name in names]
 
 
 def _flat_events(solution: Solution) -> dict[str, Any]:

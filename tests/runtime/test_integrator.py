@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,57 @@ def test_a_start_that_does_not_fit_is_refused() -> None:
         integrator.end(None, (1.0, 1.0))
     with pytest.raises(ValueError, match="every counts steps of a fixed h"):
         integrator.solve(every=2)
+
+
+def axis(t: float, y: Any) -> Any:
+    return y[1]
+
+
+def above(t: float, y: Any) -> Any:
+    return y[1] - 0.1
+
+
+above.terminal = True  # type: ignore[attr-defined]
+
+
+ENSEMBLE = np.array([[0.4, 0.0, 0.0, 2.0], [0.5, 0.0, 0.0, 1.5]])
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "text"),
+    [
+        (
+            "kepler",
+            {"method": "rk4", "t_span": (0, 1), "h": 0.1},
+            r"kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps",
+        ),
+        (
+            "kepler",
+            {"method": "dormand_prince54", "t_span": (0, 6), "rtol": 1e-6, "y0": ENSEMBLE,
+             "t_eval": [0, 3, 6], "events": axis},
+            r"kepler__dormand_prince54: x, y, px, py of 2 trajectories at 3 times from 0 to 6; "
+            r"\d+ steps, \d+ taken back; zeros of axis: [2-9]",
+        ),
+        (
+            "kepler",
+            {"method": "dormand_prince54", "t_span": (0, 6), "rtol": 1e-6, "t_eval": [0],
+             "events": above},
+            r"kepler__dormand_prince54: x, y, px, py at .*; \d+ steps.*; zeros of above: 1; "
+            r"ended by an event",
+        ),
+        (
+            "outer_solar_system",
+            {"method": "rk4", "t_span": (0, 10), "h": 10},
+            r"outer_solar_system__rk4: 36 components at 2 times from 0 to 10; 1 step",
+        ),
+    ],
+)  # fmt: skip
+def test_a_solution_says_what_it_is(problem: str, options: dict[str, Any], text: str) -> None:
+    assert re.fullmatch(text, repr(hf.integrate(problem, **options)))
+
+
+def test_what_is_not_along_a_solution_is_refused_with_what_is(tmp_path: Path) -> None:
+    solution = hf.integrate("kepler", "rk4", t_span=(0, 1), h=0.1)
+    for sol in (solution, hf.Solution.read(solution.save(tmp_path / "kepler.npz"))):
+        with pytest.raises(AttributeError, match="there is angular_momentum, energy, runge_lenz"):
+            sol.invariant("nothing")
