@@ -168,7 +168,10 @@ class _Size:
             base, times = cls.of(expr.base), min(abs(int(expr.exp)), DEGREE + 1)
             return cls(base.generators, base.degree * times, min(base.terms**times, TERMS + 1))
         if not isinstance(expr, sp.Add | sp.Mul):
-            return cls(frozenset((expr,)), 1, 1)
+            # exp(200 x/3) is the power 200 of exp(x/3)
+            exponents = sp.Add.make_args(expr.as_base_exp()[1])
+            degree = sum(abs(int(term.as_coeff_Mul()[0].p)) for term in exponents)
+            return cls(frozenset((expr,)), degree, 1)
         parts = [cls.of(arg) for arg in expr.args]
         generators = frozenset().union(*(part.generators for part in parts))
         if expr.is_Add:

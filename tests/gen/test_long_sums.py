@@ -26,8 +26,10 @@ PRIMES = [sp.Integer(p) for p in sp.primerange(1000, 2200)][:150]
         sp.Add(*(X**k for k in range(DEGREE + 2))),
         sp.tanh((1 + X) ** (DEGREE + 1) - 1),
         sp.Add(*((X - k * sp.sqrt(X + 1) - sp.cos(X)) ** 3 / k for k in PRIMES)),
+        sp.exp(sp.expand(-100 * (X - sp.Rational(10, 3)) ** 2)) - sp.Rational(1, 2),
+        X ** sp.Rational(400, 3) - 1,
     ],
-    ids=["calls", "roots", "degree", "inside", "terms"],
+    ids=["calls", "roots", "degree", "inside", "terms", "exponential", "power"],
 )
 def test_no_large_polynomial_is_factored(monkeypatch: pytest.MonkeyPatch, expr: Any) -> None:
     def refused(*_: Any, **__: Any) -> Any:
