@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import keyword
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
@@ -38,9 +39,11 @@ class Loaded:
         Raises:
             ValueError: no code is made for this backend.
         """
+        name = f"{self.package}.{self.name}_{backend}"
+        if name in sys.modules:  # named after its content, so it is no older one
+            return sys.modules[name]
         if self.package.startswith(_PRODUCTS):
             _see_the_cache()
-        name = f"{self.package}.{self.name}_{backend}"
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -67,14 +70,15 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A product of the cache that this process has asked for, and the files it was made of.
+    """A product that this process has asked for, and the files it was made of.
 
     Attributes:
         asked: name or path, method, choices.
+        key: in the cache; None for a product that ships.
     """
 
     asked: tuple[str, str | None, Mapping[str, Any]]
-    key: str
+    key: str | None
     sources: Mapping[str, bytes]
     product: Loaded
 
@@ -84,7 +88,7 @@ class _Known:
             same = all(Path(where).read_bytes() == data for where, data in self.sources.items())
         except OSError:
             return False
-        return same and cache.find(self.key) is not None
+        return same and (self.key is None or cache.find(self.key) is not None)
 
 
 #: By what was asked for.
@@ -150,13 +154,14 @@ def load(name_or_path: str | Path, method: str | Path | None = None, **choices: 
 
     made = products.load_made(name_or_path, method, **choices)
     if shipped and not any(getattr(declaration, "varied", ()) for declaration in made):
-        return shipped
-    key = f"p_{products.key(*made)}"
-    if cache.find(key) is None:
-        from hamilforge.gen import pipeline
+        key, product = None, shipped
+    else:
+        key = f"p_{products.key(*made)}"
+        if cache.find(key) is None:
+            from hamilforge.gen import pipeline
 
-        cache.store(key, pipeline.generate(made))
-    product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
+            cache.store(key, pipeline.generate(made))
+        product = Loaded(f"{_PRODUCTS}.{key}", products.product_name(made))
     _KNOWN[request] = _Known(asked, key, products.sources(made), product)
     return product
 
@@ -170,8 +175,8 @@ def from_anywhere(name_or_path: str | Path) -> str:
 def choices_of(module: ModuleType) -> Mapping[str, Any]:
     """What a generated module was loaded with instead of what is declared."""
     package, _, _ = module.__name__.rpartition(".")
-    asked = (known.asked for known in _KNOWN.values() if known.product.package == package)
-    return next((choices for _, _, choices in asked), {})
+    own = (known for known in _KNOWN.values() if known.key and known.product.package == package)
+    return next((known.asked[2] for known in own), {})
 
 
 def load_otherwise(module: ModuleType, **choices: Any) -> Loaded:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from hamilforge.gen import products
 from hamilforge.gen.declare import catalogue
 from hamilforge.runtime.core import cache, loader
 
@@ -225,6 +226,19 @@ def test_what_ships_is_not_generated(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert loader.load(name) == loader.load(f"optimizer/{name}")
     assert loader.load(name).package == "hamilforge.generated"
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_choice_of_what_ships_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = products.order_for("taylor", 1e-6)
+    shipped = loader.load("kepler", "taylor", order=order)
+    other = loader.load("kepler", "taylor", order=3)
+    assert shipped == loader.load("kepler", "taylor")
+    assert shipped.package == "hamilforge.generated" != other.package
+    monkeypatch.setattr(products, "load_made", None)
+    assert loader.load("kepler", "taylor", order=order) == shipped
+    assert loader.load("kepler", "taylor", order=3) == other
+    assert loader.choices_of(shipped.module("numba")) == {}
+    assert loader.choices_of(other.module("numba")) == {"order": 3}
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
