@@ -6,7 +6,7 @@ import importlib
 import json
 
 from hamilforge import terminal
-from hamilforge.runtime.bench.rows import chosen, measured, table
+from hamilforge.runtime.bench.rows import Row, chosen, measured, table
 
 #: What can be measured, and the module that does.
 BENCHES = {
@@ -35,9 +35,13 @@ def run(what: str, as_json: bool, rounds: int | None, case: str | None) -> int:
         cases = chosen(bench.cases(rounds), case)
     except ValueError as error:
         return terminal.complain(error)
-    rows = measured(cases)
-    if as_json:
-        terminal.say(json.dumps([row.to_dict() for row in rows], indent=2))
-    else:
-        terminal.console().print(table(rows))
+    rows: list[Row] = []
+    try:
+        for row in measured(cases):
+            rows.append(row)  # one by one: what has been measured is not lost
+    finally:
+        if as_json:
+            terminal.say(json.dumps([row.to_dict() for row in rows], indent=2))
+        else:
+            terminal.console().print(table(rows))
     return 0
