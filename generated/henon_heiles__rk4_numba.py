@@ -214,7 +214,7 @@ def out_of_lane(lane, y, low, states):
         y[i], low[i] = states[i, lane], states[SIZE + i, lane]
 
 
-@njit(**ENTRY)
+@njit(**INNER)
 def side_by_side(
     begin,
     start,

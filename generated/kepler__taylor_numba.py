@@ -681,7 +681,7 @@ def out_of_lane(lane, y, low, states):
         y[i], low[i] = states[i, lane], states[SIZE + i, lane]
 
 
-@njit(**ENTRY)
+@njit(**INNER)
 def side_by_side(
     begin,
     start,
@@ -1143,7 +1143,7 @@ def leave(m, lane, t, control, y, low, direction, states, clock):
     )
 
 
-@njit(**ENTRY)
+@njit(**INNER)
 def adaptive_side_by_side(
     begin,
     end,
