@@ -25,7 +25,7 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
 from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core import lanes  # content b4e604efee13e670
+from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
 
 NAME = "damped_pendulum__conformal_leapfrog"
 COMPONENTS = ("q", "p")

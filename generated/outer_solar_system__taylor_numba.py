@@ -180,9 +180,9 @@ from numba import njit, prange
 
 from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
 from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core import lanes  # content b4e604efee13e670
+from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
 from hamilforge.runtime.integrators import series_kernels  # content cc20aa66756ff94c
-from hamilforge.runtime.integrators import step_lengths  # content 3da84c48296802a2
+from hamilforge.runtime.integrators import step_lengths  # content 4ae9dee9aafea60f
 
 NAME = "outer_solar_system__taylor"
 COMPONENTS = (

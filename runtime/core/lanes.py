@@ -54,13 +54,16 @@ def _defined(
 ) -> None:
     """Let a function of lanes be instructions; where one argument is lanes, numbers become them."""
 
-    @infer_global(function)
     class Template(AbstractTemplate):
+        key = function
+
         def generic(self, args: Any, kws: Any) -> Any:
             fits = len(args) == arguments and LANES in args and not kws
             if fits and all(kind == LANES or isinstance(kind, NUMBERS) for kind in args):
                 return signature(result, *[LANES] * arguments)
             return None
+
+    infer_global(function, types.Function(Template))
 
     @lower_builtin(function, *[LanesType] * arguments)  # type: ignore[untyped-decorator]
     def implementation(context: Any, builder: Any, _: Any, args: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_every_package_is_in_the_wheels_list():
     assert found == listed
 
 
+def test_the_oldest_versions_are_those_that_are_installed_with():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = dict(line.split(">=") for line in project["dependencies"])
+    lines = (ROOT / ".ci" / "oldest.txt").read_text().splitlines()
+    oldest = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert oldest.keys() == allowed.keys()
+    for name, version in oldest.items():
+        assert re.fullmatch(rf"{re.escape(allowed[name])}(\.0)*", version), name
+
+
 def test_the_top_level_holds_what_the_layout_says():
     names = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -168,7 +181,7 @@ def test_the_top_level_holds_what_the_layout_says():
 
 def test_no_code_lists_method_names():
     names = {path.stem for path in (ROOT / "tableaux").glob("*/*.toml")} - {"polyak", "power"}
-    for path in [*GEN, *(ROOT / "gen" / "_root").glob("*.py"), *RUNTIME]:
+    for path in [*GEN, *(ROOT / "gen" / "_root").rglob("*.py"), *RUNTIME]:
         if path.name in ("templates.py",):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
