@@ -21,7 +21,7 @@ Reference: F. H. Clarke, Optimization and nonsmooth analysis, Wiley, New York 19
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "absolute"
 VARIABLES = {"x": ("d",)}

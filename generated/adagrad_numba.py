@@ -20,7 +20,7 @@ and stochastic optimization, JMLR 12 (2011) 2121-2159
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("sum_of_squares",)

@@ -31,9 +31,9 @@ Z. Math. Phys. 46 (1901) 435-453
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content 52e3c2d8f6169584
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
+from hamilforge.runtime.core import array_kernels  # content ec499d3f081c5998
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.networks import layer_kernels  # content 7f62dca171e71f9a
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "antisymmetric__rk4"

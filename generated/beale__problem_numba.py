@@ -24,7 +24,7 @@ software, ACM Trans. Math. Softw. 7 (1981) 17-41, doi:10.1145/355934.355936, pro
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "beale"
 VARIABLES = {"x": (), "y": ()}

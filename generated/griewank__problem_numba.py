@@ -30,8 +30,8 @@ Reference: A. O. Griewank, Generalized descent for global optimization, J. Optim
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content 52e3c2d8f6169584
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import array_kernels  # content ec499d3f081c5998
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "griewank"
 VARIABLES = {"x": ("d",)}

@@ -36,8 +36,8 @@ Runge-Kutta methods, J. Comput. Math. 11 (1993) 250-260
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.networks import layer_kernels  # content 7f62dca171e71f9a
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "haber_ruthotto__stormer_verlet_pair"

@@ -25,9 +25,9 @@ and G. Wanner, Solving Ordinary Differential Equations II, section IV.5
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.core.linear import factored, solved  # content c22429c71d39c23c
 
 NAME = "henon_heiles__gauss2"
 COMPONENTS = ("x", "y", "px", "py")

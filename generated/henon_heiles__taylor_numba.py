@@ -27,10 +27,10 @@ doi:10.1080/10586458.2005.10128904
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
-from hamilforge.runtime.integrators import step_lengths  # content 4ae9dee9aafea60f
+from hamilforge.runtime.integrators import step_lengths  # content 6b4a7bcf822d0a4c
 
 NAME = "henon_heiles__taylor"
 COMPONENTS = ("x", "y", "px", "py")

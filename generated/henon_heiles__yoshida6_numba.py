@@ -26,8 +26,8 @@ Reference: H. Yoshida, Construction of higher order symplectic integrators, Phys
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
 
 NAME = "henon_heiles__yoshida6"

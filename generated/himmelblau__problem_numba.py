@@ -23,7 +23,7 @@ Reference: D. M. Himmelblau, Applied nonlinear programming, McGraw-Hill, New Yor
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "himmelblau"
 VARIABLES = {"x": (), "y": ()}

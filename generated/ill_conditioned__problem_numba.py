@@ -25,7 +25,7 @@ strategies, Evolutionary Computation 9 (2001) 159-195, doi:10.1162/1063656017501
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "ill_conditioned"
 VARIABLES = {"x": ("d",)}

@@ -25,11 +25,11 @@ Appl. Math. 6 (1980) 19-26, doi:10.1016/0771-050X(80)90013-3
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
-from hamilforge.runtime.integrators import series_bounds  # content c2f2a955dba72845
-from hamilforge.runtime.integrators import series_kernels  # content cc20aa66756ff94c
+from hamilforge.runtime.integrators import series_bounds  # content 2e81a8e47d4d53e6
+from hamilforge.runtime.integrators import series_kernels  # content 4c25a532a25cf06e
 
 NAME = "kepler__dormand_prince54"
 COMPONENTS = ("x", "y", "px", "py")

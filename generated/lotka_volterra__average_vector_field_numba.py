@@ -23,8 +23,8 @@ integration methods, J. Phys. A 41 (2008) 045206, doi:10.1088/1751-8113/41/4/045
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.core.linear import factored, solved  # content c22429c71d39c23c
 
 NAME = "lotka_volterra__average_vector_field"
 COMPONENTS = ("u", "v")

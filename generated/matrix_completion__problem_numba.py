@@ -37,7 +37,7 @@ import numpy as np
 from numba import njit
 
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "matrix_completion"
 VARIABLES = {"U": ("n", "r"), "V": ("m", "r")}

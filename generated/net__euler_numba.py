@@ -28,8 +28,8 @@ Reference: L. Euler, Institutionum calculi integralis, volumen primum, St. Peter
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.networks import layer_kernels  # content 7f62dca171e71f9a
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "net__euler"

@@ -22,8 +22,8 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import lanes  # content 247de34a0c1bce12
 
 NAME = "pendulum__conformal_leapfrog"

@@ -22,8 +22,8 @@ Reference: O. Gonzalez, Time integration and discrete Hamiltonian systems, J. No
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.core.linear import factored, solved  # content c22429c71d39c23c
 
 NAME = "pendulum__gonzalez"
 COMPONENTS = ("q", "p")

@@ -29,7 +29,7 @@ relativistic optimization, arXiv:1903.04100
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "random_quadratic"
 VARIABLES = {"x": ("d",)}

@@ -25,7 +25,7 @@ doi:10.1016/S0167-8191(05)80052-3
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "rastrigin"
 VARIABLES = {"x": ("d",)}

@@ -28,8 +28,8 @@ einer unabhaengigen Veraenderlichen, Z. Math. Phys. 45 (1900) 23-38
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.networks import layer_kernels  # content 7f62dca171e71f9a
 from hamilforge.runtime.core import vector_math  # content 667a3ce18279c581
 
 NAME = "resnet__heun2"

@@ -27,9 +27,9 @@ scipy.optimize.rosen
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import array_kernels  # content 52e3c2d8f6169584
+from hamilforge.runtime.core import array_kernels  # content ec499d3f081c5998
 from hamilforge.runtime.core import elementary  # content a72407e0ba36e5be
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "rosenbrock"
 VARIABLES = {"x": ("d",)}

@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 from hamilforge.runtime.core import normal_numbers  # content 7ec226e688e2287d
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 

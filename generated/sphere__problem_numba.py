@@ -22,7 +22,7 @@ PhD thesis, University of Michigan, 1975
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "sphere"
 VARIABLES = {"x": ("d",)}

@@ -35,8 +35,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core import matrix_kernels  # content 9fd300fff32820ef
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.core import matrix_kernels  # content 74679a448dcc6a4a
 from hamilforge.runtime.core.pointers import array_at  # content f99a46f8948781a7
 
 STATES = ("V",)

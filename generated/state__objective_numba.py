@@ -20,8 +20,8 @@ interpolation, and controlled ODEs, SIAM J. Math. Data Sci. 2 (2020) 901-919, ar
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.networks import layer_kernels  # content 88c278e9266efa54
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.networks import layer_kernels  # content 7f62dca171e71f9a
 
 NAME = "state"
 STATES = {"y": ("d",)}

@@ -21,9 +21,9 @@ E. Hairer and G. Wanner, Solving Ordinary Differential Equations II, section IV.
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
-from hamilforge.runtime.core.linear import factored, solved  # content 95adc8f63e39716b
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
+from hamilforge.runtime.core.linear import factored, solved  # content c22429c71d39c23c
 
 NAME = "stiff_linear__radau_iia3"
 COMPONENTS = ("u", "v")

@@ -24,7 +24,7 @@ Networks 3 (1990) 467-483, doi:10.1016/0893-6080(90)90029-K
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "styblinski_tang"
 VARIABLES = {"x": ("d",)}

@@ -27,8 +27,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from hamilforge.runtime.core import compensation  # content 5fd77e075d73aea7
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import compensation  # content 5aeafa1f0d1346a1
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "toda_lattice__yoshida6"
 COMPONENTS = (*(f"x[{i}]" for i in range(32)), *(f"p[{i}]" for i in range(32)))

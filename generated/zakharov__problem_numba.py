@@ -27,7 +27,7 @@ optimisation problems, Int. J. Math. Model. Numer. Optim. 4 (2013) 150-194, arXi
 import numpy as np
 from numba import njit
 
-from hamilforge.runtime.core import kernel_parts  # content 9a1a960f604f7472
+from hamilforge.runtime.core import kernel_parts  # content 534c2e8539142d09
 
 NAME = "zakharov"
 VARIABLES = {"x": ("d",)}

@@ -40,8 +40,8 @@ def run(what: str, as_json: bool, rounds: int | None, case: str | None) -> int:
         for row in measured(cases):
             rows.append(row)  # one by one: what has been measured is not lost
     finally:
-        if as_json:
+        if as_json and rows:
             terminal.say(json.dumps([row.to_dict() for row in rows], indent=2))
-        else:
+        elif rows:
             terminal.console().print(table(rows))
     return 0

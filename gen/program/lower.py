@@ -168,10 +168,7 @@ class _Size:
             base, times = cls.of(expr.base), min(abs(int(expr.exp)), DEGREE + 1)
             return cls(base.generators, base.degree * times, min(base.terms**times, TERMS + 1))
         if not isinstance(expr, sp.Add | sp.Mul):
-            # exp(200 x/3) is the power 200 of exp(x/3)
-            exponents = sp.Add.make_args(expr.as_base_exp()[1])
-            degree = sum(abs(int(term.as_coeff_Mul()[0].p)) for term in exponents)
-            return cls(frozenset((expr,)), degree, 1)
+            return cls(frozenset((expr,)), cls._power(expr.as_base_exp()[1]), 1)
         parts = [cls.of(arg) for arg in expr.args]
         generators = frozenset().union(*(part.generators for part in parts))
         if expr.is_Add:
@@ -179,6 +176,18 @@ class _Size:
             return cls(generators, max(part.degree for part in parts), terms)
         terms = min(math.prod(part.terms for part in parts), TERMS + 1)
         return cls(generators, sum(part.degree for part in parts), terms)
+
+    @classmethod
+    def _power(cls, exponent: sp.Expr) -> int:
+        """The degree of a power in what SymPy takes for its generators.
+
+        ``exp(200 x/3)`` is the power 200 of ``exp(x/3)``; an exponent is multiplied out.
+        """
+        size = cls.of(exponent)
+        if size.degree > DEGREE or size.terms > TERMS:
+            return DEGREE + 1
+        terms = sp.Add.make_args(sp.expand(exponent))
+        return sum(abs(int(term.as_coeff_Mul(rational=True)[0].p)) for term in terms)
 
     @property
     def is_small(self) -> bool:

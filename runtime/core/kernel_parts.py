@@ -2,10 +2,12 @@
 
 numba optimises each function with all that it calls, makes machine code of it, and does both again
 for whatever calls it: with five levels, what is at the bottom is compiled five times.  A part is
-typed and lowered once.  The kernel that Python calls takes up the text of all its parts, is
-optimised as a whole, and is the only one that becomes machine code.
+typed and lowered once.  The kernel that Python calls takes up the text of all its parts, and is
+optimised and made machine code as a whole.
 
-``njit(pipeline_class=KernelPart)``, for functions without an entry from Python.
+``njit(pipeline_class=KernelPart)``, for functions without an entry from Python or C.  A call from
+Python would end the process, and there is no code to inspect.  Parts may call themselves, but not
+each other in a circle; of two that one factory has made, only one may be cached.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ class PartLibrary(JITCodeLibrary):
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
         variables = self._variables()
         self._finalized = True
         self._get_module_for_linking()  # kept by numba: what calls this part takes it up
@@ -56,7 +57,8 @@ class _KeptAsText(AnalysisPass):
 
     def run_pass(self, state: Any) -> bool:
         if not (state.flags.no_cpython_wrapper and state.flags.no_cfunc_wrapper):
-            raise ValueError(f"{state.func_id.func_name} is no part: it has an entry from Python")
+            name = state.func_id.func_name
+            raise ValueError(f"{name} is no part: it has an entry from Python or C")
         state.library = PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
         return False

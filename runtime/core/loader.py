@@ -40,9 +40,7 @@ class Loaded:
             ValueError: no code is made for this backend.
         """
         name = f"{self.package}.{self.name}_{backend}"
-        if name in sys.modules:  # named after its content, so it is no older one
-            return sys.modules[name]
-        if self.package.startswith(_PRODUCTS):
+        if name not in sys.modules and self.package.startswith(_PRODUCTS):
             _see_the_cache()
         try:
             return importlib.import_module(name)

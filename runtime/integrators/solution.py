@@ -58,24 +58,26 @@ class Solution:
     status: Any = 0
 
     def __repr__(self) -> str:
-        """What was integrated, without the numbers.
+        """What was integrated and what is kept of it, without the numbers.
 
-        ``kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps``.
+        ``kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps``, those of the whole run.
         """
-        span = f" from {self.t[0]:.6g} to {self.t[-1]:.6g}" if self.t.size > 1 else ""
-        many = f" of {len(self.y)} trajectories" if self.y.ndim == 3 else ""
+        times, several = np.atleast_1d(self.t), np.ndim(self.y) == 3
         names = brief(self.components)
         what = ", ".join(names) if len(names) <= 8 else f"{len(names)} components"
+        if several:
+            what += " of " + _counted(len(self.y), "trajectory", "trajectories")
+        if times.size > 1:
+            what += f" at {times.size} times from {times[0]:.12g} to {times[-1]:.12g}"
+        elif times.size:
+            what += f" at the time {times[0]:.12g}"
         back = f", {self.rejected} taken back" if self.rejected else ""
-        parts = [
-            f"{what}{many} at {_counted(self.t.size, 'time')}{span}",
-            f"{_counted(self.steps, 'step')}{back}",
-        ]
-        runs = self.t_events if self.y.ndim == 3 else (self.t_events,)
+        parts = [what, _counted(self.steps, "step", "steps") + back]
+        runs = self.t_events if several else (self.t_events,)
         for k, name in enumerate(self.events):
             parts.append(f"zeros of {name}: {sum(len(zeros[k]) for zeros in runs)}")
-        if np.any(self.status):
-            parts.append("ended by an event")
+        if ended := np.count_nonzero(self.status):
+            parts.append(f"{ended} ended by an event" if several else "ended by an event")
         return f"{self.name}: {'; '.join(parts)}"
 
     def __getitem__(self, component: str) -> Floats:
@@ -209,8 +211,8 @@ class Solution:
             )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, single: str, several: str) -> str:
+    return f"{count} {single if count == 1 else several}"
 
 
 def _along(product: ModuleType | None) -> list[str]:

@@ -1,6 +1,9 @@
-"""Other people's files: what we did not write is neither replaced nor removed."""
+"""The folder of the catalogue: one or several processes fill it, and leave what is not ours."""
 
 from __future__ import annotations
+
+import itertools
+import os
 
 import pytest
 
@@ -8,6 +11,7 @@ import hamilforge as hf
 from hamilforge import generation
 from hamilforge.cli import main
 from hamilforge.gen import pipeline
+from hamilforge.gen.declare.errors import DeclarationError
 from hamilforge.gen.emit import files
 from hamilforge.gen.emit.folder import INDEX, update
 
@@ -127,3 +131,25 @@ def test_a_failure_while_writing_leaves_the_folder_as_it_was(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space"):
         update(tmp_path, {name: HEADER.format(name[0]) + "new\n" for name in ("a.py", "b.py")})
     assert contents(tmp_path) == before
+
+
+def test_several_processes_generate_what_one_does(monkeypatch):
+    first = [*itertools.islice(pipeline.shipped(), 9)]
+    monkeypatch.setattr(pipeline, "shipped", lambda: first)
+    assert pipeline.generate_catalogue(2) == pipeline.generate_catalogue(1)
+
+
+def test_what_is_wrong_in_another_process_is_said_as_in_this_one(monkeypatch, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text('kind = "optimizer"\nname = "wrong"\n')
+    texts = []
+    for processes in (1, 2):
+        monkeypatch.setattr(pipeline, "shipped", lambda: [(path, None)])
+        with pytest.raises(DeclarationError) as caught:
+            pipeline.generate_catalogue(processes)
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1] != ""
+
+
+def test_as_many_processes_work_as_this_one_may_have():
+    assert generation._processes() == len(os.sched_getaffinity(0))

@@ -12,7 +12,7 @@ import sympy as sp
 from hamilforge.gen import pipeline, products
 from hamilforge.gen.emit.printer import HostPrinter
 from hamilforge.gen.program.ir import Ref
-from hamilforge.gen.program.lower import DEGREE, FACTORED, add, lower, mul
+from hamilforge.gen.program.lower import DEGREE, FACTORED, _Size, add, lower, mul
 
 X = sp.Symbol("x", real=True)
 PRIMES = [sp.Integer(p) for p in sp.primerange(1000, 2200)][:150]
@@ -26,10 +26,11 @@ PRIMES = [sp.Integer(p) for p in sp.primerange(1000, 2200)][:150]
         sp.Add(*(X**k for k in range(DEGREE + 2))),
         sp.tanh((1 + X) ** (DEGREE + 1) - 1),
         sp.Add(*((X - k * sp.sqrt(X + 1) - sp.cos(X)) ** 3 / k for k in PRIMES)),
-        sp.exp(sp.expand(-100 * (X - sp.Rational(10, 3)) ** 2)) - sp.Rational(1, 2),
+        sp.exp(-((X - 100) ** 2)) - sp.Rational(1, 2),
+        sp.exp(100 * (X - 1) * (X + 1)) - 1,
         X ** sp.Rational(400, 3) - 1,
     ],
-    ids=["calls", "roots", "degree", "inside", "terms", "exponential", "power"],
+    ids=["calls", "roots", "degree", "inside", "terms", "bell", "product", "power"],
 )
 def test_no_large_polynomial_is_factored(monkeypatch: pytest.MonkeyPatch, expr: Any) -> None:
     def refused(*_: Any, **__: Any) -> Any:
@@ -38,6 +39,23 @@ def test_no_large_polynomial_is_factored(monkeypatch: pytest.MonkeyPatch, expr: 
     monkeypatch.setattr(sp.Expr, "factor", refused)
     text = HostPrinter()(lower(expr))
     assert eval(text, {"math": math, "x": 0.3}) == pytest.approx(float(expr.subs(X, 0.3)), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("expr", "degree"),
+    [
+        (sp.exp(-7 * X), 7),
+        (sp.exp(3 * X**2 - 5 * X / 2), 8),
+        (sp.exp(-((X - 5) ** 2)), 1 + 10 + 25),
+        (X ** sp.Rational(7, 3), 7),
+        (sp.exp(2.5 * X), 1),
+        (sp.exp((X + 1) ** (DEGREE + 1)), DEGREE + 1),
+        (sp.cos(9 * X), 1),
+    ],
+    ids=str,
+)
+def test_exponentials_have_the_degree_that_they_have_as_powers(expr: Any, degree: int) -> None:
+    assert _Size.of(expr).degree == degree
 
 
 def test_no_form_has_integers_beyond_floating_point() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -239,6 +240,49 @@ def test_a_choice_of_what_ships_is_looked_up_once(monkeypatch: pytest.MonkeyPatc
     assert loader.load("kepler", "taylor", order=3) == other
     assert loader.choices_of(shipped.module("numba")) == {}
     assert loader.choices_of(other.module("numba")) == {"order": 3}
+
+
+def test_a_choice_of_what_ships_is_looked_up_anew_where_a_declaration_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    made = products.load_made
+
+    def load_made(*names: Any, **choices: Any) -> Any:
+        asked.append(names)
+        return made(*names, **choices)
+
+    monkeypatch.setattr(products, "load_made", load_made)
+    monkeypatch.setattr(loader, "_KNOWN", {})
+    loader.load("kepler", "taylor", order=12)
+    (known,) = loader._KNOWN.values()
+    where = next(iter(known.sources))
+    changed = dataclasses.replace(known, sources={**known.sources, where: b"other"})
+    monkeypatch.setattr(loader, "_KNOWN", dict.fromkeys(loader._KNOWN, changed))
+    loader.load("kepler", "taylor", order=12)
+    assert len(asked) == 2
+
+
+def test_several_threads_may_be_the_first_to_ask_for_a_product() -> None:
+    program = """
+import threading
+import hamilforge as hf
+
+found, start = [], threading.Barrier(4)
+def run():
+    start.wait()
+    found.append(hf.integrate("kepler", "dormand_prince54", t_span=(0, 1), rtol=1e-6).steps)
+threads = [threading.Thread(target=run) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), len(set(found)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["4", "1"], done.stderr
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)

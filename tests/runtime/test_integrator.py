@@ -166,37 +166,60 @@ above.terminal = True  # type: ignore[attr-defined]
 ENSEMBLE = np.array([[0.4, 0.0, 0.0, 2.0], [0.5, 0.0, 0.0, 1.5]])
 
 
+def made(**attributes: Any) -> hf.Solution:
+    times = attributes.get("t", np.array([0.0, 1.0]))
+    given = {"components": ("x", "v"), "t": times, "y": np.zeros((len(times), 2)), "steps": 7}
+    return hf.Solution("a__b", parameters={}, **{**given, **attributes})
+
+
 @pytest.mark.parametrize(
-    ("problem", "options", "text"),
+    ("attributes", "text"),
     [
+        ({}, "x, v at 2 times from 0 to 1; 7 steps"),
+        ({"t": [0.0, 1.0]}, "x, v at 2 times from 0 to 1; 7 steps"),
+        ({"t": np.array([1234567.5])}, "x, v at the time 1234567.5; 7 steps"),
+        ({"t": np.zeros(0), "steps": 1}, "x, v; 1 step"),
+        ({"rejected": 3}, "x, v at 2 times from 0 to 1; 7 steps, 3 taken back"),
         (
-            "kepler",
-            {"method": "rk4", "t_span": (0, 1), "h": 0.1},
-            r"kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps",
+            {"events": ("up", "down"), "t_events": (np.zeros(3), np.zeros(0)), "status": 1},
+            "x, v at 2 times from 0 to 1; 7 steps; zeros of up: 3; zeros of down: 0; "
+            "ended by an event",
         ),
         (
-            "kepler",
-            {"method": "dormand_prince54", "t_span": (0, 6), "rtol": 1e-6, "y0": ENSEMBLE,
-             "t_eval": [0, 3, 6], "events": axis},
-            r"kepler__dormand_prince54: x, y, px, py of 2 trajectories at 3 times from 0 to 6; "
-            r"\d+ steps, \d+ taken back; zeros of axis: [2-9]",
+            {
+                "y": np.zeros((3, 2, 2)),
+                "events": ("up", "down"),
+                "t_events": ((np.zeros(1), np.zeros(2)), (np.zeros(3), []), ([], np.zeros(1))),
+                "status": np.array([1, 0, 1]),
+            },
+            "x, v of 3 trajectories at 2 times from 0 to 1; 7 steps; zeros of up: 4; "
+            "zeros of down: 3; 2 ended by an event",
         ),
+        ({"y": np.zeros((1, 2, 2))}, "x, v of 1 trajectory at 2 times from 0 to 1; 7 steps"),
         (
-            "kepler",
-            {"method": "dormand_prince54", "t_span": (0, 6), "rtol": 1e-6, "t_eval": [0],
-             "events": above},
-            r"kepler__dormand_prince54: x, y, px, py at .*; \d+ steps.*; zeros of above: 1; "
-            r"ended by an event",
+            {"components": ("x[0]", "x[1]", "x[2]"), "y": np.zeros((2, 3))},
+            "x[0] to x[2] at 2 times from 0 to 1; 7 steps",
         ),
-        (
-            "outer_solar_system",
-            {"method": "rk4", "t_span": (0, 10), "h": 10},
-            r"outer_solar_system__rk4: 36 components at 2 times from 0 to 10; 1 step",
-        ),
+        ({"components": (*"abcdefghi",)}, "9 components at 2 times from 0 to 1; 7 steps"),
     ],
-)  # fmt: skip
-def test_a_solution_says_what_it_is(problem: str, options: dict[str, Any], text: str) -> None:
-    assert re.fullmatch(text, repr(hf.integrate(problem, **options)))
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_solution_says_what_it_is(attributes: dict[str, Any], text: str) -> None:
+    assert repr(made(**attributes)) == f"a__b: {text}"
+
+
+def test_a_run_says_what_it_is() -> None:
+    one = hf.integrate("kepler", "rk4", t_span=(0, 1), h=0.1)
+    assert repr(one) == "kepler__rk4: x, y, px, py at 11 times from 0 to 1; 10 steps"
+    several = hf.integrate(
+        "kepler", "dormand_prince54", ENSEMBLE, (0, 6), rtol=1e-6, t_eval=[0, 3, 6],
+        events=[axis, above],
+    )  # fmt: skip
+    assert re.fullmatch(
+        r"kepler__dormand_prince54: x, y, px, py of 2 trajectories at 3 times from 0 to 6; "
+        r"\d+ steps; zeros of axis: 0; zeros of above: 2; 2 ended by an event",
+        repr(several),
+    )
 
 
 def test_what_is_not_along_a_solution_is_refused_with_what_is(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -61,6 +62,24 @@ def test_a_kernel_is_what_it_is_without_parts_and_alone_becomes_machine_code():
     assert _code(library)
 
 
+def test_parts_are_not_optimised_before_they_are_taken_up():
+    """What they call still stands there as a call, and no pass over them was timed."""
+    square = njit(**PART)(_square)
+
+    @njit(**PART)
+    def fourth(x: float) -> float:
+        return square(square(x))
+
+    @njit
+    def kernel(x: float) -> float:
+        return fourth(x)
+
+    assert kernel(2.0) == 16.0
+    (library,) = _libraries(fourth)
+    text = str(library._get_module_for_linking())
+    assert len(re.findall(r"call \w+ @\w*_square", text)) == 2
+
+
 def test_parts_call_themselves():
     @njit(**PART)
     def factorial(n: int) -> int:
@@ -89,12 +108,13 @@ def test_a_part_with_an_address_of_this_process_is_not_cached():
     assert all(library.has_dynamic_globals for library in _libraries(part))
 
 
-def test_what_python_calls_is_no_part():
-    @njit(pipeline_class=KernelPart)
+@pytest.mark.parametrize("entry", ["no_cpython_wrapper", "no_cfunc_wrapper"])
+def test_what_python_or_c_calls_is_no_part(entry: str):
+    @njit(**{**PART, entry: False})
     def called(x: float) -> float:
         return x
 
-    with pytest.raises(ValueError, match="called is no part: it has an entry from Python"):
+    with pytest.raises(ValueError, match="called is no part: it has an entry from Python or C"):
         called(1.0)
 
 

@@ -67,7 +67,11 @@ def loaded_as(
 
 
 def need_torch(what: str, instead: str) -> None:
-    """Refuse what needs PyTorch where it is not installed, and say what works without."""
+    """Refuse what needs PyTorch where it is not installed, and say what works without.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         import torch  # noqa: F401
     except ImportError as error:
