@@ -234,6 +234,16 @@ def test_a_decimal_weight_beside_cube_roots_with_friction_ends_with_its_stage(tm
     assert done.returncode == 0 or "'mine' takes more" in done.stderr  # time or memory
 
 
+def test_a_setting_that_follows_from_another_leaves_no_order(tmp_path):
+    """Friction lr/h is h/(2 m) where h is sqrt(2 m lr): at a constant friction there is no step."""
+    text = OPTIMIZER.format('"classical"', '"conformal_leapfrog"').replace(
+        'h = "lr"', 'h = "sqrt(2*m*lr)"\ngamma = "lr/h"'
+    )
+    order = pipeline.check(catalogue.load(written(tmp_path, text))).finding("order")
+    assert order.value is None
+    assert "[set].gamma follows from lr" in order.why
+
+
 GATES = system(
     ("v", "-g*m**3*n*(v - 50)"),
     ("m", "(0.1*(v + 40)/(1 - exp(-(v + 40)/10)))*(1 - m) - 4*exp(-(v + 65)/18)*m"),

@@ -101,6 +101,11 @@ def invert(derivation: Derivation) -> dict[sp.Symbol, sp.Expr]:
             break
         left, right = waiting.pop(index)
         if not unknown:
+            if known := sorted(symbol.name for symbol in right.free_symbols & inverse.keys()):
+                raise NotDerivableError(
+                    f"[set].{left} follows from {known[0]}, which another equation of [set] makes a "
+                    f"function of h: {left} does not stay what it is while h goes to 0"
+                )
             continue
         try:
             solutions = sp.solve(sp.Eq(right, left), unknown[0])
